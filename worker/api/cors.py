@@ -1,0 +1,52 @@
+"""Cross-origin access for browsers, with an allow-list of origins.
+
+Source: https://fetch.spec.whatwg.org/#http-cors-protocol
+"""
+
+from collections.abc import Iterable
+
+EXPOSED = (
+    "x-request-id, x-litellm-call-id, x-litellm-model-id, x-litellm-model-group, x-litellm-response-cost, "
+    "x-litellm-attempted-retries, x-litellm-attempted-fallbacks, x-litellm-overhead-duration-ms, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, retry-after"
+)
+MAX_AGE_SECONDS = "86400"
+
+
+def parse_origins(text: str | None) -> tuple[str, ...]:
+    """`"https://a.example, https://b.example"` or `"*"` as a tuple of origins."""
+    return tuple(part.strip().rstrip("/") for part in (text or "").split(",") if part.strip())
+
+
+def response_headers(origin: str | None, allowed: Iterable[str]) -> list[tuple[str, str]]:
+    """What a response to `origin` carries; nothing for a stranger, nothing when no origin is allowed."""
+    allowed = tuple(allowed)
+    if not allowed:
+        return []
+    if "*" in allowed:
+        return [("access-control-allow-origin", "*"), ("access-control-expose-headers", EXPOSED)]
+    if origin is None or origin not in allowed:
+        return [("vary", "Origin")]
+    return [
+        ("access-control-allow-origin", origin),
+        ("access-control-expose-headers", EXPOSED),
+        ("vary", "Origin"),
+    ]
+
+
+def is_preflight(method: str, origin: str | None, requested_method: str | None) -> bool:
+    return method == "OPTIONS" and origin is not None and requested_method is not None
+
+
+def preflight_headers(origin: str, requested_headers: str | None, allowed: Iterable[str]) -> list[tuple[str, str]]:
+    """The answer (204) to a preflight; without the allow headers for a stranger, so that the browser refuses."""
+    headers = response_headers(origin, allowed)
+    if not any(name == "access-control-allow-origin" for name, _ in headers):
+        return headers
+    return [
+        *headers,
+        ("access-control-allow-methods", "GET, POST, OPTIONS"),
+        ("access-control-allow-headers", requested_headers or "authorization, content-type"),
+        ("access-control-max-age", MAX_AGE_SECONDS),
+    ]

@@ -1,0 +1,119 @@
+"""The one shape of every error, as OpenAI's clients expect it.
+
+    {"error": {"message": str, "type": str, "param": str | null, "code": str | null}}
+
+Source: https://platform.openai.com/docs/guides/error-codes
+"""
+
+import json
+from collections.abc import Iterable
+
+
+class ApiError(Exception):
+    """An answer that is an error: `status`, the four fields of its body and extra response headers."""
+
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.type = type
+        self.message = message
+        self.code = code
+        self.param = param
+        self.headers = list(headers)
+
+    def fields(self) -> dict:
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def body(self) -> bytes:
+        return json.dumps(self.fields()).encode()
+
+
+def unauthenticated(message: str = "No API key given, or one that is not valid here.") -> ApiError:
+    return ApiError(
+        401, "authentication_error", message, code="invalid_api_key", headers=[("www-authenticate", "Bearer")]
+    )
+
+
+def forbidden(message: str) -> ApiError:
+    return ApiError(403, "permission_error", message)
+
+
+def invalid_request(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
+    return ApiError(400, "invalid_request_error", message, param=param, code=code)
+
+
+def model_not_found(model: str, available: Iterable[str]) -> ApiError:
+    names = ", ".join(available) or "none"
+    return ApiError(
+        404,
+        "invalid_request_error",
+        f"The model '{_shown(model)}' does not exist here. Models: {names}.",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def unknown_path(path: str) -> ApiError:
+    return ApiError(404, "invalid_request_error", f"There is nothing at {_shown(path)}.", code="unknown_url")
+
+
+def wrong_method(method: str, path: str, allowed: Iterable[str]) -> ApiError:
+    allow = ", ".join(allowed)
+    return ApiError(
+        405,
+        "invalid_request_error",
+        f"{_shown(path)} takes {allow}, not {_shown(method)}.",
+        code="method_not_allowed",
+        headers=[("allow", allow)],
+    )
+
+
+def body_too_large(limit_mb: float) -> ApiError:
+    return ApiError(
+        413, "invalid_request_error", f"The request body is over the limit of {limit_mb:g} MB.", code="body_too_large"
+    )
+
+
+def service_unavailable(message: str, retry_after: int = 5) -> ApiError:
+    """A part of the system is not there (yet); `retry_after` in seconds."""
+    return ApiError(
+        503,
+        "service_unavailable",
+        message,
+        code="service_unavailable",
+        headers=[("retry-after", str(max(1, retry_after)))],
+    )
+
+
+def timed_out(message: str) -> ApiError:
+    return ApiError(504, "timeout_error", message, code="timeout")
+
+
+def upstream_failed(status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> ApiError:
+    """Every deployment and fallback failed; `status` is the last provider's, 502 where there is none."""
+    return ApiError(status, "upstream_error", message, code="upstream_error", headers=headers)
+
+
+def internal_error(request_id: str) -> ApiError:
+    return ApiError(
+        500,
+        "server_error",
+        f"Something went wrong here. The log names it under request id {request_id}.",
+        code="internal_error",
+        headers=[("retry-after", "5")],
+    )
+
+
+def _shown(text: str, limit: int = 200) -> str:
+    """What a client sent, fit to stand in a message: printable and short."""
+    clean = "".join(c if c.isprintable() else "?" for c in text[: limit + 1])
+    return clean if len(clean) <= limit else clean[:limit] + "…"
