@@ -1,0 +1,197 @@
+"""Writes a directory that workerd serves: the Worker's Python, the SDK, Pyodide's files and a config."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import tools, wrangler
+
+JS = Path(__file__).parent / "js"
+CONFIG = "config.capnp"
+SOCKET = "http"
+# With `python_workers` workerd would fetch a Pyodide of its own.
+_OWN_FLAGS = ("python_workers",)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where ctx.container finds a Docker Engine API: a unix socket, and the image of its networking sidecar."""
+
+    socket: Path
+    sidecar_image: str
+
+
+def worker_sources(main: Path) -> dict[str, str]:
+    """The Python files beside and below the Worker's main module, as {relative path: text}."""
+    root = main.parent
+    return {
+        path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(root.rglob("*.py"))
+        if "__pycache__" not in path.parts
+    }
+
+
+def all_sources(main: Path) -> dict[str, str]:
+    """What Python finds at /session/metadata: the Worker, the SDK in python_modules, our bridge."""
+    sdk = {f"python_modules/{path}": text for path, text in tools.sdk_sources().items()}
+    bridge = (JS / "bridge.py").read_text(encoding="utf-8")
+    return {**worker_sources(main), **sdk, "python_modules/_offline_bridge.py": bridge}
+
+
+def build(
+    config: wrangler.WranglerConfig,
+    out: Path,
+    *,
+    storage: Path,
+    vars: Mapping[str, str] | None = None,
+    engine: Engine | None = None,
+    snapshot: Path | None = None,
+) -> Path:
+    """Fills `out` and returns the path of workerd's config in it. `storage` holds the Durable Objects' databases.
+
+    Without an engine the Durable Objects have no container behind them, as in a deployment that lacks one:
+    `ctx.container` is there and fails when it is used.
+    """
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    storage.mkdir(parents=True, exist_ok=True)
+    sources = all_sources(config.main)
+    for name in ("prelude.mjs", "interpreter.mjs", "host.mjs"):
+        shutil.copyfile(JS / name, out / name)
+    (out / "sources.json").write_text(json.dumps(sources), encoding="utf-8")
+    _place_snapshot(snapshot, out / "snapshot.bin")
+    (out / "main.mjs").write_text(_main_module(config), encoding="utf-8")
+    modules = [
+        ("main.mjs", "esModule", "main.mjs"),
+        ("host.mjs", "esModule", "host.mjs"),
+        *interpreter_modules(out),
+        ("snapshot.bin", "data", "snapshot.bin"),
+        ("sources.json", "text", "sources.json"),
+    ]
+    for path, text in sources.items():  # the SDK's own JavaScript, which it imports by path
+        if path.endswith(".js"):
+            file = out / path.replace("/", "_")
+            file.write_text(text, encoding="utf-8")
+            modules.append((path, "esModule", file.name))
+    (out / CONFIG).write_text(
+        _config(config, modules, {**config.vars, **(vars or {})}, storage.resolve(), engine), encoding="utf-8"
+    )
+    # It holds the vars, and so the secrets.
+    (out / CONFIG).chmod(0o600)
+    return out / CONFIG
+
+
+def _place_snapshot(snapshot: Path | None, target: Path) -> None:
+    """Some 30 MB, so a link where the file system allows one; an empty file stands for no snapshot."""
+    target.unlink(missing_ok=True)
+    if snapshot is None:
+        target.touch()
+        return
+    try:
+        os.link(snapshot, target)
+    except OSError:
+        shutil.copyfile(snapshot, target)
+
+
+def interpreter_modules(out: Path) -> list[tuple[str, str, str]]:
+    """Pyodide as workerd modules: (name, kind, path relative to `out`)."""
+    pyodide = tools.pyodide_directory()
+    return [
+        ("prelude.mjs", "esModule", "prelude.mjs"),
+        ("interpreter.mjs", "esModule", "interpreter.mjs"),
+        *((name, kind, os.path.relpath(pyodide / name, out)) for name, kind in tools.PYODIDE_FILES.items()),
+    ]
+
+
+def module_list(modules: Iterable[tuple[str, str, str]]) -> str:
+    return _list(f"(name = {_text(name)}, {kind} = embed {_text(path)})" for name, kind, path in modules)
+
+
+def _main_module(config: wrangler.WranglerConfig) -> str:
+    """The classes must be exported by name, and statically."""
+    lines = [
+        'import { serve } from "./host.mjs";',
+        f"const classes = await serve({_text(config.main.stem)});",
+        "export default classes.Default;",
+    ]
+    lines += [f"export const {name} = classes.{name};" for name in _classes(config)]
+    return "\n".join(lines) + "\n"
+
+
+def _config(
+    config: wrangler.WranglerConfig,
+    modules: list[tuple[str, str, str]],
+    vars: Mapping[str, Any],
+    storage: Path,
+    engine: Engine | None,
+) -> str:
+    flags = [_text(flag) for flag in config.compatibility_flags if flag not in _OWN_FLAGS]
+    bindings = [_variable(name, value) for name, value in vars.items()]
+    bindings += [
+        f"(name = {_text(name)}, durableObjectNamespace = {_text(class_name)})"
+        for name, class_name in config.bindings.items()
+    ]
+    container_engine = "none = void"
+    if engine is not None:
+        container_engine = (
+            f"localDocker = (socketPath = {_text(f'unix:{engine.socket}')}, "
+            f"containerEgressInterceptorImage = {_text(engine.sidecar_image)})"
+        )
+    return f"""using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .main),
+    (name = "storage", disk = (path = {_text(str(storage))}, writable = true)),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+  ],
+  sockets = [(name = "{SOCKET}", address = "127.0.0.1:0", http = (), service = "main")],
+);
+const main :Workerd.Worker = (
+  modules = {module_list(modules)},
+  compatibilityDate = {_text(config.compatibility_date)},
+  compatibilityFlags = [{", ".join(flags)}],
+  bindings = {_list(bindings)},
+  durableObjectNamespaces = {_list(_namespace(config, name) for name in _classes(config))},
+  durableObjectStorage = (localDisk = "storage"),
+  containerEngine = ({container_engine}),
+);
+"""
+
+
+def _classes(config: wrangler.WranglerConfig) -> list[str]:
+    return sorted(set(config.bindings.values()))
+
+
+def _namespace(config: wrangler.WranglerConfig, class_name: str) -> str:
+    container = ""
+    if class_name in config.containers:
+        container = f", container = (imageName = {_text(config.image(class_name))})"
+    sql = "true" if class_name in config.sqlite_classes else "false"
+    unique_key = _text(f"{config.name}-{class_name}")
+    return f"(className = {_text(class_name)}, uniqueKey = {unique_key}, enableSql = {sql}{container})"
+
+
+def _variable(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return f"(name = {_text(name)}, text = {_text(value)})"
+    return f"(name = {_text(name)}, json = {_text(json.dumps(value))})"
+
+
+def _text(value: str) -> str:
+    """A Cap'n Proto string: bytes in printable ASCII, everything else as octal escapes."""
+    return '"' + "".join(_character(byte) for byte in value.encode()) + '"'
+
+
+def _character(byte: int) -> str:
+    char = chr(byte)
+    if char in '"\\':
+        return "\\" + char
+    return char if " " <= char <= "~" else f"\\{byte:03o}"
+
+
+def _list(items: Iterable[str]) -> str:
+    return "[" + "".join(f"\n    {item}," for item in items).rstrip(",") + "\n  ]"

@@ -1,0 +1,52 @@
+"""Loaded into Pyodide beside the Worker: finds its classes, makes their instances and calls their methods."""
+
+import importlib
+import inspect
+import random
+
+import workers
+from pyodide.code import relaxed_call
+from workers import python_from_rpc, python_to_rpc
+
+_BASES = ("DurableObject", "WorkerEntrypoint", "WorkflowEntrypoint")
+_main = None
+
+
+def load(name):
+    """Imports the Worker; its classes as {name: {"base": str, "methods": [str]}}."""
+    global _main
+    _main = importlib.import_module(name)
+    found = {}
+    for attribute, value in vars(_main).items():
+        if attribute.startswith("_") or not inspect.isclass(value):
+            continue
+        for base in _BASES:
+            parent = getattr(workers, base)
+            if issubclass(value, parent) and value is not parent:
+                methods = [n for n, _ in inspect.getmembers(value, inspect.isfunction) if not n.startswith("_")]
+                found[attribute] = {"base": base, "methods": methods}
+    return found
+
+
+def reseed():
+    random.seed()
+
+
+def construct(name, ctx, env):
+    return getattr(_main, name)(ctx, env)
+
+
+async def invoke(instance, raw, method, args):
+    """Calls a method as workerd's introspection does: arguments and result are converted unless `raw`."""
+    function = getattr(instance, method)
+    if raw:
+        result = relaxed_call(function, *args)
+        if inspect.isawaitable(result):
+            await result
+        return None
+    converted = [python_from_rpc(argument) for argument in args]
+    # fetch may be declared with fewer parameters than (request, env, ctx).
+    result = relaxed_call(function, *converted) if method == "fetch" else function(*converted)
+    if inspect.isawaitable(result):
+        result = await result
+    return python_to_rpc(result)

@@ -1,0 +1,118 @@
+"""A memory snapshot of Pyodide with the standard library's modules imported, so that a Worker starts in about a second.
+
+It rests on private options of Pyodide (`_makeSnapshot`, `_loadSnapshot`) and must be made by the very workerd that
+loads it. Where it cannot be made, Workers start from nothing: slower, otherwise the same.
+"""
+
+import ast
+import hashlib
+import http.client
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import tools, workerd
+from .build import CONFIG, JS, SOCKET, all_sources, interpreter_modules, module_list
+
+CACHE = tools.REPOSITORY / ".dev" / "snapshots"
+# What asyncio and the SDK reach at the first request rather than at import.
+_ALWAYS = ("asyncio", "json", "http.client", "email.parser", "random", "inspect", "functools", "logging", "traceback")
+# Importing these draws randomness, touches JavaScript or does not work in Pyodide.
+_NEVER = ("multiprocessing", "secrets", "ssl", "tkinter", "uuid")
+_KEPT = 3
+
+
+def find_or_make(main: Path, cache: Path = CACHE) -> Path | None:
+    """The snapshot for the Worker with this main module, made now if need be; None, and a line, if it cannot be."""
+    modules = standard_modules(all_sources(main))
+    path = cache / f"{_key(modules)}.bin"
+    if path.exists():
+        path.touch()  # the least recently used are thrown away
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        content = _make(modules)
+    except (workerd.WorkerdFailed, http.client.HTTPException, OSError) as error:
+        print(f"No snapshot of Python could be made, so the Worker starts slower: {error}", file=sys.stderr)
+        return None
+    with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:  # another process may make the same one
+        file.write(content)
+    os.replace(file.name, path)
+    for old in sorted(cache.glob("*.bin"), key=lambda p: p.stat().st_mtime)[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def standard_modules(sources: Mapping[str, str]) -> list[str]:
+    """The standard library's modules that these sources import, anywhere in them."""
+    found = set(_ALWAYS)
+    for path, text in sources.items():
+        if not path.endswith(".py"):
+            continue
+        for node in ast.walk(ast.parse(text, path)):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module)
+    top = {name: name.partition(".")[0] for name in found}
+    return sorted(n for n in found if top[n] in sys.stdlib_module_names and top[n] not in _NEVER)
+
+
+def _warm_up(modules: list[str]) -> str:
+    """Pyodide's library is not quite CPython's, so a module that is not there is passed over."""
+    return f"""
+import importlib
+for name in {modules!r}:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        continue
+del name, importlib
+"""
+
+
+def _make(modules: list[str]) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="snapshot-") as scratch:
+        out = Path(scratch).resolve()
+        for name in ("prelude.mjs", "interpreter.mjs", "snapshot.mjs"):
+            shutil.copyfile(JS / name, out / name)
+        (out / "warm_up.py").write_text(_warm_up(modules), encoding="utf-8")
+        (out / CONFIG).write_text(_config(out), encoding="utf-8")
+        server = workerd.Workerd(out / CONFIG, log=lambda line: None)
+        server.start()
+        try:
+            if server.wait_until_ready() != 200:
+                raise workerd.WorkerdFailed("workerd made no snapshot")
+            connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+            connection.request("GET", "/")
+            return connection.getresponse().read()
+        finally:
+            server.stop()
+
+
+def _config(out: Path) -> str:
+    modules = [
+        ("snapshot.mjs", "esModule", "snapshot.mjs"),
+        *interpreter_modules(out),
+        ("warm_up.py", "text", "warm_up.py"),
+    ]
+    return f"""using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "main", worker = (modules = {module_list(modules)}, compatibilityDate = "2026-06-01"))],
+  sockets = [(name = "{SOCKET}", address = "127.0.0.1:0", http = (), service = "main")],
+);
+"""
+
+
+def _key(modules: list[str]) -> str:
+    """Whatever changes the snapshot's contents, or which runtime can load it."""
+    digest = hashlib.sha256()
+    for package in ("workerd", "pyodide"):
+        digest.update(f"{package}={tools.npm_version(package)}\n".encode())
+    for name in ("prelude.mjs", "interpreter.mjs", "snapshot.mjs"):
+        digest.update((JS / name).read_bytes())
+    digest.update(_warm_up(modules).encode())
+    return digest.hexdigest()[:16]
