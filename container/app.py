@@ -1,0 +1,95 @@
+"""The proxy as an ASGI app: one table from endpoint to handler, and one place where errors become answers."""
+
+import asyncio
+import traceback
+
+from worker.api import cors
+from worker.api.endpoints import find, model_id
+from worker.api.errors import ApiError, internal_error, wrong_method
+
+from . import log
+from .authenticate import Authenticator
+from .exchange import ClientLeft, Exchange
+from .handlers.completions import Completions
+from .handlers.engine import EngineEndpoints
+from .handlers.health import Health
+from .handlers.models import Models
+
+
+class App:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        completions: Completions,
+        engine_endpoints: EngineEndpoints,
+        models: Models,
+        health: Health,
+        allowed_origins: tuple[str, ...],
+    ) -> None:
+        self._authenticator = authenticator
+        self._completions = completions
+        self._engine_endpoints = engine_endpoints
+        self._models = models
+        self._allowed_origins = allowed_origins
+        self._simple = {
+            "root": health.root,
+            "health": health.health,
+            "liveliness": health.alive,
+            "readiness": health.alive,
+            "models": models.list,
+        }
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._serve(exchange)
+        except ApiError as error:
+            if not exchange.started:
+                await exchange.error(error)
+        except ClientLeft:
+            log.debug("client_left", request_id=exchange.id)
+        except asyncio.CancelledError:
+            if not exchange.left:
+                raise
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            log.info("client_left", request_id=exchange.id)
+        except Exception as error:
+            # Where it happened is logged, not what was in it: a message may quote a prompt or a key.
+            where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][-6:]
+            log.error("internal_error", request_id=exchange.id, error=type(error).__name__, where=where)
+            if not exchange.started:
+                await exchange.error(internal_error(exchange.id))
+            else:
+                raise
+        finally:
+            exchange.stop_watching()
+
+    async def _serve(self, exchange: Exchange) -> None:
+        origin = exchange.headers.get("origin")
+        if origin is not None or self._allowed_origins:
+            if cors.is_preflight(exchange.method, origin, exchange.headers.get("access-control-request-method")):
+                assert origin is not None
+                wanted = exchange.headers.get("access-control-request-headers")
+                headers = cors.preflight_headers(origin, wanted, self._allowed_origins)
+                await exchange.respond(204, b"", headers)
+                return
+            exchange.always = cors.response_headers(origin, self._allowed_origins)
+        endpoint = find(exchange.method, exchange.path)
+        self._authenticator.check(exchange, endpoint)
+        simple = self._simple.get(endpoint.name)
+        if simple is not None:
+            await simple(exchange)
+        elif endpoint.name == "model":
+            await self._models.one(exchange, model_id(exchange.path))
+        elif endpoint.engine:
+            await self._engine_endpoints(exchange, endpoint)
+        elif endpoint.methods == ("POST",):
+            await self._completions(exchange, endpoint.name)
+        else:
+            raise wrong_method(exchange.method, exchange.path, endpoint.methods)

@@ -1,0 +1,75 @@
+"""Who may ask: the edge by its token, the master key, or on loopback without a master key anyone at this machine."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from worker.api.authenticate import presented_key, refusal_to_serve, require_master_key, same_secret
+from worker.api.endpoints import Endpoint
+from worker.api.errors import ApiError, forbidden, unauthenticated
+
+from .exchange import Exchange
+from .settings import Settings
+
+INTERNAL_TOKEN_HEADER = "x-internal-token"
+_PROBES = ("liveliness", "readiness")
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+class Authenticator:
+    """Decided at start; called once per request."""
+
+    def __init__(self, settings: Settings, master_key: str | None, allowed_origins: tuple[str, ...]) -> None:
+        self._token = settings.internal_token
+        self._master_key = master_key
+        self._keyless = not master_key and is_loopback(settings.host)
+        self._public_models = bool(settings.public_models) or self._keyless
+        self._allowed_origins = allowed_origins
+        local = settings.local_development or is_loopback(settings.host)
+        self._refusal = None if self._keyless else refusal_to_serve(master_key, local=local)
+
+    def check(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """Raises ApiError 401, 403 or 503 unless the request may go on."""
+        headers = exchange.headers
+        if self._token is not None:
+            if endpoint.name not in _PROBES and not same_secret(headers.get(INTERNAL_TOKEN_HEADER, ""), self._token):
+                raise unauthenticated("This proxy answers its edge alone.")
+            return
+        if endpoint.public:
+            return
+        if self._refusal is not None:
+            raise ApiError(
+                self._refusal.status, self._refusal.type, self._refusal.message, headers=self._refusal.headers
+            )
+        if self._keyless:
+            self._refuse_web_pages(headers.get("origin"), headers.get("host", ""))
+            return
+        if self._public_models and endpoint.name in ("models", "model"):
+            return
+        assert self._master_key is not None
+        require_master_key(presented_key(headers.get), self._master_key)
+
+    def _refuse_web_pages(self, origin: str | None, host: str) -> None:
+        """Without keys a web page open on this machine must not spend money: neither by a plain POST from a foreign
+        origin, nor under a name that was made to point at this machine."""
+        if origin is not None and origin not in self._allowed_origins and "*" not in self._allowed_origins:
+            raise forbidden(f"Web pages at {origin[:200]} may not call this gateway; see CORS_ALLOW_ORIGINS.")
+        name = urlsplit("//" + host).hostname or ""
+        if name not in _LOOPBACK_NAMES and not _is_address(name):
+            raise forbidden("Without a LITELLM_MASTER_KEY this gateway answers to localhost only.")
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,17 @@
+"""From LiteLLM's `litellm_config.yaml` and the environment to what the proxy runs on.
+
+document.py    YAML with line numbers
+problems.py    what is wrong, where, and how to mend it
+providers.py   who speaks OpenAI's wire format, where they live and which variables hold their keys
+deployment.py  one entry of `model_list`
+options.py     router_settings, litellm_settings, general_settings
+load.py        the whole
+catalog.py     the extract of it that the edge needs
+"""
+
+from .deployment import Deployment
+from .load import Config, load
+from .options import Options
+from .problems import ConfigError, Problem
+
+__all__ = ["Config", "ConfigError", "Deployment", "Options", "Problem", "load"]

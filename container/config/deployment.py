@@ -1,0 +1,293 @@
+"""One entry of `model_list`: a provider's model, how to reach it, and its limits."""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from worker.api.models import missing
+
+from .document import Document, KeyPath
+from .engine_providers import ENGINE_PROVIDERS
+from .providers import (
+    AZURE_DEFAULT_VERSION,
+    AZURE_VERSION_VARIABLE,
+    DIRECT,
+    ENGINE_NEEDS,
+    OPTIONAL_KEYS,
+    Direct,
+    split_model,
+)
+
+Kind = Literal["direct", "engine", "mock"]
+
+REFERENCE = "os.environ/"
+
+# litellm_params that the proxy itself acts on.
+_OWN = frozenset(
+    "model api_key api_base base_url api_version custom_llm_provider organization extra_headers weight rpm tpm timeout "
+    "stream_timeout max_parallel_requests max_retries mock_response order "
+    "input_cost_per_token output_cost_per_token".split()
+)
+# Request fields that a config may preset for a deployment; what a client sends goes before them.
+_PRESETS = frozenset(
+    "temperature top_p n stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias "
+    "logprobs top_logprobs seed user response_format tools tool_choice parallel_tool_calls reasoning_effort "
+    "service_tier extra_body dimensions encoding_format store verbosity modalities top_k min_p repetition_penalty "
+    "keep_alive provider transforms".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """`id` is unique and stable; `group` the public model name; `model` the provider's name for it.
+
+    `needs`: environment variables without which it is off (`worker.api.models`); `off`: those missing now. Times in
+    seconds, None where the group's or the router's setting applies. `params`: its litellm_params as written, secrets
+    still as references; `presets`: request fields it sets unless the client does.
+    """
+
+    id: str
+    group: str
+    provider: str
+    model: str
+    kind: Kind
+    needs: tuple[str, ...]
+    off: tuple[str, ...]
+    base: str = ""
+    api_key: str | None = field(default=None, repr=False)
+    api_version: str = ""
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    asks_usage: bool = True
+    weight: float | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    timeout: float | None = None
+    stream_timeout: float | None = None
+    max_parallel_requests: int | None = None
+    num_retries: int | None = None
+    mock_response: str | None = None
+    presets: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def wildcard(self) -> bool:
+        return "*" in self.group
+
+
+def parse(
+    document: Document, path: KeyPath, entry: Any, environment: Mapping[str, str], engine_reason: str | None
+) -> Deployment | None:
+    """The deployment at `path`, or None with the reasons reported. `engine_reason`: why all groups need the engine."""
+    if not isinstance(entry, dict):
+        document.error(path, "has to be a mapping.", "Give it `model_name` and `litellm_params`.")
+        return None
+    group, params, info = entry.get("model_name"), entry.get("litellm_params"), entry.get("model_info") or {}
+    known = {"model_name", "litellm_params", "model_info"}
+    for name in entry.keys() - known:
+        document.error((*path, name), "is not a setting of a model.", f"There are: {', '.join(sorted(known))}.")
+    if not isinstance(group, str) or not group.strip():
+        document.error((*path, "model_name"), "is missing.", "Write the name by which clients ask for the model.")
+        return None
+    if not isinstance(params, dict) or not isinstance(params.get("model"), str) or not params["model"]:
+        document.error((*path, "litellm_params", "model"), "is missing.", "Write for example `model: openai/gpt-4o`.")
+        return None
+    if not isinstance(info, dict):
+        document.error((*path, "model_info"), "has to be a mapping.")
+        info = {}
+    at = (*path, "litellm_params")
+    read = _Reader(document, at, params, environment)
+    provider, model = split_model(params["model"], ENGINE_PROVIDERS, params.get("custom_llm_provider"))
+    mock = params.get("mock_response")
+    if provider is None and mock is None:
+        if params["model"] != "*":
+            document.error(
+                (*at, "model"),
+                f"'{params['model']}' names no provider that is known.",
+                "Write `provider/model`, for example `openai/gpt-4o`.",
+            )
+            return None
+        provider = "*"
+    direct = DIRECT.get(provider or "")
+    foreign = sorted(params.keys() - _OWN - _PRESETS)
+    kind: Kind = "mock" if mock is not None else "direct" if direct and not foreign and not engine_reason else "engine"
+    base, key, needs = "", None, list(read.references())
+    if kind == "direct" and direct:
+        base, key, more = _connection(read, provider or "", direct)
+        needs += more
+        if direct.model_prefix and "/" not in model and "*" not in model:
+            model = direct.model_prefix + model
+    elif kind == "engine":
+        needs += _engine_needs(provider or "", params, direct)
+    needs = list(dict.fromkeys(needs))
+    return Deployment(
+        id=str(info.get("id") or _identity(group, params, path)),
+        group=group,
+        provider=provider or "mock",
+        model=model,
+        kind=kind,
+        needs=tuple(needs),
+        off=tuple(missing(needs, lambda name: bool(environment.get(name)))),
+        base=base,
+        api_key=key,
+        api_version=read.text("api_version") or environment.get(AZURE_VERSION_VARIABLE) or AZURE_DEFAULT_VERSION,
+        extra_headers=_headers(read, params),
+        asks_usage=direct.asks_usage if direct else True,
+        weight=read.number("weight"),
+        rpm=read.whole("rpm"),
+        tpm=read.whole("tpm"),
+        timeout=read.number("timeout"),
+        stream_timeout=read.number("stream_timeout"),
+        max_parallel_requests=read.whole("max_parallel_requests"),
+        num_retries=read.whole("max_retries"),
+        mock_response=None if mock is None else str(mock),
+        presets={**{k: read.value(k) for k in params if k in _PRESETS and k != "extra_body"}, **_extra_body(read)},
+        params=params,
+        info=info,
+    )
+
+
+class _Reader:
+    """litellm_params with `os.environ/NAME` replaced and wrong types reported."""
+
+    def __init__(self, document: Document, path: KeyPath, params: dict, environment: Mapping[str, str]) -> None:
+        self.document, self.path, self.params, self.environment = document, path, params, environment
+
+    def references(self) -> list[str]:
+        """The names of every `os.environ/NAME` in the parameters, at any depth."""
+        found: list[str] = []
+        _walk(self.params, lambda text: found.append(text[len(REFERENCE) :]) if text.startswith(REFERENCE) else None)
+        return list(dict.fromkeys(found))
+
+    def value(self, name: str) -> Any:
+        value = self.params.get(name)
+        if isinstance(value, str) and value.startswith(REFERENCE):
+            return self.environment.get(value[len(REFERENCE) :]) or None
+        return value
+
+    def text(self, name: str) -> str | None:
+        value = self.value(name)
+        if value is None or isinstance(value, str):
+            return value or None
+        self.document.error((*self.path, name), "has to be text.")
+        return None
+
+    def number(self, name: str) -> float | None:
+        value = self.value(name)
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not math.isfinite(number) or number < 0:
+            self.document.error((*self.path, name), f"has to be a number that is not negative, not {value!r}.")
+            return None
+        return number
+
+    def whole(self, name: str) -> int | None:
+        number = self.number(name)
+        if number is not None and number != int(number):
+            self.document.error((*self.path, name), "has to be a whole number.")
+            return None
+        return None if number is None else int(number)
+
+
+def _connection(read: _Reader, provider: str, direct: Direct) -> tuple[str, str | None, list[str]]:
+    """Base URL, key and needs of a provider that is called directly."""
+    environment, needs = read.environment, []
+    explicit = read.text("api_base") or read.text("base_url")
+    names_base = "api_base" in read.params or "base_url" in read.params
+    from_variable = next((environment[v] for v in direct.base_variables if environment.get(v)), None)
+    base = explicit or ("" if names_base else from_variable or direct.base)
+    if not names_base and not from_variable and not direct.base:
+        if direct.base_variables:
+            needs.append("|".join(direct.base_variables))
+        else:
+            read.document.error((*read.path, "api_base"), "is missing.", f"Say where the {provider} server is.")
+    key = read.text("api_key")
+    if key is None and "api_key" not in read.params:
+        key = next((environment[v] for v in direct.key_variables if environment.get(v)), None)
+        if provider in OPTIONAL_KEYS:
+            key = environment.get(OPTIONAL_KEYS[provider])
+        # A provider's default key goes to its own address, or one the environment names, and nowhere else.
+        has_home = bool(direct.base and direct.key_variables)
+        stranger = names_base and has_home and _origin(explicit or "") != _origin(direct.base)
+        if stranger:
+            if key is not None:
+                read.document.report(
+                    "warning",
+                    (*read.path, "api_base"),
+                    f"is not {provider}'s own address, so {direct.key_variables[0]} is not sent there.",
+                    "Write `api_key: os.environ/NAME` beside it if it needs a key.",
+                )
+            key = None
+        elif direct.key_variables:
+            needs.append("|".join(direct.key_variables))
+    if base and not base.startswith(("http://", "https://")):
+        read.document.error((*read.path, "api_base"), f"'{base}' is not an http(s) address.")
+    base = base.rstrip("/")
+    if direct.base_suffix and base and not base.endswith(direct.base_suffix):
+        base += direct.base_suffix
+    return base, key, needs
+
+
+def _engine_needs(provider: str, params: dict, direct: Direct | None) -> list[str]:
+    if "api_key" in params or (provider == "vertex_ai" and "vertex_credentials" in params):
+        return []
+    if direct:
+        own_home = "api_base" not in params and "base_url" not in params
+        return ["|".join(direct.key_variables)] if direct.key_variables and own_home else []
+    return list(ENGINE_NEEDS.get(provider, ()))
+
+
+def _headers(read: _Reader, params: dict) -> dict[str, str]:
+    headers = params.get("extra_headers") or {}
+    if not isinstance(headers, dict):
+        read.document.error((*read.path, "extra_headers"), "has to be a mapping of names to values.")
+        return {}
+    resolved: dict[str, str] = {}
+    for name, value in headers.items():
+        text = str(value)
+        if text.startswith(REFERENCE):
+            text = read.environment.get(text[len(REFERENCE) :], "")
+        if any(c in text + name for c in "\r\n\0"):
+            read.document.error((*read.path, "extra_headers", name), "holds a line break.")
+            continue
+        resolved[name.lower()] = text
+    organization = read.text("organization")
+    if organization:
+        resolved["openai-organization"] = organization
+    return resolved
+
+
+def _extra_body(read: _Reader) -> dict[str, Any]:
+    extra = read.params.get("extra_body") or {}
+    if not isinstance(extra, dict):
+        read.document.error((*read.path, "extra_body"), "has to be a mapping.")
+        return {}
+    return extra
+
+
+def _identity(group: str, params: dict, path: KeyPath) -> str:
+    """Names the deployment the same after every restart with the same config, and holds nothing secret."""
+    shown = {k: v for k, v in params.items() if k != "api_key" or str(v).startswith(REFERENCE)}
+    digest = hashlib.sha256(repr((group, sorted(shown.items(), key=str), path)).encode()).hexdigest()
+    return digest[:16]
+
+
+def _origin(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3]).lower()
+
+
+def _walk(value: Any, visit: Callable[[str], None]) -> None:
+    if isinstance(value, str):
+        visit(value)
+    elif isinstance(value, dict):
+        for part in value.values():
+            _walk(part, visit)
+    elif isinstance(value, list):
+        for part in value:
+            _walk(part, visit)

@@ -1,0 +1,137 @@
+"""Providers: which speak OpenAI's wire format, where they live, and which variables hold their keys.
+
+A provider that is not in `DIRECT` is the engine's. Names and variables are LiteLLM's
+(https://docs.litellm.ai/docs/providers).
+"""
+
+from typing import NamedTuple
+
+
+class Direct(NamedTuple):
+    """A provider the proxy calls itself.
+
+    `base`: where it is unless the config or one of `base_variables` says otherwise; empty when it has no home of
+    its own. `key_variables`: any of them holds the key; empty when none is needed. `asks_usage`: it accepts
+    `stream_options.include_usage`.
+    """
+
+    base: str
+    key_variables: tuple[str, ...]
+    base_variables: tuple[str, ...] = ()
+    asks_usage: bool = True
+    base_suffix: str = ""
+    model_prefix: str = ""
+
+
+DIRECT: dict[str, Direct] = {
+    "openai": Direct("https://api.openai.com/v1", ("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),
+    "azure": Direct("", ("AZURE_API_KEY",), ("AZURE_API_BASE",)),
+    "openrouter": Direct("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), ("OPENROUTER_API_BASE",)),
+    "groq": Direct("https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",)),
+    "mistral": Direct("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), ("MISTRAL_API_BASE",), asks_usage=False),
+    "deepseek": Direct("https://api.deepseek.com/v1", ("DEEPSEEK_API_KEY",), ("DEEPSEEK_API_BASE",)),
+    "together_ai": Direct(
+        "https://api.together.xyz/v1", ("TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY", "TOGETHER_API_KEY")
+    ),
+    "fireworks_ai": Direct(
+        "https://api.fireworks.ai/inference/v1",
+        ("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
+        ("FIREWORKS_API_BASE",),
+        model_prefix="accounts/fireworks/models/",
+    ),
+    "xai": Direct("https://api.x.ai/v1", ("XAI_API_KEY",), ("XAI_API_BASE",)),
+    "perplexity": Direct("https://api.perplexity.ai", ("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"), asks_usage=False),
+    "cerebras": Direct("https://api.cerebras.ai/v1", ("CEREBRAS_API_KEY",), ("CEREBRAS_API_BASE",)),
+    "nvidia_nim": Direct("https://integrate.api.nvidia.com/v1", ("NVIDIA_NIM_API_KEY",), ("NVIDIA_NIM_API_BASE",)),
+    "deepinfra": Direct("https://api.deepinfra.com/v1/openai", ("DEEPINFRA_API_KEY",), ("DEEPINFRA_API_BASE",)),
+    "hosted_vllm": Direct("", (), ("HOSTED_VLLM_API_BASE",)),
+    "ollama": Direct("http://localhost:11434", (), ("OLLAMA_API_BASE",), base_suffix="/v1"),
+    "ollama_chat": Direct("http://localhost:11434", (), ("OLLAMA_API_BASE",), base_suffix="/v1"),
+    "lm_studio": Direct("http://localhost:1234/v1", (), ("LM_STUDIO_API_BASE",)),
+    "custom_openai": Direct("", ()),
+    "openai_like": Direct("", ()),
+}
+
+# Optional keys of providers that need none.
+OPTIONAL_KEYS = {"hosted_vllm": "HOSTED_VLLM_API_KEY", "lm_studio": "LM_STUDIO_API_KEY", "ollama": "OLLAMA_API_KEY"}
+
+AZURE_VERSION_VARIABLE = "AZURE_API_VERSION"
+AZURE_DEFAULT_VERSION = "2024-10-21"
+
+# Providers of the engine whose key is one well-known variable; `A|B` serves equally. For any other the config says
+# what it needs (`api_key: os.environ/NAME`), or LiteLLM finds it.
+ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "gemini": ("GEMINI_API_KEY|GOOGLE_API_KEY",),
+    "vertex_ai": ("GOOGLE_APPLICATION_CREDENTIALS",),
+    "cohere": ("COHERE_API_KEY|CO_API_KEY",),
+    "cohere_chat": ("COHERE_API_KEY|CO_API_KEY",),
+    "replicate": ("REPLICATE_API_KEY|REPLICATE_API_TOKEN",),
+    "huggingface": ("HF_TOKEN|HUGGINGFACE_API_KEY",),
+    "ai21": ("AI21_API_KEY",),
+    "azure_ai": ("AZURE_AI_API_KEY",),
+    "databricks": ("DATABRICKS_API_KEY",),
+    "sambanova": ("SAMBANOVA_API_KEY",),
+    "voyage": ("VOYAGE_API_KEY",),
+    "jina_ai": ("JINA_AI_API_KEY",),
+    "moonshot": ("MOONSHOT_API_KEY",),
+    "watsonx": ("WATSONX_APIKEY|WATSONX_API_KEY|WATSONX_TOKEN",),
+}
+
+# Variables that LiteLLM reads for its providers beside their keys: the engine gets them when they are set.
+ENGINE_VARIABLES: tuple[str, ...] = (
+    "ANTHROPIC_API_BASE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION_NAME",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "GOOGLE_CLOUD_PROJECT",
+    "VERTEXAI_PROJECT",
+    "VERTEXAI_LOCATION",
+    "VERTEX_PROJECT",
+    "VERTEX_LOCATION",
+    "GEMINI_API_BASE",
+    "COHERE_API_BASE",
+    "REPLICATE_API_BASE",
+    "WATSONX_URL",
+    "WATSONX_PROJECT_ID",
+    "DATABRICKS_API_BASE",
+)
+
+# For a `model` without a provider, as `gpt-4o`: what its name begins with.
+_PREFIXES: tuple[tuple[str, str], ...] = (
+    ("gpt-", "openai"),
+    ("chatgpt-", "openai"),
+    ("o1", "openai"),
+    ("o3", "openai"),
+    ("o4", "openai"),
+    ("text-embedding-", "openai"),
+    ("dall-e", "openai"),
+    ("whisper", "openai"),
+    ("tts-", "openai"),
+    ("omni-moderation", "openai"),
+    ("ft:gpt", "openai"),
+    ("claude-", "anthropic"),
+    ("command-", "cohere_chat"),
+    ("embed-", "cohere"),
+    ("gemini-", "vertex_ai"),
+)
+
+
+def split_model(model: str, known: frozenset[str], custom_provider: str | None = None) -> tuple[str | None, str]:
+    """`openai/gpt-4o` as `("openai", "gpt-4o")`, `gpt-4o` too; provider None where it cannot be told.
+
+    `known`: LiteLLM's provider names.
+    """
+    if custom_provider:
+        return custom_provider, model.removeprefix(custom_provider + "/")
+    head, slash, tail = model.partition("/")
+    if slash and (head in DIRECT or head in known):
+        return head, tail
+    for prefix, provider in _PREFIXES:
+        if model.startswith(prefix):
+            return provider, model
+    return None, model

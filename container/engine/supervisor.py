@@ -1,0 +1,244 @@
+"""The engine: LiteLLM's own proxy as a child process on loopback, started when first needed and again when it dies.
+
+States: idle → starting → running, and back to starting after a death, with a growing pause in between. Whoever needs
+the engine waits for it; nothing else notices.
+"""
+
+import asyncio
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+
+from .. import log
+from ..config import Config
+from ..upstream.prepare import Address, engine_address
+from .configuration import configuration, environment
+
+POLL_SECONDS = 0.25
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+# Having run this long it is no crash loop.
+SETTLED_SECONDS = 60.0
+STOP_SECONDS = 5.0
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
+
+
+class EngineUnavailable(Exception):
+    """The engine is not there; `retry_after` in seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Engine:
+    """Keeps at most one child alive. `own`: our environment; `start_timeout`: how long a request waits for it."""
+
+    def __init__(self, config: Config, own: Mapping[str, str], *, start_timeout: float) -> None:
+        self._config = config
+        self._own = own
+        self._start_timeout = start_timeout
+        self._keeper: asyncio.Task | None = None
+        self._running = asyncio.Event()
+        self._address: Address | None = None
+        self._child: asyncio.subprocess.Process | None = None
+        self._last_death = ""
+        self._again_at = 0.0
+        self._pausing = False
+
+    @property
+    def state(self) -> str:
+        """`idle`, `starting` or `running`."""
+        if self._running.is_set():
+            return "running"
+        return "idle" if self._keeper is None else "starting"
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child and self._child.returncode is None else None
+
+    def start(self) -> None:
+        """Begins to keep the engine running; returns at once and does nothing the second time."""
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+
+    async def ready(self, patience: float) -> Address:
+        """Where the engine is, once it answers. Raises EngineUnavailable when that takes longer than the engine's
+        start timeout or `patience` seconds, and at once while it pauses after a crash."""
+        if self._running.is_set() and self._address:
+            return self._address
+        self.start()
+        if self._pausing:
+            raise self._unavailable()
+        try:
+            await asyncio.wait_for(self._running.wait(), min(self._start_timeout, patience * 0.95))
+        except TimeoutError:
+            raise self._unavailable() from None
+        assert self._address is not None
+        return self._address
+
+    def _unavailable(self) -> EngineUnavailable:
+        wait = max(1.0, self._again_at - time.monotonic())
+        if self._pausing:
+            return EngineUnavailable(
+                f"The translation engine {self._last_death}; it starts again in {wait:.0f} s.", wait
+            )
+        return EngineUnavailable("The translation engine is still starting.", 5.0)
+
+    async def stop(self) -> None:
+        """Ends the child and stops keeping it alive."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        with tempfile.TemporaryDirectory(prefix="litellm-engine-") as folder:
+            while True:
+                began = time.monotonic()
+                try:
+                    await self._run_once(Path(folder))
+                except OSError as error:
+                    self._last_death = f"could not be started ({error.strerror})"
+                except json.JSONDecodeError:
+                    self._last_death = f"could not be started ({CREDENTIALS} is neither a path nor valid JSON)"
+                self._running.clear()
+                lived = time.monotonic() - began
+                pause = FIRST_PAUSE_SECONDS if lived > SETTLED_SECONDS else pause
+                log.error("engine_died", reason=self._last_death, lived_seconds=round(lived, 1), pause_seconds=pause)
+                self._again_at = time.monotonic() + pause
+                self._pausing = pause > FIRST_PAUSE_SECONDS
+                await asyncio.sleep(pause)
+                self._pausing = False
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _run_once(self, folder: Path) -> None:
+        """Starts the child and returns when it has died."""
+        key, port = "sk-engine-" + secrets.token_hex(24), _free_port()
+        path = folder / "config.yaml"
+        _write_private(path, configuration(self._config))
+        surroundings = environment(self._own, key)
+        credentials = surroundings.get(CREDENTIALS, "").strip()
+        if credentials.startswith("{"):
+            json.loads(credentials)
+            _write_private(folder / "google.json", credentials)
+            surroundings[CREDENTIALS] = str(folder / "google.json")
+        began = time.monotonic()
+        child = await asyncio.create_subprocess_exec(
+            *_command(),
+            *("--config", str(path), "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"),
+            cwd=folder,
+            env=surroundings,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        self._child = child
+        log.info("engine_starting", pid=child.pid)
+        tail: list[str] = []
+        reading = asyncio.create_task(_read_output(child, tail))
+        address = engine_address(port, key)
+        try:
+            if await _answers(child, address):
+                log.info("engine_running", pid=child.pid, start_seconds=round(time.monotonic() - began, 1))
+                self._address = address
+                self._running.set()
+            await child.wait()
+            await reading
+            self._last_death = f"ended with exit code {child.returncode}"
+            if not self._running.is_set() and tail:
+                log.error("engine_output", lines=tail[-20:])
+        finally:
+            self._running.clear()
+            reading.cancel()
+            await _end(child)
+
+
+def _die_with_parent() -> None:
+    """In the child, before it runs: have Linux end it when we are killed and cannot.
+
+    https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
+    """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _command() -> list[str]:
+    """The vanilla `litellm` command of this Python's environment."""
+    beside = Path(sys.executable).parent / "litellm"
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "litellm.proxy.proxy_cli"]
+
+
+async def _answers(child: asyncio.subprocess.Process, address: Address) -> bool:
+    """Waits until the engine answers; False when it has died instead."""
+    url = address.base.removesuffix("/v1") + "/health/readiness"
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        while child.returncode is None:
+            try:
+                async with session.get(url) as response:
+                    if response.status == 200:
+                        return True
+            except (aiohttp.ClientError, TimeoutError):
+                pass  # not listening yet
+            await asyncio.sleep(POLL_SECONDS)
+    return False
+
+
+async def _read_output(child: asyncio.subprocess.Process, tail: list[str]) -> None:
+    """Keeps the last lines for the case that the engine does not start; drops the rest, which may quote prompts."""
+    assert child.stdout is not None
+    while True:
+        try:
+            line = await child.stdout.readline()
+        except ValueError:
+            continue  # longer than the buffer
+        if not line:
+            return
+        tail.append(line.decode("utf-8", "replace").rstrip()[:500])
+        del tail[:-50]
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Ends the child and whatever it has started."""
+    if child.returncode is None:
+        _signal_group(child.pid, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(child.wait(), STOP_SECONDS)
+        except TimeoutError:
+            log.warning("engine_killed", pid=child.pid)
+    _signal_group(child.pid, signal.SIGKILL)
+    await child.wait()
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,79 @@
+"""Drives a routing plan: is there anybody to ask, ask them in turn, and say what went wrong when nobody answered."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from worker.api.errors import ApiError, model_not_found, service_unavailable, timed_out, upstream_failed
+
+from ..routing.outcome import Outcome
+from ..routing.router import Pause, Plan, Router, Step, Try
+
+Failed = list[tuple[Try, Outcome]]
+
+
+def admit(router: Router, model: str) -> None:
+    """Raises ApiError when no deployment can serve the model, saying what would help."""
+    targets = router.groups.targets(model)
+    if not targets:
+        raise model_not_found(model, router.groups.names)
+    if not router.reachable(model):
+        wanted = sorted({need.replace("|", " or ") for t in targets for need in t.deployment.off})
+        error = service_unavailable(f"The model '{model}' is off: set {', '.join(wanted)}.", retry_after=60)
+        error.headers.append(("x-should-retry", "false"))
+        raise error
+
+
+async def drive(plan: Plan, attempt: Callable[[Try], Awaitable[Outcome]]) -> Failed:
+    """Carries the plan out; the attempts that failed, in order."""
+    failed: Failed = []
+    try:
+        step = next(plan, None)
+        while step is not None:
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                step = _next(plan, None)
+                continue
+            outcome = await attempt(step)
+            if not outcome.ok:
+                failed.append((step, outcome))
+            step = _next(plan, outcome)
+    finally:
+        plan.close()
+    return failed
+
+
+def _next(plan: Plan, outcome: Outcome | None) -> Step | None:
+    try:
+        return plan.send(outcome)
+    except StopIteration:
+        return None
+
+
+def refusal(model: str, failed: Failed) -> ApiError:
+    """What the client is told when nothing answered."""
+    if not failed:
+        return service_unavailable(f"Every deployment of '{model}' is busy.", retry_after=1)
+    last = failed[-1][1]
+    if last.kind in ("caller", "context_window", "content_policy"):
+        return ApiError(
+            last.status or 400,
+            "invalid_request_error",
+            last.message,
+            code=last.code or (None if last.kind == "caller" else last.kind),
+            param=last.param,
+        )
+    tried = "; ".join(
+        f"{s.group} ({s.target.deployment.provider}/{s.target.model}): {o.status or o.kind}, {o.message}"
+        for s, o in failed
+    )
+    message = f"No deployment answered. Tried: {tried}"
+    if last.kind == "timeout":
+        return timed_out(message)
+    if last.kind == "rate_limit":
+        headers = list(last.headers)
+        return upstream_failed(429, message, headers)
+    # A provider's 401, 403 or 404 is about this gateway's configuration, and the client's key and model are fine.
+    status = last.status if last.status >= 500 else 502
+    if status == 503 and last.retry_after is not None and not last.headers:
+        return service_unavailable(message, retry_after=int(last.retry_after))
+    return upstream_failed(status, message, last.headers)

@@ -1,0 +1,34 @@
+"""`/models` and `/models/{id}`: the models that can be asked now, in OpenAI's shape."""
+
+import orjson
+
+from worker.api.errors import model_not_found
+
+from ..config import Config
+from ..exchange import Exchange
+from ..routing.groups import Groups
+
+# When a model came into being is nobody's concern here; OpenAI's clients want a number.
+_CREATED = 1677610602
+
+
+class Models:
+    """Both lists are worked out once."""
+
+    def __init__(self, config: Config, groups: Groups) -> None:
+        self._groups = groups
+        self.on = [name for name in groups.names if any(not d.off for d in config.groups.get(groups.group(name), ()))]
+        concrete = [name for name in self.on if "*" not in name]
+        self._list = orjson.dumps({"object": "list", "data": [_model(name) for name in concrete]})
+
+    async def list(self, exchange: Exchange) -> None:
+        await exchange.respond(200, self._list)
+
+    async def one(self, exchange: Exchange, name: str) -> None:
+        if all(t.deployment.off for t in self._groups.targets(name)):
+            raise model_not_found(name, self.on)
+        await exchange.respond(200, orjson.dumps(_model(name)))
+
+
+def _model(name: str) -> dict:
+    return {"id": name, "object": "model", "created": _CREATED, "owned_by": "litellm-router"}

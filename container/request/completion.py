@@ -1,0 +1,203 @@
+"""A request body of the endpoints that take a model: parsed once, checked once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from worker.api.errors import ApiError, invalid_request
+
+from .authority import forbidden, refusal
+
+# Taken from the body by the proxy itself; providers never see them.
+_OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
+
+
+@dataclass(slots=True)
+class Completion:
+    """`body` as the client sent it, without the fields that are ours; `model` and `stream` read out of it."""
+
+    endpoint: str
+    body: dict[str, Any]
+    model: str
+    stream: bool
+    client_wants_usage: bool
+
+
+def parse(endpoint: str, raw: bytes) -> Completion:
+    """The request, checked as far as every provider would. Raises ApiError 400 naming the field."""
+    body = parse_object(raw)
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
+    for name, value in body.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            if forbidden((name,)):
+                raise refusal(name)
+        elif value is not None:
+            wanted = check(value)
+            if wanted:
+                raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
+    _REQUIRED[endpoint](body)
+    for name in _OWN_FIELDS:
+        body.pop(name, None)
+    stream = bool(body.get("stream"))
+    options = body.get("stream_options")
+    if options and not stream:
+        raise invalid_request("'stream_options' goes with 'stream': true only.", param="stream_options")
+    return Completion(endpoint, body, model, stream, bool(options and options.get("include_usage")))
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """A JSON object. Raises ApiError 400 for anything else, NaN, lone surrogates and invalid UTF-8 among it."""
+    if not raw:
+        raise invalid_request("The request has no body; send a JSON object.")
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise _malformed(error) from None
+    if not isinstance(body, dict):
+        raise invalid_request(f"The body has to be a JSON object, not {_json_type(body)}.")
+    return body
+
+
+def _malformed(error: orjson.JSONDecodeError) -> ApiError:
+    return invalid_request(f"The body is not valid JSON: {error.msg}.", code="invalid_json")
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "an array", str: "a text", int: "a number", float: "a number", bool: "a boolean"}
+    return names.get(type(value), "null")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> str | None:
+    return None if _is_number(value) else "a number"
+
+
+def _count(value: Any) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 1 << 31:
+        return None
+    return "a whole number over 0"
+
+
+def _whole(value: Any) -> str | None:
+    return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+
+
+def _boolean(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, str) else "a text"
+
+
+def _object(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "an object"
+
+
+def _objects(value: Any) -> str | None:
+    if isinstance(value, list) and all(isinstance(v, dict) for v in value):
+        return None
+    return "an array of objects"
+
+
+def _text_or_texts(value: Any) -> str | None:
+    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        return None
+    return "a text or an array of texts"
+
+
+def _text_or_object(value: Any) -> str | None:
+    return None if isinstance(value, (str, dict)) else "a text or an object"
+
+
+def _names(value: Any) -> str | None:
+    return None if isinstance(value, list) and all(isinstance(v, str) for v in value) else "an array of model names"
+
+
+def _messages(value: Any) -> str | None:
+    if not isinstance(value, list) or not value:
+        return "an array of at least one message"
+    for message in value:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            return "an array of messages, each an object with a 'role'"
+        content = message.get("content")
+        if content is None or isinstance(content, str):
+            continue
+        if not isinstance(content, list) or not all(isinstance(p, dict) for p in content):
+            return "an array of messages, each with a 'content' that is a text, an array of objects or null"
+    return None
+
+
+def _prompt(value: Any) -> str | None:
+    """A text, texts, token ids, or several arrays of token ids."""
+    if isinstance(value, str):
+        return None
+    if isinstance(value, list) and value:
+        if all(isinstance(v, str) for v in value) or all(_whole(v) is None for v in value):
+            return None
+        if all(isinstance(v, list) and v and all(_whole(t) is None for t in v) for v in value):
+            return None
+    return "a text, an array of texts, or token ids"
+
+
+_CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "model": _text,
+    "messages": _messages,
+    "prompt": _prompt,
+    "stream": _boolean,
+    "stream_options": _object,
+    "temperature": _number,
+    "top_p": _number,
+    "presence_penalty": _number,
+    "frequency_penalty": _number,
+    "n": _count,
+    "best_of": _count,
+    "max_tokens": _count,
+    "max_completion_tokens": _count,
+    "top_logprobs": _whole,
+    "seed": _whole,
+    "stop": _text_or_texts,
+    "tools": _objects,
+    "functions": _objects,
+    "tool_choice": _text_or_object,
+    "parallel_tool_calls": _boolean,
+    "response_format": _object,
+    "logit_bias": _object,
+    "metadata": _object,
+    "user": _text,
+    "dimensions": _count,
+    "encoding_format": _text,
+    "disable_fallbacks": _boolean,
+    "fallbacks": _names,
+    "num_retries": _whole,
+    "timeout": _number,
+}
+
+
+def _require(name: str) -> Callable[[dict[str, Any]], None]:
+    def check(body: dict[str, Any]) -> None:
+        if body.get(name) is None:
+            raise invalid_request(f"'{name}' is missing.", param=name)
+
+    return check
+
+
+def _require_input(body: dict[str, Any]) -> None:
+    wanted = _prompt(body.get("input"))
+    if wanted:
+        raise invalid_request(f"'input' has to be {wanted}.", param="input")
+
+
+_REQUIRED: dict[str, Callable[[dict[str, Any]], None]] = {
+    "chat_completions": _require("messages"),
+    "completions": _require("prompt"),
+    "embeddings": _require_input,
+}

@@ -1,0 +1,117 @@
+"""The bodies of the endpoints that the engine serves: JSON, or a form with files.
+
+Both are taken apart and written anew, so that LiteLLM reads nothing that was not seen here.
+"""
+
+import secrets
+from typing import Any
+
+import orjson
+import python_multipart
+from python_multipart.exceptions import FormParserError
+
+from worker.api.endpoints import Endpoint
+from worker.api.errors import invalid_request
+
+from .authority import refuse_forbidden
+from .completion import parse_object
+
+# Stored responses would be readable by every key that learns their id.
+_NOT_STORED = ("previous_response_id", "conversation", "background", "prompt")
+_OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout", "tags")
+
+
+def read_body(endpoint: Endpoint, raw: bytes, content_type: str) -> "JsonBody | FormBody":
+    """Raises ApiError 400 for what is neither, names no model, or carries a forbidden field."""
+    if content_type.lower().startswith("multipart/form-data"):
+        return FormBody(raw, content_type)
+    return JsonBody(endpoint, raw)
+
+
+class JsonBody:
+    content_type = "application/json"
+
+    def __init__(self, endpoint: Endpoint, raw: bytes) -> None:
+        fields = parse_object(raw)
+        refuse_forbidden(fields)
+        self.model = _model(fields.get("model"))
+        for name in _OWN_FIELDS:
+            fields.pop(name, None)
+        # To LiteLLM metadata is authority, but for Anthropic's user id.
+        metadata = fields.pop("metadata", None)
+        if endpoint.name == "messages" and isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str):
+            fields["metadata"] = {"user_id": metadata["user_id"]}
+        if endpoint.name == "responses":
+            for name in _NOT_STORED:
+                if fields.get(name) not in (None, False):
+                    raise invalid_request(f"'{name}' is not served here: responses are not stored.", param=name)
+            fields["store"] = False
+        self._fields: dict[str, Any] = fields
+
+    def for_model(self, name: str) -> bytes:
+        return orjson.dumps({**self._fields, "model": name})
+
+
+class FormBody:
+    """multipart/form-data (RFC 7578): audio and images."""
+
+    def __init__(self, raw: bytes, content_type: str) -> None:
+        self._boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={self._boundary}"
+        parts: list[tuple[str, bytes]] = []  # head and content of each but the model's
+        models: list[str] = []
+
+        def on_field(field: python_multipart.multipart.Field) -> None:
+            name = _name(field.field_name)
+            if name == "model":
+                models.append((field.value or b"").decode("utf-8", "replace"))
+            elif name not in _OWN_FIELDS:
+                parts.append((f'content-disposition: form-data; name="{name}"', field.value or b""))
+
+        def on_file(file: python_multipart.multipart.File) -> None:
+            name = _name(file.field_name)
+            file_name = _harmless((file.file_name or b"file").decode("utf-8", "replace"))
+            file.file_object.seek(0)
+            head = f'content-disposition: form-data; name="{name}"; filename="{file_name}"'
+            kind = _harmless(getattr(file, "content_type", None) or "application/octet-stream")
+            parts.append((f"{head}\r\ncontent-type: {kind}", file.file_object.read()))
+
+        try:
+            parser = python_multipart.create_form_parser(
+                {"Content-Type": content_type.encode()},
+                on_field,
+                on_file,
+                config={"MAX_MEMORY_FILE_SIZE": len(raw) + 1, "UPLOAD_ERROR_ON_BAD_CTE": True},
+            )
+            parser.write(raw)
+            parser.finalize()
+        except (FormParserError, ValueError) as error:
+            raise invalid_request(f"The form cannot be read: {error}.") from None
+        if len(models) > 1:
+            raise invalid_request("'model' stands more than once in the form.", param="model")
+        self.model = _model(models[0] if models else None)
+        self._rest = b"".join(self._part(head, content) for head, content in parts)
+
+    def for_model(self, name: str) -> bytes:
+        model = self._part('content-disposition: form-data; name="model"', name.encode())
+        return model + self._rest + f"--{self._boundary}--\r\n".encode()
+
+    def _part(self, head: str, content: bytes) -> bytes:
+        return f"--{self._boundary}\r\n{head}\r\n\r\n".encode() + content + b"\r\n"
+
+
+def _name(raw: bytes | None) -> str:
+    name = (raw or b"").decode("utf-8", "replace")
+    refuse_forbidden((name.removesuffix("[]"),))
+    return _harmless(name)
+
+
+def _harmless(text: str) -> str:
+    """Fit to stand inside a quoted header value."""
+    return "".join(c for c in text if c.isprintable() and c not in '"\\')
+
+
+def _model(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
+    return value

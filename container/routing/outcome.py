@@ -1,0 +1,46 @@
+"""How one attempt at one deployment ended."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "ok",
+    "caller",  # the request itself is at fault; nobody else would take it either
+    "context_window",  # too long for this model
+    "content_policy",  # refused by the provider's filter
+    "rate_limit",
+    "authentication",  # our key or our configuration: another deployment may do
+    "not_found",
+    "timeout",
+    "connection",
+    "server",  # 5xx, or an answer that is no answer
+]
+
+# A second try at the same deployment can help only here.
+TRANSIENT: frozenset[Kind] = frozenset({"rate_limit", "connection", "server"})
+# What says something about the health of a deployment.
+UNHEALTHY: frozenset[Kind] = frozenset({"rate_limit", "authentication", "not_found", "timeout", "connection", "server"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`status` is the provider's, 0 where it gave none; `retry_after` in seconds, as the provider asked for.
+
+    `message` is fit for the client; `code` and `param` are the provider's own for the caller's mistakes;
+    `headers` are those of the provider that may reach the client.
+    """
+
+    kind: Kind
+    status: int = 0
+    message: str = ""
+    retry_after: float | None = None
+    code: str | None = None
+    param: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.kind == "ok"
+
+
+OK = Outcome("ok", 200)

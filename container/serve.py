@@ -1,0 +1,171 @@
+"""`litellm-router serve`: puts the parts together, listens, and ends in good order."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from worker.api.cors import parse_origins
+
+from . import log
+from .app import App
+from .authenticate import Authenticator, is_loopback
+from .config import Config, load
+from .engine.supervisor import Engine
+from .handlers.completions import Completions
+from .handlers.engine import EngineEndpoints
+from .handlers.health import Health
+from .handlers.models import Models
+from .routing.router import Router
+from .settings import Settings
+from .upstream.attempt import Upstream
+
+BACKLOG = 2048
+IDLE_CONNECTION_SECONDS = 75
+
+
+class CannotServe(Exception):
+    """Why the proxy does not start, and what to do about it."""
+
+
+def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -> None:
+    """Serves until SIGTERM or SIGINT. Raises ConfigError or CannotServe."""
+    config = load(config_path, environment)
+    master_key = settings.master_key or config.options.master_key
+    _refuse_strangers(settings, master_key)
+    listening = listen(settings.host, settings.port)
+    log.configure(settings.log_level)
+    try:
+        uvloop.run(_serve(config, settings, master_key, environment, listening))
+    finally:
+        for one in listening:
+            one.close()
+        log.flush()
+
+
+def _refuse_strangers(settings: Settings, master_key: str | None) -> None:
+    if settings.internal_token or master_key or is_loopback(settings.host):
+        return
+    if settings.allow_anonymous:
+        raise CannotServe(
+            "ALLOW_ANONYMOUS needs a global budget, and this version enforces none. Set LITELLM_MASTER_KEY instead."
+        )
+    raise CannotServe(
+        f"Without a LITELLM_MASTER_KEY anyone who reaches {settings.host} could spend your money. Set "
+        "LITELLM_MASTER_KEY (for example to `openssl rand -hex 32`), or listen on --host 127.0.0.1."
+    )
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to the address; `::` and `0.0.0.0` as said, `localhost` on both loopbacks. Raises CannotServe."""
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            one = socket.socket(family, kind, protocol)
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+            one.bind(address)
+            one.listen(BACKLOG)
+            one.setblocking(False)
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        if host == "::":  # a machine without IPv6
+            return listen("0.0.0.0", port)  # noqa: S104 the same, without IPv6
+        raise CannotServe(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another with --port."
+        ) from None
+    return sockets
+
+
+async def _serve(
+    config: Config,
+    settings: Settings,
+    master_key: str | None,
+    environment: Mapping[str, str],
+    listening: list[socket.socket],
+) -> None:
+    router = Router(config)
+    engine = Engine(config, environment, start_timeout=settings.engine_start_timeout)
+    upstream = Upstream(
+        config.options, engine, connect_timeout=settings.connect_timeout, keepalive=settings.stream_keepalive
+    )
+    engine_endpoints = EngineEndpoints(router, engine, max_body_mb=settings.max_body_mb, timeout=config.options.timeout)
+    models = Models(config, router.groups)
+    # Behind the edge it is the edge that answers browsers.
+    origins = parse_origins(settings.cors_allow_origins) or config.options.allowed_origins
+    origins = () if settings.internal_token else origins
+    app = App(
+        Authenticator(settings, master_key, origins),
+        Completions(router, upstream, max_body_mb=settings.max_body_mb, keepalive=settings.stream_keepalive),
+        engine_endpoints,
+        models,
+        Health(models.on, engine),
+        origins,
+    )
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            loop="none",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=IDLE_CONNECTION_SECONDS,
+            timeout_graceful_shutdown=int(settings.shutdown_grace),
+            backlog=BACKLOG,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    if config.needs_engine:
+        engine.start()
+    _announce(config, settings, listening)
+    try:
+        await server.serve(sockets=listening)
+    finally:
+        await engine.stop()
+        await engine_endpoints.close()
+        await upstream.close()
+        log.info("stopped")
+
+
+def _announce(config: Config, settings: Settings, listening: list[socket.socket]) -> None:
+    for problem in config.problems:
+        log.warning("config", problem=str(problem)) if problem.level == "warning" else None
+    off: dict[str, list[str]] = {}
+    for d in config.deployments:
+        for need in d.off:
+            off.setdefault(need, []).append(d.group)
+    for need, groups in off.items():
+        log.warning("models_off", set=need.replace("|", " or "), models=sorted(set(groups)))
+    for one in listening:
+        address = one.getsockname()
+        log.info("listening", host=address[0], port=address[1], config=config.name, models=len(config.groups))
+
+
+class _Server(uvicorn.Server):
+    """Ends by our signal handlers, so that the exit code after a drained SIGTERM is 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):
+        yield
+
+    def stop(self) -> None:
+        """The first signal drains; a second one ends at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True

@@ -1,0 +1,121 @@
+"""The environment variables that the proxy reads: one table, with defaults. Set but empty means unset."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in ("true", "1", "yes", "on"):
+        return True
+    if text.lower() in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("write true or false")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e7:
+        raise ValueError("write a number of seconds over 0")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise ValueError("write a port from 0 to 65535")
+    return value
+
+
+def _megabytes(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1024:
+        raise ValueError("write megabytes, at most 1024")
+    return value
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("write DEBUG, INFO, WARNING or ERROR")
+    return text.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: `edge` says whether the Worker hands it on to its container."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Any
+    meaning: str
+    edge: bool = True
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("LITELLM_HOST", str, "127.0.0.1", "address to listen on; `::` for all, IPv4 too", edge=False),
+    Variable("LITELLM_PORT", _port, None, "port to listen on, before PORT", edge=False),
+    Variable("PORT", _port, 4000, "port to listen on", edge=False),
+    Variable("LITELLM_MASTER_KEY", str, None, "the key that may do everything", edge=False),
+    Variable("INTERNAL_TOKEN", str, None, "set by the edge: answer nobody who does not send it", edge=False),
+    Variable("LITELLM_LOG_LEVEL", _level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
+    Variable("MAX_BODY_MB", _megabytes, 32.0, "largest request body, in MB"),
+    Variable("STREAM_KEEPALIVE", _seconds, 5.0, "seconds of silence in a stream before a comment line is sent"),
+    Variable("ENGINE_START_TIMEOUT", _seconds, 60.0, "seconds a request waits for the engine to start"),
+    Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests have after SIGTERM"),
+    Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds to connect to a provider"),
+    Variable("CORS_ALLOW_ORIGINS", str, None, "origins that browsers may call from, or `*`", edge=False),
+    Variable("PUBLIC_MODELS", _flag, None, "whether /v1/models answers without a key", edge=False),
+    Variable("LOCAL_DEVELOPMENT", _flag, False, "a developer's machine: the key sk-1234 is accepted", edge=False),
+    Variable("ALLOW_ANONYMOUS", _flag, False, "serve without keys on an address that is not loopback", edge=False),
+)
+
+
+class SettingsError(Exception):
+    """A variable whose value cannot be used; the message says what to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says; see `VARIABLES`. Times in seconds."""
+
+    host: str
+    port: int
+    log_level: str
+    max_body_mb: float
+    stream_keepalive: float
+    engine_start_timeout: float
+    shutdown_grace: float
+    connect_timeout: float
+    cors_allow_origins: str | None
+    public_models: bool | None
+    local_development: bool
+    allow_anonymous: bool
+    master_key: str | None = field(repr=False)
+    internal_token: str | None = field(repr=False)
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Raises SettingsError naming the first variable that cannot be used."""
+    values: dict[str, Any] = {}
+    for variable in VARIABLES:
+        text = environment.get(variable.name, "").strip()
+        try:
+            values[variable.name] = variable.parse(text) if text else variable.default
+        except ValueError as error:
+            raise SettingsError(f"{variable.name}={text!r} cannot be used: {error}.") from None
+    return Settings(
+        host=values["LITELLM_HOST"],
+        port=values["PORT"] if values["LITELLM_PORT"] is None else values["LITELLM_PORT"],
+        log_level=values["LITELLM_LOG_LEVEL"],
+        max_body_mb=values["MAX_BODY_MB"],
+        stream_keepalive=values["STREAM_KEEPALIVE"],
+        engine_start_timeout=values["ENGINE_START_TIMEOUT"],
+        shutdown_grace=values["SHUTDOWN_GRACE"],
+        connect_timeout=values["CONNECT_TIMEOUT"],
+        cors_allow_origins=values["CORS_ALLOW_ORIGINS"],
+        public_models=values["PUBLIC_MODELS"],
+        local_development=values["LOCAL_DEVELOPMENT"],
+        allow_anonymous=values["ALLOW_ANONYMOUS"],
+        master_key=values["LITELLM_MASTER_KEY"],
+        internal_token=values["INTERNAL_TOKEN"],
+    )

@@ -1,0 +1,71 @@
+"""What an attempt at a deployment brings back when it did not fail: a whole answer or a stream."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..routing.outcome import Outcome
+from .events import EventStream
+
+
+@dataclass(slots=True)
+class Plain:
+    """`body` with the model's public name in it; `usage` as the provider reported it."""
+
+    body: bytes
+    usage: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class Stream:
+    """`first`: the events that have come; `rest` yields what follows, already rewritten, and raises StreamBroken."""
+
+    first: bytes
+    rest: AsyncIterator[bytes]
+    events: EventStream
+
+
+class StreamBroken(Exception):
+    """The provider broke off in mid-stream; the message is fit for the client. `timed_out`: it fell silent."""
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+Answer = Plain | Stream | Outcome
+
+
+def plain(raw: bytes, name: str) -> Plain | Outcome:
+    """Reads a provider's answer with status 200; anything but a JSON object with an answer in it is a failure."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return Outcome("server", 0, "The provider's answer is not valid JSON.")
+    if not isinstance(body, dict):
+        return Outcome("server", 0, "The provider's answer is not a JSON object.")
+    if body.get("error") and "choices" not in body and "data" not in body:
+        error = body["error"]
+        message = error.get("message") if isinstance(error, dict) else error
+        return Outcome("server", 0, str(message)[:500])
+    if "choices" not in body and "data" not in body:
+        return Outcome("server", 0, "The provider's answer holds neither choices nor data.")
+    usage = body.get("usage")
+    return Plain(_renamed(raw, body, name), usage if isinstance(usage, dict) else None)
+
+
+def _renamed(raw: bytes, body: dict[str, Any], name: str) -> bytes:
+    """The answer with its `model` renamed: in its bytes where that is unambiguous."""
+    theirs = body.get("model")
+    if theirs == name:
+        return raw
+    if isinstance(theirs, str):
+        value = orjson.dumps(theirs)
+        for colon in (b":", b": "):
+            needle = b'"model"' + colon + value
+            if raw.count(needle) == 1:
+                return raw.replace(needle, b'"model"' + colon + orjson.dumps(name))
+    body["model"] = name
+    return orjson.dumps(body)

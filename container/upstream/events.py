@@ -1,0 +1,152 @@
+"""A provider's event stream on its way to the client: the bytes as they came, but for three things.
+
+- `"model":"…"` becomes the name the client asked for;
+- the usage chunk is dropped when it was we who asked for it;
+- usage, errors and the end are noticed.
+
+An event that has not ended is held back until it has: no client can act on half an event, and a comment line may then
+be sent at any time without landing inside one. Nothing is parsed but chunks that can carry usage.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+
+_MODEL = re.compile(rb'"model"(\s*:\s*)"(?:[^"\\]|\\.)*"')
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+class OversizedEvent(Exception):
+    """A provider sent an event that does not end."""
+
+
+class EventStream:
+    """Feed it what the provider sends; it returns what the client gets.
+
+    `usage`: the last usage seen; `done`: `[DONE]` was seen; `finished`: a finish_reason was; `failed`: an error event.
+    """
+
+    def __init__(self, model: str, *, drop_usage: bool) -> None:
+        self.usage: dict[str, Any] | None = None
+        self.done = False
+        self.finished = False
+        self.failed = False
+        self._name = orjson.dumps(model)
+        self._drop_usage = drop_usage
+        self._held = b""
+        self._needle = b""
+        self._ours = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The complete events so far; empty while none is. Raises OversizedEvent."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if not data.endswith((b"\n\n", b"\r\n\r\n")):
+            cut = _last_end(data)
+            self._held = data[cut:]
+            if len(self._held) > MAX_EVENT_BYTES:
+                raise OversizedEvent
+            data = data[:cut]
+            if not data:
+                return data
+        return self._rewrite(data)
+
+    def end(self) -> bytes:
+        """What is left when the provider has closed: an event whose blank line never came."""
+        data, self._held = self._held, b""
+        return self._rewrite(data.rstrip(b"\r\n") + b"\n\n") if data.strip() else b""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether what came so far is no whole answer."""
+        return not (self.done or self.finished or self.failed)
+
+    def _rewrite(self, data: bytes) -> bytes:
+        mentions = data.count(b'"usage"')
+        if mentions and mentions != data.count(b'"usage":null'):
+            data = self._take_usage(data)
+        names = data.count(b'"model"')
+        if names:
+            if data.count(self._needle) != names or not self._needle:
+                data = self._learn(data)
+            elif self._needle != self._ours:
+                data = data.replace(self._needle, self._ours)
+        if not self.finished and b'"finish_reason"' in data:
+            self.finished = _FINISH.search(data) is not None
+        if b"[DONE]" in data:
+            self.done = True
+        if b'"error"' in data and not self.failed:
+            self.failed = any(first_error(event) is not None for event in split(data))
+        return data
+
+    def _learn(self, data: bytes) -> bytes:
+        found = _MODEL.search(data)
+        if found is None:
+            return data
+        self._needle = found[0]
+        self._ours = b'"model"' + found[1] + self._name
+        return _MODEL.sub(lambda m: b'"model"' + m[1] + self._name, data)
+
+    def _take_usage(self, data: bytes) -> bytes:
+        kept = []
+        for event in split(data):
+            chunk = payload(event) if b'"usage"' in event else None
+            usage = chunk.get("usage") if chunk else None
+            if isinstance(usage, dict):
+                self.usage = usage
+                if self._drop_usage and chunk is not None and chunk.get("choices") == []:
+                    continue
+            kept.append(event)
+        return b"".join(kept)
+
+
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+
+
+def split(data: bytes) -> list[bytes]:
+    """Whole events, each with its blank line; joined they are `data`."""
+    events, start = [], 0
+    for end in _EVENT_END.finditer(data):
+        events.append(data[start : end.end()])
+        start = end.end()
+    if start < len(data):
+        events.append(data[start:])
+    return events
+
+
+def payload(event: bytes) -> dict[str, Any] | None:
+    """The JSON object that an event carries, or None."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    if not lines:
+        return None
+    try:
+        value = orjson.loads(b"\n".join(lines))
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def first_error(event: bytes) -> dict[str, Any] | None:
+    """The error that an event reports, as `{"message": …}`, or None when it is none."""
+    chunk = payload(event) if b'"error"' in event else None
+    if chunk is None or not chunk.get("error") or chunk.get("choices"):
+        return None
+    error = chunk["error"]
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def is_comment(event: bytes) -> bool:
+    """An event that says nothing: comment lines, as providers send them to keep a connection open."""
+    return all(not line or line.startswith(b":") for line in event.splitlines())
+
+
+def _last_end(data: bytes) -> int:
+    """Just behind the last blank line, 0 where there is none."""
+    unix, dos, mac = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n"), data.rfind(b"\r\r")
+    return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0, mac + 2 if mac >= 0 else 0)

@@ -1,0 +1,135 @@
+"""What a provider's refusal means: a status, headers and a body in, an Outcome out."""
+
+import email.utils
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..routing.outcome import Kind, Outcome
+
+_SHOWN = 500
+# Headers by which a provider says how much is left and when to come again.
+_PASSED_ON = ("retry-after", "retry-after-ms")
+_PASSED_ON_PREFIX = "x-ratelimit-"
+
+_CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length", "context_window_exceeded"}
+_CONTEXT_PHRASES = (
+    "maximum context length",
+    "context window",
+    "prompt is too long",
+    "input is too long",
+    "too many tokens",
+    "contextwindowexceeded",
+    "exceeds the maximum number of tokens",
+)
+_POLICY_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
+_POLICY_PHRASES = ("content management policy", "contentpolicyviolation", "safety system", "content_policy")
+_CALLER = frozenset({400, 409, 413, 415, 422})
+
+
+def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: float | None = None) -> Outcome:
+    """The outcome of an answer that is not 200. `now`: seconds since the epoch, for dates in `Retry-After`."""
+    error = _error_fields(raw)
+    code, param = _text(error.get("code")), _text(error.get("param"))
+    message = _text(error.get("message")) or f"The provider answered with status {status}."
+    kind = _kind(status, (code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
+    if kind == "authentication":
+        # Providers like to repeat the key, or a part of it.
+        message = f"The provider refused this gateway's credentials (status {status})."
+    passed = [
+        (name.lower(), value)
+        for name, value in headers.items()
+        if name.lower() in _PASSED_ON or name.lower().startswith(_PASSED_ON_PREFIX)
+    ]
+    return Outcome(
+        kind,
+        status,
+        message[:_SHOWN],
+        retry_after=retry_after(headers, time.time() if now is None else now),
+        code=code,
+        param=param,
+        headers=tuple(passed),
+    )
+
+
+def from_error_event(error: Mapping[str, Any]) -> Outcome:
+    """The outcome of a stream whose first event is an error: nothing has been sent to the client yet."""
+    code = error.get("code")
+    status = code if isinstance(code, int) and 400 <= code < 600 else 0
+    if isinstance(code, str) and code.isdigit() and 400 <= int(code) < 600:
+        status = int(code)
+    message = _text(error.get("message")) or "The provider's stream began with an error."
+    kind = _kind(status or 500, str(code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
+    return Outcome(kind, status, message[:_SHOWN], code=_text(code), param=_text(error.get("param")))
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that the provider asks us to wait, or None. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or not text:
+        return seconds
+    date = email.utils.parsedate_tz(text)
+    return max(0.0, email.utils.mktime_tz(date) - now) if date else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return max(0.0, value) if math.isfinite(value) else None
+
+
+def _kind(status: int, code: str, type: str, message: str) -> Kind:
+    if status in (401, 403, 407):
+        if code in _POLICY_CODES or type in _POLICY_CODES:
+            return "content_policy"
+        return "authentication"
+    if status == 404:
+        return "not_found"
+    if status == 429:
+        return "rate_limit"
+    if status in (408, 504):
+        return "timeout"
+    if status in _CALLER:
+        if code in _CONTEXT_CODES or type in _CONTEXT_CODES or any(p in message for p in _CONTEXT_PHRASES):
+            return "context_window"
+        if code in _POLICY_CODES or type in _POLICY_CODES or any(p in message for p in _POLICY_PHRASES):
+            return "content_policy"
+        return "caller"
+    if code in ("rate_limit_exceeded", "insufficient_quota") or type == "rate_limit_error":
+        return "rate_limit"
+    return "server"
+
+
+def _error_fields(raw: bytes) -> dict[str, Any]:
+    """`{"error": {…}}`, `{"error": "text"}`, `{"message": …}`, `{"detail": …}`; empty for anything else."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(body, list) and body:
+        body = body[0]
+    if not isinstance(body, dict):
+        return {}
+    error = body.get("error", body)
+    if isinstance(error, str):
+        return {"message": error}
+    if not isinstance(error, dict):
+        return {}
+    if "message" not in error and isinstance(error.get("detail"), str):
+        return {**error, "message": error["detail"]}
+    return error
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None

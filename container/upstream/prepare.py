@@ -1,0 +1,70 @@
+"""The request that a deployment gets: address, headers, body. Pure; what can be worked out at start is."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import orjson
+
+from ..config import Deployment
+
+PATHS = {"chat_completions": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+
+_JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
+
+
+class Address(NamedTuple):
+    """Where the proxy finds a server that speaks OpenAI's wire format, and the headers that open it."""
+
+    base: str
+    headers: Mapping[str, str]
+
+
+def address(d: Deployment) -> Address:
+    """The address of a deployment that is called directly."""
+    headers = dict(_JSON)
+    if d.api_key:
+        if d.provider == "azure":
+            headers["api-key"] = d.api_key
+        else:
+            headers["authorization"] = f"Bearer {d.api_key}"
+    headers.update(d.extra_headers)
+    return Address(d.base, headers)
+
+
+def engine_address(port: int, key: str) -> Address:
+    """The engine on loopback."""
+    return Address(f"http://127.0.0.1:{port}/v1", {**_JSON, "authorization": f"Bearer {key}"})
+
+
+def url(d: Deployment, base: str, model: str, endpoint: str) -> str:
+    """The full URL of an endpoint (a key of `PATHS`) at a deployment.
+
+    Azure: https://learn.microsoft.com/azure/ai-services/openai/reference
+    """
+    path = PATHS[endpoint]
+    if d.kind == "direct" and d.provider == "azure" and not base.endswith("/v1"):
+        return f"{base}/openai/deployments/{quote(model, safe='')}{path}?api-version={quote(d.api_version)}"
+    return base + path
+
+
+def engine_model(d: Deployment, model: str) -> str:
+    """The engine's name for the deployment: its id, and for a wildcard what the `*` stands for.
+
+    `model` is the provider's name with the wildcard filled in, `d.model` the pattern.
+    """
+    if not d.wildcard or "*" not in d.model:
+        return d.id
+    prefix, suffix = d.model.split("*", 1)
+    return f"{d.id}/{model[len(prefix) : len(model) - len(suffix) or None]}"
+
+
+def body(d: Deployment, model: str, fields: Mapping[str, Any], *, ask_usage: bool, leave_out: frozenset[str]) -> bytes:
+    """The body for the deployment: the client's fields over its presets, its model name, usage asked for."""
+    merged = {**d.presets, **fields} if d.presets else dict(fields)
+    merged["model"] = engine_model(d, model) if d.kind == "engine" else model
+    if ask_usage and "stream_options" not in leave_out:
+        merged["stream_options"] = {**(merged.get("stream_options") or {}), "include_usage": True}
+    for name in leave_out:
+        merged.pop(name, None)
+    return orjson.dumps(merged)

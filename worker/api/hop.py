@@ -1,0 +1,39 @@
+"""The hop from the edge to the container: which of a client's headers go along, and what the edge adds.
+
+The client's credentials and cookies stop at the edge, and no client can pose as the edge.
+"""
+
+from collections.abc import Iterable
+
+TOKEN_HEADER = "x-internal-token"
+REQUEST_ID_HEADER = "x-request-id"
+# On a 503 from a ProxyContainer: this instance has no container to give, another one may. Never leaves the edge.
+NO_INSTANCE_HEADER = "x-internal-no-instance"
+
+CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
+# https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1; `expect` because nobody behind the edge answers 100 to it.
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "expect",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+OURS = ("x-internal-", "x-litellm-")
+
+
+def is_dropped(name: str) -> bool:
+    """Whether the client's header `name` (lower case) stays outside."""
+    return name in CREDENTIALS or name in HOP_BY_HOP or name.startswith(OURS)
+
+
+def dropped(names: Iterable[str]) -> list[str]:
+    """Those of a request's header names that do not enter the container."""
+    return [name for name in names if is_dropped(name.lower())]
