@@ -48,7 +48,7 @@ def find_or_make(main: Path, cache: Path = CACHE) -> Path | None:
 
 def standard_modules(sources: Mapping[str, str]) -> list[str]:
     """The standard library's modules that these sources import, anywhere in them."""
-    found = set(_ALWAYS)
+    found: set[str] = set(_ALWAYS)
     for path, text in sources.items():
         if not path.endswith(".py"):
             continue

@@ -5,7 +5,7 @@ import inspect
 import random
 
 import workers
-from pyodide.code import relaxed_call
+from pyodide.code import relaxed_call  # pyright: ignore[reportAttributeAccessIssue]
 from workers import python_from_rpc, python_to_rpc
 
 _BASES = ("DurableObject", "WorkerEntrypoint", "WorkflowEntrypoint")
