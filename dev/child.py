@@ -1,5 +1,6 @@
 """Child processes that do not outlive their parent."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+END = signal.SIGTERM
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -38,3 +40,10 @@ def end(process: subprocess.Popen, grace: float = 5.0) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def end_group(process: subprocess.Popen, grace: float = 10.0) -> None:
+    """The same for a process that leads a session of its own, and for all that it started."""
+    end(process, grace)
+    with contextlib.suppress(ProcessLookupError):  # nothing of it is left
+        os.killpg(process.pid, signal.SIGKILL)

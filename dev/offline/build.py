@@ -50,16 +50,18 @@ def build(
     vars: Mapping[str, str] | None = None,
     engine: Engine | None = None,
     snapshot: Path | None = None,
+    replaced: Mapping[str, str] | None = None,
 ) -> Path:
     """Fills `out` and returns the path of workerd's config in it. `storage` holds the Durable Objects' databases.
 
     Without an engine the Durable Objects have no container behind them, as in a deployment that lacks one:
-    `ctx.container` is there and fails when it is used.
+    `ctx.container` is there and fails when it is used. `replaced` are generated sources of the Worker
+    ({path: text}) that take the place of what lies in its directory.
     """
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     storage.mkdir(parents=True, exist_ok=True)
-    sources = all_sources(config.main)
+    sources = {**all_sources(config.main), **(replaced or {})}
     for name in ("prelude.mjs", "interpreter.mjs", "host.mjs"):
         shutil.copyfile(JS / name, out / name)
     (out / "sources.json").write_text(json.dumps(sources), encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import child
 
 # What a process needs of this machine to run at all; everything else comes from the image and the create call.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _LOOPBACK = "127.0.0.1"
 
 Log = Callable[[str], None]

@@ -1,0 +1,115 @@
+"""The offline edge as one thing: workerd with the Worker, and behind it the process engine with the proxy."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .offline import build, snapshot, wrangler
+from .offline.tools import REPOSITORY
+from .offline.workerd import Workerd
+from .process_engine import SIDECAR_IMAGE, ContainerInfo, Image, ProcessEngine
+
+WRANGLER_CONFIG = REPOSITORY / "wrangler.jsonc"
+PROXY_CLASS = "ProxyContainer"
+_HEALTH = "/health"
+
+LogLine = Callable[[str], None]
+
+
+def proxy_image(config: Path) -> Image:
+    """What the Dockerfile's image does, as a process of this environment."""
+    command = (sys.executable, "-m", "container", "serve")
+    return Image((*command, "--config", str(config.resolve()), "--host", "127.0.0.1", "--port", "{port}"))
+
+
+@dataclass
+class OfflineEdge:
+    """`vars`: the Worker's variables and secrets. `images`: by class name, one for each that has a container; None
+    leaves the edge without an engine. `directory` holds the build and the Durable Objects' storage.
+
+    `replaced`: see build(). `wrangler_path` says which Worker. Port 0 takes a free one and keeps it over restarts.
+    """
+
+    directory: Path
+    vars: Mapping[str, str]
+    images: Mapping[str, Image] | None
+    host: str = "127.0.0.1"
+    port: int = 0
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    wrangler_path: Path = WRANGLER_CONFIG
+    log: LogLine = print
+
+    def __post_init__(self) -> None:
+        self.config = wrangler.read(self.wrangler_path)
+        self.engine: ProcessEngine | None = None
+        self.workerd: Workerd | None = None
+
+    @property
+    def url(self) -> str:
+        assert self.workerd is not None
+        return self.workerd.url
+
+    def start(self, health: str = _HEALTH) -> int:
+        """Starts everything; the status of GET `health`. Raises OSError (port taken), WorkerdFailed, MissingTool."""
+        kept = snapshot.find_or_make(self.config.main)
+        if self.images is not None:
+            images = {self.config.image(name): image for name, image in self.images.items()}
+            self.engine = ProcessEngine(images, log=lambda line: self.log(f"proxy | {line}"))
+            self.engine.start()
+        try:
+            built = build.build(
+                self.config,
+                self.directory / "build",
+                storage=self.directory / "storage",
+                vars=self.vars,
+                engine=build.Engine(self.engine.socket_path, SIDECAR_IMAGE) if self.engine else None,
+                snapshot=kept,
+                replaced=self.replaced,
+            )
+            self.workerd = Workerd(built, host=self.host, port=self.port, log=lambda line: self.log(f"worker | {line}"))
+            return self.start_worker(health)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_worker(self, health: str = _HEALTH) -> int:
+        assert self.workerd is not None
+        self.workerd.start()
+        return self.workerd.wait_until_ready(health)
+
+    def stop_worker(self) -> None:
+        """The engine and its containers stay, as they do when a Durable Object's machine goes away."""
+        if self.workerd is not None:
+            self.workerd.stop()
+
+    def restart_worker(self, health: str = _HEALTH) -> int:
+        self.stop_worker()
+        return self.start_worker(health)
+
+    def stop(self) -> None:
+        self.stop_worker()
+        if self.engine is not None:
+            self.engine.stop()
+
+    def containers(self, state: str | None = None) -> list[ContainerInfo]:
+        found = self.engine.containers() if self.engine is not None else []
+        return [container for container in found if state in (None, container.state)]
+
+    def set_image(self, image: Image | None, class_name: str = PROXY_CLASS) -> None:
+        """What the next start of a container runs; None: there is no such image."""
+        assert self.engine is not None
+        name = self.config.image(class_name)
+        if image is None:
+            self.engine.images.pop(name, None)
+        else:
+            self.engine.images[name] = image
+
+    def kill_container(self) -> int:
+        """SIGKILL to the one container's process, as if it had crashed; its pid."""
+        (container,) = self.containers("running")
+        assert container.pid is not None
+        os.kill(container.pid, signal.SIGKILL)
+        return container.pid

@@ -1,0 +1,69 @@
+"""Which runtime `litellm-router dev` takes: `wrangler dev` where Docker and Cloudflare can be had, else offline."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from typing import NamedTuple
+
+TIMEOUT_SECONDS = 2.0
+# Where workerd fetches Pyodide when `wrangler dev` runs a Python Worker.
+CLOUDFLARE_HOST = "pyodide-capnp-bin.edgeworker.net"
+
+
+class Choice(NamedTuple):
+    """`name`: "wrangler" or "offline"; `why` completes the sentence "…, because …"."""
+
+    name: str
+    why: str
+
+
+def choose(asked: str) -> Choice:
+    """`asked`: "auto", "offline" or "wrangler"."""
+    if asked != "auto":
+        return Choice(asked, f"you asked for it with --runtime {asked}")
+    problem = docker_problem()
+    if problem:
+        return Choice("offline", problem)
+    if not reachable(CLOUDFLARE_HOST):
+        return Choice("offline", f"a Docker engine answers, but Cloudflare ({CLOUDFLARE_HOST}) cannot be reached")
+    return Choice("wrangler", "a Docker engine answers and Cloudflare can be reached")
+
+
+def docker_problem() -> str | None:
+    """Why there is no Docker engine to use; None when one answers."""
+    command = os.environ.get("WRANGLER_DOCKER_BIN") or "docker"
+    if shutil.which(command) is None:
+        return "there is no Docker here"
+    try:
+        subprocess.run(
+            [command, "ps", "--quiet"],
+            check=True,
+            timeout=TIMEOUT_SECONDS,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return f"the Docker engine does not answer within {TIMEOUT_SECONDS:g} s"
+    except (subprocess.CalledProcessError, OSError):
+        return "no Docker engine answers"
+    return None
+
+
+def reachable(host: str, port: int = 443) -> bool:
+    """Whether a connection can be made within the time; in a thread, for looking up a name knows no timeout."""
+    connected = threading.Event()
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((host, port), TIMEOUT_SECONDS):
+                connected.set()
+        except OSError:
+            return
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT_SECONDS)
+    return connected.is_set()

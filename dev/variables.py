@@ -1,0 +1,44 @@
+"""The Worker's variables on a developer's machine: from `.dev.vars`, and from the environment on top of it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+MASTER_KEY = "LITELLM_MASTER_KEY"
+WELL_KNOWN_KEY = "sk-1234"
+# What the Worker reads beside the names of wrangler.jsonc's "vars".
+_OPTIONAL = ("CORS_ALLOW_ORIGINS", "PUBLIC_MODELS")
+_LINE = re.compile(
+    r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][\w.-]*)[ \t]*=[ \t]*"""
+    r"""(?:'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<bare>[^\n#]*))[ \t]*(?:\#[^\n]*)?$""",
+    re.MULTILINE,
+)
+_ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
+
+
+def parse_dotenv(text: str) -> dict[str, str]:
+    """`NAME=value`, `NAME='as it is'`, `NAME="with\\nescapes"`; quoted values may span lines. `#` starts a comment."""
+    found: dict[str, str] = {}
+    for match in _LINE.finditer(text.replace("\r\n", "\n")):
+        if match["double"] is not None:
+            value = re.sub(r"\\.", lambda m: _ESCAPES.get(m[0], m[0][1:]), match["double"], flags=re.DOTALL)
+        else:
+            value = match["single"] if match["single"] is not None else match["bare"].strip()
+        found[match["name"]] = value
+    return found
+
+
+def read_dev_vars(directory: Path) -> dict[str, str]:
+    path = directory / ".dev.vars"
+    return parse_dotenv(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def worker_variables(
+    dev_vars: Mapping[str, str], environment: Mapping[str, str], names: Iterable[str], settings: Iterable[str] = ()
+) -> dict[str, str]:
+    """All of `.dev.vars`, as `wrangler dev` takes it, and what the environment says of `names` (the catalog's) and
+    `settings` (the Worker's own). Set but empty means unset. Without a master key it is the well-known one."""
+    wanted = {MASTER_KEY, *names, *settings, *_OPTIONAL}
+    given = {name: value for name, value in dev_vars.items() if value}
+    given |= {name: environment[name] for name in wanted if environment.get(name)}
+    return {MASTER_KEY: WELL_KNOWN_KEY, "LOCAL_DEVELOPMENT": "true", **given}

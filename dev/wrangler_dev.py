@@ -1,0 +1,109 @@
+"""`wrangler dev` with the same Worker, the same variables and Docker: for machines that have a network."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import child
+from .offline.tools import NODE_MODULES, REPOSITORY
+from .progress import step
+from .runtime_choice import docker_problem
+from .session import CannotRun
+
+if TYPE_CHECKING:
+    from .session import Session
+
+MINIMUM_NODE = (22, 12)
+_START_SECONDS = 600  # it builds the image first
+
+
+def run(session: "Session") -> int:
+    """Serves until it is told to end. Raises CannotRun."""
+    environment = {**os.environ, "PATH": os.pathsep.join([*_tool_directories(), os.environ.get("PATH", "")])}
+    _check_tools(environment["PATH"])
+    with tempfile.TemporaryDirectory(prefix="wrangler-") as scratch:
+        variables = Path(scratch) / "vars.env"
+        variables.touch(mode=0o600)  # it holds the secrets
+        variables.write_text(dotenv(session.vars), encoding="utf-8")
+        command = ["pywrangler", "dev", "--ip", session.host, "--port", str(session.port)]
+        command += ["--env-file", str(variables), "--show-interactive-dev-session=false"]
+        process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            start_new_session=True,
+            preexec_fn=child.tied_to_parent(child.END),
+        )
+        try:
+            with step("Starting wrangler dev (the first time it builds the image)"):
+                _wait_until_ready(process, session.url)
+            print(f"Listening on {session.url} - try: {session.example()}", flush=True)
+            raise CannotRun(f"wrangler dev ended by itself with exit code {process.wait()}; its output is above.")
+        finally:
+            child.end_group(process)
+
+
+def dotenv(variables: Mapping[str, str]) -> str:
+    """As wrangler's own reader takes it: quoted, and no `$` that it would expand."""
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items())
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("$", "\\$")
+    for quote in "'`":
+        if quote not in escaped:
+            return quote + escaped + quote
+    return '"' + escaped.replace("\n", "\\n") + '"'
+
+
+def _tool_directories() -> list[str]:
+    """The tools that the project brings along come before those of the machine."""
+    return [str(Path(sys.executable).parent), str(NODE_MODULES / ".bin")]
+
+
+def _check_tools(path: str) -> None:
+    problem = docker_problem()
+    if problem:
+        raise CannotRun(f"wrangler dev needs Docker, and {problem}; start it or use --runtime offline.")
+    if not (NODE_MODULES / "wrangler").is_dir():
+        raise CannotRun("The npm package wrangler is not installed; run `just setup`.")
+    for tool in ("pywrangler", "node"):
+        if shutil.which(tool, path=path) is None:
+            raise CannotRun(f"{tool} is not installed; run `just setup`.")
+    node = str(shutil.which("node", path=path))
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    if not node_is_new_enough(answer):
+        wanted = ".".join(map(str, MINIMUM_NODE))
+        raise CannotRun(f"wrangler needs Node {wanted} or newer and {node} is {answer or 'broken'}; run `just setup`.")
+
+
+def node_is_new_enough(version: str) -> bool:
+    """`version` as node prints it: "v22.12.0"."""
+    match = re.match(r"v(\d+)\.(\d+)\.", version)
+    return match is not None and (int(match[1]), int(match[2])) >= MINIMUM_NODE
+
+
+def _wait_until_ready(process: subprocess.Popen, url: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise CannotRun(f"wrangler dev ended with exit code {process.returncode}; its output is above.")
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310 - our own address
+                return
+        except urllib.error.HTTPError as error:
+            raise CannotRun(f"The Worker answers GET {url}/health with {error.code}.") from None
+        except OSError:
+            time.sleep(0.2)
+    raise CannotRun(f"wrangler dev did not answer within {_START_SECONDS} s; its output is above.")
