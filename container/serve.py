@@ -16,6 +16,7 @@ from . import log
 from .app import App
 from .authenticate import Authenticator, is_loopback
 from .config import Config, load
+from .config.prices import blended
 from .engine.supervisor import Engine
 from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
@@ -93,7 +94,8 @@ async def _serve(
     environment: Mapping[str, str],
     listening: list[socket.socket],
 ) -> None:
-    router = Router(config)
+    by_cost = config.options.routing_strategy == "cost-based-routing"
+    router = Router(config, prices=blended(config.deployments) if by_cost else None)
     engine = Engine(config, environment, start_timeout=settings.engine_start_timeout)
     upstream = Upstream(
         config.options, engine, connect_timeout=settings.connect_timeout, keepalive=settings.stream_keepalive

@@ -6,7 +6,13 @@ from typing import Any
 
 from .document import Document, KeyPath
 
-STRATEGIES = ("simple-shuffle",)
+STRATEGIES = (
+    "simple-shuffle",
+    "latency-based-routing",
+    "least-busy",
+    "usage-based-routing-v2",
+    "cost-based-routing",
+)
 RETRY_POLICY_CLASSES = (
     "AuthenticationErrorRetries",
     "TimeoutErrorRetries",
@@ -54,6 +60,8 @@ class Options:
     for every group without a chain of its own."""
 
     routing_strategy: str = "simple-shuffle"
+    latency_ttl: float = 3600.0
+    lowest_latency_buffer: float = 0.0
     num_retries: int = 2
     timeout: float = 600.0
     stream_timeout: float | None = None
@@ -91,7 +99,7 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         elif name == "default_fallbacks" and section != "general_settings":
             names = _group_names(document, path, value, groups)
             values["fallbacks"] = {"*": names, **values.get("fallbacks", {})}
-        elif name in _PLAIN and section != "general_settings":
+        elif name in _PLAIN and name not in ("latency_ttl", "lowest_latency_buffer") and section != "general_settings":
             _plain(document, path, name, value, values)
         elif name == "request_timeout" and section == "litellm_settings":
             _plain(document, path, "timeout", value, values)
@@ -106,7 +114,7 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         elif name in ("allowed_origins", "cors_allow_origins") and section == "general_settings":
             values["allowed_origins"] = _texts(document, path, value)
         elif name == "routing_strategy_args" and section == "router_settings":
-            document.error(path, "goes with a routing strategy that this version does not have.", "Remove it.")
+            _strategy_arguments(document, path, value, values)
         elif name in _ENGINE and section == "litellm_settings":
             if value not in (None, False, [], {}):
                 engine[name] = value
@@ -124,6 +132,8 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
 
 _PLAIN: dict[str, type] = {
     "routing_strategy": str,
+    "latency_ttl": float,
+    "lowest_latency_buffer": float,
     "num_retries": int,
     "timeout": float,
     "stream_timeout": float,
@@ -180,6 +190,18 @@ def _plain(document: Document, path: KeyPath, name: str, value: Any, values: dic
             document.error(path, f"has to be a {'whole ' if kind is int else ''}number from 0 on, not {value!r}.")
         else:
             values[name] = number
+
+
+def _strategy_arguments(document: Document, path: KeyPath, value: Any, values: dict[str, Any]) -> None:
+    known = {"ttl": "latency_ttl", "lowest_latency_buffer": "lowest_latency_buffer"}
+    if not isinstance(value, dict):
+        document.error(path, "has to be a mapping.")
+        return
+    for name, argument in value.items():
+        if name in known:
+            _plain(document, (*path, name), known[name], argument, values)
+        else:
+            document.error((*path, name), "is not known.", f"There are: {', '.join(known)}.")
 
 
 def _retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:

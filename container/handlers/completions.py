@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from .drive import admit, drive, refusal
 
 KEEP_ALIVE = b": keep-alive\n\n"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+_GIVEN_UP = Outcome("caller", 499, "The client left.")
 _STREAM_HEADERS = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
 
 
@@ -33,7 +35,7 @@ class Completions:
 
     async def __call__(self, exchange: Exchange, endpoint: str) -> None:
         request = parse(endpoint, await exchange.body(self._max_body_mb))
-        admit(self._router, request.model)
+        admit(self._router, request.route)
         exchange.cancel_when_client_leaves()
         await self._route(exchange, request)
 
@@ -41,7 +43,7 @@ class Completions:
         relay = _Relay(exchange, self._keepalive)
         try:
             failed = await drive(
-                self._router.route(request.model), lambda step: self._try(exchange, request, step, relay)
+                self._router.route(request.route), lambda step: self._try(exchange, request, step, relay)
             )
         finally:
             relay.close()
@@ -55,28 +57,25 @@ class Completions:
     async def _try(self, exchange: Exchange, request: Completion, step: Try, relay: "_Relay") -> Outcome:
         """One attempt; an answer is passed on to the client before this returns."""
         d = step.target.deployment
-        health = self._router.health[d.id]
         began = time.monotonic()
         usage: dict[str, Any] | None = None
-        outcome, error = OK, None
-        health.in_flight += 1
+        outcome = _GIVEN_UP
         try:
             relay.step = step
             answer: Answer = await self._upstream.attempt(step, request, relay.silence)
-            first_byte = time.monotonic()
+            waited = time.monotonic() - began
             if isinstance(answer, Outcome):
                 outcome = answer
             elif isinstance(answer, Plain):
-                usage = answer.usage
-                await relay.whole(answer, first_byte - began)
+                usage = answer.usage or {}
+                await relay.whole(answer, waited)
+                per_token = waited / max(1, _count(usage, "completion_tokens"))
+                outcome = replace(OK, latency=per_token, tokens=_count(usage, "total_tokens"))
             else:
-                error = await relay.stream(answer)
-                usage = answer.events.usage
-        except asyncio.CancelledError:
-            outcome = Outcome("caller", 499, "The client left.")
-            raise
+                broken = await relay.stream(answer)
+                usage = answer.events.usage or {}
+                outcome = replace(broken or OK, latency=waited, tokens=_count(usage, "total_tokens"))
         finally:
-            health.in_flight -= 1
             log.info(
                 "attempt",
                 request_id=exchange.id,
@@ -89,11 +88,16 @@ class Completions:
                 fallbacks=step.fallbacks,
                 outcome=outcome.kind,
                 status=outcome.status,
-                error=error or outcome.message or None,
+                error=outcome.message or None,
                 usage=usage,
                 seconds=round(time.monotonic() - began, 4),
             )
         return outcome
+
+
+def _count(usage: dict[str, Any], name: str) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 class _Relay:
@@ -131,8 +135,8 @@ class _Relay:
         await self._begin()
         await self._write(KEEP_ALIVE)
 
-    async def stream(self, answer: Stream) -> str | None:
-        """Passes a stream on to its end; the message of what broke it, or None."""
+    async def stream(self, answer: Stream) -> Outcome | None:
+        """Passes a stream on to its end; what broke it, or None."""
         self.answered = True
         await self._begin()
         try:
@@ -141,7 +145,7 @@ class _Relay:
                 await self._write(data)
         except StreamBroken as broken:
             await self.fail(timed_out(str(broken)) if broken.timed_out else upstream_failed(502, str(broken)))
-            return str(broken)
+            return Outcome("timeout" if broken.timed_out else "server", 0, str(broken), final=True)
         finally:
             await answer.rest.aclose()  # type: ignore[attr-defined]
         self.close()

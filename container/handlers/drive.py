@@ -6,17 +6,21 @@ from collections.abc import Awaitable, Callable
 from worker.api.errors import ApiError, model_not_found, service_unavailable, timed_out, upstream_failed
 
 from ..routing.outcome import Outcome
-from ..routing.router import Pause, Plan, Router, Step, Try
+from ..routing.router import Pause, Plan, Router, RouteRequest, Step, Try
 
 Failed = list[tuple[Try, Outcome]]
 
 
-def admit(router: Router, model: str) -> None:
+def admit(router: Router, request: RouteRequest) -> None:
     """Raises ApiError when no deployment can serve the model, saying what would help."""
+    model = request.model
     targets = router.groups.targets(model)
     if not targets:
         raise model_not_found(model, router.groups.names)
-    if not router.reachable(model):
+    for name in request.fallbacks or ():
+        if not router.groups.targets(name):
+            raise model_not_found(name, router.groups.names)
+    if not router.reachable(request):
         wanted = sorted({need.replace("|", " or ") for t in targets for need in t.deployment.off})
         error = service_unavailable(f"The model '{model}' is off: set {', '.join(wanted)}.", retry_after=60)
         error.headers.append(("x-should-retry", "false"))

@@ -37,13 +37,13 @@ class EngineEndpoints:
     async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
         raw = await exchange.body(self._max_body_mb)
         body = read_body(endpoint, raw, exchange.headers.get("content-type", ""))
-        admit(self._router, body.model)
+        admit(self._router, body.route)
         exchange.cancel_when_client_leaves()
 
         async def attempt(step: Try) -> Outcome:
             return await self._attempt(exchange, endpoint, step, body)
 
-        failed = await drive(self._router.route(body.model), attempt)
+        failed = await drive(self._router.route(body.route), attempt)
         if not exchange.started:
             raise refusal(body.model, failed)
 
@@ -53,8 +53,6 @@ class EngineEndpoints:
         outcome = OK
         if d.kind == "mock":
             return Outcome("caller", 400, f"A mock model cannot answer {endpoint.path}.", param="model")
-        health = self._router.health[d.id]
-        health.in_flight += 1
         try:
             async with asyncio.timeout(d.timeout or self._timeout):
                 where = await self._engine.ready(d.timeout or self._timeout)
@@ -77,7 +75,6 @@ class EngineEndpoints:
         except (aiohttp.ClientError, OSError):
             outcome = Outcome("connection", 0, "The connection to the translation engine broke off.")
         finally:
-            health.in_flight -= 1
             log.info(
                 "attempt",
                 request_id=exchange.id,

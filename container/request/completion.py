@@ -8,21 +8,28 @@ import orjson
 
 from worker.api.errors import ApiError, invalid_request
 
+from ..routing.router import RouteRequest
 from .authority import forbidden, refusal
 
 # Taken from the body by the proxy itself; providers never see them.
 _OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
+_BYTES_PER_TOKEN = 4
 
 
 @dataclass(slots=True)
 class Completion:
-    """`body` as the client sent it, without the fields that are ours; `model` and `stream` read out of it."""
+    """`body` as the client sent it, without the fields that are ours; `route` and the rest read out of it.
+
+    `timeout` in seconds: the client's own limit for each attempt.
+    """
 
     endpoint: str
     body: dict[str, Any]
     model: str
     stream: bool
     client_wants_usage: bool
+    route: RouteRequest
+    timeout: float | None = None
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:
@@ -41,13 +48,21 @@ def parse(endpoint: str, raw: bytes) -> Completion:
             if wanted:
                 raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
     _REQUIRED[endpoint](body)
-    for name in _OWN_FIELDS:
-        body.pop(name, None)
+    own = {name: body.pop(name, None) for name in _OWN_FIELDS}
+    fallbacks = () if own["disable_fallbacks"] else own["fallbacks"]
     stream = bool(body.get("stream"))
+    route = RouteRequest(
+        model,
+        tokens=len(raw) // _BYTES_PER_TOKEN,
+        stream=stream,
+        fallbacks=None if fallbacks is None else tuple(fallbacks),
+        num_retries=own["num_retries"],
+    )
     options = body.get("stream_options")
     if options and not stream:
         raise invalid_request("'stream_options' goes with 'stream': true only.", param="stream_options")
-    return Completion(endpoint, body, model, stream, bool(options and options.get("include_usage")))
+    wants_usage = bool(options and options.get("include_usage"))
+    return Completion(endpoint, body, model, stream, wants_usage, route, own["timeout"])
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -88,6 +103,14 @@ def _count(value: Any) -> str | None:
 
 def _whole(value: Any) -> str | None:
     return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+
+
+def _retries(value: Any) -> str | None:
+    return None if _whole(value) is None and 0 <= value <= 10 else "a whole number from 0 to 10"
+
+
+def _seconds(value: Any) -> str | None:
+    return None if _is_number(value) and 0 < value <= 86400 else "a number of seconds over 0"
 
 
 def _boolean(value: Any) -> str | None:
@@ -177,8 +200,8 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "encoding_format": _text,
     "disable_fallbacks": _boolean,
     "fallbacks": _names,
-    "num_retries": _whole,
-    "timeout": _number,
+    "num_retries": _retries,
+    "timeout": _seconds,
 }
 
 

@@ -13,6 +13,7 @@ from python_multipart.exceptions import FormParserError
 from worker.api.endpoints import Endpoint
 from worker.api.errors import invalid_request
 
+from ..routing.router import RouteRequest
 from .authority import refuse_forbidden
 from .completion import parse_object
 
@@ -46,6 +47,7 @@ class JsonBody:
                 if fields.get(name) not in (None, False):
                     raise invalid_request(f"'{name}' is not served here: responses are not stored.", param=name)
             fields["store"] = False
+        self.route = RouteRequest(self.model, tokens=len(raw) // 4, stream=bool(fields.get("stream")))
         self._fields: dict[str, Any] = fields
 
     def for_model(self, name: str) -> bytes:
@@ -90,6 +92,7 @@ class FormBody:
         if len(models) > 1:
             raise invalid_request("'model' stands more than once in the form.", param="model")
         self.model = _model(models[0] if models else None)
+        self.route = RouteRequest(self.model)
         self._rest = b"".join(self._part(head, content) for head, content in parts)
 
     def for_model(self, name: str) -> bytes:

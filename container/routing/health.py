@@ -1,4 +1,4 @@
-"""What is known about each deployment: failures, cooldown, requests in flight."""
+"""What is known about each deployment: failures, cooldown, requests in flight, latency, use in this minute."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -7,34 +7,85 @@ from .outcome import UNHEALTHY, Outcome
 
 WINDOW_SECONDS = 60.0
 MAX_COOLDOWN_SECONDS = 300.0
+LATENCY_SAMPLES = 10
 
 
 @dataclass(slots=True)
 class Health:
-    """Times on the router's clock, in seconds."""
+    """Times on the router's clock, in seconds.
+
+    A deployment that has cooled down is probed: one request goes to it, and the others follow when it was answered.
+    `strikes`: cooldowns without a success in between; each is twice as long as the one before.
+    `latencies`: (when, seconds per output token) of the last whole answers, `first_tokens`: (when, seconds to the
+    first token) of the last streams. `minute`, `requests` and `tokens`: use in the current minute.
+    """
 
     in_flight: int = 0
     cooling_until: float = 0.0
+    strikes: int = 0
+    probing: bool = False
     failures: deque[float] = field(default_factory=deque)
+    latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LATENCY_SAMPLES))
+    first_tokens: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LATENCY_SAMPLES))
+    minute: int = 0
+    requests: int = 0
+    tokens: int = 0
 
-    def cooling(self, now: float) -> bool:
-        return now < self.cooling_until
+    def resting(self, now: float) -> bool:
+        """Cooling down, or being probed by another request."""
+        return now < self.cooling_until or (self.strikes > 0 and self.probing)
+
+    def began(self, now: float, tokens: int) -> None:
+        """A request of about `tokens` is on its way there."""
+        self.turn_minute(now)
+        self.in_flight += 1
+        self.requests += 1
+        self.tokens += tokens
+        self.probing = self.strikes > 0
+
+    def ended(self) -> None:
+        self.in_flight -= 1
+        self.probing = False
 
     def succeeded(self) -> None:
         self.failures.clear()
         self.cooling_until = 0.0
+        self.strikes = 0
 
     def failed(self, outcome: Outcome, now: float, *, allowed_fails: int, cooldown_time: float) -> None:
-        """Counts a failure; cools at once when the provider says so or when trying again is pointless."""
+        """Counts a failure; cools at once when the provider says so, when trying again is pointless, or after a
+        failed probe."""
         if outcome.kind not in UNHEALTHY:
             return
         self.failures.append(now)
         while self.failures and self.failures[0] <= now - WINDOW_SECONDS:
             self.failures.popleft()
-        if outcome.kind == "rate_limit":
-            pause = cooldown_time if outcome.retry_after is None else outcome.retry_after
-        elif outcome.kind in ("authentication", "not_found") or len(self.failures) > allowed_fails:
-            pause = cooldown_time
+        if outcome.kind == "rate_limit" and outcome.retry_after is not None:
+            pause = outcome.retry_after
+        elif (
+            outcome.kind in ("rate_limit", "authentication", "not_found")
+            or len(self.failures) > allowed_fails
+            or self.strikes > 0
+        ):
+            pause = cooldown_time * 2 ** min(self.strikes, 10)
         else:
             return
-        self.cooling_until = max(self.cooling_until, now + min(pause, MAX_COOLDOWN_SECONDS))
+        self.strikes += 1
+        self.cool_until(now + min(pause, MAX_COOLDOWN_SECONDS))
+
+    def cool_until(self, when: float) -> None:
+        self.cooling_until = max(self.cooling_until, when)
+        self.strikes = max(self.strikes, 1)
+
+    def latency(self, now: float, ttl: float, *, stream: bool) -> float | None:
+        """The mean of the streams, or of the whole answers, of the last `ttl` seconds; None where there was none."""
+        samples = self.first_tokens if stream else self.latencies
+        while samples and samples[0][0] <= now - ttl:
+            samples.popleft()
+        return sum(seconds for _, seconds in samples) / len(samples) if samples else None
+
+    def turn_minute(self, now: float) -> None:
+        minute = int(now // 60)
+        if minute != self.minute:
+            self.minute = minute
+            self.requests = self.tokens = 0

@@ -26,8 +26,10 @@ UNHEALTHY: frozenset[Kind] = frozenset({"rate_limit", "authentication", "not_fou
 class Outcome:
     """`status` is the provider's, 0 where it gave none; `retry_after` in seconds, as the provider asked for.
 
-    `message` is fit for the client; `code` and `param` are the provider's own for the caller's mistakes;
-    `headers` are those of the provider that may reach the client.
+    `message` is fit for the client; `code` and `param` are the provider's own for the caller's mistakes; `headers` are
+    those of the provider that may reach the client. `final`: the client has part of the answer, so that nobody else
+    can take over. `latency` in seconds: to the first token of a stream, per output token otherwise. `tokens`: used in
+    all.
     """
 
     kind: Kind
@@ -37,6 +39,9 @@ class Outcome:
     code: str | None = None
     param: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    final: bool = False
+    latency: float | None = None
+    tokens: int = 0
 
     @property
     def ok(self) -> bool:

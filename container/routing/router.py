@@ -1,6 +1,6 @@
 """Routing without I/O: a generator that says what to try and is told how it went.
 
-    plan = router.route("claude-sonnet")
+    plan = router.route(RouteRequest("claude-sonnet"))
     step = next(plan)                    # Try(target=…) or Pause(seconds=…)
     step = plan.send(outcome)            # Outcome for a Try, None for a Pause; StopIteration when it is over
 
@@ -10,14 +10,15 @@ is tried only when every healthy one, the fallbacks' too, has failed.
 
 import random
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..config import Config, Options
 from .groups import Groups, Target
 from .health import Health
 from .outcome import TRANSIENT, Outcome
-from .strategies import simple_shuffle
+from .strategies import STRATEGIES, Prices, Situation
 
 BACKOFF_SECONDS = 0.25
 MAX_BACKOFF_SECONDS = 4.0
@@ -33,6 +34,18 @@ _RETRY_POLICY = {
     "server": "InternalServerErrorRetries",
     "connection": "InternalServerErrorRetries",
 }
+_SPECIAL_CHAINS = {"context_window": "context_window_fallbacks", "content_policy": "content_policy_fallbacks"}
+
+
+class RouteRequest(NamedTuple):
+    """`model`: as the client named it; `tokens`: what the request will use, estimated. `fallbacks` and `num_retries`:
+    the request's own, None where the configuration's apply."""
+
+    model: str
+    tokens: int = 0
+    stream: bool = False
+    fallbacks: tuple[str, ...] | None = None
+    num_retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,77 +68,120 @@ Plan = Generator[Step, Outcome | None, None]
 
 
 class Router:
-    """Holds what is learnt about deployments; decides, and never waits or sends itself."""
+    """Holds what is learnt about deployments; decides, and never waits or sends itself.
+
+    `on_cooldown` is told of each cooldown: a deployment's id, and for how many seconds.
+    """
 
     def __init__(
-        self, config: Config, clock: Callable[[], float] = time.monotonic, rng: random.Random | None = None
+        self,
+        config: Config,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+        prices: Prices | None = None,
     ) -> None:
         self.groups = Groups(config)
         self.options: Options = config.options
+        self.health: Mapping[str, Health] = {d.id: Health() for d in config.deployments}
+        self.on_cooldown: Callable[[str, float], None] | None = None
         self._clock = clock
         self._rng = rng or random.Random()
-        self.health: dict[str, Health] = {d.id: Health() for d in config.deployments}
+        self._prices = prices
+        self._strategy = STRATEGIES[config.options.routing_strategy]
 
-    def route(self, model: str) -> Plan:
+    def route(self, request: RouteRequest) -> Plan:
         """The plan for one request. Ends after a success, after the caller's own mistake, or when all has failed."""
-        walk = _Walk(self, model)
-        first_pass = [model, *self._fallbacks(model, "fallbacks")]
-        yield from walk.through(first_pass, cooling=False)
-        if walk.over:
-            return
-        special = {"context_window": "context_window_fallbacks", "content_policy": "content_policy_fallbacks"}
-        last = walk.last
-        if last is not None and last.kind in special:
-            yield from walk.through(self._fallbacks(model, special[last.kind]), cooling=True)
-            return
-        yield from walk.through(first_pass, cooling=True)
+        walk = _Walk(self, request)
+        names = [request.model, *self.fallbacks(request, "fallbacks")]
+        yield from walk.through(names, resting=False)
+        yield from walk.through(names, resting=True)
 
-    def reachable(self, model: str) -> bool:
+    def reachable(self, request: RouteRequest) -> bool:
         """Whether a deployment of the model or of a fallback of it is on."""
-        names = (model, *self._fallbacks(model, "fallbacks"))
+        names = (request.model, *self.fallbacks(request, "fallbacks"))
         return any(not t.deployment.off for name in names for t in self.groups.targets(name))
 
-    def _fallbacks(self, model: str, chain: str) -> list[str]:
-        """The public names to try after `model`, each once."""
-        chains = getattr(self.options, chain)
-        names = chains.get(self.groups.group(model), chains.get("*", ()))
-        unique = dict.fromkeys(n for n in names if n != model)
+    def fallbacks(self, request: RouteRequest, chain: str) -> list[str]:
+        """The public names to try after the model, each once: its chain, then the chains of those. `chain`: a name of
+        `Options`."""
+        chains: Mapping[str, Sequence[str]] = getattr(self.options, chain)
+        group = self.groups.group(request.model)
+        if request.fallbacks is not None:
+            names = list(request.fallbacks) if chain == "fallbacks" else []
+        else:
+            names = list(chains.get(group, chains.get("*", ())))
+            for name in names:
+                names += [n for n in chains.get(name, ()) if n not in names]
+        unique = dict.fromkeys(n for n in names if n not in (request.model, group))
         return list(unique)[: self.options.max_fallbacks]
 
-    def usable(self, targets: Sequence[Target], *, cooling: bool) -> list[Target]:
-        """Those that are on and have room. With `cooling`, where none of them is healthy, the cooling ones, the least
-        bad first."""
+    def usable(self, targets: Sequence[Target], *, resting: bool) -> list[Target]:
+        """Those that are on and have room. With `resting`, where none of them is healthy, those that cool down, the
+        least bad first."""
         now = self._clock()
-        ready, resting = [], []
+        ready, cooling = [], []
         for target in targets:
             d = target.deployment
             health = self.health[d.id]
             if d.off or (d.max_parallel_requests is not None and health.in_flight >= d.max_parallel_requests):
                 continue
-            (resting if health.cooling(now) else ready).append(target)
-        if ready or not cooling:
+            (cooling if health.resting(now) else ready).append(target)
+        if ready or not resting:
             return ready
-        return sorted(resting, key=lambda t: self.health[t.deployment.id].cooling_until)
+        return sorted(cooling, key=lambda t: self.health[t.deployment.id].cooling_until)
 
-    def pick(self, targets: Sequence[Target]) -> Target:
-        if self.health[targets[0].deployment.id].cooling(self._clock()):
+    def pick(self, targets: Sequence[Target], request: RouteRequest) -> Target | None:
+        """One of `targets` by the strategy, the first of those that cool down; None when none has room."""
+        now = self._clock()
+        if len(targets) > 1 and self.health[targets[0].deployment.id].resting(now):
             return targets[0]
-        return simple_shuffle(targets, self._rng)
+        if len(targets) == 1 and self.options.routing_strategy != "usage-based-routing-v2":
+            return targets[0]
+        options = self.options
+        return self._strategy(
+            targets,
+            Situation(
+                self.health,
+                now,
+                self._rng,
+                tokens=request.tokens,
+                stream=request.stream,
+                latency_ttl=options.latency_ttl,
+                latency_buffer=options.lowest_latency_buffer,
+                prices=self._prices,
+            ),
+        )
 
-    def learn(self, target: Target, outcome: Outcome) -> None:
+    def began(self, target: Target, tokens: int) -> None:
+        self.health[target.deployment.id].began(self._clock(), tokens)
+
+    def ended(self, target: Target, request: RouteRequest, outcome: Outcome | None) -> None:
+        """`outcome` None: the request was given up, which says nothing about the deployment."""
         health = self.health[target.deployment.id]
+        health.ended()
+        if outcome is None:
+            return
+        now = self._clock()
+        if outcome.tokens:
+            health.turn_minute(now)
+            health.tokens = max(0, health.tokens + outcome.tokens - request.tokens)
+        if outcome.latency is not None:
+            samples = health.first_tokens if request.stream else health.latencies
+            samples.append((now, outcome.latency))
         if outcome.ok:
             health.succeeded()
         elif not self.options.disable_cooldowns:
+            before = health.cooling_until
             health.failed(
-                outcome,
-                self._clock(),
-                allowed_fails=self.options.allowed_fails,
-                cooldown_time=self.options.cooldown_time,
+                outcome, now, allowed_fails=self.options.allowed_fails, cooldown_time=self.options.cooldown_time
             )
+            if self.on_cooldown and health.cooling_until > before:
+                self.on_cooldown(target.deployment.id, health.cooling_until - now)
 
-    def retries(self, target: Target, outcome: Outcome) -> int:
+    def retries(self, request: RouteRequest, target: Target, outcome: Outcome) -> int:
         """How many times a group is tried again after such an outcome."""
+        if request.num_retries is not None:
+            return request.num_retries
         policy = self.options.retry_policy.get(_RETRY_POLICY.get(outcome.kind, ""))
         if policy is not None:
             return policy
@@ -146,50 +202,66 @@ class Router:
 class _Walk:
     """One request's way through the groups: what was tried, and whether it is over."""
 
-    def __init__(self, router: Router, model: str) -> None:
+    def __init__(self, router: Router, request: RouteRequest) -> None:
         self.router = router
-        self.model = model
+        self.request = request
         self.over = False
         self.last: Outcome | None = None
         self.retries = 0
         self.tried: set[str] = set()
+        self.exhausted: set[str] = set()  # groups that have had all their retries
 
-    def through(self, names: Sequence[str], *, cooling: bool) -> Plan:
+    def through(self, names: Sequence[str], *, resting: bool, first: int = 0) -> Plan:
+        """The groups in order; `first`: how many fallbacks came before them."""
         for index, name in enumerate(names):
-            yield from self._group(name, index, cooling=cooling, more=index + 1 < len(names))
             if self.over:
                 return
+            yield from self._group(name, first + index, resting=resting, more=index + 1 < len(names))
+            special = _SPECIAL_CHAINS.get(self.last.kind) if self.last and not self.over else None
+            better = self.router.fallbacks(self.request, special) if special else []
+            if better and first == 0:
+                yield from self.through(better, resting=True, first=index + 1)
+                self.over = True
 
-    def _group(self, name: str, index: int, *, cooling: bool, more: bool) -> Plan:
+    def _group(self, name: str, index: int, *, resting: bool, more: bool) -> Plan:
         router = self.router
         targets = router.groups.targets(name)
         retry = 0
         target: Target | None = None
-        while True:
-            usable = router.usable(targets, cooling=cooling)
+        while name not in self.exhausted:
+            usable = router.usable(targets, resting=resting)
             fresh = [t for t in usable if t.deployment.id not in self.tried]
-            if fresh:
-                target = router.pick(fresh)
-            elif retry == 0 or self.last is None or not usable:
-                return
-            else:
+            if not fresh:
+                if retry == 0 or self.last is None:
+                    return
                 pause = router.pause_before_retry(self.last, retry)
                 # A rate limit is not waited for while another group can answer.
                 if pause is None or (more and self.last.kind == "rate_limit"):
                     return
-                target = router.pick([t for t in usable if t != target] or usable)
                 yield Pause(pause)
-            self.tried.add(target.deployment.id)
-            outcome = yield Try(target, name, self.retries, index)
-            assert outcome is not None, "a Try is answered with its Outcome"
-            router.learn(target, outcome)
-            self.last = outcome
-            if outcome.ok or outcome.kind == "caller":
-                self.over = True
+                # Meanwhile others may have filled it up or found it failing.
+                usable = router.usable(targets, resting=True)
+                fresh = [t for t in usable if t != target] or usable
+            target = router.pick(fresh, self.request) if fresh else None
+            if target is None:
                 return
-            if outcome.kind in ("context_window", "content_policy"):
+            outcome = yield from self._try(target, name, index)
+            if outcome.ok or outcome.final or outcome.kind == "caller":
+                self.over = True
                 return
             retry += 1
             self.retries += 1
-            if retry > router.retries(target, outcome):
-                return
+            if outcome.kind in _SPECIAL_CHAINS or retry > router.retries(self.request, target, outcome):
+                self.exhausted.add(name)
+
+    def _try(self, target: Target, name: str, index: int) -> Generator[Step, Outcome | None, Outcome]:
+        self.tried.add(target.deployment.id)
+        self.router.began(target, self.request.tokens)
+        outcome: Outcome | None = None
+        try:
+            outcome = yield Try(target, name, self.retries, index)
+        finally:
+            self.router.ended(target, self.request, outcome)
+        assert outcome is not None, "a Try is answered with its Outcome"
+        self.last = outcome
+        return outcome

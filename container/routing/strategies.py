@@ -1,17 +1,102 @@
-"""Which of several healthy deployments goes first."""
+"""Which of several healthy deployments goes first: LiteLLM's strategies, by LiteLLM's names.
+
+Source: https://docs.litellm.ai/docs/routing
+"""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from .groups import Target
+from .health import Health
+
+Prices = Mapping[str, float]
 
 
-def simple_shuffle(targets: Sequence[Target], rng: random.Random) -> Target:
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a strategy decides by. `now` in seconds on the router's clock; `tokens`: the request's, estimated; `stream`:
+    whether it wants a stream;
+    `latency_ttl` in seconds; `latency_buffer`: deployments slower by up to this share of the fastest count as equal;
+    `prices`: USD of a token in and a token out, by deployment id."""
+
+    health: Mapping[str, Health]
+    now: float
+    rng: random.Random
+    tokens: int = 0
+    stream: bool = False
+    latency_ttl: float = 3600.0
+    latency_buffer: float = 0.0
+    prices: Prices | None = None
+
+    def of(self, target: Target) -> Health:
+        return self.health[target.deployment.id]
+
+
+Strategy = Callable[[Sequence[Target], Situation], Target | None]
+
+
+def simple_shuffle(targets: Sequence[Target], situation: Situation) -> Target | None:
     """By `weight` where one is given, else by `rpm`, else by `tpm`, else all alike."""
-    if len(targets) == 1:
-        return targets[0]
     for attribute in ("weight", "rpm", "tpm"):
         weights = [getattr(t.deployment, attribute) or 0.0 for t in targets]
         if any(weights):
-            return rng.choices(targets, weights)[0]
-    return targets[rng.randrange(len(targets))]
+            return situation.rng.choices(targets, weights)[0]
+    return situation.rng.choice(targets)
+
+
+def latency_based(targets: Sequence[Target], situation: Situation) -> Target | None:
+    """The fastest of late. One of which nothing is known goes first, unless a request is already finding out."""
+    known: list[tuple[float, Target]] = []
+    for target in targets:
+        health = situation.of(target)
+        latency = health.latency(situation.now, situation.latency_ttl, stream=situation.stream)
+        if latency is not None:
+            known.append((latency, target))
+        elif health.in_flight == 0:
+            return target
+    if not known:
+        return situation.rng.choice(targets)
+    fastest = min(latency for latency, _ in known)
+    limit = fastest * (1 + situation.latency_buffer)
+    return situation.rng.choice([target for latency, target in known if latency <= limit])
+
+
+def least_busy(targets: Sequence[Target], situation: Situation) -> Target | None:
+    """The one with the fewest requests in flight."""
+    fewest = min(situation.of(t).in_flight for t in targets)
+    return situation.rng.choice([t for t in targets if situation.of(t).in_flight == fewest])
+
+
+def usage_based(targets: Sequence[Target], situation: Situation) -> Target | None:
+    """The one that has used least of its tokens this minute; None when every one is at its `rpm` or `tpm`."""
+    room: list[tuple[float, Target]] = []
+    for target in targets:
+        d, health = target.deployment, situation.of(target)
+        health.turn_minute(situation.now)
+        if d.rpm is not None and health.requests + 1 > d.rpm:
+            continue
+        if d.tpm is not None and health.tokens + situation.tokens > d.tpm:
+            continue
+        room.append((health.tokens / d.tpm if d.tpm else float(health.tokens), target))
+    if not room:
+        return None
+    least = min(used for used, _ in room)
+    return situation.rng.choice([target for used, target in room if used == least])
+
+
+def cost_based(targets: Sequence[Target], situation: Situation) -> Target | None:
+    """The cheapest; one whose price is unknown goes last."""
+    prices = situation.prices or {}
+    of = {t.deployment.id: prices.get(t.deployment.id, float("inf")) for t in targets}
+    cheapest = min(of.values())
+    return situation.rng.choice([t for t in targets if of[t.deployment.id] == cheapest])
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "simple-shuffle": simple_shuffle,
+    "latency-based-routing": latency_based,
+    "least-busy": least_busy,
+    "usage-based-routing-v2": usage_based,
+    "cost-based-routing": cost_based,
+}

@@ -82,8 +82,9 @@ class Upstream:
         asked_usage: bool,
         on_silence: Callable[[], Awaitable[None]],
     ) -> Answer:
-        total = d.timeout or self._options.timeout
-        first = (d.stream_timeout or self._options.stream_timeout or total) if request.stream else total
+        first = request.timeout or d.timeout or self._options.timeout
+        if request.stream and not request.timeout:
+            first = d.stream_timeout or self._options.stream_timeout or first
         response: aiohttp.ClientResponse | None = None
         kept = False
         try:
@@ -113,7 +114,7 @@ class Upstream:
         except aiohttp.ConnectionTimeoutError:
             return Outcome("connection", 0, f"No connection to the provider within {self._connect_timeout:g} s.")
         except TimeoutError:
-            return Outcome("timeout", 0, f"The provider did not answer within {first:g} s.")
+            return Outcome("timeout", 0, f"The provider did not answer within {first:g} s.", latency=first)
         except OversizedEvent:
             return Outcome("server", 0, "The provider sent an event that does not end.")
         except aiohttp.ClientConnectorError:
