@@ -1,0 +1,26 @@
+from worker.container_life.environment import container_environment, fingerprint
+
+NAMES = ["OPENAI_API_KEY", "GROQ_API_KEY", "LITELLM_MASTER_KEY", "INTERNAL_TOKEN"]
+
+
+def test_only_what_is_configured_and_set():
+    worker = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "", "UNRELATED": "x"}
+    assert container_environment(NAMES, worker.get) == {"OPENAI_API_KEY": "sk-1"}
+
+
+def test_the_key_to_the_gateway_never_enters():
+    worker = dict.fromkeys(NAMES, "secret")
+    assert set(container_environment(NAMES, worker.get)) == {"OPENAI_API_KEY", "GROQ_API_KEY"}
+
+
+def test_fingerprint_follows_environment_and_image():
+    environment = {"A": "1", "B": "2"}
+    first = fingerprint(environment, "image", "token")
+    assert first == fingerprint({"B": "2", "A": "1"}, "image", "token")
+    others = [
+        fingerprint({"A": "1", "B": "3"}, "image", "token"),
+        fingerprint({"A": "1"}, "image", "token"),
+        fingerprint(environment, "other image", "token"),
+        fingerprint(environment, "image", "other token"),
+    ]
+    assert len({first, *others}) == 5

@@ -1,0 +1,44 @@
+import pytest
+
+from worker.edge.settings import read
+
+
+def settings(**variables: str):
+    return read(variables.get)
+
+
+def test_defaults():
+    found = settings()
+    assert (found.master_key, found.local, found.public_models) == ("", False, False)
+    assert (found.max_body_mb, found.instances, found.cors_allow_origins) == (32, 1, None)
+    assert found.problems == ()
+
+
+def test_local_development_lists_models_unless_told_otherwise():
+    assert settings(LOCAL_DEVELOPMENT="true").public_models
+    assert not settings(LOCAL_DEVELOPMENT="true", PUBLIC_MODELS="false").public_models
+    assert settings(PUBLIC_MODELS="TRUE").public_models
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOCAL_DEVELOPMENT", "maybe"),
+        ("PUBLIC_MODELS", "2"),
+        ("MAX_BODY_MB", "lots"),
+        ("MAX_BODY_MB", "nan"),
+        ("MAX_BODY_MB", "-3"),
+        ("CONTAINER_INSTANCES", "0"),
+        ("CONTAINER_INSTANCES", "1e9"),
+    ],
+)
+def test_nonsense_is_named_and_the_default_holds(name, value):
+    found = settings(**{name: value})
+    assert len(found.problems) == 1
+    assert name in found.problems[0]
+    assert (found.local, found.public_models, found.max_body_mb, found.instances) == (False, False, 32, 1)
+
+
+def test_numbers():
+    found = settings(MAX_BODY_MB="0.5", CONTAINER_INSTANCES="4")
+    assert (found.max_body_mb, found.instances) == (0.5, 4)

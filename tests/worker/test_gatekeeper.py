@@ -1,0 +1,72 @@
+from dataclasses import replace
+
+import pytest
+
+from worker.api import authenticate
+from worker.api.errors import ApiError
+from worker.api.gatekeeper import BYTES_PER_MB, Rules, admit
+
+KEY = "sk-secret-of-this-test"
+RULES = Rules(master_key=KEY, refusal=None, public_models=False, max_body_mb=32)
+BEARER = {"authorization": f"Bearer {KEY}"}
+
+
+def refused(method: str, path: str, headers: dict[str, str], rules: Rules = RULES) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        admit(method, path, headers.get, rules)
+    return caught.value
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/health/liveliness", "/health/readiness"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_health_needs_no_key(method, path):
+    assert admit(method, path, {}.get, RULES).public
+
+
+@pytest.mark.parametrize("headers", [BEARER, {"x-api-key": KEY}, {"api-key": KEY}])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/chat/completions"])
+def test_the_key_in_each_of_its_headers(headers, path):
+    assert admit("POST", path, headers.get, RULES).name == "chat_completions"
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-other"}, {"authorization": f"Basic {KEY}"}])
+def test_no_key_or_a_wrong_one(headers):
+    error = refused("POST", "/v1/chat/completions", headers)
+    assert (error.status, error.code) == (401, "invalid_api_key")
+
+
+def test_what_does_not_exist_is_said_before_who_asks():
+    assert refused("GET", "/admin", {}).status == 404
+    error = refused("GET", "/v1/chat/completions", {})
+    assert (error.status, dict(error.headers)["allow"]) == (405, "POST")
+
+
+def test_public_models_opens_the_models_and_nothing_else():
+    rules = replace(RULES, public_models=True)
+    assert admit("GET", "/v1/models", {}.get, rules).name == "models"
+    assert admit("GET", "/models/azure/gpt-4o", {}.get, rules).name == "model"
+    assert refused("POST", "/v1/embeddings", {}, rules).status == 401
+    assert refused("GET", "/v1/models", {}).status == 401
+
+
+def test_without_a_usable_master_key_only_health_is_served():
+    for master_key in ("", authenticate.WELL_KNOWN_KEY):
+        refusal = authenticate.refusal_to_serve(master_key, local=False)
+        rules = Rules(master_key=master_key, refusal=refusal, public_models=True, max_body_mb=32)
+        assert admit("GET", "/health", {}.get, rules).name == "health"
+        for headers in ({}, {"authorization": f"Bearer {master_key}"}):
+            assert refused("GET", "/v1/models", headers, rules).status == 503
+            assert refused("POST", "/v1/chat/completions", headers, rules).status == 503
+
+
+def test_length_of_the_body():
+    def with_length(length: object) -> dict[str, str]:
+        return {**BEARER, "content-length": str(length)}
+
+    limit = 32 * BYTES_PER_MB
+    assert admit("POST", "/v1/embeddings", with_length(limit).get, RULES)
+    assert refused("POST", "/v1/embeddings", with_length(limit + 1)).status == 413
+    assert refused("POST", "/v1/embeddings", with_length("-1")).status == 400
+    assert refused("POST", "/v1/embeddings", with_length("1e3")).status == 400
+    # Without a key nobody learns the limit.
+    assert refused("POST", "/v1/embeddings", {"content-length": str(limit + 1)}).status == 401

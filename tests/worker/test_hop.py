@@ -1,0 +1,38 @@
+import pytest
+
+from worker.api.hop import NO_INSTANCE_HEADER, TOKEN_HEADER, dropped, is_dropped
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization",
+        "x-api-key",
+        "api-key",
+        "cookie",
+        "proxy-authorization",
+        "x-internal-token",
+        "x-internal-anything",
+        "x-litellm-api-key",
+        "x-litellm-tags",
+        "connection",
+        "transfer-encoding",
+        "expect",
+        TOKEN_HEADER,
+        NO_INSTANCE_HEADER,
+    ],
+)
+def test_stays_outside(name):
+    assert is_dropped(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["content-type", "accept", "user-agent", "openai-beta", "anthropic-version", "x-stainless-lang", "x-request-id"],
+)
+def test_goes_along(name):
+    assert not is_dropped(name)
+
+
+def test_dropped_keeps_the_names_as_they_were():
+    assert dropped(["Authorization", "Accept", "X-Internal-Token"]) == ["Authorization", "X-Internal-Token"]

@@ -1,0 +1,271 @@
+"""The container's life against an engine made of a few lists, in real but short time."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from worker.container_life import lifecycle
+from worker.container_life.lifecycle import Lifecycle, NotServing, Started, waits
+from worker.container_life.settings import Limits
+
+
+class FakeEngine:
+    """`script`: what each probe after a start finds; None serves. The last entry holds on."""
+
+    def __init__(self, script: list[str | None] | None = None) -> None:
+        self.script = script or [None]
+        self.running = False
+        self.starts: list[dict[str, str]] = []
+        self.destroyed = 0
+        self.timeouts: list[float] = []
+        self.probes = 0
+        self.exit: str | None = None  # set: the process ends before the next look
+        self.refuses: Exception | None = None
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        assert not self.running, "start() on a container that runs"
+        self.starts.append(dict(environment))
+        self.running = self.exit is None
+        self.probes = 0
+
+    async def ended(self) -> str:
+        assert not self.running, "asked why it ended while it runs"
+        return self.exit or "it ended"
+
+    async def probe(self, timeout: float) -> str | None:
+        assert timeout > 0
+        await asyncio.sleep(0)
+        answer = self.script[min(self.probes, len(self.script) - 1)]
+        self.probes += 1
+        return answer
+
+    async def destroy(self) -> None:
+        self.destroyed += 1
+        self.running = False
+
+    async def set_inactivity_timeout(self, seconds: float) -> None:
+        self.timeouts.append(seconds)
+
+
+class FakeRecord:
+    def __init__(self, started: Started | None = None) -> None:
+        self.started = started
+
+    def load(self) -> Started | None:
+        return self.started
+
+    def save(self, started: Started) -> None:
+        self.started = started
+
+
+class Log(list):
+    def __call__(self, level: str, event: str, **fields: object) -> None:
+        self.append((event, fields))
+
+    @property
+    def events(self) -> list[str]:
+        return [event for event, _ in self]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(lifecycle, "PAUSE_AFTER_FAILURE", 0.1)
+    monkeypatch.setattr(lifecycle, "SILENCE_LIMIT", 0.2)
+    monkeypatch.setattr(lifecycle, "FIRST_WAIT", 0.01)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to that within two seconds")
+
+
+def a_life(
+    engine: FakeEngine, record: FakeRecord | None = None, log: Log | None = None, start_timeout: float = 1
+) -> Lifecycle:
+    environment = {"OPENAI_API_KEY": "sk-provider"}
+    limits = Limits(start_timeout=start_timeout, sleep_after=60)
+    log = Log() if log is None else log
+    return Lifecycle(engine, record or FakeRecord(), lambda: environment, "image", limits, log)
+
+
+async def test_starts_waits_and_gives_the_token():
+    engine, record, log = FakeEngine(["not yet", "not yet", None]), FakeRecord(), Log()
+    life = a_life(engine, record, log)
+    assert life.state == "sleeping"
+    token = await life.ready()
+    assert engine.starts == [{"OPENAI_API_KEY": "sk-provider", "INTERNAL_TOKEN": token}]
+    assert len(token) >= 32
+    assert record.started is not None
+    assert record.started.token == token
+    assert engine.timeouts == [60]
+    assert life.state == "running"
+    assert log.events == ["container.start", "container.ready"]
+    assert "sk-provider" not in repr(log)
+    assert token not in repr(log)
+
+
+async def test_a_second_request_asks_nobody():
+    engine = FakeEngine()
+    life = a_life(engine)
+    assert await life.ready() == await life.ready()
+    assert (len(engine.starts), engine.probes) == (1, 1)
+
+
+async def test_many_join_one_start():
+    engine = FakeEngine(["not yet"] * 3 + [None])
+    life = a_life(engine)
+    tokens = await asyncio.gather(*(life.ready() for _ in range(50)))
+    assert len(set(tokens)) == len(engine.starts) == 1
+
+
+async def test_nobody_who_leaves_ends_the_start():
+    engine = FakeEngine(["not yet"] * 5 + [None])
+    life = a_life(engine)
+    first = asyncio.create_task(life.ready())
+    await asyncio.sleep(0.02)
+    second = asyncio.create_task(life.ready())
+    first.cancel()
+    assert await second
+    assert len(engine.starts) == 1
+
+
+async def test_a_start_that_nobody_waits_for_goes_on():
+    engine = FakeEngine(["not yet"] * 3 + [None])
+    life = a_life(engine)
+    only = asyncio.create_task(life.ready())
+    await asyncio.sleep(0.01)
+    assert life.state == "sleeping"  # it runs, but does not serve yet
+    only.cancel()
+    await until(lambda: life.state == "running")
+    assert len(engine.starts) == 1
+
+
+async def test_exit_at_once_is_told_to_all_and_tried_again_after_a_pause():
+    engine, log = FakeEngine(), Log()
+    engine.exit = "it ended with exit code 3"
+    life = a_life(engine, log=log)
+    outcomes = await asyncio.gather(*(life.ready() for _ in range(10)), return_exceptions=True)
+    assert {str(outcome) for outcome in outcomes} == {"The container did not start: it ended with exit code 3"}
+    assert life.state == "unavailable"
+    with pytest.raises(NotServing):
+        await life.ready()
+    assert len(engine.starts) == 1
+    engine.exit = None
+    await asyncio.sleep(0.12)
+    assert life.state == "sleeping"
+    assert await life.ready()
+    assert life.state == "running"
+    assert ("container.not_serving", "exit code 3") in [(e, f.get("reason", "")[-11:]) for e, f in log]
+
+
+async def test_never_ready_is_given_up_and_destroyed():
+    engine = FakeEngine(["Container is not listening to port 4000"])
+    life = a_life(engine, start_timeout=0.1)
+    with pytest.raises(NotServing, match=r"within 0\.1 seconds \(Container is not listening"):
+        await life.ready()
+    assert engine.destroyed == 1
+    engine.script = [None]
+    await asyncio.sleep(0.12)
+    assert await life.ready()
+
+
+async def test_an_engine_that_refuses_at_once():
+    engine = FakeEngine()
+    engine.refuses = RuntimeError("no such thing")
+    with pytest.raises(NotServing, match="no such thing"):
+        await a_life(engine).ready()
+
+
+async def test_a_container_that_died_is_started_again_with_another_token():
+    engine = FakeEngine()
+    life = a_life(engine)
+    first = await life.ready()
+    engine.running = False
+    assert life.state == "sleeping"
+    assert await life.ready() != first
+    assert len(engine.starts) == 2
+
+
+async def test_a_restarted_object_finds_its_container():
+    engine, log = FakeEngine(["not yet", None]), Log()
+    engine.running = True
+    life = a_life(engine, FakeRecord(Started("kept", 0, "")), log)
+    life.adopt()
+    await asyncio.sleep(0)
+    assert engine.timeouts == [60]
+    assert await life.ready() == "kept"
+    assert engine.starts == []
+    assert log.events == ["container.found_running"]
+
+
+async def test_adopting_nothing():
+    engine = FakeEngine()
+    a_life(engine).adopt()
+    await asyncio.sleep(0)
+    assert engine.timeouts == []
+
+
+async def test_a_running_container_without_a_known_token_is_replaced():
+    engine = FakeEngine()
+    engine.running = True
+    life = a_life(engine, FakeRecord(None))
+    token = await life.ready()
+    assert (engine.destroyed, len(engine.starts)) == (1, 1)
+    assert engine.starts[0]["INTERNAL_TOKEN"] == token
+
+
+async def test_a_silent_container_is_replaced():
+    engine, log = FakeEngine(["timed out"]), Log()
+    engine.running = True
+    life = a_life(engine, FakeRecord(Started("kept", 0, "")), log)
+    wake = asyncio.create_task(life.ready())
+    await until(lambda: engine.destroyed)
+    engine.script = [None]
+    assert await wake != "kept"
+    assert len(engine.starts) == 1
+    assert "container.replaced" in log.events
+
+
+async def test_doubt_asks_before_the_next_request_and_starts_nothing_that_serves():
+    engine = FakeEngine()
+    life = a_life(engine)
+    token = await life.ready()
+    life.doubt()
+    assert await life.ready() == token
+    assert (len(engine.starts), engine.probes) == (1, 2)
+
+
+async def test_an_engine_without_inactivity_timeouts_serves_all_the_same():
+    class Older(FakeEngine):
+        async def set_inactivity_timeout(self, seconds: float) -> None:
+            raise RuntimeError("not implemented")
+
+    log = Log()
+    assert await a_life(Older(), log=log).ready()
+    assert "container.no_inactivity_timeout" in log.events
+
+
+async def test_a_container_that_cannot_be_destroyed_is_no_hang(monkeypatch):
+    monkeypatch.setattr(lifecycle, "DESTROY_TIMEOUT", 0.05)
+
+    class Stuck(FakeEngine):
+        async def destroy(self) -> None:
+            await asyncio.sleep(3600)
+
+    engine = Stuck()
+    engine.running = True
+    with pytest.raises(NotServing, match="did not end"):
+        await a_life(engine).ready()
+
+
+def test_waits_grow_to_a_second():
+    first = list(itertools.islice(waits(), 20))
+    assert first == sorted(first)
+    assert first[-1] == 1.0

@@ -1,0 +1,233 @@
+"""One container's way from asleep to serving, shared by all requests that wait for it.
+
+    life = Lifecycle(engine, record, environment, limits, log)
+    token = await life.ready()          # wakes the container if need be; raises NotServing
+
+Whoever comes first starts the work, later ones join it, and nobody's departure ends it: it is a task of the
+object's own. An engine's `start()` never fails and `running` is true at once, so only the container's own
+`/health/readiness` tells that it serves.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from .environment import TOKEN_VARIABLE, fingerprint
+from .settings import Limits
+
+# Seconds. After a failed start the same answer is given for this long before the next try: a container that dies
+# at once must not be started with every request.
+PAUSE_AFTER_FAILURE = 5.0
+# A container that served before and does not answer any more gets this long before it is replaced.
+SILENCE_LIMIT = 10.0
+PROBE_TIMEOUT = 5.0
+DESTROY_TIMEOUT = 10.0
+FIRST_WAIT, LONGEST_WAIT, WAIT_FACTOR = 0.05, 1.0, 1.5
+
+Log = Callable[..., None]
+
+
+class NotServing(Exception):
+    """The container cannot serve now. The message says why; `retry_after` in seconds."""
+
+    def __init__(self, message: str, retry_after: float = PAUSE_AFTER_FAILURE) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What outlives the object: the running container's token, when it was started (Unix time), what it was given."""
+
+    token: str
+    at: float
+    fingerprint: str
+
+
+class Engine(Protocol):
+    """The container as a Durable Object has it."""
+
+    @property
+    def running(self) -> bool: ...
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Begins to start; a failure shows later as not `running`, or at once as an exception."""
+
+    async def ended(self) -> str:
+        """Why it is not running any more. Settles promptly once `running` is false."""
+        ...
+
+    async def probe(self, timeout: float) -> str | None:
+        """Asks for readiness. None when it serves, else what it did instead. Does not raise."""
+        ...
+
+    async def destroy(self) -> None: ...
+
+    async def set_inactivity_timeout(self, seconds: float) -> None: ...
+
+
+class Record(Protocol):
+    """Durable memory of the last start."""
+
+    def load(self) -> Started | None: ...
+
+    def save(self, started: Started) -> None: ...
+
+
+def longest_wake(limits: Limits) -> float:
+    """Seconds after which `ready()` has answered, whatever happened: an old container given up, a new one started."""
+    return SILENCE_LIMIT + DESTROY_TIMEOUT + limits.start_timeout + DESTROY_TIMEOUT + PROBE_TIMEOUT
+
+
+def waits() -> Iterator[float]:
+    """Seconds between two questions whether the container serves: short at first, as it is up in about one."""
+    wait = FIRST_WAIT
+    while True:
+        yield wait
+        wait = min(wait * WAIT_FACTOR, LONGEST_WAIT)
+
+
+class Lifecycle:
+    """The one owner of a container. `environment` is asked at each start; `image` names what is started."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        record: Record,
+        environment: Callable[[], Mapping[str, str]],
+        image: str,
+        limits: Limits,
+        log: Log,
+    ) -> None:
+        self._engine = engine
+        self._record = record
+        self._environment = environment
+        self._image = image
+        self._limits = limits
+        self._log = log
+        self._token: str | None = None  # of a container known to serve
+        self._failure: NotServing | None = None
+        self._failed_at = 0.0
+        self._awakening: asyncio.Task[str | NotServing] | None = None
+        self._adoption: asyncio.Future[None] | None = None
+
+    @property
+    def state(self) -> str:
+        """`running`, `sleeping`, or `unavailable` shortly after a start that failed. Wakes nothing."""
+        if self._recent_failure() is not None:
+            return "unavailable"
+        if self._engine.running and self._awakening is None:
+            return "running"
+        return "sleeping"
+
+    async def ready(self) -> str:
+        """The token of a container that serves, started if need be. Raises NotServing."""
+        if self._token is not None and self._engine.running:
+            return self._token
+        if self._awakening is None:
+            failure = self._recent_failure()
+            if failure is not None:
+                raise failure
+            self._awakening = asyncio.create_task(self._awake())
+        outcome = await asyncio.shield(self._awakening)
+        if isinstance(outcome, NotServing):
+            raise outcome
+        return outcome
+
+    def adopt(self) -> None:
+        """Called when the object is made: the timeout of a container that already runs is forgotten by then."""
+        if self._engine.running:
+            self._adoption = asyncio.ensure_future(self._sleep_when_idle())
+
+    def doubt(self) -> None:
+        """A request could not get through to the container: the next one asks first whether it still serves."""
+        self._token = None
+
+    def _recent_failure(self) -> NotServing | None:
+        if self._failure is not None and time.monotonic() - self._failed_at < PAUSE_AFTER_FAILURE:
+            return self._failure
+        return None
+
+    async def _awake(self) -> str | NotServing:
+        """The shared work. Returns its failure, as nobody may be left to catch an exception."""
+        began = time.monotonic()
+        try:
+            token = await self._find_running() or await self._start()
+        except Exception as error:  # noqa: BLE001 - it is told to all who wait
+            failure = error if isinstance(error, NotServing) else NotServing(f"The container did not start: {error}")
+            self._failure, self._failed_at, self._token = failure, time.monotonic(), None
+            self._log("error", "container.not_serving", reason=str(failure), seconds=round(self._failed_at - began, 3))
+            return failure
+        else:
+            self._failure, self._token = None, token
+            return token
+        finally:
+            self._awakening = None
+
+    async def _find_running(self) -> str | None:
+        """The token of the container that already runs, as after a restart of the object; None: start one."""
+        if not self._engine.running:
+            return None
+        started = self._record.load()
+        if started is None:
+            self._log("warning", "container.replaced", reason="it runs, but its token is lost")
+            await self._destroy()
+            return None
+        still_starting = started.at + self._limits.start_timeout - time.time()
+        failure = await self._wait_until_ready(max(SILENCE_LIMIT, min(still_starting, self._limits.start_timeout)))
+        if failure is None:
+            self._log("info", "container.found_running")
+            await self._sleep_when_idle()
+            return started.token
+        self._log("warning", "container.replaced", reason=failure)
+        if self._engine.running:
+            await self._destroy()
+        return None
+
+    async def _start(self) -> str:
+        began = time.monotonic()
+        token = secrets.token_urlsafe(32)
+        environment = dict(self._environment())
+        # Saved first: should the object restart in the middle, the token of what it finds running is known.
+        self._record.save(Started(token, time.time(), fingerprint(environment, self._image, token)))
+        self._log("info", "container.start", variables=sorted(environment))
+        self._engine.start({**environment, TOKEN_VARIABLE: token})
+        failure = await self._wait_until_ready(self._limits.start_timeout)
+        if failure is not None:
+            if self._engine.running:
+                await self._destroy()
+            raise NotServing(f"The container did not start: {failure}")
+        self._log("info", "container.ready", seconds=round(time.monotonic() - began, 3))
+        await self._sleep_when_idle()
+        return token
+
+    async def _wait_until_ready(self, limit: float) -> str | None:
+        """None once the container serves, else why it does not after `limit` seconds or when it has ended."""
+        deadline = time.monotonic() + limit
+        for wait in waits():
+            if not self._engine.running:
+                return await self._engine.ended()
+            answer = await self._engine.probe(max(0.05, min(PROBE_TIMEOUT, deadline - time.monotonic())))
+            if answer is None:
+                return None
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return f"it did not get ready within {limit:g} seconds ({answer})"
+            await asyncio.sleep(min(wait, left))
+        raise AssertionError("waits() is endless")
+
+    async def _sleep_when_idle(self) -> None:
+        """Forgotten when the object restarts, so it is said again each time a container is found or started."""
+        try:
+            await self._engine.set_inactivity_timeout(self._limits.sleep_after)
+        except Exception as error:  # noqa: BLE001 - it serves all the same, only its sleep is the platform's default
+            self._log("warning", "container.no_inactivity_timeout", reason=str(error))
+
+    async def _destroy(self) -> None:
+        try:
+            await asyncio.wait_for(self._engine.destroy(), DESTROY_TIMEOUT)
+        except TimeoutError:
+            raise NotServing(f"the old container did not end within {DESTROY_TIMEOUT:g} seconds") from None

@@ -1,0 +1,23 @@
+"""The last start, kept in the Durable Object's storage."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from .lifecycle import Started
+
+KEY = "started"
+
+
+class StoredRecord:
+    """`storage`: the object's `ctx.storage`; its key-value side is synchronous on SQLite."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def load(self) -> Started | None:
+        text = self._storage.kv.get(KEY)
+        return Started(**json.loads(text)) if isinstance(text, str) else None
+
+    def save(self, started: Started) -> None:
+        self._storage.kv.put(KEY, json.dumps(asdict(started)))

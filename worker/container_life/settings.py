@@ -1,0 +1,46 @@
+"""How long things may take in a container's life, from the Worker's variables."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
+
+START_TIMEOUT = 120.0
+SLEEP_AFTER = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds. `problems`: sentences about variables that were not understood, for the log."""
+
+    start_timeout: float = START_TIMEOUT
+    sleep_after: float = SLEEP_AFTER
+    problems: tuple[str, ...] = ()
+
+
+def seconds(text: str) -> float | None:
+    """`"90"`, `"90s"`, `"10m"`, `"1.5h"` as seconds; None when it is none of these or not positive."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    return value if value > 0 else None
+
+
+def read(variable: Callable[[str], str | None]) -> Limits:
+    """The limits as the variables CONTAINER_START_TIMEOUT and CONTAINER_SLEEP_AFTER set them, else the defaults."""
+    problems: list[str] = []
+
+    def duration(name: str, default: float) -> float:
+        text = variable(name)
+        if not text:
+            return default
+        value = seconds(text)
+        if value is None:
+            problems.append(f"{name} is {text!r}, which is not a duration such as 90s or 10m; using {default:g}s.")
+            return default
+        return value
+
+    start_timeout = duration("CONTAINER_START_TIMEOUT", START_TIMEOUT)
+    sleep_after = duration("CONTAINER_SLEEP_AFTER", SLEEP_AFTER)
+    return Limits(start_timeout, sleep_after, tuple(problems))

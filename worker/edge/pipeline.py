@@ -1,0 +1,119 @@
+"""A request's way through the Worker: admitted or refused, answered here or by a container, finished."""
+
+import asyncio
+from typing import Any
+
+from api import cors, gatekeeper, health
+from api.authenticate import presented_key, refusal_to_serve
+from api.endpoints import Endpoint
+from api.errors import ApiError, internal_error
+from api.hop import REQUEST_ID_HEADER
+from api.models import models_on
+from api.request_id import request_id as new_request_id
+from catalog import CATALOG
+from container_life import lifecycle
+from container_life import settings as container_settings
+from pyodide.ffi import JsException
+from runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
+from runtime.log import log
+
+from . import settings
+from .forward import Instances, inward, no_container
+from .instances import candidates, instance_names
+from .respond import empty_response, error_response, finished, json_response
+
+# Seconds after which an object that does not even tell its state counts as unavailable.
+STATE_TIMEOUT = 5.0
+
+
+class Edge:
+    """One deployment's edge. Made once for an isolate, as its variables never change."""
+
+    def __init__(self) -> None:
+        env = bindings()
+
+        def read(name: str) -> str | None:
+            return variable(env, name)
+
+        found = settings.read(read)
+        for problem in found.problems:
+            log("warning", "setting.ignored", reason=problem)
+        self._settings = found
+        self._rules = gatekeeper.Rules(
+            master_key=found.master_key,
+            refusal=refusal_to_serve(found.master_key, local=found.local),
+            public_models=found.public_models,
+            max_body_mb=found.max_body_mb,
+        )
+        origins = found.cors_allow_origins
+        self._origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
+        self._models = models_on(CATALOG["models"], lambda name: read(name) is not None)
+        namespace = or_none(getattr(env, "PROXY_CONTAINER", None))
+        limit = lifecycle.longest_wake(container_settings.read(read))
+        self._instances = None if namespace is None else Instances(namespace, limit)
+
+    async def handle(self, request: Any) -> Any:
+        """A JS response to a JS request, whatever happens."""
+        headers = headers_of(request)
+        origin = headers.get("origin")
+        request_id = new_request_id(headers.get(REQUEST_ID_HEADER))
+        asked = headers.get("access-control-request-method")
+        if origin is not None and cors.is_preflight(request.method, origin, asked):
+            allowed = cors.preflight_headers(origin, headers.get("access-control-request-headers"), self._origins)
+            return finished(empty_response(204), request_id, allowed)
+        try:
+            response = await self._answer(request, headers, request_id)
+        except ApiError as error:
+            response = error_response(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
+            log("error", "edge.failed", request_id=request_id, error=type(error).__name__, reason=error_text(error))
+            response = error_response(internal_error(request_id))
+        return finished(response, request_id, cors.response_headers(origin, self._origins))
+
+    async def _answer(self, request: Any, headers: dict[str, str], request_id: str) -> Any:
+        url = js.URL.new(request.url)  # dot segments resolved: what is checked is what is sent
+        path = url.pathname
+        endpoint = gatekeeper.admit(request.method, path, headers.get, self._rules)
+        if endpoint.public:
+            return json_response(*await self._health(endpoint))
+        if self._instances is None:
+            log("error", "instance.unavailable", request_id=request_id, reason="no PROXY_CONTAINER binding")
+            raise no_container(60)
+        names = candidates(self._settings.instances, presented_key(headers.get))
+        return await self._instances.answer(inward(request, headers, path + url.search, request_id), names, request_id)
+
+    async def _health(self, endpoint: Endpoint) -> health.Answer:
+        if endpoint.name == "root":
+            return health.root()
+        if endpoint.name == "liveliness":
+            return health.liveliness()
+        state = await self._state()
+        if endpoint.name == "readiness":
+            refusal = self._rules.refusal
+            return health.readiness(state, None if refusal is None else refusal.message)
+        return health.health(state, self._models)
+
+    async def _state(self) -> str:
+        if self._instances is None:
+            return health.UNAVAILABLE
+        names = instance_names(self._settings.instances)
+        states = await asyncio.gather(*(self._state_of(name) for name in names))
+        return health.overall(states)
+
+    async def _state_of(self, name: str) -> str:
+        assert self._instances is not None
+        try:
+            return await self._instances.state(name, STATE_TIMEOUT)
+        except (JsException, TimeoutError):
+            return health.UNAVAILABLE
+
+
+_edge: Edge | None = None
+
+
+def edge() -> Edge:
+    """The isolate's edge, made with its first request: at import there are neither bindings nor a clock."""
+    global _edge
+    if _edge is None:
+        _edge = Edge()
+    return _edge

@@ -1,0 +1,40 @@
+"""JS responses from what the pure modules decide, and what every response carries."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from api.errors import ApiError
+from api.hop import NO_INSTANCE_HEADER, REQUEST_ID_HEADER
+from runtime.javascript import NULL, js, js_headers, or_none
+
+JSON = ("content-type", "application/json")
+
+
+def error_response(error: ApiError) -> Any:
+    return js.Response.new(error.body().decode(), status=error.status, headers=js_headers([JSON, *error.headers]))
+
+
+def json_response(status: int, body: dict) -> Any:
+    return js.Response.new(json.dumps(body), status=status, headers=js_headers([JSON, ("cache-control", "no-store")]))
+
+
+def empty_response(status: int) -> Any:
+    return js.Response.new(NULL, status=status)
+
+
+def finished(response: Any, request_id: str, cors: Iterable[tuple[str, str]]) -> Any:
+    """`response` with its request id and CORS headers: itself when it has them, else a copy around the same body."""
+    added = list(cors)
+    if or_none(response.headers.get(REQUEST_ID_HEADER)) is None:
+        added.append((REQUEST_ID_HEADER, request_id))
+    if not added and response.status != 503:
+        return response
+    copy = js.Response.new(response.body, response)
+    copy.headers.delete(NO_INSTANCE_HEADER)
+    for name, value in added:
+        if name == "vary":
+            copy.headers.append(name, value)
+        else:
+            copy.headers.set(name, value)
+    return copy

@@ -1,0 +1,14 @@
+"""The Worker: `Default` answers requests, `ProxyContainer` is its Durable Object."""
+
+from typing import Any
+
+from edge.pipeline import edge
+from proxy_container import ProxyContainer
+from workers import WorkerEntrypoint
+
+__all__ = ["Default", "ProxyContainer"]
+
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request: Any) -> Any:
+        return await edge().handle(request.js_object)
