@@ -1,0 +1,63 @@
+# The commands of this project. Nothing but uv is needed: `pip install uv && uvx --from rust-just just dev`
+# Words after a recipe's name are passed on: `just test -k streams`
+
+set positional-arguments
+
+export PATH := justfile_directory() / ".venv/bin:" + justfile_directory() / "node_modules/.bin:" + env("PATH")
+
+# List the commands
+@default:
+    "{{ just_executable() }}" --list --unsorted
+
+# Install what the project needs into .venv and node_modules (every command does it first)
+@setup *args:
+    dev/setup "$@"
+
+alias install := setup
+
+# Serve the Worker on http://127.0.0.1:8787 and the proxy behind it (--port, --config, --runtime, --host)
+@dev *args: setup
+    litellm-router dev "$@"
+
+# Run all tests
+@test *args: setup catalog
+    pytest "$@"
+
+# Run the tests that start neither workerd nor the image
+@test-unit *args: setup catalog
+    pytest --ignore=tests/edge --ignore=tests/image --ignore=tests/dev "$@"
+
+# Check formatting, style and types
+@lint: setup
+    ruff format --check
+    ruff check
+    pyright
+
+# Format the code and mend what can be mended
+@format: setup
+    ruff format
+    ruff check --fix
+
+# Say what is wrong with the config and the environment (--config)
+@check *args: setup
+    litellm-router check "$@"
+
+# Write worker/catalog.py, the edge's extract of the config (--config)
+@catalog *args: setup
+    litellm-router catalog "$@"
+
+# Measure the proxy
+@bench *args: setup
+    python -m bench "$@"
+
+# Check everything, then deploy to Cloudflare
+@deploy *args: setup
+    dev/deploy "$@"
+
+# Follow the deployed Worker's log
+@tail *args: setup
+    wrangler tail "$@"
+
+# Lock the Python requirements anew (--upgrade)
+@lock *args: setup
+    requirements/lock "$@"

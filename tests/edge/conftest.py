@@ -1,0 +1,169 @@
+"""The edge for tests: the real Worker in workerd, the process engine behind it, the proxy (or a stand-in) inside.
+
+def test_it(edge):                       # one for the whole session; leave it as you found it
+    edge.client.get("/health")
+
+def test_other(start_edge):              # one of your own, ended with the session
+    edge = start_edge(config={"model_list": [...]}, vars={"PUBLIC_MODELS": "true"})
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import httpx
+import pytest
+import yaml
+
+from container.config import catalog, load
+from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
+from dev.process_engine import ContainerInfo, Image
+
+ROOT = Path(__file__).parents[2]
+SHIPPED_CONFIG = ROOT / "litellm_config.yaml"
+MASTER_KEY = "sk-master-of-the-tests"
+
+Found = TypeVar("Found")
+
+
+class Edge:
+    """A running edge. `client` carries the master key; `url` is without `/v1`.
+
+    Everything that OfflineEdge can do is at `offline`: its engine, its images, its workerd.
+    """
+
+    def __init__(self, offline: OfflineEdge, master_key: str | None, lines: list[str]) -> None:
+        self.offline = offline
+        self.master_key = master_key
+        self.lines = lines
+        headers = {} if master_key is None else {"authorization": f"Bearer {master_key}"}
+        self.client = httpx.Client(base_url=offline.url, headers=headers, timeout=30)
+
+    @property
+    def url(self) -> str:
+        return self.offline.url
+
+    def log(self) -> str:
+        """What the Worker (`worker | …`) and the containers (`proxy | …`) have printed so far."""
+        return "\n".join(self.lines)
+
+    def wait_for_log(self, text: str, timeout: float = 10) -> str:
+        """The first line that holds `text`."""
+        return wait_for(
+            lambda: next((line for line in self.lines if text in line), None), f"{text!r} in the log", timeout
+        )
+
+    def containers(self, state: str | None = "running") -> list[ContainerInfo]:
+        return self.offline.containers(state)
+
+    @property
+    def container_pid(self) -> int:
+        """Of the one container's process; it waits for it to be started."""
+        return wait_for(lambda: next((c.pid for c in self.containers()), None), "a running container")
+
+    def kill_container(self) -> int:
+        """kill -9, and waits until the engine has seen it; the pid."""
+        pid = self.offline.kill_container()
+        wait_for(lambda: not any(c.pid == pid for c in self.containers()), f"the end of process {pid}")
+        return pid
+
+    def set_image(self, image: Image | None) -> None:
+        """What the next start of the container runs; None: the image is missing."""
+        self.offline.set_image(image)
+
+    def stop_worker(self) -> None:
+        self.offline.stop_worker()
+
+    def start_worker(self) -> None:
+        self.offline.start_worker()
+
+    def restart_worker(self) -> None:
+        """On the same port, with the same storage. Containers end with workerd."""
+        self.offline.restart_worker()
+
+    def stop(self) -> None:
+        self.client.close()
+        self.offline.stop()
+
+
+class StartEdge(Protocol):
+    """`config`: a path, or a mapping to be written as YAML (default: the shipped one). `vars`: on top of the master
+    key; a value of None takes a variable away. `image`: instead of the proxy with this config. `engine=False`: no
+    container engine. `local`: LOCAL_DEVELOPMENT. `directory`: its own storage by default."""
+
+    def __call__(
+        self,
+        config: Path | Mapping[str, Any] = ...,
+        *,
+        vars: Mapping[str, str | None] | None = ...,
+        image: Image | None = ...,
+        engine: bool = ...,
+        local: bool = ...,
+        directory: Path | None = ...,
+    ) -> Edge: ...
+
+
+@pytest.fixture(scope="session")
+def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
+    """Starts edges that end with the session."""
+    numbers = itertools.count()
+    with contextlib.ExitStack() as stack:
+
+        def start(
+            config: Path | Mapping[str, Any] = SHIPPED_CONFIG,
+            *,
+            vars: Mapping[str, str | None] | None = None,
+            image: Image | None = None,
+            engine: bool = True,
+            local: bool = True,
+            directory: Path | None = None,
+        ) -> Edge:
+            own = directory or tmp_path_factory.mktemp(f"edge-{next(numbers)}")
+            path = config if isinstance(config, Path) else _written(config, own / "litellm_config.yaml")
+            variables: dict[str, str | None] = {"LITELLM_MASTER_KEY": MASTER_KEY}
+            if local:
+                variables["LOCAL_DEVELOPMENT"] = "true"
+            variables.update(vars or {})
+            lines: list[str] = []
+            offline = OfflineEdge(
+                own,
+                {name: value for name, value in variables.items() if value is not None},
+                {PROXY_CLASS: image or proxy_image(path)} if engine else None,
+                replaced={"catalog.py": catalog.source(load(path, {}))},
+                log=lines.append,
+            )
+            offline.start()
+            edge = Edge(offline, variables["LITELLM_MASTER_KEY"], lines)
+            stack.callback(edge.stop)
+            return edge
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def edge(start_edge: StartEdge) -> Edge:
+    """The shipped config, the real proxy."""
+    return start_edge()
+
+
+@pytest.fixture(scope="session")
+def edge_without_engine(start_edge: StartEdge) -> Edge:
+    """As where no container engine runs: ctx.container fails."""
+    return start_edge(engine=False)
+
+
+def wait_for(condition: Callable[[], Found | None], what: str, timeout: float = 10) -> Found:
+    """The first true answer of `condition`; AssertionError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"no sign of {what} within {timeout:g} s"
+        time.sleep(0.02)
+    return found
+
+
+def _written(config: Mapping[str, Any], path: Path) -> Path:
+    path.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
