@@ -116,8 +116,8 @@ class Router:
         return list(unique)[: self.options.max_fallbacks]
 
     def usable(self, targets: Sequence[Target], *, resting: bool) -> list[Target]:
-        """Those that are on and have room. With `resting`, where none of them is healthy, those that cool down, the
-        least bad first."""
+        """Those that are on and have room: the healthy ones, and with `resting` those that cool down, the least bad
+        first."""
         now = self._clock()
         ready, cooling = [], []
         for target in targets:
@@ -126,15 +126,14 @@ class Router:
             if d.off or (d.max_parallel_requests is not None and health.in_flight >= d.max_parallel_requests):
                 continue
             (cooling if health.resting(now) else ready).append(target)
-        if ready or not resting:
+        if not resting:
             return ready
-        return sorted(cooling, key=lambda t: self.health[t.deployment.id].cooling_until)
+        return ready + sorted(cooling, key=lambda t: self.health[t.deployment.id].cooling_until)
 
     def pick(self, targets: Sequence[Target], request: RouteRequest) -> Target | None:
-        """One of `targets` by the strategy, the first of those that cool down; None when none has room."""
+        """One of the healthy `targets` by the strategy, else the first; None when none of them has room."""
         now = self._clock()
-        if len(targets) > 1 and self.health[targets[0].deployment.id].resting(now):
-            return targets[0]
+        targets = [t for t in targets if not self.health[t.deployment.id].resting(now)] or targets[:1]
         if len(targets) == 1 and self.options.routing_strategy != "usage-based-routing-v2":
             return targets[0]
         options = self.options
@@ -231,6 +230,11 @@ class _Walk:
         while name not in self.exhausted:
             usable = router.usable(targets, resting=resting)
             fresh = [t for t in usable if t.deployment.id not in self.tried]
+            if not fresh and retry > 0:
+                # Better one that cools down than the one that has just failed; better yet another group.
+                fresh = [t for t in router.usable(targets, resting=True) if t.deployment.id not in self.tried]
+                if fresh and more:
+                    return
             if not fresh:
                 if retry == 0 or self.last is None:
                     return

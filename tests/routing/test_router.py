@@ -1,0 +1,218 @@
+"""Which deployment is tried, in what order, how often, and what next."""
+
+import random
+
+import pytest
+
+from container.routing.outcome import OK, Outcome
+from container.routing.router import Router, RouteRequest, Try
+
+from .support import RATE_LIMIT, SERVER_ERROR, Clock, config, deployment, run
+
+CHAIN = {"fallbacks": {"claude": ("gpt", "gemini")}}
+
+
+def make(*deployments, clock=None, **options) -> Router:
+    return Router(config(deployments, **options), clock or Clock(), random.Random(7))
+
+
+def chain(**options) -> Router:
+    options = {**CHAIN, **options}
+    return make(deployment("claude", "c"), deployment("gpt", "g"), deployment("gemini", "m"), **options)
+
+
+def test_goes_to_the_next_deployment_of_the_group_at_once():
+    router = make(deployment("a", "a1", weight=1), deployment("a", "a2", weight=0))
+    assert run(router, "a", {"a1": SERVER_ERROR}) == ["a1", "a2"]
+
+
+def test_retries_a_lone_deployment_after_a_pause_as_often_as_configured():
+    assert run(make(deployment("a", "a1")), "a", {"a1": SERVER_ERROR}) == ["a1", "pause", "a1", "pause", "a1"]
+    assert run(make(deployment("a", "a1"), num_retries=0), "a", {"a1": SERVER_ERROR}) == ["a1"]
+
+
+def test_two_retries_per_provider_then_the_fallback():
+    assert run(chain(), "claude", {"c": SERVER_ERROR}) == ["c", "pause", "c", "pause", "c", "g"]
+
+
+def test_a_rate_limit_goes_to_the_fallback_without_waiting():
+    assert run(chain(), "claude", {"c": RATE_LIMIT, "g": RATE_LIMIT}) == ["c", "g", "m"]
+
+
+def test_a_rate_limit_is_waited_for_when_nothing_else_is_left():
+    limited = Outcome("rate_limit", 429, retry_after=2)
+    assert run(make(deployment("a", "a1")), "a", {"a1": [limited, OK]}) == ["a1", "pause", "a1"]
+
+
+def test_a_rate_limit_longer_than_a_client_would_wait_is_not_waited_for():
+    limited = Outcome("rate_limit", 429, retry_after=3600)
+    assert run(make(deployment("a", "a1")), "a", {"a1": limited}) == ["a1"]
+
+
+@pytest.mark.parametrize("kind", ["authentication", "not_found", "timeout"])
+def test_what_a_second_try_cannot_mend_is_not_tried_twice(kind):
+    assert run(chain(), "claude", {"c": Outcome(kind, 401)}) == ["c", "g"]
+
+
+def test_the_callers_own_mistake_ends_it():
+    assert run(chain(), "claude", {"c": Outcome("caller", 400)}) == ["c"]
+
+
+def test_after_the_first_byte_nobody_takes_over():
+    assert run(chain(), "claude", {"c": Outcome("server", 0, final=True)}) == ["c"]
+
+
+def test_a_fallback_of_a_fallback_is_followed_and_no_loop():
+    router = make(
+        deployment("a", "a1"), deployment("b", "b1"), deployment("c", "c1"),
+        fallbacks={"a": ("b",), "b": ("c", "a"), "c": ("a",)}, num_retries=0,
+    )  # fmt: skip
+    assert run(router, "a", dict.fromkeys(("a1", "b1", "c1"), SERVER_ERROR)) == ["a1", "b1", "c1"]
+
+
+def test_default_fallbacks_serve_groups_without_a_chain():
+    router = make(deployment("a", "a1"), deployment("b", "b1"), fallbacks={"*": ("b",)}, num_retries=0)
+    assert run(router, "a", {"a1": SERVER_ERROR}) == ["a1", "b1"]
+
+
+def test_too_long_for_one_model_goes_to_its_context_window_fallback_only():
+    router = chain(context_window_fallbacks={"claude": ("gemini",)})
+    assert run(router, "claude", {"c": Outcome("context_window", 400)}) == ["c", "m"]
+
+
+def test_too_long_without_a_chain_of_its_own_goes_to_the_fallbacks():
+    assert run(chain(), "claude", {"c": Outcome("context_window", 400)}) == ["c", "g"]
+
+
+def test_refused_content_goes_to_the_content_policy_fallback():
+    router = chain(content_policy_fallbacks={"claude": ("gemini",)})
+    assert run(router, "claude", {"c": Outcome("content_policy", 400)}) == ["c", "m"]
+
+
+def test_a_request_may_name_its_own_fallbacks_and_retries():
+    request = RouteRequest("claude", fallbacks=("gemini",), num_retries=0)
+    assert run(chain(), request, {"c": SERVER_ERROR}) == ["c", "m"]
+
+
+def test_a_request_may_refuse_fallbacks():
+    request = RouteRequest("claude", fallbacks=(), num_retries=0)
+    assert run(chain(), request, {"c": SERVER_ERROR}) == ["c"]
+
+
+def test_retry_policy_by_error_class():
+    router = make(deployment("a", "a1"), retry_policy={"InternalServerErrorRetries": 1})
+    assert run(router, "a", {"a1": SERVER_ERROR}) == ["a1", "pause", "a1"]
+
+
+def test_a_deployment_that_is_off_is_skipped():
+    router = make(deployment("a", "a1", off=("KEY",)), deployment("a", "a2"))
+    assert run(router, "a", {}) == ["a2"]
+
+
+def test_a_group_that_is_off_goes_to_its_fallback():
+    router = make(deployment("a", "a1", off=("KEY",)), deployment("b", "b1"), fallbacks={"a": ("b",)})
+    assert router.reachable(RouteRequest("a"))
+    assert run(router, "a", {}) == ["b1"]
+
+
+def test_never_over_max_parallel_requests():
+    router = make(deployment("a", "a1", max_parallel_requests=1), deployment("a", "a2", weight=0))
+    first, second = router.route(RouteRequest("a")), router.route(RouteRequest("a"))
+    steps = [next(first), next(second)]
+    assert all(isinstance(s, Try) for s in steps)
+    assert [s.target.deployment.id for s in steps] in (["a1", "a2"], ["a2", "a1"])
+
+
+def test_a_full_group_yields_nothing_to_try():
+    router = make(deployment("a", "a1", max_parallel_requests=1))
+    running = router.route(RouteRequest("a"))
+    next(running)
+    assert next(router.route(RouteRequest("a")), None) is None
+    running.close()
+    assert next(router.route(RouteRequest("a")), None) is not None
+
+
+class TestCooldown:
+    def test_a_429_cools_for_as_long_as_the_provider_says(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), deployment("a", "a2"), clock=clock, num_retries=0)
+        limited = Outcome("rate_limit", 429, retry_after=30)
+        while run(router, "a", {"a1": limited}) == ["a2"]:
+            pass
+        assert [run(router, "a", {}) for _ in range(20)] == [["a2"]] * 20
+        clock.now += 31
+        assert ["a1"] in [run(router, "a", {}) for _ in range(20)]
+
+    def test_other_failures_cool_after_more_than_allowed_fails_within_a_minute(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), clock=clock, num_retries=0, allowed_fails=3, cooldown_time=10)
+        for _ in range(3):
+            run(router, "a", {"a1": SERVER_ERROR})
+        assert not router.health["a1"].resting(clock())
+        run(router, "a", {"a1": SERVER_ERROR})
+        assert router.health["a1"].resting(clock())
+
+    def test_failures_more_than_a_minute_ago_do_not_count(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), clock=clock, num_retries=0, allowed_fails=1)
+        for _ in range(5):
+            run(router, "a", {"a1": SERVER_ERROR})
+            clock.now += 61
+        assert not router.health["a1"].resting(clock())
+
+    def test_when_all_are_cooling_the_least_bad_is_tried(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), deployment("a", "a2"), clock=clock)
+        router.health["a1"].cool_until(clock() + 100)
+        router.health["a2"].cool_until(clock() + 50)
+        assert run(router, "a", {}) == ["a2"]
+
+    def test_a_healthy_fallback_goes_before_a_cooling_deployment(self):
+        router = chain()
+        router.health["c"].cool_until(2000)
+        assert run(router, "claude", {}) == ["g"]
+        assert run(router, "claude", {"g": SERVER_ERROR, "m": SERVER_ERROR})[-1] == "c"
+
+    def test_after_a_cooldown_one_request_probes_and_the_others_wait_for_it(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), deployment("a", "a2"), clock=clock)
+        router.health["a1"].cool_until(clock() + 5)
+        router.health["a2"].cool_until(clock() + 500)
+        clock.now += 6
+        probe = router.route(RouteRequest("a"))
+        assert next(probe).target.deployment.id == "a1"
+        assert router.health["a1"].resting(clock())
+        with pytest.raises(StopIteration):
+            probe.send(OK)
+        assert not router.health["a1"].resting(clock())
+
+    def test_a_failed_probe_cools_twice_as_long(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), clock=clock, num_retries=0, cooldown_time=10)
+        run(router, "a", {"a1": Outcome("authentication", 401)})
+        clock.now += 11
+        run(router, "a", {"a1": SERVER_ERROR})
+        assert router.health["a1"].cooling_until == pytest.approx(clock() + 20)
+
+    def test_a_probe_that_is_given_up_lets_the_next_one_probe(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), clock=clock)
+        router.health["a1"].cool_until(clock() + 5)
+        clock.now += 6
+        probe = router.route(RouteRequest("a"))
+        next(probe)
+        probe.close()
+        assert not router.health["a1"].resting(clock())
+
+    def test_none_when_disabled(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), clock=clock, disable_cooldowns=True)
+        run(router, "a", {"a1": Outcome("authentication", 401)})
+        assert not router.health["a1"].resting(clock())
+
+    def test_is_told_to_whoever_wants_to_share_it(self):
+        told = []
+        router = make(deployment("a", "a1"), num_retries=0, cooldown_time=10)
+        router.on_cooldown = lambda name, seconds: told.append((name, seconds))
+        run(router, "a", {"a1": Outcome("authentication", 401)})
+        assert told == [("a1", 10)]
