@@ -9,6 +9,9 @@ from .problems import ConfigError, Level, Problem
 
 KeyPath = tuple[str | int, ...]
 
+_MERGE = "tag:yaml.org,2002:merge"
+_MAX_DEPTH = 50
+
 
 class Document:
     """`data` is the file's content; problems found in it are collected in `problems`."""
@@ -58,40 +61,60 @@ def read(path: Path) -> Document:
         raise ConfigError(
             [Problem("error", f"{name}:1", "the file has to be a mapping.", "Begin it with `model_list:`.")]
         )
-    lines: dict[KeyPath, int] = {}
-    loader = yaml.CSafeLoader("")
-    repeated: list[tuple[KeyPath, int]] = []
-    data = _plain(node, (), lines, loader, repeated)
-    document = Document(name, data, lines)
-    for key_path, line in repeated:
-        document.problems.append(
-            Problem("error", f"{name}:{line}: {_dotted(key_path)}", "stands here a second time.", "Keep one.")
-        )
+    reading = _Reading(name)
+    document = Document(name, reading.plain(node, ()), reading.lines)
+    document.problems += reading.repeated
     return document
 
 
-def _plain(node: yaml.Node, path: KeyPath, lines: dict, loader: Any, repeated: list, depth: int = 0) -> Any:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if depth > 50:
-        raise ConfigError([Problem("error", _dotted(path), "is nested too deeply.")])
-    if isinstance(node, yaml.MappingNode):
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                for part in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
-                    merged = _plain(part, path, lines, loader, repeated, depth + 1)
-                    result = {**merged, **result}
+class _Reading:
+    """Turns YAML's nodes into plain data, noting the line of each value. Raises ConfigError for what has no value."""
+
+    def __init__(self, name: str) -> None:
+        self.lines: dict[KeyPath, int] = {}
+        self.repeated: list[Problem] = []
+        self._name = name
+        self._loader = yaml.CSafeLoader("")
+
+    def plain(self, node: yaml.Node, path: KeyPath, depth: int = 0) -> Any:
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if depth > _MAX_DEPTH:
+            raise self._refusal(node, f"{_dotted(path[:3])} is nested too deeply")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(v, (*path, i), depth + 1) for i, v in enumerate(node.value)]
+        try:
+            return self._loader.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise self._refusal(node, getattr(error, "problem", None) or str(error)) from None
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.tag != _MERGE:
                 continue
-            key = str(key_node.value)
-            key_path = (*path, key)
-            if key_path in lines and key in result:
-                repeated.append((key_path, key_node.start_mark.line + 1))
-            lines[key_path] = key_node.start_mark.line + 1
-            result[key] = _plain(value_node, key_path, lines, loader, repeated, depth + 1)
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(v, (*path, i), lines, loader, repeated, depth + 1) for i, v in enumerate(node.value)]
-    return loader.construct_object(node)
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(part, yaml.MappingNode):
+                    raise self._refusal(part, "what is merged has to be a mapping")
+                merged = {**self.plain(part, path, depth + 1), **merged}
+        own: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                continue
+            name, line = str(key.value), key.start_mark.line + 1
+            key_path = (*path, name)
+            if name in own:
+                where = f"{self._name}:{line}: {_dotted(key_path)}"
+                self.repeated.append(Problem("error", where, "stands here a second time.", "Keep one."))
+            self.lines[key_path] = line
+            own[name] = self.plain(value, key_path, depth + 1)
+        return {**merged, **own}
+
+    def _refusal(self, node: yaml.Node, problem: str) -> ConfigError:
+        return ConfigError(
+            [Problem("error", f"{self._name}:{node.start_mark.line + 1}", f"not valid YAML: {problem}.")]
+        )
 
 
 def _dotted(path: KeyPath) -> str:

@@ -1,0 +1,165 @@
+"""YAML with line numbers, and what is said of a file that cannot be read."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from container.config import ConfigError
+from container.config.document import Document, read
+
+
+@pytest.fixture
+def document(tmp_path: Path):
+    def written(text: str) -> Document:
+        path = tmp_path / "config.yaml"
+        path.write_text(dedent(text), encoding="utf-8")
+        return read(path)
+
+    return written
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(path)
+    return str(caught.value)
+
+
+def test_values_have_their_yaml_types(document):
+    content = "text: a\nquoted: '1'\nwhole: 1\nnumber: 1.5\nflag: true\nnothing:\nlist: [1, two]\nmap: {a: {b: c}}\n"
+    assert document(content).data == {
+        "text": "a",
+        "quoted": "1",
+        "whole": 1,
+        "number": 1.5,
+        "flag": True,
+        "nothing": None,
+        "list": [1, "two"],
+        "map": {"a": {"b": "c"}},
+    }
+
+
+def test_a_place_is_file_line_and_dotted_key(document):
+    found = document("""\
+        # a comment
+        model_list:
+          - model_name: a
+            litellm_params:
+              model: openai/gpt-4o
+        """)
+    assert found.where(("model_list", 0, "litellm_params", "model")) == (
+        "config.yaml:5: model_list[0].litellm_params.model"
+    )
+
+
+def test_a_key_that_is_not_there_has_its_parents_line(document):
+    found = document("model_list:\n  - model_name: a\n    litellm_params:\n      rpm: 1\n")
+    assert found.where(("model_list", 0, "litellm_params", "model")).startswith("config.yaml:3: ")
+
+
+def test_the_file_itself_has_a_place_without_a_key(document):
+    assert document("a: 1\n").where(()) == "config.yaml:1"
+
+
+def test_an_alias_repeats_its_anchor(document):
+    found = document("base: &base {model: openai/a, rpm: 1}\nother: *base\n")
+    assert found.data["other"] == {"model": "openai/a", "rpm": 1}
+
+
+def test_a_merged_mapping_gives_way_to_what_stands_beside_it(document):
+    found = document("""\
+        base: &base {model: openai/a, rpm: 1}
+        before:
+          model: openai/b
+          <<: *base
+        after:
+          <<: *base
+          model: openai/c
+        """)
+    assert found.data["before"] == {"model": "openai/b", "rpm": 1}
+    assert found.data["after"] == {"model": "openai/c", "rpm": 1}
+    assert found.problems == []
+
+
+def test_of_several_merged_mappings_the_first_wins(document):
+    found = document("""\
+        a: &a {x: 1}
+        b: &b {x: 2, y: 2}
+        both: {<<: [*a, *b]}
+        """)
+    assert found.data["both"] == {"x": 1, "y": 2}
+
+
+def test_a_merge_of_something_else_than_a_mapping_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: 1\nb:\n  <<: text\n")
+    assert "config.yaml:3" in refusal(path)
+
+
+def test_a_repeated_key_is_reported_on_its_second_line(document):
+    found = document("a: 1\nb: {c: 1}\na: 2\n")
+    assert [str(p) for p in found.problems] == ["config.yaml:3: a: error: stands here a second time. Keep one."]
+
+
+def test_the_same_key_in_two_mappings_is_no_repetition(document):
+    assert document("a: {x: 1}\nb: {x: 1}\nlist: [{x: 1}, {x: 1}]\n").problems == []
+
+
+def test_a_missing_file_is_named_with_the_option_that_mends_it(tmp_path):
+    said = refusal(tmp_path / "absent.yaml")
+    assert str(tmp_path / "absent.yaml") in said
+    assert "--config" in said
+
+
+def test_a_directory_cannot_be_read(tmp_path):
+    assert str(tmp_path) in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("model_list:\n  - a: [1, 2\n", 3),
+        ("a: 1\n  b: 2\n", 2),
+        ("a: 'open\n", 2),
+        ("a: 1\n\tb: 2\n", 2),
+        ("a: *nowhere\n", 1),
+        ("a: 1\n---\nb: 2\n", 2),
+        ("a: 1\nb: !secret x\n", 2),
+        ("a: 1\nb: 2020-99-99\n", 2),
+        ("a: !!int text\n", 1),
+    ],
+    ids=["flow", "indentation", "quote", "tab", "anchor", "two documents", "tag", "date", "cast"],
+)
+def test_invalid_yaml_names_the_line(tmp_path, content, line):
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    said = refusal(path)
+    assert said.startswith(f"config.yaml:{line}: error: not valid YAML")
+
+
+@pytest.mark.parametrize("content", ["", "# only a comment\n", "- a\n", "text\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    assert "config.yaml:1: error: the file has to be a mapping" in refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"a: \xff\xfe\n", b"a: \x00\n"])
+def test_bytes_that_are_no_text_are_refused(tmp_path, content):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    assert "config.yaml" in refusal(path)
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"\xef\xbb\xbfa: 1\n")
+    assert read(path).data == {"a": 1}
+
+
+def test_a_mapping_that_holds_itself_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &a\n  b: *a\n")
+    said = refusal(path)
+    assert said.startswith("config.yaml:1: ")
+    assert "nested too deeply" in said
