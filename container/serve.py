@@ -23,6 +23,7 @@ from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
 from .handlers.models import Models
 from .routing.router import Router
+from .routing.shared import SharedCooldowns, redis_url
 from .settings import Settings
 from .upstream.attempt import Upstream
 
@@ -134,12 +135,18 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
+    url = redis_url(environment)
+    shared = SharedCooldowns(router, url) if url else None
+    if shared:
+        shared.start()
     if config.needs_engine:
         engine.start()
     _announce(config, settings, listening)
     try:
         await server.serve(sockets=listening)
     finally:
+        if shared:
+            await shared.stop()
         await engine.stop()
         await engine_endpoints.close()
         await upstream.close()

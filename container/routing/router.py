@@ -177,6 +177,11 @@ class Router:
             if self.on_cooldown and health.cooling_until > before:
                 self.on_cooldown(target.deployment.id, health.cooling_until - now)
 
+    def cool(self, deployment: str, seconds: float) -> None:
+        """Another replica has found that the deployment needs a rest."""
+        if seconds > 0:
+            self.health[deployment].cool_until(self._clock() + seconds)
+
     def retries(self, request: RouteRequest, target: Target, outcome: Outcome) -> int:
         """How many times a group is tried again after such an outcome."""
         if request.num_retries is not None:
