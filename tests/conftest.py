@@ -1,0 +1,46 @@
+"""Fixtures for all tests: fake providers and the proxy as a process."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeProvider
+from tests.processes import StartProxy, free_tcp_port, proxy_starter
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    """A fake provider of this test alone."""
+    with FakeProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def second_fake() -> Iterator[FakeProvider]:
+    """Another one, to fail over to."""
+    with FakeProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def free_port() -> int:
+    return free_tcp_port()
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[StartProxy]:
+    """`proxy(config, **options)` starts `python -m container serve`; see `tests.processes.RunningProxy`.
+
+    Afterwards every one is ended with SIGTERM and has to exit 0.
+    """
+    with ExitStack() as stack:
+        yield proxy_starter(stack, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
+    """`proxy` for fixtures whose proxy serves a whole module, because it starts the engine."""
+    with ExitStack() as stack:
+        yield proxy_starter(stack, tmp_path_factory.mktemp("proxies"))

@@ -1,0 +1,18 @@
+"""The wire formats, and which of them answers a path."""
+
+from functools import lru_cache
+
+from . import anthropic, azure, gemini, google_token, openai
+from .base import Events, Format, Match, Refusal, Setting
+
+# In this order: Azure's paths end like OpenAI's.
+_MATCHERS = (azure.match, gemini.match, anthropic.match, google_token.match, openai.match)
+
+
+@lru_cache(maxsize=1024)
+def find(path: str) -> Match | None:
+    """The format that answers `path`, under any prefix."""
+    return next((match for matcher in _MATCHERS if (match := matcher(path))), None)
+
+
+__all__ = ["Events", "Format", "Match", "Refusal", "Setting", "find"]

@@ -1,0 +1,183 @@
+"""The proxy as a process of its own: a config written, the command started, its log caught, its end checked."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import yaml
+from openai import AsyncOpenAI, OpenAI
+
+ROOT = Path(__file__).parents[1]
+MASTER_KEY = "sk-master-of-the-tests"
+START_TIMEOUT = 30.0
+# Streams may drain this long after SIGTERM, and the engine may take its time to end.
+SHUTDOWN_GRACE = 5
+STOP_TIMEOUT = 20.0
+
+
+class RunningProxy:
+    """`python -m container serve` on a free loopback port, with nothing of our environment but PATH.
+
+    config       written as YAML, or a path that is taken as it is
+    master_key   LITELLM_MASTER_KEY; None: none is set, so loopback clients need no key
+    environment  more variables
+    arguments    more command line
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | Path,
+        directory: Path,
+        *,
+        master_key: str | None = MASTER_KEY,
+        environment: Mapping[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
+        wait: bool = True,
+    ) -> None:
+        self.directory = directory
+        self.port = free_tcp_port()
+        self.master_key = master_key
+        self.log_path = directory / "proxy.log"
+        self.config_path = config if isinstance(config, Path) else directory / "litellm_config.yaml"
+        if not isinstance(config, Path):
+            self.config_path.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        self._arguments = arguments
+        self._wait = wait
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "TMPDIR": str(directory),
+            "PYTHONUNBUFFERED": "1",
+            "SHUTDOWN_GRACE": str(SHUTDOWN_GRACE),
+            **({} if master_key is None else {"LITELLM_MASTER_KEY": master_key}),
+            **(environment or {}),
+        }
+
+    @property
+    def url(self) -> str:
+        """Without `/v1` and without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def client(self, *, path: str = "/v1", api_key: str | None = None, **options: Any) -> OpenAI:
+        """The official client, without retries of its own unless asked for."""
+        options.setdefault("max_retries", 0)
+        return OpenAI(base_url=self.url + path, api_key=api_key or self.master_key or "dummy", **options)
+
+    def async_client(self, *, path: str = "/v1", api_key: str | None = None, **options: Any) -> AsyncOpenAI:
+        options.setdefault("max_retries", 0)
+        return AsyncOpenAI(base_url=self.url + path, api_key=api_key or self.master_key or "dummy", **options)
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "container", "serve", "--config", str(self.config_path)]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), *self._arguments]
+        with self.log_path.open("wb") as log:
+            # A session of its own, so that nothing it started can survive unnoticed.
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        if self._wait:
+            try:
+                self.wait_until_ready()
+            except BaseException:
+                self.kill()
+                raise
+        return self
+
+    def wait_until_ready(self, timeout: float = START_TIMEOUT) -> None:
+        deadline = time.monotonic() + timeout
+        while not _answers(f"{self.url}/health/readiness"):
+            if self._process.poll() is not None:
+                raise AssertionError(f"the proxy ended with exit code {self._process.returncode}:\n{self.log()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the proxy is not ready within {timeout} s:\n{self.log()}")
+            time.sleep(0.02)
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout: float = STOP_TIMEOUT) -> int:
+        """The exit code; kills what hangs and says so."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the proxy still runs {timeout} s after SIGTERM:\n{self.log()}") from None
+
+    def stop(self) -> None:
+        """SIGTERM; AssertionError unless it exits 0 and leaves no child behind."""
+        if self._process.poll() is None:
+            self.terminate()
+        code = self.wait()
+        orphans = _group_exists(self._process.pid)
+        if orphans:
+            self.kill()
+        assert code == 0, f"the proxy ended with exit code {code}:\n{self.log()}"
+        assert not orphans, f"the proxy left a child process behind:\n{self.log()}"
+
+    def kill(self) -> None:
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # all of them have ended
+        self._process.wait(10)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class StartProxy(Protocol):
+    """What the `proxy` fixture is: `proxy(config, master_key=…, environment=…, arguments=…)`."""
+
+    def __call__(self, config: Mapping[str, Any] | Path, **options: Any) -> RunningProxy: ...
+
+
+def proxy_starter(stack: ExitStack, directory: Path) -> StartProxy:
+    """Starts proxies that `stack` ends, each in a directory of its own below `directory`."""
+
+    def start(config: Mapping[str, Any] | Path, **options: Any) -> RunningProxy:
+        own = directory / f"proxy-{len(list(directory.glob('proxy-*')))}"
+        own.mkdir()
+        return stack.enter_context(RunningProxy(config, own, **options))
+
+    return start
+
+
+def free_tcp_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
