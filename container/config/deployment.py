@@ -24,6 +24,9 @@ Kind = Literal["direct", "engine", "mock"]
 
 REFERENCE = "os.environ/"
 
+# Left blank these mean what leaving them out means.
+_MAY_BE_BLANK = ("api_key", "api_base", "base_url", "api_version", "organization", "custom_llm_provider")
+
 # litellm_params that the proxy itself acts on.
 _OWN = frozenset(
     "model api_key api_base base_url api_version custom_llm_provider organization extra_headers weight rpm tpm timeout "
@@ -98,8 +101,15 @@ def parse(
         document.error((*path, "model_info"), "has to be a mapping.")
         info = {}
     at = (*path, "litellm_params")
+    params = {name: value for name, value in params.items() if value not in (None, "") or name not in _MAY_BE_BLANK}
+    custom = params.get("custom_llm_provider")
+    if custom is not None and custom not in (*DIRECT, *ENGINE_PROVIDERS):
+        document.error(
+            (*at, "custom_llm_provider"), f"{custom!r} names no provider that is known.", "Write for example `openai`."
+        )
+        return None
     read = _Reader(document, at, params, environment)
-    provider, model = split_model(params["model"], ENGINE_PROVIDERS, params.get("custom_llm_provider"))
+    provider, model = split_model(params["model"], ENGINE_PROVIDERS, custom)
     mock = params.get("mock_response")
     if provider is None and mock is None:
         if params["model"] != "*":
