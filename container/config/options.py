@@ -184,7 +184,7 @@ def _plain(document: Document, path: KeyPath, name: str, value: Any, values: dic
     else:
         try:
             number = kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = -1
         if isinstance(value, bool) or not 0 <= number < 1e9 or (kind is int and number != float(value)):
             document.error(path, f"has to be a {'whole ' if kind is int else ''}number from 0 on, not {value!r}.")
@@ -240,9 +240,14 @@ def _aliases(document: Document, path: KeyPath, value: Any, groups: tuple[str, .
         document.error(path, "has to be a mapping of aliases to model names.")
         return aliases
     for alias, target in value.items():
+        hidden = False
         if isinstance(target, dict):
-            target = target.get("model")
-        if target not in groups:
+            target, hidden = target.get("model"), target.get("hidden")
+        if hidden:
+            document.error(
+                (*path, alias, "hidden"), "is not what this version can do: it lists every alias.", "Remove it."
+            )
+        elif target not in groups:
             document.error((*path, alias), f"'{target}' is not a model of this config.", _known(groups))
         elif alias in groups:
             document.error((*path, alias), "is the name of a model, too.", "Choose another.")
