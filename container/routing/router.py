@@ -254,12 +254,12 @@ class _Walk:
             target = router.pick(fresh, self.request) if fresh else None
             if target is None:
                 return
+            self.retries += int(retry > 0)
             outcome = yield from self._try(target, name, index)
             if outcome.ok or outcome.final or outcome.kind == "caller":
                 self.over = True
                 return
             retry += 1
-            self.retries += 1
             if outcome.kind in _SPECIAL_CHAINS or retry > router.retries(self.request, target, outcome):
                 self.exhausted.add(name)
 

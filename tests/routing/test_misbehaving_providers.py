@@ -1,0 +1,244 @@
+"""Providers that misbehave, over real sockets: another one answers, or the client gets a clear error."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.fakes import FakeProvider
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.processes import RunningProxy, StartProxy
+
+LIMIT = 1.0  # seconds, for connecting apart
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def running(provider: FakeProvider, module_proxy: StartProxy) -> RunningProxy:
+    def model(name: str, base: str = provider.openai_base, **params) -> dict:
+        params = {"model": f"openai/{name}", "api_key": f"sk-{name}", "api_base": base, "timeout": LIMIT, **params}
+        return {"model_name": name, "litellm_params": params}
+
+    config = {
+        "model_list": [model("broken"), model("good"), model("lonely"), model("gone", "http://127.0.0.1:9/v1")],
+        "router_settings": {
+            "num_retries": 1,
+            "disable_cooldowns": True,
+            "fallbacks": [{"broken": ["good"]}, {"gone": ["good"]}],
+        },
+    }
+    return module_proxy(config, environment={"STREAM_KEEPALIVE": "0.3"})
+
+
+@pytest.fixture
+def http(running: RunningProxy, provider: FakeProvider) -> Iterator[httpx.Client]:
+    provider.reset()
+    headers = {"authorization": f"Bearer {running.master_key}"}
+    with httpx.Client(base_url=running.url, headers=headers, timeout=20) as client:
+        yield client
+    provider.orders.clear()
+
+
+def ask(http: httpx.Client, model: str, *, stream: bool = False, text: str = "hello out there", **fields):
+    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": text}], **fields}
+    return http.post("/v1/chat/completions", json=body)
+
+
+def events(text: str) -> list:
+    data = [line[5:].strip() for line in text.split("\n") if line.startswith("data:")]
+    return [d if d == "[DONE]" else json.loads(d) for d in data]
+
+
+def said(answered: httpx.Response) -> str:
+    if answered.headers["content-type"].startswith("application/json"):
+        return answered.json()["choices"][0]["message"]["content"]
+    chunks = [e for e in events(answered.text) if e != "[DONE]"]
+    return "".join(c["delta"].get("content") or "" for e in chunks for c in e.get("choices", ()))
+
+
+BEFORE_THE_FIRST_BYTE = {
+    "429": failing(429),
+    "429 with retry-after": failing(429, retry_after=7),
+    "500": failing(500),
+    "503": failing(503),
+    "401": failing(401),
+    "403": failing(403),
+    "404": failing(404),
+    "reset before headers": Behaviour(fault=Fault.RESET_BEFORE_HEADERS),
+    "reset after headers": Behaviour(fault=Fault.RESET_AFTER_HEADERS),
+    "hang before headers": Behaviour(fault=Fault.HANG_BEFORE_HEADERS),
+    "hang after headers": Behaviour(fault=Fault.HANG_AFTER_HEADERS),
+    "html page": Behaviour(fault=Fault.HTML_PAGE),
+    "garbage json": Behaviour(fault=Fault.GARBAGE_JSON),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "stream"),
+    # What the events of a stream carry is the client's to read.
+    [(n, s) for n in BEFORE_THE_FIRST_BYTE for s in ("plain", "stream") if (n, s) != ("garbage json", "stream")],
+)
+def test_another_provider_answers_when_one(http, provider, name, stream):
+    stream = stream == "stream"
+    provider.orders.always(BEFORE_THE_FIRST_BYTE[name], model="broken")
+    answered = ask(http, "broken", stream=stream)
+    assert answered.status_code == 200
+    assert said(answered) == "hello out there"
+    models = {answered.json()["model"]} if not stream else {e["model"] for e in events(answered.text)[:-1]}
+    assert models == {"good"}
+    if "hang after" not in name or not stream:  # there the headers went out with the first comment line
+        assert answered.headers["x-litellm-attempted-fallbacks"] == "1"
+        assert answered.headers["x-litellm-model-group"] == "good"
+
+
+def test_an_error_as_the_first_event_of_a_stream_counts_as_a_failure(http, provider):
+    provider.orders.always(Behaviour(fault=Fault.ERROR_FIRST_EVENT), model="broken")
+    assert said(ask(http, "broken", stream=True)) == "hello out there"
+
+
+def test_nobody_listening_goes_to_the_fallback(http):
+    assert said(ask(http, "gone")) == "hello out there"
+
+
+def test_a_client_may_refuse_fallbacks(http, provider):
+    provider.orders.always(failing(500), model="broken")
+    answered = ask(http, "broken", disable_fallbacks=True)
+    assert answered.status_code == 500
+    assert answered.json()["error"]["type"] == "upstream_error"
+
+
+def test_a_client_may_name_its_own_fallbacks(http, provider):
+    provider.orders.always(failing(500), model="lonely")
+    assert said(ask(http, "lonely", fallbacks=["good"])) == "hello out there"
+    unknown = ask(http, "lonely", fallbacks=["nobody"])
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_the_routing_fields_of_a_request_do_not_reach_the_provider(http, provider):
+    ask(http, "good", fallbacks=["lonely"], num_retries=1, timeout=5, disable_fallbacks=False)
+    assert {"fallbacks", "num_retries", "timeout", "disable_fallbacks"}.isdisjoint(provider.last.body)
+
+
+def test_retries_the_lone_deployment_and_says_so(http, provider):
+    provider.orders.queue(failing(500), model="lonely")
+    answered = ask(http, "lonely")
+    assert answered.status_code == 200
+    assert answered.headers["x-litellm-attempted-retries"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "type"),
+    [
+        (failing(429, retry_after=7), 429, "upstream_error"),
+        (failing(500), 500, "upstream_error"),
+        (failing(503), 503, "upstream_error"),
+        (failing(401), 502, "upstream_error"),
+        (failing(404), 502, "upstream_error"),
+        (Behaviour(fault=Fault.RESET_BEFORE_HEADERS), 502, "upstream_error"),
+        (Behaviour(fault=Fault.HANG_BEFORE_HEADERS), 504, "timeout_error"),
+        (Behaviour(fault=Fault.GARBAGE_JSON), 502, "upstream_error"),
+        (Behaviour(fault=Fault.HTML_PAGE), 502, "upstream_error"),
+        (Behaviour(fault=Fault.CONTENT_LENGTH_TOO_LONG), 502, "upstream_error"),
+        (failing(400), 400, "invalid_request_error"),
+        (failing(422), 422, "invalid_request_error"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else None,
+)
+def test_what_the_client_is_told_when_nobody_answers(http, provider, behaviour, status, type):
+    provider.orders.always(behaviour, model="lonely")
+    answered = ask(http, "lonely", num_retries=0)
+    error = answered.json()["error"]
+    assert (answered.status_code, error["type"]) == (status, type)
+    assert type == "invalid_request_error" or "lonely" in error["message"]
+
+
+def test_the_providers_retry_after_reaches_the_client(http, provider):
+    provider.orders.always(failing(429, retry_after=70, x_ratelimit_remaining_requests="0"), model="lonely")
+    answered = ask(http, "lonely")
+    assert answered.headers["retry-after"] == "70"
+    assert answered.headers["x-ratelimit-remaining-requests"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("fault", "type"),
+    [
+        (Fault.RESET_MID_STREAM, "upstream_error"),
+        (Fault.HALF_CHUNK, "upstream_error"),
+        (Fault.END_EARLY, "upstream_error"),
+        (Fault.HANG_MID_STREAM, "timeout_error"),
+    ],
+)
+def test_a_stream_that_breaks_off_ends_with_an_error_event_and_without_done(http, provider, fault, type):
+    provider.orders.always(Behaviour(fault=fault, after=2, chunks=6), model="broken")
+    answered = ask(http, "broken", stream=True, text="one two three four five six")
+    got = events(answered.text)
+    assert got[-1]["error"]["type"] == type
+    assert "[DONE]" not in got
+    assert said(answered).startswith("one")
+    assert {r.model for r in provider.requests} == {"broken"}
+
+
+def test_a_providers_own_error_event_in_mid_stream_is_passed_on_once(http, provider):
+    provider.orders.always(Behaviour(fault=Fault.ERROR_MID_STREAM), model="broken")
+    got = events(ask(http, "broken", stream=True).text)
+    assert sum("error" in e for e in got if e != "[DONE]") == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_a_compressed_answer_is_understood(http, provider, stream):
+    provider.orders.always(Behaviour(gzip=True), model="good")
+    assert said(ask(http, "good", stream=stream)) == "hello out there"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_an_answer_byte_by_byte_is_put_together(http, provider, stream):
+    provider.orders.always(Behaviour(trickle=0.0002, chunks=2), model="good")
+    answered = ask(http, "good", stream=stream)
+    assert said(answered) == "hello out there"
+    assert '"model":"good"' in answered.text
+
+
+def test_more_than_was_announced_does_not_spoil_the_next_answer(http, provider):
+    provider.orders.queue(Behaviour(fault=Fault.CONTENT_LENGTH_TOO_SHORT), model="lonely")
+    ask(http, "lonely", num_retries=0)
+    assert said(ask(http, "lonely", text="the next one")) == "the next one"
+
+
+def test_a_refusal_of_stream_options_is_tried_again_without_and_remembered(http, provider):
+    provider.orders.always(Behaviour(fault=Fault.REJECT_STREAM_OPTIONS), model="lonely")
+    before = len(provider.requests)
+    assert said(ask(http, "lonely", stream=True)) == "hello out there"
+    assert said(ask(http, "lonely", stream=True)) == "hello out there"
+    assert len(provider.requests) - before == 3
+
+
+def test_the_limit_of_the_request_goes_before_that_of_the_deployment(http, provider):
+    provider.orders.always(Behaviour(delay=1.5), model="lonely")
+    assert ask(http, "lonely", timeout=5).status_code == 200
+    began = time.monotonic()
+    assert ask(http, "lonely", timeout=0.2, num_retries=0).status_code == 504
+    assert time.monotonic() - began < 1.4
+
+
+def test_every_attempt_is_one_line_in_the_log(http, provider, running):
+    provider.orders.always(failing(500), model="broken")
+    request_id = "log-test-" + str(time.monotonic_ns())
+    http.post(
+        "/v1/chat/completions",
+        headers={"x-request-id": request_id},
+        json={"model": "broken", "messages": [{"role": "user", "content": "a secret prompt"}]},
+    )
+    deadline = time.monotonic() + 5
+    lines: list[dict] = []
+    while len(lines) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        lines = [json.loads(line) for line in running.log().splitlines() if request_id in line]
+    assert [line["outcome"] for line in lines] == ["server", "server", "ok"]
+    assert "a secret prompt" not in running.log()
