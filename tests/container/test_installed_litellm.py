@@ -1,0 +1,116 @@
+"""What the proxy says about LiteLLM, compared with the LiteLLM that is installed."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from container.config.engine_providers import ENGINE_PROVIDERS
+from container.config.prices import MAP_FILE, price_map
+from container.config.providers import DIRECT, ENGINE_NEEDS
+from container.request.authority import forbidden
+from tests.processes import ROOT
+
+_ASK = """
+import json, typing
+import openai.types.audio.speech_create_params as speech
+import openai.types.audio.transcription_create_params as transcription
+import openai.types.audio.translation_create_params as translation
+import openai.types.chat.completion_create_params as chat
+import openai.types.completion_create_params as completion
+import openai.types.embedding_create_params as embedding
+import openai.types.image_create_variation_params as variation
+import openai.types.image_edit_params as edit
+import openai.types.image_generate_params as generate
+import openai.types.moderation_create_params as moderation
+import openai.types.responses.response_create_params as responses
+import anthropic.types.message_count_tokens_params as count
+import anthropic.types.message_create_params as message
+from litellm.proxy.auth.auth_utils import _BANNED_REQUEST_BODY_PARAMS
+from litellm.types.router import CredentialLiteLLMParams, GenericLiteLLMParams, LiteLLM_Params
+from litellm.types.utils import LlmProviders, StandardCallbackDynamicParams, all_litellm_params
+
+apis = (
+    chat.CompletionCreateParamsBase, completion.CompletionCreateParamsBase, embedding.EmbeddingCreateParams,
+    responses.ResponseCreateParamsBase, generate.ImageGenerateParamsBase, edit.ImageEditParamsBase,
+    variation.ImageCreateVariationParams, transcription.TranscriptionCreateParamsBase,
+    translation.TranslationCreateParams, speech.SpeechCreateParams, moderation.ModerationCreateParams,
+    message.MessageCreateParamsBase, count.MessageCountTokensParams,
+)
+print(json.dumps({
+    "providers": [p.value for p in LlmProviders],
+    "parameters": sorted({
+        *all_litellm_params, *CredentialLiteLLMParams.model_fields, *GenericLiteLLMParams.model_fields,
+        *LiteLLM_Params.model_fields, *StandardCallbackDynamicParams.__annotations__, *_BANNED_REQUEST_BODY_PARAMS,
+    }),
+    "api": sorted({name for api in apis for name in api.__annotations__}),
+}))
+"""
+
+# Parameters of LiteLLM that a client may send, and why.
+HARMLESS = {
+    "model": "what a request is about; the proxy puts the deployment's name in its place",
+    "fallbacks": "the proxy's own: public model names, taken out of the body",
+    "num_retries": "the proxy's own, taken out of the body",
+    "timeout": "the proxy's own, taken out of the body",
+    "metadata": "OpenAI's; taken out on the way to the engine",
+    "tags": "taken out on the way to the engine",
+    "drop_params": "which of the request's own fields are left out",
+    "allowed_openai_params": "which of the request's own fields are sent",
+    "assistant_continue_message": "shapes the request's own prompt",
+    "user_continue_message": "shapes the request's own prompt",
+    "ensure_alternating_roles": "shapes the request's own prompt",
+    "supports_system_message": "shapes the request's own prompt",
+    "roles": "shapes the request's own prompt",
+    "bos_token": "shapes the request's own prompt",
+    "eos_token": "shapes the request's own prompt",
+    "final_prompt_value": "shapes the request's own prompt",
+    "enable_prompt_caching": "the provider's cache of the request's own prompt",
+    "enable_json_schema_validation": "checks the request's own answer",
+    "merge_reasoning_content_in_choices": "shapes the request's own answer",
+    "stream_chunk_size": "shapes the request's own answer",
+    "ttl": "LM Studio's; LiteLLM's is that of a cache that no request can switch on",
+}
+
+
+@pytest.fixture(scope="module")
+def installed() -> dict[str, Any]:
+    """LiteLLM asked in a process of its own: importing it takes seconds and some hundred megabytes."""
+    environment = {"PATH": os.environ["PATH"], "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    done = subprocess.run([sys.executable, "-c", _ASK], env=environment, capture_output=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_engines_providers_are_litellms(installed):
+    assert set(installed["providers"]) == ENGINE_PROVIDERS
+
+
+def test_providers_that_are_called_directly_have_litellms_names():
+    assert DIRECT.keys() <= ENGINE_PROVIDERS
+    assert ENGINE_NEEDS.keys() <= ENGINE_PROVIDERS
+    assert not DIRECT.keys() & ENGINE_NEEDS.keys()
+
+
+def test_a_client_may_send_no_parameter_of_litellm_but_the_harmless_ones(installed):
+    assert {name for name in installed["parameters"] if not forbidden([name])} == HARMLESS.keys()
+
+
+def test_a_client_may_send_every_field_of_openais_and_anthropics_apis(installed):
+    assert len(installed["api"]) > 80
+    # Whose workspace pays is the gateway's to decide.
+    assert [name for name in installed["api"] if forbidden([name])] == ["workspace_id"]
+
+
+def test_the_price_map_is_where_litellm_ships_it():
+    prices = price_map()
+    assert prices["gpt-4o"]["input_cost_per_token"] > 0, MAP_FILE
+
+
+def test_the_pinned_version_is_the_installed_one():
+    pinned = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if "litellm[proxy]==" in line]
+    assert [line.strip() for line in pinned] == [f'"litellm[proxy]=={version("litellm")}",']
