@@ -44,3 +44,10 @@ def module_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProx
     """`proxy` for fixtures whose proxy serves a whole module, because it starts the engine."""
     with ExitStack() as stack:
         yield proxy_starter(stack, tmp_path_factory.mktemp("proxies"))
+
+
+@pytest.fixture(scope="session")
+def session_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
+    """The same for the whole session."""
+    with ExitStack() as stack:
+        yield proxy_starter(stack, tmp_path_factory.mktemp("proxies"))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import yaml
 from openai import AsyncOpenAI, OpenAI
@@ -32,6 +32,7 @@ class RunningProxy:
     master_key   LITELLM_MASTER_KEY; None: none is set, so loopback clients need no key
     environment  more variables
     arguments    more command line
+    address_in   "arguments", or "environment": LITELLM_HOST and LITELLM_PORT
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class RunningProxy:
         master_key: str | None = MASTER_KEY,
         environment: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
+        address_in: Literal["arguments", "environment"] = "arguments",
         wait: bool = True,
     ) -> None:
         self.directory = directory
@@ -51,7 +53,9 @@ class RunningProxy:
         self.config_path = config if isinstance(config, Path) else directory / "litellm_config.yaml"
         if not isinstance(config, Path):
             self.config_path.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-        self._arguments = arguments
+        host, port = "127.0.0.1", str(self.port)
+        in_environment = address_in == "environment"
+        self._arguments = arguments if in_environment else ("--host", host, "--port", port, *arguments)
         self._wait = wait
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -59,6 +63,7 @@ class RunningProxy:
             "TMPDIR": str(directory),
             "PYTHONUNBUFFERED": "1",
             "SHUTDOWN_GRACE": str(SHUTDOWN_GRACE),
+            **({"LITELLM_HOST": host, "LITELLM_PORT": port} if in_environment else {}),
             **({} if master_key is None else {"LITELLM_MASTER_KEY": master_key}),
             **(environment or {}),
         }
@@ -85,8 +90,7 @@ class RunningProxy:
         return self.log_path.read_text(errors="replace")
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "container", "serve", "--config", str(self.config_path)]
-        command += ["--host", "127.0.0.1", "--port", str(self.port), *self._arguments]
+        command = [sys.executable, "-m", "container", "serve", "--config", str(self.config_path), *self._arguments]
         with self.log_path.open("wb") as log:
             # A session of its own, so that nothing it started can survive unnoticed.
             self._process = subprocess.Popen(

@@ -48,12 +48,10 @@ def _loop():
 
 
 async def _serve(fake: FakeProvider) -> None:
-    task = asyncio.create_task(fake.serve())
+    task = asyncio.create_task(
+        fake.serve(lambda: print(f"Fake provider on {fake.url} (api_base {fake.openai_base})", flush=True))
+    )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await asyncio.sleep(0)
-    while not fake.port:
-        await asyncio.sleep(0.01)
-    print(f"Fake provider on {fake.url} (api_base {fake.openai_base})", flush=True)
     await task
 
 

@@ -170,8 +170,8 @@ class Exchange:
 
     async def _hang(self) -> NoReturn:
         """Until the client leaves or the server stops, which cancels the handler."""
-        while True:
-            await asyncio.sleep(3600)
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets this event")
 
     async def _reset(self) -> NoReturn:
         """Ends the connection with a TCP reset."""

@@ -155,9 +155,10 @@ class FakeProvider:
     ) -> None:
         self.stop()
 
-    async def serve(self) -> None:
+    async def serve(self, ready: Callable[[], None]) -> None:
         """Serves on the running loop until cancelled, for a process that does nothing else."""
         await self._open()
+        ready()
         assert self._listener is not None
         try:
             await self._listener.serve_forever()

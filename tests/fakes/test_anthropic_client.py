@@ -26,7 +26,8 @@ def user(text: str) -> list:
 
 def test_message(client: anthropic.Anthropic, fake: FakeProvider):
     message = client.messages.create(model=MODEL, max_tokens=100, system="Be brief.", messages=user("Hällo"))
-    assert message.content[0].type == "text" and message.content[0].text == "Hällo"
+    assert message.content[0].type == "text"
+    assert message.content[0].text == "Hällo"
     assert message.stop_reason == "end_turn"
     assert message.usage.input_tokens == count_tokens("Be brief.") + count_tokens("Hällo") + 2 * 4
     assert message.usage.output_tokens == count_tokens("Hällo")
@@ -64,11 +65,13 @@ def test_streamed_tool_and_its_result(client: anthropic.Anthropic):
     with client.messages.stream(model=MODEL, max_tokens=100, messages=user("call it"), tools=[TOOL]) as stream:
         called = stream.get_final_message()
     (block,) = called.content
-    assert block.type == "tool_use" and block.input == {"city": "call it", "days": 1}
+    assert block.type == "tool_use"
+    assert block.input == {"city": "call it", "days": 1}
     result: Any = {"type": "tool_result", "tool_use_id": block.id, "content": "sunny"}
     messages: Any = [*user("call it"), {"role": "assistant", "content": [block]}, {"role": "user", "content": [result]}]
     answered = client.messages.create(model=MODEL, max_tokens=100, messages=messages, tools=[TOOL])
-    assert answered.content[0].type == "text" and answered.content[0].text == "sunny"
+    assert answered.content[0].type == "text"
+    assert answered.content[0].text == "sunny"
 
 
 def test_count_tokens(client: anthropic.Anthropic):

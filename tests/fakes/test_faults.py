@@ -39,6 +39,17 @@ def open_stream(fake: FakeProvider, body: dict) -> socket.socket:
     return connection
 
 
+def until_reset(connection: socket.socket) -> bytes:
+    """What comes before the connection is reset."""
+    received = b""
+    try:
+        while data := connection.recv(65536):
+            received += data
+    except ConnectionResetError:
+        return received
+    pytest.fail(f"closed in order after {received!r}")
+
+
 @BODIES
 def test_reset_before_headers(fake: FakeProvider, body):
     fake.always(Behaviour(Fault.RESET_BEFORE_HEADERS))
@@ -59,11 +70,10 @@ def test_reset_after_headers(fake: FakeProvider, body):
 @BODIES
 def test_reset_mid_stream(fake: FakeProvider, body):
     fake.always(Behaviour(Fault.RESET_MID_STREAM))
-    received = b""
-    with open_stream(fake, body) as connection, pytest.raises(ConnectionResetError):
-        while True:
-            received += connection.recv(65536)
-    assert b"chat.completion" in received and b'finish_reason":"stop' not in received
+    with open_stream(fake, body) as connection:
+        received = until_reset(connection)
+    assert b"chat.completion" in received
+    assert b'finish_reason":"stop' not in received
 
 
 @BODIES
@@ -93,16 +103,14 @@ def test_hang_after_headers(fake: FakeProvider, body):
 
 def test_hang_mid_stream(fake: FakeProvider):
     fake.always(Behaviour(Fault.HANG_MID_STREAM, after=3))
-    received = ""
+    received = []
+    url = f"{fake.openai_base}/chat/completions"
     with (
-        httpx.stream(
-            "POST", f"{fake.openai_base}/chat/completions", json=STREAM, headers=HEADERS, timeout=0.3
-        ) as answer,
+        httpx.stream("POST", url, json=STREAM, headers=HEADERS, timeout=0.3) as answer,
         pytest.raises(httpx.ReadTimeout),
     ):
-        for text in answer.iter_text():
-            received += text
-    assert content(received) == "Hello ther"
+        received.extend(answer.iter_text())
+    assert content("".join(received)) == "Hello ther"
     fake.wait_for(lambda: fake.last.disconnected_at)
     assert fake.last.events_sent == 3
 
@@ -119,7 +127,8 @@ def test_end_early(fake: FakeProvider):
     fake.always(Behaviour(Fault.END_EARLY))
     answer = post(fake, STREAM)
     assert content(answer.text) == "Hello t"
-    assert "[DONE]" not in answer.text and '"finish_reason":"stop"' not in answer.text
+    assert "[DONE]" not in answer.text
+    assert '"finish_reason":"stop"' not in answer.text
     with pytest.raises(json.JSONDecodeError):
         post(fake, CHAT).json()
 

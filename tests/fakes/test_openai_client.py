@@ -52,13 +52,15 @@ def test_output_limit_cuts_the_answer(client: openai.OpenAI):
     completion = client.chat.completions.create(model="m", messages=HELLO, max_tokens=2)
     assert completion.choices[0].message.content == "Hällo "  # eight bytes end in the middle of the next character
     assert completion.choices[0].finish_reason == "length"
-    assert completion.usage and completion.usage.completion_tokens == 2
+    assert completion.usage
+    assert completion.usage.completion_tokens == 2
 
 
 def test_n_choices(client: openai.OpenAI):
     completion = client.chat.completions.create(model="m", messages=HELLO, n=3)
     assert [choice.index for choice in completion.choices] == [0, 1, 2]
-    assert completion.usage and completion.usage.completion_tokens == 3 * count_tokens(HELLO[1]["content"])
+    assert completion.usage
+    assert completion.usage.completion_tokens == 3 * count_tokens(HELLO[1]["content"])
 
 
 def test_chat_streams_in_chunks(client: openai.OpenAI, fake: FakeProvider):
@@ -77,7 +79,8 @@ def test_chat_stream_reports_usage_when_asked(client: openai.OpenAI):
     )
     assert [c.usage is not None for c in chunks] == [False] * (len(chunks) - 1) + [True]
     assert chunks[-1].choices == []
-    assert chunks[-1].usage and chunks[-1].usage.completion_tokens == count_tokens(HELLO[1]["content"])
+    assert chunks[-1].usage
+    assert chunks[-1].usage.completion_tokens == count_tokens(HELLO[1]["content"])
 
 
 def test_tool_call_when_forced(client: openai.OpenAI):
@@ -130,7 +133,8 @@ def test_completions(client: openai.OpenAI):
         )
     )
     assert "".join(c.choices[0].text for c in chunks if c.choices) == "Once upon a time"
-    assert chunks[-1].usage and chunks[-1].usage.completion_tokens == 4
+    assert chunks[-1].usage
+    assert chunks[-1].usage.completion_tokens == 4
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])
@@ -187,7 +191,8 @@ def test_azure_chat(azure: openai.AzureOpenAI, fake: FakeProvider):
 def test_azure_stream_starts_with_the_prompt_filter_and_no_model(azure: openai.AzureOpenAI):
     chunks = list(azure.chat.completions.create(model="d", messages=HELLO, stream=True))
     assert (chunks[0].model, chunks[0].choices) == ("", [])
-    assert chunks[0].model_extra and "prompt_filter_results" in chunks[0].model_extra
+    assert chunks[0].model_extra
+    assert "prompt_filter_results" in chunks[0].model_extra
     assert {c.model for c in chunks[1:]} == {DEPLOYED_MODEL}
 
 
@@ -201,4 +206,5 @@ def test_text_and_usage_on_order(client: openai.OpenAI, fake: FakeProvider):
     fake.always(Behaviour(text="Fixed.", usage=(1000, 200)))
     completion = client.chat.completions.create(model="m", messages=HELLO)
     assert completion.choices[0].message.content == "Fixed."
-    assert completion.usage and completion.usage.total_tokens == 1200
+    assert completion.usage
+    assert completion.usage.total_tokens == 1200

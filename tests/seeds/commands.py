@@ -1,0 +1,43 @@
+"""Runs command lines as the descriptions print them, with only the address of the gateway replaced."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+# `curl` as printed, with its status on a last line of its own.
+_CURL = r"""curl() { command curl --silent --show-error --max-time 100 --write-out '\n%{http_code}' "$@"; }"""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """`url` is without `/v1`; `key` None: it asks for none."""
+
+    url: str
+    key: str | None
+
+
+class Answer(NamedTuple):
+    status: int
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def content(self) -> str:
+        """The text of a chat completion."""
+        return self.json["choices"][0]["message"]["content"]
+
+
+def run(command: str, gateway: Gateway, *, host: str) -> Answer:
+    """`command` in bash, `host` replaced by the gateway's address and $LITELLM_MASTER_KEY set to its key."""
+    assert host in command, "the command names another host"
+    environment = {"PATH": os.environ["PATH"], "LITELLM_MASTER_KEY": gateway.key or ""}
+    script = f"{_CURL}\n{command.replace(host, gateway.url)}"
+    ended = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=110)
+    assert ended.returncode == 0, f"exit code {ended.returncode}: {ended.stderr}"
+    text, _, status = ended.stdout.rpartition("\n")
+    return Answer(int(status), text)

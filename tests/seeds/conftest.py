@@ -1,0 +1,61 @@
+"""Gateways with the shipped config, every provider of it played by one fake: standalone and at the edge."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.edge.conftest import StartEdge, start_edge
+from tests.fakes import FakeProvider
+from tests.fakes.environment import pointing_at
+from tests.processes import ROOT, StartProxy
+from tests.seeds.commands import Gateway
+
+SHIPPED = ROOT / "litellm_config.yaml"
+MASTER_KEY = "dev-key-change-in-production"
+
+__all__ = ["start_edge"]
+
+
+@pytest.fixture(scope="session")
+def providers() -> Iterator[FakeProvider]:
+    with FakeProvider() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def environment(providers: FakeProvider) -> dict[str, str]:
+    return pointing_at(providers)
+
+
+@pytest.fixture
+def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
+    """The fake behind every gateway here, its memory empty."""
+    providers.reset()
+    yield providers
+    providers.reset()
+
+
+@pytest.fixture(scope="session")
+def standalone(session_proxy: StartProxy, environment: dict[str, str]) -> Gateway:
+    """The shipped config with a master key."""
+    proxy = session_proxy(SHIPPED, master_key=MASTER_KEY, environment=environment)
+    return Gateway(proxy.url, MASTER_KEY)
+
+
+@pytest.fixture(scope="session")
+def keyless(session_proxy: StartProxy, environment: dict[str, str]) -> Gateway:
+    """The shipped config without a master key, on loopback."""
+    return Gateway(session_proxy(SHIPPED, master_key=None, environment=environment).url, None)
+
+
+@pytest.fixture(scope="session")
+def at_the_edge(start_edge: StartEdge, environment: dict[str, str]) -> Gateway:
+    """The Worker of a developer's machine, where sk-1234 opens."""
+    edge = start_edge(vars={**environment, "LITELLM_MASTER_KEY": "sk-1234"})
+    return Gateway(edge.url, "sk-1234")
+
+
+@pytest.fixture(params=["standalone", "at_the_edge"])
+def gateway(request: pytest.FixtureRequest) -> Gateway:
+    """Each kind of gateway that asks for a key."""
+    return request.getfixturevalue(request.param)
