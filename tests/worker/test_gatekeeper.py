@@ -7,7 +7,7 @@ from worker.api.errors import ApiError
 from worker.api.gatekeeper import BYTES_PER_MB, Rules, admit
 
 KEY = "sk-secret-of-this-test"
-RULES = Rules(master_key=KEY, refusal=None, public_models=False, max_body_mb=32)
+RULES = Rules(master_key=KEY, local=False, public_models=False, max_body_mb=32)
 BEARER = {"authorization": f"Bearer {KEY}"}
 
 
@@ -51,12 +51,17 @@ def test_public_models_opens_the_models_and_nothing_else():
 
 def test_without_a_usable_master_key_only_health_is_served():
     for master_key in ("", authenticate.WELL_KNOWN_KEY):
-        refusal = authenticate.refusal_to_serve(master_key, local=False)
-        rules = Rules(master_key=master_key, refusal=refusal, public_models=True, max_body_mb=32)
+        rules = Rules(master_key=master_key, local=False, public_models=True, max_body_mb=32)
         assert admit("GET", "/health", {}.get, rules).name == "health"
         for headers in ({}, {"authorization": f"Bearer {master_key}"}):
             assert refused("GET", "/v1/models", headers, rules).status == 503
             assert refused("POST", "/v1/chat/completions", headers, rules).status == 503
+
+
+def test_the_well_known_key_is_good_enough_on_a_developers_machine():
+    rules = Rules(master_key=authenticate.WELL_KNOWN_KEY, local=True, public_models=True, max_body_mb=32)
+    assert admit("POST", "/v1/embeddings", {"authorization": "Bearer sk-1234"}.get, rules)
+    assert refused("POST", "/v1/embeddings", {}, rules).status == 401
 
 
 def test_length_of_the_body():

@@ -10,6 +10,7 @@ from worker.api.hop import NO_INSTANCE_HEADER, TOKEN_HEADER, dropped, is_dropped
         "x-api-key",
         "api-key",
         "cookie",
+        "origin",
         "proxy-authorization",
         "x-internal-token",
         "x-internal-anything",

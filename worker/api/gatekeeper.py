@@ -11,10 +11,10 @@ BYTES_PER_MB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a deployment allows. `refusal`: why nothing but health is served, None when all is well."""
+    """What a deployment allows. `local`: it is a developer's own machine."""
 
     master_key: str
-    refusal: ApiError | None
+    local: bool
     public_models: bool
     max_body_mb: float
 
@@ -24,12 +24,18 @@ def admit(method: str, path: str, header: Callable[[str], str | None], rules: Ru
     endpoint = endpoints.find(method, path)
     if endpoint.public:
         return endpoint
-    if rules.refusal is not None:
-        raise rules.refusal
+    refusal = refusal_to_serve(rules)
+    if refusal is not None:
+        raise refusal
     if not (rules.public_models and endpoint.name in ("models", "model")):
         authenticate.require_master_key(authenticate.presented_key(header), rules.master_key)
     _check_length(header("content-length"), rules.max_body_mb)
     return endpoint
+
+
+def refusal_to_serve(rules: Rules) -> ApiError | None:
+    """Why nothing but health is served; a new error each time, as raising one that is kept would keep its frames."""
+    return authenticate.refusal_to_serve(rules.master_key, local=rules.local)
 
 
 def _check_length(content_length: str | None, max_body_mb: float) -> None:

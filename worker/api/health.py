@@ -8,12 +8,12 @@ Answer = tuple[int, dict]
 
 
 def root() -> Answer:
-    return 200, {"status": "healthy", "service": "litellm-router"}
+    return 200, {"status": "healthy", "service": "litellm-router", "health": "/health", "api": "/v1"}
 
 
 def liveliness() -> Answer:
     """Alive: something answers. It says nothing of what lies behind."""
-    return 200, {"status": "alive"}
+    return 200, {"status": "healthy"}
 
 
 def health(container: str, models: Iterable[str]) -> Answer:

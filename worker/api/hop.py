@@ -11,6 +11,8 @@ REQUEST_ID_HEADER = "x-request-id"
 NO_INSTANCE_HEADER = "x-internal-no-instance"
 
 CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
+# CORS is the edge's business alone: without an origin the container grants nothing.
+CROSS_ORIGIN = frozenset({"origin", "access-control-request-method", "access-control-request-headers"})
 # https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1; `expect` because nobody behind the edge answers 100 to it.
 HOP_BY_HOP = frozenset(
     {
@@ -26,12 +28,13 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+DROPPED = CREDENTIALS | CROSS_ORIGIN | HOP_BY_HOP
 OURS = ("x-internal-", "x-litellm-")
 
 
 def is_dropped(name: str) -> bool:
     """Whether the client's header `name` (lower case) stays outside."""
-    return name in CREDENTIALS or name in HOP_BY_HOP or name.startswith(OURS)
+    return name in DROPPED or name.startswith(OURS)
 
 
 def dropped(names: Iterable[str]) -> list[str]:

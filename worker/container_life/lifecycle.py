@@ -37,6 +37,10 @@ class NotServing(Exception):
         super().__init__(message)
         self.retry_after = retry_after
 
+    def again(self) -> "NotServing":
+        """The same for another request: raising one exception twice would keep the frames of both."""
+        return NotServing(str(self), self.retry_after)
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -130,11 +134,11 @@ class Lifecycle:
         if self._awakening is None:
             failure = self._recent_failure()
             if failure is not None:
-                raise failure
+                raise failure.again()
             self._awakening = asyncio.create_task(self._awake())
         outcome = await asyncio.shield(self._awakening)
         if isinstance(outcome, NotServing):
-            raise outcome
+            raise outcome.again()
         return outcome
 
     def adopt(self) -> None:

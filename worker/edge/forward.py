@@ -16,8 +16,15 @@ TRUST = 60.0
 
 
 def inward(request: Any, headers: Mapping[str, str], path_and_query: str, request_id: str) -> Any:
-    """The request as the container sees it: the body is the client's own stream, credentials are gone."""
-    copy = js.Request.new(f"http://container{path_and_query}", request)
+    """The request as the container sees it: the body is the client's own stream, credentials are gone.
+
+    HEAD becomes GET: on a new connection to the container workerd loses the response to whatever comes after a HEAD.
+    """
+    url = f"http://container{path_and_query}"
+    if request.method == "HEAD":
+        copy = js.Request.new(url, method="GET", headers=request.headers, signal=request.signal, redirect="manual")
+    else:
+        copy = js.Request.new(url, request)
     for name in dropped(headers):
         copy.headers.delete(name)
     copy.headers.set(REQUEST_ID_HEADER, request_id)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from api import cors, gatekeeper, health
-from api.authenticate import presented_key, refusal_to_serve
+from api.authenticate import presented_key
 from api.endpoints import Endpoint
 from api.errors import ApiError, internal_error
 from api.hop import REQUEST_ID_HEADER
@@ -20,7 +20,7 @@ from runtime.log import log
 from . import settings
 from .forward import Instances, inward, no_container
 from .instances import candidates, instance_names
-from .respond import empty_response, error_response, finished, json_response
+from .respond import empty_response, error_response, finished, json_response, without_body
 
 # Seconds after which an object that does not even tell its state counts as unavailable.
 STATE_TIMEOUT = 5.0
@@ -41,7 +41,7 @@ class Edge:
         self._settings = found
         self._rules = gatekeeper.Rules(
             master_key=found.master_key,
-            refusal=refusal_to_serve(found.master_key, local=found.local),
+            local=found.local,
             public_models=found.public_models,
             max_body_mb=found.max_body_mb,
         )
@@ -80,7 +80,9 @@ class Edge:
             log("error", "instance.unavailable", request_id=request_id, reason="no PROXY_CONTAINER binding")
             raise no_container(60)
         names = candidates(self._settings.instances, presented_key(headers.get))
-        return await self._instances.answer(inward(request, headers, path + url.search, request_id), names, request_id)
+        inner = inward(request, headers, path + url.search, request_id)
+        response = await self._instances.answer(inner, names, request_id)
+        return await without_body(response) if request.method == "HEAD" else response
 
     async def _health(self, endpoint: Endpoint) -> health.Answer:
         if endpoint.name == "root":
@@ -89,7 +91,7 @@ class Edge:
             return health.liveliness()
         state = await self._state()
         if endpoint.name == "readiness":
-            refusal = self._rules.refusal
+            refusal = gatekeeper.refusal_to_serve(self._rules)
             return health.readiness(state, None if refusal is None else refusal.message)
         return health.health(state, self._models)
 

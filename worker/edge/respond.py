@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from api.errors import ApiError
-from api.hop import NO_INSTANCE_HEADER, REQUEST_ID_HEADER
+from api.hop import REQUEST_ID_HEADER
 from runtime.javascript import NULL, js, js_headers, or_none
 
 JSON = ("content-type", "application/json")
@@ -23,18 +23,26 @@ def empty_response(status: int) -> Any:
     return js.Response.new(NULL, status=status)
 
 
+async def without_body(response: Any) -> Any:
+    """What a HEAD is answered with."""
+    body = or_none(response.body)
+    bare = js.Response.new(NULL, response)
+    if body is not None:
+        await body.cancel()
+    return bare
+
+
 def finished(response: Any, request_id: str, cors: Iterable[tuple[str, str]]) -> Any:
     """`response` with its request id and CORS headers: itself when it has them, else a copy around the same body."""
     added = list(cors)
     if or_none(response.headers.get(REQUEST_ID_HEADER)) is None:
         added.append((REQUEST_ID_HEADER, request_id))
-    if not added and response.status != 503:
+    if not added:
         return response
     copy = js.Response.new(response.body, response)
-    copy.headers.delete(NO_INSTANCE_HEADER)
     for name, value in added:
-        if name == "vary":
-            copy.headers.append(name, value)
-        else:
+        if name != "vary":
             copy.headers.set(name, value)
+        elif value.lower() not in (or_none(copy.headers.get(name)) or "").lower():
+            copy.headers.append(name, value)
     return copy

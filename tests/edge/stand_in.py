@@ -1,0 +1,154 @@
+"""A stand-in for the proxy in the container: it records what arrives, and misbehaves when asked to.
+
+    edge = start_edge(image=stand_in.image(events))
+    edge.client.post("/v1/chat/completions", json={"model": "echo"})
+    events.of("request")[-1]["headers"]
+
+As a process it takes a file for its events and a mode: `ready`, `slow` (listens after two seconds), `exit` (ends at
+once with code 3), `deaf` (never listens). A request says by its `model` what happens to it, see `StandIn.answer`.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from dev.process_engine import Image
+
+GAP = 0.3
+CHUNKS = 5
+ROOT = Path(__file__).parents[2]
+
+
+class Events:
+    """What a stand-in noted, also after its end and from several of them: dicts with `event`, `pid` and `at`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        return [found for line in lines if (found := json.loads(line))["event"] == event]
+
+    def wait(self, event: str, matches: Callable[[dict[str, Any]], bool], timeout: float = 10) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for found in self.of(event):
+                if matches(found):
+                    return found
+            time.sleep(0.02)
+        raise AssertionError(f"no such {event!r} within {timeout:g} s")
+
+
+def image(events: Events, mode: str = "ready") -> Image:
+    return Image((sys.executable, "-m", "tests.edge.stand_in", str(events.path), mode), directory=ROOT)
+
+
+class StandIn:
+    """The running stand-in; `note` appends to the events file."""
+
+    def __init__(self, events: Path) -> None:
+        self._events = events
+
+    def note(self, event: str, **fields: object) -> None:
+        line = {"event": event, "pid": os.getpid(), "at": time.time(), **fields}
+        with self._events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    async def readiness(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "healthy"})
+
+    async def models(self, request: web.Request) -> web.Response:
+        self.note("request", **_shown(request))
+        return web.json_response({"object": "list", "data": []})
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """`echo`: the request's headers. `length`, or no JSON: the length of the body. `stream`: five chunks 300 ms
+        apart. `endless`: 20 chunks a second. `silent`: one chunk and nothing more. `stall`: no answer. `die`: the
+        process ends. `teapot`: a status and headers of its own."""
+        request_id = request.headers["x-request-id"]
+        self.note("request", **_shown(request))
+        length, head = 0, b""
+        async for chunk in request.content.iter_any():
+            length += len(chunk)
+            head = head or chunk[:4096]
+        try:
+            model = json.loads(head)["model"]
+        except (ValueError, KeyError):
+            model = "length"
+        if model == "length":
+            return web.json_response({"length": length, "id": request_id})
+        if model == "die":
+            os._exit(9)
+        if model == "stall":
+            await asyncio.sleep(3600)
+        if model == "teapot":
+            return web.json_response({"short": "stout"}, status=418, headers={"retry-after": "7", "x-own": "kept"})
+        if model in ("stream", "silent", "endless"):
+            return await self._stream(request, model)
+        return web.json_response(_shown(request), headers={"x-request-id": request_id})
+
+    async def _stream(self, request: web.Request, kind: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        number = 0
+        pause = {"endless": 0.05, "silent": 3600, "stream": GAP}[kind]
+        try:
+            while kind == "endless" or number < CHUNKS:
+                await response.write(f"data: {json.dumps({'number': number, 'sent': time.time()})}\n\n".encode())
+                number += 1
+                await asyncio.sleep(pause)
+        except (ConnectionError, asyncio.CancelledError):
+            self.note("gone", id=request.headers["x-request-id"], chunks=number)
+            raise
+        return response
+
+
+def _shown(request: web.Request) -> dict[str, Any]:
+    return {
+        "id": request.headers.get("x-request-id"),
+        "method": request.method,
+        "path": request.raw_path,
+        "headers": {name.lower(): value for name, value in request.headers.items()},
+    }
+
+
+def application(stand_in: StandIn) -> web.Application:
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_get("/health/readiness", stand_in.readiness)
+    app.router.add_get("/{path:.*}", stand_in.models)
+    app.router.add_post("/{path:.*}", stand_in.answer)
+    return app
+
+
+def main(path: str, mode: str) -> int:
+    stand_in = StandIn(Path(path))
+    stand_in.note("start", mode=mode, environment=dict(os.environ))
+    if mode == "exit":
+        return 3
+    if mode == "deaf":
+        time.sleep(3600)
+    if mode == "slow":
+        time.sleep(2)
+    # A client that leaves cancels its handler, as it does in the proxy: that is what the tests look for.
+    web.run_app(
+        application(stand_in),
+        host="127.0.0.1",
+        port=int(os.environ["PORT"]),
+        print=None,
+        handler_cancellation=True,
+        access_log=None,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

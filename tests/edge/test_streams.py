@@ -1,0 +1,100 @@
+"""Bodies flow through the Worker as they come, in both directions, and end when one side leaves."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from .conftest import Edge, StartEdge
+from .stand_in import CHUNKS, GAP, Events, image
+
+CHAT = "/v1/chat/completions"
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
+    return Events(tmp_path_factory.mktemp("stand-in") / "events")
+
+
+@pytest.fixture(scope="module")
+def edge(start_edge: StartEdge, events: Events) -> Edge:
+    edge = start_edge(image=image(events))
+    assert edge.client.get("/v1/models").status_code == 200  # it is awake
+    return edge
+
+
+def test_chunks_keep_their_pace(edge: Edge):
+    """Chunks sent 300 ms apart arrive so: each within the gap after it was sent, before the next one is."""
+    lags = []
+    with edge.client.stream("POST", CHAT, json={"model": "stream"}) as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        for line in response.iter_lines():
+            if line:
+                lags.append(time.time() - json.loads(line.removeprefix("data: "))["sent"])
+    assert len(lags) == CHUNKS
+    assert max(lags) < GAP * 0.8, lags
+
+
+def test_streams_side_by_side(edge: Edge):
+    def run(_: int) -> float:
+        began = time.monotonic()
+        with edge.client.stream("POST", CHAT, json={"model": "stream"}) as response:
+            assert len([line for line in response.iter_lines() if line]) == CHUNKS
+        return time.monotonic() - began
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(run, range(20)))
+    # One after the other they would take 20 times as long.
+    assert time.monotonic() - began < CHUNKS * GAP * 4
+
+
+def test_a_client_that_leaves_ends_its_stream_within_a_second(edge: Edge, events: Events):
+    request_id = "leaves-in-mid-stream"
+    with edge.client.stream("POST", CHAT, json={"model": "endless"}, headers={"x-request-id": request_id}) as response:
+        for seen, _ in enumerate(response.iter_lines()):
+            if seen == 10:
+                break
+    left = time.time()
+    gone = events.wait("gone", lambda event: event["id"] == request_id)
+    assert gone["at"] - left < 1
+    # Nobody else's stream ended with it.
+    assert edge.client.post(CHAT, json={"model": "echo"}).status_code == 200
+
+
+def test_the_first_chunk_of_a_silent_stream_is_not_held_back(edge: Edge):
+    with edge.client.stream("POST", CHAT, json={"model": "silent"}, timeout=5) as response:
+        assert next(response.iter_lines()).startswith("data: ")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_ten_megabytes_up(edge: Edge, chunked: bool):
+    body = b"0123456789abcdef" * (10 * MEGABYTE // 16)
+    parts = (body[at : at + 65536] for at in range(0, len(body), 65536))
+    response = edge.client.post(CHAT, content=parts if chunked else body)
+    assert response.status_code == 200
+    assert response.json()["length"] == len(body)
+
+
+def test_an_upload_that_breaks_off_harms_nobody(edge: Edge):
+    def broken():
+        yield b'{"model": "echo", "padding": "'
+        raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        edge.client.post(CHAT, content=broken())
+    assert edge.client.post(CHAT, json={"model": "echo"}).status_code == 200
+
+
+def test_a_container_that_dies_in_mid_stream_ends_the_stream(edge: Edge):
+    with edge.client.stream("POST", CHAT, json={"model": "endless"}) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith("data: ")
+        edge.kill_container()
+        with pytest.raises(httpx.RemoteProtocolError):
+            for _ in lines:
+                pass
+    assert edge.client.post(CHAT, json={"model": "echo"}).status_code == 200
