@@ -1,6 +1,6 @@
 """A request body of the endpoints that take a model: parsed once, checked once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,14 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise invalid_request(f"The body has to be a JSON object, not {_json_type(body)}.")
     return body
+
+
+def encode(fields: Mapping[str, Any]) -> bytes:
+    """The body that goes on. Raises ApiError 400: what can be read may be nested too deeply to be written."""
+    try:
+        return orjson.dumps(fields)
+    except orjson.JSONEncodeError:
+        raise invalid_request("The body is nested too deeply.", code="invalid_json") from None
 
 
 def _malformed(error: orjson.JSONDecodeError) -> ApiError:

@@ -6,7 +6,6 @@ Both are taken apart and written anew, so that LiteLLM reads nothing that was no
 import secrets
 from typing import Any
 
-import orjson
 import python_multipart
 from python_multipart.exceptions import FormParserError
 
@@ -15,7 +14,7 @@ from worker.api.errors import invalid_request
 
 from ..routing.router import RouteRequest
 from .authority import refuse_forbidden
-from .completion import parse_object
+from .completion import encode, parse_object
 
 # Stored responses would be readable by every key that learns their id.
 _NOT_STORED = ("previous_response_id", "conversation", "background", "prompt")
@@ -51,7 +50,7 @@ class JsonBody:
         self._fields: dict[str, Any] = fields
 
     def for_model(self, name: str) -> bytes:
-        return orjson.dumps({**self._fields, "model": name})
+        return encode({**self._fields, "model": name})
 
 
 class FormBody:

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import orjson
-
 from ..config import Deployment
+from ..request.completion import encode
 
 PATHS = {"chat_completions": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+
+# To LiteLLM these are authority: guardrails, log destinations, sessions, routing.
+AUTHORITY = ("metadata", "tags")
 
 _JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
 
@@ -62,9 +64,13 @@ def engine_model(d: Deployment, model: str) -> str:
 def body(d: Deployment, model: str, fields: Mapping[str, Any], *, ask_usage: bool, leave_out: frozenset[str]) -> bytes:
     """The body for the deployment: the client's fields over its presets, its model name, usage asked for."""
     merged = {**d.presets, **fields} if d.presets else dict(fields)
-    merged["model"] = engine_model(d, model) if d.kind == "engine" else model
+    merged["model"] = model
+    if d.kind == "engine":
+        merged["model"] = engine_model(d, model)
+        for name in AUTHORITY:
+            merged.pop(name, None)
     if ask_usage and "stream_options" not in leave_out:
         merged["stream_options"] = {**(merged.get("stream_options") or {}), "include_usage": True}
     for name in leave_out:
         merged.pop(name, None)
-    return orjson.dumps(merged)
+    return encode(merged)
