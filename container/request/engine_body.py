@@ -6,7 +6,7 @@ Both are taken apart and written anew, so that LiteLLM reads nothing that was no
 import secrets
 from typing import Any
 
-import python_multipart
+from python_multipart import multipart
 from python_multipart.exceptions import FormParserError
 
 from worker.api.endpoints import Endpoint
@@ -62,32 +62,43 @@ class FormBody:
         parts: list[tuple[str, bytes]] = []  # head and content of each but the model's
         models: list[str] = []
 
-        def on_field(field: python_multipart.multipart.Field) -> None:
+        ended: list[bool] = []
+
+        def on_field(field: multipart.Field) -> None:
             name = _name(field.field_name)
             if name == "model":
                 models.append((field.value or b"").decode("utf-8", "replace"))
-            elif name not in _OWN_FIELDS:
+            elif not _is_ours(name):
                 parts.append((f'content-disposition: form-data; name="{name}"', field.value or b""))
 
-        def on_file(file: python_multipart.multipart.File) -> None:
+        def on_file(file: multipart.File) -> None:
             name = _name(file.field_name)
+            if name == "model":
+                raise invalid_request("'model' has to be a text, not a file.", param="model")
+            if _is_ours(name):
+                return
             file_name = _harmless((file.file_name or b"file").decode("utf-8", "replace"))
             file.file_object.seek(0)
             head = f'content-disposition: form-data; name="{name}"; filename="{file_name}"'
-            kind = _harmless(getattr(file, "content_type", None) or "application/octet-stream")
+            kind = _harmless(file.content_type or "application/octet-stream")
             parts.append((f"{head}\r\ncontent-type: {kind}", file.file_object.read()))
 
         try:
-            parser = python_multipart.create_form_parser(
-                {"Content-Type": content_type.encode()},
+            kind, options = multipart.parse_options_header(content_type)
+            parser = multipart.FormParser(
+                kind.decode("latin-1"),
                 on_field,
                 on_file,
+                on_end=lambda: ended.append(True),
+                boundary=options.get(b"boundary"),
                 config={"MAX_MEMORY_FILE_SIZE": len(raw) + 1, "UPLOAD_ERROR_ON_BAD_CTE": True},
             )
             parser.write(raw)
             parser.finalize()
         except (FormParserError, ValueError) as error:
             raise invalid_request(f"The form cannot be read: {error}.") from None
+        if not ended:
+            raise invalid_request("The form breaks off before its last boundary.")
         if len(models) > 1:
             raise invalid_request("'model' stands more than once in the form.", param="model")
         self.model = _model(models[0] if models else None)
@@ -103,9 +114,22 @@ class FormBody:
 
 
 def _name(raw: bytes | None) -> str:
+    """The name of a part. Raises ApiError 400 for one that LiteLLM could read differently, or that is no client's.
+
+    LiteLLM takes `name[]` and `name[key]` for parts of `name`.
+    """
     name = (raw or b"").decode("utf-8", "replace")
-    refuse_forbidden((name.removesuffix("[]"),))
-    return _harmless(name)
+    if _harmless(name) != name:
+        raise invalid_request("A field of the form has a name that holds quotes or control characters.")
+    whole = name.partition("[")[0]
+    refuse_forbidden((whole,))
+    if whole == "model" != name:
+        raise invalid_request("'model' has to be a text, not a list.", param="model")
+    return name
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition("[")[0] in (*_OWN_FIELDS, "metadata")
 
 
 def _harmless(text: str) -> str:

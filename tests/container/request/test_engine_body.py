@@ -1,0 +1,323 @@
+"""Bodies of the engine's endpoints: taken apart and written anew, so that LiteLLM reads nothing unseen."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from container.request.authority import forbidden
+from container.request.engine_body import FormBody, JsonBody, read_body
+from worker.api.endpoints import TABLE
+from worker.api.errors import ApiError
+
+MESSAGES, RESPONSES, IMAGES = TABLE["/messages"], TABLE["/responses"], TABLE["/images/generations"]
+AUDIO = TABLE["/audio/transcriptions"]
+
+
+# JSON
+
+
+def sent_json(endpoint, **fields) -> dict:
+    return orjson.loads(read_body(endpoint, orjson.dumps(fields), "application/json").for_model("dep-1"))
+
+
+def test_a_json_body_gets_the_engines_model_name():
+    body = read_body(IMAGES, b'{"model": "m", "prompt": "a cat", "n": 2}', "")
+    assert isinstance(body, JsonBody)
+    assert (body.model, body.content_type) == ("m", "application/json")
+    assert orjson.loads(body.for_model("dep-1")) == {"model": "dep-1", "prompt": "a cat", "n": 2}
+    assert orjson.loads(body.for_model("dep-2"))["model"] == "dep-2"
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "nonsense"])
+def test_the_content_type_of_json_is_ignored(content_type):
+    assert read_body(IMAGES, b'{"model": "m", "prompt": "x"}', content_type).model == "m"
+
+
+def test_a_repeated_name_cannot_smuggle_another_model():
+    body = read_body(IMAGES, b'{"model": "secret-model", "model": "m"}', "")
+    assert body.model == "m"
+    assert body.for_model("dep-1") == b'{"model":"dep-1"}'
+
+
+@pytest.mark.parametrize("name", ["api_base", "litellm_metadata", "mock_response", "extra_body", "aws_role_name"])
+def test_a_field_of_authority_is_refused(name):
+    with pytest.raises(ApiError) as caught:
+        sent_json(IMAGES, model="m", **{name: "x"})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
+def test_our_own_fields_and_metadata_are_taken_out():
+    fields = {"fallbacks": ["x"], "num_retries": 1, "timeout": 5, "tags": ["a"], "metadata": {"guardrails": ["x"]}}
+    assert sent_json(IMAGES, model="m", prompt="x", **fields) == {"model": "dep-1", "prompt": "x"}
+
+
+def test_of_anthropics_metadata_only_the_user_id_goes_along():
+    sent = sent_json(MESSAGES, model="m", metadata={"user_id": "u", "guardrails": ["x"]})
+    assert sent["metadata"] == {"user_id": "u"}
+    assert "metadata" not in sent_json(MESSAGES, model="m", metadata={"user_id": {"a": 1}})
+    assert "metadata" not in sent_json(MESSAGES, model="m", metadata="text")
+
+
+def test_responses_are_never_stored():
+    assert sent_json(RESPONSES, model="m", input="x", store=True)["store"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("previous_response_id", "resp_1"), ("conversation", "c"), ("background", True), ("prompt", {})]
+)
+def test_what_needs_stored_responses_is_refused(name, value):
+    with pytest.raises(ApiError) as caught:
+        sent_json(RESPONSES, model="m", input="x", **{name: value})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
+def test_what_needs_stored_responses_may_be_blank():
+    assert sent_json(RESPONSES, model="m", input="x", previous_response_id=None, background=False)["input"] == "x"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[]", b"{", b'{"prompt": "x"}', b'{"model": 5}', b"model=m", b'{"model": "\xff"}']
+)
+def test_a_body_without_a_model_is_refused(raw):
+    with pytest.raises(ApiError) as caught:
+        read_body(IMAGES, raw, "application/json")
+    assert caught.value.status == 400
+
+
+# Forms
+
+
+def part(name: str, value: bytes | str, *more: str, file: str | None = None) -> bytes:
+    file_name = "" if file is None else f'; filename="{file}"'
+    lines = [f'Content-Disposition: form-data; name="{name}"{file_name}', *more, "", ""]
+    return "\r\n".join(lines).encode() + (value.encode() if isinstance(value, str) else value)
+
+
+def form(*parts: bytes, boundary: str = "XYZ") -> tuple[bytes, str]:
+    raw = b"".join(b"--" + boundary.encode() + b"\r\n" + p + b"\r\n" for p in parts)
+    return raw + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+async def received(body: FormBody | JsonBody, model: str = "dep-1") -> list[tuple[str, bytes, str | None]]:
+    """What LiteLLM's own parser reads out of the body: name, content and file name of each part, in order."""
+    raw = body.for_model(model)
+
+    async def receive():
+        return {"type": "http.request", "body": raw, "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", body.content_type.encode())]}
+    async with Request(scope, receive).form() as fields:
+        return [
+            (name, await value.read(), value.filename)
+            if isinstance(value, UploadFile)
+            else (name, value.encode(), None)
+            for name, value in fields.multi_items()
+        ]
+
+
+def read(*parts: bytes) -> FormBody:
+    body = read_body(AUDIO, *form(*parts))
+    assert isinstance(body, FormBody)
+    return body
+
+
+def refusal(*parts: bytes) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        read(*parts)
+    assert caught.value.status == 400
+    return caught.value
+
+
+async def test_a_form_gets_the_engines_model_name_first_and_keeps_the_rest():
+    sound = bytes(range(256)) * 10
+    body = read(
+        part("file", sound, "Content-Type: audio/wav", file="a.wav"), part("model", "m"), part("language", "de")
+    )
+    assert body.model == "m"
+    assert await received(body) == [("model", b"dep-1", None), ("file", sound, "a.wav"), ("language", b"de", None)]
+
+
+async def test_content_types_of_files_go_along():
+    body = read(part("model", "m"), part("file", b"x", "Content-Type: audio/wav", file="a.wav"))
+    assert b"content-type: audio/wav\r\n" in body.for_model("dep")
+
+
+async def test_lists_keep_their_order():
+    body = read(
+        part("model", "m"), part("timestamp_granularities[]", "word"), part("timestamp_granularities[]", "segment")
+    )
+    assert (await received(body))[1:] == [
+        ("timestamp_granularities[]", b"word", None),
+        ("timestamp_granularities[]", b"segment", None),
+    ]
+
+
+async def test_a_content_that_looks_like_a_boundary_stays_content():
+    evil = b'--XYZ2\r\nContent-Disposition: form-data; name="model"\r\n\r\nother\r\n'
+    body = read(part("model", "m"), part("file", evil, file="a"))
+    assert (await received(body))[1:] == [("file", evil, "a")]
+
+
+def test_two_models_are_refused():
+    assert refusal(part("model", "a"), part("model", "b")).param == "model"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model[]",
+        "model[0]",
+        'mo\\"del',
+        "mo\\\\del",
+        "model\x00",
+        "mo\x7fdel",
+        "model\u200b",
+        "model\u2028",
+    ],
+)
+async def test_no_other_spelling_of_model_gets_through(name):
+    assert refusal(part("model", "m"), part(name, "other"))
+
+
+def test_a_file_cannot_be_the_model():
+    assert refusal(part("model", "m"), part("model", "other", file="x")).param == "model"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "api_base",
+        "api_base[]",
+        "api_base[0]",
+        "litellm_params[api_base]",
+        'api\\"_base',
+        "api\\\\_base",
+        "\x01api_base",
+        "api_base\x00",
+        "litellm_metadata",
+        "user_config",
+    ],
+)
+@pytest.mark.parametrize("file", [None, "x.txt"])
+def test_a_field_of_authority_is_refused_in_every_spelling(name, file):
+    refusal(part("model", "m"), part(name, "http://evil.example", file=file))
+
+
+@pytest.mark.parametrize("name", ["metadata", "metadata[tags]", "metadata[]", "tags", "tags[]", "fallbacks", "timeout"])
+async def test_our_own_fields_and_metadata_are_taken_out_of_forms(name):
+    body = read(part("model", "m"), part(name, '{"guardrails": []}'), part("language", "de"))
+    assert [n for n, _, _ in await received(body)] == ["model", "language"]
+
+
+async def test_a_file_name_cannot_add_parts_or_headers():
+    body = read(part("model", "m"), part("file", b"x", file='a\\"; name=\\"model'))
+    [_, (name, content, _)] = await received(body)
+    assert (name, content) == ("file", b"x")
+
+
+async def test_a_second_disposition_does_not_rename_a_part():
+    twice = part("language", "de", 'Content-Disposition: form-data; name="api_base"')
+    try:
+        body = read(part("model", "m"), twice)
+    except ApiError as error:
+        refused = error.status
+    else:
+        refused = None
+        assert [n for n, _, _ in await received(body)] == ["model", "language"]
+    assert refused in (None, 400)
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type"),
+    [
+        (b"", "multipart/form-data; boundary=XYZ"),
+        (b"--XYZ\r\n", "multipart/form-data; boundary=XYZ"),
+        (b"no form at all", "multipart/form-data; boundary=XYZ"),
+        (form(part("model", "m"))[0], "multipart/form-data"),
+        (form(part("model", "m"))[0], "multipart/form-data; boundary="),
+        (form(part("model", "m"))[0], "multipart/form-data; boundary=OTHER"),
+        (form(part("language", "de"))[0], "multipart/form-data; boundary=XYZ"),
+        (form(part("model", ""))[0], "multipart/form-data; boundary=XYZ"),
+        (form(b"X-Nothing: 1\r\n\r\nm")[0], "multipart/form-data; boundary=XYZ"),
+        (form(part("model", "m", "Content-Transfer-Encoding: nonsense"))[0], "multipart/form-data; boundary=XYZ"),
+        (form(part("model", b"\xff\xfe"))[0][:40], "multipart/form-data; boundary=XYZ"),
+        (b'{"model": "m"}', "multipart/form-data; boundary=XYZ"),
+    ],
+)
+def test_a_broken_form_is_refused(raw, content_type):
+    with pytest.raises(ApiError) as caught:
+        read_body(AUDIO, raw, content_type)
+    assert caught.value.status == 400
+
+
+def test_a_form_that_breaks_off_is_refused():
+    raw, content_type = form(part("model", "m"), part("file", b"x" * 1000, file="a.wav"))
+    for cut in (len(raw) - 5, len(raw) - 500, len(raw) - 1020):
+        with pytest.raises(ApiError):
+            read_body(AUDIO, raw[:cut], content_type)
+
+
+def test_a_large_file_stays_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "absent"))
+    raw, content_type = form(part("model", "m"), part("file", b"x" * 3_000_000, file="a.wav"))
+    assert len(read_body(AUDIO, raw, content_type).for_model("d")) > 3_000_000
+
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12) | st.sampled_from(
+    ["model", "api_base", "metadata", "mod\x00el", 'model"', "api_base[]", "user\\config", "user_config"]
+)
+
+
+@given(st.lists(st.tuples(names, st.binary(max_size=20), st.none() | names), max_size=4))
+async def test_whatever_a_form_holds_litellm_reads_one_model_and_no_authority(fields):
+    raw, content_type = form(
+        part("model", "m"), *(part(name.replace('"', '\\"'), value, file=file) for name, value, file in fields)
+    )
+    try:
+        body = read_body(AUDIO, raw, content_type)
+    except ApiError as error:
+        outcome = error.status
+    else:
+        outcome = 200
+        seen = await received(body)
+        assert [value for name, value, _ in seen if name.split("[")[0] == "model"] == [b"dep-1"]
+        assert not forbidden(name.split("[")[0] for name, _, _ in seen)
+        assert "metadata" not in [name.split("[")[0] for name, _, _ in seen]
+    assert outcome in (200, 400)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.lists(
+        st.sampled_from(
+            [
+                b"--XYZ",
+                b"--",
+                b"\r\n",
+                b"\n",
+                b"Content-Disposition: form-data",
+                b'; name="model"',
+                b'; name="a"',
+                b'; filename="f"',
+                b":",
+                b"m",
+                b"\x00",
+                b"Content-Transfer-Encoding: base64",
+                b"=?",
+            ]
+        ),
+        max_size=20,
+    ).map(b"".join)
+)
+def test_any_bytes_are_a_form_or_refused_with_400(raw):
+    try:
+        body = read_body(AUDIO, raw, "multipart/form-data; boundary=XYZ")
+    except ApiError as error:
+        outcome = error.status
+    else:
+        outcome = 200
+        assert body.model
+    assert outcome in (200, 400)
