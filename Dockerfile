@@ -1,0 +1,46 @@
+# The proxy and its engine in one image: `docker run IMAGE --config /app/config.yaml`. See docs/image.md.
+
+FROM python:3.13-slim AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils tini
+COPY requirements/container.txt deploy/image/trim.py deploy/image/soundfile.py /build/
+# Everything that the lock names and trim.py leaves, with the lock's hashes; native modules without debugging symbols;
+# bytecode that is never checked against its source, for nobody can write here when the container runs.
+RUN set -e \
+    && python /build/trim.py requirements /build/container.txt >/build/kept.txt \
+    && python -m venv --without-pip /opt/venv \
+    && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \
+        --only-binary :all: --requirement /build/kept.txt \
+    && cd /opt/venv/lib/python3.13/site-packages \
+    && python /build/trim.py files . \
+    && cp /build/soundfile.py . \
+    && find . -name '*.so' -exec strip --strip-unneeded '{}' + \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
+
+FROM python:3.13-slim
+# Python's own library comes without bytecode, too.
+RUN useradd --uid 10001 --create-home router \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|test|tkinter|turtledemo)/' /usr/local/lib/python3.13
+COPY --from=build /usr/bin/tini-static /usr/local/bin/tini
+COPY --from=build /opt/venv /opt/venv
+COPY deploy/image/litellm-router /opt/venv/bin/litellm-router
+COPY deploy/image/healthcheck.py /opt/healthcheck.py
+COPY container /opt/venv/lib/python3.13/site-packages/container
+COPY worker /opt/venv/lib/python3.13/site-packages/worker
+RUN chmod 755 /opt/venv/bin/litellm-router \
+    && python -m compileall -q --invalidation-mode unchecked-hash \
+        /opt/venv/lib/python3.13/site-packages/container /opt/venv/lib/python3.13/site-packages/worker
+COPY litellm_config.yaml /app/litellm_config.yaml
+
+# `::` is every address, IPv4's too. The port: LITELLM_PORT, else PORT, else 4000.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    LITELLM_HOST=::
+WORKDIR /app
+USER 10001
+EXPOSE 4000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["python", "-I", "-S", "/opt/healthcheck.py"]
+# tini is process 1: it hands signals on and collects what the engine leaves behind.
+ENTRYPOINT ["tini", "--", "litellm-router", "serve"]

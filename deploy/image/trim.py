@@ -1,0 +1,111 @@
+"""Leaves out of the image what LiteLLM's dependencies bring along and the engine never loads to translate.
+
+    trim.py requirements LOCK        prints LOCK without the packages below
+    trim.py files SITE_PACKAGES      deletes the files below
+
+Every entry must match: after an update that moves things, the build ends with a sentence instead of a bigger image.
+`tests/image/test_engine.py` asks every provider through what is left. Sizes are unpacked, in MB.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+PACKAGES = {
+    # Exports of spend data (181); servers other than the one that LiteLLM uses by default (21); profiling (9).
+    "polars",
+    "polars-runtime-32",
+    "granian",
+    "gunicorn",
+    "pyroscope-io",
+    # The length of audio files (59), for accounts that the engine does not keep here; soundfile.py takes its place.
+    "numpy",
+    "soundfile",
+    # Tokenizers of other models, downloaded when first needed (29): LiteLLM then counts with tiktoken, offline.
+    "tokenizers",
+    "huggingface-hub",
+    "hf-xet",
+    "fsspec",
+    # LiteLLM's database (14) and its logs in Azure's blobs (3). The engine is never handed either.
+    "psycopg",
+    "psycopg-binary",
+    "litellm-proxy-extras",
+    "azure-storage-blob",
+    # Job queues (1), menus in a terminal (6), whether a domain takes mail (3).
+    "rq",
+    "croniter",
+    "inquirerpy",
+    "pfzy",
+    "prompt-toolkit",
+    "wcwidth",
+    "dnspython",
+}
+
+FILES = (
+    # LiteLLM's admin pages (20), its API's description in a browser (2), its client's commands (1).
+    "litellm/proxy/_experimental/out",
+    "litellm/proxy/swagger/*",
+    "litellm/proxy/client",
+    # LiteLLM's Rust core (38): today for OCR and for transcription on Bedrock, which do not work without it.
+    "litellm/rust_bridge/_native.abi3.so",
+    # Descriptions of AWS' other services (26): bedrock, and what signing in for it takes, stay.
+    "botocore/data/!(bedrock*|sts|sso|sso-oidc|signin)/",
+    # Sources of compiled modules, types for editors, tests (2).
+    "**/*.pyx",
+    "**/*.pxd",
+    "**/*.pyi",
+    "regex/tests",
+    "jsonschema/tests",
+)
+
+_PIN = re.compile(r"^([a-z0-9][a-z0-9-]*)==", re.MULTILINE)
+_NEGATED = re.compile(r"^(.*/)!\(([^)]+)\)/$")
+
+
+def kept_requirements(lock: str) -> str:
+    """The lock without PACKAGES; LookupError names those that it does not hold."""
+    blocks = re.split(r"(?m)^(?=[a-z0-9])", lock)
+    unknown = PACKAGES - set(_PIN.findall(lock))
+    if unknown:
+        raise LookupError(f"not in the lock any more: {', '.join(sorted(unknown))}")
+    return "".join(block for block in blocks if not ((name := _PIN.match(block)) and name[1] in PACKAGES))
+
+
+def unneeded(site_packages: Path) -> list[Path]:
+    """What FILES name; LookupError names an entry that matches nothing."""
+    found: list[Path] = []
+    for pattern in FILES:
+        negated = _NEGATED.match(pattern)
+        if negated:
+            kept = {path for one in negated[2].split("|") for path in site_packages.glob(negated[1] + one)}
+            matches = [path for path in site_packages.glob(negated[1] + "*") if path.is_dir() and path not in kept]
+            missing = not kept or not matches
+        else:
+            matches = list(site_packages.glob(pattern))
+            missing = not matches
+        if missing:
+            raise LookupError(f"matches nothing any more: {pattern}")
+        found += matches
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        match arguments:
+            case ["requirements", lock]:
+                print(kept_requirements(Path(lock).read_text(encoding="utf-8")), end="")
+            case ["files", site_packages]:
+                for path in unneeded(Path(site_packages)):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            case _:
+                print(__doc__, file=sys.stderr)
+                return 2
+    except LookupError as error:
+        print(f"trim.py: {error.args[0]}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

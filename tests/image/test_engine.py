@@ -1,0 +1,24 @@
+"""LiteLLM as the image has it, without the parts that trim.py leaves out: every provider and endpoint still answers."""
+
+import json
+
+import pytest
+
+from tests.processes import ROOT
+
+from .docker import BUILD_TIMEOUT, docker
+
+pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + 300)
+
+
+def test_every_provider_and_endpoint_answers(image: str) -> None:
+    container = docker("create", "--entrypoint", "python", image, "-m", "tests.image.probe").split()[-1]
+    try:
+        docker("cp", str(ROOT / "tests"), f"{container}:/app/tests")
+        report = json.loads(docker("start", "--attach", container, timeout=300))
+    finally:
+        docker("rm", "--force", container)
+    assert {name: answer for name, answer in report["answers"].items() if answer != "ok"} == {}
+    assert len(report["answers"]) == 24
+    assert report["bedrock_signature"] == "AWS4-HMAC-SHA256"
+    assert report["called_home"] == []
