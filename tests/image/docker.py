@@ -18,7 +18,6 @@ IMAGE = "litellm-router:test"
 BUILD_TIMEOUT = 900.0
 READY_TIMEOUT = 60.0
 MASTER_KEY = "sk-image-tests-0123456789"
-NOT_PART_OF_IT = (".git", ".venv", ".venv-workers", "node_modules", "python_modules", ".wrangler", "__pycache__")
 
 # What a build's folder may hold and no image may: each is put beside what belongs into it.
 SECRET = "sk-this-must-not-be-in-the-image"
@@ -62,13 +61,18 @@ def docker(*arguments: str, timeout: float = 60.0, stdin: str | None = None) -> 
 def build(folder: Path) -> str:
     """Builds from a copy of this project in `folder` that holds secrets as well; the image's name."""
     context = folder / "context"
-    shutil.copytree(ROOT, context, ignore=shutil.ignore_patterns(*NOT_PART_OF_IT), symlinks=True)
+    shutil.copytree(ROOT, context, ignore=_not_part_of_it, symlinks=True)
     for name in SECRET_FILES:
         path = context / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(SECRET)
     docker("build", "-t", IMAGE, str(context), timeout=BUILD_TIMEOUT)
     return IMAGE
+
+
+def _not_part_of_it(_folder: str, names: list[str]) -> set[str]:
+    hidden = {name for name in names if name.startswith(".") and name != ".dockerignore"}
+    return hidden | {"node_modules", "python_modules", "__pycache__"}
 
 
 def inspect(image: str) -> dict[str, Any]:
