@@ -12,7 +12,6 @@ from .settings import Settings
 
 INTERNAL_TOKEN_HEADER = "x-internal-token"
 _PROBES = ("liveliness", "readiness")
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class Authenticator:
@@ -53,8 +52,7 @@ class Authenticator:
         origin, nor under a name that was made to point at this machine."""
         if origin is not None and origin not in self._allowed_origins and "*" not in self._allowed_origins:
             raise forbidden(f"Web pages at {origin[:200]} may not call this gateway; see CORS_ALLOW_ORIGINS.")
-        name = urlsplit("//" + host).hostname or ""
-        if name not in _LOOPBACK_NAMES and not _is_address(name):
+        if not _is_this_machine(host):
             raise forbidden("Without a LITELLM_MASTER_KEY this gateway answers to localhost only.")
 
 
@@ -67,9 +65,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is_address(name: str) -> bool:
+def _is_this_machine(host: str) -> bool:
+    """Whether a `Host` header cannot be a name that someone else's DNS points here: localhost, or any address."""
     try:
-        ipaddress.ip_address(name)
+        name = urlsplit("//" + host).hostname or ""
+        if name != "localhost":
+            ipaddress.ip_address(name)
     except ValueError:
         return False
     return True

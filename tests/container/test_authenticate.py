@@ -1,0 +1,208 @@
+"""Who may ask."""
+
+from collections.abc import Mapping
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from container.authenticate import Authenticator, is_loopback
+from container.exchange import Exchange
+from container.settings import read
+from worker.api.endpoints import find
+from worker.api.errors import ApiError
+
+KEY = "sk-master"
+NO_HEADERS: Mapping[str, str] = {}
+HERE = {"host": "127.0.0.1:4000"}
+
+
+def authenticator(config_key: str | None = None, origins: tuple[str, ...] = (), **environment: str) -> Authenticator:
+    settings = read(environment)
+    return Authenticator(settings, settings.master_key or config_key, origins)
+
+
+def refusal(
+    a: Authenticator,
+    headers: Mapping[str, str] = NO_HEADERS,
+    path: str = "/v1/chat/completions",
+    method: str | None = None,
+) -> int | None:
+    """The status that a request is refused with, or None."""
+    method = method or ("POST" if path.endswith("completions") else "GET")
+    exchange = Exchange(make_mocked_request(method, path, headers))
+    try:
+        a.check(exchange, find(method, path))
+    except ApiError as error:
+        return error.status
+    return None
+
+
+# With a master key
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer  {KEY} "},
+        {"x-api-key": KEY},
+        {"api-key": KEY},
+        {"authorization": "Basic abc", "x-api-key": KEY},
+    ],
+)
+def test_the_master_key_opens_in_every_header(headers):
+    assert refusal(authenticator(LITELLM_MASTER_KEY=KEY), headers) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": ""},
+        {"authorization": KEY},
+        {"authorization": "Bearer"},
+        {"authorization": f"Bearer {KEY}x"},
+        {"authorization": f"Bearer {KEY[:-1]}"},
+        {"authorization": f"Basic {KEY}"},
+        {"authorization": "Bearer wrong", "x-api-key": KEY},
+        {"x-api-key": "wrong"},
+        {"authorization": "Bearer \xfc\xff"},
+        {"cookie": f"key={KEY}"},
+    ],
+)
+def test_anything_else_is_401(headers):
+    assert refusal(authenticator(LITELLM_MASTER_KEY=KEY), headers) == 401
+
+
+def test_the_configs_master_key_counts_like_the_environments():
+    assert refusal(authenticator(config_key=KEY), {"x-api-key": KEY}) is None
+    assert refusal(authenticator(config_key=KEY), HERE) == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/health/liveliness", "/health/readiness"])
+def test_health_needs_no_key(path):
+    assert refusal(authenticator(LITELLM_MASTER_KEY=KEY), path=path) is None
+
+
+def test_the_list_of_models_needs_a_key_unless_it_is_public():
+    for path in ("/v1/models", "/v1/models/a"):
+        assert refusal(authenticator(LITELLM_MASTER_KEY=KEY), path=path) == 401
+        assert refusal(authenticator(LITELLM_MASTER_KEY=KEY, PUBLIC_MODELS="true"), path=path) is None
+    assert refusal(authenticator(LITELLM_MASTER_KEY=KEY, PUBLIC_MODELS="true")) == 401
+
+
+@pytest.mark.parametrize(
+    ("environment", "status"),
+    [
+        ({"LITELLM_HOST": "0.0.0.0"}, 503),
+        ({"LITELLM_HOST": "::"}, 503),
+        ({"LITELLM_HOST": "0.0.0.0", "LOCAL_DEVELOPMENT": "true"}, None),
+        ({}, None),
+    ],
+)
+def test_the_key_that_everybody_knows_opens_a_developers_machine_only(environment, status):
+    a = authenticator(LITELLM_MASTER_KEY="sk-1234", **environment)
+    assert refusal(a, {"authorization": "Bearer sk-1234"}) == status
+    assert refusal(a, path="/health") is None
+
+
+# Without one, on loopback
+
+
+@pytest.mark.parametrize("headers", [HERE, {**HERE, "authorization": "Bearer anything"}, {**HERE, "x-api-key": "x"}])
+def test_on_loopback_without_a_master_key_any_key_and_none_will_do(headers):
+    assert refusal(authenticator(), headers) is None
+    assert refusal(authenticator(), headers, "/v1/models") is None
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:4000", "127.0.0.1", "[::1]:4000", "LOCALHOST", "10.0.0.5:4000"]
+)
+def test_addresses_and_localhost_are_no_rebinding(host):
+    assert refusal(authenticator(), {"host": host}) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:4000",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        "[",
+        "[::1",
+        "a@b",
+        "::1",
+    ],
+)
+def test_a_name_that_was_made_to_point_here_is_refused(host):
+    assert refusal(authenticator(), {"host": host}) == 403
+
+
+def test_no_host_at_all_is_refused():
+    assert refusal(authenticator(), {}) == 403
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:3000", ""])
+def test_web_pages_are_refused_without_keys(origin):
+    assert refusal(authenticator(), {**HERE, "origin": origin}) == 403
+
+
+def test_web_pages_of_an_allowed_origin_are_not():
+    page = {**HERE, "origin": "https://app.example"}
+    assert refusal(authenticator(origins=("https://app.example",)), page) is None
+    assert refusal(authenticator(origins=("*",)), page) is None
+    assert refusal(authenticator(origins=("https://other.example",)), page) == 403
+
+
+def test_with_a_key_the_origin_does_not_matter():
+    headers = {"authorization": f"Bearer {KEY}", "origin": "https://evil.example", "host": "evil.example"}
+    assert refusal(authenticator(LITELLM_MASTER_KEY=KEY), headers) is None
+
+
+def test_elsewhere_nothing_is_served_without_a_master_key():
+    a = authenticator(LITELLM_HOST="0.0.0.0")
+    assert refusal(a, HERE) == 503
+    assert refusal(a, HERE, "/v1/models") == 503
+    assert refusal(a, HERE, "/health") is None
+
+
+# Behind the edge
+
+
+def test_with_an_internal_token_only_the_edge_is_answered():
+    a = authenticator(INTERNAL_TOKEN="t0ken", LITELLM_MASTER_KEY=KEY)
+    assert refusal(a, {"x-internal-token": "t0ken"}) is None
+    for headers in ({}, {"x-internal-token": ""}, {"x-internal-token": "t0ke"}, {"authorization": f"Bearer {KEY}"}):
+        assert refusal(a, headers) == 401
+        assert refusal(a, headers, "/v1/models") == 401
+        assert refusal(a, headers, "/health") == 401
+
+
+@pytest.mark.parametrize("path", ["/health/liveliness", "/health/readiness"])
+def test_probes_need_no_token(path):
+    assert refusal(authenticator(INTERNAL_TOKEN="t"), path=path) is None
+
+
+def test_behind_the_edge_neither_host_nor_origin_is_looked_at():
+    a = authenticator(INTERNAL_TOKEN="t", LITELLM_HOST="::")
+    assert refusal(a, {"x-internal-token": "t", "host": "edge", "origin": "https://app.example"}) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("example.com", False),
+        ("", False),
+    ],
+)
+def test_what_loopback_is(host, loopback):
+    assert is_loopback(host) is loopback

@@ -1,0 +1,90 @@
+"""Log lines: JSON, one each, that no request waits for."""
+
+import datetime
+import json
+import os
+import time
+
+import pytest
+
+from container import log
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """`lines()`: what has been written to the log's descriptor so far, parsed."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    monkeypatch.setattr(log._log, "descriptor", writing)
+    monkeypatch.setattr(log._log, "threshold", log._log.threshold)
+    log.configure("INFO")
+
+    def written() -> list[dict]:
+        try:
+            return [json.loads(line) for line in os.read(reading, 1 << 20).splitlines()]
+        except BlockingIOError:
+            return []
+
+    yield written
+    log.flush()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_line_is_an_object_with_time_level_event_and_fields(lines):
+    log.info("attempt", request_id="r-1", seconds=0.5, usage=None, models=["a", "ü"])
+    log.flush()
+    [line] = lines()
+    when = datetime.datetime.fromisoformat(line.pop("time"))
+    assert abs(when - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(minutes=1)
+    assert line == {
+        "level": "info",
+        "event": "attempt",
+        "request_id": "r-1",
+        "seconds": 0.5,
+        "usage": None,
+        "models": ["a", "ü"],
+    }
+
+
+def test_lines_below_the_level_are_left_out(lines):
+    for level, kept in (("DEBUG", 4), ("INFO", 3), ("WARNING", 2), ("ERROR", 1)):
+        log.configure(level)
+        for write in (log.debug, log.info, log.warning, log.error):
+            write("event")
+        log.flush()
+        assert len(lines()) == kept, level
+
+
+def test_lines_are_collected_and_written_in_order_by_themselves(lines):
+    for number in range(100):
+        log.info("event", number=number)
+    deadline = time.monotonic() + 10
+    found: list[dict] = []
+    while len(found) < 100 and time.monotonic() < deadline:
+        time.sleep(0.02)
+        found += lines()
+    assert [line["number"] for line in found] == list(range(100))
+
+
+@pytest.mark.parametrize("write", [log.warning, log.error])
+def test_what_is_wrong_is_written_at_once_with_what_came_before(lines, write):
+    log.info("before")
+    write("wrong")
+    assert [line["event"] for line in lines()] == ["before", "wrong"]
+
+
+def test_a_value_that_is_no_json_is_written_as_text(lines):
+    log.info("event", error=ValueError("broken"), path=os)
+    log.flush()
+    assert lines()[0]["error"] == "broken"
+
+
+def test_a_log_that_nobody_reads_any_more_disturbs_nobody(lines, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(log._log, "descriptor", writing)
+    log.error("event")
+    log.flush()
+    os.close(writing)
+    assert log._log._lines == []

@@ -1,0 +1,119 @@
+"""The environment variables of the proxy."""
+
+import pytest
+
+from container.settings import VARIABLES, SettingsError, read
+
+
+def test_defaults():
+    found = read({})
+    assert (found.host, found.port, found.log_level) == ("127.0.0.1", 4000, "INFO")
+    assert (found.max_body_mb, found.stream_keepalive, found.engine_start_timeout) == (32.0, 5.0, 60.0)
+    assert (found.shutdown_grace, found.connect_timeout) == (30.0, 5.0)
+    assert (found.master_key, found.internal_token, found.cors_allow_origins, found.public_models) == (None,) * 4
+    assert (found.local_development, found.allow_anonymous) == (False, False)
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_set_but_empty_means_unset(blank):
+    assert read({v.name: blank for v in VARIABLES}) == read({})
+
+
+def test_what_is_set_is_read():
+    given = {
+        "LITELLM_HOST": "::",
+        "PORT": "1",
+        "LITELLM_MASTER_KEY": "sk-1",
+        "INTERNAL_TOKEN": "t",
+        "LITELLM_LOG_LEVEL": "debug",
+        "MAX_BODY_MB": "0.5",
+        "STREAM_KEEPALIVE": "1",
+        "ENGINE_START_TIMEOUT": "2",
+        "SHUTDOWN_GRACE": "3",
+        "CONNECT_TIMEOUT": "4",
+        "CORS_ALLOW_ORIGINS": "*",
+        "PUBLIC_MODELS": "true",
+        "LOCAL_DEVELOPMENT": "1",
+        "ALLOW_ANONYMOUS": "yes",
+    }
+    assert given.keys() <= {v.name for v in VARIABLES}
+    found = read(given)
+    assert (found.host, found.port, found.master_key, found.internal_token) == ("::", 1, "sk-1", "t")
+    assert (found.log_level, found.max_body_mb, found.cors_allow_origins) == ("DEBUG", 0.5, "*")
+    assert (found.stream_keepalive, found.engine_start_timeout) == (1.0, 2.0)
+    assert (found.shutdown_grace, found.connect_timeout) == (3.0, 4.0)
+    assert (found.public_models, found.local_development, found.allow_anonymous) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "port"),
+    [
+        ({"LITELLM_PORT": "5001", "PORT": "5002"}, 5001),
+        ({"PORT": "5002"}, 5002),
+        ({"LITELLM_PORT": "", "PORT": "5002"}, 5002),
+        ({"LITELLM_PORT": "0", "PORT": "5002"}, 0),
+    ],
+)
+def test_litellm_port_goes_before_port(environment, port):
+    assert read(environment).port == port
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [
+        ("true", True),
+        ("TRUE", True),
+        ("1", True),
+        ("on", True),
+        ("false", False),
+        ("No", False),
+        ("0", False),
+        ("off", False),
+    ],
+)
+def test_a_flag_has_many_spellings(text, flag):
+    assert read({"PUBLIC_MODELS": text}).public_models is flag
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("LITELLM_PORT", "80.5"),
+        ("LITELLM_LOG_LEVEL", "loud"),
+        ("MAX_BODY_MB", "0"),
+        ("MAX_BODY_MB", "5000"),
+        ("MAX_BODY_MB", "nan"),
+        ("STREAM_KEEPALIVE", "0"),
+        ("STREAM_KEEPALIVE", "-5"),
+        ("STREAM_KEEPALIVE", "5s"),
+        ("SHUTDOWN_GRACE", "inf"),
+        ("CONNECT_TIMEOUT", "nan"),
+        ("PUBLIC_MODELS", "perhaps"),
+        ("ALLOW_ANONYMOUS", "2"),
+    ],
+)
+def test_a_value_that_cannot_be_used_names_its_variable(name, text):
+    with pytest.raises(SettingsError) as caught:
+        read({name: text})
+    assert str(caught.value).startswith(f"{name}='{text}' cannot be used: ")
+
+
+def test_secrets_are_not_in_the_representation():
+    assert "s3cret" not in repr(read({"LITELLM_MASTER_KEY": "s3cret-1", "INTERNAL_TOKEN": "s3cret-2"}))
+
+
+def test_the_edge_hands_on_no_secret_of_its_own_and_no_address():
+    handed_on = {v.name for v in VARIABLES if v.edge}
+    assert not handed_on & {
+        "LITELLM_MASTER_KEY",
+        "INTERNAL_TOKEN",
+        "LITELLM_HOST",
+        "LITELLM_PORT",
+        "PORT",
+        "CORS_ALLOW_ORIGINS",
+        "PUBLIC_MODELS",
+        "LOCAL_DEVELOPMENT",
+    }
