@@ -1,7 +1,8 @@
-"""The proxy as an ASGI app: one table from endpoint to handler, and one place where errors become answers."""
+"""The proxy: one table from endpoint to handler, and one place where errors become answers."""
 
-import asyncio
 import traceback
+
+from aiohttp import web
 
 from worker.api import cors
 from worker.api.endpoints import find, model_id
@@ -39,36 +40,27 @@ class App:
             "models": models.list,
         }
 
-    async def __call__(self, scope, receive, send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
-            return
-        exchange = Exchange(scope, receive, send)
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request. Cancelled when the client leaves."""
+        exchange = Exchange(request)
         try:
             await self._serve(exchange)
         except ApiError as error:
-            if not exchange.started:
-                await exchange.error(error)
+            if exchange.started:
+                raise
+            exchange.error(error)
         except ClientLeft:
             log.debug("client_left", request_id=exchange.id)
-        except asyncio.CancelledError:
-            if not exchange.left:
-                raise
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
-            log.info("client_left", request_id=exchange.id)
-        except Exception as error:
+            raise ConnectionResetError from None
+        except Exception as error:  # noqa: BLE001 whatever it is, the client gets an answer
             # Where it happened is logged, not what was in it: a message may quote a prompt or a key.
             where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][-6:]
             log.error("internal_error", request_id=exchange.id, error=type(error).__name__, where=where)
-            if not exchange.started:
-                await exchange.error(internal_error(exchange.id))
-            else:
-                raise
-        finally:
-            exchange.stop_watching()
+            if exchange.started:
+                raise ConnectionAbortedError from None  # what was sent must not look whole
+            exchange.error(internal_error(exchange.id))
+        assert exchange.response is not None, "every handler answers"
+        return exchange.response
 
     async def _serve(self, exchange: Exchange) -> None:
         origin = exchange.headers.get("origin")
@@ -77,7 +69,7 @@ class App:
                 assert origin is not None
                 wanted = exchange.headers.get("access-control-request-headers")
                 headers = cors.preflight_headers(origin, wanted, self._allowed_origins)
-                await exchange.respond(204, b"", headers)
+                exchange.respond(204, b"", headers)
                 return
             exchange.always = cors.response_headers(origin, self._allowed_origins)
         endpoint = find(exchange.method, exchange.path)

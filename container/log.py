@@ -5,9 +5,10 @@
 Nothing secret is ever a field: no header, no prompt, no answer, no key.
 """
 
-import datetime
+import asyncio
 import os
 import threading
+import time
 from typing import Any
 
 import orjson
@@ -23,37 +24,55 @@ class _Log:
         self.threshold = _LEVELS["INFO"]
         self._lines: list[bytes] = []
         self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+        self._flushing = False  # the event loop will, in a moment
+        self._second = 0
+        self._stamp = ""
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if _LEVELS[level] < self.threshold:
             return
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = orjson.dumps(
-            {"time": now, "level": level.lower(), "event": event, **fields},
+            {"time": self._now(), "level": level.lower(), "event": event, **fields},
             default=str,
             option=orjson.OPT_APPEND_NEWLINE,
         )
         with self._lock:
             self._lines.append(line)
-            if _LEVELS[level] < _LEVELS["WARNING"] and len(self._lines) < _FLUSH_LINES:
-                if self._timer is None:
-                    self._timer = threading.Timer(_FLUSH_SECONDS, self.flush)
-                    self._timer.daemon = True
-                    self._timer.start()
+            if self._flushing and len(self._lines) < _FLUSH_LINES:
                 return
+        if _LEVELS[level] < _LEVELS["WARNING"] and self._flush_soon():
+            return
         self.flush()
+
+    def _flush_soon(self) -> bool:
+        if self._flushing:
+            return False
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False  # no loop, so nobody is waiting
+        self._flushing = True
+        loop.call_later(_FLUSH_SECONDS, self.flush)
+        return True
 
     def flush(self) -> None:
         with self._lock:
             lines, self._lines = self._lines, []
-            self._timer = None
+            self._flushing = False
         data = b"".join(lines)
         while data:
             try:
                 data = data[os.write(self.descriptor, data) :]
             except OSError:
                 return  # nobody reads the log any more; the requests matter more
+
+    def _now(self) -> str:
+        """RFC 3339 in UTC with milliseconds; the date and time of day are made once a second."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
 
 
 _log = _Log()

@@ -1,13 +1,11 @@
 """`litellm-router serve`: puts the parts together, listens, and ends in good order."""
 
 import asyncio
-import contextlib
 import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-import uvicorn
 import uvloop
 
 from worker.api.cors import parse_origins
@@ -22,13 +20,11 @@ from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
 from .handlers.models import Models
+from .http_server import HttpServer
 from .routing.router import Router
 from .routing.shared import SharedCooldowns, redis_url
 from .settings import Settings
 from .upstream.attempt import Upstream
-
-BACKLOG = 2048
-IDLE_CONNECTION_SECONDS = 75
 
 
 class CannotServe(Exception):
@@ -75,7 +71,6 @@ def listen(host: str, port: int) -> list[socket.socket]:
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
             one.bind(address)
-            one.listen(BACKLOG)
             one.setblocking(False)
     except OSError as error:
         for one in sockets:
@@ -114,36 +109,27 @@ async def _serve(
         Health(models.on, engine),
         origins,
     )
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            loop="none",
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=IDLE_CONNECTION_SECONDS,
-            timeout_graceful_shutdown=int(settings.shutdown_grace),
-            backlog=BACKLOG,
-        )
-    )
+    server = HttpServer(app)
     loop = asyncio.get_running_loop()
+    stop, at_once = asyncio.Event(), asyncio.Event()
+
+    def end() -> None:
+        """The first signal lets running requests end; a second one does not wait for them."""
+        (at_once if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, end)
     url = redis_url(environment)
     shared = SharedCooldowns(router, url) if url else None
     if shared:
         shared.start()
     if config.needs_engine:
         engine.start()
+    await server.start(listening)
     _announce(config, settings, listening)
     try:
-        await server.serve(sockets=listening)
+        await stop.wait()
+        await server.stop(settings.shutdown_grace, at_once)
     finally:
         if shared:
             await shared.stop()
@@ -165,16 +151,3 @@ def _announce(config: Config, settings: Settings, listening: list[socket.socket]
     for one in listening:
         address = one.getsockname()
         log.info("listening", host=address[0], port=address[1], config=config.name, models=len(config.groups))
-
-
-class _Server(uvicorn.Server):
-    """Ends by our signal handlers, so that the exit code after a drained SIGTERM is 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):
-        yield
-
-    def stop(self) -> None:
-        """The first signal drains; a second one ends at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True

@@ -36,7 +36,6 @@ class Completions:
     async def __call__(self, exchange: Exchange, endpoint: str) -> None:
         request = parse(endpoint, await exchange.body(self._max_body_mb))
         admit(self._router, request.route)
-        exchange.cancel_when_client_leaves()
         await self._route(exchange, request)
 
     async def _route(self, exchange: Exchange, request: Completion) -> None:
@@ -128,7 +127,7 @@ class _Relay:
         self.answered = True
         overhead = time.monotonic() - self.exchange.began - self.exchange.body_seconds - upstream_seconds
         headers = [*self._headers(), ("x-litellm-overhead-duration-ms", f"{max(0.0, overhead) * 1000:.3f}")]
-        await self.exchange.respond(200, answer.body, headers)
+        self.exchange.respond(200, answer.body, headers)
 
     async def silence(self) -> None:
         """A provider has accepted the request and says nothing: let the client know that we are here."""

@@ -38,7 +38,6 @@ class EngineEndpoints:
         raw = await exchange.body(self._max_body_mb)
         body = read_body(endpoint, raw, exchange.headers.get("content-type", ""))
         admit(self._router, body.route)
-        exchange.cancel_when_client_leaves()
 
         async def attempt(step: Try) -> Outcome:
             return await self._attempt(exchange, endpoint, step, body)
@@ -106,7 +105,7 @@ async def _pass_on(exchange: Exchange, response: aiohttp.ClientResponse, step: T
     ]
     content_type = response.headers.get("content-type", "application/octet-stream")
     if content_type.startswith("application/json"):
-        await exchange.respond(200, (await response.read()).replace(theirs, ours), headers, content_type)
+        exchange.respond(200, (await response.read()).replace(theirs, ours), headers, content_type)
         return
     first = await response.content.readany()
     await exchange.start(200, headers, content_type)

@@ -22,4 +22,4 @@ class Health:
 
 
 async def _say(exchange: Exchange, fields: dict) -> None:
-    await exchange.respond(200, orjson.dumps(fields))
+    exchange.respond(200, orjson.dumps(fields))

@@ -22,12 +22,12 @@ class Models:
         self._list = orjson.dumps({"object": "list", "data": [_model(name) for name in concrete]})
 
     async def list(self, exchange: Exchange) -> None:
-        await exchange.respond(200, self._list)
+        exchange.respond(200, self._list)
 
     async def one(self, exchange: Exchange, name: str) -> None:
         if all(t.deployment.off for t in self._groups.targets(name)):
             raise model_not_found(name, self.on)
-        await exchange.respond(200, orjson.dumps(_model(name)))
+        exchange.respond(200, orjson.dumps(_model(name)))
 
 
 def _model(name: str) -> dict:

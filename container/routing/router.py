@@ -87,6 +87,7 @@ class Router:
         self._clock = clock
         self._rng = rng or random.Random()
         self._prices = prices
+        self._chains: dict[tuple[str, str], list[str]] = {}  # (chain, model): the names, worked out once
         self._strategy = STRATEGIES[config.options.routing_strategy]
 
     def route(self, request: RouteRequest) -> Plan:
@@ -104,15 +105,24 @@ class Router:
     def fallbacks(self, request: RouteRequest, chain: str) -> list[str]:
         """The public names to try after the model, each once: its chain, then the chains of those. `chain`: a name of
         `Options`."""
-        chains: Mapping[str, Sequence[str]] = getattr(self.options, chain)
-        group = self.groups.group(request.model)
         if request.fallbacks is not None:
-            names = list(request.fallbacks) if chain == "fallbacks" else []
-        else:
+            return self._limited(request.model, request.fallbacks) if chain == "fallbacks" else []
+        chains: Mapping[str, Sequence[str]] = getattr(self.options, chain)
+        if not chains:
+            return []
+        group = self.groups.group(request.model)
+        known = self._chains.get((chain, group))
+        if known is None:
             names = list(chains.get(group, chains.get("*", ())))
             for name in names:
                 names += [n for n in chains.get(name, ()) if n not in names]
-        unique = dict.fromkeys(n for n in names if n not in (request.model, group))
+            known = self._limited(group, names)
+            if group in chains:  # others are what clients make up: no memory for them
+                self._chains[(chain, group)] = known
+        return known
+
+    def _limited(self, model: str, names: Sequence[str]) -> list[str]:
+        unique = dict.fromkeys(n for n in names if n != model and n != self.groups.group(model))
         return list(unique)[: self.options.max_fallbacks]
 
     def usable(self, targets: Sequence[Target], *, resting: bool) -> list[Target]:

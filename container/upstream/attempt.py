@@ -13,7 +13,7 @@ from ..routing.outcome import Outcome
 from ..routing.router import Try
 from . import failure, mock, prepare
 from .answer import Answer, Plain, Stream, StreamBroken, plain
-from .events import EventStream, OversizedEvent, first_error, is_comment, split
+from .events import EventStream, OversizedEvent, first_error, opening
 
 MAX_ERROR_BYTES = 64 * 1024
 # What a provider calls a field that it does not take. With `drop_params` it is left out.
@@ -142,20 +142,17 @@ class Upstream:
         """The first events that say something, with any comments before them."""
         got = b""
         while True:
-            reading = asyncio.ensure_future(response.content.readany())
             try:
-                while not reading.done():
-                    await asyncio.wait((reading,), timeout=self._keepalive)
-                    if not reading.done():
-                        await on_silence()
-            finally:
-                reading.cancel()
-            data = reading.result()
+                async with asyncio.timeout(self._keepalive):
+                    data = await response.content.readany()
+            except TimeoutError:
+                await on_silence()
+                continue
             new = events.feed(data) if data else events.end()
             got += new
-            speaking = [event for event in split(new) if not is_comment(event)] if new else []
-            if speaking:
-                error = first_error(speaking[0])
+            first = opening(new)
+            if first:
+                error = first_error(first)
                 return got if error is None else failure.from_error_event(error)
             if not data:
                 return Outcome("server", 0, "The provider's stream ended before it began.")

@@ -11,6 +11,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -91,19 +92,35 @@ class EventStream:
             return data
         self._needle = found[0]
         self._ours = b'"model"' + found[1] + self._name
+        if data.count(self._needle) == data.count(b'"model"'):
+            return data.replace(self._needle, self._ours)
         return _MODEL.sub(lambda m: b'"model"' + m[1] + self._name, data)
 
     def _take_usage(self, data: bytes) -> bytes:
-        kept = []
-        for event in split(data):
-            chunk = payload(event) if b'"usage"' in event else None
+        """Reads the usage out of the events that carry one; those that carry nothing else go when nobody asked."""
+        kept, start = [], 0
+        for begin, end in _events_with_usage(data):
+            chunk = payload(data[begin:end])
             usage = chunk.get("usage") if chunk else None
-            if isinstance(usage, dict):
-                self.usage = usage
-                if self._drop_usage and chunk is not None and chunk.get("choices") == []:
-                    continue
-            kept.append(event)
-        return b"".join(kept)
+            if not isinstance(usage, dict) or chunk is None:
+                continue
+            self.usage = usage
+            if self._drop_usage and chunk.get("choices") == []:
+                kept.append(data[start:begin])
+                start = end
+        return b"".join((*kept, data[start:])) if kept else data
+
+
+def _events_with_usage(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the events begin and end that speak of a usage that is not null."""
+    at, done = data.find(b'"usage"'), 0
+    while at >= 0:
+        if at >= done and not data.startswith(b":null", at + 7):
+            begin = _last_end(data[:at])
+            blank = _EVENT_END.search(data, at)
+            done = blank.end() if blank else len(data)
+            yield begin, done
+        at = data.find(b'"usage"', at + 7)
 
 
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
@@ -141,8 +158,16 @@ def first_error(event: bytes) -> dict[str, Any] | None:
     return error if isinstance(error, dict) else {"message": str(error)}
 
 
-def is_comment(event: bytes) -> bool:
-    """An event that says nothing: comment lines, as providers send them to keep a connection open."""
+def opening(data: bytes) -> bytes:
+    """The first event that says something, of whole events; empty when all are comments, as providers send them to
+    keep a connection open."""
+    if data.startswith(b"data:"):
+        end = _EVENT_END.search(data)
+        return data[: end.end()] if end else data
+    return next((event for event in split(data) if not _is_comment(event)), b"")
+
+
+def _is_comment(event: bytes) -> bool:
     return all(not line or line.startswith(b":") for line in event.splitlines())
 
 

@@ -1,0 +1,95 @@
+"""The HTTP server: aiohttp's, with our errors, our limits, and an end that lets running requests finish."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from worker.api.errors import ApiError, internal_error
+
+from . import log
+
+BACKLOG = 2048
+IDLE_CONNECTION_SECONDS = 75.0
+# What a client that was refused in mid-body has left to send is read for this long, so that it sees the answer.
+LINGER_SECONDS = 10.0
+MAX_HEADER_BYTES = 16 * 1024
+POLL_SECONDS = 0.02
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class HttpServer:
+    """Serves `handler` on sockets that listen already; the handler is cancelled when its client leaves."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._running = 0
+        self._server = _Server(
+            self._count,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=IDLE_CONNECTION_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            auto_decompress=False,
+        )
+        self._listeners: list[asyncio.Server] = []
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        for one in sockets:
+            self._listeners.append(await loop.create_server(self._server, sock=one, backlog=BACKLOG))
+
+    async def stop(self, grace: float, at_once: asyncio.Event) -> None:
+        """Takes no new connections; running requests may end for `grace` seconds or until `at_once`, then are ended."""
+        for listener in self._listeners:
+            listener.close()
+        await asyncio.sleep(0)
+        self._server.pre_shutdown()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        while self._running and loop.time() < end and not at_once.is_set():  # noqa: ASYNC110 once, at the end
+            await asyncio.sleep(POLL_SECONDS)
+        if self._running:
+            log.warning("requests_ended", running=self._running, grace_seconds=grace)
+        await self._server.shutdown(POLL_SECONDS)
+
+    async def _count(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._running += 1
+        try:
+            return await self._handler(request)
+        finally:
+            self._running -= 1
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(RequestHandler):
+    """What is wrong with the HTTP itself is answered like every other error."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("Part of an answer has been sent.")
+        if status >= 500:
+            log.error("internal_error", error=type(exc).__name__)
+            error = internal_error("-")
+        else:
+            error = ApiError(
+                status, "invalid_request_error", "This is not a valid HTTP/1.1 request.", code="bad_request"
+            )
+        response = web.Response(status=status, body=error.body(), content_type="application/json")
+        response.force_close()
+        return response
