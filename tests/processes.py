@@ -23,6 +23,7 @@ START_TIMEOUT = 30.0
 # Streams may drain this long after SIGTERM, and the engine may take its time to end.
 SHUTDOWN_GRACE = 5
 STOP_TIMEOUT = 20.0
+LOG_SHOWN = 5_000  # characters of it in a failure
 
 
 class RunningProxy:
@@ -89,6 +90,9 @@ class RunningProxy:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
+    def _end_of_log(self) -> str:
+        return self.log()[-LOG_SHOWN:]
+
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "container", "serve", "--config", str(self.config_path), *self._arguments]
         with self.log_path.open("wb") as log:
@@ -108,10 +112,12 @@ class RunningProxy:
         deadline = time.monotonic() + timeout
         while not _answers(f"{self.url}/health/readiness"):
             if self._process.poll() is not None:
-                raise AssertionError(f"the proxy ended with exit code {self._process.returncode}:\n{self.log()}")
+                raise AssertionError(
+                    f"the proxy ended with exit code {self._process.returncode}:\n{self._end_of_log()}"
+                )
             if time.monotonic() > deadline:
-                raise AssertionError(f"the proxy is not ready within {timeout} s:\n{self.log()}")
-            time.sleep(0.02)
+                raise AssertionError(f"the proxy is not ready within {timeout} s:\n{self._end_of_log()}")
+            time.sleep(0.05)
 
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -122,7 +128,7 @@ class RunningProxy:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"the proxy still runs {timeout} s after SIGTERM:\n{self.log()}") from None
+            raise AssertionError(f"the proxy still runs {timeout} s after SIGTERM:\n{self._end_of_log()}") from None
 
     def stop(self) -> None:
         """SIGTERM; AssertionError unless it exits 0 and leaves no child behind."""
@@ -132,8 +138,8 @@ class RunningProxy:
         orphans = _group_exists(self._process.pid)
         if orphans:
             self.kill()
-        assert code == 0, f"the proxy ended with exit code {code}:\n{self.log()}"
-        assert not orphans, f"the proxy left a child process behind:\n{self.log()}"
+        assert code == 0, f"the proxy ended with exit code {code}:\n{self._end_of_log()}"
+        assert not orphans, f"the proxy left a child process behind:\n{self._end_of_log()}"
 
     def kill(self) -> None:
         try:

@@ -68,7 +68,7 @@ class Gemini(Format):
 def _turn(body: dict[str, Any]) -> Turn:
     contents: list[dict[str, Any]] = body["contents"]
     last = next((c for c in reversed(contents) if c.get("role", "user") != "model"), {"parts": []})
-    results = [p["functionResponse"] for p in last["parts"] if "functionResponse" in p]
+    results = [found for part in last["parts"] if (found := _field(part, "functionResponse"))]
     texts = [text_of(c["parts"]) for c in contents]
     system = body.get("systemInstruction") or body.get("system_instruction")
     if system:

@@ -1,0 +1,53 @@
+"""Claude and Gemini through the engine, each provider speaking its own wire format; started once for all tests here."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeProvider
+from tests.processes import RunningProxy, StartProxy
+
+
+@pytest.fixture(scope="session")
+def providers() -> Iterator[FakeProvider]:
+    with FakeProvider() as fake:
+        yield fake
+
+
+@pytest.fixture
+def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
+    """The fake behind the engine, its memory empty."""
+    providers.reset()
+    yield providers
+    providers.reset()
+
+
+@pytest.fixture(scope="session")
+def config(providers: FakeProvider) -> dict[str, Any]:
+    """LiteLLM appends `/v1/messages` to Anthropic's `api_base` and `/models/{model}:generateContent` to Gemini's."""
+    anthropic = {"api_base": providers.url, "api_key": "sk-ant-provider"}
+    gemini = {"api_base": providers.gemini_base, "api_key": "AIza-provider"}
+    return {
+        "model_list": [
+            {"model_name": "claude", "litellm_params": {"model": "anthropic/claude-sonnet-4-6", **anthropic}},
+            {"model_name": "gemini", "litellm_params": {"model": "gemini/gemini-2.5-flash", **gemini}},
+            {"model_name": "claude-hasty", "litellm_params": {"model": "anthropic/slow", "timeout": 1, **anthropic}},
+            {"model_name": "anthropic/*", "litellm_params": {"model": "anthropic/*", **anthropic}},
+            {"model_name": "frail", "litellm_params": {"model": "anthropic/frail", **anthropic}},
+            {
+                "model_name": "gpt",
+                "litellm_params": {
+                    "model": "openai/gpt-4o",
+                    "api_base": providers.openai_base,
+                    "api_key": "sk-provider",
+                },
+            },
+        ],
+        "router_settings": {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"frail": ["gemini", "gpt"]}]},
+    }
+
+
+@pytest.fixture(scope="session")
+def engine_proxy(session_proxy: StartProxy, config: dict[str, Any]) -> RunningProxy:
+    return session_proxy(config, environment={"STREAM_KEEPALIVE": "1"})
