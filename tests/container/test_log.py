@@ -1,5 +1,6 @@
 """Log lines: JSON, one each, that no request waits for."""
 
+import asyncio
 import datetime
 import json
 import os
@@ -56,13 +57,13 @@ def test_lines_below_the_level_are_left_out(lines):
         assert len(lines()) == kept, level
 
 
-def test_lines_are_collected_and_written_in_order_by_themselves(lines):
+async def test_lines_are_collected_and_written_in_order_by_themselves(lines):
     for number in range(100):
         log.info("event", number=number)
     deadline = time.monotonic() + 10
     found: list[dict] = []
     while len(found) < 100 and time.monotonic() < deadline:
-        time.sleep(0.02)
+        await asyncio.sleep(0.02)
         found += lines()
     assert [line["number"] for line in found] == list(range(100))
 

@@ -1,0 +1,152 @@
+"""What is learnt about a deployment, on a clock of the test's own."""
+
+import pytest
+
+from container.routing.health import LATENCY_SAMPLES, MAX_COOLDOWN_SECONDS, WINDOW_SECONDS, Health
+from container.routing.outcome import OK, TRANSIENT, UNHEALTHY, Outcome
+
+SERVER = Outcome("server", 500)
+
+
+def fail(health: Health, now: float, outcome: Outcome = SERVER, allowed_fails: int = 2, cooldown: float = 10.0) -> None:
+    health.failed(outcome, now, allowed_fails=allowed_fails, cooldown_time=cooldown)
+
+
+def test_a_new_deployment_is_healthy():
+    assert not Health().resting(0.0)
+
+
+def test_it_rests_after_more_failures_than_are_allowed():
+    health = Health()
+    fail(health, 1.0)
+    fail(health, 2.0)
+    assert not health.resting(2.0)
+    fail(health, 3.0)
+    assert health.resting(3.0)
+    assert health.resting(12.9)
+    assert not health.resting(13.0)
+
+
+def test_failures_are_forgotten_after_a_while():
+    health = Health()
+    fail(health, 0.0)
+    fail(health, 1.0)
+    fail(health, WINDOW_SECONDS + 1.5)
+    assert not health.resting(WINDOW_SECONDS + 1.5)
+
+
+def test_a_success_forgets_failures_and_ends_a_rest():
+    health = Health()
+    for now in (1.0, 2.0, 3.0):
+        fail(health, now)
+    health.succeeded()
+    assert not health.resting(3.0)
+    fail(health, 4.0)
+    assert not health.resting(4.0)
+
+
+@pytest.mark.parametrize("kind", ["authentication", "not_found", "rate_limit"])
+def test_it_rests_at_once_where_trying_again_is_pointless(kind):
+    health = Health()
+    fail(health, 0.0, Outcome(kind, 400))
+    assert health.resting(9.9)
+    assert not health.resting(10.0)
+
+
+def test_it_rests_as_long_as_the_provider_asks():
+    health = Health()
+    fail(health, 0.0, Outcome("rate_limit", 429, retry_after=42.0))
+    assert health.resting(41.9)
+    assert not health.resting(42.0)
+
+
+def test_nobody_can_ask_for_too_long_a_rest():
+    health = Health()
+    fail(health, 0.0, Outcome("rate_limit", 429, retry_after=1e9))
+    assert not health.resting(MAX_COOLDOWN_SECONDS)
+
+
+@pytest.mark.parametrize("kind", ["caller", "context_window", "content_policy", "ok"])
+def test_the_callers_own_mistakes_say_nothing_about_health(kind):
+    health = Health()
+    for now in range(50):
+        fail(health, float(now), Outcome(kind, 400))
+    assert not health.resting(50.0)
+    assert not health.failures
+
+
+def test_a_failure_right_after_a_rest_means_a_longer_one():
+    health = Health()
+    for now in (0.0, 0.0, 0.0):
+        fail(health, now)
+    assert not health.resting(10.0)
+    fail(health, 10.0)
+    assert health.resting(29.9)
+    assert not health.resting(30.0)
+
+
+def test_a_shorter_rest_does_not_cut_a_longer_one():
+    health = Health()
+    fail(health, 0.0, Outcome("rate_limit", 429, retry_after=100.0))
+    fail(health, 1.0, Outcome("rate_limit", 429, retry_after=1.0))
+    assert health.resting(99.0)
+
+
+def test_one_request_probes_after_a_rest_and_the_others_wait_for_it():
+    health = Health()
+    fail(health, 0.0, Outcome("not_found", 404))
+    assert not health.resting(10.0)
+    health.began(10.0, 0)
+    assert health.resting(10.0)
+    health.ended()
+    health.succeeded()
+    health.began(10.0, 0)
+    assert not health.resting(10.0)
+
+
+def test_a_probe_that_was_given_up_lets_another_one_through():
+    health = Health()
+    fail(health, 0.0, Outcome("not_found", 404))
+    health.began(10.0, 0)
+    health.ended()
+    assert not health.resting(10.0)
+
+
+def test_requests_in_flight_are_counted():
+    health = Health()
+    health.began(0.0, 5)
+    health.began(0.0, 7)
+    assert (health.in_flight, health.requests, health.tokens) == (2, 2, 12)
+    health.ended()
+    assert (health.in_flight, health.requests) == (1, 2)
+
+
+def test_a_new_minute_begins_from_zero():
+    health = Health()
+    health.began(59.0, 5)
+    health.began(60.0, 1)
+    assert (health.requests, health.tokens, health.in_flight) == (1, 1, 2)
+
+
+def test_latency_is_the_mean_of_recent_samples_streams_apart():
+    health = Health()
+    assert health.latency(0.0, 100.0, stream=False) is None
+    health.latencies.extend([(0.0, 9.0), (50.0, 1.0), (60.0, 3.0)])
+    health.first_tokens.append((60.0, 0.5))
+    assert health.latency(60.0, 100.0, stream=False) == pytest.approx(13 / 3)
+    assert health.latency(110.0, 100.0, stream=False) == 2.0
+    assert health.latency(110.0, 100.0, stream=True) == 0.5
+    assert health.latency(1000.0, 100.0, stream=True) is None
+
+
+def test_only_so_many_samples_are_kept():
+    health = Health()
+    health.latencies.extend((float(n), 1.0) for n in range(LATENCY_SAMPLES + 5))
+    assert len(health.latencies) == LATENCY_SAMPLES
+
+
+def test_outcomes():
+    assert OK.ok
+    assert not SERVER.ok
+    assert TRANSIENT <= UNHEALTHY
+    assert not UNHEALTHY & {"ok", "caller", "context_window", "content_policy"}
