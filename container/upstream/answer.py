@@ -8,6 +8,7 @@ import orjson
 
 from ..routing.outcome import Outcome
 from .events import EventStream
+from .failure import from_error_event
 
 
 @dataclass(slots=True)
@@ -48,8 +49,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
         return Outcome("server", 0, "The provider's answer is not a JSON object.")
     if body.get("error") and "choices" not in body and "data" not in body:
         error = body["error"]
-        message = error.get("message") if isinstance(error, dict) else error
-        return Outcome("server", 0, str(message)[:500])
+        return from_error_event(error if isinstance(error, dict) else {"message": str(error)})
     if "choices" not in body and "data" not in body:
         return Outcome("server", 0, "The provider's answer holds neither choices nor data.")
     usage = body.get("usage")

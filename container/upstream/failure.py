@@ -2,6 +2,7 @@
 
 import email.utils
 import math
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,15 @@ _CONTEXT_PHRASES = (
 )
 _POLICY_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
 _POLICY_PHRASES = ("content management policy", "contentpolicyviolation", "safety system", "content_policy")
+_CREDENTIAL_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error"}
+_CREDENTIAL_PHRASES = ("incorrect api key", "invalid api key", "api key not valid", "invalid x-api-key")
+# What looks like a key: a provider's prefix and more, or a long run of letters and digits.
+_SECRET = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?:sk|rk|gsk|csk|xai|pplx|nvapi|r8|hf|tgp|fw)[-_](?=[A-Za-z_-]*[0-9*])[A-Za-z0-9_*-]{8,}"
+    r"|AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_.-]{20,}"
+    r"|[A-Za-z0-9]{32,})"
+)
 _CALLER = frozenset({400, 409, 413, 415, 422})
 
 
@@ -36,9 +46,6 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: floa
     code, param = _text(error.get("code")), _text(error.get("param"))
     message = _text(error.get("message")) or f"The provider answered with status {status}."
     kind = _kind(status, (code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
-    if kind == "authentication":
-        # Providers like to repeat the key, or a part of it.
-        message = f"The provider refused this gateway's credentials (status {status})."
     passed = [
         (name.lower(), value)
         for name, value in headers.items()
@@ -47,7 +54,7 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: floa
     return Outcome(
         kind,
         status,
-        message[:_SHOWN],
+        _credentials_refused(status) if kind == "authentication" else shown(message),
         retry_after=retry_after(headers, time.time() if now is None else now),
         code=code,
         param=param,
@@ -56,14 +63,24 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: floa
 
 
 def from_error_event(error: Mapping[str, Any]) -> Outcome:
-    """The outcome of a stream whose first event is an error: nothing has been sent to the client yet."""
+    """The outcome of an answer with status 200 that is an error, or a stream whose first event is one."""
     code = error.get("code")
     status = code if isinstance(code, int) and 400 <= code < 600 else 0
     if isinstance(code, str) and code.isdigit() and 400 <= int(code) < 600:
         status = int(code)
-    message = _text(error.get("message")) or "The provider's stream began with an error."
+    message = _text(error.get("message")) or "The provider answered with an error."
     kind = _kind(status or 500, str(code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
-    return Outcome(kind, status, message[:_SHOWN], code=_text(code), param=_text(error.get("param")))
+    message = _credentials_refused(status) if kind == "authentication" else shown(message)
+    return Outcome(kind, status, message, code=_text(code), param=_text(error.get("param")))
+
+
+def shown(message: str) -> str:
+    """A provider's message, fit for the client: short, and without what looks like a key."""
+    return _SECRET.sub("***", message[: 4 * _SHOWN])[:_SHOWN]
+
+
+def _credentials_refused(status: int) -> str:
+    return "The provider refused this gateway's credentials" + (f" (status {status})." if status else ".")
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -75,8 +92,10 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     seconds = _number(text)
     if seconds is not None or not text:
         return seconds
-    date = email.utils.parsedate_tz(text)
-    return max(0.0, email.utils.mktime_tz(date) - now) if date else None
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _number(text: str | None) -> float | None:
@@ -103,6 +122,8 @@ def _kind(status: int, code: str, type: str, message: str) -> Kind:
             return "context_window"
         if code in _POLICY_CODES or type in _POLICY_CODES or any(p in message for p in _POLICY_PHRASES):
             return "content_policy"
+        if code in _CREDENTIAL_CODES or type in _CREDENTIAL_CODES or any(p in message for p in _CREDENTIAL_PHRASES):
+            return "authentication"
         return "caller"
     if code in ("rate_limit_exceeded", "insufficient_quota") or type == "rate_limit_error":
         return "rate_limit"

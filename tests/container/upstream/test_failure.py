@@ -1,0 +1,244 @@
+"""What a provider's refusal means."""
+
+import email.utils
+from collections.abc import Mapping
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from container.upstream.failure import from_error_event, from_response, retry_after
+
+NOW = 1_800_000_000.0
+
+
+def outcome(status: int, body: object = None, headers: Mapping[str, str] | None = None):
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return from_response(status, headers or {}, raw, NOW)
+
+
+def openai(message: str = "It broke.", code: str | None = None, type: str | None = None, param: str | None = None):
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "caller"),
+        (409, "caller"),
+        (413, "caller"),
+        (415, "caller"),
+        (422, "caller"),
+        (401, "authentication"),
+        (403, "authentication"),
+        (407, "authentication"),
+        (404, "not_found"),
+        (408, "timeout"),
+        (504, "timeout"),
+        (429, "rate_limit"),
+        (500, "server"),
+        (502, "server"),
+        (503, "server"),
+        (529, "server"),
+        (402, "server"),
+        (301, "server"),
+        (204, "server"),
+    ],
+)
+def test_the_status_says_what_kind_it_is(status, kind):
+    found = outcome(status, openai())
+    assert (found.kind, found.status) == (kind, status)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (openai(code="context_length_exceeded"), "context_window"),
+        (openai("This model's maximum context length is 8192 tokens."), "context_window"),
+        (openai("prompt is too long: 210000 tokens > 200000 maximum"), "context_window"),
+        (openai(code="content_filter"), "content_policy"),
+        (openai(code="ResponsibleAIPolicyViolation"), "content_policy"),
+        (openai("… triggered Azure OpenAI's content management policy."), "content_policy"),
+        (openai("Incorrect API key provided: xa***rr."), "authentication"),
+        (openai("API key not valid. Please pass a valid API key."), "authentication"),
+        (openai(code="invalid_api_key"), "authentication"),
+        (openai("Unknown name."), "caller"),
+        (openai(code="unsupported_parameter", param="temperature"), "caller"),
+    ],
+)
+def test_a_400_is_looked_into(body, kind):
+    assert outcome(400, body).kind == kind
+
+
+def test_a_server_error_may_be_a_rate_limit():
+    assert outcome(500, openai(code="rate_limit_exceeded")).kind == "rate_limit"
+    assert outcome(503, openai(type="rate_limit_error")).kind == "rate_limit"
+
+
+def test_a_filter_that_answers_403_is_no_bad_key():
+    assert outcome(403, openai(code="content_filter")).kind == "content_policy"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (openai("It broke."), "It broke."),
+        ({"error": "It broke."}, "It broke."),
+        ({"message": "It broke."}, "It broke."),
+        ({"detail": "It broke."}, "It broke."),
+        ({"object": "error", "message": "It broke.", "code": 400}, "It broke."),
+        ([{"error": {"code": 400, "message": "It broke.", "status": "INVALID_ARGUMENT"}}], "It broke."),
+        ({"error": {"detail": "It broke."}}, "It broke."),
+        (b"<html>Bad Gateway</html>", "The provider answered with status 500."),
+        (b"", "The provider answered with status 500."),
+        (b"\xff\xfe", "The provider answered with status 500."),
+        (None, "The provider answered with status 500."),
+        ([], "The provider answered with status 500."),
+        ({"error": None}, "The provider answered with status 500."),
+        ({"error": {"message": {"a": 1}}}, "The provider answered with status 500."),
+        ({"detail": [{"loc": ["body"], "msg": "x"}]}, "The provider answered with status 500."),
+    ],
+)
+def test_the_message_is_found_in_every_shape(body, message):
+    assert outcome(500, body).message == message
+
+
+def test_code_and_param_are_texts():
+    found = outcome(400, {"error": {"message": "x", "code": 400, "param": "temperature"}})
+    assert (found.code, found.param) == ("400", "temperature")
+    assert outcome(400, {"error": {"message": "x", "code": {}, "param": ["a"]}}).param is None
+
+
+def test_a_long_message_is_cut():
+    assert len(outcome(500, openai("too long " * 10_000)).message) == 500
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_a_provider_says_about_our_key_is_not_repeated(status):
+    found = outcome(status, openai("Incorrect API key provided: sk-abcdef."))
+    assert found.message == f"The provider refused this gateway's credentials (status {status})."
+    assert "sk-abcdef" not in repr(found)
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk-proj-abcDEF0123456789abcDEF0123456789",
+        "sk-ant-api03-abcDEF0123456789",
+        "gsk_abcDEF0123456789abcDEF0123456789",
+        "AIzaSyA0123456789abcDEF0123456789abcDEF",
+        "xai-abcDEF0123456789abcDEF0123456789",
+        "0123456789abcdef0123456789abcdef",
+        "sk-abcd********************wxyz",
+    ],
+)
+def test_a_key_in_any_message_is_masked(status, secret):
+    found = outcome(status, openai(f"The key '{secret}' has no quota left for gpt-4o-2024-11-20."))
+    assert secret not in found.message
+    assert found.message.endswith("has no quota left for gpt-4o-2024-11-20.") or found.kind == "authentication"
+
+
+def test_words_that_are_no_keys_are_kept():
+    text = (
+        "task-oriented sk-1 accounts/fireworks/models/llama-v4-maverick-instruct-basic req_0123 at 2026-11-17T10:00:00Z"
+    )
+    assert outcome(500, openai(text)).message == text
+
+
+def test_only_what_concerns_the_client_is_passed_on():
+    found = outcome(
+        429,
+        openai(),
+        CIMultiDict(
+            {
+                "Retry-After": "7",
+                "X-RateLimit-Remaining-Requests": "0",
+                "Set-Cookie": "a=b",
+                "openai-organization": "org-1",
+                "x-request-id": "theirs",
+            }
+        ),
+    )
+    assert found.headers == (("retry-after", "7"), ("x-ratelimit-remaining-requests", "0"))
+    assert found.retry_after == 7.0
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"retry-after-ms": "x", "retry-after": "7"}, 7.0),
+        ({"retry-after": email.utils.formatdate(NOW + 30, usegmt=True)}, 30.0),
+        ({"retry-after": email.utils.formatdate(NOW - 30, usegmt=True)}, 0.0),
+        ({"retry-after": "Mon, 01 Jan 99999 00:00:00 GMT"}, None),
+    ],
+)
+def test_retry_after_is_seconds_milliseconds_or_a_date(headers, seconds):
+    assert retry_after(headers, NOW) == seconds
+
+
+@given(st.text(max_size=40) | st.dates().map(lambda d: f"{d:%a, %d %b %Y} 00:00:00 GMT"))
+def test_any_retry_after_is_a_time_or_none(text):
+    found = retry_after({"retry-after": text}, NOW)
+    assert found is None or found >= 0
+
+
+# Errors as a stream's first event
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status"),
+    [
+        ({"message": "x", "code": 429}, "rate_limit", 429),
+        ({"message": "x", "code": "429"}, "rate_limit", 429),
+        ({"message": "x", "type": "rate_limit_error"}, "rate_limit", 0),
+        ({"message": "x", "code": "rate_limit_exceeded"}, "rate_limit", 0),
+        ({"message": "x", "code": 400, "type": "invalid_request_error"}, "caller", 400),
+        ({"message": "x", "code": 502}, "server", 502),
+        ({"message": "Overloaded", "type": "overloaded_error"}, "server", 0),
+        ({"message": "x", "code": 200}, "server", 0),
+        ({"message": "x", "code": True}, "server", 0),
+        ({}, "server", 0),
+    ],
+)
+def test_an_error_event_is_an_outcome(error, kind, status):
+    found = from_error_event(error)
+    assert (found.kind, found.status) == (kind, status)
+    assert found.message
+
+
+def test_an_error_event_does_not_repeat_our_key():
+    key = "sk-proj-abcDEF0123456789abcDEF0123456789"
+    assert key not in repr(from_error_event({"message": f"Incorrect API key provided: {key}", "code": 401}))
+
+
+@given(
+    st.integers(100, 599),
+    st.binary(max_size=40)
+    | st.recursive(
+        st.none() | st.integers(-5, 500) | st.text(max_size=5) | st.booleans(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["error", "message", "code", "type", "param", "detail"]), inner)
+        ),
+    ).map(orjson.dumps),
+)
+def test_any_answer_is_an_outcome(status, raw):
+    found = from_response(status, {}, raw, NOW)
+    assert found.kind != "ok"
+    assert 0 < len(found.message) <= 500
