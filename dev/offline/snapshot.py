@@ -25,8 +25,9 @@ _NEVER = ("multiprocessing", "secrets", "ssl", "tkinter", "uuid")
 _KEPT = 3
 
 
-def find_or_make(main: Path, cache: Path = CACHE) -> Path | None:
+def find_or_make(main: Path, cache: Path | None = None) -> Path | None:
     """The snapshot for the Worker with this main module, made now if need be; None, and a line, if it cannot be."""
+    cache = cache or CACHE
     modules = standard_modules(all_sources(main))
     path = cache / f"{_key(modules)}.bin"
     if path.exists():

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,9 +60,8 @@ class Container:
         self.stopped = asyncio.Event()
         self.removed = asyncio.Event()
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._log_task: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> str:
@@ -81,11 +82,10 @@ class Container:
 
     def signal(self, number: int) -> None:
         """To the first process alone, as an engine does; SIGKILL takes everything along."""
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None:
             if number in (signal.SIGKILL, signal.SIGTERM) and self._task is not None:
                 self._task.cancel()  # it is still in its start delay
-            return
-        if number == signal.SIGKILL:
+        elif number == signal.SIGKILL:
             self._kill_group()
         else:
             self._process.send_signal(number)
@@ -110,33 +110,32 @@ class Container:
             self.stopped.set()
 
     async def _run_process(self, port: int) -> int:
-        command = [part.replace("{port}", str(port)) for part in self.image.command]
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        self._process = await asyncio.create_subprocess_exec(
-            *command,
-            env={**inherited, **self.image.environment, **self.environment, "PORT": str(port)},
-            cwd=self.image.directory,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, and out of reach of the terminal's Ctrl-C
-            preexec_fn=child.tied_to_parent(signal.SIGTERM),  # it ends its own children then
-        )
-        # Not awaited: what the process left behind may hold the pipe open.
-        self._log_task = asyncio.create_task(self._pass_log(self._process))
-        code = await self._process.wait()
+        self._process = self._spawn(port)
+        threading.Thread(target=self._pass_log, args=(self._process,), daemon=True).start()
+        code = await _end_of(self._process)
         self._kill_group()  # with a container's first process everything in it ends
         return 128 - code if code < 0 else code
 
-    async def _pass_log(self, process: asyncio.subprocess.Process) -> None:
+    def _spawn(self, port: int) -> subprocess.Popen[bytes]:
+        command = [part.replace("{port}", str(port)) for part in self.image.command]
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        # Not asyncio's: it takes a process for alive as long as something that it left behind holds its pipe open.
+        return subprocess.Popen(
+            command,
+            env={**inherited, **self.image.environment, **self.environment, "PORT": str(port)},
+            cwd=self.image.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a group of its own, and out of reach of the terminal's Ctrl-C
+            preexec_fn=child.tied_to_parent(signal.SIGTERM),  # it ends its own children then
+        )
+
+    def _pass_log(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        rest = b""
-        while chunk := await process.stdout.read(65536):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self._log(line.decode("utf-8", "replace"))
-        if rest:
-            self._log(rest.decode("utf-8", "replace"))
+        with process.stdout as output:
+            for line in output:
+                self._log(line.decode("utf-8", "replace").rstrip("\n"))
 
     def _kill_group(self) -> None:
         assert self._process is not None
@@ -144,6 +143,19 @@ class Container:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return  # nothing of it is left
+
+
+async def _end_of(process: subprocess.Popen[bytes]) -> int:
+    """Its return code. In a thread of its own: a pool would bound how many containers there can be."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def wait() -> None:
+        code = process.wait()
+        loop.call_soon_threadsafe(ended.set_result, code)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return await ended
 
 
 def free_port() -> int:
