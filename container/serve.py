@@ -1,6 +1,7 @@
 """`litellm-router serve`: puts the parts together, listens, and ends in good order."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from .routing.router import Router
 from .routing.shared import SharedCooldowns, redis_url
 from .settings import Settings
 from .upstream.attempt import Upstream
+
+GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 
 class CannotServe(Exception):
@@ -125,6 +128,7 @@ async def _serve(
         shared.start()
     if config.needs_engine:
         engine.start()
+    _calm_garbage_collector()
     await server.start(listening)
     _announce(config, settings, listening)
     try:
@@ -137,6 +141,14 @@ async def _serve(
         await engine_endpoints.close()
         await upstream.close()
         log.info("stopped")
+
+
+def _calm_garbage_collector() -> None:
+    """What exists now stays for good, so it is not looked at again; requests leave few cycles, so looking less often
+    costs little memory and saves a tenth of the CPU per request (bench/)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 def _announce(config: Config, settings: Settings, listening: list[socket.socket]) -> None:

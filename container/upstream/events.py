@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+MAX_LEARNT = 1000
+_learnt: dict[str, tuple[bytes, bytes]] = {}
 
 _MODEL = re.compile(rb'"model"(\s*:\s*)"(?:[^"\\]|\\.)*"')
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
@@ -37,11 +39,12 @@ class EventStream:
         self.done = False
         self.finished = False
         self.failed = False
+        self._model = model
         self._name = orjson.dumps(model)
         self._drop_usage = drop_usage
         self._held = b""
-        self._needle = b""
-        self._ours = b""
+        # Streams of one model name it alike, so what one has learnt serves the next.
+        self._needle, self._ours = _learnt.get(model, (b"", b""))
 
     def feed(self, data: bytes) -> bytes:
         """The complete events so far; empty while none is. Raises OversizedEvent."""
@@ -92,6 +95,8 @@ class EventStream:
             return data
         self._needle = found[0]
         self._ours = b'"model"' + found[1] + self._name
+        if len(_learnt) < MAX_LEARNT:
+            _learnt[self._model] = self._needle, self._ours
         if data.count(self._needle) == data.count(b'"model"'):
             return data.replace(self._needle, self._ours)
         return _MODEL.sub(lambda m: b'"model"' + m[1] + self._name, data)

@@ -1,7 +1,7 @@
 """One id per request, the same in the client's headers, the logs and the spend rows."""
 
+import os
 import re
-import uuid
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
@@ -10,4 +10,4 @@ def request_id(given: str | None) -> str:
     """The client's own `x-request-id` when it is harmless, else a new one."""
     if given and _ACCEPTABLE.fullmatch(given):
         return given
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
