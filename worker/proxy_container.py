@@ -41,15 +41,14 @@ class ProxyContainer(DurableObject):
     async def fetch(self, request: Any) -> Any:
         """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere."""
         incoming = request.js_object
-        request_id = or_none(incoming.headers.get(REQUEST_ID_HEADER))
         try:
             return await self._container().answer(incoming)
         except NotServing as failure:
-            log("warning", "container.not_serving", request_id=request_id, reason=str(failure))
+            log("warning", "container.not_serving", request_id=_request_id(incoming), reason=str(failure))
             refusal = errors.service_unavailable("The container cannot serve now.", round(failure.retry_after))
             refusal.headers.append((NO_INSTANCE_HEADER, "1"))
         except JsException as error:
-            log("error", "container.lost", request_id=request_id, reason=error_text(error))
+            log("error", "container.lost", request_id=_request_id(incoming), reason=error_text(error))
             refusal = errors.service_unavailable("The container went away before it had answered.", retry_after=1)
         return error_response(refusal)
 
@@ -57,6 +56,10 @@ class ProxyContainer(DurableObject):
         if self._served is None:
             raise NotServing("no container is configured for this Durable Object", retry_after=60)
         return self._served
+
+
+def _request_id(request: Any) -> str | None:
+    return or_none(request.headers.get(REQUEST_ID_HEADER))
 
 
 class _Served:

@@ -1,0 +1,185 @@
+"""The container's life as clients see it: woken once, mended when it dies, 503 when there is none to have."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .conftest import MASTER_KEY, Edge, StartEdge, wait_for
+from .stand_in import Events, image
+
+CHAT = "/v1/chat/completions"
+ECHO = {"model": "echo"}
+BEARER = {"authorization": f"Bearer {MASTER_KEY}"}
+START_TIMEOUT = 3
+PAUSE = 5.5  # seconds after a failed start before the next one is tried, and a little
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Events:
+    return Events(tmp_path / "events")
+
+
+def post(edge: Edge, body: dict | None = None, timeout: float = 30) -> httpx.Response:
+    return httpx.post(edge.url + CHAT, json=body or ECHO, headers=BEARER, timeout=timeout)
+
+
+def assert_unavailable(response: httpx.Response) -> None:
+    """The 503 of the API, from which a client learns when to come again."""
+    assert response.status_code == 503
+    error = response.json()["error"]
+    assert (error["type"], error["code"]) == ("service_unavailable", "service_unavailable")
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.headers["x-request-id"]
+    assert "Traceback" not in response.text
+
+
+def container_state(edge: Edge) -> str:
+    return httpx.get(edge.url + "/health").json()["container"]
+
+
+def test_fifty_first_requests_start_one_container(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events, "slow"))
+    assert container_state(edge) == "sleeping"
+    with ThreadPoolExecutor(50) as pool:
+        responses = list(pool.map(lambda _: post(edge), range(50)))
+    assert [response.status_code for response in responses] == [200] * 50
+    assert len(events.of("start")) == 1
+    assert len({response.json()["headers"]["x-internal-token"] for response in responses}) == 1
+    assert container_state(edge) == "running"
+
+
+def test_a_client_that_leaves_while_it_starts_takes_nobody_along(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events, "slow"))
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(post, edge, timeout=1)
+        events.wait("start", lambda _: True)
+        others = [pool.submit(post, edge) for _ in range(4)]
+        with pytest.raises(httpx.ReadTimeout):
+            first.result()
+        assert [other.result().status_code for other in others] == [200] * 4
+    assert len(events.of("start")) == 1
+
+
+def test_kill_9(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events))
+    assert post(edge).status_code == 200
+    for _ in range(3):
+        edge.kill_container()
+        response = post(edge)  # a new one is started for it, or it is told to come again
+        if response.status_code != 200:
+            assert_unavailable(response)
+        assert post(edge).status_code == 200
+    assert len(events.of("start")) == 4
+    assert len({start["environment"]["INTERNAL_TOKEN"] for start in events.of("start")}) == 4
+
+
+def test_a_request_whose_container_dies_is_not_sent_again(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events))
+    assert post(edge).status_code == 200
+    assert_unavailable(post(edge, {"model": "die"}))
+    assert len(events.of("request")) == 2
+    assert post(edge).status_code == 200
+
+
+def test_no_engine(edge_without_engine: Edge):
+    health = httpx.get(edge_without_engine.url + "/health")
+    assert health.status_code == 503
+    assert health.json()["status"] == "unhealthy"
+    assert health.json()["container"] == "unavailable"
+    assert httpx.get(edge_without_engine.url + "/health/liveliness").status_code == 200
+    for _ in range(3):
+        assert_unavailable(post(edge_without_engine, timeout=10))
+    assert_unavailable(httpx.get(edge_without_engine.url + "/v1/models", headers=BEARER))
+    edge_without_engine.wait_for_log("instance.unavailable")
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [("missing", "no such image"), ("exit", "exit code 3"), ("deaf", "did not get ready within 3 seconds")],
+)
+def test_a_start_that_fails_and_is_mended(start_edge: StartEdge, events: Events, mode: str, reason: str):
+    edge = start_edge(image=image(events, mode), vars={"CONTAINER_START_TIMEOUT": f"{START_TIMEOUT}s"})
+    if mode == "missing":
+        edge.set_image(None)
+    began = time.monotonic()
+    with ThreadPoolExecutor(5) as pool:
+        for response in pool.map(lambda _: post(edge), range(5)):
+            assert_unavailable(response)
+    assert time.monotonic() - began < START_TIMEOUT + 5
+    assert reason in edge.wait_for_log("container.not_serving")
+    assert container_state(edge) == "unavailable"
+    # Until the pause is over the answer is immediate and starts nothing.
+    starts = len(events.of("start"))
+    assert starts == (0 if mode == "missing" else 1)
+    assert_unavailable(post(edge))
+    assert len(events.of("start")) == starts
+    edge.set_image(image(events))
+    time.sleep(PAUSE)
+    assert container_state(edge) == "sleeping"
+    assert post(edge).status_code == 200
+    assert container_state(edge) == "running"
+
+
+def test_a_restarted_object_finds_its_container(start_edge: StartEdge, events: Events):
+    """workerd is killed, so it cannot end its container; the next one must find it and start nothing."""
+    edge = start_edge(image=image(events))
+    assert post(edge).status_code == 200
+    workerd = edge.offline.workerd
+    assert workerd is not None
+    assert workerd.pid is not None
+    os.kill(workerd.pid, signal.SIGKILL)
+    edge.restart_worker()
+    assert container_state(edge) == "running"
+    assert post(edge).status_code == 200
+    assert len(events.of("start")) == 1
+    edge.wait_for_log("container.found_running")
+
+
+def test_a_restarted_worker_starts_a_new_one(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events))
+    assert post(edge).status_code == 200
+    edge.restart_worker()  # which ends its containers
+    assert container_state(edge) == "sleeping"
+    assert post(edge).status_code == 200
+    assert len(events.of("start")) == 2
+
+
+def test_an_idle_object_leaves_memory_and_its_container_sleeps(start_edge: StartEdge, events: Events):
+    """workerd evicts an object after some ten idle seconds; a container's timeout runs from its start, and anew from
+    when the next object finds it."""
+    edge = start_edge(image=image(events), vars={"CONTAINER_SLEEP_AFTER": "18s"})
+    assert post(edge).status_code == 200
+    time.sleep(15)
+    assert post(edge).status_code == 200  # a new object, the same container
+    edge.wait_for_log("container.found_running")
+    assert len(events.of("start")) == 1
+    wait_for(lambda: not edge.containers(), "the end of the idle container", timeout=40)
+    assert container_state(edge) == "sleeping"
+    assert post(edge).status_code == 200
+    assert len(events.of("start")) == 2
+
+
+def test_several_instances(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events), vars={"CONTAINER_INSTANCES": "3", "PUBLIC_MODELS": "true"})
+    assert [post(edge).status_code for _ in range(5)] == [200] * 5
+    assert len(events.of("start")) == 1  # one key, one instance
+    assert container_state(edge) == "running"
+
+
+def test_the_next_instance_steps_in(start_edge: StartEdge, events: Events, tmp_path: Path):
+    """The first start fails, whoever it is for; the same request is served by another instance."""
+    once = Events(tmp_path / "once")
+    edge = start_edge(image=image(once, "exit"), vars={"CONTAINER_INSTANCES": "2"})
+    with ThreadPoolExecutor(1) as pool:
+        request = pool.submit(post, edge)
+        once.wait("start", lambda _: True)
+        edge.set_image(image(events))
+        assert request.result().status_code == 200
+    assert (len(once.of("start")), len(events.of("start"))) == (1, 1)
+    edge.wait_for_log("instance.unavailable")
+    assert container_state(edge) == "running"
