@@ -62,9 +62,10 @@ class EventStream:
         return self._rewrite(data)
 
     def end(self) -> bytes:
-        """What is left when the provider has closed: an event whose blank line never came."""
-        data, self._held = self._held, b""
-        return self._rewrite(data.rstrip(b"\r\n") + b"\n\n") if data.strip() else b""
+        """What is left when the provider has closed: an event whose blank line never came. Half an event is dropped."""
+        data, self._held = self._held.strip(b"\r\n"), b""
+        whole = payload(data) is not None or _DONE.search(data) or (data and _is_comment(data))
+        return self._rewrite(data + b"\n\n") if whole else b""
 
     @property
     def cut_off(self) -> bool:
@@ -83,7 +84,7 @@ class EventStream:
                 data = data.replace(self._needle, self._ours)
         if not self.finished and b'"finish_reason"' in data:
             self.finished = _FINISH.search(data) is not None
-        if b"[DONE]" in data:
+        if b"[DONE]" in data and _DONE.search(data):
             self.done = True
         if b'"error"' in data and not self.failed:
             self.failed = any(first_error(event) is not None for event in split(data))
@@ -129,6 +130,7 @@ def _events_with_usage(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+_DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
 
 
 def split(data: bytes) -> list[bytes]:
