@@ -1,0 +1,183 @@
+"""`just deploy`: checks everything, deploys to Cloudflare, puts the master key there. Prints names, never values."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from container.config import ConfigError, catalog, load
+from worker.api.models import missing
+
+from . import bundle
+from .offline import wrangler
+from .offline.tools import MissingTool
+from .runtime_choice import docker_problem
+from .wrangler_command import Wrangler
+
+CONFIG = "litellm_config.yaml"  # what the image holds
+MASTER_KEY = "LITELLM_MASTER_KEY"
+SHORTEST_KEY = 16  # characters
+EXAMPLE_KEY = "sk-1234"
+CREDENTIALS = {
+    "CLOUDFLARE_API_TOKEN": "make one at dash.cloudflare.com/profile/api-tokens (template Edit Cloudflare Workers)",
+    "CLOUDFLARE_ACCOUNT_ID": "the address of your dashboard ends in it: dash.cloudflare.com/<account id>",
+}
+GENERATE = f"export {MASTER_KEY}=sk-$(openssl rand -hex 32)"
+
+
+class Refused(Exception):
+    """Why nothing was deployed, or what is missing after it was; the message says what to do."""
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    tool: Wrangler | None = None,
+    docker: bool = True,
+) -> int:
+    """`tool` and `docker` (whether one is needed) are for tests."""
+    given = _parser().parse_args(arguments)
+    environment = {name: value.strip() for name, value in environment.items() if value.strip()}
+    try:
+        tool = tool or Wrangler.installed(environment)
+        run(tool, environment, dry_run=given.dry_run, docker=docker)
+    except ConfigError as error:
+        return _say(str(error))
+    except (Refused, MissingTool, bundle.BundleError, wrangler.WranglerConfigError) as error:
+        return _say(f"deploy: {error}")
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="just deploy",
+        description="Checks the config, the Worker's bundle and the master key, then deploys to Cloudflare.",
+        epilog=f"The first time {MASTER_KEY} has to be in the environment; it is put among the Worker's secrets, and "
+        f"again whenever it is given. Needs {' and '.join(CREDENTIALS)}, and Docker to build the image. "
+        "Exit codes: 0 deployed (or fine, with --dry-run), 1 refused or failed, 2 wrong usage.",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check everything without touching Cloudflare")
+    return parser
+
+
+def run(tool: Wrangler, environment: Mapping[str, str], *, dry_run: bool, docker: bool = True) -> None:
+    """Raises Refused, ConfigError, BundleError, MissingTool, WranglerConfigError."""
+    key = environment.get(MASTER_KEY)
+    if key is not None and (problem := key_problem(key)):
+        raise Refused(f"{MASTER_KEY} {problem}. A good one: {GENERATE}")
+    needs = check_config(tool)
+    vars_ = check_vars(tool, needs)
+    absent = [name for name in CREDENTIALS if name not in environment]
+    if absent and not dry_run:
+        raise Refused(" ".join(f"{name} is not set: {CREDENTIALS[name]}." for name in absent))
+    if docker and not dry_run and (problem := docker_problem()):
+        raise Refused(f"The image is built here, which needs Docker, and {problem}.")
+    print(f"The Worker's bundle: {bundle.checked(tool)}")
+    if dry_run:
+        for name in absent:
+            print(f"A deployment needs {name}: {CREDENTIALS[name]}.")
+        if key is None:
+            print(f"The first deployment needs {MASTER_KEY}: {GENERATE}")
+        print("The models need these secrets. Which of them are set was not looked up:")
+        for line in unmet(needs, vars_):
+            print(f"  {line}")
+        print("Checked; nothing was deployed.")
+        return
+    secrets = secret_names(tool)
+    if key is None and MASTER_KEY not in secrets:
+        raise Refused(f"The Worker has no {MASTER_KEY} yet, and would answer nobody. Give it one: {GENERATE}")
+    # First the Worker, for a secret needs one to belong to. Until it has its key it answers nobody.
+    if tool.show("deploy"):
+        raise Refused("wrangler deploy failed; its output is above.")
+    if key is not None:
+        put_secret(tool, MASTER_KEY, key)
+    for line in unmet(needs, {*vars_, *secrets}):
+        print(f"Not set yet: {line}")
+
+
+def key_problem(key: str) -> str | None:
+    """Why it may not be a master key; None when it may."""
+    if key == EXAMPLE_KEY:
+        return f"is {EXAMPLE_KEY}, which everybody knows"
+    if len(key) < SHORTEST_KEY:
+        return f"has {len(key)} characters; {SHORTEST_KEY} are the least"
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "holds characters that a header cannot"
+    return None
+
+
+def check_config(tool: Wrangler) -> dict[str, list[list[str]]]:
+    """What `litellm-router check` and `catalog` do; the needs of each model. Raises ConfigError."""
+    path = tool.directory / CONFIG
+    config = load(path, {})
+    for problem in config.problems:
+        _say(str(problem))
+    if catalog.write(path, tool.directory / "worker" / "catalog.py"):
+        print("worker/catalog.py written")
+    return catalog.catalog(config)["models"]
+
+
+def check_vars(tool: Wrangler, needs: Mapping[str, Iterable[Iterable[str]]]) -> dict[str, str]:
+    """The vars of wrangler.jsonc, which everybody can read. Raises Refused, WranglerConfigError."""
+    found = wrangler.read(tool.directory / bundle.CONFIG).vars
+    secret = {MASTER_KEY, "INTERNAL_TOKEN"} | {name for name in _names(needs) if name.endswith(("_KEY", "_TOKEN"))}
+    for name in found:
+        if name in secret:
+            raise Refused(f"{bundle.CONFIG}: {name} is a secret; take it out of vars and put it: {_put(name)}")
+    if str(found.get("LOCAL_DEVELOPMENT", "")).lower() in ("true", "1", "yes", "on"):
+        raise Refused(f"{bundle.CONFIG}: LOCAL_DEVELOPMENT is for a developer's machine; take it out of vars.")
+    return found
+
+
+def secret_names(tool: Wrangler) -> set[str]:
+    """The names of the Worker's secrets; none when there is no such Worker yet. Raises Refused."""
+    name = wrangler.read(tool.directory / bundle.CONFIG).name
+    done = tool.capture("secret", "list", "--format", "json")
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()
+        if f'Worker "{name}" not found' in said:
+            return set()
+        raise Refused(f"wrangler cannot list the Worker's secrets:\n{said}")
+    return {secret["name"] for secret in json.loads(done.stdout)}
+
+
+def put_secret(tool: Wrangler, name: str, value: str) -> None:
+    """Through standard input, for a command line can be read by everybody on the machine. Raises Refused."""
+    done = tool.capture("secret", "put", name, stdin=value)
+    if done.returncode:
+        said = (done.stdout + done.stderr).replace(value, "…").strip()
+        raise Refused(f"The Worker is deployed, but its {name} could not be put:\n{said}\nTry again: {_put(name)}")
+    print(f"Secret {name} put.")
+
+
+def unmet(needs: Mapping[str, Iterable[Iterable[str]]], given: Iterable[str]) -> list[str]:
+    """A line for each variable that is not among the `given` names: which models want it, and how to put it."""
+    present = set(given)
+    wanted: dict[str, list[str]] = {}
+    for model, deployments in needs.items():
+        for need in dict.fromkeys(need for one in deployments for need in missing(one, present.__contains__)):
+            wanted.setdefault(need, []).append(model)
+    return [
+        f"{need.replace('|', ' or ')} for {', '.join(models)}: {_put(need.partition('|')[0])}"
+        for need, models in sorted(wanted.items())
+    ]
+
+
+def _names(needs: Mapping[str, Iterable[Iterable[str]]]) -> set[str]:
+    return {name for deployments in needs.values() for one in deployments for need in one for name in need.split("|")}
+
+
+def _put(name: str) -> str:
+    return f"npx wrangler secret put {name}"
+
+
+def _say(text: str) -> int:
+    print(text, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

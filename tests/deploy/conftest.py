@@ -1,0 +1,68 @@
+"""A project folder with a fake wrangler in it."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev import deploy
+from dev.wrangler_command import Wrangler
+from tests.processes import ROOT
+
+FAKE = Path(__file__).with_name("fake_wrangler.py")
+
+
+class Project:
+    """A copy of what `just deploy` reads, and the fake that it talks to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "project"
+        self._fake = folder / "fake"
+        self._fake.mkdir()
+        self.folder.mkdir()
+        for name in ("wrangler.jsonc", "litellm_config.yaml"):
+            shutil.copy(ROOT / name, self.folder)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "worker", self.folder / "worker", ignore=ignored)
+        self.answers({})
+
+    @property
+    def tool(self) -> Wrangler:
+        return Wrangler([sys.executable, str(FAKE), str(self._fake)], {"PATH": "/usr/bin:/bin"}, self.folder)
+
+    def answers(self, answers: dict[str, tuple[int, str, str]]) -> None:
+        """By the first words of a command; `secret list` is empty unless given."""
+        (self._fake / "answers.json").write_text(json.dumps({"secret list": (0, "[]", ""), **answers}))
+
+    def secrets(self, *names: str) -> None:
+        listed = json.dumps([{"name": name, "type": "secret_text"} for name in names])
+        self.answers({"secret list": (0, listed, "")})
+
+    def set_vars(self, **vars_: str) -> None:
+        path = self.folder / "wrangler.jsonc"
+        text = path.read_text()
+        assert '"vars": {' in text
+        lines = "".join(f"{json.dumps(name)}: {json.dumps(value)}," for name, value in vars_.items())
+        path.write_text(text.replace('"vars": {', f'"vars": {{ {lines}'))
+
+    def deploy(self, *arguments: str, **environment: str) -> int:
+        """The exit code of `just deploy`; no Docker is asked for."""
+        return deploy.main(arguments, environment, self.tool, docker=False)
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        path = self._fake / "calls.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def commands(self) -> list[str]:
+        """What wrangler was asked, without the folder of a bundle."""
+        return [" ".join(call["arguments"]).partition(" --outdir")[0] for call in self.calls]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)

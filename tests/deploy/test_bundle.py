@@ -1,0 +1,109 @@
+"""What `wrangler deploy` would upload, by the real wrangler, and what the check of it says to a wrong one."""
+
+import ast
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev import bundle
+from dev.wrangler_command import Wrangler
+from tests.processes import ROOT
+
+from .conftest import Project
+
+# What Python finds in a Worker beside its own library: the SDK's packages, and JavaScript's side.
+AT_THE_EDGE = {"workers", "js", "pyodide"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[bundle.Bundle, Path]:
+    """The bundle of this very tree, and where it lies."""
+    out = tmp_path_factory.mktemp("bundle")
+    # A proxy that nobody plays: whatever wants the network would fail.
+    nowhere = {
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "DOCKER_HOST": "tcp://127.0.0.1:9",
+    }
+    return bundle.make(Wrangler.installed({**os.environ, **nowhere}), out), out
+
+
+def imports(source: str) -> set[str]:
+    """The first part of every absolute import."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_the_workers_modules_and_nothing_else(made: tuple[bundle.Bundle, Path]) -> None:
+    found, _ = made
+    sources = {p.relative_to(ROOT / "worker").as_posix() for p in (ROOT / "worker").rglob("*.py")}
+    assert found.own.keys() == sources
+    assert {"entry.py", "proxy_container.py", "catalog.py", "api/authenticate.py"} <= found.own.keys()
+    bundle.check(Wrangler.installed(), found)
+
+
+def test_imports_only_what_is_there(made: tuple[bundle.Bundle, Path]) -> None:
+    found, out = made
+    own = {name.partition("/")[0].removesuffix(".py") for name in found.own}
+    for name in found.own:
+        unknown = imports((out / name).read_text()) - own - AT_THE_EDGE - sys.stdlib_module_names
+        assert not unknown, f"{name} imports {unknown}"
+
+
+def test_the_sdk_is_the_locked_one(made: tuple[bundle.Bundle, Path]) -> None:
+    found, out = made
+    version = importlib.metadata.version("workers-runtime-sdk")
+    assert f"\nworkers-runtime-sdk=={version} " in (ROOT / "requirements" / "dev.txt").read_text()
+    assert f"python_modules/workers_runtime_sdk-{version}.dist-info/METADATA" in found.vendored
+    for file in importlib.metadata.files("workers-runtime-sdk") or []:
+        if file.suffix in (".py", ".js"):
+            assert (out / "python_modules" / file).read_bytes() == file.read_binary()
+
+
+def test_what_does_not_belong_is_named(project: Project, tmp_path: Path) -> None:
+    (project.folder / "worker" / "notes.txt").write_text("not for the public")
+    made = bundle.make(project.tool, tmp_path / "out")
+    with pytest.raises(bundle.BundleError, match=r"notes\.txt would be uploaded"):
+        bundle.check(project.tool, made)
+
+
+def test_what_is_missing_is_named(project: Project, tmp_path: Path) -> None:
+    made = bundle.make(project.tool, tmp_path / "out")
+    made.own.pop("api/errors.py")
+    made.vendored.clear()
+    with pytest.raises(bundle.BundleError, match=r"api/errors\.py is missing; the Workers SDK is missing"):
+        bundle.check(project.tool, made)
+
+
+def test_a_bundle_that_cannot_be_made(project: Project, tmp_path: Path) -> None:
+    project.answers({"deploy --dry-run": (1, "", "✘ [ERROR] The entry-point file was not found.")})
+    with pytest.raises(bundle.BundleError, match="entry-point file was not found"):
+        bundle.make(project.tool, tmp_path / "out")
+
+
+def test_vendoring_removes_what_is_stale_and_leaves_the_rest_alone(tmp_path: Path) -> None:
+    bundle.vendor(tmp_path)
+    entry = tmp_path / "workers" / "__init__.py"
+    os.utime(entry, (1, 1))
+    (tmp_path / "workers" / "response.py").write_text("changed")
+    (tmp_path / "old.py").write_text("stale")
+    bundle.vendor(tmp_path)
+    assert entry.stat().st_mtime == 1
+    assert "changed" not in (tmp_path / "workers" / "response.py").read_text()
+    assert not (tmp_path / "old.py").exists()
+
+
+def test_the_command() -> None:
+    done = subprocess.run([ROOT / "dev" / "bundle", "--list"], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "  entry.py\n" in done.stdout
+    assert "The Worker's bundle: " in done.stdout
