@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edge.pipeline import edge
+from edge.pipeline import handle
 from proxy_container import ProxyContainer
 from workers import WorkerEntrypoint
 
@@ -11,4 +11,4 @@ __all__ = ["Default", "ProxyContainer"]
 
 class Default(WorkerEntrypoint):
     async def fetch(self, request: Any) -> Any:
-        return await edge().handle(request.js_object)
+        return await handle(request.js_object)

@@ -5,6 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dev.edge import OfflineEdge
+
 from .conftest import MASTER_KEY, Edge, StartEdge
 from .stand_in import Events, image
 
@@ -240,6 +242,24 @@ def test_origins_of_the_configuration(start_edge: StartEdge, tmp_path: Path):
     assert httpx.get(url + "/health", headers={"origin": APP}).headers["access-control-allow-origin"] == APP
     other = httpx.get(url + "/health", headers={"origin": "https://chat.example"})
     assert "access-control-allow-origin" not in other.headers
+
+
+def test_a_fault_of_our_own_shows_no_stack(tmp_path: Path):
+    lines: list[str] = []
+    broken = {"catalog.py": 'CATALOG = {"secret": "sk-hidden"}'}
+    edge = OfflineEdge(tmp_path, {"LITELLM_MASTER_KEY": MASTER_KEY}, None, replaced=broken, log=lines.append)
+    assert edge.start() == 500
+    try:
+        response = httpx.post(edge.url + CHAT, json=ECHO, headers=BEARER)
+        assert response.status_code == 500
+        error = error_of(response)
+        assert error["type"] == "server_error"
+        assert response.headers["x-request-id"] in error["message"]
+        assert "Traceback" not in response.text
+        assert "KeyError" not in response.text
+        assert any("edge.failed" in line and response.headers["x-request-id"] in line for line in lines)
+    finally:
+        edge.stop()
 
 
 def test_nothing_secret_is_logged(deployed: Edge, events: Events):

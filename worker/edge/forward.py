@@ -57,7 +57,7 @@ class Instances:
                     refusal = ("it stopped serving", float(response.headers.get("retry-after")))
             except (JsException, TimeoutError) as error:
                 # An engine that is missing shows only here: every call to the object fails.
-                refusal = (f"no answer from its object: {error_text(error) or 'in time'}", retry_after)
+                refusal = (f"its object failed: {error_text(error) or 'no answer in time'}", retry_after)
             self._trusted.pop(name, None)
             reason, retry_after = refusal
             log("error", "instance.unavailable", request_id=request_id, instance=name, reason=reason)

@@ -15,7 +15,7 @@ from container_life import lifecycle
 from container_life import settings as container_settings
 from pyodide.ffi import JsException
 from runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
-from runtime.log import log
+from runtime.log import log, where
 
 from . import settings
 from .forward import Instances, inward, no_container
@@ -46,31 +46,14 @@ class Edge:
             max_body_mb=found.max_body_mb,
         )
         origins = found.cors_allow_origins
-        self._origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
+        self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
         self._models = models_on(CATALOG["models"], lambda name: read(name) is not None)
         namespace = or_none(getattr(env, "PROXY_CONTAINER", None))
         limit = lifecycle.longest_wake(container_settings.read(read))
         self._instances = None if namespace is None else Instances(namespace, limit)
 
-    async def handle(self, request: Any) -> Any:
-        """A JS response to a JS request, whatever happens."""
-        headers = headers_of(request)
-        origin = headers.get("origin")
-        request_id = new_request_id(headers.get(REQUEST_ID_HEADER))
-        asked = headers.get("access-control-request-method")
-        if origin is not None and cors.is_preflight(request.method, origin, asked):
-            allowed = cors.preflight_headers(origin, headers.get("access-control-request-headers"), self._origins)
-            return finished(empty_response(204), request_id, allowed)
-        try:
-            response = await self._answer(request, headers, request_id)
-        except ApiError as error:
-            response = error_response(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
-            log("error", "edge.failed", request_id=request_id, error=type(error).__name__, reason=error_text(error))
-            response = error_response(internal_error(request_id))
-        return finished(response, request_id, cors.response_headers(origin, self._origins))
-
-    async def _answer(self, request: Any, headers: dict[str, str], request_id: str) -> Any:
+    async def answer(self, request: Any, headers: dict[str, str], request_id: str) -> Any:
+        """The response to a JS request, without what every response carries. Raises ApiError."""
         url = js.URL.new(request.url)  # dot segments resolved: what is checked is what is sent
         path = url.pathname
         endpoint = gatekeeper.admit(request.method, path, headers.get, self._rules)
@@ -113,9 +96,32 @@ class Edge:
 _edge: Edge | None = None
 
 
-def edge() -> Edge:
+def _deployment() -> Edge:
     """The isolate's edge, made with its first request: at import there are neither bindings nor a clock."""
     global _edge
     if _edge is None:
         _edge = Edge()
     return _edge
+
+
+async def handle(request: Any) -> Any:
+    """A JS response to a JS request, whatever happens."""
+    headers = headers_of(request)
+    origin = headers.get("origin")
+    request_id = new_request_id(headers.get(REQUEST_ID_HEADER))
+    origins: tuple[str, ...] = ()
+    try:
+        edge = _deployment()
+        origins = edge.origins
+        asked = headers.get("access-control-request-method")
+        if origin is not None and cors.is_preflight(request.method, origin, asked):
+            allowed = cors.preflight_headers(origin, headers.get("access-control-request-headers"), origins)
+            return finished(empty_response(204), request_id, allowed)
+        response = await edge.answer(request, headers, request_id)
+    except ApiError as error:
+        response = error_response(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
+        fault = f"{type(error).__name__}: {error_text(error)}"
+        log("error", "edge.failed", request_id=request_id, reason=fault, where=where(error))
+        response = error_response(internal_error(request_id))
+    return finished(response, request_id, cors.response_headers(origin, origins))
