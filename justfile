@@ -17,11 +17,11 @@ alias install := setup
 
 # Serve the Worker on http://127.0.0.1:8787 and the proxy behind it (--port, --config, --runtime, --host)
 @dev *args: setup
-    litellm-router dev "$@"
+    exec litellm-router dev "$@"
 
 # Run all tests
 @test *args: setup catalog
-    pytest "$@"
+    exec pytest "$@"
 
 # Run the tests that start neither workerd nor the image
 @test-unit *args: setup catalog

@@ -8,6 +8,7 @@ def test_other(start_edge):              # one of your own, ended with the sessi
 """
 
 import contextlib
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -90,9 +91,16 @@ class Edge:
 
 
 class StartEdge(Protocol):
-    """`config`: a path, or a mapping to be written as YAML (default: the shipped one). `vars`: on top of the master
-    key; a value of None takes a variable away. `image`: instead of the proxy with this config. `engine=False`: no
-    container engine. `local`: LOCAL_DEVELOPMENT. `directory`: its own storage by default."""
+    """What an edge may be started with.
+
+    config      a path, or a mapping to be written as YAML (default: the shipped one)
+    vars        on top of the master key; None takes a variable away
+    image       instead of the proxy with this config
+    engine      False: no container engine is configured
+    containers  False: the Durable Object has no container at all
+    local       LOCAL_DEVELOPMENT
+    directory   for the storage, to find it again (default: a fresh one)
+    """
 
     def __call__(
         self,
@@ -101,6 +109,7 @@ class StartEdge(Protocol):
         vars: Mapping[str, str | None] | None = ...,
         image: Image | None = ...,
         engine: bool = ...,
+        containers: bool = ...,
         local: bool = ...,
         directory: Path | None = ...,
     ) -> Edge: ...
@@ -118,6 +127,7 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             vars: Mapping[str, str | None] | None = None,
             image: Image | None = None,
             engine: bool = True,
+            containers: bool = True,
             local: bool = True,
             directory: Path | None = None,
         ) -> Edge:
@@ -135,6 +145,8 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
                 replaced={"catalog.py": catalog.source(load(path, {}))},
                 log=lines.append,
             )
+            if not containers:
+                offline.config = dataclasses.replace(offline.config, containers=frozenset())
             offline.start()
             edge = Edge(offline, variables["LITELLM_MASTER_KEY"], lines)
             stack.callback(edge.stop)
@@ -149,10 +161,16 @@ def edge(start_edge: StartEdge) -> Edge:
     return start_edge()
 
 
-@pytest.fixture(scope="session")
-def edge_without_engine(start_edge: StartEdge) -> Edge:
-    """As where no container engine runs: ctx.container fails."""
-    return start_edge(engine=False)
+@pytest.fixture(scope="session", params=["no engine", "dead engine", "no container"])
+def edge_without_engine(request: pytest.FixtureRequest, start_edge: StartEdge) -> Edge:
+    """Three ways to have no container: no engine is configured, nobody answers at its socket, or the Durable Object
+    has no container at all (`ctx.container` is None)."""
+    if request.param == "no engine":
+        return start_edge(engine=False)
+    edge = start_edge(containers=request.param != "no container")
+    assert edge.offline.engine is not None
+    edge.offline.engine.stop()
+    return edge
 
 
 def wait_for(condition: Callable[[], Found | None], what: str, timeout: float = 10) -> Found:

@@ -1,0 +1,199 @@
+"""`litellm-router dev` as a process: what it says, that its curl works, and that nothing of it is left."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dev.conftest import wait_for
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60
+
+
+class Dev:
+    """The command, and what it has printed so far."""
+
+    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+        self.port = free_port()
+        self._out, self._err = directory / "out", directory / "err"
+        clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "container", "dev", "--port", str(self.port), *arguments],
+                cwd=ROOT,
+                env={**clean, **environment},
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def wait_until_it_listens(self) -> str:
+        """The line that says so."""
+
+        def line() -> str | None:
+            assert self.process.poll() is None, self.err
+            return next((line for line in self.out.splitlines() if line.startswith("Listening on ")), None)
+
+        return wait_for(line, "the line that says where it listens", START_SECONDS)
+
+    def descendants(self) -> list[int]:
+        return _descendants(self.process.pid)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
+    started: list[Dev] = []
+
+    def start(*arguments: str, **environment: str) -> Dev:
+        started.append(Dev(tmp_path, *arguments, **environment))
+        return started[-1]
+
+    yield start
+    for dev in started:
+        dev.kill()
+        shutil.rmtree(ROOT / f".dev/{dev.port}", ignore_errors=True)  # not there when it never got so far
+
+
+def run_curl(line: str, **environment: str) -> str:
+    command = line.partition(" - try: ")[2]
+    assert command.startswith("curl ")
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30, env={**os.environ, **environment}
+    )
+    return done.stdout
+
+
+def test_listens_and_its_curl_works_as_printed(start: Callable[..., Dev]) -> None:
+    dev = start("--runtime", "offline")
+    line = dev.wait_until_it_listens()
+    assert line.startswith(f"Listening on http://127.0.0.1:{dev.port} - try: curl ")
+    assert dev.out.splitlines()[-1] == line
+    assert "Bearer sk-1234" in line
+    assert "Runtime: offline, because you asked for it with --runtime offline." in dev.err
+    assert '"object":"chat.completion"' in run_curl(line)
+    assert "proxy | " in dev.err
+    assert (ROOT / f".dev/{dev.port}/dev.log").read_text().count("proxy | ") > 0
+
+
+def test_ones_own_key_is_not_printed(start: Callable[..., Dev]) -> None:
+    dev = start("--runtime", "offline", LITELLM_MASTER_KEY="sk-my-own-key")
+    line = dev.wait_until_it_listens()
+    assert "Bearer $LITELLM_MASTER_KEY" in line
+    assert '"object":"chat.completion"' in run_curl(line, LITELLM_MASTER_KEY="sk-my-own-key")
+    assert "invalid_api_key" in run_curl(line, LITELLM_MASTER_KEY="sk-1234")
+    assert "sk-my-own-key" not in dev.out + dev.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_end_everything(start: Callable[..., Dev], number: signal.Signals) -> None:
+    dev = start("--runtime", "offline")
+    run_curl(dev.wait_until_it_listens())
+    family = dev.descendants()
+    assert len(family) >= 2  # workerd and the proxy
+    dev.process.send_signal(number)
+    assert dev.process.wait(20) == 130
+    assert [pid for pid in family if _runs(pid)] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG")
+def test_kill_9_leaves_no_orphans(start: Callable[..., Dev]) -> None:
+    dev = start("--runtime", "offline")
+    run_curl(dev.wait_until_it_listens())
+    family = dev.descendants()
+    dev.process.kill()
+    dev.process.wait(10)
+    wait_for(lambda: not [pid for pid in family if _runs(pid)], "the end of its children", 30)
+
+
+def test_says_so_when_workerd_dies(start: Callable[..., Dev]) -> None:
+    dev = start("--runtime", "offline")
+    dev.wait_until_it_listens()
+    (workerd,) = dev.descendants()
+    os.kill(workerd, signal.SIGKILL)
+    assert dev.process.wait(20) == 1
+    assert "workerd ended by itself" in dev.err
+
+
+def test_a_taken_port(start: Callable[..., Dev]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        dev = start("--port", str(port))
+        assert dev.process.wait(30) == 1
+    wanted = f"Port {port} on 127.0.0.1 is taken; end what listens there or choose another with --port."
+    assert dev.err == f"litellm-router dev: {wanted}\n"
+
+
+def test_a_missing_config(start: Callable[..., Dev]) -> None:
+    dev = start("--config", "no-such.yaml")
+    assert dev.process.wait(30) == 1
+    assert dev.err == "litellm-router dev: There is no config no-such.yaml; name one with --config.\n"
+
+
+def test_others_are_not_let_in_with_the_key_that_everybody_knows(start: Callable[..., Dev]) -> None:
+    dev = start("--host", "0.0.0.0")
+    assert dev.process.wait(30) == 1
+    assert "everybody knows the master key sk-1234; set LITELLM_MASTER_KEY" in dev.err
+
+
+def test_wrangler_without_docker(start: Callable[..., Dev], tmp_path: Path) -> None:
+    dev = start("--runtime", "wrangler", WRANGLER_DOCKER_BIN=str(tmp_path / "none"))
+    assert dev.process.wait(30) == 1
+    assert re.search(r"wrangler dev needs Docker, and there is no Docker here; .*--runtime offline", dev.err)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_what_is_no_port(start: Callable[..., Dev], port: str) -> None:
+    dev = start("--port", port)
+    assert dev.process.wait(30) == 2
+    assert f"'{port}' is not a port (1 to 65535)" in dev.err
+
+
+def test_the_second_start_answers_within_15_seconds(start: Callable[..., Dev]) -> None:
+    """The requirement; a snapshot of Python is there from the first start."""
+    start("--runtime", "offline").wait_until_it_listens()
+    started = time.monotonic()
+    assert '"object":"chat.completion"' in run_curl(start("--runtime", "offline").wait_until_it_listens())
+    assert time.monotonic() - started < 15
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *_descendants(int(child))]
+    return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,186 @@
+"""Setting up: what is skipped, and what is said when it fails. The installing itself every run of the tests shows."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dev import progress, setup
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that has everything installed, as far as the stamps say."""
+    (tmp_path / "requirements").mkdir()
+    for name in ("requirements/dev.txt", "pyproject.toml", "package.json", "package-lock.json"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    (tmp_path / "node_modules").mkdir()
+    monkeypatch.setattr(setup, "ROOT", tmp_path)
+    monkeypatch.setattr(setup, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(setup, "NODE_MODULES", tmp_path / "node_modules")
+    return tmp_path
+
+
+@pytest.fixture
+def commands(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is run, instead of running it: program and first word, as "uv venv"."""
+    ran: list[str] = []
+
+    def run(command: list[str]) -> None:
+        words = [word for word in command[1:] if not word.startswith("-")]
+        ran.append(" ".join([Path(command[0]).name, *words[: 2 if words[0] == "pip" else 1]]))
+
+    monkeypatch.setattr(setup, "_run", run)
+    monkeypatch.setenv("UV", "/somewhere/uv")
+    return ran
+
+
+def test_installs_once(project: Path, commands: list[str]) -> None:
+    assert setup.main([]) == 0
+    assert commands == ["uv pip sync", "uv pip install", "npm install"]
+    commands.clear()
+    assert setup.main([]) == 0
+    assert commands == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("requirements/dev.txt", ["uv pip sync", "uv pip install"]),
+        ("pyproject.toml", ["uv pip sync", "uv pip install"]),
+        ("package-lock.json", ["npm install"]),
+    ],
+)
+def test_installs_what_has_changed(project: Path, commands: list[str], changed: str, again: list[str]) -> None:
+    setup.main([])
+    commands.clear()
+    (project / changed).write_text("other")
+    assert setup.main([]) == 0
+    assert commands == again
+
+
+def test_makes_the_environment_when_it_is_missing(project: Path, commands: list[str]) -> None:
+    (project / ".venv/bin/python").unlink()
+    setup.main([])
+    assert commands[0] == "uv venv"
+
+
+def test_force_installs_anyway(project: Path, commands: list[str]) -> None:
+    setup.main([])
+    commands.clear()
+    setup.main(["--force"])
+    assert commands == ["uv pip sync", "uv pip install", "npm install"]
+
+
+def test_a_failure_leaves_no_stamp(
+    project: Path, commands: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(command: list[str]) -> None:
+        raise setup.SetupFailed("npm install failed")
+
+    setup.set_up_python()
+    monkeypatch.setattr(setup, "_run", fail)
+    assert setup.main([]) == 1
+    assert capsys.readouterr().err == "setup: npm install failed\n"
+    assert not (project / "node_modules" / setup._STAMP).exists()
+
+
+def test_an_old_python_is_named(project: Path, commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / ".venv/bin/python").unlink()
+    monkeypatch.setattr(setup, "MINIMUM_PYTHON", (99, 0))
+    with pytest.raises(setup.SetupFailed, match=r"Python 3\.\d+ is too old"):
+        setup.set_up_python()
+
+
+def test_no_uv(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(setup.SetupFailed, match="uv is not installed; run: pip install uv"):
+        setup.set_up_python()
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "sentence"),
+    [
+        (
+            ["/x/uv", "pip", "sync", "--quiet"],
+            "error: Failed to fetch\n  Caused by: dns error",
+            "uv pip sync could not reach its package index; connect to the network and try again.",
+        ),
+        (
+            ["/x/npm", "install", "--no-save"],
+            "npm error code EAI_AGAIN",
+            "npm install could not reach its package index; connect to the network and try again.",
+        ),
+        (
+            ["/x/uv", "pip", "sync"],
+            "error: Hash mismatch",
+            "uv pip sync failed; mend what it names and try again.",
+        ),
+    ],
+)
+def test_failures_are_explained(command: list[str], output: str, sentence: str) -> None:
+    assert setup.explain(command, output) == f"{sentence} It said:\n{output}"
+
+
+def test_without_a_network_it_says_so(tmp_path: Path) -> None:
+    """For real: a copy of the project, an empty cache and an index that nobody serves."""
+    copy = tmp_path / "project"
+    for name in ("dev/setup", "dev/setup.py", "dev/progress.py", "dev/__init__.py", "pyproject.toml", "README.md"):
+        if (ROOT / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    shutil.copytree(ROOT / "requirements", copy / "requirements")
+    environment = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "HOME": str(tmp_path),
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+        "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
+        "UV_HTTP_RETRIES": "0",
+    }
+    done = subprocess.run([str(copy / "dev/setup")], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "setup: uv pip sync could not reach its package index; connect to the network and try again." in done.stderr
+
+
+def test_nothing_to_do_takes_no_time() -> None:
+    """The requirement: the second run takes a second at most."""
+    subprocess.run([str(ROOT / "dev/setup")], check=True)
+    started = time.monotonic()
+    done = subprocess.run([str(ROOT / "dev/setup")], capture_output=True, text=True, check=True)
+    assert time.monotonic() - started < 1
+    assert done.stderr == ""
+
+
+def test_progress_is_silent_when_it_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.step("Doing it"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_speaks_when_it_takes_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_PATIENCE_SECONDS", 0.01)
+    with progress.step("Doing it"):
+        time.sleep(0.1)
+    first, last = capsys.readouterr().err.splitlines()
+    assert (first, last) == ("Doing it … 0 s", "Doing it: done in 0 s")
+
+
+def test_just_lists_every_command() -> None:
+    just = str(Path(sys.executable).with_name("just"))
+    done = subprocess.run([just, "--list"], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = {line.split()[0] for line in done.stdout.splitlines()[1:]}
+    wanted = "setup dev test test-unit lint format check catalog bench deploy tail lock"
+    assert set(wanted.split()) <= names
+    undescribed = [line for line in done.stdout.splitlines()[1:] if "#" not in line]
+    assert undescribed == []

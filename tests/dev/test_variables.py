@@ -1,0 +1,76 @@
+"""Where the Worker's variables come from on a developer's machine."""
+
+from pathlib import Path
+
+import pytest
+
+from dev import variables, wrangler_dev
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("A=1", "1"),
+        ("export A = 1 ", "1"),
+        ("A=one two # said", "one two"),
+        ("A='single # $x \\n'", "single # $x \\n"),
+        ('A="double # \\n\\"quoted\\""', 'double # \n"quoted"'),
+        ('A="two\nlines"', "two\nlines"),
+        ("A=", ""),
+        ("# B=2\nA=1\r\n", "1"),
+        ("A=a=b", "a=b"),
+    ],
+)
+def test_dotenv(text: str, value: str) -> None:
+    assert variables.parse_dotenv(text) == {"A": value}
+
+
+def test_there_need_be_no_file(tmp_path: Path) -> None:
+    assert variables.read_dev_vars(tmp_path) == {}
+    (tmp_path / ".dev.vars").write_text("A=1\nB='2'\n")
+    assert variables.read_dev_vars(tmp_path) == {"A": "1", "B": "2"}
+
+
+def test_a_key_for_everybody_without_one_of_ones_own() -> None:
+    assert variables.worker_variables({}, {}, []) == {"LITELLM_MASTER_KEY": "sk-1234", "LOCAL_DEVELOPMENT": "true"}
+
+
+def test_the_environment_stands_above_the_file() -> None:
+    given = variables.worker_variables(
+        {"LITELLM_MASTER_KEY": "sk-file", "OPENAI_API_KEY": "file", "GROQ_API_KEY": "file", "PUBLIC_MODELS": "false"},
+        {"LITELLM_MASTER_KEY": "sk-shell", "OPENAI_API_KEY": "shell", "GROQ_API_KEY": "", "HOME": "/home/a"},
+        ["OPENAI_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY"],
+    )
+    assert given == {
+        "LITELLM_MASTER_KEY": "sk-shell",
+        "LOCAL_DEVELOPMENT": "true",
+        "OPENAI_API_KEY": "shell",
+        "GROQ_API_KEY": "file",
+        "PUBLIC_MODELS": "false",
+    }
+
+
+def test_set_but_empty_means_unset() -> None:
+    given = variables.worker_variables({"LITELLM_MASTER_KEY": "", "OPENAI_API_KEY": ""}, {}, ["OPENAI_API_KEY"])
+    assert given == {"LITELLM_MASTER_KEY": "sk-1234", "LOCAL_DEVELOPMENT": "true"}
+
+
+def test_the_workers_settings_may_be_set_in_the_environment() -> None:
+    given = variables.worker_variables({}, {"CONTAINER_SLEEP_AFTER": "1m"}, [], ["CONTAINER_SLEEP_AFTER"])
+    assert given["CONTAINER_SLEEP_AFTER"] == "1m"
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("sk-1", "A='sk-1'"),
+        (" a # b ", "A=' a # b '"),
+        ("a$HOME ${B}", "A='a\\$HOME \\${B}'"),
+        ("it's", "A=`it's`"),
+        ('{"key": "x\ny"}', 'A=\'{"key": "x\ny"}\''),
+        ("'`", 'A="\'`"'),
+    ],
+)
+def test_what_wrangler_reads_is_quoted_and_not_expanded(value: str, line: str) -> None:
+    """The form was tried with dotenv 16 and dotenv-expand 12, which wrangler bundles."""
+    assert wrangler_dev.dotenv({"A": value}) == line + "\n"
