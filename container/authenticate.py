@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 from worker.api.authenticate import presented_key, refusal_to_serve, require_master_key, same_secret
 from worker.api.endpoints import Endpoint
 from worker.api.errors import ApiError, forbidden, unauthenticated
+from worker.api.hop import TOKEN_HEADER
 
 from .exchange import Exchange
 from .settings import Settings
 
-INTERNAL_TOKEN_HEADER = "x-internal-token"
 _PROBES = ("liveliness", "readiness")
 
 
@@ -30,7 +30,7 @@ class Authenticator:
         """Raises ApiError 401, 403 or 503 unless the request may go on."""
         headers = exchange.headers
         if self._token is not None:
-            if endpoint.name not in _PROBES and not same_secret(headers.get(INTERNAL_TOKEN_HEADER, ""), self._token):
+            if endpoint.name not in _PROBES and not same_secret(headers.get(TOKEN_HEADER, ""), self._token):
                 raise unauthenticated("This proxy answers its edge alone.")
             return
         if endpoint.public:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from workers import WorkerEntrypoint
+
 from edge.pipeline import handle
 from proxy_container import ProxyContainer
-from workers import WorkerEntrypoint
 
 __all__ = ["Default", "ProxyContainer"]
 

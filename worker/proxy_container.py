@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from pyodide.ffi import JsException
+from workers import DurableObject
+
 from api import errors
 from api.health import UNAVAILABLE
 from api.hop import NO_INSTANCE_HEADER, REQUEST_ID_HEADER, TOKEN_HEADER
@@ -12,10 +15,8 @@ from container_life.environment import container_environment
 from container_life.lifecycle import Lifecycle, NotServing
 from container_life.record import StoredRecord
 from edge.respond import error_response
-from pyodide.ffi import JsException
 from runtime.javascript import bindings, error_text, js, or_none, variable
 from runtime.log import log
-from workers import DurableObject
 
 
 class ProxyContainer(DurableObject):

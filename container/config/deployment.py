@@ -101,7 +101,9 @@ def parse(
         document.error((*path, "model_info"), "has to be a mapping.")
         info = {}
     at = (*path, "litellm_params")
-    params = {name: value for name, value in params.items() if value not in (None, "") or name not in _MAY_BE_BLANK}
+    params: dict[str, Any] = {
+        name: value for name, value in params.items() if value not in (None, "") or name not in _MAY_BE_BLANK
+    }
     custom = params.get("custom_llm_provider")
     if custom is not None and custom not in (*DIRECT, *ENGINE_PROVIDERS):
         document.error(

@@ -12,15 +12,19 @@ import orjson
 
 from ..config import Deployment
 from ..request.completion import Completion
-from .answer import Plain, Stream
+from ..routing.outcome import Outcome
+from .answer import Answer, Plain, Stream
 from .events import EventStream
 
 _DIMENSIONS = 1536
+# More than any provider has or takes.
+_MAX_DIMENSIONS = 16_384
+_MAX_INPUTS = 2048
 _PIECES = re.compile(r"\S*\s*")
 
 
-def answer(d: Deployment, request: Completion, name: str) -> Plain | Stream:
-    """The configured text, named after the model that was asked for."""
+def answer(d: Deployment, request: Completion, name: str) -> Answer:
+    """The configured text, named after the model that was asked for; vectors of zeros for embeddings."""
     text = d.mock_response or ""
     prompt = _tokens(_texts(request.body.get("messages") or request.body.get("prompt") or request.body.get("input")))
     if request.endpoint == "embeddings":
@@ -64,10 +68,15 @@ async def _each(parts: list[bytes]) -> AsyncIterator[bytes]:
         yield part
 
 
-def _embeddings(request: Completion, name: str, prompt: int) -> Plain:
+def _embeddings(request: Completion, name: str, prompt: int) -> Plain | Outcome:
     wanted = request.body["input"]
     count = len(wanted) if isinstance(wanted, list) and not all(isinstance(v, int) for v in wanted) else 1
-    vector: Any = [0.0] * int(request.body.get("dimensions") or _DIMENSIONS)
+    dimensions = request.body.get("dimensions") or _DIMENSIONS
+    if count > _MAX_INPUTS:
+        return Outcome("caller", 400, f"'input' may hold {_MAX_INPUTS} texts at most.", param="input")
+    if dimensions > _MAX_DIMENSIONS:
+        return Outcome("caller", 400, f"'dimensions' may be {_MAX_DIMENSIONS} at most.", param="dimensions")
+    vector: Any = [0.0] * dimensions
     if request.body.get("encoding_format") == "base64":
         vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     usage = {"prompt_tokens": prompt, "total_tokens": prompt}
@@ -76,13 +85,19 @@ def _embeddings(request: Completion, name: str, prompt: int) -> Plain:
 
 
 def _texts(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return " ".join(_texts(v) for v in value)
-    if isinstance(value, dict):
-        return _texts(value.get("content") or value.get("text"))
-    return "" if value is None else str(value)
+    """Every text in messages, a prompt or an input, however deep."""
+    found, waiting = [], [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, list):
+            waiting += reversed(value)
+        elif isinstance(value, dict):
+            waiting.append(value.get("content") or value.get("text"))
+        elif value is not None:
+            found.append(str(value))
+    return " ".join(found)
 
 
 def _tokens(text: str) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyodide.ffi import JsException
+
 from runtime.javascript import error_text, js, js_object
 
 # The image's default port.

@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pyodide.ffi import JsException
+
 from api.errors import ApiError, service_unavailable
 from api.hop import NO_INSTANCE_HEADER, REQUEST_ID_HEADER, dropped
-from pyodide.ffi import JsException
 from runtime.javascript import error_text, js, or_none
 from runtime.log import log
 

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+from pyodide.ffi import JsException
+
 from api import cors, gatekeeper, health
 from api.authenticate import presented_key
 from api.endpoints import Endpoint
@@ -13,7 +15,6 @@ from api.request_id import request_id as new_request_id
 from catalog import CATALOG
 from container_life import lifecycle
 from container_life import settings as container_settings
-from pyodide.ffi import JsException
 from runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
 from runtime.log import log, where
 

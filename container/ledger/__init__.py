@@ -1,0 +1,11 @@
+"""Where the ledger is kept when there is no edge in front: a SQLite file, or PostgreSQL.
+
+    store = await open_sqlite(path)            # or await open_postgres(url)
+    result = await store.run(admit(store.dialect, policy, ask, now))
+"""
+
+from .postgres import PostgresStore
+from .sqlite import SqliteStore
+from .store import LedgerUnavailable, Store
+
+__all__ = ["LedgerUnavailable", "PostgresStore", "SqliteStore", "Store"]

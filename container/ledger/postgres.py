@@ -1,0 +1,115 @@
+"""The ledger in PostgreSQL, shared by several replicas.
+
+Decisions without a transaction of their own run statement by statement, each committed by itself: that is how they
+are written, and an admission then takes two round trips and holds locks for one.
+"""
+
+import asyncio
+from functools import lru_cache
+from typing import Any
+
+import asyncpg
+
+from worker.ledger import schema
+from worker.ledger.decision import Decision
+from worker.ledger.postgres import Postgres
+
+from .store import LedgerUnavailable
+
+# A statement of PostgreSQL's own classes that say "not now": connection, resources, operator intervention, system
+# error, and a transaction that gave way to another.
+_UNAVAILABLE = ("08", "53", "57", "58", "40")
+_READ_ONLY = "25006"
+
+
+class PostgresStore:
+    """`url` as in DATABASE_URL. `connections`: at most so many. `patience`: seconds for a statement or a connection."""
+
+    def __init__(self, url: str, *, connections: int = 8, patience: float = 10.0) -> None:
+        self.dialect = Postgres()
+        self._url = url
+        self._connections = connections
+        self._patience = patience
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> None:
+        async with self._opening:
+            if self._pool is not None:
+                return
+            try:
+                pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=1,
+                    max_size=self._connections,
+                    timeout=self._patience,
+                    command_timeout=self._patience,
+                    server_settings={"application_name": "litellm-router"},
+                )
+            except _FAILURES as error:
+                raise _unavailable(error) from error
+            try:
+                result = await self._run(pool, schema.migrate(self.dialect))
+            except BaseException:
+                pool.terminate()
+                raise
+            if not result["ok"]:
+                pool.terminate()
+                raise LedgerUnavailable(result["message"])
+            self._pool = pool
+
+    async def run(self, decision: Decision) -> Any:
+        if self._pool is None:
+            await self.open()
+        assert self._pool is not None
+        return await self._run(self._pool, decision)
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.close()
+
+    async def _run(self, pool: asyncpg.Pool, decision: Decision) -> Any:
+        try:
+            async with pool.acquire(timeout=self._patience) as connection:
+                if not decision.transaction:
+                    return await _steps(connection, decision)
+                async with connection.transaction():
+                    return await _steps(connection, decision)
+        except _FAILURES as error:
+            if not _is_outage(error):
+                raise
+            raise _unavailable(error) from error
+        finally:
+            decision.steps.close()
+
+
+_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+async def _steps(connection: Any, decision: Decision) -> Any:
+    steps = decision.steps
+    try:
+        sql, parameters = next(steps)
+        while True:
+            rows = await connection.fetch(numbered(sql), *parameters)
+            sql, parameters = steps.send(rows)
+    except StopIteration as end:
+        return end.value
+
+
+@lru_cache(maxsize=1024)
+def numbered(sql: str) -> str:
+    """`?` as `$1`, `$2`, …; the ledger's statements have no `?` in texts."""
+    first, *rest = sql.split("?")
+    return first + "".join(f"${index}{part}" for index, part in enumerate(rest, 1))
+
+
+def _is_outage(error: BaseException) -> bool:
+    """Whether the database is the reason, and not a statement that is wrong."""
+    state = getattr(error, "sqlstate", None)
+    return state is None or state[:2] in _UNAVAILABLE or state == _READ_ONLY
+
+
+def _unavailable(error: BaseException) -> LedgerUnavailable:
+    return LedgerUnavailable(f"The ledger's database cannot be used: {type(error).__name__}: {error}")

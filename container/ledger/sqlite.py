@@ -1,0 +1,126 @@
+"""The ledger in a SQLite file.
+
+Statements run on the event loop's own thread: a decision takes some 50 µs, a thread to carry it to and from costs
+more. A disk write is waited for only where a Decision asks for a transaction of its own (keys); others are in the
+operating system's hands when `run` returns, so that they survive the end of this process, and on the disk with the
+next checkpoint or key.
+
+Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
+"""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from worker.ledger import schema
+from worker.ledger.decision import Decision, Row, run
+from worker.ledger.sqlite import Sqlite
+
+from .store import LedgerUnavailable
+
+# Seconds between two attempts when another process is writing.
+_BUSY_WAIT = 0.005
+_CACHED_STATEMENTS = 256
+_TRANSIENT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class SqliteStore:
+    """`path`: of the file, `:memory:` for none. `patience`: seconds to wait for another process that writes."""
+
+    def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
+        self.dialect = Sqlite()
+        self._path = str(path)
+        self._patience = patience
+        self._connection: sqlite3.Connection | None = None
+        self._full_sync = False
+
+    async def open(self) -> None:
+        await self._patiently(self._connected)
+
+    async def run(self, decision: Decision) -> Any:
+        await self._patiently(self._begin, decision.transaction)
+        connection = self._connection
+        assert connection is not None
+        # Nothing is awaited from here to the end, so no other decision comes between.
+        try:
+            result = run(decision, _executor(connection))
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back(connection)
+            raise self._unavailable(error) from error
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        return result
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+    async def _patiently(self, step: Any, *arguments: Any) -> None:
+        """Does the step, again and again while another process is writing."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return step(*arguments)
+            except sqlite3.Error as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise self._unavailable(error) from error
+            await asyncio.sleep(_BUSY_WAIT)
+
+    def _begin(self, durable: bool) -> None:
+        connection = self._connected()
+        if durable != self._full_sync:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._full_sync = durable
+        connection.execute("BEGIN IMMEDIATE")
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection, made anew after it was given up, with the newest schema."""
+        if self._connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=0, isolation_level=None, cached_statements=_CACHED_STATEMENTS
+            )
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("BEGIN IMMEDIATE")
+                result = run(schema.migrate(self.dialect), _executor(connection))
+                if not result["ok"]:
+                    raise LedgerUnavailable(result["message"])
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.close()
+                raise
+            self._connection, self._full_sync = connection, False
+        return self._connection
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        with suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _unavailable(self, error: sqlite3.Error) -> LedgerUnavailable:
+        """Gives the connection up, as the next one may find the disk mended; one in memory is all there is."""
+        if self._connection is not None and self._path != ":memory:" and not _is_busy(error):
+            connection, self._connection = self._connection, None
+            with suppress(sqlite3.Error):
+                connection.close()
+        return LedgerUnavailable(f"The ledger's file {self._path} cannot be used: {error}")
+
+
+def _executor(connection: sqlite3.Connection) -> Any:
+    execute = connection.execute
+
+    def answer(sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        return execute(sql, parameters).fetchall()
+
+    return answer
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _TRANSIENT
