@@ -1,5 +1,6 @@
 """What an attempt at a deployment brings back when it did not fail: a whole answer or a stream."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,8 @@ class StreamBroken(Exception):
         self.timed_out = timed_out
 
 
+_KEY = re.compile(rb'"model"\s*:')
+
 Answer = Plain | Stream | Outcome
 
 
@@ -53,19 +56,22 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
     if "choices" not in body and "data" not in body:
         return Outcome("server", 0, "The provider's answer holds neither choices nor data.")
     usage = body.get("usage")
-    return Plain(_renamed(raw, body, name), usage if isinstance(usage, dict) else None)
+    try:
+        return Plain(_renamed(raw, body, name), usage if isinstance(usage, dict) else None)
+    except orjson.JSONEncodeError:
+        return Outcome("server", 0, "The provider's answer is nested too deeply.")
 
 
 def _renamed(raw: bytes, body: dict[str, Any], name: str) -> bytes:
-    """The answer with its `model` renamed: in its bytes where that is unambiguous."""
+    """The answer with its `model` renamed: in its bytes where that is unambiguous. Raises JSONEncodeError."""
     theirs = body.get("model")
     if theirs == name:
         return raw
-    if isinstance(theirs, str):
+    if isinstance(theirs, str) and len(_KEY.findall(raw)) == 1:
         value = orjson.dumps(theirs)
         for colon in (b":", b": "):
             needle = b'"model"' + colon + value
-            if raw.count(needle) == 1:
+            if needle in raw:
                 return raw.replace(needle, b'"model"' + colon + orjson.dumps(name))
     body["model"] = name
     return orjson.dumps(body)
