@@ -27,10 +27,15 @@ def proxy_image(config: Path) -> Image:
 
 @dataclass
 class OfflineEdge:
-    """`vars`: the Worker's variables and secrets. `images`: by class name, one for each that has a container; None
-    leaves the edge without an engine. `directory` holds the build and the Durable Objects' storage.
+    """What runs together.
 
-    `replaced`: see build(). `wrangler_path` says which Worker. Port 0 takes a free one and keeps it over restarts.
+    directory      holds the build and the Durable Objects' storage
+    vars           the Worker's variables and secrets
+    images         by class name, one for each that has a container; None: no process engine
+    port           0 takes a free one, and keeps it over restarts
+    engine_socket  another engine to use where there is no process engine
+    replaced       generated sources, see build()
+    wrangler_path  which Worker
     """
 
     directory: Path
@@ -38,6 +43,7 @@ class OfflineEdge:
     images: Mapping[str, Image] | None
     host: str = "127.0.0.1"
     port: int = 0
+    engine_socket: Path | None = None
     replaced: Mapping[str, str] = field(default_factory=dict)
     wrangler_path: Path = WRANGLER_CONFIG
     log: LogLine = print
@@ -59,13 +65,14 @@ class OfflineEdge:
             images = {self.config.image(name): image for name, image in self.images.items()}
             self.engine = ProcessEngine(images, log=lambda line: self.log(f"proxy | {line}"))
             self.engine.start()
+        socket = self.engine.socket_path if self.engine is not None else self.engine_socket
         try:
             built = build.build(
                 self.config,
                 self.directory / "build",
                 storage=self.directory / "storage",
                 vars=self.vars,
-                engine=build.Engine(self.engine.socket_path, SIDECAR_IMAGE) if self.engine else None,
+                engine=build.Engine(socket, SIDECAR_IMAGE) if socket else None,
                 snapshot=kept,
                 replaced=self.replaced,
             )
@@ -81,9 +88,15 @@ class OfflineEdge:
         return self.workerd.wait_until_ready(health)
 
     def stop_worker(self) -> None:
-        """The engine and its containers stay, as they do when a Durable Object's machine goes away."""
+        """workerd ends its containers with it."""
         if self.workerd is not None:
             self.workerd.stop()
+
+    def kill_worker(self) -> None:
+        """SIGKILL: the containers stay, and the next workerd finds them running, as a Durable Object that was moved to
+        another machine does."""
+        assert self.workerd is not None
+        self.workerd.kill()
 
     def restart_worker(self, health: str = _HEALTH) -> int:
         self.stop_worker()

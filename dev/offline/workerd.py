@@ -95,9 +95,20 @@ class Workerd:
         return self._process.wait()
 
     def stop(self) -> None:
+        """SIGTERM lets running requests end for a moment."""
         if self._process is None:
             return
         child.end(self._process)
+        self._finish_reading()
+
+    def kill(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._finish_reading()
+
+    def _finish_reading(self) -> None:
         if self._reader is not None:
             self._reader.join()
 

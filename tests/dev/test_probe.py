@@ -232,6 +232,14 @@ def test_containers_end_with_workerd(probe: Probe, own: str) -> None:
     assert not os.path.exists(f"/proc/{pid}")
 
 
+def test_containers_are_found_again_after_kill_9_of_workerd(probe: Probe, own: str) -> None:
+    pid = probe.get("/container/see", id=own).json()["pid"]
+    probe.edge.kill_worker()
+    probe.edge.start_worker("/hello")
+    assert probe.get("/container/running", id=own).json() is True
+    assert probe.get("/container/see", id=own).json()["pid"] == pid
+
+
 def test_no_engine_is_an_error_that_the_caller_can_catch(probe: Probe, tmp_path) -> None:
     from dev.edge import OfflineEdge
 

@@ -81,6 +81,10 @@ class Edge:
     def start_worker(self) -> None:
         self.offline.start_worker()
 
+    def kill_worker(self) -> None:
+        """kill -9: the container stays, and the next workerd finds it running."""
+        self.offline.kill_worker()
+
     def restart_worker(self) -> None:
         """On the same port, with the same storage. Containers end with workerd."""
         self.offline.restart_worker()
@@ -96,7 +100,7 @@ class StartEdge(Protocol):
     config      a path, or a mapping to be written as YAML (default: the shipped one)
     vars        on top of the master key; None takes a variable away
     image       instead of the proxy with this config
-    engine      False: no container engine is configured
+    engine      False: no container engine is configured, or the one at `engine_socket`
     containers  False: the Durable Object has no container at all
     local       LOCAL_DEVELOPMENT
     directory   for the storage, to find it again (default: a fresh one)
@@ -109,6 +113,7 @@ class StartEdge(Protocol):
         vars: Mapping[str, str | None] | None = ...,
         image: Image | None = ...,
         engine: bool = ...,
+        engine_socket: Path | None = ...,
         containers: bool = ...,
         local: bool = ...,
         directory: Path | None = ...,
@@ -127,6 +132,7 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             vars: Mapping[str, str | None] | None = None,
             image: Image | None = None,
             engine: bool = True,
+            engine_socket: Path | None = None,
             containers: bool = True,
             local: bool = True,
             directory: Path | None = None,
@@ -142,6 +148,7 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
                 own,
                 {name: value for name, value in variables.items() if value is not None},
                 {PROXY_CLASS: image or proxy_image(path)} if engine else None,
+                engine_socket=engine_socket,
                 replaced={"catalog.py": catalog.source(load(path, {}))},
                 log=lines.append,
             )
@@ -167,10 +174,9 @@ def edge_without_engine(request: pytest.FixtureRequest, start_edge: StartEdge) -
     has no container at all (`ctx.container` is None)."""
     if request.param == "no engine":
         return start_edge(engine=False)
-    edge = start_edge(containers=request.param != "no container")
-    assert edge.offline.engine is not None
-    edge.offline.engine.stop()
-    return edge
+    if request.param == "dead engine":
+        return start_edge(engine=False, engine_socket=Path("/nobody/listens/here.sock"))
+    return start_edge(containers=False)
 
 
 def wait_for(condition: Callable[[], Found | None], what: str, timeout: float = 10) -> Found:
