@@ -54,7 +54,7 @@ class Exchange:
     async def body(self, limit_mb: float) -> bytes:
         """The whole body. Raises ApiError 413 over the limit, 415 when compressed, ClientLeft when it breaks off."""
         limit = int(limit_mb * 1024 * 1024)
-        if self.headers.get("content-encoding", "identity") != "identity":
+        if self.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
             raise ApiError(
                 415, "invalid_request_error", "Compressed request bodies are not taken.", code="unsupported_encoding"
             )
@@ -120,4 +120,6 @@ class Exchange:
 
 def _latin(value: str) -> str:
     """A header value that can be sent: names of models may hold anything."""
-    return value if value.isascii() and value.isprintable() else value.encode("ascii", "replace").decode()
+    if value.isascii() and value.isprintable():
+        return value
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in value)

@@ -1,0 +1,115 @@
+"""HTTP/1.1 spoken by hand over a socket, so that tests can say what no client library would."""
+
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+import orjson
+
+
+@dataclass
+class Answer:
+    """`headers`: names in lower case, the last of each."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+class Connection:
+    """One connection; `send` what you like, `answer()` reads one answer, to `method`."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 10.0) -> None:
+        self._socket = socket.create_connection((host, port), timeout)
+        self._got = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def request(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+        """A whole request; `host` and `content-length` are added where they are missing."""
+        given = {name.lower(): value for name, value in (headers or {}).items()}
+        given.setdefault("host", "localhost")
+        if body or method == "POST":
+            given.setdefault("content-length", str(len(body)))
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items()), "", ""]
+        self.send("\r\n".join(lines).encode("latin-1") + body)
+
+    def head(self) -> Answer:
+        """Status and headers; the body is left to come."""
+        while b"\r\n\r\n" not in self._got:
+            self._read()
+        head, _, self._got = self._got.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        pairs = (line.split(":", 1) for line in lines)
+        return Answer(int(first.split()[1]), {name.lower(): value.strip() for name, value in pairs}, b"")
+
+    def answer(self, method: str = "POST") -> Answer:
+        found = self.head()
+        while found.status == 100:
+            found = self.head()
+        if method == "HEAD" or found.status in (204, 304):
+            return found
+        if found.headers.get("transfer-encoding") == "chunked":
+            while (chunk := self.chunk()) != b"":
+                found.body += chunk
+            return found
+        length = int(found.headers["content-length"])
+        while len(self._got) < length:
+            self._read()
+        found.body, self._got = self._got[:length], self._got[length:]
+        return found
+
+    def chunk(self) -> bytes:
+        """The next chunk of a chunked body; empty at its end."""
+        while b"\r\n" not in self._got:
+            self._read()
+        size, _, self._got = self._got.partition(b"\r\n")
+        length = int(size, 16)
+        while len(self._got) < length + 2:
+            self._read()
+        data, self._got = self._got[:length], self._got[length + 2 :]
+        return data
+
+    def closed(self, within: float = 5.0) -> bool:
+        """Whether the other side has closed, after what it still had to say."""
+        deadline = time.monotonic() + within
+        self._socket.settimeout(within)
+        try:
+            while time.monotonic() < deadline:
+                if not self._socket.recv(65536):
+                    return True
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            pass
+        return False
+
+    def _read(self) -> None:
+        data = self._socket.recv(65536)
+        if not data:
+            raise ConnectionError(f"closed after {self._got!r}")
+        self._got += data
+
+
+def ask(
+    port: int, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"", host: str = "127.0.0.1"
+) -> Answer:
+    """One request on a connection of its own."""
+    with Connection(port, host) as connection:
+        connection.request(method, path, headers, body)
+        return connection.answer(method)

@@ -1,0 +1,407 @@
+"""One request and its answer, on the proxy's own server."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from container.exchange import ClientLeft, Exchange
+from container.http_server import MAX_HEADER_BYTES, HttpServer
+from tests.container.raw import Answer, Connection, ask
+from worker.api.errors import ApiError, wrong_method
+
+MB = 1024 * 1024
+Work = Callable[[Exchange], Awaitable[None]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
+    """`await serve(work)` is the port where `work(exchange)` answers; ApiErrors become answers."""
+    servers: list[HttpServer] = []
+
+    async def started(work: Work) -> int:
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            exchange = Exchange(request)
+            try:
+                await work(exchange)
+            except ApiError as error:
+                exchange.error(error)
+            except ClientLeft:
+                raise ConnectionResetError from None
+            assert exchange.response is not None
+            return exchange.response
+
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        server = HttpServer(handler)
+        await server.start([listener])
+        servers.append(server)
+        return listener.getsockname()[1]
+
+    yield started
+    for server in servers:
+        await server.stop(5.0, asyncio.Event())
+
+
+async def asked(port: int, method: str = "POST", path: str = "/", headers=None, body: bytes = b"") -> Answer:
+    return await asyncio.to_thread(ask, port, method, path, headers, body)
+
+
+async def nothing(exchange: Exchange) -> None:
+    exchange.respond(204, b"")
+
+
+async def echo(exchange: Exchange) -> None:
+    """The body, under the limit of 1 MB."""
+    exchange.respond(200, await exchange.body(1), content_type="application/octet-stream")
+
+
+# The request
+
+
+async def test_the_path_is_raw_and_without_its_query(serve):
+    seen: list[str] = []
+
+    async def work(exchange: Exchange) -> None:
+        seen.append(exchange.path)
+        exchange.respond(200, b"{}")
+
+    port = await serve(work)
+    for path in ("/v1/models/a%2Fb", "/v1//models", "/v1/../x", "/a?api_key=1#b", "/%ff"):
+        await asked(port, "GET", path)
+    assert seen == ["/v1/models/a%2Fb", "/v1//models", "/v1/../x", "/a", "/%ff"]
+
+
+async def test_header_names_have_no_case_and_the_first_of_repeated_ones_counts(serve):
+    async def work(exchange: Exchange) -> None:
+        exchange.respond(200, exchange.headers["AUTHORIZATION"].encode())
+
+    port = await serve(work)
+    with Connection(port) as connection:
+        connection.send(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: first\r\nauthorization: second\r\n\r\n")
+        assert (await asyncio.to_thread(connection.answer)).body == b"first"
+
+
+async def test_the_clients_request_id_is_taken_when_harmless(serve):
+    port = await serve(nothing)
+    assert (await asked(port, headers={"x-request-id": "abc-12345"})).headers["x-request-id"] == "abc-12345"
+    made = {(await asked(port, headers={"x-request-id": "<script>"})).headers["x-request-id"] for _ in range(2)}
+    assert len(made) == 2
+    assert "<script>" not in made
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, MB])
+async def test_the_body_is_read_whole(serve, size):
+    body = bytes(i % 251 for i in range(size))
+    assert (await asked(await serve(echo), body=body)).body == body
+
+
+async def test_a_chunked_body_is_read_whole(serve):
+    with Connection(await serve(echo)) as connection:
+        connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        connection.send(b"6;ext=1\r\n world\r\n0\r\n\r\n")
+        assert (await asyncio.to_thread(connection.answer)).body == b"hello world"
+
+
+async def test_a_client_that_waits_for_100_gets_it(serve):
+    with Connection(await serve(echo)) as connection:
+        connection.request("POST", "/", {"expect": "100-continue", "content-length": "2"})
+        assert (await asyncio.to_thread(connection.head)).status == 100
+        connection.send(b"{}")
+        assert (await asyncio.to_thread(connection.answer)).body == b"{}"
+
+
+async def test_a_client_that_waits_for_100_is_spared_a_body_over_the_limit(serve):
+    with Connection(await serve(echo)) as connection:
+        connection.request("POST", "/", {"expect": "100-continue", "content-length": str(40 * MB)})
+        assert (await asyncio.to_thread(connection.head)).status == 413
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_limit_is_refused(serve, chunked):
+    port = await serve(echo)
+    body = b"x" * (MB + 1)
+    if chunked:
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        answer = await asked(port, headers={"transfer-encoding": "chunked", "content-length": ""}, body=body)
+        assert answer.status == 400  # both is never right
+
+        def send() -> Answer:
+            with Connection(port) as connection:
+                connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+                return connection.answer()
+
+        answer = await asyncio.to_thread(send)
+    else:
+        answer = await asked(port, body=body)
+    assert answer.status == 413
+    assert answer.json["error"]["code"] == "body_too_large"
+    assert "1 MB" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "gzip, identity"])
+async def test_a_compressed_body_is_refused(serve, encoding):
+    answer = await asked(await serve(echo), headers={"content-encoding": encoding}, body=b"{}")
+    assert (answer.status, answer.json["error"]["code"]) == (415, "unsupported_encoding")
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+async def test_a_body_that_is_said_not_to_be_compressed_is_read(serve, encoding):
+    assert (await asked(await serve(echo), headers={"content-encoding": encoding}, body=b"{}")).body == b"{}"
+
+
+async def test_a_client_that_leaves_within_its_body_is_noticed(serve):
+    left = asyncio.Event()
+
+    async def work(exchange: Exchange) -> None:
+        try:
+            await exchange.body(1)
+        except (ClientLeft, asyncio.CancelledError):
+            left.set()
+            raise
+
+    with Connection(await serve(work)) as connection:
+        connection.request("POST", "/", {"content-length": "100"}, b"half")
+        await asyncio.sleep(0.05)
+    await asyncio.wait_for(left.wait(), 5)
+
+
+# What is no HTTP
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: five\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nbad header: 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"x" * (MAX_HEADER_BYTES + 1) + b"\r\n\r\n",
+        b"GET /" + b"x" * (MAX_HEADER_BYTES + 1) + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+    ids=[
+        "no request",
+        "version",
+        "length",
+        "negative length",
+        "two lengths",
+        "length and chunked",
+        "header name",
+        "big header",
+        "long path",
+    ],
+)
+async def test_what_is_no_http_is_answered_with_an_error_and_the_end(serve, raw):
+    def send() -> tuple[Answer, bool]:
+        with Connection(port) as connection:
+            connection.send(raw)
+            return connection.answer("GET"), connection.closed()
+
+    port = await serve(echo)
+    answer, closed = await asyncio.to_thread(send)
+    assert answer.status == 400
+    assert answer.json["error"]["type"] == "invalid_request_error"
+    assert closed
+
+
+async def test_a_body_whose_chunks_are_broken_is_refused(serve):
+    def send() -> int:
+        with Connection(port) as connection:
+            connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n")
+            return connection.answer().status
+
+    port = await serve(echo)
+    assert await asyncio.to_thread(send) == 400
+
+
+# The answer
+
+
+async def test_a_whole_answer(serve):
+    async def work(exchange: Exchange) -> None:
+        exchange.respond(200, b'{"a":1}', [("x-a", "b")])
+
+    answer = await asked(await serve(work))
+    assert (answer.status, answer.body) == (200, b'{"a":1}')
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.headers["content-length"], answer.headers["x-a"]) == ("7", "b")
+    assert answer.headers["server"] == "litellm-router"
+
+
+async def test_the_answer_to_head_has_the_length_but_no_body(serve):
+    async def work(exchange: Exchange) -> None:
+        exchange.respond(200, b'{"a":1}')
+
+    def twice() -> list[Answer]:
+        with Connection(port) as connection:
+            connection.request("HEAD", "/")
+            first = connection.answer("HEAD")
+            connection.request("GET", "/")
+            return [first, connection.answer("GET")]
+
+    port = await serve(work)
+    head, get = await asyncio.to_thread(twice)
+    assert (head.headers["content-length"], head.body) == ("7", b"")
+    assert get.body == b'{"a":1}'
+
+
+async def test_an_answer_without_content_has_no_length(serve):
+    answer = await asked(await serve(nothing), "OPTIONS")
+    assert answer.status == 204
+    assert "content-length" not in answer.headers
+
+
+async def test_some_headers_are_in_every_answer(serve):
+    async def work(exchange: Exchange) -> None:
+        exchange.always = [("vary", "Origin")]
+        raise wrong_method("PUT", "/v1/models", ("GET",))
+
+    answer = await asked(await serve(work))
+    assert (answer.status, answer.headers["vary"], answer.headers["allow"]) == (405, "Origin", "GET")
+    assert answer.json["error"]["code"] == "method_not_allowed"
+
+
+async def test_a_streamed_answer_comes_as_it_is_written(serve):
+    go_on = asyncio.Event()
+
+    async def work(exchange: Exchange) -> None:
+        assert not exchange.started
+        await exchange.start(200, [("x-a", "b")], "text/event-stream")
+        assert exchange.started
+        await exchange.write(b"a")
+        await go_on.wait()
+        await exchange.write(b"b")
+        await exchange.finish(b"c")
+
+    with Connection(await serve(work)) as connection:
+        connection.request("GET", "/")
+        head = await asyncio.to_thread(connection.head)
+        assert (head.status, head.headers["content-type"], head.headers["x-a"]) == (200, "text/event-stream", "b")
+        assert await asyncio.to_thread(connection.chunk) == b"a"
+        go_on.set()
+        rest = [await asyncio.to_thread(connection.chunk) for _ in range(3)]
+        assert rest == [b"b", b"c", b""]
+
+
+async def test_a_header_that_http_cannot_carry_is_made_to_fit(serve):
+    async def work(exchange: Exchange) -> None:
+        exchange.respond(200, b"", [("x-litellm-model-group", "モデル"), ("x-b", "a\r\nx-evil: 1")])
+
+    answer = await asked(await serve(work))
+    assert answer.headers["x-litellm-model-group"] == "???"
+    assert answer.headers["x-b"] == "a??x-evil: 1"
+
+
+async def test_a_client_that_leaves_a_stream_is_noticed(serve):
+    left = asyncio.Event()
+
+    async def work(exchange: Exchange) -> None:
+        await exchange.start(200, [], "text/event-stream")
+        try:
+            while True:
+                await exchange.write(b"x" * 1000)
+                await asyncio.sleep(0.01)
+        except (ClientLeft, asyncio.CancelledError):
+            left.set()
+            raise
+
+    with Connection(await serve(work)) as connection:
+        connection.request("GET", "/")
+        assert await asyncio.to_thread(connection.head)
+    await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_a_client_that_leaves_while_it_waits_is_noticed(serve):
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def work(exchange: Exchange) -> None:
+        await exchange.body(1)
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            left.set()
+            raise
+
+    with Connection(await serve(work)) as connection:
+        connection.request("POST", "/", body=b"{}")
+        await asyncio.wait_for(began.wait(), 5)
+        assert not left.is_set()
+    await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_a_slow_reader_holds_the_writer_back(serve):
+    written = 0
+
+    async def work(exchange: Exchange) -> None:
+        nonlocal written
+        await exchange.start(200, [], "text/event-stream")
+        for _ in range(1000):
+            await exchange.write(b"x" * 100_000)
+            written += 100_000
+
+    with Connection(await serve(work)) as connection:
+        connection.request("GET", "/")
+        await asyncio.sleep(0.3)
+        assert 0 < written < 30 * MB
+
+
+# The server's end
+
+
+async def test_a_running_answer_may_come_to_its_end():
+    go_on = asyncio.Event()
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        exchange = Exchange(request)
+        await exchange.start(200, [], "text/plain")
+        await exchange.write(b"a")
+        await go_on.wait()
+        await exchange.finish(b"b")
+        assert exchange.response is not None
+        return exchange.response
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = HttpServer(handler)
+    await server.start([listener])
+    with Connection(port) as connection:
+        connection.request("GET", "/")
+        assert await asyncio.to_thread(connection.head)
+        stopping = asyncio.ensure_future(server.stop(10.0, asyncio.Event()))
+        await asyncio.sleep(0.1)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.to_thread(Connection, port)
+        assert not stopping.done()
+        go_on.set()
+        assert b"".join([await asyncio.to_thread(connection.chunk) for _ in range(3)]) == b"ab"
+        await asyncio.wait_for(stopping, 5)
+
+
+@pytest.mark.parametrize("urgent", [False, True], ids=["after the grace", "at once"])
+async def test_an_answer_that_does_not_end_is_ended(urgent):
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        exchange = Exchange(request)
+        await exchange.start(200, [], "text/plain")
+        await exchange.write(b"a")
+        await asyncio.sleep(60)
+        raise AssertionError("not cancelled")
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = HttpServer(handler)
+    await server.start([listener])
+    at_once = asyncio.Event()
+    if urgent:
+        at_once.set()
+    with Connection(listener.getsockname()[1]) as connection:
+        connection.request("GET", "/")
+        assert await asyncio.to_thread(connection.head)
+        await asyncio.wait_for(server.stop(60.0 if urgent else 0.1, at_once), 10)
+        assert await asyncio.to_thread(connection.closed)
