@@ -32,7 +32,13 @@ PACKAGES = {
     "psycopg-binary",
     "litellm-proxy-extras",
     "azure-storage-blob",
-    # Job queues (1), menus in a terminal (6), whether a domain takes mail (3).
+    # Parsers of ASN.1 (3; Google's library uses cryptography where there is one), of C (1) and of TOML.
+    "pyasn1",
+    "pyasn1-modules",
+    "pycparser",
+    "tomlkit",
+    # Locks of downloads (1), job queues (1), menus in a terminal (6), whether a domain takes mail (3).
+    "filelock",
     "rq",
     "croniter",
     "inquirerpy",
@@ -50,7 +56,9 @@ FILES = (
     # LiteLLM's Rust core (38): today for OCR and for transcription on Bedrock, which do not work without it.
     "litellm/rust_bridge/_native.abi3.so",
     # Descriptions of AWS' other services (26): bedrock, and what signing in for it takes, stay.
-    "botocore/data/!(bedrock*|sts|sso|sso-oidc|signin)/",
+    "botocore/data/!(bedrock*|sts|sso|sso-oidc|signin|*.json)",
+    # Colours for source code in 250 languages (7); tracebacks are Python.
+    "pygments/lexers/!(__init__.py|_mapping.py|python.py)",
     # Sources of compiled modules, types for editors, tests (2).
     "**/*.pyx",
     "**/*.pxd",
@@ -60,7 +68,7 @@ FILES = (
 )
 
 _PIN = re.compile(r"^([a-z0-9][a-z0-9-]*)==", re.MULTILINE)
-_NEGATED = re.compile(r"^(.*/)!\(([^)]+)\)/$")
+_NEGATED = re.compile(r"^(.*/)!\(([^)]+)\)$")
 
 
 def kept_requirements(lock: str) -> str:
@@ -79,7 +87,7 @@ def unneeded(site_packages: Path) -> list[Path]:
         negated = _NEGATED.match(pattern)
         if negated:
             kept = {path for one in negated[2].split("|") for path in site_packages.glob(negated[1] + one)}
-            matches = [path for path in site_packages.glob(negated[1] + "*") if path.is_dir() and path not in kept]
+            matches = [path for path in site_packages.glob(negated[1] + "*") if path not in kept]
             missing = not kept or not matches
         else:
             matches = list(site_packages.glob(pattern))

@@ -36,6 +36,9 @@ def site_packages(folder: Path) -> Path:
         "botocore/data/sts/service-2.json.gz",
         "botocore/data/sso/service-2.json.gz",
         "botocore/data/endpoints.json",
+        "pygments/lexers/__init__.py",
+        "pygments/lexers/python.py",
+        "pygments/lexers/jvm.py",
         "uvloop/loop.pyx",
         "uvloop/loop.pxd",
         "uvloop/loop.pyi",
@@ -73,6 +76,8 @@ def test_files(tmp_path: Path) -> None:
         "botocore/data/sts/service-2.json.gz",
         "litellm/proxy/_experimental/mcp.py",
         "litellm/rust_bridge/loader.py",
+        "pygments/lexers/__init__.py",
+        "pygments/lexers/python.py",
         "uvloop/loop.so",
     ]
     assert (folder / "litellm/proxy/swagger").is_dir()  # LiteLLM mounts it when it starts
