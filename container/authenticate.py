@@ -21,7 +21,8 @@ class Authenticator:
         self._token = settings.internal_token
         self._master_key = master_key
         self._keyless = not master_key and is_loopback(settings.host)
-        self._public_models = bool(settings.public_models) or self._keyless
+        public = settings.local_development if settings.public_models is None else settings.public_models
+        self._public_models = public or self._keyless
         self._allowed_origins = allowed_origins
         local = settings.local_development or is_loopback(settings.host)
         self._refusal = None if self._keyless else refusal_to_serve(master_key, local=local)

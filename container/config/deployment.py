@@ -87,14 +87,14 @@ def parse(
     if not isinstance(entry, dict):
         document.error(path, "has to be a mapping.", "Give it `model_name` and `litellm_params`.")
         return None
-    group, params, info = entry.get("model_name"), entry.get("litellm_params"), entry.get("model_info") or {}
+    group, written, info = entry.get("model_name"), entry.get("litellm_params"), entry.get("model_info") or {}
     known = {"model_name", "litellm_params", "model_info"}
     for name in entry.keys() - known:
         document.error((*path, name), "is not a setting of a model.", f"There are: {', '.join(sorted(known))}.")
     if not isinstance(group, str) or not group.strip():
         document.error((*path, "model_name"), "is missing.", "Write the name by which clients ask for the model.")
         return None
-    if not isinstance(params, dict) or not isinstance(params.get("model"), str) or not params["model"]:
+    if not isinstance(written, dict) or not isinstance(written.get("model"), str) or not written["model"]:
         document.error((*path, "litellm_params", "model"), "is missing.", "Write for example `model: openai/gpt-4o`.")
         return None
     if not isinstance(info, dict):
@@ -102,7 +102,7 @@ def parse(
         info = {}
     at = (*path, "litellm_params")
     params: dict[str, Any] = {
-        name: value for name, value in params.items() if value not in (None, "") or name not in _MAY_BE_BLANK
+        name: value for name, value in written.items() if value not in (None, "") or name not in _MAY_BE_BLANK
     }
     custom = params.get("custom_llm_provider")
     if custom is not None and custom not in (*DIRECT, *ENGINE_PROVIDERS):
@@ -226,7 +226,7 @@ def _connection(read: _Reader, provider: str, direct: Direct) -> tuple[str, str 
             key = environment.get(OPTIONAL_KEYS[provider])
         # A provider's default key goes to its own address, or one the environment names, and nowhere else.
         has_home = bool(direct.base and direct.key_variables)
-        stranger = names_base and has_home and _origin(explicit or "") != _origin(direct.base)
+        stranger = names_base and has_home and origin(explicit or "") != origin(direct.base)
         if stranger:
             if key is not None:
                 read.document.report(
@@ -290,7 +290,8 @@ def _identity(group: str, params: dict, path: KeyPath) -> str:
     return digest[:16]
 
 
-def _origin(url: str) -> str:
+def origin(url: str) -> str:
+    """`https://host:port` of an address."""
     return "/".join(url.split("/", 3)[:3]).lower()
 
 

@@ -81,6 +81,9 @@ ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
 # Variables that LiteLLM reads for its providers beside their keys: the engine gets them when they are set.
 ENGINE_VARIABLES: tuple[str, ...] = (
     "ANTHROPIC_API_BASE",
+    "ANTHROPIC_BASE_URL",
+    "VERTEXAI_API_BASE",
+    "VERTEX_API_BASE",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",

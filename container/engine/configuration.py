@@ -9,16 +9,28 @@ from typing import Any
 import yaml
 
 from ..config import Config, Deployment
+from ..config.deployment import REFERENCE, origin
+from ..config.providers import DIRECT
 from ..settings import VARIABLES
 
 MASTER_KEY_VARIABLE = "LITELLM_ROUTER_ENGINE_KEY"
 
+_NO_KEY = "none"
+
 # litellm_params that the proxy acts on; the engine must not act on them again.
 _OURS = ("rpm", "tpm", "weight", "timeout", "stream_timeout", "max_retries", "max_parallel_requests", "order")
 
-# What of our own environment the engine never sees.
-_WITHHELD = {v.name for v in VARIABLES} | {"DATABASE_URL", "DIRECT_URL", "LITELLM_SALT_KEY", "HOST"}
-_WITHHELD_PREFIXES = ("REDIS_",)
+# What of our environment the engine never sees: what is ours alone, and what its command would take for options.
+_WITHHELD = {v.name for v in VARIABLES} | set(
+    """
+    DIRECT_URL IAM_TOKEN_DB_AUTH AZURE_POSTGRESQL_AUTH USE_V2_MIGRATION_RESOLVER LITELLM_SALT_KEY
+    CONFIG_FILE_PATH WORKER_CONFIG LITELLM_CONFIG LITELLM_WORKER_STARTUP_HOOKS USE_AWS_KMS
+    HOST DEBUG DETAILED_DEBUG NUM_WORKERS GRANIAN_RUNTIME_THREADS SSL_KEYFILE_PATH SSL_CERTFILE_PATH
+    SERVER_ROOT_PATH SERVER_ROOT_PATHS KEEPALIVE_TIMEOUT TIMEOUT_WORKER_HEALTHCHECK LIMIT_CONCURRENCY
+    MAX_REQUESTS_BEFORE_RESTART MAX_REQUESTS_BEFORE_RESTART_JITTER PROMETHEUS_METRICS_PORT PROMETHEUS_MULTIPROC_DIR
+    """.split()
+)
+_WITHHELD_PREFIXES = ("REDIS_", "DATABASE_", "LITELLM_CONFIG_BUCKET_")
 # Downloads of LiteLLM that these replace with the copy in its package.
 _USE_WHAT_IT_SHIPS = (
     "LITELLM_LOCAL_MODEL_COST_MAP",
@@ -44,6 +56,8 @@ def configuration(config: Config) -> str:
             "master_key": f"os.environ/{MASTER_KEY_VARIABLE}",
             "cancel_on_disconnect": True,
             "disable_spend_logs": True,
+            # Or it asks every provider for its models, with our keys, at the start and every five minutes.
+            "disable_model_info_refresh": True,
         },
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
@@ -52,8 +66,21 @@ def configuration(config: Config) -> str:
 def _model(d: Deployment) -> dict[str, Any]:
     params = {name: value for name, value in d.params.items() if name not in _OURS}
     params["max_retries"] = 0
+    if _is_strangers(d):
+        params["api_key"] = _NO_KEY
     name = f"{d.id}/*" if d.wildcard and "*" in str(params["model"]) else d.id
     return {"model_name": name, "litellm_params": params, "model_info": {**d.info, "id": d.id}}
+
+
+def _is_strangers(d: Deployment) -> bool:
+    """Whether it names a foreign address and no key: LiteLLM would send the provider's default key there."""
+    direct = DIRECT.get(d.provider)
+    base = d.params.get("api_base") or d.params.get("base_url")
+    if direct is None or not direct.base or not direct.key_variables or "api_key" in d.params or not base:
+        return False
+    if d.kind == "direct":
+        return d.api_key is None
+    return not str(base).startswith(REFERENCE) and origin(str(base)) != origin(direct.base)
 
 
 def environment(own: Mapping[str, str], key: str) -> dict[str, str]:

@@ -111,10 +111,17 @@ class EventStream:
             if not isinstance(usage, dict) or chunk is None:
                 continue
             self.usage = usage
-            if self._drop_usage and chunk.get("choices") == []:
+            if self._drop_usage and _says_nothing(chunk.get("choices")):
                 kept.append(data[start:begin])
                 start = end
         return b"".join((*kept, data[start:])) if kept else data
+
+
+def _says_nothing(choices: Any) -> bool:
+    """No choices, or as the engine sends them: `[{"index": 0, "delta": {}}]`."""
+    return isinstance(choices, list) and all(
+        isinstance(c, dict) and not c.get("delta") and not c.get("finish_reason") and not c.get("text") for c in choices
+    )
 
 
 def _events_with_usage(data: bytes) -> Iterator[tuple[int, int]]:

@@ -15,6 +15,10 @@ _SHOWN = 500
 # Headers by which a provider says how much is left and when to come again.
 _PASSED_ON = ("retry-after", "retry-after-ms")
 _PASSED_ON_PREFIX = "x-ratelimit-"
+# The engine hands its provider's headers on with this before their names,
+_ENGINE_PREFIX = "llm_provider-"
+# and adds to messages what it knows the deployment by.
+_ENGINE_ADDS = re.compile(r"\n\nLiteLLM: .*|[.\s]*Received Model Group=.*", re.DOTALL)
 
 _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length", "context_window_exceeded"}
 _CONTEXT_PHRASES = (
@@ -46,16 +50,13 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: floa
     code, param = _text(error.get("code")), _text(error.get("param"))
     message = _text(error.get("message")) or f"The provider answered with status {status}."
     kind = _kind(status, (code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
-    passed = [
-        (name.lower(), value)
-        for name, value in headers.items()
-        if name.lower() in _PASSED_ON or name.lower().startswith(_PASSED_ON_PREFIX)
-    ]
+    said = {name.lower().removeprefix(_ENGINE_PREFIX): value for name, value in headers.items()}
+    passed = [(n, value) for n, value in said.items() if n in _PASSED_ON or n.startswith(_PASSED_ON_PREFIX)]
     return Outcome(
         kind,
         status,
         _credentials_refused(status) if kind == "authentication" else shown(message),
-        retry_after=retry_after(headers, time.time() if now is None else now),
+        retry_after=retry_after(said, time.time() if now is None else now),
         code=code,
         param=param,
         headers=tuple(passed),
@@ -76,7 +77,7 @@ def from_error_event(error: Mapping[str, Any]) -> Outcome:
 
 def shown(message: str) -> str:
     """A provider's message, fit for the client: short, and without what looks like a key."""
-    return _SECRET.sub("***", message[: 4 * _SHOWN])[:_SHOWN]
+    return _SECRET.sub("***", _ENGINE_ADDS.sub("", message[: 4 * _SHOWN]))[:_SHOWN]
 
 
 def _credentials_refused(status: int) -> str:

@@ -189,10 +189,17 @@ def test_the_usage_chunk_is_dropped_only_when_we_asked_for_it():
     assert passed_on([chunk], drop_usage=True) == b""
 
 
+def test_the_engines_usage_chunk_has_a_choice_that_says_nothing_and_goes_too():
+    chunk = b'data: {"choices":[{"index":0,"delta":{}}],"usage":%s}\n\n' % orjson.dumps(USAGE)
+    assert passed_on([chunk], drop_usage=False) == chunk
+    assert passed_on([chunk], drop_usage=True) == b""
+
+
 @pytest.mark.parametrize(
     "rest",
     [
-        b'"choices":[{"index":0,"delta":{}}],"usage":{"total_tokens":3}',
+        b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"total_tokens":3}',
+        b'"choices":[{"index":0,"delta":{"content":"x"}}],"usage":{"total_tokens":3}',
         b'"choices":[],"usage":null',
         b'"choices":[], "usage": null',
         b'"choices":[]',
