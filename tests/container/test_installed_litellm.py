@@ -12,6 +12,7 @@ import pytest
 from container.config.engine_providers import ENGINE_PROVIDERS
 from container.config.prices import MAP_FILE, price_map
 from container.config.providers import DIRECT, ENGINE_NEEDS
+from container.engine.configuration import environment
 from container.request.authority import forbidden
 from tests.processes import ROOT
 
@@ -31,6 +32,7 @@ import openai.types.responses.response_create_params as responses
 import anthropic.types.message_count_tokens_params as count
 import anthropic.types.message_create_params as message
 from litellm.proxy.auth.auth_utils import _BANNED_REQUEST_BODY_PARAMS
+from litellm.proxy.proxy_cli import run_server
 from litellm.types.router import CredentialLiteLLMParams, GenericLiteLLMParams, LiteLLM_Params
 from litellm.types.utils import LlmProviders, StandardCallbackDynamicParams, all_litellm_params
 
@@ -47,6 +49,7 @@ print(json.dumps({
         *all_litellm_params, *CredentialLiteLLMParams.model_fields, *GenericLiteLLMParams.model_fields,
         *LiteLLM_Params.model_fields, *StandardCallbackDynamicParams.__annotations__, *_BANNED_REQUEST_BODY_PARAMS,
     }),
+    "options": [o.envvar for o in run_server.params if getattr(o, "envvar", None)],
     "api": sorted({name for api in apis for name in api.__annotations__}),
 }))
 """
@@ -104,6 +107,11 @@ def test_a_client_may_send_every_field_of_openais_and_anthropics_apis(installed)
     assert len(installed["api"]) > 80
     # Whose workspace pays is the gateway's to decide.
     assert [name for name in installed["api"] if forbidden([name])] == ["workspace_id"]
+
+
+def test_no_variable_of_ours_is_taken_for_an_option_of_the_engines_command(installed):
+    assert {"PORT", "NUM_WORKERS"} <= set(installed["options"])
+    assert environment(dict.fromkeys(installed["options"], "x"), "k").keys() == environment({}, "k").keys()
 
 
 def test_the_price_map_is_where_litellm_ships_it():

@@ -1,0 +1,139 @@
+"""What the engine is told."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from container.config import Config
+from container.engine.configuration import MASTER_KEY_VARIABLE, configuration, environment
+from container.settings import VARIABLES
+
+
+def told(config: Config) -> dict[str, Any]:
+    return yaml.safe_load(configuration(config))
+
+
+@pytest.fixture
+def models(load_config):
+    def of(*entries: dict[str, Any], environment=None, **sections) -> list[dict[str, Any]]:
+        return told(load_config({"model_list": list(entries), **sections}, environment))["model_list"]
+
+    return of
+
+
+def model(name: str, provider_model: str, **params) -> dict[str, Any]:
+    return {
+        "model_name": name,
+        "litellm_params": {"model": provider_model, **params},
+        "model_info": {"id": f"id-{name}"},
+    }
+
+
+def test_each_deployment_has_a_name_of_its_own(load_config):
+    same = {"model_name": "a", "litellm_params": {"model": "anthropic/x", "api_key": "os.environ/K"}}
+    config = load_config({"model_list": [same, same]}, {"K": "s3cret"})
+    names = [entry["model_name"] for entry in told(config)["model_list"]]
+    assert names == [d.id for d in config.deployments]
+    assert len(set(names)) == 2
+
+
+def test_what_is_off_or_a_mock_is_not_in_it(models):
+    found = models(
+        model("on", "anthropic/x", api_key="k"),
+        model("off", "anthropic/x", api_key="os.environ/UNSET"),
+        model("mock", "openai/x", mock_response="hi"),
+    )
+    assert [entry["model_name"] for entry in found] == ["id-on"]
+
+
+def test_deployments_that_are_called_directly_are_in_it_for_the_other_endpoints(models):
+    assert [entry["model_name"] for entry in models(model("a", "openai/x", api_key="k"))] == ["id-a"]
+
+
+def test_secrets_stay_references(load_config):
+    config = load_config(
+        {"model_list": [model("a", "anthropic/x", api_key="os.environ/K", extra_headers={"x": "os.environ/H"})]},
+        {"K": "s3cret-1", "H": "s3cret-2"},
+    )
+    assert "s3cret" not in configuration(config)
+    assert told(config)["model_list"][0]["litellm_params"]["api_key"] == "os.environ/K"
+
+
+def test_parameters_go_along_but_for_those_we_act_on(models):
+    ours = {"rpm": 1, "tpm": 1, "weight": 1, "timeout": 1, "stream_timeout": 1, "max_parallel_requests": 1}
+    [entry] = models(model("a", "bedrock/x", aws_region_name="eu-west-1", temperature=0.5, max_retries=7, **ours))
+    assert entry["litellm_params"] == {
+        "model": "bedrock/x",
+        "aws_region_name": "eu-west-1",
+        "temperature": 0.5,
+        "max_retries": 0,
+    }
+    assert entry["model_info"] == {"id": "id-a"}
+
+
+def test_a_wildcards_models_lie_below_its_id(models):
+    [entry] = models(model("v/*", "vertex_ai/*", vertex_credentials="x"))
+    assert (entry["model_name"], entry["litellm_params"]["model"]) == ("id-v/*/*", "vertex_ai/*")
+    [one] = models(model("v/*", "vertex_ai/gemini", vertex_credentials="x"))
+    assert one["model_name"] == "id-v/*"
+
+
+def test_it_neither_retries_nor_routes_nor_calls_home(load_config):
+    found = told(load_config({"model_list": [model("a", "anthropic/x", api_key="k")]}))
+    assert found["router_settings"] == {"num_retries": 0, "disable_cooldowns": True}
+    assert found["litellm_settings"] == {"num_retries": 0, "telemetry": False, "drop_params": False}
+    assert found["general_settings"]["master_key"] == f"os.environ/{MASTER_KEY_VARIABLE}"
+    assert found["general_settings"]["cancel_on_disconnect"] is True
+
+
+def test_settings_that_are_litellms_reach_it(load_config):
+    settings = {"callbacks": ["langfuse"], "drop_params": True}
+    found = told(load_config({"model_list": [model("a", "openai/x", api_key="k")], "litellm_settings": settings}))
+    assert found["litellm_settings"]["callbacks"] == ["langfuse"]
+    assert found["litellm_settings"]["drop_params"] is True
+
+
+@pytest.mark.parametrize(
+    ("params", "key"),
+    [
+        ({"api_base": "http://elsewhere.example/v1"}, "none"),
+        ({"api_base": "http://elsewhere.example/v1", "use_in_pass_through": True}, "none"),
+        ({"api_base": "http://elsewhere.example/v1", "api_key": "mine"}, "mine"),
+        ({"api_base": "https://api.openai.com/v1"}, None),
+        ({"api_base": "https://api.openai.com/v1", "use_in_pass_through": True}, None),
+        ({}, None),
+    ],
+)
+def test_the_providers_default_key_does_not_go_to_a_strangers_address(models, params, key):
+    [entry] = models(model("a", "openai/x", **params), environment={"OPENAI_API_KEY": "sk-openai"})
+    assert entry["litellm_params"].get("api_key") == key
+
+
+def test_the_engines_environment_is_ours_without_what_is_ours_alone():
+    ours = {v.name: "x" for v in VARIABLES} | {
+        "DATABASE_URL": "x",
+        "DATABASE_HOST": "x",
+        "DIRECT_URL": "x",
+        "REDIS_URL": "x",
+        "REDIS_PASSWORD": "x",
+        "LITELLM_SALT_KEY": "x",
+        "LITELLM_CONFIG_BUCKET_NAME": "x",
+        "EMPTY": "",
+    }
+    kept = {"PATH": "/bin", "HOME": "/root", "OPENAI_API_KEY": "sk", "AWS_REGION": "eu", "MY_OWN_KEY": "k"}
+    found = environment({**ours, **kept}, "sk-engine")
+    assert kept.items() <= found.items()
+    assert not (ours.keys() - {"LITELLM_LOG_LEVEL"}) & found.keys()
+    assert found[MASTER_KEY_VARIABLE] == "sk-engine"
+
+
+def test_it_uses_what_it_ships_and_reads_no_env_file():
+    found = environment({"LITELLM_LOCAL_MODEL_COST_MAP": "False", "LITELLM_MODE": "DEV"}, "k")
+    assert found["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
+    assert (found["LITELLM_MODE"], found["LITELLM_TELEMETRY"]) == ("PRODUCTION", "False")
+
+
+def test_its_log_level_may_be_set():
+    assert environment({}, "k")["LITELLM_LOG"] == "ERROR"
+    assert environment({"LITELLM_LOG": "DEBUG"}, "k")["LITELLM_LOG"] == "DEBUG"
