@@ -56,6 +56,8 @@ def configuration(config: Config) -> str:
             "master_key": f"os.environ/{MASTER_KEY_VARIABLE}",
             "cancel_on_disconnect": True,
             "disable_spend_logs": True,
+            # Or it asks every provider for its models, with our keys, at the start and every five minutes.
+            "disable_model_info_refresh": True,
         },
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
