@@ -15,6 +15,8 @@ from .process_engine import SIDECAR_IMAGE, ContainerInfo, Image, ProcessEngine
 WRANGLER_CONFIG = REPOSITORY / "wrangler.jsonc"
 PROXY_CLASS = "ProxyContainer"
 _HEALTH = "/health"
+_GRACE_SECONDS = 5.0
+_DOCKER_GRACE_SECONDS = 30.0  # it takes seconds to remove a container
 
 LogLine = Callable[[str], None]
 
@@ -33,7 +35,9 @@ class OfflineEdge:
     vars           the Worker's variables and secrets
     images         by class name, one for each that has a container; None: no process engine
     port           0 takes a free one, and keeps it over restarts
-    engine_socket  another engine to use where there is no process engine
+    engine_socket  another engine (Docker's) where there is no process engine; it must have the images that
+                   WranglerConfig.image() names
+    sidecar_image  that engine's image of workerd's networking sidecar
     replaced       generated sources, see build()
     wrangler_path  which Worker
     """
@@ -44,6 +48,7 @@ class OfflineEdge:
     host: str = "127.0.0.1"
     port: int = 0
     engine_socket: Path | None = None
+    sidecar_image: str = SIDECAR_IMAGE
     replaced: Mapping[str, str] = field(default_factory=dict)
     wrangler_path: Path = WRANGLER_CONFIG
     log: LogLine = print
@@ -72,11 +77,17 @@ class OfflineEdge:
                 self.directory / "build",
                 storage=self.directory / "storage",
                 vars=self.vars,
-                engine=build.Engine(socket, SIDECAR_IMAGE) if socket else None,
+                engine=build.Engine(socket, self.sidecar_image) if socket else None,
                 snapshot=kept,
                 replaced=self.replaced,
             )
-            self.workerd = Workerd(built, host=self.host, port=self.port, log=lambda line: self.log(f"worker | {line}"))
+            self.workerd = Workerd(
+                built,
+                host=self.host,
+                port=self.port,
+                log=lambda line: self.log(f"worker | {line}"),
+                grace=_GRACE_SECONDS if self.engine is not None else _DOCKER_GRACE_SECONDS,
+            )
             return self.start_worker(health)
         except BaseException:
             self.stop()

@@ -1,8 +1,6 @@
 """`wrangler dev` with the same Worker, the same variables and Docker: for machines that have a network."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import child
-from .offline.tools import NODE_MODULES, REPOSITORY
+from .offline.tools import MissingTool
 from .progress import step
 from .runtime_choice import docker_problem
 from .session import CannotRun
@@ -28,18 +26,28 @@ _START_SECONDS = 600  # it builds the image first
 
 def run(session: "Session") -> int:
     """Serves until it is told to end. Raises CannotRun."""
-    environment = {**os.environ, "PATH": os.pathsep.join([*_tool_directories(), os.environ.get("PATH", "")])}
-    _check_tools(environment["PATH"])
+    # These check Node by the rule below.
+    from . import bundle
+    from .wrangler_command import Wrangler
+
+    problem = docker_problem()
+    if problem:
+        raise CannotRun(f"wrangler dev needs Docker, and {problem}; start it or use --runtime offline.")
+    try:
+        tool = Wrangler.installed()
+        bundle.vendor(tool.directory / bundle.VENDORED)
+    except MissingTool as error:
+        raise CannotRun(str(error)) from None
     with tempfile.TemporaryDirectory(prefix="wrangler-") as scratch:
         variables = Path(scratch) / "vars.env"
         variables.touch(mode=0o600)  # it holds the secrets
         variables.write_text(dotenv(session.vars), encoding="utf-8")
-        command = ["pywrangler", "dev", "--ip", session.host, "--port", str(session.port)]
+        command = [*tool.command, "dev", "--ip", session.host, "--port", str(session.port)]
         command += ["--env-file", str(variables), "--show-interactive-dev-session=false"]
         process = subprocess.Popen(
             command,
-            cwd=REPOSITORY,
-            env=environment,
+            cwd=tool.directory,
+            env=tool.environment,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             start_new_session=True,
@@ -67,27 +75,6 @@ def _quoted(value: str) -> str:
     return '"' + escaped.replace("\n", "\\n") + '"'
 
 
-def _tool_directories() -> list[str]:
-    """The tools that the project brings along come before those of the machine."""
-    return [str(Path(sys.executable).parent), str(NODE_MODULES / ".bin")]
-
-
-def _check_tools(path: str) -> None:
-    problem = docker_problem()
-    if problem:
-        raise CannotRun(f"wrangler dev needs Docker, and {problem}; start it or use --runtime offline.")
-    if not (NODE_MODULES / "wrangler").is_dir():
-        raise CannotRun("The npm package wrangler is not installed; run `just setup`.")
-    for tool in ("pywrangler", "node"):
-        if shutil.which(tool, path=path) is None:
-            raise CannotRun(f"{tool} is not installed; run `just setup`.")
-    node = str(shutil.which("node", path=path))
-    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    if not node_is_new_enough(answer):
-        wanted = ".".join(map(str, MINIMUM_NODE))
-        raise CannotRun(f"wrangler needs Node {wanted} or newer and {node} is {answer or 'broken'}; run `just setup`.")
-
-
 def node_is_new_enough(version: str) -> bool:
     """`version` as node prints it: "v22.12.0"."""
     match = re.match(r"v(\d+)\.(\d+)\.", version)
@@ -98,7 +85,9 @@ def _wait_until_ready(process: subprocess.Popen, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise CannotRun(f"wrangler dev ended with exit code {process.returncode}; its output is above.")
+            raise CannotRun(
+                f"wrangler dev ended with exit code {process.returncode}, see above; --runtime offline does without it."
+            )
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310 - our own address
                 return

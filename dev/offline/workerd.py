@@ -25,10 +25,16 @@ class WorkerdFailed(Exception):
 
 
 class Workerd:
-    """One workerd that serves `config` (see build.py) on host:port; port 0 takes a free one, see `port`."""
+    """One workerd that serves `config` (see build.py) on host:port; port 0 takes a free one, see `port`.
 
-    def __init__(self, config: Path, *, host: str = "127.0.0.1", port: int = 0, log: LogLine | None = None) -> None:
+    `grace`: seconds that stop() gives it to end its requests and its containers.
+    """
+
+    def __init__(
+        self, config: Path, *, host: str = "127.0.0.1", port: int = 0, log: LogLine | None = None, grace: float = 5.0
+    ) -> None:
         self.config = config
+        self.grace = grace
         self.host = host
         self.port = port
         self._log = log or _to_stderr
@@ -98,7 +104,7 @@ class Workerd:
         """SIGTERM lets running requests end for a moment."""
         if self._process is None:
             return
-        child.end(self._process)
+        child.end(self._process, self.grace)
         self._finish_reading()
 
     def kill(self) -> None:
