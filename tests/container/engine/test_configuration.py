@@ -85,6 +85,7 @@ def test_it_neither_retries_nor_routes_nor_calls_home(load_config):
     assert found["litellm_settings"] == {"num_retries": 0, "telemetry": False, "drop_params": False}
     assert found["general_settings"]["master_key"] == f"os.environ/{MASTER_KEY_VARIABLE}"
     assert found["general_settings"]["cancel_on_disconnect"] is True
+    assert found["general_settings"]["disable_model_info_refresh"] is True
 
 
 def test_settings_that_are_litellms_reach_it(load_config):

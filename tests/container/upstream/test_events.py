@@ -183,8 +183,11 @@ def test_usage_is_noticed(name):
     assert stream.usage["total_tokens"] == stream.usage["prompt_tokens"] + stream.usage["completion_tokens"] > 0
 
 
-def test_the_usage_chunk_is_dropped_only_when_we_asked_for_it():
-    chunk = b'data: {"choices":[],"usage":%s}\n\n' % orjson.dumps(USAGE)
+@pytest.mark.parametrize(
+    "choices", [b"[]", b'[{"index":0,"delta":{}}]', b'[{"index":0,"delta":{},"finish_reason":null}]']
+)
+def test_the_usage_chunk_is_dropped_only_when_we_asked_for_it(choices):
+    chunk = b'data: {"choices":%s,"usage":%s}\n\n' % (choices, orjson.dumps(USAGE))
     assert passed_on([chunk], drop_usage=False) == chunk
     assert passed_on([chunk], drop_usage=True) == b""
 

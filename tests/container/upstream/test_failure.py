@@ -166,6 +166,21 @@ def test_only_what_concerns_the_client_is_passed_on():
     assert found.retry_after == 7.0
 
 
+def test_what_the_engine_adds_is_taken_off():
+    found = outcome(
+        429,
+        openai("Slow down.. Received Model Group=0123456789abcdef\nAvailable Model Group Fallbacks=None"),
+        {
+            "llm_provider-retry-after": "7",
+            "llm_provider-x-ratelimit-remaining-tokens": "0",
+            "llm_provider-x-other": "1",
+        },
+    )
+    assert found.message == "Slow down"
+    assert found.headers == (("retry-after", "7"), ("x-ratelimit-remaining-tokens", "0"))
+    assert found.retry_after == 7.0
+
+
 # Retry-After
 
 
