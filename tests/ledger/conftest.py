@@ -1,0 +1,50 @@
+"""The three stores: SQLite in memory, SQLite in a file, PostgreSQL."""
+
+import os
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from container.ledger import PostgresStore, SqliteStore, Store
+from tests.ledger.postgres_server import PostgresServer
+
+NewDatabase = Callable[[], str]
+
+
+@pytest.fixture(scope="session")
+def new_database() -> Iterator[NewDatabase]:
+    """`new_database()` is the URL of an empty PostgreSQL database, on DATABASE_URL's server if that is set."""
+    given = os.environ.get("DATABASE_URL")
+    if not given:
+        with PostgresServer() as server:
+            yield server.new_database
+        return
+    made: list[str] = []
+
+    def new() -> str:
+        name = f"ledger_{uuid.uuid4().hex}"
+        subprocess.run(["psql", given, "-c", f"CREATE DATABASE {name}"], check=True, capture_output=True)
+        made.append(name)
+        base, _, options = given.partition("?")
+        return f"{base.rpartition('/')[0]}/{name}" + (f"?{options}" if options else "")
+
+    yield new
+    for name in made:
+        command = ["psql", given, "-c", f"DROP DATABASE {name} WITH (FORCE)"]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture(params=["memory", "file", "postgres"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty ledger, once in each store."""
+    opened: Store
+    if request.param == "postgres":
+        opened = PostgresStore(request.getfixturevalue("new_database")())
+    else:
+        opened = SqliteStore(":memory:" if request.param == "memory" else tmp_path / "ledger.db")
+    await opened.open()
+    yield opened
+    await opened.close()

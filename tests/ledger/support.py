@@ -1,0 +1,88 @@
+"""Short ways to say what tests of the ledger say often."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from container.ledger import Store
+from worker.ledger import key_admin, secret
+from worker.ledger.admit import Ask, admit
+from worker.ledger.decision import Decision, Steps
+from worker.ledger.policy import Policy
+from worker.ledger.settle import Report, settle
+
+# 2026-11-20T12:00:30Z, a Friday.
+NOON = 1_795_176_030_000
+_ids = itertools.count()
+
+
+class Ledger:
+    """A store with a clock that tests turn: `now` in milliseconds."""
+
+    def __init__(self, store: Store, policy: Policy | None = None, now: int = NOON) -> None:
+        self.store = store
+        self.policy = policy or Policy()
+        self.now = now
+
+    async def key(self, **fields: Any) -> str:
+        """A new key's secret."""
+        made = await self.store.run(key_admin.generate(fields, self.now))
+        assert made["ok"], made
+        return made["body"]["key"]
+
+    async def admit(self, key: str | None, amount: int | None = 0, **fields: Any) -> dict[str, Any]:
+        """`key`: a secret, None for the master key."""
+        ask = Ask(
+            id=f"request-{next(_ids)}",
+            secret_hash=None if key is None else secret.hash_secret(key),
+            model="gpt-4o",
+            endpoint="chat_completions",
+            amount=amount,
+            tokens=0,
+            instance="one",
+            lease=60_000,
+        )._replace(**fields)
+        return await self.store.run(admit(self.store.dialect, self.policy, ask, self.now))
+
+    async def settle(self, id: str, cost: int, instance: str = "one", **fields: Any) -> str:
+        """The outcome."""
+        report = Report(id, instance, cost, **fields)
+        return (await self.store.run(settle(self.store.dialect, self.policy, report, self.now)))["outcome"]
+
+    async def info(self, key: str) -> dict[str, Any]:
+        found = await self.store.run(key_admin.info(key, self.now))
+        assert found["ok"], found
+        return found["body"]["info"]
+
+
+async def query(store: Store, sql: str, *parameters: Any) -> list[Sequence[Any]]:
+    def steps() -> Steps:
+        rows = yield sql, parameters
+        return [tuple(row) for row in rows]
+
+    return await store.run(Decision(steps()))
+
+
+def header(result: dict[str, Any], name: str) -> str | None:
+    return dict(result["headers"]).get(name)
+
+
+async def check_balance(store: Store) -> None:
+    """The counters say what the lines of the log say, each account in each of its periods."""
+    accounts = await query(store, "SELECT id, start, spent, reserved, total, parallel FROM ledger_accounts")
+    for id, start, spent, reserved, total, parallel in accounts:
+        kind, _, name = id.partition(":")
+        where = {"global": "id <> ?", "key": "key_id = ?", "user": "user_id = ?"}[kind]
+        column = f"{kind}_start"
+        lines = await query(store, f"SELECT state, amount, charged, {column} FROM ledger_requests WHERE {where}", name)
+        past = dict(
+            await query(store, "SELECT start, spent FROM ledger_periods WHERE account = ? AND start <> ?", id, start)
+        )
+        charged: dict[int, int] = {}
+        for _, _, amount, began in lines:
+            charged[began] = charged.get(began, 0) + amount
+        assert spent == charged.pop(start, 0), id
+        assert {k: v for k, v in past.items() if v} == {k: v for k, v in charged.items() if v}, id
+        assert total == sum(line[2] for line in lines), id
+        assert reserved == sum(line[1] for line in lines if line[0] == 0 and line[3] == start), id
+        assert parallel == sum(1 for line in lines if line[0] == 0), id

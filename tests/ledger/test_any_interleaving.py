@@ -1,0 +1,263 @@
+"""Whatever happens in whatever order: budgets hold, and nothing is counted twice or lost.
+
+The oracle keeps no counters: it adds up its own list of requests each time.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from container.ledger import PostgresStore, SqliteStore, Store
+from tests.ledger.support import Ledger, check_balance, query
+from worker.ledger import periods
+from worker.ledger.accounts import Limits
+from worker.ledger.policy import Policy
+from worker.ledger.settle import expire, expire_instance, renew
+
+LEASE = 20 * periods.MINUTE
+INSTANCES = ("one", "two")
+POLICY = Policy(everyone=Limits(max_budget=1000, duration="1d"), each_user=Limits(max_budget=700, duration="7d"))
+KEYS: list[dict[str, Any]] = [
+    {"max_budget": 400e-9, "budget_duration": "1h", "max_parallel_requests": 3, "user_id": "ada"},
+    {"user_id": "ada", "tpm_limit": 100},
+    {"max_budget": 600e-9, "rpm_limit": 4},
+]
+
+
+class Request(NamedTuple):
+    id: str
+    key: int | None
+    instance: str
+    amount: int
+    tokens: int
+    created: int
+    expires: int
+    state: str = "open"
+    charged: int = 0
+    used: int = 0
+
+    @property
+    def counts(self) -> int:
+        return self.amount if self.state == "open" else self.charged
+
+
+class Machine(RuleBasedStateMachine):
+    """`make`: opens the store under test, anew after a crash."""
+
+    loop: asyncio.AbstractEventLoop
+    make: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: dict[str, Request] = {}
+        self.store: Store = self.wait(type(self).make(fresh=True))
+        self.ledger = Ledger(self.store, POLICY)
+
+    def wait(self, awaitable: Any) -> Any:
+        return type(self).loop.run_until_complete(awaitable)
+
+    @initialize()
+    def make_keys(self) -> None:
+        self.keys = [self.wait(self.ledger.key(**fields)) for fields in KEYS]
+
+    @rule(
+        key=st.sampled_from([0, 0, 1, 2, None]),
+        amount=st.integers(0, 450),
+        tokens=st.integers(0, 60),
+        instance=st.sampled_from(INSTANCES),
+    )
+    def admit(self, key: int | None, amount: int, tokens: int, instance: str) -> None:
+        text = None if key is None else self.keys[key]
+        result = self.wait(self.ledger.admit(text, amount, tokens=tokens, instance=instance, lease=LEASE))
+        assert result["ok"] == self.allowed(key, amount, tokens), result
+        if result["ok"]:
+            now = self.ledger.now
+            self.requests[result["reservation"]] = Request(
+                result["reservation"], key, instance, amount, tokens, now, now + LEASE
+            )
+            for limit, spent in self.budgets(key):
+                assert spent <= limit
+
+    def allowed(self, key: int | None, amount: int, tokens: int) -> bool:
+        if any(spent + amount > limit for limit, spent in self.budgets(key)):
+            return False
+        own = [r for r in self.requests.values() if r.key == key]
+        minute = [r for r in own if r.created // periods.MINUTE == self.ledger.now // periods.MINUTE]
+        fields = KEYS[key] if key is not None else {}
+        running = sum(r.state == "open" for r in own)
+        used = sum(r.used if r.state == "settled" else r.tokens for r in minute)
+        return (
+            running < fields.get("max_parallel_requests", 1000)
+            and len(minute) < fields.get("rpm_limit", 1000)
+            and used + tokens <= fields.get("tpm_limit", 1000)
+        )
+
+    def budgets(self, key: int | None) -> list[tuple[int, int]]:
+        """(limit, spent and reserved in the current period) of everything that pays for this key."""
+        now = self.ledger.now
+        found = [(1000, "1d", list(self.requests.values()))]
+        if key is not None:
+            fields = KEYS[key]
+            own = [r for r in self.requests.values() if r.key == key]
+            if "max_budget" in fields:
+                found.append((round(fields["max_budget"] * 1e9), fields.get("budget_duration"), own))
+            if fields.get("user_id"):
+                found.append((700, "7d", [r for r in self.requests.values() if r.key in (0, 1)]))
+        return [
+            (limit, sum(r.counts for r in some if r.created >= periods.start(duration, now)))
+            for limit, duration, some in found
+        ]
+
+    def some(self, data: Any) -> Request | None:
+        return self.requests[data.draw(st.sampled_from(sorted(self.requests)))] if self.requests else None
+
+    @rule(data=st.data(), share=st.integers(0, 100), used=st.integers(0, 60), instance=st.sampled_from(INSTANCES))
+    def settle(self, data: Any, share: int, used: int, instance: str) -> None:
+        request = self.some(data)
+        if request is None:
+            return
+        cost = request.amount * share // 100
+        outcome = self.wait(self.ledger.settle(request.id, cost, instance, completion_tokens=used))
+        if instance != request.instance:
+            assert outcome == "foreign"
+        elif request.state == "settled":
+            assert outcome == "duplicate"
+        else:
+            assert outcome == "settled"
+            self.requests[request.id] = request._replace(state="settled", charged=cost, used=used)
+
+    @rule()
+    def settle_nothing(self) -> None:
+        assert self.wait(self.ledger.settle("never-made", 10)) == "unknown"
+
+    @rule()
+    def expire(self) -> None:
+        result = self.wait(self.store.run(expire(self.store.dialect, self.ledger.now)))
+        due = [r for r in self.requests.values() if r.state == "open" and r.expires <= self.ledger.now]
+        self.end(due, result["expired"])
+        left = [r.expires for r in self.requests.values() if r.state == "open"]
+        assert result["next"] == (min(left) if left else None)
+
+    @rule(instance=st.sampled_from(INSTANCES))
+    def instance_dies(self, instance: str) -> None:
+        result = self.wait(self.store.run(expire_instance(self.store.dialect, instance, self.ledger.now)))
+        gone = [r for r in self.requests.values() if r.state == "open" and r.instance == instance]
+        self.end(gone, result["expired"])
+
+    def end(self, requests: list[Request], expired: int) -> None:
+        assert expired == len(requests)
+        for request in requests:
+            self.requests[request.id] = request._replace(state="expired", charged=request.amount)
+
+    @rule(instance=st.sampled_from(INSTANCES))
+    def renew(self, instance: str) -> None:
+        expires = self.ledger.now + LEASE
+        self.wait(self.store.run(renew(instance, sorted(self.requests), expires)))
+        for request in self.requests.values():
+            if request.instance == instance and request.state == "open":
+                self.requests[request.id] = request._replace(expires=max(expires, request.expires))
+
+    @rule(step=st.sampled_from([1000, 20_000, periods.MINUTE, periods.HOUR, periods.DAY, 5 * periods.DAY]))
+    def time_passes(self, step: int) -> None:
+        self.ledger.now += step
+
+    @rule()
+    def crash_and_reload(self) -> None:
+        self.store = self.ledger.store = self.wait(type(self).make(fresh=False))
+
+    @invariant()
+    def balanced(self) -> None:
+        self.wait(check_balance(self.store))
+
+
+def explore(machine: type[Machine], examples: int) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, Phase.shrink],
+            print_blob=True,
+        ),
+    )
+
+
+@pytest.fixture
+def loop():
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.mark.timeout(300)
+def test_in_memory(loop: asyncio.AbstractEventLoop) -> None:
+    class InMemory(Machine):
+        current: SqliteStore | None = None
+
+        @classmethod
+        async def make(cls, *, fresh: bool) -> Store:
+            """Nothing to reload from."""
+            if fresh or cls.current is None:
+                cls.current = SqliteStore(":memory:")
+                await cls.current.open()
+            return cls.current
+
+    InMemory.loop = loop
+    explore(InMemory, 200)
+
+
+@pytest.mark.timeout(300)
+def test_in_a_file(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+    class InFile(Machine):
+        count = 0
+        current: SqliteStore | None = None
+
+        @classmethod
+        async def make(cls, *, fresh: bool) -> Store:
+            cls.count += fresh
+            if cls.current is not None:
+                await cls.current.close()
+            cls.current = SqliteStore(tmp_path / f"ledger-{cls.count}.db")
+            await cls.current.open()
+            return cls.current
+
+    InFile.loop = loop
+    explore(InFile, 80)
+    assert InFile.current is not None
+    loop.run_until_complete(InFile.current.close())
+
+
+@pytest.mark.timeout(300)
+def test_in_postgres(loop: asyncio.AbstractEventLoop, new_database) -> None:
+    url = new_database()
+
+    class InPostgres(Machine):
+        current: PostgresStore | None = None
+
+        @classmethod
+        async def make(cls, *, fresh: bool) -> Store:
+            if cls.current is not None:
+                await cls.current.close()
+            cls.current = PostgresStore(url, connections=2)
+            await cls.current.open()
+            if fresh:
+                await _empty(cls.current)
+            return cls.current
+
+    InPostgres.loop = loop
+    explore(InPostgres, 30)
+    assert InPostgres.current is not None
+    loop.run_until_complete(InPostgres.current.close())
+
+
+async def _empty(store: Store) -> None:
+    for table in ("keys", "secrets", "periods", "requests", "alerts", "accounts"):
+        await query(store, f"DELETE FROM ledger_{table}")
+    await query(store, "INSERT INTO ledger_accounts (id) VALUES ('global')")

@@ -1,0 +1,83 @@
+"""The accounts a request draws on: everyone's, its user's and its key's, each with counters and limits."""
+
+from typing import NamedTuple
+
+from .decision import Row, Statement
+from .money import MAX_NANO
+
+GLOBAL = "global"
+_COLUMNS = "id, start, spent, reserved, total, minute, requests, tokens, parallel, alerted_soft, alerted_full"
+COLUMNS = ", ".join(f"a.{c}" for c in _COLUMNS.split(", "))
+COLUMN_COUNT = COLUMNS.count(",") + 1
+
+
+def key_account(key_id: str) -> str:
+    return f"key:{key_id}"
+
+
+def user_account(user_id: str) -> str:
+    return f"user:{user_id}"
+
+
+class Account(NamedTuple):
+    """A row of ledger_accounts. See the schema."""
+
+    id: str
+    start: int
+    spent: int
+    reserved: int
+    total: int
+    minute: int
+    requests: int
+    tokens: int
+    parallel: int
+    alerted_soft: int
+    alerted_full: int
+
+
+class Limits(NamedTuple):
+    """What an account may do; None is no limit. Money in nano-dollars, `duration` as in `periods`."""
+
+    max_budget: int | None = None
+    soft_budget: int | None = None
+    duration: str | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    parallel: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+class Guard(NamedTuple):
+    """The conditions under which an account lets a request in, as numbers that can stand in a statement."""
+
+    id: str
+    start: int
+    money: int
+    rpm: int
+    tpm: int
+    parallel: int
+
+
+def account(row: Row) -> Account:
+    return Account._make(row)
+
+
+def guard(account: Account, limits: Limits) -> Guard:
+    def number(limit: int | None) -> int:
+        return MAX_NANO if limit is None else limit
+
+    return Guard(
+        account.id,
+        account.start,
+        number(limits.max_budget),
+        number(limits.rpm),
+        number(limits.tpm),
+        number(limits.parallel),
+    )
+
+
+def open_account(account_id: str, start: int) -> Statement:
+    """A row for an account that may have one already."""
+    return "INSERT INTO ledger_accounts (id, start) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", (account_id, start)

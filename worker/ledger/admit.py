@@ -1,0 +1,225 @@
+"""May this request go out, and what is set aside for it: one call that checks everything and reserves.
+
+In the order of the checks: the key (401), its models (403), a price under a budget (400), rate limits and budgets
+(429), the key's before its user's before everyone's. A request is counted when it is let in and not before.
+"""
+
+from typing import Any, NamedTuple
+
+from . import alerts, keys, limits, periods, refusal
+from .accounts import (
+    COLUMN_COUNT,
+    COLUMNS,
+    GLOBAL,
+    Account,
+    Limits,
+    account,
+    guard,
+    key_account,
+    user_account,
+)
+from .decision import Decision, Steps
+from .dialect import Columns, Dialect
+from .keys import Key
+from .policy import Policy
+
+# On PostgreSQL every lost race means that another request went through, so this many in a row are an overload.
+_TRIES = 64
+
+_BY_SECRET = f"""SELECT {keys.COLUMNS}, s.expires, {COLUMNS}
+FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id
+JOIN ledger_accounts a ON a.id IN ('{GLOBAL}', 'key:' || k.id, 'user:' || k.user_id) WHERE s.hash = ?"""
+_EVERYONE = f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id = '{GLOBAL}'"
+
+
+class Ask(NamedTuple):
+    """A request that wants to be let in.
+
+    `id`: new and unique; the reservation's name. `secret_hash`: of the key presented, None for the master key.
+    `amount`: the most it can cost, in nano-dollars; None where nobody knows, and then `unpriced` says why and what
+    mends it. `tokens`: the most it can use, prompt and answer. `instance`: of the container that will get it, '' while
+    that is not known. `lease`: milliseconds until the reservation expires unless it is renewed or settled.
+    """
+
+    id: str
+    secret_hash: str | None
+    model: str
+    endpoint: str
+    amount: int | None
+    tokens: int
+    instance: str
+    lease: int
+    unpriced: str = ""
+
+
+class _Grant(NamedTuple):
+    """Who asks, and the accounts that pay, in the order of checks: the key's, the user's, everyone's."""
+
+    key: Key | None
+    secret_expires: int | None
+    accounts: list[tuple[Account, Limits]]
+
+
+def admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Decision:
+    """{"ok": True, "reservation", "key_id", "key_alias", "user_id", "expires", "limited", "headers"} or a refusal.
+
+    `limited`: a budget or a limit on tokens applies, so the request has to be sent with the output limit that it was
+    reserved with.
+    """
+    return Decision(_admit(dialect, policy, ask, now))
+
+
+def authenticate(secret_hash: str, now: int) -> Decision:
+    """Whether a key is valid, without letting anything in: {"ok": True, "key_id", "key_alias", "user_id", "models"}.
+
+    An empty list of models means all of them.
+    """
+    return Decision(_authenticate(secret_hash, now))
+
+
+def _authenticate(secret_hash: str, now: int) -> Steps:
+    grant = yield from _read(Policy(), secret_hash)
+    refused = _key_refusal(grant, now)
+    if refused or grant.key is None:
+        return refused
+    shown = keys.shown(grant.key, secret_hash, None, now)
+    key = grant.key
+    return {"ok": True, "key_id": key.id, "key_alias": key.name, "user_id": key.user_id, "models": shown["models"]}
+
+
+def _admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Steps:
+    for _ in range(_TRIES):
+        grant = yield from _read(policy, ask.secret_hash)
+        rolled = False
+        for payer, limit in grant.accounts:
+            start = periods.start(limit.duration, now)
+            if payer.start < start:
+                yield from dialect.roll(payer.id, start)
+                rolled = True
+        if rolled:
+            continue
+        refused = yield from _refusal(grant, ask, now)
+        if refused:
+            return refused
+        amount = ask.amount or 0
+        minute = now - now % periods.MINUTE
+        guards = sorted(guard(payer, limit) for payer, limit in grant.accounts)
+        row = _row(grant, ask, amount, minute, now)
+        moved = yield from dialect.admit(guards, amount, ask.tokens, minute, row)
+        if moved is None:
+            continue
+        yield from alerts.soft(grant.key, grant.accounts, now)
+        return _admitted(grant, ask, now)
+    return refusal.unavailable("The ledger is too busy to let this request in.")
+
+
+def _read(policy: Policy, secret_hash: str | None) -> Steps:
+    if secret_hash is None:
+        rows = yield _EVERYONE, ()
+        return _Grant(None, None, [(account(rows[0]), policy.everyone)])
+    rows = yield _BY_SECRET, (secret_hash,)
+    if not rows:
+        return _Grant(None, None, [])
+    key = keys.key(rows[0][: keys.COLUMN_COUNT])
+    found = {row[keys.COLUMN_COUNT + 1]: account(row[keys.COLUMN_COUNT + 1 :][:COLUMN_COUNT]) for row in rows}
+    accounts = [(found[key_account(key.id)], key.limits)]
+    if key.user_id:
+        accounts.append((found[user_account(key.user_id)], policy.user(key.user_id)))
+    accounts.append((found[GLOBAL], policy.everyone))
+    return _Grant(key, rows[0][keys.COLUMN_COUNT], accounts)
+
+
+def _key_refusal(grant: _Grant, now: int) -> refusal.Result | None:
+    if not grant.accounts:
+        return refusal.unauthenticated("This API key is not known here.")
+    key = grant.key
+    if key is None:
+        return None
+    if key.blocked:
+        return refusal.unauthenticated("This API key is blocked.")
+    if key.expires is not None and key.expires <= now:
+        return refusal.unauthenticated(f"This API key expired at {keys.iso(key.expires)}.")
+    if grant.secret_expires is not None and grant.secret_expires <= now:
+        return refusal.unauthenticated("This API key has been replaced by a new one.")
+    return None
+
+
+def _refusal(grant: _Grant, ask: Ask, now: int) -> Steps:
+    refused = _key_refusal(grant, now)
+    if refused:
+        return refused
+    if grant.key and not keys.allows(grant.key.models, ask.model):
+        return refusal.model_refused(ask.model)
+    if ask.amount is None and any(limit.max_budget is not None for _, limit in grant.accounts):
+        return refusal.invalid(ask.unpriced, "model", "price_unknown")
+    headers = _headers(grant, ask, now, admitted=False)
+    for payer, limit in grant.accounts:
+        refused = limits.rate(payer, limit, ask.tokens, now, headers)
+        if refused:
+            return refused
+    for payer, limit in grant.accounts:
+        refused = limits.budget(payer, limit, _owner(payer, grant.key), ask.amount or 0, now, headers)
+        if refused:
+            if limits.fits_an_empty_budget(limit, ask.amount or 0):
+                yield from alerts.exhausted(grant.key, payer, limit, now)
+            return refused
+    return None
+
+
+def _owner(account: Account, key: Key | None) -> str:
+    if account.id == GLOBAL or key is None:
+        return "of this gateway"
+    return f"of the key '{key.name}'" if account.id == key_account(key.id) else f"of the user '{key.user_id}'"
+
+
+def _row(grant: _Grant, ask: Ask, amount: int, minute: int, now: int) -> Columns:
+    starts = {a.id: a.start for a, _ in grant.accounts}
+    key = grant.key
+    return (
+        ("id", ask.id),
+        ("state", 0),
+        ("instance", ask.instance),
+        ("key_id", key.id if key else ""),
+        ("key_alias", key.name if key else ""),
+        ("user_id", key.user_id if key else ""),
+        ("model", ask.model),
+        ("endpoint", ask.endpoint),
+        ("amount", amount),
+        ("charged", 0),
+        ("tokens", ask.tokens),
+        ("minute", minute),
+        ("global_start", starts[GLOBAL]),
+        ("key_start", starts[key_account(key.id)] if key else 0),
+        ("user_start", starts[user_account(key.user_id)] if key and key.user_id else 0),
+        ("created", now),
+        ("expires", now + ask.lease),
+        ("answered_by", ""),
+        ("deployment", ""),
+        ("prompt_tokens", 0),
+        ("completion_tokens", 0),
+        ("cached_tokens", 0),
+        ("reasoning_tokens", 0),
+        ("estimated", 0),
+    )
+
+
+def _headers(grant: _Grant, ask: Ask, now: int, *, admitted: bool) -> list[list[str]]:
+    """The key's limits; a request that was let in has been counted."""
+    if grant.key is None:
+        return []
+    own, limit = grant.accounts[0]
+    return limits.headers(own, limit, 1 if admitted else 0, ask.tokens if admitted else 0, now)
+
+
+def _admitted(grant: _Grant, ask: Ask, now: int) -> dict[str, Any]:
+    key = grant.key
+    return {
+        "ok": True,
+        "reservation": ask.id,
+        "key_id": key.id if key else "",
+        "key_alias": key.name if key else "",
+        "user_id": key.user_id if key else "",
+        "expires": now + ask.lease,
+        "limited": any(limit.max_budget is not None or limit.tpm is not None for _, limit in grant.accounts),
+        "headers": _headers(grant, ask, now, admitted=True),
+    }

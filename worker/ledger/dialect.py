@@ -1,0 +1,88 @@
+"""The few statements that SQLite and PostgreSQL have to be told differently.
+
+On SQLite (a file, or a Durable Object's) a decision runs alone, so it may check with one statement and change with
+the next. On PostgreSQL many run at once at READ COMMITTED: there each of these is one statement that locks the
+accounts in the order of their names, checks again what was read before, and does everything or nothing.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from .accounts import Guard
+from .decision import Row, Statement
+
+Moved = Generator[Statement, list[Row], list[Row] | None]
+Columns = tuple[tuple[str, Any], ...]
+
+
+class Move(NamedTuple):
+    """A request's way from one state to another, and what it means for its accounts.
+
+    `seen`: the state it was found in, which it must still have. `starts`: (account id, period it was admitted in).
+    Money in nano-dollars: `release` leaves the reservations, `spend` is added to the spending. `slots`: parallel
+    requests that end. `tokens`: added to those of `minute`, if that is still running.
+    """
+
+    id: str
+    seen: int
+    starts: tuple[tuple[str, int], ...]
+    release: int
+    spend: int
+    slots: int
+    minute: int
+    tokens: int
+    columns: Columns
+
+
+class Dialect(Protocol):
+    """`admit` and `move` return None where somebody else was faster: read again and decide anew."""
+
+    lock_schema: tuple[str, ...]
+    for_update: str
+
+    def admit(self, guards: Sequence[Guard], amount: int, tokens: int, minute: int, row: Columns) -> Moved:
+        """Adds a request to its accounts and writes its row."""
+        ...
+
+    def move(self, move: Move) -> Moved:
+        """Carries a Move out; rows of (account id, start, spent, reserved) as they are now."""
+        ...
+
+    def roll(self, account_id: str, start: int) -> Moved:
+        """Begins the period of `start`, if the account is in an older one, whose spending goes to the history."""
+        ...
+
+
+ADMIT_SET = """reserved = reserved + ?, parallel = parallel + 1,
+    requests = CASE WHEN minute >= ? THEN requests + 1 ELSE 1 END,
+    tokens = CASE WHEN minute >= ? THEN tokens + ? ELSE ? END,
+    minute = CASE WHEN minute >= ? THEN minute ELSE ? END"""
+
+
+def admit_parameters(amount: int, tokens: int, minute: int) -> tuple[int, ...]:
+    return (amount, minute, minute, tokens, tokens, minute, minute)
+
+
+def marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def start_of(count: int) -> str:
+    """The start that each account's row should have, by the account's id; takes (id, start) pairs."""
+    return f"CASE id {' '.join(['WHEN ? THEN CAST(? AS BIGINT)'] * count)} END"
+
+
+def move_set(count: int) -> str:
+    start = start_of(count)
+    return f"""reserved = reserved - CASE WHEN start = {start} THEN CAST(? AS BIGINT) ELSE 0 END,
+    spent = spent + CASE WHEN start = {start} THEN CAST(? AS BIGINT) ELSE 0 END,
+    total = total + ?, parallel = parallel - ?,
+    tokens = CASE WHEN minute = ? THEN tokens + ? ELSE tokens END"""
+
+
+def move_parameters(move: Move) -> tuple[Any, ...]:
+    starts = tuple(value for pair in move.starts for value in pair)
+    return (*starts, move.release, *starts, move.spend, move.spend, move.slots, move.minute, move.tokens)
+
+
+ADD_TO_PERIOD = "ON CONFLICT (account, start) DO UPDATE SET spent = ledger_periods.spent + excluded.spent"

@@ -1,0 +1,249 @@
+"""The admin API of keys, as LiteLLM words it. Every change is effective with the next request.
+
+Each decision takes the request's JSON body, checked by nobody yet, and gives {"ok": True, "body": …} or a refusal.
+A key is named by its secret or by its `token`, the secret's SHA-256.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import key_fields, keys, periods, refusal, secret
+from .accounts import COLUMNS as ACCOUNT_COLUMNS
+from .accounts import account, key_account, open_account, user_account
+from .decision import Decision, Row, Steps
+from .dialect import Dialect, marks
+from .key_fields import FieldError
+
+_MAX_KEYS_AT_ONCE = 50
+MAX_PAGE = 500
+_BY_TOKEN = f"""SELECT {keys.COLUMNS}, s.expires FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id
+WHERE s.hash = ?"""
+# Left joins, so that one row comes for each key whatever is missing.
+_SHOWN = f"""SELECT {keys.COLUMNS}, s.hash, {ACCOUNT_COLUMNS} FROM ledger_keys k
+LEFT JOIN ledger_secrets s ON s.key_id = k.id AND s.expires IS NULL
+LEFT JOIN ledger_accounts a ON a.id = 'key:' || k.id"""
+_NEW: dict[str, Any] = {
+    "alias": None,
+    "user_id": "",
+    "models": "[]",
+    "metadata": "{}",
+    "max_budget": None,
+    "soft_budget": None,
+    "budget_duration": None,
+    "rpm_limit": None,
+    "tpm_limit": None,
+    "max_parallel_requests": None,
+    "blocked": 0,
+    "expires": None,
+}
+
+
+def generate(body: Any, now: int) -> Decision:
+    """`POST /key/generate`: the only answer that shows the secret."""
+    return Decision(_checked(_generate(body, now), body), transaction=True)
+
+
+def update(dialect: Dialect, body: Any, now: int) -> Decision:
+    """`POST /key/update`: `key`, and what shall change; null unsets."""
+    return Decision(_checked(_update(dialect, body, now), body), transaction=True)
+
+
+def regenerate(dialect: Dialect, key: str, body: Any, now: int) -> Decision:
+    """`POST /key/{key}/regenerate`: a new secret; the old one works for `grace_period` longer, else no more."""
+    return Decision(_checked(_regenerate(dialect, key, body, now), body), transaction=True)
+
+
+def block(body: Any, now: int) -> Decision:
+    return Decision(_checked(_block(body, 1, now), body), transaction=True)
+
+
+def unblock(body: Any, now: int) -> Decision:
+    return Decision(_checked(_block(body, 0, now), body), transaction=True)
+
+
+def delete(body: Any) -> Decision:
+    """`POST /key/delete`: `keys` or `key_aliases`. What they have spent stays in the log and in the totals."""
+    return Decision(_checked(_delete(body), body), transaction=True)
+
+
+def info(key: str, now: int) -> Decision:
+    """`GET /key/info?key=…`."""
+    return Decision(_info(key, now))
+
+
+def list_keys(page: int, size: int, now: int, *, full: bool = False) -> Decision:
+    """`GET /key/list`: tokens, or with `full` everything about each key; the newest first. `page` counts from 1."""
+    return Decision(_list(max(1, page), min(max(1, size), MAX_PAGE), now, full))
+
+
+def _checked(steps: Steps, body: Any) -> Steps:
+    if not isinstance(body, Mapping):
+        steps.close()
+        return refusal.invalid("The body has to be a JSON object.")
+    try:
+        return (yield from steps)
+    except FieldError as error:
+        return refusal.invalid(error.message, error.param)
+
+
+def _generate(body: Mapping[str, Any], now: int) -> Steps:
+    wanted = key_fields.columns(body, ("key",), now)
+    text = key_fields.chosen_secret(body, "key") or secret.new_secret()
+    taken = yield from _taken(text, wanted.get("alias"), "")
+    if taken:
+        return taken
+    values = {**_NEW, **wanted}
+    key_id = secret.new_id()
+    yield keys.insert_columns({"id": key_id, "hint": secret.hint(text), **values, "created": now, "updated": now})
+    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (secret.hash_secret(text), key_id)
+    yield open_account(key_account(key_id), periods.start(values["budget_duration"], now))
+    if values["user_id"]:
+        yield open_account(user_account(values["user_id"]), 0)
+    return (yield from _with_secret(key_id, text, now))
+
+
+def _update(dialect: Dialect, body: Mapping[str, Any], now: int) -> Steps:
+    wanted = key_fields.columns(body, ("key",), now)
+    found, refused = yield from _named(body.get("key"), dialect.for_update)
+    if refused:
+        return refused
+    if wanted.get("alias") is not None:
+        taken = yield from _taken(None, wanted["alias"], found.id)
+        if taken:
+            return taken
+    merged = {**found._asdict(), **wanted}
+    key_fields.check_budgets(merged)
+    yield from _change(found.id, wanted, now)
+    if wanted.get("user_id"):
+        yield open_account(user_account(wanted["user_id"]), 0)
+    return (yield from _show_one(found.id, now))
+
+
+def _regenerate(dialect: Dialect, key: str, body: Mapping[str, Any], now: int) -> Steps:
+    wanted = key_fields.columns(body, ("key", "new_key", "grace_period"), now)
+    grace = key_fields.grace(body)
+    text = key_fields.chosen_secret(body, "new_key") or secret.new_secret()
+    found, refused = yield from _named(key, dialect.for_update)
+    if refused:
+        return refused
+    taken = yield from _taken(text, wanted.get("alias"), found.id)
+    if taken:
+        return taken
+    yield "DELETE FROM ledger_secrets WHERE key_id = ? AND expires <= ?", (found.id, now)
+    if grace:
+        # An older one that is still in its grace period keeps its own end.
+        sql = "UPDATE ledger_secrets SET expires = ? WHERE key_id = ? AND expires IS NULL"
+        yield sql, (now + grace, found.id)
+    else:
+        yield "DELETE FROM ledger_secrets WHERE key_id = ?", (found.id,)
+    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (secret.hash_secret(text), found.id)
+    yield from _change(found.id, {**wanted, "hint": secret.hint(text)}, now)
+    if wanted.get("user_id"):
+        yield open_account(user_account(wanted["user_id"]), 0)
+    return (yield from _with_secret(found.id, text, now))
+
+
+def _block(body: Mapping[str, Any], blocked: int, now: int) -> Steps:
+    found, refused = yield from _named(body.get("key"))
+    if refused:
+        return refused
+    yield from _change(found.id, {"blocked": blocked}, now)
+    return (yield from _show_one(found.id, now))
+
+
+def _delete(body: Mapping[str, Any]) -> Steps:
+    names = body.get("keys")
+    column = "s.hash"
+    if names is None:
+        names, column = body.get("key_aliases"), "k.alias"
+    if (
+        not isinstance(names, list)
+        or not 0 < len(names) <= _MAX_KEYS_AT_ONCE
+        or not all(isinstance(n, str) for n in names)
+    ):
+        message = f"Name 1 to {_MAX_KEYS_AT_ONCE} keys in 'keys', or in 'key_aliases'."
+        raise FieldError("keys", message)
+    wanted = {secret.reference(n) if column == "s.hash" else n: n for n in names}
+    rows = yield (
+        f"SELECT {column}, k.id FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id "
+        f"WHERE {column} IN ({marks(len(wanted))})",
+        tuple(wanted),
+    )
+    missing = sorted(set(wanted) - {row[0] for row in rows})
+    if missing:
+        return refusal.not_found(f"{len(missing)} of these keys do not exist; nothing was deleted.", "keys")
+    for key_id in sorted({row[1] for row in rows}):
+        yield "DELETE FROM ledger_secrets WHERE key_id = ?", (key_id,)
+        yield "DELETE FROM ledger_keys WHERE id = ?", (key_id,)
+    return {"ok": True, "body": {"deleted_keys": [n if column == "k.alias" else token for token, n in wanted.items()]}}
+
+
+def _info(name: str, now: int) -> Steps:
+    found, refused = yield from _named(name)
+    if refused:
+        return refused
+    shown = yield from _show_one(found.id, now)
+    fields = shown["body"]
+    return {"ok": True, "body": {"key": fields["token"], "info": fields}}
+
+
+def _list(page: int, size: int, now: int, full: bool) -> Steps:
+    counted = yield "SELECT COUNT(*) FROM ledger_keys", ()
+    total = counted[0][0]
+    rows = yield f"{_SHOWN} ORDER BY k.created DESC, k.id LIMIT ? OFFSET ?", (size, (page - 1) * size)
+    shown = [_shown(row, now) for row in rows]
+    return {
+        "ok": True,
+        "body": {
+            "keys": shown if full else [s["token"] for s in shown],
+            "total_count": total,
+            "current_page": page,
+            "total_pages": -(-total // size),
+        },
+    }
+
+
+def _named(name: Any, for_update: str = "") -> Steps:
+    """(the key, None), or (None, the refusal)."""
+    if not isinstance(name, str) or not name:
+        return None, refusal.invalid("'key' is missing.", "key")
+    rows = yield _BY_TOKEN + (f"{for_update} OF k" if for_update else ""), (secret.reference(name),)
+    if not rows:
+        return None, refusal.not_found("This key does not exist.", "key")
+    return keys.key(rows[0][: keys.COLUMN_COUNT]), None
+
+
+def _taken(text: str | None, alias: str | None, key_id: str) -> Steps:
+    """The refusal, if another key has the secret or the alias."""
+    if text is not None:
+        rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (secret.hash_secret(text),)
+        if rows:
+            return refusal.invalid("This key exists already.", "key")
+    if alias is not None:
+        rows = yield "SELECT id FROM ledger_keys WHERE alias = ?", (alias,)
+        if rows and rows[0][0] != key_id:
+            return refusal.invalid(f"There is a key with the alias '{alias}' already.", "key_alias")
+    return None
+
+
+def _change(key_id: str, values: Mapping[str, Any], now: int) -> Steps:
+    values = {**values, "updated": now}
+    sql = f"UPDATE ledger_keys SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"
+    yield sql, (*values.values(), key_id)
+
+
+def _with_secret(key_id: str, text: str, now: int) -> Steps:
+    shown = yield from _show_one(key_id, now)
+    fields = shown["body"]
+    return {"ok": True, "body": {"key": text, "token_id": fields["token"], **fields}}
+
+
+def _show_one(key_id: str, now: int) -> Steps:
+    rows = yield f"{_SHOWN} WHERE k.id = ?", (key_id,)
+    return {"ok": True, "body": _shown(rows[0], now)}
+
+
+def _shown(row: Row, now: int) -> dict[str, Any]:
+    end = keys.COLUMN_COUNT
+    counters = row[end + 1 :]
+    return keys.shown(keys.key(row[:end]), row[end], account(counters) if counters[0] is not None else None, now)

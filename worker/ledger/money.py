@@ -1,0 +1,42 @@
+"""Money as integer nano-dollars: exact, and within what a JavaScript number holds up to nine million dollars."""
+
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+NANO = 1_000_000_000
+# 2^53 - 1: a Durable Object's SQL hands integers out as JavaScript numbers.
+MAX_NANO = 9_007_199_254_740_991
+
+
+def nano(usd: int | float | str | Decimal) -> int:
+    """US dollars to the nearest nano-dollar. Raises ValueError for no amount, a negative or one too large."""
+    return _whole(usd, ROUND_HALF_EVEN)
+
+
+def nano_up(usd: int | float | str | Decimal) -> int:
+    """US dollars rounded up to nano-dollars, for what is charged."""
+    return _whole(usd, ROUND_CEILING)
+
+
+def usd(amount: int) -> float:
+    """Nano-dollars as US dollars, for people and JSON."""
+    return amount / NANO
+
+
+def exact(price: int | float) -> Decimal:
+    """A price as it was written: 0.1 is a tenth, not the nearest binary fraction."""
+    return Decimal(repr(price))
+
+
+def is_amount(value: Any) -> bool:
+    """Whether the value is a number of US dollars that a budget or a price can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return value == value and 0 <= value <= MAX_NANO / NANO
+
+
+def _whole(usd: int | float | str | Decimal, rounding: str) -> int:
+    value = usd if isinstance(usd, Decimal) else Decimal(repr(usd) if isinstance(usd, float) else usd)
+    if not value.is_finite() or value < 0 or value * NANO > MAX_NANO:
+        raise ValueError(f"{usd} is no amount from 0 to {MAX_NANO // NANO} US dollars")
+    return int((value * NANO).to_integral_value(rounding))

@@ -1,0 +1,69 @@
+"""How the ledger says no: a plain dict, as no exception survives a call to a Durable Object.
+
+{"ok": False, "status": int, "type": str, "code": str | None, "message": str, "param": str | None,
+ "retry_after": int | None (seconds), "headers": [[name, value], …]}
+"""
+
+from typing import Any
+
+Result = dict[str, Any]
+
+
+def refuse(
+    status: int,
+    type: str,
+    message: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    retry_after: int | None = None,
+    headers: list[list[str]] | None = None,
+) -> Result:
+    """`retry_after` in seconds also becomes a header."""
+    headers = list(headers or [])
+    if retry_after is not None:
+        headers.append(["retry-after", str(retry_after)])
+    return {
+        "ok": False,
+        "status": status,
+        "type": type,
+        "code": code,
+        "message": message,
+        "param": param,
+        "retry_after": retry_after,
+        "headers": headers,
+    }
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> Result:
+    return refuse(400, "invalid_request_error", message, param=param, code=code)
+
+
+def not_found(message: str, param: str | None = None) -> Result:
+    return refuse(404, "invalid_request_error", message, param=param, code="not_found")
+
+
+def unauthenticated(message: str) -> Result:
+    return refuse(
+        401, "authentication_error", message, code="invalid_api_key", headers=[["www-authenticate", "Bearer"]]
+    )
+
+
+def model_refused(model: str) -> Result:
+    return refuse(403, "permission_error", f"This key may not use the model '{model}'.", param="model")
+
+
+def rate_limited(message: str, retry_after: int, headers: list[list[str]]) -> Result:
+    return refuse(
+        429, "rate_limit_error", message, code="rate_limit_exceeded", retry_after=retry_after, headers=headers
+    )
+
+
+def budget_exceeded(message: str, retry_after: int | None, headers: list[list[str]]) -> Result:
+    """The SDKs obey `x-should-retry`: asking again at once would only be refused again."""
+    headers = [*headers, ["x-should-retry", "false"]]
+    return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=retry_after, headers=headers)
+
+
+def unavailable(message: str, retry_after: int = 1) -> Result:
+    return refuse(503, "service_unavailable", message, code="service_unavailable", retry_after=retry_after)

@@ -1,0 +1,88 @@
+"""The tables, version by version, and how a store comes from any older version to the newest.
+
+Times are milliseconds since 1970, money is nano-dollars, flags are 0 and 1, absent texts are ''.
+"""
+
+from . import refusal
+from .decision import Decision, Steps
+from .dialect import Dialect
+
+# Each tuple brings a store from the version before to the next. What has been released is never changed.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # A key is the grant; its secrets come and go with regeneration.
+        """CREATE TABLE ledger_keys (
+            id TEXT PRIMARY KEY, alias TEXT, user_id TEXT NOT NULL, hint TEXT NOT NULL,
+            models TEXT NOT NULL, metadata TEXT NOT NULL,
+            max_budget BIGINT, soft_budget BIGINT, budget_duration TEXT,
+            rpm_limit BIGINT, tpm_limit BIGINT, max_parallel_requests BIGINT,
+            blocked BIGINT NOT NULL, expires BIGINT, created BIGINT NOT NULL, updated BIGINT NOT NULL)""",
+        "CREATE UNIQUE INDEX ledger_keys_alias ON ledger_keys (alias)",
+        "CREATE INDEX ledger_keys_created ON ledger_keys (created, id)",
+        # `expires`: the end of a grace period; null is the key's current secret.
+        "CREATE TABLE ledger_secrets (hash TEXT PRIMARY KEY, key_id TEXT NOT NULL, expires BIGINT)",
+        "CREATE INDEX ledger_secrets_key ON ledger_secrets (key_id)",
+        # One row for everything that has counters: 'global', 'key:<id>', 'user:<user_id>'. `start`: of the current
+        # period, which `spent` and `reserved` belong to; `total`: spent ever; `requests` and `tokens`: in `minute`.
+        """CREATE TABLE ledger_accounts (
+            id TEXT PRIMARY KEY, start BIGINT NOT NULL DEFAULT 0,
+            spent BIGINT NOT NULL DEFAULT 0, reserved BIGINT NOT NULL DEFAULT 0, total BIGINT NOT NULL DEFAULT 0,
+            minute BIGINT NOT NULL DEFAULT 0, requests BIGINT NOT NULL DEFAULT 0, tokens BIGINT NOT NULL DEFAULT 0,
+            parallel BIGINT NOT NULL DEFAULT 0)""",
+        "INSERT INTO ledger_accounts (id) VALUES ('global')",
+        # Periods that are over. A report that comes late is still added to its own.
+        """CREATE TABLE ledger_periods (
+            account TEXT NOT NULL, start BIGINT NOT NULL, spent BIGINT NOT NULL, PRIMARY KEY (account, start))""",
+        # A reservation, and after it the line of the spend log. `state`: 0 open, 1 expired (spent in full until a
+        # report says otherwise), 2 settled. `charged`: what was added to the accounts' spending; `amount`: reserved.
+        """CREATE TABLE ledger_requests (
+            id TEXT PRIMARY KEY, state BIGINT NOT NULL, instance TEXT NOT NULL,
+            key_id TEXT NOT NULL, key_alias TEXT NOT NULL, user_id TEXT NOT NULL,
+            model TEXT NOT NULL, endpoint TEXT NOT NULL,
+            amount BIGINT NOT NULL, charged BIGINT NOT NULL, tokens BIGINT NOT NULL, minute BIGINT NOT NULL,
+            global_start BIGINT NOT NULL, key_start BIGINT NOT NULL, user_start BIGINT NOT NULL,
+            created BIGINT NOT NULL, expires BIGINT NOT NULL, settled BIGINT,
+            answered_by TEXT NOT NULL, deployment TEXT NOT NULL, status BIGINT, latency BIGINT,
+            prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,
+            cached_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, estimated BIGINT NOT NULL)""",
+        "CREATE INDEX ledger_requests_open ON ledger_requests (expires) WHERE state = 0",
+        "CREATE INDEX ledger_requests_created ON ledger_requests (created, id)",
+        "CREATE INDEX ledger_requests_key ON ledger_requests (key_id, created, id)",
+    ),
+    (
+        # `alerted_*`: the period for which an alert has been written, -1 for none yet.
+        "ALTER TABLE ledger_accounts ADD COLUMN alerted_soft BIGINT NOT NULL DEFAULT -1",
+        "ALTER TABLE ledger_accounts ADD COLUMN alerted_full BIGINT NOT NULL DEFAULT -1",
+        """CREATE TABLE ledger_alerts (
+            account TEXT NOT NULL, start BIGINT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+            spent BIGINT NOT NULL, reserved BIGINT NOT NULL, budget BIGINT NOT NULL, created BIGINT NOT NULL,
+            attempts BIGINT NOT NULL DEFAULT 0, due BIGINT, PRIMARY KEY (account, start, kind))""",
+        "CREATE INDEX ledger_alerts_due ON ledger_alerts (due) WHERE due IS NOT NULL",
+    ),
+)
+VERSION = len(MIGRATIONS)
+
+
+def migrate(dialect: Dialect, target: int = VERSION) -> Decision:
+    """Brings the store to `target`: {"ok": True, "version": int}, or a refusal when the store is newer than this."""
+    return Decision(_migrate(dialect, target), transaction=True)
+
+
+def _migrate(dialect: Dialect, target: int) -> Steps:
+    for sql in dialect.lock_schema:
+        yield sql, ()
+    yield "CREATE TABLE IF NOT EXISTS ledger_schema (version BIGINT NOT NULL)", ()
+    rows = yield "SELECT version FROM ledger_schema", ()
+    version = rows[0][0] if rows else 0
+    if version > target:
+        return refusal.unavailable(
+            f"The ledger was written by a newer version (schema {version}, this one knows {target})."
+        )
+    if not rows:
+        yield "INSERT INTO ledger_schema (version) VALUES (0)", ()
+    for statements in MIGRATIONS[version:target]:
+        for sql in statements:
+            yield sql, ()
+    if version != target:
+        yield "UPDATE ledger_schema SET version = ?", (target,)
+    return {"ok": True, "version": target}
