@@ -1,0 +1,72 @@
+"""The whole edge with nothing played but Cloudflare: the Worker in workerd, its container of the real image."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dev.edge import PROXY_CLASS, OfflineEdge
+from dev.process_engine import SIDECAR_IMAGE
+
+from .docker import BUILD_TIMEOUT, docker
+
+pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + 300)
+MASTER_KEY = "sk-master-of-the-tests"
+CHAT = {"model": "mock", "messages": [{"role": "user", "content": "hello"}]}
+RECOVERY_TIMEOUT = 60.0  # seconds; an engine takes its time to remove what was killed
+# workerd starts it beside every container; wrangler pulls Cloudflare's where this names no other.
+SIDECAR_VARIABLE = "MINIFLARE_CONTAINER_EGRESS_IMAGE"
+
+
+@pytest.fixture
+def edge(image: str, tmp_path: Path) -> Iterator[OfflineEdge]:
+    socket = Path(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"))
+    sidecar = os.environ.get(SIDECAR_VARIABLE)
+    if not socket.is_socket() or not sidecar:
+        pytest.skip(f"workerd needs a Docker engine on a Unix socket, and {SIDECAR_VARIABLE}")
+    docker("tag", sidecar, SIDECAR_IMAGE)
+    one = OfflineEdge(tmp_path, {"LITELLM_MASTER_KEY": MASTER_KEY}, images=None, engine_socket=socket)
+    docker("tag", image, one.config.image(PROXY_CLASS))
+    assert one.start() == 200
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+def proxy_containers() -> list[str]:
+    """The names of the running containers that workerd started for the Worker, without their sidecars."""
+    names = docker("ps", "--format", "{{.Names}}").split()
+    return [name for name in names if f"-{PROXY_CLASS}-" in name and not name.endswith("-proxy")]
+
+
+def test_the_worker_starts_the_image_and_starts_it_again(edge: OfflineEdge) -> None:
+    headers = {"authorization": f"Bearer {MASTER_KEY}"}
+    with httpx.Client(base_url=edge.url, headers=headers, timeout=60) as client:
+        assert client.get("/health").json()["container"] == "sleeping"
+        answer = client.post("/v1/chat/completions", json=CHAT)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["choices"][0]["message"]["content"]
+        streamed = client.post("/v1/chat/completions", json={**CHAT, "stream": True})
+        assert streamed.text.rstrip().endswith("data: [DONE]")
+        assert client.get("/health").json()["container"] == "running"
+
+        (container,) = proxy_containers()
+        environment = docker("container", "inspect", "--format", "{{json .Config.Env}}", container)
+        assert "INTERNAL_TOKEN=" in environment
+        assert MASTER_KEY not in environment
+
+        started = docker("container", "inspect", "--format", "{{.State.StartedAt}}", container)
+        docker("kill", container)
+        statuses = [client.post("/v1/chat/completions", json=CHAT).status_code]
+        deadline = time.monotonic() + RECOVERY_TIMEOUT
+        while statuses[-1] != 200 and time.monotonic() < deadline:
+            time.sleep(0.5)
+            statuses.append(client.post("/v1/chat/completions", json=CHAT).status_code)
+        assert set(statuses) <= {200, 503}, statuses
+        assert statuses[-1] == 200, statuses
+        (again,) = proxy_containers()
+        assert docker("container", "inspect", "--format", "{{.State.StartedAt}}", again) != started
