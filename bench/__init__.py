@@ -1,0 +1,1 @@
+"""Measures the proxy beside its competitors, on loopback: `python -m bench --help`."""

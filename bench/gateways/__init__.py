@@ -1,0 +1,15 @@
+"""Everything that is measured, in the order of the tables."""
+
+from .base import Gateway
+from .limits import Direct, Minimal
+from .litellm import LiteLLM
+from .ours import Ours
+from .portkey import PortkeyNode, PortkeyWorkerd
+from .tensorzero import TensorZero
+from .worker import Worker
+
+ALL: dict[str, type[Gateway]] = {
+    one.name: one for one in (Direct, Minimal, Ours, Worker, TensorZero, PortkeyWorkerd, PortkeyNode, LiteLLM)
+}
+
+__all__ = ["ALL", "Gateway"]

@@ -1,0 +1,51 @@
+"""What the bench wants to know of a gateway: how to install it, start it and ask it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..processes import Process
+
+MASTER_KEY = "sk-bench-master-key-of-32-characters"
+PROVIDER_KEY = "sk-bench-provider-key"
+START_SECONDS = 120.0
+
+
+class Unavailable(Exception):
+    """Why a gateway cannot be measured here, in one sentence."""
+
+
+@dataclass
+class Running:
+    """A gateway that answers. `parts`: processes whose CPU is shown apart, by name. `started`: seconds to healthy."""
+
+    chat_url: str
+    model: str
+    headers: Mapping[str, str]
+    process: Process | None
+    started: float = 0.0
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Gateway(ABC):
+    """`features`: what it does for each request here, so that nobody compares unlike things unknowingly."""
+
+    name: str
+    title: str
+    features: str
+
+    def install(self, cache: Path) -> str:
+        """Puts it below `cache` unless it is there; its version. Raises Unavailable."""
+        return ""
+
+    @abstractmethod
+    def start(self, provider: str, directory: Path) -> Running:
+        """Starts it in front of the provider (an URL that ends in /v1). Raises DidNotStart or Unavailable.
+
+        `directory`: its own, for configuration and log.
+        """
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}

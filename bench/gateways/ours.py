@@ -1,0 +1,57 @@
+"""Our proxy as it runs standalone, every feature on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from ..processes import ROOT, Process, free_port
+from ..workload import MODEL
+from .base import MASTER_KEY, PROVIDER_KEY, START_SECONDS, Gateway, Running, bearer
+
+# Two keys of one provider to choose from, another model to fall back to, retries and prices, as a team would have it.
+CONFIG = """\
+model_list:
+  - model_name: {model}
+    litellm_params: {{model: openai/gpt-a, api_base: "{provider}", api_key: "{key}-1", weight: 3}}
+    model_info: {{input_cost_per_token: 0.000001, output_cost_per_token: 0.000004}}
+  - model_name: {model}
+    litellm_params: {{model: openai/gpt-b, api_base: "{provider}", api_key: "{key}-2", weight: 1}}
+    model_info: {{input_cost_per_token: 0.000001, output_cost_per_token: 0.000004}}
+  - model_name: spare
+    litellm_params: {{model: openai/gpt-c, api_base: "{provider}", api_key: "{key}-3"}}
+    model_info: {{input_cost_per_token: 0.000001, output_cost_per_token: 0.000004}}
+router_settings:
+  num_retries: 2
+  fallbacks: [{{{model}: [spare]}}]
+"""
+
+
+def write_config(provider: str, directory: Path) -> Path:
+    path = directory / "litellm_config.yaml"
+    path.write_text(CONFIG.format(model=MODEL, provider=provider, key=PROVIDER_KEY))
+    return path
+
+
+def version() -> str:
+    """The commit, with a + when the tree differs from it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+class Ours(Gateway):
+    name = "ours"
+    title = "LiteLLM Router: proxy"
+    features = "master key, routing between two deployments with fallback and retries, usage, one log line per attempt"
+
+    def install(self, cache: Path) -> str:
+        return version()
+
+    def start(self, provider: str, directory: Path) -> Running:
+        port = free_port()
+        command = [sys.executable, "-m", "container", "serve", "--config", str(write_config(provider, directory))]
+        command += ["--host", "127.0.0.1", "--port", str(port)]
+        process = Process(command, directory / "log", {"LITELLM_MASTER_KEY": MASTER_KEY})
+        started = process.wait_for(f"http://127.0.0.1:{port}/health/readiness", START_SECONDS)
+        return Running(f"http://127.0.0.1:{port}/v1/chat/completions", MODEL, bearer(MASTER_KEY), process, started)
