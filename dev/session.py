@@ -1,6 +1,7 @@
 """One run of `litellm-router dev`, from its preparations to the end of everything it started."""
 
 import contextlib
+import errno
 import ipaddress
 import os
 import runpy
@@ -45,7 +46,10 @@ class Session:
         _check_port(host, port)
         environment_names = _regenerate_catalog(path)
         dev_vars = variables.read_dev_vars(REPOSITORY)
-        settings = wrangler.read(WRANGLER_CONFIG).vars
+        try:
+            settings = wrangler.read(WRANGLER_CONFIG).vars
+        except wrangler.WranglerConfigError as error:
+            raise CannotRun(str(error)) from None
         given = variables.worker_variables(dev_vars, os.environ, environment_names, settings)
         if given[variables.MASTER_KEY] == variables.WELL_KNOWN_KEY and not _is_loopback(host):
             raise CannotRun(
@@ -66,15 +70,15 @@ class Session:
 
     def example(self) -> str:
         """A request that works as it is printed."""
-        body = '{"model":"mock","messages":[{"role":"user","content":"Hello"}]}'
-        return (
-            f'curl {self.url}/v1/chat/completions -H "Authorization: Bearer {self._shown_key()}" -d {shlex.quote(body)}'
-        )
+        url = shlex.quote(f"{self.url}/v1/chat/completions")
+        body = shlex.quote('{"model":"mock","messages":[{"role":"user","content":"Hello"}]}')
+        return f'curl {url} -H "Authorization: Bearer {self._shown_key()}" -d {body}'
 
     @property
     def url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - only shown
-        return f"http://{host}:{self.port}"
+        """Where this machine reaches it, also when it listens on all addresses."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def directory(self) -> Path:
@@ -112,12 +116,15 @@ class Session:
                     raise CannotRun(f"The Worker answers GET {self.url}/health with {status}; see {log.name}.")
                 print(f"Listening on {self.url} - try: {self.example()}", flush=True)
                 assert edge.workerd is not None
-                code = edge.workerd.wait()
+                try:
+                    code = edge.workerd.wait()
+                except KeyboardInterrupt:
+                    return 0  # told to end, as servers are
                 raise CannotRun(f"workerd ended by itself with exit code {code}; see {log.name}.")
-            except (MissingTool, WorkerdFailed, wrangler.WranglerConfigError) as error:
+            except (MissingTool, WorkerdFailed) as error:
                 raise CannotRun(str(error)) from None
             except OSError as error:
-                raise CannotRun(f"Cannot listen on {self.host}:{self.port}: {error.strerror or error}.") from None
+                raise CannotRun(f"Cannot serve on {self.host}:{self.port}: {error}.") from None
             finally:
                 with _signals_ignored():
                     edge.stop()
@@ -135,7 +142,7 @@ def _check_port(host: str, port: int) -> None:
     except PermissionError:
         raise CannotRun(f"Port {port} needs privileges; choose one above 1023 with --port.") from None
     except OSError as error:
-        if error.errno == 98 or "in use" in str(error):
+        if error.errno == errno.EADDRINUSE:
             raise CannotRun(
                 f"Port {port} on {host} is taken; end what listens there or choose another with --port."
             ) from None

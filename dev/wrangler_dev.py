@@ -57,7 +57,11 @@ def run(session: "Session") -> int:
             with step("Starting wrangler dev (the first time it builds the image)"):
                 _wait_until_ready(process, session.url)
             print(f"Listening on {session.url} - try: {session.example()}", flush=True)
-            raise CannotRun(f"wrangler dev ended by itself with exit code {process.wait()}; its output is above.")
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                return 0  # told to end, as servers are
+            raise CannotRun(f"wrangler dev ended by itself with exit code {code}; its output is above.")
         finally:
             child.end_group(process)
 

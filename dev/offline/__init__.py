@@ -2,12 +2,12 @@
 
 By hand, with any directory that holds a wrangler.jsonc (here the repository itself):
 
-    .venv/bin/python -m dev.offline . --port 8787 --var LITELLM_MASTER_KEY=sk-1234 --var LOCAL_DEVELOPMENT=true
+    .venv/bin/python -m dev.offline . --port 8787 --var LITELLM_MASTER_KEY=sk-1234 --var LOCAL_DEVELOPMENT=true \\
+        --container "ProxyContainer=.venv/bin/python -m container serve --config litellm_config.yaml --port {port}"
 
-`--engine SOCKET` gives ctx.container a Docker Engine API (without it, calls to a Durable Object that has a container
-fail as where no engine runs), `--state DIRECTORY` keeps Durable Objects, `--no-snapshot` starts Python from nothing.
+Without `--container` no engine runs, and calls to a Durable Object that has a container fail.
 
-From Python:
+From Python, with the process engine behind it: dev.edge.OfflineEdge. In parts:
 
     config = wrangler.read(Path("wrangler.jsonc"))
     built = build.build(config, out, storage=storage, vars={...}, snapshot=snapshot.find_or_make(config.main))

@@ -1,55 +1,67 @@
-"""Runs a Worker directory by hand: python -m dev.offline PATH/wrangler.jsonc [--port 8787] [--var NAME=VALUE …]"""
+"""Runs any Worker by hand: python -m dev.offline DIRECTORY [--port 8787] [--var NAME=VALUE …]"""
 
 import argparse
+import contextlib
+import shlex
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from . import build, snapshot, tools, workerd, wrangler
+from ..edge import OfflineEdge
+from ..process_engine import Image
+from ..progress import say
+from . import tools, workerd, wrangler
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m dev.offline", description=__doc__)
-    parser.add_argument("wrangler", type=Path, help="the wrangler.jsonc, or the directory it lies in")
-    parser.add_argument("--port", type=int, default=8787)
-    parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--state", type=Path, help="where Durable Objects are kept (default: thrown away)")
-    parser.add_argument("--engine", type=Path, help="the unix socket of a Docker Engine API for ctx.container")
-    parser.add_argument("--no-snapshot", action="store_true")
-    args = parser.parse_args()
-    path = args.wrangler / "wrangler.jsonc" if args.wrangler.is_dir() else args.wrangler
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends workerd on the way out, as Ctrl-C does
+    given = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends everything on the way out, as Ctrl-C does
+    path = given.directory / "wrangler.jsonc" if given.directory.is_dir() else given.directory
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="offline-") as scratch:
+    with contextlib.ExitStack() as stack:
+        state = given.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="offline-")))
         try:
-            config = wrangler.read(path)
-            engine = build.Engine(args.engine.resolve(), "sidecar:dev") if args.engine else None
-            built = build.build(
-                config,
-                Path(scratch) / "build",
-                storage=args.state or Path(scratch) / "state",
-                vars=dict(pair.split("=", 1) for pair in args.var),
-                engine=engine,
-                snapshot=None if args.no_snapshot else snapshot.find_or_make(config.main),
-            )
-            server = workerd.Workerd(built, port=args.port)
-            server.start()
-        except (wrangler.WranglerConfigError, tools.MissingTool, OSError) as error:
-            print(error, file=sys.stderr)
-            return 1
-        try:
-            server.wait_until_ready()
-            print(f"{server.url} answers after {time.monotonic() - started:.1f} s", flush=True)
-            return server.wait()
-        except workerd.WorkerdFailed as error:
+            images = {
+                name: Image(tuple(shlex.split(command)), given.container_port) for name, command in given.container
+            }
+            edge = OfflineEdge(state, dict(given.var), images or None, port=given.port, wrangler_path=path, log=say)
+            stack.callback(edge.stop)
+            status = edge.start("/")
+            print(f"{edge.url} answers (GET / is {status}) after {time.monotonic() - started:.1f} s", flush=True)
+            assert edge.workerd is not None
+            return edge.workerd.wait()
+        except (wrangler.WranglerConfigError, tools.MissingTool, workerd.WorkerdFailed, OSError) as error:
             print(error, file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            return 130
-        finally:
-            server.stop()
+            return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m dev.offline", description="Runs a Python Worker offline.")
+    parser.add_argument("directory", type=Path, help="where the wrangler.jsonc lies, or the file itself")
+    parser.add_argument("--port", type=int, default=8787)
+    parser.add_argument("--var", action="append", default=[], type=_pair, metavar="NAME=VALUE", help="a variable")
+    parser.add_argument("--state", type=Path, help="where Durable Objects are kept (default: thrown away)")
+    parser.add_argument(
+        "--container",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="CLASS=COMMAND",
+        help="what the container of a Durable Object runs; {port} stands for the port. Without any there is no engine",
+    )
+    parser.add_argument("--container-port", type=int, default=4000, help="the port that the Worker asks it on")
+    return parser.parse_args()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} has no '='")
+    return name, value
 
 
 if __name__ == "__main__":

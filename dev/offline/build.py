@@ -79,12 +79,13 @@ def build(
             file = out / path.replace("/", "_")
             file.write_text(text, encoding="utf-8")
             modules.append((path, "esModule", file.name))
-    (out / CONFIG).write_text(
+    path = out / CONFIG
+    path.touch(mode=0o600)
+    path.chmod(0o600)  # it holds the vars, and so the secrets
+    path.write_text(
         _config(config, modules, {**config.vars, **(vars or {})}, storage.resolve(), engine), encoding="utf-8"
     )
-    # It holds the vars, and so the secrets.
-    (out / CONFIG).chmod(0o600)
-    return out / CONFIG
+    return path
 
 
 def _place_snapshot(snapshot: Path | None, target: Path) -> None:

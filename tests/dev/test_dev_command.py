@@ -113,7 +113,7 @@ def test_signals_end_everything(start: Callable[..., Dev], number: signal.Signal
     family = dev.descendants()
     assert len(family) >= 2  # workerd and the proxy
     dev.process.send_signal(number)
-    assert dev.process.wait(20) == 130
+    assert dev.process.wait(20) == 0
     assert [pid for pid in family if _runs(pid)] == []
 
 
@@ -149,6 +149,17 @@ def test_a_missing_config(start: Callable[..., Dev]) -> None:
     dev = start("--config", "no-such.yaml")
     assert dev.process.wait(30) == 1
     assert dev.err == "litellm-router dev: There is no config no-such.yaml; name one with --config.\n"
+
+
+def test_listens_on_ipv6_when_asked(start: Callable[..., Dev]) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    dev = start("--runtime", "offline", "--host", "::1")
+    line = dev.wait_until_it_listens()
+    assert f"http://[::1]:{dev.port}/v1" in line
+    assert '"object":"chat.completion"' in run_curl(line)
 
 
 def test_others_are_not_let_in_with_the_key_that_everybody_knows(start: Callable[..., Dev]) -> None:
