@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -30,6 +30,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 # Having run this long it is no crash loop.
 SETTLED_SECONDS = 60.0
 STOP_SECONDS = 5.0
+# How long the last of its output may take after its death.
+OUTPUT_SECONDS = 1.0
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -44,10 +46,14 @@ class EngineUnavailable(Exception):
 
 
 class Engine:
-    """Keeps at most one child alive. `own`: our environment; `start_timeout`: how long a request waits for it."""
+    """Keeps at most one child alive. `own`: our environment; `start_timeout`: how long a request waits for it;
+    `command`: what is started, the installed `litellm` unless a test says otherwise."""
 
-    def __init__(self, config: Config, own: Mapping[str, str], *, start_timeout: float) -> None:
+    def __init__(
+        self, config: Config, own: Mapping[str, str], *, start_timeout: float, command: Sequence[str] | None = None
+    ) -> None:
         self._config = config
+        self._command = command or _command()
         self._own = own
         self._start_timeout = start_timeout
         self._keeper: asyncio.Task | None = None
@@ -138,7 +144,7 @@ class Engine:
             surroundings[CREDENTIALS] = str(folder / "google.json")
         began = time.monotonic()
         child = await asyncio.create_subprocess_exec(
-            *_command(),
+            *self._command,
             *("--config", str(path), "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"),
             cwd=folder,
             env=surroundings,
@@ -159,9 +165,13 @@ class Engine:
                 self._address = address
                 self._running.set()
             await child.wait()
-            await reading
+            started = self._running.is_set()
+            self._running.clear()
             self._last_death = f"ended with exit code {child.returncode}"
-            if not self._running.is_set() and tail:
+            # What it has started may hold its output open.
+            _signal_group(child.pid, signal.SIGKILL)
+            await asyncio.wait((reading,), timeout=OUTPUT_SECONDS)
+            if not started and tail:
                 log.error("engine_output", lines=tail[-20:])
         finally:
             self._running.clear()

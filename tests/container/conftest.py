@@ -1,14 +1,21 @@
 """Fixtures for the proxy's modules: configurations out of a few lines of YAML."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, Protocol
 
 import pytest
+import uvloop
 import yaml
 
 from container.config import Config, ConfigError, Deployment, load
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop that the proxy runs on. Others see a child's end only after that of its output."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 class LoadConfig(Protocol):
