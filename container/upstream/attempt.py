@@ -18,6 +18,8 @@ from .events import EventStream, OversizedEvent, first_error, opening
 MAX_ERROR_BYTES = 64 * 1024
 # What a provider calls a field that it does not take. With `drop_params` it is left out.
 _UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
+# Without these it would be another request.
+_ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
 _MAX_LEFT_OUT = 5
 
 
@@ -68,9 +70,9 @@ class Upstream:
         if asked_usage and ("stream_options" in text or "include_usage" in text):
             self._rejects_usage.add(d.id)
             return "stream_options"
-        if self._options.drop_params and refusal.param and refusal.code in _UNSUPPORTED:
-            return refusal.param
-        return None
+        if not self._options.drop_params or refusal.code not in _UNSUPPORTED or refusal.param in _ESSENTIAL:
+            return None
+        return refusal.param
 
     async def _send(
         self,
@@ -97,8 +99,7 @@ class Upstream:
                     allow_redirects=False,
                 )
                 if response.status != 200:
-                    raw = await response.content.read(MAX_ERROR_BYTES)
-                    return failure.from_response(response.status, response.headers, raw)
+                    return failure.from_response(response.status, response.headers, await read_error(response))
                 if not request.stream:
                     return plain(await response.read(), name)
                 if response.content_type != "text/event-stream":
@@ -156,6 +157,17 @@ class Upstream:
                 return got if error is None else failure.from_error_event(error)
             if not data:
                 return Outcome("server", 0, "The provider's stream ended before it began.")
+
+
+async def read_error(response: aiohttp.ClientResponse) -> bytes:
+    """The body of a refusal, as much of it as is looked at."""
+    raw = b""
+    while len(raw) < MAX_ERROR_BYTES:
+        data = await response.content.read(MAX_ERROR_BYTES - len(raw))
+        if not data:
+            break
+        raw += data
+    return raw
 
 
 async def _rest(response: aiohttp.ClientResponse, events: EventStream, idle: float) -> AsyncIterator[bytes]:

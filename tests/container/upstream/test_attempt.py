@@ -1,0 +1,328 @@
+"""One attempt at one deployment, over the network."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+
+from container.engine.supervisor import Engine
+from container.request.completion import parse
+from container.routing.groups import Target
+from container.routing.outcome import Outcome
+from container.routing.router import Try
+from container.upstream.answer import Answer, Plain, Stream, StreamBroken
+from container.upstream.attempt import Upstream
+from container.upstream.events import payload, split
+from tests.fakes import Behaviour, FakeProvider, Fault, failing, refusing_port
+
+HELLO = [{"role": "user", "content": "Hello there"}]
+Attempt = Callable[..., Awaitable[Answer]]
+
+
+@pytest.fixture
+async def attempt(load_config, fake: FakeProvider) -> AsyncIterator[Attempt]:
+    """`await attempt(stream=True, params={…}, settings={…}, …)`: one attempt at the fake provider."""
+    made: dict[str, tuple[Upstream, Any]] = {}
+
+    async def one(
+        *,
+        params: dict | None = None,
+        settings: dict | None = None,
+        group: str = "m",
+        fallbacks: int = 0,
+        keepalive: float = 30.0,
+        on_silence: Callable[[], Awaitable[None]] | None = None,
+        **fields,
+    ) -> Answer:
+        entry = {
+            "model_name": "m",
+            "litellm_params": {
+                "model": "openai/gpt-4o",
+                "api_key": "sk-ours",
+                "api_base": fake.openai_base,
+                **(params or {}),
+            },
+        }
+        name = repr((params, settings, keepalive))
+        if name not in made:
+            config = load_config({"model_list": [entry], **(settings or {})})
+            engine = Engine(config, {}, start_timeout=1)
+            made[name] = Upstream(config.options, engine, connect_timeout=5.0, keepalive=keepalive), config
+        upstream, config = made[name]
+        request = parse("chat_completions", orjson.dumps({"model": "m", "messages": HELLO, **fields}))
+        d = config.deployments[0]
+        return await upstream.attempt(Try(Target(d, d.model), group, 0, fallbacks), request, on_silence or no_silence)
+
+    yield one
+    for upstream, _ in made.values():
+        await upstream.close()
+
+
+async def no_silence() -> None:
+    raise AssertionError("nobody was silent")
+
+
+def plain(answer: Answer) -> dict[str, Any]:
+    assert isinstance(answer, Plain), answer
+    return orjson.loads(answer.body)
+
+
+def outcome(answer: Answer) -> Outcome:
+    assert isinstance(answer, Outcome), answer
+    return answer
+
+
+async def whole(answer: Answer) -> bytes:
+    assert isinstance(answer, Stream), answer
+    return b"".join([answer.first, *[data async for data in answer.rest]])
+
+
+# Answers
+
+
+async def test_a_whole_answer(attempt, fake):
+    answer = await attempt(temperature=0.5)
+    assert plain(answer)["model"] == "m"
+    assert answer.usage["total_tokens"] > 0
+    assert fake.last.path == "/v1/chat/completions"
+    assert fake.last.api_key == "sk-ours"
+    assert fake.last.body == {"model": "gpt-4o", "messages": HELLO, "temperature": 0.5}
+
+
+async def test_after_a_fallback_the_answer_carries_the_fallbacks_name(attempt):
+    assert plain(await attempt(group="other", fallbacks=1))["model"] == "other"
+
+
+async def test_a_stream(attempt, fake):
+    answer = await attempt(stream=True)
+    sent = await whole(answer)
+    assert sent.endswith(b"data: [DONE]\n\n")
+    assert {chunk["model"] for event in split(sent) if (chunk := payload(event))} == {"m"}
+    assert fake.last.body["stream_options"] == {"include_usage": True}
+    assert answer.events.usage["total_tokens"] > 0
+    assert b'"choices":[]' not in sent
+
+
+async def test_usage_that_the_client_asked_for_is_passed_on(attempt):
+    assert b'"choices":[]' in await whole(await attempt(stream=True, stream_options={"include_usage": True}))
+
+
+@pytest.mark.parametrize("provider", ["mistral", "perplexity"])
+async def test_usage_is_not_asked_of_a_provider_that_refuses_to_say(attempt, fake, provider):
+    await whole(await attempt(stream=True, params={"model": f"{provider}/x"}))
+    assert "stream_options" not in fake.last.body
+
+
+async def test_a_provider_that_refuses_stream_options_is_asked_without_and_not_asked_again(attempt, fake):
+    fake.always(Behaviour(Fault.REJECT_STREAM_OPTIONS))
+    for _ in range(2):
+        assert await whole(await attempt(stream=True))
+    assert ["stream_options" in seen.body for seen in fake.requests] == [True, False, False]
+
+
+async def test_connections_are_used_again(attempt, fake):
+    for _ in range(3):
+        await attempt()
+        await whole(await attempt(stream=True))
+    fake.queue(failing(400))
+    await attempt()
+    await attempt()
+    assert len({seen.connection for seen in fake.requests}) == 1
+
+
+async def test_a_stream_that_is_left_ends_the_providers_work(attempt, fake):
+    fake.always(Behaviour(pace=0.05, chunks=1000))
+    answer = await attempt(stream=True)
+    await answer.rest.__anext__()
+    await answer.rest.aclose()
+    await fake.eventually(lambda: fake.last.disconnected_at)
+
+
+async def test_an_attempt_that_is_cancelled_ends_the_providers_work(attempt, fake):
+    fake.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
+    task = asyncio.ensure_future(attempt())
+    await fake.eventually(lambda: fake.requests)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await fake.eventually(lambda: fake.last.disconnected_at)
+
+
+# Refusals
+
+
+async def test_a_refusal_that_arrives_in_pieces_is_understood(attempt, fake):
+    fake.queue(Behaviour(status=400, message="Piece by piece.", trickle=0.001))
+    assert outcome(await attempt()).message == "Piece by piece."
+
+
+async def test_a_redirect_is_not_followed(attempt, fake):
+    fake.queue(failing(307, location=f"{fake.url}/v1/chat/completions"))
+    found = outcome(await attempt())
+    assert (found.kind, found.status) == ("server", 307)
+    assert len(fake.requests) == 1
+
+
+async def test_a_providers_cookies_are_not_kept(attempt, fake):
+    fake.queue(Behaviour(headers=(("set-cookie", "session=1"),)))
+    await attempt()
+    await attempt()
+    assert "cookie" not in fake.last.headers
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault.RESET_BEFORE_HEADERS, "connection"),
+        (Fault.RESET_AFTER_HEADERS, None),
+        (Fault.GARBAGE_JSON, "server"),
+        (Fault.HTML_PAGE, "server"),
+        (Fault.CONTENT_LENGTH_TOO_LONG, "server"),
+        (Fault.ERROR_FIRST_EVENT, "server"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_is_none_is_a_failure(attempt, fake, fault, kind, stream):
+    fake.always(Behaviour(fault))
+    found = await attempt(stream=stream)
+    if stream and isinstance(found, Stream):  # it began well
+        with pytest.raises(StreamBroken):
+            await whole(found)
+        return
+    assert outcome(found).kind in ((kind,) if kind else ("connection", "server"))
+    assert outcome(found).message
+
+
+async def test_nobody_there_is_a_failure_to_connect(attempt):
+    with refusing_port() as port:
+        found = outcome(await attempt(params={"api_base": f"http://127.0.0.1:{port}/v1"}))
+    assert (found.kind, found.status, found.message) == ("connection", 0, "The provider cannot be reached.")
+
+
+@pytest.mark.parametrize("base", ["http://[::1", "http://127.0.0.1:99999/v1", "http://nonesuch.invalid/v1"])
+async def test_an_address_that_cannot_be_is_a_failure_to_connect(attempt, base):
+    assert outcome(await attempt(params={"api_base": base})).kind == "connection"
+
+
+# Time
+
+
+@pytest.mark.parametrize("where", ["request", "deployment", "router"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_limit_ends_an_attempt(attempt, fake, where, stream):
+    fake.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
+    fields: dict[str, Any] = {"stream": stream}
+    if where == "request":
+        fields["timeout"] = 0.2
+    elif where == "deployment":
+        fields["params"] = {"timeout": 0.2}
+    else:
+        fields["settings"] = {"router_settings": {"timeout": 0.2}}
+    found = outcome(await attempt(**fields))
+    assert (found.kind, found.message) == ("timeout", "The provider did not answer within 0.2 s.")
+
+
+async def test_streams_have_a_limit_of_their_own_to_the_first_event(attempt, fake):
+    fake.always(Behaviour(Fault.HANG_AFTER_HEADERS))
+    params = {"timeout": 60, "stream_timeout": 0.2}
+    assert outcome(await attempt(stream=True, params=params)).kind == "timeout"
+
+
+async def test_silence_before_the_first_event_is_told(attempt, fake):
+    fake.always(Behaviour(Fault.HANG_AFTER_HEADERS))
+    told = []
+
+    async def on_silence() -> None:
+        told.append(True)
+
+    found = await attempt(stream=True, keepalive=0.05, on_silence=on_silence, timeout=0.5)
+    assert outcome(found).kind == "timeout"
+    assert 2 <= len(told) <= 10
+
+
+async def test_a_stream_that_falls_silent_is_broken(attempt, fake):
+    fake.always(Behaviour(Fault.HANG_MID_STREAM, after=1))
+    with pytest.raises(StreamBroken) as caught:
+        await whole(await attempt(stream=True, timeout=0.3))
+    assert caught.value.timed_out
+    await fake.eventually(lambda: fake.last.disconnected_at)
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY])
+async def test_a_stream_that_breaks_off_is_broken(attempt, fake, fault):
+    fake.always(Behaviour(fault, after=2))
+    answer, got = await attempt(stream=True), []
+    assert isinstance(answer, Stream)
+
+    async def follow() -> None:
+        async for data in answer.rest:
+            got.append(data)
+
+    with pytest.raises(StreamBroken) as caught:
+        await follow()
+    assert not caught.value.timed_out
+    assert all(payload(event) for event in split(answer.first + b"".join(got)))
+
+
+# Fields that a provider does not take
+
+
+@pytest.fixture
+def picky(fake: FakeProvider, monkeypatch) -> Callable[..., None]:
+    """`picky("temperature", …)`: the provider refuses requests with one of the fields, as OpenAI does."""
+
+    def refuse(*fields: str, code: str = "unsupported_parameter") -> None:
+        original = fake._answer
+
+        async def answer(request, seen, exchange):
+            for name in fields:
+                if name in seen.body:
+                    error = {
+                        "message": f"Unsupported: '{name}'.",
+                        "type": "invalid_request_error",
+                        "param": name,
+                        "code": code,
+                    }
+                    return web.json_response({"error": error}, status=400)
+            return await original(request, seen, exchange)
+
+        monkeypatch.setattr(fake, "_answer", answer)
+
+    return refuse
+
+
+DROP = {"litellm_settings": {"drop_params": True}}
+
+
+@pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_value", "unknown_parameter"])
+async def test_with_drop_params_what_the_provider_does_not_take_is_left_out(attempt, fake, picky, code):
+    picky("temperature", "top_k", code=code)
+    assert plain(await attempt(settings=DROP, temperature=1, top_k=3, seed=1))
+    assert fake.last.body == {"model": "gpt-4o", "messages": HELLO, "seed": 1}
+    assert len(fake.requests) == 3
+
+
+async def test_without_it_the_client_is_told(attempt, fake, picky):
+    picky("temperature")
+    found = outcome(await attempt(temperature=1))
+    assert (found.kind, found.status, found.param) == ("caller", 400, "temperature")
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["model", "messages", "stream"])
+async def test_what_a_request_is_about_is_never_left_out(attempt, fake, picky, name):
+    picky(name)
+    found = outcome(await attempt(settings=DROP, stream=True))
+    assert (found.kind, found.param) == ("caller", name)
+    assert len(fake.requests) == 1
+
+
+async def test_only_so_many_fields_are_left_out(attempt, fake, picky):
+    names = [f"field_{n}" for n in range(10)]
+    picky(*names)
+    assert outcome(await attempt(settings=DROP, **dict.fromkeys(names, 1))).kind == "caller"
+    assert len(fake.requests) == 6
