@@ -172,7 +172,7 @@ class Container:
 
     def stop(self, grace: int = 30) -> int:
         """SIGTERM, and SIGKILL after `grace` seconds; the exit code."""
-        docker("stop", "--time", str(grace), self.id, timeout=grace + 30)
+        docker("stop", "-t", str(grace), self.id, timeout=grace + 30)
         return json.loads(docker("container", "inspect", self.id))[0]["State"]["ExitCode"]
 
     def remove(self) -> None:
