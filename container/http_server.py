@@ -40,8 +40,10 @@ class HttpServer:
         self._listeners: list[asyncio.Server] = []
 
     async def start(self, sockets: list[socket.socket]) -> None:
+        """Raises OSError when someone else listens there."""
         loop = asyncio.get_running_loop()
         for one in sockets:
+            one.listen(BACKLOG)  # uvloop would keep quiet about a failure
             self._listeners.append(await loop.create_server(self._server, sock=one, backlog=BACKLOG))
 
     async def stop(self, grace: float, at_once: asyncio.Event) -> None:

@@ -1,6 +1,7 @@
 """`litellm-router serve`: puts the parts together, listens, and ends in good order."""
 
 import asyncio
+import errno
 import gc
 import signal
 import socket
@@ -27,6 +28,7 @@ from .routing.shared import SharedCooldowns, redis_url
 from .settings import Settings
 from .upstream.attempt import Upstream
 
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 
@@ -63,27 +65,50 @@ def _refuse_strangers(settings: Settings, master_key: str | None) -> None:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to the address; `::` and `0.0.0.0` as said, `localhost` on both loopbacks. Raises CannotServe."""
+    """Sockets bound to the address: `::` is every address, IPv4 too, `localhost` both loopbacks. A machine without
+    IPv6 has less of them. Raises CannotServe."""
     sockets: list[socket.socket] = []
+    refusal: OSError | None = None
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            one = socket.socket(family, kind, protocol)
+        for family, kind, protocol, _, address in dict.fromkeys(_addresses(host, port)):
+            try:
+                one = socket.socket(family, kind, protocol)
+            except OSError as error:
+                refusal = error
+                continue
             sockets.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-            one.bind(address)
+            try:
+                one.bind(address)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_ADDRESS:
+                    raise
+                refusal = error
+                sockets.pop().close()
+                continue
             one.setblocking(False)
+            if host == "::":
+                break
+        if not sockets:
+            raise refusal or OSError("there is no such address")
     except OSError as error:
         for one in sockets:
             one.close()
-        if host == "::":  # a machine without IPv6
-            return listen("0.0.0.0", port)  # noqa: S104 the same, without IPv6
-        raise CannotServe(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another with --port."
-        ) from None
+        raise _cannot_listen(host, port, error) from None
     return sockets
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CannotServe:
+    return CannotServe(f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another with --port.")
+
+
+def _addresses(host: str, port: int) -> list:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    if host == "::":  # on a machine without IPv6 what is left of it
+        found += socket.getaddrinfo("0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # noqa: S104
+    return found
 
 
 async def _serve(
@@ -129,9 +154,12 @@ async def _serve(
     if config.needs_engine:
         engine.start()
     _calm_garbage_collector()
-    await server.start(listening)
-    _announce(config, settings, listening)
     try:
+        try:
+            await server.start(listening)
+        except OSError as error:  # someone else has begun to listen since we took the address
+            raise _cannot_listen(settings.host, settings.port, error) from None
+        _announce(config, settings, listening)
         await stop.wait()
         await server.stop(settings.shutdown_grace, at_once)
     finally:

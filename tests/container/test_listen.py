@@ -1,0 +1,157 @@
+"""Where the proxy listens, and what it says when it cannot."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from container.serve import CannotServe, _serve, listen
+from container.settings import read
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@pytest.fixture
+def bound() -> Iterator[ExitStack]:
+    """Closes sockets after the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def listening(bound: ExitStack, host: str, port: int = 0) -> list[socket.socket]:
+    sockets = [bound.enter_context(one) for one in listen(host, port)]
+    for one in sockets:
+        one.listen()
+    return sockets
+
+
+def reachable(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def taken(bound: ExitStack, host: str = "127.0.0.1") -> int:
+    """A port on which someone else listens."""
+    other = bound.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+    other.bind((host, 0))
+    other.listen()
+    return other.getsockname()[1]
+
+
+def test_an_address_is_listened_on_alone(bound):
+    [one] = listening(bound, "127.0.0.1")
+    port = one.getsockname()[1]
+    assert one.getsockname()[0] == "127.0.0.1"
+    assert reachable("127.0.0.1", port)
+    assert not reachable("::1", port)
+    assert not one.getblocking()
+
+
+@needs_ipv6
+def test_two_colons_are_every_address_ipv4_too(bound):
+    [one] = listening(bound, "::")
+    port = one.getsockname()[1]
+    assert reachable("127.0.0.1", port)
+    assert reachable("::1", port)
+
+
+def test_four_zeros_are_every_ipv4_address(bound):
+    [one] = listening(bound, "0.0.0.0")
+    assert reachable("127.0.0.1", one.getsockname()[1])
+
+
+def test_localhost_is_every_loopback_address_it_has(bound):
+    sockets = listening(bound, "localhost")
+    addresses = {one.getsockname()[0] for one in sockets}
+    assert "127.0.0.1" in addresses
+    assert addresses <= {"127.0.0.1", "::1"}
+
+
+def test_a_port_that_is_taken_is_said_to_be(bound):
+    port = taken(bound)
+    with pytest.raises(CannotServe) as caught:
+        listen("127.0.0.1", port)
+    said = str(caught.value)
+    assert said == f"Cannot listen on 127.0.0.1 port {port}: Address already in use. Choose another with --port."
+
+
+@pytest.mark.parametrize("other", ["127.0.0.1", "0.0.0.0", pytest.param("::1", marks=needs_ipv6)])
+def test_every_address_is_not_narrowed_when_one_is_taken(bound, other):
+    port = taken(bound, other)
+    with pytest.raises(CannotServe) as caught:
+        listen("::", port)
+    assert f"Cannot listen on :: port {port}" in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may listen on every port")
+def test_a_port_that_is_forbidden_is_said_to_be():
+    with pytest.raises(CannotServe, match="Permission denied"):
+        listen("127.0.0.1", 1)
+
+
+@pytest.mark.parametrize("host", ["nonesuch.invalid", "300.1.1.1", "192.0.2.1"])
+def test_an_address_that_is_not_ours_is_said_to_be(host):
+    with pytest.raises(CannotServe, match=f"Cannot listen on {host} port 0: "):
+        listen(host, 0)
+
+
+class NoIPv6(socket.socket):
+    """A socket of a machine whose IPv6 is switched off."""
+
+    def bind(self, address) -> None:
+        if self.family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        super().bind(address)
+
+
+def without_ipv6(host: str, port: int, **_: object) -> list:
+    v4 = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1" if host == "localhost" else "0.0.0.0", port))
+    v6 = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1" if host == "localhost" else "::", port, 0, 0))
+    return [v6] if host == "::" else [v6, v4] if host == "localhost" else [v4]
+
+
+@pytest.mark.parametrize(("host", "address"), [("::", "0.0.0.0"), ("localhost", "127.0.0.1")])
+def test_without_ipv6_ipv4_will_do(bound, monkeypatch, host, address):
+    monkeypatch.setattr("socket.socket", NoIPv6)
+    monkeypatch.setattr("socket.getaddrinfo", without_ipv6)
+    [one] = [bound.enter_context(one) for one in listen(host, 0)]
+    assert one.getsockname()[0] == address
+
+
+def test_nothing_stays_bound_after_a_failure(bound, monkeypatch):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    port = taken(bound)
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", p)) for p in (free, port)]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: both)
+    with pytest.raises(CannotServe):
+        listen("127.0.0.1", 0)
+    again = bound.enter_context(socket.socket())
+    again.bind(("127.0.0.1", free))
+
+
+async def test_an_address_that_is_taken_in_the_last_moment_is_said_to_be(bound, load_config):
+    config = load_config({"model_list": [{"model_name": "m", "litellm_params": {"model": "x", "mock_response": "hi"}}]})
+    [other] = [bound.enter_context(one) for one in listen("127.0.0.1", 0)]
+    port = other.getsockname()[1]
+    ours = [bound.enter_context(one) for one in listen("127.0.0.1", port)]
+    other.listen()
+    with pytest.raises(CannotServe, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
+        await _serve(config, read({"PORT": str(port)}), None, {}, ours)
