@@ -108,11 +108,13 @@ def _serve(given: argparse.Namespace) -> int:
 def _check(given: argparse.Namespace) -> int:
     from . import settings
     from .config import ConfigError, load
+    from .serve import CannotServe, refuse_strangers
 
     environment = _environment(given)
     failed = False
+    found: settings.Settings | None = None
     try:
-        settings.read(environment)
+        found = settings.read(environment)
     except settings.SettingsError as error:
         _say(f"environment: error: {error}")
         failed = True
@@ -124,6 +126,12 @@ def _check(given: argparse.Namespace) -> int:
         return 1
     for problem in config.problems:
         _say(str(problem))
+    try:
+        if found is not None:
+            refuse_strangers(found, found.master_key or config.options.master_key)
+    except CannotServe as error:
+        _say(f"environment: error: {error}")
+        failed = True
     on = [name for name, members in config.groups.items() if any(not d.off for d in members)]
     print(f"{len(on)} of {len(config.groups)} models are on: {', '.join(on) or 'none'}")
     for name, members in config.groups.items():

@@ -40,7 +40,7 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
     """Serves until SIGTERM or SIGINT. Raises ConfigError or CannotServe."""
     config = load(config_path, environment)
     master_key = settings.master_key or config.options.master_key
-    _refuse_strangers(settings, master_key)
+    refuse_strangers(settings, master_key)
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
     try:
@@ -51,7 +51,8 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
         log.flush()
 
 
-def _refuse_strangers(settings: Settings, master_key: str | None) -> None:
+def refuse_strangers(settings: Settings, master_key: str | None) -> None:
+    """Raises CannotServe where anyone who reaches the address could spend money."""
     if settings.internal_token or master_key or is_loopback(settings.host):
         return
     if settings.allow_anonymous:
