@@ -49,6 +49,7 @@ def configuration(config: Config) -> str:
         "litellm_settings": {
             "num_retries": 0,
             "telemetry": False,
+            "disable_hf_tokenizer_download": True,
             "drop_params": config.options.drop_params,
             **config.options.engine_settings,
         },

@@ -1,0 +1,41 @@
+"""docs/configuration.md names every setting, and its example is one."""
+
+import dataclasses
+import re
+
+import pytest
+
+from container.config import Options, load
+from container.settings import VARIABLES
+from tests.processes import ROOT
+
+PAGE = (ROOT / "docs" / "configuration.md").read_text()
+# Fields that settings of another name fill.
+FILLED_BY = {"latency_ttl": "ttl", "engine_settings": "callbacks"}
+
+
+@pytest.mark.parametrize("name", [v.name for v in VARIABLES])
+def test_every_variable_is_named(name):
+    assert f"`{name}`" in PAGE
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Options)])
+def test_every_option_is_named(name):
+    assert f"`{FILLED_BY.get(name, name)}`" in PAGE
+
+
+def test_defaults_are_as_it_says():
+    options = Options()
+    section = PAGE.split("### `router_settings`")[1].split("###")[0]
+    for name in ("num_retries", "max_fallbacks", "allowed_fails", "cooldown_time", "timeout"):
+        row = next(line for line in section.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1])
+        assert f"{getattr(options, name):g}" in row.split("|")[2], row
+
+
+def test_its_example_is_a_config(tmp_path):
+    example = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
+    path = tmp_path / "litellm_config.yaml"
+    path.write_text(example)
+    config = load(path, {})
+    assert list(config.groups) == ["claude-sonnet", "gpt-4o", "azure/*", "mock"]
+    assert config.problems == ()
