@@ -1,0 +1,44 @@
+"""The whole way: client → Worker → Durable Object → container → engine → a provider with its own wire format."""
+
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from tests.edge.conftest import Edge, StartEdge, start_edge
+
+__all__ = ["start_edge"]
+
+MODELS = {"claude": "anthropic", "gemini": "gemini"}
+
+
+@pytest.fixture(scope="module")
+def behind_the_edge(start_edge: StartEdge, config: dict[str, Any]) -> Edge:
+    return start_edge(config)
+
+
+@pytest.fixture(params=["/v1", ""], ids=["with v1", "without v1"])
+def client(request: pytest.FixtureRequest, behind_the_edge: Edge) -> OpenAI:
+    base = behind_the_edge.url + request.param
+    return OpenAI(base_url=base, api_key=behind_the_edge.master_key, max_retries=0, timeout=90)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_plain(client, provider, model):
+    answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "hello out there"}])
+    assert answer.choices[0].message.content == "hello out there"
+    assert answer.model == model
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens > 0
+    assert provider.last.format == MODELS[model]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_stream(client, provider, model):
+    stream = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": "hello out there"}], stream=True
+    )
+    chunks = list(stream)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "hello out there"
+    assert {c.model for c in chunks} == {model}
+    assert provider.last.format == MODELS[model]
