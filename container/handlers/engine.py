@@ -2,12 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import aiohttp
 
 from worker.api.endpoints import Endpoint
 
-from .. import log
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody, read_body
@@ -16,7 +16,10 @@ from ..routing.router import Router, Try
 from ..upstream import failure
 from ..upstream.attempt import MAX_ERROR_BYTES
 from ..upstream.prepare import engine_model
+from .attempts import answer_headers, log_attempt
 from .drive import admit, drive, refusal
+
+_GIVEN_UP = Outcome("caller", 499, "The client left.")
 
 
 class EngineEndpoints:
@@ -49,12 +52,13 @@ class EngineEndpoints:
     async def _attempt(self, exchange: Exchange, endpoint: Endpoint, step: Try, body: JsonBody | FormBody) -> Outcome:
         d = step.target.deployment
         began = time.monotonic()
-        outcome = OK
+        outcome = _GIVEN_UP
+        limit = d.timeout or self._timeout
         if d.kind == "mock":
             return Outcome("caller", 400, f"A mock model cannot answer {endpoint.path}.", param="model")
         try:
-            async with asyncio.timeout(d.timeout or self._timeout):
-                where = await self._engine.ready(d.timeout or self._timeout)
+            async with asyncio.timeout(limit) as deadline:
+                where = await self._engine.ready(limit)
                 headers = {**where.headers, "content-type": body.content_type}
                 async with self._session.post(
                     where.base + endpoint.path,
@@ -66,7 +70,11 @@ class EngineEndpoints:
                         raw = await response.content.read(MAX_ERROR_BYTES)
                         outcome = failure.from_response(response.status, response.headers, raw)
                         return outcome
-                    await _pass_on(exchange, response, step, body.model)
+                    loop = asyncio.get_running_loop()
+                    await _pass_on(
+                        exchange, response, step, body.model, lambda: deadline.reschedule(loop.time() + limit)
+                    )
+                    outcome = OK
         except EngineUnavailable as error:
             outcome = Outcome("connection", 503, str(error), retry_after=error.retry_after)
         except TimeoutError:
@@ -74,42 +82,28 @@ class EngineEndpoints:
         except (aiohttp.ClientError, OSError):
             outcome = Outcome("connection", 0, "The connection to the translation engine broke off.")
         finally:
-            log.info(
-                "attempt",
-                request_id=exchange.id,
-                model=body.model,
-                endpoint=endpoint.name,
-                deployment=d.id,
-                provider=d.provider,
-                retries=step.retries,
-                fallbacks=step.fallbacks,
-                outcome=outcome.kind,
-                status=outcome.status,
-                error=outcome.message or None,
-                seconds=round(time.monotonic() - began, 4),
-            )
+            log_attempt(exchange, step, body.model, outcome, began, endpoint=endpoint.name)
         if exchange.started and not outcome.ok:
             # Bytes have gone out: no other deployment can take over, and the answer must not look whole.
             raise ConnectionAbortedError(outcome.message)
         return outcome
 
 
-async def _pass_on(exchange: Exchange, response: aiohttp.ClientResponse, step: Try, model: str) -> None:
+async def _pass_on(
+    exchange: Exchange, response: aiohttp.ClientResponse, step: Try, model: str, patience: Callable[[], None]
+) -> None:
+    """`patience` is called for whatever comes: it puts off the end of the time limit."""
     theirs, ours = step.target.deployment.id.encode(), model.encode()
-    headers = [
-        ("x-litellm-call-id", exchange.id),
-        ("x-litellm-model-id", step.target.deployment.id),
-        ("x-litellm-model-group", step.group),
-        ("x-litellm-attempted-retries", str(step.retries)),
-        ("x-litellm-attempted-fallbacks", str(step.fallbacks)),
-    ]
+    headers = answer_headers(exchange, step)
     content_type = response.headers.get("content-type", "application/octet-stream")
     if content_type.startswith("application/json"):
         exchange.respond(200, (await response.read()).replace(theirs, ours), headers, content_type)
         return
-    first = await response.content.readany()
+    events = content_type.startswith("text/event-stream")
+    data = await response.content.readany()
     await exchange.start(200, headers, content_type)
-    while first:
-        await exchange.write(first)
-        first = await response.content.readany()
+    while data:
+        patience()
+        await exchange.write(data.replace(theirs, ours) if events else data)
+        data = await response.content.readany()
     await exchange.finish()

@@ -17,6 +17,7 @@ from typing import Any
 
 from worker.ledger import schema
 from worker.ledger.decision import Decision, Row, run
+from worker.ledger.dialect import Dialect
 from worker.ledger.sqlite import Sqlite
 
 from .store import LedgerUnavailable
@@ -31,7 +32,7 @@ class SqliteStore:
     """`path`: of the file, `:memory:` for none. `patience`: seconds to wait for another process that writes."""
 
     def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
-        self.dialect = Sqlite()
+        self.dialect: Dialect = Sqlite()
         self._path = str(path)
         self._patience = patience
         self._connection: sqlite3.Connection | None = None

@@ -1,0 +1,98 @@
+"""The client's side of a completion: its headers once, then a whole answer or a stream that never falls silent."""
+
+import asyncio
+import time
+
+import orjson
+
+from worker.api.errors import ApiError, timed_out, upstream_failed
+
+from ..exchange import Exchange
+from ..routing.outcome import Outcome
+from ..routing.router import Try
+from ..upstream.answer import Plain, Stream, StreamBroken
+from .attempts import answer_headers
+
+KEEP_ALIVE = b": keep-alive\n\n"
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+_STREAM_HEADERS = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
+
+
+class Relay:
+    """`keepalive`: seconds of silence before a comment line; `step`: the attempt under way."""
+
+    def __init__(self, exchange: Exchange, keepalive: float) -> None:
+        self.exchange = exchange
+        self.answered = False
+        self.step: Try | None = None
+        self._keepalive = keepalive
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._speaking: asyncio.Task | None = None
+        self._last = 0.0
+        self._writing = False
+
+    def _headers(self) -> list[tuple[str, str]]:
+        assert self.step is not None, "an attempt comes first"
+        return answer_headers(self.exchange, self.step)
+
+    async def whole(self, answer: Plain, upstream_seconds: float) -> None:
+        self.answered = True
+        overhead = time.monotonic() - self.exchange.began - self.exchange.body_seconds - upstream_seconds
+        headers = [*self._headers(), ("x-litellm-overhead-duration-ms", f"{max(0.0, overhead) * 1000:.3f}")]
+        self.exchange.respond(200, answer.body, headers)
+
+    async def silence(self) -> None:
+        """A provider has accepted the request and says nothing: let the client know that we are here."""
+        await self._begin()
+        await self._write(KEEP_ALIVE)
+
+    async def stream(self, answer: Stream) -> Outcome | None:
+        """Passes a stream on to its end; what broke it, or None."""
+        self.answered = True
+        await self._begin()
+        try:
+            await self._write(answer.first)
+            async for data in answer.rest:
+                await self._write(data)
+        except StreamBroken as broken:
+            await self.fail(timed_out(str(broken)) if broken.timed_out else upstream_failed(502, str(broken)))
+            return Outcome("timeout" if broken.timed_out else "server", 0, str(broken), final=True)
+        finally:
+            await answer.rest.aclose()  # type: ignore[attr-defined]
+        self.close()
+        await self.exchange.finish()
+        return None
+
+    async def fail(self, error: ApiError) -> None:
+        """Ends a stream that has begun with an error event; there is no `[DONE]` after it."""
+        self.close()
+        await self.exchange.finish(b"data: " + orjson.dumps(error.fields()) + b"\n\n")
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._speaking is not None:
+            self._speaking.cancel()
+            self._speaking = None
+
+    async def _begin(self) -> None:
+        if not self.exchange.started:
+            await self.exchange.start(200, [*_STREAM_HEADERS, *self._headers()], EVENT_STREAM)
+            self._last = self._loop.time()
+            self._timer = self._loop.call_later(self._keepalive, self._tick)
+
+    async def _write(self, data: bytes) -> None:
+        self._last = self._loop.time()
+        self._writing = True
+        await self.exchange.write(data)
+        self._writing = False
+
+    def _tick(self) -> None:
+        """One timer for the whole stream: looks how long nothing was written, and speaks when that is too long."""
+        silent = self._loop.time() - self._last
+        if silent >= self._keepalive and not self._writing:
+            self._speaking = self._loop.create_task(self._write(KEEP_ALIVE))
+            silent = 0.0
+        self._timer = self._loop.call_later(max(0.01, self._keepalive - silent), self._tick)
