@@ -1,0 +1,116 @@
+"""Which paths there are and what may be done with them."""
+
+import pytest
+
+from worker.api.endpoints import TABLE, find, model_id
+from worker.api.errors import ApiError
+
+POSTED = {
+    "/chat/completions": "chat_completions",
+    "/completions": "completions",
+    "/embeddings": "embeddings",
+    "/messages": "messages",
+    "/messages/count_tokens": "count_tokens",
+    "/responses": "responses",
+    "/images/generations": "image_generation",
+    "/images/edits": "image_edit",
+    "/images/variations": "image_variation",
+    "/audio/speech": "speech",
+    "/audio/transcriptions": "transcription",
+    "/audio/translations": "translation",
+    "/rerank": "rerank",
+    "/moderations": "moderations",
+}
+READ = {
+    "/": "root",
+    "/health": "health",
+    "/health/liveliness": "liveliness",
+    "/health/readiness": "readiness",
+    "/models": "models",
+}
+
+
+def refusal(method: str, path: str) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        find(method, path)
+    return caught.value
+
+
+def test_the_table_is_what_is_promised():
+    assert TABLE.keys() == POSTED.keys() | READ.keys()
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+@pytest.mark.parametrize(("path", "name"), POSTED.items())
+def test_what_is_posted(prefix, path, name):
+    assert find("POST", prefix + path).name == name
+    for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        error = refusal(method, prefix + path)
+        assert (error.status, error.headers) == (405, [("allow", "POST")])
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+@pytest.mark.parametrize(("path", "name"), READ.items())
+def test_what_is_read(prefix, path, name):
+    for method in ("GET", "HEAD"):
+        assert find(method, prefix + path).name == name
+    assert refusal("POST", prefix + path).headers == [("allow", "GET, HEAD")]
+
+
+def test_health_is_public_and_nothing_else_is():
+    assert {e.name for e in TABLE.values() if e.public} == {"root", "health", "liveliness", "readiness"}
+
+
+def test_the_engine_answers_what_we_do_not():
+    ours = {"chat_completions", "completions", "embeddings", *READ.values()}
+    assert {e.name for e in TABLE.values() if not e.engine} == ours
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/models/gpt-4o", "gpt-4o"),
+        ("/models/azure/gpt-4o", "azure/gpt-4o"),
+        ("/v1/models/azure%2Fgpt%204o", "azure/gpt 4o"),
+        ("/v1/models/models/x", "models/x"),
+        ("/v1/models/%C3%BC", "ü"),
+        ("/v1/models/%ff", "\ufffd"),
+    ],
+)
+def test_a_model_has_a_path_of_its_own(path, name):
+    endpoint = find("GET", path)
+    assert (endpoint.name, endpoint.public, endpoint.engine) == ("model", False, False)
+    assert model_id(path) == name
+    assert refusal("DELETE", path).status == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/v1",
+        "/v2/models",
+        "/V1/models",
+        "/Models",
+        "/models/",
+        "/v1/models/",
+        "//models",
+        "/v1//models",
+        "/v1/v1/models",
+        "/v1/./models",
+        "/v1/x/../models",
+        "/v1%2Fmodels",
+        "/%6dodels",
+        "/models?x=1",
+        "/health/",
+        "/chat/completions/",
+        "/key/generate",
+        "/v1/files",
+        "/internal/park",
+        "*",
+        "http://host/v1/models",
+    ],
+)
+def test_any_other_path_is_404(path):
+    error = refusal("GET", path)
+    assert (error.status, error.code) == (404, "unknown_url")
