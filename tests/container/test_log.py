@@ -14,6 +14,7 @@ from container import log
 @pytest.fixture
 def lines(monkeypatch):
     """`lines()`: what has been written to the log's descriptor so far, parsed."""
+    log.flush()  # what earlier tests have left
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     monkeypatch.setattr(log._log, "descriptor", writing)
