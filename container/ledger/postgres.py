@@ -46,6 +46,7 @@ class PostgresStore:
                     timeout=self._patience,
                     command_timeout=self._patience,
                     server_settings={"application_name": "litellm-router"},
+                    reset=_as_it_is,
                 )
             except _FAILURES as error:
                 raise _unavailable(error) from error
@@ -73,10 +74,17 @@ class PostgresStore:
     async def _run(self, pool: asyncpg.Pool, decision: Decision) -> Any:
         try:
             async with pool.acquire(timeout=self._patience) as connection:
-                if not decision.transaction:
-                    return await _steps(connection, decision)
-                async with connection.transaction():
-                    return await _steps(connection, decision)
+                try:
+                    if not decision.transaction:
+                        return await _steps(connection, decision)
+                    async with connection.transaction():
+                        return await _steps(connection, decision)
+                except asyncpg.PostgresError:
+                    raise
+                except BaseException:
+                    # Whatever it was in the middle of, nobody else shall find it there.
+                    connection.terminate()
+                    raise
         except _FAILURES as error:
             if not _is_outage(error):
                 raise
@@ -85,7 +93,11 @@ class PostgresStore:
             decision.steps.close()
 
 
-_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+async def _as_it_is(connection: Any) -> None:
+    """The ledger changes nothing about a session, so there is nothing to reset, and no round trip for it."""
 
 
 async def _steps(connection: Any, decision: Decision) -> Any:
@@ -108,6 +120,8 @@ def numbered(sql: str) -> str:
 
 def _is_outage(error: BaseException) -> bool:
     """Whether the database is the reason, and not a statement that is wrong."""
+    if isinstance(error, ValueError):  # asyncpg's word for a parameter that does not fit
+        return False
     state = getattr(error, "sqlstate", None)
     return state is None or state[:2] in _UNAVAILABLE or state == _READ_ONLY
 

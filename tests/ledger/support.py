@@ -75,9 +75,8 @@ async def check_balance(store: Store) -> None:
         where = {"global": "id <> ?", "key": "key_id = ?", "user": "user_id = ?"}[kind]
         column = f"{kind}_start"
         lines = await query(store, f"SELECT state, amount, charged, {column} FROM ledger_requests WHERE {where}", name)
-        past = dict(
-            await query(store, "SELECT start, spent FROM ledger_periods WHERE account = ? AND start <> ?", id, start)
-        )
+        rows = await query(store, "SELECT start, spent FROM ledger_periods WHERE account = ? AND start <> ?", id, start)
+        past = {row[0]: row[1] for row in rows}
         charged: dict[int, int] = {}
         for _, _, amount, began in lines:
             charged[began] = charged.get(began, 0) + amount

@@ -62,7 +62,8 @@ def unblock(body: Any, now: int) -> Decision:
 
 
 def delete(body: Any) -> Decision:
-    """`POST /key/delete`: `keys` or `key_aliases`. What they have spent stays in the log and in the totals."""
+    """`POST /key/delete`: `keys` or `key_aliases`; answers with their tokens or aliases. What they have spent stays in
+    the log and in the totals."""
     return Decision(_checked(_delete(body), body), transaction=True)
 
 
@@ -163,7 +164,7 @@ def _delete(body: Mapping[str, Any]) -> Steps:
     ):
         message = f"Name 1 to {_MAX_KEYS_AT_ONCE} keys in 'keys', or in 'key_aliases'."
         raise FieldError("keys", message)
-    wanted = {secret.reference(n) if column == "s.hash" else n: n for n in names}
+    wanted = dict.fromkeys(secret.reference(n) if column == "s.hash" else n for n in names)
     rows = yield (
         f"SELECT {column}, k.id FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id "
         f"WHERE {column} IN ({marks(len(wanted))})",
@@ -175,7 +176,7 @@ def _delete(body: Mapping[str, Any]) -> Steps:
     for key_id in sorted({row[1] for row in rows}):
         yield "DELETE FROM ledger_secrets WHERE key_id = ?", (key_id,)
         yield "DELETE FROM ledger_keys WHERE id = ?", (key_id,)
-    return {"ok": True, "body": {"deleted_keys": [n if column == "k.alias" else token for token, n in wanted.items()]}}
+    return {"ok": True, "body": {"deleted_keys": list(wanted)}}
 
 
 def _info(name: str, now: int) -> Steps:

@@ -34,7 +34,7 @@ _HOLDS = (
 
 
 class Postgres:
-    lock_schema = (f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})",)
+    lock_schema: tuple[str, ...] = (f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})",)
     for_update = " FOR UPDATE"
 
     def admit(self, guards: Sequence[Guard], amount: int, tokens: int, minute: int, row: Columns) -> Moved:

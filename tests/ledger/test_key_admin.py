@@ -1,0 +1,247 @@
+"""The admin API of keys, on every store."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from container.ledger import Store
+from tests.ledger.support import NOON, Ledger, query
+from worker.ledger import key_admin, periods, secret
+from worker.ledger.admit import authenticate
+from worker.ledger.decision import Decision
+
+DAY = periods.DAY
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    return Ledger(store)
+
+
+async def do(ledger: Ledger, decision: Decision) -> dict[str, Any]:
+    """The body of an answer that went well."""
+    result = await ledger.store.run(decision)
+    assert result["ok"], result
+    return result["body"]
+
+
+async def test_a_secret_is_shown_once_and_never_stored(ledger: Ledger) -> None:
+    made = await do(ledger, key_admin.generate({"key_alias": "bot"}, NOON))
+    assert made["key"].startswith("sk-")
+    assert len(made["key"]) == 3 + 43
+    assert made["token"] == hashlib.sha256(made["key"].encode()).hexdigest()
+    assert made["key_name"] == f"sk-...{made['key'][-4:]}"
+    assert "key" not in await ledger.info(made["key"])
+    for table in ("keys", "secrets", "accounts"):
+        assert made["key"] not in repr(await query(ledger.store, f"SELECT * FROM ledger_{table}"))
+    assert made["key"] != (await do(ledger, key_admin.generate({}, NOON)))["key"]
+
+
+async def test_what_is_set_is_shown(ledger: Ledger) -> None:
+    fields = {
+        "key_alias": "bot",
+        "user_id": "ada",
+        "models": ["gpt-4o", "claude-*"],
+        "metadata": {"team": "a"},
+        "max_budget": 12.5,
+        "soft_budget": 10,
+        "budget_duration": "30d",
+        "rpm_limit": 60,
+        "tpm_limit": 1000,
+        "max_parallel_requests": 3,
+    }
+    key = await ledger.key(**fields, duration="1d")
+    info = await ledger.info(key)
+    assert {name: info[name] for name in fields} == fields
+    assert info["expires"] == "2026-11-21T12:00:30.000Z"
+    assert info["budget_reset_at"] == "2026-12-01T00:00:00.000Z"
+    assert info["spend"] == 0
+    by_token = await do(ledger, key_admin.info(info["token"], NOON))
+    assert by_token == {"key": info["token"], "info": info}
+
+
+async def test_a_caller_chooses_the_key(ledger: Ledger) -> None:
+    assert await ledger.key(key="sk-my-own-key") == "sk-my-own-key"
+    assert (await ledger.admit("sk-my-own-key"))["ok"]
+    again = await ledger.store.run(key_admin.generate({"key": "sk-my-own-key"}, NOON))
+    assert (again["status"], again["param"]) == (400, "key")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"key": "my-own-key"}, "key"),
+        ({"key": "sk-1"}, "key"),
+        ({"key": "sk-wïth-accents"}, "key"),
+        ({"max_budget": "10"}, "max_budget"),
+        ({"max_budget": -1}, "max_budget"),
+        ({"max_budget": True}, "max_budget"),
+        ({"max_budget": float("nan")}, "max_budget"),
+        ({"max_budget": 1, "soft_budget": 2}, "soft_budget"),
+        ({"budget_duration": "1y"}, "budget_duration"),
+        ({"rpm_limit": 1.5}, "rpm_limit"),
+        ({"tpm_limit": -1}, "tpm_limit"),
+        ({"max_parallel_requests": 2**60}, "max_parallel_requests"),
+        ({"models": "gpt-4o"}, "models"),
+        ({"models": [""]}, "models"),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": {"a": "x" * 20_000}}, "metadata"),
+        ({"key_alias": ""}, "key_alias"),
+        ({"key_alias": "a\nb"}, "key_alias"),
+        ({"blocked": "yes"}, "blocked"),
+        ({"duration": 30}, "duration"),
+        ({"team_id": "red"}, "team_id"),
+    ],
+)
+async def test_a_wrong_field_is_named_and_nothing_made(ledger: Ledger, fields: dict, param: str) -> None:
+    result = await ledger.store.run(key_admin.generate(fields, NOON))
+    assert (result["status"], result["type"], result["param"]) == (400, "invalid_request_error", param)
+    assert (await query(ledger.store, "SELECT COUNT(*) FROM ledger_keys"))[0][0] == 0
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 1])
+async def test_a_body_that_is_no_object(ledger: Ledger, body: Any) -> None:
+    assert (await ledger.store.run(key_admin.generate(body, NOON)))["status"] == 400
+
+
+async def test_fields_of_litellm_that_are_empty_are_no_error(ledger: Ledger) -> None:
+    await ledger.key(team_id=None, aliases={}, config={}, permissions={}, guardrails=[], send_invite_email=False)
+
+
+async def test_an_alias_is_taken_once(ledger: Ledger) -> None:
+    await ledger.key(key_alias="bot")
+    key = await ledger.key()
+    taken = await ledger.store.run(key_admin.generate({"key_alias": "bot"}, NOON))
+    assert (taken["status"], taken["param"]) == (400, "key_alias")
+    update = key_admin.update(ledger.store.dialect, {"key": key, "key_alias": "bot"}, NOON)
+    assert (await ledger.store.run(update))["param"] == "key_alias"
+
+
+async def test_an_update_changes_what_it_names_at_once(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1, rpm_limit=5, models=["a"])
+    assert not (await ledger.admit(key, model="b"))["ok"]
+    body = {"key": key, "models": ["b"], "rpm_limit": None, "user_id": "ada"}
+    changed = await do(ledger, key_admin.update(ledger.store.dialect, body, NOON))
+    assert (changed["models"], changed["rpm_limit"], changed["max_budget"]) == (["b"], None, 1)
+    assert (await ledger.admit(key, model="b"))["user_id"] == "ada"
+    refused = await ledger.store.run(key_admin.update(ledger.store.dialect, {"key": key, "soft_budget": 2}, NOON))
+    assert refused["param"] == "soft_budget"
+    missing = await ledger.store.run(key_admin.update(ledger.store.dialect, {"key": "sk-unknown"}, NOON))
+    assert missing["status"] == 404
+
+
+async def test_a_blocked_key_is_refused_on_the_very_next_request(ledger: Ledger) -> None:
+    key = await ledger.key()
+    assert (await ledger.admit(key))["ok"]
+    assert (await do(ledger, key_admin.block({"key": key}, NOON)))["blocked"] is True
+    refused = await ledger.admit(key)
+    assert (refused["status"], refused["type"], refused["code"]) == (401, "authentication_error", "invalid_api_key")
+    await do(ledger, key_admin.unblock({"key": key}, NOON))
+    assert (await ledger.admit(key))["ok"]
+
+
+async def test_a_key_expires(ledger: Ledger) -> None:
+    key = await ledger.key(duration="1h")
+    ledger.now += periods.HOUR - 1
+    assert (await ledger.admit(key))["ok"]
+    ledger.now += 1
+    assert "expired" in (await ledger.admit(key))["message"]
+    found = await ledger.store.run(authenticate(secret.hash_secret(key), ledger.now))
+    assert found["status"] == 401
+
+
+async def test_a_rotated_key_works_old_and_new_then_only_new(ledger: Ledger) -> None:
+    old = await ledger.key(key_alias="bot", max_budget=1)
+    settled = await ledger.admit(old, 1000)
+    await ledger.settle(settled["reservation"], 700)
+    body = {"grace_period": "1h", "rpm_limit": 100}
+    made = await do(ledger, key_admin.regenerate(ledger.store.dialect, old, body, NOON))
+    new = made["key"]
+    assert (made["key_alias"], made["max_budget"], made["rpm_limit"]) == ("bot", 1, 100)
+    assert made["spend"] == 700e-9
+    ledger.now += periods.HOUR - 1
+    assert (await ledger.admit(old))["key_id"] == (await ledger.admit(new))["key_id"]
+    ledger.now += 1
+    assert "replaced" in (await ledger.admit(old))["message"]
+    assert (await ledger.admit(new))["ok"]
+
+
+async def test_without_a_grace_period_the_old_one_is_gone(ledger: Ledger) -> None:
+    old = await ledger.key()
+    regenerate = key_admin.regenerate(
+        ledger.store.dialect, secret.hash_secret(old), {"new_key": "sk-the-new-one"}, NOON
+    )
+    assert (await do(ledger, regenerate))["key"] == "sk-the-new-one"
+    assert (await ledger.admit(old))["status"] == 401
+    assert (await ledger.admit("sk-the-new-one"))["ok"]
+
+
+async def test_each_secret_keeps_the_end_it_was_given(ledger: Ledger) -> None:
+    first = await ledger.key()
+    dialect = ledger.store.dialect
+    second = (await do(ledger, key_admin.regenerate(dialect, first, {"grace_period": "1h"}, NOON)))["key"]
+    third = (await do(ledger, key_admin.regenerate(dialect, second, {"grace_period": "2h"}, NOON)))["key"]
+    ledger.now += periods.HOUR
+    assert [(await ledger.admit(k))["ok"] for k in (first, second, third)] == [False, True, True]
+    await do(ledger, key_admin.regenerate(dialect, third, {}, ledger.now))
+    assert [(await ledger.admit(k))["ok"] for k in (first, second, third)] == [False, False, False]
+
+
+async def test_a_deleted_key_is_gone_and_its_spending_is_not(ledger: Ledger) -> None:
+    key, other = await ledger.key(key_alias="bot"), await ledger.key()
+    running = await ledger.admit(key, 1000)
+    missing = await ledger.store.run(key_admin.delete({"keys": [key, "sk-unknown"]}))
+    assert missing["status"] == 404
+    assert (await ledger.admit(key))["ok"]
+    # By their tokens: a secret is shown once, when it is made.
+    assert await do(ledger, key_admin.delete({"keys": [key]})) == {"deleted_keys": [secret.hash_secret(key)]}
+    assert (await ledger.admit(key))["status"] == 401
+    assert await ledger.settle(running["reservation"], 400) == "settled"
+    accounts = await query(ledger.store, "SELECT total FROM ledger_accounts WHERE total > 0 ORDER BY id")
+    assert accounts == [(400,), (400,)]
+    assert (await ledger.admit(other))["ok"]
+
+
+async def test_deletion_by_alias(ledger: Ledger) -> None:
+    key = await ledger.key(key_alias="bot")
+    assert await do(ledger, key_admin.delete({"key_aliases": ["bot"]})) == {"deleted_keys": ["bot"]}
+    assert (await ledger.admit(key))["status"] == 401
+
+
+@pytest.mark.parametrize("body", [{}, {"keys": []}, {"keys": "sk-x"}, {"keys": [1]}, {"keys": ["x"] * 51}])
+async def test_a_deletion_that_names_nothing(ledger: Ledger, body: dict) -> None:
+    assert (await ledger.store.run(key_admin.delete(body)))["status"] == 400
+
+
+async def test_the_list_is_paged_newest_first(ledger: Ledger) -> None:
+    made = []
+    for index in range(5):
+        made.append(await do(ledger, key_admin.generate({"key_alias": f"bot-{index}"}, NOON + index)))
+    first = await do(ledger, key_admin.list_keys(1, 2, NOON, full=True))
+    assert [k["key_alias"] for k in first["keys"]] == ["bot-4", "bot-3"]
+    assert (first["total_count"], first["current_page"], first["total_pages"]) == (5, 1, 3)
+    last = await do(ledger, key_admin.list_keys(3, 2, NOON))
+    assert last["keys"] == [made[0]["token"]]
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "allowed"),
+    [
+        ([], "anything", True),
+        (["gpt-4o"], "gpt-4o", True),
+        (["gpt-4o"], "gpt-4o-mini", False),
+        (["gpt-*"], "gpt-4o-mini", True),
+        (["azure/*"], "azure/gpt-4o", True),
+        (["azure/*"], "openai/azure/gpt", False),
+        (["*"], "x\ny", True),
+        (["a.b"], "aXb", False),
+        (["all-proxy-models"], "gpt-4o", True),
+    ],
+)
+async def test_models_a_key_may_use(ledger: Ledger, models: list[str], model: str, allowed: bool) -> None:
+    key = await ledger.key(models=models)
+    result = await ledger.admit(key, model=model)
+    assert result["ok"] is allowed
+    if not allowed:
+        assert (result["status"], result["type"], result["param"]) == (403, "permission_error", "model")

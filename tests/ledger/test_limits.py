@@ -1,0 +1,274 @@
+"""Rate limits, budgets and the answers that tell of them, on every store."""
+
+import pytest
+
+from container.ledger import Store
+from tests.ledger.support import NOON, Ledger, check_balance, header, query
+from worker.ledger import alerts, periods, spend
+from worker.ledger.accounts import Limits
+from worker.ledger.policy import Policy
+from worker.ledger.settle import bind, expire, expire_others, release, renew
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    return Ledger(store)
+
+
+async def test_requests_a_minute(ledger: Ledger) -> None:
+    key = await ledger.key(rpm_limit=2)
+    first = await ledger.admit(key)
+    assert header(first, "x-ratelimit-limit-requests") == "2"
+    assert header(first, "x-ratelimit-remaining-requests") == "1"
+    assert header(first, "x-ratelimit-reset-requests") == "30s"
+    await ledger.admit(key)
+    third = await ledger.admit(key)
+    assert (third["status"], third["type"], third["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
+    assert (third["retry_after"], header(third, "retry-after")) == (30, "30")
+    assert header(third, "x-ratelimit-remaining-requests") == "0"
+    ledger.now += 30_000
+    assert (await ledger.admit(key))["ok"]
+
+
+async def test_tokens_a_minute_are_corrected_when_a_request_ends(ledger: Ledger) -> None:
+    key = await ledger.key(tpm_limit=100)
+    first = await ledger.admit(key, tokens=80)
+    assert first["limited"]
+    assert header(first, "x-ratelimit-remaining-tokens") == "20"
+    assert (await ledger.admit(key, tokens=30))["status"] == 429
+    await ledger.settle(first["reservation"], 0, prompt_tokens=5, completion_tokens=5)
+    assert header(await ledger.admit(key, tokens=30), "x-ratelimit-remaining-tokens") == "60"
+
+
+async def test_a_request_that_never_fits_is_told_so(ledger: Ledger) -> None:
+    key = await ledger.key(tpm_limit=100)
+    refused = await ledger.admit(key, tokens=101)
+    assert "max_tokens" in refused["message"]
+    assert header(refused, "x-should-retry") == "false"
+
+
+async def test_parallel_requests(ledger: Ledger) -> None:
+    key = await ledger.key(max_parallel_requests=1)
+    running = await ledger.admit(key)
+    refused = await ledger.admit(key)
+    assert (refused["status"], refused["retry_after"]) == (429, 1)
+    await ledger.settle(running["reservation"], 0)
+    assert (await ledger.admit(key))["ok"]
+
+
+async def test_an_expired_request_gives_its_slot_back(ledger: Ledger) -> None:
+    key = await ledger.key(max_parallel_requests=1)
+    await ledger.admit(key, lease=1000)
+    ledger.now += 1000
+    assert (await ledger.store.run(expire(ledger.store.dialect, ledger.now)))["expired"] == 1
+    assert (await ledger.admit(key))["ok"]
+
+
+async def test_a_refused_request_counts_nowhere(ledger: Ledger) -> None:
+    key = await ledger.key(rpm_limit=1, max_budget=1e-6)
+    assert (await ledger.admit(key, 1001))["code"] == "budget_exceeded"
+    assert (await ledger.admit(key, 1000))["ok"]
+
+
+async def test_a_budget_ends_and_begins_again(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1e-6, budget_duration="1h", key_alias="bot")
+    first = await ledger.admit(key, 700)
+    assert first["limited"]
+    refused = await ledger.admit(key, 400)
+    assert (refused["status"], refused["type"]) == (429, "budget_exceeded")
+    assert refused["retry_after"] == 3600 - 30
+    assert header(refused, "x-should-retry") == "false"
+    assert "'bot'" in refused["message"]
+    assert "2026-11-20T13:00:00.000Z" in refused["message"]
+    ledger.now += periods.HOUR
+    assert (await ledger.admit(key, 400))["ok"]
+    # Of the hour before, and so of no concern to this one.
+    await ledger.settle(first["reservation"], 650)
+    info = await ledger.info(key)
+    assert (info["spend"], info["reserved"], info["total_spend"]) == (0, 400e-9, 650e-9)
+    await check_balance(ledger.store)
+
+
+async def test_an_account_that_has_slept_shows_its_new_period(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1, budget_duration="1h")
+    await ledger.settle((await ledger.admit(key, 700))["reservation"], 700)
+    ledger.now += periods.HOUR
+    info = await ledger.info(key)
+    assert (info["spend"], info["total_spend"]) == (0, 700e-9)
+
+
+async def test_without_a_period_there_is_nothing_to_wait_for(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=0)
+    refused = await ledger.admit(key, 1)
+    assert refused["retry_after"] is None
+    assert header(refused, "retry-after") is None
+    assert (await ledger.admit(key, 0))["ok"]
+
+
+async def test_the_master_key_counts_to_the_global_budget(store: Store) -> None:
+    ledger = Ledger(store, Policy(everyone=Limits(max_budget=1000, duration="1d")))
+    key = await ledger.key()
+    assert (await ledger.admit(None, 600))["ok"]
+    refused = await ledger.admit(key, 500)
+    assert "this gateway" in refused["message"]
+    assert (await ledger.admit(None, 401))["status"] == 429
+    shown = await store.run(spend.everything(ledger.policy, ledger.now))
+    assert (shown["body"]["reserved"], shown["body"]["max_budget"]) == (600e-9, 1e-6)
+
+
+async def test_a_users_keys_share_a_budget(store: Store) -> None:
+    policy = Policy(each_user=Limits(max_budget=1000), users={"eve": Limits(max_budget=0)})
+    ledger = Ledger(store, policy)
+    first, second, third = [await ledger.key(user_id=user) for user in ("ada", "ada", "eve")]
+    assert (await ledger.admit(first, 600))["ok"]
+    assert "user 'ada'" in (await ledger.admit(second, 600))["message"]
+    assert not (await ledger.admit(third, 1))["ok"]
+
+
+async def test_an_unknown_price_is_refused_only_under_a_budget(store: Store) -> None:
+    ledger = Ledger(store)
+    free, bound = await ledger.key(), await ledger.key(max_budget=1)
+    assert (await ledger.admit(free, None))["ok"]
+    refused = await ledger.admit(bound, None, unpriced="Set a price.")
+    assert (refused["status"], refused["code"], refused["message"]) == (400, "price_unknown", "Set a price.")
+    ledger.policy = Policy(everyone=Limits(max_budget=10**9))
+    assert (await ledger.admit(free, None))["code"] == "price_unknown"
+    assert (await ledger.admit(None, None))["code"] == "price_unknown"
+
+
+async def test_an_unknown_key(ledger: Ledger) -> None:
+    refused = await ledger.admit("sk-unknown")
+    assert (refused["status"], header(refused, "www-authenticate")) == (401, "Bearer")
+
+
+async def test_a_late_report_replaces_what_expiry_assumed(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1)
+    id = (await ledger.admit(key, 1000, lease=1000))["reservation"]
+    ledger.now += 1000
+    await ledger.store.run(expire(ledger.store.dialect, ledger.now))
+    assert (await ledger.info(key))["spend"] == 1000e-9
+    assert await ledger.settle(id, 300) == "settled"
+    assert (await ledger.info(key))["spend"] == 300e-9
+    assert await ledger.settle(id, 900) == "duplicate"
+    assert (await ledger.info(key))["spend"] == 300e-9
+
+
+async def test_what_was_never_sent_costs_nothing(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1)
+    id = (await ledger.admit(key, 1000))["reservation"]
+    assert (await ledger.store.run(release(ledger.store.dialect, id, ledger.now)))["outcome"] == "settled"
+    info = await ledger.info(key)
+    assert (info["spend"], info["reserved"]) == (0, 0)
+
+
+async def test_a_reservation_is_bound_to_the_instance_that_got_the_request(ledger: Ledger) -> None:
+    id = (await ledger.admit(None, 1000, instance=""))["reservation"]
+    assert (await ledger.store.run(bind(id, "one")))["bound"] == 1
+    assert (await ledger.store.run(bind(id, "two")))["bound"] == 0
+    assert await ledger.settle(id, 10, "two") == "foreign"
+    assert (await ledger.store.run(renew("two", [id], ledger.now + 10**6)))["renewed"] == 0
+    assert (await ledger.store.run(renew("one", [id], ledger.now + 10**6)))["renewed"] == 1
+    ended = await ledger.store.run(expire_others(ledger.store.dialect, "one", ledger.now))
+    assert ended["expired"] == 0
+    assert (await ledger.store.run(expire_others(ledger.store.dialect, "three", ledger.now)))["expired"] == 1
+
+
+async def test_many_renewals_at_once(ledger: Ledger) -> None:
+    ids = [(await ledger.admit(None, 1))["reservation"] for _ in range(120)]
+    assert (await ledger.store.run(renew("one", ids, ledger.now + 10**6)))["renewed"] == 120
+
+
+async def test_soft_budget_and_exhaustion_are_told_once_a_period(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1e-6, soft_budget=5e-7, budget_duration="1h", key_alias="bot")
+
+    async def pending() -> list[tuple[str, str]]:
+        return [(a["kind"], a["name"]) for a in await ledger.store.run(alerts.pending(ledger.now))]
+
+    await ledger.settle((await ledger.admit(key, 400))["reservation"], 400)
+    assert await pending() == []
+    await ledger.settle((await ledger.admit(key, 400))["reservation"], 400)
+    assert await pending() == [("soft_budget", "key bot")]
+    for _ in range(3):
+        await ledger.admit(key, 300)
+    assert sorted(await pending()) == [("budget_exhausted", "key bot"), ("soft_budget", "key bot")]
+    for alert in await ledger.store.run(alerts.pending(ledger.now)):
+        await ledger.store.run(alerts.delivered(alert["account"], alert["start"], alert["kind"]))
+    await ledger.admit(key, 300)
+    assert await pending() == []
+    ledger.now += periods.HOUR
+    await ledger.settle((await ledger.admit(key, 900))["reservation"], 900)
+    await ledger.admit(key, 300)
+    assert sorted(kind for kind, _ in await pending()) == ["budget_exhausted", "soft_budget"]
+
+
+async def test_a_request_too_large_for_any_budget_alarms_nobody(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1e-6)
+    await ledger.admit(key, 2000)
+    assert await ledger.store.run(alerts.pending(ledger.now)) == []
+
+
+async def test_an_alert_is_tried_again_later_and_later(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1e-6)
+    await ledger.settle((await ledger.admit(key, 1000))["reservation"], 1000)
+    waits = []
+    for attempt in range(60):
+        (alert,) = await ledger.store.run(alerts.pending(ledger.now))
+        assert alert["attempts"] == attempt
+        await ledger.store.run(
+            alerts.failed(alert["account"], alert["start"], alert["kind"], alert["attempts"], ledger.now)
+        )
+        before = ledger.now
+        due = await query(ledger.store, "SELECT due FROM ledger_alerts")
+        if due[0][0] is None:
+            break
+        ledger.now = due[0][0]
+        waits.append((ledger.now - before) // 1000)
+    assert waits[:4] == [5, 10, 20, 40]
+    assert max(waits) == 3600
+    assert len(waits) == 59
+
+
+async def test_spend_logs_are_filtered_and_paged(ledger: Ledger) -> None:
+    key = await ledger.key(key_alias="bot")
+    for index in range(7):
+        ledger.now = NOON + index * 1000
+        model = "a" if index % 2 else "b"
+        id = (await ledger.admit(key if index < 5 else None, 100, model=model))["reservation"]
+        await ledger.settle(id, index, prompt_tokens=index, deployment="d", answered_by="c", status=200, latency=12)
+    await ledger.admit(key, 100)
+
+    async def lines(**filters) -> list[dict]:
+        result = await ledger.store.run(spend.logs(spend.Filters(**filters)))
+        assert result["ok"], result
+        return result["body"]["data"]
+
+    everything = await lines()
+    assert [line["spend"] for line in everything] == [n / 1e9 for n in (6, 5, 4, 3, 2, 1, 0)]
+    line = everything[2]
+    assert (line["key_alias"], line["model"], line["answered_by"], line["state"]) == ("bot", "b", "c", "settled")
+    assert (line["prompt_tokens"], line["status"], line["latency_ms"]) == (4, 200, 12)
+    assert len(await lines(key=key)) == 5
+    assert len(await lines(key="master")) == 2
+    assert len(await lines(model="a")) == 3
+    assert len(await lines(begin=NOON + 2000, end=NOON + 4000)) == 2
+    pages, after = [], None
+    for _ in range(4):
+        result = await ledger.store.run(spend.logs(spend.Filters(size=2, after=after)))
+        pages += result["body"]["data"]
+        after = result["body"]["next"]
+    assert pages == everything
+    assert after is None
+    assert (await ledger.store.run(spend.logs(spend.Filters(key="sk-unknown"))))["status"] == 404
+    assert (await ledger.store.run(spend.logs(spend.Filters(after="x"))))["status"] == 400
+    keys = (await ledger.store.run(spend.by_key(ledger.now)))["body"]
+    assert [(k["key_alias"], k["total_spend"]) for k in keys["data"]] == [("bot", 10e-9)]
+
+
+async def test_old_lines_go_and_totals_stay(ledger: Ledger) -> None:
+    for _ in range(3):
+        await ledger.settle((await ledger.admit(None, 100))["reservation"], 100)
+    await ledger.admit(None, 100)
+    trimmed = [(await ledger.store.run(spend.trim(ledger.now + 1, 2)))["deleted"] for _ in range(3)]
+    assert trimmed == [2, 1, 0]
+    shown = (await ledger.store.run(spend.everything(Policy(), ledger.now)))["body"]
+    assert (shown["total_spend"], shown["reserved"], shown["running_requests"]) == (300e-9, 100e-9, 1)

@@ -1,0 +1,119 @@
+"""Many requests at the same moment: not one too many is let in, and the books balance."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from container.ledger import PostgresStore, SqliteStore, Store
+from tests.ledger.support import NOON, Ledger, check_balance
+from worker.ledger import key_admin, periods
+from worker.ledger.accounts import Limits
+from worker.ledger.policy import Policy
+from worker.ledger.settle import expire, renew
+
+
+@pytest.fixture(params=["one SQLite file, two connections", "PostgreSQL, two pools"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[Store]]:
+    """Two stores on one ledger, as two replicas have them."""
+    pair: list[Store]
+    if request.param.startswith("PostgreSQL"):
+        url = request.getfixturevalue("new_database")()
+        pair = [PostgresStore(url), PostgresStore(url)]
+    else:
+        pair = [SqliteStore(tmp_path / "ledger.db") for _ in range(2)]
+    await asyncio.gather(*(store.open() for store in pair))
+    yield pair
+    for store in pair:
+        await store.close()
+
+
+@pytest.mark.parametrize(("budget", "amount", "fit"), [(100_000, 1000, 100), (100_999, 1000, 100), (999, 1000, 0)])
+async def test_exactly_as_many_as_fit(stores: list[Store], budget: int, amount: int, fit: int) -> None:
+    ledgers = [Ledger(store) for store in stores]
+    key = await ledgers[0].key(max_budget=budget * 1e-9, user_id="ada")
+    results = await asyncio.gather(*(ledgers[i % 2].admit(key, amount) for i in range(1000)))
+    assert Counter((r["ok"], r.get("code")) for r in results) == Counter(
+        {(True, None): fit, (False, "budget_exceeded"): 1000 - fit}
+    )
+    await check_balance(stores[0])
+
+
+async def test_the_global_budget_holds_over_many_keys(stores: list[Store]) -> None:
+    ledgers = [Ledger(store, Policy(everyone=Limits(max_budget=50_500))) for store in stores]
+    keys = [None, *[await ledgers[0].key() for _ in range(9)]]
+    results = await asyncio.gather(*(ledgers[i % 2].admit(keys[i % 10], 1000) for i in range(400)))
+    assert sum(r["ok"] for r in results) == 50
+    await check_balance(stores[0])
+
+
+@pytest.mark.parametrize(
+    ("limit", "fit"), [({"rpm_limit": 17}, 17), ({"max_parallel_requests": 17}, 17), ({"tpm_limit": 179}, 17)]
+)
+async def test_rate_limits_are_exact(stores: list[Store], limit: dict[str, int], fit: int) -> None:
+    ledgers = [Ledger(store) for store in stores]
+    key = await ledgers[0].key(**limit)
+    results = await asyncio.gather(*(ledgers[i % 2].admit(key, 0, tokens=10) for i in range(200)))
+    assert sum(r["ok"] for r in results) == fit
+
+
+async def test_of_many_reports_one_counts(stores: list[Store]) -> None:
+    ledgers = [Ledger(store) for store in stores]
+    key = await ledgers[0].key(max_budget=1)
+    made = [(await ledgers[0].admit(key, 1000))["reservation"] for _ in range(10)]
+    outcomes = await asyncio.gather(*(ledgers[i % 2].settle(made[i % 10], 100 + i) for i in range(200)))
+    assert Counter(outcomes) == {"settled": 10, "duplicate": 190}
+    await check_balance(stores[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_everything_at_once(stores: list[Store], seed: int) -> None:
+    """Admissions, reports (some twice), expiry, renewal and new periods, all interleaved by the database."""
+    policy = Policy(everyone=Limits(max_budget=8_000, duration="1m"), each_user=Limits(max_budget=6_000, duration="1h"))
+    rng = random.Random(seed)
+    clients = [Ledger(stores[i % 2], policy) for i in range(24)]
+    keys = [
+        await clients[0].key(user_id="ada", max_budget=4e-6, budget_duration="30s", max_parallel_requests=6),
+        await clients[0].key(user_id="ada"),
+        None,
+    ]
+    began = NOON
+    moves = 0
+
+    def turn_clocks() -> None:
+        nonlocal moves
+        moves += 1
+        now = began + moves * 700
+        for index, client in enumerate(clients):
+            client.now = now + index % 3 * 10
+
+    async def client(ledger: Ledger) -> None:
+        for _ in range(15):
+            turn_clocks()
+            result = await ledger.admit(rng.choice(keys), rng.randrange(1500), lease=rng.choice([2_000, 60_000]))
+            if not result["ok"]:
+                continue
+            id = result["reservation"]
+            for again in range(rng.choice([0, 1, 1, 2])):
+                await ledger.settle(id, rng.randrange(400) + again)
+
+    async def housekeeper(ledger: Ledger) -> None:
+        for _ in range(20):
+            await ledger.store.run(expire(ledger.store.dialect, ledger.now, 5))
+            await ledger.store.run(renew("one", [f"request-{i}" for i in range(40)], ledger.now + 1000))
+            await ledger.store.run(
+                key_admin.update(ledger.store.dialect, {"key": keys[1], "rpm_limit": 99}, ledger.now)
+            )
+
+    jobs: list[Any] = [client(ledger) for ledger in clients]
+    await asyncio.gather(*jobs, *(housekeeper(clients[i]) for i in range(4)))
+    await check_balance(stores[0])
+    for ledger in clients:
+        ledger.now = began + periods.HOUR
+    while (await stores[0].run(expire(stores[0].dialect, clients[0].now)))["expired"]:
+        pass
+    await check_balance(stores[1])

@@ -1,0 +1,94 @@
+"""Every older version comes forward with what is in it; a newer one is left alone."""
+
+from pathlib import Path
+
+import pytest
+
+from container.ledger import LedgerUnavailable, PostgresStore, SqliteStore, Store
+from tests.ledger.support import Ledger, check_balance, query
+from worker.ledger import alerts, schema
+from worker.ledger.decision import Decision, Steps
+from worker.ledger.secret import hash_secret
+from worker.ledger.settle import OPEN
+
+
+@pytest.fixture(params=["file", "postgres"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store that has never been opened."""
+    if request.param == "postgres":
+        return PostgresStore(request.getfixturevalue("new_database")())
+    return SqliteStore(tmp_path / "ledger.db")
+
+
+def again(store: Store) -> Store:
+    if isinstance(store, SqliteStore):
+        return SqliteStore(store._path)
+    assert isinstance(store, PostgresStore)
+    return PostgresStore(store._url)
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+async def test_from_every_older_version(empty: Store, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema.migrate, "__defaults__", (version,))
+    await empty.open()
+    assert await query(empty, "SELECT version FROM ledger_schema") == [(version,)]
+    await _write_old_rows(empty)
+    await empty.close()
+    monkeypatch.undo()
+
+    store = again(empty)
+    await store.open()
+    assert await query(store, "SELECT version FROM ledger_schema") == [(schema.VERSION,)]
+    await check_balance(store)
+    ledger = Ledger(store)
+    info = await ledger.info("sk-old-key")
+    assert (info["key_alias"], info["spend"], info["reserved"]) == ("old", 70e-9, 30e-9)
+    assert await ledger.settle("running", 20) == "settled"
+    assert (await ledger.admit("sk-old-key", 11))["code"] == "budget_exceeded"
+    assert [a["kind"] for a in await store.run(alerts.pending(ledger.now))] == ["budget_exhausted"]
+    await check_balance(store)
+    await store.close()
+
+
+async def _write_old_rows(store: Store) -> None:
+    """As version 1 wrote them: a key, a settled request and a running one."""
+    key = (
+        "INSERT INTO ledger_keys (id, alias, user_id, hint, models, metadata, max_budget, blocked, created, updated) "
+        "VALUES ('k', 'old', '', 'sk-...-key', '[]', '{}', 100, 0, 1, 1)"
+    )
+    request = (
+        "INSERT INTO ledger_requests (id, state, instance, key_id, key_alias, user_id, model, endpoint, amount, "
+        "charged, tokens, minute, global_start, key_start, user_start, created, expires, answered_by, deployment, "
+        "prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, estimated) "
+        "VALUES (?, ?, 'one', 'k', 'old', '', 'm', 'e', ?, ?, 0, 0, 0, 0, 0, 1, 2, '', '', 0, 0, 0, 0, 0)"
+    )
+
+    def steps() -> Steps:
+        yield key, ()
+        yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, 'k')", (hash_secret("sk-old-key"),)
+        yield "INSERT INTO ledger_accounts (id, spent, reserved, total, parallel) VALUES ('key:k', 70, 30, 70, 1)", ()
+        yield "UPDATE ledger_accounts SET spent = 70, reserved = 30, total = 70, parallel = 1 WHERE id = 'global'", ()
+        yield request, ("settled", 2, 80, 70)
+        yield request, ("running", OPEN, 30, 0)
+
+    await store.run(Decision(steps(), transaction=True))
+
+
+async def test_opening_again_changes_nothing(empty: Store) -> None:
+    await empty.open()
+    key = await Ledger(empty).key()
+    await empty.close()
+    store = again(empty)
+    await store.open()
+    assert (await Ledger(store).admit(key))["ok"]
+    await store.close()
+
+
+async def test_a_newer_ledger_is_left_alone(empty: Store) -> None:
+    await empty.open()
+    await query(empty, "UPDATE ledger_schema SET version = ?", schema.VERSION + 1)
+    await empty.close()
+    store = again(empty)
+    with pytest.raises(LedgerUnavailable, match="newer version"):
+        await store.open()
+    await store.close()

@@ -1,0 +1,123 @@
+"""What a request's prompt may come to, in tokens: never under the truth as far as anyone can know it beforehand.
+
+Texts are counted by `text_tokens`, wherever they stand. Pictures count by a ceiling for each model. What cannot be
+known from the request (files, sound, what a provider keeps or looks up) is named in `unbounded`, and counts as the
+model's whole context window.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .text_tokens import text_tokens
+
+# What chat templates add for each message, and once.
+_PER_MESSAGE = 8
+_ONCE = 8
+# What providers put around tool definitions; Anthropic's own text for them has up to 700 tokens.
+_PER_TOOL = 16
+_FOR_TOOLS = 700
+
+_IMAGES = frozenset(("image_url", "input_image", "image"))
+_OPAQUE = frozenset(
+    ("file", "input_file", "document", "input_audio", "audio", "video", "video_url", "input_video", "item_reference")
+)
+# Fields by which a provider brings in what the request does not show.
+_ELSEWHERE = ("previous_response_id", "conversation", "prompt_id", "web_search_options", "container", "mcp_servers")
+_OWN_TOOLS = frozenset(("function", "custom"))
+_TEXTS = (
+    "messages",
+    "prompt",
+    "input",
+    "system",
+    "instructions",
+    "suffix",
+    "prediction",
+    "response_format",
+    "text",
+    "query",
+    "documents",
+    "functions",
+)
+
+
+class Prompt(NamedTuple):
+    """`tokens`: of the texts; `images`: how many; `unbounded`: what else there is, by the request's own words;
+    `cached`: the request asks for its prompt to be cached, which some providers charge more for."""
+
+    tokens: int
+    images: int = 0
+    unbounded: tuple[str, ...] = ()
+    cached: bool = False
+
+
+def prompt(body: Mapping[str, Any]) -> Prompt:
+    """Of a request's parsed JSON body, whichever endpoint it is for."""
+    walk = _Walk()
+    for name in _TEXTS:
+        value = body.get(name)
+        if value is not None:
+            walk.take(value, name)
+    messages = body.get("messages")
+    tokens = _ONCE + (_PER_MESSAGE * len(messages) if isinstance(messages, list) else 0)
+    tools = body.get("tools")
+    if tools:
+        tokens += _FOR_TOOLS
+        walk.tools(tools)
+    for name in _ELSEWHERE:
+        if body.get(name):
+            walk.unbounded.append(name)
+    # A stored prompt of OpenAI's responses API is an object; that of completions is a text.
+    if isinstance(body.get("prompt"), Mapping):
+        walk.unbounded.append("prompt")
+    tokens += walk.numbers + text_tokens("\n".join(walk.texts))
+    return Prompt(tokens, walk.images, tuple(dict.fromkeys(walk.unbounded)), walk.cached)
+
+
+class _Walk:
+    """Collects what counts from nested JSON, without recursion: a request may be as deep as a parser lets it be."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.numbers = 0
+        self.images = 0
+        self.unbounded: list[str] = []
+        self.cached = False
+
+    def take(self, value: Any, name: str) -> None:
+        stack = [value]
+        while stack:
+            value = stack.pop()
+            if isinstance(value, str):
+                self.texts.append(value)
+            elif isinstance(value, list):
+                stack.extend(value)
+            elif isinstance(value, Mapping):
+                self._part(value, stack)
+            elif value is not None:
+                # A token id, a number in a schema.
+                self.numbers += 2 if isinstance(value, float) else 1 + abs(int(value)) // 1_000_000
+
+    def _part(self, part: Mapping[str, Any], stack: list[Any]) -> None:
+        kind = part.get("type")
+        if kind in _IMAGES:
+            self.images += 1
+        elif kind in _OPAQUE:
+            self.unbounded.append(kind)
+        else:
+            # Names are part of the prompt where they are a schema's or an argument's.
+            self.texts.extend(part)
+            stack.extend(part.values())
+        self.cached = self.cached or "cache_control" in part
+
+    def tools(self, tools: Any) -> None:
+        self.texts.append(json.dumps(tools, ensure_ascii=False, separators=(",", ":")))
+        for tool in tools if isinstance(tools, list) else ():
+            self.numbers += _PER_TOOL
+            if not isinstance(tool, Mapping):
+                continue
+            # Anthropic's have no type, or "custom"; every other type is one that the provider runs.
+            kind = tool.get("type", "custom")
+            if kind not in _OWN_TOOLS:
+                self.unbounded.append(str(kind))
+            self.cached = self.cached or "cache_control" in tool

@@ -1,0 +1,106 @@
+"""How much to set aside for a request: what it costs at most, at the dearest deployment that it can reach."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from . import prices
+from .estimate import Prompt
+from .money import MAX_NANO
+from .prices import Price
+
+DEFAULT_MAX_OUTPUT = 4096
+# The names that the endpoints have for it.
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+class Quote(NamedTuple):
+    """`amount`: nano-dollars, None where nobody knows the most it can cost, and then `unpriced` says why and what
+    mends it. `tokens`: prompt and answers at most. `add_limit`: the output limit that the request lacks and has to be
+    sent with wherever a budget applies, None where it has one."""
+
+    amount: int | None
+    tokens: int
+    add_limit: int | None
+    unpriced: str = ""
+
+
+def quote(
+    body: Mapping[str, Any],
+    prompt: Prompt,
+    reachable: Sequence[tuple[str, Price | None]],
+    *,
+    has_output: bool = True,
+    default_max_output: int = DEFAULT_MAX_OUTPUT,
+    units: Mapping[str, int] | None = None,
+) -> Quote:
+    """For a request whose answer may come from any of `reachable`: (name of the model, its prices).
+
+    `has_output`: false for embeddings and their like, which answer with no tokens. `units`: what is not tokens, as in
+    `prices.cost`.
+    """
+    limit = next((body[name] for name in _LIMITS if _is_count(body.get(name))), None)
+    output = 0 if not has_output else limit if limit is not None else default_max_output
+    answers = max(_number(body, "n"), _number(body, "best_of")) if has_output else 0
+    amount, tokens, unpriced = 0, 0, ""
+    for name, price in reachable:
+        if price is None:
+            unpriced = unpriced or _no_price(name)
+            tokens = max(tokens, prompt.tokens + answers * output)
+            continue
+        size = _prompt_tokens(prompt, price)
+        if size is None:
+            unpriced = unpriced or _no_bound(name, prompt)
+            size = prompt.tokens
+        each = min(output, price.get("max_output", output))
+        tokens = max(tokens, size + answers * each)
+        amount = max(amount, _most(price, size, answers * each, prompt, body.get("service_tier"), units or {}))
+    add = default_max_output if has_output and limit is None else None
+    return Quote(None if unpriced else amount, tokens, add, unpriced)
+
+
+def _prompt_tokens(prompt: Prompt, price: Price) -> int | None:
+    """None where there is no bound. More than its window holds, a model does not read (and does not charge)."""
+    window = price.get("max_input")
+    if prompt.unbounded:
+        return window
+    size = prompt.tokens + prompt.images * price["image_tokens"]
+    return size if window is None else min(size, window)
+
+
+def _most(
+    price: Price, prompt_tokens: int, output_tokens: int, prompt: Prompt, tier: Any, units: Mapping[str, int]
+) -> int:
+    """Nano-dollars. `auto` may turn out to be priority, if the provider's account has that."""
+    most = 0
+    for chosen in (None, "priority") if tier in ("priority", "auto") else (None,):
+        now = prices.at(price, prompt_tokens, chosen)
+        into = max(now.get("input", 0), now.get("audio_input", 0) if prompt.unbounded else 0)
+        if prompt.cached:
+            # An hour in Anthropic's cache costs 2 times the input, five minutes 1.25 times.
+            into = max(into, now.get("cache_write", 0), 2 * into if "cache_write" in now else 0)
+        out = max(now.get("output", 0), now.get("reasoning", 0), now.get("audio_output", 0))
+        most = max(most, prompt_tokens * into + output_tokens * out)
+    return min(MAX_NANO, prices.nano(most + prices.flat(price, units)))
+
+
+def _no_price(name: str) -> str:
+    return (
+        f"The model '{name}' has no price here, so it cannot be used under a budget. Set input_cost_per_token and "
+        "output_cost_per_token in its model_info (0 is a price)."
+    )
+
+
+def _no_bound(name: str, prompt: Prompt) -> str:
+    return (
+        f"What '{prompt.unbounded[0]}' comes to cannot be known before it is sent, so it cannot be used under a "
+        f"budget with the model '{name}'. Set max_input_tokens in its model_info: that much is then set aside."
+    )
+
+
+def _number(body: Mapping[str, Any], name: str) -> int:
+    value = body.get(name)
+    return int(value) if value is not None and _is_count(value) else 1
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

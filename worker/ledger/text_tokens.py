@@ -1,0 +1,89 @@
+"""How many tokens a text has at most, without a tokenizer: by what kinds of characters it is made of.
+
+A weight for each kind, fitted to the tokenizers that are public (OpenAI's cl100k and o200k, Anthropic's) over prose,
+code and data in 90 languages so that no sample is estimated under any of them. What is frequent in English and in code
+(`_FREQUENT`) has longer tokens and is credited for it; `_floor` bounds the credit, whatever a text is made of.
+
+The patterns mean the same in JavaScript (with flags `gu`), for a host whose texts had better stay there.
+"""
+
+import re
+
+_FREQUENT = tuple(b"the ing and ion ent for tio ter ate all con res ver com ons str get ret thi our pro you".split())
+_CREDIT = 3.93
+_ONE = 2.633
+# Of ASCII, by class letter: a lower, A upper, 0 digit, . punctuation, n newline, t tab, s space, c other control.
+_ASCII_WEIGHTS = {b"a": 0.577, b"A": 0.896, b"0": 0.745, b".": 0.957, b"n": 0.093, b"t": 1.05, b"s": 0.02, b"c": 1.05}
+_BEYOND_ASCII = (
+    ("[\u0080-\u024f]", 1.2),  # Latin with accents
+    ("[\u0370-\u052f]", 1.354),  # Greek, Cyrillic
+    ("[\u0250-\u036f\u0530-\u07ff]", 2.2),  # combining marks, Armenian, Hebrew, Arabic
+    ("[\u0900-\u0dff]", 3.322),  # the scripts of India
+    ("[\u0e00-\u0e7f]", 1.89),  # Thai
+    ("[\u3000-\u30ff\uff00-\uffef]", 0.75),  # kana, full width
+    ("[\u3400-\u9fff]", 2.461),  # Chinese characters
+    ("[\uac00-\ud7af]", 2.704),  # hangul
+    # one character of which is up to 18 when a tokenizer normalises it
+    ("[\ufb50-\ufdff\ufe70-\ufeff]", 15.5),
+    ("[\U00010000-\U0010ffff]", 3.9),  # emoji and all the rest
+)
+_OTHER = 3.14
+_NO_ASCII = re.compile(r"[^\x00-\x7f]+")
+_BEYOND = tuple((re.compile(pattern + "+"), weight) for pattern, weight in _BEYOND_ASCII)
+
+
+def _class(byte: int) -> int:
+    character = chr(byte)
+    if character.islower():
+        return ord("a")
+    if character.isupper():
+        return ord("A")
+    if character.isdigit():
+        return ord("0")
+    if character in "\n\t ":
+        return ord({"\n": "n", "\t": "t", " ": "s"}[character])
+    return ord("." if byte > 32 and byte != 127 else "c")
+
+
+_CLASSES = bytes(_class(b) if b < 128 else ord(" ") for b in range(256))
+
+
+def text_tokens(text: str) -> int:
+    """At least as many as any common tokenizer makes of the text; for the median text 1.4 times as many."""
+    if text.isascii():
+        raw, beyond = text.encode(), 0.0
+    else:
+        raw = text.encode("ascii", "ignore")
+        beyond = _beyond_ascii("".join(_NO_ASCII.findall(text)))
+    classes = raw.translate(_CLASSES)
+    counts = {kind: classes.count(kind) for kind in _ASCII_WEIGHTS}
+    natural = sum(weight * counts[kind] for kind, weight in _ASCII_WEIGHTS.items())
+    natural -= _CREDIT * sum(raw.count(part) for part in _FREQUENT)
+    return int(max(natural, _floor(classes, counts)) + _ONE + beyond) + 1
+
+
+def _floor(classes: bytes, counts: dict[bytes, int]) -> float:
+    """What even a text of nothing but the most frequent words comes to: one token for each word, number, run of
+    punctuation and line, one for three letters; and one for the space before a number, as in cl100k."""
+    letters = classes.replace(b"A", b"a")
+    words = _runs(letters, b"a") + 1.5 * classes.count(b"aA")
+    numbers, marks = _runs(classes, b"0"), _runs(classes, b".")
+    total = max(words, 0.35 * counts[b"a"]) + 0.5 * counts[b"A"]
+    total += numbers + 0.5 * (counts[b"0"] - numbers) + classes.count(b"s0")
+    total += marks + 0.6 * (counts[b"."] - marks)
+    total += counts[b"n"] - classes.count(b"nn")
+    return total + sum(_ASCII_WEIGHTS[kind] * counts[kind] for kind in (b"t", b"s", b"c"))
+
+
+def _runs(classes: bytes, kind: bytes) -> int:
+    """How many runs of one class there are."""
+    return sum(classes.count(before + kind) for before in _ASCII_WEIGHTS if before != kind) + classes.startswith(kind)
+
+
+def _beyond_ascii(text: str) -> float:
+    total, known = 0.0, 0
+    for pattern, weight in _BEYOND:
+        count = sum(map(len, pattern.findall(text)))
+        known += count
+        total += weight * count
+    return total + _OTHER * (len(text) - known)

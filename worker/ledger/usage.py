@@ -1,0 +1,57 @@
+"""What an answer says it used, whichever provider's words it says it in."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Usage(NamedTuple):
+    """Tokens. `prompt` includes `cached` (read from a cache), `cache_write` and `audio_prompt`; `completion` includes
+    `reasoning` and `audio_completion`."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    audio_prompt: int = 0
+    audio_completion: int = 0
+
+
+def usage(said: Mapping[str, Any]) -> Usage:
+    """From the `usage` object of OpenAI's, Anthropic's or LiteLLM's answers; what is missing or no number is 0."""
+    details = _object(said, "prompt_tokens_details") or _object(said, "input_tokens_details")
+    made = _object(said, "completion_tokens_details") or _object(said, "output_tokens_details")
+    cached = _count(details, "cached_tokens") or _count(said, "cache_read_input_tokens")
+    written = _count(said, "cache_creation_input_tokens") or _count(details, "cache_creation_tokens")
+    reasoning = _count(made, "reasoning_tokens")
+    if "prompt_tokens" in said:
+        prompt = _count(said, "prompt_tokens")
+        completion = _count(said, "completion_tokens")
+    else:
+        prompt = _count(said, "input_tokens")
+        completion = _count(said, "output_tokens")
+        if "cache_read_input_tokens" in said or "cache_creation_input_tokens" in said:
+            # Anthropic's own words: what came from or went to the cache is not in `input_tokens`.
+            prompt += cached + written
+    if reasoning and _count(said, "total_tokens") == prompt + completion + reasoning:
+        # xAI counts its reasoning beside the answer.
+        completion += reasoning
+    return Usage(
+        prompt,
+        completion,
+        min(cached, prompt),
+        min(written, max(0, prompt - cached)),
+        min(reasoning, completion),
+        min(_count(details, "audio_tokens"), prompt),
+        min(_count(made, "audio_tokens"), completion),
+    )
+
+
+def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = said.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(said: Mapping[str, Any], name: str) -> int:
+    value = said.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 40 else 0
