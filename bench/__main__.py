@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import chart, document, markdown, measure, summary
 from .gateways import ALL
@@ -27,6 +28,12 @@ _NOT_QUICK = ("portkey-node",)
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     names = [name for name in ALL if name in (given.only or ALL)]
+    if given.show is not None:
+        try:
+            return _show(json.loads(given.show.read_text()), write_docs=given.write_docs)
+        except (OSError, ValueError) as error:
+            print(f"{given.show} cannot be shown: {error}", file=sys.stderr)
+            return 1
     if given.quick:
         names = [n for n in names if given.only or n not in _NOT_QUICK]
         plan = Plan(names, rounds=1, seconds=0.4, connections=(1, 16), prime=1.0)
@@ -68,11 +75,15 @@ def _run(plan: Plan, output: Path, *, write_docs: bool) -> int:
     (output / "results.json").write_text(json.dumps(result, indent=1) + "\n")
     (output / "report.md").write_text(markdown.report(result))
     (output / "overhead.svg").write_text(chart.svg(result))
+    say(f"raw figures: {output}")
+    return _show(result, write_docs=write_docs)
+
+
+def _show(result: dict[str, Any], *, write_docs: bool) -> int:
     print(markdown.report(result))
     if write_docs:
         document.write(result)
-        say(f"{document.PATH.relative_to(ROOT)} and its chart are written anew")
-    say(f"raw figures: {output}")
+        print(f"{document.PATH.relative_to(ROOT)} and its chart are written anew.", file=sys.stderr)
     return 0
 
 
@@ -94,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--soak-requests", type=int, default=0, metavar="N", help="then N requests to ours, its memory watched (200000)"
     )
     parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/performance.md")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing: the tables of a results.json")
     parser.add_argument("--output", type=Path, default=OUTPUT / "latest", metavar="DIR", help="default: %(default)s")
     return parser
 
