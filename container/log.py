@@ -6,9 +6,11 @@ Nothing secret is ever a field: no header, no prompt, no answer, no key.
 """
 
 import asyncio
+import logging
 import os
 import threading
 import time
+import traceback
 from typing import Any
 
 import orjson
@@ -82,6 +84,27 @@ flush = _log.flush
 def configure(level: str) -> None:
     """`level`: DEBUG, INFO, WARNING or ERROR."""
     _log.threshold = _LEVELS[level]
+
+
+class Libraries(logging.Handler):
+    """What libraries warn of, as lines like ours. Of their messages only the opening: the rest may quote a prompt."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        opening = str(record.msg).partition("\n")[0][:200]
+        error = record.exc_info[1] if record.exc_info else None
+        where = (
+            [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)] if error else []
+        )
+        _log.write(
+            "ERROR" if record.levelno >= logging.ERROR else "WARNING",
+            "library",
+            {
+                "library": record.name,
+                "message": opening,
+                "error": type(error).__name__ if error else None,
+                "where": where,
+            },
+        )
 
 
 def debug(event: str, **fields: Any) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
     refuse_strangers(settings, master_key)
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
+    logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
     try:
         uvloop.run(_serve(config, settings, master_key, environment, listening))
     finally:

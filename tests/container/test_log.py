@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import json
+import logging
 import os
 import time
 
@@ -90,3 +91,23 @@ def test_a_log_that_nobody_reads_any_more_disturbs_nobody(lines, monkeypatch):
     log.flush()
     os.close(writing)
     assert log._log._lines == []
+
+
+def test_what_libraries_warn_of_is_a_line_without_what_it_quotes(lines):
+    logger = logging.getLogger("tests.library")
+    handler = log.Libraries()
+    logger.addHandler(handler)
+    try:
+        try:
+            raise ValueError("s3cret")
+        except ValueError:
+            logger.exception("Task exception was never retrieved\nfuture: s3cret")
+        logger.warning("Slow: %s", "s3cret")
+    finally:
+        logger.removeHandler(handler)
+    first, second = lines()
+    assert (first["level"], first["event"], first["library"]) == ("error", "library", "tests.library")
+    assert (first["message"], first["error"]) == ("Task exception was never retrieved", "ValueError")
+    assert "test_log.py" in first["where"][0]
+    assert (second["level"], second["message"], second["error"], second["where"]) == ("warning", "Slow: %s", None, [])
+    assert "s3cret" not in str(first) + str(second)

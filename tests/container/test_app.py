@@ -1,0 +1,115 @@
+"""Where errors become answers."""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from container import log
+from container.app import App
+from container.exchange import Exchange
+from container.http_server import HttpServer
+from tests.container.raw import Answer, Connection, ask
+from worker.api.errors import ApiError
+
+SECRET = "sk-0123456789 and a prompt"
+Work = Callable[[Exchange, str], Awaitable[None]]
+
+
+@pytest.fixture
+def logged(monkeypatch) -> Callable[[], str]:
+    """What is logged from here on."""
+    log.flush()
+    reading, writing = os.pipe()
+    monkeypatch.setattr(log._log, "descriptor", writing)
+
+    def lines() -> str:
+        log.flush()
+        monkeypatch.undo()
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            return pipe.read()
+
+    return lines
+
+
+@pytest.fixture
+async def serve(logged) -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
+    """`await serve(work)`: the port of an app whose chat completions are `work(exchange, name)`."""
+    servers: list[HttpServer] = []
+
+    async def started(work: Work) -> int:
+        nobody: Any = SimpleNamespace(root=None, health=None, alive=None, list=None, one=None)
+        everybody: Any = SimpleNamespace(check=lambda exchange, endpoint: None)
+        app = App(everybody, work, nobody, nobody, nobody, ())  # type: ignore[arg-type]
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        server = HttpServer(app)
+        await server.start([listener])
+        servers.append(server)
+        return listener.getsockname()[1]
+
+    yield started
+    for server in servers:
+        await server.stop(5.0, asyncio.Event())
+
+
+async def asked(port: int) -> Answer:
+    headers = {"x-request-id": "request-0001"}
+    return await asyncio.to_thread(ask, port, "POST", "/v1/chat/completions", headers, b"{}")
+
+
+async def test_an_error_is_an_answer(serve):
+    async def work(exchange: Exchange, name: str) -> None:
+        raise ApiError(418, "teapot", f"{name}: short and stout.", headers=[("x-a", "b")])
+
+    answer = await asked(await serve(work))
+    assert (answer.status, answer.headers["x-a"]) == (418, "b")
+    assert answer.json["error"]["message"] == "chat_completions: short and stout."
+
+
+async def test_a_fault_of_our_own_is_a_500_that_shows_and_logs_nothing_but_where_it_was(serve, logged):
+    async def work(exchange: Exchange, name: str) -> None:
+        raise RuntimeError(SECRET)
+
+    answer = await asked(await serve(work))
+    assert answer.status == 500
+    assert answer.json["error"]["code"] == "internal_error"
+    assert "request-0001" in answer.json["error"]["message"]
+    assert SECRET not in answer.body.decode()
+    lines = logged()
+    assert SECRET not in lines
+    [line] = [json.loads(line) for line in lines.splitlines()]
+    assert (line["level"], line["event"], line["request_id"], line["error"]) == (
+        "error",
+        "internal_error",
+        "request-0001",
+        "RuntimeError",
+    )
+    assert any("test_app.py" in where for where in line["where"])
+
+
+@pytest.mark.parametrize("error", [RuntimeError(SECRET), ApiError(500, "t", SECRET)])
+async def test_what_has_begun_and_cannot_go_on_does_not_look_whole(serve, logged, error):
+    async def work(exchange: Exchange, name: str) -> None:
+        await exchange.start(200, [], "text/event-stream")
+        await exchange.write(b"data: 1\n\n")
+        raise error
+
+    def follow(port: int) -> tuple[bytes, bytes | None]:
+        with Connection(port) as connection:
+            connection.request("POST", "/v1/chat/completions", {}, b"{}")
+            connection.head()
+            first = connection.chunk()
+            try:
+                return first, connection.chunk()
+            except ConnectionError:
+                return first, None
+
+    assert await asyncio.to_thread(follow, await serve(work)) == (b"data: 1\n\n", None)
+    assert SECRET not in logged()
