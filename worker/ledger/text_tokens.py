@@ -15,17 +15,24 @@ _ONE = 2.633
 # Of ASCII, by class letter: a lower, A upper, 0 digit, . punctuation, n newline, t tab, s space, c other control.
 _ASCII_WEIGHTS = {b"a": 0.577, b"A": 0.896, b"0": 0.745, b".": 0.957, b"n": 0.093, b"t": 1.05, b"s": 0.02, b"c": 1.05}
 _BEYOND_ASCII = (
-    ("[\u0080-\u024f]", 1.2),  # Latin with accents
-    ("[\u0370-\u052f]", 1.354),  # Greek, Cyrillic
-    ("[\u0250-\u036f\u0530-\u07ff]", 2.2),  # combining marks, Armenian, Hebrew, Arabic
-    ("[\u0900-\u0dff]", 3.322),  # the scripts of India
-    ("[\u0e00-\u0e7f]", 1.89),  # Thai
-    ("[\u3000-\u30ff\uff00-\uffef]", 0.75),  # kana, full width
+    ("[\u0080-\u00ff]", 1.37),  # Western Europe
+    ("[\u0100-\u024f]", 1.91),  # the rest of Latin
+    ("[\u03ac-\u03ce]", 1.5),  # Greek as it is written
+    ("[\u0410-\u045f]", 1.2),  # Cyrillic as it is written
+    ("[\u05d0-\u05ea]", 1.56),  # Hebrew
+    ("[\u0621-\u064a]", 1.5),  # Arabic
+    ("[\u0370-\u03ab\u03cf-\u040f\u0460-\u052f]", 2.1),  # rarer Greek and Cyrillic
+    ("[\u0250-\u036f\u0530-\u05cf\u05eb-\u0620\u064b-\u07ff]", 2.2),  # combining marks, Armenian and others
+    ("[\u0900-\u097f]", 2.05),  # Devanagari
+    ("[\u0980-\u0dff]", 3.32),  # the other scripts of India
+    ("[\u0e00-\u0e7f]", 2.0),  # Thai
+    ("[\u3040-\u30ff]", 1.6),  # kana
+    ("[\u3000-\u303f\uff00-\uffef]", 1.85),  # full width
     ("[\u3400-\u9fff]", 2.461),  # Chinese characters
     ("[\uac00-\ud7af]", 2.704),  # hangul
     # one character of which is up to 18 when a tokenizer normalises it
     ("[\ufb50-\ufdff\ufe70-\ufeff]", 15.5),
-    ("[\U00010000-\U0010ffff]", 3.9),  # emoji and all the rest
+    ("[\U00010000-\U0010ffff]", 3.93),  # emoji and all the rest
 )
 _OTHER = 3.14
 _NO_ASCII = re.compile(r"[^\x00-\x7f]+")

@@ -1,0 +1,205 @@
+"""Estimates against real tokenizers: never under, and not much over."""
+
+import importlib.util
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ledger.corpus import CORPUS
+from worker.ledger import prices
+from worker.ledger.estimate import Prompt, prompt
+from worker.ledger.prices import Price
+from worker.ledger.reserve import quote
+from worker.ledger.text_tokens import text_tokens
+from worker.ledger.usage import Usage
+
+Tokenizer = Callable[[str], int]
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> dict[str, Tokenizer]:
+    """Those that LiteLLM brings along as files, so that nothing is fetched."""
+    spec = importlib.util.find_spec("litellm")
+    assert spec
+    assert spec.submodule_search_locations
+    files = Path(spec.submodule_search_locations[0]) / "litellm_core_utils" / "tokenizers"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(files))
+        import tiktoken
+        from tokenizers import Tokenizer as Loaded
+
+        cl100k, o200k = tiktoken.get_encoding("cl100k_base"), tiktoken.get_encoding("o200k_base")
+    claude = Loaded.from_file(str(files / "anthropic_tokenizer.json"))
+    return {
+        "cl100k": lambda text: len(cl100k.encode(text, disallowed_special=())),
+        "o200k": lambda text: len(o200k.encode(text, disallowed_special=())),
+        "claude": lambda text: len(claude.encode(text, add_special_tokens=False)),
+    }
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_never_under_the_truth(name: str, tokenizers: dict[str, Tokenizer]) -> None:
+    truth = {which: count(CORPUS[name]) for which, count in tokenizers.items()}
+    assert text_tokens(CORPUS[name]) >= max(truth.values()), truth
+
+
+def test_the_median_is_at_most_one_and_a_half_times_the_truth(tokenizers: dict[str, Tokenizer]) -> None:
+    """Over texts that people send; those that are meant to hurt, or have no ten characters, say nothing about it.
+
+    The truth is that of the tokenizer with the most tokens, as one estimate has to do for whatever answers.
+    """
+    usual = [t for name, t in CORPUS.items() if not name.startswith(("hostile", "short"))]
+    ratios = [text_tokens(text) / max(count(text) for count in tokenizers.values()) for text in usual]
+    assert statistics.median(ratios) <= 1.5
+
+
+def test_all_of_it_together(tokenizers: dict[str, Tokenizer]) -> None:
+    text = "\n\n".join(CORPUS.values())
+    for count in tokenizers.values():
+        assert 1 <= text_tokens(text) / count(text) <= 2
+
+
+def chat(*contents: Any, **fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content} for content in contents], **fields}
+
+
+def test_texts_count_wherever_they_stand() -> None:
+    text = CORPUS["prose: english"]
+    alone = prompt(chat("")).tokens
+    for body in (
+        chat(text),
+        chat([{"type": "text", "text": text}]),
+        {"prompt": text},
+        {"prompt": [text, "more"]},
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}]},
+        {**chat("hi"), "system": text},
+        {**chat("hi"), "response_format": {"type": "json_schema", "json_schema": {"description": text}}},
+        {**chat("hi"), "tools": [{"type": "function", "function": {"name": "f", "description": text}}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": text}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"text": text}]}]}]},
+    ):
+        assert prompt(body).tokens >= text_tokens(text) - 3, body
+    assert alone < 40
+
+
+def test_token_ids_count_one_each() -> None:
+    assert 1000 <= prompt({"prompt": list(range(1000))}).tokens < 1100
+    assert 1000 <= prompt({"input": [list(range(500)), list(range(500))]}).tokens < 1100
+
+
+def test_tools_count_with_what_providers_put_around_them() -> None:
+    tools = [json.loads(line) for line in CORPUS["code: tools"].splitlines()]
+    assert prompt(chat("hi", tools=tools)).tokens >= 700 + text_tokens(json.dumps(tools, separators=(",", ":")))
+
+
+def test_pictures_are_counted_and_their_bytes_are_not() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
+    found = prompt(chat([picture, picture, {"type": "text", "text": "what is this?"}]))
+    assert found.images == 2
+    assert found.tokens < 100
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (chat([{"type": "file", "file": {"file_id": "file-1"}}]), "file"),
+        (chat([{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]), "input_audio"),
+        (chat([{"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}]), "document"),
+        ({"input": "and then?", "previous_response_id": "resp_1"}, "previous_response_id"),
+        (chat("news?", web_search_options={"search_context_size": "low"}), "web_search_options"),
+        (chat("news?", tools=[{"type": "web_search_20250305", "name": "web_search"}]), "web_search_20250305"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+    ],
+)
+def test_what_cannot_be_known_is_named(body: dict[str, Any], named: str) -> None:
+    assert named in prompt(body).unbounded
+
+
+def test_deep_nesting_is_no_recursion() -> None:
+    body: Any = "deep"
+    for _ in range(50_000):
+        body = [body]
+    assert prompt({"input": body}).tokens > 0
+
+
+def price(**fields: Any) -> Price:
+    made = prices.price({"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, **fields})
+    assert made is not None
+    return made
+
+
+def test_the_dearest_that_can_be_reached() -> None:
+    cheap, dear = price(), price(output_cost_per_token=5e-6)
+    found = quote({"max_tokens": 100}, Prompt(10), [("a", cheap), ("b", dear)])
+    assert (found.amount, found.tokens, found.add_limit) == (10 * 1000 + 100 * 5000, 110, None)
+
+
+def test_a_request_without_a_limit_gets_one() -> None:
+    found = quote({}, Prompt(10), [("a", price())])
+    assert (found.amount, found.add_limit) == (10 * 1000 + 4096 * 2000, 4096)
+    assert quote({}, Prompt(10), [("a", price())], default_max_output=100).add_limit == 100
+
+
+def test_several_answers() -> None:
+    assert quote({"max_tokens": 10, "n": 3}, Prompt(0), [("a", price())]).amount == 3 * 10 * 2000
+    assert quote({"max_tokens": 10, "n": 2, "best_of": 5}, Prompt(0), [("a", price())]).amount == 5 * 10 * 2000
+
+
+def test_a_limit_beyond_what_the_model_can_costs_what_it_can() -> None:
+    assert quote({"max_completion_tokens": 10**6}, Prompt(0), [("a", price(max_output_tokens=50))]).amount == 100_000
+
+
+def test_embeddings_have_no_answer() -> None:
+    found = quote({}, Prompt(10), [("a", price())], has_output=False)
+    assert (found.amount, found.tokens, found.add_limit) == (10_000, 10, None)
+
+
+def test_pictures_have_a_ceiling_for_each_model() -> None:
+    entry = {"input_cost_per_token": 1e-6, "output_cost_per_token": 0}
+    usual, mini = prices.price(entry, "gpt-4o"), prices.price(entry, "openai/gpt-4o-mini")
+    own = prices.price({**entry, "max_image_tokens": 1600}, "gpt-4o")
+    found = [quote({}, Prompt(0, images=2), [("a", p)]).amount for p in (usual, mini, own)]
+    assert found == [2 * 8192 * 1000, 2 * 48_169 * 1000, 2 * 1600 * 1000]
+
+
+def test_what_is_unbounded_costs_the_whole_window_or_is_refused() -> None:
+    unbounded = Prompt(10, unbounded=("file",))
+    assert quote({"max_tokens": 1}, unbounded, [("a", price(max_input_tokens=1000))]).amount == 1_000_000 + 2000
+    refused = quote({"max_tokens": 1}, unbounded, [("a", price(max_input_tokens=1000)), ("b", price())])
+    assert refused.amount is None
+    assert "max_input_tokens" in refused.unpriced
+    assert "'b'" in refused.unpriced
+
+
+def test_a_fallback_without_a_price_has_no_reservation() -> None:
+    found = quote({"max_tokens": 7}, Prompt(10), [("a", price()), ("b", None)])
+    assert (found.amount, found.tokens) == (None, 17)
+    assert "input_cost_per_token" in found.unpriced
+
+
+def test_priority_is_paid_for_where_it_may_be_had() -> None:
+    tiered = price(input_cost_per_token_priority=4e-6)
+    amounts = [
+        quote({"max_tokens": 0, "service_tier": tier}, Prompt(10), [("a", tiered)], has_output=False).amount
+        for tier in ("default", "priority", "auto")
+    ]
+    assert amounts == [10_000, 40_000, 40_000]
+
+
+def test_writing_to_a_cache_is_set_aside() -> None:
+    caching = price(cache_creation_input_token_cost=1.25e-6)
+    body = chat([{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}])
+    assert prompt(body).cached
+    assert quote({"max_tokens": 1}, Prompt(10, cached=True), [("a", caching)]).amount == 20_000 + 2000
+
+
+def test_a_reservation_covers_whatever_usage_stays_within_it() -> None:
+    tiered = price(input_cost_per_token_above_200k_tokens=3e-6, output_cost_per_reasoning_token=4e-6)
+    found = quote({"max_tokens": 100}, Prompt(200_001), [("a", tiered)])
+    for used in (Usage(200_001, 100), Usage(200_001, 100, reasoning=100), Usage(1, 100, reasoning=50)):
+        assert found.amount is not None
+        assert prices.cost(tiered, used) <= found.amount
