@@ -28,6 +28,7 @@ from .routing.router import Router
 from .routing.shared import SharedCooldowns, redis_url
 from .settings import Settings
 from .upstream.attempt import Upstream
+from .watchdog import Watchdog
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 GARBAGE_THRESHOLDS = (50_000, 20, 20)
@@ -157,6 +158,8 @@ async def _serve(
     if config.needs_engine:
         engine.start()
     _calm_garbage_collector()
+    watchdog = Watchdog(settings.watchdog_seconds)
+    watchdog.start()
     try:
         try:
             await server.start(listening)
@@ -166,6 +169,7 @@ async def _serve(
         await stop.wait()
         await server.stop(settings.shutdown_grace, at_once)
     finally:
+        watchdog.stop()
         if shared:
             await shared.stop()
         await engine.stop()

@@ -62,6 +62,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("STREAM_KEEPALIVE", _seconds, 5.0, "seconds of silence in a stream before a comment line is sent"),
     Variable("ENGINE_START_TIMEOUT", _seconds, 60.0, "seconds a request waits for the engine to start"),
     Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests have after SIGTERM"),
+    Variable("WATCHDOG_SECONDS", _seconds, 60.0, "the process ends when it has hung for so many seconds"),
     Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds to connect to a provider"),
     Variable("REDIS_URL", str, None, "Redis, through which replicas share cooldowns", edge=False),
     Variable("REDIS_HOST", str, None, "Redis, where there is no REDIS_URL", edge=False),
@@ -90,6 +91,7 @@ class Settings:
     stream_keepalive: float
     engine_start_timeout: float
     shutdown_grace: float
+    watchdog_seconds: float
     connect_timeout: float
     cors_allow_origins: str | None
     public_models: bool | None
@@ -116,6 +118,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         stream_keepalive=values["STREAM_KEEPALIVE"],
         engine_start_timeout=values["ENGINE_START_TIMEOUT"],
         shutdown_grace=values["SHUTDOWN_GRACE"],
+        watchdog_seconds=values["WATCHDOG_SECONDS"],
         connect_timeout=values["CONNECT_TIMEOUT"],
         cors_allow_origins=values["CORS_ALLOW_ORIGINS"],
         public_models=values["PUBLIC_MODELS"],

@@ -1,6 +1,6 @@
 """Written by `litellm-router catalog` from litellm_config.yaml: change that file, not this one."""
 
-CATALOG = {'hash': '48eb8d0dc6c95ebe',
+CATALOG = {'hash': 'fd6a5feae50a7f6f',
  'models': {'mock': [[]],
             'claude-sonnet': [['ANTHROPIC_API_KEY']],
             'gpt-4o': [['OPENAI_API_KEY']],
@@ -67,5 +67,6 @@ CATALOG = {'hash': '48eb8d0dc6c95ebe',
                  'VERTEX_API_BASE',
                  'VERTEX_LOCATION',
                  'VERTEX_PROJECT',
+                 'WATCHDOG_SECONDS',
                  'WATSONX_PROJECT_ID',
                  'WATSONX_URL']}

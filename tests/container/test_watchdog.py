@@ -1,0 +1,56 @@
+"""A loop that hangs ends its process; one that works, or was stopped as a whole, does not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from container.watchdog import EXIT_CODE
+from tests.processes import ROOT
+
+PROGRAM = """
+import asyncio, sys, time
+from container.watchdog import Watchdog
+
+async def main():
+    Watchdog(0.5).start()
+    print("watching", flush=True)
+    await asyncio.sleep(0.2)
+    if sys.argv[1] == "hangs":
+        time.sleep(30)
+    await asyncio.sleep(2)
+
+asyncio.run(main())
+"""
+
+
+def start(what: str) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, what], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "watching\n"
+    return process
+
+
+def test_a_hang_ends_the_process_and_is_said():
+    process = start("hangs")
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == EXIT_CODE
+    assert '"event":"hung"' in log
+
+
+def test_work_goes_on():
+    process = start("works")
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_process_that_was_stopped_for_a_while_goes_on():
+    process = start("works")
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(2)
+    os.kill(process.pid, signal.SIGCONT)
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == 0, log
