@@ -1,0 +1,86 @@
+"""What the ledger costs: CPU and wall time of an admission and a settlement, on each store.
+
+.venv/bin/python -m tests.ledger.figures
+"""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from container.ledger import PostgresStore, SqliteStore, Store
+from tests.ledger.corpus import PROSE
+from tests.ledger.postgres_server import PostgresServer
+from tests.ledger.support import Ledger, check_balance
+from worker.ledger.accounts import Limits
+from worker.ledger.estimate import prompt
+from worker.ledger.policy import Policy
+from worker.ledger.prices import price
+from worker.ledger.reserve import quote
+
+REQUESTS = 3000
+
+
+async def measure(name: str, stores: list[Store], clients: int) -> None:
+    """Every limit on: key, user and global budget, requests, tokens and parallel requests."""
+    policy = Policy(everyone=Limits(max_budget=10**15, duration="1d"), each_user=Limits(max_budget=10**15))
+    ledgers = [Ledger(store, policy) for store in stores]
+    for ledger in ledgers:
+        await ledger.store.open()
+    limits = {"rpm_limit": 10**6, "tpm_limit": 10**9, "max_parallel_requests": 10**6}
+    key = await ledgers[0].key(max_budget=1e6, budget_duration="1d", user_id="ada", **limits)
+    admissions: list[float] = []
+    settlements: list[float] = []
+
+    async def client(ledger: Ledger) -> None:
+        for _ in range(REQUESTS // clients):
+            began = time.perf_counter()
+            id = (await ledger.admit(key, 1000, tokens=10))["reservation"]
+            between = time.perf_counter()
+            await ledger.settle(id, 900, prompt_tokens=5, completion_tokens=5)
+            admissions.append(between - began)
+            settlements.append(time.perf_counter() - between)
+
+    await client(ledgers[0])  # prepares statements
+    admissions.clear()
+    settlements.clear()
+    wall, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(client(ledgers[i % len(ledgers)]) for i in range(clients)))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    await check_balance(stores[0])
+    for store in stores:
+        await store.close()
+    done = len(admissions)
+    p99 = [statistics.quantiles(times, n=100)[98] * 1000 for times in (admissions, settlements)]
+    print(
+        f"{name}, {clients} clients: {done / wall:.0f} requests/s (an admission and a settlement each), "
+        f"{cpu / done * 1e6:.0f} µs CPU here, p99 {p99[0]:.1f} ms and {p99[1]:.1f} ms"
+    )
+
+
+def estimates() -> None:
+    prices = price({"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6})
+    for characters in (100, 1000, 10_000):
+        text = (PROSE["english"] * 100)[:characters]
+        body = {"messages": [{"role": "user", "content": text}]}
+        began = time.process_time()
+        for _ in range(300):
+            quote(body, prompt(body), [("a", prices)])
+        print(f"estimate and quote of {characters} characters: {(time.process_time() - began) / 300 * 1e6:.0f} µs CPU")
+
+
+async def main() -> None:
+    estimates()
+    with tempfile.TemporaryDirectory() as directory:
+        for clients in (1, 16):
+            await measure("SQLite in memory", [SqliteStore(":memory:")], clients)
+            await measure("SQLite file", [SqliteStore(Path(directory) / f"{clients}.db")], clients)
+    with PostgresServer() as server:
+        for clients in (1, 16, 64):
+            url = server.new_database()
+            await measure("PostgreSQL, two pools", [PostgresStore(url), PostgresStore(url)], clients)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
