@@ -30,6 +30,8 @@ LONGEST_PAUSE_SECONDS = 60.0
 # Having run this long it is no crash loop.
 SETTLED_SECONDS = 60.0
 STOP_SECONDS = 5.0
+# A quarter of a core takes 45 s without bytecode; whatever takes this long does not come up any more.
+LONGEST_START_SECONDS = 180.0
 # How long the last of its output may take after its death.
 OUTPUT_SECONDS = 1.0
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -160,10 +162,12 @@ class Engine:
         reading = asyncio.create_task(_read_output(child, tail))
         address = engine_address(port, key)
         try:
-            if await _answers(child, address):
+            if await self._comes_up(child, address):
                 log.info("engine_running", pid=child.pid, start_seconds=round(time.monotonic() - began, 1))
                 self._address = address
                 self._running.set()
+            else:
+                _signal_group(child.pid, signal.SIGKILL)
             await child.wait()
             started = self._running.is_set()
             self._running.clear()
@@ -177,6 +181,15 @@ class Engine:
             self._running.clear()
             reading.cancel()
             await _end(child)
+
+    async def _comes_up(self, child: asyncio.subprocess.Process, address: Address) -> bool:
+        """Whether it answers; one that neither answers nor ends is given up, so that another is tried."""
+        limit = max(LONGEST_START_SECONDS, 2 * self._start_timeout)
+        try:
+            return await asyncio.wait_for(_answers(child, address), limit)
+        except TimeoutError:
+            log.error("engine_never_answered", pid=child.pid, seconds=limit)
+            return False
 
 
 def _die_with_parent() -> None:

@@ -14,7 +14,7 @@ from ..request.engine_body import FormBody, JsonBody, read_body
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..upstream import failure
-from ..upstream.attempt import MAX_ERROR_BYTES
+from ..upstream.attempt import read_error
 from ..upstream.prepare import engine_model
 from .attempts import answer_headers, log_attempt
 from .drive import admit, drive, refusal
@@ -67,8 +67,7 @@ class EngineEndpoints:
                     allow_redirects=False,
                 ) as response:
                     if response.status != 200:
-                        raw = await response.content.read(MAX_ERROR_BYTES)
-                        outcome = failure.from_response(response.status, response.headers, raw)
+                        outcome = failure.from_response(response.status, response.headers, await read_error(response))
                         return outcome
                     loop = asyncio.get_running_loop()
                     await _pass_on(

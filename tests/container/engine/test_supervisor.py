@@ -215,6 +215,19 @@ async def test_pauses_grow_up_to_a_limit(engine, monkeypatch):
     assert pauses[:5] == [0.05, 0.1, 0.2, 0.2, 0.2]
 
 
+async def test_one_that_never_answers_is_given_up_for_another(engine, monkeypatch):
+    monkeypatch.setattr(supervisor, "LONGEST_START_SECONDS", 1.0)
+    one = engine("mute", start_timeout=0.2)
+    one.start()
+    pids: set[int] = set()
+    deadline = time.monotonic() + 20
+    while len(pids) < 2:
+        assert time.monotonic() < deadline
+        pids |= {one.pid} if one.pid else set()
+        await asyncio.sleep(0.05)
+    assert sum(exists(pid) for pid in pids) <= 1
+
+
 async def test_a_command_that_is_not_there_is_said_to_be(engine):
     said = await _unavailable(engine(command=["/nonesuch/litellm"]))
     assert "could not be started (No such file or directory)" in said
