@@ -32,7 +32,7 @@ def _ratios(summary: Summary) -> str:
     header = ["", *(f"{WORKLOADS[w].title}" for w in workloads)]
     against = summary["gateways"].get(REFERENCE)
     if against:
-        header += [f"{REFERENCE} ÷ it, {w}" for w in workloads]
+        header += [f"LiteLLM ÷ it, {w}" for w in workloads]
     rows = []
     for name, gateway in summary["gateways"].items():
         if name == "direct":
