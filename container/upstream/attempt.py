@@ -16,6 +16,7 @@ from .answer import Answer, Plain, Stream, StreamBroken, plain
 from .events import EventStream, OversizedEvent, first_error, opening
 
 MAX_ERROR_BYTES = 64 * 1024
+MAX_TIMEOUTS = 100
 # What a provider calls a field that it does not take. With `drop_params` it is left out.
 _UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
 # Without these it would be another request.
@@ -32,6 +33,7 @@ class Upstream:
         self._keepalive = keepalive
         self._connect_timeout = connect_timeout
         self._addresses: dict[str, prepare.Address] = {}
+        self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
         self._rejects_usage: set[str] = set()  # ids of deployments that refused stream_options
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15),
@@ -97,6 +99,7 @@ class Upstream:
                     data=body,
                     headers=where.headers,
                     allow_redirects=False,
+                    timeout=self._limits(first if request.stream else None),
                 )
                 if response.status != 200:
                     return failure.from_response(response.status, response.headers, await read_error(response))
@@ -129,6 +132,15 @@ class Upstream:
                 # Read to its end it goes back to the pool; anything else is closed, which tells the provider to stop.
                 response.release() if response.content.at_eof() else response.close()
 
+    def _limits(self, idle: float | None) -> aiohttp.ClientTimeout:
+        """aiohttp's own limits; `idle`: seconds of silence in a stream, watched by one timer of the connection."""
+        known = self._timeouts.get(idle)
+        if known is None:
+            known = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=idle)
+            if len(self._timeouts) < MAX_TIMEOUTS:  # clients may ask for any number
+                self._timeouts[idle] = known
+        return known
+
     async def _address(self, d: Deployment, patience: float) -> prepare.Address:
         if d.kind == "engine":
             return await self._engine.ready(patience)
@@ -146,6 +158,8 @@ class Upstream:
             try:
                 async with asyncio.timeout(self._keepalive):
                     data = await response.content.readany()
+            except aiohttp.SocketTimeoutError:
+                raise
             except TimeoutError:
                 await on_silence()
                 continue
@@ -176,14 +190,9 @@ async def _rest(response: aiohttp.ClientResponse, events: EventStream, idle: flo
     whole = False
     try:
         while True:
-            data = content.read_nowait(-1) if content.total_bytes else b""
+            data = await content.readany()
             if not data:
-                if content.at_eof():
-                    break
-                async with asyncio.timeout(idle):
-                    data = await content.readany()
-                if not data:
-                    break
+                break
             new = events.feed(data)
             if new:
                 yield new
