@@ -16,10 +16,12 @@ export PATH := justfile_directory() / ".venv/bin:" + justfile_directory() / "nod
 alias install := setup
 
 # Serve the Worker on http://127.0.0.1:8787 and the proxy behind it (--port, --config, --runtime, --host)
+[no-exit-message]
 @dev *args: setup
     exec litellm-router dev "$@"
 
 # Run all tests
+[no-exit-message]
 @test *args: setup catalog
     exec pytest "$@"
 
@@ -39,6 +41,7 @@ alias install := setup
     ruff check --fix
 
 # Say what is wrong with the config and the environment (--config)
+[no-exit-message]
 @check *args: setup
     litellm-router check "$@"
 
@@ -51,6 +54,7 @@ alias install := setup
     python -m bench "$@"
 
 # Check everything, then deploy to Cloudflare
+[no-exit-message]
 @deploy *args: setup
     dev/deploy "$@"
 

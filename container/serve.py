@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvloop
 
+from worker.api.authenticate import WELL_KNOWN_KEY, same_secret
 from worker.api.cors import parse_origins
 
 from . import log
@@ -56,6 +57,12 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
 
 def refuse_strangers(settings: Settings, master_key: str | None) -> None:
     """Raises CannotServe where anyone who reaches the address could spend money."""
+    open_to_others = not settings.internal_token and not is_loopback(settings.host)
+    if open_to_others and master_key and same_secret(master_key, WELL_KNOWN_KEY):
+        raise CannotServe(
+            f"LITELLM_MASTER_KEY is {WELL_KNOWN_KEY}, which everybody knows, and {settings.host} is not this machine's "
+            "alone. Set another one (for example to `openssl rand -hex 32`), or listen on --host 127.0.0.1."
+        )
     if settings.internal_token or master_key or is_loopback(settings.host):
         return
     if settings.allow_anonymous:

@@ -1,7 +1,9 @@
 """One entry of `model_list`: a provider's model, how to reach it, and its limits."""
 
+import difflib
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -33,6 +35,10 @@ _OWN = frozenset(
     "stream_timeout max_parallel_requests max_retries mock_response order "
     "input_cost_per_token output_cost_per_token".split()
 )
+# Of LiteLLM's parameters those whose names are all but ours.
+_LITELLMS = frozenset({"itpm", "otpm"})
+# `$NAME`, `${NAME}`, `os.environ.NAME`, `os.env/NAME`, `env:NAME`: as other programs write it.
+_ODD_REFERENCE = re.compile(r"\$|os\.environ(?!/)|os\.env\b|env[:.]|%\w+%$")
 # Request fields that a config may preset for a deployment; what a client sends goes before them.
 _PRESETS = frozenset(
     "temperature top_p n stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias "
@@ -124,6 +130,9 @@ def parse(
         provider = "*"
     direct = DIRECT.get(provider or "")
     foreign = sorted(params.keys() - _OWN - _PRESETS)
+    if direct and mock is None and not _explain(document, at, foreign):
+        return None
+    _refuse_odd_references(document, at, params)
     kind: Kind = "mock" if mock is not None else "direct" if direct and not foreign and not engine_reason else "engine"
     base, key, needs = "", None, list(read.references())
     if kind == "direct" and direct:
@@ -159,6 +168,26 @@ def parse(
         params=params,
         info=info,
     )
+
+
+def _explain(document: Document, at: KeyPath, foreign: list[str]) -> bool:
+    """Says of parameters that are not ours why the model goes through the engine; False when one is a slip of the pen,
+    as LiteLLM would not mind it and call somebody else."""
+    for name in foreign:
+        meant = difflib.get_close_matches(name, _OWN | _PRESETS, 1, cutoff=0.85)
+        if meant and name not in _LITELLMS:
+            document.error((*at, name), "is not known.", f"Did you mean `{meant[0]}`?")
+            return False
+        document.report("note", (*at, name), "is LiteLLM's to know, so the model goes through the engine.")
+    return True
+
+
+def _refuse_odd_references(document: Document, at: KeyPath, params: dict) -> None:
+    for name in ("api_key", "api_base", "base_url", "api_version"):
+        value = params.get(name)
+        if isinstance(value, str) and _ODD_REFERENCE.match(value):
+            document.error((*at, name), "looks like a variable's name and would be taken as it is.",
+                           f"Write `{REFERENCE}NAME`.")  # fmt: skip
 
 
 class _Reader:

@@ -29,6 +29,7 @@ def log_attempt(exchange: Exchange, step: Try, model: str, outcome: Outcome, beg
         deployment=d.id,
         provider=d.provider,
         provider_model=step.target.model,
+        api_base=d.base or None,
         retries=step.retries,
         fallbacks=step.fallbacks,
         outcome=outcome.kind,

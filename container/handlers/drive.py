@@ -1,6 +1,7 @@
 """Drives a routing plan: is there anybody to ask, ask them in turn, and say what went wrong when nobody answered."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from worker.api.errors import ApiError, model_not_found, service_unavailable, timed_out, upstream_failed
@@ -66,11 +67,12 @@ def refusal(model: str, failed: Failed) -> ApiError:
             code=last.code or (None if last.kind == "caller" else last.kind),
             param=last.param,
         )
-    tried = "; ".join(
-        f"{s.group} ({s.target.deployment.provider}/{s.target.model}): {o.status or o.kind}, {o.message}"
+    tried = Counter(
+        f"{s.group} ({s.target.deployment.provider}/{s.target.model}): {o.status or o.kind}, {o.message.rstrip('.')}"
         for s, o in failed
     )
-    message = f"No deployment answered. Tried: {tried}"
+    listed = "; ".join(what + (f" ({times} times)" if times > 1 else "") for what, times in tried.items())
+    message = f"No deployment answered. Tried: {listed}."
     if last.kind == "timeout":
         return timed_out(message)
     if last.kind == "rate_limit":

@@ -43,6 +43,6 @@ def refusal_to_serve(master_key: str | None, *, local: bool) -> ApiError | None:
 def require_master_key(given: str | None, master_key: str) -> None:
     """Raises ApiError 401 unless `given` is the master key."""
     if given is None:
-        raise unauthenticated("No API key given. Send it as 'Authorization: Bearer <key>'.")
+        raise unauthenticated("No API key given. Send it as 'Authorization: Bearer <key>', with the word Bearer.")
     if not same_secret(given, master_key):
         raise unauthenticated("This API key is not valid here.")

@@ -353,3 +353,23 @@ def test_a_mistake_never_quotes_a_secret(load_config):
     with pytest.raises(ConfigError) as caught:
         load_config({"model_list": [{"model_name": "m", "litellm_params": params}]})
     assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("slip", "meant"), [("api_bas", "api_base"), ("temprature", "temperature")])
+def test_a_slip_of_the_pen_is_no_parameter_of_litellms(complaints, slip, meant):
+    params = {"model": "openai/x", "api_key": "k", slip: "1"}
+    [said] = complaints({"model_list": [{"model_name": "m", "litellm_params": params}]})
+    assert f"{slip}: error: is not known. Did you mean `{meant}`?" in said
+
+
+def test_a_parameter_of_litellms_says_that_it_takes_the_model_through_the_engine(load_config):
+    params = {"model": "openai/x", "api_key": "k", "itpm": 5}
+    config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}]})
+    assert config.deployments[0].kind == "engine"
+    assert any("itpm: note: is LiteLLM's to know" in str(p) for p in config.problems)
+
+
+@pytest.mark.parametrize("key", ["$KEY", "${KEY}", "os.environ.KEY", "os.env/KEY", "env:KEY", "%KEY%"])
+def test_a_reference_in_another_programs_spelling_is_not_taken_for_a_key(complaints, key):
+    [said] = complaints({"model_list": [{"model_name": "m", "litellm_params": {"model": "openai/x", "api_key": key}}]})
+    assert "Write `os.environ/NAME`." in said
