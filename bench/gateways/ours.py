@@ -52,6 +52,8 @@ class Ours(Gateway):
         port = free_port()
         command = [sys.executable, "-m", "container", "serve", "--config", str(write_config(provider, directory))]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        process = Process(command, directory / "log", {"LITELLM_MASTER_KEY": MASTER_KEY})
+        process = Process(
+            command, directory / "log", {"LITELLM_MASTER_KEY": MASTER_KEY, "LEDGER_PATH": str(directory / "ledger.db")}
+        )
         started = process.wait_for(f"http://127.0.0.1:{port}/health/readiness", START_SECONDS)
         return Running(f"http://127.0.0.1:{port}/v1/chat/completions", MODEL, bearer(MASTER_KEY), process, started)
