@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -235,3 +236,19 @@ def test_a_ledger_that_cannot_be_used_refuses_and_recovers(start: Start, fake: F
     other.close()
     assert gateway.ask().status_code == 200
     assert wait_for(gateway.spend, lambda found: found["reserved"] == 0)
+
+
+def test_what_the_ledger_cannot_take_now_it_gets_later(start: Start, fake: FakeProvider, tmp_path) -> None:
+    database = tmp_path / "ledger.db"
+    gateway = start(environment={"LEDGER_PATH": str(database)})
+    fake.always(Behaviour(delay=0.5, usage=(100, 50)))
+    other = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(gateway.ask)
+        fake.wait_for(lambda: fake.requests)
+        other.execute("BEGIN IMMEDIATE")
+        # The answer does not wait for the ledger.
+        assert running.result(5).status_code == 200
+    other.execute("ROLLBACK")
+    other.close()
+    assert gateway.settled()["spend"] == pytest.approx(COST)
