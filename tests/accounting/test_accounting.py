@@ -124,10 +124,9 @@ def test_under_a_budget_a_request_is_sent_with_a_limit(start: Start, fake: FakeP
 def test_the_global_budget_holds_for_the_master_key(start: Start, fake: FakeProvider) -> None:
     gateway = start(max_budget=0.00055, budget_duration="30d")
     fake.always(USED)
-    body = {"max_tokens": 100}
-    statuses = [gateway.ask(**body).status_code for _ in range(5)]
+    statuses = [gateway.ask(max_tokens=100).status_code for _ in range(5)]
     assert statuses == [200, 200, 429, 429, 429]
-    refused = gateway.ask(**body)
+    refused = gateway.ask(max_tokens=100)
     assert refused.json()["error"]["code"] == "budget_exceeded"
     assert refused.headers["x-should-retry"] == "false"
     assert int(refused.headers["retry-after"]) > 0
