@@ -14,7 +14,6 @@ from worker.ledger.estimate import Prompt, prompt
 from worker.ledger.policy import Policy
 from worker.ledger.reserve import Quote
 from worker.ledger.secret import new_id
-from worker.ledger.settle import Report
 
 from .. import log
 from ..exchange import Exchange
@@ -130,8 +129,7 @@ class Accounting:
         try:
             result = await self._ask(admission.admit(self.store.dialect, self.policy, ask, self.now()))
         except BaseException:
-            # It may have been let in all the same.
-            self._settlements.later(Report(id, self.instance, 0, status=0))
+            self._settlements.release(id)
             raise
         if not result["ok"]:
             raise refused(result)

@@ -12,6 +12,7 @@ from ..ledger import LedgerUnavailable, Store
 # An answer's end waits no longer than this for its settlement.
 _PATIENCE = 0.5
 _BATCH = 50
+_MOST_RELEASES = 10_000
 _RETRY_SECONDS = 1.0
 
 
@@ -26,6 +27,7 @@ class Settlements:
         self._now = now
         self._lease = lease
         self._open: set[str] = set()
+        self._running: set[asyncio.Task] = set()
         self._waiting: dict[str, Report] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -40,16 +42,28 @@ class Settlements:
         self._idle.clear()
         self._wake.set()
 
+    def release(self, id: str) -> None:
+        """Of a request whose admission went wrong: it may have been let in all the same. In a long outage not all of
+        them are kept; what is left of the others ends with its lease."""
+        if len(self._waiting) < _MOST_RELEASES:
+            self.later(Report(id, self._instance, 0, status=0))
+
     async def now(self, report: Report) -> None:
-        """Reports before it returns, if the ledger can take it at once; else later. Raises CancelledError only."""
+        """Reports before it returns, if the ledger can take it at once; else it goes on without the caller, whose end
+        does not end it either. Raises CancelledError only."""
+        task = asyncio.get_running_loop().create_task(self._settle(report))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await asyncio.wait((task,), timeout=_PATIENCE)
+
+    async def _settle(self, report: Report) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE):
-                result = await self._store.run(settle(self._store.dialect, self._policy, report, self._now()))
-        except (LedgerUnavailable, TimeoutError):
+            result = await self._store.run(settle(self._store.dialect, self._policy, report, self._now()))
+        except LedgerUnavailable:
             self.later(report)
-        except BaseException:
+        except Exception as error:  # noqa: BLE001 what has been spent is reported until the ledger has it
+            log.error("settlement_failed", error=type(error).__name__, reservation=report.id)
             self.later(report)
-            raise
         else:
             self._acknowledged(report, result["outcome"])
 
@@ -75,7 +89,7 @@ class Settlements:
             except Exception as error:  # noqa: BLE001 a report that fails must not end the others'
                 log.error("settlement_failed", error=type(error).__name__, reports_waiting=len(self._waiting))
             if self._waiting:
-                await asyncio.sleep(_RETRY_SECONDS if complained else 0.05)
+                await asyncio.sleep(_RETRY_SECONDS)
                 self._wake.set()
             else:
                 self._idle.set()
@@ -84,10 +98,12 @@ class Settlements:
         """Waits until nothing waits; how many reports could not be sent."""
         try:
             async with asyncio.timeout(seconds):
-                await self._idle.wait()
+                while self._running or self._waiting:
+                    await asyncio.gather(*self._running)
+                    await self._idle.wait()
         except TimeoutError:
-            pass
-        return len(self._waiting)
+            log.warning("ledger_slow", reports_waiting=len(self._waiting), reports_running=len(self._running))
+        return len(self._waiting) + len(self._running)
 
     async def _send(self) -> None:
         while self._waiting:
