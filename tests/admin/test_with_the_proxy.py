@@ -21,7 +21,6 @@ CONFIG = {
         for name in ("mock", "other")
     ]
 }
-LEDGER = {"LEDGER_PATH": ":memory:"}
 
 
 def ask(proxy: RunningProxy, path: str, fields: Any = None, key: str | None = None) -> tuple[int, Any]:
@@ -41,7 +40,7 @@ def chat(proxy: RunningProxy, key: str, model: str = "mock") -> int:
 
 
 def test_a_key_s_life(proxy: StartProxy):
-    running = proxy(CONFIG, environment=LEDGER)
+    running = proxy(CONFIG)
     assert chat(running, "sk-unheard-of") == 401
     status, made = ask(running, "/key/generate", {"key_alias": "bot", "models": ["mock"]})
     key, token = made["key"], made["token"]
@@ -60,7 +59,7 @@ def test_a_key_s_life(proxy: StartProxy):
 
 
 def test_limits_and_what_was_spent(proxy: StartProxy):
-    running = proxy(CONFIG, environment=LEDGER)
+    running = proxy(CONFIG)
     key = ask(running, "/key/generate", {"rpm_limit": 2})[1]["key"]
     assert [chat(running, key) for _ in range(3)] == [200, 200, 429]
     poor = ask(running, "/key/generate", {"max_budget": 0.000001})[1]["key"]
@@ -85,7 +84,7 @@ def test_behind_the_edge_there_is_nothing(proxy: StartProxy):
 
 
 def test_the_commands_of_the_page(proxy: StartProxy):
-    running = proxy(CONFIG, environment=LEDGER)
+    running = proxy(CONFIG)
     page = (ROOT / "docs" / "keys.md").read_text()
     [block] = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     environment = {
