@@ -204,7 +204,8 @@ def test_the_ledger_balances_after_kill_minus_nine(start: Start, fake: FakeProvi
     headers = {"authorization": f"Bearer {key}"}
     body = {"model": "gpt", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     with gateway.http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
-        next(answer.iter_lines())
+        lines_so_far = answer.iter_lines()  # kept: its end would close the connection
+        next(lines_so_far)
         killed.kill()
     again = start(environment=place)
     # Nobody knows what the running request came to, so all that was set aside for it is spent.
