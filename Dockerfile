@@ -19,6 +19,7 @@ RUN set -e \
 FROM python:3.13-slim
 # Python's own library comes without bytecode, too.
 RUN useradd --uid 10001 --create-home router \
+    && install --directory --owner 10001 /data \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|test|tkinter|turtledemo)/' /usr/local/lib/python3.13
 COPY --from=build /usr/bin/tini-static /usr/local/bin/tini

@@ -6,11 +6,13 @@ from aiohttp import web
 
 from worker.api import cors
 from worker.api.endpoints import find, model_id
-from worker.api.errors import ApiError, internal_error, wrong_method
+from worker.api.errors import ApiError, internal_error, unknown_path, wrong_method
 
 from . import log
+from .accounting import Accounts, NoAccounting
 from .authenticate import Authenticator
 from .exchange import ClientLeft, Exchange
+from .handlers.admin import Admin
 from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
@@ -26,12 +28,17 @@ class App:
         models: Models,
         health: Health,
         allowed_origins: tuple[str, ...],
+        admin: Admin | None = None,
+        accounting: Accounts | None = None,
     ) -> None:
+        """`admin`: None behind the edge."""
         self._authenticator = authenticator
         self._completions = completions
         self._engine_endpoints = engine_endpoints
         self._models = models
         self._allowed_origins = allowed_origins
+        self._admin = admin
+        self._accounting = accounting or NoAccounting()
         self._simple = {
             "root": health.root,
             "health": health.health,
@@ -74,11 +81,17 @@ class App:
             exchange.always = cors.response_headers(origin, self._allowed_origins)
         endpoint = find(exchange.method, exchange.path)
         self._authenticator.check(exchange, endpoint)
+        if exchange.key_hash is not None:
+            await self._accounting.authenticate(exchange)
         simple = self._simple.get(endpoint.name)
         if simple is not None:
             await simple(exchange)
         elif endpoint.name == "model":
             await self._models.one(exchange, model_id(exchange.path))
+        elif endpoint.admin:
+            if self._admin is None:
+                raise unknown_path(exchange.path)
+            await self._admin(exchange, endpoint)
         elif endpoint.engine:
             await self._engine_endpoints(exchange, endpoint)
         elif endpoint.methods == ("POST",):

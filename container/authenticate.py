@@ -1,4 +1,5 @@
-"""Who may ask: the edge by its token, the master key, or on loopback without a master key anyone at this machine."""
+"""Who may ask: the edge by its token, the master key, a virtual key, or on loopback without a master key anyone at this
+machine."""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -7,6 +8,7 @@ from worker.api.authenticate import presented_key, refusal_to_serve, require_mas
 from worker.api.endpoints import Endpoint
 from worker.api.errors import ApiError, forbidden, unauthenticated
 from worker.api.hop import TOKEN_HEADER
+from worker.ledger.secret import PREFIX, hash_secret
 
 from .exchange import Exchange
 from .settings import Settings
@@ -17,10 +19,21 @@ _PROBES = ("liveliness", "readiness")
 class Authenticator:
     """Decided at start; called once per request."""
 
-    def __init__(self, settings: Settings, master_key: str | None, allowed_origins: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        master_key: str | None,
+        allowed_origins: tuple[str, ...],
+        *,
+        virtual_keys: bool = False,
+    ) -> None:
+        """`virtual_keys`: a ledger knows other keys than the master key."""
+        self._virtual_keys = virtual_keys
         self._token = settings.internal_token
         self._master_key = master_key
-        self._keyless = not master_key and is_loopback(settings.host)
+        loopback = is_loopback(settings.host)
+        self._keyless = not master_key and (loopback or settings.allow_anonymous)
+        self._strangers = self._keyless and not loopback
         public = settings.local_development if settings.public_models is None else settings.public_models
         self._public_models = public or self._keyless
         self._allowed_origins = allowed_origins
@@ -28,7 +41,10 @@ class Authenticator:
         self._refusal = None if self._keyless else refusal_to_serve(master_key, local=local)
 
     def check(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        """Raises ApiError 401, 403 or 503 unless the request may go on."""
+        """Raises ApiError 401, 403 or 503 unless the request may go on.
+
+        What looks like a virtual key is left in `exchange.key_hash` for the ledger to judge.
+        """
         headers = exchange.headers
         if self._token is not None:
             if endpoint.name not in _PROBES and not same_secret(headers.get(TOKEN_HEADER, ""), self._token):
@@ -40,13 +56,26 @@ class Authenticator:
             raise ApiError(
                 self._refusal.status, self._refusal.type, self._refusal.message, headers=self._refusal.headers
             )
+        if self._strangers:
+            return  # they spend the global budget, and administer nothing
         if self._keyless:
+            exchange.administrator = True
             self._refuse_web_pages(headers.get("origin"), headers.get("host", ""))
+            return
+        assert self._master_key is not None
+        given = presented_key(headers.get)
+        if (
+            self._virtual_keys
+            and given is not None
+            and given.startswith(PREFIX)
+            and not same_secret(given, self._master_key)
+        ):
+            exchange.key_hash = hash_secret(given)  # the ledger knows whether there is such a key
             return
         if self._public_models and endpoint.name in ("models", "model"):
             return
-        assert self._master_key is not None
-        require_master_key(presented_key(headers.get), self._master_key)
+        require_master_key(given, self._master_key)
+        exchange.administrator = True
 
     def _refuse_web_pages(self, origin: str | None, host: str) -> None:
         """Without keys a web page open on this machine must not spend money: neither by a plain POST from a foreign

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from . import admin_commands
+
 DEFAULT_CONFIG = "litellm_config.yaml"
 
 
@@ -52,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(catalog)
     catalog.add_argument("--check", action="store_true", help="write nothing; exit code 1 when it is out of date")
     catalog.set_defaults(run=_catalog)
+
+    admin_commands.add(commands)
 
     dev = commands.add_parser(
         "dev",
@@ -107,8 +111,10 @@ def _serve(given: argparse.Namespace) -> int:
 
 def _check(given: argparse.Namespace) -> int:
     from . import settings
+    from .accounting import Tariff
     from .config import ConfigError, load
-    from .serve import CannotServe, refuse_strangers
+    from .routing.router import Router
+    from .serve import UNPRICED, CannotServe, refuse_budgets_behind_the_edge, refuse_strangers
 
     environment = _environment(given)
     failed = False
@@ -128,7 +134,8 @@ def _check(given: argparse.Namespace) -> int:
         _say(str(problem))
     try:
         if found is not None:
-            refuse_strangers(found, found.master_key or config.options.master_key)
+            refuse_strangers(found, found.master_key or config.options.master_key, config)
+            refuse_budgets_behind_the_edge(found, config)
     except CannotServe as error:
         _say(f"environment: error: {error}")
         failed = True
@@ -138,6 +145,10 @@ def _check(given: argparse.Namespace) -> int:
         if name not in on:
             wanted = sorted({need.replace("|", " or ") for d in members for need in d.off})
             print(f"off: {name} (set {', '.join(wanted)})")
+    if config.options.has_budget:
+        unpriced = Tariff(config, Router(config), default_max_output=1).unpriced(config)
+        if unpriced:
+            print(f"without a price: {', '.join(unpriced)} ({UNPRICED})")
     if config.needs_engine:
         print("The translation engine (LiteLLM) is started for: " + ", ".join(_through_engine(config.deployments)))
     return int(failed)

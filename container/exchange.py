@@ -31,9 +31,23 @@ class ClientLeft(Exception):
 
 class Exchange:
     """`headers`: the request's, whatever their case; `path`: raw, without the query. Times in seconds on
-    `time.monotonic`."""
+    `time.monotonic`. `key_hash`: of the virtual key presented; `models`: those that it may use, in JSON;
+    `administrator`: whether the client is the one who holds the master key."""
 
-    __slots__ = ("always", "began", "body_seconds", "headers", "id", "method", "path", "request", "response")
+    __slots__ = (
+        "administrator",
+        "always",
+        "began",
+        "body_seconds",
+        "headers",
+        "id",
+        "key_hash",
+        "method",
+        "models",
+        "path",
+        "request",
+        "response",
+    )
 
     def __init__(self, request: web.BaseRequest) -> None:
         self.request = request
@@ -45,6 +59,9 @@ class Exchange:
         self.id = request_id(self.headers.get("x-request-id"))
         self.always: list[tuple[str, str]] = []  # headers of every answer to this request
         self.response: web.StreamResponse | None = None
+        self.administrator = False
+        self.key_hash: str | None = None
+        self.models = "[]"
 
     @property
     def started(self) -> bool:

@@ -14,12 +14,14 @@ import uvloop
 from worker.api.authenticate import WELL_KNOWN_KEY, same_secret
 from worker.api.cors import parse_origins
 
+from . import accounting as accounts
 from . import log
 from .app import App
 from .authenticate import Authenticator, is_loopback
 from .config import Config, load
 from .config.prices import blended
 from .engine.supervisor import Engine
+from .handlers.admin import Admin
 from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
@@ -32,6 +34,9 @@ from .upstream.attempt import Upstream
 from .watchdog import Watchdog
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+UNPRICED = (
+    "refused under a budget; set input_cost_per_token and output_cost_per_token in their model_info (0 is a price)"
+)
 GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 
@@ -43,7 +48,8 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
     """Serves until SIGTERM or SIGINT. Raises ConfigError or CannotServe."""
     config = load(config_path, environment)
     master_key = settings.master_key or config.options.master_key
-    refuse_strangers(settings, master_key)
+    refuse_strangers(settings, master_key, config)
+    refuse_budgets_behind_the_edge(settings, config)
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
@@ -55,8 +61,8 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
         log.flush()
 
 
-def refuse_strangers(settings: Settings, master_key: str | None) -> None:
-    """Raises CannotServe where anyone who reaches the address could spend money."""
+def refuse_strangers(settings: Settings, master_key: str | None, config: Config) -> None:
+    """Raises CannotServe where anyone who reaches the address could spend money without a limit."""
     open_to_others = not settings.internal_token and not is_loopback(settings.host)
     if open_to_others and master_key and same_secret(master_key, WELL_KNOWN_KEY):
         raise CannotServe(
@@ -65,14 +71,26 @@ def refuse_strangers(settings: Settings, master_key: str | None) -> None:
         )
     if settings.internal_token or master_key or is_loopback(settings.host):
         return
+    if settings.allow_anonymous and config.options.max_budget is not None:
+        return
     if settings.allow_anonymous:
         raise CannotServe(
-            "ALLOW_ANONYMOUS needs a global budget, and this version enforces none. Set LITELLM_MASTER_KEY instead."
+            "ALLOW_ANONYMOUS needs a global budget: set litellm_settings.max_budget in the config, or set "
+            "LITELLM_MASTER_KEY."
         )
     raise CannotServe(
         f"Without a LITELLM_MASTER_KEY anyone who reaches {settings.host} could spend your money. Set "
         "LITELLM_MASTER_KEY (for example to `openssl rand -hex 32`), or listen on --host 127.0.0.1."
     )
+
+
+def refuse_budgets_behind_the_edge(settings: Settings, config: Config) -> None:
+    """Raises CannotServe where a budget would not be enforced."""
+    if settings.internal_token and (config.options.has_budget or config.options.soft_budget is not None):
+        raise CannotServe(
+            "This config has budgets, and behind the edge (INTERNAL_TOKEN) this version enforces none: budgets hold "
+            "standalone only. Remove them from litellm_settings, or run the proxy standalone."
+        )
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -131,22 +149,29 @@ async def _serve(
 ) -> None:
     by_cost = config.options.routing_strategy == "cost-based-routing"
     router = Router(config, prices=blended(config.deployments) if by_cost else None)
+    claim, accounting = _accounting(config, settings, router)
     engine = Engine(config, environment, start_timeout=settings.engine_start_timeout)
     upstream = Upstream(
         config.options, engine, connect_timeout=settings.connect_timeout, keepalive=settings.stream_keepalive
     )
-    engine_endpoints = EngineEndpoints(router, engine, max_body_mb=settings.max_body_mb, timeout=config.options.timeout)
+    engine_endpoints = EngineEndpoints(
+        router, engine, accounting, max_body_mb=settings.max_body_mb, timeout=config.options.timeout
+    )
     models = Models(config, router.groups)
     # Behind the edge it is the edge that answers browsers.
     origins = parse_origins(settings.cors_allow_origins) or config.options.allowed_origins
     origins = () if settings.internal_token else origins
     app = App(
-        Authenticator(settings, master_key, origins),
-        Completions(router, upstream, max_body_mb=settings.max_body_mb, keepalive=settings.stream_keepalive),
+        Authenticator(settings, master_key, origins, virtual_keys=isinstance(accounting, accounts.Accounting)),
+        Completions(
+            router, upstream, accounting, max_body_mb=settings.max_body_mb, keepalive=settings.stream_keepalive
+        ),
         engine_endpoints,
         models,
         Health(models.on, engine),
         origins,
+        Admin(accounting.store, accounting.policy) if isinstance(accounting, accounts.Accounting) else None,
+        accounting,
     )
     server = HttpServer(app)
     loop = asyncio.get_running_loop()
@@ -162,6 +187,7 @@ async def _serve(
     shared = SharedCooldowns(router, url) if url else None
     if shared:
         shared.start()
+    await accounting.start()
     if config.needs_engine:
         engine.start()
     _calm_garbage_collector()
@@ -179,10 +205,40 @@ async def _serve(
         watchdog.stop()
         if shared:
             await shared.stop()
+        await accounting.close()
+        if claim:
+            claim.close()
         await engine.stop()
         await engine_endpoints.close()
         await upstream.close()
         log.info("stopped")
+
+
+def _accounting(
+    config: Config, settings: Settings, router: Router
+) -> tuple[accounts.Claim | None, accounts.Accounting | accounts.NoAccounting]:
+    """The ledger, where one is wanted. Raises CannotServe where it cannot be kept."""
+    if not accounts.wanted(settings, config.options):
+        return None, accounts.NoAccounting()
+    try:
+        path = accounts.prepare(settings)
+        claim = accounts.Claim(path) if path else None
+    except (accounts.NoLedger, OSError) as error:
+        raise CannotServe(str(error)) from None
+    if claim and not claim.alone:
+        log.warning("ledger_shared", meaning="Another proxy of this machine keeps its ledger in the same file.")
+    tariff = accounts.Tariff(config, router, default_max_output=settings.default_max_output)
+    unpriced = tariff.unpriced(config)
+    if unpriced and config.options.has_budget:
+        log.warning("models_unpriced", models=unpriced, meaning=UNPRICED)
+    return claim, accounts.Accounting(
+        accounts.store(settings, path),
+        config.options.policy,
+        tariff,
+        alone=bool(claim and claim.alone),
+        retention_days=settings.spend_log_retention_days,
+        webhook=settings.alert_webhook_url,
+    )
 
 
 def _calm_garbage_collector() -> None:

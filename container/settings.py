@@ -34,6 +34,26 @@ def _megabytes(text: str) -> float:
     return value
 
 
+def _days(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 36500:
+        raise ValueError("write a number of days over 0")
+    return value
+
+
+def _tokens(text: str) -> int:
+    value = int(text)
+    if not 0 < value < 1 << 31:
+        raise ValueError("write a whole number of tokens over 0")
+    return value
+
+
+def _address(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("write an http(s) address")
+    return text
+
+
 def _level(text: str) -> str:
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError("write DEBUG, INFO, WARNING or ERROR")
@@ -64,6 +84,11 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests have after SIGTERM"),
     Variable("WATCHDOG_SECONDS", _seconds, 60.0, "the process ends when it has hung for so many seconds"),
     Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds to connect to a provider"),
+    Variable("LEDGER_PATH", str, None, "SQLite file of keys and spending; without it none is kept", edge=False),
+    Variable("DATABASE_URL", str, None, "PostgreSQL for keys and spending, instead of the file", edge=False),
+    Variable("DEFAULT_MAX_OUTPUT", _tokens, 4096, "output limit of requests without one, under a budget", edge=False),
+    Variable("SPEND_LOG_RETENTION_DAYS", _days, None, "days that the spend log is kept; else for good", edge=False),
+    Variable("ALERT_WEBHOOK_URL", _address, None, "gets a POST when a budget is passed", edge=False),
     Variable("REDIS_URL", str, None, "Redis, through which replicas share cooldowns", edge=False),
     Variable("REDIS_HOST", str, None, "Redis, where there is no REDIS_URL", edge=False),
     Variable("REDIS_PORT", _port, 6379, "port of REDIS_HOST", edge=False),
@@ -97,6 +122,11 @@ class Settings:
     public_models: bool | None
     local_development: bool
     allow_anonymous: bool
+    ledger_path: str | None
+    default_max_output: int
+    spend_log_retention_days: float | None
+    database_url: str | None = field(repr=False)
+    alert_webhook_url: str | None = field(repr=False)
     master_key: str | None = field(repr=False)
     internal_token: str | None = field(repr=False)
 
@@ -124,6 +154,11 @@ def read(environment: Mapping[str, str]) -> Settings:
         public_models=values["PUBLIC_MODELS"],
         local_development=values["LOCAL_DEVELOPMENT"],
         allow_anonymous=values["ALLOW_ANONYMOUS"],
+        ledger_path=values["LEDGER_PATH"],
+        default_max_output=values["DEFAULT_MAX_OUTPUT"],
+        spend_log_retention_days=values["SPEND_LOG_RETENTION_DAYS"],
+        database_url=values["DATABASE_URL"],
+        alert_webhook_url=values["ALERT_WEBHOOK_URL"],
         master_key=values["LITELLM_MASTER_KEY"],
         internal_token=values["INTERNAL_TOKEN"],
     )

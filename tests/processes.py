@@ -64,6 +64,7 @@ class RunningProxy:
             "TMPDIR": str(directory),
             "PYTHONUNBUFFERED": "1",
             "SHUTDOWN_GRACE": str(SHUTDOWN_GRACE),
+            "LEDGER_PATH": str(directory / "ledger.db"),
             **({"LITELLM_HOST": host, "LITELLM_PORT": port} if in_environment else {}),
             **({} if master_key is None else {"LITELLM_MASTER_KEY": master_key}),
             **(environment or {}),

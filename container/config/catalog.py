@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..settings import VARIABLES
 from .load import Config, load
+from .problems import ConfigError, Problem
 from .providers import (
     AZURE_VERSION_VARIABLE,
     DIRECT,
@@ -19,13 +20,22 @@ DEFAULT_PATH = Path(__file__).parents[2] / "worker" / "catalog.py"
 
 def catalog(config: Config) -> dict:
     """`models`: {name: [needs of each deployment]} (`worker.api.models`); `environment`: the variables the edge hands
-    to the container; `hash` names the rest."""
+    to the container; `hash` names the rest. Raises ConfigError for what the edge would not enforce."""
+    refuse_budgets(config)
     content = {
         "models": {name: [list(d.needs) for d in members] for name, members in config.groups.items()},
         "allowed_origins": list(config.options.allowed_origins),
         "environment": environment_names(config),
     }
     return {"hash": hashlib.sha256(repr(content).encode()).hexdigest()[:16], **content}
+
+
+def refuse_budgets(config: Config) -> None:
+    """Raises ConfigError: the edge keeps no ledger."""
+    if config.options.has_budget or config.options.soft_budget is not None:
+        message = "this config has budgets, and this version enforces budgets standalone only, not at the edge."
+        mend = "Remove them, or run the proxy standalone."
+        raise ConfigError([Problem("error", f"{config.name}: litellm_settings", message, mend)])
 
 
 def environment_names(config: Config) -> list[str]:

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.ledger import money, periods
+from worker.ledger.accounts import Limits
+from worker.ledger.policy import Policy
+
 from .document import Document, KeyPath
 
 STRATEGIES = (
@@ -33,7 +37,7 @@ _HARMLESS = {
     "enable_pre_call_checks": "deployments that are off are always skipped",
     "proxy_batch_write_at": "nothing is written in batches",
     "background_health_checks": "health is learnt from requests",
-    "disable_spend_logs": "there are none yet",
+    "disable_spend_logs": "the ledger needs them",
     "store_model_in_db": "models are the config's",
     "disable_prisma_schema_update": "there is no Prisma here",
 }
@@ -57,7 +61,7 @@ _ENGINE = (
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the settings say. Times in seconds; chains as {group: (groups to try next, …)}; `"*"` in `fallbacks`
-    for every group without a chain of its own."""
+    for every group without a chain of its own. Budgets in nano-dollars."""
 
     routing_strategy: str = "simple-shuffle"
     latency_ttl: float = 3600.0
@@ -77,8 +81,26 @@ class Options:
     model_group_alias: Mapping[str, str] = field(default_factory=dict)
     drop_params: bool = False
     allowed_origins: tuple[str, ...] = ()
+    max_budget: int | None = None
+    soft_budget: int | None = None
+    budget_duration: str | None = None
+    max_user_budget: int | None = None
+    user_budget_duration: str | None = None
     master_key: str | None = field(default=None, repr=False)
     engine_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> Policy:
+        """The budgets that hold for everyone and for each user."""
+        return Policy(
+            everyone=Limits(self.max_budget, self.soft_budget, self.budget_duration),
+            each_user=Limits(self.max_user_budget, None, self.user_budget_duration),
+        )
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the file sets a budget; keys may have budgets of their own."""
+        return self.max_budget is not None or self.max_user_budget is not None
 
     @property
     def engine_reason(self) -> str | None:
@@ -121,12 +143,17 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
                 document.report("note", path, "is LiteLLM's, so every model goes through the engine.")
         elif name in _HARMLESS:
             document.report("note", path, f"does nothing here: {_HARMLESS[name]}.")
-        elif name in ("max_budget", "budget_duration", "max_user_budget", "virtual_keys", "request_logging"):
+        elif name in _BUDGETS and section == "litellm_settings":
+            values[name] = _budget(document, path, value)
+        elif name in _DURATIONS and section == "litellm_settings":
+            values[name] = _duration(document, path, value)
+        elif name in ("virtual_keys", "request_logging"):
             document.error(path, "is not enforced by this version, which will not pretend to.", "Remove it.")
         elif name == "database_url":
-            document.error(path, "has no use in this version.", "Remove it.")
+            document.error(path, "is not read from this file.", "Set DATABASE_URL.")
         else:
             document.error(path, f"is not a setting that this gateway knows in {section}.", "Remove it.")
+    _budgets_fit(document, values)
     return Options(**values, engine_settings=engine)
 
 
@@ -144,6 +171,8 @@ _PLAIN: dict[str, type] = {
     "retry_policy": dict,
     "max_fallbacks": int,
 }
+_BUDGETS = ("max_budget", "soft_budget", "max_user_budget")
+_DURATIONS = {"budget_duration": "max_budget", "user_budget_duration": "max_user_budget"}
 _CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 
@@ -214,6 +243,43 @@ def _retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, in
                 (*path, name), "is not known.", f"There are: {', '.join(RETRY_POLICY_CLASSES)}, each a number."
             )
     return {k: v for k, v in value.items() if isinstance(v, int)}
+
+
+def _budget(document: Document, path: KeyPath, value: Any) -> int | None:
+    """Nano-dollars; None where the setting is left blank."""
+    if isinstance(value, str):  # from the environment
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if value is None:
+        return None
+    if not money.is_amount(value):
+        document.error(path, f"has to be an amount of US dollars, not {value!r}.")
+        return None
+    return money.nano(value)
+
+
+def _duration(document: Document, path: KeyPath, value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        periods.parse(value if isinstance(value, str) else repr(value))
+    except ValueError as error:
+        document.error(path, f"cannot be used: {error}.")
+        return None
+    return str(value)
+
+
+def _budgets_fit(document: Document, values: Mapping[str, Any]) -> None:
+    """A duration without a budget, or a soft budget over it, would do nothing: say so."""
+    for duration, budget in _DURATIONS.items():
+        alone = values.get(budget) is None and not (budget == "max_budget" and values.get("soft_budget") is not None)
+        if values.get(duration) is not None and alone:
+            document.error(("litellm_settings", duration), f"has no use without {budget}.", "Set both or neither.")
+    most, soft = values.get("max_budget"), values.get("soft_budget")
+    if most is not None and soft is not None and soft > most:
+        document.error(("litellm_settings", "soft_budget"), "is over max_budget.", "Choose less.")
 
 
 def _flag(document: Document, path: KeyPath, value: Any) -> bool:

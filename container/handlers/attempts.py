@@ -1,9 +1,13 @@
 """What is said of an attempt: to the client in headers, to the operator in one line of the log."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
+from worker.ledger.money import NANO
+
 from .. import log
+from ..accounting import AnyReservation, Transcript
 from ..exchange import Exchange
 from ..routing.outcome import Outcome
 from ..routing.router import Try
@@ -17,6 +21,20 @@ def answer_headers(exchange: Exchange, step: Try) -> list[tuple[str, str]]:
         ("x-litellm-attempted-retries", str(step.retries)),
         ("x-litellm-attempted-fallbacks", str(step.fallbacks)),
     ]
+
+
+def charge(
+    reservation: AnyReservation, usage: Mapping[str, Any] | None, body: bytes, headers: list[tuple[str, str]]
+) -> None:
+    """A whole answer: what it cost, in its headers, too. Without a usage its text is counted."""
+    said: Transcript | None = None
+    if not usage:
+        said = Transcript()
+        said.add(body)
+    reservation.answered(usage, said)
+    cost = reservation.cost()
+    if cost is not None:
+        headers.append(("x-litellm-response-cost", f"{cost // NANO}.{cost % NANO:09d}"))
 
 
 def log_attempt(exchange: Exchange, step: Try, model: str, outcome: Outcome, began: float, **more: Any) -> None:

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from ..accounting import Accounts, AnyReservation, check_models
 from ..exchange import Exchange
 from ..request.completion import Completion, parse
 from ..routing.outcome import OK, Outcome
@@ -20,19 +21,30 @@ _GIVEN_UP = Outcome("caller", 499, "The client left.")
 class Completions:
     """Answers the requests that the router can route. `keepalive`: seconds of silence before a comment line."""
 
-    def __init__(self, router: Router, upstream: Upstream, *, max_body_mb: float, keepalive: float) -> None:
+    def __init__(
+        self, router: Router, upstream: Upstream, accounting: Accounts, *, max_body_mb: float, keepalive: float
+    ) -> None:
         self._router = router
         self._upstream = upstream
+        self._accounting = accounting
         self._max_body_mb = max_body_mb
         self._keepalive = keepalive
 
     async def __call__(self, exchange: Exchange, endpoint: str) -> None:
         request = parse(endpoint, await exchange.body(self._max_body_mb))
+        check_models(exchange, request.route)
         admit(self._router, request.route)
-        await self._route(exchange, request)
+        reservation = await self._accounting.admit(
+            exchange, endpoint, request.body, request.route, has_output=endpoint != "embeddings"
+        )
+        request.output_limit, request.limited = reservation.output_limit, reservation.limited
+        try:
+            await self._route(exchange, request, reservation)
+        finally:
+            reservation.abandon()
 
-    async def _route(self, exchange: Exchange, request: Completion) -> None:
-        relay = Relay(exchange, self._keepalive)
+    async def _route(self, exchange: Exchange, request: Completion, reservation: AnyReservation) -> None:
+        relay = Relay(exchange, self._keepalive, reservation)
         try:
             failed = await drive(
                 self._router.route(request.route), lambda step: self._try(exchange, request, step, relay)
@@ -42,6 +54,7 @@ class Completions:
         if relay.answered:
             return
         error = refusal(request.model, failed)
+        await reservation.settle(error.status)
         if not exchange.started:
             raise error
         await relay.fail(error)
@@ -53,10 +66,12 @@ class Completions:
         outcome = _GIVEN_UP
         try:
             relay.step = step
+            relay.reservation.trying(step)
             answer: Answer = await self._upstream.attempt(step, request, relay.silence)
             waited = time.monotonic() - began
             if isinstance(answer, Outcome):
                 outcome = answer
+                relay.reservation.failed()
             elif isinstance(answer, Plain):
                 usage = answer.usage or {}
                 await relay.whole(answer, waited)

@@ -8,6 +8,7 @@ import aiohttp
 
 from worker.api.endpoints import Endpoint
 
+from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents, check_models
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody, read_body
@@ -16,7 +17,8 @@ from ..routing.router import Router, Try
 from ..upstream import failure
 from ..upstream.attempt import read_error
 from ..upstream.prepare import engine_model
-from .attempts import answer_headers, log_attempt
+from . import engine_charges
+from .attempts import answer_headers, charge, log_attempt
 from .drive import admit, drive, refusal
 
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
@@ -25,8 +27,11 @@ _GIVEN_UP = Outcome("caller", 499, "The client left.")
 class EngineEndpoints:
     """Hands a request to the engine's deployment of the model, with failover; the answer passes through."""
 
-    def __init__(self, router: Router, engine: Engine, *, max_body_mb: float, timeout: float) -> None:
+    def __init__(
+        self, router: Router, engine: Engine, accounting: Accounts, *, max_body_mb: float, timeout: float
+    ) -> None:
         self._router = router
+        self._accounting = accounting
         self._engine = engine
         self._max_body_mb = max_body_mb
         self._timeout = timeout
@@ -40,16 +45,34 @@ class EngineEndpoints:
     async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
         raw = await exchange.body(self._max_body_mb)
         body = read_body(endpoint, raw, exchange.headers.get("content-type", ""))
+        check_models(exchange, body.route)
         admit(self._router, body.route)
+        reservation = await engine_charges.admit(self._accounting, exchange, endpoint, body)
+        try:
 
-        async def attempt(step: Try) -> Outcome:
-            return await self._attempt(exchange, endpoint, step, body)
+            async def attempt(step: Try) -> Outcome:
+                reservation.trying(step)
+                outcome = await self._attempt(exchange, endpoint, step, body, reservation)
+                if not outcome.ok:
+                    reservation.failed()
+                return outcome
 
-        failed = await drive(self._router.route(body.route), attempt)
-        if not exchange.started:
-            raise refusal(body.model, failed)
+            failed = await drive(self._router.route(body.route), attempt)
+            if not exchange.started:
+                error = refusal(body.model, failed)
+                await reservation.settle(error.status)
+                raise error
+        finally:
+            reservation.abandon()
 
-    async def _attempt(self, exchange: Exchange, endpoint: Endpoint, step: Try, body: JsonBody | FormBody) -> Outcome:
+    async def _attempt(
+        self,
+        exchange: Exchange,
+        endpoint: Endpoint,
+        step: Try,
+        body: JsonBody | FormBody,
+        reservation: AnyReservation,
+    ) -> Outcome:
         d = step.target.deployment
         began = time.monotonic()
         outcome = _GIVEN_UP
@@ -71,7 +94,12 @@ class EngineEndpoints:
                         return outcome
                     loop = asyncio.get_running_loop()
                     await _pass_on(
-                        exchange, response, step, body.model, lambda: deadline.reschedule(loop.time() + limit)
+                        exchange,
+                        response,
+                        step,
+                        body.model,
+                        reservation,
+                        lambda: deadline.reschedule(loop.time() + limit),
                     )
                     outcome = OK
         except EngineUnavailable as error:
@@ -89,20 +117,37 @@ class EngineEndpoints:
 
 
 async def _pass_on(
-    exchange: Exchange, response: aiohttp.ClientResponse, step: Try, model: str, patience: Callable[[], None]
+    exchange: Exchange,
+    response: aiohttp.ClientResponse,
+    step: Try,
+    model: str,
+    reservation: AnyReservation,
+    patience: Callable[[], None],
 ) -> None:
     """`patience` is called for whatever comes: it puts off the end of the time limit."""
     theirs, ours = step.target.deployment.id.encode(), model.encode()
     headers = answer_headers(exchange, step)
     content_type = response.headers.get("content-type", "application/octet-stream")
     if content_type.startswith("application/json"):
-        exchange.respond(200, (await response.read()).replace(theirs, ours), headers, content_type)
+        raw = await response.read()
+        charge(reservation, engine_charges.usage(raw), raw, headers)
+        await reservation.settle(200)
+        exchange.respond(200, raw.replace(theirs, ours), headers, content_type)
         return
     events = content_type.startswith("text/event-stream")
+    said, found = Transcript(), UsageEvents()
+    reservation.transcript = said
     data = await response.content.readany()
     await exchange.start(200, headers, content_type)
-    while data:
-        patience()
-        await exchange.write(data.replace(theirs, ours) if events else data)
-        data = await response.content.readany()
+    try:
+        while data:
+            patience()
+            if events:
+                said.add(data)
+                found.feed(data)
+            await exchange.write(data.replace(theirs, ours) if events else data)
+            data = await response.content.readany()
+    finally:
+        reservation.answered(found.usage)
+    await reservation.settle(200)
     await exchange.finish()

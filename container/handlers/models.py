@@ -3,6 +3,7 @@
 import orjson
 
 from worker.api.errors import model_not_found
+from worker.ledger import keys
 
 from ..config import Config
 from ..exchange import Exchange
@@ -18,16 +19,27 @@ class Models:
     def __init__(self, config: Config, groups: Groups) -> None:
         self._groups = groups
         self.on = [name for name in groups.names if any(not d.off for d in config.groups.get(groups.group(name), ()))]
-        concrete = [name for name in self.on if "*" not in name]
-        self._list = orjson.dumps({"object": "list", "data": [_model(name) for name in concrete]})
+        self._concrete = [name for name in self.on if "*" not in name]
+        self._list = _list(self._concrete)
 
     async def list(self, exchange: Exchange) -> None:
-        exchange.respond(200, self._list)
+        """A virtual key sees what it may use."""
+        everything = exchange.models == "[]"
+        exchange.respond(200, self._list if everything else _list(_allowed(self._concrete, exchange)))
 
     async def one(self, exchange: Exchange, name: str) -> None:
-        if all(t.deployment.off for t in self._groups.targets(name)):
-            raise model_not_found(name, self.on)
+        off = all(t.deployment.off for t in self._groups.targets(name))
+        if off or not keys.allows(exchange.models, name):
+            raise model_not_found(name, _allowed(self.on, exchange))
         exchange.respond(200, orjson.dumps(_model(name)))
+
+
+def _allowed(names: list[str], exchange: Exchange) -> list[str]:
+    return [name for name in names if keys.allows(exchange.models, name)]
+
+
+def _list(names: list[str]) -> bytes:
+    return orjson.dumps({"object": "list", "data": [_model(name) for name in names]})
 
 
 def _model(name: str) -> dict:

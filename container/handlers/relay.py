@@ -7,11 +7,12 @@ import orjson
 
 from worker.api.errors import ApiError, timed_out, upstream_failed
 
+from ..accounting import AnyReservation, Transcript
 from ..exchange import Exchange
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from ..upstream.answer import Plain, Stream, StreamBroken
-from .attempts import answer_headers
+from .attempts import answer_headers, charge
 
 KEEP_ALIVE = b": keep-alive\n\n"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -21,8 +22,9 @@ _STREAM_HEADERS = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
 class Relay:
     """`keepalive`: seconds of silence before a comment line; `step`: the attempt under way."""
 
-    def __init__(self, exchange: Exchange, keepalive: float) -> None:
+    def __init__(self, exchange: Exchange, keepalive: float, reservation: AnyReservation) -> None:
         self.exchange = exchange
+        self.reservation = reservation
         self.answered = False
         self.step: Try | None = None
         self._keepalive = keepalive
@@ -40,6 +42,8 @@ class Relay:
         self.answered = True
         overhead = time.monotonic() - self.exchange.began - self.exchange.body_seconds - upstream_seconds
         headers = [*self._headers(), ("x-litellm-overhead-duration-ms", f"{max(0.0, overhead) * 1000:.3f}")]
+        charge(self.reservation, answer.usage, answer.body, headers)
+        await self.reservation.settle(200)
         self.exchange.respond(200, answer.body, headers)
 
     async def silence(self) -> None:
@@ -50,17 +54,26 @@ class Relay:
     async def stream(self, answer: Stream) -> Outcome | None:
         """Passes a stream on to its end; what broke it, or None."""
         self.answered = True
+        said = Transcript()
+        self.reservation.transcript = said
         await self._begin()
         try:
+            said.add(answer.first)
             await self._write(answer.first)
             async for data in answer.rest:
+                said.add(data)
                 await self._write(data)
         except StreamBroken as broken:
-            await self.fail(timed_out(str(broken)) if broken.timed_out else upstream_failed(502, str(broken)))
+            error = timed_out(str(broken)) if broken.timed_out else upstream_failed(502, str(broken))
+            self.reservation.answered(answer.events.usage)
+            await self.reservation.settle(error.status)
+            await self.fail(error)
             return Outcome("timeout" if broken.timed_out else "server", 0, str(broken), final=True)
         finally:
+            self.reservation.answered(answer.events.usage)
             await answer.rest.aclose()  # type: ignore[attr-defined]
         self.close()
+        await self.reservation.settle(200)
         await self.exchange.finish()
         return None
 

@@ -20,7 +20,8 @@ _BYTES_PER_TOKEN = 4
 class Completion:
     """`body` as the client sent it, without the fields that are ours; `route` and the rest read out of it.
 
-    `timeout` in seconds: the client's own limit for each attempt.
+    `timeout` in seconds: the client's own limit for each attempt. `output_limit`: tokens, set where the request has no
+    limit of its own and needs one; `limited`: a budget relies on the limit.
     """
 
     endpoint: str
@@ -30,6 +31,8 @@ class Completion:
     client_wants_usage: bool
     route: RouteRequest
     timeout: float | None = None
+    output_limit: int | None = None
+    limited: bool = False
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:

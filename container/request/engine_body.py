@@ -49,6 +49,15 @@ class JsonBody:
         self.route = RouteRequest(self.model, tokens=len(raw) // 4, stream=bool(fields.get("stream")))
         self._fields: dict[str, Any] = fields
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What goes on, but for the model's name."""
+        return self._fields
+
+    def limit_output(self, name: str, tokens: int) -> None:
+        """For a request without a limit of its own."""
+        self._fields[name] = tokens
+
     def for_model(self, name: str) -> bytes:
         return encode({**self._fields, "model": name})
 
@@ -62,12 +71,16 @@ class FormBody:
         parts: list[tuple[str, bytes]] = []  # head and content of each but the model's
         models: list[str] = []
 
+        counts: list[str] = []
         ended: list[bool] = []
 
         def on_field(field: multipart.Field) -> None:
             name = _name(field.field_name)
             if name == "model":
                 models.append((field.value or b"").decode("utf-8", "replace"))
+            elif name == "n":
+                counts.append((field.value or b"").decode("utf-8", "replace"))
+                parts.append(('content-disposition: form-data; name="n"', field.value or b""))
             elif not _is_ours(name):
                 parts.append((f'content-disposition: form-data; name="{name}"', field.value or b""))
 
@@ -102,6 +115,7 @@ class FormBody:
         if len(models) > 1:
             raise invalid_request("'model' stands more than once in the form.", param="model")
         self.model = _model(models[0] if models else None)
+        self.count = _form_count(counts)
         self.route = RouteRequest(self.model)
         self._rest = b"".join(self._part(head, content) for head, content in parts)
 
@@ -130,6 +144,15 @@ def _name(raw: bytes | None) -> str:
 
 def _is_ours(name: str) -> bool:
     return name.partition("[")[0] in (*_OWN_FIELDS, "metadata")
+
+
+def _form_count(values: list[str]) -> int:
+    """How many answers the form asks for. Raises ApiError 400."""
+    if not values:
+        return 1
+    if len(values) > 1 or not values[0].isascii() or not values[0].isdigit() or not 0 < int(values[0][:9]) <= 100:
+        raise invalid_request("'n' has to be a whole number from 1 to 100.", param="n")
+    return int(values[0][:9])
 
 
 def _harmless(text: str) -> str:

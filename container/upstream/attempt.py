@@ -34,6 +34,7 @@ class Upstream:
         self._connect_timeout = connect_timeout
         self._addresses: dict[str, prepare.Address] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
+        self._limit_names: dict[str, str] = {}  # deployments that refused the usual name of an output limit
         self._rejects_usage: set[str] = set()  # ids of deployments that refused stream_options
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15),
@@ -57,14 +58,29 @@ class Upstream:
             asks = (
                 request.stream and not request.client_wants_usage and d.asks_usage and d.id not in self._rejects_usage
             )
-            body = prepare.body(d, model, request.body, ask_usage=asks, leave_out=leave_out)
+            limit = None
+            if request.output_limit is not None:
+                name_of_limit = self._limit_names.get(d.id) or prepare.limit_name(d, request.endpoint)
+                limit = name_of_limit, request.output_limit
+            body = prepare.body(d, model, request.body, ask_usage=asks, leave_out=leave_out, limit=limit)
             answer = await self._send(d, model, request, body, name, asks, on_silence)
             if not isinstance(answer, Outcome) or answer.kind != "caller" or len(leave_out) >= _MAX_LEFT_OUT:
                 return answer
+            if limit and self._wants_other_limit(d, answer, limit[0]):
+                continue
             unwanted = self._unwanted(d, answer, asks)
+            if unwanted in prepare.OUTPUT_LIMITS and request.limited:
+                return answer  # without it the request could cost more than was set aside for it
             if unwanted is None or unwanted in leave_out:
                 return answer
             leave_out |= {unwanted}
+
+    def _wants_other_limit(self, d: Deployment, refusal: Outcome, sent: str) -> bool:
+        """Whether the provider has refused the name of our output limit; the other one is tried, and remembered."""
+        if d.id in self._limit_names or sent not in f"{refusal.param} {refusal.message}":
+            return False
+        self._limit_names[d.id] = next(name for name in prepare.OUTPUT_LIMITS if name != sent)
+        return True
 
     def _unwanted(self, d: Deployment, refusal: Outcome, asked_usage: bool) -> str | None:
         """The field that the provider will not have and that may be left out, if that is what the refusal says."""

@@ -12,6 +12,8 @@ PATHS = {"chat_completions": "/chat/completions", "completions": "/completions",
 # To LiteLLM these are authority: guardrails, log destinations, sessions, routing.
 AUTHORITY = ("metadata", "tags")
 
+OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
+
 _JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
 
 
@@ -61,9 +63,28 @@ def engine_model(d: Deployment, model: str) -> str:
     return f"{d.id}/{model[len(prefix) : len(model) - len(suffix) or None]}"
 
 
-def body(d: Deployment, model: str, fields: Mapping[str, Any], *, ask_usage: bool, leave_out: frozenset[str]) -> bytes:
-    """The body for the deployment: the client's fields over its presets, its model name, usage asked for."""
+def limit_name(d: Deployment, endpoint: str) -> str:
+    """The field that takes an output limit: OpenAI's newer models refuse the name that everybody else knows."""
+    own = d.provider == "azure" or (d.provider == "openai" and d.base.startswith("https://api.openai.com/"))
+    return "max_completion_tokens" if own and d.kind == "direct" and endpoint == "chat_completions" else "max_tokens"
+
+
+def body(
+    d: Deployment,
+    model: str,
+    fields: Mapping[str, Any],
+    *,
+    ask_usage: bool,
+    leave_out: frozenset[str],
+    limit: tuple[str, int] | None = None,
+) -> bytes:
+    """The body for the deployment: the client's fields over its presets, its model name, usage asked for. `limit`: a
+    field and its value, for a request without an output limit."""
     merged = {**d.presets, **fields} if d.presets else dict(fields)
+    if limit is not None and all(merged.get(name) is None for name in OUTPUT_LIMITS):
+        for name in OUTPUT_LIMITS:
+            merged.pop(name, None)
+        merged[limit[0]] = limit[1]
     merged["model"] = model
     if d.kind == "engine":
         merged["model"] = engine_model(d, model)

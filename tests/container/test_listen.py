@@ -147,11 +147,11 @@ def test_nothing_stays_bound_after_a_failure(bound, monkeypatch):
     again.bind(("127.0.0.1", free))
 
 
-async def test_an_address_that_is_taken_in_the_last_moment_is_said_to_be(bound, load_config):
+async def test_an_address_that_is_taken_in_the_last_moment_is_said_to_be(bound, load_config, tmp_path):
     config = load_config({"model_list": [{"model_name": "m", "litellm_params": {"model": "x", "mock_response": "hi"}}]})
     [other] = [bound.enter_context(one) for one in listen("127.0.0.1", 0)]
     port = other.getsockname()[1]
     ours = [bound.enter_context(one) for one in listen("127.0.0.1", port)]
     other.listen()
     with pytest.raises(CannotServe, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
-        await _serve(config, read({"PORT": str(port)}), None, {}, ours)
+        await _serve(config, read({"PORT": str(port), "LEDGER_PATH": str(tmp_path / "ledger.db")}), None, {}, ours)

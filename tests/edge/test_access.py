@@ -93,7 +93,7 @@ def test_the_key_in_each_of_its_headers(deployed: Edge, anonymous: httpx.Client,
 def test_unknown_path_and_wrong_method(deployed: Edge):
     assert error_of(deployed.client.get("/v1/nothing"))["code"] == "unknown_url"
     # What a path may resolve to is what is looked up: no way around the table.
-    for path in ("/v1/models/../../internal/x", "/v1/models/%2e%2e/%2e%2e/key/generate", "//v1/models", "/v1//models"):
+    for path in ("/v1/models/../../internal/x", "/v1/models/%2e%2e/%2e%2e/model/new", "//v1/models", "/v1//models"):
         response = deployed.client.send(httpx.Request("GET", deployed.url + path, headers=BEARER))
         assert response.status_code == 404, path
     response = deployed.client.get(CHAT)
@@ -101,6 +101,13 @@ def test_unknown_path_and_wrong_method(deployed: Edge):
     assert response.headers["allow"] == "POST"
     assert error_of(response)["code"] == "method_not_allowed"
     assert deployed.client.delete("/health").status_code == 405
+
+
+def test_keys_are_kept_standalone_only(deployed: Edge, anonymous: httpx.Client):
+    for response in (deployed.client.post("/key/generate", json={}), deployed.client.get("/v1/global/spend")):
+        assert response.status_code == 404
+        assert error_of(response)["code"] == "standalone_only"
+    assert anonymous.get("/key/list").status_code == 401
 
 
 def test_a_model_id_keeps_its_slashes(deployed: Edge, events: Events):

@@ -41,6 +41,16 @@ def test_what_does_not_exist_is_said_before_who_asks():
     assert (error.status, dict(error.headers)["allow"]) == (405, "POST")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/key/generate"), ("POST", "/v1/key/x/regenerate"), ("GET", "/global/spend")]
+)
+def test_keys_are_not_kept_here(method, path):
+    error = refused(method, path, BEARER)
+    assert (error.status, error.code) == (404, "standalone_only")
+    assert "standalone only" in error.message
+    assert refused(method, path, {}).status == 401
+
+
 def test_public_models_opens_the_models_and_nothing_else():
     rules = replace(RULES, public_models=True)
     assert admit("GET", "/v1/models", {}.get, rules).name == "models"

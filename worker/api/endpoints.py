@@ -4,6 +4,7 @@ Every path exists with and without the `/v1` prefix. Nothing is normalised: `//`
 simply not in the table.
 """
 
+import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -11,13 +12,15 @@ from .errors import unknown_path, wrong_method
 
 
 class Endpoint(NamedTuple):
-    """`name` as the handlers know it; `path` without `/v1`; `public` needs no key; `engine`: LiteLLM answers it."""
+    """`name` as the handlers know it; `path` without `/v1`; `public` needs no key; `engine`: LiteLLM answers it;
+    `admin`: for the master key alone."""
 
     name: str
     path: str
     methods: tuple[str, ...]
     public: bool = False
     engine: bool = False
+    admin: bool = False
 
 
 def _get(name: str, path: str, *, public: bool = False) -> Endpoint:
@@ -26,6 +29,10 @@ def _get(name: str, path: str, *, public: bool = False) -> Endpoint:
 
 def _post(name: str, path: str, *, engine: bool = False) -> Endpoint:
     return Endpoint(name, path, ("POST",), engine=engine)
+
+
+def _admin(method: str, name: str, path: str) -> Endpoint:
+    return Endpoint(name, path, ("POST",) if method == "POST" else ("GET", "HEAD"), admin=True)
 
 
 TABLE: dict[str, Endpoint] = {
@@ -51,24 +58,47 @@ TABLE: dict[str, Endpoint] = {
         _post("translation", "/audio/translations", engine=True),
         _post("rerank", "/rerank", engine=True),
         _post("moderations", "/moderations", engine=True),
+        _admin("POST", "key_generate", "/key/generate"),
+        _admin("POST", "key_update", "/key/update"),
+        _admin("POST", "key_delete", "/key/delete"),
+        _admin("POST", "key_block", "/key/block"),
+        _admin("POST", "key_unblock", "/key/unblock"),
+        _admin("GET", "key_info", "/key/info"),
+        _admin("GET", "key_list", "/key/list"),
+        _admin("GET", "spend_logs", "/spend/logs"),
+        _admin("GET", "spend_keys", "/spend/keys"),
+        _admin("GET", "global_spend", "/global/spend"),
     )
 }
 MODEL = _get("model", "/models/{id}")
+KEY_REGENERATE = _admin("POST", "key_regenerate", "/key/{key}/regenerate")
+_KEY_REGENERATE = re.compile(r"/key/([^/]+)/regenerate")
 
 
 def find(method: str, path: str) -> Endpoint:
     """The endpoint at `path` (raw, without query). Raises ApiError 404, or 405 with `Allow`."""
     bare = path[3:] if path.startswith("/v1/") else path
-    endpoint = TABLE.get(bare)
+    endpoint = TABLE.get(bare) or _with_a_name(bare)
     if endpoint is None:
-        if not bare.startswith("/models/") or len(bare) == len("/models/"):
-            raise unknown_path(path)
-        endpoint = MODEL
+        raise unknown_path(path)
     if method not in endpoint.methods:
         raise wrong_method(method, path, endpoint.methods)
     return endpoint
 
 
+def _with_a_name(bare: str) -> Endpoint | None:
+    if bare.startswith("/models/") and len(bare) > len("/models/"):
+        return MODEL
+    return KEY_REGENERATE if _KEY_REGENERATE.fullmatch(bare) else None
+
+
 def model_id(path: str) -> str:
     """The `{id}` of `/models/{id}`, decoded; it may hold slashes, as in `azure/gpt-4o`."""
     return unquote(path.split("/models/", 1)[1])
+
+
+def key_of(path: str) -> str:
+    """The `{key}` of `/key/{key}/regenerate`, decoded."""
+    found = _KEY_REGENERATE.search(path)
+    assert found, "find() has matched it"
+    return unquote(found[1])

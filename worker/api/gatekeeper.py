@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import authenticate, endpoints
-from .errors import ApiError, body_too_large, invalid_request
+from .errors import ApiError, body_too_large, invalid_request, standalone_only
 
 BYTES_PER_MB = 1024 * 1024
 
@@ -29,6 +29,8 @@ def admit(method: str, path: str, header: Callable[[str], str | None], rules: Ru
         raise refusal
     if not (rules.public_models and endpoint.name in ("models", "model")):
         authenticate.require_master_key(authenticate.presented_key(header), rules.master_key)
+    if endpoint.admin:
+        raise standalone_only(path)
     _check_length(header("content-length"), rules.max_body_mb)
     return endpoint
 

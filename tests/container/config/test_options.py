@@ -259,7 +259,7 @@ def test_a_setting_that_does_nothing_here_is_said_to(load_config):
     ("section", "name"),
     [
         ("general_settings", "max_budget"),
-        ("litellm_settings", "max_budget"),
+        ("router_settings", "max_budget"),
         ("general_settings", "virtual_keys"),
         ("general_settings", "database_url"),
         ("router_settings", "nonesuch"),
@@ -280,3 +280,38 @@ def test_a_setting_that_is_not_honoured_stops_the_start(refusal, section, name):
 def test_a_section_that_is_no_mapping_is_refused(complaints, section):
     [said] = complaints({"model_list": MODELS, section: ["x"]})
     assert f": {section}: error: has to be a mapping" in said
+
+
+def test_budgets_are_nano_dollars(load_config):
+    settings = {"max_budget": 50, "soft_budget": 40.5, "budget_duration": "1d", "max_user_budget": 0.1}
+    options = load_config({"model_list": MODELS, "litellm_settings": settings}).options
+    assert options.has_budget
+    assert options.policy.everyone[:3] == (50 * 10**9, 40_500_000_000, "1d")
+    assert options.policy.user("ada")[:3] == (100_000_000, None, None)
+
+
+def test_without_budgets_there_are_none(load_config):
+    options = load_config({"model_list": MODELS}).options
+    assert not options.has_budget
+    assert options.policy.everyone == options.policy.user("ada") == (None,) * 6
+
+
+def test_a_budget_from_the_environment(load_config):
+    settings = {"max_budget": "os.environ/BUDGET"}
+    options = load_config({"model_list": MODELS, "litellm_settings": settings}, {"BUDGET": "2.5"}).options
+    assert options.max_budget == 2_500_000_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"max_budget": "lots"}, "litellm_settings.max_budget: error: has to be an amount of US dollars, not 'lots'"),
+        ({"max_budget": -1}, "litellm_settings.max_budget: error: has to be an amount of US dollars, not -1"),
+        ({"max_budget": 1, "budget_duration": "soon"}, "error: cannot be used: 'soon' is no duration"),
+        ({"budget_duration": "1d"}, "litellm_settings.budget_duration: error: has no use without max_budget."),
+        ({"max_budget": 1, "soft_budget": 2}, "litellm_settings.soft_budget: error: is over max_budget."),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_stops_the_start(complaints, settings, said):
+    [line] = complaints({"model_list": MODELS, "litellm_settings": settings})
+    assert said in line

@@ -1,0 +1,33 @@
+"""The standalone proxy's money: what a request may cost is set aside before it goes out, and settled when it has ended.
+
+reservation = await accounting.admit(exchange, "chat_completions", body, route)   # ApiError when it may not go out
+reservation.trying(step); …; reservation.answered(usage)                           # what became of it
+await reservation.settle(status)                                                   # or abandon(), when it is given up
+"""
+
+from .accounting import Accounting, NoAccounting, check_models
+from .place import Claim, NoLedger, prepare, store, wanted
+from .reservation import UNACCOUNTED, Reservation, Unaccounted
+from .tariff import Tariff
+from .transcript import Transcript, UsageEvents
+
+Accounts = Accounting | NoAccounting
+AnyReservation = Reservation | Unaccounted
+
+__all__ = [
+    "UNACCOUNTED",
+    "Accounting",
+    "Accounts",
+    "AnyReservation",
+    "Claim",
+    "NoAccounting",
+    "NoLedger",
+    "Reservation",
+    "Tariff",
+    "Transcript",
+    "UsageEvents",
+    "check_models",
+    "prepare",
+    "store",
+    "wanted",
+]

@@ -1,0 +1,117 @@
+"""What the ledger needs from time to time: leases renewed, reservations ended, old lines dropped, alerts sent."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import aiohttp
+
+from worker.ledger import alerts, spend
+from worker.ledger.settle import expire, expire_others
+
+from .. import log
+from ..ledger import LedgerUnavailable, Store
+from .settlements import Settlements
+
+_DAY_MS = 86_400_000
+_EXPIRY_SECONDS = 1.0
+_TRIM_SECONDS = 3600.0
+_TRIM_AT_ONCE = 500
+_EXPIRE_AT_ONCE = 100
+_TRIM_PAUSE = 0.05
+_ALERT_SECONDS = 2.0
+_WEBHOOK_TIMEOUT = aiohttp.ClientTimeout(total=10)
+
+
+class Housekeeping:
+    """`only`: this process's instance where no other one uses the store, else None."""
+
+    def __init__(
+        self,
+        store: Store,
+        settlements: Settlements,
+        only: str | None,
+        *,
+        now: Callable[[], int],
+        lease: int,
+        retention_days: float | None,
+        webhook: str | None,
+    ) -> None:
+        self._store = store
+        self._settlements = settlements
+        self._only = only
+        self._now = now
+        self._lease = lease
+        self._retention_days = retention_days
+        self._webhook = webhook
+        self._session: aiohttp.ClientSession | None = None
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """The tasks to run, each until it is cancelled."""
+        tasks: list[Coroutine[Any, Any, None]] = [
+            _every(_EXPIRY_SECONDS, self._expire),
+            _every(self._lease / 3000, self._settlements.renew),
+        ]
+        if self._retention_days is not None:
+            tasks.append(_every(_TRIM_SECONDS, self._trim))
+        if self._webhook is not None:
+            tasks.append(_every(_ALERT_SECONDS, self._alert))
+        return tasks
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _expire(self) -> None:
+        while self._only is not None:
+            decision = expire_others(self._store.dialect, self._only, self._now(), _EXPIRE_AT_ONCE)
+            if (await self._store.run(decision))["expired"] < _EXPIRE_AT_ONCE:
+                self._only = None  # once: nobody else will come
+        # More than can be ended at once is ended in the next second.
+        await self._store.run(expire(self._store.dialect, self._now(), _EXPIRE_AT_ONCE))
+
+    async def _trim(self) -> None:
+        assert self._retention_days is not None
+        before = self._now() - int(self._retention_days * _DAY_MS)
+        deleted = _TRIM_AT_ONCE
+        while deleted == _TRIM_AT_ONCE:
+            deleted = (await self._store.run(spend.trim(before, _TRIM_AT_ONCE)))["deleted"]
+            await asyncio.sleep(_TRIM_PAUSE)
+
+    async def _alert(self) -> None:
+        for alert in await self._store.run(alerts.pending(self._now())):
+            name = alert["account"], alert["start"], alert["kind"]
+            if await self._sent(alert):
+                await self._store.run(alerts.delivered(*name))
+            else:
+                await self._store.run(alerts.failed(*name, alert["attempts"], self._now()))
+
+    async def _sent(self, alert: dict[str, Any]) -> bool:
+        assert self._webhook is not None
+        if self._session is None:
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=_WEBHOOK_TIMEOUT)
+        content = {name: value for name, value in alert.items() if name not in ("account", "attempts")}
+        try:
+            async with self._session.post(self._webhook, json=content, allow_redirects=False) as response:
+                if response.status < 300:
+                    return True
+                log.warning("alert_refused", status=response.status, kind=alert["kind"])
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.warning("alert_not_sent", error=type(error).__name__, kind=alert["kind"])
+        return False
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Does the work again and again; a ledger that cannot be used is said once, and waited for."""
+    complained = False
+    while True:
+        try:
+            await work()
+            complained = False
+        except LedgerUnavailable as error:
+            if not complained:
+                log.error("ledger_unavailable", error=str(error))
+            complained = True
+        except Exception as error:  # noqa: BLE001 it has to be done again, whatever went wrong
+            log.error("housekeeping_failed", error=type(error).__name__, message=str(error)[:500])
+        await asyncio.sleep(seconds)

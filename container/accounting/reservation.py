@@ -1,0 +1,185 @@
+"""One request's reservation, and what became of the request."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from worker.ledger import prices
+from worker.ledger.prices import Price
+from worker.ledger.settle import Report
+from worker.ledger.usage import Usage, usage
+
+from ..routing.router import Try
+from .settlements import Settlements
+from .tariff import Tariff
+from .transcript import Transcript
+
+CLIENT_LEFT = 499
+
+
+class Reservation:
+    """`amount`: nano-dollars set aside, None where nobody knew the price; `prompt`: its tokens, estimated;
+    `output_limit`: what the request has to be sent with, None where it has a limit or needs none; `limited`: a budget
+    or a limit on tokens applies, so that no limit may be dropped on the way."""
+
+    __slots__ = (
+        "_answered",
+        "_began",
+        "_closed",
+        "_instance",
+        "_said",
+        "_settlements",
+        "_step",
+        "_tariff",
+        "_units",
+        "amount",
+        "id",
+        "limited",
+        "output_limit",
+        "prompt",
+        "tier",
+        "transcript",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        tariff: Tariff,
+        settlements: Settlements,
+        instance: str,
+        *,
+        amount: int | None,
+        prompt: int,
+        output_limit: int | None,
+        limited: bool,
+        tier: Any = None,
+        units: Mapping[str, int] | None = None,
+    ) -> None:
+        self.id = id
+        self.amount = amount
+        self.prompt = prompt
+        self.output_limit = output_limit
+        self.limited = limited
+        self.tier = tier
+        self.transcript: Transcript | None = None
+        self._tariff = tariff
+        self._settlements = settlements
+        self._instance = instance
+        self._closed = False
+        self._units = units
+        self._began = time.monotonic()
+        self._step: Try | None = None
+        self._answered = False
+        self._said: Mapping[str, Any] | None = None
+
+    def trying(self, step: Try) -> None:
+        """The request goes to a deployment now: until that fails it may cost money."""
+        self._step = step
+        self.transcript = None
+        self._answered = False
+
+    def failed(self) -> None:
+        """The deployment answered nothing that it could charge for."""
+        self._step = None
+
+    def answered(self, said: Mapping[str, Any] | None, transcript: Transcript | None = None) -> None:
+        """The deployment tried last has answered. `said`: its usage, None or empty where it did not say; then
+        `transcript` is counted."""
+        self._answered = True
+        self._said = said or None
+        if transcript is not None:
+            self.transcript = transcript
+
+    def cost(self) -> int | None:
+        """Of the answer, in nano-dollars; None where there is no price."""
+        price = self._price()
+        if price is None:
+            return None
+        used, estimated = self._usage()
+        return self._charge(price, used, estimated=estimated)
+
+    async def settle(self, status: int) -> None:
+        """Before the end of the answer, so that a client's next request finds its money and its slot free."""
+        if not self._closed:
+            self._closed = True
+            await self._settlements.now(self._report(status))
+
+    def abandon(self, status: int = CLIENT_LEFT) -> None:
+        """When the request's task ends: what has not been settled is reported by another task, soon."""
+        if not self._closed:
+            self._closed = True
+            self._settlements.later(self._report(status))
+
+    def _report(self, status: int) -> Report:
+        instance = self._instance
+        step = self._step
+        latency = int((time.monotonic() - self._began) * 1000)
+        if step is None:
+            return Report(self.id, instance, 0, status=status, latency=latency)
+        d = step.target.deployment
+        if not self._answered and not self.transcript:
+            # Given up before the provider said anything: nobody knows what it made of the request, so all is charged.
+            cost = self.amount or 0
+            return Report(self.id, instance, cost, step.group, d.id, status, latency, self.prompt, estimated=1)
+        used, estimated = self._usage()
+        price = self._price()
+        return Report(
+            self.id,
+            instance,
+            self._charge(price, used, estimated=estimated),
+            answered_by=step.group,
+            deployment=d.id,
+            status=status,
+            latency=latency,
+            prompt_tokens=used.prompt,
+            completion_tokens=used.completion,
+            cached_tokens=used.cached,
+            reasoning_tokens=used.reasoning,
+            estimated=int(estimated),
+        )
+
+    def _charge(self, price: Price | None, used: Usage, *, estimated: bool) -> int:
+        if price is None:
+            return 0
+        cost = self._cost(price, used)
+        # An estimate need not be over what the request could cost at most.
+        return min(cost, self.amount) if estimated and self.limited and self.amount is not None else cost
+
+    def _price(self) -> Price | None:
+        return None if self._step is None else self._tariff.price(self._step.target)
+
+    def _cost(self, price: Price, used: Usage) -> int:
+        return prices.cost(price, used, self.tier, self._units)
+
+    def _usage(self) -> tuple[Usage, bool]:
+        """What was used, and whether that is our estimate."""
+        if self._said:
+            return usage(self._said), False
+        if self._units:  # what is paid for by the piece says nothing of tokens
+            return Usage(), False
+        said = self.transcript.tokens() if self.transcript else 0
+        return Usage(self.prompt, said), True
+
+
+class Unaccounted:
+    """The reservation of a request that somebody else accounts for."""
+
+    output_limit: int | None = None
+    limited = False
+    transcript: Transcript | None = None
+
+    def trying(self, step: Try) -> None: ...
+
+    def failed(self) -> None: ...
+
+    def answered(self, said: Mapping[str, Any] | None, transcript: Transcript | None = None) -> None: ...
+
+    def cost(self) -> int | None:
+        return None
+
+    async def settle(self, status: int) -> None: ...
+
+    def abandon(self, status: int = CLIENT_LEFT) -> None: ...
+
+
+UNACCOUNTED = Unaccounted()

@@ -1,0 +1,93 @@
+"""What an answer said, kept while nobody knows its usage: providers do not always say, and clients leave early."""
+
+import re
+from typing import Any
+
+import orjson
+
+from worker.ledger.text_tokens import text_tokens
+
+from ..upstream.events import payload, split
+
+# Of longer answers the beginning is counted, and the rest taken to be like it.
+_MOST_BYTES = 256 * 1024
+_SAYING = ("choices", "delta", "content", "content_block", "output")
+_BLANK = re.compile(rb"\r?\n\r?\n")
+_NOT_SAID = frozenset(("type", "role", "id", "finish_reason", "stop_reason", "object", "model", "call_id", "status"))
+
+
+class Transcript:
+    """Fed with whole server-sent events, or with one JSON body."""
+
+    __slots__ = ("_kept", "_kept_size", "_size")
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+        self._kept_size = 0
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        size = len(data)
+        if self._kept_size < _MOST_BYTES:
+            self._kept.append(data)
+            self._kept_size += size
+        self._size += size
+
+    def __bool__(self) -> bool:
+        return self._size > 0
+
+    def payloads(self) -> list[dict[str, Any]]:
+        """The JSON objects in what was kept."""
+        data = b"".join(self._kept)
+        if data.lstrip()[:1] == b"{":
+            try:
+                body = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                return []
+            return [body] if isinstance(body, dict) else []
+        return [found for event in split(data) if (found := payload(event)) is not None]
+
+    def tokens(self) -> int:
+        """How many tokens were said, estimated: not under what common tokenizers make of the text."""
+        texts: list[str] = []
+        for found in self.payloads():
+            for name in _SAYING:
+                _collect(found.get(name), texts)
+        if not texts:
+            return 0
+        counted = text_tokens("".join(texts))
+        return counted if self._size == self._kept_size else -(-counted * self._size // self._kept_size)
+
+
+class UsageEvents:
+    """Finds the usage in Anthropic's and OpenAI's other event streams, fed as they come."""
+
+    __slots__ = ("_held", "usage")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self.usage: dict[str, Any] = {}
+
+    def feed(self, data: bytes) -> None:
+        *events, self._held = _BLANK.split(self._held + data)
+        for event in events:
+            found = payload(event) if b'"usage"' in event else None
+            if found is None:
+                continue
+            for holder in (found.get("message"), found.get("response"), found):
+                usage = holder.get("usage") if isinstance(holder, dict) else None
+                if isinstance(usage, dict):
+                    # Anthropic says what went in at the beginning, and what came out at the end.
+                    self.usage.update((name, value) for name, value in usage.items() if value is not None)
+
+
+def _collect(value: Any, texts: list[str]) -> None:
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list):
+            stack.extend(reversed(value))
+        elif isinstance(value, dict):
+            stack.extend(v for k, v in reversed(value.items()) if k not in _NOT_SAID)

@@ -1,0 +1,52 @@
+"""`/key/*`, `/spend/*`, `/global/spend`: keys and what was spent, for the master key alone."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from worker.api import admin
+from worker.api.endpoints import Endpoint
+from worker.api.errors import service_unavailable
+from worker.ledger.administration import decide
+from worker.ledger.decision import Decision
+from worker.ledger.policy import Policy
+
+from .. import log
+from ..exchange import Exchange
+from ..ledger import LedgerUnavailable, Store
+
+
+def wall_clock() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Admin:
+    """Answers from the ledger in `store`; `policy` is the config's, `clock` in milliseconds since 1970."""
+
+    def __init__(self, store: Store, policy: Policy, clock: Callable[[], int] = wall_clock) -> None:
+        self._store = store
+        self._policy = policy
+        self._clock = clock
+
+    async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """Raises ApiError: 403 before anything is read, 400 naming the field, 404 for a key, 503."""
+        if not exchange.administrator:
+            raise admin.master_key_only()
+        body = await exchange.body(admin.MAX_BODY_MB)
+        query = exchange.request.raw_path.partition("?")[2]
+        call = admin.call(endpoint, exchange.path, query, body)
+        result = await self._run(decide(self._store.dialect, self._policy, call, self._clock()))
+        if endpoint.methods == ("POST",):
+            log.info("admin", request_id=exchange.id, call=endpoint.name, status=result.get("status", 200))
+        exchange.respond(200, orjson.dumps(admin.answer(result)), admin.HEADERS)
+
+    async def _run(self, decision: Decision) -> dict[str, Any]:
+        try:
+            return await self._store.run(decision)
+        except LedgerUnavailable:
+            raise service_unavailable(
+                "The ledger's database cannot be used now. What was asked for may or may not have been done."
+            ) from None

@@ -1,0 +1,163 @@
+"""Where the ledger is kept, what stops the start, what the end waits for, and who is told of budgets."""
+
+import json
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from container.cli import main
+from tests.accounting.conftest import IN, Start, deployment, wait_for
+from tests.fakes import Behaviour, FakeProvider
+
+MOCK = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello!"}}
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run(command, litellm_settings, **environment)`: the exit code and what was said."""
+
+    def result(command: str, settings: dict, *models: dict, **environment: str) -> tuple[int, str]:
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump({"model_list": [*(models or (MOCK,))], "litellm_settings": settings}))
+        monkeypatch.setattr("os.environ", {"PATH": "", **environment})
+        code = main([command, "--config", str(path)])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return result
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+@pytest.mark.parametrize("settings", [{"max_budget": 1}, {"max_user_budget": 1}, {"soft_budget": 1}])
+def test_behind_the_edge_budgets_stop_the_start(run: Run, command: str, settings: dict) -> None:
+    code, said = run(command, settings, INTERNAL_TOKEN="t")
+    assert code == 1
+    assert "budgets hold standalone only" in said
+
+
+@pytest.mark.parametrize("settings", [{"max_budget": 1}, {"max_user_budget": 1}, {"soft_budget": 1}])
+def test_a_config_with_budgets_makes_no_catalog_for_the_edge(run: Run, settings: dict) -> None:
+    code, said = run("catalog", settings)
+    assert code == 1
+    assert "enforces budgets standalone only, not at the edge" in said
+
+
+def test_check_names_models_without_a_price_under_a_budget(run: Run) -> None:
+    mystery = {"model_name": "mystery", "litellm_params": {"model": "openai/no-such-model", "api_key": "k"}}
+    code, said = run("check", {"max_budget": 1}, MOCK, mystery)
+    assert code == 0
+    assert "without a price: mystery (refused under a budget; set input_cost_per_token" in said
+    assert "without a price" not in run("check", {}, MOCK, mystery)[1]
+
+
+def test_anonymous_callers_need_a_budget(run: Run) -> None:
+    strangers = {"LITELLM_HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "true"}
+    assert run("check", {"max_budget": 1}, **strangers)[0] == 0
+    code, said = run("check", {}, **strangers)
+    assert code == 1
+    assert "ALLOW_ANONYMOUS needs a global budget: set litellm_settings.max_budget" in said
+
+
+def test_a_place_that_cannot_be_written_stops_the_start(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    code, said = run("serve", {}, LEDGER_PATH=str(tmp_path / "file" / "ledger.db"), PORT="0")
+    assert code == 1
+    assert "litellm-router: The ledger cannot be kept in" in said
+    assert "Set LEDGER_PATH" in said
+
+
+def test_sigterm_waits_for_running_requests_to_be_settled(start: Start, fake: FakeProvider, tmp_path: Path) -> None:
+    database = tmp_path / "kept.db"
+    gateway = start(environment={"LEDGER_PATH": str(database)})
+    fake.always(Behaviour(delay=1.0, usage=(100, 50)))
+    answers: queue.Queue[int] = queue.Queue()
+    thread = threading.Thread(target=lambda: answers.put(gateway.ask().status_code))
+    thread.start()
+    fake.wait_for(lambda: fake.requests)
+    gateway.proxy.stop()
+    thread.join(10)
+    assert answers.get_nowait() == 200
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT state, charged FROM ledger_requests").fetchall() == [(2, 200_000)]
+
+
+def test_old_lines_are_dropped(start: Start, tmp_path: Path) -> None:
+    place = {"LEDGER_PATH": str(tmp_path / "kept.db")}
+    first = start(environment=place)
+    assert first.ask().status_code == 200
+    first.proxy.stop()
+    second = start(environment={**place, "SPEND_LOG_RETENTION_DAYS": "0.0000001"})
+    assert wait_for(second.logs, lambda lines: lines == []) == []
+    assert second.spend()["total_spend"] > 0
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, "queue.Queue[dict]"]]:
+    """Its URL, and what it is sent. The first delivery fails."""
+    got: queue.Queue[dict] = queue.Queue()
+    statuses = iter([500])
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(next(statuses, 204))
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/alerts", got
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_budget_that_is_used_up_is_told_until_it_is_heard(
+    start: Start, fake: FakeProvider, webhook: tuple[str, "queue.Queue[dict]"]
+) -> None:
+    url, got = webhook
+    fake.always(Behaviour(usage=(100, 50)))
+    gateway = start(max_budget=0.0003, budget_duration="1d", environment={"ALERT_WEBHOOK_URL": url})
+    assert gateway.ask(max_tokens=50).status_code == 200
+    assert gateway.ask(max_tokens=100).status_code == 429
+    first = got.get(timeout=10)
+    again = got.get(timeout=20)
+    assert first == again
+    assert (first["kind"], first["name"], first["budget"]) == ("budget_exhausted", "global", 0.0003)
+    assert "Hi" not in json.dumps(first)
+
+
+def test_fields_that_the_config_adds_are_reserved_for(start: Start, fake: FakeProvider) -> None:
+    preset = deployment(fake, "gpt")
+    preset["litellm_params"] |= {"n": 3, "max_tokens": 1000}
+    gateway = start(models=[preset], max_budget=1)
+    assert gateway.ask().status_code == 200
+    [line] = gateway.logs()
+    assert line["reserved"] >= 3 * 1000 * 2 * IN
+    assert fake.last.body["max_tokens"] == 1000
+
+
+def test_the_larger_of_two_limits_is_reserved_for(start: Start) -> None:
+    gateway = start(max_budget=1)
+    assert gateway.ask(max_tokens=1000, max_completion_tokens=1).status_code == 200
+    [line] = gateway.logs()
+    assert line["reserved"] >= 1000 * 2 * IN
+
+
+def test_a_wildcard_has_the_prices_of_the_map(start: Start, fake: FakeProvider) -> None:
+    wild = {**deployment(fake, "any/*", "*"), "model_info": {}}
+    gateway = start(models=[wild], max_budget=1)
+    assert gateway.ask(model="any/gpt-4o-mini", max_tokens=10).status_code == 200
+    assert gateway.logs()[0]["spend"] > 0
+    assert gateway.ask(model="any/no-such-model", max_tokens=10).status_code == 400

@@ -1,0 +1,80 @@
+"""The admin API over HTTP, on a ledger in memory with a clock of its own."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+
+from container.accounting.accounting import Accounting
+from container.app import App
+from container.authenticate import Authenticator
+from container.exchange import Exchange
+from container.handlers.admin import Admin
+from container.http_server import HttpServer
+from container.ledger import SqliteStore
+from container.settings import read
+from tests.container.raw import Answer, ask
+from tests.ledger.support import Ledger
+from worker.ledger.secret import new_id
+
+MASTER = "sk-master-of-the-tests"
+
+
+class Gateway:
+    """`url` for clients; `ledger` behind it, whose `now` tests turn."""
+
+    def __init__(self, port: int, ledger: Ledger) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.ledger = ledger
+
+    async def ask(self, method: str, path: str, fields: Any = None, *, key: str | None = MASTER) -> Answer:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        body = b"" if fields is None else fields if isinstance(fields, bytes) else orjson.dumps(fields)
+        return await asyncio.to_thread(ask, self.port, method, path, headers, body)
+
+    async def post(self, path: str, fields: Mapping[str, Any] | None = None) -> Any:
+        """The JSON of an answer that is none of the errors."""
+        answer = await self.ask("POST", path, fields)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def get(self, path: str) -> Any:
+        answer = await self.ask("GET", path)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def spend(self, key: str | None, cost: int, model: str = "gpt-4o") -> None:
+        """A request that cost so many nano-dollars."""
+        id = new_id()
+        admitted = await self.ledger.admit(key, cost, id=id, model=model)
+        assert admitted["ok"], admitted
+        await self.ledger.settle(id, cost, prompt_tokens=10, completion_tokens=5, status=200)
+
+
+async def _healthy(exchange: Exchange) -> None:
+    exchange.respond(200, orjson.dumps({"status": "healthy", "models": ["gpt-4o", "mock"]}))
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    store = SqliteStore(":memory:")
+    await store.open()
+    ledger = Ledger(store)
+    nobody: Any = SimpleNamespace(list=None, one=None)
+    guard = Authenticator(read({"LITELLM_HOST": "127.0.0.1"}), MASTER, (), virtual_keys=True)
+    health: Any = SimpleNamespace(root=None, health=_healthy, alive=None)
+    tariff: Any = None  # nothing is priced here
+    accounting = Accounting(store, ledger.policy, tariff, alone=True, now=lambda: ledger.now)
+    admin = Admin(store, ledger.policy, lambda: ledger.now)
+    server = HttpServer(App(guard, nobody, nobody, nobody, health, (), admin, accounting))
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    await server.start([listener])
+    yield Gateway(listener.getsockname()[1], ledger)
+    await server.stop(5.0, asyncio.Event())
+    await store.close()

@@ -1,0 +1,90 @@
+"""How a request becomes a call of the admin API, and its result an answer."""
+
+import pytest
+
+from worker.api.admin import answer, call
+from worker.api.endpoints import TABLE, find
+from worker.api.errors import ApiError
+from worker.ledger import refusal
+
+ADMIN = {
+    ("POST", "/key/generate", "key_generate"),
+    ("POST", "/key/update", "key_update"),
+    ("POST", "/key/delete", "key_delete"),
+    ("POST", "/key/block", "key_block"),
+    ("POST", "/key/unblock", "key_unblock"),
+    ("POST", "/key/sk-some%2Fkey/regenerate", "key_regenerate"),
+    ("GET", "/key/info", "key_info"),
+    ("GET", "/key/list", "key_list"),
+    ("GET", "/spend/logs", "spend_logs"),
+    ("GET", "/spend/keys", "spend_keys"),
+    ("GET", "/global/spend", "global_spend"),
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+@pytest.mark.parametrize(("method", "path", "name"), sorted(ADMIN))
+def test_the_paths(prefix, method, path, name):
+    endpoint = find(method, prefix + path)
+    assert (endpoint.name, endpoint.admin, endpoint.public, endpoint.engine) == (name, True, False, False)
+    with pytest.raises(ApiError) as caught:
+        find("DELETE", prefix + path)
+    assert caught.value.status == 405
+
+
+def test_nothing_else_is_administration():
+    assert {e.name for e in TABLE.values() if e.admin} == {name for _, _, name in ADMIN} - {"key_regenerate"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/key", "/key/", "/key//regenerate", "/key/a/b/regenerate", "/key/a/regenerate/", "/key/x", "/spend"]
+)
+def test_what_only_looks_like_it_is_404(path):
+    with pytest.raises(ApiError) as caught:
+        find("POST", path)
+    assert caught.value.status == 404
+
+
+def made(method: str, path: str, query: str = "", body: bytes = b"") -> dict:
+    return call(find(method, path), path, query, body)
+
+
+def test_a_call_holds_what_was_sent():
+    assert made("POST", "/v1/key/sk-a%2Fb/regenerate", "x=1", b'{"grace_period": "1h"}') == {
+        "name": "key_regenerate",
+        "key": "sk-a/b",
+        "query": {},
+        "body": {"grace_period": "1h"},
+    }
+    assert made("GET", "/spend/logs", "key=a%20b&model=", b"ignored") == {
+        "name": "spend_logs",
+        "key": None,
+        "query": {"key": "a b", "model": ""},
+        "body": None,
+    }
+    assert made("POST", "/key/generate")["body"] == {}
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'"x"', b"{}{}", b'{"a": NaN}', b'{"a": "\\ud800"}', b"\xff", b"[" * 9999]
+)
+def test_what_is_no_object_is_400(body):
+    with pytest.raises(ApiError) as caught:
+        made("POST", "/key/generate", body=body)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("query", ["key=a&key=b", "key=%ff", "&".join(f"a{i}=1" for i in range(99))])
+def test_a_query_that_is_not_clear_is_400(query):
+    with pytest.raises(ApiError) as caught:
+        made("GET", "/key/info", query)
+    assert caught.value.status == 400
+
+
+def test_a_result_is_a_body_or_an_error():
+    assert answer({"ok": True, "body": [1]}) == [1]
+    with pytest.raises(ApiError) as caught:
+        answer(refusal.rate_limited("Slower.", 7, [["x-a", "b"]]))
+    error = caught.value
+    assert (error.status, error.type, error.message) == (429, "rate_limit_error", "Slower.")
+    assert error.headers == [("x-a", "b"), ("retry-after", "7")]

@@ -1,0 +1,75 @@
+"""The admin API's way over HTTP: a request becomes a call, a plain dict that `ledger.administration` decides, and the
+ledger's result becomes the answer's body or an ApiError. The same at the edge and standalone."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+from .endpoints import Endpoint, key_of
+from .errors import ApiError, forbidden, invalid_request
+
+MAX_BODY_MB = 1.0
+# Answers hold secrets and change with the next call.
+HEADERS = (("cache-control", "no-store"),)
+_MAX_PARAMETERS = 50
+
+
+def call(endpoint: Endpoint, path: str, query: str, body: bytes) -> dict[str, Any]:
+    """What is asked for; an empty body is no fields. `query`: raw, without `?`. Raises ApiError 400."""
+    key = key_of(path) if endpoint.name == "key_regenerate" else None
+    posted = "POST" in endpoint.methods
+    return {
+        "name": endpoint.name,
+        "key": key,
+        "query": {} if posted else _parameters(query),
+        "body": _fields(body) if posted else None,
+    }
+
+
+def answer(result: dict[str, Any]) -> Any:
+    """The body of the answer. Raises ApiError where the ledger refused."""
+    if result["ok"]:
+        return result["body"]
+    raise ApiError(
+        result["status"],
+        result["type"],
+        result["message"],
+        code=result["code"],
+        param=result["param"],
+        headers=[(name, value) for name, value in result["headers"]],
+    )
+
+
+def master_key_only() -> ApiError:
+    return forbidden("The admin API takes the master key only.")
+
+
+def _parameters(query: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+    except ValueError:
+        raise invalid_request("The query cannot be read.") from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise invalid_request(f"'{name[:100]}' is given twice.", param=name[:100])
+        found[name] = value
+    return found
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        return {}
+    try:
+        fields = json.loads(body, parse_constant=_no_number)
+        body.decode("utf-8")
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # a lone surrogate is no text
+    except (ValueError, RecursionError):
+        raise invalid_request("The request's body is not valid JSON.") from None
+    if not isinstance(fields, dict):
+        raise invalid_request("The body has to be a JSON object.")
+    return fields
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,146 @@
+"""From a call of the admin API, as `api.admin` makes it, to the decision that answers it.
+
+A call is a plain dict, so that it survives the way into a Durable Object:
+{"name": the endpoint's, "key": text | None (out of the path), "query": {name: text}, "body": JSON | None}
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from . import key_admin, refusal, spend
+from .decision import Decision, Steps
+from .dialect import Dialect
+from .key_fields import FieldError
+from .policy import Policy
+from .refusal import Result
+
+Call = Mapping[str, Any]
+# A page where the caller names no size; LiteLLM's for keys.
+_KEYS_PAGE, _SPEND_PAGE = 10, 100
+_MAX_NUMBER = 1_000_000
+_LAST_SECOND = 100_000_000_000  # the year 5138; a larger number is milliseconds
+_MAX_DIGITS = 14
+
+
+def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
+    """The decision for a call; one that refuses where the query cannot be used. `now`: milliseconds since 1970."""
+    body = {} if call["body"] is None else call["body"]
+    query = _Query(call["query"])
+    try:
+        match call["name"]:
+            case "key_generate":
+                return key_admin.generate(body, now)
+            case "key_update":
+                return key_admin.update(dialect, body, now)
+            case "key_delete":
+                return key_admin.delete(body)
+            case "key_block":
+                return key_admin.block(body, now)
+            case "key_unblock":
+                return key_admin.unblock(body, now)
+            case "key_regenerate":
+                return key_admin.regenerate(dialect, call["key"], body, now)
+            case "key_info":
+                return query.used(key_admin.info(query.text("key") or "", now))
+            case "key_list":
+                page, size = query.page(), query.size("size", _KEYS_PAGE, key_admin.MAX_PAGE)
+                return query.used(key_admin.list_keys(page, size, now, full=query.flag("return_full_object")))
+            case "spend_logs":
+                return query.used(spend.logs(_filters(query)))
+            case "spend_keys":
+                page, size = query.page(), query.size("size", _SPEND_PAGE, spend.MAX_PAGE)
+                return query.used(spend.by_key(now, page, size))
+            case "global_spend":
+                return query.used(spend.everything(policy, now))
+    except FieldError as error:
+        return Decision(_refused(refusal.invalid(error.message, error.param)))
+    raise ValueError(f"{call['name']} is no call of the admin API")
+
+
+def _filters(query: "_Query") -> spend.Filters:
+    return spend.Filters(
+        key=query.text("key", "api_key"),
+        model=query.text("model"),
+        begin=query.time("from", "start_date"),
+        end=query.time("to", "end_date", whole_day=True),
+        after=query.text("after"),
+        size=query.size("size", _SPEND_PAGE, spend.MAX_PAGE),
+    )
+
+
+class _Query:
+    """A query's parameters; an empty one counts as not sent. Methods raise FieldError naming what cannot be read."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._left = {name: value for name, value in given.items() if value != ""}
+
+    def used(self, decision: Decision) -> Decision:
+        """The decision, if nothing is left over: a filter that is silently not applied is worse than none."""
+        for name in self._left:
+            decision.steps.close()
+            raise FieldError(name, f"'{name}' is not a parameter of this path.")
+        return decision
+
+    def text(self, *names: str) -> str | None:
+        """The value under the first of the names that was sent."""
+        found = self._take(names)
+        return None if found is None else found[1]
+
+    def page(self) -> int:
+        return self.size("page", 1, _MAX_NUMBER)
+
+    def size(self, name: str, default: int, most: int) -> int:
+        found = self._take((name,))
+        if found is None:
+            return default
+        value = _whole(found[1])
+        if value is None or not 1 <= value <= most:
+            raise FieldError(name, f"'{name}' has to be a whole number from 1 to {most}.")
+        return value
+
+    def flag(self, name: str) -> bool:
+        found = self._take((name,))
+        if found is None:
+            return False
+        value = found[1].lower()
+        if value not in ("true", "false", "1", "0"):
+            raise FieldError(name, f"'{name}' has to be true or false.")
+        return value in ("true", "1")
+
+    def time(self, *names: str, whole_day: bool = False) -> int | None:
+        """Milliseconds since 1970. `whole_day`: a day without a time means its end."""
+        found = self._take(names)
+        if found is None:
+            return None
+        name, value = found
+        number = _whole(value)
+        if number is not None:
+            return number * 1000 if number < _LAST_SECOND else number
+        try:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            if whole_day and len(value) <= len("2026-01-31"):
+                moment += timedelta(days=1)
+            return int(moment.timestamp() * 1000)
+        except (ValueError, OverflowError):
+            message = (
+                f"'{name}' has to be a day or a time such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970."
+            )
+            raise FieldError(name, message) from None
+
+    def _take(self, names: tuple[str, ...]) -> tuple[str, str] | None:
+        sent = [(name, self._left.pop(name)) for name in names if name in self._left]
+        if len(sent) > 1:
+            raise FieldError(sent[1][0], f"'{sent[0][0]}' and '{sent[1][0]}' mean the same: send one of them.")
+        return sent[0] if sent else None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
+
+
+def _refused(result: Result) -> Steps:
+    return result
+    yield
