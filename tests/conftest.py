@@ -1,13 +1,22 @@
 """Fixtures for all tests: fake providers and the proxy as a process."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes import FakeProvider
 from tests.processes import StartProxy, free_tcp_port, proxy_starter
+
+
+# No limit on an example's time, as the machine may be busy. In CI the same examples each time: what fails there is the
+# change's doing.
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture
