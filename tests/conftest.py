@@ -11,7 +11,6 @@ from hypothesis import settings
 from tests.fakes import FakeProvider
 from tests.processes import StartProxy, free_tcp_port, proxy_starter
 
-
 # No limit on an example's time, as the machine may be busy. In CI the same examples each time: what fails there is the
 # change's doing.
 settings.register_profile("here", deadline=None)
