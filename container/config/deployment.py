@@ -53,8 +53,9 @@ class Deployment:
     """`id` is unique and stable; `group` the public model name; `model` the provider's name for it.
 
     `needs`: environment variables without which it is off (`worker.api.models`); `off`: those missing now. Times in
-    seconds, None where the group's or the router's setting applies. `params`: its litellm_params as written, secrets
-    still as references; `presets`: request fields it sets unless the client does.
+    seconds, None where the group's or the router's setting applies. `format`: the wire format in which it is called
+    directly. `params`: its litellm_params as written, secrets still as references; `presets`: request fields it sets
+    unless the client does.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Deployment:
     api_version: str = ""
     extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     asks_usage: bool = True
+    format: str = "openai"
     weight: float | None = None
     rpm: int | None = None
     tpm: int | None = None
@@ -156,6 +158,7 @@ def parse(
         api_version=read.text("api_version") or environment.get(AZURE_VERSION_VARIABLE) or AZURE_DEFAULT_VERSION,
         extra_headers=_headers(read, params),
         asks_usage=direct.asks_usage if direct else True,
+        format=direct.format if direct else "openai",
         weight=read.number("weight"),
         rpm=read.whole("rpm"),
         tpm=read.whole("tpm"),

@@ -1,4 +1,4 @@
-"""Providers: which speak OpenAI's wire format, where they live, and which variables hold their keys.
+"""Providers: which the proxy calls itself, where they live, and which variables hold their keys.
 
 A provider that is not in `DIRECT` is the engine's. Names and variables are LiteLLM's
 (https://docs.litellm.ai/docs/providers).
@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 
 class Direct(NamedTuple):
-    """A provider the proxy calls itself.
+    """A provider the proxy calls itself, in OpenAI's wire format or the one that `format` names
+    (container/upstream/formats).
 
     `base`: where it is unless the config or one of `base_variables` says otherwise; empty when it has no home of
     its own. `key_variables`: any of them holds the key; empty when none is needed. `asks_usage`: it accepts
@@ -21,6 +22,7 @@ class Direct(NamedTuple):
     asks_usage: bool = True
     base_suffix: str = ""
     model_prefix: str = ""
+    format: str = "openai"
 
 
 DIRECT: dict[str, Direct] = {

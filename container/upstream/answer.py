@@ -3,12 +3,11 @@
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from ..routing.outcome import Outcome
-from .events import EventStream
 from .failure import from_error_event
 
 
@@ -20,13 +19,43 @@ class Plain:
     usage: dict[str, Any] | None
 
 
+class Events(Protocol):
+    """A provider's stream on its way to the client: fed with what comes, it returns what the client gets, whole events
+    only.
+
+    `usage`: the last one seen, in OpenAI's words or Anthropic's (worker/ledger/usage.py); `failed`: an error event was
+    seen, and passed on.
+    """
+
+    usage: dict[str, Any] | None
+    failed: bool
+
+    def feed(self, data: bytes) -> bytes:
+        """Raises OversizedEvent."""
+        ...
+
+    def end(self) -> bytes:
+        """What is left when the provider has closed."""
+        ...
+
+    def begins(self, new: bytes) -> bool | Outcome:
+        """Whether the answer has begun with `new`, what `feed` or `end` returned last; an Outcome when it is an error
+        instead. Until it has begun, another deployment can take over."""
+        ...
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether what came so far is no whole answer."""
+        ...
+
+
 @dataclass(slots=True)
 class Stream:
     """`first`: the events that have come; `rest` yields what follows, already rewritten, and raises StreamBroken."""
 
     first: bytes
     rest: AsyncIterator[bytes]
-    events: EventStream
+    events: Events
 
 
 class StreamBroken(Exception):

@@ -11,17 +11,13 @@ from ..engine.supervisor import Engine, EngineUnavailable
 from ..request.completion import Completion
 from ..routing.outcome import Outcome
 from ..routing.router import Try
-from . import failure, mock, prepare
-from .answer import Answer, Plain, Stream, StreamBroken, plain
-from .events import EventStream, OversizedEvent, first_error, opening
+from . import mock
+from .answer import Answer, Events, Plain, Stream, StreamBroken
+from .events import OversizedEvent
+from .formats import Format, Formats, Sent, Unsupported
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_TIMEOUTS = 100
-# What a provider calls a field that it does not take. With `drop_params` it is left out.
-_UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
-# Without these it would be another request.
-_ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
-_MAX_LEFT_OUT = 5
 
 
 class Upstream:
@@ -29,13 +25,10 @@ class Upstream:
 
     def __init__(self, options: Options, engine: Engine, *, connect_timeout: float, keepalive: float) -> None:
         self._options = options
-        self._engine = engine
+        self._formats = Formats(options, engine)
         self._keepalive = keepalive
         self._connect_timeout = connect_timeout
-        self._addresses: dict[str, prepare.Address] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
-        self._limit_names: dict[str, str] = {}  # deployments that refused the usual name of an output limit
-        self._rejects_usage: set[str] = set()  # ids of deployments that refused stream_options
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -53,53 +46,27 @@ class Upstream:
         name = request.model if step.fallbacks == 0 else step.group
         if d.kind == "mock":
             return mock.answer(d, request, name)
-        leave_out: frozenset[str] = frozenset()
-        while True:
-            asks = (
-                request.stream and not request.client_wants_usage and d.asks_usage and d.id not in self._rejects_usage
-            )
-            limit = None
-            if request.output_limit is not None:
-                name_of_limit = self._limit_names.get(d.id) or prepare.limit_name(d, request.endpoint)
-                limit = name_of_limit, request.output_limit
-            body = prepare.body(d, model, request.body, ask_usage=asks, leave_out=leave_out, limit=limit)
-            answer = await self._send(d, model, request, body, name, asks, on_silence)
-            if not isinstance(answer, Outcome) or answer.kind != "caller" or len(leave_out) >= _MAX_LEFT_OUT:
-                return answer
-            if limit and self._wants_other_limit(d, answer, limit[0]):
-                continue
-            unwanted = self._unwanted(d, answer, asks)
-            if unwanted in prepare.OUTPUT_LIMITS and request.limited:
-                return answer  # without it the request could cost more than was set aside for it
-            if unwanted is None or unwanted in leave_out:
-                return answer
-            leave_out |= {unwanted}
-
-    def _wants_other_limit(self, d: Deployment, refusal: Outcome, sent: str) -> bool:
-        """Whether the provider has refused the name of our output limit; the other one is tried, and remembered."""
-        if d.id in self._limit_names or sent not in f"{refusal.param} {refusal.message}":
-            return False
-        self._limit_names[d.id] = next(name for name in prepare.OUTPUT_LIMITS if name != sent)
-        return True
-
-    def _unwanted(self, d: Deployment, refusal: Outcome, asked_usage: bool) -> str | None:
-        """The field that the provider will not have and that may be left out, if that is what the refusal says."""
-        text = f"{refusal.param} {refusal.message}"
-        if asked_usage and ("stream_options" in text or "include_usage" in text):
-            self._rejects_usage.add(d.id)
-            return "stream_options"
-        if not self._options.drop_params or refusal.code not in _UNSUPPORTED or refusal.param in _ESSENTIAL:
-            return None
-        return refusal.param
+        format = self._formats.of(d, request.endpoint)
+        try:
+            sent: Sent | None = format.request(d, model, request)
+            while True:
+                answer = await self._send(format, d, model, request, sent, name, on_silence)
+                if not isinstance(answer, Outcome) or answer.kind != "caller":
+                    return answer
+                sent = format.again(d, model, request, sent, answer)
+                if sent is None:
+                    return answer
+        except Unsupported as error:
+            return error.outcome()
 
     async def _send(
         self,
+        format: Format,
         d: Deployment,
         model: str,
         request: Completion,
-        body: bytes,
+        sent: Sent,
         name: str,
-        asked_usage: bool,
         on_silence: Callable[[], Awaitable[None]],
     ) -> Answer:
         first = request.timeout or d.timeout or self._options.timeout
@@ -109,21 +76,21 @@ class Upstream:
         kept = False
         try:
             async with asyncio.timeout(first):
-                where = await self._address(d, first)
+                where = await format.address(d, first)
                 response = await self._session.post(
-                    prepare.url(d, where.base, model, request.endpoint),
-                    data=body,
-                    headers=where.headers,
+                    format.url(d, where.base, model, request.endpoint, stream=request.stream),
+                    data=sent.body,
+                    headers={**where.headers, **sent.headers} if sent.headers else where.headers,
                     allow_redirects=False,
                     timeout=self._limits(first if request.stream else None),
                 )
                 if response.status != 200:
-                    return failure.from_response(response.status, response.headers, await read_error(response))
+                    return format.failure(response.status, response.headers, await read_error(response))
                 if not request.stream:
-                    return plain(await response.read(), name)
+                    return format.plain(await response.read(), name, sent)
                 if response.content_type != "text/event-stream":
                     return Outcome("server", 0, f"The provider sent {response.content_type} instead of a stream.")
-                events = EventStream(name, drop_usage=asked_usage)
+                events = format.events(name, request, sent)
                 answer = await self._first_events(response, events, on_silence)
             if isinstance(answer, bytes):
                 kept = True
@@ -157,16 +124,8 @@ class Upstream:
                 self._timeouts[idle] = known
         return known
 
-    async def _address(self, d: Deployment, patience: float) -> prepare.Address:
-        if d.kind == "engine":
-            return await self._engine.ready(patience)
-        known = self._addresses.get(d.id)
-        if known is None:
-            known = self._addresses[d.id] = prepare.address(d)
-        return known
-
     async def _first_events(
-        self, response: aiohttp.ClientResponse, events: EventStream, on_silence: Callable[[], Awaitable[None]]
+        self, response: aiohttp.ClientResponse, events: Events, on_silence: Callable[[], Awaitable[None]]
     ) -> bytes | Outcome:
         """The first events that say something, with any comments before them."""
         got = b""
@@ -181,10 +140,9 @@ class Upstream:
                 continue
             new = events.feed(data) if data else events.end()
             got += new
-            first = opening(new)
-            if first:
-                error = first_error(first)
-                return got if error is None else failure.from_error_event(error)
+            began = events.begins(new)
+            if began:
+                return got if began is True else began
             if not data:
                 return Outcome("server", 0, "The provider's stream ended before it began.")
 
@@ -200,7 +158,7 @@ async def read_error(response: aiohttp.ClientResponse) -> bytes:
     return raw
 
 
-async def _rest(response: aiohttp.ClientResponse, events: EventStream, idle: float) -> AsyncIterator[bytes]:
+async def _rest(response: aiohttp.ClientResponse, events: Events, idle: float) -> AsyncIterator[bytes]:
     """What follows the first events. Raises StreamBroken when the provider breaks off or is silent for `idle` s."""
     content = response.content
     whole = False

@@ -16,6 +16,9 @@ from typing import Any
 
 import orjson
 
+from ..routing.outcome import Outcome
+from .failure import from_error_event
+
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 MAX_LEARNT = 1000
 _learnt: dict[str, tuple[bytes, bytes]] = {}
@@ -66,6 +69,16 @@ class EventStream:
         data, self._held = self._held.strip(b"\r\n"), b""
         whole = payload(data) is not None or _DONE.search(data) or (data and _is_comment(data))
         return self._rewrite(data + b"\n\n") if whole else b""
+
+    def begins(self, new: bytes) -> bool | Outcome:
+        """Whether the answer has begun with `new`, what was returned last; an Outcome when it is an error instead.
+
+        Comments, as providers send them to keep a connection open, are not the beginning."""
+        first = opening(new)
+        if not first:
+            return False
+        error = first_error(first)
+        return True if error is None else from_error_event(error)
 
     @property
     def cut_off(self) -> bool:

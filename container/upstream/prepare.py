@@ -47,7 +47,7 @@ def url(d: Deployment, base: str, model: str, endpoint: str) -> str:
     Azure: https://learn.microsoft.com/azure/ai-services/openai/reference
     """
     path = PATHS[endpoint]
-    if d.kind == "direct" and d.provider == "azure" and not base.endswith("/v1"):
+    if d.provider == "azure" and not base.endswith("/v1"):
         return f"{base}/openai/deployments/{quote(model, safe='')}{path}?api-version={quote(d.api_version)}"
     return base + path
 
@@ -66,7 +66,7 @@ def engine_model(d: Deployment, model: str) -> str:
 def limit_name(d: Deployment, endpoint: str) -> str:
     """The field that takes an output limit: OpenAI's newer models refuse the name that everybody else knows."""
     own = d.provider == "azure" or (d.provider == "openai" and d.base.startswith("https://api.openai.com/"))
-    return "max_completion_tokens" if own and d.kind == "direct" and endpoint == "chat_completions" else "max_tokens"
+    return "max_completion_tokens" if own and endpoint == "chat_completions" else "max_tokens"
 
 
 def body(
@@ -80,16 +80,39 @@ def body(
 ) -> bytes:
     """The body for the deployment: the client's fields over its presets, its model name, usage asked for. `limit`: a
     field and its value, for a request without an output limit."""
+    merged = merge(d, fields, limit)
+    merged["model"] = model
+    return _encode(merged, ask_usage, leave_out)
+
+
+def engine_body(
+    d: Deployment,
+    model: str,
+    fields: Mapping[str, Any],
+    *,
+    ask_usage: bool,
+    leave_out: frozenset[str],
+    limit: tuple[str, int] | None = None,
+) -> bytes:
+    """The same for the engine: its name of the deployment, and nothing that is authority to it."""
+    merged = merge(d, fields, limit)
+    merged["model"] = engine_model(d, model)
+    for name in AUTHORITY:
+        merged.pop(name, None)
+    return _encode(merged, ask_usage, leave_out)
+
+
+def merge(d: Deployment, fields: Mapping[str, Any], limit: tuple[str, int] | None = None) -> dict[str, Any]:
+    """The client's fields over the deployment's presets; `limit` for a request without an output limit."""
     merged = {**d.presets, **fields} if d.presets else dict(fields)
     if limit is not None and all(merged.get(name) is None for name in OUTPUT_LIMITS):
         for name in OUTPUT_LIMITS:
             merged.pop(name, None)
         merged[limit[0]] = limit[1]
-    merged["model"] = model
-    if d.kind == "engine":
-        merged["model"] = engine_model(d, model)
-        for name in AUTHORITY:
-            merged.pop(name, None)
+    return merged
+
+
+def _encode(merged: dict[str, Any], ask_usage: bool, leave_out: frozenset[str]) -> bytes:
     if ask_usage and "stream_options" not in leave_out:
         merged["stream_options"] = {**(merged.get("stream_options") or {}), "include_usage": True}
     for name in leave_out:

@@ -1,0 +1,30 @@
+"""The wire formats of the providers that the proxy calls itself: OpenAI's, which clients speak too, and those that are
+translated. Everything else is the engine's."""
+
+from collections.abc import Mapping
+
+from ...config import Deployment, Options
+from ...engine.supervisor import Engine
+from .format import Format, Sent, Unsupported
+from .openai import OpenAI, ThroughEngine
+
+
+class Formats:
+    """Which format a deployment's endpoint is called in. Translated formats serve chat completions only: for anything
+    else their deployments are the engine's."""
+
+    def __init__(self, options: Options, engine: Engine) -> None:
+        self._openai = OpenAI(drop_params=options.drop_params)
+        self._engine = ThroughEngine(engine, drop_params=options.drop_params)
+        # By `Direct.format` (container/config/providers.py).
+        self._translated: Mapping[str, Format] = {}
+
+    def of(self, d: Deployment, endpoint: str) -> Format:
+        if d.kind != "direct":
+            return self._engine
+        if d.format == "openai":
+            return self._openai
+        return self._translated[d.format] if endpoint == "chat_completions" else self._engine
+
+
+__all__ = ["Format", "Formats", "Sent", "Unsupported"]

@@ -1,0 +1,140 @@
+"""OpenAI's wire format, which clients speak too: the body goes on as it came, but for a few fields. The engine's."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ...config import Deployment
+from ...engine.supervisor import Engine
+from ...request.completion import Completion
+from ...routing.outcome import Outcome
+from .. import failure, prepare
+from ..answer import Plain, plain
+from ..events import EventStream
+from .format import Sent
+
+# What a provider calls a field that it does not take. With `drop_params` it is left out.
+_UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
+# Without these it would be another request.
+_ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
+_MAX_LEFT_OUT = 5
+
+
+class _Note(NamedTuple):
+    """What was added to a request: `usage` was asked for; the name of the output limit; the fields left out."""
+
+    usage: bool
+    limit: str | None
+    left_out: frozenset[str]
+
+
+class OpenAI:
+    """Learns which deployments refuse what: `stream_options`, or the usual name of an output limit."""
+
+    def __init__(self, *, drop_params: bool) -> None:
+        self._drop_params = drop_params
+        self._addresses: dict[str, prepare.Address] = {}
+        self._limit_names: dict[str, str] = {}  # deployments that refused the usual name of an output limit
+        self._rejects_usage: set[str] = set()  # ids of deployments that refused stream_options
+
+    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+        known = self._addresses.get(d.id)
+        if known is None:
+            known = self._addresses[d.id] = prepare.address(d)
+        return known
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return prepare.url(d, base, model, endpoint)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        return self._sent(d, model, request, frozenset())
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        note: _Note = sent.note
+        if len(note.left_out) >= _MAX_LEFT_OUT:
+            return None
+        if note.limit and self._wants_other_limit(d, refusal, note.limit):
+            return self._sent(d, model, request, note.left_out)
+        unwanted = self._unwanted(d, refusal, note.usage)
+        if unwanted in prepare.OUTPUT_LIMITS and request.limited:
+            return None  # without it the request could cost more than was set aside for it
+        if unwanted is None or unwanted in note.left_out:
+            return None
+        return self._sent(d, model, request, note.left_out | {unwanted})
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        return plain(raw, name)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> EventStream:
+        return EventStream(name, drop_usage=sent.note.usage)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return failure.from_response(status, headers, raw)
+
+    def _sent(self, d: Deployment, model: str, request: Completion, left_out: frozenset[str]) -> Sent:
+        asks = request.stream and not request.client_wants_usage and d.asks_usage and d.id not in self._rejects_usage
+        limit = None
+        if request.output_limit is not None:
+            limit = self._limit_names.get(d.id) or self._limit_name(d, request.endpoint), request.output_limit
+        body = self._body(d, model, request, ask_usage=asks, leave_out=left_out, limit=limit)
+        return Sent(body, None, _Note(asks, limit[0] if limit else None, left_out))
+
+    def _limit_name(self, d: Deployment, endpoint: str) -> str:
+        return prepare.limit_name(d, endpoint)
+
+    def _body(
+        self,
+        d: Deployment,
+        model: str,
+        request: Completion,
+        *,
+        ask_usage: bool,
+        leave_out: frozenset[str],
+        limit: tuple[str, int] | None,
+    ) -> bytes:
+        return prepare.body(d, model, request.body, ask_usage=ask_usage, leave_out=leave_out, limit=limit)
+
+    def _wants_other_limit(self, d: Deployment, refusal: Outcome, sent: str) -> bool:
+        """Whether the provider has refused the name of our output limit; the other one is tried, and remembered."""
+        if d.id in self._limit_names or sent not in f"{refusal.param} {refusal.message}":
+            return False
+        self._limit_names[d.id] = next(name for name in prepare.OUTPUT_LIMITS if name != sent)
+        return True
+
+    def _unwanted(self, d: Deployment, refusal: Outcome, asked_usage: bool) -> str | None:
+        """The field that the provider will not have and that may be left out, if that is what the refusal says."""
+        text = f"{refusal.param} {refusal.message}"
+        if asked_usage and ("stream_options" in text or "include_usage" in text):
+            self._rejects_usage.add(d.id)
+            return "stream_options"
+        if not self._drop_params or refusal.code not in _UNSUPPORTED or refusal.param in _ESSENTIAL:
+            return None
+        return refusal.param
+
+
+class ThroughEngine(OpenAI):
+    """LiteLLM's proxy on loopback: OpenAI's format, with the deployment's id for a model."""
+
+    def __init__(self, engine: Engine, *, drop_params: bool) -> None:
+        super().__init__(drop_params=drop_params)
+        self._engine = engine
+
+    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+        return await self._engine.ready(patience)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return base + prepare.PATHS[endpoint]
+
+    def _limit_name(self, d: Deployment, endpoint: str) -> str:
+        return "max_tokens"
+
+    def _body(
+        self,
+        d: Deployment,
+        model: str,
+        request: Completion,
+        *,
+        ask_usage: bool,
+        leave_out: frozenset[str],
+        limit: tuple[str, int] | None,
+    ) -> bytes:
+        return prepare.engine_body(d, model, request.body, ask_usage=ask_usage, leave_out=leave_out, limit=limit)
