@@ -44,6 +44,7 @@ class App:
             "health": health.health,
             "liveliness": health.alive,
             "readiness": health.alive,
+            "openapi": health.description,
             "models": models.list,
         }
 

@@ -1,6 +1,8 @@
-"""`/`, `/health`, `/health/liveliness`, `/health/readiness`: no key, no call to a provider."""
+"""`/`, `/health`, `/health/liveliness`, `/health/readiness`, `/openapi.json`: no key, no call to a provider."""
 
 import orjson
+
+from worker.api import openapi
 
 from ..engine.supervisor import Engine
 from ..exchange import Exchange
@@ -19,6 +21,9 @@ class Health:
 
     async def alive(self, exchange: Exchange) -> None:
         await _say(exchange, {"status": "healthy"})
+
+    async def description(self, exchange: Exchange) -> None:
+        exchange.respond(200, openapi.text().encode())
 
 
 async def _say(exchange: Exchange, fields: dict) -> None:

@@ -67,7 +67,7 @@ async def gateway() -> AsyncIterator[Gateway]:
     ledger = Ledger(store)
     nobody: Any = SimpleNamespace(list=None, one=None)
     guard = Authenticator(read({"LITELLM_HOST": "127.0.0.1"}), MASTER, (), virtual_keys=True)
-    health: Any = SimpleNamespace(root=None, health=_healthy, alive=None)
+    health: Any = SimpleNamespace(root=None, health=_healthy, alive=None, description=None)
     tariff: Any = None  # nothing is priced here
     accounting = Accounting(store, ledger.policy, tariff, alone=True, now=lambda: ledger.now)
     admin = Admin(store, ledger.policy, lambda: ledger.now)

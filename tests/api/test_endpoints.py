@@ -26,6 +26,7 @@ READ = {
     "/health": "health",
     "/health/liveliness": "liveliness",
     "/health/readiness": "readiness",
+    "/openapi.json": "openapi",
     "/models": "models",
 }
 
@@ -57,8 +58,8 @@ def test_what_is_read(prefix, path, name):
     assert refusal("POST", prefix + path).headers == [("allow", "GET, HEAD")]
 
 
-def test_health_is_public_and_nothing_else_is():
-    assert {e.name for e in TABLE.values() if e.public} == {"root", "health", "liveliness", "readiness"}
+def test_health_and_the_description_are_public_and_nothing_else_is():
+    assert {e.name for e in TABLE.values() if e.public} == {"root", "health", "liveliness", "readiness", "openapi"}
 
 
 def test_the_engine_answers_what_we_do_not():

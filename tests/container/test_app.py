@@ -44,7 +44,7 @@ async def serve(logged) -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
     servers: list[HttpServer] = []
 
     async def started(work: Work) -> int:
-        nobody: Any = SimpleNamespace(root=None, health=None, alive=None, list=None, one=None)
+        nobody: Any = SimpleNamespace(root=None, health=None, alive=None, description=None, list=None, one=None)
         everybody: Any = SimpleNamespace(check=lambda exchange, endpoint: None)
         app = App(everybody, work, nobody, nobody, nobody, ())  # type: ignore[arg-type]
         listener = socket.socket()

@@ -5,7 +5,7 @@ from typing import Any
 
 from pyodide.ffi import JsException
 
-from api import cors, gatekeeper, health
+from api import cors, gatekeeper, health, openapi
 from api.authenticate import presented_key
 from api.endpoints import Endpoint
 from api.errors import ApiError, internal_error
@@ -21,7 +21,7 @@ from runtime.log import log, where
 from . import settings
 from .forward import Instances, inward, no_container
 from .instances import candidates, instance_names
-from .respond import empty_response, error_response, finished, json_response, without_body
+from .respond import empty_response, error_response, finished, json_response, text_response, without_body
 
 # Seconds after which an object that does not even tell its state counts as unavailable.
 STATE_TIMEOUT = 5.0
@@ -58,6 +58,8 @@ class Edge:
         url = js.URL.new(request.url)  # dot segments resolved: what is checked is what is sent
         path = url.pathname
         endpoint = gatekeeper.admit(request.method, path, headers.get, self._rules)
+        if endpoint.name == "openapi":
+            return text_response(openapi.text())
         if endpoint.public:
             return json_response(*await self._health(endpoint))
         if self._instances is None:

@@ -19,6 +19,11 @@ def json_response(status: int, body: dict) -> Any:
     return js.Response.new(json.dumps(body), status=status, headers=js_headers([JSON, ("cache-control", "no-store")]))
 
 
+def text_response(body: str) -> Any:
+    """JSON that is text already."""
+    return js.Response.new(body, status=200, headers=js_headers([JSON]))
+
+
 def empty_response(status: int) -> Any:
     return js.Response.new(NULL, status=status)
 

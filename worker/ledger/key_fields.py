@@ -34,7 +34,7 @@ def columns(fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[s
         if read is not None:
             column, convert = read
             result[column] = convert(name, value, now)
-        elif value not in (None, {}, [], "", False):
+        elif value is not False and (value == 0 or value not in (None, {}, [], "")):
             raise FieldError(name, f"'{name}' is not a field that this gateway knows.")
     check_budgets(result)
     return result

@@ -1,0 +1,35 @@
+"""The API's description: every path of the table, nothing else, and nothing that a reader cannot resolve."""
+
+import json
+import re
+
+from worker.api import openapi
+from worker.api.endpoints import KEY_REGENERATE, MODEL, TABLE, find
+
+DOCUMENT = openapi.document()
+
+
+def test_every_endpoint_is_described_and_no_other():
+    assert DOCUMENT["paths"].keys() == {*TABLE, MODEL.path, KEY_REGENERATE.path}
+    for path, operations in DOCUMENT["paths"].items():
+        for method, operation in operations.items():
+            assert (
+                find(method.upper(), path.replace("{id}", "x").replace("{key}", "x")).name == operation["operationId"]
+            )
+
+
+def test_every_reference_leads_somewhere():
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', openapi.text()):
+        found = DOCUMENT
+        for part in reference.split("/"):
+            found = found[part]
+        assert found
+
+
+def test_only_health_and_the_description_need_no_key():
+    public = {path for path, operations in DOCUMENT["paths"].items() if operations.get("get", {}).get("security") == []}
+    assert public == {"/", "/health", "/health/liveliness", "/health/readiness", "/openapi.json"}
+
+
+def test_the_text_is_the_document():
+    assert json.loads(openapi.text()) == DOCUMENT

@@ -1,0 +1,33 @@
+"""The edge against the same description: fewer calls, as each costs workerd more."""
+
+import pytest
+
+from tests.edge.conftest import MASTER_KEY, Edge, StartEdge, start_edge
+from tests.openapi.judge import Judge
+from tests.openapi.test_standalone import OPERATIONS
+from worker.api import openapi
+
+__all__ = ["start_edge"]
+
+EXAMPLES = 16
+
+
+@pytest.fixture(scope="module")
+def behind_the_edge(start_edge: StartEdge) -> Edge:
+    mock = {"model": "openai/mock", "mock_response": "Hello!"}
+    return start_edge({"model_list": [{"model_name": "mock", "litellm_params": mock}]}, local=False)
+
+
+@pytest.fixture(scope="module")
+def judge(behind_the_edge: Edge) -> Judge:
+    return Judge(f"{behind_the_edge.url}/v1", {"authorization": f"Bearer {MASTER_KEY}"})
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_answers_conform(judge: Judge, behind_the_edge: Edge, name: str):
+    judge.judge(name, EXAMPLES, open_ended=OPERATIONS[name].engine)
+    assert not [line for line in behind_the_edge.lines if "edge.failed" in line or "internal_error" in line]
+
+
+def test_the_description_is_the_same_as_standalone(behind_the_edge: Edge):
+    assert behind_the_edge.client.get("/openapi.json").json() == openapi.document()

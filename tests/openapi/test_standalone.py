@@ -1,0 +1,44 @@
+"""The proxy against its own description."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes import FakeProvider
+from tests.openapi.judge import Judge
+from tests.processes import MASTER_KEY, RunningProxy, StartProxy
+from worker.api.endpoints import KEY_REGENERATE, MODEL, TABLE
+
+EXAMPLES = 100
+OPERATIONS = {endpoint.name: endpoint for endpoint in (*TABLE.values(), MODEL, KEY_REGENERATE)}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def gateway(module_proxy: StartProxy, provider: FakeProvider) -> RunningProxy:
+    at_provider = {"model": "openai/gpt-4o", "api_base": provider.openai_base, "api_key": "sk-provider"}
+    return module_proxy(
+        {
+            "model_list": [
+                {"model_name": "gpt", "litellm_params": at_provider},
+                {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello!"}},
+            ],
+            "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def judge(gateway: RunningProxy) -> Judge:
+    return Judge(f"{gateway.url}/v1", {"authorization": f"Bearer {MASTER_KEY}"})
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_answers_conform(judge: Judge, gateway: RunningProxy, name: str):
+    judge.judge(name, EXAMPLES, open_ended=OPERATIONS[name].engine)
+    assert '"internal_error"' not in gateway.log()

@@ -1,0 +1,164 @@
+"""`/openapi.json`: the description of this API, OpenAPI 3.1, the same at the edge and standalone.
+
+https://spec.openapis.org/oas/v3.1.1.html; the paths are those of `endpoints.TABLE`, the schemas in openapi_schemas.py.
+"""
+
+import json
+from functools import cache
+from typing import Any
+
+from .endpoints import KEY_REGENERATE, MODEL, TABLE, Endpoint
+from .openapi_schemas import TEXT, Schema, ref, schemas
+
+VERSION = "1"
+_ERRORS = {
+    400: "Something about the request is wrong; `param` names the field.",
+    401: "No key, or one that is not valid here.",
+    403: "The key may not do this.",
+    404: "No such path, model or key.",
+    405: "The path takes other methods, see `Allow`.",
+    413: "The body is over the limit.",
+    415: "The body is compressed.",
+    429: "A rate limit, a budget, or too many failed keys; see `Retry-After`.",
+    500: "A fault of this gateway, in its log under the request's id.",
+    502: "No provider answered.",
+    503: "Something that is needed is not there now; see `Retry-After`.",
+    504: "No answer within the time limit.",
+}
+# The response schema of each endpoint, and of a POST with a fixed body its request's.
+_ANSWERS = {
+    "models": "Models",
+    "model": "Model",
+    "chat_completions": "Completion",
+    "completions": "Completion",
+    "embeddings": "Embeddings",
+    "key_generate": "Key",
+    "key_update": "Key",
+    "key_block": "Key",
+    "key_unblock": "Key",
+    "key_regenerate": "Key",
+    "key_delete": "KeysDeleted",
+    "key_info": "KeyInfo",
+    "key_list": "KeyList",
+    "spend_logs": "SpendLogs",
+    "spend_keys": "SpendKeys",
+    "global_spend": "GlobalSpend",
+}
+_REQUESTS = {
+    "chat_completions": "ChatRequest",
+    "completions": "CompletionRequest",
+    "embeddings": "EmbeddingRequest",
+    "key_generate": "KeyGenerate",
+    "key_update": "KeyUpdate",
+    "key_block": "KeyNamed",
+    "key_unblock": "KeyNamed",
+    "key_regenerate": "KeyRegenerate",
+    "key_delete": "KeyDelete",
+}
+_FORMS = ("image_edit", "image_variation", "transcription", "translation")
+_STREAMED = ("chat_completions", "completions")
+_BODY_OPTIONAL = ("key_generate", "key_regenerate")
+
+
+def _number(most: int) -> Schema:
+    """A parameter that is empty counts as not sent."""
+    return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": most}, {"const": ""}]}
+
+
+_PAGE, _SIZE = _number(1_000_000), _number(1000)
+_FLAG: Schema = {"enum": ["true", "false", "1", "0", ""]}
+_CURSOR: Schema = {"type": "string", "pattern": "^([0-9]{1,15}-[0-9a-f]{32})?$", "description": "The `next` of a page."}
+_TIME: Schema = {"type": "string", "pattern": "^(20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|[0-9]{1,13})?$"}
+_QUERIES: dict[str, dict[str, Schema]] = {
+    "key_info": {"key": {"type": "string", "minLength": 1}},
+    "key_list": {"page": _PAGE, "size": _number(500), "return_full_object": _FLAG},
+    "spend_logs": {"key": TEXT, "model": TEXT, "from": _TIME, "to": _TIME, "size": _SIZE, "after": _CURSOR},
+    "spend_keys": {"page": _PAGE, "size": _SIZE},
+}
+
+
+@cache
+def text() -> str:
+    """The document as JSON; made when it is first asked for."""
+    return json.dumps(document())
+
+
+def document() -> dict[str, Any]:
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in (*TABLE.values(), MODEL, KEY_REGENERATE):
+        paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint)}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "LiteLLM Router",
+            "version": VERSION,
+            "description": "One OpenAI-compatible endpoint in front of many providers. Every path also without `/v1`.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/v1"}, {"url": "/"}],
+        "security": [{"bearer": []}, {"xApiKey": []}, {"apiKey": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "xApiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "api-key"},
+            },
+            "responses": {str(status): _refusal(status, meaning) for status, meaning in _ERRORS.items()},
+            "schemas": schemas(),
+        },
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    answers: dict[str, Any] = {"200": {"description": "OK", "content": _answer(endpoint)}}
+    if endpoint.name in ("health", "readiness"):
+        answers["503"] = {"description": "Not ready.", "content": _json(ref("Health"))}
+    if not endpoint.public:
+        answers.update({str(status): {"$ref": f"#/components/responses/{status}"} for status in _ERRORS})
+    operation: dict[str, Any] = {"operationId": endpoint.name, "tags": [_tag(endpoint)], "responses": answers}
+    if endpoint.public:
+        operation["security"] = []
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in ("id", "key")
+        if f"{{{name}}}" in endpoint.path
+    ]
+    for name, schema in _QUERIES.get(endpoint.name, {}).items():
+        required = (endpoint.name, name) == ("key_info", "key")
+        parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
+    if parameters:
+        operation["parameters"] = parameters
+    if endpoint.methods == ("POST",):
+        operation["requestBody"] = _body(endpoint)
+    return operation
+
+
+def _body(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.name in _FORMS:
+        return {"required": True, "content": {"multipart/form-data": {"schema": ref("EngineForm")}}}
+    schema = ref(_REQUESTS.get(endpoint.name, "EngineRequest"))
+    return {"required": endpoint.name not in _BODY_OPTIONAL, "content": _json(schema)}
+
+
+def _answer(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.engine:
+        return {"*/*": {}}  # LiteLLM's: JSON, a stream of events, or sound
+    default = "Health" if endpoint.public and endpoint.name != "openapi" else None
+    name = _ANSWERS.get(endpoint.name, default)
+    content = _json(ref(name) if name else {"type": "object"})
+    if endpoint.name in _STREAMED:
+        content["text/event-stream"] = {}
+    return content
+
+
+def _tag(endpoint: Endpoint) -> str:
+    return "administration" if endpoint.admin else "health" if endpoint.public else "models"
+
+
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _refusal(status: int, meaning: str) -> dict[str, Any]:
+    return {"description": meaning, "content": _json(ref("Error"))}

@@ -1,0 +1,211 @@
+"""The JSON schemas of the API's description: as strict as the proxy is, and open where it passes things on.
+
+Dialect: https://json-schema.org/draft/2020-12, as OpenAPI 3.1 has it. What stands here is checked against the running
+proxy by tests/api/test_openapi_*.py.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+NUMBER: Schema = {"type": "number"}
+WHOLE: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1}
+COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+OBJECT: Schema = {"type": "object"}
+USD: Schema = {"type": "number", "minimum": 0, "maximum": 9_007_199}
+MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
+DURATION: Schema = {
+    "type": "string",
+    "pattern": "^([1-9][0-9]{0,5}[sm]|[1-9][0-9]{0,4}h|[1-9][0-9]{0,3}d|[1-9][0-9]{0,2}(w|mo)"
+    "|hourly|daily|weekly|monthly)$",
+    "examples": ["30s", "1h", "7d", "30d", "1mo"],
+}
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def array(items: Schema, least: int = 0) -> Schema:
+    return {"type": "array", "items": items, **({"minItems": least} if least else {})}
+
+
+def an_object(properties: dict[str, Schema], required: Iterable[str] = (), **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required), **more}
+
+
+def _optional(**properties: Schema) -> dict[str, Schema]:
+    """Fields that may also be null, which means the same as leaving them out."""
+    return {name: nullable(schema) for name, schema in properties.items()}
+
+
+_TOKEN_IDS = array(WHOLE, 1)
+_PROMPT: Schema = {"anyOf": [TEXT, array(TEXT, 1), _TOKEN_IDS, array(_TOKEN_IDS, 1)]}
+_MODEL: Schema = {"type": "string", "minLength": 1, "examples": ["gpt-4o"]}
+_GATEWAY = _optional(
+    disable_fallbacks=FLAG,
+    fallbacks=array(TEXT),
+    num_retries={"type": "integer", "minimum": 0, "maximum": 10},
+    timeout={"type": "number", "exclusiveMinimum": 0, "maximum": 86400},
+)
+_ANY_COMPLETION = {
+    "model": _MODEL,
+    **_optional(
+        stream=FLAG,
+        stream_options=OBJECT,
+        temperature=NUMBER,
+        top_p=NUMBER,
+        presence_penalty=NUMBER,
+        frequency_penalty=NUMBER,
+        n=COUNT,
+        max_tokens=COUNT,
+        max_completion_tokens=COUNT,
+        seed=WHOLE,
+        stop={"anyOf": [TEXT, array(TEXT)]},
+        logit_bias=OBJECT,
+        metadata=OBJECT,
+        user=TEXT,
+    ),
+    **_GATEWAY,
+}
+# `stream_options` goes with a stream only.
+_STREAM_OPTIONS: Schema = {
+    "if": {"properties": {"stream_options": {"type": "object", "minProperties": 1}}, "required": ["stream_options"]},
+    "then": {"properties": {"stream": {"const": True}}, "required": ["stream"]},
+}
+_MESSAGE = an_object({"role": TEXT, "content": {"anyOf": [TEXT, array(OBJECT), {"type": "null"}]}}, ["role"])
+_USAGE = an_object({"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}})
+_KEY_FIELDS = _optional(
+    key_alias=ref("PrintableText"),
+    user_id=ref("PrintableText"),
+    models={"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 1000},
+    metadata=OBJECT,
+    max_budget=USD,
+    soft_budget=USD,
+    budget_duration=DURATION,
+    rpm_limit={"type": "integer", "minimum": 0, "maximum": 2**40 - 1},
+    tpm_limit={"type": "integer", "minimum": 0, "maximum": 2**40 - 1},
+    max_parallel_requests={"type": "integer", "minimum": 0, "maximum": 2**40 - 1},
+    duration={"anyOf": [DURATION, {"const": "-1"}]},
+    blocked=FLAG,
+)
+# LiteLLM's own clients send fields that mean nothing here, as null or empty; anything else is refused.
+_NOTHING_ELSE: Schema = {"enum": [None, {}, [], "", False]}
+_NAMED: Schema = {"type": "string", "minLength": 1, "description": "The key's secret, or its token."}
+_MONEY = {"spend": NUMBER, "reserved": NUMBER, "total_spend": NUMBER}
+
+
+def _key_request(own: dict[str, Schema], required: Iterable[str] = ()) -> Schema:
+    return an_object({**own, **_KEY_FIELDS}, required, additionalProperties=_NOTHING_ELSE)
+
+
+def schemas() -> dict[str, Schema]:
+    """`components.schemas`."""
+    return {
+        "Error": an_object(
+            {
+                "error": an_object(
+                    {
+                        "message": TEXT,
+                        "type": TEXT,
+                        "param": {"type": ["string", "null"]},
+                        "code": {"type": ["string", "null"]},
+                    },
+                    ["message", "type", "param", "code"],
+                )
+            },
+            ["error"],
+        ),
+        "Health": an_object({"status": {"enum": ["healthy", "unhealthy"]}}, ["status"]),
+        "Model": an_object(
+            {"id": TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": TEXT},
+            ["id", "object", "created", "owned_by"],
+        ),
+        "Models": an_object({"object": {"const": "list"}, "data": array(ref("Model"))}, ["object", "data"]),
+        "ChatRequest": an_object(
+            {
+                **_ANY_COMPLETION,
+                "messages": array(_MESSAGE, 1),
+                **_optional(
+                    tools=array(OBJECT),
+                    functions=array(OBJECT),
+                    tool_choice={"anyOf": [TEXT, OBJECT]},
+                    parallel_tool_calls=FLAG,
+                    response_format=OBJECT,
+                    top_logprobs=WHOLE,
+                ),
+            },
+            ["model", "messages"],
+            **_STREAM_OPTIONS,
+        ),
+        "CompletionRequest": an_object(
+            {**_ANY_COMPLETION, "prompt": _PROMPT, **_optional(best_of=COUNT)}, ["model", "prompt"], **_STREAM_OPTIONS
+        ),
+        "EmbeddingRequest": an_object(
+            {
+                "model": _MODEL,
+                "input": _PROMPT,
+                **_optional(dimensions=COUNT, encoding_format=TEXT, user=TEXT),
+                **_GATEWAY,
+            },
+            ["model", "input"],
+        ),
+        "Completion": an_object(
+            {"object": TEXT, "model": TEXT, "choices": array(OBJECT), "usage": nullable(_USAGE)},
+            ["object", "model", "choices"],
+        ),
+        "Embeddings": an_object(
+            {"object": {"const": "list"}, "model": TEXT, "data": array(OBJECT), "usage": _USAGE}, ["object", "data"]
+        ),
+        "EngineRequest": an_object({"model": _MODEL}, ["model"], description="What LiteLLM takes on this path."),
+        "EngineForm": an_object({"model": _MODEL}, ["model"], description="What LiteLLM takes on this path."),
+        "PrintableText": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+        "KeyGenerate": _key_request({"key": nullable(ref("Secret"))}),
+        "KeyUpdate": _key_request({"key": _NAMED}, ["key"]),
+        "KeyRegenerate": _key_request(
+            {"new_key": nullable(ref("Secret")), "grace_period": nullable({"anyOf": [DURATION, {"enum": ["", "0"]}]})}
+        ),
+        "KeyNamed": an_object({"key": _NAMED}, ["key"]),
+        "KeyDelete": {
+            "anyOf": [
+                an_object({"keys": {**array(TEXT, 1), "maxItems": 50}}, ["keys"]),
+                an_object({"key_aliases": {**array(TEXT, 1), "maxItems": 50}}, ["key_aliases"]),
+            ]
+        },
+        "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},
+        "Key": an_object(
+            {
+                "token": TEXT,
+                "key_alias": {"type": ["string", "null"]},
+                "models": array(TEXT),
+                "metadata": OBJECT,
+                **_MONEY,
+                "max_budget": {"type": ["number", "null"]},
+                "budget_reset_at": MOMENT,
+                "blocked": FLAG,
+                "expires": MOMENT,
+                "created_at": MOMENT,
+            },
+            ["token", "key_alias", "models", "spend", "total_spend", "max_budget", "blocked", "expires"],
+        ),
+        "KeyInfo": an_object({"key": TEXT, "info": ref("Key")}, ["key", "info"]),
+        "KeyList": an_object(
+            {"keys": array({"anyOf": [TEXT, ref("Key")]}), "total_count": {"type": "integer"}}, ["keys", "total_count"]
+        ),
+        "KeysDeleted": an_object({"deleted_keys": array(TEXT)}, ["deleted_keys"]),
+        "SpendLogs": an_object(
+            {"data": array(ref("SpendLine")), "next": {"type": ["string", "null"]}}, ["data", "next"]
+        ),
+        "SpendLine": an_object(
+            {"request_id": TEXT, "startTime": MOMENT, "model": TEXT, "spend": NUMBER}, ["request_id", "model", "spend"]
+        ),
+        "SpendKeys": an_object({"data": array(an_object({**_MONEY, "key_id": TEXT}, ["key_id", *_MONEY]))}, ["data"]),
+        "GlobalSpend": an_object({**_MONEY, "budget_reset_at": MOMENT, "periods": array(OBJECT)}, _MONEY),
+    }
