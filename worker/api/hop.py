@@ -9,6 +9,18 @@ TOKEN_HEADER = "x-internal-token"
 REQUEST_ID_HEADER = "x-request-id"
 # On a 503 from a ProxyContainer: this instance has no container to give, another one may. Never leaves the edge.
 NO_INSTANCE_HEADER = "x-internal-no-instance"
+# What the ledger granted, as ASCII JSON: {"reservation": id, "amount": nano-dollars | null, "output_limit": int | null,
+# "limited": bool, "models": [name, …] | null (all), "headers": [[name, value], …] for the answer}; where nothing is
+# reserved only "models".
+GRANT_HEADER = "x-internal-grant"
+# The hash of the edge's catalog: a container with another one would count by other prices.
+CATALOG_HEADER = "x-internal-catalog"
+# The start id of the container that the reservation was made for, '' while that is not known.
+INSTANCE_HEADER = "x-internal-instance"
+# Paths at which the container answers its edge alone.
+PARK_PREFIX = "/internal/park"  # and the client's path
+GO_PREFIX = "/internal/go/"  # and the id
+JOURNAL_PATH = "/internal/journal"
 
 CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
 # CORS is the edge's business alone: without an origin the container grants nothing.
