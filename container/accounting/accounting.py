@@ -10,9 +10,9 @@ from worker.api.errors import ApiError, forbidden, service_unavailable, unauthen
 from worker.ledger import admit as admission
 from worker.ledger import keys
 from worker.ledger.admit import Ask
+from worker.ledger.charges import Charge
 from worker.ledger.estimate import Prompt, prompt
 from worker.ledger.policy import Policy
-from worker.ledger.reserve import Quote
 from worker.ledger.secret import new_id
 
 from .. import log
@@ -26,7 +26,6 @@ from .tariff import Tariff
 
 # How long a reservation lasts when this process does not renew it any more.
 LEASE_MS = 120_000
-_NOTHING = Quote(0, 0, None)
 _DRAIN_SECONDS = 10.0
 _UNAVAILABLE = "The ledger cannot be used now, so nothing can be paid for. Try again in a moment."
 
@@ -100,20 +99,17 @@ class Accounting:
         endpoint: str,
         body: Mapping[str, Any],
         route: RouteRequest,
+        charge: Charge,
         *,
-        has_output: bool = True,
-        units: Mapping[str, int] | None = None,
         estimated: Prompt | None = None,
-        free: bool = False,
     ) -> Reservation | Unaccounted:
         """Sets aside what the request can cost, and puts the key's limits into the answer's headers. Raises ApiError.
 
-        `units`: what is paid for by the piece, as in `prices.cost`; `estimated`: the prompt, where it is not in `body`;
-        `free`: nobody charges for such requests.
+        `estimated`: the prompt, where it is not in `body`.
         """
         check_models(exchange, route)
         size = estimated or prompt(body)
-        quote = _NOTHING if free else self._tariff.quote(body, size, route, has_output=has_output, units=units)
+        quote = self._tariff.quote(body, size, route, charge)
         id = new_id()
         ask = Ask(
             id,
@@ -146,7 +142,7 @@ class Accounting:
             output_limit=quote.add_limit if result["limited"] else None,
             limited=result["limited"],
             tier=body.get("service_tier"),
-            units=units,
+            units=charge.units,
         )
 
     async def _ask(self, decision: Any) -> Any:

@@ -4,6 +4,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from worker.ledger import charges
+
 from ..accounting import Accounts, AnyReservation, check_models
 from ..exchange import Exchange
 from ..request.completion import Completion, parse
@@ -34,9 +36,8 @@ class Completions:
         request = parse(endpoint, await exchange.body(self._max_body_mb))
         check_models(exchange, request.route)
         admit(self._router, request.route)
-        reservation = await self._accounting.admit(
-            exchange, endpoint, request.body, request.route, has_output=endpoint != "embeddings"
-        )
+        charge = charges.of_body(endpoint, request.body)
+        reservation = await self._accounting.admit(exchange, endpoint, request.body, request.route, charge)
         request.output_limit, request.limited = reservation.output_limit, reservation.limited
         try:
             await self._route(exchange, request, reservation)

@@ -9,6 +9,8 @@ from .money import MAX_NANO
 from .prices import Price
 
 DEFAULT_MAX_OUTPUT = 4096
+# So that the tokens of a minute stay within what a Durable Object's SQL counts (2^53), whatever requests ask for.
+_MOST_TOKENS = 1 << 32
 # The names that the endpoints have for it.
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
@@ -55,7 +57,7 @@ def quote(
         tokens = max(tokens, size + answers * each)
         amount = max(amount, _most(price, size, answers * each, prompt, body.get("service_tier"), units or {}))
     add = default_max_output if has_output and limit is None else None
-    return Quote(None if unpriced else amount, tokens, add, unpriced)
+    return Quote(None if unpriced else amount, min(tokens, _MOST_TOKENS), add, unpriced)
 
 
 def _prompt_tokens(prompt: Prompt, price: Price) -> int | None:

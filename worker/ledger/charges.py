@@ -1,0 +1,94 @@
+"""How each endpoint is charged: by tokens, pictures, characters, searches, or not at all; and what a body can cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .estimate import Prompt
+from .prices import Price
+from .reserve import Quote, quote
+
+_PICTURES = ("image_generation", "image_edit", "image_variation")
+_ANSWER_IN_TOKENS = ("chat_completions", "completions", "messages", "responses")
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_SOLD_BY_THE_PIECE = ("image", "character")
+_NO_UNIT = (
+    "The model '{name}' has no price for each {unit}, so it cannot be used under a budget. Set "
+    "input_cost_per_{unit} in its model_info."
+)
+
+
+class Charge(NamedTuple):
+    """`has_output`: the answer is paid for by the token, too. `units`: what is paid for by the piece, as in
+    `prices.cost`. `free`: nobody charges for such requests."""
+
+    has_output: bool = False
+    units: Mapping[str, int] | None = None
+    free: bool = False
+
+
+def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
+    """For a JSON body. `endpoint`: its name in `api.endpoints`."""
+    if endpoint in _ANSWER_IN_TOKENS:
+        return Charge(has_output=True)
+    if endpoint == "count_tokens":
+        return Charge(free=True)
+    if endpoint in _PICTURES:
+        count = fields.get("n")
+        return of_form(endpoint, count if isinstance(count, int) and count > 0 else 1)
+    if endpoint == "speech":
+        text = fields.get("input")
+        return Charge(units={"character": len(text) if isinstance(text, str) else 0})
+    if endpoint == "rerank":
+        return Charge(units={"query": 1})
+    return Charge()
+
+
+def of_form(endpoint: str, count: int) -> Charge:
+    """For a form, whose files cost what nobody knows before they are sent. `count`: answers asked for."""
+    return Charge(units={"image": count}) if endpoint in _PICTURES else Charge()
+
+
+def most(
+    body: Mapping[str, Any],
+    prompt: Prompt,
+    reachable: Sequence[tuple[str, Price | None]],
+    charge: Charge,
+    default_max_output: int,
+) -> Quote:
+    """The most that the body can cost, and use, at the dearest of `reachable`: (name of the model, its prices)."""
+    if charge.free:
+        return Quote(0, 0, None)
+    unsold = no_unit(reachable, charge)
+    if unsold:
+        return Quote(None, prompt.tokens, None, unsold)
+    return quote(
+        _as_read_by_anyone(body),
+        prompt,
+        reachable,
+        has_output=charge.has_output,
+        default_max_output=default_max_output,
+        units=charge.units,
+    )
+
+
+def no_unit(reachable: Sequence[tuple[str, Price | None]], charge: Charge) -> str:
+    """Why what is sold by the piece only cannot be set aside, as no limit bounds its tokens; '' where it can be."""
+    for name, price in reachable:
+        for unit in charge.units or ():
+            if unit in _SOLD_BY_THE_PIECE and price is not None and unit not in price:
+                return _NO_UNIT.format(name=name, unit=unit)
+    return ""
+
+
+def dearer(one: Quote, other: Quote) -> Quote:
+    """What covers both."""
+    unpriced = one.unpriced or other.unpriced
+    amount = None if unpriced or one.amount is None or other.amount is None else max(one.amount, other.amount)
+    add = one.add_limit if one.add_limit is not None else other.add_limit
+    return Quote(amount, max(one.tokens, other.tokens), add, unpriced)
+
+
+def _as_read_by_anyone(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Providers differ in which of the two limits they obey, so the larger one counts."""
+    both = [body[name] for name in _LIMITS if isinstance(body.get(name), int)]
+    return body if len(both) < 2 or both[0] == both[1] else {**body, "max_completion_tokens": max(both)}
