@@ -114,7 +114,13 @@ def _check(given: argparse.Namespace) -> int:
     from .accounting import Tariff
     from .config import ConfigError, load
     from .routing.router import Router
-    from .serve import UNPRICED, CannotServe, refuse_budgets_behind_the_edge, refuse_strangers
+    from .serve import (
+        UNPRICED,
+        CannotServe,
+        refuse_budgets_behind_the_edge,
+        refuse_keys_for_nothing,
+        refuse_strangers,
+    )
 
     environment = _environment(given)
     failed = False
@@ -136,6 +142,7 @@ def _check(given: argparse.Namespace) -> int:
         if found is not None:
             refuse_strangers(found, found.master_key or config.options.master_key, config)
             refuse_budgets_behind_the_edge(found, config)
+            refuse_keys_for_nothing(found, found.master_key or config.options.master_key, config)
     except CannotServe as error:
         _say(f"environment: error: {error}")
         failed = True

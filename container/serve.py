@@ -50,6 +50,7 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
     master_key = settings.master_key or config.options.master_key
     refuse_strangers(settings, master_key, config)
     refuse_budgets_behind_the_edge(settings, config)
+    refuse_keys_for_nothing(settings, master_key, config)
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
@@ -86,10 +87,19 @@ def refuse_strangers(settings: Settings, master_key: str | None, config: Config)
 
 def refuse_budgets_behind_the_edge(settings: Settings, config: Config) -> None:
     """Raises CannotServe where a budget would not be enforced."""
-    if settings.internal_token and (config.options.has_budget or config.options.soft_budget is not None):
+    if settings.internal_token and config.options.needs_ledger:
         raise CannotServe(
-            "This config has budgets, and behind the edge (INTERNAL_TOKEN) this version enforces none: budgets hold "
-            "standalone only. Remove them from litellm_settings, or run the proxy standalone."
+            "This config has budgets or keys, and behind the edge (INTERNAL_TOKEN) this version enforces none: they "
+            "hold standalone only. Remove them from the config, or run the proxy standalone."
+        )
+
+
+def refuse_keys_for_nothing(settings: Settings, master_key: str | None, config: Config) -> None:
+    """Raises CannotServe where everyone is served anyway, and the limits of keys would hold for nobody."""
+    if config.options.virtual_keys and not master_key and not settings.internal_token:
+        raise CannotServe(
+            "The config declares virtual_keys, and without a LITELLM_MASTER_KEY nobody needs a key. Set "
+            "LITELLM_MASTER_KEY (for example to sk-$(openssl rand -hex 32)), or remove virtual_keys."
         )
 
 
@@ -235,6 +245,7 @@ def _accounting(
         accounts.store(settings, path),
         config.options.policy,
         tariff,
+        declared=[key.held for key in config.options.virtual_keys if key.held],
         alone=bool(claim and claim.alone),
         retention_days=settings.spend_log_retention_days,
         webhook=settings.alert_webhook_url,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from worker.api.errors import ApiError, forbidden, service_unavailable, unauthenticated
@@ -11,6 +11,7 @@ from worker.ledger import admit as admission
 from worker.ledger import keys
 from worker.ledger.admit import Ask
 from worker.ledger.charges import Charge
+from worker.ledger.declared import Declared, hold
 from worker.ledger.estimate import Prompt, prompt
 from worker.ledger.policy import Policy
 from worker.ledger.secret import new_id
@@ -35,7 +36,8 @@ def milliseconds() -> int:
 
 
 class Accounting:
-    """`alone`: no other process uses the store, so whatever is open there at the start is a dead one's."""
+    """`alone`: no other process uses the store, so whatever is open there at the start is a dead one's. `declared`: the
+    config file's keys, which the ledger has to hold before anybody is let in."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Accounting:
         tariff: Tariff,
         *,
         alone: bool,
+        declared: Sequence[Declared] = (),
         retention_days: float | None = None,
         webhook: str | None = None,
         now: Callable[[], int] = milliseconds,
@@ -64,11 +67,14 @@ class Accounting:
             webhook=webhook,
         )
         self._tasks: list[asyncio.Task] = []
+        self._declared = declared
+        self._holds_declared = False
 
     async def start(self) -> None:
         """A ledger that is not there yet does not keep the proxy from starting: it answers 503 until it is."""
         try:
             await self.store.open()
+            await self._hold_declared()
         except LedgerUnavailable as error:
             log.error("ledger_unavailable", error=str(error))
         loop = asyncio.get_running_loop()
@@ -145,8 +151,17 @@ class Accounting:
             units=charge.units,
         )
 
+    async def _hold_declared(self) -> None:
+        """Once; what was taken out of the file must not let anyone in before. Raises LedgerUnavailable."""
+        done = await self.store.run(hold(self.store.dialect, self._declared, self.now()))
+        self._holds_declared = True
+        if done["made"] or done["changed"] or done["blocked"]:
+            log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
+
     async def _ask(self, decision: Any) -> Any:
         try:
+            if not self._holds_declared:
+                await self._hold_declared()
             return await self.store.run(decision)
         except LedgerUnavailable as error:
             log.error("ledger_unavailable", error=str(error))

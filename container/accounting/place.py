@@ -33,11 +33,12 @@ class Claim:
 
 
 def wanted(settings: Settings, options: Options) -> bool:
-    """Whether this process keeps a ledger: standalone, when it is told where, or when the config sets a budget."""
+    """Whether this process keeps a ledger: standalone, when it is told where, or when the config sets a budget
+    or declares keys."""
     if settings.internal_token:
         return False
     told = bool(settings.ledger_path or settings.database_url)
-    return told or options.has_budget or options.soft_budget is not None
+    return told or options.needs_ledger
 
 
 def prepare(settings: Settings) -> Path | None:

@@ -32,8 +32,8 @@ def catalog(config: Config) -> dict:
 
 def refuse_budgets(config: Config) -> None:
     """Raises ConfigError: the edge keeps no ledger."""
-    if config.options.has_budget or config.options.soft_budget is not None:
-        message = "this config has budgets, and this version enforces budgets standalone only, not at the edge."
+    if config.options.needs_ledger:
+        message = "this config has budgets or keys, and this version enforces them standalone only, not at the edge."
         mend = "Remove them, or run the proxy standalone."
         raise ConfigError([Problem("error", f"{config.name}: litellm_settings", message, mend)])
 

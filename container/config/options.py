@@ -4,27 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.ledger import money, periods
 from worker.ledger.accounts import Limits
 from worker.ledger.policy import Policy
+from worker.ledger.secret import hash_secret
 
+from . import option_values as read
+from . import virtual_keys
 from .document import Document, KeyPath
-
-STRATEGIES = (
-    "simple-shuffle",
-    "latency-based-routing",
-    "least-busy",
-    "usage-based-routing-v2",
-    "cost-based-routing",
-)
-RETRY_POLICY_CLASSES = (
-    "AuthenticationErrorRetries",
-    "TimeoutErrorRetries",
-    "RateLimitErrorRetries",
-    "ContentPolicyViolationErrorRetries",
-    "BadRequestErrorRetries",
-    "InternalServerErrorRetries",
-)
+from .suggest import did_you_mean
+from .virtual_keys import VirtualKey
 
 # Settings of LiteLLM that need nothing here, with the reason.
 _HARMLESS = {
@@ -87,6 +75,7 @@ class Options:
     max_user_budget: int | None = None
     user_budget_duration: str | None = None
     master_key: str | None = field(default=None, repr=False)
+    virtual_keys: tuple[VirtualKey, ...] = ()
     engine_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -103,6 +92,11 @@ class Options:
         return self.max_budget is not None or self.max_user_budget is not None
 
     @property
+    def needs_ledger(self) -> bool:
+        """Whether something in the file is kept in the ledger alone."""
+        return self.has_budget or self.soft_budget is not None or bool(self.virtual_keys)
+
+    @property
     def engine_reason(self) -> str | None:
         """The setting that sends every group through the engine, if there is one."""
         return next(iter(self.engine_settings), None)
@@ -113,30 +107,29 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
     reader = _Sections(document, environment)
     values: dict[str, Any] = {}
     engine: dict[str, Any] = {}
+    keys_at: tuple[KeyPath, Any] | None = None
     for section, path, name, value in reader.settings():
         if name == "model_group_alias" and section != "general_settings":
-            values[name] = _aliases(document, path, value, groups)
+            values[name] = read.aliases(document, path, value, groups)
         elif name in _CHAINS and section != "general_settings":
-            values[name] = {**values.get(name, {}), **_chains(document, path, value, groups)}
+            values[name] = {**values.get(name, {}), **read.chains(document, path, value, groups)}
         elif name == "default_fallbacks" and section != "general_settings":
-            names = _group_names(document, path, value, groups)
+            names = read.group_names(document, path, value, groups)
             values["fallbacks"] = {"*": names, **values.get("fallbacks", {})}
-        elif name in _PLAIN and name not in ("latency_ttl", "lowest_latency_buffer") and section != "general_settings":
-            _plain(document, path, name, value, values)
+        elif name in _PLAIN and section != "general_settings":
+            read.plain(document, path, name, value, values)
         elif name == "request_timeout" and section == "litellm_settings":
-            _plain(document, path, "timeout", value, values)
+            read.plain(document, path, "timeout", value, values)
         elif name == "drop_params" and section == "litellm_settings":
-            values[name] = _flag(document, path, value)
-            engine_drop = values[name]
-            document_note = "fields that a provider calls unsupported are left out"
-            if engine_drop:
-                document.report("note", path, document_note + ".")
+            values[name] = read.flag(document, path, value)
+            if values[name]:
+                document.report("note", path, "fields that a provider calls unsupported are left out.")
         elif name == "master_key" and section == "general_settings":
             values[name] = str(value) if value else None
         elif name in ("allowed_origins", "cors_allow_origins") and section == "general_settings":
-            values["allowed_origins"] = _texts(document, path, value)
+            values["allowed_origins"] = read.texts(document, path, value)
         elif name == "routing_strategy_args" and section == "router_settings":
-            _strategy_arguments(document, path, value, values)
+            read.strategy_arguments(document, path, value, values)
         elif name in _ENGINE and section == "litellm_settings":
             if value not in (None, False, [], {}):
                 engine[name] = value
@@ -144,36 +137,52 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         elif name in _HARMLESS:
             document.report("note", path, f"does nothing here: {_HARMLESS[name]}.")
         elif name in _BUDGETS and section == "litellm_settings":
-            values[name] = _budget(document, path, value)
+            values[name] = read.budget(document, path, value)
         elif name in _DURATIONS and section == "litellm_settings":
-            values[name] = _duration(document, path, value)
-        elif name in ("virtual_keys", "request_logging"):
+            values[name] = read.duration(document, path, value)
+        elif name == "virtual_keys" and section == "general_settings":
+            keys_at = path, value
+        elif name == "request_logging":
             document.error(path, "is not enforced by this version, which will not pretend to.", "Remove it.")
         elif name == "database_url":
             document.error(path, "is not read from this file.", "Set DATABASE_URL.")
         else:
-            document.error(path, f"is not a setting that this gateway knows in {section}.", "Remove it.")
+            message = f"is not a setting that this gateway knows in {section}."
+            document.error(path, message, _meant(name, section))
     _budgets_fit(document, values)
+    if keys_at is not None:
+        models = (*groups, *values.get("model_group_alias", ()))
+        found = virtual_keys.parse(document, *keys_at, environment, models)
+        values["virtual_keys"] = found
+        _no_master_key(document, keys_at[0], found, values.get("master_key") or environment.get("LITELLM_MASTER_KEY"))
     return Options(**values, engine_settings=engine)
 
 
-_PLAIN: dict[str, type] = {
-    "routing_strategy": str,
-    "latency_ttl": float,
-    "lowest_latency_buffer": float,
-    "num_retries": int,
-    "timeout": float,
-    "stream_timeout": float,
-    "allowed_fails": int,
-    "cooldown_time": float,
-    "disable_cooldowns": bool,
-    "retry_after": float,
-    "retry_policy": dict,
-    "max_fallbacks": int,
-}
+def _no_master_key(document: Document, path: KeyPath, found: tuple[VirtualKey, ...], master_key: str | None) -> None:
+    for index, one in enumerate(found):
+        if master_key and one.held and one.held.hash == hash_secret(master_key.strip()):
+            document.error((*path, index, "key"), "is the master key, which no limit holds for.", "Make another.")
+
+
+def _meant(name: str, section: str) -> str:
+    """What to do about a setting that is not known where it stands."""
+    elsewhere = [other for other, names in _NAMES.items() if name in names]
+    if elsewhere:
+        return f"It belongs in {' or '.join(elsewhere)}."
+    return did_you_mean(name, (*_NAMES[section], *_HARMLESS), "Remove it.")
+
+
 _BUDGETS = ("max_budget", "soft_budget", "max_user_budget")
 _DURATIONS = {"budget_duration": "max_budget", "user_budget_duration": "max_user_budget"}
 _CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+_PLAIN = tuple(name for name in read.PLAIN if name not in read.STRATEGY_ARGUMENTS.values())
+_ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
+# Which setting is read in which section; what is LiteLLM's alone and does nothing may stand in any.
+_NAMES = {
+    "router_settings": (*_ROUTING, "routing_strategy_args"),
+    "litellm_settings": (*_ROUTING, "request_timeout", "drop_params", *_ENGINE, *_BUDGETS, *_DURATIONS),
+    "general_settings": ("master_key", "allowed_origins", "virtual_keys"),
+}
 
 
 class _Sections:
@@ -196,81 +205,6 @@ class _Sections:
                 yield section, (section, name), name, value
 
 
-def _plain(document: Document, path: KeyPath, name: str, value: Any, values: dict[str, Any]) -> None:
-    kind = _PLAIN[name]
-    if value is None:
-        return
-    if kind is bool:
-        values[name] = _flag(document, path, value)
-    elif kind is str:
-        if value not in STRATEGIES:
-            document.error(
-                path, f"'{value}' is not a strategy of this version.", f"There are: {', '.join(STRATEGIES)}."
-            )
-        values[name] = str(value)
-    elif kind is dict:
-        values[name] = _retry_policy(document, path, value)
-    else:
-        try:
-            number = kind(value)
-        except (TypeError, ValueError, OverflowError):
-            number = -1
-        if isinstance(value, bool) or not 0 <= number < 1e9 or (kind is int and number != float(value)):
-            document.error(path, f"has to be a {'whole ' if kind is int else ''}number from 0 on, not {value!r}.")
-        else:
-            values[name] = number
-
-
-def _strategy_arguments(document: Document, path: KeyPath, value: Any, values: dict[str, Any]) -> None:
-    known = {"ttl": "latency_ttl", "lowest_latency_buffer": "lowest_latency_buffer"}
-    if not isinstance(value, dict):
-        document.error(path, "has to be a mapping.")
-        return
-    for name, argument in value.items():
-        if name in known:
-            _plain(document, (*path, name), known[name], argument, values)
-        else:
-            document.error((*path, name), "is not known.", f"There are: {', '.join(known)}.")
-
-
-def _retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:
-    if not isinstance(value, dict):
-        document.error(path, "has to be a mapping of error classes to numbers.")
-        return {}
-    for name, number in value.items():
-        if name not in RETRY_POLICY_CLASSES or not isinstance(number, int) or number < 0:
-            document.error(
-                (*path, name), "is not known.", f"There are: {', '.join(RETRY_POLICY_CLASSES)}, each a number."
-            )
-    return {k: v for k, v in value.items() if isinstance(v, int)}
-
-
-def _budget(document: Document, path: KeyPath, value: Any) -> int | None:
-    """Nano-dollars; None where the setting is left blank."""
-    if isinstance(value, str):  # from the environment
-        try:
-            value = float(value)
-        except ValueError:
-            pass
-    if value is None:
-        return None
-    if not money.is_amount(value):
-        document.error(path, f"has to be an amount of US dollars, not {value!r}.")
-        return None
-    return money.nano(value)
-
-
-def _duration(document: Document, path: KeyPath, value: Any) -> str | None:
-    if value is None:
-        return None
-    try:
-        periods.parse(value if isinstance(value, str) else repr(value))
-    except ValueError as error:
-        document.error(path, f"cannot be used: {error}.")
-        return None
-    return str(value)
-
-
 def _budgets_fit(document: Document, values: Mapping[str, Any]) -> None:
     """A duration without a budget, or a soft budget over it, would do nothing: say so."""
     for duration, budget in _DURATIONS.items():
@@ -280,71 +214,3 @@ def _budgets_fit(document: Document, values: Mapping[str, Any]) -> None:
     most, soft = values.get("max_budget"), values.get("soft_budget")
     if most is not None and soft is not None and soft > most:
         document.error(("litellm_settings", "soft_budget"), "is over max_budget.", "Choose less.")
-
-
-def _flag(document: Document, path: KeyPath, value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
-        document.error(path, f"has to be true or false, not {value!r}.")
-        return False
-    return value
-
-
-def _texts(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        document.error(path, "has to be a list of texts.")
-        return ()
-    return tuple(v.strip().rstrip("/") for v in value if v.strip())
-
-
-def _aliases(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> dict[str, str]:
-    aliases: dict[str, str] = {}
-    if not isinstance(value, dict):
-        document.error(path, "has to be a mapping of aliases to model names.")
-        return aliases
-    for alias, target in value.items():
-        hidden = False
-        if isinstance(target, dict):
-            target, hidden = target.get("model"), target.get("hidden")
-        if hidden:
-            document.error(
-                (*path, alias, "hidden"), "is not what this version can do: it lists every alias.", "Remove it."
-            )
-        elif target not in groups:
-            document.error((*path, alias), f"'{target}' is not a model of this config.", _known(groups))
-        elif alias in groups:
-            document.error((*path, alias), "is the name of a model, too.", "Choose another.")
-        else:
-            aliases[alias] = target
-    return aliases
-
-
-def _chains(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """`[{claude-sonnet: [gpt-4o, gemini-pro]}, …]` as {"claude-sonnet": ("gpt-4o", "gemini-pro")}."""
-    chains: dict[str, tuple[str, ...]] = {}
-    if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
-        document.error(path, "has to be a list such as `[{claude-sonnet: [gpt-4o]}]`.")
-        return chains
-    for index, entry in enumerate(value):
-        for group, targets in entry.items():
-            if group != "*":
-                _group_names(document, (*path, index, group), [group], groups)
-            chains[group] = _group_names(document, (*path, index, group), targets, groups)
-    return chains
-
-
-def _group_names(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        document.error(path, "has to be a list of model names.")
-        return ()
-    for name in value:
-        if name not in groups and not any("*" in g and name.startswith(g.split("*", 1)[0]) for g in groups):
-            document.error(path, f"'{name}' is not a model of this config.", _known(groups))
-    return tuple(value)
-
-
-def _known(groups: tuple[str, ...]) -> str:
-    return f"There are: {', '.join(groups)}."

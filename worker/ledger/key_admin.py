@@ -16,26 +16,16 @@ from .key_fields import FieldError
 
 _MAX_KEYS_AT_ONCE = 50
 MAX_PAGE = 500
+_IN_THE_FILE = (
+    "This key stands in the config file (general_settings.virtual_keys): change it there. Here it can be blocked and "
+    "unblocked."
+)
 _BY_TOKEN = f"""SELECT {keys.COLUMNS}, s.expires FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id
 WHERE s.hash = ?"""
 # Left joins, so that one row comes for each key whatever is missing.
 _SHOWN = f"""SELECT {keys.COLUMNS}, s.hash, {ACCOUNT_COLUMNS} FROM ledger_keys k
 LEFT JOIN ledger_secrets s ON s.key_id = k.id AND s.expires IS NULL
 LEFT JOIN ledger_accounts a ON a.id = 'key:' || k.id"""
-_NEW: dict[str, Any] = {
-    "alias": None,
-    "user_id": "",
-    "models": "[]",
-    "metadata": "{}",
-    "max_budget": None,
-    "soft_budget": None,
-    "budget_duration": None,
-    "rpm_limit": None,
-    "tpm_limit": None,
-    "max_parallel_requests": None,
-    "blocked": 0,
-    "expires": None,
-}
 
 
 def generate(body: Any, now: int) -> Decision:
@@ -93,7 +83,7 @@ def _generate(body: Mapping[str, Any], now: int) -> Steps:
     taken = yield from _taken(text, wanted.get("alias"), "")
     if taken:
         return taken
-    values = {**_NEW, **wanted}
+    values = {**key_fields.DEFAULTS, **wanted}
     key_id = secret.new_id()
     yield keys.insert_columns({"id": key_id, "hint": secret.hint(text), **values, "created": now, "updated": now})
     yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (secret.hash_secret(text), key_id)
@@ -105,7 +95,7 @@ def _generate(body: Mapping[str, Any], now: int) -> Steps:
 
 def _update(dialect: Dialect, body: Mapping[str, Any], now: int) -> Steps:
     wanted = key_fields.columns(body, ("key",), now)
-    found, refused = yield from _named(body.get("key"), dialect.for_update)
+    found, refused = yield from _changeable(body.get("key"), dialect.for_update)
     if refused:
         return refused
     if wanted.get("alias") is not None:
@@ -124,7 +114,7 @@ def _regenerate(dialect: Dialect, key: str, body: Mapping[str, Any], now: int) -
     wanted = key_fields.columns(body, ("key", "new_key", "grace_period"), now)
     grace = key_fields.grace(body)
     text = key_fields.chosen_secret(body, "new_key") or secret.new_secret()
-    found, refused = yield from _named(key, dialect.for_update)
+    found, refused = yield from _changeable(key, dialect.for_update)
     if refused:
         return refused
     taken = yield from _taken(text, wanted.get("alias"), found.id)
@@ -166,13 +156,15 @@ def _delete(body: Mapping[str, Any]) -> Steps:
         raise FieldError("keys", message)
     wanted = dict.fromkeys(secret.reference(n) if column == "s.hash" else n for n in names)
     rows = yield (
-        f"SELECT {column}, k.id FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id "
+        f"SELECT {column}, k.id, k.declared FROM ledger_keys k LEFT JOIN ledger_secrets s ON s.key_id = k.id "
         f"WHERE {column} IN ({marks(len(wanted))})",
         tuple(wanted),
     )
     missing = sorted(set(wanted) - {row[0] for row in rows})
     if missing:
         return refusal.not_found(f"{len(missing)} of these keys do not exist; nothing was deleted.", "keys")
+    if any(row[2] == keys.DECLARED for row in rows):
+        return refusal.invalid(_IN_THE_FILE, "keys")
     for key_id in sorted({row[1] for row in rows}):
         yield "DELETE FROM ledger_secrets WHERE key_id = ?", (key_id,)
         yield "DELETE FROM ledger_keys WHERE id = ?", (key_id,)
@@ -212,6 +204,14 @@ def _named(name: Any, for_update: str = "") -> Steps:
     if not rows:
         return None, refusal.not_found("This key does not exist.", "key")
     return keys.key(rows[0][: keys.COLUMN_COUNT]), None
+
+
+def _changeable(name: Any, for_update: str) -> Steps:
+    """The same, refused where the next start would undo the change."""
+    found, refused = yield from _named(name, for_update)
+    if found is not None and found.declared == keys.DECLARED:
+        return None, refusal.invalid(_IN_THE_FILE, "key")
+    return found, refused
 
 
 def _taken(text: str | None, alias: str | None, key_id: str) -> Steps:

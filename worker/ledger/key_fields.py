@@ -9,6 +9,21 @@ from . import money, periods, secret
 MAX_METADATA = 16 * 1024
 MAX_MODELS = 1000
 _MAX_COUNT = 1 << 40
+# Of a key about which nothing is said, as columns of ledger_keys.
+DEFAULTS: dict[str, Any] = {
+    "alias": None,
+    "user_id": "",
+    "models": "[]",
+    "metadata": "{}",
+    "max_budget": None,
+    "soft_budget": None,
+    "budget_duration": None,
+    "rpm_limit": None,
+    "tpm_limit": None,
+    "max_parallel_requests": None,
+    "blocked": 0,
+    "expires": None,
+}
 
 
 class FieldError(Exception):
@@ -65,6 +80,12 @@ def grace(fields: Mapping[str, Any]) -> int:
     return _length("grace_period", value)
 
 
+def duration(fields: Mapping[str, Any]) -> int | None:
+    """Milliseconds that the key is valid, None for good. Raises FieldError."""
+    value = fields.get("duration")
+    return None if value in (None, "-1") else _length("duration", value)
+
+
 def _length(name: str, value: Any) -> int:
     if not isinstance(value, str):
         raise FieldError(name, f"'{name}' has to be a duration such as 30s, 1h or 30d.")
@@ -98,7 +119,8 @@ def _duration(name: str, value: Any, now: int) -> str | None:
 
 
 def _expiry(name: str, value: Any, now: int) -> int | None:
-    return None if value in (None, "-1") else now + _length(name, value)
+    length = duration({name: value})
+    return None if length is None else now + length
 
 
 def _text(name: str, value: Any, now: int) -> str | None:
@@ -147,3 +169,4 @@ _FIELDS: dict[str, tuple[str, Callable[[str, Any, int], Any]]] = {
     "duration": ("expires", _expiry),
     "blocked": ("blocked", _flag),
 }
+NAMES = tuple(_FIELDS)

@@ -14,10 +14,12 @@ from .money import usd
 
 _NAMES = (
     "id alias user_id hint models metadata max_budget soft_budget budget_duration rpm_limit tpm_limit "
-    "max_parallel_requests blocked expires created updated"
+    "max_parallel_requests blocked expires created updated declared"
 ).split()
 COLUMNS = ", ".join(f"k.{name}" for name in _NAMES)
 COLUMN_COUNT = len(_NAMES)
+# `declared`: made over HTTP; in the config file; in it no more, and blocked for that.
+NOT_DECLARED, DECLARED, NO_LONGER_DECLARED = 0, 1, 2
 
 
 class Key(NamedTuple):
@@ -39,6 +41,7 @@ class Key(NamedTuple):
     expires: int | None
     created: int
     updated: int
+    declared: int
 
     @property
     def limits(self) -> Limits:
@@ -98,6 +101,7 @@ def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, 
         "tpm_limit": key.tpm_limit,
         "max_parallel_requests": key.max_parallel_requests,
         "blocked": bool(key.blocked),
+        "declared": key.declared == DECLARED,
         "expires": iso(key.expires),
         "created_at": iso(key.created),
         "updated_at": iso(key.updated),

@@ -59,6 +59,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             attempts BIGINT NOT NULL DEFAULT 0, due BIGINT, PRIMARY KEY (account, start, kind))""",
         "CREATE INDEX ledger_alerts_due ON ledger_alerts (due) WHERE due IS NOT NULL",
     ),
+    (
+        # Whether the key stands in the config file; see `keys`.
+        "ALTER TABLE ledger_keys ADD COLUMN declared BIGINT NOT NULL DEFAULT 0",
+    ),
 )
 VERSION = len(MIGRATIONS)
 

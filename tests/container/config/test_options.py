@@ -3,7 +3,7 @@
 import pytest
 
 from container.config import Options
-from container.config.options import STRATEGIES
+from container.config.option_values import STRATEGIES
 
 MODELS = [
     {"model_name": name, "litellm_params": {"model": "openai/x", "mock_response": "hi"}}
