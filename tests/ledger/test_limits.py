@@ -7,7 +7,7 @@ from tests.ledger.support import NOON, Ledger, check_balance, header, query
 from worker.ledger import alerts, periods, spend
 from worker.ledger.accounts import Limits
 from worker.ledger.policy import Policy
-from worker.ledger.settle import bind, expire, expire_others, release, renew
+from worker.ledger.settle import bind, expire, expire_instance, expire_others, release, renew
 
 
 @pytest.fixture
@@ -164,13 +164,37 @@ async def test_what_was_never_sent_costs_nothing(ledger: Ledger) -> None:
 async def test_a_reservation_is_bound_to_the_instance_that_got_the_request(ledger: Ledger) -> None:
     id = (await ledger.admit(None, 1000, instance=""))["reservation"]
     assert (await ledger.store.run(bind(id, "one")))["bound"] == 1
-    assert (await ledger.store.run(bind(id, "two")))["bound"] == 0
     assert await ledger.settle(id, 10, "two") == "foreign"
     assert (await ledger.store.run(renew("two", [id], ledger.now + 10**6)))["renewed"] == 0
     assert (await ledger.store.run(renew("one", [id], ledger.now + 10**6)))["renewed"] == 1
     ended = await ledger.store.run(expire_others(ledger.store.dialect, "one", ledger.now))
     assert ended["expired"] == 0
     assert (await ledger.store.run(expire_others(ledger.store.dialect, "three", ledger.now)))["expired"] == 1
+
+
+async def test_a_request_that_went_elsewhere_is_settled_there(ledger: Ledger) -> None:
+    """Another container has taken its place: it was not foreseen, and the first one's end was an end too early."""
+    id = (await ledger.admit(None, 1000))["reservation"]
+    await ledger.store.run(expire_instance(ledger.store.dialect, "one", ledger.now))
+    assert (await ledger.store.run(bind(id, "two")))["bound"] == 1
+    assert await ledger.settle(id, 10, "one") == "foreign"
+    assert await ledger.settle(id, 10, "two") == "settled"
+    assert (await ledger.store.run(bind(id, "one")))["bound"] == 0
+    await check_balance(ledger.store)
+
+
+async def test_a_refusal_says_whether_waiting_would_help(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1e-6, max_parallel_requests=2, rpm_limit=3)
+    assert "soon" not in await ledger.admit(key, 1001)
+    id = (await ledger.admit(key, 600))["reservation"]
+    assert (await ledger.admit(key, 600))["soon"] is True  # the first one may cost less
+    await ledger.settle(id, 500)
+    assert "soon" not in await ledger.admit(key, 600)
+    await ledger.admit(key, 0)
+    await ledger.admit(key, 0)
+    assert "soon" not in await ledger.admit(key, 0)  # the third of this minute
+    ledger.now += 60_000
+    assert (await ledger.admit(key, 0))["soon"] is True
 
 
 async def test_many_renewals_at_once(ledger: Ledger) -> None:

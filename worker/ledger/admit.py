@@ -23,6 +23,8 @@ from .dialect import Columns, Dialect
 from .keys import Key
 from .policy import Policy
 
+# Of a key that is blocked, too: whoever guesses shall not learn that there is such a key.
+_NOT_VALID = "This API key is not valid here."
 # On PostgreSQL every lost race means that another request went through, so this many in a row are an overload.
 _TRIES = 64
 
@@ -131,12 +133,12 @@ def _read(policy: Policy, secret_hash: str | None) -> Steps:
 
 def _key_refusal(grant: _Grant, now: int) -> refusal.Result | None:
     if not grant.accounts:
-        return refusal.unauthenticated("This API key is not known here.")
+        return refusal.unauthenticated(_NOT_VALID)
     key = grant.key
     if key is None:
         return None
     if key.blocked:
-        return refusal.unauthenticated("This API key is blocked.")
+        return refusal.unauthenticated(_NOT_VALID)
     if key.expires is not None and key.expires <= now:
         return refusal.unauthenticated(f"This API key expired at {keys.iso(key.expires)}.")
     if grant.secret_expires is not None and grant.secret_expires <= now:

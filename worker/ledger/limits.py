@@ -27,7 +27,8 @@ def rate(account: Account, limit: Limits, tokens: int, now: int, headers: Header
         message = f"Limit of {limit.tpm} tokens a minute: {used_tokens} used, and this request may use {tokens}."
         return refusal.rate_limited(message, wait, headers)
     if limit.parallel is not None and account.parallel >= limit.parallel:
-        return refusal.rate_limited(f"Limit of {limit.parallel} requests at a time reached.", 1, headers)
+        refused = refusal.rate_limited(f"Limit of {limit.parallel} requests at a time reached.", 1, headers)
+        return refusal.soon(refused)
     return None
 
 
@@ -46,7 +47,8 @@ def budget(
         f"request may cost ${usd(amount):.6f}.{until}"
     )
     retry_after = None if end is None else max(1, -((now - end) // 1000))
-    return refusal.budget_exceeded(message, retry_after, headers)
+    refused = refusal.budget_exceeded(message, retry_after, headers)
+    return refusal.soon(refused) if account.spent + amount <= most else refused
 
 
 def fits_an_empty_budget(limit: Limits, amount: int) -> bool:

@@ -2,6 +2,8 @@
 
 {"ok": False, "status": int, "type": str, "code": str | None, "message": str, "param": str | None,
  "retry_after": int | None (seconds), "headers": [[name, value], …]}
+
+and "soon": True where nothing but requests that still run stands in the way.
 """
 
 from typing import Any
@@ -63,6 +65,11 @@ def budget_exceeded(message: str, retry_after: int | None, headers: list[list[st
     """The SDKs obey `x-should-retry`: asking again at once would only be refused again."""
     headers = [*headers, ["x-should-retry", "false"]]
     return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=retry_after, headers=headers)
+
+
+def soon(refused: Result) -> Result:
+    """The same, where the end of a running request could let this one in."""
+    return {**refused, "soon": True}
 
 
 def unavailable(message: str, retry_after: int = 1) -> Result:

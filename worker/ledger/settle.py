@@ -113,7 +113,8 @@ def expire_others(dialect: Dialect, instance: str, now: int, limit: int = _EXPIR
 
 
 def bind(id: str, instance: str) -> Decision:
-    """The instance gets the request of a reservation that had none yet."""
+    """The instance gets the request, whichever one was foreseen. Where that one's end has ended the reservation, too,
+    it stays so until the instance reports."""
     return Decision(_bind(id, instance))
 
 
@@ -199,8 +200,8 @@ def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int,
 
 
 def _bind(id: str, instance: str) -> Steps:
-    sql = "UPDATE ledger_requests SET instance = ? WHERE id = ? AND state = 0 AND instance = '' RETURNING id"
-    rows = yield sql, (instance, id)
+    sql = "UPDATE ledger_requests SET instance = ? WHERE id = ? AND state < ? RETURNING id"
+    rows = yield sql, (instance, id, SETTLED)
     return {"ok": True, "bound": len(rows)}
 
 

@@ -1,0 +1,33 @@
+"""What a host that sleeps has to wake up for."""
+
+import pytest
+
+from container.ledger import Store
+from tests.ledger.support import Ledger
+from worker.ledger.accounts import Limits
+from worker.ledger.due import due
+from worker.ledger.policy import Policy
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    return Ledger(store)
+
+
+async def test_what_is_due_first(ledger: Ledger) -> None:
+    assert await ledger.store.run(due()) == {"reservation": None, "alert": None, "line": None}
+    first, began = (await ledger.admit(None, 10))["reservation"], ledger.now
+    ledger.now += 1000
+    second = (await ledger.admit(None, 10))["reservation"]
+    assert await ledger.store.run(due()) == {"reservation": began + 60_000, "alert": None, "line": None}
+    await ledger.settle(first, 10)
+    assert await ledger.store.run(due()) == {"reservation": began + 61_000, "alert": None, "line": began}
+    await ledger.settle(second, 10)
+    assert (await ledger.store.run(due()))["reservation"] is None
+
+
+async def test_an_alert_is_due_when_it_is_written(ledger: Ledger) -> None:
+    ledger.policy = Policy(everyone=Limits(max_budget=5))
+    await ledger.admit(None, 5)
+    await ledger.admit(None, 5)
+    assert (await ledger.store.run(due()))["alert"] == ledger.now
