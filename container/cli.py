@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import admin_commands
+from . import VERSION, admin_commands
 
 DEFAULT_CONFIG = "litellm_config.yaml"
 
@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
         description="One OpenAI-compatible endpoint in front of every LLM provider.",
         epilog="Every command has its own --help.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serve = commands.add_parser(
@@ -103,66 +104,20 @@ def _serve(given: argparse.Namespace) -> int:
     except ConfigError as error:
         _say(str(error))
         return 1
-    except (CannotServe, settings.SettingsError) as error:
+    except settings.SettingsError as error:
+        for problem in error.problems:
+            _say(f"litellm-router: {problem}")
+        return 1
+    except CannotServe as error:
         _say(f"litellm-router: {error}")
         return 1
     return 0
 
 
 def _check(given: argparse.Namespace) -> int:
-    from . import settings
-    from .accounting import Tariff
-    from .config import ConfigError, load
-    from .routing.router import Router
-    from .serve import (
-        UNPRICED,
-        CannotServe,
-        refuse_budgets_behind_the_edge,
-        refuse_keys_for_nothing,
-        refuse_strangers,
-    )
+    from .check import check
 
-    environment = _environment(given)
-    failed = False
-    found: settings.Settings | None = None
-    try:
-        found = settings.read(environment)
-    except settings.SettingsError as error:
-        _say(f"environment: error: {error}")
-        failed = True
-    try:
-        config = load(Path(given.config), environment)
-    except ConfigError as error:
-        for problem in error.problems:
-            _say(str(problem))
-        return 1
-    for problem in config.problems:
-        _say(str(problem))
-    try:
-        if found is not None:
-            refuse_strangers(found, found.master_key or config.options.master_key, config)
-            refuse_budgets_behind_the_edge(found, config)
-            refuse_keys_for_nothing(found, found.master_key or config.options.master_key, config)
-    except CannotServe as error:
-        _say(f"environment: error: {error}")
-        failed = True
-    on = [name for name, members in config.groups.items() if any(not d.off for d in members)]
-    print(f"{len(on)} of {len(config.groups)} models are on: {', '.join(on) or 'none'}")
-    for name, members in config.groups.items():
-        if name not in on:
-            wanted = sorted({need.replace("|", " or ") for d in members for need in d.off})
-            print(f"off: {name} (set {', '.join(wanted)})")
-    if config.options.has_budget:
-        unpriced = Tariff(config, Router(config), default_max_output=1).unpriced(config)
-        if unpriced:
-            print(f"without a price: {', '.join(unpriced)} ({UNPRICED})")
-    if config.needs_engine:
-        print("The translation engine (LiteLLM) is started for: " + ", ".join(_through_engine(config.deployments)))
-    return int(failed)
-
-
-def _through_engine(deployments) -> list[str]:
-    return list(dict.fromkeys(d.group for d in deployments if d.kind == "engine" and not d.off))
+    return check(Path(given.config), _environment(given))
 
 
 def _catalog(given: argparse.Namespace) -> int:

@@ -12,7 +12,6 @@ from pathlib import Path
 import uvloop
 
 from worker.api.authenticate import WELL_KNOWN_KEY, same_secret
-from worker.api.cors import parse_origins
 
 from . import accounting as accounts
 from . import log
@@ -37,6 +36,7 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 UNPRICED = (
     "refused under a budget; set input_cost_per_token and output_cost_per_token in their model_info (0 is a price)"
 )
+NEW_KEY = "sk-$(openssl rand -hex 32)"
 GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 
@@ -48,9 +48,8 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
     """Serves until SIGTERM or SIGINT. Raises ConfigError or CannotServe."""
     config = load(config_path, environment)
     master_key = settings.master_key or config.options.master_key
-    refuse_strangers(settings, master_key, config)
-    refuse_budgets_behind_the_edge(settings, config)
-    refuse_keys_for_nothing(settings, master_key, config)
+    for reason in reasons_not_to_serve(settings, config):
+        raise CannotServe(reason)
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
@@ -62,45 +61,58 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
         log.flush()
 
 
-def refuse_strangers(settings: Settings, master_key: str | None, config: Config) -> None:
-    """Raises CannotServe where anyone who reaches the address could spend money without a limit."""
+def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
+    """Each says what to do about it."""
+    master_key = settings.master_key or config.options.master_key
+    found = (
+        _strangers(settings, master_key, config),
+        _budgets_behind_the_edge(settings, config),
+        _keys_for_nothing(settings, master_key, config),
+    )
+    return [reason for reason in found if reason]
+
+
+def _strangers(settings: Settings, master_key: str | None, config: Config) -> str | None:
+    """Where anyone who reaches the address could spend money without a limit."""
     open_to_others = not settings.internal_token and not is_loopback(settings.host)
     if open_to_others and master_key and same_secret(master_key, WELL_KNOWN_KEY):
-        raise CannotServe(
+        return (
             f"LITELLM_MASTER_KEY is {WELL_KNOWN_KEY}, which everybody knows, and {settings.host} is not this machine's "
-            "alone. Set another one (for example to `openssl rand -hex 32`), or listen on --host 127.0.0.1."
+            f"alone. Set another one (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
         )
     if settings.internal_token or master_key or is_loopback(settings.host):
-        return
+        return None
     if settings.allow_anonymous and config.options.max_budget is not None:
-        return
+        return None
     if settings.allow_anonymous:
-        raise CannotServe(
+        return (
             "ALLOW_ANONYMOUS needs a global budget: set litellm_settings.max_budget in the config, or set "
             "LITELLM_MASTER_KEY."
         )
-    raise CannotServe(
+    return (
         f"Without a LITELLM_MASTER_KEY anyone who reaches {settings.host} could spend your money. Set "
-        "LITELLM_MASTER_KEY (for example to `openssl rand -hex 32`), or listen on --host 127.0.0.1."
+        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
     )
 
 
-def refuse_budgets_behind_the_edge(settings: Settings, config: Config) -> None:
-    """Raises CannotServe where a budget would not be enforced."""
-    if settings.internal_token and config.options.needs_ledger:
-        raise CannotServe(
-            "This config has budgets or keys, and behind the edge (INTERNAL_TOKEN) this version enforces none: they "
-            "hold standalone only. Remove them from the config, or run the proxy standalone."
-        )
+def _budgets_behind_the_edge(settings: Settings, config: Config) -> str | None:
+    """Where a budget would not be enforced."""
+    if not settings.internal_token or not config.options.needs_ledger:
+        return None
+    return (
+        "This config has budgets or keys, and behind the edge (INTERNAL_TOKEN) this version enforces none: they "
+        "hold standalone only. Remove them from the config, or run the proxy standalone."
+    )
 
 
-def refuse_keys_for_nothing(settings: Settings, master_key: str | None, config: Config) -> None:
-    """Raises CannotServe where everyone is served anyway, and the limits of keys would hold for nobody."""
-    if config.options.virtual_keys and not master_key and not settings.internal_token:
-        raise CannotServe(
-            "The config declares virtual_keys, and without a LITELLM_MASTER_KEY nobody needs a key. Set "
-            "LITELLM_MASTER_KEY (for example to sk-$(openssl rand -hex 32)), or remove virtual_keys."
-        )
+def _keys_for_nothing(settings: Settings, master_key: str | None, config: Config) -> str | None:
+    """Where everyone is served anyway, and the limits of keys would hold for nobody."""
+    if not config.options.virtual_keys or master_key or settings.internal_token:
+        return None
+    return (
+        "The config declares virtual_keys, and without a LITELLM_MASTER_KEY nobody needs a key. Set "
+        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or remove virtual_keys."
+    )
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -169,7 +181,7 @@ async def _serve(
     )
     models = Models(config, router.groups)
     # Behind the edge it is the edge that answers browsers.
-    origins = parse_origins(settings.cors_allow_origins) or config.options.allowed_origins
+    origins = settings.cors_allow_origins or config.options.allowed_origins
     origins = () if settings.internal_token else origins
     app = App(
         Authenticator(settings, master_key, origins, virtual_keys=isinstance(accounting, accounts.Accounting)),

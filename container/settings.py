@@ -4,80 +4,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import parsers
 
-def _flag(text: str) -> bool:
-    if text.lower() in ("true", "1", "yes", "on"):
-        return True
-    if text.lower() in ("false", "0", "no", "off"):
-        return False
-    raise ValueError("write true or false")
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e7:
-        raise ValueError("write a number of seconds over 0")
-    return value
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 65536:
-        raise ValueError("write a port from 0 to 65535")
-    return value
-
-
-def _megabytes(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1024:
-        raise ValueError("write megabytes, at most 1024")
-    return value
-
-
-def _days(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 36500:
-        raise ValueError("write a number of days over 0")
-    return value
-
-
-def _tokens(text: str) -> int:
-    value = int(text)
-    if not 0 < value < 1 << 31:
-        raise ValueError("write a whole number of tokens over 0")
-    return value
-
-
-def _address(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("write an http(s) address")
-    return text
-
-
-def _level(text: str) -> str:
-    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError("write DEBUG, INFO, WARNING or ERROR")
-    return text.upper()
+_seconds = parsers.number("a number of seconds over 0", 0, 1e7)
+_port = parsers.whole("a port from 0 to 65535", 0, 65535)
+_megabytes = parsers.number("megabytes, a number over 0 and at most 1024", 0, 1024)
+_days = parsers.number("a number of days over 0", 0, 36500)
+_tokens = parsers.whole("a whole number of tokens over 0", 1, (1 << 31) - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One environment variable: `edge` says whether the Worker hands it on to its container."""
+    """One environment variable: `edge` says whether the Worker hands it on to its container, `secret` whether its value
+    may be shown."""
 
     name: str
     parse: Callable[[str], Any]
     default: Any
     meaning: str
     edge: bool = True
+    secret: bool = False
 
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("LITELLM_HOST", str, "127.0.0.1", "address to listen on; `::` for all, IPv4 too", edge=False),
     Variable("LITELLM_PORT", _port, None, "port to listen on, before PORT", edge=False),
     Variable("PORT", _port, 4000, "port to listen on", edge=False),
-    Variable("LITELLM_MASTER_KEY", str, None, "the key that may do everything", edge=False),
-    Variable("INTERNAL_TOKEN", str, None, "set by the edge: answer nobody who does not send it", edge=False),
-    Variable("LITELLM_LOG_LEVEL", _level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
+    Variable("LITELLM_MASTER_KEY", str, None, "the key that may do everything", edge=False, secret=True),
+    Variable(
+        "INTERNAL_TOKEN", str, None, "set by the edge: answer nobody who does not send it", edge=False, secret=True
+    ),
+    Variable("LITELLM_LOG_LEVEL", parsers.level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
     Variable("MAX_BODY_MB", _megabytes, 32.0, "largest request body, in MB"),
     Variable("STREAM_KEEPALIVE", _seconds, 5.0, "seconds of silence in a stream before a comment line is sent"),
     Variable("ENGINE_START_TIMEOUT", _seconds, 60.0, "seconds a request waits for the engine to start"),
@@ -85,24 +42,48 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("WATCHDOG_SECONDS", _seconds, 60.0, "the process ends when it has hung for so many seconds"),
     Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds to connect to a provider"),
     Variable("LEDGER_PATH", str, None, "SQLite file of keys and spending; without it none is kept", edge=False),
-    Variable("DATABASE_URL", str, None, "PostgreSQL for keys and spending, instead of the file", edge=False),
+    Variable(
+        "DATABASE_URL",
+        parsers.postgres_address,
+        None,
+        "PostgreSQL for keys and spending, instead of the file",
+        edge=False,
+        secret=True,
+    ),
     Variable("DEFAULT_MAX_OUTPUT", _tokens, 4096, "output limit of requests without one, under a budget", edge=False),
     Variable("SPEND_LOG_RETENTION_DAYS", _days, None, "days that the spend log is kept; else for good", edge=False),
-    Variable("ALERT_WEBHOOK_URL", _address, None, "gets a POST when a budget is passed", edge=False),
-    Variable("REDIS_URL", str, None, "Redis, through which replicas share cooldowns", edge=False),
+    Variable(
+        "ALERT_WEBHOOK_URL", parsers.web_address, None, "gets a POST when a budget is passed", edge=False, secret=True
+    ),
+    Variable(
+        "REDIS_URL",
+        parsers.redis_address,
+        None,
+        "Redis, through which replicas share cooldowns",
+        edge=False,
+        secret=True,
+    ),
     Variable("REDIS_HOST", str, None, "Redis, where there is no REDIS_URL", edge=False),
     Variable("REDIS_PORT", _port, 6379, "port of REDIS_HOST", edge=False),
     Variable("REDIS_USERNAME", str, None, "user at REDIS_HOST", edge=False),
-    Variable("REDIS_PASSWORD", str, None, "password at REDIS_HOST", edge=False),
-    Variable("CORS_ALLOW_ORIGINS", str, None, "origins that browsers may call from, or `*`", edge=False),
-    Variable("PUBLIC_MODELS", _flag, None, "whether /v1/models answers without a key", edge=False),
-    Variable("LOCAL_DEVELOPMENT", _flag, False, "a developer's machine: the key sk-1234 is accepted", edge=False),
-    Variable("ALLOW_ANONYMOUS", _flag, False, "serve without keys on an address that is not loopback", edge=False),
+    Variable("REDIS_PASSWORD", str, None, "password at REDIS_HOST", edge=False, secret=True),
+    Variable("CORS_ALLOW_ORIGINS", parsers.origins, None, "origins that browsers may call from, or `*`", edge=False),
+    Variable("PUBLIC_MODELS", parsers.flag, None, "whether /v1/models answers without a key", edge=False),
+    Variable(
+        "LOCAL_DEVELOPMENT", parsers.flag, False, "a developer's machine: the key sk-1234 is accepted", edge=False
+    ),
+    Variable(
+        "ALLOW_ANONYMOUS", parsers.flag, False, "serve without keys on an address that is not loopback", edge=False
+    ),
 )
 
 
 class SettingsError(Exception):
-    """A variable whose value cannot be used; the message says what to write."""
+    """Variables whose values cannot be used: `problems` says of each what to write."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +99,7 @@ class Settings:
     shutdown_grace: float
     watchdog_seconds: float
     connect_timeout: float
-    cors_allow_origins: str | None
+    cors_allow_origins: tuple[str, ...] | None
     public_models: bool | None
     local_development: bool
     allow_anonymous: bool
@@ -132,14 +113,18 @@ class Settings:
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """Raises SettingsError naming the first variable that cannot be used."""
+    """Raises SettingsError naming every variable that cannot be used."""
     values: dict[str, Any] = {}
+    problems: list[str] = []
     for variable in VARIABLES:
         text = environment.get(variable.name, "").strip()
         try:
             values[variable.name] = variable.parse(text) if text else variable.default
         except ValueError as error:
-            raise SettingsError(f"{variable.name}={text!r} cannot be used: {error}.") from None
+            shown = variable.name if variable.secret else f"{variable.name}={text!r}"
+            problems.append(f"{shown} cannot be used: {error}.")
+    if problems:
+        raise SettingsError(problems)
     return Settings(
         host=values["LITELLM_HOST"],
         port=values["PORT"] if values["LITELLM_PORT"] is None else values["LITELLM_PORT"],

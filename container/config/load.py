@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import deployment as deployments
 from . import document as documents
+from . import google_credentials
 from . import options as option_sections
 from .deployment import Deployment
 from .options import Options
@@ -53,6 +54,9 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         if (d := deployments.parse(document, ("model_list", index), entry, environment, options.engine_reason))
     ]
     _report_repeated_ids(document, found)
+    if any(google_credentials.VARIABLE in d.needs for d in found):
+        wrong = google_credentials.problem(environment)
+        document.problems += [wrong] if wrong else []
     groups: dict[str, list[Deployment]] = {}
     for d in found:
         groups.setdefault(d.group, []).append(d)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from worker.api.cors import is_origin
 from worker.ledger import money, periods
 
 from .document import Document, KeyPath
@@ -132,6 +133,14 @@ def texts(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
         document.error(path, "has to be a list of texts.")
         return ()
     return tuple(v.strip().rstrip("/") for v in value if v.strip())
+
+
+def origins(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
+    found = texts(document, path, value)
+    for origin in found:
+        if not is_origin(origin):
+            document.error(path, f"'{origin}' is no origin.", "Write `https://host`, or `*`.")
+    return found
 
 
 def aliases(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> dict[str, str]:

@@ -127,7 +127,7 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         elif name == "master_key" and section == "general_settings":
             values[name] = str(value) if value else None
         elif name in ("allowed_origins", "cors_allow_origins") and section == "general_settings":
-            values["allowed_origins"] = read.texts(document, path, value)
+            values["allowed_origins"] = read.origins(document, path, value)
         elif name == "routing_strategy_args" and section == "router_settings":
             read.strategy_arguments(document, path, value, values)
         elif name in _ENGINE and section == "litellm_settings":

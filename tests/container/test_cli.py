@@ -1,6 +1,8 @@
 """`litellm-router check`, `catalog` and `serve`'s refusals: what they say and how they exit."""
 
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +98,55 @@ def test_check_reads_the_environment_too(run):
     code, _, err = run("check", {"model_list": MODELS}, {"MAX_BODY_MB": "lots", "MINE": "k"})
     assert code == 1
     assert err.startswith("environment: error: MAX_BODY_MB='lots' cannot be used: ")
+
+
+def test_check_names_every_problem_of_the_environment_at_once(run):
+    bad = {"MAX_BODY_MB": "lots", "SHUTDOWN_GRACE": "soon", "LITELLM_PORT": "http", "MINE": "k"}
+    code, _, err = run("check", {"model_list": MODELS}, bad)
+    assert code == 1
+    assert [line.split("=")[0] for line in err.splitlines()] == [
+        f"environment: error: {name}" for name in ("LITELLM_PORT", "MAX_BODY_MB", "SHUTDOWN_GRACE")
+    ]
+
+
+def test_check_names_every_reason_not_to_serve(run):
+    content = {"model_list": MODELS, "general_settings": {"virtual_keys": [{"key": "os.environ/KEY"}]}}
+    code, _, err = run("check", content, {"LITELLM_HOST": "0.0.0.0", "KEY": "sk-some-secret"})
+    assert code == 1
+    assert "could spend your money" in err
+    assert "nobody needs a key" in err
+
+
+VERTEX = [{"model_name": "v", "litellm_params": {"model": "vertex_ai/gemini-2.5-pro"}}]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("/no/such/file.json", "names a file that cannot be read (No such file or directory)"),
+        ('{"private_key": s3cret}', "holds no valid JSON"),
+        ('{"private_key": "s3cret"}', "holds no credentials"),
+        ('{"type": "service_account"}', None),
+    ],
+)
+def test_check_looks_at_googles_credentials(run, given, said):
+    code, _, err = run("check", {"model_list": VERTEX}, {"GOOGLE_APPLICATION_CREDENTIALS": given})
+    assert code == 0
+    assert (f"environment: warning: GOOGLE_APPLICATION_CREDENTIALS {said}" in err) if said else err == ""
+    assert "s3cret" not in err
+
+
+def test_googles_credentials_are_nobodys_concern_where_no_model_needs_them(run):
+    _, _, err = run("check", {"model_list": MODELS}, {"GOOGLE_APPLICATION_CREDENTIALS": "/no/such/file", "MINE": "k"})
+    assert err == ""
+
+
+def test_the_version_is_the_projects(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert capsys.readouterr().out == f"litellm-router {project['version']}\n"
 
 
 def test_check_of_a_missing_file_exits_1(capsys, tmp_path):

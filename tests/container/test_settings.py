@@ -39,7 +39,7 @@ def test_what_is_set_is_read():
     assert given.keys() <= {v.name for v in VARIABLES}
     found = read(given)
     assert (found.host, found.port, found.master_key, found.internal_token) == ("::", 1, "sk-1", "t")
-    assert (found.log_level, found.max_body_mb, found.cors_allow_origins) == ("DEBUG", 0.5, "*")
+    assert (found.log_level, found.max_body_mb, found.cors_allow_origins) == ("DEBUG", 0.5, ("*",))
     assert (found.stream_keepalive, found.engine_start_timeout) == (1.0, 2.0)
     assert (found.shutdown_grace, found.connect_timeout) == (3.0, 4.0)
     assert (found.public_models, found.local_development, found.allow_anonymous) == (True, True, True)
@@ -93,12 +93,64 @@ def test_a_flag_has_many_spellings(text, flag):
         ("CONNECT_TIMEOUT", "nan"),
         ("PUBLIC_MODELS", "perhaps"),
         ("ALLOW_ANONYMOUS", "2"),
+        ("CORS_ALLOW_ORIGINS", "example.com"),
+        ("CORS_ALLOW_ORIGINS", "https://a.example, https://b.example/path"),
+        ("CORS_ALLOW_ORIGINS", ","),
+        ("DEFAULT_MAX_OUTPUT", "1e3"),
     ],
 )
-def test_a_value_that_cannot_be_used_names_its_variable(name, text):
+def test_a_value_that_cannot_be_used_names_its_variable_and_what_to_write(name, text):
     with pytest.raises(SettingsError) as caught:
         read({name: text})
-    assert str(caught.value).startswith(f"{name}='{text}' cannot be used: ")
+    said = str(caught.value)
+    assert said.startswith(f"{name}='{text}' cannot be used: ")
+    assert "write " in said
+    for word in ("could not convert", "invalid literal", "float", "int()"):
+        assert word not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("REDIS_URL", "localhost:s3cret"),
+        ("REDIS_URL", "http://:s3cret@cache"),
+        ("REDIS_URL", "redis://:s3cret@"),
+        ("REDIS_URL", "redis://:s3cret@cache:port"),
+        ("DATABASE_URL", "mysql://user:s3cret@db/ledger"),
+        ("DATABASE_URL", "sqlite:///s3cret.db"),
+        ("ALERT_WEBHOOK_URL", "hooks.example/s3cret"),
+        ("ALERT_WEBHOOK_URL", "https:///s3cret"),
+    ],
+)
+def test_what_may_hold_a_secret_is_not_repeated(name, text):
+    with pytest.raises(SettingsError) as caught:
+        read({name: text})
+    assert str(caught.value).startswith(f"{name} cannot be used: write ")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("REDIS_URL", "redis://cache"),
+        ("REDIS_URL", "rediss://user:pass@cache:6380/1"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
+        ("DATABASE_URL", "postgres://user@[::1]:5432/ledger"),
+        ("DATABASE_URL", "postgresql:///ledger?host=/run/postgresql"),
+        ("DATABASE_URL", "postgresql://u:p@one:5432,two:5433/ledger?target_session_attrs=primary"),
+        ("CORS_ALLOW_ORIGINS", "https://a.example, http://localhost:3000/, chrome-extension://abcdef"),
+        ("MAX_BODY_MB", ".5"),
+        ("STREAM_KEEPALIVE", "1e1"),
+    ],
+)
+def test_addresses_have_many_shapes(name, text):
+    read({name: text})
+
+
+def test_every_problem_is_named_at_once():
+    with pytest.raises(SettingsError) as caught:
+        read({"PORT": "http", "MAX_BODY_MB": "lots", "SHUTDOWN_GRACE": "soon"})
+    assert [problem.split("=")[0] for problem in caught.value.problems] == ["PORT", "MAX_BODY_MB", "SHUTDOWN_GRACE"]
 
 
 def test_secrets_are_not_in_the_representation():

@@ -3,6 +3,7 @@
 Source: https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
+import re
 from collections.abc import Iterable
 
 EXPOSED = (
@@ -12,11 +13,17 @@ EXPOSED = (
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, retry-after"
 )
 MAX_AGE_SECONDS = "86400"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\\?#@\s]+", re.IGNORECASE)
 
 
 def parse_origins(text: str | None) -> tuple[str, ...]:
     """`"https://a.example, https://b.example"` or `"*"` as a tuple of origins."""
     return tuple(part.strip().rstrip("/") for part in (text or "").split(",") if part.strip())
+
+
+def is_origin(text: str) -> bool:
+    """Whether an entry of an allow-list can ever be a browser's origin: a scheme, a host, perhaps a port; or `*`."""
+    return text == "*" or _ORIGIN.fullmatch(text) is not None
 
 
 def response_headers(origin: str | None, allowed: Iterable[str]) -> list[tuple[str, str]]:

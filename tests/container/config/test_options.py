@@ -260,7 +260,7 @@ def test_a_setting_that_does_nothing_here_is_said_to(load_config):
     [
         ("general_settings", "max_budget"),
         ("router_settings", "max_budget"),
-        ("general_settings", "virtual_keys"),
+        ("general_settings", "request_logging"),
         ("general_settings", "database_url"),
         ("router_settings", "nonesuch"),
         ("litellm_settings", "nonesuch"),
@@ -274,6 +274,38 @@ def test_a_setting_that_does_nothing_here_is_said_to(load_config):
 def test_a_setting_that_is_not_honoured_stops_the_start(refusal, section, name):
     said = refusal(section, **{name: 1})
     assert f": {section}.{name}: error: " in said
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "mend"),
+    [
+        ("router_settings", "num_retrys", "Did you mean `num_retries`?"),
+        ("router_settings", "routing_stategy", "Did you mean `routing_strategy`?"),
+        ("litellm_settings", "max_bugdet", "Did you mean `max_budget`?"),
+        ("litellm_settings", "sucess_callback", "Did you mean `success_callback`?"),
+        ("litellm_settings", "set_verbos", "Did you mean `set_verbose`?"),
+        ("general_settings", "masterkey", "Did you mean `master_key`?"),
+        ("general_settings", "virtual_key", "Did you mean `virtual_keys`?"),
+        ("general_settings", "max_budget", "It belongs in litellm_settings."),
+        ("general_settings", "num_retries", "It belongs in router_settings or litellm_settings."),
+        ("router_settings", "nonesuch", "Remove it."),
+    ],
+)
+def test_a_setting_that_is_misspelt_or_misplaced_gets_a_hint(refusal, section, name, mend):
+    assert refusal(section, **{name: 1}).endswith(f" {mend}")
+
+
+def test_a_misspelt_model_in_a_chain_gets_a_hint(complaints):
+    models = [{"model_name": "claude-sonnet", "litellm_params": {"model": "openai/x", "mock_response": "hi"}}]
+    settings = {"fallbacks": [{"claude-sonnet": ["claude-sonet"]}], "routing_strategy": "latency-based"}
+    said = complaints({"model_list": models, "router_settings": settings})
+    assert "Did you mean `claude-sonnet`?" in said[0]
+    assert "Did you mean `latency-based-routing`?" in said[1]
+
+
+@pytest.mark.parametrize("origins", ["example.com", ["https://a.example/path"], ["https://a.example", "everything"]])
+def test_an_origin_that_no_browser_has_is_refused(refusal, origins):
+    assert "is no origin. Write `https://host`, or `*`." in refusal("general_settings", allowed_origins=origins)
 
 
 @pytest.mark.parametrize("section", ["router_settings", "litellm_settings", "general_settings"])

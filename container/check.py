@@ -1,0 +1,59 @@
+"""`litellm-router check`: everything that is wrong with a config and the environment, said at once."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from . import settings
+from .accounting import Tariff
+from .config import Config, ConfigError, Deployment, load
+from .routing.router import Router
+from .serve import UNPRICED, reasons_not_to_serve
+
+
+def check(path: Path, environment: Mapping[str, str]) -> int:
+    """The exit code: 1 when the proxy would not start."""
+    failed = False
+    found: settings.Settings | None = None
+    try:
+        found = settings.read(environment)
+    except settings.SettingsError as error:
+        failed = True
+        for problem in error.problems:
+            _complain(f"environment: error: {problem}")
+    try:
+        config = load(path, environment)
+    except ConfigError as error:
+        for problem in error.problems:
+            _complain(str(problem))
+        return 1
+    for problem in config.problems:
+        _complain(str(problem))
+    for reason in reasons_not_to_serve(found, config) if found is not None else ():
+        failed = True
+        _complain(f"environment: error: {reason}")
+    _say_models(config)
+    return int(failed)
+
+
+def _say_models(config: Config) -> None:
+    on = [name for name, members in config.groups.items() if any(not d.off for d in members)]
+    print(f"{len(on)} of {len(config.groups)} models are on: {', '.join(on) or 'none'}")
+    for name, members in config.groups.items():
+        if name not in on:
+            wanted = sorted({need.replace("|", " or ") for d in members for need in d.off})
+            print(f"off: {name} (set {', '.join(wanted)})")
+    if config.options.has_budget:
+        unpriced = Tariff(config, Router(config), default_max_output=1).unpriced(config)
+        if unpriced:
+            print(f"without a price: {', '.join(unpriced)} ({UNPRICED})")
+    if config.needs_engine:
+        print("The translation engine (LiteLLM) is started for: " + ", ".join(_through_engine(config.deployments)))
+
+
+def _through_engine(deployments: Iterable[Deployment]) -> list[str]:
+    return list(dict.fromkeys(d.group for d in deployments if d.kind == "engine" and not d.off))
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
