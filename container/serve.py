@@ -12,24 +12,19 @@ from pathlib import Path
 import uvloop
 
 from worker.api.authenticate import WELL_KNOWN_KEY, same_secret
+from worker.ledger.declared import Declared
 
 from . import accounting as accounts
 from . import log
-from .app import App
-from .authenticate import Authenticator, is_loopback
+from .authenticate import is_loopback
 from .config import Config, load
-from .config.prices import blended
 from .engine.supervisor import Engine
-from .handlers.admin import Admin
-from .handlers.completions import Completions
-from .handlers.engine import EngineEndpoints
-from .handlers.health import Health
-from .handlers.models import Models
+from .gateway import Gateway, router_for
 from .http_server import HttpServer
+from .reload import CannotServe, Reloading
 from .routing.router import Router
 from .routing.shared import SharedCooldowns, redis_url
 from .settings import Settings
-from .upstream.attempt import Upstream
 from .watchdog import Watchdog
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -40,21 +35,16 @@ NEW_KEY = "sk-$(openssl rand -hex 32)"
 GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 
-class CannotServe(Exception):
-    """Why the proxy does not start, and what to do about it."""
-
-
 def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigError or CannotServe."""
     config = load(config_path, environment)
-    master_key = settings.master_key or config.options.master_key
     for reason in reasons_not_to_serve(settings, config):
         raise CannotServe(reason)
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
     try:
-        uvloop.run(_serve(config, settings, master_key, environment, listening))
+        uvloop.run(_serve(config, config_path, settings, environment, listening))
     finally:
         for one in listening:
             one.close()
@@ -164,38 +154,37 @@ def _addresses(host: str, port: int) -> list:
 
 async def _serve(
     config: Config,
+    path: Path,
     settings: Settings,
-    master_key: str | None,
     environment: Mapping[str, str],
     listening: list[socket.socket],
 ) -> None:
-    by_cost = config.options.routing_strategy == "cost-based-routing"
-    router = Router(config, prices=blended(config.deployments) if by_cost else None)
+    router = router_for(config)
     claim, accounting = _accounting(config, settings, router)
     engine = Engine(config, environment, start_timeout=settings.engine_start_timeout)
-    upstream = Upstream(
-        config.options, engine, connect_timeout=settings.connect_timeout, keepalive=settings.stream_keepalive
+    url = redis_url(environment)
+    shared = SharedCooldowns(router, url) if url else None
+
+    async def accounts_for(new: Config, its_router: Router) -> accounts.Accounts:
+        """The same ledger goes on; where there was none, a new config may want one."""
+        nonlocal claim, accounting
+        if isinstance(accounting, accounts.Accounting):
+            return accounting.under(new.options.policy, _tariff(new, settings, its_router), _declared(new))
+        claim, accounting = _accounting(new, settings, its_router)
+        await accounting.start()
+        return accounting
+
+    reloading = Reloading(
+        Gateway(config, settings, router, engine, accounting),
+        path,
+        settings,
+        environment,
+        reasons_not_to_serve=lambda new: reasons_not_to_serve(settings, new),
+        accounting=accounts_for,
+        announce=_announce,
+        shared=shared,
     )
-    engine_endpoints = EngineEndpoints(
-        router, engine, accounting, max_body_mb=settings.max_body_mb, timeout=config.options.timeout
-    )
-    models = Models(config, router.groups)
-    # Behind the edge it is the edge that answers browsers.
-    origins = settings.cors_allow_origins or config.options.allowed_origins
-    origins = () if settings.internal_token else origins
-    app = App(
-        Authenticator(settings, master_key, origins, virtual_keys=isinstance(accounting, accounts.Accounting)),
-        Completions(
-            router, upstream, accounting, max_body_mb=settings.max_body_mb, keepalive=settings.stream_keepalive
-        ),
-        engine_endpoints,
-        models,
-        Health(models.on, engine),
-        origins,
-        Admin(accounting.store, accounting.policy) if isinstance(accounting, accounts.Accounting) else None,
-        accounting,
-    )
-    server = HttpServer(app)
+    server = HttpServer(reloading)
     loop = asyncio.get_running_loop()
     stop, at_once = asyncio.Event(), asyncio.Event()
 
@@ -205,8 +194,8 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    url = redis_url(environment)
-    shared = SharedCooldowns(router, url) if url else None
+    # Behind the edge the image holds the config, and the edge's catalog fits no other.
+    loop.add_signal_handler(signal.SIGHUP, _not_here if settings.internal_token else reloading.ask)
     if shared:
         shared.start()
     await accounting.start()
@@ -220,7 +209,12 @@ async def _serve(
             await server.start(listening)
         except OSError as error:  # someone else has begun to listen since we took the address
             raise _cannot_listen(settings.host, settings.port, error) from None
-        _announce(config, settings, listening)
+        _announce(config)
+        for one in listening:
+            address = one.getsockname()
+            log.info("listening", host=address[0], port=address[1], config=config.name, models=len(config.groups))
+        if not settings.internal_token:
+            reloading.start()
         await stop.wait()
         await server.stop(settings.shutdown_grace, at_once)
     finally:
@@ -230,10 +224,12 @@ async def _serve(
         await accounting.close()
         if claim:
             claim.close()
-        await engine.stop()
-        await engine_endpoints.close()
-        await upstream.close()
+        await reloading.close()
         log.info("stopped")
+
+
+def _not_here() -> None:
+    log.warning("config_not_reloaded", meaning="Behind the edge a config comes with its image: deploy again.")
 
 
 def _accounting(
@@ -249,19 +245,28 @@ def _accounting(
         raise CannotServe(str(error)) from None
     if claim and not claim.alone:
         log.warning("ledger_shared", meaning="Another proxy of this machine keeps its ledger in the same file.")
-    tariff = accounts.Tariff(config, router, default_max_output=settings.default_max_output)
-    unpriced = tariff.unpriced(config)
-    if unpriced and config.options.has_budget:
-        log.warning("models_unpriced", models=unpriced, meaning=UNPRICED)
+    tariff = _tariff(config, settings, router)
     return claim, accounts.Accounting(
         accounts.store(settings, path),
         config.options.policy,
         tariff,
-        declared=[key.held for key in config.options.virtual_keys if key.held],
+        declared=_declared(config),
         alone=bool(claim and claim.alone),
         retention_days=settings.spend_log_retention_days,
         webhook=settings.alert_webhook_url,
     )
+
+
+def _declared(config: Config) -> list[Declared]:
+    return [key.held for key in config.options.virtual_keys if key.held]
+
+
+def _tariff(config: Config, settings: Settings, router: Router) -> accounts.Tariff:
+    tariff = accounts.Tariff(config, router, default_max_output=settings.default_max_output)
+    unpriced = tariff.unpriced(config)
+    if unpriced and config.options.has_budget:
+        log.warning("models_unpriced", models=unpriced, meaning=UNPRICED)
+    return tariff
 
 
 def _calm_garbage_collector() -> None:
@@ -272,7 +277,7 @@ def _calm_garbage_collector() -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
-def _announce(config: Config, settings: Settings, listening: list[socket.socket]) -> None:
+def _announce(config: Config) -> None:
     for problem in config.problems:
         log.warning("config", problem=str(problem)) if problem.level == "warning" else None
     off: dict[str, list[str]] = {}
@@ -281,6 +286,3 @@ def _announce(config: Config, settings: Settings, listening: list[socket.socket]
             off.setdefault(need, []).append(d.group)
     for need, groups in off.items():
         log.warning("models_off", set=need.replace("|", " or "), models=sorted(set(groups)))
-    for one in listening:
-        address = one.getsockname()
-        log.info("listening", host=address[0], port=address[1], config=config.name, models=len(config.groups))

@@ -41,6 +41,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests have after SIGTERM"),
     Variable("WATCHDOG_SECONDS", _seconds, 60.0, "the process ends when it has hung for so many seconds"),
     Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds to connect to a provider"),
+    Variable(
+        "CONFIG_WATCH", parsers.flag, True, "whether a changed config file is read anew; SIGHUP always is", edge=False
+    ),
     Variable("LEDGER_PATH", str, None, "SQLite file of keys and spending; without it none is kept", edge=False),
     Variable(
         "DATABASE_URL",
@@ -99,6 +102,7 @@ class Settings:
     shutdown_grace: float
     watchdog_seconds: float
     connect_timeout: float
+    config_watch: bool
     cors_allow_origins: tuple[str, ...] | None
     public_models: bool | None
     local_development: bool
@@ -135,6 +139,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         shutdown_grace=values["SHUTDOWN_GRACE"],
         watchdog_seconds=values["WATCHDOG_SECONDS"],
         connect_timeout=values["CONNECT_TIMEOUT"],
+        config_watch=values["CONFIG_WATCH"],
         cors_allow_origins=values["CORS_ALLOW_ORIGINS"],
         public_models=values["PUBLIC_MODELS"],
         local_development=values["LOCAL_DEVELOPMENT"],

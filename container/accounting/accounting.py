@@ -1,6 +1,7 @@
 """Admission and settlement of the standalone proxy's requests, on whichever store the ledger is kept."""
 
 import asyncio
+import copy
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -90,6 +91,15 @@ class Accounting:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._housekeeping.close()
         await self.store.close()
+
+    def under(self, policy: Policy, tariff: Tariff, declared: Sequence[Declared]) -> "Accounting":
+        """The same ledger under another configuration. Requests that came under this one are quoted and settled by its
+        own prices still; only this one is started and closed."""
+        self._declared = declared  # where the old ones are not held yet, they must not come after the new ones
+        self._settlements.policy = policy
+        other = copy.copy(self)
+        other.policy, other._tariff, other._holds_declared = policy, tariff, False
+        return other
 
     async def authenticate(self, exchange: Exchange) -> None:
         """Looks up the virtual key that was presented. Raises ApiError 401 or 503."""

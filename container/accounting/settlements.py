@@ -22,7 +22,7 @@ class Settlements:
 
     def __init__(self, store: Store, policy: Policy, instance: str, now: Callable[[], int], lease: int) -> None:
         self._store = store
-        self._policy = policy
+        self.policy = policy
         self._instance = instance
         self._now = now
         self._lease = lease
@@ -58,7 +58,7 @@ class Settlements:
 
     async def _settle(self, report: Report) -> None:
         try:
-            result = await self._store.run(settle(self._store.dialect, self._policy, report, self._now()))
+            result = await self._store.run(settle(self._store.dialect, self.policy, report, self._now()))
         except LedgerUnavailable:
             self.later(report)
         except Exception as error:  # noqa: BLE001 what has been spent is reported until the ledger has it
@@ -108,7 +108,7 @@ class Settlements:
     async def _send(self) -> None:
         while self._waiting:
             batch = list(self._waiting.values())[:_BATCH]
-            result = await self._store.run(settle_all(self._store.dialect, self._policy, batch, self._now()))
+            result = await self._store.run(settle_all(self._store.dialect, self.policy, batch, self._now()))
             for report, outcome in zip(batch, result["outcomes"], strict=True):
                 if self._waiting.get(report.id) is report:
                     del self._waiting[report.id]

@@ -82,7 +82,7 @@ class Router:
     ) -> None:
         self.groups = Groups(config)
         self.options: Options = config.options
-        self.health: Mapping[str, Health] = {d.id: Health() for d in config.deployments}
+        self.health: dict[str, Health] = {d.id: Health() for d in config.deployments}
         self.on_cooldown: Callable[[str, float], None] | None = None
         self._clock = clock
         self._rng = rng or random.Random()
@@ -186,6 +186,10 @@ class Router:
             )
             if self.on_cooldown and health.cooling_until > before:
                 self.on_cooldown(target.deployment.id, health.cooling_until - now)
+
+    def adopt(self, deployment: str, known: Health) -> None:
+        """Goes on with what another router has learnt; both may use it for a while."""
+        self.health[deployment] = known
 
     def cool(self, deployment: str, seconds: float) -> None:
         """Another replica has found that the deployment needs a rest."""

@@ -40,10 +40,15 @@ class SharedCooldowns:
         self._seen: dict[str, bytes] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task | None = None
-        router.on_cooldown = self._tell
+        self.follow(router)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep())
+
+    def follow(self, router: Router) -> None:
+        """Goes on with another router."""
+        self._router = router
+        router.on_cooldown = self._tell
 
     async def stop(self) -> None:
         if self._task is not None:

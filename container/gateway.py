@@ -1,0 +1,106 @@
+"""Everything that one configuration makes: routing, providers, handlers. Another configuration makes another one."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+
+from aiohttp import web
+
+from .accounting import Accounting, Accounts
+from .app import App
+from .authenticate import Authenticator
+from .config import Config
+from .config.prices import blended
+from .engine.supervisor import Engine
+from .handlers.admin import Admin
+from .handlers.completions import Completions
+from .handlers.engine import EngineEndpoints
+from .handlers.health import Health
+from .handlers.models import Models
+from .routing.router import Router
+from .settings import Settings
+from .upstream.attempt import Upstream
+
+
+def router_for(config: Config, before: Router | None = None, known: Config | None = None) -> Router:
+    """A router; what `before` has learnt about deployments of `known` that have not changed stays known, their
+    requests in flight and their cooldowns among it."""
+    by_cost = config.options.routing_strategy == "cost-based-routing"
+    router = Router(config, prices=blended(config.deployments) if by_cost else None)
+    if before is None or known is None:
+        return router
+    # An id holds the place in the file, too, which says nothing of the deployment.
+    learnt = defaultdict(list)
+    for d in known.deployments:
+        learnt[repr(replace(d, id="")), d.api_key].append(before.health[d.id])
+    for d in config.deployments:
+        found = learnt[repr(replace(d, id="")), d.api_key]
+        if found:
+            router.adopt(d.id, found.pop(0))
+    return router
+
+
+class Gateway:
+    """Answers requests. The engine and the accounting are
+    not its own: another Gateway may go on with them."""
+
+    def __init__(
+        self,
+        config: Config,
+        settings: Settings,
+        router: Router,
+        engine: Engine,
+        accounting: Accounts,
+    ) -> None:
+        self.config = config
+        self.router = router
+        self.engine = engine
+        self._running = 0
+        self._ended = asyncio.Event()
+        self._upstream = Upstream(
+            config.options, engine, connect_timeout=settings.connect_timeout, keepalive=settings.stream_keepalive
+        )
+        self._engine_endpoints = EngineEndpoints(
+            router, engine, accounting, max_body_mb=settings.max_body_mb, timeout=config.options.timeout
+        )
+        models = Models(config, router.groups)
+        # Behind the edge it is the edge that answers browsers.
+        origins = settings.cors_allow_origins or config.options.allowed_origins
+        origins = () if settings.internal_token else origins
+        keeps_ledger = isinstance(accounting, Accounting)
+        master_key = settings.master_key or config.options.master_key
+        self._app = App(
+            Authenticator(settings, master_key, origins, virtual_keys=keeps_ledger),
+            Completions(
+                router,
+                self._upstream,
+                accounting,
+                max_body_mb=settings.max_body_mb,
+                keepalive=settings.stream_keepalive,
+            ),
+            self._engine_endpoints,
+            models,
+            Health(models.on, engine),
+            origins,
+            Admin(accounting.store, accounting.policy) if keeps_ledger else None,
+            accounting,
+        )
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._running += 1
+        try:
+            return await self._app(request)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._ended.set()
+
+    async def ended(self) -> None:
+        """When nobody sends it new requests: returns when the last one has ended."""
+        while self._running:
+            self._ended.clear()
+            await self._ended.wait()
+
+    async def close(self) -> None:
+        await self._engine_endpoints.close()
+        await self._upstream.close()
