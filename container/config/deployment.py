@@ -135,7 +135,8 @@ def parse(
     if direct and mock is None and not _explain(document, at, foreign):
         return None
     _refuse_odd_references(document, at, params)
-    kind: Kind = "mock" if mock is not None else "direct" if direct and not foreign and not engine_reason else "engine"
+    ours = direct and not foreign and not engine_reason and ("*" in model or direct.takes(model))
+    kind: Kind = "mock" if mock is not None else "direct" if ours else "engine"
     base, key, needs = "", None, list(read.references())
     if kind == "direct" and direct:
         base, key, more = _connection(read, provider or "", direct)

@@ -4,6 +4,7 @@ A provider that is not in `DIRECT` is the engine's. Names and variables are Lite
 (https://docs.litellm.ai/docs/providers).
 """
 
+import re
 from typing import NamedTuple
 
 
@@ -13,7 +14,7 @@ class Direct(NamedTuple):
 
     `base`: where it is unless the config or one of `base_variables` says otherwise; empty when it has no home of
     its own. `key_variables`: any of them holds the key; empty when none is needed. `asks_usage`: it accepts
-    `stream_options.include_usage`.
+    `stream_options.include_usage`. `models`: a pattern of those that the format is good for; any other is the engine's.
     """
 
     base: str
@@ -23,11 +24,27 @@ class Direct(NamedTuple):
     base_suffix: str = ""
     model_prefix: str = ""
     format: str = "openai"
+    models: str = ""
 
+    def takes(self, model: str) -> bool:
+        return not self.models or re.match(self.models, model) is not None
+
+
+# Those that answer in text. For pictures, speech and embeddings the engine has the translation.
+GEMINI_CHAT = (
+    r"(?:gemini/)?(?:gemini|gemma)-(?!.*(?:image|-tts|embedding|native-audio|live|transcribe|computer-use|robotics))"
+)
 
 DIRECT: dict[str, Direct] = {
     "openai": Direct("https://api.openai.com/v1", ("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),
     "azure": Direct("", ("AZURE_API_KEY",), ("AZURE_API_BASE",)),
+    "gemini": Direct(
+        "https://generativelanguage.googleapis.com/v1beta",
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        ("GEMINI_API_BASE",),
+        format="gemini",
+        models=GEMINI_CHAT,
+    ),
     "openrouter": Direct("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), ("OPENROUTER_API_BASE",)),
     "groq": Direct("https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",)),
     "mistral": Direct("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), ("MISTRAL_API_BASE",), asks_usage=False),
@@ -64,7 +81,6 @@ AZURE_DEFAULT_VERSION = "2024-10-21"
 # what it needs (`api_key: os.environ/NAME`), or LiteLLM finds it.
 ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
     "anthropic": ("ANTHROPIC_API_KEY",),
-    "gemini": ("GEMINI_API_KEY|GOOGLE_API_KEY",),
     "vertex_ai": ("GOOGLE_APPLICATION_CREDENTIALS",),
     "cohere": ("COHERE_API_KEY|CO_API_KEY",),
     "cohere_chat": ("COHERE_API_KEY|CO_API_KEY",),

@@ -46,7 +46,7 @@ class Upstream:
         name = request.model if step.fallbacks == 0 else step.group
         if d.kind == "mock":
             return mock.answer(d, request, name)
-        format = self._formats.of(d, request.endpoint)
+        format = self._formats.of(d, model, request.endpoint)
         try:
             sent: Sent | None = format.request(d, model, request)
             while True:

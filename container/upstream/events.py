@@ -55,7 +55,7 @@ class EventStream:
             data = self._held + data
             self._held = b""
         if not data.endswith((b"\n\n", b"\r\n\r\n")):
-            cut = _last_end(data)
+            cut = last_end(data)
             self._held = data[cut:]
             if len(self._held) > MAX_EVENT_BYTES:
                 raise OversizedEvent
@@ -142,7 +142,7 @@ def _events_with_usage(data: bytes) -> Iterator[tuple[int, int]]:
     at, done = data.find(b'"usage"'), 0
     while at >= 0:
         if at >= done and not data.startswith(b":null", at + 7):
-            begin = _last_end(data[:at])
+            begin = last_end(data[:at])
             blank = _EVENT_END.search(data, at)
             done = blank.end() if blank else len(data)
             yield begin, done
@@ -198,7 +198,7 @@ def _is_comment(event: bytes) -> bool:
     return all(not line or line.startswith(b":") for line in event.splitlines())
 
 
-def _last_end(data: bytes) -> int:
+def last_end(data: bytes) -> int:
     """Just behind the last blank line, 0 where there is none."""
     unix, dos, mac = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n"), data.rfind(b"\r\r")
     return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0, mac + 2 if mac >= 0 else 0)

@@ -55,7 +55,7 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: floa
     return Outcome(
         kind,
         status,
-        _credentials_refused(status) if kind == "authentication" else shown(message),
+        credentials_refused(status) if kind == "authentication" else shown(message),
         retry_after=retry_after(said, time.time() if now is None else now),
         code=code,
         param=param,
@@ -71,7 +71,7 @@ def from_error_event(error: Mapping[str, Any]) -> Outcome:
         status = int(code)
     message = _text(error.get("message")) or "The provider answered with an error."
     kind = _kind(status or 500, str(code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
-    message = _credentials_refused(status) if kind == "authentication" else shown(message)
+    message = credentials_refused(status) if kind == "authentication" else shown(message)
     return Outcome(kind, status, message, code=_text(code), param=_text(error.get("param")))
 
 
@@ -80,7 +80,7 @@ def shown(message: str) -> str:
     return _SECRET.sub("***", _ENGINE_ADDS.sub("", message[: 4 * _SHOWN]))[:_SHOWN]
 
 
-def _credentials_refused(status: int) -> str:
+def credentials_refused(status: int) -> str:
     return "The provider refused this gateway's credentials" + (f" (status {status})." if status else ".")
 
 

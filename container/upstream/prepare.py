@@ -14,7 +14,7 @@ AUTHORITY = ("metadata", "tags")
 
 OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 
-_JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
+JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
 
 
 class Address(NamedTuple):
@@ -26,7 +26,7 @@ class Address(NamedTuple):
 
 def address(d: Deployment) -> Address:
     """The address of a deployment that is called directly."""
-    headers = dict(_JSON)
+    headers = dict(JSON)
     if d.api_key:
         if d.provider == "azure":
             headers["api-key"] = d.api_key
@@ -38,7 +38,7 @@ def address(d: Deployment) -> Address:
 
 def engine_address(port: int, key: str) -> Address:
     """The engine on loopback."""
-    return Address(f"http://127.0.0.1:{port}/v1", {**_JSON, "authorization": f"Bearer {key}"})
+    return Address(f"http://127.0.0.1:{port}/v1", {**JSON, "authorization": f"Bearer {key}"})
 
 
 def url(d: Deployment, base: str, model: str, endpoint: str) -> str:

@@ -25,9 +25,12 @@ def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
 
 @pytest.fixture(scope="session")
 def config(providers: FakeProvider) -> dict[str, Any]:
-    """LiteLLM appends `/v1/messages` to Anthropic's `api_base` and `/models/{model}:generateContent` to Gemini's."""
-    anthropic = {"api_base": providers.url, "api_key": "sk-ant-provider"}
-    gemini = {"api_base": providers.gemini_base, "api_key": "AIza-provider"}
+    """LiteLLM appends `/v1/messages` to Anthropic's `api_base` and `/models/{model}:generateContent` to Gemini's.
+
+    The proxy speaks both formats itself; a parameter that is LiteLLM's alone makes these deployments the engine's."""
+    engines = {"merge_reasoning_content_in_choices": False}
+    anthropic = {"api_base": providers.url, "api_key": "sk-ant-provider", **engines}
+    gemini = {"api_base": providers.gemini_base, "api_key": "AIza-provider", **engines}
     return {
         "model_list": [
             {"model_name": "claude", "litellm_params": {"model": "anthropic/claude-sonnet-4-6", **anthropic}},

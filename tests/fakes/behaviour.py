@@ -45,6 +45,7 @@ class Behaviour:
     headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0  # before the headers
     text: str | None = None  # instead of the echo
+    raw: tuple[bytes, ...] | None = None  # the answer itself: its body, or for a stream its events
     chunks: int | None = None  # content events of a stream; None: the server's default
     pace: float | None = None  # between content events; None: the server's default
     usage: tuple[int, int] | None = None  # (prompt, completion) tokens instead of the counted ones

@@ -236,7 +236,8 @@ class FakeProvider:
         await exchange.hang_or_reset_before_headers()
         if behaviour.status >= 400 and behaviour.fault is not Fault.HTML_PAGE:
             message = behaviour.message or f"The fake provider was told to answer {behaviour.status}."
-            return await exchange.plain(orjson.dumps(format.error(behaviour.status, message)), format)
+            error = behaviour.raw[0] if behaviour.raw else orjson.dumps(format.error(behaviour.status, message))
+            return await exchange.plain(error, format)
         refusal = self._refusal(seen, format, endpoint, behaviour)
         if refusal is not None:
             return _json(refusal.status, format.error(refusal.status, refusal.message))
@@ -245,8 +246,10 @@ class FakeProvider:
         setting = formats.Setting(seen.number, behaviour, behaviour.chunks or self.chunks)
         if format.wants_stream(seen, endpoint):
             pace = self.pace if behaviour.pace is None else behaviour.pace
-            return await exchange.stream(format.events(seen, endpoint, setting), format, pace)
-        return await exchange.plain(orjson.dumps(format.plain(seen, endpoint, setting)), format)
+            events = formats.Events(content=list(behaviour.raw)) if behaviour.raw else None
+            return await exchange.stream(events or format.events(seen, endpoint, setting), format, pace)
+        body = behaviour.raw[0] if behaviour.raw else orjson.dumps(format.plain(seen, endpoint, setting))
+        return await exchange.plain(body, format)
 
     def _refusal(
         self, seen: Recorded, format: formats.Format, endpoint: str, behaviour: Behaviour

@@ -4,8 +4,10 @@ translated. Everything else is the engine's."""
 from collections.abc import Mapping
 
 from ...config import Deployment, Options
+from ...config.providers import DIRECT
 from ...engine.supervisor import Engine
 from .format import Format, Sent, Unsupported
+from .gemini import Gemini
 from .openai import OpenAI, ThroughEngine
 
 
@@ -17,14 +19,18 @@ class Formats:
         self._openai = OpenAI(drop_params=options.drop_params)
         self._engine = ThroughEngine(engine, drop_params=options.drop_params)
         # By `Direct.format` (container/config/providers.py).
-        self._translated: Mapping[str, Format] = {}
+        self._translated: Mapping[str, Format] = {
+            "gemini": Gemini(drop_params=options.drop_params),
+        }
 
-    def of(self, d: Deployment, endpoint: str) -> Format:
+    def of(self, d: Deployment, model: str, endpoint: str) -> Format:
         if d.kind != "direct":
             return self._engine
         if d.format == "openai":
             return self._openai
-        return self._translated[d.format] if endpoint == "chat_completions" else self._engine
+        # A wildcard's model is known only now.
+        takes = endpoint == "chat_completions" and DIRECT[d.provider].takes(model)
+        return self._translated[d.format] if takes else self._engine
 
 
 __all__ = ["Format", "Formats", "Sent", "Unsupported"]

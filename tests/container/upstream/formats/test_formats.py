@@ -20,13 +20,13 @@ def formats(load_config) -> Formats:
 @pytest.mark.parametrize("endpoint", ["chat_completions", "completions", "embeddings"])
 def test_openais_format_serves_every_endpoint(formats, deployment, endpoint):
     d = deployment(model="openai/x", api_key="k", api_base="http://h/v1")
-    url = formats.of(d, endpoint).url(d, d.base, "x", endpoint, stream=False)
+    url = formats.of(d, "x", endpoint).url(d, d.base, "x", endpoint, stream=False)
     assert url == "http://h/v1/" + endpoint.replace("chat_", "chat/")
 
 
 def test_what_is_litellms_to_know_goes_to_the_engine(formats, deployment):
     d = deployment(model="azure/x", api_key="k", api_base="https://h", use_in_pass_through=True)
-    format = formats.of(d, "embeddings")
+    format = formats.of(d, "x", "embeddings")
     assert format.url(d, "http://127.0.0.1:1/v1", "x", "embeddings", stream=False) == "http://127.0.0.1:1/v1/embeddings"
 
 
@@ -34,7 +34,7 @@ def test_the_engine_gets_the_usual_name_of_the_output_limit(formats, deployment)
     d = deployment(model="openai/x", api_key="k", use_in_pass_through=True, info={"id": "dep"})
     request = parse("chat_completions", orjson.dumps(CHAT))
     request.output_limit = 7
-    sent = formats.of(d, "chat_completions").request(d, "x", request)
+    sent = formats.of(d, "x", "chat_completions").request(d, "x", request)
     assert orjson.loads(sent.body) == {**CHAT, "model": "dep", "max_tokens": 7}
 
 

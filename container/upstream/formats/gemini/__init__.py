@@ -1,0 +1,69 @@
+"""Gemini's `generateContent`, at Google AI Studio."""
+
+import time
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from ....config import Deployment
+from ....request.completion import Completion, encode
+from ....routing.outcome import Outcome
+from ... import prepare
+from ...answer import Plain
+from ..format import Sent
+from . import answer, errors
+from .events import GeminiEvents
+from .models import traits
+from .request import body
+
+HOME = "https://generativelanguage.googleapis.com/v1beta"
+# Where Google serves what is new in Gemini 3, the resolution of single pictures among it.
+_HOME_OF_NEW = "https://generativelanguage.googleapis.com/v1alpha"
+
+
+class Gemini:
+    """A `Format` (container/upstream/formats/format.py)."""
+
+    vertex = False
+
+    def __init__(self, *, drop_params: bool) -> None:
+        self._drop_params = drop_params
+        self._addresses: dict[str, prepare.Address] = {}
+
+    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+        known = self._addresses.get(d.id)
+        if known is None:
+            # In a header: addresses are logged on the way.
+            key = {"x-goog-api-key": d.api_key} if d.api_key else {}
+            known = self._addresses[d.id] = prepare.Address(d.base, {**prepare.JSON, **key, **d.extra_headers})
+        return known
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        if base == HOME and traits(model, vertex=False).resolution_of_parts:
+            base = _HOME_OF_NEW
+        return f"{base}/models/{quote(model, safe='')}:{method(stream)}"
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        said = body(
+            prepare.merge(d, request.body),
+            traits(model, vertex=self.vertex),
+            drop_params=self._drop_params,
+            limit=request.output_limit,
+        )
+        return Sent(encode(said))
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        return None
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        return answer.plain(raw, name, int(time.time()))
+
+    def events(self, name: str, request: Completion, sent: Sent) -> GeminiEvents:
+        return GeminiEvents(name, int(time.time()), wants_usage=request.client_wants_usage)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return errors.from_response(status, headers, raw)
+
+
+def method(stream: bool) -> str:
+    """The end of the path, with the parameter that makes events of the stream."""
+    return "streamGenerateContent?alt=sse" if stream else "generateContent"

@@ -1,0 +1,227 @@
+"""Gemini's candidates in OpenAI's words: a message or the delta of a stream, why it ended, and what it used.
+
+Source: https://ai.google.dev/api/generate-content#generatecontentresponse
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ....routing.outcome import Outcome
+from ...answer import Plain
+from . import errors
+from .messages import SIGNATURE_MARK
+
+_FINISH = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "FINISH_REASON_UNSPECIFIED": "stop",
+    "MALFORMED_FUNCTION_CALL": "stop",
+    "MALFORMED_RESPONSE": "stop",
+    "UNEXPECTED_TOOL_CALL": "stop",
+    "TOO_MANY_TOOL_CALLS": "stop",
+    "MISSING_THOUGHT_SIGNATURE": "stop",
+}
+# Every other reason is one of Google's filters (SAFETY, RECITATION, BLOCKLIST, …) or as good as one.
+_FILTERED = "content_filter"
+
+
+def plain(raw: bytes, name: str, created: int) -> Plain | Outcome:
+    """A whole answer with status 200. `name`: the model's public name; `created`: seconds since the epoch."""
+    try:
+        said = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return Outcome("server", 0, "The provider's answer is not valid JSON.")
+    if not isinstance(said, dict):
+        return Outcome("server", 0, "The provider's answer is not a JSON object.")
+    failed = errors.instead_of_answer(said)
+    if failed is not None:
+        return failed
+    found = candidates(said)
+    if not found:
+        return Outcome("server", 0, "The provider's answer holds no candidates.")
+    used = usage(said)
+    body: dict[str, Any] = {
+        "id": identity(said),
+        "object": "chat.completion",
+        "created": created,
+        "model": name,
+        "choices": [_choice(candidate, index) for index, candidate in found],
+    }
+    body.update(grounding(found))
+    if used is not None:
+        body["usage"] = used
+    return Plain(orjson.dumps(body), used)
+
+
+def candidates(said: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """Each candidate with its index."""
+    listed = said.get("candidates")
+    if not isinstance(listed, list):
+        return []
+    return [(c.get("index", at), c) for at, c in enumerate(listed) if isinstance(c, dict)]
+
+
+def identity(said: Mapping[str, Any]) -> str:
+    return said.get("responseId") or f"chatcmpl-{uuid.uuid4().hex}"
+
+
+def finish(reason: str, *, called: bool) -> str:
+    """`called`: the candidate has called a tool."""
+    mapped = _FINISH.get(reason, _FILTERED)
+    return "tool_calls" if called and mapped == "stop" else mapped
+
+
+def delta(candidate: Mapping[str, Any], calls_before: int) -> dict[str, Any]:
+    """What the candidate says: `content`, `reasoning_content`, `tool_calls` and the signatures of its thoughts, each
+    where there is one. `calls_before`: how many calls the same candidate has made already."""
+    content = candidate.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
+    signatures: list[str] = []
+    for part in parts or ():
+        signature = part.get("thoughtSignature")
+        if signature:
+            signatures.append(signature)
+        text = part.get("text")
+        if text is None and "inlineData" in part:
+            text = _data_url(part["inlineData"])
+        if part.get("thought") is True:
+            thoughts.append(text or "")
+            blocks.append(
+                {"type": "thinking", "thinking": text or "", **({"signature": signature} if signature else {})}
+            )
+        elif text is not None:
+            texts.append(text)
+        elif "functionCall" in part:
+            calls.append(_call(part["functionCall"], signature, calls_before + len(calls)))
+    said: dict[str, Any] = {}
+    if texts:
+        said["content"] = "".join(texts)
+    if thoughts:
+        said["reasoning_content"] = "".join(thoughts)
+        said["thinking_blocks"] = blocks
+    if calls:
+        said["tool_calls"] = calls
+    if signatures:
+        said["provider_specific_fields"] = {"thought_signatures": signatures}
+    cited = _citations(candidate)
+    if cited:
+        said["annotations"] = cited
+    return said
+
+
+def logprobs(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
+    result = candidate.get("logprobsResult")
+    if not isinstance(result, dict) or not result.get("chosenCandidates"):
+        return None
+    tops = [t.get("candidates") or [] for t in result.get("topCandidates") or ()]
+    return {
+        "content": [
+            {**_token(token), "top_logprobs": [_token(t) for t in (tops[at] if at < len(tops) else ())]}
+            for at, token in enumerate(result["chosenCandidates"])
+        ]
+    }
+
+
+def usage(said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """In OpenAI's words: what was thought counts as answer, what a tool of Google's fed in counts as prompt, unless it
+    was a search, which is paid by the search."""
+    counts = said.get("usageMetadata")
+    if not isinstance(counts, dict):
+        return None
+    prompt, answered = _count(counts, "promptTokenCount"), _count(counts, "candidatesTokenCount")
+    thought, fed = _count(counts, "thoughtsTokenCount"), _count(counts, "toolUsePromptTokenCount")
+    completion = answered
+    if thought and prompt + answered + fed != _count(counts, "totalTokenCount"):
+        completion += thought  # otherwise `candidatesTokenCount` has them already
+    if fed and not any("groundingMetadata" in c and _searched(c) for _, c in candidates(said)):
+        prompt += fed
+    asked, made = _by_kind(counts, "promptTokensDetails"), _by_kind(counts, "candidatesTokensDetails")
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {
+            "cached_tokens": _count(counts, "cachedContentTokenCount"),
+            "audio_tokens": asked.get("AUDIO", 0),
+        },
+        "completion_tokens_details": {"reasoning_tokens": thought, "audio_tokens": made.get("AUDIO", 0)},
+    }
+
+
+def grounding(found: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    """Where an answer that was looked up comes from, under LiteLLM's name."""
+    sources = [c["groundingMetadata"] for _, c in found if c.get("groundingMetadata")]
+    return {"vertex_ai_grounding_metadata": sources} if sources else {}
+
+
+def _choice(candidate: dict[str, Any], index: int) -> dict[str, Any]:
+    said = delta(candidate, 0)
+    for call in said.get("tool_calls") or ():
+        del call["index"]
+    reason = finish(candidate.get("finishReason") or "STOP", called="tool_calls" in said)
+    message = {"role": "assistant", "content": None, **said}
+    return {"index": index, "message": message, "finish_reason": reason, "logprobs": logprobs(candidate)}
+
+
+def _call(call: Mapping[str, Any], signature: str | None, index: int) -> dict[str, Any]:
+    id = call.get("id") or f"call_{uuid.uuid4().hex[:28]}"
+    made: dict[str, Any] = {
+        "index": index,
+        "id": f"{id}{SIGNATURE_MARK}{signature}" if signature else id,
+        "type": "function",
+        "function": {"name": call.get("name") or "", "arguments": orjson.dumps(call.get("args") or {}).decode()},
+    }
+    if signature:
+        made["provider_specific_fields"] = {"thought_signature": signature}
+    return made
+
+
+def _data_url(blob: Mapping[str, Any]) -> str:
+    return f"data:{blob.get('mimeType', '')};base64,{blob.get('data', '')}"
+
+
+def _token(token: Mapping[str, Any]) -> dict[str, Any]:
+    text = token.get("token") or ""
+    return {"token": text, "logprob": token.get("logProbability"), "bytes": list(text.encode())}
+
+
+def _citations(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The web pages behind parts of the text, as OpenAI's annotations."""
+    found = candidate.get("groundingMetadata")
+    if not isinstance(found, dict):
+        return []
+    chunks = found.get("groundingChunks") or []
+    cited = []
+    for support in found.get("groundingSupports") or ():
+        segment, behind = support.get("segment") or {}, support.get("groundingChunkIndices") or []
+        web = chunks[behind[0]].get("web") if behind and behind[0] < len(chunks) else None
+        if web and segment.get("endIndex") is not None:
+            place = {"start_index": segment.get("startIndex", 0), "end_index": segment["endIndex"]}
+            page = {"url": web.get("uri", ""), "title": web.get("title", "")}
+            cited.append({"type": "url_citation", "url_citation": {**place, **page}})
+    return cited
+
+
+def _searched(candidate: Mapping[str, Any]) -> bool:
+    found = candidate["groundingMetadata"]
+    return isinstance(found, dict) and bool(found.get("webSearchQueries"))
+
+
+def _count(counts: Mapping[str, Any], name: str) -> int:
+    value = counts.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _by_kind(counts: Mapping[str, Any], name: str) -> dict[str, int]:
+    kinds: dict[str, int] = {}
+    for detail in counts.get(name) or ():
+        kind = str(detail.get("modality"))
+        kinds[kind] = kinds.get(kind, 0) + _count(detail, "tokenCount")
+    return kinds

@@ -1,0 +1,72 @@
+"""Gemini's refusals: an error's status and details, or a blocked prompt, as an Outcome.
+
+`{"error": {"code": 429, "message", "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "….RetryInfo", …}]}}`
+Sources: https://ai.google.dev/gemini-api/docs/troubleshooting, https://cloud.google.com/apis/design/errors
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from ....routing.outcome import Outcome
+from ... import failure
+
+_RETRY = "google.rpc.RetryInfo"
+_REASON = "google.rpc.ErrorInfo"
+# A 400 that is about this gateway's key or account.
+_OURS = frozenset(("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABLED", "BILLING_DISABLED"))
+
+
+def from_response(status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+    """An answer that is not 200."""
+    outcome = failure.from_response(status, headers, raw)
+    error = _error(raw)
+    details = [d for d in error.get("details") or () if isinstance(d, dict)]
+    if outcome.kind == "caller" and (
+        error.get("status") == "FAILED_PRECONDITION"
+        or any(d.get("reason") in _OURS for d in _of_type(details, _REASON))
+    ):
+        outcome = Outcome("authentication", status, failure.credentials_refused(status))
+    wait = next((_seconds(d.get("retryDelay")) for d in _of_type(details, _RETRY)), None)
+    if wait is None or outcome.retry_after is not None:
+        return outcome
+    return replace(outcome, retry_after=wait, headers=(*outcome.headers, ("retry-after", str(math.ceil(wait)))))
+
+
+def instead_of_answer(said: Mapping[str, Any]) -> Outcome | None:
+    """What an answer with status 200, or the first event of a stream, refuses: an error, or the prompt."""
+    if said.get("error"):
+        error = said["error"] if isinstance(said["error"], dict) else {"message": str(said["error"])}
+        return failure.from_error_event({"message": "The provider answered with an error.", **error})
+    feedback = said.get("promptFeedback")
+    if not isinstance(feedback, dict) or not feedback.get("blockReason") or said.get("candidates"):
+        return None
+    why = feedback.get("blockReasonMessage") or f"The prompt was blocked ({feedback['blockReason']})."
+    return Outcome("content_policy", 400, failure.shown(str(why)), code="content_filter", param="messages")
+
+
+def _of_type(details: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [d for d in details if str(d.get("@type")).endswith(name)]
+
+
+def _seconds(text: Any) -> float | None:
+    """`"34.07s"`, how Google writes a duration."""
+    try:
+        seconds = float(str(text).removesuffix("s"))
+    except ValueError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _error(raw: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(body, list) and body:
+        body = body[0]
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else {}

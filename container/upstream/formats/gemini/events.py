@@ -1,0 +1,119 @@
+"""Gemini's stream in OpenAI's words, event by event.
+
+Each event is a whole response with the next piece of each candidate; there is no `[DONE]`, the answer is whole when
+every candidate has its `finishReason`. Source: https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
+"""
+
+from typing import Any
+
+import orjson
+
+from worker.api.errors import upstream_failed
+
+from ....routing.outcome import Outcome
+from ...events import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
+from . import answer, errors
+
+
+class GeminiEvents:
+    """An `Events` (container/upstream/answer.py). `wants_usage`: the client asked for a chunk with the usage;
+    `created`: seconds since the epoch."""
+
+    def __init__(self, name: str, created: int, *, wants_usage: bool) -> None:
+        self.usage: dict[str, Any] | None = None
+        self.failed = False
+        self._name = name
+        self._created = created
+        self._wants_usage = wants_usage
+        self._held = b""
+        self._head = b""  # of every chunk, up to its choices
+        self._refusal: Outcome | None = None  # an error instead of an answer
+        self._calls: dict[int, int] = {}  # how many each candidate that has begun has made
+        self._ended: set[int] = set()
+
+    def feed(self, data: bytes) -> bytes:
+        """Raises OversizedEvent."""
+        data = self._held + data if self._held else data
+        cut = last_end(data)
+        self._held = data[cut:]
+        if len(self._held) > MAX_EVENT_BYTES:
+            raise OversizedEvent
+        return self._translated(data[:cut]) if cut else b""
+
+    def end(self) -> bytes:
+        rest, self._held = self._held, b""
+        said = self._translated(rest) if rest else b""
+        if self.cut_off or self.failed or self._refusal:
+            return said
+        if self._wants_usage and self.usage is not None:
+            said += self._chunk([], b',"usage":' + orjson.dumps(self.usage))
+        return said + b"data: [DONE]\n\n"
+
+    def begins(self, new: bytes) -> bool | Outcome:
+        return self._refusal or bool(new)
+
+    @property
+    def cut_off(self) -> bool:
+        return not self.failed and (not self._calls or self._ended != self._calls.keys())
+
+    def _translated(self, data: bytes) -> bytes:
+        chunks = []
+        for event in split(data):
+            said = payload(event)
+            if said is not None and not self.failed and not self._refusal:
+                chunks.append(self._event(said))
+        return b"".join(chunks)
+
+    def _event(self, said: dict[str, Any]) -> bytes:
+        failed = errors.instead_of_answer(said)
+        if failed is not None:
+            if not self._calls:
+                self._refusal = failed
+                return b""
+            self.failed = True
+            return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
+        used = answer.usage(said)
+        if used is not None:
+            self.usage = used
+        if not self._head:
+            self._head = self._begin(said)
+        found = answer.candidates(said)
+        choices = [choice for index, candidate in found for choice in self._choices(index, candidate)]
+        if not choices:
+            return b""
+        sources = answer.grounding(found)
+        more = b"," + orjson.dumps(sources)[1:-1] if sources else b""
+        return self._chunk(choices[:1], more) + b"".join(self._chunk([c]) for c in choices[1:])
+
+    def _choices(self, index: int, candidate: dict[str, Any]) -> list[dict[str, Any]]:
+        """What a candidate says and, in a chunk of its own, why it ended."""
+        reason = candidate.get("finishReason")
+        begun = index in self._calls
+        delta = answer.delta(candidate, self._calls.get(index, 0))
+        self._calls[index] = self._calls.get(index, 0) + len(delta.get("tool_calls") or ())
+        choices: list[dict[str, Any]] = []
+        if not begun:
+            delta = {"role": "assistant", "content": None, **delta}
+        if delta:
+            choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": None}
+            probabilities = answer.logprobs(candidate)
+            if probabilities is not None:
+                choice["logprobs"] = probabilities
+            choices.append(choice)
+        if reason:
+            self._ended.add(index)
+            finish = answer.finish(reason, called=self._calls[index] > 0)
+            choices.append({"index": index, "delta": {}, "finish_reason": finish})
+        return choices
+
+    def _begin(self, said: dict[str, Any]) -> bytes:
+        head = {
+            "id": answer.identity(said),
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._name,
+        }
+        return b"data: " + orjson.dumps(head)[:-1] + b',"choices":'
+
+    def _chunk(self, choices: list[dict[str, Any]], more: bytes = b"") -> bytes:
+        return self._head + orjson.dumps(choices) + more + b"}\n\n"

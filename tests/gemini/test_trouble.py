@@ -1,0 +1,151 @@
+"""Gemini refuses, blocks, or breaks off: the client is told in the gateway's words, and routing reacts rightly."""
+
+import time
+from typing import Any
+
+import httpx
+import openai
+import orjson
+import pytest
+from openai import OpenAI
+
+from tests.fakes import Behaviour, FakeProvider, Fault
+from tests.processes import MASTER_KEY, RunningProxy
+
+HELLO: Any = [{"role": "user", "content": "Hello there"}]
+STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+
+
+def ask(client: OpenAI, model: str, *, stream: bool = False, **more: Any) -> Any:
+    answer = client.chat.completions.create(model=model, messages=HELLO, stream=stream, **more)
+    return list(answer) if stream else answer
+
+
+def refusal(status: int, message: str, state: str, **detail: Any) -> Behaviour:
+    details = [{"@type": f"type.googleapis.com/google.rpc.{name}", **value} for name, value in detail.items()]
+    error = {"code": status, "message": message, "status": state, "details": details}
+    return Behaviour(status=status, raw=(orjson.dumps({"error": error}),))
+
+
+@STREAMED
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, openai.BadRequestError), (429, openai.RateLimitError), (500, openai.InternalServerError)],
+)
+def test_refusals(client: OpenAI, provider: FakeProvider, stream, status, error):
+    provider.always(f"{status},message=as ordered")
+    with pytest.raises(error, match="as ordered") as raised:
+        ask(client, "gemini", stream=stream)
+    assert raised.value.status_code == status
+    assert set(raised.value.body) == {"message", "type", "param", "code"}
+    assert len(provider.requests) == 1
+
+
+def test_googles_wait_becomes_retry_after(client: OpenAI, provider: FakeProvider):
+    provider.always(refusal(429, "Quota exceeded.", "RESOURCE_EXHAUSTED", RetryInfo={"retryDelay": "34.2s"}))
+    with pytest.raises(openai.RateLimitError) as raised:
+        ask(client, "gemini")
+    assert raised.value.response.headers["retry-after"] == "35"
+
+
+def test_an_invalid_key_is_this_gateways_fault_not_the_clients(client: OpenAI, provider: FakeProvider):
+    provider.always(
+        refusal(400, "API key not valid.", "INVALID_ARGUMENT", ErrorInfo={"reason": "API_KEY_INVALID"}),
+        model="gemini-frail",
+    )
+    assert ask(client, "frail").model == "gpt"
+    provider.always(refusal(400, "API key not valid.", "INVALID_ARGUMENT", ErrorInfo={"reason": "API_KEY_INVALID"}))
+    with pytest.raises(openai.InternalServerError, match="credentials"):
+        ask(client, "gemini")
+
+
+BLOCKED = orjson.dumps({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {}})
+
+
+@STREAMED
+def test_a_blocked_prompt_is_a_matter_of_policy(client: OpenAI, provider: FakeProvider, stream):
+    provider.always(Behaviour(raw=(b"data: " + BLOCKED + b"\r\n\r\n" if stream else BLOCKED,)))
+    with pytest.raises(openai.BadRequestError, match="PROHIBITED_CONTENT") as raised:
+        ask(client, "gemini", stream=stream)
+    assert raised.value.code == "content_filter"
+
+
+@STREAMED
+def test_a_blocked_prompt_falls_back(client: OpenAI, provider: FakeProvider, stream):
+    raw = b"data: " + BLOCKED + b"\r\n\r\n" if stream else BLOCKED
+    provider.always(Behaviour(raw=(raw,)), model="gemini-frail")
+    answer = ask(client, "frail", stream=stream)
+    assert (answer[0] if stream else answer).model == "gpt"
+
+
+@STREAMED
+def test_fallback_to_another_wire_format(client: OpenAI, provider: FakeProvider, stream):
+    provider.always("503", model="gemini-frail")
+    answer = ask(client, "frail", stream=stream)
+    assert (answer[0] if stream else answer).model == "gpt"
+    assert [seen.format for seen in provider.requests] == ["gemini", "openai"]
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_FIRST_EVENT, Fault.GARBAGE_JSON, Fault.HTML_PAGE])
+def test_a_stream_that_begins_badly_falls_back(client: OpenAI, provider: FakeProvider, fault):
+    provider.always(Behaviour(fault), model="gemini-frail")
+    assert ask(client, "frail", stream=True)[0].model == "gpt"
+
+
+@STREAMED
+def test_time_limit(client: OpenAI, provider: FakeProvider, stream):
+    provider.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
+    with pytest.raises(openai.InternalServerError) as raised:
+        ask(client, "hasty", stream=stream)
+    assert raised.value.status_code == 504
+    provider.wait_for(lambda: provider.last.disconnected_at)
+
+
+def streamed(proxy: RunningProxy) -> httpx.Response:
+    return httpx.post(
+        f"{proxy.url}/v1/chat/completions",
+        json={"model": "gemini", "messages": HELLO, "stream": True},
+        headers={"authorization": f"Bearer {MASTER_KEY}"},
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY])
+def test_a_stream_that_breaks_off_ends_with_an_error(gemini_proxy: RunningProxy, provider: FakeProvider, fault):
+    # Paced, for what comes in one piece with its end fails before the first byte to the client.
+    provider.always(Behaviour(fault, after=3, pace=0.05))
+    answer = streamed(gemini_proxy)
+    assert answer.status_code == 200
+    events = [line for line in answer.text.splitlines() if line.startswith("data: ")]
+    error = orjson.loads(events[-1][6:])["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert "[DONE]" not in answer.text
+
+
+def test_crlf_and_split_events(gemini_proxy: RunningProxy, provider: FakeProvider):
+    provider.always(Behaviour(crlf=True, trickle=0.0005, chunks=2))
+    answer = streamed(gemini_proxy)
+    events = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
+    said = [orjson.loads(e)["choices"][0]["delta"].get("content") or "" for e in events[:-1]]
+    assert ("".join(said), events[-1]) == ("Hello there", "[DONE]")
+
+
+def test_a_client_that_leaves_ends_the_providers_work(gemini_proxy: RunningProxy, provider: FakeProvider):
+    provider.always(Behaviour(pace=0.1, chunks=1000, text="x" * 1000))
+    with httpx.stream(
+        "POST",
+        f"{gemini_proxy.url}/v1/chat/completions",
+        json={"model": "gemini", "messages": HELLO, "stream": True},
+        headers={"authorization": f"Bearer {MASTER_KEY}"},
+        timeout=30,
+    ) as answer:
+        next(line for line in answer.iter_lines() if '"content":"x' in line)
+    left = time.monotonic()
+    assert provider.wait_for(lambda: provider.last.disconnected_at, timeout=10) - left < 2
+
+
+def test_a_field_that_gemini_does_not_have_is_named(client: OpenAI, provider: FakeProvider):
+    with pytest.raises(openai.BadRequestError, match="logit_bias") as raised:
+        ask(client, "gemini", logit_bias={"1": 1})
+    assert raised.value.param == "logit_bias"
+    assert provider.requests == []
