@@ -19,10 +19,12 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(asked: str) -> Choice:
-    """`asked`: "auto", "offline" or "wrangler"."""
+def choose(asked: str, *, in_image: bool = True) -> Choice:
+    """`asked`: "auto", "offline" or "wrangler"; `in_image`: the config is the one that Docker's image is built with."""
     if asked != "auto":
         return Choice(asked, f"you asked for it with --runtime {asked}")
+    if not in_image:
+        return Choice("offline", "the image of `wrangler dev` holds litellm_config.yaml, and you named another config")
     problem = docker_problem()
     if problem:
         return Choice("offline", problem)

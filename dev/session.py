@@ -3,14 +3,17 @@
 import contextlib
 import errno
 import ipaddress
+import json
 import os
-import runpy
 import shlex
 import signal
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from container.config import Config, ConfigError, catalog, load
+from worker.api.models import missing
 
 from . import runtime_choice, variables
 from .edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
@@ -20,7 +23,8 @@ from .offline.workerd import WorkerdFailed
 from .progress import say, step
 
 STATE = REPOSITORY / ".dev"
-_CATALOG = REPOSITORY / "worker" / "catalog.py"
+# What the image is built with, and what the tracked worker/catalog.py is made from.
+_OWN_CONFIG = REPOSITORY / "litellm_config.yaml"
 
 
 class CannotRun(Exception):
@@ -29,9 +33,12 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Session:
-    """`vars`: what the Worker gets; `key_in_file`: the master key is known to `.dev.vars` only."""
+    """`catalog`: the source of worker/catalog.py for this config; `model`: one that is on, None without;
+    `vars`: what the Worker gets; `key_in_file`: the master key is known to `.dev.vars` only."""
 
     config: Path
+    catalog: str
+    model: str | None
     host: str
     port: int
     vars: Mapping[str, str]
@@ -44,23 +51,36 @@ class Session:
         if not path.is_file():
             raise CannotRun(f"There is no config {config}; name one with --config.")
         _check_port(host, port)
-        environment_names = _regenerate_catalog(path)
-        dev_vars = variables.read_dev_vars(REPOSITORY)
+        try:
+            loaded = load(path, {})
+            source, extract = catalog.source(loaded), catalog.catalog(loaded)
+            if path.resolve() == _OWN_CONFIG:
+                catalog.write(path)
+        except ConfigError as error:
+            raise CannotRun(str(error)) from None
+        dev_vars = variables.read_dev_vars(REPOSITORY, say)
         try:
             settings = wrangler.read(WRANGLER_CONFIG).vars
         except wrangler.WranglerConfigError as error:
             raise CannotRun(str(error)) from None
-        given = variables.worker_variables(dev_vars, os.environ, environment_names, settings)
+        given = variables.worker_variables(dev_vars, os.environ, extract["environment"], settings)
         if given[variables.MASTER_KEY] == variables.WELL_KNOWN_KEY and not _is_loopback(host):
             raise CannotRun(
                 f"{host} is open to others and everybody knows the master key sk-1234; set LITELLM_MASTER_KEY to "
                 "another one, or leave out --host."
             )
-        return cls(path, host, port, given, key_in_file=not os.environ.get(variables.MASTER_KEY))
+        model = _example_model(loaded, given)
+        return cls(path, source, model, host, port, given, key_in_file=not os.environ.get(variables.MASTER_KEY))
 
     def run(self, runtime: str) -> int:
-        choice = runtime_choice.choose(runtime)
+        in_image = self.config.resolve() == _OWN_CONFIG
+        choice = runtime_choice.choose(runtime, in_image=in_image)
         say(f"Runtime: {choice.name}, because {choice.why}.")
+        if choice.name == "wrangler" and not in_image:
+            raise CannotRun(
+                f"wrangler dev builds the image, which holds {_OWN_CONFIG.name}: change that file, or use "
+                "--runtime offline."
+            )
         with _signals_interrupt():
             if choice.name == "wrangler":
                 from . import wrangler_dev
@@ -70,8 +90,11 @@ class Session:
 
     def example(self) -> str:
         """A request that works as it is printed."""
+        if self.model is None:
+            return f"curl {shlex.quote(f'{self.url}/health')}  # no model is on: litellm-router check says what to set"
         url = shlex.quote(f"{self.url}/v1/chat/completions")
-        body = shlex.quote('{"model":"mock","messages":[{"role":"user","content":"Hello"}]}')
+        fields = {"model": self.model, "messages": [{"role": "user", "content": "Hello"}]}
+        body = shlex.quote(json.dumps(fields, separators=(",", ":"), ensure_ascii=False))
         return f'curl {url} -H "Authorization: Bearer {self._shown_key()}" -d {body}'
 
     @property
@@ -107,6 +130,7 @@ class Session:
                 {PROXY_CLASS: proxy_image(self.config)},
                 host=self.host,
                 port=self.port,
+                replaced={"catalog.py": self.catalog},
                 log=pass_on,
             )
             try:
@@ -149,15 +173,11 @@ def _check_port(host: str, port: int) -> None:
         raise CannotRun(f"Cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port.") from None
 
 
-def _regenerate_catalog(config: Path) -> list[str]:
-    """The names of the variables that the proxy may read with this config."""
-    from container.config import ConfigError, catalog
-
-    try:
-        catalog.write(config)
-    except ConfigError as error:
-        raise CannotRun(str(error)) from None
-    return runpy.run_path(str(_CATALOG))["CATALOG"]["environment"]
+def _example_model(config: Config, given: Mapping[str, str]) -> str | None:
+    """A model that can be asked: one that needs no provider, else the first that is on and has a name of its own."""
+    on = [d for d in config.deployments if not d.wildcard and not missing(d.needs, lambda name: bool(given.get(name)))]
+    chosen = next((d for d in on if d.kind == "mock"), next(iter(on), None))
+    return chosen.group if chosen else None
 
 
 def _is_loopback(host: str) -> bool:

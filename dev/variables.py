@@ -1,7 +1,7 @@
 """The Worker's variables on a developer's machine: from `.dev.vars`, and from the environment on top of it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 MASTER_KEY = "LITELLM_MASTER_KEY"
@@ -28,9 +28,34 @@ def parse_dotenv(text: str) -> dict[str, str]:
     return found
 
 
-def read_dev_vars(directory: Path) -> dict[str, str]:
+def broken_lines(text: str) -> list[int]:
+    """The numbers of lines that say something and set nothing, or whose quotation mark is never closed."""
+    text = text.replace("\r\n", "\n")
+    found: list[int] = []
+    end = 0
+    for match in _LINE.finditer(text):
+        found += _said_in(text, end, match.start())
+        if (match["bare"] or "").startswith(("'", '"')):
+            found.append(text.count("\n", 0, match.start()) + 1)
+        end = match.end()
+    return found + _said_in(text, end, len(text))
+
+
+def _said_in(text: str, begin: int, end: int) -> list[int]:
+    first = text.count("\n", 0, begin) + 1
+    lines = text[begin:end].split("\n")
+    return [first + i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
+
+
+def read_dev_vars(directory: Path, warn: Callable[[str], None]) -> dict[str, str]:
+    """Of the directory's `.dev.vars`; `warn` is told of lines that cannot be read, and not what they hold."""
     path = directory / ".dev.vars"
-    return parse_dotenv(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    for number in broken_lines(text):
+        warn(f".dev.vars:{number}: this line cannot be read; write NAME=value, or NAME='a value'.")
+    return parse_dotenv(text)
 
 
 def worker_variables(

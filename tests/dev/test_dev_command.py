@@ -106,6 +106,33 @@ def test_ones_own_key_is_not_printed(start: Callable[..., Dev]) -> None:
     assert "sk-my-own-key" not in dev.out + dev.err
 
 
+def test_another_config_is_served_and_the_tracked_catalog_left_alone(start: Callable[..., Dev], tmp_path: Path) -> None:
+    tracked = ROOT / "worker" / "catalog.py"
+    before = tracked.read_bytes()
+    config = tmp_path / "other.yaml"
+    config.write_text(
+        "model_list:\n"
+        "  - {model_name: later, litellm_params: {model: openai/x}}\n"
+        "  - {model_name: fri\u00e9nd's, litellm_params: {model: openai/x, mock_response: hi}}\n"
+    )
+    dev = start("--config", str(config), "--runtime", "auto")
+    line = dev.wait_until_it_listens()
+    assert "Runtime: offline, because the image of `wrangler dev` holds litellm_config.yaml" in dev.err
+    assert '"content":"hi"' in run_curl(line)
+    assert tracked.read_bytes() == before
+    refused = start("--config", str(config), "--runtime", "wrangler")
+    assert refused.process.wait(30) == 1
+    assert "wrangler dev builds the image, which holds litellm_config.yaml" in refused.err
+
+
+def test_without_a_model_that_is_on_the_curl_asks_for_health(start: Callable[..., Dev], tmp_path: Path) -> None:
+    config = tmp_path / "other.yaml"
+    config.write_text("model_list: [{model_name: later, litellm_params: {model: openai/x}}]\n")
+    line = start("--config", str(config), "--runtime", "offline").wait_until_it_listens()
+    assert '"models":[]' in run_curl(line).replace(" ", "")
+    assert line.endswith("/health  # no model is on: litellm-router check says what to set")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_end_everything(start: Callable[..., Dev], number: signal.Signals) -> None:
     dev = start("--runtime", "offline")

@@ -31,6 +31,10 @@ def test_what_is_asked_for_is_taken(name: str) -> None:
     assert runtime_choice.choose(name) == (name, f"you asked for it with --runtime {name}")
 
 
+def test_offline_with_a_config_that_the_image_does_not_hold() -> None:
+    assert runtime_choice.choose("auto", in_image=False).name == "offline"
+
+
 def test_offline_without_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("WRANGLER_DOCKER_BIN", raising=False)

@@ -25,10 +25,28 @@ def test_dotenv(text: str, value: str) -> None:
     assert variables.parse_dotenv(text) == {"A": value}
 
 
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("", []),
+        ("A=1\n\n  # said\nB = 'two\nlines' # said\nexport C=3\r\n", []),
+        ("A=1\nOPENAI_API_KEY: s3cret\nB=2\n", [2]),
+        ("just words\nA=1\n=2", [1, 3]),
+        ("1A=2", [1]),
+        ("A=1\nB='never closed\nC=3", [2]),
+        ('A="two\nlines"\nnonsense', [3]),
+    ],
+)
+def test_broken_lines(text: str, broken: list[int]) -> None:
+    assert variables.broken_lines(text) == broken
+
+
 def test_there_need_be_no_file(tmp_path: Path) -> None:
-    assert variables.read_dev_vars(tmp_path) == {}
-    (tmp_path / ".dev.vars").write_text("A=1\nB='2'\n")
-    assert variables.read_dev_vars(tmp_path) == {"A": "1", "B": "2"}
+    said: list[str] = []
+    assert variables.read_dev_vars(tmp_path, said.append) == {}
+    (tmp_path / ".dev.vars").write_text("A=1\nB='2'\nC: s3cret\n")
+    assert variables.read_dev_vars(tmp_path, said.append) == {"A": "1", "B": "2"}
+    assert said == [".dev.vars:3: this line cannot be read; write NAME=value, or NAME='a value'."]
 
 
 def test_a_key_for_everybody_without_one_of_ones_own() -> None:
