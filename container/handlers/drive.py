@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from worker.api.errors import ApiError, model_not_found, service_unavailable, timed_out, upstream_failed
 
+from ..routing.groups import Target
 from ..routing.outcome import Outcome
 from ..routing.router import Pause, Plan, Router, RouteRequest, Step, Try
 
@@ -22,10 +23,15 @@ def admit(router: Router, request: RouteRequest) -> None:
         if not router.groups.targets(name):
             raise model_not_found(name, router.groups.names)
     if not router.reachable(request):
-        wanted = sorted({need.replace("|", " or ") for t in targets for need in t.deployment.off})
-        error = service_unavailable(f"The model '{model}' is off: set {', '.join(wanted)}.", retry_after=60)
-        error.headers.append(("x-should-retry", "false"))
-        raise error
+        raise model_off(model, targets)
+
+
+def model_off(model: str, targets: Iterable[Target]) -> ApiError:
+    """A model of this gateway that nobody can serve until its operator sets something."""
+    wanted = sorted({need.replace("|", " or ") for t in targets for need in t.deployment.off})
+    error = service_unavailable(f"The model '{model}' is off: set {', '.join(wanted)}.", retry_after=60)
+    error.headers.append(("x-should-retry", "false"))
+    return error
 
 
 async def drive(plan: Plan, attempt: Callable[[Try], Awaitable[Outcome]]) -> Failed:

@@ -8,6 +8,7 @@ from worker.ledger import keys
 from ..config import Config
 from ..exchange import Exchange
 from ..routing.groups import Groups
+from .drive import model_off
 
 # When a model came into being is nobody's concern here; OpenAI's clients want a number.
 _CREATED = 1677610602
@@ -28,9 +29,12 @@ class Models:
         exchange.respond(200, self._list if everything else _list(_allowed(self._concrete, exchange)))
 
     async def one(self, exchange: Exchange, name: str) -> None:
-        off = all(t.deployment.off for t in self._groups.targets(name))
-        if off or not keys.allows(exchange.models, name):
+        """One that is off answers as it does when it is asked something: 503, saying what to set."""
+        targets = self._groups.targets(name)
+        if not targets or not keys.allows(exchange.models, name):
             raise model_not_found(name, _allowed(self.on, exchange))
+        if all(t.deployment.off for t in targets):
+            raise model_off(name, targets)
         exchange.respond(200, orjson.dumps(_model(name)))
 
 
