@@ -32,6 +32,21 @@ def second_fake() -> Iterator[FakeProvider]:
         yield provider
 
 
+@pytest.fixture(scope="session")
+def providers() -> Iterator[FakeProvider]:
+    """The fake behind gateways that serve many tests."""
+    with FakeProvider() as one:
+        yield one
+
+
+@pytest.fixture
+def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
+    """The same, its memory empty."""
+    providers.reset()
+    yield providers
+    providers.reset()
+
+
 @pytest.fixture
 def free_port() -> int:
     return free_tcp_port()

@@ -1,26 +1,11 @@
 """Claude and Gemini through the engine, each provider speaking its own wire format; started once for all tests here."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.fakes import FakeProvider
 from tests.processes import RunningProxy, StartProxy
-
-
-@pytest.fixture(scope="session")
-def providers() -> Iterator[FakeProvider]:
-    with FakeProvider() as fake:
-        yield fake
-
-
-@pytest.fixture
-def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
-    """The fake behind the engine, its memory empty."""
-    providers.reset()
-    yield providers
-    providers.reset()
 
 
 @pytest.fixture(scope="session")

@@ -30,20 +30,6 @@ class Gateway:
 
 
 @pytest.fixture(scope="session")
-def providers() -> Iterator[FakeProvider]:
-    with FakeProvider() as fake:
-        yield fake
-
-
-@pytest.fixture
-def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
-    """The fake behind the gateways, its memory empty."""
-    providers.reset()
-    yield providers
-    providers.reset()
-
-
-@pytest.fixture(scope="session")
 def config(providers: FakeProvider) -> Iterator[dict[str, Any]]:
     at_fake = {"api_base": providers.openai_base, "api_key": "sk-provider"}
     azure = {"api_base": providers.url, "api_key": "az-provider", "api_version": "2024-10-21"}

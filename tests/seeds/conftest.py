@@ -1,7 +1,5 @@
 """Gateways with the shipped config, every provider of it played by one fake: standalone and at the edge."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.edge.conftest import StartEdge, start_edge
@@ -17,22 +15,8 @@ __all__ = ["start_edge"]
 
 
 @pytest.fixture(scope="session")
-def providers() -> Iterator[FakeProvider]:
-    with FakeProvider() as fake:
-        yield fake
-
-
-@pytest.fixture(scope="session")
 def environment(providers: FakeProvider) -> dict[str, str]:
     return pointing_at(providers)
-
-
-@pytest.fixture
-def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
-    """The fake behind every gateway here, its memory empty."""
-    providers.reset()
-    yield providers
-    providers.reset()
 
 
 @pytest.fixture(scope="session")

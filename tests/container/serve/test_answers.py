@@ -1,0 +1,128 @@
+"""What comes back from the provider, byte for byte, and what is logged of it."""
+
+import json
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+import pytest
+
+from container.upstream.events import payload, split
+from tests.container.raw import Connection, ask
+from tests.container.serve.support import (
+    AUTHORIZED,
+    CHAT,
+    MESSAGES,
+    PROVIDER_KEY,
+    post,
+    resident_megabytes,
+)
+from tests.fakes import Behaviour, FakeProvider, failing
+from tests.processes import MASTER_KEY
+
+
+def test_answers_keep_the_providers_bytes_but_for_the_model(gateway, provider):
+    provider.always(Behaviour(text='the "model":"x" \\ ü 🙂\n'))
+    assert same_but_for_ids(directly(provider), b"gpt-4o-2026-01-01") == same_but_for_ids(post(gateway).body, b"gpt")
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(crlf=True), Behaviour(text='"model":"x" 🙂\n\n[DONE]')])
+def test_streams_keep_the_providers_bytes_but_for_the_model(gateway, provider, behaviour):
+    provider.always(behaviour)
+    fields = {"stream": True, "stream_options": {"include_usage": True}}
+    theirs, ours = directly(provider, **fields), post(gateway, **fields).body
+    assert same_but_for_ids(theirs, b"gpt-4o-2026-01-01") == same_but_for_ids(ours, b"gpt")
+
+
+def directly(provider: FakeProvider, **fields: Any) -> bytes:
+    """The provider's own answer to what the proxy sends it."""
+    body = orjson.dumps({"model": "gpt-4o", "messages": MESSAGES, **fields})
+    return ask(provider.port, "POST", CHAT, {"authorization": f"Bearer {PROVIDER_KEY}"}, body).body
+
+
+def same_but_for_ids(raw: bytes, model: bytes) -> bytes:
+    """The bytes without what differs from request to request, and with the model's name checked and taken out."""
+    raw, times = re.subn(rb'"model":"%s"' % re.escape(model), b'"model":""', raw)
+    assert times
+    return re.sub(rb'fake-\d+|"created":\d+', b"", raw)
+
+
+def test_many_streams_at_once_do_not_mix(gateway, provider):
+    provider.always(Behaviour(pace=0.01, chunks=20))
+
+    def one(number: int) -> tuple[str, str]:
+        text = f"This is the text of request {number}, and of no other one. " * 5
+        answer = post(gateway, stream=True, messages=[{"role": "user", "content": text}], model=f"free/m{number}")
+        chunks = [chunk for event in split(answer.body) if (chunk := payload(event))]
+        assert {chunk["model"] for chunk in chunks} == {f"free/m{number}"}
+        return text, "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+
+    with ThreadPoolExecutor(30) as pool:
+        for asked, answered in pool.map(one, range(60)):
+            assert asked == answered
+
+
+def test_the_chain_is_followed_and_named(gateway, provider):
+    provider.always(failing(500), model="stands-for-claude")
+    provider.always(failing(429), model="gpt-4o")
+    answer = post(gateway, model="claude")
+    assert (answer.status, answer.json["model"]) == (200, "mock")
+    assert answer.headers["x-litellm-model-group"] == "mock"
+    assert answer.headers["x-litellm-attempted-fallbacks"] == "2"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_error_of_a_provider_shows_our_key(gateway, provider, status, stream):
+    provider.always(failing(status, message=f"The API key {PROVIDER_KEY} is not good enough."))
+    answer = post(gateway, stream=stream)
+    assert answer.status == {400: 400, 429: 429, 500: 500}.get(status, 502)
+    assert PROVIDER_KEY.encode() not in answer.body
+    assert PROVIDER_KEY not in gateway.log()
+
+
+def test_neither_keys_nor_texts_are_logged(gateway, provider):
+    secret = "a prompt that nobody else may read"
+    provider.queue(Behaviour(text="an answer that nobody else may read"), failing(500, message="Oh."), Behaviour())
+    for fields in ({}, {}, {"stream": True}, {"n": "x"}, {"model": "nonesuch"}):
+        post(gateway, **{"messages": [{"role": "user", "content": secret}], **fields})
+    post(gateway, headers={"authorization": "Bearer sk-wrong-key"})
+    time.sleep(0.3)
+    logged = gateway.log()
+    assert '"event":"attempt"' in logged
+    for text in (secret, "nobody else may read", MASTER_KEY, PROVIDER_KEY, "sk-wrong-key"):
+        assert text not in logged
+    assert all(json.loads(line)["event"] for line in logged.splitlines())
+
+
+def test_a_stream_whose_reader_is_slow_holds_the_provider_back(gateway, provider):
+    provider.always(Behaviour(text="x" * 40_000_000, chunks=4000))
+    with Connection(gateway.port) as connection:
+        connection.request(
+            "POST", CHAT, AUTHORIZED, orjson.dumps({"model": "gpt", "messages": MESSAGES, "stream": True})
+        )
+        assert connection.head().status == 200
+        before, sent = -1, 0
+        while sent != before:
+            time.sleep(0.5)
+            before, sent = sent, provider.last.events_sent
+        assert sent < 3500
+        assert resident_megabytes(gateway.pid) < 150
+    provider.wait_for(lambda: provider.last.disconnected_at)
+
+
+def test_bodies_that_break_off_harm_nobody(gateway):
+    def half() -> None:
+        with Connection(gateway.port) as connection:
+            connection.request("POST", CHAT, {**AUTHORIZED, "content-length": "1000"}, b'{"model": "gpt"')
+
+    threads = [threading.Thread(target=half) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert post(gateway).status == 200
+    assert "internal_error" not in gateway.log()

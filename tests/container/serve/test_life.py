@@ -1,0 +1,158 @@
+"""How the proxy begins, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+import yaml
+
+from tests.container.raw import Connection
+from tests.container.serve.support import (
+    AUTHORIZED,
+    CHAT,
+    ENDLESS,
+    MESSAGES,
+    get,
+    models,
+    post,
+    resident_megabytes,
+)
+from tests.fakes import Behaviour, FakeProvider
+from tests.processes import ROOT, free_tcp_port
+
+
+def test_it_is_ready_within_a_second_and_a_half_and_small_though_it_needs_the_engine(proxy, provider):
+    content = models(provider)
+    params = {"model": "anthropic/claude-sonnet-4-6", "api_key": "k", "api_base": provider.url}
+    content["model_list"].append({"model_name": "engine", "litellm_params": params})
+    gateway = proxy(content, wait=False)
+    began = time.monotonic()
+    while True:
+        try:
+            if get(gateway, "/health/readiness", {}).status == 200:
+                break
+        except OSError:
+            assert time.monotonic() - began < 10, gateway.log()
+        time.sleep(0.01)
+    ready = time.monotonic() - began
+    assert get(gateway, "/health", {}).json["engine"] == "starting"
+    for _ in range(20):
+        assert post(gateway, stream=True).status == 200
+    assert resident_megabytes(gateway.pid) < 90
+    assert ready < 1.5
+
+
+def start(path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`serve` where it is expected to end by itself."""
+    command = [sys.executable, "-m", "container", "serve", "--config", str(path), *arguments]
+    own = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, provider: FakeProvider) -> Path:
+    path = tmp_path / "my_config.yaml"
+    path.write_text(yaml.safe_dump(models(provider), sort_keys=False))
+    return path
+
+
+def test_a_port_that_is_taken_ends_it_with_a_sentence(config_file):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = start(config_file, "--port", str(port))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"litellm-router: Cannot listen on 127.0.0.1 port {port}: Address already in use. Choose another with --port.\n"
+    )
+
+
+def test_a_broken_config_ends_it_naming_file_line_and_key(config_file):
+    config_file.write_text(
+        "model_list:\n  - model_name: a\n    litellm_params:\n      model: openai/x\n      rpm: many\n"
+    )
+    done = start(config_file)
+    assert done.returncode == 1
+    assert done.stderr.startswith("my_config.yaml:5: model_list[0].litellm_params.rpm: error: has to be a number")
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_master_key_it_does_not_serve_strangers(config_file):
+    done = start(config_file, "--host", "0.0.0.0", "--port", str(free_tcp_port()))
+    assert done.returncode == 1
+    assert "Without a LITELLM_MASTER_KEY anyone who reaches 0.0.0.0 could spend your money" in done.stderr
+
+
+def test_what_is_off_is_said_once(gateway):
+    lines = [json.loads(line) for line in gateway.log().splitlines() if "models_off" in line]
+    assert [(line["level"], line["set"], line["models"]) for line in lines] == [("warning", "GROQ_API_KEY", ["off"])]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_running_stream_comes_to_its_end_before_the_proxy_does(proxy, provider, number):
+    provider.always(Behaviour(pace=0.1, chunks=15))
+    gateway = proxy(models(provider))
+    body = orjson.dumps({"model": "gpt", "messages": [{"role": "user", "content": "one " * 30}], "stream": True})
+    with Connection(gateway.port) as connection, Connection(gateway.port) as idle:
+        idle.request("GET", "/health")
+        assert idle.answer("GET").status == 200
+        connection.request("POST", CHAT, AUTHORIZED, body)
+        assert connection.head().status == 200
+        assert connection.chunk()
+        os.kill(gateway.pid, number)
+        assert idle.closed(), "idle connections are closed at once"
+        deadline = time.monotonic() + 5
+        while accepts(gateway.port):
+            assert time.monotonic() < deadline, "new connections are still taken"
+            time.sleep(0.02)
+        rest = b""
+        while data := connection.chunk():
+            rest += data
+    assert rest.endswith(b"data: [DONE]\n\n")
+    assert gateway.wait() == 0
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_what_does_not_end_in_time_is_ended(proxy, provider):
+    provider.always(ENDLESS)
+    gateway = proxy(models(provider), environment={"SHUTDOWN_GRACE": "1"})
+    with Connection(gateway.port) as connection:
+        connection.request(
+            "POST", CHAT, AUTHORIZED, orjson.dumps({"model": "gpt", "messages": MESSAGES, "stream": True})
+        )
+        assert connection.head().status == 200
+        began = time.monotonic()
+        gateway.terminate()
+        assert connection.closed(10)
+    assert gateway.wait() == 0
+    assert 0.9 < time.monotonic() - began < 6
+    provider.wait_for(lambda: provider.last.disconnected_at)
+
+
+def test_a_second_signal_does_not_wait(proxy, provider):
+    provider.always(ENDLESS)
+    gateway = proxy(models(provider), environment={"SHUTDOWN_GRACE": "60"})
+    with Connection(gateway.port) as connection:
+        connection.request(
+            "POST", CHAT, AUTHORIZED, orjson.dumps({"model": "gpt", "messages": MESSAGES, "stream": True})
+        )
+        assert connection.head().status == 200
+        gateway.terminate()
+        time.sleep(0.3)
+        gateway.terminate()
+        assert gateway.wait(10) == 0
