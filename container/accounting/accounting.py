@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from worker.api.errors import ApiError, forbidden, service_unavailable, unauthenticated
+from worker.api.errors import forbidden, refused, service_unavailable, unauthenticated
 from worker.ledger import admit as admission
 from worker.ledger import keys
 from worker.ledger.admit import Ask
@@ -199,15 +199,3 @@ def check_models(exchange: Exchange, route: RouteRequest) -> None:
     for name in (route.model, *(route.fallbacks or ())):
         if not keys.allows(exchange.models, name):
             raise forbidden(f"This key may not use the model '{name[:200]}'.")
-
-
-def refused(result: Mapping[str, Any]) -> ApiError:
-    """The ledger's refusal as an answer."""
-    return ApiError(
-        result["status"],
-        result["type"],
-        result["message"],
-        code=result["code"],
-        param=result["param"],
-        headers=[(name, value) for name, value in result["headers"]],
-    )

@@ -11,6 +11,8 @@ from ..settings import Settings
 
 # Where a budget needs a ledger and nothing says where it lies.
 DEFAULT_PATH = ".litellm-router/ledger.db"
+# A LEDGER_PATH that ends with the process.
+MEMORY = ":memory:"
 
 
 class NoLedger(Exception):
@@ -42,8 +44,8 @@ def wanted(settings: Settings, options: Options) -> bool:
 
 
 def prepare(settings: Settings) -> Path | None:
-    """Makes the directory of the ledger's file; None where PostgreSQL has it. Raises NoLedger."""
-    if settings.database_url:
+    """Makes the directory of the ledger's file; None where it is in no file. Raises NoLedger."""
+    if settings.database_url or settings.ledger_path == MEMORY:
         return None
     path = Path(settings.ledger_path or DEFAULT_PATH).absolute()
     try:
@@ -59,7 +61,6 @@ def prepare(settings: Settings) -> Path | None:
 
 
 def store(settings: Settings, path: Path | None) -> Store:
-    if path is None:
-        assert settings.database_url is not None
+    if settings.database_url:
         return PostgresStore(settings.database_url)
-    return SqliteStore(path)
+    return SqliteStore(path or MEMORY)

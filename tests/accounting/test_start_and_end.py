@@ -74,6 +74,14 @@ def test_a_place_that_cannot_be_written_stops_the_start(run: Run, tmp_path: Path
     assert "Set LEDGER_PATH" in said
 
 
+def test_a_ledger_in_memory_is_in_no_file(start: Start, tmp_path: Path) -> None:
+    gateway = start(max_budget=1, environment={"LEDGER_PATH": ":memory:"})
+    assert gateway.ask(gateway.key(), max_tokens=5).status_code == 200
+    assert len(gateway.logs()) == 1
+    assert [path for path in gateway.proxy.directory.rglob("*") if "ledger" in path.name or "memory" in path.name] == []
+    assert not Path(":memory:").exists()
+
+
 def test_sigterm_waits_for_running_requests_to_be_settled(start: Start, fake: FakeProvider, tmp_path: Path) -> None:
     database = tmp_path / "kept.db"
     gateway = start(environment={"LEDGER_PATH": str(database)})

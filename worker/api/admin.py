@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .endpoints import Endpoint, key_of
-from .errors import ApiError, forbidden, invalid_request
+from .errors import ApiError, forbidden, invalid_request, refused
 
 MAX_BODY_MB = 1.0
 # Answers hold secrets and change with the next call.
@@ -30,14 +30,7 @@ def answer(result: dict[str, Any]) -> Any:
     """The body of the answer. Raises ApiError where the ledger refused."""
     if result["ok"]:
         return result["body"]
-    raise ApiError(
-        result["status"],
-        result["type"],
-        result["message"],
-        code=result["code"],
-        param=result["param"],
-        headers=[(name, value) for name, value in result["headers"]],
-    )
+    raise refused(result)
 
 
 def master_key_only() -> ApiError:

@@ -6,7 +6,8 @@ Source: https://platform.openai.com/docs/guides/error-codes
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class ApiError(Exception):
@@ -107,6 +108,18 @@ def timed_out(message: str) -> ApiError:
 def upstream_failed(status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> ApiError:
     """Every deployment and fallback failed; `status` is the last provider's, 502 where there is none."""
     return ApiError(status, "upstream_error", message, code="upstream_error", headers=headers)
+
+
+def refused(result: Mapping[str, Any]) -> ApiError:
+    """The ledger's refusal (`ledger.refusal`) as an answer."""
+    return ApiError(
+        result["status"],
+        result["type"],
+        result["message"],
+        code=result["code"],
+        param=result["param"],
+        headers=[(name, value) for name, value in result["headers"]],
+    )
 
 
 def internal_error(request_id: str) -> ApiError:
