@@ -5,7 +5,7 @@ import traceback
 from aiohttp import web
 
 from worker.api import cors
-from worker.api.endpoints import find, model_id
+from worker.api.endpoints import Endpoint, find, model_id
 from worker.api.errors import ApiError, internal_error, unknown_path, wrong_method
 
 from . import log
@@ -83,7 +83,25 @@ class App:
         endpoint = find(exchange.method, exchange.path)
         self._authenticator.check(exchange, endpoint)
         if exchange.key_hash is not None:
-            await self._accounting.authenticate(exchange)
+            if not (endpoint.engine or endpoint.methods == ("POST",)) or endpoint.admin:
+                await self._accounting.authenticate(exchange)
+            else:
+                await self._admitted(exchange, endpoint)
+                return
+        await self._dispatch(exchange, endpoint)
+
+    async def _admitted(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """A virtual key's request that the ledger lets in, or refuses, in one go: nobody learns more of what is wrong
+        with a request than that its key is."""
+        await self._accounting.recognise(exchange)
+        try:
+            await self._dispatch(exchange, endpoint)
+        except ApiError:
+            if exchange.recognised and not exchange.started:
+                await self._accounting.authenticate(exchange)
+            raise
+
+    async def _dispatch(self, exchange: Exchange, endpoint: Endpoint) -> None:
         simple = self._simple.get(endpoint.name)
         if simple is not None:
             await simple(exchange)

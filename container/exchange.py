@@ -32,6 +32,7 @@ class ClientLeft(Exception):
 class Exchange:
     """`headers`: the request's, whatever their case; `path`: raw, without the query. Times in seconds on
     `time.monotonic`. `key_hash`: of the virtual key presented; `models`: those that it may use, in JSON;
+    `recognised`: the key was good a moment ago, and whether it still is comes out when the request is admitted;
     `administrator`: whether the client is the one who holds the master key."""
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Exchange:
         "method",
         "models",
         "path",
+        "recognised",
         "request",
         "response",
     )
@@ -62,6 +64,7 @@ class Exchange:
         self.administrator = False
         self.key_hash: str | None = None
         self.models = "[]"
+        self.recognised = False
 
     @property
     def started(self) -> bool:

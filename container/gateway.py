@@ -82,7 +82,7 @@ class Gateway:
             models,
             Health(models.on, engine),
             origins,
-            Admin(accounting.store, accounting.policy) if keeps_ledger else None,
+            Admin(accounting.run, accounting.dialect, accounting.policy) if keeps_ledger else None,
             accounting,
         )
 

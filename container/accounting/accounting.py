@@ -2,19 +2,22 @@
 
 import asyncio
 import copy
+import itertools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from worker.api.errors import forbidden, refused, service_unavailable, unauthenticated
 from worker.ledger import admit as admission
 from worker.ledger import keys
 from worker.ledger.admit import Ask
 from worker.ledger.charges import Charge
+from worker.ledger.decision import Decision
 from worker.ledger.declared import Declared, hold
 from worker.ledger.estimate import Prompt, prompt
 from worker.ledger.policy import Policy
+from worker.ledger.reserve import Quote
 from worker.ledger.secret import new_id
 
 from .. import log
@@ -25,10 +28,12 @@ from .housekeeping import Housekeeping
 from .reservation import UNACCOUNTED, Reservation, Unaccounted
 from .settlements import Settlements
 from .tariff import Tariff
+from .turns import Turns
 
 # How long a reservation lasts when this process does not renew it any more.
 LEASE_MS = 120_000
 _DRAIN_SECONDS = 10.0
+_MOST_KNOWN = 10_000
 _UNAVAILABLE = "The ledger cannot be used now, so nothing can be paid for. Try again in a moment."
 
 
@@ -52,12 +57,15 @@ class Accounting:
         webhook: str | None = None,
         now: Callable[[], int] = milliseconds,
     ) -> None:
-        self.store = store
         self.policy = policy
-        self.now = now
+        self.dialect = store.dialect
         self.instance = new_id()
+        self._store = store
+        self._now = now
         self._tariff = tariff
-        self._settlements = Settlements(store, policy, self.instance, now, LEASE_MS)
+        self._ids = _Ids(now)
+        self._turns = Turns(store, policy, now, lambda report, outcome: self._settlements.acknowledged(report, outcome))
+        self._settlements = Settlements(store, self._turns, self.instance, now, LEASE_MS, alone=alone)
         self._housekeeping = Housekeeping(
             store,
             self._settlements,
@@ -67,6 +75,7 @@ class Accounting:
             retention_days=retention_days,
             webhook=webhook,
         )
+        self._known: dict[str, _Known] = {}
         self._tasks: list[asyncio.Task] = []
         self._declared = declared
         self._holds_declared = False
@@ -74,12 +83,12 @@ class Accounting:
     async def start(self) -> None:
         """A ledger that is not there yet does not keep the proxy from starting: it answers 503 until it is."""
         try:
-            await self.store.open()
+            await self._store.open()
             await self._hold_declared()
         except LedgerUnavailable as error:
             log.error("ledger_unavailable", error=str(error))
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work) for work in (self._settlements.run(), *self._housekeeping.work())]
+        self._tasks = [loop.create_task(work) for work in (self._turns.work(), *self._housekeeping.work())]
 
     async def close(self) -> None:
         """After the last request: waits for settlements on their way."""
@@ -90,24 +99,39 @@ class Accounting:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._housekeeping.close()
-        await self.store.close()
+        await self._store.close()
+
+    async def run(self, decision: Decision) -> Any:
+        """A decision's result, after everything that has been reported. Raises LedgerUnavailable."""
+        return await self._turns.run(decision)
 
     def under(self, policy: Policy, tariff: Tariff, declared: Sequence[Declared]) -> "Accounting":
         """The same ledger under another configuration. Requests that came under this one are quoted and settled by its
         own prices still; only this one is started and closed."""
         self._declared = declared  # where the old ones are not held yet, they must not come after the new ones
-        self._settlements.policy = policy
+        self._turns.policy = policy
         other = copy.copy(self)
-        other.policy, other._tariff, other._holds_declared = policy, tariff, False
+        other.policy, other._tariff, other._holds_declared, other._known = policy, tariff, False, {}
         return other
 
     async def authenticate(self, exchange: Exchange) -> None:
         """Looks up the virtual key that was presented. Raises ApiError 401 or 503."""
         assert exchange.key_hash is not None, "there is a key to look up"
-        found = await self._ask(admission.authenticate(exchange.key_hash, self.now()))
+        found = await self._answer(self._turns.run, admission.authenticate(exchange.key_hash, self._now()))
         if not found["ok"]:
+            self._known.pop(exchange.key_hash, None)
             raise refused(found)
         exchange.models = json.dumps(found["models"])
+        exchange.recognised = False
+
+    async def recognise(self, exchange: Exchange) -> None:
+        """`authenticate`, for a request that will be admitted: where the key was good a moment ago that is taken for
+        granted until then, and `exchange.recognised` says so."""
+        known = self._known.get(exchange.key_hash or "")
+        if known is None:
+            await self.authenticate(exchange)
+        else:
+            exchange.models, exchange.recognised = known.models, True
 
     async def admit(
         self,
@@ -124,58 +148,113 @@ class Accounting:
         `estimated`: the prompt, where it is not in `body`.
         """
         check_models(exchange, route)
-        size = estimated or prompt(body)
-        quote = self._tariff.quote(body, size, route, charge)
-        id = new_id()
-        ask = Ask(
-            id,
-            exchange.key_hash,
-            route.model,
-            endpoint,
-            quote.amount,
-            quote.tokens,
-            self.instance,
-            LEASE_MS,
-            quote.unpriced,
-        )
-        try:
-            result = await self._ask(admission.admit(self.store.dialect, self.policy, ask, self.now()))
-        except BaseException:
-            self._settlements.release(id)
-            raise
+
+        def quoted() -> tuple[Quote, int]:
+            size = estimated or prompt(body)
+            return self._tariff.quote(body, size, route, charge), size.tokens
+
+        def measure() -> tuple[int | None, int]:
+            quote, tokens = quoted()
+            return quote.amount, tokens
+
+        secret = exchange.key_hash
+        known = self._known.get(secret) if secret else None
+        limited = known.limited if known else bool(secret) or self.policy.everyone.max_budget is not None
+        quote, tokens = quoted() if limited else (None, None)
+        id = self._ids.new()
+        result = await self._asked(self._ask(id, secret, endpoint, route, quote))
+        if "unsized" in result:  # a limit that it did not have a moment ago
+            quote, tokens = quoted()
+            result = await self._asked(self._ask(id, secret, endpoint, route, quote))
+        exchange.recognised = False
         if not result["ok"]:
+            if secret:
+                self._known.pop(secret, None)
             raise refused(result)
         self._settlements.opened(id)
-        if result["headers"]:
-            exchange.always = [*exchange.always, *((name, value) for name, value in result["headers"])]
-        return Reservation(
+        limited = result["limited"]
+        reservation = Reservation(
             id,
             self._tariff,
             self._settlements,
             self.instance,
-            amount=quote.amount,
-            prompt=size.tokens,
-            output_limit=quote.add_limit if result["limited"] else None,
-            limited=result["limited"],
+            amount=quote.amount if quote else None,
+            prompt=tokens,
+            output_limit=quote.add_limit if quote and limited else None,
+            limited=limited,
+            measure=measure,
             tier=body.get("service_tier"),
             units=charge.units,
         )
+        if secret:
+            self._remember(secret, result["models"], limited)
+            if exchange.models != result["models"]:
+                exchange.models = result["models"]
+                try:
+                    check_models(exchange, route)  # fallbacks of the request's own, which the ledger does not see
+                except ApiError as error:
+                    reservation.abandon(error.status)
+                    raise
+            if result["headers"]:
+                exchange.always = [*exchange.always, *((name, value) for name, value in result["headers"])]
+        return reservation
 
     async def _hold_declared(self) -> None:
         """Once; what was taken out of the file must not let anyone in before. Raises LedgerUnavailable."""
-        done = await self.store.run(hold(self.store.dialect, self._declared, self.now()))
+        done = await self._store.run(hold(self.dialect, self._declared, self._now()))
         self._holds_declared = True
         if done["made"] or done["changed"] or done["blocked"]:
             log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
 
-    async def _ask(self, decision: Any) -> Any:
+    def _ask(self, id: str, secret: str | None, endpoint: str, route: RouteRequest, quote: Quote | None) -> Ask:
+        if quote is None:
+            return Ask(id, secret, route.model, endpoint, 0, 0, self.instance, LEASE_MS, sized=False)
+        return Ask(
+            id, secret, route.model, endpoint, quote.amount, quote.tokens, self.instance, LEASE_MS, quote.unpriced
+        )
+
+    async def _asked(self, ask: Ask) -> dict[str, Any]:
+        try:
+            return await self._answer(self._turns.admit, ask)
+        except BaseException:
+            self._settlements.release(ask.id)
+            raise
+
+    def _remember(self, secret: str, models: str, limited: bool) -> None:
+        known = self._known.get(secret)
+        if known is None or known.models != models or known.limited != limited:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[secret] = _Known(models, limited)
+
+    async def _answer(self, asked: Callable[[Any], Awaitable[Any]], what: Any) -> Any:
         try:
             if not self._holds_declared:
                 await self._hold_declared()
-            return await self.store.run(decision)
+            return await asked(what)
         except LedgerUnavailable as error:
-            log.error("ledger_unavailable", error=str(error))
+            log.debug("ledger_unavailable", error=str(error))
             raise service_unavailable(_UNAVAILABLE) from None
+
+
+class _Known(NamedTuple):
+    """What the ledger said of a key when it last let it in: no more than an assumption about the next time."""
+
+    models: str
+    limited: bool
+
+
+class _Ids:
+    """Names of reservations, new in every process, in the order of time: next to each other in the ledger's indexes,
+    so that a commit writes few pages."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._process = new_id()[:16]
+        self._count = itertools.count()
+
+    def new(self) -> str:
+        return f"{self._now():011x}{next(self._count):010x}{self._process}"
 
 
 class NoAccounting:
@@ -187,6 +266,8 @@ class NoAccounting:
 
     async def authenticate(self, exchange: Exchange) -> None:
         raise unauthenticated("This API key is not valid here.")
+
+    recognise = authenticate
 
     async def admit(self, exchange: Exchange, *_: Any, **__: Any) -> Reservation | Unaccounted:
         if exchange.key_hash is not None:  # nobody could tell whether there is such a key

@@ -1,7 +1,7 @@
 """One request's reservation, and what became of the request."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.ledger import prices
@@ -17,26 +17,31 @@ from .transcript import Transcript
 CLIENT_LEFT = 499
 
 
+Measure = Callable[[], tuple[int | None, int]]
+
+
 class Reservation:
-    """`amount`: nano-dollars set aside, None where nobody knew the price; `prompt`: its tokens, estimated;
+    """`amount`: nano-dollars set aside, None where nobody knew the price; `prompt`: its tokens, estimated. Where no
+    limit applied nobody had to know them (`prompt` is None), and `measure` works both out if they are wanted after all.
     `output_limit`: what the request has to be sent with, None where it has a limit or needs none; `limited`: a budget
     or a limit on tokens applies, so that no limit may be dropped on the way."""
 
     __slots__ = (
+        "_amount",
         "_answered",
         "_began",
         "_closed",
         "_instance",
+        "_measure",
+        "_prompt",
         "_said",
         "_settlements",
         "_step",
         "_tariff",
         "_units",
-        "amount",
         "id",
         "limited",
         "output_limit",
-        "prompt",
         "tier",
         "transcript",
     )
@@ -49,15 +54,17 @@ class Reservation:
         instance: str,
         *,
         amount: int | None,
-        prompt: int,
+        prompt: int | None,
         output_limit: int | None,
         limited: bool,
+        measure: Measure | None = None,
         tier: Any = None,
         units: Mapping[str, int] | None = None,
     ) -> None:
         self.id = id
-        self.amount = amount
-        self.prompt = prompt
+        self._amount = amount
+        self._prompt = prompt
+        self._measure = measure
         self.output_limit = output_limit
         self.limited = limited
         self.tier = tier
@@ -119,8 +126,8 @@ class Reservation:
         d = step.target.deployment
         if not self._answered and not self.transcript:
             # Given up before the provider said anything: nobody knows what it made of the request, so all is charged.
-            cost = self.amount or 0
-            return Report(self.id, instance, cost, step.group, d.id, status, latency, self.prompt, estimated=1)
+            amount, prompt = self._size()
+            return Report(self.id, instance, amount or 0, step.group, d.id, status, latency, prompt, estimated=1)
         used, estimated = self._usage()
         price = self._price()
         return Report(
@@ -143,7 +150,10 @@ class Reservation:
             return 0
         cost = self._cost(price, used)
         # An estimate need not be over what the request could cost at most.
-        return min(cost, self.amount) if estimated and self.limited and self.amount is not None else cost
+        if not estimated or not self.limited:
+            return cost
+        amount, _ = self._size()
+        return cost if amount is None else min(cost, amount)
 
     def _price(self) -> Price | None:
         return None if self._step is None else self._tariff.price(self._step.target)
@@ -158,7 +168,15 @@ class Reservation:
         if self._units:  # what is paid for by the piece says nothing of tokens
             return Usage(), False
         said = self.transcript.tokens() if self.transcript else 0
-        return Usage(self.prompt, said), True
+        return Usage(self._size()[1], said), True
+
+    def _size(self) -> tuple[int | None, int]:
+        """Nano-dollars at most, None where nobody knows the price, and the prompt's tokens, estimated."""
+        if self._prompt is None:
+            assert self._measure is not None, "somebody knows the request"
+            measured, self._prompt = self._measure()
+            self._amount = measured if self._amount is None else self._amount
+        return self._amount, self._prompt
 
 
 class Unaccounted:

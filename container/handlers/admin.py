@@ -1,7 +1,7 @@
 """`/key/*`, `/spend/*`, `/global/spend`: keys and what was spent, for the master key alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -11,11 +11,14 @@ from worker.api.endpoints import Endpoint
 from worker.api.errors import service_unavailable
 from worker.ledger.administration import decide
 from worker.ledger.decision import Decision
+from worker.ledger.dialect import Dialect
 from worker.ledger.policy import Policy
 
 from .. import log
 from ..exchange import Exchange
-from ..ledger import LedgerUnavailable, Store
+from ..ledger import LedgerUnavailable
+
+Run = Callable[[Decision], Awaitable[Any]]
 
 
 def wall_clock() -> int:
@@ -24,10 +27,12 @@ def wall_clock() -> int:
 
 
 class Admin:
-    """Answers from the ledger in `store`; `policy` is the config's, `clock` in milliseconds since 1970."""
+    """Answers from the ledger, which `run`s decisions in its `dialect`; `policy` is the config's, `clock` in
+    milliseconds since 1970."""
 
-    def __init__(self, store: Store, policy: Policy, clock: Callable[[], int] = wall_clock) -> None:
-        self._store = store
+    def __init__(self, run: Run, dialect: Dialect, policy: Policy, clock: Callable[[], int] = wall_clock) -> None:
+        self._decide = run
+        self._dialect = dialect
         self._policy = policy
         self._clock = clock
 
@@ -38,14 +43,14 @@ class Admin:
         body = await exchange.body(admin.MAX_BODY_MB)
         query = exchange.request.raw_path.partition("?")[2]
         call = admin.call(endpoint, exchange.path, query, body)
-        result = await self._run(decide(self._store.dialect, self._policy, call, self._clock()))
+        result = await self._run(decide(self._dialect, self._policy, call, self._clock()))
         if endpoint.methods == ("POST",):
             log.info("admin", request_id=exchange.id, call=endpoint.name, status=result.get("status", 200))
         exchange.respond(200, orjson.dumps(admin.answer(result)), admin.HEADERS)
 
     async def _run(self, decision: Decision) -> dict[str, Any]:
         try:
-            return await self._store.run(decision)
+            return await self._decide(decision)
         except LedgerUnavailable:
             raise service_unavailable(
                 "The ledger's database cannot be used now. What was asked for may or may not have been done."

@@ -75,7 +75,7 @@ class PostgresStore:
         try:
             async with pool.acquire(timeout=self._patience) as connection:
                 try:
-                    if not decision.transaction:
+                    if not (decision.transaction or decision.whole):
                         return await _steps(connection, decision)
                     async with connection.transaction():
                         return await _steps(connection, decision)
@@ -105,7 +105,11 @@ async def _steps(connection: Any, decision: Decision) -> Any:
     try:
         sql, parameters = next(steps)
         while True:
-            rows = await connection.fetch(numbered(sql), *parameters)
+            if type(parameters) is list:
+                await connection.executemany(numbered(sql), parameters)
+                rows = []
+            else:
+                rows = await connection.fetch(numbered(sql), *parameters)
             sql, parameters = steps.send(rows)
     except StopIteration as end:
         return end.value

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.ledger import schema
-from worker.ledger.decision import Decision, Row, run
+from worker.ledger.decision import Decision, Parameters, Row, run
 from worker.ledger.dialect import Dialect
 from worker.ledger.sqlite import Sqlite
 
@@ -115,9 +115,12 @@ class SqliteStore:
 
 
 def _executor(connection: sqlite3.Connection) -> Any:
-    execute = connection.execute
+    execute, many = connection.execute, connection.executemany
 
-    def answer(sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+    def answer(sql: str, parameters: Parameters) -> list[Row]:
+        if type(parameters) is list:
+            many(sql, parameters)
+            return []
         return execute(sql, parameters).fetchall()
 
     return answer

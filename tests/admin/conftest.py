@@ -70,7 +70,7 @@ async def gateway() -> AsyncIterator[Gateway]:
     health: Any = SimpleNamespace(root=None, health=_healthy, alive=None, description=None)
     tariff: Any = None  # nothing is priced here
     accounting = Accounting(store, ledger.policy, tariff, alone=True, now=lambda: ledger.now)
-    admin = Admin(store, ledger.policy, lambda: ledger.now)
+    admin = Admin(lambda decision: store.run(decision), store.dialect, ledger.policy, lambda: ledger.now)
     server = HttpServer(App(guard, nobody, nobody, nobody, health, (), admin, accounting))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

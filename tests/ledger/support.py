@@ -10,6 +10,7 @@ from worker.ledger.admit import Ask, admit
 from worker.ledger.decision import Decision, Steps
 from worker.ledger.policy import Policy
 from worker.ledger.settle import Report, settle
+from worker.ledger.turn import turn
 
 # 2026-11-20T12:00:30Z, a Friday.
 NOON = 1_795_176_030_000
@@ -32,7 +33,11 @@ class Ledger:
 
     async def admit(self, key: str | None, amount: int | None = 0, **fields: Any) -> dict[str, Any]:
         """`key`: a secret, None for the master key."""
-        ask = Ask(
+        ask = self.ask(key, amount, **fields)
+        return await self.store.run(admit(self.store.dialect, self.policy, ask, self.now))
+
+    def ask(self, key: str | None, amount: int | None = 0, **fields: Any) -> Ask:
+        return Ask(
             id=f"request-{next(_ids)}",
             secret_hash=None if key is None else secret.hash_secret(key),
             model="gpt-4o",
@@ -42,12 +47,16 @@ class Ledger:
             instance="one",
             lease=60_000,
         )._replace(**fields)
-        return await self.store.run(admit(self.store.dialect, self.policy, ask, self.now))
 
     async def settle(self, id: str, cost: int, instance: str = "one", **fields: Any) -> str:
         """The outcome."""
         report = Report(id, instance, cost, **fields)
         return (await self.store.run(settle(self.store.dialect, self.policy, report, self.now)))["outcome"]
+
+    async def turn(self, reports: Sequence[Report], asks: Sequence[Ask]) -> tuple[list[str], list[dict[str, Any]]]:
+        """The outcomes and the results."""
+        found = await self.store.run(turn(self.store.dialect, self.policy, reports, asks, self.now))
+        return found["outcomes"], found["results"]
 
     async def info(self, key: str) -> dict[str, Any]:
         found = await self.store.run(key_admin.info(key, self.now))

@@ -4,6 +4,7 @@ The oracle keeps no counters: it adds up its own list of requests each time.
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,11 @@ from container.ledger import PostgresStore, SqliteStore, Store
 from tests.ledger.support import Ledger, check_balance, query
 from worker.ledger import periods
 from worker.ledger.accounts import Limits
+from worker.ledger.admit import Ask, admit
+from worker.ledger.decision import Decision, Steps
 from worker.ledger.policy import Policy
-from worker.ledger.settle import expire, expire_instance, renew
+from worker.ledger.settle import Report, expire, expire_instance, renew
+from worker.ledger.turn import turn
 
 LEASE = 20 * periods.MINUTE
 INSTANCES = ("one", "two")
@@ -72,8 +76,15 @@ class Machine(RuleBasedStateMachine):
         instance=st.sampled_from(INSTANCES),
     )
     def admit(self, key: int | None, amount: int, tokens: int, instance: str) -> None:
+        ask = self.ask(key, amount, tokens, instance)
+        result = self.wait(self.store.run(admit(self.store.dialect, POLICY, ask, self.ledger.now)))
+        self.asked(key, amount, tokens, instance, result)
+
+    def ask(self, key: int | None, amount: int, tokens: int, instance: str) -> Ask:
         text = None if key is None else self.keys[key]
-        result = self.wait(self.ledger.admit(text, amount, tokens=tokens, instance=instance, lease=LEASE))
+        return self.ledger.ask(text, amount, tokens=tokens, instance=instance, lease=LEASE)
+
+    def asked(self, key: int | None, amount: int, tokens: int, instance: str, result: dict[str, Any]) -> None:
         assert result["ok"] == self.allowed(key, amount, tokens), result
         if result["ok"]:
             now = self.ledger.now
@@ -127,6 +138,9 @@ class Machine(RuleBasedStateMachine):
             return
         cost = request.amount * share // 100
         outcome = self.wait(self.ledger.settle(request.id, cost, instance, completion_tokens=used))
+        self.settled(request, cost, used, instance, outcome)
+
+    def settled(self, request: Request, cost: int, used: int, instance: str, outcome: str) -> None:
         if instance != request.instance:
             assert outcome == "foreign"
         elif request.state == "settled":
@@ -134,6 +148,47 @@ class Machine(RuleBasedStateMachine):
         else:
             assert outcome == "settled"
             self.requests[request.id] = request._replace(state="settled", charged=cost, used=used)
+
+    @rule(
+        data=st.data(),
+        reports=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 60), st.sampled_from(INSTANCES)), max_size=5),
+        asks=st.lists(
+            st.tuples(
+                st.sampled_from([0, 0, 1, 2, None]),
+                st.integers(0, 450),
+                st.integers(0, 60),
+                st.sampled_from(INSTANCES),
+            ),
+            max_size=6,
+        ),
+        breaks_off=st.one_of(st.none(), st.integers(0, 7)),
+    )
+    def turn(
+        self,
+        data: Any,
+        reports: list[tuple[int, int, str]],
+        asks: list[tuple[int | None, int, int, str]],
+        breaks_off: int | None,
+    ) -> None:
+        """Several at once come to what they come to one after another; `breaks_off`: the process ends before that
+        statement, and nothing has happened."""
+        about = [(found, *report) for report in reports if (found := self.some(data)) is not None]
+        decision = turn(
+            self.store.dialect,
+            POLICY,
+            [Report(r.id, i, r.amount * share // 100, completion_tokens=used) for r, share, used, i in about],
+            [self.ask(*fields) for fields in asks],
+            self.ledger.now,
+        )
+        if breaks_off is not None:
+            with pytest.raises(BrokenOff):
+                self.wait(self.store.run(Decision(_breaking_off(decision.steps, breaks_off), whole=True)))
+            return
+        result = self.wait(self.store.run(decision))
+        for (request, share, used, instance), outcome in zip(about, result["outcomes"], strict=True):
+            self.settled(self.requests[request.id], request.amount * share // 100, used, instance, outcome)
+        for fields, found in zip(asks, result["results"], strict=True):
+            self.asked(*fields, found)
 
     @rule()
     def settle_nothing(self) -> None:
@@ -177,6 +232,20 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def balanced(self) -> None:
         self.wait(check_balance(self.store))
+
+
+class BrokenOff(Exception):
+    pass
+
+
+def _breaking_off(steps: Steps, after: int) -> Steps:
+    """The steps up to the statement after so many, or to the last moment before they take effect."""
+    rows = None
+    with suppress(StopIteration):
+        for _ in range(after):
+            rows = yield steps.send(rows)  # type: ignore[arg-type]
+    steps.close()
+    raise BrokenOff
 
 
 def explore(machine: type[Machine], examples: int) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from container.ledger import PostgresStore, SqliteStore, Store
-from tests.ledger.support import NOON, Ledger, check_balance
+from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.ledger import key_admin, periods
 from worker.ledger.accounts import Limits
 from worker.ledger.policy import Policy
-from worker.ledger.settle import expire, renew
+from worker.ledger.settle import Report, expire, renew
 
 
 @pytest.fixture(params=["one SQLite file, two connections", "PostgreSQL, two pools"])
@@ -61,6 +61,28 @@ async def test_rate_limits_are_exact(stores: list[Store], limit: dict[str, int],
     assert sum(r["ok"] for r in results) == fit
 
 
+async def test_turns_of_two_processes_let_in_exactly_as_many_as_fit(stores: list[Store]) -> None:
+    """Each turn settles what the process has admitted, at half the price, and asks for more."""
+    ledgers = [Ledger(store) for store in stores]
+    key = await ledgers[0].key(max_budget=100_000e-9, user_id="ada")
+    spent: list[int] = []
+
+    async def process(ledger: Ledger) -> None:
+        reports: list[Report] = []
+        for _ in range(20):
+            outcomes, results = await ledger.turn(reports, [ledger.ask(key, 1000) for _ in range(10)])
+            assert set(outcomes) <= {"settled"}
+            spent.extend([500] * len(outcomes))
+            reports = [Report(r["reservation"], "one", 500) for r in results if r["ok"]]
+        spent.extend([1000] * len(reports))
+
+    await asyncio.gather(*(process(ledger) for ledger in ledgers))
+    await check_balance(stores[0])
+    found = await query(stores[0], "SELECT spent + reserved FROM ledger_accounts WHERE id = 'global'")
+    assert found[0][0] == sum(spent) <= 100_000
+    assert not (await ledgers[0].admit(key, 100_001 - sum(spent)))["ok"]
+
+
 async def test_of_many_reports_one_counts(stores: list[Store]) -> None:
     ledgers = [Ledger(store) for store in stores]
     key = await ledgers[0].key(max_budget=1)
@@ -91,6 +113,14 @@ async def test_everything_at_once(stores: list[Store], seed: int) -> None:
         for index, client in enumerate(clients):
             client.now = now + index % 3 * 10
 
+    async def several(ledger: Ledger) -> None:
+        reports: list[Report] = []
+        for _ in range(15):
+            turn_clocks()
+            asks = [ledger.ask(rng.choice(keys), rng.randrange(1500), lease=rng.choice([2_000, 60_000])) for _ in "123"]
+            _, results = await ledger.turn(reports, asks)
+            reports = [Report(r["reservation"], "one", rng.randrange(400)) for r in results if r["ok"]] + reports[:1]
+
     async def client(ledger: Ledger) -> None:
         for _ in range(15):
             turn_clocks()
@@ -109,7 +139,7 @@ async def test_everything_at_once(stores: list[Store], seed: int) -> None:
                 key_admin.update(ledger.store.dialect, {"key": keys[1], "rpm_limit": 99}, ledger.now)
             )
 
-    jobs: list[Any] = [client(ledger) for ledger in clients]
+    jobs: list[Any] = [client(ledger) for ledger in clients] + [several(ledger) for ledger in clients[:6]]
     await asyncio.gather(*jobs, *(housekeeper(clients[i]) for i in range(4)))
     await check_balance(stores[0])
     for ledger in clients:

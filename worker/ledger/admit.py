@@ -19,7 +19,7 @@ from .accounts import (
     user_account,
 )
 from .decision import Decision, Steps
-from .dialect import Columns, Dialect
+from .dialect import Dialect
 from .keys import Key
 from .policy import Policy
 
@@ -52,9 +52,14 @@ class Ask(NamedTuple):
     instance: str
     lease: int
     unpriced: str = ""
+    sized: bool = True
 
 
-class _Grant(NamedTuple):
+# The answer to a request that has to be sized first, and asked for again.
+UNSIZED = {"ok": False, "unsized": True}
+
+
+class Grant(NamedTuple):
     """Who asks, and the accounts that pay, in the order of checks: the key's, the user's, everyone's."""
 
     key: Key | None
@@ -63,10 +68,11 @@ class _Grant(NamedTuple):
 
 
 def admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Decision:
-    """{"ok": True, "reservation", "key_id", "key_alias", "user_id", "expires", "limited", "headers"} or a refusal.
+    """{"ok": True, "reservation", "key_id", "key_alias", "user_id", "models", "expires", "limited", "headers"} or a
+    refusal.
 
-    `limited`: a budget or a limit on tokens applies, so the request has to be sent with the output limit that it was
-    reserved with.
+    `models`: those that the key may use, a JSON list, empty for all. `limited`: a budget or a limit on tokens applies,
+    so the request has to be sent with the output limit that it was reserved with.
     """
     return Decision(_admit(dialect, policy, ask, now))
 
@@ -100,38 +106,40 @@ def _admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Steps:
                 rolled = True
         if rolled:
             continue
-        refused = yield from _refusal(grant, ask, now)
+        refused, exhausted = refusal_of(grant, ask, now)
         if refused:
+            if exhausted:
+                yield from alerts.exhausted(grant.key, *exhausted, now)
             return refused
         amount = ask.amount or 0
         minute = now - now % periods.MINUTE
         guards = sorted(guard(payer, limit) for payer, limit in grant.accounts)
-        row = _row(grant, ask, amount, minute, now)
+        row = tuple(zip(ROW, row_of(grant, ask, minute, now), strict=True))
         moved = yield from dialect.admit(guards, amount, ask.tokens, minute, row)
         if moved is None:
             continue
         yield from alerts.soft(grant.key, grant.accounts, now)
-        return _admitted(grant, ask, now)
+        return admitted(grant, ask, now)
     return refusal.unavailable("The ledger is too busy to let this request in.")
 
 
 def _read(policy: Policy, secret_hash: str | None) -> Steps:
     if secret_hash is None:
         rows = yield _EVERYONE, ()
-        return _Grant(None, None, [(account(rows[0]), policy.everyone)])
+        return Grant(None, None, [(account(rows[0]), policy.everyone)])
     rows = yield _BY_SECRET, (secret_hash,)
     if not rows:
-        return _Grant(None, None, [])
+        return Grant(None, None, [])
     key = keys.key(rows[0][: keys.COLUMN_COUNT])
     found = {row[keys.COLUMN_COUNT + 1]: account(row[keys.COLUMN_COUNT + 1 :][:COLUMN_COUNT]) for row in rows}
     accounts = [(found[key_account(key.id)], key.limits)]
     if key.user_id:
         accounts.append((found[user_account(key.user_id)], policy.user(key.user_id)))
     accounts.append((found[GLOBAL], policy.everyone))
-    return _Grant(key, rows[0][keys.COLUMN_COUNT], accounts)
+    return Grant(key, rows[0][keys.COLUMN_COUNT], accounts)
 
 
-def _key_refusal(grant: _Grant, now: int) -> refusal.Result | None:
+def _key_refusal(grant: Grant, now: int) -> refusal.Result | None:
     if not grant.accounts:
         return refusal.unauthenticated(_NOT_VALID)
     key = grant.key
@@ -146,26 +154,36 @@ def _key_refusal(grant: _Grant, now: int) -> refusal.Result | None:
     return None
 
 
-def _refusal(grant: _Grant, ask: Ask, now: int) -> Steps:
+def refusal_of(grant: Grant, ask: Ask, now: int) -> tuple[refusal.Result | None, tuple[Account, Limits] | None]:
+    """Why the request may not go out, None when it may; and the account whose budget is used up, to tell of it."""
     refused = _key_refusal(grant, now)
     if refused:
-        return refused
+        return refused, None
     if grant.key and not keys.allows(grant.key.models, ask.model):
-        return refusal.model_refused(ask.model)
+        return refusal.model_refused(ask.model), None
+    if not ask.sized and is_limited(grant):
+        return UNSIZED, None
     if ask.amount is None and any(limit.max_budget is not None for _, limit in grant.accounts):
-        return refusal.invalid(ask.unpriced, "model", "price_unknown")
-    headers = _headers(grant, ask, now, admitted=False)
+        return refusal.invalid(ask.unpriced, "model", "price_unknown"), None
     for payer, limit in grant.accounts:
-        refused = limits.rate(payer, limit, ask.tokens, now, headers)
+        refused = limits.rate(payer, limit, ask.tokens, now, [])
         if refused:
-            return refused
+            return _with_limits(refused, grant, ask, now), None
     for payer, limit in grant.accounts:
-        refused = limits.budget(payer, limit, _owner(payer, grant.key), ask.amount or 0, now, headers)
+        refused = limits.budget(payer, limit, _owner(payer, grant.key), ask.amount or 0, now, [])
         if refused:
-            if limits.fits_an_empty_budget(limit, ask.amount or 0):
-                yield from alerts.exhausted(grant.key, payer, limit, now)
-            return refused
-    return None
+            exhausted = (payer, limit) if limits.fits_an_empty_budget(limit, ask.amount or 0) else None
+            return _with_limits(refused, grant, ask, now), exhausted
+    return None, None
+
+
+def _with_limits(refused: refusal.Result, grant: Grant, ask: Ask, now: int) -> refusal.Result:
+    refused["headers"] = [*_headers(grant, ask, now, admitted=False), *refused["headers"]]
+    return refused
+
+
+def is_limited(grant: Grant) -> bool:
+    return any(limit.max_budget is not None or limit.tpm is not None for _, limit in grant.accounts)
 
 
 def _owner(account: Account, key: Key | None) -> str:
@@ -174,46 +192,54 @@ def _owner(account: Account, key: Key | None) -> str:
     return f"of the key '{key.name}'" if account.id == key_account(key.id) else f"of the user '{key.user_id}'"
 
 
-def _row(grant: _Grant, ask: Ask, amount: int, minute: int, now: int) -> Columns:
-    starts = {a.id: a.start for a, _ in grant.accounts}
-    key = grant.key
+ROW = (
+    "id state instance key_id key_alias user_id model endpoint amount charged tokens minute global_start key_start "
+    "user_start created expires answered_by deployment prompt_tokens completion_tokens cached_tokens reasoning_tokens "
+    "estimated"
+).split()
+
+
+def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
+    """The new request's values of the columns ROW."""
+    key, accounts = grant.key, grant.accounts
     return (
-        ("id", ask.id),
-        ("state", 0),
-        ("instance", ask.instance),
-        ("key_id", key.id if key else ""),
-        ("key_alias", key.name if key else ""),
-        ("user_id", key.user_id if key else ""),
-        ("model", ask.model),
-        ("endpoint", ask.endpoint),
-        ("amount", amount),
-        ("charged", 0),
-        ("tokens", ask.tokens),
-        ("minute", minute),
-        ("global_start", starts[GLOBAL]),
-        ("key_start", starts[key_account(key.id)] if key else 0),
-        ("user_start", starts[user_account(key.user_id)] if key and key.user_id else 0),
-        ("created", now),
-        ("expires", now + ask.lease),
-        ("answered_by", ""),
-        ("deployment", ""),
-        ("prompt_tokens", 0),
-        ("completion_tokens", 0),
-        ("cached_tokens", 0),
-        ("reasoning_tokens", 0),
-        ("estimated", 0),
+        ask.id,
+        0,
+        ask.instance,
+        key.id if key else "",
+        key.name if key else "",
+        key.user_id if key else "",
+        ask.model,
+        ask.endpoint,
+        ask.amount or 0,
+        0,
+        ask.tokens,
+        minute,
+        accounts[-1][0].start,
+        accounts[0][0].start if key else 0,
+        accounts[1][0].start if key and key.user_id else 0,
+        now,
+        now + ask.lease,
+        "",
+        "",
+        0,
+        0,
+        0,
+        0,
+        0,
     )
 
 
-def _headers(grant: _Grant, ask: Ask, now: int, *, admitted: bool) -> list[list[str]]:
+def _headers(grant: Grant, ask: Ask, now: int, *, admitted: bool) -> list[list[str]]:
     """The key's limits; a request that was let in has been counted."""
-    if grant.key is None:
-        return []
     own, limit = grant.accounts[0]
+    if grant.key is None or (limit.rpm is None and limit.tpm is None):
+        return []
     return limits.headers(own, limit, 1 if admitted else 0, ask.tokens if admitted else 0, now)
 
 
-def _admitted(grant: _Grant, ask: Ask, now: int) -> dict[str, Any]:
+def admitted(grant: Grant, ask: Ask, now: int) -> dict[str, Any]:
+    """What `admit` answers to a request that it lets in."""
     key = grant.key
     return {
         "ok": True,
@@ -221,7 +247,8 @@ def _admitted(grant: _Grant, ask: Ask, now: int) -> dict[str, Any]:
         "key_id": key.id if key else "",
         "key_alias": key.name if key else "",
         "user_id": key.user_id if key else "",
+        "models": key.models if key else "[]",
         "expires": now + ask.lease,
-        "limited": any(limit.max_budget is not None or limit.tpm is not None for _, limit in grant.accounts),
+        "limited": is_limited(grant),
         "headers": _headers(grant, ask, now, admitted=True),
     }

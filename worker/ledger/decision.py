@@ -5,26 +5,30 @@
     decision.steps.send(rows)                        # StopIteration carries the result
 
 Statements are SQL that SQLite and PostgreSQL both understand, with `?` for parameters, which are int, float, str or
-None. Results are dicts, lists, texts and numbers only: they have to survive the way out of a Durable Object.
+None. A list of parameter tuples has the statement carried out for each of them, and no rows are sent. Results are
+dicts, lists, texts and numbers only: they have to survive the way out of a Durable Object.
 """
 
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
 Row = Sequence[Any]
-Statement = tuple[str, tuple[Any, ...]]
+Parameters = tuple[Any, ...] | list[tuple[Any, ...]]
+Statement = tuple[str, Parameters]
 Steps = Generator[Statement, list[Row], Any]
 
 
 class Decision(NamedTuple):
-    """`transaction`: all statements or none take effect, and they are on the disk before the result is known.
+    """`transaction`: all statements or none take effect, and they are on the disk before the result is known. `whole`:
+    all or none, and as durable as any other.
 
-    A decision without it is written for being interrupted between any two statements, and for others changing the
+    A decision with neither is written for being interrupted between any two statements, and for others changing the
     rows in between: what it changes, it changes in one conditional statement. A store may still use a transaction.
     """
 
     steps: Steps
     transaction: bool = False
+    whole: bool = False
 
 
 def run(decision: Decision, execute: Any) -> Any:

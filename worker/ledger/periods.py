@@ -6,6 +6,7 @@ a Monday, `30d` is a calendar month as in LiteLLM, everything else counts in ste
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -20,6 +21,7 @@ _DURATION = re.compile(r"([0-9]{1,6})(mo|[smhdw])")
 MAX_MS = 100 * 366 * DAY
 
 
+@lru_cache(maxsize=256)
 def parse(duration: str) -> tuple[int, str]:
     """The number and the unit. Raises ValueError saying what to write."""
     found = _DURATION.fullmatch(_WORDS.get(duration, duration))

@@ -9,8 +9,8 @@ request: no other may report on it or renew it.
 
 from typing import Any, NamedTuple
 
-from . import alerts, keys
-from .accounts import COLUMNS, GLOBAL, Limits, account, key_account, user_account
+from . import accounts, alerts, keys
+from .accounts import GLOBAL, Limits, account, key_account, user_account
 from .decision import Decision, Row, Steps
 from .dialect import Columns, Dialect, Move, marks
 from .money import MAX_NANO
@@ -23,9 +23,9 @@ _EXPIRE_AT_ONCE = 100
 _RENEW_AT_ONCE = 50
 
 _NAMES = "id state instance key_id user_id amount charged tokens minute global_start key_start user_start".split()
-_COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
+COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 # With the budgets of its key, so that a report need not read more unless one of them has been passed.
-_BY_ID = f"""SELECT {_COLUMNS}, k.soft_budget, k.max_budget
+_BY_ID = f"""SELECT {COLUMNS}, k.soft_budget, k.max_budget
 FROM ledger_requests r LEFT JOIN ledger_keys k ON k.id = r.key_id WHERE r.id = ?"""
 
 
@@ -50,7 +50,16 @@ class Report(NamedTuple):
     estimated: int = 0
 
 
-class _Found(NamedTuple):
+# What a report changes of its request.
+REPORTED = (
+    "state charged settled answered_by deployment status latency prompt_tokens completion_tokens cached_tokens "
+    "reasoning_tokens estimated"
+).split()
+
+
+class Found(NamedTuple):
+    """A request as a report finds it. See the schema."""
+
     id: str
     state: int
     instance: str
@@ -126,14 +135,14 @@ def renew(instance: str, ids: list[str], expires: int) -> Decision:
 def _settle(dialect: Dialect, policy: Policy | None, report: Report, now: int) -> Steps:
     for _ in range(_TRIES):
         rows = yield _BY_ID, (report.id,)
-        if not rows:
-            return {"ok": True, "outcome": "unknown"}
-        found = _Found(*rows[0])
-        if found.instance != report.instance and found.instance and report.instance:
-            return {"ok": True, "outcome": "foreign"}
-        if found.state == SETTLED:
-            return {"ok": True, "outcome": "duplicate"}
-        moved = yield from dialect.move(_report_move(found, report, now))
+        found = Found(*rows[0]) if rows else None
+        outcome = objection(found, report)
+        if found is None or outcome:
+            return {"ok": True, "outcome": outcome}
+        charged = reported(found, report, now)
+        columns = tuple(zip(REPORTED, charged, strict=True))
+        used = report.prompt_tokens + report.completion_tokens
+        moved = yield from dialect.move(move_of(found, charged[1], used - found.tokens, columns))
         if moved is None:
             continue
         if policy is not None:
@@ -150,27 +159,34 @@ def _settle_all(dialect: Dialect, policy: Policy, reports: list[Report], now: in
     return {"ok": True, "outcomes": outcomes}
 
 
-def _report_move(found: _Found, report: Report, now: int) -> Move:
-    cost = min(max(0, report.cost), MAX_NANO)
-    used = report.prompt_tokens + report.completion_tokens
-    columns: Columns = (
-        ("state", SETTLED),
-        ("charged", cost),
-        ("settled", now),
-        ("answered_by", report.answered_by),
-        ("deployment", report.deployment),
-        ("status", report.status),
-        ("latency", report.latency),
-        ("prompt_tokens", report.prompt_tokens),
-        ("completion_tokens", report.completion_tokens),
-        ("cached_tokens", report.cached_tokens),
-        ("reasoning_tokens", report.reasoning_tokens),
-        ("estimated", report.estimated),
+def objection(found: Found | None, report: Report) -> str:
+    """The outcome of a report that changes nothing; else nothing."""
+    if found is None:
+        return "unknown"
+    if found.instance != report.instance and found.instance and report.instance:
+        return "foreign"
+    return "duplicate" if found.state == SETTLED else ""
+
+
+def reported(found: Found, report: Report, now: int) -> tuple[Any, ...]:
+    """The request's values of the columns REPORTED."""
+    return (
+        SETTLED,
+        min(max(0, report.cost), MAX_NANO),
+        now,
+        report.answered_by,
+        report.deployment,
+        report.status,
+        report.latency,
+        report.prompt_tokens,
+        report.completion_tokens,
+        report.cached_tokens,
+        report.reasoning_tokens,
+        report.estimated,
     )
-    return _move(found, cost, used - found.tokens, columns)
 
 
-def _move(found: _Found, charge: int, tokens: int, columns: Columns) -> Move:
+def move_of(found: Found, charge: int, tokens: int, columns: Columns) -> Move:
     was_open = found.state == OPEN
     return Move(
         id=found.id,
@@ -186,14 +202,14 @@ def _move(found: _Found, charge: int, tokens: int, columns: Columns) -> Move:
 
 
 def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int, limit: int) -> Steps:
-    sql = f"SELECT {_COLUMNS} FROM ledger_requests r WHERE state = 0 AND {which} ORDER BY expires LIMIT ?"
+    sql = f"SELECT {COLUMNS} FROM ledger_requests r WHERE state = 0 AND {which} ORDER BY expires LIMIT ?"
     rows = yield sql, (*parameters, limit)
     expired = 0
     for row in rows:
-        found = _Found(*row)
+        found = Found(*row)
         columns: Columns = (("state", EXPIRED), ("charged", found.amount), ("settled", now), ("estimated", 1))
         # None: it has been settled meanwhile, which is better.
-        if (yield from dialect.move(_move(found, found.amount, 0, columns))) is not None:
+        if (yield from dialect.move(move_of(found, found.amount, 0, columns))) is not None:
             expired += 1
     due = yield "SELECT expires FROM ledger_requests WHERE state = 0 ORDER BY expires LIMIT 1", ()
     return {"ok": True, "expired": expired, "next": due[0][0] if due else None}
@@ -219,22 +235,33 @@ def _renew(instance: str, ids: list[str], expires: int) -> Steps:
     return {"ok": True, "renewed": renewed}
 
 
-def _alert(policy: Policy, found: _Found, moved: list[Row], now: int) -> Steps:
-    """Tells of budgets that this report has brought to an end. The next admission would find out as well."""
+def limits_of(policy: Policy, found: Found) -> dict[str, Limits]:
+    """The budgets of a request's accounts, by the accounts' names."""
     limits = {GLOBAL: policy.everyone}
     if found.user_id:
         limits[user_account(found.user_id)] = policy.user(found.user_id)
     if found.key_id:
         limits[key_account(found.key_id)] = Limits(found.max_budget, found.soft_budget)
+    return limits
+
+
+def key_of(found: Found) -> Steps:
+    """The request's key, None for the master key and after its end."""
+    rows = yield f"SELECT {keys.COLUMNS} FROM ledger_keys k WHERE k.id = ?", (found.key_id,)
+    return keys.key(rows[0]) if rows else None
+
+
+def _alert(policy: Policy, found: Found, moved: list[Row], now: int) -> Steps:
+    """Tells of budgets that this report has brought to an end. The next admission would find out as well."""
+    limits = limits_of(policy, found)
     for account_id, _, spent, _ in moved:
         limit = limits[account_id]
         full = limit.max_budget is not None and spent >= limit.max_budget
         if not full and (limit.soft_budget is None or spent < limit.soft_budget):
             continue
-        rows = yield f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id = ?", (account_id,)
+        rows = yield f"SELECT {accounts.COLUMNS} FROM ledger_accounts a WHERE a.id = ?", (account_id,)
         current = account(rows[0])
-        rows = yield f"SELECT {keys.COLUMNS} FROM ledger_keys k WHERE k.id = ?", (found.key_id,)
-        key = keys.key(rows[0]) if rows else None
+        key = yield from key_of(found)
         yield from alerts.soft(key, [(current, limit)], now)
         if full:
             yield from alerts.exhausted(key, current, limit, now)

@@ -1,0 +1,224 @@
+"""Many at once, in one transaction: what has been reported, and then who wants to be let in.
+
+What one request costs a database most is its commit, and its turn at the row of everyone's account. So a process that
+has several requests at hand lets them take both together: the accounts are read once (on PostgreSQL locked, in the
+order of their names), every report and every request is decided in turn on what the ones before it left, and all of
+it is written at the end. The outcomes are those of `settle` and `admit`, one after another.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from . import admit, alerts, keys, periods, settle
+from .accounts import COLUMNS, GLOBAL, Account, Limits, account, key_account, user_account
+from .admit import Ask, Grant
+from .decision import Decision, Row, Steps
+from .dialect import ADD_TO_PERIOD, Dialect, marks
+from .keys import Key
+from .policy import Policy
+from .settle import Found, Report
+
+_BY_SECRET = f"""SELECT s.hash, s.expires, {keys.COLUMNS}
+FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash IN """
+_BY_ID = f"""SELECT {settle.COLUMNS}, k.soft_budget, k.max_budget
+FROM ledger_requests r LEFT JOIN ledger_keys k ON k.id = r.key_id WHERE r.id IN """
+_STATES = "SELECT id, state, charged FROM ledger_requests WHERE id IN "
+_ACCOUNTS = f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id IN "
+_WRITE = f"""UPDATE ledger_accounts SET {", ".join(f"{name} = ?" for name in Account._fields[1:])} WHERE id = ?"""
+_INSERT = f"INSERT INTO ledger_requests ({', '.join(admit.ROW)}) VALUES ({marks(len(admit.ROW))})"
+_SETTLE = f"UPDATE ledger_requests SET {', '.join(f'{name} = ?' for name in settle.REPORTED)} WHERE id = ?"
+_PERIOD = f"INSERT INTO ledger_periods (account, start, spent) VALUES (?, ?, ?) {ADD_TO_PERIOD}"
+
+
+def turn(dialect: Dialect, policy: Policy, reports: Sequence[Report], asks: Sequence[Ask], now: int) -> Decision:
+    """{"ok": True, "outcomes": [as `settle_all`], "results": [as `admit`]}, in the order of reports and asks.
+
+    Reports and asks have ids of their own: none twice among the asks.
+    """
+    return Decision(_turn(dialect, policy, reports, asks, now), whole=True)
+
+
+def _turn(dialect: Dialect, policy: Policy, reports: Sequence[Report], asks: Sequence[Ask], now: int) -> Steps:
+    secrets: dict[str, tuple[Key, int | None]] = {}
+    hashes = {ask.secret_hash for ask in asks if ask.secret_hash is not None}
+    if hashes:
+        for row in (yield _among(_BY_SECRET, hashes)):
+            secrets[row[0]] = (keys.key(row[2:]), row[1])
+    found: dict[str, Found] = {}
+    if reports:
+        for row in (yield _among(_BY_ID, {report.id for report in reports})):
+            found[row[0]] = Found(*row)
+    names = _accounts_of(found.values(), (key for key, _ in secrets.values()))
+    sql, parameters = _among(_ACCOUNTS, names)
+    rows = yield f"{sql} ORDER BY a.id{dialect.for_update}", parameters
+    if found and dialect.for_update:
+        # Whoever changes a request has its accounts locked, so that from here on nobody does.
+        for id, state, charged in (yield _among(_STATES, found)):
+            found[id] = found[id]._replace(state=state, charged=charged)
+    book = _Book(policy, now, rows)
+    outcomes = []
+    for report in reports:
+        outcomes.append((yield from book.settle(found, report)))
+    results = []
+    for ask in asks:
+        results.append((yield from book.admit(book.grant(ask, secrets), ask)))
+    yield from book.write()
+    return {"ok": True, "outcomes": outcomes, "results": results}
+
+
+def _accounts_of(found: Iterable[Found], of_keys: Iterable[Key]) -> set[str]:
+    names = {GLOBAL}
+    for one in found:
+        names.update(name for name, _ in one.starts)
+    for key in of_keys:
+        names.add(key_account(key.id))
+        if key.user_id:
+            names.add(user_account(key.user_id))
+    return names
+
+
+def _among(sql: str, names: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """With the names as a list, filled up to a power of two, so that there are few different statements to prepare."""
+    some = sorted(names)
+    size = 1 << (len(some) - 1).bit_length()
+    some += some[-1:] * (size - len(some))
+    return f"{sql}({marks(size)})", tuple(some)
+
+
+class _Book:
+    """The accounts as they are while the turn goes on, and what is to be written."""
+
+    def __init__(self, policy: Policy, now: int, rows: Iterable[Row]) -> None:
+        self._policy = policy
+        self._now = now
+        self._minute = now - now % periods.MINUTE
+        self._accounts = {row[0]: account(row) for row in rows}
+        self._changed: set[str] = set()
+        self._periods: list[tuple[str, int, int]] = []
+        self._inserts: list[tuple[Any, ...]] = []
+        self._updates: list[tuple[Any, ...]] = []
+
+    def grant(self, ask: Ask, secrets: dict[str, tuple[Key, int | None]]) -> Grant:
+        """Who asks, and the accounts that pay, in their current periods."""
+        policy = self._policy
+        if ask.secret_hash is None:
+            return Grant(None, None, [self._current(GLOBAL, policy.everyone)])
+        known = secrets.get(ask.secret_hash)
+        if known is None:
+            return Grant(None, None, [])
+        key, expires = known
+        paying = [self._current(key_account(key.id), key.limits)]
+        if key.user_id:
+            paying.append(self._current(user_account(key.user_id), policy.user(key.user_id)))
+        paying.append(self._current(GLOBAL, policy.everyone))
+        return Grant(key, expires, paying)
+
+    def _current(self, id: str, limit: Limits) -> tuple[Account, Limits]:
+        """The account, in the period that it is now."""
+        found = self._accounts[id]
+        start = periods.start(limit.duration, self._now)
+        if found.start < start:
+            self._periods.append((id, found.start, found.spent))
+            found = self._put(found._replace(start=start, spent=0, reserved=0))
+        return found, limit
+
+    def _put(self, changed: Account) -> Account:
+        self._accounts[changed.id] = changed
+        self._changed.add(changed.id)
+        return changed
+
+    def admit(self, grant: Grant, ask: Ask) -> Steps:
+        now, minute = self._now, self._minute
+        refused, exhausted = admit.refusal_of(grant, ask, now)
+        if refused:
+            if exhausted:
+                yield from alerts.exhausted(grant.key, *exhausted, now)
+                payer = exhausted[0]
+                self._put(payer._replace(alerted_full=payer.start))
+            return refused
+        amount, tokens = ask.amount or 0, ask.tokens
+        for payer, _ in grant.accounts:
+            id, start, spent, reserved, total, counted, requests, used, parallel, soft, full = payer
+            if counted < minute:
+                counted, requests, used = minute, 0, 0
+            self._put(
+                Account(
+                    id,
+                    start,
+                    spent,
+                    reserved + amount,
+                    total,
+                    counted,
+                    requests + 1,
+                    used + tokens,
+                    parallel + 1,
+                    soft,
+                    full,
+                )
+            )
+        self._inserts.append(admit.row_of(grant, ask, minute, now))
+        for payer, limit in grant.accounts:
+            if limit.soft_budget is not None:
+                yield from self._alert(grant.key, payer.id, limit, full=False)
+        return admit.admitted(grant, ask, now)
+
+    def settle(self, found: dict[str, Found], report: Report) -> Steps:
+        request = found.get(report.id)
+        outcome = settle.objection(request, report)
+        if request is None or outcome:
+            return outcome
+        values = settle.reported(request, report, self._now)
+        self._updates.append((*values, report.id))
+        found[report.id] = request._replace(state=settle.SETTLED)
+        was_open = request.state == settle.OPEN
+        release, slots = (request.amount, 1) if was_open else (0, 0)
+        spend = values[1] - request.charged
+        tokens = report.prompt_tokens + report.completion_tokens - request.tokens
+        for name, start in request.starts:
+            self._move(self._accounts[name], start, release, spend, slots, request.minute, tokens)
+        for name, limit in settle.limits_of(self._policy, request).items():
+            if _is_news(self._accounts[name], limit):
+                key = yield from settle.key_of(request)
+                yield from self._alert(key, name, limit, full=True)
+        return "settled"
+
+    def _move(
+        self, account: Account, admitted: int, release: int, spend: int, slots: int, minute: int, tokens: int
+    ) -> None:
+        """`admitted`: the start of the account's period that let the request in."""
+        id, start, spent, reserved, total, counted, requests, used, parallel, soft, full = account
+        if start == admitted:
+            spent += spend
+            reserved -= release
+        elif spend:
+            self._periods.append((id, admitted, spend))
+        if counted == minute:
+            used += tokens
+        total += spend
+        self._put(Account(id, start, spent, reserved, total, counted, requests, used, parallel - slots, soft, full))
+
+    def _alert(self, key: Key | None, id: str, limit: Limits, *, full: bool) -> Steps:
+        a = self._accounts[id]
+        yield from alerts.soft(key, [(a, limit)], self._now)
+        if limit.soft_budget is not None and a.spent >= limit.soft_budget and a.alerted_soft != a.start:
+            a = self._put(a._replace(alerted_soft=a.start))
+        if full and limit.max_budget is not None and a.spent >= limit.max_budget:
+            yield from alerts.exhausted(key, a, limit, self._now)
+            self._put(a._replace(alerted_full=a.start))
+
+    def write(self) -> Steps:
+        if self._updates:
+            yield _SETTLE, self._updates
+        if self._inserts:
+            yield _INSERT, self._inserts
+        if self._periods:
+            yield _PERIOD, sorted(self._periods)
+        if self._changed:
+            accounts = self._accounts
+            yield _WRITE, [(*accounts[id][1:], id) for id in sorted(self._changed)]
+
+
+def _is_news(a: Account, limit: Limits) -> bool:
+    """Whether a budget has been passed that nobody has been told of."""
+    soft = limit.soft_budget is not None and a.spent >= limit.soft_budget and a.alerted_soft != a.start
+    return soft or (limit.max_budget is not None and a.spent >= limit.max_budget and a.alerted_full != a.start)
