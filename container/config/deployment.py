@@ -44,7 +44,7 @@ _PRESETS = frozenset(
     "temperature top_p n stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias "
     "logprobs top_logprobs seed user response_format tools tool_choice parallel_tool_calls reasoning_effort "
     "service_tier extra_body dimensions encoding_format store verbosity modalities top_k min_p repetition_penalty "
-    "keep_alive provider transforms".split()
+    "keep_alive provider transforms thinking output_config cache_control context_management".split()
 )
 
 

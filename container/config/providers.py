@@ -45,6 +45,12 @@ DIRECT: dict[str, Direct] = {
         format="gemini",
         models=GEMINI_CHAT,
     ),
+    "anthropic": Direct(
+        "https://api.anthropic.com",
+        ("ANTHROPIC_API_KEY",),
+        ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL"),
+        format="anthropic",
+    ),
     "openrouter": Direct("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), ("OPENROUTER_API_BASE",)),
     "groq": Direct("https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",)),
     "mistral": Direct("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), ("MISTRAL_API_BASE",), asks_usage=False),
@@ -80,7 +86,6 @@ AZURE_DEFAULT_VERSION = "2024-10-21"
 # Providers of the engine whose key is one well-known variable; `A|B` serves equally. For any other the config says
 # what it needs (`api_key: os.environ/NAME`), or LiteLLM finds it.
 ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
-    "anthropic": ("ANTHROPIC_API_KEY",),
     "vertex_ai": ("GOOGLE_APPLICATION_CREDENTIALS",),
     "cohere": ("COHERE_API_KEY|CO_API_KEY",),
     "cohere_chat": ("COHERE_API_KEY|CO_API_KEY",),
@@ -98,8 +103,6 @@ ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
 
 # Variables that LiteLLM reads for its providers beside their keys: the engine gets them when they are set.
 ENGINE_VARIABLES: tuple[str, ...] = (
-    "ANTHROPIC_API_BASE",
-    "ANTHROPIC_BASE_URL",
     "VERTEXAI_API_BASE",
     "VERTEX_API_BASE",
     "AWS_ACCESS_KEY_ID",

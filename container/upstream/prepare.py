@@ -14,6 +14,7 @@ AUTHORITY = ("metadata", "tags")
 
 OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 
+# The headers of every call.
 JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
 
 

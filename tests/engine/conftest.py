@@ -1,4 +1,5 @@
-"""Claude and Gemini through the engine, each provider speaking its own wire format; started once for all tests here."""
+"""Claude and Gemini through the engine, where a parameter that is LiteLLM's to know sends them: each provider speaks
+its own wire format. Started once for all tests here."""
 
 from typing import Any
 
@@ -7,15 +8,15 @@ import pytest
 from tests.fakes import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
+# LiteLLM's default.
+THROUGH_THE_ENGINE = {"merge_reasoning_content_in_choices": False}
+
 
 @pytest.fixture(scope="session")
 def config(providers: FakeProvider) -> dict[str, Any]:
-    """LiteLLM appends `/v1/messages` to Anthropic's `api_base` and `/models/{model}:generateContent` to Gemini's.
-
-    The proxy speaks both formats itself; a parameter that is LiteLLM's alone makes these deployments the engine's."""
-    engines = {"merge_reasoning_content_in_choices": False}
-    anthropic = {"api_base": providers.url, "api_key": "sk-ant-provider", **engines}
-    gemini = {"api_base": providers.gemini_base, "api_key": "AIza-provider", **engines}
+    """LiteLLM appends `/v1/messages` to Anthropic's `api_base` and `/models/{model}:generateContent` to Gemini's."""
+    anthropic = {"api_base": providers.url, "api_key": "sk-ant-provider", **THROUGH_THE_ENGINE}
+    gemini = {"api_base": providers.gemini_base, "api_key": "AIza-provider", **THROUGH_THE_ENGINE}
     return {
         "model_list": [
             {"model_name": "claude", "litellm_params": {"model": "anthropic/claude-sonnet-4-6", **anthropic}},

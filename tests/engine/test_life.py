@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.engine.conftest import THROUGH_THE_ENGINE
 from tests.fakes import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
@@ -18,7 +19,12 @@ HELLO: Any = [{"role": "user", "content": "Hello there"}]
 @pytest.fixture
 def own_config(fake: FakeProvider) -> dict[str, Any]:
     at_openai = {"model": "openai/gpt-4o", "api_base": fake.openai_base, "api_key": "sk-provider"}
-    at_anthropic = {"model": "anthropic/claude-sonnet-4-6", "api_base": fake.url, "api_key": "sk-ant-provider"}
+    at_anthropic = {
+        "model": "anthropic/claude-sonnet-4-6",
+        "api_base": fake.url,
+        "api_key": "sk-ant-provider",
+        **THROUGH_THE_ENGINE,
+    }
     return {
         "model_list": [
             {"model_name": "gpt", "litellm_params": at_openai},

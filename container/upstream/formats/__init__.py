@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from ...config import Deployment, Options
 from ...config.providers import DIRECT
 from ...engine.supervisor import Engine
-from .format import Format, Sent, Unsupported
+from .anthropic import Anthropic
+from .format import Format, Malformed, Sent, Unsupported
 from .gemini import Gemini
 from .openai import OpenAI, ThroughEngine
 
@@ -20,6 +21,7 @@ class Formats:
         self._engine = ThroughEngine(engine, drop_params=options.drop_params)
         # By `Direct.format` (container/config/providers.py).
         self._translated: Mapping[str, Format] = {
+            "anthropic": Anthropic(drop_params=options.drop_params),
             "gemini": Gemini(drop_params=options.drop_params),
         }
 
@@ -33,4 +35,4 @@ class Formats:
         return self._translated[d.format] if takes else self._engine
 
 
-__all__ = ["Format", "Formats", "Sent", "Unsupported"]
+__all__ = ["Format", "Formats", "Malformed", "Sent", "Unsupported"]

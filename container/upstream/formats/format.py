@@ -22,12 +22,20 @@ class Sent(NamedTuple):
 class Unsupported(Exception):
     """The request holds what the provider cannot take; `param` names the field. The message is fit for the client."""
 
+    code: str | None = "unsupported_parameter"
+
     def __init__(self, param: str, message: str) -> None:
         super().__init__(message)
         self.param = param
 
     def outcome(self) -> Outcome:
-        return Outcome("caller", 400, str(self), code="unsupported_parameter", param=self.param)
+        return Outcome("caller", 400, str(self), code=self.code, param=self.param)
+
+
+class Malformed(Unsupported):
+    """The request holds what no provider could take, and leaving it out would not mend it."""
+
+    code = None
 
 
 class Format(Protocol):

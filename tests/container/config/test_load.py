@@ -74,8 +74,8 @@ def test_an_error_comes_with_the_warnings(load_config):
     [
         ({"model": "openai/x", "api_key": "k"}, False),
         ({"model": "openai/x", "mock_response": "hi"}, False),
-        ({"model": "anthropic/x", "api_key": "k"}, True),
-        ({"model": "anthropic/x"}, False),
+        ({"model": "cohere_chat/x", "api_key": "k"}, True),
+        ({"model": "cohere_chat/x"}, False),
     ],
     ids=["direct", "mock", "engine", "engine but off"],
 )

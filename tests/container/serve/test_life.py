@@ -30,7 +30,7 @@ from tests.processes import ROOT, free_tcp_port
 
 def test_it_is_ready_within_a_second_and_a_half_and_small_though_it_needs_the_engine(proxy, provider):
     content = models(provider)
-    params = {"model": "anthropic/claude-sonnet-4-6", "api_key": "k", "api_base": provider.url}
+    params = {"model": "cohere_chat/command-a", "api_key": "k", "api_base": provider.url}
     content["model_list"].append({"model_name": "engine", "litellm_params": params})
     gateway = proxy(content, wait=False)
     began = time.monotonic()

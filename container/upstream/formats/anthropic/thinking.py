@@ -1,0 +1,79 @@
+"""How long Claude thinks: `reasoning_effort` and `thinking` as each model takes them.
+
+Newer models decide themselves, guided by an effort; older ones get a number of tokens.
+https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..format import Malformed
+from .models import Traits
+
+LEAST_BUDGET = 1024
+# LiteLLM's.
+_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
+_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+_DISPLAYS = ("summarized", "omitted")
+
+
+def thinking(fields: Mapping[str, Any], can: Traits) -> dict[str, Any]:
+    """What of `thinking` and `output_config` goes into the body. Raises Malformed."""
+    made: dict[str, Any] = {}
+    effort = fields.get("reasoning_effort")
+    if isinstance(effort, dict):
+        effort = effort.get("effort")
+    if effort is not None and effort != "none":
+        made = _by_effort(effort, can)
+    given = fields.get("thinking")
+    if given is not None:
+        if not isinstance(given, dict):
+            raise Malformed("thinking", "'thinking' has to be an object.")
+        made.update(_as_asked(given, can, fields))
+    if made.get("thinking") is None:
+        made.pop("thinking", None)
+    return made
+
+
+def _by_effort(effort: Any, can: Traits) -> dict[str, Any]:
+    if effort not in _EFFORTS:
+        raise Malformed("reasoning_effort", f"'reasoning_effort' has to be one of {', '.join(_EFFORTS)} or none.")
+    if not can.adaptive:
+        return {"thinking": {"type": "enabled", "budget_tokens": _BUDGETS[effort]}}
+    level = _EFFORTS[effort]
+    if level not in can.efforts:
+        raise Malformed("reasoning_effort", f"This model does not take the 'reasoning_effort' {effort}.")
+    # Without `display` what it thinks is not shown.
+    return {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": level}}
+
+
+def _as_asked(given: dict[str, Any], can: Traits, fields: Mapping[str, Any]) -> dict[str, Any]:
+    kind, budget = given.get("type"), given.get("budget_tokens")
+    if kind == "disabled" and can.always_thinks:
+        return {"thinking": None}
+    if kind == "adaptive" and not can.adaptive:
+        return {"thinking": capped(_BUDGETS["medium"], fields.get("max_completion_tokens") or fields.get("max_tokens"))}
+    if kind == "enabled" and not can.budgets:
+        shown = {"display": given["display"]} if given.get("display") in _DISPLAYS else {}
+        config = fields.get("output_config")
+        effort = _effort_of(budget if isinstance(budget, int) else 0, can)
+        return {
+            "thinking": {"type": "adaptive", **shown},
+            "output_config": {"effort": effort, **(config if isinstance(config, dict) else {})},
+        }
+    return {"thinking": given}
+
+
+def capped(budget: int, max_tokens: Any) -> dict[str, Any] | None:
+    """A budget of tokens that leaves some of the limit to the answer; None where there is no room to think."""
+    if isinstance(max_tokens, int):
+        if max_tokens <= LEAST_BUDGET:
+            return None
+        budget = min(budget, max_tokens - 1)
+    return {"type": "enabled", "budget_tokens": budget}
+
+
+def _effort_of(budget: int, can: Traits) -> str:
+    if budget >= _BUDGETS["xhigh"] and "xhigh" in can.efforts:
+        return "xhigh"
+    return "high" if budget >= _BUDGETS["high"] else "medium" if budget >= _BUDGETS["medium"] else "low"
