@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from worker.api.errors import forbidden, refused, service_unavailable, unauthenticated
+from worker.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
 from worker.ledger import admit as admission
 from worker.ledger import keys
 from worker.ledger.admit import Ask
@@ -159,7 +159,7 @@ class Accounting:
 
         secret = exchange.key_hash
         known = self._known.get(secret) if secret else None
-        limited = known.limited if known else bool(secret) or self.policy.everyone.max_budget is not None
+        limited = known.limited if known else self.policy.everyone.max_budget is not None
         quote, tokens = quoted() if limited else (None, None)
         id = self._ids.new()
         result = await self._asked(self._ask(id, secret, endpoint, route, quote))

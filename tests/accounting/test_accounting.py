@@ -4,13 +4,15 @@ import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
-from tests.accounting.conftest import IN, OUT, Ledgered, Start, deployment, wait_for
+from tests.accounting.conftest import IN, OUT, Ledgered, Start, chat, deployment, wait_for
 from tests.fakes import OK, Behaviour, FakeProvider, Fault, failing
-from tests.processes import RunningProxy
+from tests.processes import MASTER_KEY, RunningProxy
 
 USED = Behaviour(usage=(100, 50))
+MASTER = {"authorization": f"Bearer {MASTER_KEY}"}
 COST = 100 * IN + 50 * OUT
 
 
@@ -144,6 +146,46 @@ def test_a_key_is_revoked_at_once(start: Start) -> None:
     refused = gateway.ask(key)
     assert refused.status_code == 401
     assert refused.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_a_key_that_was_good_a_moment_ago_is_judged_anew(start: Start, fake: FakeProvider) -> None:
+    gateway = start(models=[deployment(fake, "gpt"), deployment(fake, "other"), deployment(fake, "third")])
+    key = gateway.key()
+    assert gateway.ask(key, fallbacks=["other"]).status_code == 200
+    gateway.admin("/key/update", {"key": key, "models": ["gpt", "third"]})
+    refused = gateway.ask(key, fallbacks=["other"])
+    assert refused.status_code == 403
+    assert "'other'" in refused.json()["error"]["message"]
+    assert gateway.settled()["reserved"] == 0
+    assert gateway.ask(key, fallbacks=["third"]).status_code == 200
+    gateway.admin("/key/block", {"key": key})
+    assert gateway.ask(key, model="nonesuch").status_code == 401
+
+
+def test_a_limit_that_a_key_is_given_holds_for_its_next_request(start: Start, fake: FakeProvider) -> None:
+    gateway = start(environment={"DEFAULT_MAX_OUTPUT": "77"})
+    fake.always(USED)
+    key = gateway.key()
+    assert gateway.ask(key).status_code == 200
+    assert "max_tokens" not in fake.last.body
+    assert gateway.logs()[0]["reserved"] == 0
+    gateway.admin("/key/update", {"key": key, "max_budget": 1})
+    assert gateway.ask(key).status_code == 200
+    assert fake.last.body["max_tokens"] == 77
+    assert gateway.logs()[0]["reserved"] >= 77 * OUT
+    gateway.admin("/key/update", {"key": key, "max_budget": 0.0001})
+    assert gateway.ask(key).status_code == 429
+
+
+def test_without_a_limit_what_was_given_up_costs_the_most_it_could(start: Start, fake: FakeProvider) -> None:
+    gateway = start()
+    fake.always(Behaviour(delay=30))
+    with pytest.raises(httpx.ReadTimeout):
+        gateway.http.post("/v1/chat/completions", json=chat(max_tokens=100), headers=MASTER, timeout=0.5)
+    gateway.settled()
+    [line] = gateway.logs()
+    assert (line["reserved"], line["estimated"]) == (0, True)
+    assert line["spend"] >= 100 * OUT
 
 
 def test_an_unknown_key_learns_nothing(start: Start) -> None:
