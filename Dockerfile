@@ -32,6 +32,9 @@ RUN chmod 755 /opt/venv/bin/litellm-router \
     && python -m compileall -q --invalidation-mode unchecked-hash \
         /opt/venv/lib/python3.13/site-packages/container /opt/venv/lib/python3.13/site-packages/worker
 COPY litellm_config.yaml /app/litellm_config.yaml
+# Other configs that LITELLM_CONFIG can name: docs/deploy-railway-*.md
+COPY deploy/railway-workers/litellm_config.yaml /app/deploy/railway-workers/litellm_config.yaml
+COPY deploy/railway-bot/litellm_config.yaml /app/deploy/railway-bot/litellm_config.yaml
 
 # `::` is every address, IPv4's too. The port: LITELLM_PORT, else PORT, else 4000.
 ENV PATH=/opt/venv/bin:$PATH \

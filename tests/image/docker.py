@@ -96,7 +96,8 @@ def run_once(
 class Container:
     """`with Container(image) as one:` a running proxy; `arguments` follow the entry point.
 
-    `files`: paths on this machine by their path inside; `port`: where the proxy listens inside.
+    `files`: paths on this machine by their path inside; `port`: where the proxy listens inside; `options`: of
+    `docker create`.
     """
 
     def __init__(
@@ -106,10 +107,11 @@ class Container:
         environment: dict[str, str] | None = None,
         files: dict[str, Path] | None = None,
         port: int = 4000,
+        options: tuple[str, ...] = (),
     ) -> None:
         settings = {"LITELLM_MASTER_KEY": MASTER_KEY, **(environment or {})}
-        options = [f"--env={name}={value}" for name, value in settings.items()]
-        created = docker("create", f"--publish=127.0.0.1::{port}", *options, image, *arguments)
+        variables = [f"--env={name}={value}" for name, value in settings.items()]
+        created = docker("create", f"--publish=127.0.0.1::{port}", *options, *variables, image, *arguments)
         self.id = created.split()[-1]
         self._port = port
         for inside, here in (files or {}).items():

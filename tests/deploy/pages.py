@@ -1,0 +1,49 @@
+"""The pages of `docs/`, followed: their commands as printed, with a test's address and folders in place of theirs."""
+
+import json
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.processes import ROOT
+
+
+class Page:
+    """`docs/<name>.md`."""
+
+    def __init__(self, name: str) -> None:
+        self.text = (ROOT / "docs" / f"{name}.md").read_text()
+
+    def block(self, word: str, language: str = "bash") -> str:
+        """The one code block that holds `word`."""
+        (found,) = [b for b in re.findall(rf"```{language}\n(.*?)```", self.text, re.DOTALL) if word in b]
+        return found
+
+
+def shell(
+    script: str, replaced: Mapping[str, str], environment: Mapping[str, str], folder: Path = ROOT, timeout: float = 60
+) -> str:
+    """What the script prints. Fails unless every command of it succeeds."""
+    for old, new in replaced.items():
+        assert old in script, f"{old} is not in the page any more"
+        script = script.replace(old, new)
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, timeout=timeout,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def curl(script: str, replaced: Mapping[str, str], environment: Mapping[str, str]) -> Any:
+    """The JSON that a block of one `curl` prints."""
+    return json.loads(shell(script.replace("curl ", "curl --silent --fail-with-body "), replaced, environment))
+
+
+def railway(name: str) -> dict[str, Any]:
+    """Railway's settings of `deploy/<name>`."""
+    return tomllib.loads((ROOT / "deploy" / name / "railway.toml").read_text())

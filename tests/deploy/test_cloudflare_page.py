@@ -1,0 +1,39 @@
+"""docs/deploy-cloudflare.md says what there is; `test_deploy.py` runs the deployment itself against a fake wrangler."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev import deploy
+from dev.wrangler_command import Wrangler
+from tests.deploy.pages import Page
+from tests.processes import ROOT
+
+PAGE = Page("deploy-cloudflare")
+RECIPES = re.findall(r"^\| `just ([a-z]+)`", PAGE.text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_of_its_table_exists(name: str):
+    command = [Path(sys.executable).with_name("just"), "--show", name]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30).returncode == 0
+
+
+def test_the_table_has_the_recipes_that_it_should():
+    assert RECIPES == ["install", "dev", "test", "deploy", "tail"]
+
+
+def test_its_variables_are_those_that_the_deployment_wants():
+    block = PAGE.block("just deploy")
+    assert set(re.findall(r"([A-Z_]+)=", block)) == {*deploy.CREDENTIALS, deploy.MASTER_KEY}
+
+
+@pytest.mark.parametrize("word", ["secret put", "rollback"])
+def test_wrangler_has_the_command(word: str):
+    assert f"npx wrangler {word}" in PAGE.text
+    ended = Wrangler.installed().capture(*word.split(), "--help")
+    assert ended.returncode == 0, ended.stderr
+    assert f"wrangler {word}" in ended.stdout

@@ -1,0 +1,108 @@
+"""docs/deploy-compose.md: its files are what Compose's specification allows, and what they set up works."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from container.config import load
+from tests.deploy.pages import Page, curl, shell
+from tests.fakes import FakeProvider
+from tests.fakes.environment import pointing_at
+from tests.ledger.conftest import new_database
+from tests.processes import ROOT, StartProxy, free_tcp_port
+from tests.redis_server import RedisServer
+
+PAGE = Page("deploy-compose")
+FOLDER = ROOT / "deploy" / "compose"
+FILES = [FOLDER / "compose.yaml", ROOT / "deploy" / "systemd" / "compose.yaml"]
+SERVICE = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["litellm"]
+EXAMPLE = (FOLDER / "example.env").read_text()
+KEY = "sk-the-master-key-of-this-test"
+
+__all__ = ["new_database"]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path, free_tcp_port()) as server:
+        yield server
+
+
+def variables(text: str) -> set[str]:
+    return set(re.findall(r"(?m)^(?:# )?([A-Z][A-Z_]+)=", text))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.parent.name)
+def test_the_file_is_valid_by_composes_specification(path: Path):
+    command = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", path]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_every_variable_of_the_example_reaches_the_gateway_or_the_services():
+    text = (FOLDER / "compose.yaml").read_text()
+    used = set(re.findall(r"\$\{([A-Z_]+)", text))
+    assert variables(EXAMPLE) <= used
+    assert set(SERVICE["environment"]) - {"LITELLM_CONFIG", "LEDGER_PATH"} <= used
+
+
+def test_every_variable_that_the_config_asks_for_is_in_the_example():
+    config = load(FOLDER / "litellm_config.yaml", {})
+    needed = {name for d in config.deployments for need in d.needs for name in need.split("|")}
+    assert needed <= variables(EXAMPLE)
+
+
+def test_the_example_is_made_into_an_env_file_with_a_fresh_master_key(tmp_path: Path):
+    for name in ("compose.yaml", "example.env"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    lines = PAGE.block("cp example.env").splitlines()
+    shell("\n".join(lines[1:-1]), {}, {}, folder=tmp_path)
+    found = re.search(r"(?m)^LITELLM_MASTER_KEY=(.*)$", (tmp_path / ".env").read_text())
+    assert found is not None
+    assert re.fullmatch(r"sk-[0-9a-f]{64}", found[1])
+
+
+def compose_environment(values: dict[str, str]) -> dict[str, str]:
+    """What the gateway gets from compose.yaml with these values in `.env`, as Compose fills its `${…}` in."""
+
+    def fill(text: str) -> str:
+        return re.sub(r"\$\{([A-Z_]+)(?::-([^}]*)|:\?[^}]*)?\}", lambda m: values.get(m[1]) or (m[2] or ""), str(text))
+
+    return {name: fill(value) for name, value in SERVICE["environment"].items()}
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["alone", "with PostgreSQL and Redis"])
+def test_the_gateway_serves_with_the_environment_that_compose_gives_it(
+    full: bool,
+    fake: FakeProvider,
+    module_proxy: StartProxy,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+):
+    values = {"LITELLM_MASTER_KEY": KEY}
+    if full:
+        redis: RedisServer = request.getfixturevalue("redis")
+        values |= {"DATABASE_URL": request.getfixturevalue("new_database")(), "REDIS_URL": redis.url}
+    environment = compose_environment(values)
+    environment |= {**pointing_at(fake), "LEDGER_PATH": str(tmp_path / "ledger.db")}
+    environment.pop("LITELLM_CONFIG")
+    environment.pop("LITELLM_MASTER_KEY")
+    proxy = module_proxy(FOLDER / "litellm_config.yaml", master_key=KEY, environment=environment)
+    lines = PAGE.block("/v1/models").splitlines()
+    replaced = {"http://localhost:4000": proxy.url}
+    assert curl(lines[1], replaced, {})["status"] == "healthy"
+    listed = curl(lines[2], replaced, {"LITELLM_MASTER_KEY": KEY})
+    assert "claude-3-opus" in {model["id"] for model in listed["data"]}
+    answer = curl(PAGE.block('"model": "gpt-4"'), replaced, {"LITELLM_MASTER_KEY": KEY})
+    assert answer["choices"][0]["message"]["content"] == "Hello!"
+    assert (tmp_path / "ledger.db").exists() != full
+
+
+def test_the_page_names_every_variable():
+    missing = [name for name in SERVICE["environment"] if f"`{name}`" not in PAGE.text]
+    assert missing == ["LITELLM_CONFIG", "LEDGER_PATH"]

@@ -1,0 +1,163 @@
+"""docs/deploy-systemd.md, followed in a folder that plays the machine: installed, checked, run, asked."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from container.config import load
+from tests.deploy.pages import Page, curl, shell
+from tests.fakes import FakeProvider
+from tests.fakes.environment import pointing_at
+from tests.processes import ROOT, free_tcp_port
+
+PAGE = Page("deploy-systemd")
+FOLDER = ROOT / "deploy" / "systemd"
+UNITS = ("litellm-router.service", "litellm-compose.service")
+ADDRESS = "http://127.0.0.1:4000"
+HOME, ETC = "/opt/litellm-router", "/etc/litellm"
+KEY = "sk-the-master-key-of-this-test"
+# What a Python program with a network and a folder of its own need not be refused, out of 10.
+MOST_EXPOSED = 2.0
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's "Install" done, with `opt` and `etc` in a test's folder and this machine's downloaded packages."""
+    folder = tmp_path_factory.mktemp("machine")
+    ignored = shutil.ignore_patterns(".git", ".venv*", "node_modules", "__pycache__", ".*cache", ".litellm-router")
+    shutil.copytree(ROOT, folder / "opt", ignore=ignored)
+    replaced = {HOME: str(folder / "opt"), ETC: str(folder / "etc"), "python3": sys.executable}
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    shell(PAGE.block("install -d"), replaced, environment, timeout=110)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def providers() -> Iterator[FakeProvider]:
+    with FakeProvider() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def served(machine: Path, providers: FakeProvider) -> Iterator[str]:
+    """The address of the gateway, started as the page's "Run by hand" does, on a free port."""
+    env_file = machine / "etc" / "litellm.env"
+    values = {**pointing_at(providers), "LITELLM_MASTER_KEY": KEY, "LEDGER_PATH": str(machine / "ledger.db")}
+    env_file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
+    port = free_tcp_port()
+    script = PAGE.block("set -a").replace(ETC, str(machine / "etc")).replace("4000", str(port))
+    process = subprocess.Popen(
+        ["bash", "-euc", script.replace(".venv/bin/litellm-router serve", "exec .venv/bin/litellm-router serve")],
+        cwd=machine / "opt", env={"PATH": os.environ["PATH"]}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            httpx.get(url).raise_for_status()
+            return
+        except httpx.TransportError:
+            assert process.poll() is None, "it has ended"
+            assert time.monotonic() < deadline, "it does not listen within 30 s"
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_finds_nothing_wrong_with_the_unit(name: str, tmp_path: Path):
+    text = (FOLDER / name).read_text()
+    # The programs that it starts are not where the page puts them, so others play them.
+    text = text.replace(f"{HOME}/.venv/bin/litellm-router", "/bin/true").replace("/usr/bin/docker", "/bin/true")
+    unit = tmp_path / name
+    unit.write_text(text.replace("Requires=docker.service\n", ""))
+    command = [_systemd_analyze(), "verify", "--man=no", unit]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_service_is_shut_in(tmp_path: Path):
+    command = [_systemd_analyze(), "security", "--offline=true", "--no-pager", FOLDER / UNITS[0]]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", ended.stdout)
+    assert found is not None, ended.stderr
+    assert float(found[1]) <= MOST_EXPOSED
+    assert "gives it under 2 of 10" in PAGE.text
+
+
+def _systemd_analyze() -> str:
+    found = shutil.which("systemd-analyze")
+    if found is None:
+        pytest.skip("there is no systemd-analyze on this machine (Debian's package systemd)")
+    return found
+
+
+def test_the_unit_starts_what_the_page_starts_by_hand():
+    (started,) = re.findall(r"(?m)^ExecStart=(.*)$", (FOLDER / UNITS[0]).read_text())
+    by_hand = PAGE.block("set -a").splitlines()[1]
+    assert sorted(shlex.split(started.removeprefix(f"{HOME}/"))) == sorted(shlex.split(by_hand))
+
+
+def test_secrets_are_readable_by_their_owner_alone(machine: Path):
+    assert (machine / "etc" / "litellm.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_every_variable_that_the_config_asks_for_is_in_the_env_file():
+    config = load(FOLDER / "config.yaml", {})
+    needed = {name for d in config.deployments for need in d.needs for name in need.split("|")}
+    assert needed <= set(re.findall(r"(?m)^([A-Z_]+)=", (FOLDER / "litellm.env").read_text()))
+
+
+def test_the_installed_check_understands_the_config(machine: Path, providers: FakeProvider):
+    environment = {**pointing_at(providers), "LITELLM_MASTER_KEY": KEY}
+    script = PAGE.block("litellm-router check")
+    printed = shell(script, {ETC: str(machine / "etc")}, environment, folder=machine / "opt")
+    assert "3 of 3 models are on" in printed
+
+
+def test_the_pages_questions_are_answered(served: str, providers: FakeProvider):
+    replaced, environment = {ADDRESS: served}, {"LITELLM_MASTER_KEY": KEY}
+    assert curl(PAGE.block("/health"), replaced, environment)["status"] == "healthy"
+    listed = curl(PAGE.block("/v1/models"), replaced, environment)
+    assert {model["id"] for model in listed["data"]} == {"gpt-4o-mini", "gpt-oss-20b", "claude-sonnet"}
+    answer = curl(PAGE.block("Say hi"), replaced, environment)
+    assert answer["choices"][0]["message"]["content"] == "Say hi"
+    assert providers.last.api_key == "sk-proj-fake"
+
+
+def test_openwebuis_requests_with_a_virtual_key(served: str):
+    """What it sends: `/models` when a connection is saved, then streams with its own fields beside OpenAI's."""
+    admin = {"authorization": f"Bearer {KEY}"}
+    fields = {"key_alias": "openwebui", "models": ["gpt-4o-mini"]}
+    key = httpx.post(f"{served}/key/generate", json=fields, headers=admin).json()["key"]
+    headers = {"authorization": f"Bearer {key}", "x-openwebui-user-name": "Ada", "x-openwebui-chat-id": "1"}
+    listed = httpx.get(f"{served}/v1/models", headers=headers).json()
+    assert [model["id"] for model in listed["data"]] == ["gpt-4o-mini"]
+    body = {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": "hello"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    with httpx.stream("POST", f"{served}/v1/chat/completions", json=body, headers=headers, timeout=60) as answer:
+        assert answer.status_code == 200
+        lines = list(answer.iter_lines())
+    assert lines[-2:] == ["data: [DONE]", ""] or lines[-1] == "data: [DONE]"
+    title = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Title?"}], "stream": False}
+    answer = httpx.post(f"{served}/v1/chat/completions", json=title, headers=headers, timeout=60)
+    assert answer.json()["choices"][0]["message"]["content"] == "Title?"
