@@ -1,16 +1,21 @@
 """The proxy: one table from endpoint to handler, and one place where errors become answers."""
 
+import time
 import traceback
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from worker.api import cors
+from worker.api.authenticate import presented_key
 from worker.api.endpoints import Endpoint, find, model_id
 from worker.api.errors import ApiError, internal_error, unknown_path, wrong_method
+from worker.api.guesses import Guesses, too_many
 
 from . import log
 from .accounting import Accounts, NoAccounting
 from .authenticate import Authenticator
+from .client_address import Network, client_address
 from .exchange import ClientLeft, Exchange
 from .handlers.admin import Admin
 from .handlers.completions import Completions
@@ -30,8 +35,13 @@ class App:
         allowed_origins: tuple[str, ...],
         admin: Admin | None = None,
         accounting: Accounts | None = None,
+        *,
+        guesses: Guesses | None = None,
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
-        """`admin`: None behind the edge."""
+        """`admin`: None behind the edge. `guesses`: counts wrong keys; None where no client comes itself."""
+        self._guesses = guesses
+        self._trusted_proxies = trusted_proxies
         self._authenticator = authenticator
         self._completions = completions
         self._engine_endpoints = engine_endpoints
@@ -56,7 +66,7 @@ class App:
         except ApiError as error:
             if exchange.started:
                 raise
-            exchange.error(error)
+            exchange.error(self._counted(exchange, error) if error.status == 401 else error)
         except ClientLeft:
             log.debug("client_left", request_id=exchange.id)
             raise ConnectionResetError from None
@@ -69,6 +79,16 @@ class App:
             exchange.error(internal_error(exchange.id))
         assert exchange.response is not None, "every handler answers"
         return exchange.response
+
+    def _counted(self, exchange: Exchange, refused: ApiError) -> ApiError:
+        """The refusal of a key, or that there were too many of them. A request without a key guesses nothing."""
+        if self._guesses is None or presented_key(exchange.headers.get) is None:
+            return refused
+        address = client_address(exchange.request.remote, exchange.headers.get, self._trusted_proxies)
+        seconds, passed = self._guesses.failed(address, time.monotonic())
+        if passed:
+            log.warning("failed_keys", address=address, meaning="Many wrong keys; further ones are answered 429.")
+        return too_many(seconds) if seconds else refused
 
     async def _serve(self, exchange: Exchange) -> None:
         origin = exchange.headers.get("origin")

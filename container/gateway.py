@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from worker.api.guesses import Guesses
+
 from .accounting import Accounting, Accounts
 from .app import App
 from .authenticate import Authenticator
@@ -51,9 +53,11 @@ class Gateway:
         router: Router,
         engine: Engine,
         accounting: Accounts,
+        guesses: Guesses,
     ) -> None:
         self.config = config
         self.router = router
+        self.guesses = guesses
         self.engine = engine
         self._running = 0
         self._ended = asyncio.Event()
@@ -84,6 +88,8 @@ class Gateway:
             origins,
             Admin(accounting.run, accounting.dialect, accounting.policy) if keeps_ledger else None,
             accounting,
+            guesses=None if settings.internal_token else guesses,
+            trusted_proxies=settings.trusted_proxies,
         )
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:

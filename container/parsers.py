@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from worker.api.cors import is_origin, parse_origins
@@ -59,6 +60,14 @@ def postgres_address(text: str) -> str:
     if not text.startswith(("postgres://", "postgresql://")):
         raise ValueError("write postgresql://user:password@host[:port]/database")
     return text
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Of `10.0.0.0/8, fd00::/8, 192.0.2.1`."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("write addresses or networks such as 10.0.0.0/8, several with commas between") from None
 
 
 def origins(text: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import uvloop
 
 from worker.api.authenticate import WELL_KNOWN_KEY, same_secret
+from worker.api.guesses import Guesses
 from worker.ledger.declared import Declared
 
 from . import accounting as accounts
@@ -175,7 +176,7 @@ async def _serve(
         return accounting
 
     reloading = Reloading(
-        Gateway(config, settings, router, engine, accounting),
+        Gateway(config, settings, router, engine, accounting, Guesses(settings.failed_keys_per_minute)),
         path,
         settings,
         environment,

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import parsers
+from .client_address import Network
 
 _seconds = parsers.number("a number of seconds over 0", 0, 1e7)
 _port = parsers.whole("a port from 0 to 65535", 0, 65535)
 _megabytes = parsers.number("megabytes, a number over 0 and at most 1024", 0, 1024)
 _days = parsers.number("a number of days over 0", 0, 36500)
+_keys = parsers.whole("a whole number of keys over 0", 1, 1_000_000)
 _tokens = parsers.whole("a whole number of tokens over 0", 1, (1 << 31) - 1)
 
 
@@ -71,6 +73,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("REDIS_USERNAME", str, None, "user at REDIS_HOST", edge=False),
     Variable("REDIS_PASSWORD", str, None, "password at REDIS_HOST", edge=False, secret=True),
     Variable("CORS_ALLOW_ORIGINS", parsers.origins, None, "origins that browsers may call from, or `*`", edge=False),
+    Variable("FAILED_KEYS_PER_MINUTE", _keys, 30, "wrong keys of one address until it is told 429", edge=False),
+    Variable("TRUSTED_PROXIES", parsers.networks, (), "who may say X-Forwarded-For: addresses, networks", edge=False),
     Variable("PUBLIC_MODELS", parsers.flag, None, "whether /v1/models answers without a key", edge=False),
     Variable(
         "LOCAL_DEVELOPMENT", parsers.flag, False, "a developer's machine: the key sk-1234 is accepted", edge=False
@@ -104,6 +108,8 @@ class Settings:
     connect_timeout: float
     config_watch: bool
     cors_allow_origins: tuple[str, ...] | None
+    failed_keys_per_minute: int
+    trusted_proxies: tuple[Network, ...]
     public_models: bool | None
     local_development: bool
     allow_anonymous: bool
@@ -141,6 +147,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         connect_timeout=values["CONNECT_TIMEOUT"],
         config_watch=values["CONFIG_WATCH"],
         cors_allow_origins=values["CORS_ALLOW_ORIGINS"],
+        failed_keys_per_minute=values["FAILED_KEYS_PER_MINUTE"],
+        trusted_proxies=values["TRUSTED_PROXIES"],
         public_models=values["PUBLIC_MODELS"],
         local_development=values["LOCAL_DEVELOPMENT"],
         allow_anonymous=values["ALLOW_ANONYMOUS"],

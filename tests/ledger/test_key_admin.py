@@ -146,7 +146,7 @@ async def test_a_key_expires(ledger: Ledger) -> None:
     ledger.now += periods.HOUR - 1
     assert (await ledger.admit(key))["ok"]
     ledger.now += 1
-    assert "expired" in (await ledger.admit(key))["message"]
+    assert (await ledger.admit(key))["message"] == "This API key is not valid here."
     found = await ledger.store.run(authenticate(secret.hash_secret(key), ledger.now))
     assert found["status"] == 401
 
@@ -163,7 +163,7 @@ async def test_a_rotated_key_works_old_and_new_then_only_new(ledger: Ledger) -> 
     ledger.now += periods.HOUR - 1
     assert (await ledger.admit(old))["key_id"] == (await ledger.admit(new))["key_id"]
     ledger.now += 1
-    assert "replaced" in (await ledger.admit(old))["message"]
+    assert (await ledger.admit(old))["status"] == 401
     assert (await ledger.admit(new))["ok"]
 
 

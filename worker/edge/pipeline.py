@@ -1,6 +1,7 @@
 """A request's way through the Worker: admitted or refused, answered here or by a container, finished."""
 
 import asyncio
+import time
 from typing import Any
 
 from pyodide.ffi import JsException
@@ -9,6 +10,7 @@ from api import cors, gatekeeper, health, openapi
 from api.authenticate import presented_key
 from api.endpoints import Endpoint
 from api.errors import ApiError, internal_error
+from api.guesses import Guesses, too_many
 from api.hop import REQUEST_ID_HEADER
 from api.models import models_on
 from api.request_id import request_id as new_request_id
@@ -48,6 +50,7 @@ class Edge:
         )
         origins = found.cors_allow_origins
         self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
+        self.guesses = Guesses(found.failed_keys_per_minute)
         self._models = models_on(CATALOG["models"], lambda name: read(name) is not None)
         namespace = or_none(getattr(env, "PROXY_CONTAINER", None))
         limit = lifecycle.longest_wake(container_settings.read(read))
@@ -107,6 +110,17 @@ def _deployment() -> Edge:
     return _edge
 
 
+def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> ApiError:
+    """The refusal of a key, or that there were too many of them from there. Each isolate counts for itself."""
+    if presented_key(headers.get) is None:
+        return refused
+    address = headers.get("cf-connecting-ip", "")
+    seconds, passed = _deployment().guesses.failed(address, time.monotonic())
+    if passed:
+        log("warning", "failed_keys", request_id=request_id, address=address)
+    return too_many(seconds) if seconds else refused
+
+
 async def handle(request: Any) -> Any:
     """A JS response to a JS request, whatever happens."""
     headers = headers_of(request)
@@ -122,7 +136,7 @@ async def handle(request: Any) -> Any:
             return finished(empty_response(204), request_id, allowed)
         response = await edge.answer(request, headers, request_id)
     except ApiError as error:
-        response = error_response(error)
+        response = error_response(_counted(headers, request_id, error) if error.status == 401 else error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
         fault = f"{type(error).__name__}: {error_text(error)}"
         log("error", "edge.failed", request_id=request_id, reason=fault, where=where(error))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 MAX_BODY_MB = 32.0
 MAX_INSTANCES = 100
+FAILED_KEYS_PER_MINUTE = 30
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -21,6 +22,7 @@ class EdgeSettings:
     cors_allow_origins: str | None
     max_body_mb: float
     instances: int
+    failed_keys_per_minute: int
     problems: tuple[str, ...] = ()
 
 
@@ -57,5 +59,6 @@ def read(variable: Callable[[str], str | None]) -> EdgeSettings:
         cors_allow_origins=variable("CORS_ALLOW_ORIGINS") or None,
         max_body_mb=number("MAX_BODY_MB", MAX_BODY_MB, 0.001, 1000),
         instances=int(number("CONTAINER_INSTANCES", 1, 1, MAX_INSTANCES)),
+        failed_keys_per_minute=int(number("FAILED_KEYS_PER_MINUTE", FAILED_KEYS_PER_MINUTE, 1, 1_000_000)),
         problems=tuple(problems),
     )

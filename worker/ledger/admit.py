@@ -23,7 +23,7 @@ from .dialect import Dialect
 from .keys import Key
 from .policy import Policy
 
-# Of a key that is blocked, too: whoever guesses shall not learn that there is such a key.
+# Of a key that is blocked, expired or replaced, too: whoever guesses shall not learn that there is such a key.
 _NOT_VALID = "This API key is not valid here."
 # On PostgreSQL every lost race means that another request went through, so this many in a row are an overload.
 _TRIES = 64
@@ -148,9 +148,9 @@ def _key_refusal(grant: Grant, now: int) -> refusal.Result | None:
     if key.blocked:
         return refusal.unauthenticated(_NOT_VALID)
     if key.expires is not None and key.expires <= now:
-        return refusal.unauthenticated(f"This API key expired at {keys.iso(key.expires)}.")
+        return refusal.unauthenticated(_NOT_VALID)
     if grant.secret_expires is not None and grant.secret_expires <= now:
-        return refusal.unauthenticated("This API key has been replaced by a new one.")
+        return refusal.unauthenticated(_NOT_VALID)
     return None
 
 

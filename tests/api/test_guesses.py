@@ -1,0 +1,61 @@
+"""Wrong keys by address: counted within a minute, forgotten after it, never more of them than fit."""
+
+import hmac
+
+import pytest
+
+from worker.api import authenticate
+from worker.api.guesses import MAX_ADDRESSES, WINDOW_SECONDS, Guesses, too_many
+
+
+def test_the_limit_is_told_with_the_seconds_that_are_left_and_said_once():
+    guesses = Guesses(3)
+    assert [guesses.failed("192.0.2.1", at) for at in (0.0, 1.0, 2.0)] == [(0, False)] * 3
+    assert guesses.failed("192.0.2.1", 10.0) == (50, True)
+    assert guesses.failed("192.0.2.1", 59.9) == (1, False)
+    assert guesses.failed("192.0.2.1", WINDOW_SECONDS) == (0, False)
+
+
+def test_another_address_has_a_count_of_its_own():
+    guesses = Guesses(1)
+    guesses.failed("192.0.2.1", 0.0)
+    assert guesses.failed("192.0.2.1", 0.0)[0]
+    assert guesses.failed("192.0.2.2", 0.0)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::1", True),
+        ("no address", "no address", True),
+        ("", "", True),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_client(one: str, other: str, together: bool):
+    guesses = Guesses(1)
+    guesses.failed(one, 0.0)
+    assert bool(guesses.failed(other, 0.0)[0]) is together
+
+
+def test_memory_is_bounded_and_the_oldest_is_forgotten():
+    guesses = Guesses(1)
+    for number in range(MAX_ADDRESSES + 1):
+        guesses.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
+    assert len(guesses._counts) == MAX_ADDRESSES
+    assert guesses.failed("10.0.0.0", 0.0)[0] == 0, "forgotten"
+    assert guesses.failed("10.0.39.16", 0.0)[0] > 0
+
+
+def test_what_is_told():
+    error = too_many(17)
+    assert (error.status, error.code, error.headers) == (429, "too_many_failed_keys", [("retry-after", "17")])
+
+
+def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch):
+    compared = []
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or False)
+    assert not authenticate.same_secret("sk-a", "sk-b")
+    assert compared == [(b"sk-a", b"sk-b")]
