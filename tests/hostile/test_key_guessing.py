@@ -9,6 +9,7 @@ from tests.accounting.conftest import deployment
 from tests.edge.conftest import Edge, StartEdge, start_edge
 from tests.fakes import FakeProvider
 from tests.processes import MASTER_KEY, StartProxy
+from tests.reload.conftest import events, wait_for_event
 
 __all__ = ["start_edge"]
 
@@ -48,7 +49,8 @@ def test_many_wrong_keys_are_told_429_and_a_valid_one_is_let_in(proxy: StartProx
         assert http.post(CHAT, json=BODY).status_code == 401, "who sends no key guesses nothing"
         # Another way to present it, and what is said of where it comes from, change nothing.
         assert tried(http, 1, **{"x-forwarded-for": "198.51.100.7", "cf-connecting-ip": "198.51.100.7"}) == [429]
-    assert gateway.log().count('"failed_keys"') == 1
+    wait_for_event(gateway, "failed_keys")
+    assert len(events(gateway, "failed_keys")) == 1
     assert "sk-wrong" not in gateway.log()
 
 
