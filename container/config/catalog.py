@@ -5,6 +5,7 @@ import pprint
 from pathlib import Path
 
 from ..settings import VARIABLES
+from . import vertex
 from .load import Config, load
 from .problems import ConfigError, Problem
 from .providers import (
@@ -53,6 +54,8 @@ def environment_names(config: Config) -> list[str]:
         names.update(name for need in ENGINE_NEEDS.get(d.provider, ()) for name in need.split("|"))
         if d.kind == "engine":
             names.update(ENGINE_VARIABLES)
+        if d.vertex is not None:
+            names.update((vertex.CREDENTIALS, *vertex.BASES, *vertex.PROJECTS, *vertex.LOCATIONS))
     return sorted(names)
 
 

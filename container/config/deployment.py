@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from worker.api.models import missing
 
+from . import vertex
 from .document import Document, KeyPath
 from .engine_providers import ENGINE_PROVIDERS
 from .providers import (
@@ -21,6 +22,7 @@ from .providers import (
     Direct,
     split_model,
 )
+from .vertex import Vertex
 
 Kind = Literal["direct", "engine", "mock"]
 
@@ -54,8 +56,8 @@ class Deployment:
 
     `needs`: environment variables without which it is off (`worker.api.models`); `off`: those missing now. Times in
     seconds, None where the group's or the router's setting applies. `format`: the wire format in which it is called
-    directly. `params`: its litellm_params as written, secrets still as references; `presets`: request fields it sets
-    unless the client does.
+    directly; `vertex`: what Vertex AI wants to know. `params`: its litellm_params as written, secrets still as
+    references; `presets`: request fields it sets unless the client does.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Deployment:
     extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     asks_usage: bool = True
     format: str = "openai"
+    vertex: Vertex | None = None
     weight: float | None = None
     rpm: int | None = None
     tpm: int | None = None
@@ -131,14 +134,19 @@ def parse(
             return None
         provider = "*"
     direct = DIRECT.get(provider or "")
-    foreign = sorted(params.keys() - _OWN - _PRESETS)
+    own = _OWN if provider != "vertex_ai" else (_OWN | vertex.PARAMETERS) - {"api_key"}
+    foreign = sorted(params.keys() - own - _PRESETS)
     if direct and mock is None and not _explain(document, at, foreign):
         return None
     _refuse_odd_references(document, at, params)
     ours = direct and not foreign and not engine_reason and ("*" in model or direct.takes(model))
     kind: Kind = "mock" if mock is not None else "direct" if ours else "engine"
     base, key, needs = "", None, list(read.references())
-    if kind == "direct" and direct:
+    at_vertex: Vertex | None = None
+    if kind == "direct" and provider == "vertex_ai":
+        at_vertex, base, more = vertex.parse(read)
+        needs += more
+    elif kind == "direct" and direct:
         base, key, more = _connection(read, provider or "", direct)
         needs += more
         if direct.model_prefix and "/" not in model and "*" not in model:
@@ -160,6 +168,7 @@ def parse(
         extra_headers=_headers(read, params),
         asks_usage=direct.asks_usage if direct else True,
         format=direct.format if direct else "openai",
+        vertex=at_vertex,
         weight=read.number("weight"),
         rpm=read.whole("rpm"),
         tpm=read.whole("tpm"),
@@ -282,7 +291,7 @@ def _connection(read: _Reader, provider: str, direct: Direct) -> tuple[str, str 
 def _engine_needs(provider: str, params: dict, direct: Direct | None) -> list[str]:
     if "api_key" in params or (provider == "vertex_ai" and "vertex_credentials" in params):
         return []
-    if direct:
+    if direct and provider not in ENGINE_NEEDS:
         own_home = "api_base" not in params and "base_url" not in params
         return ["|".join(direct.key_variables)] if direct.key_variables and own_home else []
     return list(ENGINE_NEEDS.get(provider, ()))

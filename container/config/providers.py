@@ -31,9 +31,10 @@ class Direct(NamedTuple):
 
 
 # Those that answer in text. For pictures, speech and embeddings the engine has the translation.
-GEMINI_CHAT = (
-    r"(?:gemini/)?(?:gemini|gemma)-(?!.*(?:image|-tts|embedding|native-audio|live|transcribe|computer-use|robotics))"
-)
+_TEXT = r"(?!.*(?:image|-tts|embedding|native-audio|live|transcribe|computer-use|robotics))"
+GEMINI_CHAT = rf"(?:gemini|gemma)-{_TEXT}"
+# `gemini/<number>` is a tuned model.
+VERTEX_CHAT = rf"gemini/\d+$|(?:gemini/)?gemini-{_TEXT}"
 
 DIRECT: dict[str, Direct] = {
     "openai": Direct("https://api.openai.com/v1", ("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),
@@ -51,6 +52,8 @@ DIRECT: dict[str, Direct] = {
         ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL"),
         format="anthropic",
     ),
+    # Where it is and what opens it: container/config/vertex.py.
+    "vertex_ai": Direct("", (), format="vertex_ai", models=VERTEX_CHAT),
     "openrouter": Direct("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), ("OPENROUTER_API_BASE",)),
     "groq": Direct("https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",)),
     "mistral": Direct("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), ("MISTRAL_API_BASE",), asks_usage=False),

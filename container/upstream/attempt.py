@@ -14,7 +14,7 @@ from ..routing.router import Try
 from . import mock
 from .answer import Answer, Events, Plain, Stream, StreamBroken
 from .events import OversizedEvent
-from .formats import Format, Formats, Sent, Unsupported
+from .formats import Format, Formats, Sent, Unreachable, Unsupported
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_TIMEOUTS = 100
@@ -98,6 +98,8 @@ class Upstream:
             return answer
         except EngineUnavailable as error:
             return Outcome("connection", 503, str(error), retry_after=error.retry_after)
+        except Unreachable as error:
+            return error.outcome
         except aiohttp.ConnectionTimeoutError:
             return Outcome("connection", 0, f"No connection to the provider within {self._connect_timeout:g} s.")
         except TimeoutError:

@@ -1,6 +1,5 @@
 """Gemini called directly: one proxy in front of one fake for all tests here."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,20 +9,6 @@ from tests.fakes import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 KEY = "AIza-provider"
-
-
-@pytest.fixture(scope="session")
-def providers() -> Iterator[FakeProvider]:
-    with FakeProvider() as fake:
-        yield fake
-
-
-@pytest.fixture
-def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
-    """The fake behind the proxy, its memory empty."""
-    providers.reset()
-    yield providers
-    providers.reset()
 
 
 @pytest.fixture(scope="session")

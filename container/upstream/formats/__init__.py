@@ -7,9 +7,10 @@ from ...config import Deployment, Options
 from ...config.providers import DIRECT
 from ...engine.supervisor import Engine
 from .anthropic import Anthropic
-from .format import Format, Malformed, Sent, Unsupported
+from .format import Format, Malformed, Sent, Unreachable, Unsupported
 from .gemini import Gemini
 from .openai import OpenAI, ThroughEngine
+from .vertex import Vertex
 
 
 class Formats:
@@ -23,6 +24,7 @@ class Formats:
         self._translated: Mapping[str, Format] = {
             "anthropic": Anthropic(drop_params=options.drop_params),
             "gemini": Gemini(drop_params=options.drop_params),
+            "vertex_ai": Vertex(drop_params=options.drop_params),
         }
 
     def of(self, d: Deployment, model: str, endpoint: str) -> Format:
@@ -35,4 +37,4 @@ class Formats:
         return self._translated[d.format] if takes else self._engine
 
 
-__all__ = ["Format", "Formats", "Malformed", "Sent", "Unsupported"]
+__all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported"]

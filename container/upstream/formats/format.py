@@ -38,12 +38,20 @@ class Malformed(Unsupported):
     code = None
 
 
+class Unreachable(Exception):
+    """A deployment's address or what opens it cannot be had now; `outcome` says why."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
 class Format(Protocol):
     """A provider's wire format; one object for all requests. Pure but for `address`."""
 
     async def address(self, d: Deployment, patience: float) -> Address:
         """Where the deployment is, and the headers that open it; those that do not change are worked out once.
-        `patience` in seconds. Raises EngineUnavailable."""
+        `patience` in seconds. Raises EngineUnavailable and Unreachable."""
         ...
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str: ...

@@ -1,0 +1,119 @@
+"""Gemini on Vertex AI: whose project, which region, which token, and the same answers as from AI Studio."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+
+from tests.fakes import FakeProvider
+from tests.fakes.environment import service_account
+from tests.gemini.test_sdk import CALL, HELLO, TEXT, TOOL
+from tests.processes import RunningProxy, StartProxy
+
+TOKEN = "Bearer ya29.fake-access-token"
+
+
+@pytest.fixture(scope="session")
+def vertex_proxy(session_proxy: StartProxy, providers: FakeProvider, tmp_path_factory) -> RunningProxy:
+    key = service_account(providers)
+    file: Path = tmp_path_factory.mktemp("google") / "key.json"
+    file.write_text(key)
+
+    def model(name: str, model: str, **params: Any) -> dict[str, Any]:
+        return {"model_name": name, "litellm_params": {"model": f"vertex_ai/{model}", **params}}
+
+    gpt = {"model": "openai/gpt-4o", "api_base": providers.openai_base, "api_key": "sk-provider"}
+    broken = json.dumps({**json.loads(key), "token_uri": f"{providers.url}/nothing-here"})
+    config = {
+        "model_list": [
+            model("by-environment", "gemini-3.1-pro-preview"),
+            model("old", "gemini-2.5-pro"),
+            model("by-file", "gemini-2.5-pro", vertex_credentials=str(file), vertex_location="europe-west4"),
+            model("named", "gemini-2.5-pro", vertex_project="other-project", vertex_location="global"),
+            model("tuned", "gemini/1234567890"),
+            model("behind-a-proxy", "gemini-2.5-pro", api_base=f"{providers.url}/mine/models/own",
+                  vertex_credentials="os.environ/GOOGLE_APPLICATION_CREDENTIALS"),
+            model("broken", "gemini-2.5-pro", vertex_credentials=broken),
+            model("vertex_ai/*", "*"),
+            {"model_name": "gpt", "litellm_params": gpt},
+        ],
+        "router_settings": {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"broken": ["gpt"]}]},
+    }  # fmt: skip
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": key, "VERTEXAI_API_BASE": providers.url}
+    return session_proxy(config, environment=environment)
+
+
+@pytest.fixture
+def client(vertex_proxy: RunningProxy) -> OpenAI:
+    return vertex_proxy.client()
+
+
+def models_of(provider: FakeProvider) -> list[Any]:
+    return [seen for seen in provider.requests if seen.format != "google_token"]
+
+
+OURS = "/v1/projects/fake-project/locations"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("by-environment", f"{OURS}/global/publishers/google/models/gemini-3.1-pro-preview"),
+        ("old", f"{OURS}/us-central1/publishers/google/models/gemini-2.5-pro"),
+        ("by-file", f"{OURS}/europe-west4/publishers/google/models/gemini-2.5-pro"),
+        ("named", "/v1/projects/other-project/locations/global/publishers/google/models/gemini-2.5-pro"),
+        ("behind-a-proxy", "/mine/models/own"),
+        ("vertex_ai/gemini-2.5-flash", f"{OURS}/us-central1/publishers/google/models/gemini-2.5-flash"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_where_it_goes(client: OpenAI, provider: FakeProvider, name, path, stream):
+    answer: Any = client.chat.completions.create(model=name, messages=HELLO, stream=stream)
+    if stream:
+        assert "".join(c.choices[0].delta.content or "" for c in answer if c.choices) == TEXT
+    else:
+        assert answer.choices[0].message.content == TEXT
+        assert answer.model == name
+    (seen,) = models_of(provider)
+    assert seen.path == f"{path}:{'streamGenerateContent' if stream else 'generateContent'}"
+    assert seen.query == ({"alt": "sse"} if stream else {})
+    assert seen.headers["authorization"] == TOKEN
+    assert "x-goog-api-key" not in seen.headers
+
+
+def test_a_tuned_model_is_an_endpoint(client: OpenAI, provider: FakeProvider):
+    with pytest.raises(openai.APIStatusError):
+        client.chat.completions.create(model="tuned", messages=HELLO)
+    (seen,) = models_of(provider)
+    assert seen.path == "/v1/projects/fake-project/locations/us-central1/endpoints/1234567890:generateContent"
+
+
+def test_a_tool_and_its_result(client: OpenAI, provider: FakeProvider):
+    completion = client.chat.completions.create(model="by-environment", messages=CALL, tools=[TOOL])
+    (call,) = completion.choices[0].message.tool_calls or []
+    messages = [*CALL, completion.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+    answer = client.chat.completions.create(model="by-environment", messages=messages, tools=[TOOL])
+    assert "sunny" in (answer.choices[0].message.content or "")
+
+
+def test_one_token_serves_many_requests(client: OpenAI, provider: FakeProvider):
+    for _ in range(5):
+        client.chat.completions.create(model="old", messages=HELLO)
+    assert len(models_of(provider)) == 5
+    assert len(provider.requests) <= 6
+
+
+def test_without_a_token_the_next_model_answers(client: OpenAI, provider: FakeProvider):
+    completion = client.chat.completions.create(model="broken", messages=HELLO)
+    assert completion.model == "gpt"
+
+
+def test_credentials_stay_secret(vertex_proxy: RunningProxy, client: OpenAI, provider: FakeProvider):
+    with pytest.raises(openai.APIStatusError) as raised:
+        client.chat.completions.create(model="broken", messages=HELLO, extra_body={"disable_fallbacks": True})
+    for text in (raised.value.response.text, vertex_proxy.log()):
+        assert "PRIVATE KEY" not in text
+        assert "ya29" not in text
