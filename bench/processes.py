@@ -23,14 +23,16 @@ class DidNotStart(Exception):
 class Process:
     """A command in a session of its own, its output in `log`; ends with `stop`."""
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, directory: Path = ROOT
+    ) -> None:
         """`environment`: more variables. Keys of real providers and proxies do not reach it."""
         self.log = log
         self.began = time.monotonic()
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=directory,
                 env={**base_environment(), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

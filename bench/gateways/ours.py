@@ -32,10 +32,10 @@ def write_config(provider: str, directory: Path) -> Path:
     return path
 
 
-def version() -> str:
+def version(root: Path = ROOT) -> str:
     """The commit, with a + when the tree differs from it."""
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty=+"], cwd=root, capture_output=True, text=True, check=False
     )
     return done.stdout.strip()
 
@@ -45,13 +45,15 @@ class Ours(Gateway):
     title = "LiteLLM Router: proxy"
     features = "master key, routing between two deployments with fallback and retries, usage, one log line per attempt"
 
+    root = ROOT
+
     def install(self, cache: Path) -> str:
-        return version()
+        return version(self.root)
 
     def start(self, provider: str, directory: Path) -> Running:
         port = free_port()
         command = [sys.executable, "-m", "container", "serve", "--config", str(write_config(provider, directory))]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        process = Process(command, directory / "log", {"LITELLM_MASTER_KEY": MASTER_KEY})
+        process = Process(command, directory / "log", {"LITELLM_MASTER_KEY": MASTER_KEY}, self.root)
         started = process.wait_for(f"http://127.0.0.1:{port}/health/readiness", START_SECONDS)
         return Running(f"http://127.0.0.1:{port}/v1/chat/completions", MODEL, bearer(MASTER_KEY), process, started)

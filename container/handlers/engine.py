@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import aiohttp
-
 from worker.api.endpoints import Endpoint
 
 from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents, check_models
@@ -16,11 +14,13 @@ from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..upstream import failure
 from ..upstream.attempt import read_error
+from ..upstream.http import Client, HttpError, Response
 from ..upstream.prepare import engine_model
 from . import engine_charges
 from .attempts import answer_headers, charge, log_attempt
 from .drive import admit, drive, refusal
 
+CONNECT_SECONDS = 30.0  # the engine listens on this machine
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
 
 
@@ -35,12 +35,10 @@ class EngineEndpoints:
         self._engine = engine
         self._max_body_mb = max_body_mb
         self._timeout = timeout
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
+        self._client = Client(connect_timeout=CONNECT_SECONDS)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._client.close()
 
     async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
         raw = await exchange.body(self._max_body_mb)
@@ -79,36 +77,36 @@ class EngineEndpoints:
         limit = d.timeout or self._timeout
         if d.kind == "mock":
             return Outcome("caller", 400, f"A mock model cannot answer {endpoint.path}.", param="model")
+        response: Response | None = None
         try:
             async with asyncio.timeout(limit) as deadline:
                 where = await self._engine.ready(limit)
                 headers = {**where.headers, "content-type": body.content_type}
-                async with self._session.post(
-                    where.base + endpoint.path,
-                    data=body.for_model(engine_model(d, step.target.model)),
-                    headers=headers,
-                    allow_redirects=False,
-                ) as response:
-                    if response.status != 200:
-                        outcome = failure.from_response(response.status, response.headers, await read_error(response))
-                        return outcome
-                    loop = asyncio.get_running_loop()
-                    await _pass_on(
-                        exchange,
-                        response,
-                        step,
-                        body.model,
-                        reservation,
-                        lambda: deadline.reschedule(loop.time() + limit),
-                    )
-                    outcome = OK
+                response = await self._client.post(
+                    where.base + endpoint.path, body.for_model(engine_model(d, step.target.model)), headers
+                )
+                if response.status != 200:
+                    outcome = failure.from_response(response.status, response.headers, await read_error(response))
+                    return outcome
+                loop = asyncio.get_running_loop()
+                await _pass_on(
+                    exchange,
+                    response,
+                    step,
+                    body.model,
+                    reservation,
+                    lambda: deadline.reschedule(loop.time() + limit),
+                )
+                outcome = OK
         except EngineUnavailable as error:
             outcome = Outcome("connection", 503, str(error), retry_after=error.retry_after)
         except TimeoutError:
             outcome = Outcome("timeout", 0, "The provider did not answer in time.")
-        except (aiohttp.ClientError, OSError):
+        except (HttpError, OSError):
             outcome = Outcome("connection", 0, "The connection to the translation engine broke off.")
         finally:
+            if response is not None:
+                response.close()
             log_attempt(exchange, step, body.model, outcome, began, endpoint=endpoint.name)
         if exchange.started and not outcome.ok:
             # Bytes have gone out: no other deployment can take over, and the answer must not look whole.
@@ -118,7 +116,7 @@ class EngineEndpoints:
 
 async def _pass_on(
     exchange: Exchange,
-    response: aiohttp.ClientResponse,
+    response: Response,
     step: Try,
     model: str,
     reservation: AnyReservation,
@@ -137,7 +135,7 @@ async def _pass_on(
     events = content_type.startswith("text/event-stream")
     said, found = Transcript(), UsageEvents()
     reservation.transcript = said
-    data = await response.content.readany()
+    data = await response.readany()
     await exchange.start(200, headers, content_type)
     try:
         while data:
@@ -146,7 +144,7 @@ async def _pass_on(
                 said.add(data)
                 found.feed(data)
             await exchange.write(data.replace(theirs, ours) if events else data)
-            data = await response.content.readany()
+            data = await response.readany()
     finally:
         reservation.answered(found.usage)
     await reservation.settle(200)

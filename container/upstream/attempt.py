@@ -3,9 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
-
 from ..config import Deployment, Options
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..request.completion import Completion
@@ -15,29 +12,23 @@ from . import mock
 from .answer import Answer, Events, Plain, Stream, StreamBroken
 from .events import OversizedEvent
 from .formats import Format, Formats, Sent, Unreachable, Unsupported
+from .http import BadBody, CannotConnect, Client, ConnectTimeout, HttpError, Response, Silent
 
 MAX_ERROR_BYTES = 64 * 1024
-MAX_TIMEOUTS = 100
 
 
 class Upstream:
-    """The providers and the engine; one pooled session for all of them."""
+    """The providers and the engine; one pooled client for all of them."""
 
     def __init__(self, options: Options, engine: Engine, *, connect_timeout: float, keepalive: float) -> None:
         self._options = options
         self._formats = Formats(options, engine)
         self._keepalive = keepalive
         self._connect_timeout = connect_timeout
-        self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=15),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
-            skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
-        )
+        self._client = Client(connect_timeout=connect_timeout)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._client.close()
 
     async def attempt(self, step: Try, request: Completion, on_silence: Callable[[], Awaitable[None]]) -> Answer:
         """Sends the request to the step's deployment. `on_silence` is called every keepalive interval while a
@@ -72,17 +63,16 @@ class Upstream:
         first = request.timeout or d.timeout or self._options.timeout
         if request.stream and not request.timeout:
             first = d.stream_timeout or self._options.stream_timeout or first
-        response: aiohttp.ClientResponse | None = None
+        response: Response | None = None
         kept = False
         try:
             async with asyncio.timeout(first):
                 where = await format.address(d, first)
-                response = await self._session.post(
+                response = await self._client.post(
                     format.url(d, where.base, model, request.endpoint, stream=request.stream),
-                    data=sent.body,
-                    headers={**where.headers, **sent.headers} if sent.headers else where.headers,
-                    allow_redirects=False,
-                    timeout=self._limits(first if request.stream else None),
+                    sent.body,
+                    {**where.headers, **sent.headers} if sent.headers else where.headers,
+                    idle=first if request.stream else None,
                 )
                 if response.status != 200:
                     return format.failure(response.status, response.headers, await read_error(response))
@@ -93,49 +83,41 @@ class Upstream:
                 events = format.events(name, request, sent)
                 answer = await self._first_events(response, events, on_silence)
             if isinstance(answer, bytes):
+                rest = _rest(response, events, first)
+                await anext(rest)
                 kept = True
-                return Stream(answer, _rest(response, events, first), events)
+                return Stream(answer, rest, events)
             return answer
         except EngineUnavailable as error:
             return Outcome("connection", 503, str(error), retry_after=error.retry_after)
         except Unreachable as error:
             return error.outcome
-        except aiohttp.ConnectionTimeoutError:
+        except ConnectTimeout:
             return Outcome("connection", 0, f"No connection to the provider within {self._connect_timeout:g} s.")
         except TimeoutError:
             return Outcome("timeout", 0, f"The provider did not answer within {first:g} s.", latency=first)
         except OversizedEvent:
             return Outcome("server", 0, "The provider sent an event that does not end.")
-        except aiohttp.ClientConnectorError:
+        except CannotConnect:
             return Outcome("connection", 0, "The provider cannot be reached.")
-        except (aiohttp.ClientPayloadError, HttpProcessingError):
+        except BadBody:
             return Outcome("server", 0, "The provider's answer broke off or is not valid HTTP.")
-        except (aiohttp.ClientError, OSError):
+        except (HttpError, OSError):
             return Outcome("connection", 0, "The connection to the provider broke off.")
         finally:
             if response is not None and not kept:
-                # Read to its end it goes back to the pool; anything else is closed, which tells the provider to stop.
-                response.release() if response.content.at_eof() else response.close()
-
-    def _limits(self, idle: float | None) -> aiohttp.ClientTimeout:
-        """aiohttp's own limits; `idle`: seconds of silence in a stream, watched by one timer of the connection."""
-        known = self._timeouts.get(idle)
-        if known is None:
-            known = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=idle)
-            if len(self._timeouts) < MAX_TIMEOUTS:  # clients may ask for any number
-                self._timeouts[idle] = known
-        return known
+                response.close()  # unless it is at its end, which tells the provider to stop
 
     async def _first_events(
-        self, response: aiohttp.ClientResponse, events: Events, on_silence: Callable[[], Awaitable[None]]
+        self, response: Response, events: Events, on_silence: Callable[[], Awaitable[None]]
     ) -> bytes | Outcome:
         """The first events that say something, with any comments before them."""
         got = b""
         while True:
             try:
                 async with asyncio.timeout(self._keepalive):
-                    data = await response.content.readany()
-            except aiohttp.SocketTimeoutError:
+                    data = await response.readany()
+            except Silent:
                 raise
             except TimeoutError:
                 await on_silence()
@@ -149,26 +131,25 @@ class Upstream:
                 return Outcome("server", 0, "The provider's stream ended before it began.")
 
 
-async def read_error(response: aiohttp.ClientResponse) -> bytes:
+async def read_error(response: Response) -> bytes:
     """The body of a refusal, as much of it as is looked at."""
     raw = b""
     while len(raw) < MAX_ERROR_BYTES:
-        data = await response.content.read(MAX_ERROR_BYTES - len(raw))
+        data = await response.readany()
         if not data:
             break
         raw += data
-    return raw
+    return raw[:MAX_ERROR_BYTES]
 
 
-async def _rest(response: aiohttp.ClientResponse, events: Events, idle: float) -> AsyncIterator[bytes]:
-    """What follows the first events. Raises StreamBroken when the provider breaks off or is silent for `idle` s."""
-    content = response.content
-    whole = False
+async def _rest(response: Response, events: Events, idle: float) -> AsyncIterator[bytes]:
+    """Nothing at once, so that it is under way and closing it closes the response; then what follows the first events.
+
+    Raises StreamBroken when the provider breaks off or is silent for `idle` s.
+    """
     try:
-        while True:
-            data = await content.readany()
-            if not data:
-                break
+        yield b""
+        while data := await response.readany():
             new = events.feed(data)
             if new:
                 yield new
@@ -177,15 +158,14 @@ async def _rest(response: aiohttp.ClientResponse, events: Events, idle: float) -
             yield new
         if events.cut_off:
             raise StreamBroken("The provider ended its stream in the middle of the answer.")
-        whole = True
     except TimeoutError:
         raise StreamBroken(f"The provider said nothing for {idle:g} s.", timed_out=True) from None
     except OversizedEvent:
         raise StreamBroken("The provider sent an event that does not end.") from None
-    except (aiohttp.ClientError, HttpProcessingError, OSError):
+    except (HttpError, OSError):
         raise StreamBroken("The connection to the provider broke off in the middle of the answer.") from None
     finally:
-        response.release() if whole else response.close()
+        response.close()
 
 
 __all__ = ["Plain", "Stream", "StreamBroken", "Upstream"]

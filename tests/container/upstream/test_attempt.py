@@ -142,6 +142,13 @@ async def test_a_stream_that_is_left_ends_the_providers_work(attempt, fake):
     await fake.eventually(lambda: fake.last.disconnected_at)
 
 
+async def test_a_stream_of_which_nothing_more_is_read_ends_the_providers_work(attempt, fake):
+    fake.always(Behaviour(pace=0.05, chunks=1000))
+    answer = await attempt(stream=True)
+    await answer.rest.aclose()
+    await fake.eventually(lambda: fake.last.disconnected_at)
+
+
 async def test_an_attempt_that_is_cancelled_ends_the_providers_work(attempt, fake):
     fake.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     task = asyncio.ensure_future(attempt())
