@@ -34,7 +34,7 @@ class Direct(NamedTuple):
 _TEXT = r"(?!.*(?:image|-tts|embedding|native-audio|live|transcribe|computer-use|robotics))"
 GEMINI_CHAT = rf"(?:gemini|gemma)-{_TEXT}"
 # `gemini/<number>` is a tuned model.
-VERTEX_CHAT = rf"gemini/\d+$|(?:gemini/)?gemini-{_TEXT}"
+VERTEX_CHAT = rf"claude-|gemini/\d+$|(?:gemini/)?gemini-{_TEXT}"
 
 DIRECT: dict[str, Direct] = {
     "openai": Direct("https://api.openai.com/v1", ("OPENAI_API_KEY",), ("OPENAI_BASE_URL", "OPENAI_API_BASE")),

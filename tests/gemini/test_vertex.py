@@ -36,6 +36,8 @@ def vertex_proxy(session_proxy: StartProxy, providers: FakeProvider, tmp_path_fa
             model("tuned", "gemini/1234567890"),
             model("behind-a-proxy", "gemini-2.5-pro", api_base=f"{providers.url}/mine/models/own",
                   vertex_credentials="os.environ/GOOGLE_APPLICATION_CREDENTIALS"),
+            model("claude", "claude-sonnet-4-6"),
+            model("claude-there", "claude-sonnet-4-5@20250929", vertex_location="europe-west1"),
             model("broken", "gemini-2.5-pro", vertex_credentials=broken),
             model("vertex_ai/*", "*"),
             {"model_name": "gpt", "litellm_params": gpt},
@@ -117,3 +119,64 @@ def test_credentials_stay_secret(vertex_proxy: RunningProxy, client: OpenAI, pro
     for text in (raised.value.response.text, vertex_proxy.log()):
         assert "PRIVATE KEY" not in text
         assert "ya29" not in text
+
+
+# Claude
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("claude", f"{OURS}/global/publishers/anthropic/models/claude-sonnet-4-6"),
+        ("claude-there", f"{OURS}/europe-west1/publishers/anthropic/models/claude-sonnet-4-5@20250929"),
+        ("vertex_ai/claude-haiku-4-5", f"{OURS}/global/publishers/anthropic/models/claude-haiku-4-5"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_claude(client: OpenAI, provider: FakeProvider, name, path, stream):
+    answer: Any = client.chat.completions.create(model=name, messages=HELLO, stream=stream, max_tokens=100)
+    if stream:
+        chunks = list(answer)
+        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == TEXT
+        assert {c.model for c in chunks} == {name}
+    else:
+        assert (answer.choices[0].message.content, answer.model) == (TEXT, name)
+    (seen,) = models_of(provider)
+    assert seen.path == f"{path}:{'streamRawPredict' if stream else 'rawPredict'}"
+    assert seen.headers["authorization"] == TOKEN
+    assert "model" not in seen.body
+    assert seen.body["anthropic_version"] == "vertex-2023-10-16"
+    assert seen.body["max_tokens"] == 100
+
+
+def test_claude_calls_a_tool(client: OpenAI, provider: FakeProvider):
+    completion = client.chat.completions.create(model="claude", messages=CALL, tools=[TOOL])
+    (call,) = completion.choices[0].message.tool_calls or []
+    messages = [*CALL, completion.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+    answer = client.chat.completions.create(model="claude", messages=messages, tools=[TOOL])
+    assert "sunny" in (answer.choices[0].message.content or "")
+
+
+def test_claudes_json_schema_is_a_call_there(client: OpenAI, provider: FakeProvider):
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    format: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    answer = client.chat.completions.create(model="claude", messages=HELLO, response_format=format)
+    assert json.loads(answer.choices[0].message.content or "") == {"city": TEXT}
+    assert answer.choices[0].finish_reason == "stop"
+    assert "output_format" not in models_of(provider)[0].body
+
+
+def test_claude_is_shown_no_addresses_there(client: OpenAI, provider: FakeProvider):
+    content: Any = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(model="claude", messages=[{"role": "user", "content": content}])
+    assert raised.value.param == "messages"
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_claude_overloaded(client: OpenAI, provider: FakeProvider, stream):
+    provider.always("529")
+    with pytest.raises(openai.InternalServerError) as raised:
+        client.chat.completions.create(model="claude", messages=HELLO, stream=stream)
+    assert raised.value.status_code == 529

@@ -29,6 +29,7 @@ OPENAI_KEY = {"OPENAI_API_KEY": "sk-openai"}
         ("vertex_ai/gemini-3.1-pro-preview", "vertex_ai", "gemini-3.1-pro-preview", "direct"),
         ("vertex_ai/gemini/4965075652664360960", "vertex_ai", "gemini/4965075652664360960", "direct"),
         ("vertex_ai/*", "vertex_ai", "*", "direct"),
+        ("vertex_ai/claude-sonnet-4-5@20250929", "vertex_ai", "claude-sonnet-4-5@20250929", "direct"),
         ("vertex_ai/meta/llama-4-maverick-17b", "vertex_ai", "meta/llama-4-maverick-17b", "engine"),
         ("vertex_ai/text-embedding-005", "vertex_ai", "text-embedding-005", "engine"),
         ("bedrock/us.amazon.nova-pro-v1:0", "bedrock", "us.amazon.nova-pro-v1:0", "engine"),

@@ -11,6 +11,7 @@ from ...answer import Plain
 from ...prepare import Address
 from ..format import Malformed, Sent
 from . import answer
+from .models import Traits, traits
 from .request import Translated, translate
 from .stream import ChunkStream
 
@@ -43,7 +44,7 @@ class Anthropic:
         return url(base)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        asked = asking(d, model, request, drop_params=self._drop_params)
+        asked = asking(d, traits(model), request, drop_params=self._drop_params)
         return Sent(encode({"model": model, **asked.body}), betas(d, asked.betas), asked)
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
@@ -59,15 +60,16 @@ class Anthropic:
         return refusal(status, headers, raw)
 
 
-def asking(d: Deployment, model: str, request: Completion, *, drop_params: bool) -> Translated:
-    """The request in Anthropic's words; the body lacks the model, which Vertex AI wants elsewhere."""
+def asking(d: Deployment, can: Traits, request: Completion, *, drop_params: bool) -> Translated:
+    """The request in Anthropic's words for a model that `can` do so much; the body lacks the model, which Vertex AI
+    wants elsewhere."""
     limit = None if request.output_limit is None else ("max_tokens", request.output_limit)
     fields = prepare.merge(d, request.body, limit)
     most = d.info.get("max_output_tokens")
     ours = limit is not None and fields.get("max_tokens") == request.output_limit
     try:
         return translate(
-            model, fields, drop_params=drop_params, max_tokens=most if isinstance(most, int) else None, ours=ours
+            can, fields, drop_params=drop_params, max_tokens=most if isinstance(most, int) else None, ours=ours
         )
     except (AttributeError, KeyError, TypeError) as error:
         # Values of types that nothing can be made of, deep in messages and tools.

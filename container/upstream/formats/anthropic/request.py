@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..format import Malformed, Unsupported
 from . import schema, tools
 from .messages import conversation
-from .models import DEFAULT_MAX_TOKENS, Traits, traits
+from .models import DEFAULT_MAX_TOKENS, Traits
 from .thinking import capped, thinking
 
 JSON_TOOL = "json_tool_call"
@@ -56,11 +56,11 @@ class Translated(NamedTuple):
 
 
 def translate(
-    model: str, fields: Mapping[str, Any], *, drop_params: bool, max_tokens: int | None = None, ours: bool = False
+    can: Traits, fields: Mapping[str, Any], *, drop_params: bool, max_tokens: int | None = None, ours: bool = False
 ) -> Translated:
-    """`fields`: a chat completion's, the deployment's presets among them. `max_tokens`: of the deployment, where its
-    config says; `ours`: the request's limit was not the client's. Raises Unsupported and Malformed."""
-    can = traits(model)
+    """`can`: what the model can do where it is; `fields`: a chat completion's, the deployment's presets among them.
+    `max_tokens`: of the deployment, where its config says; `ours`: the request's limit was not the client's. Raises
+    Unsupported and Malformed."""
     body: dict[str, Any] = {}
     given = {name: value for name, value in fields.items() if value is not None}
     _refuse(given, can, drop_params)

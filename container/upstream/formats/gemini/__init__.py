@@ -8,8 +8,8 @@ from ....config import Deployment
 from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ... import prepare
-from ...answer import Plain
-from ..format import Sent
+from ...answer import Events, Plain
+from ..format import Malformed, Sent
 from . import answer, errors
 from .events import GeminiEvents
 from .models import traits
@@ -43,12 +43,13 @@ class Gemini:
         return f"{base}/models/{quote(model, safe='')}:{method(stream)}"
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        said = body(
-            prepare.merge(d, request.body),
-            traits(model, vertex=self.vertex),
-            drop_params=self._drop_params,
-            limit=request.output_limit,
-        )
+        fields, can = prepare.merge(d, request.body), traits(model, vertex=self.vertex)
+        try:
+            said = body(fields, can, drop_params=self._drop_params, limit=request.output_limit)
+        except (AttributeError, KeyError, TypeError) as error:
+            # Values of types that nothing can be made of, deep in messages and tools.
+            message = "Gemini's request cannot be made of this one: check messages and tools."
+            raise Malformed("messages", message) from error
         return Sent(encode(said))
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
@@ -57,7 +58,7 @@ class Gemini:
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
         return answer.plain(raw, name, int(time.time()))
 
-    def events(self, name: str, request: Completion, sent: Sent) -> GeminiEvents:
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
         return GeminiEvents(name, int(time.time()), wants_usage=request.client_wants_usage)
 
     def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:

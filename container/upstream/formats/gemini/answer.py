@@ -24,6 +24,9 @@ _FINISH = {
     "TOO_MANY_TOOL_CALLS": "stop",
     "MISSING_THOUGHT_SIGNATURE": "stop",
 }
+# What reading an answer raises whose parts are not of the types that Google documents.
+UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError)
+UNREADABLE = "The provider's answer is not as its documentation says."
 # Every other reason is one of Google's filters (SAFETY, RECITATION, BLOCKLIST, …) or as good as one.
 _FILTERED = "content_filter"
 
@@ -39,6 +42,13 @@ def plain(raw: bytes, name: str, created: int) -> Plain | Outcome:
     failed = errors.instead_of_answer(said)
     if failed is not None:
         return failed
+    try:
+        return _plain(said, name, created)
+    except UNEXPECTED:
+        return Outcome("server", 0, UNREADABLE)
+
+
+def _plain(said: Mapping[str, Any], name: str, created: int) -> Plain | Outcome:
     found = candidates(said)
     if not found:
         return Outcome("server", 0, "The provider's answer holds no candidates.")

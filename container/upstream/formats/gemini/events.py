@@ -60,18 +60,24 @@ class GeminiEvents:
         chunks = []
         for event in split(data):
             said = payload(event)
-            if said is not None and not self.failed and not self._refusal:
-                chunks.append(self._event(said))
+            if said is None or self.failed or self._refusal:
+                continue
+            failed = errors.instead_of_answer(said)
+            try:
+                chunks.append(self._event(said) if failed is None else self._failure(failed))
+            except answer.UNEXPECTED:
+                chunks.append(self._failure(Outcome("server", 0, answer.UNREADABLE)))
         return b"".join(chunks)
 
+    def _failure(self, failed: Outcome) -> bytes:
+        """Before the answer has begun another deployment can take over; after that the client is told."""
+        if not self._calls:
+            self._refusal = failed
+            return b""
+        self.failed = True
+        return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
+
     def _event(self, said: dict[str, Any]) -> bytes:
-        failed = errors.instead_of_answer(said)
-        if failed is not None:
-            if not self._calls:
-                self._refusal = failed
-                return b""
-            self.failed = True
-            return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
         used = answer.usage(said)
         if used is not None:
             self.usage = used

@@ -4,20 +4,26 @@ import re
 from urllib.parse import quote, urlsplit
 
 from ....config import Deployment
+from ....request.completion import Completion
 from ....routing.outcome import Outcome
 from ... import prepare
-from ..format import Unreachable
+from ...answer import Events, Plain
+from ..anthropic import answer as anthropic
+from ..anthropic.stream import ChunkStream
+from ..format import Sent, Unreachable
 from ..gemini import Gemini, method
 from ..gemini.models import traits
+from . import claude
 from .tokens import Tokens
 
+# Of models before Gemini 3; later ones and Claude are offered globally, and hardly any of them there.
 DEFAULT_LOCATION = "us-central1"
 _VERSION = "/v1"
 _TUNED = re.compile(r"(?:gemini/)?(\d+)$")
 
 
 class Vertex(Gemini):
-    """A `Format` (container/upstream/formats/format.py)."""
+    """A `Format` (container/upstream/formats/format.py). A request's note says that it was Claude's."""
 
     vertex = True
 
@@ -41,13 +47,28 @@ class Vertex(Gemini):
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         assert d.vertex is not None, "a deployment of Vertex AI has its settings"
-        return url(base, self._projects[d.id], d.vertex.location, model, method(stream))
+        called = claude.method(stream) if _is_claude(model) else method(stream)
+        return url(base, self._projects[d.id], d.vertex.location, model, called)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        if _is_claude(model):
+            return claude.request(d, model, request, drop_params=self._drop_params)
+        return super().request(d, model, request)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        return anthropic.plain(raw, name, sent.note) if sent.note else super().plain(raw, name, sent)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        if sent.note:
+            return ChunkStream(name, sent.note, wants_usage=request.client_wants_usage)
+        return super().events(name, request, sent)
 
 
 def url(base: str, project: str, location: str | None, model: str, method: str) -> str:
     """https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations; a `base` of the config's or the
     environment's with a path of its own is a proxy that knows the model, as LiteLLM has it."""
-    location = location or ("global" if traits(model, vertex=True).call_ids else DEFAULT_LOCATION)
+    new = _is_claude(model) or traits(model, vertex=True).call_ids
+    location = location or ("global" if new else DEFAULT_LOCATION)
     path = f"/projects/{quote(project)}/locations/{location}/{_resource(model)}:{method}"
     if not base:
         return f"https://{host(location)}{_VERSION}{path}"
@@ -68,4 +89,9 @@ def _resource(model: str) -> str:
     tuned = _TUNED.match(model)
     if tuned:
         return f"endpoints/{tuned[1]}"
-    return f"publishers/google/models/{quote(model.removeprefix('gemini/'), safe='@')}"
+    publisher = "anthropic" if _is_claude(model) else "google"
+    return f"publishers/{publisher}/models/{quote(model.removeprefix('gemini/'), safe='@')}"
+
+
+def _is_claude(model: str) -> bool:
+    return model.startswith(claude.PREFIX)

@@ -126,6 +126,8 @@ def _load(source: str) -> list[Any]:
         return [service_account.Credentials.from_service_account_info(info, scopes=[SCOPE]), project]
     if info.get("type") == "authorized_user":
         return [credentials.Credentials.from_authorized_user_info(info, scopes=[SCOPE]), project]
+    if not isinstance(info.get("type"), str):
+        raise ValueError("The credentials have no type.")
     # Workload identity and its like: the operator's own file, so what it names is trusted.
     found, named = google.auth.load_credentials_from_dict(info, scopes=[SCOPE])
     return [found, project or named]
