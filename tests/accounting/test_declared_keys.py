@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def start(proxy: StartProxy, fake: FakeProvider, tmp_path: Path) -> StartWith:
     def started(*keys: dict, **environment: str) -> Ledgered:
         while running:
             running.pop().proxy.stop()
-        config = {"model_list": [deployment(fake, "gpt"), deployment(fake, "o1")]}
+        config: dict[str, Any] = {"model_list": [deployment(fake, "gpt"), deployment(fake, "o1")]}
         if keys:
             config["general_settings"] = {"virtual_keys": list(keys)}
         given = {"LEDGER_PATH": str(tmp_path / "kept.db"), **SECRETS, **environment}

@@ -1,18 +1,21 @@
-"""A budget under many requests at once: it holds to the nano-dollar, whatever becomes of them."""
+"""A budget under a thousand requests at once: it holds to the nano-dollar, whatever becomes of them."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import httpx
+import aiohttp
 import pytest
 
-from tests.accounting.conftest import IN, OUT, Ledgered, chat, deployment
+from tests.accounting.conftest import IN, OUT, Ledgered, deployment
+from tests.accounting.crowd import CLIENT_LEFT, Crowd
 from tests.fakes import Behaviour, FakeProvider
 from tests.ledger.conftest import NewDatabase
-from tests.processes import StartProxy
+from tests.processes import MASTER_KEY, StartProxy, free_tcp_port
+from tests.redis_server import RedisServer
 
-REQUESTS = 200
+REQUESTS, FIT = 1000, 100
 USAGE = 20, 10
 COST = USAGE[0] * IN + USAGE[1] * OUT
 LIMIT = 50
@@ -21,8 +24,8 @@ Start = Callable[..., list[Ledgered]]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def gateways(request: pytest.FixtureRequest, proxy: StartProxy, fake: FakeProvider) -> Start:
-    """One proxy on SQLite, or two replicas on one PostgreSQL."""
+def gateways(request: pytest.FixtureRequest, proxy: StartProxy, fake: FakeProvider, tmp_path: Path) -> Start:
+    """One proxy on SQLite, or two replicas on one PostgreSQL and one Redis."""
 
     def start(**settings: float) -> list[Ledgered]:
         config = {"model_list": [deployment(fake, "gpt")], "litellm_settings": settings}
@@ -30,82 +33,85 @@ def gateways(request: pytest.FixtureRequest, proxy: StartProxy, fake: FakeProvid
         if request.param == "sqlite":
             return [Ledgered(proxy(config))]
         new: NewDatabase = request.getfixturevalue("new_database")
-        environment = {"DATABASE_URL": new()}
+        redis: RedisServer = request.getfixturevalue("redis")
+        environment = {"DATABASE_URL": new(), "REDIS_URL": redis.url}
         return [Ledgered(proxy(config, environment=environment)) for _ in range(2)]
 
     return start
 
 
-async def _ask(client: httpx.AsyncClient, key: str, index: int) -> int:
-    """Every second request is a stream, every fourth leaves in the middle of its answer."""
-    body = chat(max_tokens=LIMIT, stream=index % 2 == 1)
-    headers = {"authorization": f"Bearer {key}"}
-    async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
-        if answer.status_code == 200 and index % 4 == 3:
-            async for _ in answer.aiter_raw():
-                break
-            return 499
-        await answer.aread()
-        return answer.status_code
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path, free_tcp_port()) as server:
+        yield server
 
 
-async def _all_at_once(gateways: list[Ledgered], key: str) -> Counter[int]:
-    limits = httpx.Limits(max_connections=None)
-    clients = [httpx.AsyncClient(base_url=g.proxy.url, timeout=60, limits=limits) for g in gateways]
-    try:
-        work = (_ask(clients[index % len(clients)], key, index) for index in range(REQUESTS))
-        return Counter(await asyncio.gather(*work))
-    finally:
-        for client in clients:
-            await client.aclose()
-
-
-def _reservation(gateway: Ledgered, fake: FakeProvider) -> float:
-    """US dollars that are set aside for one of the requests."""
+def _reservation(gateway: Ledgered) -> int:
+    """Nano-dollars that are set aside for one of the requests."""
     probe = gateway.key(max_budget=1)
     assert gateway.ask(probe, max_tokens=LIMIT).status_code == 200
-    return gateway.logs()[0]["reserved"]
+    return _nano(gateway.logs()[0]["reserved"])
 
 
-async def test_a_budget_holds_exactly(gateways: Start, fake: FakeProvider) -> None:
+def _nano(dollars: float) -> int:
+    return round(dollars * 1e9)
+
+
+async def _watch(gateway: Ledgered, key: str, budget: int) -> None:
+    """Looks at the key again and again."""
+    headers = {"authorization": f"Bearer {MASTER_KEY}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        while True:
+            async with session.get(f"{gateway.proxy.url}/key/info", params={"key": key}) as answer:
+                info = (await answer.json())["info"]
+            assert _nano(info["spend"]) + _nano(info["reserved"]) <= budget
+            await asyncio.sleep(0.01)
+
+
+async def test_a_budget_holds_to_the_nano_dollar(gateways: Start, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage=USAGE, text="word " * 10, chunks=10, pace=0.02))
     running = await asyncio.to_thread(gateways)
     first = running[0]
-    budget = round(40 * await asyncio.to_thread(_reservation, first, fake), 9)
+    budget = FIT * await asyncio.to_thread(_reservation, first)
     before = first.spend()["spend"]
-    key = first.key(max_budget=budget)
-    counted = await _all_at_once(running, key)
-    assert counted.keys() <= {200, 429, 499}
-    assert counted[200] + counted[499] >= 40
-    total = await asyncio.to_thread(first.settled, 20)
+    key = first.key(max_budget=budget / 1e9)
+    urls = [gateway.proxy.url for gateway in running]
+    watching = asyncio.create_task(_watch(first, key, budget))
+    async with Crowd(urls, key, REQUESTS, streams=50, leaving=50, limit=LIMIT) as crowd:
+        counted = await crowd.done()
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+    assert sum(counted.values()) == REQUESTS
+    assert counted.keys() <= {200, 429, CLIENT_LEFT}, counted
+    assert counted[200] + counted[CLIENT_LEFT] >= FIT
+    assert counted[CLIENT_LEFT] > 0
+    total = await asyncio.to_thread(first.settled, 30)
     found = first.info(key)
-    assert 0 < found["spend"] <= budget
-    assert found["spend"] == pytest.approx(total["spend"] - before, abs=1e-12)
+    assert 0 < _nano(found["spend"]) <= budget
+    assert found["reserved"] == 0
+    assert _nano(found["spend"]) == _nano(total["spend"]) - _nano(before)
     lines = first.admin("/spend/logs", size=1000)["data"]
-    assert sum(line["spend"] for line in lines) == pytest.approx(total["spend"], abs=1e-12)
+    assert sum(_nano(line["spend"]) for line in lines) == _nano(total["spend"])
+    assert len(lines) == counted[200] + counted[CLIENT_LEFT] + 1
 
 
-async def test_with_settlement_held_back_as_many_as_fit(gateways: Start, fake: FakeProvider) -> None:
+async def test_with_settlement_held_back_exactly_as_many_as_fit(gateways: Start, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage=USAGE))
     running = await asyncio.to_thread(gateways)
-    reserved = await asyncio.to_thread(_reservation, running[0], fake)
-    key = running[0].key(max_budget=round(30 * reserved + reserved / 2, 9))
-    fake.always(Behaviour(usage=USAGE, delay=6.0))  # until all have been admitted or refused
-    counted = await _all_at_once_plain(running, key)
-    assert counted == {200: 30, 429: REQUESTS - 30}
-    assert running[0].info(key)["spend"] == pytest.approx(30 * COST)
-
-
-async def _all_at_once_plain(gateways: list[Ledgered], key: str) -> Counter[int]:
-    async def ask(client: httpx.AsyncClient) -> int:
-        headers = {"authorization": f"Bearer {key}"}
-        answer = await client.post("/v1/chat/completions", json=chat(max_tokens=LIMIT), headers=headers)
-        return answer.status_code
-
-    limits = httpx.Limits(max_connections=None)
-    clients = [httpx.AsyncClient(base_url=g.proxy.url, timeout=60, limits=limits) for g in gateways]
-    try:
-        return Counter(await asyncio.gather(*(ask(clients[i % len(clients)]) for i in range(REQUESTS))))
-    finally:
-        for client in clients:
-            await client.aclose()
+    first = running[0]
+    reserved = await asyncio.to_thread(_reservation, first)
+    budget = FIT * reserved + reserved - 1
+    key = first.key(max_budget=budget / 1e9)
+    urls = [gateway.proxy.url for gateway in running]
+    async with contextlib.AsyncExitStack() as stack:
+        with fake.holding():
+            crowd = await stack.enter_async_context(Crowd(urls, key, REQUESTS, streams=50, limit=LIMIT))
+            await fake.eventually(lambda: sum(crowd.finished.values()) == REQUESTS - FIT, 60)
+            assert crowd.finished == {429: REQUESTS - FIT}
+            await fake.eventually(lambda: fake.in_flight == FIT, 60)
+            assert _nano(first.info(key)["reserved"]) == FIT * reserved
+        assert await crowd.done() == {429: REQUESTS - FIT, 200: FIT}
+    await asyncio.to_thread(first.settled, 30)
+    found = first.info(key)
+    assert (_nano(found["spend"]), found["reserved"]) == (FIT * _nano(COST), 0)

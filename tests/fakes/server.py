@@ -55,6 +55,7 @@ class FakeProvider:
         self._requests: deque[Recorded] = deque(maxlen=record)
         self._count = 0
         self._closing = False
+        self._held: asyncio.Event | None = None
         self._thread: LoopThread | None = None
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -126,6 +127,18 @@ class FakeProvider:
         finally:
             self._thread.call(self._open())
 
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Requests that come in the block are answered when it ends, and not before."""
+        held = asyncio.Event()
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+            assert self._thread is not None, "the fake provider has not been started"
+            self._thread.call(_set(held))
+
     # Starting and stopping
 
     def start(self) -> Self:
@@ -195,6 +208,8 @@ class FakeProvider:
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         try:
+            if self._held is not None:
+                await self._held.wait()
             response = await self._answer(request, seen, exchange)
         except (asyncio.CancelledError, ConnectionError):
             if not self._closing:
@@ -310,3 +325,7 @@ def refusing_port() -> Iterator[int]:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()

@@ -1,0 +1,71 @@
+"""Many clients at the same moment, spread over the replicas of a gateway."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import aiohttp
+
+from tests.accounting.conftest import chat
+
+# Statuses of requests that got none: the client left, or the gateway did.
+CLIENT_LEFT, NO_ANSWER = 499, 0
+PATH = "/v1/chat/completions"
+
+
+class Crowd:
+    """`async with Crowd(urls, key, count) as crowd:` begins; `finished` counts the statuses so far.
+
+    streams    so many of the requests are streams that are read to their end
+    leaving    so many are streams whose client leaves after the first event, counted as 499
+    limit      max_tokens
+    """
+
+    def __init__(
+        self, urls: Sequence[str], key: str, count: int, *, streams: int = 0, leaving: int = 0, limit: int = 50
+    ) -> None:
+        self.finished: Counter[int] = Counter()
+        self._urls = urls
+        self._count = count
+        self._streams = streams
+        self._leaving = leaving
+        self._limit = limit
+        self._headers = {"authorization": f"Bearer {key}"}
+        self._tasks: list[asyncio.Task] = []
+
+    async def __aenter__(self) -> "Crowd":
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=120), headers=self._headers
+        )
+        # Streams and clients that leave stand among the others.
+        every = max(1, self._count // max(1, self._streams + self._leaving))
+        kinds = [index // every if index % every == 0 else -1 for index in range(self._count)]
+        self._tasks = [asyncio.create_task(self._ask(index, kind)) for index, kind in enumerate(kinds)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._session.close()
+
+    async def done(self) -> Counter[int]:
+        """How many requests ended with which status. Raises what a request raised."""
+        await asyncio.gather(*self._tasks)
+        return self.finished
+
+    async def _ask(self, index: int, kind: int) -> None:
+        stream, leaves = kind >= 0, 0 <= kind < self._leaving
+        body = chat(max_tokens=self._limit, stream=stream and kind < self._leaving + self._streams)
+        url = self._urls[index % len(self._urls)] + PATH
+        try:
+            async with self._session.post(url, json=body) as answer:
+                if leaves and answer.status == 200:
+                    await answer.content.readany()
+                    answer.close()
+                    self.finished[CLIENT_LEFT] += 1
+                    return
+                await answer.read()
+                self.finished[answer.status] += 1
+        except aiohttp.ClientError:
+            self.finished[NO_ANSWER] += 1
