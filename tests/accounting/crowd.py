@@ -19,10 +19,19 @@ class Crowd:
     streams    so many of the requests are streams that are read to their end
     leaving    so many are streams whose client leaves after the first event, counted as 499
     limit      max_tokens
+    at_once    how many of them, 0 for all
     """
 
     def __init__(
-        self, urls: Sequence[str], key: str, count: int, *, streams: int = 0, leaving: int = 0, limit: int = 50
+        self,
+        urls: Sequence[str],
+        key: str,
+        count: int,
+        *,
+        streams: int = 0,
+        leaving: int = 0,
+        limit: int = 50,
+        at_once: int = 0,
     ) -> None:
         self.finished: Counter[int] = Counter()
         self._urls = urls
@@ -30,12 +39,15 @@ class Crowd:
         self._streams = streams
         self._leaving = leaving
         self._limit = limit
+        self._at_once = at_once
         self._headers = {"authorization": f"Bearer {key}"}
         self._tasks: list[asyncio.Task] = []
 
     async def __aenter__(self) -> "Crowd":
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=120), headers=self._headers
+            connector=aiohttp.TCPConnector(limit=self._at_once),
+            timeout=aiohttp.ClientTimeout(total=120),
+            headers=self._headers,
         )
         # Streams and clients that leave stand among the others.
         every = max(1, self._count // max(1, self._streams + self._leaving))

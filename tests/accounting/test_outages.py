@@ -1,0 +1,187 @@
+"""What breaks while many are asking: the proxy is killed, the disk is full, PostgreSQL goes. Nothing that a client was
+told is lost, nobody is let in unpaid, and it mends itself."""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from container.ledger import PostgresStore, SqliteStore, Store
+from tests.accounting.conftest import IN, OUT, Ledgered, deployment, wait_for
+from tests.accounting.crowd import CLIENT_LEFT, NO_ANSWER, Crowd
+from tests.fakes import Behaviour, FakeProvider
+from tests.ledger.postgres_server import PostgresServer
+from tests.ledger.support import check_balance
+from tests.processes import RunningProxy, StartProxy
+
+USAGE = 20, 10
+COST = round((USAGE[0] * IN + USAGE[1] * OUT) * 1e9)  # nano-dollars
+SLOW = Behaviour(usage=USAGE, text="word " * 10, chunks=10, pace=0.05, delay=0.05)
+QUICK = Behaviour(usage=USAGE)
+
+
+def config(fake: FakeProvider) -> dict:
+    return {
+        "model_list": [deployment(fake, "gpt")],
+        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+        "litellm_settings": {"max_budget": 1},
+    }
+
+
+def nano(dollars: float) -> int:
+    return round(dollars * 1e9)
+
+
+async def balances(store: Store) -> None:
+    await store.open()
+    await check_balance(store)
+    await store.close()
+
+
+# kill -9
+
+
+@pytest.fixture
+def killed(tmp_path: Path, fake: FakeProvider) -> Iterator[Callable[..., Ledgered]]:
+    """Starts a proxy whose end nobody asks for politely."""
+    started: list[RunningProxy] = []
+
+    def start(**environment: str) -> Ledgered:
+        directory = tmp_path / "killed"
+        directory.mkdir()
+        proxy = RunningProxy(config(fake), directory, environment=environment)
+        started.append(proxy)
+        proxy.__enter__()
+        return Ledgered(proxy)
+
+    yield start
+    for proxy in started:
+        proxy.kill()
+
+
+async def test_after_kill_minus_nine_in_mid_load_the_ledger_balances(
+    killed: Callable[..., Ledgered], proxy: StartProxy, fake: FakeProvider, tmp_path: Path
+) -> None:
+    fake.always(SLOW)
+    place = {"LEDGER_PATH": str(tmp_path / "kept.db")}
+    first = await asyncio.to_thread(killed, **place)
+    key = first.key(max_budget=0.5)
+    async with Crowd([first.proxy.url], key, 400, streams=50, leaving=50) as crowd:
+        await fake.eventually(lambda: crowd.finished[200] >= 50 and crowd.finished[CLIENT_LEFT] >= 5, 60)
+        first.proxy.kill()
+        counted = await crowd.done()
+    assert counted[NO_ANSWER] > 0, "it was killed too late to prove anything"
+    again = Ledgered(await asyncio.to_thread(proxy, config(fake), environment=place))
+    total = await asyncio.to_thread(again.settled, 20)
+    assert (total["reserved"], again.info(key)["reserved"]) == (0, 0)
+    assert counted[200] * COST <= nano(total["spend"]) <= nano(0.5)
+    assert again.ask(key, max_tokens=5).status_code == 200
+    again.proxy.stop()
+    await balances(SqliteStore(tmp_path / "kept.db"))
+
+
+# A full disk
+
+
+async def test_a_full_disk_refuses_and_loses_nothing(proxy: StartProxy, fake: FakeProvider, tmp_path: Path) -> None:
+    """Files may not grow any more, which a limit of the system does to a process that runs."""
+    fake.always(QUICK)
+    database = tmp_path / "kept.db"
+    gateway = Ledgered(await asyncio.to_thread(proxy, config(fake), environment={"LEDGER_PATH": str(database)}))
+    key = gateway.key(max_budget=0.5)
+    assert gateway.ask(key, max_tokens=5).status_code == 200
+    _, hard = resource.prlimit(gateway.proxy.pid, resource.RLIMIT_FSIZE)
+    async with Crowd([gateway.proxy.url], key, 1500, at_once=50) as crowd:
+        await fake.eventually(lambda: crowd.finished[200] >= 100, 60)
+        resource.prlimit(gateway.proxy.pid, resource.RLIMIT_FSIZE, (1, hard))
+        counted = await crowd.done()
+    assert counted.keys() == {200, 503}, counted
+    asked = len(fake.requests)
+    refused = gateway.ask(key, max_tokens=5)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "service_unavailable")
+    assert int(refused.headers["retry-after"]) > 0
+    assert len(fake.requests) == asked
+    assert gateway.http.get("/health/liveliness").status_code == 200
+
+    resource.prlimit(gateway.proxy.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    assert gateway.ask(key, max_tokens=5).status_code == 200
+    total = await asyncio.to_thread(gateway.settled, 20)
+    assert nano(total["spend"]) == COST * (counted[200] + 2)
+    gateway.proxy.stop()
+    await balances(SqliteStore(database))
+
+
+# PostgreSQL
+
+
+@pytest.fixture
+async def postgres() -> AsyncIterator[PostgresServer]:
+    """One of this test's own, that can be taken away."""
+    server = PostgresServer()
+    try:
+        await asyncio.to_thread(server.start)
+        yield server
+    finally:
+        server.remove()
+
+
+async def test_postgres_lost_under_load_refuses_and_loses_nothing(
+    proxy: StartProxy, fake: FakeProvider, postgres: PostgresServer
+) -> None:
+    fake.always(SLOW)
+    url = postgres.new_database()
+    replicas = [
+        Ledgered(await asyncio.to_thread(proxy, config(fake), environment={"DATABASE_URL": url})) for _ in range(2)
+    ]
+    urls = [replica.proxy.url for replica in replicas]
+    key = replicas[0].key(max_budget=0.5)
+    async with Crowd(urls, key, 1500, streams=50, at_once=50) as crowd:
+        await fake.eventually(lambda: crowd.finished[200] >= 30, 60)
+        await asyncio.to_thread(postgres.stop)
+        counted = await crowd.done()
+    assert counted.keys() == {200, 503}, counted
+    asked = len(fake.requests)
+    refused = await asyncio.to_thread(replicas[0].ask, key, max_tokens=5)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "service_unavailable")
+    assert len(fake.requests) == asked
+
+    await asyncio.to_thread(postgres.start)
+    for replica in replicas:
+        await asyncio.to_thread(recovered, replica, key)
+    total = await asyncio.to_thread(replicas[0].settled, 60)
+    assert nano(total["spend"]) == COST * (counted[200] + len(replicas))
+    assert nano(replicas[1].info(key)["spend"]) == nano(total["spend"])
+    for replica in replicas:
+        replica.proxy.stop()
+    await balances(PostgresStore(url))
+
+
+def recovered(replica: Ledgered, key: str) -> None:
+    wait_for(lambda: replica.ask(key, max_tokens=5).status_code, lambda status: status == 200, 30)
+
+
+async def test_a_key_is_the_same_on_every_replica_at_once(
+    proxy: StartProxy, fake: FakeProvider, new_database: Callable[[], str]
+) -> None:
+    fake.always(QUICK)
+    url = new_database()
+    one, other = [
+        Ledgered(await asyncio.to_thread(proxy, config(fake), environment={"DATABASE_URL": url})) for _ in range(2)
+    ]
+
+    def statuses(*keys: str) -> list[int]:
+        return [gateway.ask(key, max_tokens=5).status_code for key in keys for gateway in (one, other)]
+
+    key = one.key(key_alias="bot")
+    assert statuses(key) == [200, 200]
+    other.admin("/key/block", {"key": key})
+    assert statuses(key) == [401, 401]
+    one.admin("/key/unblock", {"key": key})
+    assert statuses(key) == [200, 200]
+    token = one.info(key)["token"]
+    new = other.admin(f"/key/{token}/regenerate", {"grace_period": "1h"})["key"]
+    assert statuses(key, new) == [200] * 4
+    newest = one.admin(f"/key/{new}/regenerate", {})["key"]
+    assert statuses(key, new, newest) == [401, 401, 401, 401, 200, 200]
