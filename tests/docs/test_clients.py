@@ -1,0 +1,68 @@
+"""Every snippet of docs/clients.md, run as it stands but for the address, by the client that it is about."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, RunningProxy, StartProxy
+
+PAGE = (ROOT / "docs" / "clients.md").read_text()
+SECTIONS = dict(re.findall(r"## (.+?)\n+```(\w+\n.*?)```", PAGE, re.DOTALL))
+BIN = Path(sys.executable).parent
+ADDRESS = "http://127.0.0.1:8787"
+ANSWER = "This is the answer of the model that needs no provider."
+
+
+@pytest.fixture(scope="module")
+def gateway(module_proxy: StartProxy) -> RunningProxy:
+    params = {"model": "openai/mock", "mock_response": ANSWER}
+    return module_proxy({"model_list": [{"model_name": "mock", "litellm_params": params}]}, master_key="sk-1234")
+
+
+def run(command: list, environment: Mapping[str, str], folder: Path) -> str:
+    ended = subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=100
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_snippet(name: str, gateway: RunningProxy, tmp_path: Path):
+    language, _, code = SECTIONS[name].partition("\n")
+    assert ADDRESS in code
+    code = code.replace(ADDRESS, gateway.url)
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "LLM_USER_PATH": str(tmp_path / "llm")}
+    if language == "python":
+        printed = run([sys.executable, "-c", code], environment, tmp_path)
+    elif language == "javascript":
+        (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
+        script = tmp_path / "snippet.mjs"
+        script.write_text(code)
+        node = shutil.which("node", path=environment["PATH"])
+        assert node is not None
+        printed = run([node, str(script)], environment, tmp_path)
+    else:
+        printed = run(["bash", "-euo", "pipefail", "-c", code], environment, tmp_path)
+    if name == "curl":
+        said = re.findall(r'"content":\s*"((?:[^"\\]|\\.)*)"', printed)
+        printed = "".join(said)
+    assert ANSWER in printed
+
+
+def test_there_is_a_snippet_for_each_client():
+    assert list(SECTIONS) == [
+        "curl",
+        "OpenAI's package, Python",
+        "OpenAI's package, Node",
+        "LangChain",
+        "Pydantic AI",
+        "Vercel's AI SDK",
+        "llm",
+    ]
