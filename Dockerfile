@@ -35,6 +35,8 @@ COPY litellm_config.yaml /app/litellm_config.yaml
 # Other configs that LITELLM_CONFIG can name: docs/deploy-railway-*.md
 COPY deploy/railway-workers/litellm_config.yaml /app/deploy/railway-workers/litellm_config.yaml
 COPY deploy/railway-bot/litellm_config.yaml /app/deploy/railway-bot/litellm_config.yaml
+# Where the proxy alone keeps its ledger: a volume mounted at /data outlives the container.
+RUN ln -s /data /app/.litellm-router
 
 # `::` is every address, IPv4's too. The port: LITELLM_PORT, else PORT, else 4000.
 ENV PATH=/opt/venv/bin:$PATH \

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from . import settings
+from . import accounting, settings
 from .accounting import Tariff
 from .config import Config, ConfigError, Deployment, load
 from .routing.router import Router
-from .serve import UNPRICED, reasons_not_to_serve
+from .serve import NO_LEDGER, UNPRICED, reasons_not_to_serve
 
 
 def check(path: Path, environment: Mapping[str, str]) -> int:
@@ -32,8 +32,25 @@ def check(path: Path, environment: Mapping[str, str]) -> int:
     for reason in reasons_not_to_serve(found, config) if found is not None else ():
         failed = True
         _complain(f"environment: error: {reason}")
+    if found is not None and accounting.wanted(found):
+        failed |= _say_place(found, config)
     _say_models(config)
     return int(failed)
+
+
+def _say_place(found: settings.Settings, config: Config) -> bool:
+    """What is wrong with where keys and spending are kept; whether the start would fail for it."""
+    path = accounting.where(found)
+    trouble = accounting.unusable(found)
+    if trouble and accounting.required(found, config.options):
+        _complain(f"environment: error: {trouble}")
+        return True
+    if trouble:
+        _complain(f"environment: warning: {trouble} {NO_LEDGER}")
+    lost = accounting.fleeting(path) if path and not trouble else None
+    if lost:
+        _complain(f"environment: warning: {lost}")
+    return False
 
 
 def _say_models(config: Config) -> None:

@@ -33,6 +33,7 @@ UNPRICED = (
     "refused under a budget; set input_cost_per_token and output_cost_per_token in their model_info (0 is a price)"
 )
 NEW_KEY = "sk-$(openssl rand -hex 32)"
+NO_LEDGER = "There is the master key alone, and nothing is counted."
 GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 
@@ -236,14 +237,20 @@ def _not_here() -> None:
 def _accounting(
     config: Config, settings: Settings, router: Router
 ) -> tuple[accounts.Claim | None, accounts.Accounting | accounts.NoAccounting]:
-    """The ledger, where one is wanted. Raises CannotServe where it cannot be kept."""
-    if not accounts.wanted(settings, config.options):
+    """The ledger, where one is wanted. Raises CannotServe where it cannot be kept and something relies on it."""
+    if not accounts.wanted(settings):
         return None, accounts.NoAccounting()
     try:
         path = accounts.prepare(settings)
         claim = accounts.Claim(path) if path else None
     except (accounts.NoLedger, OSError) as error:
-        raise CannotServe(str(error)) from None
+        if accounts.required(settings, config.options):
+            raise CannotServe(str(error)) from None
+        log.warning("no_ledger", why=str(error), meaning=NO_LEDGER)
+        return None, accounts.NoAccounting()
+    lost = accounts.fleeting(path) if path else None
+    if lost:
+        log.warning("ledger_fleeting", meaning=lost)
     if claim and not claim.alone:
         log.warning("ledger_shared", meaning="Another proxy of this machine keeps its ledger in the same file.")
     tariff = _tariff(config, settings, router)
@@ -252,7 +259,7 @@ def _accounting(
         config.options.policy,
         tariff,
         declared=_declared(config),
-        alone=bool(claim and claim.alone),
+        alone=claim.alone if claim else not settings.database_url,
         retention_days=settings.spend_log_retention_days,
         webhook=settings.alert_webhook_url,
     )

@@ -46,7 +46,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "CONFIG_WATCH", parsers.flag, True, "whether a changed config file is read anew; SIGHUP always is", edge=False
     ),
-    Variable("LEDGER_PATH", str, None, "SQLite file of keys and spending; without it none is kept", edge=False),
+    Variable("LEDGER_PATH", str, None, "SQLite file of keys and spending, else .litellm-router/ledger.db", edge=False),
     Variable(
         "DATABASE_URL",
         parsers.postgres_address,

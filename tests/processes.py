@@ -33,6 +33,7 @@ class RunningProxy:
     master_key   LITELLM_MASTER_KEY; None: none is set, so loopback clients need no key
     environment  more variables
     arguments    more command line
+    cwd          where it runs
     address_in   "arguments", or "environment": LITELLM_HOST and LITELLM_PORT
     """
 
@@ -46,8 +47,10 @@ class RunningProxy:
         arguments: tuple[str, ...] = (),
         address_in: Literal["arguments", "environment"] = "arguments",
         wait: bool = True,
+        cwd: Path = ROOT,
     ) -> None:
         self.directory = directory
+        self._cwd = cwd
         self.port = free_tcp_port()
         self.master_key = master_key
         self.log_path = directory / "proxy.log"
@@ -63,6 +66,7 @@ class RunningProxy:
             "HOME": str(directory),
             "TMPDIR": str(directory),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(ROOT),
             "SHUTDOWN_GRACE": str(SHUTDOWN_GRACE),
             "LEDGER_PATH": str(directory / "ledger.db"),
             **({"LITELLM_HOST": host, "LITELLM_PORT": port} if in_environment else {}),
@@ -99,7 +103,7 @@ class RunningProxy:
         with self.log_path.open("wb") as log:
             # A session of its own, so that nothing it started can survive unnoticed.
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self._cwd, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
         if self._wait:
             try:

@@ -43,7 +43,10 @@ def version(root: Path = ROOT) -> str:
 class Ours(Gateway):
     name = "ours"
     title = "LiteLLM Router: proxy"
-    features = "master key, routing between two deployments with fallback and retries, usage, one log line per attempt"
+    features = (
+        "master key, a ledger on SQLite that every request is written to before and after, routing between two "
+        "deployments with fallback and retries, usage, one log line per attempt"
+    )
 
     root = ROOT
 
@@ -54,6 +57,7 @@ class Ours(Gateway):
         port = free_port()
         command = [sys.executable, "-m", "container", "serve", "--config", str(write_config(provider, directory))]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        process = Process(command, directory / "log", {"LITELLM_MASTER_KEY": MASTER_KEY}, self.root)
+        environment = {"LITELLM_MASTER_KEY": MASTER_KEY, "LEDGER_PATH": str(directory / "ledger.db")}
+        process = Process(command, directory / "log", environment, self.root)
         started = process.wait_for(f"http://127.0.0.1:{port}/health/readiness", START_SECONDS)
         return Running(f"http://127.0.0.1:{port}/v1/chat/completions", MODEL, bearer(MASTER_KEY), process, started)

@@ -6,7 +6,7 @@ await reservation.settle(status)                                                
 """
 
 from .accounting import Accounting, NoAccounting, check_models
-from .place import Claim, NoLedger, prepare, store, wanted
+from .place import Claim, NoLedger, fleeting, prepare, required, store, unusable, wanted, where
 from .reservation import UNACCOUNTED, Reservation, Unaccounted
 from .tariff import Tariff
 from .transcript import Transcript, UsageEvents
@@ -27,7 +27,11 @@ __all__ = [
     "Transcript",
     "UsageEvents",
     "check_models",
+    "fleeting",
     "prepare",
+    "required",
     "store",
+    "unusable",
     "wanted",
+    "where",
 ]

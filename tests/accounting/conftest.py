@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import FakeProvider
 from tests.ledger.conftest import NewDatabase, new_database
-from tests.processes import MASTER_KEY, RunningProxy, StartProxy
+from tests.processes import MASTER_KEY, ROOT, RunningProxy, StartProxy
 
 __all__ = ["NewDatabase", "new_database"]
 
@@ -78,10 +78,10 @@ def wait_for(ask: Callable[[], Any], good: Callable[[Any], bool], seconds: float
 
 @pytest.fixture
 def start(proxy: StartProxy, fake: FakeProvider) -> Callable[..., Ledgered]:
-    """`start(litellm_settings…, environment=…, models=[…])`: by default one model, `gpt`."""
+    """`start(litellm_settings…, environment=…, models=[…], cwd=…)`: by default one model, `gpt`."""
 
     def started(*, models: list[dict[str, Any]] | None = None, more: Any = None, **options: Any) -> Ledgered:
-        environment = options.pop("environment", {})
+        environment, cwd = options.pop("environment", {}), options.pop("cwd", ROOT)
         sections = more or {}
         config = {
             "model_list": models or [deployment(fake, "gpt")],
@@ -89,7 +89,7 @@ def start(proxy: StartProxy, fake: FakeProvider) -> Callable[..., Ledgered]:
         }
         if options:
             config["litellm_settings"] = options
-        return Ledgered(proxy(config, environment=environment))
+        return Ledgered(proxy(config, environment=environment, cwd=cwd))
 
     return started
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from container.accounting import fleeting
 from container.cli import main
 from tests.accounting.conftest import IN, Start, deployment, wait_for
 from tests.fakes import Behaviour, FakeProvider
+from tests.processes import MASTER_KEY
 
 MOCK = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello!"}}
 
@@ -72,6 +74,71 @@ def test_a_place_that_cannot_be_written_stops_the_start(run: Run, tmp_path: Path
     assert code == 1
     assert "litellm-router: The ledger cannot be kept in" in said
     assert "Set LEDGER_PATH" in said
+
+
+def test_the_default_place_that_cannot_be_written_is_done_without(run: Run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".litellm-router").write_text("in the way")
+    code, said = run("check", {})
+    assert code == 0
+    assert f"warning: The ledger cannot be kept in {tmp_path}/.litellm-router" in said
+    assert "There is the master key alone, and nothing is counted" in said
+    code, said = run("check", {"max_budget": 1})
+    assert code == 1
+    assert "error: The ledger cannot be kept in" in said
+    code, said = run("serve", {"max_budget": 1}, PORT="0")
+    assert code == 1
+    assert "litellm-router: The ledger cannot be kept in" in said
+
+
+def test_without_a_place_to_keep_it_there_is_the_master_key_alone(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "app" / ".litellm-router").mkdir(parents=True)
+    (tmp_path / "app" / ".litellm-router" / "ledger.db.lock").mkdir()
+    gateway = start(environment={"LEDGER_PATH": ""}, cwd=tmp_path / "app")
+    assert gateway.ask().status_code == 200
+    assert gateway.ask("sk-virtual-1234567890").status_code == 401
+    assert '"event":"no_ledger"' in gateway.proxy.log()
+    answer = gateway.http.get("/global/spend", headers={"authorization": f"Bearer {MASTER_KEY}"})
+    assert answer.status_code == 404
+
+
+def test_without_a_word_the_ledger_is_kept_where_the_proxy_runs(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    gateway = start(environment={"LEDGER_PATH": ""}, cwd=tmp_path / "app")
+    assert gateway.ask(gateway.key()).status_code == 200
+    assert (tmp_path / "app" / ".litellm-router" / "ledger.db").exists()
+
+
+MOUNTS = """\
+22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/a
+23 22 8:1 / /data rw - ext4 /dev/sda1 rw
+24 22 0:30 / /tmp rw - tmpfs tmpfs rw
+25 22 8:2 / /with\\040space rw - ext4 /dev/sdb rw
+26 23 0:31 / /data/over rw - fuse-overlayfs none rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "lost"),
+    [
+        ("/app/.litellm-router/ledger.db", "when it is replaced"),
+        ("/data/ledger.db", None),
+        ("/data/deep/er/ledger.db", None),
+        ("/database/ledger.db", "when it is replaced"),
+        ("/tmp/ledger.db", "when the machine or the container starts anew"),
+        ("/with space/ledger.db", None),
+        ("/data/over/ledger.db", "when it is replaced"),
+    ],
+)
+def test_a_place_that_is_lost_one_day_is_known(tmp_path: Path, place: str, lost: str | None) -> None:
+    (tmp_path / "mountinfo").write_text(MOUNTS)
+    found = fleeting(Path(place), tmp_path / "mountinfo")
+    assert (found is None) == (lost is None)
+    assert lost is None or lost in (found or "")
+
+
+def test_where_nobody_can_tell_nothing_is_said(tmp_path: Path) -> None:
+    assert fleeting(tmp_path / "ledger.db", tmp_path / "no-such-list") is None
 
 
 def test_a_ledger_in_memory_is_in_no_file(start: Start, tmp_path: Path) -> None:

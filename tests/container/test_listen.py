@@ -153,5 +153,6 @@ async def test_an_address_that_is_taken_in_the_last_moment_is_said_to_be(bound, 
     port = other.getsockname()[1]
     ours = [bound.enter_context(one) for one in listen("127.0.0.1", port)]
     other.listen()
+    settings = read({"PORT": str(port), "LEDGER_PATH": str(tmp_path / "ledger.db")})
     with pytest.raises(CannotServe, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
-        await _serve(config, read({"PORT": str(port), "LEDGER_PATH": str(tmp_path / "ledger.db")}), None, {}, ours)
+        await _serve(config, tmp_path / "config.yaml", settings, {}, ours)
