@@ -4,19 +4,24 @@ On aiohttp's low-level server, which cost a third less CPU per request than ASGI
 the task that answers when the client closes its connection.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
-from worker.api.errors import ApiError, body_too_large, invalid_request
+from worker.api.errors import ApiError, body_too_large, body_too_slow, invalid_request
 from worker.api.request_id import request_id
 
 Headers = Iterable[tuple[str, str]]
 
 SERVER = "litellm-router"
+# A body may be slow, but not endless: no silence of this length, and after a while this much of it each second.
+BODY_SILENCE_SECONDS = 30.0
+BODY_GRACE_SECONDS = 60.0
+BODY_BYTES_PER_SECOND = 512
 
 
 class _Stream(web.StreamResponse):
@@ -72,7 +77,8 @@ class Exchange:
         return self.response is not None
 
     async def body(self, limit_mb: float) -> bytes:
-        """The whole body. Raises ApiError 413 over the limit, 415 when compressed, ClientLeft when it breaks off."""
+        """The whole body. Raises ApiError 413 over the limit, 415 when compressed, 408 when it hardly comes,
+        ClientLeft when it breaks off."""
         limit = int(limit_mb * 1024 * 1024)
         if self.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
             raise ApiError(
@@ -86,7 +92,7 @@ class Exchange:
         content, parts, size = self.request.content, [], 0
         try:
             while not content.at_eof():
-                part = await content.readany()
+                part = await (content.readany() if content.is_eof() else self._next(content, size))
                 size += len(part)
                 if size > limit:
                     raise body_too_large(limit_mb)
@@ -97,6 +103,16 @@ class Exchange:
             raise ClientLeft from None
         self.body_seconds = time.monotonic() - self.began
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _next(self, content: StreamReader, size: int) -> bytes:
+        """More of a body of which `size` bytes have come. Raises ApiError 408 when it takes too long."""
+        spent = time.monotonic() - self.began
+        left = BODY_GRACE_SECONDS + size / BODY_BYTES_PER_SECOND - spent
+        try:
+            async with asyncio.timeout(min(left, BODY_SILENCE_SECONDS)):
+                return await content.readany()
+        except TimeoutError:
+            raise body_too_slow() from None
 
     async def start(self, status: int, headers: Headers, content_type: str) -> None:
         """The head of a stream; `write` and `finish` follow."""

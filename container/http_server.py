@@ -61,6 +61,9 @@ class HttpServer:
         await self._server.shutdown(POLL_SECONDS)
 
     async def _count(self, request: web.BaseRequest) -> web.StreamResponse:
+        coding = request.headers.get("transfer-encoding")
+        if coding is not None and coding.strip().lower() != "chunked":
+            return _closing(501, "Of transfer codings there is 'chunked' here, and no other.", "unknown_coding")
         self._running += 1
         try:
             return await self._handler(request)
@@ -87,11 +90,16 @@ class _Connection(RequestHandler):
             raise ConnectionError("Part of an answer has been sent.")
         if status >= 500:
             log.error("internal_error", error=type(exc).__name__)
-            error = internal_error("-")
-        else:
-            error = ApiError(
-                status, "invalid_request_error", "This is not a valid HTTP/1.1 request.", code="bad_request"
-            )
-        response = web.Response(status=status, body=error.body(), content_type="application/json")
-        response.force_close()
-        return response
+            return _closed(internal_error("-"))
+        return _closing(status, "This is not a valid HTTP/1.1 request.", "bad_request")
+
+
+def _closing(status: int, message: str, code: str) -> web.StreamResponse:
+    return _closed(ApiError(status, "invalid_request_error", message, code=code))
+
+
+def _closed(error: ApiError) -> web.StreamResponse:
+    """The answer after which the connection ends, as nobody knows where the next request would begin."""
+    response = web.Response(status=error.status, body=error.body(), content_type="application/json")
+    response.force_close()
+    return response

@@ -90,6 +90,16 @@ def body_too_large(limit_mb: float) -> ApiError:
     )
 
 
+def body_too_slow() -> ApiError:
+    return ApiError(
+        408,
+        "invalid_request_error",
+        "The request's body comes too slowly.",
+        code="body_too_slow",
+        headers=[("connection", "close")],
+    )
+
+
 def service_unavailable(message: str, retry_after: int = 5) -> ApiError:
     """A part of the system is not there (yet); `retry_after` in seconds."""
     return ApiError(

@@ -17,6 +17,7 @@ _ERRORS = {
     403: "The key may not do this.",
     404: "No such path, model or key.",
     405: "The path takes other methods, see `Allow`.",
+    408: "The body comes too slowly.",
     413: "The body is over the limit.",
     415: "The body is compressed.",
     429: "A rate limit, a budget, or too many failed keys; see `Retry-After`.",

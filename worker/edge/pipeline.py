@@ -9,7 +9,7 @@ from pyodide.ffi import JsException
 from api import cors, gatekeeper, health, openapi
 from api.authenticate import presented_key
 from api.endpoints import Endpoint
-from api.errors import ApiError, internal_error
+from api.errors import ApiError, internal_error, invalid_request
 from api.guesses import Guesses, too_many
 from api.hop import REQUEST_ID_HEADER
 from api.models import models_on
@@ -58,7 +58,10 @@ class Edge:
 
     async def answer(self, request: Any, headers: dict[str, str], request_id: str) -> Any:
         """The response to a JS request, without what every response carries. Raises ApiError."""
-        url = js.URL.new(request.url)  # dot segments resolved: what is checked is what is sent
+        try:
+            url = js.URL.new(request.url)  # dot segments resolved: what is checked is what is sent
+        except JsException:  # what was sent as the host makes it none
+            raise invalid_request("The request's address is not a valid URL.") from None
         path = url.pathname
         endpoint = gatekeeper.admit(request.method, path, headers.get, self._rules)
         if endpoint.name == "openapi":
