@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
-from multidict import CIMultiDict
 
 from worker.api.errors import ApiError, body_too_large, body_too_slow, invalid_request
 from worker.api.request_id import request_id
@@ -142,16 +141,14 @@ class Exchange:
     def error(self, error: ApiError) -> None:
         self.respond(error.status, error.body(), error.headers)
 
-    def _headers(self, headers: Headers, content_type: str) -> CIMultiDict[str]:
-        return CIMultiDict(
-            [
-                ("content-type", content_type),
-                ("server", SERVER),
-                ("x-request-id", self.id),
-                *((name, _latin(value)) for name, value in headers),
-                *self.always,
-            ]
-        )
+    def _headers(self, headers: Headers, content_type: str) -> list[tuple[str, str]]:
+        return [
+            ("content-type", content_type),
+            ("server", SERVER),
+            ("x-request-id", self.id),
+            *((name, _latin(value)) for name, value in headers),
+            *self.always,
+        ]
 
 
 def _latin(value: str) -> str:

@@ -77,7 +77,7 @@ class Completions:
                 usage = answer.usage or {}
                 await relay.whole(answer, waited)
                 per_token = waited / max(1, _count(usage, "completion_tokens"))
-                outcome = replace(OK, latency=per_token, tokens=_count(usage, "total_tokens"))
+                outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=_count(usage, "total_tokens"))
             else:
                 broken = await relay.stream(answer)
                 usage = answer.events.usage or {}

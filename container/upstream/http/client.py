@@ -39,9 +39,10 @@ class Client:
         """Ends every connection, those in use, too."""
         self._connector.close()
         self._pool.close()
-        for connection in list(self._open):
+        ended = list(self._open)
+        for connection in ended:
             connection.abort()
-        while self._open:  # noqa: ASYNC110 the loop's next turns tell each that it is lost
+        while not self._open.isdisjoint(ended):  # noqa: ASYNC110 the loop's next turns tell each that it is lost
             await asyncio.sleep(0)
 
     async def _connect(self, place: Place) -> Connection:

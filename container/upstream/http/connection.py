@@ -5,6 +5,7 @@ import select
 from collections.abc import Callable
 from typing import cast
 
+from .errors import BrokenOff
 from .request import Place
 from .response import Response
 
@@ -42,6 +43,8 @@ class Connection(asyncio.Protocol):
 
         A server that refuses while the body is under way is sent no more of it, and the connection is not used again.
         """
+        if self.transport.is_closing():
+            raise BrokenOff("closed as soon as it was made")
         response = self._response = Response(self, self._loop, idle)
         try:
             if len(body) <= PIECE:
@@ -65,7 +68,7 @@ class Connection(asyncio.Protocol):
                     await self._room
                 finally:
                     self._room = None
-            if response.answered:
+            if response.answered or self.transport.is_closing():
                 return
             self.transport.write(rest[at : at + PIECE])
         self._sending = False

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from container.upstream.http import BadBody, BrokenOff, CannotConnect, Client, ConnectTimeout, Response, Silent
+from container.upstream.http.request import Place
 from container.upstream.http.response import HIGH_WATER
 from tests.fakes import refusing_port
 
@@ -124,6 +125,28 @@ async def test_a_reset_after_the_request_is_an_error_and_nothing_is_sent_twice(c
     with pytest.raises(BrokenOff):
         await ask(client, server.url)
     assert (server.connections, len(server.requests)) == (1, 2)
+
+
+@pytest.mark.parametrize("body", [b"{}", bytes(LARGE)], ids=["small", "large"])
+async def test_a_server_that_hangs_up_at_once_is_an_error(client, serve, body):
+    async def script(reader, writer):
+        writer.transport.abort()
+
+    server = await serve(script)
+    for _ in range(20):
+        with pytest.raises((BrokenOff, CannotConnect)):
+            await asyncio.wait_for(ask(client, server.url, body), 5)
+    assert not client._open
+
+
+async def test_nothing_is_sent_on_a_connection_that_has_ended_since_it_was_made(client, say):
+    server = await say(HELLO)
+    connection = await client._connect(Place(False, "127.0.0.1", server.port))
+    connection.transport.abort()
+    await asyncio.sleep(0.01)
+    with pytest.raises(BrokenOff):
+        await connection.ask(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", b"", None)
+    assert not server.requests
 
 
 # Connections that wait
