@@ -112,6 +112,10 @@ def test_pictures_are_counted_and_their_bytes_are_not() -> None:
         ({"input": "and then?", "previous_response_id": "resp_1"}, "previous_response_id"),
         (chat("news?", web_search_options={"search_context_size": "low"}), "web_search_options"),
         (chat("news?", tools=[{"type": "web_search_20250305", "name": "web_search"}]), "web_search_20250305"),
+        (chat("news?", tools=[{"googleSearch": {}}]), "googleSearch"),
+        (chat("and then?", cached_content="cachedContents/1"), "cached_content"),
+        (chat([{"type": "image_url", "image_url": "data:application/pdf;base64,AAAA"}]), "image_url"),
+        (chat([{"type": "image_url", "image_url": {"url": "gs://a/b", "format": "video/mp4"}}]), "image_url"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
     ],
 )

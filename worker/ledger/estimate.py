@@ -23,7 +23,16 @@ _OPAQUE = frozenset(
     ("file", "input_file", "document", "input_audio", "audio", "video", "video_url", "input_video", "item_reference")
 )
 # Fields by which a provider brings in what the request does not show.
-_ELSEWHERE = ("previous_response_id", "conversation", "prompt_id", "web_search_options", "container", "mcp_servers")
+_ELSEWHERE = (
+    "previous_response_id",
+    "conversation",
+    "prompt_id",
+    "web_search_options",
+    "container",
+    "mcp_servers",
+    "cached_content",
+    "cachedContent",
+)
 _OWN_TOOLS = frozenset(("function", "custom"))
 _TEXTS = (
     "messages",
@@ -74,6 +83,16 @@ def prompt(body: Mapping[str, Any]) -> Prompt:
     return Prompt(tokens, walk.images, tuple(dict.fromkeys(walk.unbounded)), walk.cached)
 
 
+def _is_picture(value: Any) -> bool:
+    """Some providers take documents and films for pictures when their type says so."""
+    fields = value if isinstance(value, Mapping) else {"url": value}
+    url = fields.get("url")
+    kinds = [fields.get(name) for name in ("format", "mime_type", "content_type")]
+    if isinstance(url, str) and url.startswith("data:"):
+        kinds.append(url[5:50])
+    return all(isinstance(kind, str) and kind.startswith("image/") for kind in kinds if kind)
+
+
 class _Walk:
     """Collects what counts from nested JSON, without recursion: a request may be as deep as a parser lets it be."""
 
@@ -100,9 +119,9 @@ class _Walk:
 
     def _part(self, part: Mapping[str, Any], stack: list[Any]) -> None:
         kind = part.get("type")
-        if kind in _IMAGES:
+        if kind in _IMAGES and _is_picture(part.get("image_url")):
             self.images += 1
-        elif kind in _OPAQUE:
+        elif kind in _IMAGES or kind in _OPAQUE:
             self.unbounded.append(kind)
         else:
             # Names are part of the prompt where they are a schema's or an argument's.
@@ -116,8 +135,9 @@ class _Walk:
             self.numbers += _PER_TOOL
             if not isinstance(tool, Mapping):
                 continue
-            # Anthropic's have no type, or "custom"; every other type is one that the provider runs.
-            kind = tool.get("type", "custom")
+            # Anthropic's have no type, or "custom"; every other type is one that the provider runs, and so is what
+            # has nothing but a name of its own (Gemini's `{"googleSearch": {}}`).
+            kind = tool.get("type") or ("custom" if "name" in tool or "function" in tool else next(iter(tool), ""))
             if kind not in _OWN_TOOLS:
                 self.unbounded.append(str(kind))
             self.cached = self.cached or "cache_control" in tool

@@ -29,9 +29,15 @@ Part = dict[str, Any]
 
 
 def image(value: Any, *, vertex: bool) -> Part:
-    """`image_url` of a message's part: an address, or `{"url", "format"}`."""
+    """`image_url` of a message's part: an address, or `{"url", "format"}`. What an address does not say otherwise is
+    sent as a JPEG: a budget counts it as a picture, so it must not be taken for a film."""
     fields = value if isinstance(value, dict) else {"url": value}
-    return _located(fields.get("url"), _stated_type(fields), "image_url", vertex=vertex)
+    url, stated = fields.get("url"), _stated_type(fields)
+    if stated is None and isinstance(url, str) and url.startswith(("https://", "gs://")):
+        stated = None if url.startswith(FILES_API) else _guessed_type(url) or "image/jpeg"
+        if stated is None or not stated.startswith("image/"):
+            raise Unsupported("messages", "What is no picture, or need not be one, has to be sent as a 'file'.")
+    return _located(url, stated, "image_url", vertex=vertex)
 
 
 def file(value: Any, *, vertex: bool) -> Part:

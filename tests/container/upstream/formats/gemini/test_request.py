@@ -1,0 +1,248 @@
+"""Chat requests in Gemini's words: what the differential test cannot generate, and where we differ from LiteLLM."""
+
+from typing import Any
+
+import pytest
+
+from container.upstream.formats import Unsupported
+from container.upstream.formats.gemini.models import traits
+from container.upstream.formats.gemini.request import body
+
+HELLO: Any = [{"role": "user", "content": "Hello"}]
+
+
+def translated(messages: Any = HELLO, *, model: str = "gemini-2.5-flash", vertex: bool = False, **fields: Any) -> Any:
+    more = {name: fields.pop(name) for name in ("drop_params", "limit") if name in fields}
+    options: dict[str, Any] = {"drop_params": False, "limit": None, **more}
+    return body({"model": model, "messages": messages, **fields}, traits(model, vertex=vertex), **options)
+
+
+def parts(content: Any, **options: Any) -> list[dict[str, Any]]:
+    return translated([{"role": "user", "content": content}], **options)["contents"][0]["parts"]
+
+
+def called(id: str, arguments: Any = "{}", **more: Any) -> dict[str, Any]:
+    return {"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}, **more}
+
+
+# Limits
+
+
+def test_of_two_output_limits_the_lower_holds():
+    assert translated(max_tokens=5, max_completion_tokens=50)["generationConfig"] == {"maxOutputTokens": 5}
+
+
+def test_our_limit_is_for_requests_that_have_none():
+    assert translated(limit=4096)["generationConfig"] == {"maxOutputTokens": 4096}
+    assert translated(limit=4096, max_tokens=7)["generationConfig"] == {"maxOutputTokens": 7}
+
+
+# What Gemini does not have
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("logit_bias", {"1": 1}),
+        ("function_call", "auto"),
+        ("prediction", {"type": "content"}),
+        ("audio", {"voice": "x"}),
+        ("modalities", ["text", "audio"]),
+        ("reasoning_effort", "extreme"),
+        ("labels", {"team": "a"}),
+        ("min_p", 0.1),
+        ("response_format", {"type": "grammar"}),
+    ],
+)
+def test_a_field_without_a_counterpart_is_named_or_dropped(field, value):
+    with pytest.raises(Unsupported) as raised:
+        translated(**{field: value})
+    assert raised.value.param == field
+    assert translated(**{field: value}, drop_params=True) == translated()
+
+
+def test_gemini_3_has_no_penalties():
+    with pytest.raises(Unsupported):
+        translated(model="gemini-3.5-flash", presence_penalty=0.5)
+    assert translated(model="gemini-3.5-flash", presence_penalty=0) == translated()
+
+
+def test_bookkeeping_stays_here():
+    fields = {"user": "u", "metadata": {"a": 1}, "store": True, "stream_options": {"include_usage": True}}
+    assert translated(**fields, stream=True, parallel_tool_calls=False) == translated()
+
+
+def test_labels_are_vertex_ais():
+    assert translated(vertex=True, labels={"team": "a"})["labels"] == {"team": "a"}
+
+
+@pytest.mark.parametrize(
+    ("tier", "sent"), [("auto", None), ("default", "standard"), ("flex", "flex"), ("priority", "priority")]
+)
+def test_service_tier(tier, sent):
+    """An accepted difference: LiteLLM makes `auto`, which the SDKs send by themselves, the dearer `priority`."""
+    assert translated(service_tier=tier).get("serviceTier") == sent
+
+
+def test_cached_content_and_safety():
+    found = translated(cached_content="cachedContents/1", safety_settings=[{"category": "c", "threshold": "t"}])
+    assert (found["cachedContent"], found["safetySettings"]) == (
+        "cachedContents/1",
+        [{"category": "c", "threshold": "t"}],
+    )
+
+
+# Turns
+
+
+def test_a_system_prompt_alone_gets_a_turn():
+    found = translated([{"role": "system", "content": "Be brief."}])
+    assert found["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
+    assert found["contents"] == [{"role": "user", "parts": [{"text": "."}]}]
+
+
+def test_gemma_has_no_system_prompt():
+    found = translated([{"role": "system", "content": "Be brief."}, *HELLO], model="gemma-3-27b-it")
+    assert found["contents"] == [{"role": "user", "parts": [{"text": "Be brief."}, {"text": "Hello"}]}]
+    assert "systemInstruction" not in found
+
+
+def test_the_same_call_twice_stays_two_calls():
+    """An accepted difference: LiteLLM sends one call and two results, which Google refuses."""
+    messages = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [called("a"), called("b")]},
+        {"role": "tool", "tool_call_id": "a", "content": "1"},
+        {"role": "tool", "tool_call_id": "b", "content": "2"},
+    ]
+    contents = translated(messages)["contents"]
+    assert [len(turn["parts"]) for turn in contents] == [1, 2, 2]
+
+
+def test_a_call_without_arguments_has_none():
+    """An accepted difference: LiteLLM sends `{"type": "object"}` for arguments."""
+    messages = [*HELLO, {"role": "assistant", "tool_calls": [called("a", "")]}]
+    assert translated(messages)["contents"][1]["parts"] == [{"functionCall": {"name": "f", "args": {}}}]
+
+
+def test_a_thought_signature_comes_back_from_where_it_was_put():
+    in_id = called("call_1__thought__c2ln")
+    in_fields = called("call_2", provider_specific_fields={"thought_signature": "c2ln"})
+    for call in (in_id, in_fields):
+        messages = [
+            *HELLO,
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": call["id"], "content": "x"},
+        ]
+        _, said, result = translated(messages, model="gemini-3.5-flash")["contents"]
+        id = call["id"].partition("__")[0]
+        assert said["parts"] == [{"functionCall": {"name": "f", "args": {}, "id": id}, "thoughtSignature": "c2ln"}]
+        assert result["parts"] == [{"functionResponse": {"name": "f", "response": {"content": "x"}, "id": id}}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "tool", "tool_call_id": "nobody", "content": "x"},
+        {"role": "assistant", "tool_calls": [called("a", "{")]},
+        {"role": "assistant", "tool_calls": [called("a", "[1]")]},
+        {"role": "assistant", "tool_calls": [{"id": "a"}]},
+        {"role": "moderator", "content": "x"},
+        {"role": "user", "content": [{"type": "video_url", "video_url": {"url": "x"}}]},
+        {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "A"}}]},
+        {"role": "user", "content": [{"type": "file", "file": {"filename": "a.pdf"}}]},
+    ],
+)
+def test_messages_that_cannot_be_told(message):
+    with pytest.raises(Unsupported) as raised:
+        translated([*HELLO, message])
+    assert raised.value.param == "messages"
+
+
+# Pictures and documents
+
+
+def image(url: Any, **more: Any) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url, **more}}]
+
+
+@pytest.mark.parametrize("vertex", [False, True])
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("data:image/png;base64,AAAA", {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}),
+        ("https://a.b/c.png?x=1.mp4", {"fileData": {"mimeType": "image/png", "fileUri": "https://a.b/c.png?x=1.mp4"}}),
+        ("https://a.b/c", {"fileData": {"mimeType": "image/jpeg", "fileUri": "https://a.b/c"}}),
+        ("gs://bucket/c.webp", {"fileData": {"mimeType": "image/webp", "fileUri": "gs://bucket/c.webp"}}),
+    ],
+)
+def test_pictures(url, part, vertex):
+    """Addresses are Google's to fetch: an accepted difference to LiteLLM, which fetches for AI Studio."""
+    assert parts(image(url), vertex=vertex)[1] == part
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "file:///etc/passwd",
+        "https://a.b/c.mp4",
+        "data:image/png,AAAA",
+        "data:;base64,AAAA",
+        "https://generativelanguage.googleapis.com/v1beta/files/1",
+        "",
+        None,
+        7,
+    ],
+)
+def test_addresses_that_are_none_or_no_picture(url):
+    with pytest.raises(Unsupported):
+        parts(image(url))
+
+
+def test_a_file_by_its_address():
+    [part] = parts([{"type": "file", "file": {"file_id": "gs://b/a.pdf"}}])[:1]
+    assert part == {"fileData": {"mimeType": "application/pdf", "fileUri": "gs://b/a.pdf"}}
+    uploaded = "https://generativelanguage.googleapis.com/v1beta/files/1"
+    [part] = parts([{"type": "file", "file": {"file_id": uploaded}}])[:1]
+    assert part == {"fileData": {"fileUri": uploaded}}
+
+
+def test_detail_is_each_pictures_own_since_gemini_3_and_all_pictures_before():
+    assert parts(image("data:image/png;base64,AAAA", detail="low"), model="gemini-3.5-flash")[1]["mediaResolution"] == {
+        "level": "MEDIA_RESOLUTION_LOW"
+    }
+    content = [*image("data:image/png;base64,AAAA", detail="low"), *image("data:image/png;base64,AAAA", detail="high")]
+    found = translated([{"role": "user", "content": content}])
+    assert found["generationConfig"] == {"mediaResolution": "MEDIA_RESOLUTION_HIGH"}
+
+
+def test_a_tools_picture_goes_with_its_result():
+    messages = [
+        *HELLO,
+        {"role": "assistant", "tool_calls": [called("a")]},
+        {
+            "role": "tool",
+            "tool_call_id": "a",
+            "content": [{"type": "text", "text": "see"}, *image("data:image/png;base64,AAAA")[1:]],
+        },
+    ]
+    result = translated(messages)["contents"][2]["parts"][0]["functionResponse"]
+    assert result["response"] == {"content": "see"}
+    assert result["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]
+
+
+# Tools
+
+
+def test_googles_own_tools():
+    tools = [{"googleSearch": {}}, {"code_execution": {}}]
+    assert translated(tools=tools)["tools"] == [{"googleSearch": {}}, {"codeExecution": {}}]
+    assert translated(web_search_options={})["tools"] == [{"googleSearch": {}}]
+    with pytest.raises(Unsupported):
+        translated(tools=[{"type": "file_search"}])
+
+
+def test_functions_of_old():
+    found = translated(functions=[{"name": "f", "parameters": {"type": "object", "properties": {}}}])
+    assert found["tools"] == [{"functionDeclarations": [{"name": "f", "parameters": {"type": "object"}}]}]
