@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import chart, document, markdown, measure, summary
-from .gateways import ALL
+from .gateways import ALL, ON_REQUEST
 from .gateways.base import Unavailable
 from .measure import Plan
 from .processes import ROOT, DidNotStart
@@ -27,7 +27,7 @@ _NOT_QUICK = ("portkey-node",)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
-    names = [name for name in ALL if name in (given.only or ALL)]
+    names = [name for name in ALL if (name in given.only if given.only else name not in ON_REQUEST)]
     if given.show is not None:
         try:
             return _show(json.loads(given.show.read_text()), write_docs=given.write_docs)

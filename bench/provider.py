@@ -3,7 +3,8 @@
     python -m bench.provider --port 9000
 
 Every chunk of a stream is a write of its own in a turn of the event loop of its own, as a provider's chunks are. It
-takes any path and any key, and sends usage when `stream_options` asks for it.
+takes any path and any key, answers Gemini's and Anthropic's paths in their words, and sends usage when `stream_options`
+asks for it.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import cast
 import httptools
 import uvloop
 
+from . import wire_formats
 from .workload import MARKER, PLAIN_MARKERS, asked_for
 
 _HEAD = b"HTTP/1.1 200 OK\r\nserver: fake\r\nx-request-id: req_bench\r\nopenai-processing-ms: 1\r\n"
@@ -71,12 +73,16 @@ def stream_answer(chunks: int, with_usage: bool) -> tuple[bytes, ...]:
     )
 
 
+_PLAIN = {"openai": plain_answer, "gemini": wire_formats.gemini_plain, "claude": wire_formats.claude_plain}
+
+
 class Provider(asyncio.Protocol):
     """One connection; requests on it are answered one after another."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._body: list[bytes] = []
+        self._path = b""
         self._closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,6 +98,9 @@ class Provider(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._transport.close()
 
+    def on_url(self, url: bytes) -> None:
+        self._path = url
+
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
 
@@ -99,10 +108,14 @@ class Provider(asyncio.Protocol):
         body = b"".join(self._body)
         self._body.clear()
         chunks, gap_ms = asked_for(body)
+        spoken = wire_formats.of(self._path.partition(b"?")[0])
         if not chunks:
-            self._transport.write(plain_answer())
+            self._transport.write(_PLAIN[spoken]())
             return
-        writes = stream_answer(chunks, b'"include_usage":true' in body.replace(b" ", b""))
+        if spoken == "openai":
+            writes = stream_answer(chunks, b'"include_usage":true' in body.replace(b" ", b""))
+        else:
+            writes = wire_formats.gemini_stream(chunks) if spoken == "gemini" else wire_formats.claude_stream(chunks)
         self._transport.write(writes[0])
         self._send(writes, 1, chunks, gap_ms / 1000, self._loop.time())
 

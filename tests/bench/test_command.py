@@ -46,6 +46,21 @@ def test_a_quick_run(tmp_path: Path):
     ET.fromstring((tmp_path / "out" / "overhead.svg").read_text())
 
 
+def test_other_wire_formats_on_request(tmp_path: Path):
+    short = ("--quick", "--workloads", "plain", "stream", "--connections", "2", "--seconds", "0.2", "--prime", "0.1")
+    done = bench(
+        *short, "--only", "ours-gemini", "ours-claude", "--soak-requests", "0", "--output", str(tmp_path / "out")
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(found["gateways"]) == ["ours-gemini", "ours-claude"]
+    for gateway in found["gateways"].values():
+        for workload in ("plain", "stream"):
+            cell = gateway["cells"][workload]["2"]
+            assert (cell["errors"], cell["error"]) == (0, "")
+            assert cell["requests"] > 0
+
+
 def test_the_help_names_the_choices():
     done = bench("--help")
     assert done.returncode == 0
