@@ -8,7 +8,7 @@ from aiohttp import web
 
 from worker.api import cors
 from worker.api.authenticate import presented_key
-from worker.api.endpoints import Endpoint, find, model_id
+from worker.api.endpoints import ANTHROPIC, Endpoint, find, model_id
 from worker.api.errors import ApiError, internal_error, unknown_path, wrong_method
 from worker.api.guesses import Guesses, too_many
 
@@ -101,6 +101,7 @@ class App:
                 return
             exchange.always = cors.response_headers(origin, self._allowed_origins)
         endpoint = find(exchange.method, exchange.path)
+        exchange.anthropic = endpoint.name in ANTHROPIC
         self._authenticator.check(exchange, endpoint)
         if exchange.key_hash is not None:
             if not (endpoint.engine or endpoint.methods == ("POST",)) or endpoint.admin:

@@ -37,11 +37,13 @@ class Exchange:
     """`headers`: the request's, whatever their case; `path`: raw, without the query. Times in seconds on
     `time.monotonic`. `key_hash`: of the virtual key presented; `models`: those that it may use, in JSON;
     `recognised`: the key was good a moment ago, and whether it still is comes out when the request is admitted;
-    `administrator`: whether the client is the one who holds the master key."""
+    `anthropic`: errors are told as Anthropic's clients expect them; `administrator`: whether the client is the one who
+    holds the master key."""
 
     __slots__ = (
         "administrator",
         "always",
+        "anthropic",
         "began",
         "body_seconds",
         "headers",
@@ -66,6 +68,7 @@ class Exchange:
         self.always: list[tuple[str, str]] = []  # headers of every answer to this request
         self.response: web.StreamResponse | None = None
         self.administrator = False
+        self.anthropic = False
         self.key_hash: str | None = None
         self.models = "[]"
         self.recognised = False
@@ -139,7 +142,7 @@ class Exchange:
         self.response = web.Response(status=status, body=data, headers=self._headers(headers, content_type))
 
     def error(self, error: ApiError) -> None:
-        self.respond(error.status, error.body(), error.headers)
+        self.respond(error.status, error.body(anthropic=self.anthropic), error.headers)
 
     def _headers(self, headers: Headers, content_type: str) -> list[tuple[str, str]]:
         return [

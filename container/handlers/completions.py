@@ -1,4 +1,4 @@
-"""`/chat/completions`, `/completions`, `/embeddings`: admit → route → account, streamed or not."""
+"""`/chat/completions`, `/completions`, `/embeddings`, `/messages`: admit → route → account, streamed or not."""
 
 import time
 from dataclasses import replace
@@ -9,6 +9,7 @@ from worker.ledger import charges
 from ..accounting import Accounts, AnyReservation, check_models
 from ..exchange import Exchange
 from ..request.completion import Completion, parse
+from ..request.messages import parse_messages
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..upstream.answer import Answer, Plain
@@ -33,7 +34,11 @@ class Completions:
         self._keepalive = keepalive
 
     async def __call__(self, exchange: Exchange, endpoint: str) -> None:
-        request = parse(endpoint, await exchange.body(self._max_body_mb))
+        raw = await exchange.body(self._max_body_mb)
+        if exchange.anthropic:
+            request = parse_messages(endpoint, raw, exchange.headers.get("anthropic-beta", ""))
+        else:
+            request = parse(endpoint, raw)
         check_models(exchange, request.route)
         admit(self._router, request.route)
         charge = charges.of_body(endpoint, request.body)

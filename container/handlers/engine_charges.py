@@ -14,7 +14,7 @@ from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody
 
 # The field that limits the answer, where it comes in tokens.
-_OUTPUT_LIMITS = {"messages": "max_tokens", "responses": "max_output_tokens"}
+_OUTPUT_LIMITS = {"responses": "max_output_tokens"}
 
 
 async def admit(

@@ -80,7 +80,9 @@ class Relay:
     async def fail(self, error: ApiError) -> None:
         """Ends a stream that has begun with an error event; there is no `[DONE]` after it."""
         self.close()
-        await self.exchange.finish(b"data: " + orjson.dumps(error.fields()) + b"\n\n")
+        before = b"event: error\n" if self.exchange.anthropic else b""
+        fields = error.fields(anthropic=self.exchange.anthropic)
+        await self.exchange.finish(before + b"data: " + orjson.dumps(fields) + b"\n\n")
 
     def close(self) -> None:
         if self._timer is not None:

@@ -12,8 +12,8 @@ from ..routing.router import RouteRequest
 from .authority import forbidden, refusal
 
 # Taken from the body by the proxy itself; providers never see them.
-_OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
-_BYTES_PER_TOKEN = 4
+OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
+BYTES_PER_TOKEN = 4
 
 
 @dataclass(slots=True)
@@ -21,7 +21,8 @@ class Completion:
     """`body` as the client sent it, without the fields that are ours; `route` and the rest read out of it.
 
     `timeout` in seconds: the client's own limit for each attempt. `output_limit`: tokens, set where the request has no
-    limit of its own and needs one; `limited`: a budget relies on the limit.
+    limit of its own and needs one; `limited`: a budget relies on the limit. `betas`: features of Anthropic's that
+    the client asks for.
     """
 
     endpoint: str
@@ -33,6 +34,7 @@ class Completion:
     timeout: float | None = None
     output_limit: int | None = None
     limited: bool = False
+    betas: str = ""
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:
@@ -42,7 +44,7 @@ def parse(endpoint: str, raw: bytes) -> Completion:
     if not isinstance(model, str) or not model:
         raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
     for name, value in body.items():
-        check = _CHECKS.get(name)
+        check = CHECKS.get(name)
         if check is None:
             if forbidden((name,)):
                 raise refusal(name)
@@ -51,12 +53,12 @@ def parse(endpoint: str, raw: bytes) -> Completion:
             if wanted:
                 raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
     _REQUIRED[endpoint](body)
-    own = {name: body.pop(name, None) for name in _OWN_FIELDS}
+    own = {name: body.pop(name, None) for name in OWN_FIELDS}
     fallbacks = () if own["disable_fallbacks"] else own["fallbacks"]
     stream = bool(body.get("stream"))
     route = RouteRequest(
         model,
-        tokens=len(raw) // _BYTES_PER_TOKEN,
+        tokens=len(raw) // BYTES_PER_TOKEN,
         stream=stream,
         fallbacks=None if fallbacks is None else tuple(fallbacks),
         num_retries=own["num_retries"],
@@ -182,7 +184,7 @@ def _prompt(value: Any) -> str | None:
     return "a text, an array of texts, or token ids"
 
 
-_CHECKS: dict[str, Callable[[Any], str | None]] = {
+CHECKS: dict[str, Callable[[Any], str | None]] = {
     "model": _text,
     "messages": _messages,
     "prompt": _prompt,

@@ -37,10 +37,7 @@ class JsonBody:
         self.model = _model(fields.get("model"))
         for name in _OWN_FIELDS:
             fields.pop(name, None)
-        # To LiteLLM metadata is authority, but for Anthropic's user id.
-        metadata = fields.pop("metadata", None)
-        if endpoint.name == "messages" and isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str):
-            fields["metadata"] = {"user_id": metadata["user_id"]}
+        fields.pop("metadata", None)  # to LiteLLM it is authority
         if endpoint.name == "responses":
             for name in _NOT_STORED:
                 if fields.get(name) not in (None, False):

@@ -27,8 +27,11 @@ class Events(Protocol):
     seen, and passed on.
     """
 
-    usage: dict[str, Any] | None
-    failed: bool
+    @property
+    def usage(self) -> dict[str, Any] | None: ...
+
+    @property
+    def failed(self) -> bool: ...
 
     def feed(self, data: bytes) -> bytes:
         """Raises OversizedEvent."""

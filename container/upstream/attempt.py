@@ -11,7 +11,7 @@ from ..routing.router import Try
 from . import mock
 from .answer import Answer, Events, Plain, Stream, StreamBroken
 from .events import OversizedEvent
-from .formats import Format, Formats, Sent, Unreachable, Unsupported
+from .formats import Format, Formats, Sent, Unreachable, Unsupported, messages
 from .http import BadBody, CannotConnect, Client, ConnectTimeout, HttpError, Response, Silent
 
 MAX_ERROR_BYTES = 64 * 1024
@@ -35,10 +35,11 @@ class Upstream:
         provider that has accepted a streamed request says nothing."""
         d, model = step.target
         name = request.model if step.fallbacks == 0 else step.group
-        if d.kind == "mock":
-            return mock.answer(d, request, name)
-        format = self._formats.of(d, model, request.endpoint)
         try:
+            if d.kind == "mock":
+                of_messages = request.endpoint in messages.ENDPOINTS
+                return messages.mocked(d, request, name) if of_messages else mock.answer(d, request, name)
+            format = self._formats.of(d, model, request.endpoint)
             sent: Sent | None = format.request(d, model, request)
             while True:
                 answer = await self._send(format, d, model, request, sent, name, on_silence)

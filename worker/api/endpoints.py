@@ -47,9 +47,9 @@ TABLE: dict[str, Endpoint] = {
         _post("chat_completions", "/chat/completions"),
         _post("completions", "/completions"),
         _post("embeddings", "/embeddings"),
+        _post("messages", "/messages"),
+        _post("count_tokens", "/messages/count_tokens"),
         # An allow-list: LiteLLM serves some 150 paths, many of them administration.
-        _post("messages", "/messages", engine=True),
-        _post("count_tokens", "/messages/count_tokens", engine=True),
         _post("responses", "/responses", engine=True),
         _post("image_generation", "/images/generations", engine=True),
         _post("image_edit", "/images/edits", engine=True),
@@ -71,6 +71,8 @@ TABLE: dict[str, Endpoint] = {
         _admin("GET", "global_spend", "/global/spend"),
     )
 }
+# Of Anthropic's Messages API.
+ANTHROPIC = frozenset(("messages", "count_tokens"))
 MODEL = _get("model", "/models/{id}")
 KEY_REGENERATE = _admin("POST", "key_regenerate", "/key/{key}/regenerate")
 _KEY_REGENERATE = re.compile(r"/key/([^/]+)/regenerate")

@@ -2,12 +2,26 @@
 
     {"error": {"message": str, "type": str, "param": str | null, "code": str | null}}
 
+To clients of Anthropic's Messages API: {"type": "error", "error": {"type": str, "message": str, …}}
+
 Source: https://platform.openai.com/docs/guides/error-codes
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+# https://platform.claude.com/docs/en/api/errors
+_ANTHROPIC = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 
 
 class ApiError(Exception):
@@ -31,11 +45,16 @@ class ApiError(Exception):
         self.param = param
         self.headers = list(headers)
 
-    def fields(self) -> dict:
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+    def fields(self, *, anthropic: bool = False) -> dict:
+        """`anthropic`: as Anthropic's clients expect it, who find our `code` and `param` there, too."""
+        more = {"param": self.param, "code": self.code}
+        if anthropic:
+            kind = _ANTHROPIC.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
+            return {"type": "error", "error": {"type": kind, "message": self.message, **more}}
+        return {"error": {"message": self.message, "type": self.type, **more}}
 
-    def body(self) -> bytes:
-        return json.dumps(self.fields()).encode()
+    def body(self, *, anthropic: bool = False) -> bytes:
+        return json.dumps(self.fields(anthropic=anthropic)).encode()
 
 
 def unauthenticated(message: str = "No API key given, or one that is not valid here.") -> ApiError:

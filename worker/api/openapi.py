@@ -49,6 +49,8 @@ _REQUESTS = {
     "chat_completions": "ChatRequest",
     "completions": "CompletionRequest",
     "embeddings": "EmbeddingRequest",
+    "messages": "MessageRequest",
+    "count_tokens": "CountRequest",
     "key_generate": "KeyGenerate",
     "key_update": "KeyUpdate",
     "key_block": "KeyNamed",
@@ -57,7 +59,7 @@ _REQUESTS = {
     "key_delete": "KeyDelete",
 }
 _FORMS = ("image_edit", "image_variation", "transcription", "translation")
-_STREAMED = ("chat_completions", "completions")
+_STREAMED = ("chat_completions", "completions", "messages")
 _BODY_OPTIONAL = ("key_generate", "key_regenerate")
 
 

@@ -81,6 +81,23 @@ _STREAM_OPTIONS: Schema = {
     "then": {"properties": {"stream": {"const": True}}, "required": ["stream"]},
 }
 _MESSAGE = an_object({"role": TEXT, "content": {"anyOf": [TEXT, array(OBJECT), {"type": "null"}]}}, ["role"])
+# Anthropic's.
+_MESSAGES_API = {
+    "model": _MODEL,
+    "messages": array(_MESSAGE, 1),
+    "max_tokens": COUNT,
+    **_optional(
+        system={"anyOf": [TEXT, array(OBJECT)]},
+        stream=FLAG,
+        temperature=NUMBER,
+        top_p=NUMBER,
+        stop_sequences=array(TEXT),
+        tools=array(OBJECT),
+        tool_choice=OBJECT,
+        thinking=OBJECT,
+        metadata=OBJECT,
+    ),
+}
 _USAGE = an_object({"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}})
 _KEY_FIELDS = _optional(
     key_alias=ref("PrintableText"),
@@ -145,6 +162,8 @@ def schemas() -> dict[str, Schema]:
             ["model", "messages"],
             **_STREAM_OPTIONS,
         ),
+        "MessageRequest": an_object(_MESSAGES_API, ["model", "messages", "max_tokens"]),
+        "CountRequest": an_object(_MESSAGES_API, ["model", "messages"]),
         "CompletionRequest": an_object(
             {**_ANY_COMPLETION, "prompt": _PROMPT, **_optional(best_of=COUNT)}, ["model", "prompt"], **_STREAM_OPTIONS
         ),

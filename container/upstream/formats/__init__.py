@@ -1,14 +1,14 @@
 """The wire formats of the providers that the proxy calls itself: OpenAI's, which clients speak too, and those that are
 translated. Everything else is the engine's."""
 
-from collections.abc import Mapping
-
 from ...config import Deployment, Options
 from ...config.providers import DIRECT
 from ...engine.supervisor import Engine
+from . import messages
 from .anthropic import Anthropic
 from .format import Format, Malformed, Sent, Unreachable, Unsupported
 from .gemini import Gemini
+from .messages import OverChat, ToClaude, ToEngine
 from .openai import OpenAI, ThroughEngine
 from .vertex import Vertex
 
@@ -18,16 +18,22 @@ class Formats:
     else their deployments are the engine's."""
 
     def __init__(self, options: Options, engine: Engine) -> None:
+        self._drop_params = options.drop_params
         self._openai = OpenAI(drop_params=options.drop_params)
         self._engine = ThroughEngine(engine, drop_params=options.drop_params)
         # By `Direct.format` (container/config/providers.py).
-        self._translated: Mapping[str, Format] = {
+        self._translated: dict[str, Format] = {
             "anthropic": Anthropic(drop_params=options.drop_params),
             "gemini": Gemini(drop_params=options.drop_params),
             "vertex_ai": Vertex(drop_params=options.drop_params),
         }
+        self._to_engine = ToEngine(engine, drop_params=options.drop_params)
+        self._to_claude = ToClaude(drop_params=options.drop_params)
+        self._over_chat: dict[int, Format] = {}
 
     def of(self, d: Deployment, model: str, endpoint: str) -> Format:
+        if endpoint in messages.ENDPOINTS:
+            return self._messages(d, model, endpoint)
         if d.kind != "direct":
             return self._engine
         if d.format == "openai":
@@ -36,5 +42,17 @@ class Formats:
         takes = endpoint == "chat_completions" and DIRECT[d.provider].takes(model)
         return self._translated[d.format] if takes else self._engine
 
+    def _messages(self, d: Deployment, model: str, endpoint: str) -> Format:
+        """Anthropic's Messages API. Tokens are counted by Anthropic and the engine only."""
+        if d.kind == "direct" and d.format == "anthropic":
+            return self._to_claude
+        inner = self.of(d, model, "chat_completions")
+        if inner is self._engine or endpoint == "count_tokens":
+            return self._to_engine
+        known = self._over_chat.get(id(inner))
+        if known is None:
+            known = self._over_chat[id(inner)] = OverChat(inner, drop_params=self._drop_params)
+        return known
 
-__all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported"]
+
+__all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported", "messages"]

@@ -12,7 +12,7 @@ from container.request.engine_body import FormBody, JsonBody, read_body
 from worker.api.endpoints import TABLE
 from worker.api.errors import ApiError
 
-MESSAGES, RESPONSES, IMAGES = TABLE["/messages"], TABLE["/responses"], TABLE["/images/generations"]
+RESPONSES, IMAGES = TABLE["/responses"], TABLE["/images/generations"]
 AUDIO = TABLE["/audio/transcriptions"]
 
 
@@ -52,13 +52,6 @@ def test_a_field_of_authority_is_refused(name):
 def test_our_own_fields_and_metadata_are_taken_out():
     fields = {"fallbacks": ["x"], "num_retries": 1, "timeout": 5, "tags": ["a"], "metadata": {"guardrails": ["x"]}}
     assert sent_json(IMAGES, model="m", prompt="x", **fields) == {"model": "dep-1", "prompt": "x"}
-
-
-def test_of_anthropics_metadata_only_the_user_id_goes_along():
-    sent = sent_json(MESSAGES, model="m", metadata={"user_id": "u", "guardrails": ["x"]})
-    assert sent["metadata"] == {"user_id": "u"}
-    assert "metadata" not in sent_json(MESSAGES, model="m", metadata={"user_id": {"a": 1}})
-    assert "metadata" not in sent_json(MESSAGES, model="m", metadata="text")
 
 
 def test_responses_are_never_stored():

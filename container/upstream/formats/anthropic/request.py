@@ -127,8 +127,8 @@ def _answer_format(body: dict[str, Any], given: Mapping[str, Any], can: Traits) 
     if can.json_schema:
         body["output_format"] = {"type": "json_schema", "schema": schema.answer_schema(wanted)}
         return False
-    body["tools"] = [*body.get("tools", ()), {"name": JSON_TOOL, "input_schema": {"type": "object", **wanted}}]
-    if "thinking" not in body and can.forced_tools:
+    body["tools"] = [{"name": JSON_TOOL, "input_schema": {"type": "object", **wanted}}, *body.get("tools", ())]
+    if not body.keys() & {"thinking", "tool_choice"} and can.forced_tools:
         body["tool_choice"] = {"name": JSON_TOOL, "type": "tool"}
     return True
 

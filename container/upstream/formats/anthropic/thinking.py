@@ -29,7 +29,7 @@ def thinking(fields: Mapping[str, Any], can: Traits) -> dict[str, Any]:
     if given is not None:
         if not isinstance(given, dict):
             raise Malformed("thinking", "'thinking' has to be an object.")
-        made.update(_as_asked(given, can, fields))
+        made.update(_as_asked(given, can, {**fields, **made}))
     if made.get("thinking") is None:
         made.pop("thinking", None)
     return made

@@ -1,0 +1,66 @@
+"""A request of Anthropic's Messages API: parsed once, checked as far as every provider would."""
+
+import re
+from typing import Any
+
+from worker.api.errors import invalid_request
+
+from ..routing.router import RouteRequest
+from .authority import refuse_forbidden
+from .completion import BYTES_PER_TOKEN, CHECKS, OWN_FIELDS, Completion, parse_object
+
+# Anthropic's names of features, in the header `anthropic-beta`. Those that open the account's store of files and
+# skills, or change who is asking, are not a client's to name.
+_BETA = re.compile(r"(?!files-api|skills|oauth)[a-z0-9.-]{1,64}")
+_MOST_BETAS = 20
+
+
+def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
+    """`endpoint`: `messages` or `count_tokens`; `betas`: the client's header. Raises ApiError 400 naming the field."""
+    body = parse_object(raw)
+    refuse_forbidden(body)
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
+    for name, value in body.items():
+        if value is not None:
+            _check(name, value)
+    for name in ("messages",) if endpoint == "count_tokens" else ("messages", "max_tokens"):
+        if body.get(name) is None:
+            raise invalid_request(f"'{name}' is missing.", param=name)
+    own = {name: body.pop(name, None) for name in (*OWN_FIELDS, "tags")}
+    # To LiteLLM the rest would be authority.
+    metadata = body.pop("metadata", None)
+    if metadata and isinstance(metadata.get("user_id"), str):
+        body["metadata"] = {"user_id": metadata["user_id"]}
+    fallbacks = () if own["disable_fallbacks"] else own["fallbacks"]
+    stream = endpoint == "messages" and bool(body.get("stream"))
+    route = RouteRequest(
+        model,
+        tokens=len(raw) // BYTES_PER_TOKEN,
+        stream=stream,
+        fallbacks=None if fallbacks is None else tuple(fallbacks),
+        num_retries=own["num_retries"],
+    )
+    return Completion(endpoint, body, model, stream, False, route, own["timeout"], betas=_known(betas))
+
+
+def _check(name: str, value: Any) -> None:
+    wanted = None
+    if name == "system":
+        blocks = isinstance(value, list) and all(isinstance(b, dict) for b in value)
+        wanted = None if isinstance(value, str) or blocks else "a text or an array of text blocks"
+    elif name == "stop_sequences":
+        texts = isinstance(value, list) and all(isinstance(t, str) for t in value)
+        wanted = None if texts else "an array of texts"
+    elif name in ("tool_choice", "thinking"):
+        wanted = None if isinstance(value, dict) else "an object"
+    elif name in CHECKS and name != "stop":
+        wanted = CHECKS[name](value)
+    if wanted:
+        raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
+
+
+def _known(betas: str) -> str:
+    named = [beta.strip() for beta in betas.split(",")]
+    return ",".join([beta for beta in named if _BETA.fullmatch(beta)][:_MOST_BETAS])

@@ -1,0 +1,168 @@
+"""Anthropic's Messages API as clients speak it: to Claude as it came, to other models through chat completions."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from ....config import Deployment
+from ....engine.supervisor import Engine
+from ....request.completion import Completion, encode
+from ....routing.outcome import Outcome
+from ... import failure, mock, prepare
+from ...answer import Answer, Events, Plain, Stream
+from ...events import EventStream
+from ...prepare import Address
+from ..anthropic import Anthropic, betas, url
+from ..format import Format, Malformed, Sent
+from . import passing
+from .answer import message
+from .passing import PassedEvents
+from .request import chat
+from .stream import MessageEvents
+
+ENDPOINTS = ("messages", "count_tokens")
+_COUNT = "/count_tokens"
+# What the config presets for a deployment in the same words as Anthropic.
+_PRESETS = ("temperature", "top_p", "top_k", "max_tokens", "thinking", "output_config", "cache_control")
+
+
+class ToClaude(Anthropic):
+    """The client's request as it came, with our credentials and the provider's name of the model."""
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return url(base) + (_COUNT if endpoint == "count_tokens" else "")
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        presets = {} if request.endpoint == "count_tokens" else d.presets
+        body = {name: value for name, value in presets.items() if name in _PRESETS}
+        body.update(request.body, model=self._model(d, model), messages=_signed(request.body["messages"]))
+        headers = betas(d, tuple(request.betas.split(","))) if request.betas else None
+        return Sent(encode(body), headers, request.endpoint)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        return passing.counted(raw) if sent.note == "count_tokens" else passing.plain(raw, name)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        return PassedEvents(name)
+
+    def _model(self, d: Deployment, model: str) -> str:
+        return model
+
+
+class ToEngine(ToClaude):
+    """LiteLLM speaks Anthropic's Messages API itself."""
+
+    def __init__(self, engine: Engine, *, drop_params: bool) -> None:
+        super().__init__(drop_params=drop_params)
+        self._engine = engine
+
+    async def address(self, d: Deployment, patience: float) -> Address:
+        return await self._engine.ready(patience)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return f"{base}/messages{_COUNT if endpoint == 'count_tokens' else ''}"
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return failure.from_response(status, headers, raw)
+
+    def _model(self, d: Deployment, model: str) -> str:
+        return prepare.engine_model(d, model)
+
+
+class OverChat:
+    """`inner`: the format in which the deployment's chat completions are called."""
+
+    def __init__(self, inner: Format, *, drop_params: bool) -> None:
+        self._inner = inner
+        self._drop_params = drop_params
+
+    async def address(self, d: Deployment, patience: float) -> Address:
+        return await self._inner.address(d, patience)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return self._inner.url(d, base, model, "chat_completions", stream=stream)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        as_chat = _as_chat(request, d, model, drop_params=self._drop_params)
+        return self._wrapped(self._inner.request(d, model, as_chat), as_chat)
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        inner, as_chat = sent.note
+        other = self._inner.again(d, model, as_chat, inner, refusal)
+        return None if other is None else self._wrapped(other, as_chat)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        answer = self._inner.plain(raw, name, sent.note[0])
+        return _as_message(answer, name) if isinstance(answer, Plain) else answer
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        inner, as_chat = sent.note
+        return MessageEvents(self._inner.events(name, as_chat, inner), name)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return self._inner.failure(status, headers, raw)
+
+    def _wrapped(self, inner: Sent, as_chat: Completion) -> Sent:
+        return Sent(inner.body, inner.headers, (inner, as_chat))
+
+
+def mocked(d: Deployment, request: Completion, name: str) -> Answer:
+    """What a mock model says. Raises Unsupported."""
+    if request.endpoint == "count_tokens":
+        return Outcome("caller", 400, "A mock model counts no tokens.", param="model")
+    answer = mock.answer(d, _as_chat(request, d, d.model, drop_params=True), name)
+    if isinstance(answer, Plain):
+        return _as_message(answer, name)
+    if isinstance(answer, Outcome):
+        return answer
+    inner = EventStream(name, drop_usage=True)
+    inner.usage = answer.events.usage
+    events = MessageEvents(inner, name)
+    return Stream(events.feed(answer.first), _told(answer.rest, events), events)
+
+
+async def _told(rest: AsyncIterator[bytes], events: MessageEvents) -> AsyncIterator[bytes]:
+    async for data in rest:
+        yield events.feed(data)
+    yield events.end()
+
+
+def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: bool) -> Completion:
+    try:
+        body = chat(request.body, d, model, drop_params=drop_params)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Malformed("messages", "The request is not one of Anthropic's: check messages and tools.") from error
+    # More than a model can write, Claude's clients ask of any; as a limit of ours it goes by the name that is known.
+    most, asked = d.info.get("max_output_tokens"), request.body["max_tokens"]
+    limit = min(asked, most) if isinstance(most, int) and most > 0 else asked
+    return replace(
+        request,
+        endpoint="chat_completions",
+        body=body,
+        client_wants_usage=False,
+        output_limit=limit,
+        limited=True,
+    )
+
+
+def _as_message(answer: Plain, name: str) -> Plain:
+    return Plain(orjson.dumps(message(orjson.loads(answer.body), name)), answer.usage)
+
+
+def _signed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the thoughts of other models, which bear no signature and which Anthropic would refuse."""
+    if not any(_unsigned(b) for m in messages for b in _blocks(m)):
+        return messages
+    kept = [{**m, "content": [b for b in _blocks(m) if not _unsigned(b)] or m.get("content")} for m in messages]
+    return [m if isinstance(given.get("content"), list) else given for m, given in zip(kept, messages, strict=True)]
+
+
+def _blocks(message: Mapping[str, Any]) -> list[Any]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
+
+
+def _unsigned(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "thinking" and not block.get("signature")

@@ -1,0 +1,111 @@
+"""Anthropic's own answers on their way to a client that speaks Anthropic: as they came, but for the model's name."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ....routing.outcome import Outcome
+from ...answer import Plain
+from ...events import MAX_EVENT_BYTES, OversizedEvent, payload, split
+from ..anthropic import answer
+from .stream import event
+
+_MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+# Events of these kinds are looked into; every other passes unread.
+_LOOKED_INTO = (b"message_start", b"message_delta", b"message_stop", b'"error"')
+_END = (b"\n\n", b"\r\n\r\n")
+
+
+def plain(raw: bytes, name: str) -> Plain | Outcome:
+    body = answer.message(raw)
+    if isinstance(body, Outcome):
+        return body
+    used = body.get("usage")
+    if isinstance(body.get("model"), str) and body["model"] != name:
+        raw = orjson.dumps({**body, "model": name})
+    return Plain(raw, answer.usage(used) if isinstance(used, dict) else None)
+
+
+def counted(raw: bytes) -> Plain | Outcome:
+    """The answer of `count_tokens`."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return Outcome("server", 0, "The provider's answer is not valid JSON.")
+    if not isinstance(body, dict) or not isinstance(body.get("input_tokens"), int):
+        return Outcome("server", 0, "The provider's answer holds no count of tokens.")
+    return Plain(raw, None)
+
+
+class PassedEvents:
+    """`name`: the model's public name."""
+
+    def __init__(self, name: str) -> None:
+        self.usage: dict[str, Any] | None = None
+        self.failed = False
+        self._ours = b'"model":' + orjson.dumps(name)
+        self._held = b""
+        self._said: dict[str, Any] = {}
+        self._done = False
+        self._begun = False
+        self._error: Outcome | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if not data.endswith(_END):
+            cut = max(data.rfind(end) + len(end) if end in data else 0 for end in _END)
+            data, self._held = data[:cut], data[cut:]
+            if len(self._held) > MAX_EVENT_BYTES:
+                raise OversizedEvent
+        if not self._begun and b"content_block_start" in data:
+            self._begun = True
+        if not any(kind in data for kind in _LOOKED_INTO):
+            return data
+        return b"".join([self._look(one) for one in split(data)])
+
+    def end(self) -> bytes:
+        rest, self._held = self._held.strip(b"\r\n"), b""
+        return self._look(rest + b"\n\n") if payload(rest) is not None else b""
+
+    def begins(self, new: bytes) -> bool | Outcome:
+        return self._error or self._begun
+
+    @property
+    def cut_off(self) -> bool:
+        return not (self._done or self.failed)
+
+    def _look(self, one: bytes) -> bytes:
+        found = payload(one) if any(kind in one for kind in _LOOKED_INTO) else None
+        kind = found.get("type") if found else None
+        if found is None or kind == "message_stop":
+            self._done = self._done or kind == "message_stop"
+        elif kind == "message_start":
+            message = found.get("message") or {}
+            self._count(message.get("usage"))
+            return _MODEL.sub(lambda m: self._ours, one, count=1)
+        elif kind == "message_delta":
+            self._begun = True
+            self._count(found.get("usage"))
+            # Only now: what a message says at its beginning are no tokens of an answer.
+            self.usage = answer.usage(self._said)
+        elif kind == "error":
+            return self._fail(found)
+        return one
+
+    def _fail(self, found: Mapping[str, Any]) -> bytes:
+        said = found.get("error")
+        outcome = answer.error(said if isinstance(said, dict) else {})
+        if not self._begun:
+            self._error = outcome
+            return b""
+        self.failed = True
+        kind = said.get("type") if isinstance(said, dict) else "api_error"
+        return event("error", {"error": {"type": kind, "message": outcome.message}})
+
+    def _count(self, said: Any) -> None:
+        if isinstance(said, dict):
+            self._said.update((name, value) for name, value in said.items() if value is not None)

@@ -1,0 +1,178 @@
+"""A request of Anthropic's Messages API as a chat completion's, for models that are not Claude.
+
+What only guides Claude (cache markers, context management, betas) is left out; what would be missed is refused.
+https://platform.claude.com/docs/en/api/messages
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from ....config import Deployment
+from ..format import Malformed, Unsupported
+
+Fields = Mapping[str, Any]
+
+# OpenAI's models that think when asked to; any other refuses the field.
+_THINKERS = re.compile(r"(?:.*/)?(?:o[1-9]|gpt-(?:[5-9]|oss))")
+_LONGEST_USER = 64
+_EFFORTS = ((4096, "high"), (2048, "medium"), (0, "low"))
+_CANNOT = ("container", "mcp_servers")
+
+
+def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dict[str, Any]:
+    """The fields of a chat completion, but for the limit of the output. Raises Unsupported and Malformed."""
+    made: dict[str, Any] = {"messages": _messages(fields)}
+    for name in ("temperature", "top_p", "stream"):
+        if fields.get(name) is not None:
+            made[name] = fields[name]
+    if fields.get("stop_sequences"):
+        made["stop"] = fields["stop_sequences"]
+    for name in _CANNOT:
+        if fields.get(name) and not drop_params:
+            raise Unsupported(name, f"'{name}' needs a Claude model.")
+    if fields.get("top_k") is not None:
+        if d.provider not in ("openai", "azure"):
+            made["top_k"] = fields["top_k"]
+        elif not drop_params:
+            raise Unsupported("top_k", "This model takes no 'top_k'.")
+    made.update(_tools(fields, drop_params))
+    made.update(_thinking(fields.get("thinking"), d, model))
+    schema = _schema(fields)
+    if schema is not None:
+        made["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    user = (fields.get("metadata") or {}).get("user_id")
+    if isinstance(user, str):
+        # Longer ones are refused.
+        made["user"] = user if len(user) <= _LONGEST_USER else hashlib.sha256(user.encode()).hexdigest()
+    return made
+
+
+def _messages(fields: Fields) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    system = _text(fields.get("system"), "system")
+    if system:
+        made.append({"role": "system", "content": system})
+    for message in fields["messages"]:
+        role, content = message.get("role"), message.get("content")
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        if role == "assistant":
+            made.append(_assistant(blocks))
+        elif role == "user":
+            made += _user(blocks)
+        elif role == "system":
+            made.append({"role": "system", "content": _text(content, "messages")})
+        else:
+            raise Malformed("messages", "A message's 'role' has to be user or assistant.")
+    return made
+
+
+def _text(value: Any, param: str) -> str:
+    """A text, or the texts of blocks."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if not isinstance(value, list) or not all(isinstance(b, dict) and isinstance(b.get("text"), str) for b in value):
+        raise Malformed(param, f"'{param}' has to be a text or text blocks.")
+    return "\n\n".join(b["text"] for b in value)
+
+
+def _assistant(blocks: Iterable[Fields]) -> dict[str, Any]:
+    texts, calls = [], []
+    for block in blocks:
+        if block.get("type") == "text":
+            texts.append(str(block.get("text") or ""))
+        elif block.get("type") == "tool_use":
+            arguments = orjson.dumps(block.get("input") or {}).decode()
+            function = {"name": block["name"], "arguments": arguments}
+            calls.append({"id": block["id"], "type": "function", "function": function})
+        # Thoughts are signed for Claude alone, and what Anthropic's own tools did shows in its texts.
+    made: dict[str, Any] = {"role": "assistant", "content": "".join(texts) or (None if calls else "")}
+    return {**made, "tool_calls": calls} if calls else made
+
+
+def _user(blocks: Iterable[Fields]) -> list[dict[str, Any]]:
+    """The results of tools first, each a message of its own, as they follow the calls; then what the user says."""
+    results: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
+    for block in blocks:
+        if block.get("type") != "tool_result":
+            parts.append(_part(block))
+            continue
+        content = block.get("content")
+        inner = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        texts = [str(p.get("text") or "") for p in inner if p.get("type") == "text"]
+        results.append({"role": "tool", "tool_call_id": block["tool_use_id"], "content": "\n".join(texts)})
+        # A tool's message takes texts only.
+        parts += [_part(p) for p in inner if p.get("type") != "text"]
+    if not parts:
+        return results
+    only = parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+    return [*results, {"role": "user", "content": only}]
+
+
+def _part(block: Fields) -> dict[str, Any]:
+    kind, source = block.get("type"), block.get("source")
+    if kind == "text":
+        return {"type": "text", "text": str(block.get("text") or "")}
+    if kind in ("image", "document") and isinstance(source, dict):
+        if source.get("type") == "text":
+            return {"type": "text", "text": str(source.get("data") or "")}
+        url = source.get("url") if source.get("type") == "url" else None
+        if source.get("type") == "base64":
+            url = f"data:{source.get('media_type')};base64,{source.get('data')}"
+        if isinstance(url, str) and kind == "image":
+            return {"type": "image_url", "image_url": {"url": url}}
+        if isinstance(url, str) and source.get("type") == "base64":
+            return {"type": "file", "file": {"filename": block.get("title") or "document.pdf", "file_data": url}}
+    raise Unsupported("messages", f"Blocks of the type '{kind}' as it stands here need a Claude model.")
+
+
+def _tools(fields: Fields, drop_params: bool) -> dict[str, Any]:
+    tools: list[dict[str, Any]] = []
+    for tool in fields.get("tools") or ():
+        if tool.get("type", "custom") == "custom":
+            schema = tool.get("input_schema") or {"type": "object", "properties": {}}
+            function = {"name": tool["name"], "parameters": schema}
+            if tool.get("description"):
+                function["description"] = tool["description"]
+            tools.append({"type": "function", "function": function})
+        elif not drop_params:
+            raise Unsupported("tools", f"Tools of the type '{tool['type']}' need a Claude model.")
+    if not tools:
+        return {}
+    made: dict[str, Any] = {"tools": tools}
+    choice = fields.get("tool_choice") or {}
+    kind = choice.get("type")
+    if kind in ("auto", "none"):
+        made["tool_choice"] = kind
+    elif kind == "any":
+        made["tool_choice"] = "required"
+    elif kind == "tool":
+        made["tool_choice"] = {"type": "function", "function": {"name": choice["name"]}}
+    if choice.get("disable_parallel_tool_use") is not None:
+        made["parallel_tool_calls"] = not choice["disable_parallel_tool_use"]
+    return made
+
+
+def _thinking(given: Any, d: Deployment, model: str) -> dict[str, Any]:
+    """For models that can; Anthropic's clients ask every model to think."""
+    if not isinstance(given, dict) or given.get("type") not in ("enabled", "adaptive"):
+        return {}
+    budget = given.get("budget_tokens")
+    if d.format in ("gemini", "vertex_ai") and isinstance(budget, int):
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    if d.format != "openai" or not _THINKERS.match(model):
+        return {}
+    size = budget if isinstance(budget, int) else 2048
+    return {"reasoning_effort": next(effort for least, effort in _EFFORTS if size >= least)}
+
+
+def _schema(fields: Fields) -> dict[str, Any] | None:
+    config = fields.get("output_config")
+    for asked in (fields.get("output_format"), config.get("format") if isinstance(config, dict) else None):
+        if isinstance(asked, dict) and isinstance(asked.get("schema"), dict):
+            return asked["schema"]
+    return None

@@ -1,0 +1,73 @@
+"""Requests of Anthropic's Messages API as they come in."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from container.request.completion import Completion
+from container.request.messages import parse_messages
+from worker.api.errors import ApiError
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def parsed(endpoint: str = "messages", betas: str = "", **fields: Any) -> Completion:
+    body = {"model": "m", "max_tokens": 9, "messages": HELLO, **fields}
+    return parse_messages(endpoint, orjson.dumps({k: v for k, v in body.items() if v is not ...}), betas)
+
+
+def test_what_is_ours_is_taken_out_and_obeyed():
+    request = parsed(fallbacks=["a"], num_retries=1, timeout=5, tags=["t"], stream=True)
+    assert request.body == {"model": "m", "max_tokens": 9, "messages": HELLO, "stream": True}
+    assert (request.route.fallbacks, request.route.num_retries, request.timeout) == (("a",), 1, 5)
+    assert request.stream
+    assert request.route.stream
+    assert parsed(fallbacks=["a"], disable_fallbacks=True).route.fallbacks == ()
+
+
+def test_of_metadata_only_the_user_id_goes_along():
+    assert parsed(metadata={"user_id": "u", "guardrails": ["x"]}).body["metadata"] == {"user_id": "u"}
+    assert "metadata" not in parsed(metadata={"user_id": {"a": 1}}).body
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", ...),
+        ("model", 1),
+        ("messages", ...),
+        ("messages", []),
+        ("messages", ["text"]),
+        ("max_tokens", ...),
+        ("max_tokens", 0),
+        ("max_tokens", "9"),
+        ("system", {"text": "x"}),
+        ("system", ["x"]),
+        ("stop_sequences", "x"),
+        ("tool_choice", "auto"),
+        ("thinking", True),
+        ("tools", "x"),
+        ("stream", "yes"),
+        ("metadata", "text"),
+        ("temperature", "hot"),
+        ("api_base", "https://elsewhere.example"),
+        ("anthropic_beta", "x"),
+    ],
+)
+def test_a_wrong_field_is_named(field: str, value: Any):
+    with pytest.raises(ApiError) as raised:
+        parsed(**{field: value})
+    assert (raised.value.status, raised.value.param) == (400, field)
+
+
+def test_counting_needs_no_limit():
+    request = parsed("count_tokens", max_tokens=..., stream=True)
+    assert request.endpoint == "count_tokens"
+    assert not request.stream
+
+
+def test_of_the_clients_betas_those_go_along_that_only_change_the_answer():
+    wanted = "context-1m-2025-08-07, files-api-2025-04-14,oauth-2025-04-20,skills-2025-10-02,x y,Y\r\nz: 1"
+    assert parsed(betas=wanted).betas == "context-1m-2025-08-07"
+    assert parsed().betas == ""
