@@ -31,6 +31,7 @@ class Reservation:
         "_answered",
         "_began",
         "_closed",
+        "_costed",
         "_instance",
         "_measure",
         "_prompt",
@@ -73,6 +74,7 @@ class Reservation:
         self._settlements = settlements
         self._instance = instance
         self._closed = False
+        self._costed: tuple[Usage, bool, int] | None = None
         self._units = units
         self._began = time.monotonic()
         self._step: Try | None = None
@@ -84,6 +86,7 @@ class Reservation:
         self._step = step
         self.transcript = None
         self._answered = False
+        self._costed = None
 
     def failed(self) -> None:
         """The deployment answered nothing that it could charge for."""
@@ -93,17 +96,14 @@ class Reservation:
         """The deployment tried last has answered. `said`: its usage, None or empty where it did not say; then
         `transcript` is counted."""
         self._answered = True
+        self._costed = None
         self._said = said or None
         if transcript is not None:
             self.transcript = transcript
 
     def cost(self) -> int | None:
         """Of the answer, in nano-dollars; None where there is no price."""
-        price = self._price()
-        if price is None:
-            return None
-        used, estimated = self._usage()
-        return self._charge(price, used, estimated=estimated)
+        return None if self._price() is None else self._came_to()[2]
 
     async def settle(self, status: int) -> None:
         """Before the end of the answer, so that a client's next request finds its money and its slot free."""
@@ -128,12 +128,11 @@ class Reservation:
             # Given up before the provider said anything: nobody knows what it made of the request, so all is charged.
             amount, prompt = self._size()
             return Report(self.id, instance, amount or 0, step.group, d.id, status, latency, prompt, estimated=1)
-        used, estimated = self._usage()
-        price = self._price()
+        used, estimated, cost = self._came_to()
         return Report(
             self.id,
             instance,
-            self._charge(price, used, estimated=estimated),
+            cost,
             answered_by=step.group,
             deployment=d.id,
             status=status,
@@ -144,6 +143,13 @@ class Reservation:
             reasoning_tokens=used.reasoning,
             estimated=int(estimated),
         )
+
+    def _came_to(self) -> tuple[Usage, bool, int]:
+        """What was used, whether that is our estimate, and its cost; worked out once for each answer."""
+        if self._costed is None:
+            used, estimated = self._usage()
+            self._costed = used, estimated, self._charge(self._price(), used, estimated=estimated)
+        return self._costed
 
     def _charge(self, price: Price | None, used: Usage, *, estimated: bool) -> int:
         if price is None:

@@ -78,7 +78,7 @@ class Tariff:
             price = self.price(target)
             if d.presets:
                 preset.append((name, price, d.presets))
-            else:
+            elif all(price != other for _, other in plain):  # one of those with the same prices says as much as all
                 plain.append((name, price))
         reach = Reach(tuple(plain), tuple(preset))
         if route.fallbacks is None and route.model in self._router.groups.names:  # others are what clients make up

@@ -1,4 +1,4 @@
-"""What the ledger costs: CPU and wall time of an admission and a settlement, on each store.
+"""What the ledger costs: CPU and wall time of an admission and a settlement, on each store, one by one and in turns.
 
 .venv/bin/python -m tests.ledger.figures
 """
@@ -8,16 +8,19 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from container.accounting.turns import Turns
 from container.ledger import PostgresStore, SqliteStore, Store
 from tests.ledger.corpus import PROSE
 from tests.ledger.postgres_server import PostgresServer
-from tests.ledger.support import Ledger, check_balance
+from tests.ledger.support import NOON, Ledger, check_balance
 from worker.ledger.accounts import Limits
 from worker.ledger.estimate import prompt
 from worker.ledger.policy import Policy
 from worker.ledger.prices import price
 from worker.ledger.reserve import quote
+from worker.ledger.settle import Report
 
 REQUESTS = 3000
 
@@ -42,19 +45,43 @@ async def measure(name: str, stores: list[Store], clients: int) -> None:
             admissions.append(between - began)
             settlements.append(time.perf_counter() - between)
 
+    async def in_turns(ledger: Ledger, turns: Turns) -> None:
+        for _ in range(REQUESTS // clients):
+            began = time.perf_counter()
+            id = (await turns.admit(ledger.ask(key, 1000, tokens=10)))["reservation"]
+            admissions.append(time.perf_counter() - began)
+            turns.report(Report(id, "one", 900, prompt_tokens=5, completion_tokens=5))
+            settlements.append(0.0)
+            await asyncio.sleep(0)
+
     await client(ledgers[0])  # prepares statements
     admissions.clear()
     settlements.clear()
-    wall, cpu = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(client(ledgers[i % len(ledgers)]) for i in range(clients)))
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    await timed(name, [client(ledgers[i % len(ledgers)]) for i in range(clients)], admissions, settlements)
+    gathering = [Turns(store, policy, lambda: NOON, lambda *_: None) for store in stores]
+    work = [asyncio.create_task(turns.work()) for turns in gathering]
+    admissions.clear()
+    settlements.clear()
+    both = list(zip(ledgers, gathering, strict=True))
+    jobs = [in_turns(*both[i % len(both)]) for i in range(clients)]
+    await timed(f"{name}, in turns", jobs, admissions, settlements)
+    for turns, task in zip(gathering, work, strict=True):
+        await turns.settled()
+        task.cancel()
     await check_balance(stores[0])
     for store in stores:
         await store.close()
+
+
+async def timed(name: str, jobs: list[Any], admissions: list[float], settlements: list[float]) -> None:
+    """The jobs' requests leave their times, in seconds, in the lists."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*jobs)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     done = len(admissions)
     p99 = [statistics.quantiles(times, n=100)[98] * 1000 for times in (admissions, settlements)]
     print(
-        f"{name}, {clients} clients: {done / wall:.0f} requests/s (an admission and a settlement each), "
+        f"{name}, {len(jobs)} clients: {done / wall:.0f} requests/s (an admission and a settlement each), "
         f"{cpu / done * 1e6:.0f} µs CPU here, p99 {p99[0]:.1f} ms and {p99[1]:.1f} ms"
     )
 

@@ -78,12 +78,11 @@ class Found(NamedTuple):
     @property
     def starts(self) -> tuple[tuple[str, int], ...]:
         """Its accounts and periods, in the order of the accounts' names."""
-        pairs = [(GLOBAL, self.global_start)]
-        if self.key_id:
-            pairs.append((key_account(self.key_id), self.key_start))
-        if self.user_id:
-            pairs.append((user_account(self.user_id), self.user_start))
-        return tuple(pairs)
+        everyone = (GLOBAL, self.global_start)
+        if not self.key_id:
+            return (everyone,)
+        own = (key_account(self.key_id), self.key_start)
+        return (everyone, own, (user_account(self.user_id), self.user_start)) if self.user_id else (everyone, own)
 
 
 def settle(dialect: Dialect, policy: Policy, report: Report, now: int) -> Decision:

@@ -94,33 +94,39 @@ class _Book:
         self._minute = now - now % periods.MINUTE
         self._accounts = {row[0]: account(row) for row in rows}
         self._changed: set[str] = set()
+        self._paying: dict[str | None, list[tuple[str, Limits]]] = {}
+        self._settled: set[str] = set()
         self._periods: list[tuple[str, int, int]] = []
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
 
     def grant(self, ask: Ask, secrets: dict[str, tuple[Key, int | None]]) -> Grant:
         """Who asks, and the accounts that pay, in their current periods."""
-        policy = self._policy
-        if ask.secret_hash is None:
-            return Grant(None, None, [self._current(GLOBAL, policy.everyone)])
-        known = secrets.get(ask.secret_hash)
-        if known is None:
+        secret = ask.secret_hash
+        known = None if secret is None else secrets.get(secret)
+        if secret is not None and known is None:
             return Grant(None, None, [])
-        key, expires = known
-        paying = [self._current(key_account(key.id), key.limits)]
-        if key.user_id:
-            paying.append(self._current(user_account(key.user_id), policy.user(key.user_id)))
-        paying.append(self._current(GLOBAL, policy.everyone))
-        return Grant(key, expires, paying)
+        key, expires = known or (None, None)
+        paying = self._paying.get(secret)
+        if paying is None:
+            paying = self._paying[secret] = self._payers(key)
+        accounts = self._accounts
+        return Grant(key, expires, [(accounts[id], limit) for id, limit in paying])
 
-    def _current(self, id: str, limit: Limits) -> tuple[Account, Limits]:
-        """The account, in the period that it is now."""
-        found = self._accounts[id]
-        start = periods.start(limit.duration, self._now)
-        if found.start < start:
-            self._periods.append((id, found.start, found.spent))
-            found = self._put(found._replace(start=start, spent=0, reserved=0))
-        return found, limit
+    def _payers(self, key: Key | None) -> list[tuple[str, Limits]]:
+        """The accounts and their limits in the order of the checks, each brought into its current period."""
+        policy = self._policy
+        paying = [(GLOBAL, policy.everyone)]
+        if key and key.user_id:
+            paying.insert(0, (user_account(key.user_id), policy.user(key.user_id)))
+        if key:
+            paying.insert(0, (key_account(key.id), key.limits))
+        for id, limit in paying:
+            found, start = self._accounts[id], periods.start(limit.duration, self._now)
+            if found.start < start:
+                self._periods.append((id, found.start, found.spent))
+                self._put(found._replace(start=start, spent=0, reserved=0))
+        return paying
 
     def _put(self, changed: Account) -> Account:
         self._accounts[changed.id] = changed
@@ -167,11 +173,12 @@ class _Book:
         outcome = settle.objection(request, report)
         if request is None or outcome:
             return outcome
+        if report.id in self._settled:
+            return "duplicate"
+        self._settled.add(report.id)
         values = settle.reported(request, report, self._now)
         self._updates.append((*values, report.id))
-        found[report.id] = request._replace(state=settle.SETTLED)
-        was_open = request.state == settle.OPEN
-        release, slots = (request.amount, 1) if was_open else (0, 0)
+        release, slots = (request.amount, 1) if request.state == settle.OPEN else (0, 0)
         spend = values[1] - request.charged
         tokens = report.prompt_tokens + report.completion_tokens - request.tokens
         for name, start in request.starts:
