@@ -17,6 +17,8 @@ from typing import Any, Literal, Protocol, Self
 import yaml
 from openai import AsyncOpenAI, OpenAI
 
+from tests import canaries
+
 ROOT = Path(__file__).parents[1]
 MASTER_KEY = "sk-master-of-the-tests"
 START_TIMEOUT = 30.0
@@ -73,6 +75,14 @@ class RunningProxy:
             **({} if master_key is None else {"LITELLM_MASTER_KEY": master_key}),
             **(environment or {}),
         }
+
+    @property
+    def _secrets(self) -> set[bytes]:
+        try:
+            config = yaml.safe_load(self.config_path.read_text())
+        except (OSError, yaml.YAMLError):  # a test of broken ones
+            config = None
+        return canaries.secrets_of(self._environment, config)
 
     @property
     def url(self) -> str:
@@ -136,8 +146,10 @@ class RunningProxy:
             raise AssertionError(f"the proxy still runs {timeout} s after SIGTERM:\n{self._end_of_log()}") from None
 
     def stop(self) -> None:
-        """SIGTERM; AssertionError unless it exits 0 and leaves no child behind."""
+        """SIGTERM; AssertionError unless it exits 0, leaves no child behind and has let no secret out."""
+        found: list[str] = []
         if self._process.poll() is None:
+            found = canaries.children_leaks(self.pid, self._environment, self._secrets)
             self.terminate()
         code = self.wait()
         orphans = _group_exists(self._process.pid)
@@ -145,6 +157,10 @@ class RunningProxy:
             self.kill()
         assert code == 0, f"the proxy ended with exit code {code}:\n{self._end_of_log()}"
         assert not orphans, f"the proxy left a child process behind:\n{self._end_of_log()}"
+        assert not found, f"secrets where they do not belong: {found}"
+        canaries.refuse_leaks("the proxy's log", self.log_path.read_bytes(), self._secrets)
+        for ledger in self.directory.glob("ledger.db*"):
+            canaries.refuse_leaks(f"the ledger's {ledger.name}", ledger.read_bytes(), self._secrets)
 
     def kill(self) -> None:
         try:

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ import yaml
 from container.config import catalog, load
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from dev.process_engine import ContainerInfo, Image
+from tests import canaries
 
 ROOT = Path(__file__).parents[2]
 SHIPPED_CONFIG = ROOT / "litellm_config.yaml"
@@ -36,8 +37,11 @@ class Edge:
     Everything that OfflineEdge can do is at `offline`: its engine, its images, its workerd.
     """
 
-    def __init__(self, offline: OfflineEdge, master_key: str | None, lines: list[str]) -> None:
+    def __init__(
+        self, offline: OfflineEdge, master_key: str | None, lines: list[str], secrets: Iterable[bytes] = ()
+    ) -> None:
         self.offline = offline
+        self.secrets = secrets
         self.master_key = master_key
         self.lines = lines
         headers = {} if master_key is None else {"authorization": f"Bearer {master_key}"}
@@ -90,8 +94,10 @@ class Edge:
         self.offline.restart_worker()
 
     def stop(self) -> None:
+        """AssertionError where the Worker or a container has let a secret out."""
         self.client.close()
         self.offline.stop()
+        canaries.refuse_leaks("the edge's log", self.log().encode(), self.secrets)
 
 
 class StartEdge(Protocol):
@@ -155,7 +161,9 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             if not containers:
                 offline.config = dataclasses.replace(offline.config, containers=frozenset())
             offline.start()
-            edge = Edge(offline, variables["LITELLM_MASTER_KEY"], lines)
+            given = {name: value for name, value in variables.items() if value is not None}
+            secrets = canaries.secrets_of(given, yaml.safe_load(path.read_text(encoding="utf-8")))
+            edge = Edge(offline, variables["LITELLM_MASTER_KEY"], lines, secrets)
             stack.callback(edge.stop)
             return edge
 
