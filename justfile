@@ -49,6 +49,10 @@ alias install := setup
 @catalog *args: setup
     litellm-router catalog "$@"
 
+# Ask the advisory databases about the locked packages
+@audit *args: setup
+    python -m dev.audit "$@"
+
 # Measure the proxy
 @bench *args: setup
     python -m bench "$@"

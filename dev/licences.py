@@ -1,0 +1,54 @@
+"""`python -m dev.licences`: writes docs/licences.md from the metadata of the packages that the image holds."""
+
+import re
+import sys
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "licences.md"
+HEAD = """# Licences
+
+This program is MIT ([LICENSE](../LICENSE)). The image also holds these packages, under their own licences. Written by
+`python -m dev.licences` from `requirements/container.txt` and the packages' metadata.
+
+| package | licence |
+|---|---|
+"""
+
+
+def locked() -> list[str]:
+    """The names in requirements/container.txt."""
+    text = (ROOT / "requirements" / "container.txt").read_text()
+    return re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)
+
+
+def licence(package: Distribution) -> str:
+    """As the package says it: an SPDX expression, else its classifiers, else the first line of its licence field."""
+    data = package.metadata
+    if data["License-Expression"]:
+        return data["License-Expression"]
+    named = [
+        value.rpartition(" :: ")[2] for value in data.get_all("Classifier") or () if value.startswith("License ::")
+    ]
+    named = [name for name in named if name != "OSI Approved"]
+    return ", ".join(named) or (data["License"] or "see the package").strip().splitlines()[0][:80]
+
+
+def page() -> str:
+    rows = []
+    for name in locked():
+        try:
+            rows.append(f"| {name} | {licence(distribution(name))} |")
+        except PackageNotFoundError:
+            rows.append(f"| {name} | of another platform: see the package |")
+    return HEAD + "\n".join(rows) + "\n"
+
+
+def main() -> int:
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
