@@ -8,8 +8,10 @@ import pytest
 from container.ledger import Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.ledger import key_admin, periods, secret
+from worker.ledger.administration import decide
 from worker.ledger.admit import authenticate
 from worker.ledger.decision import Decision
+from worker.ledger.policy import Policy
 
 DAY = periods.DAY
 
@@ -223,6 +225,38 @@ async def test_the_list_is_paged_newest_first(ledger: Ledger) -> None:
     assert (first["total_count"], first["current_page"], first["total_pages"]) == (5, 1, 3)
     last = await do(ledger, key_admin.list_keys(3, 2, NOON))
     assert last["keys"] == [made[0]["token"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["late", "shut", "ada-2", "ada-1"]),
+        ({"user_id": "ada"}, ["ada-2", "ada-1"]),
+        ({"user_id": "a"}, []),
+        ({"key_alias": "ada-2"}, ["ada-2"]),
+        ({"key_hash": "sk-secret-of-ada"}, ["ada-1"]),
+        ({"key_hash": hashlib.sha256(b"sk-secret-of-ada").hexdigest(), "user_id": "ada"}, ["ada-1"]),
+        ({"key_hash": "sk-unknown"}, []),
+        ({"status": "active"}, ["ada-2", "ada-1"]),
+        ({"status": "expired"}, ["late"]),
+        ({"status": "revoked"}, ["shut"]),
+        ({"status": "active", "size": "1", "page": "2"}, ["ada-1"]),
+    ],
+)
+async def test_the_list_is_filtered(ledger: Ledger, query: dict[str, str], found: list[str]) -> None:
+    for index, fields in enumerate(
+        [
+            {"key_alias": "ada-1", "user_id": "ada", "key": "sk-secret-of-ada"},
+            {"key_alias": "ada-2", "user_id": "ada"},
+            {"key_alias": "shut", "blocked": True},
+            {"key_alias": "late", "duration": "1s"},
+        ]
+    ):
+        await do(ledger, key_admin.generate(fields, NOON + index))
+    call = {"name": "key_list", "key": None, "query": {"return_full_object": "true", **query}, "body": None}
+    body = await do(ledger, decide(ledger.store.dialect, Policy(), call, NOON + DAY))
+    assert [key["key_alias"] for key in body["keys"]] == found
+    assert body["total_count"] == (2 if "page" in query else len(found))
 
 
 @pytest.mark.parametrize(

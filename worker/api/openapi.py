@@ -74,7 +74,15 @@ _CURSOR: Schema = {"type": "string", "pattern": "^([0-9]{1,15}-[0-9a-f]{32})?$",
 _TIME: Schema = {"type": "string", "pattern": "^(20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|[0-9]{1,13})?$"}
 _QUERIES: dict[str, dict[str, Schema]] = {
     "key_info": {"key": {"type": "string", "minLength": 1}},
-    "key_list": {"page": _PAGE, "size": _number(500), "return_full_object": _FLAG},
+    "key_list": {
+        "page": _PAGE,
+        "size": _number(500),
+        "return_full_object": _FLAG,
+        "user_id": TEXT,
+        "key_alias": TEXT,
+        "key_hash": TEXT,
+        "status": {"enum": ["active", "expired", "revoked"]},
+    },
     "spend_logs": {"key": TEXT, "model": TEXT, "from": _TIME, "to": _TIME, "size": _SIZE, "after": _CURSOR},
     "spend_keys": {"page": _PAGE, "size": _SIZE},
 }

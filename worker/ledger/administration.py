@@ -45,7 +45,8 @@ def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
                 return query.used(key_admin.info(query.text("key") or "", now))
             case "key_list":
                 page, size = query.page(), query.size("size", _KEYS_PAGE, key_admin.MAX_PAGE)
-                return query.used(key_admin.list_keys(page, size, now, full=query.flag("return_full_object")))
+                filters = _key_filters(query)
+                return query.used(key_admin.list_keys(page, size, now, filters, full=query.flag("return_full_object")))
             case "spend_logs":
                 return query.used(spend.logs(_filters(query)))
             case "spend_keys":
@@ -56,6 +57,15 @@ def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
     except FieldError as error:
         return Decision(_refused(refusal.invalid(error.message, error.param)))
     raise ValueError(f"{call['name']} is no call of the admin API")
+
+
+def _key_filters(query: "_Query") -> key_admin.KeyFilters:
+    return key_admin.KeyFilters(
+        user_id=query.text("user_id"),
+        alias=query.text("key_alias"),
+        token=query.text("key_hash"),
+        status=query.choice("status", tuple(key_admin.STATUSES)),
+    )
 
 
 def _filters(query: "_Query") -> spend.Filters:
@@ -86,6 +96,12 @@ class _Query:
         """The value under the first of the names that was sent."""
         found = self._take(names)
         return None if found is None else found[1]
+
+    def choice(self, name: str, known: tuple[str, ...]) -> str | None:
+        value = self.text(name)
+        if value is not None and value not in known:
+            raise FieldError(name, f"'{name}' has to be one of {', '.join(known)}.")
+        return value
 
     def page(self) -> int:
         return self.size("page", 1, _MAX_NUMBER)
@@ -132,6 +148,9 @@ class _Query:
 
     def _take(self, names: tuple[str, ...]) -> tuple[str, str] | None:
         sent = [(name, self._left.pop(name)) for name in names if name in self._left]
+        for name, value in sent:
+            if "\0" in value:  # which PostgreSQL has no text with
+                raise FieldError(name, f"'{name}' holds a character that no text has.")
         if len(sent) > 1:
             raise FieldError(sent[1][0], f"'{sent[0][0]}' and '{sent[1][0]}' mean the same: send one of them.")
         return sent[0] if sent else None

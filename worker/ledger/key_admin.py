@@ -5,7 +5,7 @@ A key is named by its secret or by its `token`, the secret's SHA-256.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import key_fields, keys, periods, refusal, secret
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
@@ -62,9 +62,27 @@ def info(key: str, now: int) -> Decision:
     return Decision(_info(key, now))
 
 
-def list_keys(page: int, size: int, now: int, *, full: bool = False) -> Decision:
+class KeyFilters(NamedTuple):
+    """Of `GET /key/list`: exact values; None for any. `status`: one of STATUSES."""
+
+    user_id: str | None = None
+    alias: str | None = None
+    token: str | None = None
+    status: str | None = None
+
+
+# As LiteLLM has them: every key is in one of them.
+STATUSES = {
+    "active": "k.blocked = 0 AND (k.expires IS NULL OR k.expires > ?)",
+    "expired": "k.blocked = 0 AND k.expires <= ?",
+    "revoked": "k.blocked = 1",
+}
+_ANY = KeyFilters()
+
+
+def list_keys(page: int, size: int, now: int, filters: KeyFilters = _ANY, *, full: bool = False) -> Decision:
     """`GET /key/list`: tokens, or with `full` everything about each key; the newest first. `page` counts from 1."""
-    return Decision(_list(max(1, page), min(max(1, size), MAX_PAGE), now, full))
+    return Decision(_list(max(1, page), min(max(1, size), MAX_PAGE), now, filters, full))
 
 
 def _checked(steps: Steps, body: Any) -> Steps:
@@ -180,10 +198,15 @@ def _info(name: str, now: int) -> Steps:
     return {"ok": True, "body": {"key": fields["token"], "info": fields}}
 
 
-def _list(page: int, size: int, now: int, full: bool) -> Steps:
-    counted = yield "SELECT COUNT(*) FROM ledger_keys", ()
+def _list(page: int, size: int, now: int, filters: KeyFilters, full: bool) -> Steps:
+    conditions, values = _conditions(filters, now)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    counted = yield f"SELECT COUNT(*) FROM ledger_keys k{where}", tuple(values)
     total = counted[0][0]
-    rows = yield f"{_SHOWN} ORDER BY k.created DESC, k.id LIMIT ? OFFSET ?", (size, (page - 1) * size)
+    rows = yield (
+        f"{_SHOWN}{where} ORDER BY k.created DESC, k.id LIMIT ? OFFSET ?",
+        (*values, size, (page - 1) * size),
+    )
     shown = [_shown(row, now) for row in rows]
     return {
         "ok": True,
@@ -194,6 +217,22 @@ def _list(page: int, size: int, now: int, full: bool) -> Steps:
             "total_pages": -(-total // size),
         },
     }
+
+
+def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
+    """SQL of `k`, and its parameters."""
+    found: list[tuple[str, list[Any]]] = []
+    if filters.user_id is not None:
+        found.append(("k.user_id = ?", [filters.user_id]))
+    if filters.alias is not None:
+        found.append(("k.alias = ?", [filters.alias]))
+    if filters.token is not None:
+        by_secret = "k.id IN (SELECT key_id FROM ledger_secrets WHERE hash = ? AND (expires IS NULL OR expires > ?))"
+        found.append((by_secret, [secret.reference(filters.token), now]))
+    if filters.status is not None:
+        condition = STATUSES[filters.status]
+        found.append((condition, [now] * condition.count("?")))
+    return [condition for condition, _ in found], [value for _, values in found for value in values]
 
 
 def _named(name: Any, for_update: str = "") -> Steps:
