@@ -136,7 +136,7 @@ def parse(
     direct = DIRECT.get(provider or "")
     own = _OWN if provider != "vertex_ai" else (_OWN | vertex.PARAMETERS) - {"api_key"}
     foreign = sorted(params.keys() - own - _PRESETS)
-    if direct and mock is None and not _explain(document, at, foreign):
+    if direct and mock is None and not _explain(document, at, foreign, own | _PRESETS):
         return None
     _refuse_odd_references(document, at, params)
     ours = direct and not foreign and not engine_reason and ("*" in model or direct.takes(model))
@@ -183,11 +183,11 @@ def parse(
     )
 
 
-def _explain(document: Document, at: KeyPath, foreign: list[str]) -> bool:
+def _explain(document: Document, at: KeyPath, foreign: list[str], known: frozenset[str]) -> bool:
     """Says of parameters that are not ours why the model goes through the engine; False when one is a slip of the pen,
     as LiteLLM would not mind it and call somebody else."""
     for name in foreign:
-        meant = difflib.get_close_matches(name, _OWN | _PRESETS, 1, cutoff=0.85)
+        meant = difflib.get_close_matches(name, known, 1, cutoff=0.85)
         if meant and name not in _LITELLMS:
             document.error((*at, name), "is not known.", f"Did you mean `{meant[0]}`?")
             return False

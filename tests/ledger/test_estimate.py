@@ -116,6 +116,7 @@ def test_pictures_are_counted_and_their_bytes_are_not() -> None:
         (chat("and then?", cached_content="cachedContents/1"), "cached_content"),
         (chat([{"type": "image_url", "image_url": "data:application/pdf;base64,AAAA"}]), "image_url"),
         (chat([{"type": "image_url", "image_url": {"url": "gs://a/b", "format": "video/mp4"}}]), "image_url"),
+        (chat("news?", tools=[{"type": ["function"]}]), "['function']"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
     ],
 )

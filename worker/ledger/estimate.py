@@ -118,7 +118,7 @@ class _Walk:
                 self.numbers += 2 if isinstance(value, float) else 1 + abs(int(value)) // 1_000_000
 
     def _part(self, part: Mapping[str, Any], stack: list[Any]) -> None:
-        kind = part.get("type")
+        kind = str(part.get("type"))
         if kind in _IMAGES and _is_picture(part.get("image_url")):
             self.images += 1
         elif kind in _IMAGES or kind in _OPAQUE:
@@ -138,6 +138,6 @@ class _Walk:
             # Anthropic's have no type, or "custom"; every other type is one that the provider runs, and so is what
             # has nothing but a name of its own (Gemini's `{"googleSearch": {}}`).
             kind = tool.get("type") or ("custom" if "name" in tool or "function" in tool else next(iter(tool), ""))
-            if kind not in _OWN_TOOLS:
+            if str(kind) not in _OWN_TOOLS:
                 self.unbounded.append(str(kind))
             self.cached = self.cached or "cache_control" in tool

@@ -18,6 +18,9 @@ SIGNATURE_MARK = "__thought__"
 # What Google documents for calls that another model made: `skip_thought_signature_validator` in base64.
 _NO_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 
+_PICTURES = ("image_url", "input_image")
+_FILES = ("file", "input_file")
+
 Part = dict[str, Any]
 
 
@@ -207,7 +210,7 @@ def _result_content(content: Any) -> tuple[str, list[Part]]:
         if kind == "text":
             texts.append(part.get("text") or "")
             continue
-        value = part.get("image_url") if kind in ("image_url", "input_image") else part.get("file") or part
+        value = part.get("image_url") if kind in _PICTURES else part.get("file", part) if kind in _FILES else None
         url = value.get("url") or value.get("file_data") if isinstance(value, dict) else value
         found = media.inline(url)
         if found is None:

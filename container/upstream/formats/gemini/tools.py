@@ -62,7 +62,9 @@ def _declaration(function: dict[str, Any]) -> dict[str, Any]:
 
 
 def _googles(tool: dict[str, Any]) -> tuple[str, Any]:
-    named = [name for name in tool if name in _GOOGLES]
-    if len(named) == 1:
+    """One that has nothing but its name and, as some write it, a type. (What calls itself a function is counted as one
+    under a budget, and Google's own tools are not free.)"""
+    named = [name for name in tool if name != "type"]
+    if len(named) == 1 and named[0] in _GOOGLES and tool.get("type") not in ("function", "custom"):
         return _GOOGLES[named[0]], tool[named[0]] or {}
     raise Unsupported("tools", f"A tool of type {tool.get('type')!r} is not known to this model.")

@@ -1,8 +1,12 @@
 """Chat requests in Gemini's words: what the differential test cannot generate, and where we differ from LiteLLM."""
 
+import contextlib
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from container.upstream.formats import Unsupported
 from container.upstream.formats.gemini.models import traits
@@ -239,10 +243,48 @@ def test_googles_own_tools():
     tools = [{"googleSearch": {}}, {"code_execution": {}}]
     assert translated(tools=tools)["tools"] == [{"googleSearch": {}}, {"codeExecution": {}}]
     assert translated(web_search_options={})["tools"] == [{"googleSearch": {}}]
-    with pytest.raises(Unsupported):
-        translated(tools=[{"type": "file_search"}])
+    assert translated(tools=[{"type": "google_search", "google_search": {}}])["tools"] == [{"googleSearch": {}}]
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "file_search"},
+        {"type": "function", "googleSearch": {}},
+        {"name": 1, "googleSearch": {}},
+        {"type": ["x"]},
+    ],
+)
+def test_tools_that_are_none_or_no_ones_they_say(tool):
+    with pytest.raises((Unsupported, TypeError)):
+        translated(tools=[tool])
 
 
 def test_functions_of_old():
     found = translated(functions=[{"name": "f", "parameters": {"type": "object", "properties": {}}}])
     assert found["tools"] == [{"functionDeclarations": [{"name": "f", "parameters": {"type": "object"}}]}]
+
+
+# Whatever comes
+
+
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.sampled_from(("user", "tool", "text"))),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from("role content type text image_url url file function name id tool_calls arguments".split()),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(content=ANYTHING, role=st.sampled_from(("user", "assistant", "tool", "system")), more=ANYTHING)
+def test_no_message_is_worse_than_a_400(content, role, more):
+    """`Gemini.request` makes the same of these as of what Unsupported says."""
+    message = {"role": role, "content": content if isinstance(content, (str, list)) else None, "tool_calls": more}
+    with contextlib.suppress(Unsupported, AttributeError, KeyError, TypeError):
+        orjson.dumps(translated([message], tools=more))
