@@ -9,7 +9,7 @@ The patterns mean the same in JavaScript (with flags `gu`), for a host whose tex
 
 import re
 
-_FREQUENT = tuple(b"the ing and ion ent for tio ter ate all con res ver com ons str get ret thi our pro you".split())
+_FREQUENT = tuple(b"the ing and ion ent for ter ate all con res ver com str get ret our pro you".split())
 _CREDIT = 3.93
 _ONE = 2.633
 # Of ASCII, by class letter: a lower, A upper, 0 digit, . punctuation, n newline, t tab, s space, c other control.
@@ -32,7 +32,7 @@ _BEYOND_ASCII = (
     ("[\uac00-\ud7af]", 2.704),  # hangul
     # one character of which is up to 18 when a tokenizer normalises it
     ("[\ufb50-\ufdff\ufe70-\ufeff]", 15.5),
-    ("[\U00010000-\U0010ffff]", 3.93),  # emoji and all the rest
+    ("[\U00010000-\U0010ffff]", 4.25),  # emoji and all the rest
 )
 _OTHER = 3.14
 _NO_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -91,6 +91,7 @@ def _floor(raw: bytes, classes: bytes, counts: dict[bytes, int]) -> float:
     numbers = _runs(raw.translate(_DIGITS), b"0", b"x0") if digits else 0
     points = _runs(raw.translate(_MARKS), b".", b"x.") if marks else 0
     total = max(words, 0.35 * counts[b"a"]) + 0.5 * counts[b"A"]
+    total += 0.15 * max(0, counts[b"a"] - 9 * words)  # frequent parts without spaces between: nobody's words
     total += numbers + 0.5 * (digits - numbers) + (count(b"s0") if digits else 0)
     total += points + 0.6 * (marks - points)
     total += counts[b"n"] - (count(b"nn") if counts[b"n"] else 0)
