@@ -1,0 +1,125 @@
+"""OpenAI's own client against Claude, called directly: tools, schemas, streams, and a chain that goes on without it."""
+
+import json
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+from pydantic import BaseModel
+
+from tests.fakes import Behaviour, FakeProvider, Fault, count_tokens, failing
+from tests.processes import RunningProxy
+
+TEXT = "Hällo 世界, how are you? 🙂"
+HELLO: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]
+CALL: Any = [{"role": "user", "content": "call it"}]
+TOOL: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather.of/city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
+    },
+}
+
+
+class City(BaseModel):
+    name: str
+    inhabitants: int
+
+
+@pytest.fixture
+def chat(gateway: RunningProxy) -> OpenAI:
+    return gateway.client()
+
+
+def test_plain(chat: OpenAI, provider: FakeProvider):
+    raw = chat.chat.completions.with_raw_response.create(model="claude", messages=HELLO)
+    answer = raw.parse()
+    assert answer.choices[0].message.content == TEXT
+    assert (answer.model, answer.choices[0].finish_reason) == ("claude", "stop")
+    assert answer.usage
+    assert answer.usage.prompt_tokens == count_tokens("Be brief.") + count_tokens(TEXT) + 2 * 4
+    assert answer.usage.completion_tokens == count_tokens(TEXT)
+    assert raw.headers["x-litellm-model-group"] == "claude"
+    assert provider.last.path == "/v1/messages"
+    assert provider.last.api_key == "sk-ant-provider"
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_stream(chat: OpenAI, provider: FakeProvider, asks: bool):
+    more: Any = {"stream_options": {"include_usage": True}} if asks else {}
+    chunks = list(chat.chat.completions.create(model="claude", messages=HELLO, stream=True, **more))
+    texts = [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
+    assert len(texts) == 5
+    assert "".join(texts) == TEXT
+    assert {c.model for c in chunks} == {"claude"}
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [c.usage is not None for c in chunks] == [False] * (len(chunks) - 1) + [asks]
+
+
+def test_tool_and_its_result(chat: OpenAI, provider: FakeProvider):
+    called = chat.chat.completions.create(model="claude", messages=CALL, tools=[TOOL])
+    (call,) = called.choices[0].message.tool_calls or []
+    assert call.type == "function"
+    assert call.function.name == "weather.of/city", "Anthropic takes no such name; the client gets its own back"
+    assert provider.last.body["tools"][0]["name"] == "weather_of_city"
+    assert json.loads(call.function.arguments) == {"city": "call it", "days": 1}
+    assert called.choices[0].finish_reason == "tool_calls"
+    messages = [*CALL, called.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+    answer = chat.chat.completions.create(model="claude", messages=messages, tools=[TOOL])
+    assert answer.choices[0].message.content == "sunny"
+
+
+def test_streamed_tool(chat: OpenAI, provider: FakeProvider):
+    with chat.chat.completions.stream(model="claude", messages=CALL, tools=[TOOL]) as stream:
+        final = stream.get_final_completion()
+    (call,) = final.choices[0].message.tool_calls or []
+    assert (call.function.name, json.loads(call.function.arguments)) == (
+        "weather.of/city",
+        {"city": "call it", "days": 1},
+    )
+    assert final.choices[0].finish_reason == "tool_calls"
+
+
+def test_a_schema(chat: OpenAI, provider: FakeProvider):
+    provider.always(Behaviour(text='{"name": "Paris", "inhabitants": 2100000}'))
+    answer = chat.chat.completions.parse(model="claude", messages=HELLO, response_format=City)
+    assert answer.choices[0].message.parsed == City(name="Paris", inhabitants=2_100_000)
+    sent = provider.last.body["output_format"]
+    assert (sent["type"], sent["schema"]["required"]) == ("json_schema", ["name", "inhabitants"])
+    assert provider.last.headers["anthropic-beta"] == "structured-outputs-2025-11-13"
+
+
+def test_what_claude_cannot_is_named(chat: OpenAI, provider: FakeProvider):
+    with pytest.raises(openai.BadRequestError) as raised:
+        chat.chat.completions.create(model="claude", messages=HELLO, seed=1)
+    assert (raised.value.param, raised.value.code) == ("seed", "unsupported_parameter")
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("behaviour", [failing(529), failing(429, retry_after=7), Behaviour(Fault.ERROR_FIRST_EVENT)])
+def test_another_model_takes_over_before_the_first_byte(chat: OpenAI, provider: FakeProvider, behaviour, stream):
+    if behaviour.fault is not Fault.NONE and not stream:
+        pytest.skip("there is no first event")
+    provider.always(behaviour, model="frail")
+    answer = chat.chat.completions.create(model="frail", messages=HELLO, stream=stream)
+    first = next(iter(answer)) if isinstance(answer, openai.Stream) else answer
+    assert first.model == "gpt"
+    assert [seen.format for seen in provider.requests] == ["anthropic", "openai"]
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY])
+def test_a_stream_that_breaks_off_ends_in_an_error(chat: OpenAI, provider: FakeProvider, fault):
+    provider.always(Behaviour(fault, after=3, pace=0.05))
+    with pytest.raises(openai.APIError):
+        list(chat.chat.completions.create(model="claude", messages=HELLO, stream=True))
+
+
+@pytest.mark.parametrize(("status", "error"), [(400, openai.BadRequestError), (429, openai.RateLimitError)])
+def test_refusals(chat: OpenAI, provider: FakeProvider, status, error):
+    provider.always(failing(status, message="as ordered", retry_after=7))
+    with pytest.raises(error, match="as ordered"):
+        chat.chat.completions.create(model="claude", messages=HELLO)
+    assert len(provider.requests) == 1
