@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
+import orjson
 import pytest
 from openai import OpenAI
 
+from container.request.completion import parse
+from container.upstream.formats.anthropic import Anthropic
+from container.upstream.formats.vertex import Vertex
 from tests.fakes import FakeProvider
 from tests.fakes.environment import service_account
 from tests.gemini.test_sdk import CALL, HELLO, TEXT, TOOL
@@ -180,3 +185,15 @@ def test_claude_overloaded(client: OpenAI, provider: FakeProvider, stream):
     with pytest.raises(openai.InternalServerError) as raised:
         client.chat.completions.create(model="claude", messages=HELLO, stream=stream)
     assert raised.value.status_code == 529
+
+
+def test_claude_gets_there_what_it_gets_at_home():
+    """But for the model, which is in the address, and the version, which is in the body."""
+    request = parse("chat_completions", orjson.dumps({"model": "m", "messages": HELLO, "tools": [TOOL], "top_k": 3}))
+    deployment: Any = SimpleNamespace(presets={}, info={}, extra_headers={})
+    model = "claude-sonnet-4-6"
+    home = orjson.loads(Anthropic(drop_params=False).request(deployment, model, request).body)
+    there = orjson.loads(Vertex(drop_params=False).request(deployment, model, request).body)
+    assert home.pop("model") == model
+    assert there.pop("anthropic_version") == "vertex-2023-10-16"
+    assert there == home
