@@ -60,6 +60,7 @@ class Engine:
         self._start_timeout = start_timeout
         self._keeper: asyncio.Task | None = None
         self._running = asyncio.Event()
+        self._settled = asyncio.Event()  # it runs, or it pauses: there is nothing to wait for
         self._address: Address | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._last_death = ""
@@ -91,9 +92,11 @@ class Engine:
         if self._pausing:
             raise self._unavailable()
         try:
-            await asyncio.wait_for(self._running.wait(), min(self._start_timeout, patience * 0.95))
+            await asyncio.wait_for(self._settled.wait(), min(self._start_timeout, patience * 0.95))
         except TimeoutError:
             raise self._unavailable() from None
+        if not self._running.is_set():
+            raise self._unavailable()
         assert self._address is not None
         return self._address
 
@@ -124,13 +127,17 @@ class Engine:
                 except json.JSONDecodeError:
                     self._last_death = f"could not be started ({CREDENTIALS} is neither a path nor valid JSON)"
                 self._running.clear()
+                self._settled.clear()
                 lived = time.monotonic() - began
                 pause = FIRST_PAUSE_SECONDS if lived > SETTLED_SECONDS else pause
                 log.error("engine_died", reason=self._last_death, lived_seconds=round(lived, 1), pause_seconds=pause)
                 self._again_at = time.monotonic() + pause
                 self._pausing = pause > FIRST_PAUSE_SECONDS
+                if self._pausing:
+                    self._settled.set()
                 await asyncio.sleep(pause)
                 self._pausing = False
+                self._settled.clear()
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _run_once(self, folder: Path) -> None:
@@ -166,11 +173,13 @@ class Engine:
                 log.info("engine_running", pid=child.pid, start_seconds=round(time.monotonic() - began, 1))
                 self._address = address
                 self._running.set()
+                self._settled.set()
             else:
                 _signal_group(child.pid, signal.SIGKILL)
             await child.wait()
             started = self._running.is_set()
             self._running.clear()
+            self._settled.clear()
             self._last_death = f"ended with exit code {child.returncode}"
             # What it has started may hold its output open.
             _signal_group(child.pid, signal.SIGKILL)
@@ -179,6 +188,7 @@ class Engine:
                 log.error("engine_output", lines=tail[-20:])
         finally:
             self._running.clear()
+            self._settled.clear()
             reading.cancel()
             await _end(child)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..config import Config, Options
 from .groups import Groups, Target
-from .health import Health
+from .health import MAX_COOLDOWN_SECONDS, Health
 from .outcome import TRANSIENT, Outcome
 from .strategies import STRATEGIES, Prices, Situation
 
@@ -192,9 +192,9 @@ class Router:
         self.health[deployment] = known
 
     def cool(self, deployment: str, seconds: float) -> None:
-        """Another replica has found that the deployment needs a rest."""
+        """Another replica has found that the deployment needs a rest; where its clock and ours differ, not for ever."""
         if seconds > 0:
-            self.health[deployment].cool_until(self._clock() + seconds)
+            self.health[deployment].cool_until(self._clock() + min(seconds, MAX_COOLDOWN_SECONDS))
 
     def retries(self, request: RouteRequest, target: Target, outcome: Outcome) -> int:
         """How many times a group is tried again after such an outcome."""

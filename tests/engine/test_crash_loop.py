@@ -1,0 +1,49 @@
+"""An engine that dies again and again: said with when it is tried again, and nothing to do with the fast path."""
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from tests.engine.test_life import ask, children
+from tests.engine.test_reload import translated
+from tests.fakes import FakeProvider
+from tests.processes import StartProxy
+
+
+def test_a_crash_loop_is_a_stated_503_and_leaves_the_fast_path_alone(proxy: StartProxy, fake: FakeProvider):
+    direct: dict[str, Any] = {"model": "openai/gpt-4o", "api_base": fake.openai_base, "api_key": "sk-provider"}
+    gateway = proxy({"model_list": [translated(fake, "slow"), {"model_name": "gpt", "litellm_params": direct}]})
+    over = threading.Event()
+    killed: list[int] = []
+
+    def kill_each() -> None:
+        while not over.wait(0.02):
+            for pid in children(gateway.pid):
+                if pid not in killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    killer = threading.Thread(target=kill_each)
+    killer.start()
+    try:
+        deadline = time.monotonic() + 60
+        while "starts again in" not in (answer := ask(gateway, "slow")).text:
+            assert answer.status_code == 503, answer.text
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error"]["type"] == "service_unavailable"
+        assert "exit code -9" in answer.json()["error"]["message"]
+        for _ in range(20):
+            assert ask(gateway, "gpt").status_code == 200
+    finally:
+        over.set()
+        killer.join()
+    assert len(killed) >= 2
+    while (answer := ask(gateway, "slow")).status_code != 200:
+        assert answer.status_code == 503, answer.text
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.5)
