@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.api.endpoints import TABLE, find, model_id
+from worker.api.endpoints import TABLE, find, model_id, speaks_anthropic
 from worker.api.errors import ApiError
 
 POSTED = {
@@ -60,6 +60,20 @@ def test_what_is_read(prefix, path, name):
 
 def test_health_and_the_description_are_public_and_nothing_else_is():
     assert {e.name for e in TABLE.values() if e.public} == {"root", "health", "liveliness", "readiness", "openapi"}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://g.example/v1/messages", True),
+        ("https://g.example/messages/count_tokens?beta=true", True),
+        ("https://g.example/v1/chat/completions", False),
+        ("https://g.example/v1/messages/x", False),
+        ("https://g.example", False),
+    ],
+)
+def test_who_expects_anthropics_errors(url, expected):
+    assert speaks_anthropic(url) is expected
 
 
 def test_the_engine_answers_what_we_do_not():

@@ -20,6 +20,25 @@ def test_what_is_not_said_is_null():
     assert ApiError(400, "t", "m").fields() == {"error": {"message": "m", "type": "t", "param": None, "code": None}}
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (403, "permission_error"),
+        (404, "not_found_error"),
+        (413, "request_too_large"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (503, "overloaded_error"),
+        (529, "overloaded_error"),
+    ],
+)
+def test_anthropics_clients_get_their_own_shape(status, kind):
+    body = json.loads(ApiError(status, "t", "m", code="c").body(anthropic=True))
+    assert body == {"type": "error", "error": {"type": kind, "message": "m", "param": None, "code": "c"}}
+
+
 def test_errors_share_no_headers():
     one, two = errors.service_unavailable("x"), errors.service_unavailable("x")
     one.headers.append(("a", "b"))

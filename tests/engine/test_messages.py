@@ -1,4 +1,4 @@
-"""Anthropic's own client against the gateway: `/v1/messages` is the engine's."""
+"""Anthropic's own client against the gateway, with models that are the engine's behind `/v1/messages`."""
 
 from typing import Any
 

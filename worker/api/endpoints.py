@@ -89,6 +89,13 @@ def find(method: str, path: str) -> Endpoint:
     return endpoint
 
 
+def speaks_anthropic(url: str) -> bool:
+    """Whether who asks there, at an absolute address, expects errors in Anthropic's shape."""
+    path = "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
+    endpoint = TABLE.get(path[3:] if path.startswith("/v1/") else path)
+    return endpoint is not None and endpoint.name in ANTHROPIC
+
+
 def _with_a_name(bare: str) -> Endpoint | None:
     if bare.startswith("/models/") and len(bare) > len("/models/"):
         return MODEL

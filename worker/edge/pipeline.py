@@ -8,7 +8,7 @@ from pyodide.ffi import JsException
 
 from api import cors, gatekeeper, health, openapi
 from api.authenticate import presented_key
-from api.endpoints import Endpoint
+from api.endpoints import Endpoint, speaks_anthropic
 from api.errors import ApiError, internal_error, invalid_request
 from api.guesses import Guesses, too_many
 from api.hop import REQUEST_ID_HEADER
@@ -139,7 +139,8 @@ async def handle(request: Any) -> Any:
             return finished(empty_response(204), request_id, allowed)
         response = await edge.answer(request, headers, request_id)
     except ApiError as error:
-        response = error_response(_counted(headers, request_id, error) if error.status == 401 else error)
+        refused = _counted(headers, request_id, error) if error.status == 401 else error
+        response = error_response(refused, anthropic=speaks_anthropic(request.url))
     except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
         fault = f"{type(error).__name__}: {error_text(error)}"
         log("error", "edge.failed", request_id=request_id, reason=fault, where=where(error))

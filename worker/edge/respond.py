@@ -11,8 +11,9 @@ from runtime.javascript import NULL, js, js_headers, or_none
 JSON = ("content-type", "application/json")
 
 
-def error_response(error: ApiError) -> Any:
-    return js.Response.new(error.body().decode(), status=error.status, headers=js_headers([JSON, *error.headers]))
+def error_response(error: ApiError, *, anthropic: bool = False) -> Any:
+    body = error.body(anthropic=anthropic).decode()
+    return js.Response.new(body, status=error.status, headers=js_headers([JSON, *error.headers]))
 
 
 def json_response(status: int, body: dict) -> Any:
