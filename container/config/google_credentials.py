@@ -13,11 +13,12 @@ _MEND = "Set it to the path of a credentials file, or to the file's JSON."
 def problem(environment: Mapping[str, str]) -> Problem | None:
     """A warning, as other models work without; it quotes nothing of the credentials."""
     text = environment.get(VARIABLE, "").strip()
-    message = _wrong(text) if text else None
+    message = wrong(text) if text else None
     return Problem("warning", "environment", f"{VARIABLE} {message}.", _MEND) if message else None
 
 
-def _wrong(text: str) -> str | None:
+def wrong(text: str) -> str | None:
+    """Of a path or the JSON itself; None where nothing is."""
     if not text.startswith("{"):
         try:
             text = Path(text).read_text(encoding="utf-8")

@@ -4,16 +4,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
+from . import google_credentials
 from .document import Document, KeyPath
 
 # litellm_params, each under two names.
 PARAMETERS = frozenset(
     f"{prefix}_{name}" for prefix in ("vertex", "vertex_ai") for name in ("project", "location", "credentials")
 )
-CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
+CREDENTIALS = google_credentials.VARIABLE
 BASES = ("VERTEXAI_API_BASE", "VERTEX_API_BASE")
 PROJECTS = ("VERTEXAI_PROJECT", "VERTEX_PROJECT")
 LOCATIONS = ("VERTEXAI_LOCATION", "VERTEX_LOCATION")
@@ -84,21 +84,10 @@ def _credentials(read: Reader, name: str) -> str:
 
 def _look_at(read: Reader, credentials: str) -> None:
     """Says what is wrong with a key as far as it can be seen from here; what Google thinks of it shows at a request."""
-    text = credentials.strip()
-    if text.startswith("{"):
-        try:
-            if isinstance(json.loads(text).get("type"), str):
-                return
-            problem = "names no 'type'"
-        except json.JSONDecodeError:
-            problem = "is not valid JSON"
-    elif not text or Path(text).is_file():
-        return
-    else:
-        problem = "names no file that is there"
-    at = (*read.path, "vertex_credentials" if "vertex_credentials" in read.params else "model")
-    read.document.report("warning", at, f"needs Google's credentials, and what is given for them {problem}.",
-                         "Give a service account's key, as JSON or as the path of a file.")  # fmt: skip
+    message = google_credentials.wrong(credentials.strip()) if credentials else None
+    if message and credentials != read.environment.get(CREDENTIALS):  # of which it is said already
+        mend = "Give a service account's key, as JSON or as the path of a file."
+        read.document.report("warning", (*read.path, "vertex_credentials"), f"{message}.", mend)
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:

@@ -75,12 +75,16 @@ def test_what_becomes_part_of_an_address_is_looked_at(complaints, params):
 
 
 @pytest.mark.parametrize("given", ["{", "{}", "/nowhere/key.json"])
-def test_credentials_that_are_none_are_named_at_the_start(load_config, given):
+@pytest.mark.parametrize("place", ["config", "environment"])
+def test_credentials_that_are_none_are_named_once_at_the_start(load_config, given, place):
+    own = {"vertex_credentials": given} if place == "config" else {}
     config = load_config(
-        {"model_list": [{"model_name": "m", "litellm_params": {"model": GEMINI}}]},
-        {"GOOGLE_APPLICATION_CREDENTIALS": given},
+        {"model_list": [{"model_name": "m", "litellm_params": {"model": GEMINI, **own}}]},
+        {"GOOGLE_APPLICATION_CREDENTIALS": given} if place == "environment" else {},
     )
-    assert any("credentials" in str(problem) for problem in config.problems)
+    [problem] = config.problems
+    assert "credentials" in str(problem).lower()
+    assert problem.level == "warning"
 
 
 def test_a_file_that_is_there(load_config, tmp_path: Path):
