@@ -4,7 +4,7 @@ import pytest
 
 from tests.edge.conftest import MASTER_KEY, Edge, StartEdge, start_edge
 from tests.openapi.judge import Judge
-from tests.openapi.test_standalone import OPERATIONS
+from tests.openapi.test_standalone import MANY_WRONG_KEYS, OPERATIONS
 from worker.api import openapi
 from worker.api.endpoints import ANTHROPIC
 
@@ -16,7 +16,9 @@ EXAMPLES = 16
 @pytest.fixture(scope="module")
 def behind_the_edge(start_edge: StartEdge) -> Edge:
     mock = {"model": "openai/mock", "mock_response": "Hello!"}
-    return start_edge({"model_list": [{"model_name": "mock", "litellm_params": mock}]}, local=False)
+    return start_edge(
+        {"model_list": [{"model_name": "mock", "litellm_params": mock}]}, vars=MANY_WRONG_KEYS, local=False
+    )
 
 
 @pytest.fixture(scope="module")

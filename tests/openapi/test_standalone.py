@@ -10,6 +10,8 @@ from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 from worker.api.endpoints import ANTHROPIC, KEY_REGENERATE, MODEL, TABLE
 
 EXAMPLES = 100
+# schemathesis tries wrong keys, too, and expects 401 for each.
+MANY_WRONG_KEYS = {"FAILED_KEYS_PER_MINUTE": "1000000"}
 OPERATIONS = {endpoint.name: endpoint for endpoint in (*TABLE.values(), MODEL, KEY_REGENERATE)}
 
 
@@ -29,7 +31,8 @@ def gateway(module_proxy: StartProxy, provider: FakeProvider) -> RunningProxy:
                 {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello!"}},
             ],
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-        }
+        },
+        environment=MANY_WRONG_KEYS,
     )
 
 
