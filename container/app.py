@@ -18,6 +18,7 @@ from .authenticate import Authenticator
 from .client_address import Network, client_address
 from .exchange import ClientLeft, Exchange
 from .handlers.admin import Admin
+from .handlers.behind_the_edge import BehindTheEdge
 from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
@@ -35,11 +36,13 @@ class App:
         allowed_origins: tuple[str, ...],
         admin: Admin | None = None,
         accounting: Accounts | None = None,
+        edge: BehindTheEdge | None = None,
         *,
         guesses: Guesses | None = None,
         trusted_proxies: Sequence[Network] = (),
     ) -> None:
-        """`admin`: None behind the edge. `guesses`: counts wrong keys; None where no client comes itself."""
+        """`admin`: None behind the edge; `edge`: None anywhere else. `guesses`: counts wrong keys; None where no client
+        comes itself."""
         self._guesses = guesses
         self._trusted_proxies = trusted_proxies
         self._authenticator = authenticator
@@ -49,6 +52,7 @@ class App:
         self._allowed_origins = allowed_origins
         self._admin = admin
         self._accounting = accounting or NoAccounting()
+        self._edge = edge
         self._simple = {
             "root": health.root,
             "health": health.health,
@@ -91,6 +95,9 @@ class App:
         return too_many(seconds) if seconds else refused
 
     async def _serve(self, exchange: Exchange) -> None:
+        if self._edge is not None:
+            await self._edge(exchange, self._dispatch)
+            return
         origin = exchange.headers.get("origin")
         if origin is not None or self._allowed_origins:
             if cors.is_preflight(exchange.method, origin, exchange.headers.get("access-control-request-method")):
@@ -135,6 +142,6 @@ class App:
         elif endpoint.engine:
             await self._engine_endpoints(exchange, endpoint)
         elif endpoint.methods == ("POST",):
-            await self._completions(exchange, endpoint.name)
+            await self._completions(exchange, endpoint)
         else:
             raise wrong_method(exchange.method, exchange.path, endpoint.methods)

@@ -47,8 +47,8 @@ class Authenticator:
         """
         headers = exchange.headers
         if self._token is not None:
-            if endpoint.name not in _PROBES and not same_secret(headers.get(TOKEN_HEADER, ""), self._token):
-                raise unauthenticated("This proxy answers its edge alone.")
+            if endpoint.name not in _PROBES:
+                self.require_token(exchange)
             return
         if endpoint.public:
             return
@@ -76,6 +76,11 @@ class Authenticator:
             return
         require_master_key(given, self._master_key)
         exchange.administrator = True
+
+    def require_token(self, exchange: Exchange) -> None:
+        """Raises ApiError 401 unless it is the edge that asks."""
+        if self._token is None or not same_secret(exchange.headers.get(TOKEN_HEADER, ""), self._token):
+            raise unauthenticated("This proxy answers its edge alone.")
 
     def _refuse_web_pages(self, origin: str | None, host: str) -> None:
         """Without keys a web page open on this machine must not spend money: neither by a plain POST from a foreign

@@ -6,7 +6,8 @@ the task that answers when the client closes its connection.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,9 +15,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from worker.api.errors import ApiError, body_too_large, body_too_slow, invalid_request
 from worker.api.request_id import request_id
 
+from .grant import Grant
+
+if TYPE_CHECKING:
+    from .handlers.reading import Asked
+
 Headers = Iterable[tuple[str, str]]
 
 SERVER = "litellm-router"
+_NOTHING_GRANTED = Grant()
 # A body may be slow, but not endless: no silence of this length, and after a while this much of it each second.
 BODY_SILENCE_SECONDS = 30.0
 BODY_GRACE_SECONDS = 60.0
@@ -38,22 +45,30 @@ class Exchange:
     `time.monotonic`. `key_hash`: of the virtual key presented; `models`: those that it may use, in JSON;
     `recognised`: the key was good a moment ago, and whether it still is comes out when the request is admitted;
     `anthropic`: errors are told as Anthropic's clients expect them; `administrator`: whether the client is the one who
-    holds the master key."""
+    holds the master key.
+
+    Behind the edge, `grant`: what it has granted; `reserved`: the request's end will be reported by its reservation;
+    `asked`: an upload, read before it was let in, and `let_go`: gives back the room that it takes.
+    """
 
     __slots__ = (
         "administrator",
         "always",
         "anthropic",
+        "asked",
         "began",
         "body_seconds",
+        "grant",
         "headers",
         "id",
         "key_hash",
+        "let_go",
         "method",
         "models",
         "path",
         "recognised",
         "request",
+        "reserved",
         "response",
     )
 
@@ -71,6 +86,10 @@ class Exchange:
         self.anthropic = False
         self.key_hash: str | None = None
         self.models = "[]"
+        self.grant = _NOTHING_GRANTED
+        self.reserved = False
+        self.asked: Asked | None = None
+        self.let_go: Callable[[], None] | None = None
         self.recognised = False
 
     @property
@@ -78,9 +97,9 @@ class Exchange:
         """Whether the client has part of an answer, so that nothing else can be said."""
         return self.response is not None
 
-    async def body(self, limit_mb: float) -> bytes:
-        """The whole body. Raises ApiError 413 over the limit, 415 when compressed, 408 when it hardly comes,
-        ClientLeft when it breaks off."""
+    async def body(self, limit_mb: float, silence: float = BODY_SILENCE_SECONDS) -> bytes:
+        """The whole body. Raises ApiError 413 over the limit, 415 when compressed, 408 when it hardly comes or nothing
+        of it for `silence` seconds, ClientLeft when it breaks off."""
         limit = int(limit_mb * 1024 * 1024)
         if self.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
             raise ApiError(
@@ -94,7 +113,7 @@ class Exchange:
         content, parts, size = self.request.content, [], 0
         try:
             while not content.at_eof():
-                part = await (content.readany() if content.is_eof() else self._next(content, size))
+                part = await (content.readany() if content.is_eof() else self._next(content, size, silence))
                 size += len(part)
                 if size > limit:
                     raise body_too_large(limit_mb)
@@ -106,12 +125,12 @@ class Exchange:
         self.body_seconds = time.monotonic() - self.began
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _next(self, content: StreamReader, size: int) -> bytes:
+    async def _next(self, content: StreamReader, size: int, silence: float) -> bytes:
         """More of a body of which `size` bytes have come. Raises ApiError 408 when it takes too long."""
         spent = time.monotonic() - self.began
         left = BODY_GRACE_SECONDS + size / BODY_BYTES_PER_SECOND - spent
         try:
-            async with asyncio.timeout(min(left, BODY_SILENCE_SECONDS)):
+            async with asyncio.timeout(min(left, silence)):
                 return await content.readany()
         except TimeoutError:
             raise body_too_slow() from None

@@ -8,17 +8,21 @@ from aiohttp import web
 
 from worker.api.guesses import Guesses
 
-from .accounting import Accounting, Accounts
+from .accounting import Accounting, Accounts, EdgeAccounting
 from .app import App
 from .authenticate import Authenticator
 from .config import Config
 from .config.prices import blended
 from .engine.supervisor import Engine
 from .handlers.admin import Admin
+from .handlers.behind_the_edge import BehindTheEdge
 from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
 from .handlers.models import Models
+from .handlers.park import Parking
+from .handlers.reading import Reading
+from .room import Room
 from .routing.router import Router
 from .settings import Settings
 from .upstream.attempt import Upstream
@@ -54,7 +58,10 @@ class Gateway:
         engine: Engine,
         accounting: Accounts,
         guesses: Guesses,
+        *,
+        catalog: str = "",
     ) -> None:
+        """`catalog`: its hash, which the edge has to have, too; '' where there is none."""
         self.config = config
         self.router = router
         self.guesses = guesses
@@ -64,30 +71,29 @@ class Gateway:
         self._upstream = Upstream(
             config.options, engine, connect_timeout=settings.connect_timeout, keepalive=settings.stream_keepalive
         )
-        self._engine_endpoints = EngineEndpoints(
-            router, engine, accounting, max_body_mb=settings.max_body_mb, timeout=config.options.timeout
-        )
+        reading = Reading(router, settings.max_body_mb)
+        self._engine_endpoints = EngineEndpoints(router, engine, accounting, reading, timeout=config.options.timeout)
         models = Models(config, router.groups)
         # Behind the edge it is the edge that answers browsers.
         origins = settings.cors_allow_origins or config.options.allowed_origins
         origins = () if settings.internal_token else origins
         keeps_ledger = isinstance(accounting, Accounting)
         master_key = settings.master_key or config.options.master_key
+        authenticator = Authenticator(settings, master_key, origins, virtual_keys=keeps_ledger)
+        self.edge: BehindTheEdge | None = None
+        if isinstance(accounting, EdgeAccounting):
+            room = Room(int(max(settings.upload_memory_mb, settings.max_body_mb) * 1024 * 1024))
+            self.edge = BehindTheEdge(authenticator, accounting, Parking(reading, accounting.tariff, room), catalog)
         self._app = App(
-            Authenticator(settings, master_key, origins, virtual_keys=keeps_ledger),
-            Completions(
-                router,
-                self._upstream,
-                accounting,
-                max_body_mb=settings.max_body_mb,
-                keepalive=settings.stream_keepalive,
-            ),
+            authenticator,
+            Completions(router, self._upstream, accounting, reading, keepalive=settings.stream_keepalive),
             self._engine_endpoints,
             models,
             Health(models.on, engine),
             origins,
             Admin(accounting.run, accounting.dialect, accounting.policy) if keeps_ledger else None,
             accounting,
+            self.edge,
             guesses=None if settings.internal_token else guesses,
             trusted_proxies=settings.trusted_proxies,
         )

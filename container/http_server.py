@@ -16,6 +16,8 @@ IDLE_CONNECTION_SECONDS = 75.0
 # What a client that was refused in mid-body has left to send is read for this long, so that it sees the answer.
 LINGER_SECONDS = 10.0
 MAX_HEADER_BYTES = 16 * 1024
+# The edge sends the list of a key's models along.
+MAX_HEADER_BYTES_OF_THE_EDGE = 64 * 1024
 POLL_SECONDS = 0.02
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -24,7 +26,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class HttpServer:
     """Serves `handler` on sockets that listen already; the handler is cancelled when its client leaves."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, max_header_bytes: int = MAX_HEADER_BYTES) -> None:
         self._handler = handler
         self._running = 0
         self._server = _Server(
@@ -33,8 +35,8 @@ class HttpServer:
             access_log=None,
             keepalive_timeout=IDLE_CONNECTION_SECONDS,
             lingering_time=LINGER_SECONDS,
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
+            max_line_size=max_header_bytes,
+            max_field_size=max_header_bytes,
             auto_decompress=False,
         )
         self._listeners: list[asyncio.Server] = []

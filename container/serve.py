@@ -13,15 +13,17 @@ import uvloop
 
 from worker.api.authenticate import WELL_KNOWN_KEY, same_secret
 from worker.api.guesses import Guesses
+from worker.api.instance import instance_of
 from worker.ledger.declared import Declared
 
 from . import accounting as accounts
 from . import log
 from .authenticate import is_loopback
 from .config import Config, load
+from .config.catalog import catalog
 from .engine.supervisor import Engine
 from .gateway import Gateway, router_for
-from .http_server import HttpServer
+from .http_server import MAX_HEADER_BYTES, MAX_HEADER_BYTES_OF_THE_EDGE, HttpServer
 from .reload import CannotServe, Reloading
 from .routing.router import Router
 from .routing.shared import SharedCooldowns, redis_url
@@ -42,11 +44,12 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
     config = load(config_path, environment)
     for reason in reasons_not_to_serve(settings, config):
         raise CannotServe(reason)
+    catalog_hash = catalog(load(config_path, {}))["hash"] if settings.internal_token else ""
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
     try:
-        uvloop.run(_serve(config, config_path, settings, environment, listening))
+        uvloop.run(_serve(config, config_path, settings, environment, listening, catalog_hash))
     finally:
         for one in listening:
             one.close()
@@ -58,7 +61,6 @@ def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
     master_key = settings.master_key or config.options.master_key
     found = (
         _strangers(settings, master_key, config),
-        _budgets_behind_the_edge(settings, config),
         _keys_for_nothing(settings, master_key, config),
     )
     return [reason for reason in found if reason]
@@ -84,16 +86,6 @@ def _strangers(settings: Settings, master_key: str | None, config: Config) -> st
     return (
         f"Without a LITELLM_MASTER_KEY anyone who reaches {settings.host} could spend your money. Set "
         f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
-    )
-
-
-def _budgets_behind_the_edge(settings: Settings, config: Config) -> str | None:
-    """Where a budget would not be enforced."""
-    if not settings.internal_token or not config.options.needs_ledger:
-        return None
-    return (
-        "This config has budgets or keys, and behind the edge (INTERNAL_TOKEN) this version enforces none: they "
-        "hold standalone only. Remove them from the config, or run the proxy standalone."
     )
 
 
@@ -160,6 +152,7 @@ async def _serve(
     settings: Settings,
     environment: Mapping[str, str],
     listening: list[socket.socket],
+    catalog_hash: str = "",
 ) -> None:
     router = router_for(config)
     claim, accounting = _accounting(config, settings, router)
@@ -177,7 +170,15 @@ async def _serve(
         return accounting
 
     reloading = Reloading(
-        Gateway(config, settings, router, engine, accounting, Guesses(settings.failed_keys_per_minute)),
+        Gateway(
+            config,
+            settings,
+            router,
+            engine,
+            accounting,
+            Guesses(settings.failed_keys_per_minute),
+            catalog=catalog_hash,
+        ),
         path,
         settings,
         environment,
@@ -186,7 +187,8 @@ async def _serve(
         announce=_announce,
         shared=shared,
     )
-    server = HttpServer(reloading)
+    edge = reloading.current.edge
+    server = HttpServer(reloading, MAX_HEADER_BYTES_OF_THE_EDGE if edge else MAX_HEADER_BYTES)
     loop = asyncio.get_running_loop()
     stop, at_once = asyncio.Event(), asyncio.Event()
 
@@ -218,6 +220,8 @@ async def _serve(
         if not settings.internal_token:
             reloading.start()
         await stop.wait()
+        if edge:
+            await edge.finish(settings.shutdown_grace, at_once)
         await server.stop(settings.shutdown_grace, at_once)
     finally:
         watchdog.stop()
@@ -234,10 +238,12 @@ def _not_here() -> None:
     log.warning("config_not_reloaded", meaning="Behind the edge a config comes with its image: deploy again.")
 
 
-def _accounting(
-    config: Config, settings: Settings, router: Router
-) -> tuple[accounts.Claim | None, accounts.Accounting | accounts.NoAccounting]:
-    """The ledger, where one is wanted. Raises CannotServe where it cannot be kept and something relies on it."""
+def _accounting(config: Config, settings: Settings, router: Router) -> tuple[accounts.Claim | None, accounts.Accounts]:
+    """The ledger, where one is wanted: the edge's behind it. Raises CannotServe where it cannot be kept
+    and something relies on it."""
+    if settings.internal_token:
+        tariff = accounts.Tariff(config, router, default_max_output=settings.default_max_output)
+        return None, accounts.EdgeAccounting(tariff, instance_of(settings.internal_token))
     if not accounts.wanted(settings):
         return None, accounts.NoAccounting()
     try:

@@ -38,6 +38,7 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("LITELLM_LOG_LEVEL", parsers.level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
     Variable("MAX_BODY_MB", _megabytes, 32.0, "largest request body, in MB"),
+    Variable("UPLOAD_MEMORY_MB", _megabytes, 128.0, "behind the edge: memory that large uploads share, in MB"),
     Variable("STREAM_KEEPALIVE", _seconds, 5.0, "seconds of silence in a stream before a comment line is sent"),
     Variable("ENGINE_START_TIMEOUT", _seconds, 60.0, "seconds a request waits for the engine to start"),
     Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests have after SIGTERM"),
@@ -55,7 +56,7 @@ VARIABLES: tuple[Variable, ...] = (
         edge=False,
         secret=True,
     ),
-    Variable("DEFAULT_MAX_OUTPUT", _tokens, 4096, "output limit of requests without one, under a budget", edge=False),
+    Variable("DEFAULT_MAX_OUTPUT", _tokens, 4096, "output limit of requests without one, under a budget"),
     Variable("SPEND_LOG_RETENTION_DAYS", _days, None, "days that the spend log is kept; else for good", edge=False),
     Variable(
         "ALERT_WEBHOOK_URL", parsers.web_address, None, "gets a POST when a budget is passed", edge=False, secret=True
@@ -101,6 +102,7 @@ class Settings:
     port: int
     log_level: str
     max_body_mb: float
+    upload_memory_mb: float
     stream_keepalive: float
     engine_start_timeout: float
     shutdown_grace: float
@@ -140,6 +142,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         port=values["PORT"] if values["LITELLM_PORT"] is None else values["LITELLM_PORT"],
         log_level=values["LITELLM_LOG_LEVEL"],
         max_body_mb=values["MAX_BODY_MB"],
+        upload_memory_mb=values["UPLOAD_MEMORY_MB"],
         stream_keepalive=values["STREAM_KEEPALIVE"],
         engine_start_timeout=values["ENGINE_START_TIMEOUT"],
         shutdown_grace=values["SHUTDOWN_GRACE"],

@@ -63,7 +63,8 @@ class Session:
             settings = wrangler.read(WRANGLER_CONFIG).vars
         except wrangler.WranglerConfigError as error:
             raise CannotRun(str(error)) from None
-        given = variables.worker_variables(dev_vars, os.environ, extract["environment"], settings)
+        names = [*extract["environment"], *(key["variable"] for key in extract["virtual_keys"])]
+        given = variables.worker_variables(dev_vars, os.environ, names, settings)
         if given[variables.MASTER_KEY] == variables.WELL_KNOWN_KEY and not _is_loopback(host):
             raise CannotRun(
                 f"{host} is open to others and everybody knows the master key sk-1234; set LITELLM_MASTER_KEY to "

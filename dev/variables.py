@@ -7,7 +7,13 @@ from pathlib import Path
 MASTER_KEY = "LITELLM_MASTER_KEY"
 WELL_KNOWN_KEY = "sk-1234"
 # What the Worker reads beside the names of wrangler.jsonc's "vars".
-_OPTIONAL = ("CORS_ALLOW_ORIGINS", "PUBLIC_MODELS")
+_OPTIONAL = (
+    "ALERT_WEBHOOK_URL",
+    "CORS_ALLOW_ORIGINS",
+    "DEFAULT_MAX_OUTPUT",
+    "PUBLIC_MODELS",
+    "SPEND_LOG_RETENTION_DAYS",
+)
 _LINE = re.compile(
     r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][\w.-]*)[ \t]*=[ \t]*"""
     r"""(?:'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<bare>[^\n#]*))[ \t]*(?:\#[^\n]*)?$""",

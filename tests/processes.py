@@ -93,6 +93,10 @@ class RunningProxy:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
     def client(self, *, path: str = "/v1", api_key: str | None = None, **options: Any) -> OpenAI:
         """The official client, without retries of its own unless asked for."""
         options.setdefault("max_retries", 0)

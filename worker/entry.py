@@ -1,13 +1,14 @@
-"""The Worker: `Default` answers requests, `ProxyContainer` is its Durable Object."""
+"""The Worker: `Default` answers requests; its Durable Objects are `ProxyContainer` and `Ledger`."""
 
 from typing import Any
 
 from workers import WorkerEntrypoint
 
 from edge.pipeline import handle
+from ledger_object import Ledger
 from proxy_container import ProxyContainer
 
-__all__ = ["Default", "ProxyContainer"]
+__all__ = ["Default", "Ledger", "ProxyContainer"]
 
 
 class Default(WorkerEntrypoint):

@@ -1,5 +1,7 @@
-"""The Durable Object that owns one container: starts it, finds it again, passes requests on to it."""
+"""The Durable Object that owns one container: starts it, finds it again, passes requests on to it, and tells the
+ledger what they came to."""
 
+import json
 from typing import Any
 
 from pyodide.ffi import JsException
@@ -7,16 +9,29 @@ from workers import DurableObject
 
 from api import errors
 from api.health import UNAVAILABLE
-from api.hop import NO_INSTANCE_HEADER, REQUEST_ID_HEADER, TOKEN_HEADER
+from api.hop import (
+    GRANT_HEADER,
+    INSTANCE_HEADER,
+    NO_INSTANCE_HEADER,
+    PARK_PREFIX,
+    REQUEST_ID_HEADER,
+    TOKEN_HEADER,
+)
+from api.instance import instance_of
 from catalog import CATALOG
 from container_life import settings
-from container_life.engine import CloudflareContainer, never_connected
+from container_life.engine import CloudflareContainer, NeverConnected, never_connected
 from container_life.environment import container_environment
 from container_life.lifecycle import Lifecycle, NotServing
 from container_life.record import StoredRecord
+from drain_ends import LedgerObject, RunningContainer, StorageAlarm
+from edge.ledger import LedgerClient, LedgerUnavailable
 from edge.respond import error_response
-from runtime.javascript import bindings, error_text, js, or_none, variable
+from runtime.javascript import bindings, error_text, js, or_none, unwrapped, variable
 from runtime.log import log
+from usage_drain import Drain
+
+_PARK = f"http://container{PARK_PREFIX}/"
 
 
 class ProxyContainer(DurableObject):
@@ -25,7 +40,7 @@ class ProxyContainer(DurableObject):
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
         container = or_none(ctx.container)
-        self._served = None if container is None else _Served(container, ctx.storage)
+        self._served = None if container is None else _Served(container, unwrapped(ctx.storage))
 
     async def state(self) -> str:
         """`running`, `sleeping` or `unavailable`; wakes nothing."""
@@ -34,10 +49,15 @@ class ProxyContainer(DurableObject):
     async def ready(self) -> dict[str, Any]:
         """Wakes the container. What went wrong is told and not raised: RPC would lose it on its way."""
         try:
-            await self._container().life.ready()
+            token = await self._container().life.ready()
         except NotServing as failure:
             return {"serves": False, "reason": str(failure), "retry_after": failure.retry_after}
-        return {"serves": True}
+        return {"serves": True, "instance": instance_of(token)}
+
+    async def alarm(self, *_: Any) -> None:
+        """Set while there may be something to fetch from the container."""
+        if self._served is not None:
+            await self._served.drain.alarm()
 
     async def fetch(self, request: Any) -> Any:
         """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere."""
@@ -64,7 +84,7 @@ def _request_id(request: Any) -> str | None:
 
 
 class _Served:
-    """A container and its life, and requests on their way to it."""
+    """A container and its life, requests on their way to it, and what they came to on its way out."""
 
     def __init__(self, container: Any, storage: Any) -> None:
         env = bindings()
@@ -79,21 +99,63 @@ class _Served:
             CATALOG["hash"],
             limits,
             log,
+            gone=lambda started: self.drain.gone(instance_of(started.token)),
         )
+        self._ledger = LedgerClient(or_none(getattr(env, "LEDGER", None)))
+        journal = RunningContainer(self._engine, self.life)
+        self.drain = Drain(journal, LedgerObject(self._ledger), StorageAlarm(storage), log)
         self.life.adopt()
 
     async def answer(self, incoming: Any) -> Any:
         """Sends a request once; again only if nothing of it has left. Raises NotServing, JsException."""
+        grant = or_none(incoming.headers.get(GRANT_HEADER))
+        reservation = None if grant is None else json.loads(grant).get("reservation")
+        again = or_none(incoming.body) is None
+        while True:
+            try:
+                return await self._send(incoming, reservation)
+            except NeverConnected as error:
+                if not again:
+                    raise NotServing(str(error), retry_after=1) from None
+            again = False
+
+    async def _send(self, incoming: Any, reservation: str | None) -> Any:
+        """`reservation`: the id of the one that pays for it; None where nothing does."""
+        token = await self.life.ready()
+        instance = instance_of(token)
+        outgoing = js.Request.new(incoming)  # a copy, as the headers of the original cannot be changed
+        headers = outgoing.headers
+        headers.set(TOKEN_HEADER, token)
+        foreseen = or_none(headers.get(INSTANCE_HEADER))
+        if reservation is not None:
+            if foreseen != instance:
+                await self._bind(reservation, instance)
+            self.drain.touch()
         try:
-            return await self._send(incoming)
+            response = await self._engine.fetch(outgoing)
         except JsException as error:
             self.life.doubt()
-            if or_none(incoming.body) is not None or not never_connected(error):
-                raise
-        return await self._send(incoming)
+            if never_connected(error):
+                raise NeverConnected(error_text(error)) from None
+            if reservation is not None:
+                self.drain.doubt(reservation, instance)
+            raise
+        if reservation is not None:
+            self.drain.touch()
+        elif not incoming.url.startswith(_PARK):
+            return response
+        return response if foreseen == instance else _from(response, instance)
 
-    async def _send(self, incoming: Any) -> Any:
-        token = await self.life.ready()
-        outgoing = js.Request.new(incoming)  # a copy, as the headers of the original cannot be changed
-        outgoing.headers.set(TOKEN_HEADER, token)
-        return await self._engine.fetch(outgoing)
+    async def _bind(self, reservation: str, instance: str) -> None:
+        """The request was let in for another container, or for whichever there is. Raises NotServing."""
+        try:
+            await self._ledger.call("bind", {"id": reservation, "instance": instance})
+        except LedgerUnavailable as error:
+            raise NotServing(f"the ledger cannot be used: {error}", retry_after=1) from None
+
+
+def _from(response: Any, instance: str) -> Any:
+    """The response, which says whose it is, for the edge to remember."""
+    copy = js.Response.new(response.body, response)
+    copy.headers.set(INSTANCE_HEADER, instance)
+    return copy

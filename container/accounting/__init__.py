@@ -1,4 +1,4 @@
-"""The standalone proxy's money: what a request may cost is set aside before it goes out, and settled when it has ended.
+"""The proxy's money: what a request may cost is set aside before it goes out, and settled when it has ended.
 
 reservation = await accounting.admit(exchange, "chat_completions", body, route)   # ApiError when it may not go out
 reservation.trying(step); …; reservation.answered(usage)                           # what became of it
@@ -6,12 +6,13 @@ await reservation.settle(status)                                                
 """
 
 from .accounting import Accounting, NoAccounting, check_models
+from .edge import EdgeAccounting
 from .place import Claim, NoLedger, fleeting, prepare, required, store, unusable, wanted, where
 from .reservation import UNACCOUNTED, Reservation, Unaccounted
 from .tariff import Tariff
 from .transcript import Transcript, UsageEvents
 
-Accounts = Accounting | NoAccounting
+Accounts = Accounting | EdgeAccounting | NoAccounting
 AnyReservation = Reservation | Unaccounted
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Accounts",
     "AnyReservation",
     "Claim",
+    "EdgeAccounting",
     "NoAccounting",
     "NoLedger",
     "Reservation",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from worker.ledger import prices
 from worker.ledger.prices import Price
@@ -10,11 +10,20 @@ from worker.ledger.settle import Report
 from worker.ledger.usage import Usage, usage
 
 from ..routing.router import Try
-from .settlements import Settlements
 from .tariff import Tariff
 from .transcript import Transcript
 
 CLIENT_LEFT = 499
+
+
+class Reports(Protocol):
+    """Where it is told what became of a request."""
+
+    async def now(self, report: Report) -> None:
+        """Before the end of the answer."""
+
+    def later(self, report: Report) -> None:
+        """Soon, whatever happens to the request's task."""
 
 
 Measure = Callable[[], tuple[int | None, int]]
@@ -51,7 +60,7 @@ class Reservation:
         self,
         id: str,
         tariff: Tariff,
-        settlements: Settlements,
+        settlements: Reports,
         instance: str,
         *,
         amount: int | None,
@@ -70,6 +79,7 @@ class Reservation:
         self.limited = limited
         self.tier = tier
         self.transcript: Transcript | None = None
+        self._prompt = prompt
         self._tariff = tariff
         self._settlements = settlements
         self._instance = instance

@@ -3,7 +3,11 @@
 import hashlib
 import pprint
 from pathlib import Path
+from typing import Any
 
+from ..accounting.tariff import Tariff, targets
+from ..routing.groups import Target
+from ..routing.router import Router, RouteRequest
 from ..settings import VARIABLES
 from . import vertex
 from .load import Config, load
@@ -16,27 +20,71 @@ from .providers import (
     OPTIONAL_KEYS,
 )
 
+# Settings by which the edge reserves.
+_EARLY = (
+    "max_budget",
+    "soft_budget",
+    "budget_duration",
+    "max_user_budget",
+    "user_budget_duration",
+    "max_fallbacks",
+)
 DEFAULT_PATH = Path(__file__).parents[2] / "worker" / "catalog.py"
 
 
 def catalog(config: Config) -> dict:
-    """`models`: {name: [needs of each deployment]} (`worker.api.models`); `environment`: the variables the edge hands
-    to the container; `hash` names the rest. Raises ConfigError for what the edge would not enforce."""
-    refuse_budgets(config)
+    """What the edge knows of a config. `hash` names the rest:
+
+    models        {name: [needs of each deployment]}, as in `worker.api.models`
+    environment   the variables that the edge hands to the container
+    policy        {"everyone", "each_user"}: the fields of `worker.ledger.accounts.Limits`
+    virtual_keys  entries of `worker.ledger.declared`
+    deployments   [{"id", "group", "needs", "price"}], prices as in `worker.ledger.prices`
+    reach         {name of a model: [indices of the deployments at which a request for it may end up]}, without the
+                  models that the edge cannot quote
+
+    Raises ConfigError for what the edge would not enforce.
+    """
+    _refuse_late(config)
+    policy = config.options.policy
     content = {
         "models": {name: [list(d.needs) for d in members] for name, members in config.groups.items()},
         "allowed_origins": list(config.options.allowed_origins),
         "environment": environment_names(config),
+        "policy": {"everyone": list(policy.everyone), "each_user": list(policy.each_user)},
+        "virtual_keys": [{"variable": k.variable, "fields": dict(k.fields)} for k in config.options.virtual_keys],
+        **_prices(config),
     }
     return {"hash": hashlib.sha256(repr(content).encode()).hexdigest()[:16], **content}
 
 
-def refuse_budgets(config: Config) -> None:
-    """Raises ConfigError: the edge keeps no ledger."""
-    if config.options.needs_ledger:
-        message = "this config has budgets or keys, and this version enforces them standalone only, not at the edge."
-        mend = "Remove them, or run the proxy standalone."
-        raise ConfigError([Problem("error", f"{config.name}: litellm_settings", message, mend)])
+def _prices(config: Config) -> dict[str, Any]:
+    router = Router(config)
+    tariff = Tariff(config, router, default_max_output=1)
+    place = {d.id: index for index, d in enumerate(config.deployments)}
+    deployments = [
+        {"id": d.id, "group": d.group, "needs": list(d.needs), "price": tariff.price(Target(d, d.model))}
+        for d in config.deployments
+    ]
+    reach: dict[str, list[int]] = {}
+    for name in router.groups.names:
+        ends = [target.deployment for _, target in targets(router, RouteRequest(name))]
+        if not any(d.wildcard or d.presets for d in ends):
+            reach[name] = list(dict.fromkeys(place[d.id] for d in ends))
+    return {"deployments": deployments, "reach": reach}
+
+
+def _refuse_late(config: Config) -> None:
+    """Raises ConfigError for what has to be known when the Worker is built and stands in a variable, and for what may
+    not stand in the Worker: secrets of keys."""
+    late = [name for name in config.options.from_environment if name in _EARLY]
+    if late:
+        message = "stands in a variable, and the edge has to know it when the Worker is built."
+        raise ConfigError([Problem("error", f"{config.name}: {late[0]}", message, "Write its value into the file.")])
+    if any(key.variable is None for key in config.options.virtual_keys):
+        message = "a key's secret stands in the file, and the Worker is no place for it."
+        mend = "Write `key: os.environ/NAME`, and set NAME with `wrangler secret put NAME`."
+        raise ConfigError([Problem("error", f"{config.name}: general_settings.virtual_keys", message, mend)])
 
 
 def environment_names(config: Config) -> list[str]:

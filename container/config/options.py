@@ -49,7 +49,8 @@ _ENGINE = (
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the settings say. Times in seconds; chains as {group: (groups to try next, …)}; `"*"` in `fallbacks`
-    for every group without a chain of its own. Budgets in nano-dollars."""
+    for every group without a chain of its own. Budgets in nano-dollars. `from_environment`: the settings whose values
+    stand in variables."""
 
     routing_strategy: str = "simple-shuffle"
     latency_ttl: float = 3600.0
@@ -76,6 +77,7 @@ class Options:
     user_budget_duration: str | None = None
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
+    from_environment: tuple[str, ...] = ()
     engine_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -155,7 +157,7 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         found = virtual_keys.parse(document, *keys_at, environment, models)
         values["virtual_keys"] = found
         _no_master_key(document, keys_at[0], found, values.get("master_key") or environment.get("LITELLM_MASTER_KEY"))
-    return Options(**values, engine_settings=engine)
+    return Options(**values, engine_settings=engine, from_environment=tuple(reader.referenced))
 
 
 def _no_master_key(document: Document, path: KeyPath, found: tuple[VirtualKey, ...], master_key: str | None) -> None:
@@ -190,6 +192,7 @@ class _Sections:
 
     def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
         self.document, self.environment = document, environment
+        self.referenced: list[str] = []
 
     def settings(self):
         for section in ("router_settings", "litellm_settings", "general_settings"):
@@ -201,6 +204,7 @@ class _Sections:
                 continue
             for name, value in content.items():
                 if isinstance(value, str) and value.startswith("os.environ/"):
+                    self.referenced.append(name)
                     value = self.environment.get(value[len("os.environ/") :]) or None
                 yield section, (section, name), name, value
 

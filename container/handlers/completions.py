@@ -4,18 +4,18 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from worker.ledger import charges
+from worker.api.endpoints import Endpoint
 
-from ..accounting import Accounts, AnyReservation, check_models
+from ..accounting import Accounts, AnyReservation
 from ..exchange import Exchange
-from ..request.completion import Completion, parse
-from ..request.messages import parse_messages
+from ..request.completion import Completion
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..upstream.answer import Answer, Plain
 from ..upstream.attempt import Upstream
 from .attempts import log_attempt
-from .drive import admit, drive, refusal
+from .drive import drive, refusal
+from .reading import Reading
 from .relay import Relay
 
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
@@ -25,24 +25,21 @@ class Completions:
     """Answers the requests that the router can route. `keepalive`: seconds of silence before a comment line."""
 
     def __init__(
-        self, router: Router, upstream: Upstream, accounting: Accounts, *, max_body_mb: float, keepalive: float
+        self, router: Router, upstream: Upstream, accounting: Accounts, reading: Reading, *, keepalive: float
     ) -> None:
         self._router = router
         self._upstream = upstream
         self._accounting = accounting
-        self._max_body_mb = max_body_mb
+        self._reading = reading
         self._keepalive = keepalive
 
-    async def __call__(self, exchange: Exchange, endpoint: str) -> None:
-        raw = await exchange.body(self._max_body_mb)
-        if exchange.anthropic:
-            request = parse_messages(endpoint, raw, exchange.headers.get("anthropic-beta", ""))
-        else:
-            request = parse(endpoint, raw)
-        check_models(exchange, request.route)
-        admit(self._router, request.route)
-        charge = charges.of_body(endpoint, request.body)
-        reservation = await self._accounting.admit(exchange, endpoint, request.body, request.route, charge)
+    async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        asked = await self._reading.asked(exchange, endpoint)
+        request = asked.request
+        assert isinstance(request, Completion), "the endpoint is not the engine's"
+        reservation = await self._accounting.admit(
+            exchange, endpoint.name, request.body, request.route, asked.charge, estimated=asked.prompt
+        )
         request.output_limit, request.limited = reservation.output_limit, reservation.limited
         try:
             await self._route(exchange, request, reservation)
@@ -84,6 +81,9 @@ class Completions:
                 per_token = waited / max(1, _count(usage, "completion_tokens"))
                 outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=_count(usage, "total_tokens"))
             else:
+                if exchange.let_go is not None:  # an upload: nobody else will be asked, so its room can be used again
+                    request.body.clear()
+                    exchange.let_go()
                 broken = await relay.stream(answer)
                 usage = answer.events.usage or {}
                 outcome = replace(broken or OK, latency=waited, tokens=_count(usage, "total_tokens"))

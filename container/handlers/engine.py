@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from worker.api.endpoints import Endpoint
 
-from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents, check_models
+from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..exchange import Exchange
-from ..request.engine_body import FormBody, JsonBody, read_body
+from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..upstream import failure
@@ -18,7 +18,8 @@ from ..upstream.http import Client, HttpError, Response
 from ..upstream.prepare import engine_model
 from . import engine_charges
 from .attempts import answer_headers, charge, log_attempt
-from .drive import admit, drive, refusal
+from .drive import drive, refusal
+from .reading import Reading
 
 CONNECT_SECONDS = 30.0  # the engine listens on this machine
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
@@ -28,12 +29,12 @@ class EngineEndpoints:
     """Hands a request to the engine's deployment of the model, with failover; the answer passes through."""
 
     def __init__(
-        self, router: Router, engine: Engine, accounting: Accounts, *, max_body_mb: float, timeout: float
+        self, router: Router, engine: Engine, accounting: Accounts, reading: Reading, *, timeout: float
     ) -> None:
         self._router = router
         self._accounting = accounting
         self._engine = engine
-        self._max_body_mb = max_body_mb
+        self._reading = reading
         self._timeout = timeout
         self._client = Client(connect_timeout=CONNECT_SECONDS)
 
@@ -41,11 +42,13 @@ class EngineEndpoints:
         await self._client.close()
 
     async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        raw = await exchange.body(self._max_body_mb)
-        body = read_body(endpoint, raw, exchange.headers.get("content-type", ""))
-        check_models(exchange, body.route)
-        admit(self._router, body.route)
-        reservation = await engine_charges.admit(self._accounting, exchange, endpoint, body)
+        asked = await self._reading.asked(exchange, endpoint)
+        body = asked.request
+        assert isinstance(body, (JsonBody, FormBody)), "the endpoint is the engine's"
+        reservation = await self._accounting.admit(
+            exchange, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt
+        )
+        engine_charges.limit_output(endpoint, body, reservation.output_limit)
         try:
 
             async def attempt(step: Try) -> Outcome:

@@ -6,30 +6,17 @@ from typing import Any
 import orjson
 
 from worker.api.endpoints import Endpoint
-from worker.ledger import charges
-from worker.ledger.estimate import Prompt
 
-from ..accounting import Accounts, AnyReservation
-from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody
 
 # The field that limits the answer, where it comes in tokens.
 _OUTPUT_LIMITS = {"responses": "max_output_tokens"}
 
 
-async def admit(
-    accounting: Accounts, exchange: Exchange, endpoint: Endpoint, body: JsonBody | FormBody
-) -> AnyReservation:
-    """Sets aside what the request can cost, and limits its output where a budget relies on it. Raises ApiError."""
-    if isinstance(body, FormBody):
-        # How much a file comes to is not known before it is sent.
-        charge, estimated = charges.of_form(endpoint.name, body.count), Prompt(0, 0, ("file",))
-        return await accounting.admit(exchange, endpoint.name, {}, body.route, charge, estimated=estimated)
-    charge = charges.of_body(endpoint.name, body.fields)
-    reservation = await accounting.admit(exchange, endpoint.name, body.fields, body.route, charge)
-    if reservation.output_limit is not None:
-        body.limit_output(_OUTPUT_LIMITS[endpoint.name], reservation.output_limit)
-    return reservation
+def limit_output(endpoint: Endpoint, body: JsonBody | FormBody, tokens: int | None) -> None:
+    """Where a budget relies on it. `tokens`: None where the request has a limit or needs none."""
+    if tokens is not None and isinstance(body, JsonBody):
+        body.limit_output(_OUTPUT_LIMITS[endpoint.name], tokens)
 
 
 def usage(raw: bytes) -> Mapping[str, Any] | None:

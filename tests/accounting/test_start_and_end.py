@@ -37,21 +37,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return result
 
 
-@pytest.mark.parametrize("command", ["serve", "check"])
-@pytest.mark.parametrize("settings", [{"max_budget": 1}, {"max_user_budget": 1}, {"soft_budget": 1}])
-def test_behind_the_edge_budgets_stop_the_start(run: Run, command: str, settings: dict) -> None:
-    code, said = run(command, settings, INTERNAL_TOKEN="t")
-    assert code == 1
-    assert "hold standalone only" in said
-
-
-@pytest.mark.parametrize("settings", [{"max_budget": 1}, {"max_user_budget": 1}, {"soft_budget": 1}])
-def test_a_config_with_budgets_makes_no_catalog_for_the_edge(run: Run, settings: dict) -> None:
-    code, said = run("catalog", settings)
-    assert code == 1
-    assert "enforces them standalone only, not at the edge" in said
-
-
 def test_check_names_models_without_a_price_under_a_budget(run: Run) -> None:
     mystery = {"model_name": "mystery", "litellm_params": {"model": "openai/no-such-model", "api_key": "k"}}
     code, said = run("check", {"max_budget": 1}, MOCK, mystery)

@@ -15,6 +15,7 @@ from container.app import App
 from container.exchange import Exchange
 from container.http_server import HttpServer
 from tests.container.raw import Answer, Connection, ask
+from worker.api.endpoints import Endpoint
 from worker.api.errors import ApiError
 
 SECRET = "sk-0123456789 and a prompt"
@@ -65,8 +66,8 @@ async def asked(port: int) -> Answer:
 
 
 async def test_an_error_is_an_answer(serve):
-    async def work(exchange: Exchange, name: str) -> None:
-        raise ApiError(418, "teapot", f"{name}: short and stout.", headers=[("x-a", "b")])
+    async def work(exchange: Exchange, endpoint: Endpoint) -> None:
+        raise ApiError(418, "teapot", f"{endpoint.name}: short and stout.", headers=[("x-a", "b")])
 
     answer = await asked(await serve(work))
     assert (answer.status, answer.headers["x-a"]) == (418, "b")

@@ -24,6 +24,8 @@ from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from dev.process_engine import ContainerInfo, Image
 from tests import canaries
 
+from .stand_in import CONFIG as STAND_IN_CONFIG
+
 ROOT = Path(__file__).parents[2]
 SHIPPED_CONFIG = ROOT / "litellm_config.yaml"
 MASTER_KEY = "sk-master-of-the-tests"
@@ -103,26 +105,30 @@ class Edge:
 class StartEdge(Protocol):
     """What an edge may be started with.
 
-    config      a path, or a mapping to be written as YAML (default: the shipped one)
+    config      a path, or a mapping to be written as YAML (default: the shipped one, or the stand-in's)
     vars        on top of the master key; None takes a variable away
     image       instead of the proxy with this config
     engine      False: no container engine is configured, or the one at `engine_socket`
     containers  False: the Durable Object has no container at all
+    ledger      False: the Worker has no LEDGER binding
     local       LOCAL_DEVELOPMENT
     directory   for the storage, to find it again (default: a fresh one)
+    replaced    sources of the Worker, {path below worker/: text}
     """
 
     def __call__(
         self,
-        config: Path | Mapping[str, Any] = ...,
+        config: Path | Mapping[str, Any] | None = ...,
         *,
         vars: Mapping[str, str | None] | None = ...,
         image: Image | None = ...,
         engine: bool = ...,
         engine_socket: Path | None = ...,
         containers: bool = ...,
+        ledger: bool = ...,
         local: bool = ...,
         directory: Path | None = ...,
+        replaced: Mapping[str, str] | None = ...,
     ) -> Edge: ...
 
 
@@ -133,17 +139,21 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
     with contextlib.ExitStack() as stack:
 
         def start(
-            config: Path | Mapping[str, Any] = SHIPPED_CONFIG,
+            config: Path | Mapping[str, Any] | None = None,
             *,
             vars: Mapping[str, str | None] | None = None,
             image: Image | None = None,
             engine: bool = True,
             engine_socket: Path | None = None,
             containers: bool = True,
+            ledger: bool = True,
             local: bool = True,
             directory: Path | None = None,
+            replaced: Mapping[str, str] | None = None,
         ) -> Edge:
             own = directory or tmp_path_factory.mktemp(f"edge-{next(numbers)}")
+            if config is None:
+                config = SHIPPED_CONFIG if image is None else STAND_IN_CONFIG
             path = config if isinstance(config, Path) else _written(config, own / "litellm_config.yaml")
             variables: dict[str, str | None] = {"LITELLM_MASTER_KEY": MASTER_KEY}
             if local:
@@ -155,11 +165,14 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
                 {name: value for name, value in variables.items() if value is not None},
                 {PROXY_CLASS: image or proxy_image(path)} if engine else None,
                 engine_socket=engine_socket,
-                replaced={"catalog.py": catalog.source(load(path, {}))},
+                replaced={"catalog.py": catalog.source(load(path, {})), **(replaced or {})},
                 log=lines.append,
             )
             if not containers:
                 offline.config = dataclasses.replace(offline.config, containers=frozenset())
+            if not ledger:
+                bindings = {name: kind for name, kind in offline.config.bindings.items() if name != "LEDGER"}
+                offline.config = dataclasses.replace(offline.config, bindings=bindings)
             offline.start()
             given = {name: value for name, value in variables.items() if value is not None}
             secrets = canaries.secrets_of(given, yaml.safe_load(path.read_text(encoding="utf-8")))

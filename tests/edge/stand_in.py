@@ -23,6 +23,14 @@ from dev.process_engine import Image
 
 GAP = 0.3
 CHUNKS = 5
+# What a request can ask of it. Anything else, and whatever is no small JSON body, is parked first.
+MODELS = ("echo", "length", "stream", "endless", "silent", "stall", "die", "teapot")
+CONFIG = {
+    "model_list": [
+        {"model_name": name, "litellm_params": {"model": "openai/stand-in", "mock_response": "never"}}
+        for name in MODELS
+    ]
+}
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,6 +65,7 @@ class StandIn:
 
     def __init__(self, events: Path) -> None:
         self._events = events
+        self._parked: dict[str, tuple[int, bytes]] = {}
 
     def note(self, event: str, **fields: object) -> None:
         line = {"event": event, "pid": os.getpid(), "at": time.time(), **fields}
@@ -70,20 +79,42 @@ class StandIn:
         self.note("request", **_shown(request))
         return web.json_response({"object": "list", "data": []})
 
+    async def journal(self, request: web.Request) -> web.Response:
+        """Nothing to tell. What the edge reserved for the stand-in stays reserved until it expires."""
+        asked = await request.json()
+        self.note("poll", **asked)
+        await asyncio.sleep(asked["wait"])
+        return web.json_response({"entries": [], "renew": [], "open": 0, "waiting": 0})
+
+    async def park(self, request: web.Request) -> web.Response:
+        """Free of charge, whatever it is."""
+        self.note("park", **_shown(request))
+        body = await _read(request)
+        name = f"parked-{len(self._parked)}"
+        self._parked[name] = body
+        model = _model(body[1])
+        said = {"id": name, "model": model, "amount": 0, "tokens": 0, "add_limit": None, "unpriced": ""}
+        return web.json_response(said, headers={"x-request-id": request.headers["x-request-id"]})
+
+    async def go(self, request: web.Request) -> web.StreamResponse:
+        self.note("go", **_shown(request))
+        return await self._answer(request, *self._parked[request.match_info["name"]])
+
+    async def forget(self, request: web.Request) -> web.Response:
+        self.note("forget", **_shown(request))
+        del self._parked[request.match_info["name"]]
+        return web.json_response({})
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`echo`: the request's headers. `length`, or no JSON: the length of the body. `stream`: five chunks 300 ms
         apart. `endless`: 20 chunks a second. `silent`: one chunk and nothing more. `stall`: no answer. `die`: the
         process ends. `teapot`: a status and headers of its own."""
-        request_id = request.headers["x-request-id"]
         self.note("request", **_shown(request))
-        length, head = 0, b""
-        async for chunk in request.content.iter_any():
-            length += len(chunk)
-            head = head or chunk[:4096]
-        try:
-            model = json.loads(head)["model"]
-        except (ValueError, KeyError):
-            model = "length"
+        return await self._answer(request, *await _read(request))
+
+    async def _answer(self, request: web.Request, length: int, head: bytes) -> web.StreamResponse:
+        request_id = request.headers["x-request-id"]
+        model = _model(head)
         if model == "length":
             return web.json_response({"length": length, "id": request_id})
         if model == "die":
@@ -112,6 +143,22 @@ class StandIn:
         return response
 
 
+async def _read(request: web.Request) -> tuple[int, bytes]:
+    """A body's length, and how it begins."""
+    length, head = 0, b""
+    async for chunk in request.content.iter_any():
+        length += len(chunk)
+        head = head or chunk[:4096]
+    return length, head
+
+
+def _model(head: bytes) -> str:
+    try:
+        return json.loads(head)["model"]
+    except (ValueError, KeyError):
+        return "length"
+
+
 def _shown(request: web.Request) -> dict[str, Any]:
     return {
         "id": request.headers.get("x-request-id"),
@@ -125,6 +172,10 @@ def application(stand_in: StandIn) -> web.Application:
     app = web.Application(client_max_size=1 << 30)
     app.router.add_get("/health/readiness", stand_in.readiness)
     app.router.add_get("/{path:.*}", stand_in.models)
+    app.router.add_post("/internal/journal", stand_in.journal)
+    app.router.add_post("/internal/go/{name}", stand_in.go)
+    app.router.add_delete("/internal/park/{name}", stand_in.forget)
+    app.router.add_post("/internal/park/{path:.*}", stand_in.park)
     app.router.add_post("/{path:.*}", stand_in.answer)
     return app
 

@@ -7,7 +7,7 @@ import pytest
 
 from dev.edge import OfflineEdge
 
-from .conftest import MASTER_KEY, Edge, StartEdge
+from .conftest import MASTER_KEY, SHIPPED_CONFIG, Edge, StartEdge
 from .stand_in import Events, image
 
 CHAT = "/v1/chat/completions"
@@ -46,7 +46,7 @@ def error_of(response: httpx.Response) -> dict:
 
 def test_health_needs_no_key_and_wakes_nobody(start_edge: StartEdge, tmp_path: Path):
     asleep = Events(tmp_path / "events")
-    url = start_edge(image=image(asleep), vars={"OPENAI_API_KEY": "sk-x"}, local=False).url
+    url = start_edge(SHIPPED_CONFIG, image=image(asleep), vars={"OPENAI_API_KEY": "sk-x"}, local=False).url
     health = httpx.get(url + "/health")
     assert health.status_code == 200
     assert health.json()["status"] == "healthy"
@@ -103,11 +103,17 @@ def test_unknown_path_and_wrong_method(deployed: Edge):
     assert deployed.client.delete("/health").status_code == 405
 
 
-def test_keys_are_kept_standalone_only(deployed: Edge, anonymous: httpx.Client):
-    for response in (deployed.client.post("/key/generate", json={}), deployed.client.get("/v1/global/spend")):
-        assert response.status_code == 404
-        assert error_of(response)["code"] == "standalone_only"
+def test_keys_are_administered_with_the_master_key_alone(deployed: Edge, anonymous: httpx.Client):
+    made = deployed.client.post("/key/generate", json={"key_alias": "mine"})
+    assert made.status_code == 200
+    assert made.headers["cache-control"] == "no-store"
+    assert deployed.client.get("/v1/global/spend").status_code == 200
     assert anonymous.get("/key/list").status_code == 401
+    assert anonymous.get("/key/list", headers={"x-api-key": "sk-nobodys"}).status_code == 401
+    for path in ("/key/list", "/spend/logs", "/global/spend"):
+        refused = anonymous.get(path, headers={"x-api-key": made.json()["key"]})
+        assert refused.status_code == 403
+        assert error_of(refused)["type"] == "permission_error"
 
 
 def test_a_model_id_keeps_its_slashes(deployed: Edge, events: Events):

@@ -41,6 +41,7 @@ class Reply(NamedTuple):
     finish: Literal["stop", "length", "tool"]
     prompt_tokens: int
     completion_tokens: int
+    usage_details: tuple[int, int] | None = None
 
 
 def count_tokens(text: str) -> int:
@@ -62,7 +63,7 @@ def reply_to(turn: Turn, behaviour: Behaviour) -> Reply:
             completion_tokens = turn.max_tokens
     if behaviour.usage is not None:
         prompt_tokens, completion_tokens = behaviour.usage
-    return Reply(text, call, finish, prompt_tokens, completion_tokens)
+    return Reply(text, call, finish, prompt_tokens, completion_tokens, behaviour.usage_details)
 
 
 def _tool_call(turn: Turn) -> ToolCall | None:

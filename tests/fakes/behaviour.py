@@ -49,6 +49,7 @@ class Behaviour:
     chunks: int | None = None  # content events of a stream; None: the server's default
     pace: float | None = None  # between content events; None: the server's default
     usage: tuple[int, int] | None = None  # (prompt, completion) tokens instead of the counted ones
+    usage_details: tuple[int, int] | None = None  # (cached, reasoning) tokens among them, as OpenAI says it
     usage_in: UsageIn = "asked"
     done: bool = True  # end an OpenAI stream with [DONE]
     crlf: bool = False  # line ends of server-sent events

@@ -1,4 +1,4 @@
-"""The three stores: SQLite in memory, SQLite in a file, PostgreSQL."""
+"""The stores: SQLite in memory, SQLite in a file, PostgreSQL, a Durable Object."""
 
 import os
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from container.ledger import PostgresStore, SqliteStore, Store
+from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.postgres_server import PostgresServer
 
 NewDatabase = Callable[[], str]
@@ -37,12 +38,24 @@ def new_database() -> Iterator[NewDatabase]:
         subprocess.run(command, check=True, capture_output=True)
 
 
-@pytest.fixture(params=["memory", "file", "postgres"])
+@pytest.fixture(scope="session")
+def durable_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DurableObjects]:
+    """workerd, with as many empty ledgers as are asked for."""
+    objects = DurableObjects(tmp_path_factory.mktemp("durable"))
+    objects.start()
+    yield objects
+    objects.stop()
+
+
+@pytest.fixture(params=["memory", "file", "postgres", "durable object"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An empty ledger, once in each store."""
     opened: Store
     if request.param == "postgres":
         opened = PostgresStore(request.getfixturevalue("new_database")())
+    elif request.param == "durable object":
+        objects = request.getfixturevalue("durable_objects")
+        opened = DurableStore(objects.edge.url, objects.new_name())
     else:
         opened = SqliteStore(":memory:" if request.param == "memory" else tmp_path / "ledger.db")
     await opened.open()

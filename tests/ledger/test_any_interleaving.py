@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from container.ledger import PostgresStore, SqliteStore, Store
+from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import Ledger, check_balance, query
 from worker.ledger import periods
 from worker.ledger.accounts import Limits
@@ -328,6 +329,28 @@ def test_in_postgres(loop: asyncio.AbstractEventLoop, new_database) -> None:
     explore(InPostgres, 30)
     assert InPostgres.current is not None
     loop.run_until_complete(InPostgres.current.close())
+
+
+@pytest.mark.timeout(300)
+def test_in_a_durable_object(loop: asyncio.AbstractEventLoop, durable_objects: DurableObjects) -> None:
+    class InADurableObject(Machine):
+        current: DurableStore | None = None
+
+        @classmethod
+        async def make(cls, *, fresh: bool) -> Store:
+            if fresh or cls.current is None:
+                if cls.current is not None:
+                    await cls.current.close()
+                cls.current = DurableStore(durable_objects.edge.url, durable_objects.new_name())
+                await cls.current.open()
+            else:
+                await cls.current.reload()
+            return cls.current
+
+    InADurableObject.loop = loop
+    explore(InADurableObject, 6)
+    assert InADurableObject.current is not None
+    loop.run_until_complete(InADurableObject.current.close())
 
 
 async def _empty(store: Store) -> None:

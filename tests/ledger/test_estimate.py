@@ -67,6 +67,15 @@ def chat(*contents: Any, **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": content} for content in contents], **fields}
 
 
+@pytest.mark.parametrize("text", ["word " * 100_000, "é🙂語 " * 100_000, "ﷺ" * 200_000, "{}[]" * 100_000])
+def test_of_a_very_long_text_the_rest_is_never_under_what_it_would_be_counted_as(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = text_tokens(text)
+    monkeypatch.setattr("worker.ledger.text_tokens._MOST_COUNTED", 1000)
+    assert text_tokens(text) >= counted
+
+
 def test_texts_count_wherever_they_stand() -> None:
     text = CORPUS["prose: english"]
     alone = prompt(chat("")).tokens

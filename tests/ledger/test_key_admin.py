@@ -1,5 +1,6 @@
 """The admin API of keys, on every store."""
 
+import functools
 import hashlib
 from typing import Any
 
@@ -89,6 +90,8 @@ async def test_a_caller_chooses_the_key(ledger: Ledger) -> None:
         ({"models": [""]}, "models"),
         ({"metadata": []}, "metadata"),
         ({"metadata": {"a": "x" * 20_000}}, "metadata"),
+        ({"metadata": {"a": functools.reduce(lambda inner, _: [inner], range(40), 1)}}, "metadata"),
+        ({"models": ["m" * 100 for _ in range(400)]}, "models"),
         ({"key_alias": ""}, "key_alias"),
         ({"key_alias": "a\nb"}, "key_alias"),
         ({"blocked": "yes"}, "blocked"),

@@ -183,6 +183,12 @@ async def test_a_request_that_went_elsewhere_is_settled_there(ledger: Ledger) ->
     await check_balance(ledger.store)
 
 
+async def test_what_no_answer_can_cost_is_refused_even_without_a_budget(ledger: Ledger) -> None:
+    refused = await ledger.admit(await ledger.key(), 1_001 * 10**9)
+    assert (refused["status"], refused["code"]) == (400, "too_expensive")
+    assert (await ledger.admit(None, 1_000 * 10**9))["ok"]
+
+
 async def test_a_refusal_says_whether_waiting_would_help(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1e-6, max_parallel_requests=2, rpm_limit=3)
     assert "soon" not in await ledger.admit(key, 1001)

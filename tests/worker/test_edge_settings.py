@@ -1,6 +1,6 @@
 import pytest
 
-from worker.edge.settings import read
+from worker.edge.settings import DEFAULT_MAX_OUTPUT, read, read_ledger
 
 
 def settings(**variables: str):
@@ -42,3 +42,22 @@ def test_nonsense_is_named_and_the_default_holds(name, value):
 def test_numbers():
     found = settings(MAX_BODY_MB="0.5", CONTAINER_INSTANCES="4")
     assert (found.max_body_mb, found.instances) == (0.5, 4)
+
+
+def test_output_of_requests_without_a_limit():
+    assert settings().default_max_output == DEFAULT_MAX_OUTPUT == 4096
+    assert settings(DEFAULT_MAX_OUTPUT="100").default_max_output == 100
+    found = settings(DEFAULT_MAX_OUTPUT="0")
+    assert found.default_max_output == 4096
+    assert "DEFAULT_MAX_OUTPUT" in found.problems[0]
+
+
+def test_what_the_ledgers_object_is_told():
+    found = read_ledger({}.get)
+    assert (found.retention_days, found.alert_webhook_url, found.problems) == (None, None, ())
+    told = {"SPEND_LOG_RETENTION_DAYS": "7", "ALERT_WEBHOOK_URL": "https://hooks.example/x"}
+    found = read_ledger(told.get)
+    assert (found.retention_days, found.alert_webhook_url) == (7.0, "https://hooks.example/x")
+    found = read_ledger({"SPEND_LOG_RETENTION_DAYS": "-1", "ALERT_WEBHOOK_URL": "hooks.example/s3cret"}.get)
+    assert (found.retention_days, found.alert_webhook_url, len(found.problems)) == (None, None, 2)
+    assert "s3cret" not in " ".join(found.problems)

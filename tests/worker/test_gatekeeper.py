@@ -20,16 +20,25 @@ def refused(method: str, path: str, headers: dict[str, str], rules: Rules = RULE
 @pytest.mark.parametrize("path", ["/", "/health", "/health/liveliness", "/health/readiness"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_health_needs_no_key(method, path):
-    assert admit(method, path, {}.get, RULES).public
+    assert admit(method, path, {}.get, RULES).endpoint.public
 
 
 @pytest.mark.parametrize("headers", [BEARER, {"x-api-key": KEY}, {"api-key": KEY}])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/chat/completions"])
 def test_the_key_in_each_of_its_headers(headers, path):
-    assert admit("POST", path, headers.get, RULES).name == "chat_completions"
+    asked = admit("POST", path, headers.get, RULES)
+    assert (asked.endpoint.name, asked.key) == ("chat_completions", None)
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-other"}, {"authorization": f"Basic {KEY}"}])
+@pytest.mark.parametrize("name", ["x-api-key", "api-key"])
+def test_what_looks_like_a_virtual_key_is_for_the_ledger_to_judge(name):
+    assert admit("POST", "/v1/embeddings", {name: "sk-other"}.get, RULES).key == "sk-other"
+    assert admit("POST", "/key/generate", {"authorization": "Bearer sk-other"}.get, RULES).key == "sk-other"
+    public = replace(RULES, public_models=True)
+    assert admit("GET", "/v1/models", {name: "sk-other"}.get, public).key == "sk-other"
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer other"}, {"authorization": f"Basic {KEY}"}])
 def test_no_key_or_a_wrong_one(headers):
     error = refused("POST", "/v1/chat/completions", headers)
     assert (error.status, error.code) == (401, "invalid_api_key")
@@ -44,17 +53,17 @@ def test_what_does_not_exist_is_said_before_who_asks():
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/key/generate"), ("POST", "/v1/key/x/regenerate"), ("GET", "/global/spend")]
 )
-def test_keys_are_not_kept_here(method, path):
-    error = refused(method, path, BEARER)
-    assert (error.status, error.code) == (404, "standalone_only")
-    assert "standalone only" in error.message
+def test_keys_are_administered_with_the_master_key(method, path):
+    asked = admit(method, path, BEARER.get, RULES)
+    assert asked.endpoint.admin
+    assert asked.key is None
     assert refused(method, path, {}).status == 401
 
 
 def test_public_models_opens_the_models_and_nothing_else():
     rules = replace(RULES, public_models=True)
-    assert admit("GET", "/v1/models", {}.get, rules).name == "models"
-    assert admit("GET", "/models/azure/gpt-4o", {}.get, rules).name == "model"
+    assert admit("GET", "/v1/models", {}.get, rules).endpoint.name == "models"
+    assert admit("GET", "/models/azure/gpt-4o", {}.get, rules).endpoint.name == "model"
     assert refused("POST", "/v1/embeddings", {}, rules).status == 401
     assert refused("GET", "/v1/models", {}).status == 401
 
@@ -62,7 +71,7 @@ def test_public_models_opens_the_models_and_nothing_else():
 def test_without_a_usable_master_key_only_health_is_served():
     for master_key in ("", authenticate.WELL_KNOWN_KEY):
         rules = Rules(master_key=master_key, local=False, public_models=True, max_body_mb=32)
-        assert admit("GET", "/health", {}.get, rules).name == "health"
+        assert admit("GET", "/health", {}.get, rules).endpoint.name == "health"
         for headers in ({}, {"authorization": f"Bearer {master_key}"}):
             assert refused("GET", "/v1/models", headers, rules).status == 503
             assert refused("POST", "/v1/chat/completions", headers, rules).status == 503

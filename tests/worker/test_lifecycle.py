@@ -193,6 +193,28 @@ async def test_a_container_that_died_is_started_again_with_another_token():
     assert len(engine.starts) == 2
 
 
+async def test_while_another_one_starts_the_old_token_is_not_given():
+    engine, gone = FakeEngine(), []
+    life = Lifecycle(
+        engine, FakeRecord(), dict, "image", Limits(start_timeout=1, sleep_after=60), Log(), gone=gone.append
+    )
+    first = await life.ready()
+    assert life.running is not None
+    assert life.running.token == first
+    engine.running = False
+    assert life.ended is not None
+    assert life.ended.token == first
+    engine.script = ["not yet"] * 3 + [None]
+    waking = [asyncio.create_task(life.ready()) for _ in range(2)]
+    await until(lambda: engine.running)
+    assert (life.running, life.ended) == (None, None), "neither is known to serve"
+    waking.append(asyncio.create_task(life.ready()))
+    tokens = await asyncio.gather(*waking)
+    assert set(tokens) == {life.running.token}
+    assert first not in tokens
+    assert [started.token for started in gone] == [first]
+
+
 async def test_a_restarted_object_finds_its_container():
     engine, log = FakeEngine(["not yet", None]), Log()
     engine.running = True

@@ -8,6 +8,9 @@ from .errors import ApiError, service_unavailable, unauthenticated
 # The master key of every tutorial. It opens nothing but a developer's own machine.
 WELL_KNOWN_KEY = "sk-1234"
 
+# What every virtual key begins with.
+VIRTUAL_KEY_PREFIX = "sk-"
+
 NO_MASTER_KEY = (
     "This gateway has no LITELLM_MASTER_KEY, so it serves nothing but /health. Set the secret and try again."
 )
@@ -29,6 +32,13 @@ def presented_key(header: Callable[[str], str | None]) -> str | None:
 def same_secret(given: str, expected: str) -> bool:
     """Compares in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass"))
+
+
+def virtual_key(given: str | None, master_key: str) -> str | None:
+    """What was presented, if it can be a virtual key: whether it is one the ledger knows."""
+    if given is None or not given.startswith(VIRTUAL_KEY_PREFIX) or same_secret(given, master_key):
+        return None
+    return given
 
 
 def refusal_to_serve(master_key: str | None, *, local: bool) -> ApiError | None:

@@ -86,12 +86,6 @@ def unknown_path(path: str) -> ApiError:
     return ApiError(404, "invalid_request_error", f"There is nothing at {_shown(path)}.", code="unknown_url")
 
 
-def standalone_only(path: str) -> ApiError:
-    """The edge keeps no ledger yet, so it has no keys and no spending to administer."""
-    message = f"There is nothing at {_shown(path)} here: keys and spend are kept standalone only in this version."
-    return ApiError(404, "invalid_request_error", message, code="standalone_only")
-
-
 def wrong_method(method: str, path: str, allowed: Iterable[str]) -> ApiError:
     allow = ", ".join(allowed)
     return ApiError(

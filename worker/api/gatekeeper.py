@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import authenticate, endpoints
-from .errors import ApiError, body_too_large, invalid_request, standalone_only
+from .endpoints import Endpoint
+from .errors import ApiError, body_too_large, invalid_request
 
 BYTES_PER_MB = 1024 * 1024
 
@@ -19,20 +21,28 @@ class Rules:
     max_body_mb: float
 
 
-def admit(method: str, path: str, header: Callable[[str], str | None], rules: Rules) -> endpoints.Endpoint:
-    """The endpoint that is asked for. Raises ApiError 404, 405, 503 (refusal), 401, 400 or 413."""
+class Asked(NamedTuple):
+    """`key`: the virtual key that was presented, which the ledger has yet to judge; None for the master key, and where
+    none is needed."""
+
+    endpoint: Endpoint
+    key: str | None = None
+
+
+def admit(method: str, path: str, header: Callable[[str], str | None], rules: Rules) -> Asked:
+    """What is asked for. Raises ApiError 404, 405, 503 (refusal), 401, 400 or 413."""
     endpoint = endpoints.find(method, path)
     if endpoint.public:
-        return endpoint
+        return Asked(endpoint)
     refusal = refusal_to_serve(rules)
     if refusal is not None:
         raise refusal
-    if not (rules.public_models and endpoint.name in ("models", "model")):
-        authenticate.require_master_key(authenticate.presented_key(header), rules.master_key)
-    if endpoint.admin:
-        raise standalone_only(path)
+    given = authenticate.presented_key(header)
+    virtual = authenticate.virtual_key(given, rules.master_key)
+    if virtual is None and not (rules.public_models and endpoint.name in ("models", "model")):
+        authenticate.require_master_key(given, rules.master_key)
     _check_length(header("content-length"), rules.max_body_mb)
-    return endpoint
+    return Asked(endpoint, virtual)
 
 
 def refusal_to_serve(rules: Rules) -> ApiError | None:

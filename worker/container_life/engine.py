@@ -15,6 +15,10 @@ READINESS = "http://container/health/readiness"
 EXIT_CODE_TIMEOUT = 2.0
 
 
+class NeverConnected(Exception):
+    """Nobody listened in the container, so nothing of the request was sent."""
+
+
 class CloudflareContainer:
     """The container of one Durable Object."""
 

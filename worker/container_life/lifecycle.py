@@ -95,7 +95,8 @@ def waits() -> Iterator[float]:
 
 
 class Lifecycle:
-    """The one owner of a container. `environment` is asked at each start; `image` names what is started."""
+    """The one owner of a container. `environment` is asked at each start; `image` names what is started; `gone` is told
+    of the start before, when there is another one."""
 
     def __init__(
         self,
@@ -105,7 +106,9 @@ class Lifecycle:
         image: str,
         limits: Limits,
         log: Log,
+        gone: Callable[[Started], None] = lambda _: None,
     ) -> None:
+        self._gone = gone
         self._engine = engine
         self._record = record
         self._environment = environment
@@ -127,6 +130,16 @@ class Lifecycle:
             return "running"
         return "sleeping"
 
+    @property
+    def running(self) -> Started | None:
+        """The start of the container that runs; None while none does, or one is just being started or looked for."""
+        return self._record.load() if self._awakening is None and self._engine.running else None
+
+    @property
+    def ended(self) -> Started | None:
+        """The start of the container that ran last, while none runs or is being started."""
+        return self._record.load() if self._awakening is None and not self._engine.running else None
+
     async def ready(self) -> str:
         """The token of a container that serves, started if need be. Raises NotServing."""
         if self._token is not None and self._engine.running:
@@ -135,6 +148,7 @@ class Lifecycle:
             failure = self._recent_failure()
             if failure is not None:
                 raise failure.again()
+            self._token = None  # the engine says `running` of the next container, too
             self._awakening = asyncio.create_task(self._awake())
         outcome = await asyncio.shield(self._awakening)
         if isinstance(outcome, NotServing):
@@ -195,6 +209,9 @@ class Lifecycle:
         began = time.monotonic()
         token = secrets.token_urlsafe(32)
         environment = dict(self._environment())
+        before = self._record.load()
+        if before is not None:
+            self._gone(before)
         # Saved first: should the object restart in the middle, the token of what it finds running is known.
         self._record.save(Started(token, time.time(), fingerprint(environment, self._image, token)))
         self._log("info", "container.start", variables=sorted(environment))

@@ -1,6 +1,7 @@
 """A request's way through the Worker: admitted or refused, answered here or by a container, finished."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -11,18 +12,23 @@ from api.authenticate import presented_key
 from api.endpoints import Endpoint, speaks_anthropic
 from api.errors import ApiError, internal_error, invalid_request
 from api.guesses import Guesses, too_many
-from api.hop import REQUEST_ID_HEADER
-from api.models import models_on
+from api.hop import GRANT_HEADER, REQUEST_ID_HEADER
+from api.models import missing, models_on
 from api.request_id import request_id as new_request_id
 from catalog import CATALOG
 from container_life import lifecycle
 from container_life import settings as container_settings
+from ledger.inline import Quoter
+from ledger.secret import hash_secret
 from runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
 from runtime.log import log, where
 
 from . import settings
-from .forward import Instances, inward, no_container
+from .administration import Administration
+from .admission import Admission, Paid
+from .forward import Client, Instances, inward
 from .instances import candidates, instance_names
+from .ledger import LedgerClient
 from .respond import empty_response, error_response, finished, json_response, text_response, without_body
 
 # Seconds after which an object that does not even tell its state counts as unavailable.
@@ -51,10 +57,23 @@ class Edge:
         origins = found.cors_allow_origins
         self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
         self.guesses = Guesses(found.failed_keys_per_minute)
-        self._models = models_on(CATALOG["models"], lambda name: read(name) is not None)
+
+        def is_set(name: str) -> bool:
+            return read(name) is not None
+
+        self._models = models_on(CATALOG["models"], is_set)
         namespace = or_none(getattr(env, "PROXY_CONTAINER", None))
         limit = lifecycle.longest_wake(container_settings.read(read))
-        self._instances = None if namespace is None else Instances(namespace, limit)
+        self._instances = Instances(namespace, limit)
+        ledger = LedgerClient(or_none(getattr(env, "LEDGER", None)))
+        quoter = Quoter(
+            CATALOG["deployments"],
+            CATALOG["reach"],
+            lambda needs: not missing(needs, is_set),
+            found.default_max_output,
+        )
+        self._admission = Admission(ledger, self._instances, quoter)
+        self._administration = Administration(ledger)
 
     async def answer(self, request: Any, headers: dict[str, str], request_id: str) -> Any:
         """The response to a JS request, without what every response carries. Raises ApiError."""
@@ -63,18 +82,24 @@ class Edge:
         except JsException:  # what was sent as the host makes it none
             raise invalid_request("The request's address is not a valid URL.") from None
         path = url.pathname
-        endpoint = gatekeeper.admit(request.method, path, headers.get, self._rules)
+        asked = gatekeeper.admit(request.method, path, headers.get, self._rules)
+        endpoint = asked.endpoint
         if endpoint.name == "openapi":
             return text_response(openapi.text())
         if endpoint.public:
             return json_response(*await self._health(endpoint))
-        if self._instances is None:
-            log("error", "instance.unavailable", request_id=request_id, reason="no PROXY_CONTAINER binding")
-            raise no_container(60)
+        client = Client(request, headers, request_id)
+        key_hash = None if asked.key is None else hash_secret(asked.key)
+        if endpoint.admin:
+            await self._admission.authenticate(key_hash, request_id)
+            return await self._administration.answer(client, endpoint, path, url.search[1:], by_master=key_hash is None)
         names = candidates(self._settings.instances, presented_key(headers.get))
-        inner = inward(request, headers, path + url.search, request_id)
-        response = await self._instances.answer(inner, names, request_id)
-        return await without_body(response) if request.method == "HEAD" else response
+        if endpoint.methods == ("POST",):
+            return await self._admission.answer(Paid(client, endpoint, path + url.search, key_hash, names))
+        models = await self._admission.authenticate(key_hash, request_id)
+        grant = [(GRANT_HEADER, json.dumps({"models": models}))]
+        found = await self._instances.answer(lambda: inward(client, path + url.search, grant), names, client)
+        return await without_body(found.response) if request.method == "HEAD" else found.response
 
     async def _health(self, endpoint: Endpoint) -> health.Answer:
         if endpoint.name == "root":
@@ -88,14 +113,11 @@ class Edge:
         return health.health(state, self._models)
 
     async def _state(self) -> str:
-        if self._instances is None:
-            return health.UNAVAILABLE
         names = instance_names(self._settings.instances)
         states = await asyncio.gather(*(self._state_of(name) for name in names))
         return health.overall(states)
 
     async def _state_of(self, name: str) -> str:
-        assert self._instances is not None
         try:
             return await self._instances.state(name, STATE_TIMEOUT)
         except (JsException, TimeoutError):

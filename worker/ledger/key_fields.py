@@ -7,7 +7,11 @@ from typing import Any
 from . import money, periods, secret
 
 MAX_METADATA = 16 * 1024
+# Whoever shows a key parses it, and most parsers are recursive.
+MAX_DEPTH = 32
 MAX_MODELS = 1000
+# They travel in a header, from the edge to its container.
+MAX_MODELS_BYTES = 32 * 1024
 _MAX_COUNT = 1 << 40
 # Of a key about which nothing is said, as columns of ledger_keys.
 DEFAULTS: dict[str, Any] = {
@@ -139,14 +143,31 @@ def _models(name: str, value: Any, now: int) -> str:
     names = [] if value is None else value
     if not isinstance(names, list) or len(names) > MAX_MODELS or not all(isinstance(n, str) and n for n in names):
         raise FieldError(name, f"'{name}' has to be an array of model names, '*' standing for anything.")
-    return json.dumps(names)
+    text = json.dumps(names)
+    if len(text) > MAX_MODELS_BYTES:
+        raise FieldError(name, f"'{name}' comes to over {MAX_MODELS_BYTES // 1024} KB; use patterns with '*'.")
+    return text
 
 
 def _metadata(name: str, value: Any, now: int) -> str:
     text = json.dumps({} if value is None else value)
     if not isinstance(value, dict | None) or len(text) > MAX_METADATA:
         raise FieldError(name, f"'{name}' has to be an object of at most {MAX_METADATA // 1024} KB.")
+    if _depth(value) > MAX_DEPTH:
+        raise FieldError(name, f"'{name}' is nested more than {MAX_DEPTH} levels deep.")
     return text
+
+
+def _depth(value: Any) -> int:
+    """Levels of arrays and objects."""
+    deepest, stack = 0, [(value, 1)]
+    while stack:
+        one, level = stack.pop()
+        inside = one.values() if isinstance(one, dict) else one if isinstance(one, list) else None
+        if inside is not None:
+            deepest = max(deepest, level)
+            stack += [(part, level + 1) for part in inside]
+    return deepest
 
 
 def _flag(name: str, value: Any, now: int) -> int:

@@ -6,9 +6,11 @@ Minutes are those of the clock. Tokens are counted at their most when a request 
 from . import periods, refusal
 from .accounts import Account, Limits
 from .keys import iso
-from .money import usd
+from .money import NANO, usd
 
 Headers = list[list[str]]
+# More than any model's largest answer costs: with less no request, whatever it asks for, fills the counters up.
+MOST_AT_ONCE = 1_000 * NANO
 
 
 def rate(account: Account, limit: Limits, tokens: int, now: int, headers: Headers) -> refusal.Result | None:
@@ -36,6 +38,9 @@ def budget(
     account: Account, limit: Limits, owner: str, amount: int, now: int, headers: Headers
 ) -> refusal.Result | None:
     """The refusal, if the money is not there. `owner` completes "The budget …"."""
+    if amount > MOST_AT_ONCE:
+        message = f"This request may cost ${usd(amount):.2f}; ${usd(MOST_AT_ONCE):.0f} are the most at once."
+        return refusal.invalid(f"{message} Send a smaller max_tokens or n.", "max_tokens", "too_expensive")
     most = limit.max_budget
     if most is None or account.spent + account.reserved + amount <= most:
         return None

@@ -4,8 +4,8 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 NANO = 1_000_000_000
-# 2^53 - 1: a Durable Object's SQL hands integers out as JavaScript numbers.
-MAX_NANO = 9_007_199_254_740_991
+# 2^53 - 2: a Durable Object's SQL takes and gives JavaScript numbers, and Pyodide makes a BigInt of anything larger.
+MAX_NANO = 9_007_199_254_740_990
 
 
 def nano(usd: int | float | str | Decimal) -> int:

@@ -32,6 +32,11 @@ def variable(env: Any, name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def unwrapped(value: Any) -> Any:
+    """The JS object that the SDK has wrapped; its wrapper converts whatever goes in and out."""
+    return getattr(value, "_binding", value)
+
+
 def js_object(fields: Mapping[str, Any]) -> JsProxy:
     """A plain JS object, nested mappings too."""
     return to_js(fields, dict_converter=js.Object.fromEntries)

@@ -1,12 +1,15 @@
 """The extract of the configuration that the edge imports."""
 
 import json
+from typing import Any
 
 import pytest
 
+from container.config import ConfigError
 from container.config.catalog import DEFAULT_PATH, catalog, source, write
 from tests.processes import ROOT
 from worker.api.models import models_on
+from worker.ledger.accounts import Limits
 
 CONTENT = {
     "model_list": [
@@ -60,6 +63,74 @@ def test_the_edge_and_the_proxy_agree_on_which_models_are_on(load_config):
         config = load_config(CONTENT, environment)
         at_the_proxy = [name for name, members in config.groups.items() if any(not d.off for d in members)]
         assert models_on(catalog(config)["models"], environment.__contains__) == at_the_proxy
+
+
+def with_settings(section: str, **settings: Any) -> dict[str, Any]:
+    return {"model_list": CONTENT["model_list"], section: settings}
+
+
+def test_budgets_go_along(load_config):
+    found = catalog(load_config(with_settings("litellm_settings", max_budget=1, soft_budget=0.5, max_user_budget=2)))
+    assert Limits(*found["policy"]["everyone"]) == Limits(10**9, 5 * 10**8, None)
+    assert Limits(*found["policy"]["each_user"]) == Limits(2 * 10**9)
+
+
+@pytest.mark.parametrize(
+    "name", ["max_budget", "soft_budget", "budget_duration", "max_user_budget", "user_budget_duration", "max_fallbacks"]
+)
+def test_what_the_edge_could_not_know_makes_no_catalog(load_config, name):
+    section = "router_settings" if name == "max_fallbacks" else "litellm_settings"
+    values = {"max_budget": 1, "max_user_budget": 1} if section == "litellm_settings" else {}
+    config = load_config(with_settings(section, **{**values, name: "os.environ/MOST"}))
+    with pytest.raises(ConfigError, match=f"{name}: error: stands in a variable"):
+        catalog(config)
+
+
+def test_declared_keys_go_along_without_their_secrets(load_config):
+    declared = {"key": "os.environ/BOT_KEY", "key_alias": "bot", "max_budget": 3}
+    config = load_config(with_settings("general_settings", virtual_keys=[declared]), {"BOT_KEY": "sk-s3cret-of-it"})
+    found = catalog(config)
+    assert found["virtual_keys"] == [{"variable": "BOT_KEY", "fields": {"key_alias": "bot", "max_budget": 3}}]
+    assert "BOT_KEY" not in found["environment"]
+    assert "s3cret" not in source(config)
+    written = load_config(with_settings("general_settings", virtual_keys=[{**declared, "key": "sk-s3cret-of-it"}]))
+    with pytest.raises(ConfigError, match="no place for it"):
+        catalog(written)
+
+
+def test_where_a_request_may_end_up(load_config):
+    prices = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+
+    def model(name: str, **params: Any) -> dict[str, Any]:
+        return {"model_name": name, "litellm_params": {"model": f"openai/{name}", **params}, "model_info": prices}
+
+    config = load_config(
+        {
+            "model_list": [model("a"), model("b"), model("b"), model("c"), model("set", temperature=0), model("w/*")],
+            "router_settings": {
+                "fallbacks": [{"a": ["b"]}, {"b": ["c"]}, {"c": ["set"]}],
+                "context_window_fallbacks": [{"b": ["a"]}],
+                "model_group_alias": {"also-a": "a"},
+            },
+        }
+    )
+    found = catalog(config)
+    # What leads to fields of the config's own, or to a wildcard, the proxy has to quote.
+    assert found["reach"] == {}
+    less = load_config(
+        {
+            "model_list": [model("a"), model("b"), model("b"), model("c"), model("set", temperature=0), model("w/*")],
+            "router_settings": {
+                "fallbacks": [{"a": ["b"]}, {"b": ["c"]}],
+                "context_window_fallbacks": [{"c": ["a"]}],
+                "model_group_alias": {"also-a": "a"},
+            },
+        }
+    )
+    found = catalog(less)
+    assert found["reach"] == {"a": [0, 1, 2, 3], "b": [1, 2, 3], "c": [3, 0], "also-a": [0, 1, 2, 3]}
+    assert [d["group"] for d in found["deployments"]] == ["a", "b", "b", "c", "set", "w/*"]
+    assert all(d["price"]["input"] == 10**9 for d in found["deployments"])
 
 
 def test_the_source_is_a_module_that_holds_it(load_config):

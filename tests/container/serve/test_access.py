@@ -1,7 +1,9 @@
 """Who is served, with keys and without, and which web pages may ask."""
 
+import orjson
 import pytest
 
+from container.config import catalog, load
 from tests.container.serve.support import AUTHORIZED, CHAT, PROVIDER_KEY, get, models, post, refused
 from tests.fakes import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
@@ -89,7 +91,12 @@ def test_the_config_may_hold_key_and_origins(proxy, provider):
 def test_behind_the_edge_only_the_edge_is_answered(proxy, provider):
     environment = {"INTERNAL_TOKEN": "t0ken", "CORS_ALLOW_ORIGINS": "*"}
     gateway = proxy(models(provider), environment=environment)
-    edge = {"x-internal-token": "t0ken", "origin": "https://app.example"}
+    edge = {
+        "x-internal-token": "t0ken",
+        "x-internal-catalog": catalog.catalog(load(gateway.config_path, {}))["hash"],
+        "x-internal-grant": '{"reservation": "one"}',
+        "origin": "https://app.example",
+    }
     answer = post(gateway, headers=edge)
     assert answer.status == 200
     assert not [name for name in answer.headers if name.startswith("access-control-")], "the edge answers browsers"
@@ -97,6 +104,8 @@ def test_behind_the_edge_only_the_edge_is_answered(proxy, provider):
         refused(post(gateway, headers=headers), 401, "authentication_error")
         refused(get(gateway, "/health", headers), 401, "authentication_error")
     assert get(gateway, "/health/readiness", {}).status == 200
+    fetched = post(gateway, "/internal/journal", edge, orjson.dumps({"ack": 1, "wait": 0}))
+    assert fetched.json["waiting"] == 0
 
 
 def test_an_allowed_page_may_read_answers_and_errors(gateway):

@@ -213,11 +213,16 @@ def _usage_field(body: dict[str, Any], behaviour: Behaviour, reply: Reply) -> by
 
 def usage(reply: Reply, choices: int = 1) -> dict[str, Any]:
     completion = reply.completion_tokens * choices
-    return {
+    said: dict[str, Any] = {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": completion,
         "total_tokens": reply.prompt_tokens + completion,
     }
+    if reply.usage_details is not None:
+        cached, reasoning = reply.usage_details
+        said["prompt_tokens_details"] = {"cached_tokens": cached}
+        said["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+    return said
 
 
 def chat_turn(body: dict[str, Any]) -> Turn:

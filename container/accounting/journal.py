@@ -1,0 +1,149 @@
+"""What requests came to, kept until the edge's ledger has it: numbered, in order, acknowledged.
+
+journal.opened(id)                      # the edge has reserved for this request
+journal.later(report)                   # what became of it
+page = await journal.page(ack, 20.0)    # the edge asks, and acknowledges what it has got before
+
+An entry stays until it is acknowledged, so an edge that loses its memory is told again: a second report changes
+nothing. Nothing here survives the process; what it takes along is charged in full.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from worker.ledger.settle import Report
+
+from .. import log
+
+# New requests are refused while so many entries wait.
+MOST_WAITING = 10_000
+PAGE = 50
+# A reservation lasts two minutes without a renewal: this leaves room for two that go wrong.
+RENEW_SECONDS = 40.0
+# How long a request that the edge has given up may still arrive here, and the most of them that are remembered.
+_DISOWNED_SECONDS = 120.0
+_MOST_DISOWNED = 10_000
+
+
+class Page(NamedTuple):
+    """`entries`: (number, report) of what is not acknowledged; `renew`: ids of requests that run long; `open`: how many
+    run; `waiting`: how many entries there are."""
+
+    entries: list[tuple[int, Report]]
+    renew: list[str]
+    open: int
+    waiting: int
+
+
+class Journal:
+    """`instance`: of this container's start. One event loop uses it."""
+
+    def __init__(self, instance: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._instance = instance
+        self._clock = clock
+        self._entries: deque[tuple[int, Report]] = deque()
+        self._last = 0
+        self._open: OrderedDict[str, float] = OrderedDict()  # id -> when it is to be renewed, soonest first
+        self._disowned: OrderedDict[str, float] = OrderedDict()  # id -> when
+        self._asking: asyncio.Future[None] | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closing = False
+
+    @property
+    def full(self) -> bool:
+        return len(self._entries) >= MOST_WAITING
+
+    @property
+    def open(self) -> int:
+        return len(self._open)
+
+    def opened(self, id: str) -> bool:
+        """A request has come for this reservation. False: it runs already, or the edge has given it up."""
+        if id in self._open or id in self._disowned:
+            return False
+        self._open[id] = self._clock() + RENEW_SECONDS
+        return True
+
+    def later(self, report: Report) -> None:
+        """What became of a request; from here on it is the edge's to fetch."""
+        self._open.pop(report.id, None)
+        self._last += 1
+        self._entries.append((self._last, report))
+        self._empty.clear()
+        self._tell()
+
+    async def now(self, report: Report) -> None:
+        """The same: nobody's answer waits for the edge."""
+        self.later(report)
+
+    async def page(self, ack: int, wait: float, doubtful: Iterable[str] = ()) -> Page:
+        """What the edge has to know, as soon as there is something, or after `wait` seconds.
+
+        `ack`: the number up to which it has everything. `doubtful`: ids of requests that it sent and that may never
+        have arrived. Whoever asks next ends the wait of whoever asked before, which is an edge that has been replaced.
+        """
+        while self._entries and self._entries[0][0] <= ack:
+            self._entries.popleft()
+        if not self._entries:
+            self._empty.set()
+        for id in doubtful:
+            self._disown(id)
+        self._tell()
+        end = self._clock() + wait
+        while not self._entries and not self._closing:
+            due = next(iter(self._open.values()), end)
+            left = min(due, end) - self._clock()
+            if left <= 0 or not await self._told(left):
+                break
+        entries = [self._entries[i] for i in range(min(PAGE, len(self._entries)))]
+        return Page(entries, self._renewals(), len(self._open), len(self._entries))
+
+    def close(self) -> None:
+        """The process is about to end: nobody is kept waiting any more."""
+        self._closing = True
+        self._tell()
+
+    async def drained(self, seconds: float) -> int:
+        """Waits until everything is acknowledged; how many entries are not after so many seconds."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), seconds)
+        except TimeoutError:
+            log.warning("edge_slow", reports_waiting=len(self._entries))
+        return len(self._entries)
+
+    async def _told(self, seconds: float) -> bool:
+        """Waits until something happens; False when someone else has asked meanwhile."""
+        asking = self._asking = asyncio.get_running_loop().create_future()
+        await asyncio.wait((asking,), timeout=seconds)
+        return self._asking is asking
+
+    def _tell(self) -> None:
+        if self._asking is not None and not self._asking.done():
+            self._asking.set_result(None)
+
+    def _renewals(self) -> list[str]:
+        now, due = self._clock(), []
+        for id, when in self._open.items():
+            if when > now or len(due) == PAGE:
+                break
+            due.append(id)
+        for id in due:
+            self._open[id] = now + RENEW_SECONDS
+            self._open.move_to_end(id)
+        return due
+
+    def _disown(self, id: str) -> None:
+        """A request that never came costs nothing, and is refused should it come after all. If it has come and gone,
+        this second report of it changes nothing."""
+        now = self._clock()
+        while self._disowned and (
+            next(iter(self._disowned.values())) < now - _DISOWNED_SECONDS or len(self._disowned) >= _MOST_DISOWNED
+        ):
+            self._disowned.popitem(last=False)
+        if id not in self._open and id not in self._disowned:
+            self._disowned[id] = now
+            self.later(Report(id, self._instance, 0, status=499))

@@ -1,0 +1,112 @@
+"""Uploads that the edge cannot quote by itself: read and quoted here, kept for a moment, served when the edge says go.
+
+The edge asks its ledger in between, so nothing is sent to a provider before it is paid for, and the body passes through
+the edge once, as a stream.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import orjson
+
+from worker.api.endpoints import Endpoint
+from worker.api.errors import service_unavailable
+from worker.ledger.estimate import Prompt, prompt
+from worker.ledger.reserve import Quote
+from worker.ledger.secret import new_id
+
+from ..accounting import Tariff
+from ..exchange import Exchange
+from ..room import NoRoom, Room, Share
+from .reading import Asked, Reading
+
+LIFE_SECONDS = 30.0
+# How long an upload waits until others have left enough room, and for its client to send on.
+ROOM_SECONDS = 60.0
+SILENCE_SECONDS = 20.0
+# The least that an upload takes, as what it is kept in takes some, too.
+_LEAST = 16 * 1024
+# Estimating a larger body takes milliseconds, and streams should not stand still meanwhile.
+_LARGE = 128 * 1024
+
+
+@dataclass(slots=True)
+class Parked:
+    """A request that has been read and waits for its reservation."""
+
+    endpoint: Endpoint
+    path: str
+    asked: Asked
+    share: Share
+    end: asyncio.TimerHandle
+
+
+class Parking:
+    """`room`: what all uploads together may take, until their answers have begun."""
+
+    def __init__(self, reading: Reading, tariff: Tariff, room: Room) -> None:
+        self._reading = reading
+        self._tariff = tariff
+        self._room = room
+        self._parked: dict[str, Parked] = {}
+
+    async def park(self, exchange: Exchange, endpoint: Endpoint, path: str) -> None:
+        """Reads and checks a request as its endpoint would, and says what it can cost. Raises ApiError, ClientLeft."""
+        limit = int(self._reading.max_body_mb * 1024 * 1024)
+        length = exchange.request.content_length
+        share = await self._share(limit if length is None else min(length, limit))
+        try:
+            raw = await exchange.body(self._reading.max_body_mb, SILENCE_SECONDS)
+            share.shrink(max(len(raw), _LEAST))
+            asked = self._reading.read(exchange, endpoint, raw)
+            large = len(raw) > _LARGE
+            del raw
+            asked, quote = await self._quoted(asked, large=large)
+        except BaseException:
+            share.free()
+            raise
+        id = new_id()
+        end = asyncio.get_running_loop().call_later(LIFE_SECONDS, self.forget, id)
+        self._parked[id] = Parked(endpoint, path, asked, share, end)
+        exchange.respond(
+            200,
+            orjson.dumps(
+                {
+                    "id": id,
+                    "model": asked.request.model,
+                    "amount": quote.amount,
+                    "tokens": quote.tokens,
+                    "add_limit": quote.add_limit,
+                    "unpriced": quote.unpriced,
+                }
+            ),
+        )
+
+    def take(self, id: str) -> Parked:
+        """It is served now. Raises ApiError 503 when it is not there (any more)."""
+        parked = self._parked.pop(id, None)
+        if parked is None:
+            raise service_unavailable("The upload was not kept for so long. Send it again.", retry_after=1)
+        parked.end.cancel()
+        return parked
+
+    def forget(self, id: str) -> None:
+        """It will not be served."""
+        parked = self._parked.pop(id, None)
+        if parked is not None:
+            parked.end.cancel()
+            parked.share.free()
+
+    async def _share(self, size: int) -> Share:
+        try:
+            return await self._room.take(max(size, _LEAST), ROOM_SECONDS)
+        except NoRoom:
+            raise service_unavailable("Too many large requests are under way.", retry_after=5) from None
+
+    async def _quoted(self, asked: Asked, *, large: bool) -> tuple[Asked, Quote]:
+        def work() -> tuple[Prompt, Quote]:
+            size = asked.prompt or prompt(asked.fields)
+            return size, self._tariff.quote(asked.fields, size, asked.request.route, asked.charge)
+
+        size, quote = await asyncio.to_thread(work) if large else work()
+        return asked._replace(prompt=size), quote

@@ -1,0 +1,59 @@
+"""A request's body as its endpoint understands it: read, checked, and somebody there who could answer."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from worker.api.endpoints import Endpoint
+from worker.ledger import charges
+from worker.ledger.charges import Charge
+from worker.ledger.estimate import Prompt
+
+from ..accounting import check_models
+from ..exchange import Exchange
+from ..request.completion import Completion, parse
+from ..request.engine_body import FormBody, JsonBody, read_body
+from ..request.messages import parse_messages
+from ..routing.router import Router
+from .drive import admit
+
+Request = Completion | JsonBody | FormBody
+# How much a file comes to is not known before it is sent.
+_FILE = Prompt(0, 0, ("file",))
+
+
+class Asked(NamedTuple):
+    """`fields` and `charge`: what it is charged by; `prompt`: its size, None while that has not been estimated."""
+
+    request: Request
+    fields: Mapping[str, Any]
+    charge: Charge
+    prompt: Prompt | None = None
+
+
+class Reading:
+    """The same for a request that is served at once and for one that is parked."""
+
+    def __init__(self, router: Router, max_body_mb: float) -> None:
+        self._router = router
+        self.max_body_mb = max_body_mb
+
+    async def asked(self, exchange: Exchange, endpoint: Endpoint) -> Asked:
+        """Raises ApiError, ClientLeft."""
+        if exchange.asked is not None:
+            return exchange.asked
+        return self.read(exchange, endpoint, await exchange.body(self.max_body_mb))
+
+    def read(self, exchange: Exchange, endpoint: Endpoint, raw: bytes) -> Asked:
+        """Raises ApiError 400 for a bad body, 403 for a model that the key may not use, 404, 503."""
+        if endpoint.engine:
+            request = read_body(endpoint, raw, exchange.headers.get("content-type", ""))
+        elif exchange.anthropic:
+            request = parse_messages(endpoint.name, raw, exchange.headers.get("anthropic-beta", ""))
+        else:
+            request = parse(endpoint.name, raw)
+        check_models(exchange, request.route)
+        admit(self._router, request.route)
+        if isinstance(request, FormBody):
+            return Asked(request, {}, charges.of_form(endpoint.name, request.count), _FILE)
+        fields = request.body if isinstance(request, Completion) else request.fields
+        return Asked(request, fields, charges.of_body(endpoint.name, fields))

@@ -1,0 +1,332 @@
+"""Budgets and limits at the edge: exact, whatever happens at the same time and whoever dies."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.accounting.conftest import IN, OUT, chat, deployment
+from tests.fakes import Behaviour, FakeProvider
+
+from .conftest import Edge, StartEdge
+from .money import Money, wait_for
+
+CHAT = "/v1/chat/completions"
+USAGE = 20, 10
+COST = USAGE[0] * IN + USAGE[1] * OUT
+LIMIT = 50
+REQUESTS, FIT = 1000, 100
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as one:
+        yield one
+
+
+@pytest.fixture
+def plain(provider: FakeProvider) -> FakeProvider:
+    provider.reset()
+    provider.always(Behaviour(usage=USAGE))
+    return provider
+
+
+def config(provider: FakeProvider, **settings: Any) -> dict[str, Any]:
+    free = {"model_name": "unpriced", "litellm_params": {"model": "openai/nobody-knows-it", "api_key": "sk-x"}}
+    return {
+        "model_list": [deployment(provider, "gpt"), free],
+        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+        **({"litellm_settings": settings} if settings else {}),
+    }
+
+
+@pytest.fixture(scope="module")
+def edge(start_edge: StartEdge, provider: FakeProvider) -> Edge:
+    return start_edge(config(provider))
+
+
+@pytest.fixture
+def money(edge: Edge) -> Money:
+    return Money(edge)
+
+
+def reservation(money: Money) -> float:
+    """US dollars that are set aside for a request with LIMIT."""
+    key = money.key()
+    assert money.ask(key, max_tokens=LIMIT).status_code == 200
+    return money.settled(key)[0]["reserved"]
+
+
+def code(answer: httpx.Response) -> tuple[int, str | None]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def test_a_keys_budget(money: Money, plain: FakeProvider):
+    reserved = reservation(money)
+    key = money.key(max_budget=round(COST + reserved, 9), budget_duration="1d")
+    assert [money.ask(key, max_tokens=LIMIT).status_code for _ in range(2)] == [200, 200]
+    money.settled(key, 2)
+    refused = money.ask(key, max_tokens=LIMIT)
+    assert code(refused) == (429, "budget_exceeded")
+    assert refused.headers["x-should-retry"] == "false"
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    assert money.info(key)["spend"] == pytest.approx(2 * COST, abs=1e-12)
+
+
+def test_a_users_budget(start_edge: StartEdge, plain: FakeProvider):
+    money = Money(start_edge(config(plain, max_user_budget=0.0005)))
+    ada, also_ada, bob = money.key(user_id="ada"), money.key(user_id="ada"), money.key(user_id="bob")
+    big = {"max_tokens": 200}
+    assert money.ask(ada, **big).status_code == 200
+    money.settled(ada)
+    plain.always(Behaviour(usage=(20, 220)))
+    assert money.ask(also_ada, **big).status_code == 200
+    money.settled(also_ada)
+    assert code(money.ask(ada, **big)) == (429, "budget_exceeded")
+    assert "the user 'ada'" in money.ask(also_ada, **big).json()["error"]["message"]
+    assert money.ask(bob, **big).status_code == 200
+
+
+def test_the_global_budget_is_everybodys(start_edge: StartEdge, plain: FakeProvider):
+    money = Money(start_edge(config(plain, max_budget=0.0003, budget_duration="30d")))
+    key = money.key()
+    assert money.ask(key, max_tokens=LIMIT).status_code == 200
+    plain.always(Behaviour(usage=(20, 120)))
+    assert money.ask(None, max_tokens=LIMIT).status_code == 200
+    wait_for(money.spend, lambda found: found["running_requests"] == 0)
+    for who in (key, None):
+        assert code(money.ask(who, max_tokens=LIMIT)) == (429, "budget_exceeded")
+    assert money.spend()["max_budget"] == 0.0003
+
+
+def test_requests_without_a_limit_are_sent_with_one_under_a_budget(money: Money, plain: FakeProvider):
+    assert money.ask(money.key(max_budget=1)).status_code == 200
+    assert plain.requests[-1].body["max_tokens"] == 4096
+    assert money.ask(money.key()).status_code == 200
+    assert "max_tokens" not in plain.requests[-1].body
+
+
+def test_no_price_no_budget(money: Money):
+    refused = money.ask(money.key(max_budget=1), model="unpriced")
+    assert code(refused) == (400, "price_unknown")
+    assert "input_cost_per_token" in refused.json()["error"]["message"]
+
+
+def test_a_request_that_nobody_could_pay(money: Money):
+    assert code(money.ask(None, n=1_000_000, max_tokens=1_000_000)) == (400, "too_expensive")
+
+
+def test_requests_a_minute(money: Money, plain: FakeProvider):
+    key = money.key(rpm_limit=2)
+    answers = wait_for(
+        lambda: [money.ask(key) for _ in range(3)], lambda found: [a.status_code for a in found] == [200, 200, 429], 130
+    )
+    assert [a.headers["x-ratelimit-remaining-requests"] for a in answers] == ["1", "0", "0"]
+    assert answers[2].headers["x-ratelimit-limit-requests"] == "2"
+    assert code(answers[2]) == (429, "rate_limit_exceeded")
+    assert 0 < int(answers[2].headers["retry-after"]) <= 60
+
+
+def test_tokens_a_minute(money: Money, plain: FakeProvider):
+    key = money.key(tpm_limit=200)
+    first = money.ask(key, max_tokens=100)
+    assert first.status_code == 200
+    assert first.headers["x-ratelimit-limit-tokens"] == "200"
+    refused = money.ask(key, max_tokens=201)
+    assert code(refused) == (429, "rate_limit_exceeded")
+    assert refused.headers["x-should-retry"] == "false"
+
+
+def test_requests_at_a_time(money: Money, provider: FakeProvider):
+    provider.reset()
+    provider.always(Behaviour(usage=USAGE, delay=2.0))
+    key = money.key(max_parallel_requests=2)
+
+    async def both() -> list[int]:
+        async with httpx.AsyncClient(timeout=30) as client:
+            headers = {"authorization": f"Bearer {key}"}
+            posts = (client.post(money.edge.url + CHAT, json=chat(), headers=headers) for _ in range(3))
+            return sorted(answer.status_code for answer in await asyncio.gather(*posts))
+
+    assert asyncio.run(both()) == [200, 200, 429]
+    provider.always(Behaviour(usage=USAGE))
+    # The slot of an answer that is over is free at once, though the ledger hears of it a little later.
+    assert [money.ask(key).status_code for _ in range(10)] == [200] * 10
+
+
+def test_a_budget_for_one_request_at_a_time(money: Money, plain: FakeProvider):
+    """What the last answer left over is there for the next request."""
+    reserved = reservation(money)
+    key = money.key(max_budget=round(9 * COST + reserved, 9))
+    assert [money.ask(key, max_tokens=LIMIT).status_code for _ in range(10)] == [200] * 10
+    assert money.ask(key, max_tokens=LIMIT).status_code == 429
+
+
+@pytest.mark.timeout(240)
+async def test_a_thousand_at_once_and_settlement_held_back(edge: Edge, provider: FakeProvider):
+    """Exactly as many as fit are let in: all are answered only when all others have been refused. Among them are
+    streams, and clients that leave."""
+    provider.reset()
+    provider.always(Behaviour(usage=USAGE))
+    money = Money(edge)
+    reserved = await asyncio.to_thread(reservation, money)
+    key = await asyncio.to_thread(lambda: money.key(max_budget=round(FIT * reserved + reserved / 2, 9)))
+    provider.always(Behaviour(usage=USAGE, delay=25.0, chunks=5))
+    refused, enough = Counter[int](), asyncio.Event()
+
+    async def ask(client: httpx.AsyncClient, index: int) -> int:
+        body = chat(max_tokens=LIMIT, stream=index % 20 == 1)
+        answer = await client.post(CHAT, json=body, headers={"authorization": f"Bearer {key}"})
+        if answer.status_code != 200:
+            refused[answer.status_code] += 1
+            if refused.total() == REQUESTS - FIT:
+                enough.set()
+        return answer.status_code
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=edge.url, timeout=120, limits=limits) as client:
+        work = [asyncio.create_task(ask(client, index)) for index in range(REQUESTS)]
+        await asyncio.wait_for(enough.wait(), 100)
+        held = await asyncio.to_thread(money.info, key)
+        assert held["reserved"] == pytest.approx(FIT * reserved, abs=1e-12)
+        assert refused == {429: REQUESTS - FIT}
+        running = [task for task in work if not task.done()]
+        assert len(running) == FIT
+        for task in running[:50]:
+            task.cancel()
+        answers = await asyncio.gather(*running[50:])
+        assert Counter(answers) == {200: 50}
+        await asyncio.gather(*work, return_exceptions=True)
+    await asyncio.to_thread(money.settled, key, FIT, 60)
+    found = await asyncio.to_thread(money.info, key)
+    lines = await asyncio.to_thread(lambda: money.admin("/spend/logs", key=key, size=1000)["data"])
+    assert found["reserved"] == 0
+    assert found["spend"] == pytest.approx(sum(line["spend"] for line in lines), abs=1e-12)
+    assert found["spend"] <= found["max_budget"]
+    # Whoever leaves before anything was answered pays for what was asked for.
+    assert len(lines) == FIT
+    assert {line["status"] for line in lines} <= {200, 499}
+    assert all(line["spend"] > 0 for line in lines)
+
+
+@pytest.mark.timeout(240)
+async def test_a_thousand_at_once_never_pass_the_budget(edge: Edge, provider: FakeProvider):
+    """Plain answers, fifty streams, fifty clients that leave in mid-stream, while others end and are settled."""
+    provider.reset()
+    provider.always(Behaviour(usage=USAGE, text="word " * 10, chunks=10, pace=0.02))
+    money = Money(edge)
+    reserved = await asyncio.to_thread(reservation, money)
+    key = await asyncio.to_thread(lambda: money.key(max_budget=round(FIT * reserved, 9)))
+
+    async def ask(client: httpx.AsyncClient, index: int) -> int:
+        body = chat(max_tokens=LIMIT, stream=index % 10 == 1)
+        async with client.stream("POST", CHAT, json=body, headers={"authorization": f"Bearer {key}"}) as answer:
+            if answer.status_code == 200 and index % 20 == 11:
+                async for _ in answer.aiter_raw():
+                    return 499
+            await answer.aread()
+            return answer.status_code
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=edge.url, timeout=120, limits=limits) as client:
+        counted = Counter(await asyncio.gather(*(ask(client, index) for index in range(REQUESTS))))
+    assert counted.keys() <= {200, 429, 499}
+    assert counted[200] + counted[499] >= FIT
+    await asyncio.to_thread(wait_for, money.spend, lambda found: found["running_requests"] == 0, 60)
+    found = await asyncio.to_thread(money.info, key)
+    lines = await asyncio.to_thread(lambda: money.admin("/spend/logs", key=key, size=1000)["data"])
+    assert len(lines) == counted[200] + counted[499]
+    assert found["spend"] == pytest.approx(sum(line["spend"] for line in lines), abs=1e-12)
+    assert found["spend"] <= found["max_budget"]
+    assert found["reserved"] == 0
+
+
+def test_the_ledger_outlives_workerd(start_edge: StartEdge, plain: FakeProvider):
+    edge = start_edge(config(plain))
+    money = Money(edge)
+    key, other = money.key(max_budget=1, key_alias="survivor"), money.key()
+    assert money.ask(key).status_code == 200
+    before = money.settled(key)
+    money.admin("/key/block", {"key": other})
+    edge.kill_worker()
+    edge.start_worker()
+    assert money.logs(key) == before
+    assert money.info(key)["spend"] == pytest.approx(COST, abs=1e-12)
+    assert money.ask(other).status_code == 401
+    assert money.ask(key).status_code == 200
+    assert len(money.settled(key, 2)) == 2
+    edge.restart_worker()
+    assert money.ask(key).status_code == 200
+    assert len(money.settled(key, 3)) == 3
+
+
+def test_without_a_ledger_nothing_goes_out(start_edge: StartEdge, plain: FakeProvider, tmp_path: Path):
+    edge = start_edge(config(plain), directory=tmp_path, ledger=False)
+    money = Money(edge)
+    for answer in (
+        money.ask(),
+        money.ask("sk-any-key"),
+        money.ask(content="x" * 100_000),
+        money.http.get("/key/list"),
+        money.http.get("/v1/models", headers={"authorization": "Bearer sk-any-key"}),
+    ):
+        assert code(answer) == (503, "service_unavailable")
+        assert "ledger" in answer.json()["error"]["message"]
+        assert int(answer.headers["retry-after"]) >= 1
+    assert money.http.get("/health").status_code == 200
+    assert plain.requests == []
+    edge.wait_for_log("there is no LEDGER binding")
+
+
+class _Hook:
+    """A webhook that fails first."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                hook.calls.append(json.loads(body))
+                self.send_response(500 if len(hook.calls) == 1 else 204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/s3cret-hook"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def hook() -> Iterator[_Hook]:
+    hook = _Hook()
+    yield hook
+    hook.close()
+
+
+def test_a_webhook_is_told_once_and_tried_again(start_edge: StartEdge, plain: FakeProvider, hook: _Hook):
+    edge = start_edge(config(plain), vars={"ALERT_WEBHOOK_URL": hook.url})
+    money = Money(edge)
+    key = money.key(key_alias="alerted", soft_budget=COST / 2, max_budget=1)
+    for _ in range(3):
+        assert money.ask(key).status_code == 200
+    money.settled(key, 3)
+    wait_for(lambda: hook.calls, lambda calls: len(calls) == 2, 20)
+    assert hook.calls[0] == hook.calls[1]
+    assert (hook.calls[0]["kind"], hook.calls[0]["name"]) == ("soft_budget", "key alerted")
+    assert hook.calls[0]["budget"] == pytest.approx(COST / 2, abs=1e-9)
+    assert "s3cret" not in edge.log()

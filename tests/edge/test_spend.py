@@ -1,0 +1,181 @@
+"""What requests through the edge come to, told by the container's journal, kept by the ledger's object."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.accounting.conftest import chat, deployment
+from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from worker import usage_drain
+
+from .conftest import Edge, StartEdge
+from .money import Money, wait_for
+from .stand_in import Events, image
+
+USAGE = Behaviour(usage=(10, 5), usage_details=(4, 3))
+COST = 0.00002
+# What has been asked must be free again so soon after the last byte, on a machine that has other work.
+FREE_SECONDS = 0.5
+
+
+@pytest.fixture(scope="module")
+def providers() -> Iterator[tuple[FakeProvider, FakeProvider]]:
+    with FakeProvider() as one, FakeProvider() as two:
+        yield one, two
+
+
+@pytest.fixture
+def provider(providers: tuple[FakeProvider, FakeProvider]) -> FakeProvider:
+    for one in providers:
+        one.reset()
+    providers[0].always(USAGE)
+    return providers[0]
+
+
+@pytest.fixture
+def spare(providers: tuple[FakeProvider, FakeProvider], provider: FakeProvider) -> FakeProvider:
+    providers[1].always(USAGE)
+    return providers[1]
+
+
+@pytest.fixture(scope="module")
+def edge(start_edge: StartEdge, providers: tuple[FakeProvider, FakeProvider]) -> Edge:
+    models = [
+        deployment(providers[0], "gpt"),
+        deployment(providers[0], "embed"),
+        deployment(providers[1], "spare", input_cost_per_token=0.00001),
+    ]
+    router = {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"gpt": ["spare"]}]}
+    return start_edge({"model_list": models, "router_settings": router})
+
+
+@pytest.fixture
+def money(edge: Edge) -> Money:
+    return Money(edge)
+
+
+def test_a_plain_answer(money: Money, provider: FakeProvider):
+    key = money.key(max_budget=1)
+    answer = money.ask(key)
+    assert answer.status_code == 200
+    assert answer.headers["x-litellm-response-cost"] == "0.000020000"
+    (line,) = money.settled(key)
+    assert (line["spend"], line["status"], line["model"], line["estimated"]) == (COST, 200, "gpt", False)
+    tokens = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+    assert [line[name] for name in tokens] == [10, 5, 4, 3]
+    assert money.info(key)["spend"] == COST
+
+
+def test_a_stream(money: Money, provider: FakeProvider):
+    key = money.key(max_budget=1)
+    answer = money.ask(key, stream=True)
+    assert answer.text.rstrip().endswith("data: [DONE]")
+    (line,) = money.settled(key)
+    assert (line["spend"], line["cached_tokens"], line["reasoning_tokens"]) == (COST, 4, 3)
+
+
+def test_a_stream_whose_client_leaves(money: Money, provider: FakeProvider):
+    provider.always(Behaviour(pace=0.02, chunks=500, text="word " * 500))
+    key = money.key(max_budget=1)
+    headers = {"authorization": f"Bearer {key}"}
+    with httpx.stream("POST", f"{money.edge.url}/v1/chat/completions", json=chat(stream=True), headers=headers) as one:
+        next(one.iter_lines())
+    (line,) = money.settled(key)
+    assert (line["status"], line["estimated"]) == (499, True)
+    assert 0 < line["spend"] < 0.01
+
+
+def test_a_stream_that_breaks_off(money: Money, provider: FakeProvider):
+    provider.always(Behaviour(fault=Fault.RESET_MID_STREAM, after=2))
+    key = money.key(max_budget=1)
+    assert '"error"' in money.ask(key, stream=True).text
+    (line,) = money.settled(key)
+    assert (line["status"], line["estimated"]) == (502, True)
+    assert line["spend"] > 0
+
+
+def test_what_fails_costs_nothing(money: Money, provider: FakeProvider, spare: FakeProvider):
+    provider.always(failing(500))
+    spare.always(failing(500))
+    key = money.key(max_budget=1)
+    assert money.ask(key).status_code == 500
+    (line,) = money.settled(key)
+    assert (line["spend"], line["status"]) == (0, 500)
+
+
+def test_after_a_fallback_the_deployment_that_answered_is_charged(
+    money: Money, provider: FakeProvider, spare: FakeProvider
+):
+    provider.always(failing(500))
+    key = money.key(max_budget=1)
+    assert money.ask(key).headers["x-litellm-attempted-fallbacks"] == "1"
+    (line,) = money.settled(key)
+    assert line["spend"] == 0.00011
+
+
+def test_embeddings(money: Money, provider: FakeProvider):
+    provider.always(Behaviour(usage=(7, 0)))
+    key = money.key(max_budget=1)
+    assert money.ask(key, "/v1/embeddings", model="embed", input="Hello").status_code == 200
+    (line,) = money.settled(key)
+    assert line["spend"] == 0.000007
+
+
+def test_usage_that_nobody_tells_is_estimated(money: Money, provider: FakeProvider):
+    provider.always(Behaviour(usage_in="never", text="one two three"))
+    key = money.key(max_budget=1)
+    money.ask(key, stream=True)
+    (line,) = money.settled(key)
+    assert line["estimated"] is True
+    assert line["completion_tokens"] >= 3
+
+
+def test_the_container_refuses_and_the_reservation_is_given_back(money: Money, provider: FakeProvider):
+    key = money.key(max_budget=0.05)  # one request at a time: four thousand tokens of output are set aside
+    for _ in range(5):
+        assert money.ask(key, temperature="warm").status_code == 400
+    assert money.ask(key).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_request_at_a_time_back_to_back(money: Money, provider: FakeProvider, stream: bool):
+    key = money.key(max_parallel_requests=1, max_budget=1)
+    answers = [money.ask(key, stream=stream) for _ in range(20)]
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert sum(line["spend"] for line in money.settled(key, 20)) == pytest.approx(20 * COST)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_slot_and_money_are_free_soon_after_the_last_byte(money: Money, provider: FakeProvider, stream: bool):
+    key = money.key(max_budget=1)
+    for _ in range(5):
+        money.ask(key, stream=stream)
+        ended = time.monotonic()
+        wait_for(money.spend, lambda found: found["running_requests"] == 0, 5)
+        assert time.monotonic() - ended < FREE_SECONDS
+
+
+def test_a_long_stream_keeps_its_container_and_is_settled_at_its_end(money: Money, provider: FakeProvider):
+    """Longer than an idle object stays in memory."""
+    provider.always(Behaviour(pace=0.5, chunks=36, text="word " * 36, usage=(10, 5)))
+    key = money.key(max_parallel_requests=1)
+    assert "[DONE]" in money.ask(key, stream=True).text
+    ended = time.monotonic()
+    wait_for(lambda: money.logs(key), bool, 5)
+    assert time.monotonic() - ended < FREE_SECONDS
+    assert "container.found_running" not in money.edge.log()
+
+
+def test_when_all_is_told_nobody_asks_any_more(start_edge: StartEdge, tmp_path: Path):
+    events = Events(tmp_path / "events")
+    edge = start_edge(image=image(events))
+    assert edge.client.post("/v1/chat/completions", json={**chat("mock"), "padding": "x"}).status_code == 200
+    wait_for(lambda: events.of("poll"), bool)
+    time.sleep(usage_drain.QUIET + 1)
+    polls = events.of("poll")
+    assert len(polls) <= 3
+    time.sleep(usage_drain.QUIET + usage_drain.ALARM_AFTER)
+    assert events.of("poll") == polls

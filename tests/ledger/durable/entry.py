@@ -1,0 +1,83 @@
+"""A Worker that runs the ledger's decisions in a Durable Object of the name that a request's path has.
+
+POST /NAME/run {"steps": base64 of what `durable_store` packs, "transaction": bool} → the decision's result
+POST /NAME/execute {"sql", "parameters"} → rows
+POST /NAME/fail: a decision that fails after its first statement
+POST /NAME/reload: a new store over the same storage
+"""
+
+import base64
+import importlib
+import io
+import json
+import pickle
+
+from workers import DurableObject, WorkerEntrypoint
+
+from ledger import schema
+from ledger.decision import Decision
+from runtime.javascript import js, unwrapped
+from runtime.sql import SqlStore
+
+
+class _Here(pickle.Unpickler):
+    """Outside, the ledger is a part of `worker`."""
+
+    def find_class(self, module, name):
+        if name == "make_steps":
+            return _make_steps
+        return super().find_class(module.removeprefix("worker."), name)
+
+
+def _make_steps(module, name, arguments):
+    steps = getattr(importlib.import_module(module.removeprefix("worker.")), name)
+    return steps(**arguments)
+
+
+class Store(DurableObject):
+    def __init__(self, ctx, env):
+        super().__init__(ctx, env)
+        self._storage = unwrapped(ctx.storage)
+        self._open()
+
+    def _open(self):
+        self._store = SqlStore(self._storage)
+        assert self._store.run(schema.migrate(self._store.dialect))["ok"]
+
+    async def run(self, text):
+        asked = json.loads(text)
+        steps = _Here(io.BytesIO(base64.b64decode(asked["steps"]))).load()
+        return json.dumps(self._store.run(Decision(steps, asked["transaction"])))
+
+    async def execute(self, text):
+        asked = json.loads(text)
+
+        def steps():
+            return (yield asked["sql"], tuple(asked["parameters"]))
+
+        return json.dumps(self._store.run(Decision(steps())))
+
+    async def fail(self, text):
+        def steps():
+            yield "INSERT INTO ledger_accounts (id) VALUES ('user:half')", ()
+            raise ValueError("on purpose")
+
+        self._store.run(Decision(steps()))
+
+    async def reload(self, text):
+        self._open()
+        return "{}"
+
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        path = js.URL.new(request.js_object.url).pathname
+        _, name, method = path.split("/") if path.count("/") == 2 else ("", "", "")
+        if not name:
+            return js.Response.new("ready")
+        stub = unwrapped(self.env.STORES.getByName(name))
+        try:
+            answer = await getattr(stub, method)(await request.js_object.text())
+        except Exception as error:  # noqa: BLE001 the test shall see it
+            return js.Response.new(str(error), status=500)
+        return js.Response.new(answer)

@@ -1,0 +1,120 @@
+"""The ledger in a Durable Object, as a store that tests can use: a small Worker around the edge's own `runtime.sql`.
+
+A decision runs there as a whole: what is sent is the function that makes its generator, and the arguments.
+"""
+
+import base64
+import io
+import itertools
+import json
+import pickle
+from pathlib import Path
+from types import GeneratorType
+from typing import Any
+
+import aiohttp
+
+from dev.edge import OfflineEdge
+from worker.ledger.decision import Decision, Row, Steps
+from worker.ledger.dialect import Dialect
+from worker.ledger.sqlite import Sqlite
+
+HERE = Path(__file__).parent / "durable"
+WORKER = Path(__file__).parents[2] / "worker"
+
+
+class DurableObjects:
+    """workerd with the Worker; `new_name()` is that of an empty ledger."""
+
+    def __init__(self, directory: Path) -> None:
+        parts = [path for part in ("ledger", "runtime") for path in (WORKER / part).glob("*.py")]
+        sources = {path.relative_to(WORKER).as_posix(): path.read_text(encoding="utf-8") for path in parts}
+        self.edge = OfflineEdge(directory, {}, None, wrangler_path=HERE / "wrangler.jsonc", replaced=sources)
+        self._numbers = itertools.count()
+
+    def start(self) -> None:
+        assert self.edge.start("/") == 200
+
+    def stop(self) -> None:
+        self.edge.stop()
+
+    def kill(self) -> None:
+        """kill -9; another one goes on with its storage."""
+        self.edge.kill_worker()
+        self.edge.start_worker("/")
+
+    def new_name(self) -> str:
+        return f"ledger-{next(self._numbers)}"
+
+
+def make_steps(module: str, name: str, arguments: dict[str, Any]) -> Steps:
+    """A stand-in for the one at the other side: what is packed says that this is to be called there."""
+    raise NotImplementedError
+
+
+class _Packer(pickle.Pickler):
+    """A generator that has not begun is the call that makes it anew."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, GeneratorType):
+            return NotImplemented
+        frame = obj.gi_frame
+        return make_steps, (frame.f_globals["__name__"], obj.gi_code.co_name, dict(frame.f_locals))
+
+
+class DurableStore:
+    """`url`: of the Worker; `name`: of the object."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.dialect: Dialect = Sqlite()
+        self._base = f"{url}/{name}/"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        self._session = aiohttp.ClientSession()
+
+    async def close(self) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def reload(self) -> None:
+        """Begins anew with what is stored. (An object that is aborted takes Pyodide down with it.)"""
+        status, answer = await self._post("reload", {})
+        assert status == 200, answer
+
+    async def fail(self) -> None:
+        """A decision that writes and then raises. Raises AssertionError with its text."""
+        status, answer = await self._post("fail", {})
+        assert status == 200, answer
+
+    async def run(self, decision: Decision) -> Any:
+        frame: Any = decision.steps.gi_frame
+        if not frame.f_globals["__name__"].startswith("worker.ledger."):
+            return await self._statement_by_statement(decision)
+        packed = io.BytesIO()
+        _Packer(packed).dump(decision.steps)
+        decision.steps.close()
+        text = base64.b64encode(packed.getvalue()).decode()
+        status, answer = await self._post("run", {"steps": text, "transaction": decision.transaction})
+        assert status == 200, answer
+        return json.loads(answer)
+
+    async def _statement_by_statement(self, decision: Decision) -> Any:
+        """A test's own: looking, or preparing."""
+        steps = decision.steps
+        try:
+            sql, parameters = next(steps)
+            while True:
+                sql, parameters = steps.send(await self._rows(sql, parameters))
+        except StopIteration as end:
+            return end.value
+
+    async def _rows(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        status, answer = await self._post("execute", {"sql": sql, "parameters": parameters})
+        assert status == 200, answer
+        return json.loads(answer)
+
+    async def _post(self, method: str, fields: dict[str, Any]) -> tuple[int, str]:
+        assert self._session is not None, "open() comes first"
+        async with self._session.post(self._base + method, json=fields) as response:
+            return response.status, await response.text()

@@ -1,0 +1,42 @@
+"""What a Durable Object's SQL has to be told, beyond what every store is tested for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.ledger.durable_store import DurableObjects, DurableStore
+from tests.ledger.support import Ledger, check_balance, query
+from worker.ledger.money import MAX_NANO
+
+
+@pytest.fixture
+async def store(durable_objects: DurableObjects) -> AsyncIterator[DurableStore]:
+    store = DurableStore(durable_objects.edge.url, durable_objects.new_name())
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_a_decision_that_fails_half_way_has_done_nothing(store: DurableStore) -> None:
+    with pytest.raises(AssertionError, match="on purpose"):
+        await store.fail()
+    assert await query(store, "SELECT id FROM ledger_accounts") == [("global",)]
+
+
+async def test_the_largest_amount_comes_back_as_it_went(store: DurableStore) -> None:
+    ledger = Ledger(store)
+    id = (await ledger.admit(None, 1))["reservation"]
+    assert await ledger.settle(id, MAX_NANO) == "settled"
+    assert await query(store, "SELECT spent, alerted_soft FROM ledger_accounts") == [(MAX_NANO, -1)]
+
+
+async def test_what_was_acknowledged_outlives_workerd(durable_objects: DurableObjects, store: DurableStore) -> None:
+    ledger = Ledger(store)
+    key = await ledger.key(max_budget=1)
+    id = (await ledger.admit(key, 1000))["reservation"]
+    await asyncio.to_thread(durable_objects.kill)
+    assert await ledger.settle(id, 700) == "settled"
+    await asyncio.to_thread(durable_objects.kill)
+    assert (await ledger.info(key))["spend"] == 700e-9
+    await check_balance(store)

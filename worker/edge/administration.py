@@ -1,0 +1,55 @@
+"""The admin API at the edge: a call goes to the ledger's object, whose answer goes back."""
+
+from typing import Any
+
+from api import admin
+from api.endpoints import Endpoint
+from api.errors import ApiError, body_too_large, invalid_request, service_unavailable
+from runtime.javascript import or_none
+from runtime.log import log
+
+from . import body
+from .forward import Client
+from .ledger import LedgerClient, LedgerUnavailable
+from .respond import json_response, without_body
+
+_MAX_BYTES = int(admin.MAX_BODY_MB * 1024 * 1024)
+
+
+class Administration:
+    def __init__(self, ledger: LedgerClient) -> None:
+        self._ledger = ledger
+
+    async def answer(self, client: Client, endpoint: Endpoint, path: str, query: str, *, by_master: bool) -> Any:
+        """A JS response; `query` without its question mark. Raises ApiError: 403 before anything is read, 400 naming
+        the field, 404 for a key, 503."""
+        if not by_master:
+            raise admin.master_key_only()
+        call = admin.call(endpoint, path, query, await _body(client))
+        try:
+            result = await self._ledger.call("administer", call)
+        except LedgerUnavailable as error:
+            log("error", "ledger.unavailable", request_id=client.id, reason=str(error))
+            raise service_unavailable(
+                "The ledger cannot be used now. What was asked for may or may not have been done."
+            ) from None
+        if endpoint.methods == ("POST",):
+            log("info", "admin", request_id=client.id, call=endpoint.name, status=result.get("status", 200))
+        response = json_response(200, admin.answer(result))
+        return await without_body(response) if client.request.method == "HEAD" else response
+
+
+async def _body(client: Client) -> bytes:
+    """Raises ApiError 400, 411, 413, 415."""
+    if or_none(client.request.body) is None:
+        return b""
+    body.refuse_compressed(client)
+    length = client.headers.get("content-length")
+    if length is None:  # as this isolate cannot bound what it would read
+        raise ApiError(411, "invalid_request_error", "Send the body with a Content-Length.", code="length_required")
+    if int(length) > _MAX_BYTES:
+        raise body_too_large(admin.MAX_BODY_MB)
+    content = (await body.buffer(client)).to_bytes()
+    if not body.can_be_parsed(content):
+        raise invalid_request("The body is nested too deeply.", code="invalid_json")
+    return content

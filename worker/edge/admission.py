@@ -1,0 +1,174 @@
+"""Requests that cost money: what they can cost at most, whether the ledger lets them in, and on to a container.
+
+What the catalog knows the price of is quoted here. Everything else is parked: its body goes to the container, which
+says what it can cost, and waits there until the ledger has let it in.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+from pyodide.ffi import JsException
+
+from api.endpoints import Endpoint
+from api.errors import ApiError, invalid_request, refused
+from api.hop import GO_PREFIX, GRANT_HEADER, INSTANCE_HEADER, PARK_PREFIX
+from ledger.inline import Quoter
+from ledger.reserve import Quote
+from ledger.secret import new_id
+from runtime.javascript import error_text
+from runtime.log import log
+
+from . import body
+from .forward import Answered, Client, Instances, NoContainer, inward
+from .ledger import LedgerClient, LedgerUnavailable, unavailable
+
+# A body over this is parked: from there on reading it here costs more CPU than the second hop.
+INLINE_BYTES = 64 * 1024
+# Of bodies that are read here at a time, in all: an isolate has 128 MB for everything.
+MOST_HELD_BYTES = 8 * 1024 * 1024
+
+
+class Paid(NamedTuple):
+    """`path`: the client's, with its query; `key_hash`: None for the master key; `names`: of instances, in order."""
+
+    client: Client
+    endpoint: Endpoint
+    path: str
+    key_hash: str | None
+    names: list[str]
+
+
+class Admission:
+    def __init__(self, ledger: LedgerClient, instances: Instances, quoter: Quoter) -> None:
+        self._ledger = ledger
+        self._instances = instances
+        self._quoter = quoter
+        self._held = 0
+
+    async def authenticate(self, key_hash: str | None, request_id: str) -> list[str] | None:
+        """The models that the key may use, None for all. Raises ApiError 401, 503."""
+        if key_hash is None:
+            return None
+        try:
+            found = await self._ledger.call("authenticate", {"secret_hash": key_hash})
+        except LedgerUnavailable as error:
+            raise unavailable(error, request_id) from None
+        if not found["ok"]:
+            raise refused(found)
+        return found["models"] or None
+
+    async def answer(self, paid: Paid) -> Any:
+        """A JS response. Raises ApiError."""
+        length = self._inline_length(paid.client)
+        if not length:
+            return await self._parked(paid)
+        self._held += length
+        try:
+            buffer = await body.buffer(paid.client)
+            content = buffer.to_bytes()
+            quoted = self._quoter.quote(paid.endpoint.name, content) if body.can_be_parsed(content) else None
+            if quoted is None:
+                return await self._parked(paid, buffer)
+            instance = self._instances.start_id(paid.names[0])
+            grant = await self._admit(paid, quoted.model, quoted.quote, instance)
+            added = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, instance)]
+            return await self._send(
+                grant, paid, paid.names, lambda: inward(paid.client, paid.path, added, buffer), again=True
+            )
+        finally:
+            self._held -= length
+
+    def _inline_length(self, client: Client) -> int:
+        """Bytes of the body, 0 where it is not read here."""
+        headers = client.headers
+        length = int(headers.get("content-length", "0"))
+        if length > INLINE_BYTES or self._held + length > MOST_HELD_BYTES:
+            return 0
+        if "content-encoding" in headers or headers.get("content-type", "").lower().startswith("multipart/"):
+            return 0
+        return length
+
+    async def _parked(self, paid: Paid, *read: Any) -> Any:
+        """`read`: the body, if it has been read."""
+        client = paid.client
+        models = await self.authenticate(paid.key_hash, client.id)
+        added = [(GRANT_HEADER, json.dumps({"models": models}))]
+        parked = await self._instances.answer(
+            lambda: inward(client, PARK_PREFIX + paid.path, added, *read), paid.names, client, again=bool(read)
+        )
+        if parked.response.status != 200:
+            return parked.response
+        said = json.loads(await parked.response.text())
+        try:
+            quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"])
+            grant = await self._admit(paid, said["model"], quote, parked.instance)
+        except ApiError:
+            await self._forget(paid, parked, said["id"])
+            raise
+        going = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, parked.instance)]
+        return await self._send(grant, paid, [parked.name], lambda: inward(client, GO_PREFIX + said["id"], going, None))
+
+    async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str) -> "_Grant":
+        """Raises ApiError where the ledger refuses, or cannot be asked."""
+        id = new_id()
+        ask = {
+            "id": id,
+            "secret_hash": paid.key_hash,
+            "model": model,
+            "endpoint": paid.endpoint.name,
+            "amount": quote.amount,
+            "tokens": quote.tokens,
+            "instance": instance,
+            "unpriced": quote.unpriced,
+        }
+        try:
+            result = await self._ledger.call("admit", ask)
+        except LedgerUnavailable as error:
+            await self._release(id, paid.client.id)  # it may have been let in all the same
+            raise unavailable(error, paid.client.id) from None
+        if not result["ok"]:
+            raise refused(result)
+        limited = result["limited"]
+        grant = {
+            "reservation": id,
+            "amount": quote.amount,
+            "output_limit": quote.add_limit if limited else None,
+            "limited": limited,
+            "models": None,  # the ledger has looked
+            "headers": result["headers"],
+        }
+        return _Grant(id, json.dumps(grant))
+
+    async def _send(self, grant: "_Grant", paid: Paid, names: list[str], make: Any, *, again: bool = False) -> Any:
+        """To a container; what surely reached none costs nothing."""
+        if paid.client.left:
+            await self._release(grant.id, paid.client.id)
+            raise invalid_request("The client left.")
+        try:
+            return (await self._instances.answer(make, names, paid.client, again=again)).response
+        except NoContainer as error:
+            if not error.sent:
+                await self._release(grant.id, paid.client.id)
+            raise
+
+    async def _release(self, id: str, request_id: str) -> None:
+        report = [id, "", 0, "", "", 503]
+        try:
+            await self._ledger.call("report", {"instance": "", "reports": [report], "renew": []})
+        except LedgerUnavailable as error:
+            # Its lease ends it, in full.
+            log("error", "ledger.not_released", request_id=request_id, reservation=id, reason=str(error))
+
+    async def _forget(self, paid: Paid, parked: Answered, id: str) -> None:
+        try:
+            await self._instances.forget(parked.name, f"{PARK_PREFIX}/{id}", paid.client.id)
+        except JsException as error:
+            # The container forgets it by itself, a little later.
+            log("warning", "park.not_forgotten", request_id=paid.client.id, reason=error_text(error))
+
+
+class _Grant(NamedTuple):
+    """`text`: what the container is told."""
+
+    id: str
+    text: str

@@ -1,0 +1,239 @@
+"""Usage on its way from the container's journal to the ledger: fetched while requests run, acknowledged, never twice.
+
+    drain.touch()            # a request that was reserved for goes to the container now
+    await drain.alarm()      # the object's alarm: goes on where an object that left memory has stopped
+
+One loop, and only while there may be something to fetch: ask the journal (it holds the question until there is
+something), tell the ledger, acknowledge with the next question. Two seconds after the last request it is over: no task,
+no alarm, no request. While it runs an alarm is set, so that it goes on when this object is lost in the middle; and the
+alarm waits for the loop, which keeps the object in memory for as long as a stream runs.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+# Seconds. A question is held so long: shortly where nothing runs, as then nothing may come any more.
+QUIET, LONG = 2.0, 20.0
+ALARM_AFTER = 5.0
+# An alarm may take fifteen minutes.
+ALARM_LASTS = 600.0
+FIRST_WAIT, LONGEST_WAIT, WAIT_FACTOR = 0.05, 5.0, 2.0
+# A container that runs and does not answer for so long is left alone: by then its reservations have expired.
+PATIENCE = 150.0
+_AT_ONCE = 50
+
+Log = Callable[..., None]
+
+
+class Failed(Exception):
+    """The container could not be asked. The message says why."""
+
+
+class LedgerFailed(Failed):
+    """The ledger could not; it stays in the journal until it can."""
+
+
+class Page(NamedTuple):
+    """As `container.accounting.journal.Page` says, out of JSON: `entries` are [number, fields of a Report]."""
+
+    entries: list[list[Any]]
+    renew: list[str]
+    open: int
+    waiting: int
+
+
+# Another round has to look what runs now.
+_ENDED_MEANWHILE = Page([], [], 1, 0)
+
+
+class Container(Protocol):
+    """What runs now, if anything does. Nothing here wakes it."""
+
+    @property
+    def instance(self) -> str | None:
+        """The start id of the container that runs; None while none does."""
+
+    @property
+    def ended(self) -> str | None:
+        """That of the one that ran before, while none runs or is about to."""
+
+    async def page(self, ack: int, wait: float, doubtful: list[str]) -> Page:
+        """Raises Failed."""
+        ...
+
+
+class Ledger(Protocol):
+    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> list[str]:
+        """The outcomes. Raises LedgerFailed."""
+        ...
+
+    async def ended(self, instance: str) -> None:
+        """Raises LedgerFailed."""
+
+
+class Alarm(Protocol):
+    def set(self, seconds: float) -> None: ...
+
+    def delete(self) -> None: ...
+
+
+class Drain:
+    """One container's. `clock` in seconds."""
+
+    def __init__(
+        self,
+        container: Container,
+        ledger: Ledger,
+        alarm: Alarm,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._container = container
+        self._ledger = ledger
+        self._alarm = alarm
+        self._log = log
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._alarm_set = False
+        self._touched = 0  # counts
+        self._instance: str | None = None  # whose journal `_ack` and the rest are about
+        self._ack = 0
+        self._renew: dict[str, None] = {}
+        self._doubtful: dict[str, str] = {}  # id -> instance
+        self._gone: dict[str, None] = {}
+        self._told: str | None = None  # the last one of which the ledger knows that it is gone
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None
+
+    def touch(self) -> None:
+        """Called when a reserved request goes in, and when its answer begins."""
+        self._touched += 1
+        if self._task is None:
+            self._start()
+            self._set_alarm()
+
+    def doubt(self, id: str, instance: str) -> None:
+        """The request of this reservation was sent to this container, and may never have arrived."""
+        self._doubtful[id] = instance
+        self.touch()
+
+    def gone(self, instance: str) -> None:
+        """This container has ended: what it had open will not be reported any more."""
+        self._gone[instance] = None
+        self.touch()
+
+    async def alarm(self) -> None:
+        """Returns when there is nothing left to fetch, or in time for the next alarm."""
+        self._alarm_set = False
+        task = self._task or self._start()
+        await asyncio.wait((task,), timeout=ALARM_LASTS)
+        if self._task is not None:
+            self._set_alarm()
+
+    def _start(self) -> asyncio.Task[None]:
+        # Kept: the event loop alone would not keep a task alive.
+        self._task = asyncio.ensure_future(self._run())
+        return self._task
+
+    def _set_alarm(self) -> None:
+        if not self._alarm_set:
+            self._alarm_set = True
+            self._alarm.set(ALARM_AFTER)
+
+    async def _run(self) -> None:
+        try:
+            await self._until_quiet()
+        except Exception as error:  # noqa: BLE001 - nobody waits for the task; the next request starts another
+            self._log("error", "drain.failed", reason=f"{type(error).__name__}: {error}")
+        finally:
+            self._task = None
+            if self._alarm_set:
+                self._alarm_set = False
+                self._alarm.delete()
+
+    async def _until_quiet(self) -> None:
+        wait, failing_since, waits = QUIET, None, _waits()
+        while True:
+            seen = self._touched
+            try:
+                instance = self._find()
+                await self._tell_gone()
+                page = None if instance is None else await self._fetch(instance, wait)
+            except Failed as failure:
+                now = self._clock()
+                if failing_since is None:
+                    failing_since = now
+                    self._log("warning", "drain.failing", reason=str(failure))
+                if now - failing_since > PATIENCE and not isinstance(failure, LedgerFailed) and seen == self._touched:
+                    self._log("error", "drain.given_up", reason=str(failure), seconds=round(now - failing_since))
+                    return
+                await asyncio.sleep(next(waits))
+                continue
+            if failing_since is not None:
+                self._log("info", "drain.recovered", seconds=round(self._clock() - failing_since, 3))
+                failing_since, waits = None, _waits()
+            idle = page is None or not (page.open or page.waiting or page.entries)
+            if idle and seen == self._touched:
+                return
+            wait = LONG if page is not None and page.open else QUIET
+
+    def _find(self) -> str | None:
+        """The container to ask. One that has been replaced, or has ended, takes along what was known of it."""
+        instance = self._container.instance
+        if instance is None:
+            ended = self._container.ended
+            if ended is not None and ended != self._told:
+                self._gone[ended] = None
+        if instance != self._instance:
+            if self._instance is not None and instance is not None:
+                self._gone[self._instance] = None
+            self._renew.clear()
+            self._instance, self._ack = instance, 0
+        for id, theirs in list(self._doubtful.items()):
+            if theirs != instance:  # it may have been reserved after the ledger was told
+                self._gone[theirs] = None
+                del self._doubtful[id]
+        return instance
+
+    async def _fetch(self, instance: str, wait: float) -> Page | None:
+        """One page, told to the ledger. None when its container has ended. Raises Failed."""
+        doubtful = list(self._doubtful)[:_AT_ONCE]
+        try:
+            page = await self._container.page(self._ack, wait, doubtful)
+        except Failed:
+            if self._container.instance == instance:
+                raise
+            return _ENDED_MEANWHILE
+        for id in doubtful:
+            self._doubtful.pop(id, None)
+        self._renew.update(dict.fromkeys(page.renew))
+        if not page.entries and not self._renew:
+            return page
+        renew = list(self._renew)[:_AT_ONCE]
+        reports = [fields for _, fields in page.entries]
+        outcomes = await self._ledger.report(instance, reports, renew)
+        for id in renew:
+            self._renew.pop(id, None)
+        for fields, outcome in zip(reports, outcomes, strict=True):
+            if outcome in ("unknown", "foreign"):
+                self._log("warning", f"drain.{outcome}", reservation=fields[0])
+        if page.entries:
+            self._ack = page.entries[-1][0]
+        return page
+
+    async def _tell_gone(self) -> None:
+        for instance in list(self._gone):
+            await self._ledger.ended(instance)
+            self._gone.pop(instance, None)
+            self._told = instance
+
+
+def _waits() -> Iterator[float]:
+    wait = FIRST_WAIT
+    while True:
+        yield wait
+        wait = min(wait * WAIT_FACTOR, LONGEST_WAIT)
