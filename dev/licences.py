@@ -1,6 +1,7 @@
 """`python -m dev.licences`: writes docs/licences.md from the metadata of the packages that the image holds."""
 
 import re
+import runpy
 import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -10,7 +11,9 @@ PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences
 
 This program is MIT ([LICENSE](../LICENSE)). The image also holds these packages, under their own licences. Written by
-`python -m dev.licences` from `requirements/container.txt` and the packages' metadata.
+`python -m dev.licences` from `requirements/container.txt`, without what `deploy/image/trim.py` leaves out, and the
+packages' metadata. `litellm[proxy]` brings LiteLLM's commercial package along, `litellm-enterprise`: an installation by
+the lock has it, the image has not, and nothing here uses it.
 
 | package | licence |
 |---|---|
@@ -18,8 +21,9 @@ This program is MIT ([LICENSE](../LICENSE)). The image also holds these packages
 
 
 def locked() -> list[str]:
-    """The names in requirements/container.txt."""
-    text = (ROOT / "requirements" / "container.txt").read_text()
+    """The names in requirements/container.txt that the image keeps."""
+    trim = runpy.run_path(str(ROOT / "deploy" / "image" / "trim.py"))
+    text = trim["kept_requirements"]((ROOT / "requirements" / "container.txt").read_text())
     return re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)
 
 

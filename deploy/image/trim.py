@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 PACKAGES = {
+    # LiteLLM's commercial features: not licensed to whoever gets the image, and nothing translates with them.
+    "litellm-enterprise",
     # Exports of spend data (181); servers other than the one that LiteLLM uses by default (21); profiling (9).
     "polars",
     "polars-runtime-32",
