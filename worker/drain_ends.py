@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from pyodide.ffi import JsException
+from pyodide.ffi import JsException, create_proxy
 
 from api.hop import JOURNAL_PATH, TOKEN_HEADER
 from api.instance import instance_of
@@ -38,18 +38,24 @@ class RunningContainer:
         started = self._life.running
         if started is None:
             raise Failed("it does not run")
+        aborting = js.AbortController.new()
+        abort = create_proxy(lambda: aborting.abort())
+        timer = js.setTimeout(abort, int((wait + _SLACK) * 1000))
         try:
             request = js.Request.new(
                 _URL,
                 method="POST",
                 headers=js_headers([(TOKEN_HEADER, started.token)]),
                 body=json.dumps({"ack": ack, "wait": wait, "doubtful": doubtful}),
-                signal=js.AbortSignal.timeout(int((wait + _SLACK) * 1000)),
+                signal=aborting.signal,
             )
             response = await self._engine.fetch(request)
             text = await response.text()
         except JsException as error:
             raise Failed(error_text(error)) from None
+        finally:
+            js.clearTimeout(timer)  # one that is left keeps the object in memory
+            abort.destroy()
         if response.status != 200:
             raise Failed(f"the journal answered {response.status}")
         return Page(**json.loads(text))

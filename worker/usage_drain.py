@@ -96,6 +96,8 @@ class Drain:
         self._log = log
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._alarm_over = asyncio.Event()
+        self._alarm_until = 0.0
         self._alarm_set = False
         self._touched = 0  # counts
         self._instance: str | None = None  # whose journal `_ack` and the rest are about
@@ -127,17 +129,20 @@ class Drain:
         self.touch()
 
     async def alarm(self) -> None:
-        """Returns when there is nothing left to fetch, or in time for the next alarm."""
+        """Returns when there is nothing left to fetch, or in time for the next alarm. No timer tells it so: one that is
+        left would keep the object in memory."""
         self._alarm_set = False
-        task = self._task or self._start()
-        await asyncio.wait((task,), timeout=ALARM_LASTS)
+        over = self._alarm_over = asyncio.Event()
+        self._alarm_until = self._clock() + ALARM_LASTS
+        if self._task is None:
+            self._start()
+        await over.wait()
         if self._task is not None:
             self._set_alarm()
 
-    def _start(self) -> asyncio.Task[None]:
+    def _start(self) -> None:
         # Kept: the event loop alone would not keep a task alive.
         self._task = asyncio.ensure_future(self._run())
-        return self._task
 
     def _set_alarm(self) -> None:
         if not self._alarm_set:
@@ -151,6 +156,7 @@ class Drain:
             self._log("error", "drain.failed", reason=f"{type(error).__name__}: {error}")
         finally:
             self._task = None
+            self._alarm_over.set()
             if self._alarm_set:
                 self._alarm_set = False
                 self._alarm.delete()
@@ -158,6 +164,8 @@ class Drain:
     async def _until_quiet(self) -> None:
         wait, failing_since, waits = QUIET, None, _waits()
         while True:
+            if self._clock() > self._alarm_until:
+                self._alarm_over.set()
             seen = self._touched
             try:
                 instance = self._find()

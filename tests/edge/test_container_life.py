@@ -152,13 +152,13 @@ def test_a_restarted_worker_starts_a_new_one(start_edge: StartEdge, events: Even
 def test_an_idle_object_leaves_memory_and_its_container_sleeps(start_edge: StartEdge, events: Events):
     """workerd evicts an object after some ten idle seconds; a container's timeout runs from its start, and anew from
     when the next object finds it."""
-    edge = start_edge(image=image(events), vars={"CONTAINER_SLEEP_AFTER": "18s"})
+    edge = start_edge(image=image(events), vars={"CONTAINER_SLEEP_AFTER": "26s"})
     assert post(edge).status_code == 200
-    time.sleep(15)
+    time.sleep(20)  # ten from when nothing is left to fetch
     assert post(edge).status_code == 200  # a new object, the same container
     edge.wait_for_log("container.found_running")
     assert len(events.of("start")) == 1
-    wait_for(lambda: not edge.containers(), "the end of the idle container", timeout=40)
+    wait_for(lambda: not edge.containers(), "the end of the idle container", timeout=60)
     assert container_state(edge) == "sleeping"
     assert post(edge).status_code == 200
     assert len(events.of("start")) == 2

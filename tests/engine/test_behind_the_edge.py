@@ -6,6 +6,7 @@ import pytest
 from openai import OpenAI
 
 from tests.edge.conftest import Edge, StartEdge, start_edge
+from tests.edge.money import Money
 
 __all__ = ["start_edge"]
 
@@ -42,3 +43,16 @@ def test_stream(client, provider, model):
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "hello out there"
     assert {c.model for c in chunks} == {model}
     assert provider.last.format == MODELS[model]
+
+
+def test_what_the_engine_answers_is_charged(behind_the_edge, provider):
+    money = Money(behind_the_edge)
+    key = money.key(max_budget=10)
+    fields = {"model": "claude", "max_tokens": 50, "messages": [{"role": "user", "content": "hello out there"}]}
+    for stream in (False, True):
+        headers = {"authorization": f"Bearer {key}"}
+        answer = money.http.post("/v1/messages", json={**fields, "stream": stream}, headers=headers, timeout=90)
+        assert answer.status_code == 200
+    lines = money.settled(key, 2)
+    assert all(line["spend"] > 0 and not line["estimated"] and line["endpoint"] == "messages" for line in lines)
+    assert {(line["prompt_tokens"], line["completion_tokens"]) for line in lines} == {(8, 4)}
