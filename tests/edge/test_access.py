@@ -7,7 +7,7 @@ import pytest
 
 from dev.edge import OfflineEdge
 
-from .conftest import MASTER_KEY, SHIPPED_CONFIG, Edge, StartEdge
+from .conftest import MASTER_KEY, SHIPPED_CONFIG, Edge, StartEdge, wait_for
 from .stand_in import Events, image
 
 CHAT = "/v1/chat/completions"
@@ -270,7 +270,8 @@ def test_a_fault_of_our_own_shows_no_stack(tmp_path: Path):
         assert response.headers["x-request-id"] in error["message"]
         assert "Traceback" not in response.text
         assert "KeyError" not in response.text
-        assert any("edge.failed" in line and response.headers["x-request-id"] in line for line in lines)
+        name = response.headers["x-request-id"]
+        wait_for(lambda: any("edge.failed" in line and name in line for line in lines), "its line in the log")
     finally:
         edge.stop()
 
