@@ -1,5 +1,6 @@
 """The proxy: one table from endpoint to handler, and one place where errors become answers."""
 
+import asyncio
 import time
 import traceback
 from collections.abc import Sequence
@@ -12,16 +13,17 @@ from worker.api.endpoints import ANTHROPIC, Endpoint, find, model_id
 from worker.api.errors import ApiError, internal_error, unknown_path, wrong_method
 from worker.api.guesses import Guesses, too_many
 
-from . import log
+from . import log, metrics
 from .accounting import Accounts, NoAccounting
 from .authenticate import Authenticator
 from .client_address import Network, client_address
 from .exchange import ClientLeft, Exchange
 from .handlers.admin import Admin
-from .handlers.behind_the_edge import BehindTheEdge
+from .handlers.behind_the_edge import INTERNAL, BehindTheEdge
 from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
+from .handlers.metrics import Metrics
 from .handlers.models import Models
 
 
@@ -38,6 +40,7 @@ class App:
         accounting: Accounts | None = None,
         edge: BehindTheEdge | None = None,
         *,
+        metrics: Metrics | None = None,
         guesses: Guesses | None = None,
         trusted_proxies: Sequence[Network] = (),
     ) -> None:
@@ -61,6 +64,8 @@ class App:
             "openapi": health.description,
             "models": models.list,
         }
+        if metrics is not None:
+            self._simple["metrics"] = metrics
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request. Cancelled when the client leaves."""
@@ -69,9 +74,14 @@ class App:
             await self._serve(exchange)
         except ApiError as error:
             if exchange.started:
+                exchange.failure = error.status
                 raise
             exchange.error(self._counted(exchange, error) if error.status == 401 else error)
+        except asyncio.CancelledError:
+            exchange.failure = metrics.CLIENT_LEFT
+            raise
         except ClientLeft:
+            exchange.failure = metrics.CLIENT_LEFT
             log.debug("client_left", request_id=exchange.id)
             raise ConnectionResetError from None
         except Exception as error:  # noqa: BLE001 whatever it is, the client gets an answer
@@ -79,8 +89,13 @@ class App:
             where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][-6:]
             log.error("internal_error", request_id=exchange.id, error=type(error).__name__, where=where)
             if exchange.started:
+                exchange.failure = 500
                 raise ConnectionAbortedError from None  # what was sent must not look whole
             exchange.error(internal_error(exchange.id))
+        finally:
+            status = exchange.failure or (exchange.response.status if exchange.response is not None else 500)
+            if exchange.endpoint != INTERNAL:
+                metrics.request(exchange.endpoint, exchange.group, status, time.monotonic() - exchange.began)
         assert exchange.response is not None, "every handler answers"
         return exchange.response
 
@@ -108,6 +123,7 @@ class App:
                 return
             exchange.always = cors.response_headers(origin, self._allowed_origins)
         endpoint = find(exchange.method, exchange.path)
+        exchange.endpoint = endpoint.name
         exchange.anthropic = endpoint.name in ANTHROPIC
         self._authenticator.check(exchange, endpoint)
         if exchange.key_hash is not None:

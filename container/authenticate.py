@@ -36,6 +36,7 @@ class Authenticator:
         self._strangers = self._keyless and not loopback
         public = settings.local_development if settings.public_models is None else settings.public_models
         self._public_models = public or self._keyless
+        self._public_metrics = settings.metrics_public
         self._allowed_origins = allowed_origins
         local = settings.local_development or is_loopback(settings.host)
         self._refusal = None if self._keyless else refusal_to_serve(master_key, local=local)
@@ -50,7 +51,7 @@ class Authenticator:
             if endpoint.name not in _PROBES:
                 self.require_token(exchange)
             return
-        if endpoint.public:
+        if endpoint.public or (self._public_metrics and endpoint.name == "metrics"):
             return
         if self._refusal is not None:
             raise ApiError(

@@ -16,6 +16,7 @@ from worker.api.errors import ApiError, body_too_large, body_too_slow, invalid_r
 from worker.api.request_id import request_id
 
 from .grant import Grant
+from .routing.router import Try
 
 if TYPE_CHECKING:
     from .handlers.reading import Asked
@@ -49,6 +50,9 @@ class Exchange:
 
     Behind the edge, `grant`: what it has granted; `reserved`: the request's end will be reported by its reservation;
     `asked`: an upload, read before it was let in, and `let_go`: gives back the room that it takes.
+
+    For who counts, `endpoint`; `group`: the config's name of the model, '' without one; `step`: the attempt made last;
+    `failure`: the status that a stream would have got had it not begun, else 0.
     """
 
     __slots__ = (
@@ -58,7 +62,10 @@ class Exchange:
         "asked",
         "began",
         "body_seconds",
+        "endpoint",
+        "failure",
         "grant",
+        "group",
         "headers",
         "id",
         "key_hash",
@@ -70,6 +77,7 @@ class Exchange:
         "request",
         "reserved",
         "response",
+        "step",
     )
 
     def __init__(self, request: web.BaseRequest) -> None:
@@ -84,6 +92,10 @@ class Exchange:
         self.response: web.StreamResponse | None = None
         self.administrator = False
         self.anthropic = False
+        self.endpoint = "other"
+        self.group = ""
+        self.failure = 0
+        self.step: Try | None = None
         self.key_hash: str | None = None
         self.models = "[]"
         self.grant = _NOTHING_GRANTED

@@ -19,6 +19,7 @@ from .handlers.behind_the_edge import BehindTheEdge
 from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
+from .handlers.metrics import Metrics
 from .handlers.models import Models
 from .handlers.park import Parking
 from .handlers.reading import Reading
@@ -94,6 +95,13 @@ class Gateway:
             Admin(accounting.run, accounting.dialect, accounting.policy) if keeps_ledger else None,
             accounting,
             self.edge,
+            metrics=Metrics(
+                router,
+                engine,
+                accounting,
+                lambda: self._running,
+                public=settings.metrics_public or settings.internal_token is not None,
+            ),
             guesses=None if settings.internal_token else guesses,
             trusted_proxies=settings.trusted_proxies,
         )

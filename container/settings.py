@@ -76,6 +76,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CORS_ALLOW_ORIGINS", parsers.origins, None, "origins that browsers may call from, or `*`", edge=False),
     Variable("FAILED_KEYS_PER_MINUTE", _keys, 30, "wrong keys of one address until it is told 429", edge=False),
     Variable("TRUSTED_PROXIES", parsers.networks, (), "who may say X-Forwarded-For: addresses, networks", edge=False),
+    Variable("METRICS_PUBLIC", parsers.flag, False, "whether /metrics answers without a key", edge=False),
     Variable("PUBLIC_MODELS", parsers.flag, None, "whether /v1/models answers without a key", edge=False),
     Variable(
         "LOCAL_DEVELOPMENT", parsers.flag, False, "a developer's machine: the key sk-1234 is accepted", edge=False
@@ -112,6 +113,7 @@ class Settings:
     cors_allow_origins: tuple[str, ...] | None
     failed_keys_per_minute: int
     trusted_proxies: tuple[Network, ...]
+    metrics_public: bool
     public_models: bool | None
     local_development: bool
     allow_anonymous: bool
@@ -152,6 +154,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         cors_allow_origins=values["CORS_ALLOW_ORIGINS"],
         failed_keys_per_minute=values["FAILED_KEYS_PER_MINUTE"],
         trusted_proxies=values["TRUSTED_PROXIES"],
+        metrics_public=values["METRICS_PUBLIC"],
         public_models=values["PUBLIC_MODELS"],
         local_development=values["LOCAL_DEVELOPMENT"],
         allow_anonymous=values["ALLOW_ANONYMOUS"],

@@ -80,6 +80,16 @@ class Accounting:
         self._declared = declared
         self._holds_declared = False
 
+    @property
+    def unsettled(self) -> int:
+        """Reports that the ledger has not taken."""
+        return self._turns.waiting
+
+    @property
+    def open(self) -> int:
+        """Reservations of this process that have not been settled."""
+        return self._settlements.open
+
     async def start(self) -> None:
         """A ledger that is not there yet does not keep the proxy from starting: it answers 503 until it is."""
         try:

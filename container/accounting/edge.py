@@ -29,6 +29,16 @@ class EdgeAccounting:
         self.journal = Journal(instance)
         self._instance = instance
 
+    @property
+    def unsettled(self) -> int:
+        """Reports that the edge has not acknowledged."""
+        return self.journal.waiting
+
+    @property
+    def open(self) -> int:
+        """Reservations of requests that run."""
+        return self.journal.open
+
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...

@@ -58,6 +58,10 @@ class Journal:
         return len(self._entries) >= MOST_WAITING
 
     @property
+    def waiting(self) -> int:
+        return len(self._entries)
+
+    @property
     def open(self) -> int:
         return len(self._open)
 

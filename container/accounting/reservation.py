@@ -9,6 +9,7 @@ from worker.ledger.prices import Price
 from worker.ledger.settle import Report
 from worker.ledger.usage import Usage, usage
 
+from .. import metrics
 from ..routing.router import Try
 from .tariff import Tariff
 from .transcript import Transcript
@@ -137,8 +138,10 @@ class Reservation:
         if not self._answered and not self.transcript:
             # Given up before the provider said anything: nobody knows what it made of the request, so all is charged.
             amount, prompt = self._size()
+            metrics.answered(d.group, d.id, Usage(prompt), amount or 0)
             return Report(self.id, instance, amount or 0, step.group, d.id, status, latency, prompt, estimated=1)
         used, estimated, cost = self._came_to()
+        metrics.answered(d.group, d.id, used, cost)
         return Report(
             self.id,
             instance,

@@ -30,6 +30,11 @@ class Settlements:
         self._alone = alone
         self._open: set[str] = set()
 
+    @property
+    def open(self) -> int:
+        """Reservations that the ledger has not heard the end of."""
+        return len(self._open)
+
     def opened(self, id: str) -> None:
         self._open.add(id)
 

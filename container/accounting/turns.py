@@ -16,7 +16,7 @@ from worker.ledger.policy import Policy
 from worker.ledger.settle import Report, settle
 from worker.ledger.turn import turn
 
-from .. import log
+from .. import log, metrics
 from ..ledger import LedgerUnavailable, Store
 
 Outcome = Callable[[Report, str], None]
@@ -142,8 +142,10 @@ class Turns:
     async def _decide(self, reports: list[Report], asks: list[tuple[Ask, asyncio.Future[Any]]]) -> None:
         store = self._store
         decision = turn(store.dialect, self.policy, reports, [ask for ask, _ in asks], self._now())
+        began = clock()
         try:
             result = await store.run(decision)
+            metrics.turn_duration.observe((), clock() - began)
         except LedgerUnavailable as error:
             self._unavailable(error)
             for _, future in asks:
@@ -192,6 +194,7 @@ class Turns:
         self._outcome(report, outcome)
 
     def _unavailable(self, error: LedgerUnavailable) -> None:
+        metrics.ledger_unavailable.add()
         if not self._complained:
             log.error("ledger_unavailable", error=str(error), reports_waiting=len(self._reports))
         self._complained = True

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import aiohttp
 
-from .. import log
+from .. import log, metrics
 from ..config import Config
 from ..upstream.prepare import Address, engine_address
 from .configuration import configuration, environment
@@ -130,6 +130,7 @@ class Engine:
                 self._settled.clear()
                 lived = time.monotonic() - began
                 pause = FIRST_PAUSE_SECONDS if lived > SETTLED_SECONDS else pause
+                metrics.engine_restarts.add()
                 log.error("engine_died", reason=self._last_death, lived_seconds=round(lived, 1), pause_seconds=pause)
                 self._again_at = time.monotonic() + pause
                 self._pausing = pause > FIRST_PAUSE_SECONDS

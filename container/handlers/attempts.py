@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.ledger.money import NANO
 
-from .. import log
+from .. import log, metrics
 from ..accounting import AnyReservation, Transcript
 from ..exchange import Exchange
 from ..routing.outcome import Outcome
@@ -40,6 +40,7 @@ def charge(
 def log_attempt(exchange: Exchange, step: Try, model: str, outcome: Outcome, began: float, **more: Any) -> None:
     """`model`: as the client named it; `began` on `time.monotonic`."""
     d = step.target.deployment
+    _count(exchange, step, outcome)
     log.info(
         "attempt",
         request_id=exchange.id,
@@ -56,3 +57,14 @@ def log_attempt(exchange: Exchange, step: Try, model: str, outcome: Outcome, beg
         seconds=round(time.monotonic() - began, 4),
         **more,
     )
+
+
+def _count(exchange: Exchange, step: Try, outcome: Outcome) -> None:
+    """Which of the attempts are retries and fallbacks, the numbers of the one before tell."""
+    before, exchange.step = exchange.step, step
+    d = step.target.deployment
+    metrics.attempts.add((d.group, d.id, outcome.kind))
+    if step.retries > (before.retries if before else 0):
+        metrics.retries.add((d.group,))
+    if step.fallbacks > (before.fallbacks if before else 0):
+        metrics.fallbacks.add((exchange.group, d.group))

@@ -17,6 +17,8 @@ from ..authenticate import Authenticator
 from ..exchange import ClientLeft, Exchange
 from .park import Parking
 
+# The edge's own calls, by the name that their endpoint is given.
+INTERNAL = "internal"
 # Of a poll of the journal.
 _MAX_BODY_MB = 1.0
 _LONGEST_WAIT = 60.0
@@ -42,6 +44,7 @@ class BehindTheEdge:
         """`serve`: answers what has been let in. Raises ApiError, ClientLeft."""
         path = exchange.path
         if path.startswith("/internal/"):
+            exchange.endpoint = INTERNAL
             self._authenticator.require_token(exchange)
             if path == JOURNAL_PATH:
                 await self._page(exchange)
@@ -54,6 +57,7 @@ class BehindTheEdge:
                 raise unknown_path(path)
             return
         endpoint = find(exchange.method, path)
+        exchange.endpoint = endpoint.name
         self._authenticator.check(exchange, endpoint)
         if endpoint.methods == ("POST",) and not endpoint.admin:
             await self._reserved(exchange, serve, endpoint)
@@ -83,6 +87,7 @@ class BehindTheEdge:
             grant.check_catalog(exchange.headers, self._catalog)
             if endpoint is None:
                 endpoint = self._unpark(exchange)
+            exchange.endpoint = endpoint.name
             exchange.anthropic = endpoint.name in ANTHROPIC
             await serve(exchange, endpoint)
         except ApiError as error:

@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from worker.api.endpoints import Endpoint
+from worker.ledger.usage import usage as said
 
-from ..accounting import Accounts, AnyReservation
+from .. import metrics
+from ..accounting import UNACCOUNTED, Accounts, AnyReservation
 from ..exchange import Exchange
 from ..request.completion import Completion
 from ..routing.outcome import OK, Outcome
@@ -81,6 +83,7 @@ class Completions:
                 per_token = waited / max(1, _count(usage, "completion_tokens"))
                 outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=_count(usage, "total_tokens"))
             else:
+                metrics.first_token.observe((exchange.group,), time.monotonic() - exchange.began)
                 if exchange.let_go is not None:  # an upload: nobody else will be asked, so its room can be used again
                     request.body.clear()
                     exchange.let_go()
@@ -88,6 +91,9 @@ class Completions:
                 usage = answer.events.usage or {}
                 outcome = replace(broken or OK, latency=waited, tokens=_count(usage, "total_tokens"))
         finally:
+            if relay.reservation is UNACCOUNTED and usage:  # else the reservation knows, and what it cost
+                d = step.target.deployment
+                metrics.answered(d.group, d.id, said(usage), 0)
             log_attempt(exchange, step, request.model, outcome, began, stream=request.stream, usage=usage)
         return outcome
 

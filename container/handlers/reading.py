@@ -40,6 +40,7 @@ class Reading:
     async def asked(self, exchange: Exchange, endpoint: Endpoint) -> Asked:
         """Raises ApiError, ClientLeft."""
         if exchange.asked is not None:
+            exchange.group = self._router.groups.label(exchange.asked.request.model)
             return exchange.asked
         return self.read(exchange, endpoint, await exchange.body(self.max_body_mb))
 
@@ -51,6 +52,7 @@ class Reading:
             request = parse_messages(endpoint.name, raw, exchange.headers.get("anthropic-beta", ""))
         else:
             request = parse(endpoint.name, raw)
+        exchange.group = self._router.groups.label(request.model)
         check_models(exchange, request.route)
         admit(self._router, request.route)
         if isinstance(request, FormBody):

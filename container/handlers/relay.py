@@ -80,6 +80,7 @@ class Relay:
     async def fail(self, error: ApiError) -> None:
         """Ends a stream that has begun with an error event; there is no `[DONE]` after it."""
         self.close()
+        self.exchange.failure = error.status
         before = b"event: error\n" if self.exchange.anthropic else b""
         fields = error.fields(anthropic=self.exchange.anthropic)
         await self.exchange.finish(before + b"data: " + orjson.dumps(fields) + b"\n\n")

@@ -29,10 +29,16 @@ class Groups:
             key=lambda entry: (-len(entry[0]) - len(entry[1]), entry[0]),
         )
         self.names: tuple[str, ...] = (*config.groups, *self._aliases)
+        self.members = config.groups
 
     def group(self, model: str) -> str:
         """The group's own name for an alias of it."""
         return self._aliases.get(model, model)
+
+    def label(self, model: str) -> str:
+        """The config's name for the group, with its `*` where it is a wildcard; "other" for a model there is not."""
+        targets = self.targets(model)
+        return targets[0].deployment.group if targets else "other"
 
     def targets(self, model: str) -> tuple[Target, ...]:
         """All deployments for the name, also those that are off; empty when there is no such model."""

@@ -15,7 +15,8 @@ class Health:
     """Times on the router's clock, in seconds.
 
     A deployment that has cooled down is probed: one request goes to it, and the others follow when it was answered.
-    `strikes`: cooldowns without a success in between; each is twice as long as the one before.
+    `strikes`: cooldowns without a success in between; each is twice as long as the one before. `cooldowns`: all that
+    its own failures have begun.
     `latencies`: (when, seconds per output token) of the last whole answers, `first_tokens`: (when, seconds to the
     first token) of the last streams. `minute`, `requests` and `tokens`: use in the current minute.
     """
@@ -24,6 +25,7 @@ class Health:
     cooling_until: float = 0.0
     strikes: int = 0
     probing: bool = False
+    cooldowns: int = 0
     failures: deque[float] = field(default_factory=deque)
     latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LATENCY_SAMPLES))
     first_tokens: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LATENCY_SAMPLES))
@@ -71,6 +73,7 @@ class Health:
         else:
             return
         self.strikes += 1
+        self.cooldowns += 1
         self.cool_until(now + min(pause, MAX_COOLDOWN_SECONDS))
 
     def cool_until(self, when: float) -> None:

@@ -28,6 +28,7 @@ READ = {
     "/health/readiness": "readiness",
     "/openapi.json": "openapi",
     "/models": "models",
+    "/metrics": "metrics",
 }
 
 

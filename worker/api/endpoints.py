@@ -43,6 +43,7 @@ TABLE: dict[str, Endpoint] = {
         _get("liveliness", "/health/liveliness", public=True),
         _get("readiness", "/health/readiness", public=True),
         _get("openapi", "/openapi.json", public=True),
+        _get("metrics", "/metrics"),
         _get("models", "/models"),
         _post("chat_completions", "/chat/completions"),
         _post("completions", "/completions"),

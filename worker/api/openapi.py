@@ -155,6 +155,8 @@ def _body(endpoint: Endpoint) -> dict[str, Any]:
 def _answer(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.engine:
         return {"*/*": {}}  # LiteLLM's: JSON, a stream of events, or sound
+    if endpoint.name == "metrics":
+        return {"text/plain": {"schema": {"type": "string"}}}
     default = "Health" if endpoint.public and endpoint.name != "openapi" else None
     name = _ANSWERS.get(endpoint.name, default)
     content = _json(ref(name) if name else {"type": "object"})
@@ -164,7 +166,9 @@ def _answer(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _tag(endpoint: Endpoint) -> str:
-    return "administration" if endpoint.admin else "health" if endpoint.public else "models"
+    return (
+        "administration" if endpoint.admin or endpoint.name == "metrics" else "health" if endpoint.public else "models"
+    )
 
 
 def _json(schema: Schema) -> dict[str, Any]:

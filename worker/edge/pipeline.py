@@ -29,6 +29,7 @@ from .admission import Admission, Paid
 from .forward import Client, Instances, inward
 from .instances import candidates, instance_names
 from .ledger import LedgerClient
+from .metrics import Metrics
 from .respond import empty_response, error_response, finished, json_response, text_response, without_body
 
 # Seconds after which an object that does not even tell its state counts as unavailable.
@@ -74,6 +75,7 @@ class Edge:
         )
         self._admission = Admission(ledger, self._instances, quoter)
         self._administration = Administration(ledger)
+        self._metrics = Metrics(self._instances, instance_names(found.instances))
 
     async def answer(self, request: Any, headers: dict[str, str], request_id: str) -> Any:
         """The response to a JS request, without what every response carries. Raises ApiError."""
@@ -93,6 +95,10 @@ class Edge:
         if endpoint.admin:
             await self._admission.authenticate(key_hash, request_id)
             return await self._administration.answer(client, endpoint, path, url.search[1:], by_master=key_hash is None)
+        if endpoint.name == "metrics":
+            await self._admission.authenticate(key_hash, request_id)
+            found = await self._metrics.answer(client, url.search[1:], await self._states(), by_master=key_hash is None)
+            return await without_body(found) if request.method == "HEAD" else found
         names = candidates(self._settings.instances, presented_key(headers.get))
         if endpoint.methods == ("POST",):
             return await self._admission.answer(Paid(client, endpoint, path + url.search, key_hash, names))
@@ -113,9 +119,13 @@ class Edge:
         return health.health(state, self._models)
 
     async def _state(self) -> str:
+        return health.overall((await self._states()).values())
+
+    async def _states(self) -> dict[str, str]:
+        """Of every instance."""
         names = instance_names(self._settings.instances)
         states = await asyncio.gather(*(self._state_of(name) for name in names))
-        return health.overall(states)
+        return dict(zip(names, states, strict=True))
 
     async def _state_of(self, name: str) -> str:
         try:

@@ -25,6 +25,12 @@ def text_response(body: str) -> Any:
     return js.Response.new(body, status=200, headers=js_headers([JSON]))
 
 
+def plain_response(body: str) -> Any:
+    """What Prometheus reads."""
+    kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+    return js.Response.new(body, status=200, headers=js_headers([kind, ("cache-control", "no-store")]))
+
+
 def empty_response(status: int) -> Any:
     return js.Response.new(NULL, status=status)
 

@@ -1,0 +1,94 @@
+"""`/metrics`: what the process has counted, and the state of its parts at this moment, as Prometheus reads it."""
+
+import time
+from collections.abc import Callable
+
+from worker.api.admin import master_key_only
+
+from .. import VERSION, metrics
+from ..accounting import Accounts, NoAccounting
+from ..engine.supervisor import Engine
+from ..exchange import Exchange
+from ..metrics import process
+from ..metrics.families import CONTENT_TYPE, Family, Gauge, Total
+from ..routing.router import Router
+
+ENGINE_STATES = ("idle", "starting", "running")
+_DEPLOYMENT = ("model", "deployment")
+
+
+class Metrics:
+    """`public`: who asks has been let in already, or nobody needs to be. `running`: requests in flight."""
+
+    def __init__(
+        self, router: Router, engine: Engine, accounting: Accounts, running: Callable[[], int], *, public: bool
+    ) -> None:
+        self._router = router
+        self._engine = engine
+        self._accounting = accounting
+        self._running = running
+        self._public = public
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Raises ApiError 403 for virtual keys."""
+        if not (self._public or exchange.administrator):
+            raise master_key_only()
+        families = (*metrics.RECORDED, *self.state(), *process.families())
+        text = "".join(family.text() for family in families)
+        exchange.respond(200, text.encode(), [("cache-control", "no-store")], CONTENT_TYPE)
+
+    def state(self) -> list[Family]:
+        """What is as it is now."""
+        now = time.monotonic()
+        known = [
+            ((d.group, d.id), self._router.health[d.id])
+            for members in self._router.groups.members.values()
+            for d in members
+            if not d.off
+        ]
+        found: list[Family] = [
+            Gauge("litellm_router_info", "The version that runs.", ("version",), [((VERSION,), 1)]),
+            _one("litellm_router_requests_in_flight", "Requests that are being answered.", self._running()),
+            Gauge(
+                "litellm_router_deployment_requests_in_flight",
+                "Attempts at a deployment that have not ended.",
+                _DEPLOYMENT,
+                [(labels, health.in_flight) for labels, health in known],
+            ),
+            Gauge(
+                "litellm_router_deployment_cooldown_seconds",
+                "What is left of a deployment's cooldown, 0 while it is healthy.",
+                _DEPLOYMENT,
+                [(labels, round(max(0.0, health.cooling_until - now), 3)) for labels, health in known],
+            ),
+            Total(
+                "litellm_router_cooldowns_total",
+                "Cooldowns that a deployment's failures have begun.",
+                _DEPLOYMENT,
+                [(labels, health.cooldowns) for labels, health in known],
+            ),
+            Gauge(
+                "litellm_router_engine_state",
+                "1 for the state that the engine is in.",
+                ("state",),
+                [((state,), int(state == self._engine.state)) for state in ENGINE_STATES],
+            ),
+        ]
+        if not isinstance(self._accounting, NoAccounting):
+            found += [
+                _one(
+                    "litellm_router_ledger_unsettled_reports",
+                    "Ended requests that the ledger has not settled yet.",
+                    self._accounting.unsettled,
+                ),
+                _one(
+                    "litellm_router_ledger_open_reservations",
+                    "Reservations of this process.",
+                    self._accounting.open,
+                ),
+            ]
+        return found
+
+
+def _one(name: str, help: str, value: float) -> Gauge:
+    return Gauge(name, help, values=[((), value)])

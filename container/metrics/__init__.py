@@ -1,0 +1,84 @@
+"""What this process counts, for as long as it runs: a new configuration begins nothing anew.
+
+    metrics.request("chat_completions", "gpt-4o", 200, 0.8)
+
+Labels are names of the config and of this program alone, never what a client made up.
+"""
+
+from worker.ledger.money import NANO
+from worker.ledger.usage import Usage
+
+from .families import OTHER, Counter, Histogram
+
+# Seconds. From a refusal at the door to the ten minutes that a request may take.
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+TURN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+CLIENT_LEFT = 499
+
+_REQUEST = ("endpoint", "model", "status")
+_DEPLOYMENT = ("model", "deployment")
+
+requests = Counter("litellm_router_requests_total", "Requests that have been answered.", _REQUEST)
+request_duration = Histogram(
+    "litellm_router_request_duration_seconds", "From the request's head to the answer's end.", _REQUEST, bounds=SECONDS
+)
+first_token = Histogram(
+    "litellm_router_time_to_first_token_seconds",
+    "From a streamed request's head to the first part of its answer.",
+    ("model",),
+    bounds=SECONDS,
+)
+attempts = Counter(
+    "litellm_router_attempts_total", "Attempts at deployments, by how they ended.", (*_DEPLOYMENT, "outcome")
+)
+retries = Counter("litellm_router_retries_total", "Attempts that repeated one in the same model group.", ("model",))
+fallbacks = Counter("litellm_router_fallbacks_total", "Requests that a fallback was asked for.", ("model", "fallback"))
+prompt_tokens = Counter("litellm_router_prompt_tokens_total", "Tokens of prompts, cached ones too.", _DEPLOYMENT)
+completion_tokens = Counter("litellm_router_completion_tokens_total", "Tokens of answers, reasoning too.", _DEPLOYMENT)
+cached_tokens = Counter(
+    "litellm_router_cached_prompt_tokens_total", "Tokens of prompts that a provider had in its cache.", _DEPLOYMENT
+)
+reasoning_tokens = Counter("litellm_router_reasoning_tokens_total", "Tokens of reasoning.", _DEPLOYMENT)
+spend = Counter("litellm_router_spend_usd_total", "US dollars that answers have cost.", _DEPLOYMENT, unit=NANO)
+turn_duration = Histogram(
+    "litellm_router_ledger_turn_duration_seconds", "Transactions of the ledger's database.", bounds=TURN_SECONDS
+)
+ledger_unavailable = Counter("litellm_router_ledger_unavailable_total", "Transactions that the ledger could not make.")
+engine_restarts = Counter("litellm_router_engine_restarts_total", "Ends of the engine that nobody had asked for.")
+
+RECORDED = (
+    requests,
+    request_duration,
+    first_token,
+    attempts,
+    retries,
+    fallbacks,
+    prompt_tokens,
+    completion_tokens,
+    cached_tokens,
+    reasoning_tokens,
+    spend,
+    turn_duration,
+    ledger_unavailable,
+    engine_restarts,
+)
+_CLASSES = {hundreds: f"{hundreds}xx" for hundreds in range(1, 6)}
+
+
+def request(endpoint: str, model: str, status: int, seconds: float) -> None:
+    """One that has ended. `status`: CLIENT_LEFT when the client did not wait for the end; `model`: its group."""
+    labels = (endpoint, model, "client_left" if status == CLIENT_LEFT else _CLASSES.get(status // 100, OTHER))
+    requests.add(labels)
+    request_duration.observe(labels, seconds)
+
+
+def answered(model: str, deployment: str, used: Usage, cost: int) -> None:
+    """What an answer used. `cost` in nano-dollars."""
+    labels = (model, deployment)
+    prompt_tokens.add(labels, used.prompt)
+    completion_tokens.add(labels, used.completion)
+    if used.cached:
+        cached_tokens.add(labels, used.cached)
+    if used.reasoning:
+        reasoning_tokens.add(labels, used.reasoning)
+    spend.add(labels, cost)

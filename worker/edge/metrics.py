@@ -1,0 +1,51 @@
+"""`/metrics` at the edge: which containers run, and what a running one says of itself. None is woken for it."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from pyodide.ffi import JsException
+
+from api.admin import master_key_only
+from api.errors import invalid_request, service_unavailable
+from api.health import RUNNING
+
+from .forward import Client, Instances, inward
+from .respond import plain_response
+
+PATH = "/metrics"
+_HELP = "Whether a container runs; 0 while it sleeps."
+
+
+class Metrics:
+    """`names`: of all instances."""
+
+    def __init__(self, instances: Instances, names: list[str]) -> None:
+        self._instances = instances
+        self._names = names
+
+    async def answer(self, client: Client, query: str, states: Mapping[str, str], *, by_master: bool) -> Any:
+        """`states`: of every instance now. Raises ApiError 400, 403, 503."""
+        if not by_master:
+            raise master_key_only()
+        name = parse_qs(query).get("instance", self._names[:1])[0]
+        if name not in self._names:
+            raise invalid_request(f"There are the instances {', '.join(self._names)}.", param="instance")
+        text = exposition(states)
+        if states[name] == RUNNING:
+            try:
+                found = await self._instances.answer(lambda: inward(client, PATH, ()), [name], client)
+                said = await found.response.text()
+            except JsException:
+                raise service_unavailable("The container went away in the middle of its answer.", 1) from None
+            if found.response.status != 200:
+                raise service_unavailable("The container did not say its metrics.", 5)
+            text += said
+        return plain_response(text)
+
+
+def exposition(states: Mapping[str, str]) -> str:
+    """Which of the instances run, as Prometheus' text."""
+    name = "litellm_router_container_running"
+    lines = [f'{name}{{instance_name="{one}"}} {int(state == RUNNING)}\n' for one, state in states.items()]
+    return f"# HELP {name} {_HELP}\n# TYPE {name} gauge\n{''.join(lines)}"
