@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workload", choices=list(WORKLOADS), default="plain")
     parser.add_argument("--connections", type=int, default=16, metavar="N")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S")
-    parser.add_argument("--gateway", choices=("ours", "minimal"), default="ours")
+    parser.add_argument("--gateway", choices=("ours", "ours-limited", "minimal"), default="ours")
     parser.add_argument("--top", type=int, default=30, metavar="N", help="functions to show in each list")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:

@@ -17,6 +17,7 @@ from worker.api.request_id import request_id
 
 from .grant import Grant
 from .routing.router import Try
+from .whole_answer import WholeAnswer
 
 if TYPE_CHECKING:
     from .handlers.reading import Asked
@@ -124,6 +125,12 @@ class Exchange:
             self.request.writer.output_size = 0
         content, parts, size = self.request.content, [], 0
         try:
+            if content.is_eof() and content.exception() is None:  # it came with its head, as most do
+                whole = content.read_nowait()
+                if len(whole) > limit:
+                    raise body_too_large(limit_mb)
+                self.body_seconds = time.monotonic() - self.began
+                return whole
             while not content.at_eof():
                 part = await (content.readany() if content.is_eof() else self._next(content, size, silence))
                 size += len(part)
@@ -170,23 +177,25 @@ class Exchange:
 
     def respond(self, status: int, data: bytes, headers: Headers = (), content_type: str = "application/json") -> None:
         """A whole answer, sent as soon as the request has been dealt with; to HEAD without its body."""
-        self.response = web.Response(status=status, body=data, headers=self._headers(headers, content_type))
+        self.response = WholeAnswer(status, self._headers(headers, content_type), data)
 
     def error(self, error: ApiError) -> None:
         self.respond(error.status, error.body(anthropic=self.anthropic), error.headers)
 
     def _headers(self, headers: Headers, content_type: str) -> list[tuple[str, str]]:
-        return [
+        lines = [
             ("content-type", content_type),
             ("server", SERVER),
             ("x-request-id", self.id),
-            *((name, _latin(value)) for name, value in headers),
+            *headers,
             *self.always,
         ]
+        values = "".join([value for _, value in lines])
+        if values.isascii() and values.isprintable():
+            return lines
+        return [(name, _sendable(value)) for name, value in lines]
 
 
-def _latin(value: str) -> str:
+def _sendable(value: str) -> str:
     """A header value that can be sent: names of models may hold anything."""
-    if value.isascii() and value.isprintable():
-        return value
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in value)

@@ -3,19 +3,20 @@
 from .base import Gateway
 from .limits import Direct, Minimal
 from .litellm import LiteLLM
-from .other import CHECKOUT, Other
-from .ours import Ours, OursClaude, OursGemini
+from .other import CHECKOUT, Other, OtherLimited
+from .ours import Ours, OursClaude, OursGemini, OursLimited
 from .portkey import PortkeyNode, PortkeyWorkerd
 from .tensorzero import TensorZero
 from .worker import Worker
 
 ALL: dict[str, type[Gateway]] = {
-    one.name: one for one in (Direct, Minimal, Ours, Worker, TensorZero, PortkeyWorkerd, PortkeyNode, LiteLLM)
+    one.name: one
+    for one in (Direct, Minimal, Ours, OursLimited, Worker, TensorZero, PortkeyWorkerd, PortkeyNode, LiteLLM)
 }
 # Measured when `--only` names them: the same gateway, its provider speaking another wire format.
 ON_REQUEST: dict[str, type[Gateway]] = {one.name: one for one in (OursGemini, OursClaude)}
 ALL |= ON_REQUEST
 if CHECKOUT:
-    ALL[Other.name] = Other
+    ALL |= {one.name: one for one in (Other, OtherLimited)}
 
 __all__ = ["ALL", "ON_REQUEST", "Gateway"]

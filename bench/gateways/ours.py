@@ -1,7 +1,9 @@
 """Our proxy as it runs standalone, every feature on."""
 
+import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 from ..processes import ROOT, Process, free_port
@@ -24,11 +26,23 @@ router_settings:
   num_retries: 2
   fallbacks: [{{{model}: [spare]}}]
 """
+# Of everyone, of each user, and of the key itself: everything that can be limited, so far off that nothing is refused.
+BUDGETS = """\
+litellm_settings: {max_budget: 1000000, budget_duration: 1d, max_user_budget: 1000000, user_budget_duration: 7d}
+"""
+LIMITS = {
+    "user_id": "bench",
+    "max_budget": 1_000_000,
+    "budget_duration": "1d",
+    "rpm_limit": 1_000_000_000,
+    "tpm_limit": 1_000_000_000_000,
+    "max_parallel_requests": 1_000_000,
+}
 
 
-def write_config(provider: str, directory: Path, model_of: str = "openai/gpt") -> Path:
+def write_config(provider: str, directory: Path, model_of: str = "openai/gpt", more: str = "") -> Path:
     path = directory / "litellm_config.yaml"
-    path.write_text(CONFIG.format(model=MODEL, model_of=model_of, provider=provider, key=PROVIDER_KEY))
+    path.write_text(CONFIG.format(model=MODEL, model_of=model_of, provider=provider, key=PROVIDER_KEY) + more)
     return path
 
 
@@ -50,6 +64,7 @@ class Ours(Gateway):
 
     root = ROOT
     model_of = "openai/gpt"
+    settings = ""  # more lines of the configuration
 
     def install(self, cache: Path) -> str:
         return version(self.root)
@@ -62,13 +77,39 @@ class Ours(Gateway):
             "container",
             "serve",
             "--config",
-            str(write_config(provider, directory, self.model_of)),
+            str(write_config(provider, directory, self.model_of, self.settings)),
         ]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         environment = {"LITELLM_MASTER_KEY": MASTER_KEY, "LEDGER_PATH": str(directory / "ledger.db")}
         process = Process(command, directory / "log", environment, self.root)
         started = process.wait_for(f"http://127.0.0.1:{port}/health/readiness", START_SECONDS)
-        return Running(f"http://127.0.0.1:{port}/v1/chat/completions", MODEL, bearer(MASTER_KEY), process, started)
+        key = self.key(f"http://127.0.0.1:{port}")
+        return Running(f"http://127.0.0.1:{port}/v1/chat/completions", MODEL, bearer(key), process, started)
+
+    def key(self, url: str) -> str:
+        """What clients of the proxy at `url` present."""
+        return MASTER_KEY
+
+
+class OursLimited(Ours):
+    """The same, its clients with a virtual key that has every limit there is."""
+
+    name = "ours-limited"
+    title = "LiteLLM Router: proxy, limited key"
+    features = (
+        "the same with a virtual key: its budget, its user's and everyone's, limits on requests, tokens and requests "
+        "at a time, so that every prompt is estimated and its cost reserved"
+    )
+    settings = BUDGETS
+
+    def key(self, url: str) -> str:
+        request = urllib.request.Request(
+            f"{url}/key/generate",
+            json.dumps(LIMITS).encode(),
+            {**bearer(MASTER_KEY), "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=START_SECONDS) as answer:
+            return json.load(answer)["key"]
 
 
 class OursGemini(Ours):

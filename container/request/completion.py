@@ -13,6 +13,8 @@ from .authority import forbidden, refusal
 
 # Taken from the body by the proxy itself; providers never see them.
 OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
+_OURS = frozenset(OWN_FIELDS)
+_NONE_OF_OURS: Mapping[str, Any] = dict.fromkeys(OWN_FIELDS)
 BYTES_PER_TOKEN = 4
 
 
@@ -53,7 +55,7 @@ def parse(endpoint: str, raw: bytes) -> Completion:
             if wanted:
                 raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
     _REQUIRED[endpoint](body)
-    own = {name: body.pop(name, None) for name in OWN_FIELDS}
+    own = _NONE_OF_OURS if _OURS.isdisjoint(body) else {name: body.pop(name, None) for name in OWN_FIELDS}
     fallbacks = () if own["disable_fallbacks"] else own["fallbacks"]
     stream = bool(body.get("stream"))
     route = RouteRequest(

@@ -88,6 +88,7 @@ class Router:
         self._rng = rng or random.Random()
         self._prices = prices
         self._chains: dict[tuple[str, str], list[str]] = {}  # (chain, model): the names, worked out once
+        self._reachable: dict[str, bool] = {}  # by model, worked out once
         self._strategy = STRATEGIES[config.options.routing_strategy]
 
     def route(self, request: RouteRequest) -> Plan:
@@ -99,8 +100,14 @@ class Router:
 
     def reachable(self, request: RouteRequest) -> bool:
         """Whether a deployment of the model or of a fallback of it is on."""
-        names = (request.model, *self.fallbacks(request, "fallbacks"))
-        return any(not t.deployment.off for name in names for t in self.groups.targets(name))
+        model = request.model
+        known = self._reachable.get(model) if request.fallbacks is None else None
+        if known is None:
+            names = (model, *self.fallbacks(request, "fallbacks"))
+            known = any(not t.deployment.off for name in names for t in self.groups.targets(name))
+            if request.fallbacks is None and model in self.groups.names:  # others are what clients make up
+                self._reachable[model] = known
+        return known
 
     def fallbacks(self, request: RouteRequest, chain: str) -> list[str]:
         """The public names to try after the model, each once: its chain, then the chains of those. `chain`: a name of

@@ -40,8 +40,14 @@ def simple_shuffle(targets: Sequence[Target], situation: Situation) -> Target | 
     """By `weight` where one is given, else by `rpm`, else by `tpm`, else all alike."""
     for attribute in ("weight", "rpm", "tpm"):
         weights = [getattr(t.deployment, attribute) or 0.0 for t in targets]
-        if any(weights):
-            return situation.rng.choices(targets, weights)[0]
+        total = sum(weights)
+        if total:
+            point = situation.rng.random() * total
+            for target, weight in zip(targets, weights, strict=True):
+                point -= weight
+                if point < 0:
+                    return target
+            return targets[-1]
     return situation.rng.choice(targets)
 
 

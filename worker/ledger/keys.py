@@ -66,7 +66,7 @@ def key(row: Row) -> Key:
 
 def allows(models: str, model: str) -> bool:
     """Whether a key with this JSON list may use the model: by name, or by a pattern with `*`; an empty list is all."""
-    return _matcher(models).fullmatch(model) is not None
+    return models == "[]" or _matcher(models).fullmatch(model) is not None
 
 
 @lru_cache(maxsize=512)

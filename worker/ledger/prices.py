@@ -90,13 +90,19 @@ def cost(price: Price, used: Usage, tier: str | None = None, units: Mapping[str,
     {"image" | "query" | "character" | "second": how many}."""
     now = at(price, used.prompt, tier)
     into, out = now.get("input", 0), now.get("output", 0)
-    plain = max(0, used.prompt - used.cached - used.cache_write - used.audio_prompt)
-    spoken = max(0, used.completion - used.reasoning - used.audio_completion)
-    total = plain * into + used.cached * now.get("cached", into) + used.cache_write * now.get("cache_write", into)
-    total += used.audio_prompt * now.get("audio_input", into)
-    total += spoken * out + used.reasoning * now.get("reasoning", out)
-    total += used.audio_completion * now.get("audio_output", out)
-    return min(MAX_NANO, nano(total + flat(now, units or {})))
+    prompt, completion, *special = used
+    if any(special):
+        plain = max(0, prompt - used.cached - used.cache_write - used.audio_prompt)
+        spoken = max(0, completion - used.reasoning - used.audio_completion)
+        total = plain * into + used.cached * now.get("cached", into) + used.cache_write * now.get("cache_write", into)
+        total += used.audio_prompt * now.get("audio_input", into)
+        total += spoken * out + used.reasoning * now.get("reasoning", out)
+        total += used.audio_completion * now.get("audio_output", out)
+    else:
+        total = prompt * into + completion * out
+    if units:
+        total += flat(now, units)
+    return min(MAX_NANO, nano(total))
 
 
 def flat(price: Price, units: Mapping[str, int]) -> int:

@@ -24,6 +24,7 @@ def usage(said: Mapping[str, Any]) -> Usage:
     cached = _count(details, "cached_tokens") or _count(said, "cache_read_input_tokens")
     written = _count(said, "cache_creation_input_tokens") or _count(details, "cache_creation_tokens")
     reasoning = _count(made, "reasoning_tokens")
+    heard, spoken = _count(details, "audio_tokens"), _count(made, "audio_tokens")
     if "prompt_tokens" in said:
         prompt = _count(said, "prompt_tokens")
         completion = _count(said, "completion_tokens")
@@ -33,6 +34,8 @@ def usage(said: Mapping[str, Any]) -> Usage:
         if "cache_read_input_tokens" in said or "cache_creation_input_tokens" in said:
             # Anthropic's own words: what came from or went to the cache is not in `input_tokens`.
             prompt += cached + written
+    if not (cached or written or reasoning or heard or spoken):
+        return Usage(prompt, completion)
     if reasoning and _count(said, "total_tokens") == prompt + completion + reasoning:
         # xAI counts its reasoning beside the answer.
         completion += reasoning
@@ -42,16 +45,16 @@ def usage(said: Mapping[str, Any]) -> Usage:
         min(cached, prompt),
         min(written, max(0, prompt - cached)),
         min(reasoning, completion),
-        min(_count(details, "audio_tokens"), prompt),
-        min(_count(made, "audio_tokens"), completion),
+        min(heard, prompt),
+        min(spoken, completion),
     )
 
 
 def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = said.get(name)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _count(said: Mapping[str, Any], name: str) -> int:
     value = said.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 40 else 0
+    return value if type(value) is int and 0 < value < 1 << 40 else 0  # a bool is no number
