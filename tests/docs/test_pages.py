@@ -49,3 +49,9 @@ def test_the_endpoints_that_carry_over_are_ours():
             bare in TABLE or bare == "/key/{key}/regenerate" or any(p.startswith(prefix) for p in TABLE if "*" in bare)
         )
         assert known, path
+
+
+def test_the_apis_page_names_every_endpoint_or_the_page_that_does():
+    text = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("api", "keys", "metrics"))
+    missing = [path for path in TABLE if path not in text]
+    assert not missing

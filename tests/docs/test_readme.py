@@ -85,6 +85,15 @@ def test_the_openai_client(dev):
     assert "mock" in done.stdout
 
 
+def test_a_key_with_a_budget(dev):
+    port, _ = dev
+    command = block("bash", "keys create").replace(".venv/bin/", f"{BIN}/").replace(PORT, str(port))
+    key = shell(command).strip()
+    assert key.startswith("sk-")
+    asked = block("bash", "curl http://127.0.0.1").replace(PORT, str(port)).replace("sk-1234", key)
+    assert '"chat.completion"' in shell(asked)
+
+
 def test_the_proxy_alone(dev):
     command = block("bash", "litellm-router serve").strip()
     assert command.startswith(".venv/bin/litellm-router ")
