@@ -25,6 +25,7 @@ from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
 from .handlers.metrics import Metrics
 from .handlers.models import Models
+from .request_log import RequestLog
 
 
 class App:
@@ -41,6 +42,7 @@ class App:
         edge: BehindTheEdge | None = None,
         *,
         metrics: Metrics | None = None,
+        request_log: RequestLog | None = None,
         guesses: Guesses | None = None,
         trusted_proxies: Sequence[Network] = (),
     ) -> None:
@@ -56,6 +58,7 @@ class App:
         self._admin = admin
         self._accounting = accounting or NoAccounting()
         self._edge = edge
+        self._request_log = request_log
         self._simple = {
             "root": health.root,
             "health": health.health,
@@ -70,6 +73,8 @@ class App:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request. Cancelled when the client leaves."""
         exchange = Exchange(request)
+        if self._request_log is not None:
+            exchange.capture = self._request_log.capture()
         try:
             await self._serve(exchange)
         except ApiError as error:
@@ -96,6 +101,8 @@ class App:
             status = exchange.failure or (exchange.response.status if exchange.response is not None else 500)
             if exchange.endpoint != INTERNAL:
                 metrics.request(exchange.endpoint, exchange.group, status, time.monotonic() - exchange.began)
+            if self._request_log is not None:
+                self._request_log.ended(exchange, status)
         assert exchange.response is not None, "every handler answers"
         return exchange.response
 
@@ -106,7 +113,7 @@ class App:
         address = client_address(exchange.request.remote, exchange.headers.get, self._trusted_proxies)
         seconds, passed = self._guesses.failed(address, time.monotonic())
         if passed:
-            log.warning("failed_keys", address=address, meaning="Many wrong keys; further ones are answered 429.")
+            log.warning("failed_keys", address=address, effect="Many wrong keys; further ones are answered 429.")
         return too_many(seconds) if seconds else refused
 
     async def _serve(self, exchange: Exchange) -> None:

@@ -21,6 +21,7 @@ from .whole_answer import WholeAnswer
 
 if TYPE_CHECKING:
     from .handlers.reading import Asked
+    from .request_log import Capture
 
 Headers = Iterable[tuple[str, str]]
 
@@ -53,7 +54,8 @@ class Exchange:
     `asked`: an upload, read before it was let in, and `let_go`: gives back the room that it takes.
 
     For who counts, `endpoint`; `group`: the config's name of the model, '' without one; `step`: the attempt made last;
-    `failure`: the status that a stream would have got had it not begun, else 0.
+    `failure`: the status that a stream would have got had it not begun, else 0; `capture`: what keeps the bodies, where
+    they are logged.
     """
 
     __slots__ = (
@@ -63,6 +65,7 @@ class Exchange:
         "asked",
         "began",
         "body_seconds",
+        "capture",
         "endpoint",
         "failure",
         "grant",
@@ -97,6 +100,7 @@ class Exchange:
         self.group = ""
         self.failure = 0
         self.step: Try | None = None
+        self.capture: Capture | None = None
         self.key_hash: str | None = None
         self.models = "[]"
         self.grant = _NOTHING_GRANTED
@@ -129,8 +133,7 @@ class Exchange:
                 whole = content.read_nowait()
                 if len(whole) > limit:
                     raise body_too_large(limit_mb)
-                self.body_seconds = time.monotonic() - self.began
-                return whole
+                return self._read(whole)
             while not content.at_eof():
                 part = await (content.readany() if content.is_eof() else self._next(content, size, silence))
                 size += len(part)
@@ -141,8 +144,13 @@ class Exchange:
             raise invalid_request(f"The request's body cannot be read: {type(error).__name__}.") from None
         except ConnectionError:
             raise ClientLeft from None
+        return self._read(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _read(self, raw: bytes) -> bytes:
         self.body_seconds = time.monotonic() - self.began
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        if self.capture is not None:
+            self.capture.request(raw)
+        return raw
 
     async def _next(self, content: StreamReader, size: int, silence: float) -> bytes:
         """More of a body of which `size` bytes have come. Raises ApiError 408 when it takes too long."""
@@ -158,11 +166,15 @@ class Exchange:
         """The head of a stream; `write` and `finish` follow."""
         response = _Stream(status=status, headers=self._headers(headers, content_type))
         self.response = response
+        if self.capture is not None:
+            self.capture.events = content_type.startswith("text/event-stream")
         await response.prepare(self.request)
 
     async def write(self, data: bytes) -> None:
         """Raises ClientLeft when there is nobody to write to."""
         assert self.response is not None, "start comes first"
+        if self.capture is not None:
+            self.capture.answered(data)
         try:
             await self.response.write(data)
         except ConnectionError:
@@ -177,6 +189,8 @@ class Exchange:
 
     def respond(self, status: int, data: bytes, headers: Headers = (), content_type: str = "application/json") -> None:
         """A whole answer, sent as soon as the request has been dealt with; to HEAD without its body."""
+        if self.capture is not None:
+            self.capture.answered(data)
         self.response = WholeAnswer(status, self._headers(headers, content_type), data)
 
     def error(self, error: ApiError) -> None:

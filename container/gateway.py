@@ -23,6 +23,7 @@ from .handlers.metrics import Metrics
 from .handlers.models import Models
 from .handlers.park import Parking
 from .handlers.reading import Reading
+from .request_log import RequestLog
 from .room import Room
 from .routing.router import Router
 from .settings import Settings
@@ -85,6 +86,7 @@ class Gateway:
         if isinstance(accounting, EdgeAccounting):
             room = Room(int(max(settings.upload_memory_mb, settings.max_body_mb) * 1024 * 1024))
             self.edge = BehindTheEdge(authenticator, accounting, Parking(reading, accounting.tariff, room), catalog)
+        self._request_log = _request_log(config, settings)
         self._app = App(
             authenticator,
             Completions(router, self._upstream, accounting, reading, keepalive=settings.stream_keepalive),
@@ -102,6 +104,7 @@ class Gateway:
                 lambda: self._running,
                 public=settings.metrics_public or settings.internal_token is not None,
             ),
+            request_log=self._request_log,
             guesses=None if settings.internal_token else guesses,
             trusted_proxies=settings.trusted_proxies,
         )
@@ -124,3 +127,15 @@ class Gateway:
     async def close(self) -> None:
         await self._engine_endpoints.close()
         await self._upstream.close()
+        if self._request_log is not None:
+            await asyncio.to_thread(self._request_log.close)
+
+
+def _request_log(config: Config, settings: Settings) -> RequestLog | None:
+    options = config.options.request_logging
+    if options is None:
+        return None
+    secrets = [settings.master_key, config.options.master_key, settings.internal_token]
+    for d in config.deployments:
+        secrets += [d.api_key, *d.extra_headers.values()]
+    return RequestLog(options, [one for one in secrets if one])

@@ -1,7 +1,8 @@
 """Log lines: one JSON object each, to standard error, collected for a moment so that no request waits for a write.
 
-    {"time": "2026-01-01T00:00:00.000Z", "level": "info", "event": "attempt", "request_id": "…", …}
+    {"time": "2026-01-01T00:00:00.000Z", "level": "info", "source": "proxy", "event": "attempt", "request_id": "…", …}
 
+docs/logs.md names the fields; the edge's lines (worker/runtime/log.py) have the same.
 Nothing secret is ever a field: no header, no prompt, no answer, no key.
 """
 
@@ -27,17 +28,12 @@ class _Log:
         self._lines: list[bytes] = []
         self._lock = threading.Lock()
         self._flushing = False  # the event loop will, in a moment
-        self._second = 0
-        self._stamp = ""
+        self._stamp = 0, ""  # one value, as several threads write
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if _LEVELS[level] < self.threshold:
             return
-        line = orjson.dumps(
-            {"time": self._now(), "level": level.lower(), "event": event, **fields},
-            default=str,
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
+        line = self.line(level, event, fields)
         with self._lock:
             self._lines.append(line)
             if self._flushing and len(self._lines) < _FLUSH_LINES:
@@ -45,6 +41,13 @@ class _Log:
         if _LEVELS[level] < _LEVELS["WARNING"] and self._flush_soon():
             return
         self.flush()
+
+    def line(self, level: str, event: str, fields: dict[str, Any]) -> bytes:
+        return orjson.dumps(
+            {"time": self._now(), "level": level.lower(), "source": "proxy", "event": event, **fields},
+            default=str,
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
 
     def _flush_soon(self) -> bool:
         if self._flushing:
@@ -72,13 +75,16 @@ class _Log:
         """RFC 3339 in UTC with milliseconds; the date and time of day are made once a second."""
         now = time.time()
         second = int(now)
-        if second != self._second:
-            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+        known, stamp = self._stamp
+        if second != known:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._stamp = second, stamp
+        return f"{stamp}.{int((now - second) * 1000):03d}Z"
 
 
 _log = _Log()
 flush = _log.flush
+line = _log.line
 
 
 def configure(level: str) -> None:

@@ -25,6 +25,7 @@ from .engine.supervisor import Engine
 from .gateway import Gateway, router_for
 from .http_server import MAX_HEADER_BYTES, MAX_HEADER_BYTES_OF_THE_EDGE, HttpServer
 from .reload import CannotServe, Reloading
+from .request_log import cannot_write
 from .routing.router import Router
 from .routing.shared import SharedCooldowns, redis_url
 from .settings import Settings
@@ -62,6 +63,7 @@ def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
     found = (
         _strangers(settings, master_key, config),
         _keys_for_nothing(settings, master_key, config),
+        cannot_write(config.options.request_logging),
     )
     return [reason for reason in found if reason]
 
@@ -235,7 +237,7 @@ async def _serve(
 
 
 def _not_here() -> None:
-    log.warning("config_not_reloaded", meaning="Behind the edge a config comes with its image: deploy again.")
+    log.warning("config_not_reloaded", effect="Behind the edge a config comes with its image: deploy again.")
 
 
 def _accounting(config: Config, settings: Settings, router: Router) -> tuple[accounts.Claim | None, accounts.Accounts]:
@@ -252,13 +254,13 @@ def _accounting(config: Config, settings: Settings, router: Router) -> tuple[acc
     except (accounts.NoLedger, OSError) as error:
         if accounts.required(settings, config.options):
             raise CannotServe(str(error)) from None
-        log.warning("no_ledger", why=str(error), meaning=NO_LEDGER)
+        log.warning("no_ledger", reason=str(error), effect=NO_LEDGER)
         return None, accounts.NoAccounting()
     lost = accounts.fleeting(path) if path else None
     if lost:
-        log.warning("ledger_fleeting", meaning=lost)
+        log.warning("ledger_fleeting", effect=lost)
     if claim and not claim.alone:
-        log.warning("ledger_shared", meaning="Another proxy of this machine keeps its ledger in the same file.")
+        log.warning("ledger_shared", effect="Another proxy of this machine keeps its ledger in the same file.")
     tariff = _tariff(config, settings, router)
     return claim, accounts.Accounting(
         accounts.store(settings, path),
@@ -279,7 +281,7 @@ def _tariff(config: Config, settings: Settings, router: Router) -> accounts.Tari
     tariff = accounts.Tariff(config, router, default_max_output=settings.default_max_output)
     unpriced = tariff.unpriced(config)
     if unpriced and config.options.has_budget:
-        log.warning("models_unpriced", models=unpriced, meaning=UNPRICED)
+        log.warning("models_unpriced", models=unpriced, effect=UNPRICED)
     return tariff
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, Self
 import yaml
 from openai import AsyncOpenAI, OpenAI
 
-from tests import canaries
+from tests import canaries, log_lines
 
 ROOT = Path(__file__).parents[1]
 MASTER_KEY = "sk-master-of-the-tests"
@@ -162,6 +162,7 @@ class RunningProxy:
         assert code == 0, f"the proxy ended with exit code {code}:\n{self._end_of_log()}"
         assert not orphans, f"the proxy left a child process behind:\n{self._end_of_log()}"
         assert not found, f"secrets where they do not belong: {found}"
+        log_lines.parsed(self.log().splitlines(), "proxy")
         canaries.refuse_leaks("the proxy's log", self.log_path.read_bytes(), self._secrets)
         for ledger in self.directory.glob("ledger.db*"):
             canaries.refuse_leaks(f"the ledger's {ledger.name}", ledger.read_bytes(), self._secrets)

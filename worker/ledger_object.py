@@ -42,7 +42,7 @@ class Ledger(DurableObject):
         env = bindings()
         self._settings = read_ledger(lambda name: variable(env, name))
         for problem in self._settings.problems:
-            log("warning", "setting.ignored", reason=problem)
+            log("warning", "setting_ignored", reason=problem)
         everyone, each_user = (Limits(*CATALOG["policy"][name]) for name in ("everyone", "each_user"))
         self._policy = Policy(everyone, each_user)
         self._storage = unwrapped(ctx.storage)
@@ -56,7 +56,7 @@ class Ledger(DurableObject):
         declared = resolve(CATALOG["virtual_keys"], lambda name: variable(env, name))
         done = self._store.run(hold(self._store.dialect, declared, _now()))
         if done["made"] or done["changed"] or done["blocked"]:
-            log("info", "ledger.virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
+            log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
         self._set_alarm(_now())
 
     async def admit(self, text: str) -> str:
@@ -89,7 +89,7 @@ class Ledger(DurableObject):
         result = self._store.run(settle.settle_all(self._store.dialect, self._policy, reports, now))
         for report, outcome in zip(reports, result["outcomes"], strict=True):
             if outcome in ("unknown", "foreign"):
-                log("warning", f"ledger.report_{outcome}", reservation=report.id, instance=report.instance)
+                log("warning", f"ledger_report_{outcome}", reservation=report.id, instance=report.instance)
         if reports:
             self._changed()
         return json.dumps(result)
@@ -107,7 +107,7 @@ class Ledger(DurableObject):
             last = self._store.run(decision)["expired"]
             expired += last
         if expired:
-            log("warning", "ledger.instance_ended", instance=instance, reservations=expired)
+            log("warning", "ledger_instance_ended", instance=instance, reservations=expired)
             self._changed()
         return json.dumps({"ok": True, "expired": expired})
 
@@ -119,7 +119,7 @@ class Ledger(DurableObject):
             self._trim()
             await self._send_alerts()
         except Exception as error:  # noqa: BLE001 it has to be done again, whatever went wrong
-            log("error", "ledger.housekeeping_failed", reason=f"{type(error).__name__}: {error_text(error)}")
+            log("error", "ledger_housekeeping_failed", reason=f"{type(error).__name__}: {error_text(error)}")
             self._set_alarm_at(_now() + _RETRY_MS)
         else:
             self._set_alarm(_now())
@@ -162,7 +162,7 @@ class Ledger(DurableObject):
         while expired == _AT_ONCE:
             expired = self._store.run(settle.expire(self._store.dialect, _now(), _AT_ONCE))["expired"]
             if expired:
-                log("warning", "ledger.reservations_expired", reservations=expired)
+                log("warning", "ledger_reservations_expired", reservations=expired)
                 self._changed()
 
     def _trim(self) -> None:
@@ -221,9 +221,9 @@ async def _posted(url: str, content: dict[str, Any]) -> bool:
         if response.body:
             await response.body.cancel()
     except JsException as error:
-        log("warning", "alert.not_sent", kind=content["kind"], reason=str(getattr(error, "name", "") or "no answer"))
+        log("warning", "alert_not_sent", kind=content["kind"], reason=str(getattr(error, "name", "") or "no answer"))
         return False
     if 200 <= response.status < 300:
         return True
-    log("warning", "alert.refused", kind=content["kind"], status=response.status)
+    log("warning", "alert_refused", kind=content["kind"], status=response.status)
     return False

@@ -65,11 +65,11 @@ class ProxyContainer(DurableObject):
         try:
             return await self._container().answer(incoming)
         except NotServing as failure:
-            log("warning", "container.not_serving", request_id=_request_id(incoming), reason=str(failure))
+            log("warning", "container_not_serving", request_id=_request_id(incoming), reason=str(failure))
             refusal = errors.service_unavailable("The container cannot serve now.", round(failure.retry_after))
             refusal.headers.append((NO_INSTANCE_HEADER, "1"))
         except JsException as error:
-            log("error", "container.lost", request_id=_request_id(incoming), reason=error_text(error))
+            log("error", "container_lost", request_id=_request_id(incoming), reason=error_text(error))
             refusal = errors.service_unavailable("The container went away before it had answered.", retry_after=1)
         return error_response(refusal)
 
@@ -90,7 +90,7 @@ class _Served:
         env = bindings()
         limits = settings.read(lambda name: variable(env, name))
         for problem in limits.problems:
-            log("warning", "setting.ignored", reason=problem)
+            log("warning", "setting_ignored", reason=problem)
         self._engine = CloudflareContainer(container)
         self.life = Lifecycle(
             self._engine,

@@ -153,7 +153,7 @@ class Drain:
         try:
             await self._until_quiet()
         except Exception as error:  # noqa: BLE001 - nobody waits for the task; the next request starts another
-            self._log("error", "drain.failed", reason=f"{type(error).__name__}: {error}")
+            self._log("error", "drain_failed", reason=f"{type(error).__name__}: {error}")
         finally:
             self._task = None
             self._alarm_over.set()
@@ -175,14 +175,14 @@ class Drain:
                 now = self._clock()
                 if failing_since is None:
                     failing_since = now
-                    self._log("warning", "drain.failing", reason=str(failure))
+                    self._log("warning", "drain_failing", reason=str(failure))
                 if now - failing_since > PATIENCE and not isinstance(failure, LedgerFailed) and seen == self._touched:
-                    self._log("error", "drain.given_up", reason=str(failure), seconds=round(now - failing_since))
+                    self._log("error", "drain_given_up", reason=str(failure), seconds=round(now - failing_since))
                     return
                 await asyncio.sleep(next(waits))
                 continue
             if failing_since is not None:
-                self._log("info", "drain.recovered", seconds=round(self._clock() - failing_since, 3))
+                self._log("info", "drain_recovered", seconds=round(self._clock() - failing_since, 3))
                 failing_since, waits = None, _waits()
             idle = page is None or not (page.open or page.waiting or page.entries)
             if idle and seen == self._touched:
@@ -228,7 +228,7 @@ class Drain:
             self._renew.pop(id, None)
         for fields, outcome in zip(reports, outcomes, strict=True):
             if outcome in ("unknown", "foreign"):
-                self._log("warning", f"drain.{outcome}", reservation=fields[0])
+                self._log("warning", f"drain_{outcome}", reservation=fields[0])
         if page.entries:
             self._ack = page.entries[-1][0]
         return page

@@ -96,7 +96,7 @@ class Accounting:
             await self._store.open()
             await self._hold_declared()
         except LedgerUnavailable as error:
-            log.error("ledger_unavailable", error=str(error))
+            log.error("ledger_unavailable", reason=str(error))
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(work) for work in (self._turns.work(), *self._housekeeping.work())]
 
@@ -104,7 +104,7 @@ class Accounting:
         """After the last request: waits for settlements on their way."""
         lost = await self._settlements.drained(_DRAIN_SECONDS)
         if lost:
-            log.error("reports_not_sent", reports=lost, consequence="their reservations are charged in full")
+            log.error("reports_not_sent", reports=lost, effect="their reservations are charged in full")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -243,7 +243,7 @@ class Accounting:
                 await self._hold_declared()
             return await asked(what)
         except LedgerUnavailable as error:
-            log.debug("ledger_unavailable", error=str(error))
+            log.debug("ledger_unavailable", reason=str(error))
             raise service_unavailable(_UNAVAILABLE) from None
 
 

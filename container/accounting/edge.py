@@ -47,7 +47,7 @@ class EdgeAccounting:
         """After the last request: the edge fetches what is left."""
         lost = await self.journal.drained(_DRAIN_SECONDS)
         if lost:
-            log.error("reports_not_fetched", reports=lost, consequence="their reservations are charged in full")
+            log.error("reports_not_fetched", reports=lost, effect="their reservations are charged in full")
         self.journal.close()
 
     async def authenticate(self, exchange: Exchange) -> None:

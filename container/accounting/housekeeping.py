@@ -110,8 +110,8 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
             complained = False
         except LedgerUnavailable as error:
             if not complained:
-                log.error("ledger_unavailable", error=str(error))
+                log.error("ledger_unavailable", reason=str(error))
             complained = True
         except Exception as error:  # noqa: BLE001 it has to be done again, whatever went wrong
-            log.error("housekeeping_failed", error=type(error).__name__, message=str(error)[:500])
+            log.error("housekeeping_failed", error=type(error).__name__, reason=str(error)[:500])
         await asyncio.sleep(seconds)

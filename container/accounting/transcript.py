@@ -47,15 +47,20 @@ class Transcript:
             return [body] if isinstance(body, dict) else []
         return [found for event in split(data) if (found := payload(event)) is not None]
 
-    def tokens(self) -> int:
-        """How many tokens were said, estimated: not under what common tokenizers make of the text."""
+    def text(self) -> str:
+        """What was said, as far as it was kept."""
         texts: list[str] = []
         for found in self.payloads():
             for name in _SAYING:
                 _collect(found.get(name), texts)
-        if not texts:
+        return "".join(texts)
+
+    def tokens(self) -> int:
+        """How many tokens were said, estimated: not under what common tokenizers make of the text."""
+        text = self.text()
+        if not text:
             return 0
-        counted = text_tokens("".join(texts))
+        counted = text_tokens(text)
         return counted if self._size == self._kept_size else -(-counted * self._size // self._kept_size)
 
 

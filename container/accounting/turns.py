@@ -173,7 +173,7 @@ class Turns:
             self._unavailable(error)
         except Exception as error:  # noqa: BLE001 it would be in the way of all others, again and again
             meaning = "It is charged in full when its reservation ends."
-            log.error("settlement_failed", error=type(error).__name__, reservation=report.id, meaning=meaning)
+            log.error("settlement_failed", error=type(error).__name__, reservation=report.id, effect=meaning)
             self._taken(report, "failed")
 
     async def _admit_alone(self, ask: Ask, future: asyncio.Future[Any]) -> None:
@@ -196,5 +196,5 @@ class Turns:
     def _unavailable(self, error: LedgerUnavailable) -> None:
         metrics.ledger_unavailable.add()
         if not self._complained:
-            log.error("ledger_unavailable", error=str(error), reports_waiting=len(self._reports))
+            log.error("ledger_unavailable", reason=str(error), reports_waiting=len(self._reports))
         self._complained = True

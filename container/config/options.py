@@ -9,8 +9,9 @@ from worker.ledger.policy import Policy
 from worker.ledger.secret import hash_secret
 
 from . import option_values as read
-from . import virtual_keys
+from . import request_logging, virtual_keys
 from .document import Document, KeyPath
+from .request_logging import RequestLogging
 from .suggest import did_you_mean
 from .virtual_keys import VirtualKey
 
@@ -78,6 +79,7 @@ class Options:
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
     from_environment: tuple[str, ...] = ()
+    request_logging: RequestLogging | None = None
     engine_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -144,8 +146,8 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
             values[name] = read.duration(document, path, value)
         elif name == "virtual_keys" and section == "general_settings":
             keys_at = path, value
-        elif name == "request_logging":
-            document.error(path, "is not enforced by this version, which will not pretend to.", "Remove it.")
+        elif name == "request_logging" and section == "general_settings":
+            values[name] = request_logging.parse(document, path, value)
         elif name == "database_url":
             document.error(path, "is not read from this file.", "Set DATABASE_URL.")
         else:
@@ -183,7 +185,7 @@ _ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
 _NAMES = {
     "router_settings": (*_ROUTING, "routing_strategy_args"),
     "litellm_settings": (*_ROUTING, "request_timeout", "drop_params", *_ENGINE, *_BUDGETS, *_DURATIONS),
-    "general_settings": ("master_key", "allowed_origins", "virtual_keys"),
+    "general_settings": ("master_key", "allowed_origins", "virtual_keys", "request_logging"),
 }
 
 

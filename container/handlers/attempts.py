@@ -1,8 +1,10 @@
 """What is said of an attempt: to the client in headers, to the operator in one line of the log."""
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from worker.ledger.money import NANO
 
@@ -37,6 +39,13 @@ def charge(
         headers.append(("x-litellm-response-cost", f"{cost // NANO}.{cost % NANO:09d}"))
 
 
+@functools.cache
+def _shown(base: str) -> str:
+    """An address without what may be secret in it: a user and a password, a query."""
+    parts = urlsplit(base)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 def log_attempt(exchange: Exchange, step: Try, model: str, outcome: Outcome, began: float, **more: Any) -> None:
     """`model`: as the client named it; `began` on `time.monotonic`."""
     d = step.target.deployment
@@ -48,7 +57,7 @@ def log_attempt(exchange: Exchange, step: Try, model: str, outcome: Outcome, beg
         deployment=d.id,
         provider=d.provider,
         provider_model=step.target.model,
-        api_base=d.base or None,
+        api_base=_shown(d.base) or None,
         retries=step.retries,
         fallbacks=step.fallbacks,
         outcome=outcome.kind,

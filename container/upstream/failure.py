@@ -77,7 +77,12 @@ def from_error_event(error: Mapping[str, Any]) -> Outcome:
 
 def shown(message: str) -> str:
     """A provider's message, fit for the client: short, and without what looks like a key."""
-    return _SECRET.sub("***", _ENGINE_ADDS.sub("", message[: 4 * _SHOWN]))[:_SHOWN]
+    return hide_secrets(_ENGINE_ADDS.sub("", message[: 4 * _SHOWN]))[:_SHOWN]
+
+
+def hide_secrets(text: str) -> str:
+    """The text without what looks like a key."""
+    return _SECRET.sub("***", text)
 
 
 def credentials_refused(status: int) -> str:

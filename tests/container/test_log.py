@@ -42,6 +42,7 @@ def test_a_line_is_an_object_with_time_level_event_and_fields(lines):
     assert abs(when - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(minutes=1)
     assert line == {
         "level": "info",
+        "source": "proxy",
         "event": "attempt",
         "request_id": "r-1",
         "seconds": 0.5,

@@ -22,7 +22,7 @@ import yaml
 from container.config import catalog, load
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from dev.process_engine import ContainerInfo, Image
-from tests import canaries
+from tests import canaries, log_lines
 
 from .stand_in import CONFIG as STAND_IN_CONFIG
 
@@ -99,6 +99,8 @@ class Edge:
         """AssertionError where the Worker or a container has let a secret out."""
         self.client.close()
         self.offline.stop()
+        ours = (line.partition(" | ") for line in list(self.lines))
+        log_lines.parsed((text for part, _, text in ours if part == "worker" and text.startswith("{")), "edge")
         canaries.refuse_leaks("the edge's log", self.log().encode(), self.secrets)
 
 

@@ -271,7 +271,7 @@ def test_a_fault_of_our_own_shows_no_stack(tmp_path: Path):
         assert "Traceback" not in response.text
         assert "KeyError" not in response.text
         name = response.headers["x-request-id"]
-        wait_for(lambda: any("edge.failed" in line and name in line for line in lines), "its line in the log")
+        wait_for(lambda: any("edge_failed" in line and name in line for line in lines), "its line in the log")
     finally:
         edge.stop()
 
@@ -280,6 +280,6 @@ def test_nothing_secret_is_logged(deployed: Edge, events: Events):
     deployed.client.post(CHAT, json=ECHO)
     token = events.of("start")[-1]["environment"]["INTERNAL_TOKEN"]
     log = deployed.log()
-    assert "container.ready" in log
+    assert "container_ready" in log
     for secret in (MASTER_KEY, "sk-of-the-provider", token):
         assert secret not in log

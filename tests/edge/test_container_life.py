@@ -95,7 +95,7 @@ def test_no_engine(edge_without_engine: Edge):
     for _ in range(3):
         assert_unavailable(post(edge_without_engine, timeout=10))
     assert_unavailable(httpx.get(edge_without_engine.url + "/v1/models", headers=BEARER))
-    edge_without_engine.wait_for_log("instance.unavailable")
+    edge_without_engine.wait_for_log("instance_unavailable")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_start_that_fails_and_is_mended(start_edge: StartEdge, events: Events,
         for response in pool.map(lambda _: post(edge), range(5)):
             assert_unavailable(response)
     assert time.monotonic() - began < START_TIMEOUT + 5
-    assert reason in edge.wait_for_log("container.not_serving")
+    assert reason in edge.wait_for_log("container_not_serving")
     assert container_state(edge) == "unavailable"
     # Until the pause is over the answer is immediate and starts nothing.
     starts = len(events.of("start"))
@@ -137,7 +137,7 @@ def test_a_restarted_object_finds_its_container(start_edge: StartEdge, events: E
     assert container_state(edge) == "running"
     assert post(edge).status_code == 200
     assert len(events.of("start")) == 1
-    edge.wait_for_log("container.found_running")
+    edge.wait_for_log("container_found_running")
 
 
 def test_a_restarted_worker_starts_a_new_one(start_edge: StartEdge, events: Events):
@@ -156,7 +156,7 @@ def test_an_idle_object_leaves_memory_and_its_container_sleeps(start_edge: Start
     assert post(edge).status_code == 200
     time.sleep(20)  # ten from when nothing is left to fetch
     assert post(edge).status_code == 200  # a new object, the same container
-    edge.wait_for_log("container.found_running")
+    edge.wait_for_log("container_found_running")
     assert len(events.of("start")) == 1
     wait_for(lambda: not edge.containers(), "the end of the idle container", timeout=60)
     assert container_state(edge) == "sleeping"
@@ -181,5 +181,5 @@ def test_the_next_instance_steps_in(start_edge: StartEdge, events: Events, tmp_p
         edge.set_image(image(events))
         assert request.result().status_code == 200
     assert (len(once.of("start")), len(events.of("start"))) == (1, 1)
-    edge.wait_for_log("instance.unavailable")
+    edge.wait_for_log("instance_unavailable")
     assert container_state(edge) == "running"

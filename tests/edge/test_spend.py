@@ -166,7 +166,7 @@ def test_a_long_stream_keeps_its_container_and_is_settled_at_its_end(money: Mone
     ended = time.monotonic()
     wait_for(lambda: money.logs(key), bool, 5)
     assert time.monotonic() - ended < FREE_SECONDS
-    assert "container.found_running" not in money.edge.log()
+    assert "container_found_running" not in money.edge.log()
 
 
 def test_when_all_is_told_nobody_asks_any_more(start_edge: StartEdge, tmp_path: Path):

@@ -39,7 +39,7 @@ class Door:
         """AssertionError unless an honest request is answered, and nothing was our fault."""
         assert self.ask("POST", CHAT, PLAIN).status == 200
         assert "internal_error" not in self.log()
-        assert "edge.failed" not in self.log()
+        assert "edge_failed" not in self.log()
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def judge(behind_the_edge: Edge) -> Judge:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_answers_conform(judge: Judge, behind_the_edge: Edge, name: str):
     judge.judge(name, EXAMPLES, open_ended=OPERATIONS[name].engine or name in ANTHROPIC)
-    assert not [line for line in behind_the_edge.lines if "edge.failed" in line or "internal_error" in line]
+    assert not [line for line in behind_the_edge.lines if "edge_failed" in line or "internal_error" in line]
 
 
 def test_the_description_is_the_same_as_standalone(behind_the_edge: Edge):

@@ -106,7 +106,7 @@ async def test_starts_waits_and_gives_the_token():
     assert record.started.token == token
     assert engine.timeouts == [60]
     assert life.state == "running"
-    assert log.events == ["container.start", "container.ready"]
+    assert log.events == ["container_start", "container_ready"]
     assert "sk-provider" not in repr(log)
     assert token not in repr(log)
 
@@ -162,7 +162,7 @@ async def test_exit_at_once_is_told_to_all_and_tried_again_after_a_pause():
     assert life.state == "sleeping"
     assert await life.ready()
     assert life.state == "running"
-    assert ("container.not_serving", "exit code 3") in [(e, f.get("reason", "")[-11:]) for e, f in log]
+    assert ("container_not_serving", "exit code 3") in [(e, f.get("reason", "")[-11:]) for e, f in log]
 
 
 async def test_never_ready_is_given_up_and_destroyed():
@@ -224,7 +224,7 @@ async def test_a_restarted_object_finds_its_container():
     assert engine.timeouts == [60]
     assert await life.ready() == "kept"
     assert engine.starts == []
-    assert log.events == ["container.found_running"]
+    assert log.events == ["container_found_running"]
 
 
 async def test_adopting_nothing():
@@ -252,7 +252,7 @@ async def test_a_silent_container_is_replaced():
     engine.script = [None]
     assert await wake != "kept"
     assert len(engine.starts) == 1
-    assert "container.replaced" in log.events
+    assert "container_replaced" in log.events
 
 
 async def test_doubt_asks_before_the_next_request_and_starts_nothing_that_serves():
@@ -271,7 +271,7 @@ async def test_an_engine_without_inactivity_timeouts_serves_all_the_same():
 
     log = Log()
     assert await a_life(Older(), log=log).ready()
-    assert "container.no_inactivity_timeout" in log.events
+    assert "container_no_inactivity_timeout" in log.events
 
 
 async def test_a_container_that_cannot_be_destroyed_is_no_hang(monkeypatch):

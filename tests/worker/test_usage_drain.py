@@ -172,7 +172,7 @@ async def test_a_ledger_that_fails_is_told_again(scene: Scene):
     scene.ends("one")
     await scene.quiet()
     assert scene.ledger.reported == ["one"]
-    assert scene.log == ["drain.failing", "drain.recovered"]
+    assert scene.log == ["drain_failing", "drain_recovered"]
 
 
 async def test_a_ledger_that_fails_is_never_given_up(scene: Scene, monkeypatch: pytest.MonkeyPatch):
@@ -189,7 +189,7 @@ async def test_a_container_that_does_not_answer_is_given_up(scene: Scene, monkey
     scene.container.fails = True
     scene.request("one")
     await scene.quiet()
-    assert scene.log == ["drain.failing", "drain.given_up"]
+    assert scene.log == ["drain_failing", "drain_given_up"]
     scene.container.fails = False
     scene.ends("one")
     scene.drain.touch()
@@ -282,7 +282,7 @@ async def test_what_the_ledger_does_not_know_is_said_and_acknowledged(scene: Sce
     scene.request("one")
     scene.ends("one")
     await scene.quiet()
-    assert scene.log == ["drain.foreign"]
+    assert scene.log == ["drain_foreign"]
     assert await scene.container.journal.drained(0.01) == 0
 
 

@@ -177,7 +177,7 @@ class Lifecycle:
         except Exception as error:  # noqa: BLE001 - it is told to all who wait
             failure = error if isinstance(error, NotServing) else NotServing(f"The container did not start: {error}")
             self._failure, self._failed_at, self._token = failure, time.monotonic(), None
-            self._log("error", "container.not_serving", reason=str(failure), seconds=round(self._failed_at - began, 3))
+            self._log("error", "container_not_serving", reason=str(failure), seconds=round(self._failed_at - began, 3))
             return failure
         else:
             self._failure, self._token = None, token
@@ -191,16 +191,16 @@ class Lifecycle:
             return None
         started = self._record.load()
         if started is None:
-            self._log("warning", "container.replaced", reason="it runs, but its token is lost")
+            self._log("warning", "container_replaced", reason="it runs, but its token is lost")
             await self._destroy()
             return None
         still_starting = started.at + self._limits.start_timeout - time.time()
         failure = await self._wait_until_ready(max(SILENCE_LIMIT, min(still_starting, self._limits.start_timeout)))
         if failure is None:
-            self._log("info", "container.found_running")
+            self._log("info", "container_found_running")
             await self._sleep_when_idle()
             return started.token
-        self._log("warning", "container.replaced", reason=failure)
+        self._log("warning", "container_replaced", reason=failure)
         if self._engine.running:
             await self._destroy()
         return None
@@ -214,14 +214,14 @@ class Lifecycle:
             self._gone(before)
         # Saved first: should the object restart in the middle, the token of what it finds running is known.
         self._record.save(Started(token, time.time(), fingerprint(environment, self._image, token)))
-        self._log("info", "container.start", variables=sorted(environment))
+        self._log("info", "container_start", variables=sorted(environment))
         self._engine.start({**environment, TOKEN_VARIABLE: token})
         failure = await self._wait_until_ready(self._limits.start_timeout)
         if failure is not None:
             if self._engine.running:
                 await self._destroy()
             raise NotServing(f"The container did not start: {failure}")
-        self._log("info", "container.ready", seconds=round(time.monotonic() - began, 3))
+        self._log("info", "container_ready", seconds=round(time.monotonic() - began, 3))
         await self._sleep_when_idle()
         return token
 
@@ -245,7 +245,7 @@ class Lifecycle:
         try:
             await self._engine.set_inactivity_timeout(self._limits.sleep_after)
         except Exception as error:  # noqa: BLE001 - it serves all the same, only its sleep is the platform's default
-            self._log("warning", "container.no_inactivity_timeout", reason=str(error))
+            self._log("warning", "container_no_inactivity_timeout", reason=str(error))
 
     async def _destroy(self) -> None:
         try:

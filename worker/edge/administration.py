@@ -29,7 +29,7 @@ class Administration:
         try:
             result = await self._ledger.call("administer", call)
         except LedgerUnavailable as error:
-            log("error", "ledger.unavailable", request_id=client.id, reason=str(error))
+            log("error", "ledger_unavailable", request_id=client.id, reason=str(error))
             raise service_unavailable(
                 "The ledger cannot be used now. What was asked for may or may not have been done."
             ) from None

@@ -158,14 +158,14 @@ class Admission:
             await self._ledger.call("report", {"instance": "", "reports": [report], "renew": []})
         except LedgerUnavailable as error:
             # Its lease ends it, in full.
-            log("error", "ledger.not_released", request_id=request_id, reservation=id, reason=str(error))
+            log("error", "ledger_not_released", request_id=request_id, reservation=id, reason=str(error))
 
     async def _forget(self, paid: Paid, parked: Answered, id: str) -> None:
         try:
             await self._instances.forget(parked.name, f"{PARK_PREFIX}/{id}", paid.client.id)
         except JsException as error:
             # The container forgets it by itself, a little later.
-            log("warning", "park.not_forgotten", request_id=paid.client.id, reason=error_text(error))
+            log("warning", "park_not_forgotten", request_id=paid.client.id, reason=error_text(error))
 
 
 class _Grant(NamedTuple):

@@ -99,7 +99,7 @@ class Instances:
         A body that can be sent only once waits until an instance that has not answered lately says that it serves.
         """
         if self._namespace is None:
-            log("error", "instance.unavailable", request_id=client.id, reason="no PROXY_CONTAINER binding")
+            log("error", "instance_unavailable", request_id=client.id, reason="no PROXY_CONTAINER binding")
             raise NoContainer(60)
         retry_after, sent = 5.0, False
         for name in names:
@@ -123,7 +123,7 @@ class Instances:
                 refusal = (f"its object failed: {error_text(error) or 'no answer in time'}", retry_after)
             self._trusted.pop(name, None)
             reason, retry_after = refusal
-            log("error", "instance.unavailable", request_id=client.id, instance=name, reason=reason)
+            log("error", "instance_unavailable", request_id=client.id, instance=name, reason=reason)
             if sent or (request is not None and not again):
                 break
         raise NoContainer(retry_after, sent=sent)

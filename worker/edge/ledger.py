@@ -34,5 +34,5 @@ class LedgerClient:
 
 def unavailable(error: LedgerUnavailable, request_id: str) -> ApiError:
     """The 503 that a client gets."""
-    log("error", "ledger.unavailable", request_id=request_id, reason=str(error))
+    log("error", "ledger_unavailable", request_id=request_id, reason=str(error))
     return service_unavailable("The ledger cannot be used now, so nothing can be paid for. Try again in a moment.")

@@ -47,7 +47,7 @@ class Edge:
 
         found = settings.read(read)
         for problem in found.problems:
-            log("warning", "setting.ignored", reason=problem)
+            log("warning", "setting_ignored", reason=problem)
         self._settings = found
         self._rules = gatekeeper.Rules(
             master_key=found.master_key,
@@ -175,6 +175,6 @@ async def handle(request: Any) -> Any:
         response = error_response(refused, anthropic=speaks_anthropic(request.url))
     except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
         fault = f"{type(error).__name__}: {error_text(error)}"
-        log("error", "edge.failed", request_id=request_id, reason=fault, where=where(error))
+        log("error", "edge_failed", request_id=request_id, reason=fault, where=where(error))
         response = error_response(internal_error(request_id))
     return finished(response, request_id, cors.response_headers(origin, origins))

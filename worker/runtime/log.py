@@ -1,9 +1,15 @@
-"""One JSON object per line, which Cloudflare indexes by its fields. Never a secret, never a body."""
+"""One JSON object per line, which Cloudflare indexes by its fields; docs/logs.md. Never a secret, never a body."""
 
 import json
 import traceback
 from datetime import UTC, datetime
 from typing import Any
+
+from runtime.javascript import bindings, variable
+
+LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+DEFAULT = "INFO"
+_threshold: int | None = None
 
 
 def where(error: BaseException, deepest: int = 6) -> list[str]:
@@ -13,6 +19,18 @@ def where(error: BaseException, deepest: int = 6) -> list[str]:
 
 
 def log(level: str, event: str, **fields: Any) -> None:
-    """`level`: info, warning or error; `event`: what happened, as `part.word`."""
-    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "event": event, **fields}
+    """`level`: debug, info, warning or error; `event`: what happened, as `part_word`."""
+    if LEVELS[level.upper()] < _lowest():
+        return
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"time": time, "level": level, "source": "edge", "event": event, **fields}
     print(json.dumps(line, default=str), flush=True)
+
+
+def _lowest() -> int:
+    """Of LITELLM_LOG_LEVEL, read with an isolate's first line: at import there are no variables."""
+    global _threshold
+    if _threshold is None:
+        name = (variable(bindings(), "LITELLM_LOG_LEVEL") or DEFAULT).strip().upper()
+        _threshold = LEVELS.get(name, LEVELS[DEFAULT])
+    return _threshold

@@ -36,7 +36,7 @@ def test_a_model_that_is_off_says_which_variable_to_set(gateway):
 @pytest.mark.parametrize(
     "path",
     ["/v2/models", "/nonesuch", "/v1", "/v1//models", "/v1/chat/completions/", "/v1/../health", "/v1/%6dodels",
-     "/key/nonesuch", "/v1/files", "/config/update", "/health/", "/metrics", "/v1/v1/models"],
+     "/key/nonesuch", "/v1/files", "/config/update", "/health/", "/metrics/", "/v1/v1/models"],
 )  # fmt: skip
 def test_an_unknown_path_is_404(gateway, path):
     refused(get(gateway, path), 404, "invalid_request_error")

@@ -88,7 +88,7 @@ async def _renew(source: str, entry: _Entry) -> Token:
 def _heard(task: "asyncio.Task[Token]") -> None:
     """Nobody may be waiting for a renewal in the background: its failure is logged, and not lost."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("google_token_failed", error=str(error))
+        log.warning("google_token_failed", reason=str(error))
 
 
 def _fetch(source: str, entry: _Entry) -> Token:
@@ -107,7 +107,7 @@ def _fetch(source: str, entry: _Entry) -> Token:
     except exceptions.GoogleAuthError as error:
         if error.retryable:
             raise Unreachable(Outcome("server", 0, "Google's token endpoint is out of order.")) from None
-        log.warning("google_refused_credentials", error=shown(str(error)))
+        log.warning("google_refused_credentials", reason=shown(str(error)))
         raise Unreachable(Outcome("authentication", 0, "Google refused this gateway's credentials.")) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("google_credentials_unusable", error=type(error).__name__)
