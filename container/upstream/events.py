@@ -24,6 +24,9 @@ MAX_LEARNT = 1000
 _learnt: dict[str, tuple[bytes, bytes]] = {}
 
 _MODEL = re.compile(rb'"model"(\s*:\s*)"(?:[^"\\]|\\.)*"')
+_DELTA = b'"delta":{'
+_NEAR = 200  # bytes behind the model's name in which an ordinary event says nothing of its own yet
+_OF_INTEREST = (b"\n", b"\r", b'"usage"', b'"error"', b'"finish_reason"', b"[DONE]")
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
@@ -48,6 +51,8 @@ class EventStream:
         self._held = b""
         # Streams of one model name it alike, so what one has learnt serves the next.
         self._needle, self._ours = _learnt.get(model, (b"", b""))
+        self._opening = b""
+        self._our_opening = b""
 
     def feed(self, data: bytes) -> bytes:
         """The complete events so far; empty while none is. Raises OversizedEvent."""
@@ -86,6 +91,39 @@ class EventStream:
         return not (self.done or self.finished or self.failed)
 
     def _rewrite(self, data: bytes) -> bytes:
+        opening = self._opening
+        if opening:
+            # The events of a stream mostly open alike, down to the model's name: what has been looked at once is not
+            # searched again, and the rest says whether there is anything to look at.
+            parts = data.split(opening)
+            if len(parts) > 1 and self._is_ordinary(b" ".join(parts)):
+                return self._our_opening.join(parts)
+        rewritten = self._look_into(data)
+        self._remember_opening(data)
+        return rewritten
+
+    def _is_ordinary(self, rest: bytes) -> bool:
+        """Whether events without their openings are nothing but pieces of an answer."""
+        if b'"model"' in rest or b'"error"' in rest or b"[DONE]" in rest:
+            return False
+        if not self.finished and rest.count(b'"finish_reason"') != rest.count(b'"finish_reason":null'):
+            return False
+        return rest.count(b'"usage"') == rest.count(b'"usage":null')
+
+    def _remember_opening(self, data: bytes) -> None:
+        """Of the first event that names the model, if there is nothing else of interest in it so far."""
+        at = data.find(self._needle) if self._needle else -1
+        start = data.rfind(b"data:", 0, at) if at > 0 else -1
+        if start < 0 or (start > 0 and data[start - 1] not in b"\r\n"):
+            return
+        end = at + len(self._needle)
+        delta = data.find(_DELTA, end, end + _NEAR)
+        opening = data[start : end if delta < 0 else delta + len(_DELTA)]
+        if opening.count(b'"model"') == 1 and not any(what in opening for what in _OF_INTEREST):
+            self._opening = opening
+            self._our_opening = opening.replace(self._needle, self._ours)
+
+    def _look_into(self, data: bytes) -> bytes:
         mentions = data.count(b'"usage"')
         if mentions and mentions != data.count(b'"usage":null'):
             data = self._take_usage(data)

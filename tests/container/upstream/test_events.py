@@ -162,6 +162,42 @@ def test_an_event_without_a_model_is_not_touched(event):
     assert passed_on([event]) == event
 
 
+def chunk(rest: bytes, model: bytes = b'"theirs"') -> bytes:
+    return b'data: {"id":"1","model":' + model + b',"choices":[{"index":0,"delta":{' + rest + b"\n\n"
+
+
+PIECE = chunk(b'"content":"a"},"finish_reason":null}]}')
+
+
+@pytest.mark.parametrize(
+    ("last", "noticed"),
+    [
+        (chunk(b'},"finish_reason":"stop"}]}'), {"finished": True}),
+        (chunk(b'}}],"usage":{"prompt_tokens":3}}'), {"usage": {"prompt_tokens": 3}}),
+        (b'data: {"error":{"message":"no"}}\n\n', {"failed": True}),
+        (b"data: [DONE]\n\n", {"done": True}),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_what_matters_is_noticed_after_events_that_open_alike(last, noticed, together):
+    stream = EventStream("ours", drop_usage=False)
+    for _ in range(3):
+        stream.feed(PIECE)
+    for piece in (PIECE + last + PIECE,) if together else (last,):
+        stream.feed(piece)
+    assert {name: getattr(stream, name) for name in noticed} == noticed
+
+
+def test_a_second_name_in_an_event_that_opens_like_the_others_is_replaced_too():
+    stream = EventStream("ours", drop_usage=False)
+    stream.feed(PIECE)
+    nested = chunk(b'},"x":{"model":"theirs"}}]}')
+    assert stream.feed(PIECE + nested).count(b'"model":"ours"') == 3
+    other = b'data: {"model":"theirs","by":{"model":"another"},"choices":[{"delta":{}}]}\n\n'
+    for _ in range(2):
+        assert stream.feed(other).count(b'"model":"ours"') == 2
+
+
 def test_one_streams_name_is_not_anothers():
     events = recorded()
     assert passed_on(events) == passed_on(events)
