@@ -29,6 +29,10 @@ alias install := setup
 @test-unit *args: setup catalog
     pytest --ignore=tests/edge --ignore=tests/image --ignore=tests/dev "$@"
 
+# Install Debian's Chromium for the tests of the dashboard, where there is none (as root)
+@browser: setup
+    python -m tests.dashboard.browser --install
+
 # Check formatting, style and types
 @lint: setup
     ruff format --check

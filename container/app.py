@@ -18,12 +18,14 @@ from .accounting import Accounts, NoAccounting
 from .authenticate import Authenticator
 from .client_address import Network, client_address
 from .exchange import ClientLeft, Exchange
+from .handlers import dashboard
 from .handlers.admin import Admin
 from .handlers.behind_the_edge import INTERNAL, BehindTheEdge
 from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
 from .handlers.metrics import Metrics
+from .handlers.model_info import ModelInfo
 from .handlers.models import Models
 from .request_log import RequestLog
 
@@ -35,6 +37,7 @@ class App:
         completions: Completions,
         engine_endpoints: EngineEndpoints,
         models: Models,
+        model_info: ModelInfo,
         health: Health,
         allowed_origins: tuple[str, ...],
         admin: Admin | None = None,
@@ -66,6 +69,9 @@ class App:
             "readiness": health.alive,
             "openapi": health.description,
             "models": models.list,
+            "model_info": model_info,
+            "dashboard": dashboard.serve,
+            "dashboard_file": dashboard.serve,
         }
         if metrics is not None:
             self._simple["metrics"] = metrics

@@ -85,8 +85,9 @@ class Authenticator:
 
     def _refuse_web_pages(self, origin: str | None, host: str) -> None:
         """Without keys a web page open on this machine must not spend money: neither by a plain POST from a foreign
-        origin, nor under a name that was made to point at this machine."""
-        if origin is not None and origin not in self._allowed_origins and "*" not in self._allowed_origins:
+        origin, nor under a name that was made to point at this machine. This gateway's own page may."""
+        known = (f"http://{host}", *self._allowed_origins)
+        if origin is not None and origin not in known and "*" not in known:
             raise forbidden(f"Web pages at {origin[:200]} may not call this gateway; see CORS_ALLOW_ORIGINS.")
         if not _is_this_machine(host):
             raise forbidden("Without a LITELLM_MASTER_KEY this gateway answers to localhost only.")

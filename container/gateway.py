@@ -20,6 +20,7 @@ from .handlers.completions import Completions
 from .handlers.engine import EngineEndpoints
 from .handlers.health import Health
 from .handlers.metrics import Metrics
+from .handlers.model_info import ModelInfo
 from .handlers.models import Models
 from .handlers.park import Parking
 from .handlers.reading import Reading
@@ -92,6 +93,7 @@ class Gateway:
             Completions(router, self._upstream, accounting, reading, keepalive=settings.stream_keepalive),
             self._engine_endpoints,
             models,
+            ModelInfo(config, router, vouched=settings.internal_token is not None),
             Health(models.on, engine),
             origins,
             Admin(accounting.run, accounting.dialect, accounting.policy) if keeps_ledger else None,

@@ -79,14 +79,17 @@ def make(tool: Wrangler, out: Path) -> Bundle:
 
 
 def check(tool: Wrangler, bundle: Bundle) -> None:
-    """Raises BundleError unless the bundle is the Python files beside the main module, and the SDK."""
-    main = wrangler.read(tool.directory / CONFIG).main
+    """Raises BundleError unless the bundle is the Python files beside the main module, the data files that the config
+    names, and the SDK."""
+    config = wrangler.read(tool.directory / CONFIG)
+    main = config.main
     sources = {
         path.relative_to(main.parent).as_posix()
         for path in main.parent.rglob("*.py")
         if "__pycache__" not in path.parts
     }
-    problems = [f"{name} would be uploaded and is no Python source" for name in bundle.own.keys() - sources]
+    sources |= config.data_files().keys()
+    problems = [f"{name} would be uploaded and belongs to nothing" for name in bundle.own.keys() - sources]
     problems += [f"{name} is missing" for name in sources - bundle.own.keys()]
     if f"{VENDORED}/workers/__init__.py" not in bundle.vendored:
         problems.append(f"the Workers SDK is missing from {VENDORED}/")

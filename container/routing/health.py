@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from .outcome import UNHEALTHY, Outcome
 
@@ -86,6 +87,21 @@ class Health:
         while samples and samples[0][0] <= now - ttl:
             samples.popleft()
         return sum(seconds for _, seconds in samples) / len(samples) if samples else None
+
+    def shown(self, now: float, ttl: float) -> dict[str, Any]:
+        """For the operator. Times in seconds; None where there is nothing to tell."""
+        self.turn_minute(now)
+        cooling = max(0.0, self.cooling_until - now)
+        return {
+            "state": "cooling" if cooling else "probing" if self.resting(now) else "healthy",
+            "cooldown_seconds": round(cooling, 1),
+            "failures_last_minute": sum(when > now - WINDOW_SECONDS for when in self.failures),
+            "in_flight": self.in_flight,
+            "requests_this_minute": self.requests,
+            "tokens_this_minute": self.tokens,
+            "seconds_per_token": self.latency(now, ttl, stream=False),
+            "seconds_to_first_token": self.latency(now, ttl, stream=True),
+        }
 
     def turn_minute(self, now: float) -> None:
         minute = int(now // 60)

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..config import Config, Options
 from .groups import Groups, Target
@@ -193,6 +193,10 @@ class Router:
             )
             if self.on_cooldown and health.cooling_until > before:
                 self.on_cooldown(target.deployment.id, health.cooling_until - now)
+
+    def shown(self, deployment: str) -> dict[str, Any]:
+        """What is known of a deployment, for the operator."""
+        return self.health[deployment].shown(self._clock(), self.options.latency_ttl)
 
     def adopt(self, deployment: str, known: Health) -> None:
         """Goes on with what another router has learnt; both may use it for a while."""

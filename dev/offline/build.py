@@ -61,7 +61,8 @@ def build(
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     storage.mkdir(parents=True, exist_ok=True)
-    sources = {**all_sources(config.main), **(replaced or {})}
+    data = {name: path.read_text(encoding="utf-8") for name, path in config.data_files().items()}
+    sources = {**all_sources(config.main), **data, **(replaced or {})}
     for name in ("prelude.mjs", "interpreter.mjs", "host.mjs"):
         shutil.copyfile(JS / name, out / name)
     (out / "sources.json").write_text(json.dumps(sources), encoding="utf-8")
@@ -75,7 +76,7 @@ def build(
         ("sources.json", "text", "sources.json"),
     ]
     for path, text in sources.items():  # the SDK's own JavaScript, which it imports by path
-        if path.endswith(".js"):
+        if path.endswith(".js") and path not in data:
             file = out / path.replace("/", "_")
             file.write_text(text, encoding="utf-8")
             modules.append((path, "esModule", file.name))

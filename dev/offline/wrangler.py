@@ -17,7 +17,8 @@ class WranglerConfigError(Exception):
 
 @dataclass(frozen=True)
 class WranglerConfig:
-    """`bindings`: binding name -> Durable Object class; `containers`: the classes that have a container."""
+    """`bindings`: binding name -> Durable Object class; `containers`: the classes that have a container;
+    `data`: globs of files that are no Python."""
 
     name: str
     main: Path
@@ -27,6 +28,13 @@ class WranglerConfig:
     bindings: dict[str, str]
     sqlite_classes: frozenset[str]
     containers: frozenset[str]
+    data: tuple[str, ...] = ()
+
+    def data_files(self) -> dict[str, Path]:
+        """What travels with the Python modules and is none, by its path beside the main module."""
+        root = self.main.parent
+        files = [path for glob in self.data for path in sorted(root.glob(glob)) if path.is_file()]
+        return {path.relative_to(root).as_posix(): path for path in files}
 
     def image(self, class_name: str) -> str:
         """The name under which a container engine knows the image of this class."""
@@ -54,6 +62,7 @@ def read(path: Path) -> WranglerConfig:
         bindings={b["name"]: b["class_name"] for b in raw.get("durable_objects", {}).get("bindings", [])},
         sqlite_classes=frozenset(c for m in migrations for c in m.get("new_sqlite_classes", [])),
         containers=frozenset(c["class_name"] for c in raw.get("containers", [])),
+        data=tuple(glob for rule in raw.get("rules", []) if rule.get("type") == "Data" for glob in rule["globs"]),
     )
 
 

@@ -14,6 +14,7 @@ from container.app import App
 from container.authenticate import Authenticator
 from container.exchange import Exchange
 from container.handlers.admin import Admin
+from container.handlers.model_info import ModelInfo
 from container.http_server import HttpServer
 from container.ledger import SqliteStore
 from container.settings import read
@@ -68,10 +69,11 @@ async def gateway() -> AsyncIterator[Gateway]:
     nobody: Any = SimpleNamespace(list=None, one=None)
     guard = Authenticator(read({"LITELLM_HOST": "127.0.0.1"}), MASTER, (), virtual_keys=True)
     health: Any = SimpleNamespace(root=None, health=_healthy, alive=None, description=None)
+    models = ModelInfo(SimpleNamespace(deployments=()), nobody, vouched=False)  # type: ignore[arg-type]
     tariff: Any = None  # nothing is priced here
     accounting = Accounting(store, ledger.policy, tariff, alone=True, now=lambda: ledger.now)
     admin = Admin(lambda decision: store.run(decision), store.dialect, ledger.policy, lambda: ledger.now)
-    server = HttpServer(App(guard, nobody, nobody, nobody, health, (), admin, accounting))
+    server = HttpServer(App(guard, nobody, nobody, nobody, models, health, (), admin, accounting))
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     await server.start([listener])

@@ -7,7 +7,7 @@ from tests.admin.conftest import MASTER, Gateway
 from worker.ledger import periods
 
 POSTS = ["/key/generate", "/key/update", "/key/delete", "/key/block", "/key/unblock", "/key/x/regenerate"]
-GETS = ["/key/info", "/key/list", "/spend/logs", "/spend/keys", "/global/spend"]
+GETS = ["/key/info", "/key/list", "/spend/logs", "/spend/keys", "/spend/activity", "/global/spend", "/model/info"]
 EVERY = [("POST", path) for path in POSTS] + [("GET", path) for path in GETS]
 
 
@@ -112,6 +112,12 @@ async def test_the_list_has_pages(gateway: Gateway):
         ("GET", "/spend/logs?key=a&api_key=b", None, "api_key"),
         ("GET", "/spend/logs?after=x", None, "after"),
         ("GET", "/global/spend?since=x", None, "since"),
+        ("GET", "/spend/logs?status=bad", None, "status"),
+        ("GET", "/spend/logs?status=600", None, "status"),
+        ("GET", "/spend/activity?from=yesterday", None, "from"),
+        ("GET", "/spend/activity?bucket=minute", None, "bucket"),
+        ("GET", "/spend/activity?group_by=user", None, "group_by"),
+        ("GET", "/spend/activity?key=sk-x", None, "key"),
     ],
 )
 async def test_a_field_that_cannot_be_used_is_named(gateway: Gateway, method: str, path: str, fields, param: str):
@@ -160,6 +166,20 @@ async def test_what_was_spent(gateway: Gateway):
     rest = await gateway.get(f"/spend/logs?size=2&after={first['next']}")
     assert sorted(line["spend"] for line in first["data"] + rest["data"]) == [0.25, 0.5, 2.0]
     assert rest["next"] is None
+
+    for status, spends in (("success", 3), ("200", 3), ("failure", 0), ("429", 0)):
+        assert len(await spent(f"?status={status}")) == spends
+
+    activity = await gateway.get("/spend/activity?bucket=day&from=2026-11-20")
+    assert [(line["start"][:10], line["group"], line["spend"]) for line in activity["data"]] == [
+        ("2026-11-20", "gpt-4o", 2.0),
+        ("2026-11-21", "claude", 0.5),
+        ("2026-11-21", "gpt-4o", 0.25),
+    ]
+    assert [g["name"] for g in (await gateway.get("/spend/activity?group_by=key&from=0"))["groups"]] == [
+        "bot",
+        "master key",
+    ]
 
     by_key = await gateway.get("/spend/keys")
     assert [(k["key_alias"], k["total_spend"]) for k in by_key["data"]] == [("bot", 2.5)]

@@ -18,7 +18,9 @@ ADMIN = {
     ("GET", "/key/list", "key_list"),
     ("GET", "/spend/logs", "spend_logs"),
     ("GET", "/spend/keys", "spend_keys"),
+    ("GET", "/spend/activity", "spend_activity"),
     ("GET", "/global/spend", "global_spend"),
+    ("GET", "/model/info", "model_info"),
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.api.endpoints import TABLE, find, model_id, speaks_anthropic
+from worker.api.endpoints import TABLE, dashboard_file, find, model_id, speaks_anthropic
 from worker.api.errors import ApiError
 
 POSTED = {
@@ -27,6 +27,7 @@ READ = {
     "/health/liveliness": "liveliness",
     "/health/readiness": "readiness",
     "/openapi.json": "openapi",
+    "/dashboard": "dashboard",
     "/models": "models",
     "/metrics": "metrics",
 }
@@ -59,8 +60,18 @@ def test_what_is_read(prefix, path, name):
     assert refusal("POST", prefix + path).headers == [("allow", "GET, HEAD")]
 
 
-def test_health_and_the_description_are_public_and_nothing_else_is():
-    assert {e.name for e in TABLE.values() if e.public} == {"root", "health", "liveliness", "readiness", "openapi"}
+def test_health_the_description_and_the_dashboard_are_public_and_nothing_else_is():
+    public = {"root", "health", "liveliness", "readiness", "openapi", "dashboard"}
+    assert {e.name for e in TABLE.values() if e.public} == public
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+def test_the_dashboards_files_have_paths_of_their_own(prefix):
+    endpoint = find("GET", prefix + "/dashboard/main.js")
+    assert (endpoint.name, endpoint.public, endpoint.admin) == ("dashboard_file", True, False)
+    assert dashboard_file(prefix + "/dashboard/main.js") == "main.js"
+    assert dashboard_file(prefix + "/dashboard") is None
+    assert refusal("POST", prefix + "/dashboard/main.js").status == 405
 
 
 @pytest.mark.parametrize(
@@ -121,6 +132,10 @@ def test_a_model_has_a_path_of_its_own(path, name):
         "/health/",
         "/chat/completions/",
         "/key/delete/all",
+        "/dashboard/",
+        "/dashboard/a/b.js",
+        "/dashboard/../main.js",
+        "/dashboard/%2e%2e",
         "/v1/files",
         "/internal/park",
         "*",

@@ -4,17 +4,18 @@ import json
 import re
 
 from worker.api import openapi
-from worker.api.endpoints import KEY_REGENERATE, MODEL, TABLE, find
+from worker.api.endpoints import DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE, find
 
 DOCUMENT = openapi.document()
 
 
 def test_every_endpoint_is_described_and_no_other():
-    assert DOCUMENT["paths"].keys() == {*TABLE, MODEL.path, KEY_REGENERATE.path}
+    assert DOCUMENT["paths"].keys() == {*TABLE, MODEL.path, DASHBOARD_FILE.path, KEY_REGENERATE.path}
     for path, operations in DOCUMENT["paths"].items():
         for method, operation in operations.items():
             assert (
-                find(method.upper(), path.replace("{id}", "x").replace("{key}", "x")).name == operation["operationId"]
+                find(method.upper(), path.replace("{id}", "x").replace("{key}", "x").replace("{file}", "x.js")).name
+                == operation["operationId"]
             )
 
 
@@ -26,9 +27,10 @@ def test_every_reference_leads_somewhere():
         assert found
 
 
-def test_only_health_and_the_description_need_no_key():
+def test_only_health_the_description_and_the_dashboard_need_no_key():
     public = {path for path, operations in DOCUMENT["paths"].items() if operations.get("get", {}).get("security") == []}
-    assert public == {"/", "/health", "/health/liveliness", "/health/readiness", "/openapi.json"}
+    health = {"/", "/health", "/health/liveliness", "/health/readiness"}
+    assert public == {*health, "/openapi.json", "/dashboard", "/dashboard/{file}"}
 
 
 def test_the_text_is_the_document():

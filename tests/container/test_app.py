@@ -47,7 +47,7 @@ async def serve(logged) -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
     async def started(work: Work) -> int:
         nobody: Any = SimpleNamespace(root=None, health=None, alive=None, description=None, list=None, one=None)
         everybody: Any = SimpleNamespace(check=lambda exchange, endpoint: None)
-        app = App(everybody, work, nobody, nobody, nobody, ())  # type: ignore[arg-type]
+        app = App(everybody, work, nobody, nobody, nobody, nobody, ())  # type: ignore[arg-type]
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         server = HttpServer(app)

@@ -182,6 +182,12 @@ def test_web_pages_are_refused_without_keys(origin):
     assert refusal(authenticator(), {**HERE, "origin": origin}) == 403
 
 
+def test_its_own_page_is_not():
+    assert refusal(authenticator(), {**HERE, "origin": f"http://{HERE['host']}"}) is None
+    elsewhere = {"host": "evil.example:4000", "origin": "http://evil.example:4000"}
+    assert refusal(authenticator(), elsewhere) == 403
+
+
 def test_web_pages_of_an_allowed_origin_are_not():
     page = {**HERE, "origin": "https://app.example"}
     assert refusal(authenticator(origins=("https://app.example",)), page) is None

@@ -7,12 +7,12 @@ import pytest
 from tests.fakes import FakeProvider
 from tests.openapi.judge import Judge
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
-from worker.api.endpoints import ANTHROPIC, KEY_REGENERATE, MODEL, TABLE
+from worker.api.endpoints import ANTHROPIC, DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE
 
 EXAMPLES = 100
 # schemathesis tries wrong keys, too, and expects 401 for each.
 MANY_WRONG_KEYS = {"FAILED_KEYS_PER_MINUTE": "1000000"}
-OPERATIONS = {endpoint.name: endpoint for endpoint in (*TABLE.values(), MODEL, KEY_REGENERATE)}
+OPERATIONS = {endpoint.name: endpoint for endpoint in (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE)}
 
 
 @pytest.fixture(scope="module")

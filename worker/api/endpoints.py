@@ -44,6 +44,7 @@ TABLE: dict[str, Endpoint] = {
         _get("readiness", "/health/readiness", public=True),
         _get("openapi", "/openapi.json", public=True),
         _get("metrics", "/metrics"),
+        _get("dashboard", "/dashboard", public=True),
         _get("models", "/models"),
         _post("chat_completions", "/chat/completions"),
         _post("completions", "/completions"),
@@ -69,14 +70,18 @@ TABLE: dict[str, Endpoint] = {
         _admin("GET", "key_list", "/key/list"),
         _admin("GET", "spend_logs", "/spend/logs"),
         _admin("GET", "spend_keys", "/spend/keys"),
+        _admin("GET", "spend_activity", "/spend/activity"),
         _admin("GET", "global_spend", "/global/spend"),
+        _admin("GET", "model_info", "/model/info"),
     )
 }
 # Of Anthropic's Messages API.
 ANTHROPIC = frozenset(("messages", "count_tokens"))
 MODEL = _get("model", "/models/{id}")
+DASHBOARD_FILE = _get("dashboard_file", "/dashboard/{file}", public=True)
 KEY_REGENERATE = _admin("POST", "key_regenerate", "/key/{key}/regenerate")
 _KEY_REGENERATE = re.compile(r"/key/([^/]+)/regenerate")
+_DASHBOARD_FILE = re.compile(r"/dashboard/[A-Za-z]+\.[A-Za-z]+")
 
 
 def find(method: str, path: str) -> Endpoint:
@@ -100,12 +105,19 @@ def speaks_anthropic(url: str) -> bool:
 def _with_a_name(bare: str) -> Endpoint | None:
     if bare.startswith("/models/") and len(bare) > len("/models/"):
         return MODEL
+    if _DASHBOARD_FILE.fullmatch(bare):
+        return DASHBOARD_FILE
     return KEY_REGENERATE if _KEY_REGENERATE.fullmatch(bare) else None
 
 
 def model_id(path: str) -> str:
     """The `{id}` of `/models/{id}`, decoded; it may hold slashes, as in `azure/gpt-4o`."""
     return unquote(path.split("/models/", 1)[1])
+
+
+def dashboard_file(path: str) -> str | None:
+    """The `{file}` of `/dashboard/{file}`; None for the page itself."""
+    return path.partition("/dashboard/")[2] or None
 
 
 def key_of(path: str) -> str:

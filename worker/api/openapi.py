@@ -7,7 +7,7 @@ import json
 from functools import cache
 from typing import Any
 
-from .endpoints import KEY_REGENERATE, MODEL, TABLE, Endpoint
+from .endpoints import DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE, Endpoint
 from .openapi_schemas import TEXT, Schema, ref, schemas
 
 VERSION = "1"
@@ -43,7 +43,9 @@ _ANSWERS = {
     "key_list": "KeyList",
     "spend_logs": "SpendLogs",
     "spend_keys": "SpendKeys",
+    "spend_activity": "SpendActivity",
     "global_spend": "GlobalSpend",
+    "model_info": "ModelInfo",
 }
 _REQUESTS = {
     "chat_completions": "ChatRequest",
@@ -83,7 +85,21 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         "key_hash": TEXT,
         "status": {"enum": ["active", "expired", "revoked"]},
     },
-    "spend_logs": {"key": TEXT, "model": TEXT, "from": _TIME, "to": _TIME, "size": _SIZE, "after": _CURSOR},
+    "spend_logs": {
+        "key": TEXT,
+        "model": TEXT,
+        "status": {"type": "string", "pattern": "^(success|failure|[1-5][0-9]{2})?$"},
+        "from": _TIME,
+        "to": _TIME,
+        "size": _SIZE,
+        "after": _CURSOR,
+    },
+    "spend_activity": {
+        "from": _TIME,
+        "to": _TIME,
+        "bucket": {"enum": ["hour", "day", ""]},
+        "group_by": {"enum": ["model", "key", ""]},
+    },
     "spend_keys": {"page": _PAGE, "size": _SIZE},
 }
 
@@ -96,7 +112,7 @@ def text() -> str:
 
 def document() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint in (*TABLE.values(), MODEL, KEY_REGENERATE):
+    for endpoint in (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE):
         paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint)}
     return {
         "openapi": "3.1.0",
@@ -125,6 +141,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     answers: dict[str, Any] = {"200": {"description": "OK", "content": _answer(endpoint)}}
     if endpoint.name in ("health", "readiness"):
         answers["503"] = {"description": "Not ready.", "content": _json(ref("Health"))}
+    if endpoint.name == "dashboard_file":
+        answers["404"] = {"$ref": "#/components/responses/404"}
     if not endpoint.public:
         answers.update({str(status): {"$ref": f"#/components/responses/{status}"} for status in _ERRORS})
     operation: dict[str, Any] = {"operationId": endpoint.name, "tags": [_tag(endpoint)], "responses": answers}
@@ -132,7 +150,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         operation["security"] = []
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in ("id", "key")
+        for name in ("id", "key", "file")
         if f"{{{name}}}" in endpoint.path
     ]
     for name, schema in _QUERIES.get(endpoint.name, {}).items():
@@ -153,6 +171,8 @@ def _body(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _answer(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.name in ("dashboard", "dashboard_file"):
+        return {"text/html": {}} if endpoint.name == "dashboard" else {"*/*": {}}
     if endpoint.engine:
         return {"*/*": {}}  # LiteLLM's: JSON, a stream of events, or sound
     if endpoint.name == "metrics":
@@ -166,9 +186,9 @@ def _answer(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _tag(endpoint: Endpoint) -> str:
-    return (
-        "administration" if endpoint.admin or endpoint.name == "metrics" else "health" if endpoint.public else "models"
-    )
+    if endpoint.admin or endpoint.name in ("dashboard", "dashboard_file", "metrics"):
+        return "administration"
+    return "health" if endpoint.public else "models"
 
 
 def _json(schema: Schema) -> dict[str, Any]:

@@ -116,6 +116,11 @@ _KEY_FIELDS = _optional(
 # LiteLLM's own clients send fields that mean nothing here, as null or empty; anything else is refused.
 _NOTHING_ELSE: Schema = {"enum": [None, {}, [], "", False]}
 _NAMED: Schema = {"type": "string", "minLength": 1, "description": "The key's secret, or its token."}
+_GROUP: Schema = {"type": ["string", "null"], "description": "A model, or a key's id; null: all that are not listed."}
+_COUNTED = {
+    name: NUMBER if name == "spend" else {"type": "integer"}
+    for name in ("spend", "requests", "failures", "prompt_tokens", "completion_tokens")
+}
 _MONEY = {"spend": NUMBER, "reserved": NUMBER, "total_spend": NUMBER}
 
 
@@ -226,5 +231,36 @@ def schemas() -> dict[str, Schema]:
             {"request_id": TEXT, "startTime": MOMENT, "model": TEXT, "spend": NUMBER}, ["request_id", "model", "spend"]
         ),
         "SpendKeys": an_object({"data": array(an_object({**_MONEY, "key_id": TEXT}, ["key_id", *_MONEY]))}, ["data"]),
+        "SpendActivity": an_object(
+            {
+                "from": MOMENT,
+                "to": MOMENT,
+                "bucket": {"enum": ["hour", "day"]},
+                "group_by": {"enum": ["model", "key"]},
+                "complete_from": MOMENT,
+                "groups": array(an_object({"group": _GROUP, "name": TEXT, **_COUNTED}, ["group", "name", *_COUNTED])),
+                "data": array(an_object({"start": MOMENT, "group": _GROUP, **_COUNTED}, ["start", "group", *_COUNTED])),
+            },
+            ["from", "to", "bucket", "group_by", "complete_from", "groups", "data"],
+        ),
+        "ModelInfo": an_object(
+            {
+                "container": {"enum": ["running", "sleeping", "unavailable"]},
+                "data": array(
+                    an_object(
+                        {
+                            "model_name": TEXT,
+                            "litellm_params": OBJECT,
+                            "model_info": OBJECT,
+                            "on": FLAG,
+                            "set": array(TEXT),
+                            "health": {"type": ["object", "null"]},
+                        },
+                        ["model_name", "litellm_params", "model_info", "on", "set", "health"],
+                    )
+                ),
+            },
+            ["container", "data"],
+        ),
         "GlobalSpend": an_object({**_MONEY, "budget_reset_at": MOMENT, "periods": array(OBJECT)}, _MONEY),
     }

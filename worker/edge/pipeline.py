@@ -7,13 +7,13 @@ from typing import Any
 
 from pyodide.ffi import JsException
 
-from api import cors, gatekeeper, health, openapi
+from api import admin, cors, gatekeeper, health, openapi
 from api.authenticate import presented_key
 from api.endpoints import Endpoint, speaks_anthropic
 from api.errors import ApiError, internal_error, invalid_request
 from api.guesses import Guesses, too_many
 from api.hop import GRANT_HEADER, REQUEST_ID_HEADER
-from api.models import missing, models_on
+from api.models import listed, missing, models_on
 from api.request_id import request_id as new_request_id
 from catalog import CATALOG
 from container_life import lifecycle
@@ -30,6 +30,7 @@ from .forward import Client, Instances, inward
 from .instances import candidates, instance_names
 from .ledger import LedgerClient
 from .metrics import Metrics
+from .page import page_response
 from .respond import empty_response, error_response, finished, json_response, text_response, without_body
 
 # Seconds after which an object that does not even tell its state counts as unavailable.
@@ -62,6 +63,7 @@ class Edge:
         def is_set(name: str) -> bool:
             return read(name) is not None
 
+        self._is_set = is_set
         self._models = models_on(CATALOG["models"], is_set)
         namespace = or_none(getattr(env, "PROXY_CONTAINER", None))
         limit = lifecycle.longest_wake(container_settings.read(read))
@@ -88,12 +90,16 @@ class Edge:
         endpoint = asked.endpoint
         if endpoint.name == "openapi":
             return text_response(openapi.text())
+        if endpoint.name in ("dashboard", "dashboard_file"):
+            return page_response(path, headers.get("if-none-match"))
         if endpoint.public:
             return json_response(*await self._health(endpoint))
         client = Client(request, headers, request_id)
         key_hash = None if asked.key is None else hash_secret(asked.key)
         if endpoint.admin:
             await self._admission.authenticate(key_hash, request_id)
+            if endpoint.name == "model_info":
+                return await self._model_info(client, path, by_master=key_hash is None)
             return await self._administration.answer(client, endpoint, path, url.search[1:], by_master=key_hash is None)
         if endpoint.name == "metrics":
             await self._admission.authenticate(key_hash, request_id)
@@ -106,6 +112,20 @@ class Edge:
         grant = [(GRANT_HEADER, json.dumps({"models": models}))]
         found = await self._instances.answer(lambda: inward(client, path + url.search, grant), names, client)
         return await without_body(found.response) if request.method == "HEAD" else found.response
+
+    async def _model_info(self, client: Client, path: str, *, by_master: bool) -> Any:
+        """As a container that runs tells it; none is woken for it. Raises ApiError."""
+        if not by_master:
+            raise admin.master_key_only()
+        states = await self._states()
+        running = [name for name, state in states.items() if state == health.RUNNING]
+        if running:
+            grant = [(GRANT_HEADER, json.dumps({"models": None}))]
+            response = (await self._instances.answer(lambda: inward(client, path, grant), running, client)).response
+        else:
+            data = listed(CATALOG["models"], self._is_set)
+            response = json_response(200, {"container": health.overall(states.values()), "data": data})
+        return await without_body(response) if client.request.method == "HEAD" else response
 
     async def _health(self, endpoint: Endpoint) -> health.Answer:
         if endpoint.name == "root":

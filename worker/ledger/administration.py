@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import key_admin, refusal, spend
+from . import activity, key_admin, refusal, spend
 from .decision import Decision, Steps
 from .dialect import Dialect
 from .key_fields import FieldError
@@ -21,6 +21,7 @@ _KEYS_PAGE, _SPEND_PAGE = 10, 100
 _MAX_NUMBER = 1_000_000
 _LAST_SECOND = 100_000_000_000  # the year 5138; a larger number is milliseconds
 _MAX_DIGITS = 14
+_STATUSES = {"success": (200, 399), "failure": (400, 599)}
 
 
 def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
@@ -52,6 +53,8 @@ def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
             case "spend_keys":
                 page, size = query.page(), query.size("size", _SPEND_PAGE, spend.MAX_PAGE)
                 return query.used(spend.by_key(now, page, size))
+            case "spend_activity":
+                return query.used(activity.over_time(_wanted(query, now)))
             case "global_spend":
                 return query.used(spend.everything(policy, now))
     except FieldError as error:
@@ -72,10 +75,21 @@ def _filters(query: "_Query") -> spend.Filters:
     return spend.Filters(
         key=query.text("key", "api_key"),
         model=query.text("model"),
+        statuses=query.statuses("status"),
         begin=query.time("from", "start_date"),
         end=query.time("to", "end_date", whole_day=True),
         after=query.text("after"),
         size=query.size("size", _SPEND_PAGE, spend.MAX_PAGE),
+    )
+
+
+def _wanted(query: "_Query", now: int) -> activity.Wanted:
+    end = query.time("to", "end_date", whole_day=True)
+    return activity.Wanted(
+        begin=query.time("from", "start_date"),
+        end=now + 1 if end is None else end,
+        bucket=query.choice("bucket", tuple(activity.BUCKETS)) or "hour",
+        group_by=query.choice("group_by", tuple(activity.COLUMNS)) or "model",
     )
 
 
@@ -123,6 +137,16 @@ class _Query:
         if value not in ("true", "false", "1", "0"):
             raise FieldError(name, f"'{name}' has to be true or false.")
         return value in ("true", "1")
+
+    def statuses(self, name: str) -> tuple[int, int] | None:
+        """The lowest and the highest of the HTTP statuses that are meant."""
+        value = self.text(name)
+        if value is None or value in _STATUSES:
+            return None if value is None else _STATUSES[value]
+        number = _whole(value)
+        if number is None or not 100 <= number <= 599:
+            raise FieldError(name, f"'{name}' has to be success, failure, or an HTTP status such as 429.")
+        return number, number
 
     def time(self, *names: str, whole_day: bool = False) -> int | None:
         """Milliseconds since 1970. `whole_day`: a day without a time means its end."""

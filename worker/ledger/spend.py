@@ -19,11 +19,12 @@ _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
 
 class Filters(NamedTuple):
-    """`key`: a secret, a token, a key's id or 'master'; `begin` ≤ time of the request < `end`, in milliseconds;
-    `after`: the cursor that the page before ended with."""
+    """`key`: a secret, a token, a key's id or 'master'; `statuses`: the lowest and the highest; `begin` ≤ time of the
+    request < `end`, in milliseconds; `after`: the cursor that the page before ended with."""
 
     key: str | None = None
     model: str | None = None
+    statuses: tuple[int, int] | None = None
     begin: int | None = None
     end: int | None = None
     after: str | None = None
@@ -63,8 +64,11 @@ def _logs(filters: Filters) -> Steps:
             key_id = rows[0][0]
         where.append("r.key_id = ?")
         parameters.append(key_id)
+    lowest, highest = filters.statuses or (None, None)
     for condition, value in (
         ("r.model = ?", filters.model),
+        ("r.status >= ?", lowest),
+        ("r.status <= ?", highest),
         ("r.created >= ?", filters.begin),
         ("r.created < ?", filters.end),
     ):

@@ -1,0 +1,152 @@
+"""The page in a real Chromium, in front of a proxy whose ledger has a past.
+
+async def test_it(visit: Visit, gateway: Gateway):
+    page = await visit(gateway.url)          # signed in; `signed_in=False`: before that
+
+Whatever the page says on the console, violations of its policy too, fails the test unless `visit.expected` has it.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+from tests.dashboard import history
+from tests.dashboard.browser import MISSING, find
+from tests.fakes import FakeProvider
+from tests.processes import MASTER_KEY, RunningProxy
+from worker.ledger.accounts import Limits
+from worker.ledger.policy import Policy
+
+BUDGET, LENGTH = 5, "1d"
+POLICY = Policy(everyone=Limits(max_budget=BUDGET * 10**9, duration=LENGTH))
+KEYS = {"OPENAI_API_KEY": "sk-openai-of-the-tests", "ANTHROPIC_API_KEY": "sk-ant-of-the-tests"}
+_PRICED = {"input_cost_per_token": 1e-6, "output_cost_per_token": 4e-6}
+# Wrong keys are part of these tests.
+_PATIENT = {"FAILED_KEYS_PER_MINUTE": "1000000"}
+
+
+def config(fake: FakeProvider) -> dict[str, Any]:
+    """Four models, of which `gemini-flash` is off."""
+
+    def model(name: str, key: str) -> dict[str, Any]:
+        params = {"model": f"openai/{name}", "api_key": f"os.environ/{key}", "api_base": fake.openai_base}
+        return {"model_name": name, "litellm_params": params, "model_info": _PRICED}
+
+    return {
+        "model_list": [
+            model("claude-sonnet", "ANTHROPIC_API_KEY"),
+            model("gpt-4o", "OPENAI_API_KEY"),
+            model("gpt-4o-mini", "OPENAI_API_KEY"),
+            model("gemini-flash", "GEMINI_API_KEY"),
+        ],
+        "litellm_settings": {"max_budget": BUDGET, "budget_duration": LENGTH},
+        "router_settings": {"num_retries": 0},
+    }
+
+
+class Gateway(NamedTuple):
+    """`secrets`: of the keys, by alias."""
+
+    proxy: RunningProxy
+    fake: FakeProvider
+    secrets: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return self.proxy.url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    directory = tmp_path_factory.mktemp("proxy")
+    secrets = await history.write(directory / "ledger.db", POLICY)
+    with FakeProvider() as fake, RunningProxy(config(fake), directory, environment={**KEYS, **_PATIENT}) as proxy:
+        yield Gateway(proxy, fake, secrets)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Its path. In CI a machine without one is a failure."""
+    found = find()
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield running
+        await running.close()
+
+
+class Visit:
+    """Opens the page in a context of its own. `said`: what it wrote to the console; `expected`: parts of lines that
+    may be among it."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self.said: list[str] = []
+        self.expected: list[str] = []
+
+    async def __call__(
+        self,
+        url: str,
+        *,
+        signed_in: bool = True,
+        key: str = MASTER_KEY,
+        width: int = 1280,
+        height: int = 900,
+        **options: Any,
+    ) -> Page:
+        context = await self._browser.new_context(viewport={"width": width, "height": height}, **options)
+        context.set_default_timeout(15_000)
+        page = await context.new_page()
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
+        await page.goto(f"{url}/dashboard")
+        if signed_in:
+            await sign_in(page, key)
+        return page
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        self.said.append(f"{message.type}: {message.text}")
+
+    def check(self) -> None:
+        unexpected = [line for line in self.said if not any(part in line for part in self.expected)]
+        assert not unexpected, unexpected
+
+
+async def sign_in(page: Page, key: str = MASTER_KEY) -> None:
+    """Returns when everything that the page shows has come."""
+    await page.get_by_label("Master key", exact=True).fill(key)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.locator("#app").wait_for()
+    await settled(page)
+
+
+async def settled(page: Page) -> None:
+    """Returns when nothing is being fetched any more."""
+    await expect(page.locator("[aria-busy=true]")).to_have_count(0)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visit(browser: Browser) -> AsyncIterator[Visit]:
+    one = Visit(browser)
+    yield one
+    for context in browser.contexts:
+        await context.close()
+    one.check()
+
+
+@pytest.fixture
+def trouble(gateway: Gateway) -> Iterator[FakeProvider]:
+    """The provider behind the gateway, its orders forgotten afterwards."""
+    yield gateway.fake
+    gateway.fake.reset()

@@ -1,0 +1,71 @@
+"""`python -m tests.dashboard.pictures`: takes the pictures of docs/dashboard.md anew."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+from playwright.async_api import Browser, async_playwright
+
+from tests.dashboard import history
+from tests.dashboard.browser import MISSING, find
+from tests.dashboard.conftest import KEYS, POLICY, config, sign_in
+from tests.fakes import FakeProvider
+from tests.fakes.behaviour import failing
+from tests.processes import MASTER_KEY, ROOT, RunningProxy
+
+# Name: width, height, pixels per point, colour scheme, what is scrolled to.
+PICTURES = {
+    "dashboard-desktop": (1280, 1240, 1, "light", None),
+    "dashboard-phone": (360, 740, 2, "dark", None),
+}
+
+
+async def _picture(browser: Browser, url: str, name: str) -> None:
+    width, height, scale, scheme, place = PICTURES[name]
+    page = await browser.new_page(
+        viewport={"width": width, "height": height}, device_scale_factor=scale, color_scheme=scheme
+    )
+    await page.goto(f"{url}/dashboard")
+    await sign_in(page)
+    if place is not None:
+        await page.locator(place).scroll_into_view_if_needed()
+    await page.screenshot(path=ROOT / "docs" / f"{name}.png")
+    await page.close()
+
+
+async def main() -> int:
+    chromium = find()
+    if chromium is None:
+        print(MISSING, file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as scratch, FakeProvider() as fake:
+        await history.write(Path(scratch) / "ledger.db", POLICY)
+        with RunningProxy(config(fake), Path(scratch), environment=KEYS) as proxy:
+            _live(proxy, fake)
+            async with async_playwright() as playwright:
+                arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+                browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+                for name in PICTURES:
+                    await _picture(browser, proxy.url, name)
+                await browser.close()
+    return 0
+
+
+def _live(proxy: RunningProxy, fake: FakeProvider) -> None:
+    """Something of everything: a model that cools down, others that are in use, a key that is blocked."""
+    with httpx.Client(base_url=proxy.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=30) as client:
+        ask = {"messages": [{"role": "user", "content": "Hi"}]}
+        for model, stream in (("gpt-4o", False), ("gpt-4o-mini", False), ("gpt-4o-mini", True)):
+            client.post("/v1/chat/completions", json={**ask, "model": model, "stream": stream})
+        fake.queue(failing(429, retry_after=55))
+        client.post("/v1/chat/completions", json={**ask, "model": "claude-sonnet"})
+        keys = client.get("/key/list", params={"return_full_object": "true"}).json()["keys"]
+        [batch] = [key for key in keys if key["key_alias"] == "nightly-batch"]
+        client.post("/key/block", json={"key": batch["token"]})
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,78 @@
+"""The operator's page, `GET /dashboard`: files that are served as they are, the same at the edge and standalone.
+
+The page itself needs no key and knows nothing; what it shows it asks of the admin API, with the master key that the
+operator types in. uplot.js and uplot.css are the npm package uplot's, see uplot.LICENSE.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+_FILES = Path(__file__).parent / "page"
+PAGE = "index.html"
+# Every file there is, and what it is.
+TYPES = {
+    PAGE: "text/html; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "uplot.css": "text/css; charset=utf-8",
+    "uplot.js": "text/javascript; charset=utf-8",
+    "uplot.LICENSE": "text/plain; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "main.js": "text/javascript; charset=utf-8",
+    "api.js": "text/javascript; charset=utf-8",
+    "dom.js": "text/javascript; charset=utf-8",
+    "format.js": "text/javascript; charset=utf-8",
+    "chart.js": "text/javascript; charset=utf-8",
+    "activity.js": "text/javascript; charset=utf-8",
+    "keys.js": "text/javascript; charset=utf-8",
+    "models.js": "text/javascript; charset=utf-8",
+    "overview.js": "text/javascript; charset=utf-8",
+    "requests.js": "text/javascript; charset=utf-8",
+}
+# Nothing from elsewhere, nothing inline, no frame around it, and no text that becomes markup.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_HEADERS = (
+    ("content-security-policy", _POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+    # Kept, and asked about each time: a new version shows at once, and an unchanged one costs no bytes.
+    ("cache-control", "no-cache"),
+)
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    content_type: str
+    content: bytes
+
+
+def answer(name: str, if_none_match: str | None) -> Answer | None:
+    """The file of this name, or 304 for a client that has it; None when there is none."""
+    if name not in TYPES:
+        return None
+    content, tag = _file(name)
+    headers = (*_HEADERS, ("etag", tag))
+    if if_none_match is not None and tag in _tags(if_none_match):
+        return Answer(304, headers, TYPES[name], b"")
+    return Answer(200, headers, TYPES[name], content)
+
+
+def _tags(if_none_match: str) -> Iterable[str]:
+    """A proxy that compresses makes an entity tag weak."""
+    return (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+
+
+@cache
+def _file(name: str) -> tuple[bytes, str]:
+    """Read when it is first asked for: who serves no page pays nothing for it."""
+    content = (_FILES / name).read_bytes()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
