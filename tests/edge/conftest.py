@@ -3,13 +3,12 @@
 def test_it(edge):                       # one for the whole session; leave it as you found it
     edge.client.get("/health")
 
-def test_other(start_edge):              # one of your own, ended with the session
+def test_other(start_edge):              # one of your own, ended with the test (`start_module_edge`: with the module)
     edge = start_edge(config={"model_list": [...]}, vars={"PUBLIC_MODELS": "true"})
 """
 
 import contextlib
 import dataclasses
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -134,10 +133,29 @@ class StartEdge(Protocol):
     ) -> Edge: ...
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
+    """Starts edges that end with the test: each takes some 300 MB."""
+    with _starter(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_module_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
+    """Starts edges that end with the module."""
+    with _starter(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def start_session_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
     """Starts edges that end with the session."""
-    numbers = itertools.count()
+    with _starter(tmp_path_factory) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
     with contextlib.ExitStack() as stack:
 
         def start(
@@ -153,7 +171,7 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             directory: Path | None = None,
             replaced: Mapping[str, str] | None = None,
         ) -> Edge:
-            own = directory or tmp_path_factory.mktemp(f"edge-{next(numbers)}")
+            own = directory or tmp_path_factory.mktemp("edge")
             if config is None:
                 config = SHIPPED_CONFIG if image is None else STAND_IN_CONFIG
             path = config if isinstance(config, Path) else _written(config, own / "litellm_config.yaml")
@@ -186,20 +204,20 @@ def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
 
 
 @pytest.fixture(scope="session")
-def edge(start_edge: StartEdge) -> Edge:
+def edge(start_session_edge: StartEdge) -> Edge:
     """The shipped config, the real proxy."""
-    return start_edge()
+    return start_session_edge()
 
 
 @pytest.fixture(scope="session", params=["no engine", "dead engine", "no container"])
-def edge_without_engine(request: pytest.FixtureRequest, start_edge: StartEdge) -> Edge:
+def edge_without_engine(request: pytest.FixtureRequest, start_session_edge: StartEdge) -> Edge:
     """Three ways to have no container: no engine is configured, nobody answers at its socket, or the Durable Object
     has no container at all (`ctx.container` is None)."""
     if request.param == "no engine":
-        return start_edge(engine=False)
+        return start_session_edge(engine=False)
     if request.param == "dead engine":
-        return start_edge(engine=False, engine_socket=Path("/nobody/listens/here.sock"))
-    return start_edge(containers=False)
+        return start_session_edge(engine=False, engine_socket=Path("/nobody/listens/here.sock"))
+    return start_session_edge(containers=False)
 
 
 def wait_for(condition: Callable[[], Found | None], what: str, timeout: float = 10) -> Found:

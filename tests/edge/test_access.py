@@ -22,10 +22,10 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
 
 
 @pytest.fixture(scope="module")
-def deployed(start_edge: StartEdge, events: Events) -> Edge:
+def deployed(start_module_edge: StartEdge, events: Events) -> Edge:
     """As it would be in production: no local development, one web page allowed in."""
     variables = {"CORS_ALLOW_ORIGINS": f"{APP}, https://chat.example", "OPENAI_API_KEY": "sk-of-the-provider"}
-    return start_edge(image=image(events), vars=variables, local=False)
+    return start_module_edge(image=image(events), vars=variables, local=False)
 
 
 @pytest.fixture(scope="module")

@@ -48,8 +48,8 @@ def config(provider: FakeProvider, **settings: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def edge(start_edge: StartEdge, provider: FakeProvider) -> Edge:
-    return start_edge(config(provider))
+def edge(start_module_edge: StartEdge, provider: FakeProvider) -> Edge:
+    return start_module_edge(config(provider))
 
 
 @pytest.fixture

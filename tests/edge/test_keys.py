@@ -42,8 +42,8 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def edge(start_edge: StartEdge) -> Edge:
-    return start_edge(CONFIG)
+def edge(start_module_edge: StartEdge) -> Edge:
+    return start_module_edge(CONFIG)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ RUNNING = "litellm_router_container_running"
 
 
 @pytest.fixture(scope="module")
-def watched(start_edge: StartEdge) -> Edge:
-    return start_edge(config=CONFIG, vars={"CONTAINER_INSTANCES": "2"})
+def watched(start_module_edge: StartEdge) -> Edge:
+    return start_module_edge(config=CONFIG, vars={"CONTAINER_INSTANCES": "2"})
 
 
 def scrape(edge: Edge, **query: str) -> Scraped:

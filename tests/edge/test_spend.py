@@ -42,14 +42,14 @@ def spare(providers: tuple[FakeProvider, FakeProvider], provider: FakeProvider) 
 
 
 @pytest.fixture(scope="module")
-def edge(start_edge: StartEdge, providers: tuple[FakeProvider, FakeProvider]) -> Edge:
+def edge(start_module_edge: StartEdge, providers: tuple[FakeProvider, FakeProvider]) -> Edge:
     models = [
         deployment(providers[0], "gpt"),
         deployment(providers[0], "embed"),
         deployment(providers[1], "spare", input_cost_per_token=0.00001),
     ]
     router = {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"gpt": ["spare"]}]}
-    return start_edge({"model_list": models, "router_settings": router})
+    return start_module_edge({"model_list": models, "router_settings": router})
 
 
 @pytest.fixture

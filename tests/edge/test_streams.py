@@ -20,8 +20,8 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
 
 
 @pytest.fixture(scope="module")
-def edge(start_edge: StartEdge, events: Events) -> Edge:
-    edge = start_edge(image=image(events))
+def edge(start_module_edge: StartEdge, events: Events) -> Edge:
+    edge = start_module_edge(image=image(events))
     assert edge.client.get("/v1/models").status_code == 200  # it is awake
     return edge
 

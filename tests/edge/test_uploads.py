@@ -64,11 +64,11 @@ def provider() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def edge(start_edge: StartEdge, provider: str) -> Edge:
+def edge(start_module_edge: StartEdge, provider: str) -> Edge:
     params = {"model": "openai/gpt", "api_base": provider, "api_key": "sk-provider"}
     info = {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.000002}
     models = [{"model_name": "gpt", "litellm_params": params, "model_info": info}]
-    return start_edge({"model_list": models, "router_settings": {"num_retries": 0}})
+    return start_module_edge({"model_list": models, "router_settings": {"num_retries": 0}})
 
 
 @pytest.fixture

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from tests.edge.conftest import Edge, StartEdge, start_edge
+from tests.edge.conftest import Edge, StartEdge, start_module_edge
 from tests.edge.money import Money
 
-__all__ = ["start_edge"]
+__all__ = ["start_module_edge"]
 
 MODELS = {"claude": "anthropic", "gemini": "gemini"}
 
 
 @pytest.fixture(scope="module")
-def behind_the_edge(start_edge: StartEdge, config: dict[str, Any]) -> Edge:
-    return start_edge(config)
+def behind_the_edge(start_module_edge: StartEdge, config: dict[str, Any]) -> Edge:
+    return start_module_edge(config)
 
 
 @pytest.fixture(params=["/v1", ""], ids=["with v1", "without v1"])

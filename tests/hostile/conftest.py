@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.container.raw import Answer, Connection, ask
-from tests.edge.conftest import Edge, StartEdge, start_edge
+from tests.edge.conftest import Edge, StartEdge, start_module_edge, start_session_edge
 from tests.fakes import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
-__all__ = ["start_edge"]
+__all__ = ["start_module_edge", "start_session_edge"]
 
 CHAT = "/v1/chat/completions"
 AUTHORIZED = {"authorization": f"Bearer {MASTER_KEY}"}
@@ -66,8 +66,8 @@ def standalone(session_proxy: StartProxy, behind: FakeProvider) -> Door:
 
 
 @pytest.fixture(scope="session")
-def at_the_edge(start_edge: StartEdge, behind: FakeProvider) -> Door:
-    edge: Edge = start_edge(config(behind), local=False)
+def at_the_edge(start_session_edge: StartEdge, behind: FakeProvider) -> Door:
+    edge: Edge = start_session_edge(config(behind), local=False)
     assert edge.client.post(CHAT, content=PLAIN).status_code == 200  # it is awake
     return Door("edge", int(edge.url.rpartition(":")[2]), behind, edge.log)
 

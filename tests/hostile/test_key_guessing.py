@@ -6,12 +6,12 @@ import httpx
 import pytest
 
 from tests.accounting.conftest import deployment
-from tests.edge.conftest import Edge, StartEdge, start_edge
+from tests.edge.conftest import Edge, StartEdge, start_module_edge
 from tests.fakes import FakeProvider
 from tests.processes import MASTER_KEY, StartProxy
 from tests.reload.conftest import events, wait_for_event
 
-__all__ = ["start_edge"]
+__all__ = ["start_module_edge"]
 
 LIMIT = 5
 CHAT = "/v1/chat/completions"
@@ -92,10 +92,10 @@ def test_a_stranger_cannot_tell_unknown_blocked_expired_replaced_and_deleted_key
 
 
 @pytest.fixture(scope="module")
-def edge(start_edge: StartEdge) -> Edge:
+def edge(start_module_edge: StartEdge) -> Edge:
     mock = {"model": "openai/mock", "mock_response": "Hello!"}
     config = {"model_list": [{"model_name": "gpt", "litellm_params": mock}]}
-    return start_edge(config, vars={"FAILED_KEYS_PER_MINUTE": str(LIMIT)}, local=False)
+    return start_module_edge(config, vars={"FAILED_KEYS_PER_MINUTE": str(LIMIT)}, local=False)
 
 
 def test_at_the_edge_the_address_is_the_one_cloudflare_names(edge: Edge):

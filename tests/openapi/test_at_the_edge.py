@@ -2,21 +2,21 @@
 
 import pytest
 
-from tests.edge.conftest import MASTER_KEY, Edge, StartEdge, start_edge
+from tests.edge.conftest import MASTER_KEY, Edge, StartEdge, start_module_edge
 from tests.openapi.judge import Judge
 from tests.openapi.test_standalone import MANY_WRONG_KEYS, OPERATIONS
 from worker.api import openapi
 from worker.api.endpoints import ANTHROPIC
 
-__all__ = ["start_edge"]
+__all__ = ["start_module_edge"]
 
 EXAMPLES = 16
 
 
 @pytest.fixture(scope="module")
-def behind_the_edge(start_edge: StartEdge) -> Edge:
+def behind_the_edge(start_module_edge: StartEdge) -> Edge:
     mock = {"model": "openai/mock", "mock_response": "Hello!"}
-    return start_edge(
+    return start_module_edge(
         {"model_list": [{"model_name": "mock", "litellm_params": mock}]}, vars=MANY_WRONG_KEYS, local=False
     )
 

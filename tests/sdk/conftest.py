@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.edge.conftest import StartEdge, start_edge
+from tests.edge.conftest import StartEdge, start_session_edge
 from tests.fakes import FakeProvider, refusing_port
 from tests.processes import MASTER_KEY, StartProxy
 
-__all__ = ["start_edge"]
+__all__ = ["start_session_edge"]
 
 KEEPALIVE = 1
 
@@ -63,8 +63,8 @@ def standalone(session_proxy: StartProxy, config: dict[str, Any]) -> Gateway:
 
 
 @pytest.fixture(scope="session")
-def at_the_edge(start_edge: StartEdge, config: dict[str, Any]) -> Gateway:
-    return Gateway(start_edge(config, vars={"STREAM_KEEPALIVE": str(KEEPALIVE)}, local=False).url)
+def at_the_edge(start_session_edge: StartEdge, config: dict[str, Any]) -> Gateway:
+    return Gateway(start_session_edge(config, vars={"STREAM_KEEPALIVE": str(KEEPALIVE)}, local=False).url)
 
 
 @pytest.fixture(params=["standalone", "at_the_edge"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.edge.conftest import StartEdge, start_edge
+from tests.edge.conftest import StartEdge, start_session_edge
 from tests.fakes import FakeProvider
 from tests.fakes.environment import pointing_at
 from tests.processes import ROOT, StartProxy
@@ -11,7 +11,7 @@ from tests.seeds.commands import Gateway
 SHIPPED = ROOT / "litellm_config.yaml"
 MASTER_KEY = "dev-key-change-in-production"
 
-__all__ = ["start_edge"]
+__all__ = ["start_session_edge"]
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +33,9 @@ def keyless(session_proxy: StartProxy, environment: dict[str, str]) -> Gateway:
 
 
 @pytest.fixture(scope="session")
-def at_the_edge(start_edge: StartEdge, environment: dict[str, str]) -> Gateway:
+def at_the_edge(start_session_edge: StartEdge, environment: dict[str, str]) -> Gateway:
     """The Worker of a developer's machine, where sk-1234 opens."""
-    edge = start_edge(vars={**environment, "LITELLM_MASTER_KEY": "sk-1234"})
+    edge = start_session_edge(vars={**environment, "LITELLM_MASTER_KEY": "sk-1234"})
     return Gateway(edge.url, "sk-1234")
 
 
