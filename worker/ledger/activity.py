@@ -15,7 +15,7 @@ from .money import usd
 BUCKETS = {"hour": (periods.HOUR, 31 * 24), "day": (periods.DAY, 400)}
 DEFAULT_BUCKETS = {"hour": 24, "day": 30}
 COLUMNS = {"model": "r.model", "key": "r.key_id"}
-MAX_REQUESTS = 200_000
+MAX_REQUESTS = 100_000
 MAX_GROUPS = 20
 _COUNTED = ("spend", "requests", "failures", "prompt_tokens", "completion_tokens")
 _SUMS = """CAST(SUM(r.charged) AS BIGINT), COUNT(*), CAST(SUM(CASE WHEN r.status >= 400 THEN 1 ELSE 0 END) AS BIGINT),
