@@ -19,7 +19,7 @@ from ledger.accounts import Limits
 from ledger.declared import hold, resolve
 from ledger.due import due
 from ledger.policy import Policy
-from ledger.turn import turn
+from ledger.turn import REPORTS_IN_AN_OBJECT, turn
 from runtime.javascript import bindings, error_text, js, js_headers, unwrapped, variable
 from runtime.log import log
 from runtime.loop import use_microtasks
@@ -89,17 +89,16 @@ class Ledger(DurableObject):
         reports = [settle.Report(*fields) for fields in asked["reports"]]
         if asked["renew"]:
             self._store.run(settle.renew(asked["instance"], asked["renew"], now + LEASE_MS))
-        if len(reports) > 1:  # alone, one takes fewer statements without a turn
-            decision = turn(self._store.dialect, self._policy, reports, (), now)
-        else:
-            decision = settle.settle_all(self._store.dialect, self._policy, reports, now)
-        result = self._store.run(decision)
-        for report, outcome in zip(reports, result["outcomes"], strict=True):
+        outcomes: list[str] = []
+        for first in range(0, len(reports), REPORTS_IN_AN_OBJECT):
+            some = reports[first : first + REPORTS_IN_AN_OBJECT]
+            outcomes += self._store.run(turn(self._store.dialect, self._policy, some, (), now))["outcomes"]
+        for report, outcome in zip(reports, outcomes, strict=True):
             if outcome in ("unknown", "foreign"):
                 log("warning", f"ledger_report_{outcome}", reservation=report.id, instance=report.instance)
         if reports:
             self._changed()
-        return json.dumps({"ok": True, "outcomes": result["outcomes"]})
+        return json.dumps({"ok": True, "outcomes": outcomes})
 
     async def bind(self, text: str) -> str:
         """{"id", "instance"}: who gets the request, where that was not foreseen."""

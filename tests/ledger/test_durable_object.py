@@ -8,6 +8,8 @@ import pytest
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import Ledger, check_balance, query
 from worker.ledger.money import MAX_NANO
+from worker.ledger.settle import Report
+from worker.ledger.turn import REPORTS_IN_AN_OBJECT
 
 
 @pytest.fixture
@@ -29,6 +31,18 @@ async def test_the_largest_amount_comes_back_as_it_went(store: DurableStore) -> 
     id = (await ledger.admit(None, 1))["reservation"]
     assert await ledger.settle(id, MAX_NANO) == "settled"
     assert await query(store, "SELECT spent, alerted_soft FROM ledger_accounts") == [(MAX_NANO, -1)]
+
+
+async def test_a_turn_takes_as_many_reports_as_it_says_each_with_accounts_of_its_own(store: DurableStore) -> None:
+    ledger = Ledger(store)
+    keys = [await ledger.key(user_id=f"user {i}") for i in range(REPORTS_IN_AN_OBJECT)]
+    ids = [(await ledger.admit(key, 10))["reservation"] for key in keys]
+    outcomes, _ = await ledger.turn([Report(id, "one", 7) for id in ids], [])
+    assert outcomes == ["settled"] * REPORTS_IN_AN_OBJECT
+    assert await query(store, "SELECT spent, reserved FROM ledger_accounts WHERE id = 'global'") == [
+        (7 * REPORTS_IN_AN_OBJECT, 0)
+    ]
+    await check_balance(store)
 
 
 async def test_what_was_acknowledged_outlives_workerd(durable_objects: DurableObjects, store: DurableStore) -> None:

@@ -94,12 +94,6 @@ def settle(dialect: Dialect, policy: Policy, report: Report, now: int) -> Decisi
     return Decision(_settle(dialect, policy, report, now))
 
 
-def settle_all(dialect: Dialect, policy: Policy, reports: list[Report], now: int) -> Decision:
-    """A batch from a usage journal: {"ok": True, "outcomes": [str]} in the order of reports. Where it is interrupted,
-    the whole batch is reported again, as second reports change nothing."""
-    return Decision(_settle_all(dialect, policy, reports, now))
-
-
 def release(dialect: Dialect, id: str, now: int) -> Decision:
     """The request was never sent anywhere: its reservation costs nothing. Outcomes as those of `settle`."""
     return Decision(_settle(dialect, None, Report(id, "", 0, status=0), now))
@@ -148,14 +142,6 @@ def _settle(dialect: Dialect, policy: Policy | None, report: Report, now: int) -
             yield from _alert(policy, found, moved, now)
         return {"ok": True, "outcome": "settled"}
     raise RuntimeError(f"the reservation {report.id} changes faster than it can be read")
-
-
-def _settle_all(dialect: Dialect, policy: Policy, reports: list[Report], now: int) -> Steps:
-    outcomes = []
-    for report in reports:
-        result = yield from _settle(dialect, policy, report, now)
-        outcomes.append(result["outcome"])
-    return {"ok": True, "outcomes": outcomes}
 
 
 def objection(found: Found | None, report: Report) -> str:

@@ -18,6 +18,10 @@ from .keys import Key
 from .policy import Policy
 from .settle import Found, Report
 
+# As many reports as fit one turn in a Durable Object, whose SQL takes at most 100 parameters: each may have two
+# accounts beside that of everyone, and lists of names are filled up to 64.
+REPORTS_IN_AN_OBJECT = 31
+
 _BY_SECRET = f"""SELECT s.hash, s.expires, {keys.COLUMNS}
 FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash IN """
 _BY_ID = f"""SELECT {settle.COLUMNS}, k.soft_budget, k.max_budget
@@ -31,7 +35,7 @@ _PERIOD = f"INSERT INTO ledger_periods (account, start, spent) VALUES (?, ?, ?) 
 
 
 def turn(dialect: Dialect, policy: Policy, reports: Sequence[Report], asks: Sequence[Ask], now: int) -> Decision:
-    """{"ok": True, "outcomes": [as `settle_all`], "results": [as `admit`]}, in the order of reports and asks.
+    """{"ok": True, "outcomes": [as `settle`], "results": [as `admit`]}, in the order of reports and asks.
 
     Reports and asks have ids of their own: none twice among the asks.
     """
