@@ -8,11 +8,11 @@ from playwright.async_api import expect
 
 from tests.dashboard.conftest import Visit, settled
 from tests.dashboard.test_files import FOLDER
-from tests.edge.conftest import Edge, StartEdge, start_edge, wait_for
+from tests.edge.conftest import Edge, StartEdge, start_module_edge, wait_for
 from tests.fakes import FakeProvider
 from worker import dashboard
 
-__all__ = ["start_edge"]
+__all__ = ["start_module_edge"]
 in_the_browser = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -23,13 +23,13 @@ def provider() -> Iterator[FakeProvider]:
 
 
 @pytest.fixture(scope="module")
-def edge(start_edge: StartEdge, provider: FakeProvider) -> Edge:
+def edge(start_module_edge: StartEdge, provider: FakeProvider) -> Edge:
     def model(name: str, key: str) -> dict:
         params = {"model": f"openai/{name}", "api_key": f"os.environ/{key}", "api_base": provider.openai_base}
         prices = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.001}
         return {"model_name": name, "litellm_params": params, "model_info": prices}
 
-    return start_edge(
+    return start_module_edge(
         {"model_list": [model("gpt-4o", "OPENAI_API_KEY"), model("gemini-flash", "GEMINI_API_KEY")]},
         vars={"OPENAI_API_KEY": "sk-openai-of-the-tests"},
     )
