@@ -25,6 +25,7 @@ from .handlers.models import Models
 from .handlers.park import Parking
 from .handlers.reading import Reading
 from .request_log import RequestLog
+from .response_cache import ResponseCache
 from .room import Room
 from .routing.router import Router
 from .settings import Settings
@@ -87,10 +88,15 @@ class Gateway:
         if isinstance(accounting, EdgeAccounting):
             room = Room(int(max(settings.upload_memory_mb, settings.max_body_mb) * 1024 * 1024))
             self.edge = BehindTheEdge(authenticator, accounting, Parking(reading, accounting.tariff, room), catalog)
+        kept = config.options.response_cache
+        # Behind the edge nobody here knows whose request it is.
+        self._cache = ResponseCache(kept) if kept and kept.url and not settings.internal_token else None
         self._request_log = _request_log(config, settings)
         self._app = App(
             authenticator,
-            Completions(router, self._upstream, accounting, reading, keepalive=settings.stream_keepalive),
+            Completions(
+                router, self._upstream, accounting, reading, keepalive=settings.stream_keepalive, cache=self._cache
+            ),
             self._engine_endpoints,
             models,
             ModelInfo(config, router, vouched=settings.internal_token is not None),
@@ -129,6 +135,8 @@ class Gateway:
     async def close(self) -> None:
         await self._engine_endpoints.close()
         await self._upstream.close()
+        if self._cache is not None:
+            await self._cache.close()
         if self._request_log is not None:
             await asyncio.to_thread(self._request_log.close)
 

@@ -24,10 +24,11 @@ from .config.catalog import catalog
 from .engine.supervisor import Engine
 from .gateway import Gateway, router_for
 from .http_server import MAX_HEADER_BYTES, MAX_HEADER_BYTES_OF_THE_EDGE, HttpServer
+from .redis_address import redis_url
 from .reload import CannotServe, Reloading
 from .request_log import cannot_write
 from .routing.router import Router
-from .routing.shared import SharedCooldowns, redis_url
+from .routing.shared import SharedCooldowns
 from .settings import Settings
 from .watchdog import Watchdog
 

@@ -36,6 +36,10 @@ class Transcript:
     def __bool__(self) -> bool:
         return self._size > 0
 
+    def whole(self) -> bytes | None:
+        """All that was added; None where that was more than is kept."""
+        return b"".join(self._kept) if self._kept_size == self._size else None
+
     def payloads(self) -> list[dict[str, Any]]:
         """The JSON objects in what was kept."""
         data = b"".join(self._kept)

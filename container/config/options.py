@@ -9,9 +9,10 @@ from worker.ledger.policy import Policy
 from worker.ledger.secret import hash_secret
 
 from . import option_values as read
-from . import request_logging, virtual_keys
+from . import request_logging, response_cache, virtual_keys
 from .document import Document, KeyPath
 from .request_logging import RequestLogging
+from .response_cache import ResponseCache
 from .suggest import did_you_mean
 from .virtual_keys import VirtualKey
 
@@ -36,8 +37,6 @@ _ENGINE = (
     "success_callback",
     "failure_callback",
     "service_callback",
-    "cache",
-    "cache_params",
     "guardrails",
     "modify_params",
     "model_alias_map",
@@ -80,6 +79,7 @@ class Options:
     virtual_keys: tuple[VirtualKey, ...] = ()
     from_environment: tuple[str, ...] = ()
     request_logging: RequestLogging | None = None
+    response_cache: ResponseCache | None = None
     engine_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -111,6 +111,7 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
     reader = _Sections(document, environment)
     values: dict[str, Any] = {}
     engine: dict[str, Any] = {}
+    cache: dict[str, Any] = {}
     keys_at: tuple[KeyPath, Any] | None = None
     for section, path, name, value in reader.settings():
         if name == "model_group_alias" and section != "general_settings":
@@ -134,6 +135,8 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
             values["allowed_origins"] = read.origins(document, path, value)
         elif name == "routing_strategy_args" and section == "router_settings":
             read.strategy_arguments(document, path, value, values)
+        elif name in ("cache", "cache_params") and section == "litellm_settings":
+            cache[name] = value
         elif name in _ENGINE and section == "litellm_settings":
             if value not in (None, False, [], {}):
                 engine[name] = value
@@ -153,6 +156,17 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         else:
             message = f"is not a setting that this gateway knows in {section}."
             document.error(path, message, _meant(name, section))
+    if cache.get("cache") and read.flag(document, ("litellm_settings", "cache"), cache["cache"]):
+        found = response_cache.parse(
+            document, ("litellm_settings", "cache_params"), cache.get("cache_params"), environment
+        )
+        if isinstance(found, dict):
+            engine.update(cache)
+            document.report(
+                "note", ("litellm_settings", "cache"), "is LiteLLM's, so every model goes through the engine."
+            )
+        else:
+            values["response_cache"] = found
     _budgets_fit(document, values)
     if keys_at is not None:
         models = (*groups, *values.get("model_group_alias", ()))
@@ -184,7 +198,16 @@ _ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
 # Which setting is read in which section; what is LiteLLM's alone and does nothing may stand in any.
 _NAMES = {
     "router_settings": (*_ROUTING, "routing_strategy_args"),
-    "litellm_settings": (*_ROUTING, "request_timeout", "drop_params", *_ENGINE, *_BUDGETS, *_DURATIONS),
+    "litellm_settings": (
+        *_ROUTING,
+        "request_timeout",
+        "drop_params",
+        "cache",
+        "cache_params",
+        *_ENGINE,
+        *_BUDGETS,
+        *_DURATIONS,
+    ),
     "general_settings": ("master_key", "allowed_origins", "virtual_keys", "request_logging"),
 }
 

@@ -11,6 +11,7 @@ from .. import metrics
 from ..accounting import UNACCOUNTED, Accounts, AnyReservation
 from ..exchange import Exchange
 from ..request.completion import Completion
+from ..response_cache import ResponseCache, controls
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..upstream.answer import Answer, Plain
@@ -27,8 +28,16 @@ class Completions:
     """Answers the requests that the router can route. `keepalive`: seconds of silence before a comment line."""
 
     def __init__(
-        self, router: Router, upstream: Upstream, accounting: Accounts, reading: Reading, *, keepalive: float
+        self,
+        router: Router,
+        upstream: Upstream,
+        accounting: Accounts,
+        reading: Reading,
+        *,
+        keepalive: float,
+        cache: ResponseCache | None = None,
     ) -> None:
+        self._cache = cache
         self._router = router
         self._upstream = upstream
         self._accounting = accounting
@@ -44,11 +53,34 @@ class Completions:
         )
         request.output_limit, request.limited = reservation.output_limit, reservation.limited
         try:
-            await self._route(exchange, request, reservation)
+            if self._cache is None:
+                await self._route(exchange, request, reservation)
+            else:
+                await self._cached(self._cache, exchange, request, reservation)
         finally:
             reservation.abandon()
 
-    async def _route(self, exchange: Exchange, request: Completion, reservation: AnyReservation) -> None:
+    async def _cached(
+        self, cache: ResponseCache, exchange: Exchange, request: Completion, reservation: AnyReservation
+    ) -> None:
+        """The answer that was given to the same request, or a new one that is kept if it is whole."""
+        targets = self._router.groups.targets(request.model)
+        key = cache.key(exchange, request, tuple(t.deployment.id for t in targets))
+        may_take, may_keep = controls(exchange, request)
+        found = await cache.get(key) if key is not None and may_take else None
+        if key is not None:
+            said = [("x-litellm-cache-key", key), ("x-cache", "miss" if found is None else "hit")]
+            exchange.always = [*exchange.always, *said]
+        if found is not None:
+            metrics.cache_hits.add((exchange.group,))
+            await Relay(exchange, self._keepalive, reservation).kept(found, stream=request.stream)
+            return
+        answer = await self._route(exchange, request, reservation)
+        if key is not None and may_keep and answer is not None:
+            cache.put(key, answer)
+
+    async def _route(self, exchange: Exchange, request: Completion, reservation: AnyReservation) -> bytes | None:
+        """The answer as the client got it, where it is whole, came from the model itself and is not too long."""
         relay = Relay(exchange, self._keepalive, reservation)
         try:
             failed = await drive(
@@ -57,7 +89,7 @@ class Completions:
         finally:
             relay.close()
         if relay.answered:
-            return
+            return relay.complete
         error = refusal(request.model, failed)
         await reservation.settle(error.status)
         if not exchange.started:
@@ -80,6 +112,7 @@ class Completions:
             elif isinstance(answer, Plain):
                 usage = answer.usage or {}
                 await relay.whole(answer, waited)
+                relay.complete = answer.body if step.fallbacks == 0 else None
                 per_token = waited / max(1, _count(usage, "completion_tokens"))
                 outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=_count(usage, "total_tokens"))
             else:
@@ -88,6 +121,8 @@ class Completions:
                     request.body.clear()
                     exchange.let_go()
                 broken = await relay.stream(answer)
+                if broken is None and step.fallbacks == 0 and not (answer.events.failed or answer.events.cut_off):
+                    relay.complete = relay.said.whole() if relay.said else None
                 usage = answer.events.usage or {}
                 outcome = replace(broken or OK, latency=waited, tokens=_count(usage, "total_tokens"))
         finally:

@@ -20,12 +20,15 @@ _STREAM_HEADERS = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
 
 
 class Relay:
-    """`keepalive`: seconds of silence before a comment line; `step`: the attempt under way."""
+    """`keepalive`: seconds of silence before a comment line; `step`: the attempt under way; `said`: what a stream has
+    said; `complete`: a whole answer."""
 
     def __init__(self, exchange: Exchange, keepalive: float, reservation: AnyReservation) -> None:
         self.exchange = exchange
         self.reservation = reservation
         self.answered = False
+        self.said: Transcript | None = None
+        self.complete: bytes | None = None
         self.step: Try | None = None
         self._keepalive = keepalive
         self._loop = asyncio.get_running_loop()
@@ -46,6 +49,17 @@ class Relay:
         await self.reservation.settle(200)
         self.exchange.respond(200, answer.body, headers)
 
+    async def kept(self, body: bytes, *, stream: bool) -> None:
+        """An answer out of the cache: nobody was asked, so it costs nothing."""
+        exchange = self.exchange
+        headers = [("x-litellm-call-id", exchange.id), ("x-litellm-response-cost", "0")]
+        await self.reservation.settle(200)
+        if not stream:
+            exchange.respond(200, body, headers)
+            return
+        await exchange.start(200, [*_STREAM_HEADERS, *headers[:1]], EVENT_STREAM)
+        await exchange.finish(body)
+
     async def silence(self) -> None:
         """A provider has accepted the request and says nothing: let the client know that we are here."""
         await self._begin()
@@ -54,7 +68,7 @@ class Relay:
     async def stream(self, answer: Stream) -> Outcome | None:
         """Passes a stream on to its end; what broke it, or None."""
         self.answered = True
-        said = Transcript()
+        self.said = said = Transcript()
         self.reservation.transcript = said
         await self._begin()
         try:

@@ -44,6 +44,9 @@ turn_duration = Histogram(
     "litellm_router_ledger_turn_duration_seconds", "Transactions of the ledger's database.", bounds=TURN_SECONDS
 )
 ledger_unavailable = Counter("litellm_router_ledger_unavailable_total", "Transactions that the ledger could not make.")
+cache_hits = Counter(
+    "litellm_router_cache_hits_total", "Requests that were answered out of the response cache.", ("model",)
+)
 engine_restarts = Counter("litellm_router_engine_restarts_total", "Ends of the engine that nobody had asked for.")
 
 RECORDED = (
@@ -60,6 +63,7 @@ RECORDED = (
     spend,
     turn_duration,
     ledger_unavailable,
+    cache_hits,
     engine_restarts,
 )
 _CLASSES = {hundreds: f"{hundreds}xx" for hundreds in range(1, 6)}

@@ -1,7 +1,7 @@
 """A request body of the endpoints that take a model: parsed once, checked once."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -12,7 +12,7 @@ from ..routing.router import RouteRequest
 from .authority import forbidden, refusal
 
 # Taken from the body by the proxy itself; providers never see them.
-OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
+OWN_FIELDS = ("cache", "disable_fallbacks", "fallbacks", "num_retries", "timeout")
 _OURS = frozenset(OWN_FIELDS)
 _NONE_OF_OURS: Mapping[str, Any] = dict.fromkeys(OWN_FIELDS)
 BYTES_PER_TOKEN = 4
@@ -24,7 +24,7 @@ class Completion:
 
     `timeout` in seconds: the client's own limit for each attempt. `output_limit`: tokens, set where the request has no
     limit of its own and needs one; `limited`: a budget relies on the limit. `betas`: features of Anthropic's that
-    the client asks for.
+    the client asks for. `cache`: the client's own wishes, `no-cache` and `no-store`.
     """
 
     endpoint: str
@@ -37,6 +37,7 @@ class Completion:
     output_limit: int | None = None
     limited: bool = False
     betas: str = ""
+    cache: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:
@@ -69,7 +70,7 @@ def parse(endpoint: str, raw: bytes) -> Completion:
     if options and not stream:
         raise invalid_request("'stream_options' goes with 'stream': true only.", param="stream_options")
     wants_usage = bool(options and options.get("include_usage"))
-    return Completion(endpoint, body, model, stream, wants_usage, route, own["timeout"])
+    return Completion(endpoint, body, model, stream, wants_usage, route, own["timeout"], cache=own["cache"] or {})
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -160,6 +161,12 @@ def _names(value: Any) -> str | None:
     return None if isinstance(value, list) and all(isinstance(v, str) for v in value) else "an array of model names"
 
 
+def _cache_wishes(value: Any) -> str | None:
+    if isinstance(value, dict) and all(k in ("no-cache", "no-store") and isinstance(v, bool) for k, v in value.items()):
+        return None
+    return "an object of 'no-cache' and 'no-store', each true or false"
+
+
 def _messages(value: Any) -> str | None:
     if not isinstance(value, list) or not value:
         return "an array of at least one message"
@@ -213,6 +220,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "user": _text,
     "dimensions": _count,
     "encoding_format": _text,
+    "cache": _cache_wishes,
     "disable_fallbacks": _boolean,
     "fallbacks": _names,
     "num_retries": _retries,

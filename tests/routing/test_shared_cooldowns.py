@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from container.routing.shared import redis_url
+from container.redis_address import redis_url
 from tests.fakes import FakeProvider
 from tests.fakes.behaviour import failing
 from tests.processes import RunningProxy, StartProxy

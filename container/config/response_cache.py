@@ -1,0 +1,70 @@
+"""`litellm_settings.cache` and `cache_params`: a cache in Redis is ours, what else LiteLLM can cache in the engine's.
+
+The engine is told of no Redis, so that nothing there could keep answers apart by key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..redis_address import redis_url
+from .document import Document, KeyPath
+
+_ENGINES = ("local", "disk", "s3", "gcs", "azure-blob", "qdrant-semantic")
+_NAMES = ("type", "ttl", "namespace", "host", "port", "password", "supported_call_types")
+# LiteLLM's names of what can be cached, by the endpoints' names here.
+_CALLS = {"acompletion": "chat_completions", "atext_completion": "completions", "aembedding": "embeddings"}
+DEFAULT_TTL = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCache:
+    """`ttl` in seconds; `endpoints`: those whose answers are kept; `url`: '' where the environment names no Redis."""
+
+    ttl: float = DEFAULT_TTL
+    namespace: str = ""
+    endpoints: tuple[str, ...] = tuple(_CALLS.values())
+    url: str = field(default="", repr=False)
+
+
+def parse(
+    document: Document, path: KeyPath, params: Any, environment: Mapping[str, str]
+) -> ResponseCache | dict[str, Any] | None:
+    """Of `cache: true`. What the engine's `cache_params` are where it is the engine's; None where it cannot be used."""
+    params = params or {}
+    if not isinstance(params, dict):
+        document.error(path, "has to be a mapping.")
+        return None
+    kind = params.get("type", "redis")
+    if kind in _ENGINES:
+        return params
+    if kind != "redis":
+        document.error(
+            (*path, "type"), f"{kind!r} is no cache of this version.", f"There are: redis, {', '.join(_ENGINES)}."
+        )
+        return None
+    for name in params.keys() - set(_NAMES):
+        document.error((*path, name), "is not known of a cache in Redis.", f"There are: {', '.join(_NAMES)}.")
+    ttl = params.get("ttl", DEFAULT_TTL)
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl <= 31_536_000:
+        document.error((*path, "ttl"), "has to be a number of seconds over 0, at most a year.")
+        return None
+    calls = params.get("supported_call_types", [*_CALLS])
+    if not isinstance(calls, list) or not all(isinstance(call, str) for call in calls):
+        document.error((*path, "supported_call_types"), "has to be a list of texts.")
+        return None
+    own = {
+        f"REDIS_{name.upper()}": _said(params[name], environment)
+        for name in ("host", "port", "password")
+        if params.get(name) is not None
+    }
+    url = redis_url(own if "REDIS_HOST" in own else environment)
+    if url is None:
+        document.report("warning", path, "names no Redis, so nothing is cached.", "Set REDIS_URL or REDIS_HOST.")
+    endpoints = tuple(_CALLS[call] for call in calls if call in _CALLS)
+    return ResponseCache(float(ttl), str(params.get("namespace") or ""), endpoints, url or "")
+
+
+def _said(value: Any, environment: Mapping[str, str]) -> str:
+    text = str(value)
+    return environment.get(text.removeprefix("os.environ/"), "") if text.startswith("os.environ/") else text
