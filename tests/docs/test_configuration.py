@@ -11,7 +11,12 @@ from tests.processes import ROOT
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 # Fields that settings of another name fill.
-FILLED_BY = {"from_environment": "os.environ/NAME", "latency_ttl": "ttl", "engine_settings": "callbacks"}
+FILLED_BY = {
+    "response_cache": "cache",
+    "from_environment": "os.environ/NAME",
+    "latency_ttl": "ttl",
+    "engine_settings": "callbacks",
+}
 
 
 @pytest.mark.parametrize("name", [v.name for v in VARIABLES])
