@@ -61,6 +61,11 @@ alias install := setup
 @bench *args: setup
     python -m bench "$@"
 
+# Put the proxy under a mixed load with random faults for half an hour (--minutes, --seed)
+[no-exit-message]
+@soak *args: setup
+    exec python -m tests.soak "$@"
+
 # Check everything, then deploy to Cloudflare
 [no-exit-message]
 @deploy *args: setup

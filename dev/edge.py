@@ -70,19 +70,9 @@ class OfflineEdge:
             images = {self.config.image(name): image for name, image in self.images.items()}
             self.engine = ProcessEngine(images, log=lambda line: self.log(f"proxy | {line}"))
             self.engine.start()
-        socket = self.engine.socket_path if self.engine is not None else self.engine_socket
         try:
-            built = build.build(
-                self.config,
-                self.directory / "build",
-                storage=self.directory / "storage",
-                vars=self.vars,
-                engine=build.Engine(socket, self.sidecar_image) if socket else None,
-                snapshot=kept,
-                replaced=self.replaced,
-            )
             self.workerd = Workerd(
-                built,
+                self._build(kept),
                 host=self.host,
                 port=self.port,
                 log=lambda line: self.log(f"worker | {line}"),
@@ -92,6 +82,25 @@ class OfflineEdge:
         except BaseException:
             self.stop()
             raise
+
+    def deploy(self, vars: Mapping[str, str], health: str = _HEALTH) -> int:
+        """Another version of the Worker, on the same port, which finds the containers of the one before running."""
+        self.kill_worker()
+        self.vars = vars
+        self._build(snapshot.find_or_make(self.config.main))
+        return self.start_worker(health)
+
+    def _build(self, kept: Path | None) -> Path:
+        socket = self.engine.socket_path if self.engine is not None else self.engine_socket
+        return build.build(
+            self.config,
+            self.directory / "build",
+            storage=self.directory / "storage",
+            vars=self.vars,
+            engine=build.Engine(socket, self.sidecar_image) if socket else None,
+            snapshot=kept,
+            replaced=self.replaced,
+        )
 
     def start_worker(self, health: str = _HEALTH) -> int:
         assert self.workerd is not None

@@ -52,6 +52,7 @@ class RunningContainer:
             response = await self._engine.fetch(request)
             text = await response.text()
         except JsException as error:
+            self._life.suspect()
             raise Failed(error_text(error)) from None
         finally:
             js.clearTimeout(timer)  # one that is left keeps the object in memory

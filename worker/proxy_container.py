@@ -10,6 +10,7 @@ from workers import DurableObject
 from api import errors
 from api.health import UNAVAILABLE
 from api.hop import (
+    ENDING,
     GRANT_HEADER,
     INSTANCE_HEADER,
     NO_INSTANCE_HEADER,
@@ -48,10 +49,10 @@ class ProxyContainer(DurableObject):
         """`running`, `sleeping` or `unavailable`; wakes nothing."""
         return UNAVAILABLE if self._served is None else self._served.life.state
 
-    async def ready(self) -> dict[str, Any]:
-        """Wakes the container. What went wrong is told and not raised: RPC would lose it on its way."""
+    async def ready(self, patient: bool) -> dict[str, Any]:
+        """Wakes the container; see `Lifecycle.ready`. What went wrong is told and not raised: RPC would lose it."""
         try:
-            token = await self._container().life.ready()
+            token = await self._container().life.ready(patient=patient)
         except NotServing as failure:
             return {"serves": False, "reason": str(failure), "retry_after": failure.retry_after}
         return {"serves": True, "instance": instance_of(token)}
@@ -102,6 +103,7 @@ class _Served:
             limits,
             log,
             gone=lambda started: self.drain.gone(instance_of(started.token)),
+            owes=lambda: self.drain.touch(),
         )
         self._ledger = LedgerClient(or_none(getattr(env, "LEDGER", None)))
         journal = RunningContainer(self._engine, self.life)
@@ -129,10 +131,9 @@ class _Served:
         headers = outgoing.headers
         headers.set(TOKEN_HEADER, token)
         foreseen = or_none(headers.get(INSTANCE_HEADER))
-        if reservation is not None:
-            if foreseen != instance:
-                await self._bind(reservation, instance)
-            self.drain.touch()
+        if reservation is not None and foreseen != instance:
+            await self._bind(reservation, instance)
+        self.drain.touch()  # whatever it is: the drain is also who notices that a container hangs
         try:
             response = await self._engine.fetch(outgoing)
         except JsException as error:
@@ -142,6 +143,9 @@ class _Served:
             if reservation is not None:
                 self.drain.doubt(reservation, instance)
             raise
+        if or_none(response.headers.get(NO_INSTANCE_HEADER)) == ENDING:
+            self.life.ending(token)
+            return response
         if reservation is not None:
             self.drain.touch()
         elif not incoming.url.startswith(_PARK):

@@ -9,7 +9,7 @@ import orjson
 
 from worker.api.endpoints import ANTHROPIC, Endpoint, find
 from worker.api.errors import ApiError, invalid_request, service_unavailable, unknown_path, wrong_method
-from worker.api.hop import GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX
+from worker.api.hop import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX
 
 from .. import grant
 from ..accounting import EdgeAccounting
@@ -141,7 +141,7 @@ class BehindTheEdge:
         if self._ending or self._journal.full:
             what = "is about to end" if self._ending else "waits until the ledger has what requests came to"
             error = service_unavailable(f"This container {what}.", retry_after=1 if self._ending else 5)
-            error.headers.append((NO_INSTANCE_HEADER, "1"))
+            error.headers.append((NO_INSTANCE_HEADER, ENDING if self._ending else "1"))
             raise error
 
 

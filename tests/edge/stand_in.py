@@ -5,7 +5,8 @@
     events.of("request")[-1]["headers"]
 
 As a process it takes a file for its events and a mode: `ready`, `slow` (listens after two seconds), `exit` (ends at
-once with code 3), `deaf` (never listens). A request says by its `model` what happens to it, see `StandIn.answer`.
+once with code 3), `deaf` (never listens), `unready` (listens and never gets ready). A request says by its `model` what
+happens to it, see `StandIn.answer`.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from dev.process_engine import Image
 GAP = 0.3
 CHUNKS = 5
 # What a request can ask of it. Anything else, and whatever is no small JSON body, is parked first.
-MODELS = ("echo", "length", "stream", "endless", "silent", "stall", "die", "teapot")
+MODELS = ("echo", "length", "stream", "endless", "silent", "stall", "die", "break", "teapot")
 CONFIG = {
     "model_list": [
         {"model_name": name, "litellm_params": {"model": "openai/stand-in", "mock_response": "never"}}
@@ -63,8 +64,9 @@ def image(events: Events, mode: str = "ready") -> Image:
 class StandIn:
     """The running stand-in; `note` appends to the events file."""
 
-    def __init__(self, events: Path) -> None:
+    def __init__(self, events: Path, mode: str) -> None:
         self._events = events
+        self._mode = mode
         self._parked: dict[str, tuple[int, bytes]] = {}
 
     def note(self, event: str, **fields: object) -> None:
@@ -73,7 +75,7 @@ class StandIn:
             file.write(json.dumps(line) + "\n")
 
     async def readiness(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "healthy"})
+        return web.json_response({"status": "healthy"}, status=503 if self._mode == "unready" else 200)
 
     async def models(self, request: web.Request) -> web.Response:
         self.note("request", **_shown(request))
@@ -108,7 +110,7 @@ class StandIn:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`echo`: the request's headers. `length`, or no JSON: the length of the body. `stream`: five chunks 300 ms
         apart. `endless`: 20 chunks a second. `silent`: one chunk and nothing more. `stall`: no answer. `die`: the
-        process ends. `teapot`: a status and headers of its own."""
+        process ends; `break`: after two chunks. `teapot`: a status and headers of its own."""
         self.note("request", **_shown(request))
         return await self._answer(request, *await _read(request))
 
@@ -123,7 +125,7 @@ class StandIn:
             await asyncio.sleep(3600)
         if model == "teapot":
             return web.json_response({"short": "stout"}, status=418, headers={"retry-after": "7", "x-own": "kept"})
-        if model in ("stream", "silent", "endless"):
+        if model in ("stream", "silent", "endless", "break"):
             return await self._stream(request, model)
         return web.json_response(_shown(request), headers={"x-request-id": request_id})
 
@@ -131,12 +133,14 @@ class StandIn:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         number = 0
-        pause = {"endless": 0.05, "silent": 3600, "stream": GAP}[kind]
+        pause = {"endless": 0.05, "silent": 3600, "stream": GAP, "break": 0.1}[kind]
         try:
             while kind == "endless" or number < CHUNKS:
                 await response.write(f"data: {json.dumps({'number': number, 'sent': time.time()})}\n\n".encode())
                 number += 1
                 await asyncio.sleep(pause)
+                if kind == "break" and number == 2:
+                    os._exit(9)
         except (ConnectionError, asyncio.CancelledError):
             self.note("gone", id=request.headers["x-request-id"], chunks=number)
             raise
@@ -181,7 +185,7 @@ def application(stand_in: StandIn) -> web.Application:
 
 
 def main(path: str, mode: str) -> int:
-    stand_in = StandIn(Path(path))
+    stand_in = StandIn(Path(path), mode)
     stand_in.note("start", mode=mode, environment=dict(os.environ))
     if mode == "exit":
         return 3

@@ -1,7 +1,9 @@
 """The container's life as clients see it: woken once, mended when it dies, 503 when there is none to have."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +18,8 @@ CHAT = "/v1/chat/completions"
 ECHO = {"model": "echo"}
 BEARER = {"authorization": f"Bearer {MASTER_KEY}"}
 START_TIMEOUT = 3
+WORKER = Path(__file__).parents[2] / "worker"
+LIFECYCLE = "container_life/lifecycle.py"
 PAUSE = 5.5  # seconds after a failed start before the next one is tried, and a little
 
 
@@ -86,6 +90,53 @@ def test_a_request_whose_container_dies_is_not_sent_again(start_edge: StartEdge,
     assert post(edge).status_code == 200
 
 
+@pytest.mark.parametrize("how", ["it exits", "kill -9"])
+def test_a_stream_whose_container_ends_is_cut_and_the_next_one_is_served(
+    start_edge: StartEdge, events: Events, how: str
+):
+    edge = start_edge(image=image(events))
+    body = {"model": "break" if how == "it exits" else "endless"}
+    with httpx.stream("POST", edge.url + CHAT, json=body, headers=BEARER, timeout=30) as answer:
+        assert answer.status_code == 200
+        lines = answer.iter_lines()
+        assert next(lines).startswith("data: ")
+        if how == "kill -9":
+            edge.kill_container()
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(lines)
+    answer = post(edge)
+    if answer.status_code != 200:
+        assert_unavailable(answer)
+    assert post(edge).status_code == 200
+    assert len(events.of("start")) == 2
+    assert [asked["id"] for asked in events.of("request")][1:].count(events.of("request")[0]["id"]) == 0
+
+
+def test_a_container_that_hangs_is_replaced(start_edge: StartEdge, events: Events):
+    """SIGSTOP: the socket goes on taking connections, and nobody answers. The limits are shortened."""
+    edge = start_edge(image=image(events), replaced=shorter({"drain_ends.py": "_SLACK", LIFECYCLE: "SILENCE_LIMIT"}))
+    assert post(edge).status_code == 200
+    pid = edge.container_pid
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    assert_unavailable(post(edge))
+    assert time.monotonic() - began < 20
+    edge.wait_for_log("container_replaced")
+    wait_for(lambda: not any(found.pid == pid for found in edge.containers()), "the end of the one that hung")
+    assert post(edge).status_code == 200
+    assert len(events.of("start")) == 2
+
+
+def shorter(constants: dict[str, str]) -> dict[str, str]:
+    """The Worker with these constants of ten seconds at one."""
+    found = {}
+    for path, name in constants.items():
+        source = (WORKER / path).read_text()
+        found[path] = source.replace(f"{name} = 10.0", f"{name} = 1.0")
+        assert found[path] != source
+    return found
+
+
 def test_no_engine(edge_without_engine: Edge):
     health = httpx.get(edge_without_engine.url + "/health")
     assert health.status_code == 503
@@ -100,7 +151,12 @@ def test_no_engine(edge_without_engine: Edge):
 
 @pytest.mark.parametrize(
     ("mode", "reason"),
-    [("missing", "no such image"), ("exit", "exit code 3"), ("deaf", "did not get ready within 3 seconds")],
+    [
+        ("missing", "no such image"),
+        ("exit", "exit code 3"),
+        ("deaf", "did not get ready within 3 seconds"),
+        ("unready", "readiness answered 503"),
+    ],
 )
 def test_a_start_that_fails_and_is_mended(start_edge: StartEdge, events: Events, mode: str, reason: str):
     edge = start_edge(image=image(events, mode), vars={"CONTAINER_START_TIMEOUT": f"{START_TIMEOUT}s"})
@@ -162,6 +218,49 @@ def test_an_idle_object_leaves_memory_and_its_container_sleeps(start_edge: Start
     assert container_state(edge) == "sleeping"
     assert post(edge).status_code == 200
     assert len(events.of("start")) == 2
+
+
+@pytest.mark.parametrize("model", ["stream", "endless"], ids=["a whole stream", "one that its client leaves"])
+def test_when_nothing_runs_nobody_asks_the_container_and_no_alarm_is_set(
+    start_edge: StartEdge, events: Events, model: str
+):
+    """So nothing keeps the object in memory, or the container awake."""
+    edge = start_edge(image=image(events))
+    with httpx.stream("POST", edge.url + CHAT, json={"model": model}, headers=BEARER, timeout=30) as answer:
+        lines = answer.iter_lines()
+        assert next(lines)
+        assert alarms(edge) == 1
+        list(lines) if model == "stream" else None
+    wait_for(lambda: alarms(edge) == 0, "the end of the alarm", timeout=20)
+    polls = len(events.of("poll"))
+    assert polls >= 1
+    time.sleep(3)  # longer than a question is held
+    assert len(events.of("poll")) == polls
+    assert alarms(edge) == 0
+
+
+def alarms(edge: Edge) -> int:
+    """How many are set for ProxyContainers, as workerd has it on disk."""
+    (path,) = edge.offline.directory.glob("storage/*ProxyContainer/metadata.sqlite")
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return database.execute("SELECT COUNT(*) FROM _cf_ALARM").fetchone()[0]
+
+
+def test_each_key_has_its_instance(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events), vars={"CONTAINER_INSTANCES": "2"})
+    keys = [edge.client.post("/key/generate", json={}).json()["key"] for _ in range(8)]
+    with httpx.Client(base_url=edge.url, timeout=30) as client:
+        for key in keys * 2:
+            assert client.post(CHAT, json=ECHO, headers={"authorization": f"Bearer {key}"}).status_code == 200
+    served = [asked["pid"] for asked in events.of("request")]
+    assert served[:8] == served[8:], "the same key, the same instance"
+    assert len(set(served)) == 2, "eight keys fell on both of them (one seed of 128 would not)"
+
+
+def test_what_was_sent_is_not_sent_to_another_instance(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events), vars={"CONTAINER_INSTANCES": "2"})
+    assert_unavailable(post(edge, {"model": "die"}))
+    assert len(events.of("request")) == len(events.of("start")) == 1
 
 
 def test_several_instances(start_edge: StartEdge, events: Events):

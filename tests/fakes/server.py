@@ -139,6 +139,10 @@ class FakeProvider:
             assert self._thread is not None, "the fake provider has not been started"
             self._thread.call(_set(held))
 
+    def ordered(self, seen: Recorded) -> Behaviour:
+        """What to do with this request."""
+        return self.orders.next(seen.model, seen.api_key)
+
     # Starting and stopping
 
     def start(self) -> Self:
@@ -244,7 +248,7 @@ class FakeProvider:
         seen.format, seen.endpoint = format.name, endpoint
         seen.model = format.model(seen, captured)
         if format is not GOOGLE_TOKEN:
-            seen.behaviour = self.orders.next(seen.model, seen.api_key)
+            seen.behaviour = self.ordered(seen)
         exchange.behaviour = behaviour = seen.behaviour
         if behaviour.delay:
             await asyncio.sleep(behaviour.delay)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from worker.container_life import lifecycle
+from worker.container_life.environment import fingerprint
 from worker.container_life.lifecycle import Lifecycle, NotServing, Started, waits
 from worker.container_life.settings import Limits
 
@@ -19,6 +20,8 @@ class FakeEngine:
         self.running = False
         self.starts: list[dict[str, str]] = []
         self.destroyed = 0
+        self.terminated = 0
+        self.obeys = True  # whether SIGTERM ends it
         self.timeouts: list[float] = []
         self.probes = 0
         self.exit: str | None = None  # set: the process ends before the next look
@@ -45,6 +48,14 @@ class FakeEngine:
 
     async def destroy(self) -> None:
         self.destroyed += 1
+        self.running = False
+
+    def terminate(self) -> None:
+        self.terminated += 1
+        if self.obeys:
+            asyncio.get_running_loop().call_later(0.05, self._end)
+
+    def _end(self) -> None:
         self.running = False
 
     async def set_inactivity_timeout(self, seconds: float) -> None:
@@ -76,6 +87,11 @@ def _quick(monkeypatch):
     monkeypatch.setattr(lifecycle, "PAUSE_AFTER_FAILURE", 0.1)
     monkeypatch.setattr(lifecycle, "SILENCE_LIMIT", 0.2)
     monkeypatch.setattr(lifecycle, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(lifecycle, "RETIRE_SLACK", 0.1)
+
+
+KEPT = Started("kept", 0, fingerprint({"OPENAI_API_KEY": "sk-provider"}, "image", "kept"))
+OUTDATED = Started("kept", 0, fingerprint({"OPENAI_API_KEY": "sk-before"}, "image", "kept"))
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -90,7 +106,7 @@ def a_life(
     engine: FakeEngine, record: FakeRecord | None = None, log: Log | None = None, start_timeout: float = 1
 ) -> Lifecycle:
     environment = {"OPENAI_API_KEY": "sk-provider"}
-    limits = Limits(start_timeout=start_timeout, sleep_after=60)
+    limits = Limits(start_timeout=start_timeout, sleep_after=60, shutdown_grace=0.1)
     log = Log() if log is None else log
     return Lifecycle(engine, record or FakeRecord(), lambda: environment, "image", limits, log)
 
@@ -218,7 +234,7 @@ async def test_while_another_one_starts_the_old_token_is_not_given():
 async def test_a_restarted_object_finds_its_container():
     engine, log = FakeEngine(["not yet", None]), Log()
     engine.running = True
-    life = a_life(engine, FakeRecord(Started("kept", 0, "")), log)
+    life = a_life(engine, FakeRecord(KEPT), log)
     life.adopt()
     await asyncio.sleep(0)
     assert engine.timeouts == [60]
@@ -246,7 +262,7 @@ async def test_a_running_container_without_a_known_token_is_replaced():
 async def test_a_silent_container_is_replaced():
     engine, log = FakeEngine(["timed out"]), Log()
     engine.running = True
-    life = a_life(engine, FakeRecord(Started("kept", 0, "")), log)
+    life = a_life(engine, FakeRecord(KEPT), log)
     wake = asyncio.create_task(life.ready())
     await until(lambda: engine.destroyed)
     engine.script = [None]
@@ -291,3 +307,100 @@ def test_waits_grow_to_a_second():
     first = list(itertools.islice(waits(), 20))
     assert first == sorted(first)
     assert first[-1] == 1.0
+
+
+async def test_a_container_of_another_environment_may_end_what_it_runs_and_is_replaced():
+    engine, record, log = FakeEngine(), FakeRecord(OUTDATED), Log()
+    engine.running = True
+    life = a_life(engine, record, log)
+    owed: list[Started | None] = []
+    life._owes = lambda: owed.append(life.running)
+    token = await life.ready()
+    assert token != "kept"
+    assert (engine.terminated, engine.destroyed, len(engine.starts)) == (1, 0, 1)
+    assert owed == [OUTDATED], "its journal can be read while it ends"
+    assert log.events == ["container_retiring", "container_retired", "container_start", "container_ready"]
+    assert await life.ready() == token
+    assert len(engine.starts) == 1
+
+
+async def test_one_of_another_image_is_replaced_too():
+    engine = FakeEngine()
+    engine.running = True
+    record = FakeRecord(Started("kept", 0, fingerprint({"OPENAI_API_KEY": "sk-provider"}, "image before", "kept")))
+    assert await a_life(engine, record).ready() != "kept"
+    assert engine.terminated == 1
+
+
+async def test_one_that_does_not_end_in_time_is_ended():
+    engine, log = FakeEngine(), Log()
+    engine.running, engine.obeys = True, False
+    assert await a_life(engine, FakeRecord(OUTDATED), log).ready() != "kept"
+    assert (engine.terminated, engine.destroyed, len(engine.starts)) == (1, 1, 1)
+    assert dict(log)["container_retired"]["in_time"] is False
+
+
+async def test_who_can_go_elsewhere_does_not_wait_for_a_replacement():
+    engine = FakeEngine()
+    engine.running = True
+    life = a_life(engine, FakeRecord(OUTDATED))
+    with pytest.raises(NotServing, match="about to end"):
+        await life.ready(patient=False)
+    assert life.state != "unavailable"
+    token = await life.ready()
+    assert await life.ready(patient=False) == token
+    assert (engine.terminated, len(engine.starts)) == (1, 1)
+
+
+async def test_who_can_go_elsewhere_waits_for_a_start():
+    engine = FakeEngine(["not yet", None])
+    assert await a_life(engine).ready(patient=False)
+
+
+async def test_one_that_hangs_is_ended_and_not_started_for_nobody():
+    engine, log = FakeEngine(), Log()
+    life = a_life(engine, log=log)
+    await life.ready()
+    engine.script = ["no answer"]
+    life.suspect()
+    life.suspect()
+    await until(lambda: not engine.running)
+    assert (engine.destroyed, len(engine.starts)) == (1, 1)
+    engine.script = [None]
+    assert await life.ready()
+    assert len(engine.starts) == 2
+
+
+async def test_one_that_hangs_is_replaced_for_who_asks_meanwhile():
+    engine = FakeEngine()
+    life = a_life(engine)
+    await life.ready()
+    engine.script = ["no answer"]
+    life.suspect()
+    asking = asyncio.create_task(life.ready())
+    await until(lambda: engine.destroyed)
+    engine.script = [None]
+    assert await asking
+    assert (engine.destroyed, len(engine.starts)) == (1, 2)
+
+
+async def test_one_that_only_seemed_to_hang_goes_on():
+    engine = FakeEngine()
+    life = a_life(engine)
+    token = await life.ready()
+    life.suspect()
+    assert life.running is not None
+    assert await life.ready() == token
+    assert (engine.destroyed, len(engine.starts)) == (0, 1)
+
+
+async def test_one_that_was_told_to_end_is_not_told_again_and_is_waited_for():
+    engine = FakeEngine()
+    life = a_life(engine)
+    token = await life.ready()
+    life.ending(token)
+    with pytest.raises(NotServing, match="about to end"):
+        await life.ready(patient=False)
+    asyncio.get_running_loop().call_later(0.05, engine._end)
+    assert await life.ready() != token
+    assert (engine.terminated, engine.destroyed, len(engine.starts)) == (0, 0, 2)

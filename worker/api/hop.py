@@ -9,6 +9,8 @@ TOKEN_HEADER = "x-internal-token"
 REQUEST_ID_HEADER = "x-request-id"
 # On a 503 from a ProxyContainer: this instance has no container to give, another one may. Never leaves the edge.
 NO_INSTANCE_HEADER = "x-internal-no-instance"
+# Its value where a container has been told to end, and refuses what is new.
+ENDING = "ending"
 # What the ledger granted, as ASCII JSON: {"reservation": id, "amount": nano-dollars | null, "output_limit": int | null,
 # "limited": bool, "models": [name, …] | null (all), "headers": [[name, value], …] for the answer}; where nothing is
 # reserved only "models".

@@ -13,6 +13,7 @@ PORT = 4000
 READINESS = "http://container/health/readiness"
 # Seconds for `monitor()` to tell the exit code of a container that is known to have ended.
 EXIT_CODE_TIMEOUT = 2.0
+_SIGTERM = 15
 
 
 class NeverConnected(Exception):
@@ -62,6 +63,9 @@ class CloudflareContainer:
 
     async def destroy(self) -> None:
         await self._container.destroy()
+
+    def terminate(self) -> None:
+        self._container.signal(_SIGTERM)
 
     async def set_inactivity_timeout(self, seconds: float) -> None:
         if hasattr(self._container, "setInactivityTimeout"):

@@ -23,6 +23,9 @@ from .settings import Limits
 PAUSE_AFTER_FAILURE = 5.0
 # A container that served before and does not answer any more gets this long before it is replaced.
 SILENCE_LIMIT = 10.0
+# One that is replaced gets this long on top of SHUTDOWN_GRACE: what it owes the ledger is fetched meanwhile.
+RETIRE_SLACK = 10.0
+RETIRE_POLL = 0.05
 PROBE_TIMEOUT = 5.0
 DESTROY_TIMEOUT = 10.0
 FIRST_WAIT, LONGEST_WAIT, WAIT_FACTOR = 0.05, 1.0, 1.5
@@ -70,6 +73,10 @@ class Engine(Protocol):
 
     async def destroy(self) -> None: ...
 
+    def terminate(self) -> None:
+        """SIGTERM: it takes nothing new, and ends when what it runs has ended."""
+        ...
+
     async def set_inactivity_timeout(self, seconds: float) -> None: ...
 
 
@@ -83,7 +90,8 @@ class Record(Protocol):
 
 def longest_wake(limits: Limits) -> float:
     """Seconds after which `ready()` has answered, whatever happened: an old container given up, a new one started."""
-    return SILENCE_LIMIT + DESTROY_TIMEOUT + limits.start_timeout + DESTROY_TIMEOUT + PROBE_TIMEOUT
+    retired = limits.shutdown_grace + RETIRE_SLACK
+    return max(SILENCE_LIMIT, retired) + DESTROY_TIMEOUT + limits.start_timeout + DESTROY_TIMEOUT + PROBE_TIMEOUT
 
 
 def waits() -> Iterator[float]:
@@ -96,7 +104,8 @@ def waits() -> Iterator[float]:
 
 class Lifecycle:
     """The one owner of a container. `environment` is asked at each start; `image` names what is started; `gone` is told
-    of the start before, when there is another one."""
+    of the start before, when there is another one; `owes` is called when a container is about to end that may still
+    have something for the ledger."""
 
     def __init__(
         self,
@@ -107,8 +116,10 @@ class Lifecycle:
         limits: Limits,
         log: Log,
         gone: Callable[[Started], None] = lambda _: None,
+        owes: Callable[[], None] = lambda: None,
     ) -> None:
         self._gone = gone
+        self._owes = owes
         self._engine = engine
         self._record = record
         self._environment = environment
@@ -116,10 +127,15 @@ class Lifecycle:
         self._limits = limits
         self._log = log
         self._token: str | None = None  # of a container known to serve
+        self._served: str | None = None  # of the last one that did
         self._failure: NotServing | None = None
         self._failed_at = 0.0
         self._awakening: asyncio.Task[str | NotServing] | None = None
         self._adoption: asyncio.Future[None] | None = None
+        self._starting = False  # the record is of a start whose container may not be there yet
+        self._retiring = False
+        self._ending: str | None = None  # the token of a container that has said that it is about to end
+        self._wanted = False  # by someone who waits for the work that is under way
 
     @property
     def state(self) -> str:
@@ -132,16 +148,17 @@ class Lifecycle:
 
     @property
     def running(self) -> Started | None:
-        """The start of the container that runs; None while none does, or one is just being started or looked for."""
-        return self._record.load() if self._awakening is None and self._engine.running else None
+        """The start of the container that runs; None while none does, or one is just being started."""
+        return self._record.load() if not self._starting and self._engine.running else None
 
     @property
     def ended(self) -> Started | None:
         """The start of the container that ran last, while none runs or is being started."""
-        return self._record.load() if self._awakening is None and not self._engine.running else None
+        return self._record.load() if not self._starting and not self._engine.running else None
 
-    async def ready(self) -> str:
-        """The token of a container that serves, started if need be. Raises NotServing."""
+    async def ready(self, *, patient: bool = True) -> str:
+        """The token of a container that serves, started if need be. Raises NotServing; at once, where not `patient`,
+        while one that is being replaced has its time to end."""
         if self._token is not None and self._engine.running:
             return self._token
         if self._awakening is None:
@@ -149,7 +166,11 @@ class Lifecycle:
             if failure is not None:
                 raise failure.again()
             self._token = None  # the engine says `running` of the next container, too
+            self._retiring = self._ends() or self._is_outdated()
             self._awakening = asyncio.create_task(self._awake())
+        self._wanted = True
+        if self._retiring and not patient:
+            raise NotServing("it is about to end, and another one is started then", retry_after=1)
         outcome = await asyncio.shield(self._awakening)
         if isinstance(outcome, NotServing):
             raise outcome.again()
@@ -164,6 +185,29 @@ class Lifecycle:
         """A request could not get through to the container: the next one asks first whether it still serves."""
         self._token = None
 
+    def suspect(self) -> None:
+        """It does not answer any more: one that hangs is ended, and what waits for it with it."""
+        self._token = None
+        if self._awakening is None and self._engine.running:
+            self._retiring = self._wanted = False
+            self._awakening = asyncio.create_task(self._awake())
+
+    def ending(self, token: str) -> None:
+        """This container has refused a request, as it is about to end."""
+        self._ending, self._token = token, None
+        self._owes()
+
+    def _ends(self) -> bool:
+        started = self._record.load() if self._engine.running else None
+        return started is not None and started.token == self._ending
+
+    def _is_outdated(self) -> bool:
+        """Whether what runs was started with another environment or from another image than are deployed now."""
+        started = self._record.load() if self._engine.running else None
+        return started is not None and started.fingerprint != fingerprint(
+            dict(self._environment()), self._image, started.token
+        )
+
     def _recent_failure(self) -> NotServing | None:
         if self._failure is not None and time.monotonic() - self._failed_at < PAUSE_AFTER_FAILURE:
             return self._failure
@@ -173,17 +217,21 @@ class Lifecycle:
         """The shared work. Returns its failure, as nobody may be left to catch an exception."""
         began = time.monotonic()
         try:
-            token = await self._find_running() or await self._start()
+            token = await self._find_running()
+            if token is None and not self._wanted:
+                return NotServing("it did not answer and has been ended", retry_after=1)
+            token = token or await self._start()
         except Exception as error:  # noqa: BLE001 - it is told to all who wait
             failure = error if isinstance(error, NotServing) else NotServing(f"The container did not start: {error}")
             self._failure, self._failed_at, self._token = failure, time.monotonic(), None
             self._log("error", "container_not_serving", reason=str(failure), seconds=round(self._failed_at - began, 3))
             return failure
         else:
-            self._failure, self._token = None, token
+            self._failure, self._token, self._served = None, token, token
             return token
         finally:
             self._awakening = None
+            self._retiring = self._wanted = False
 
     async def _find_running(self) -> str | None:
         """The token of the container that already runs, as after a restart of the object; None: start one."""
@@ -194,7 +242,12 @@ class Lifecycle:
             self._log("warning", "container_replaced", reason="it runs, but its token is lost")
             await self._destroy()
             return None
+        if self._retiring:
+            await self._retire()
+            return None
         still_starting = started.at + self._limits.start_timeout - time.time()
+        if started.token == self._served:
+            still_starting = 0.0
         failure = await self._wait_until_ready(max(SILENCE_LIMIT, min(still_starting, self._limits.start_timeout)))
         if failure is None:
             self._log("info", "container_found_running")
@@ -205,7 +258,33 @@ class Lifecycle:
             await self._destroy()
         return None
 
+    async def _retire(self) -> None:
+        """Lets it end what it runs, SHUTDOWN_GRACE seconds at most, and the ledger be told of it."""
+        began = time.monotonic()
+        if self._ends():  # a second SIGTERM would end what it runs at once
+            self._log("info", "container_retiring", reason="it has been told to end")
+        else:
+            self._log("info", "container_retiring", reason="its environment or its image is not the deployed one")
+            self._owes()
+            self._engine.terminate()
+        end = began + self._limits.shutdown_grace + RETIRE_SLACK
+        # `monitor()` would tell, too, but keeps the object in memory.
+        while self._engine.running and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(RETIRE_POLL)
+        in_time = not self._engine.running
+        if not in_time:
+            await self._destroy()
+        self._log("info", "container_retired", in_time=in_time, seconds=round(time.monotonic() - began, 3))
+        self._retiring = False
+
     async def _start(self) -> str:
+        self._starting = True
+        try:
+            return await self._start_anew()
+        finally:
+            self._starting = False
+
+    async def _start_anew(self) -> str:
         began = time.monotonic()
         token = secrets.token_urlsafe(32)
         environment = dict(self._environment())

@@ -9,6 +9,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
 START_TIMEOUT = 120.0
 SLEEP_AFTER = 600.0
+SHUTDOWN_GRACE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Limits:
 
     start_timeout: float = START_TIMEOUT
     sleep_after: float = SLEEP_AFTER
+    shutdown_grace: float = SHUTDOWN_GRACE
     problems: tuple[str, ...] = ()
 
 
@@ -28,7 +30,7 @@ def seconds(text: str) -> float | None:
 
 
 def read(variable: Callable[[str], str | None]) -> Limits:
-    """The limits as the variables CONTAINER_START_TIMEOUT and CONTAINER_SLEEP_AFTER set them, else the defaults."""
+    """The limits as CONTAINER_START_TIMEOUT, CONTAINER_SLEEP_AFTER and SHUTDOWN_GRACE set them, else the defaults."""
     problems: list[str] = []
 
     def duration(name: str, default: float) -> float:
@@ -43,4 +45,5 @@ def read(variable: Callable[[str], str | None]) -> Limits:
 
     start_timeout = duration("CONTAINER_START_TIMEOUT", START_TIMEOUT)
     sleep_after = duration("CONTAINER_SLEEP_AFTER", SLEEP_AFTER)
-    return Limits(start_timeout, sleep_after, tuple(problems))
+    shutdown_grace = duration("SHUTDOWN_GRACE", SHUTDOWN_GRACE)
+    return Limits(start_timeout, sleep_after, shutdown_grace, tuple(problems))

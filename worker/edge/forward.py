@@ -9,7 +9,7 @@ from pyodide.ffi import JsException
 
 from api.errors import ApiError, service_unavailable
 from api.health import UNAVAILABLE
-from api.hop import CATALOG_HEADER, INSTANCE_HEADER, NO_INSTANCE_HEADER, REQUEST_ID_HEADER, dropped
+from api.hop import CATALOG_HEADER, ENDING, INSTANCE_HEADER, NO_INSTANCE_HEADER, REQUEST_ID_HEADER, dropped
 from catalog import CATALOG
 from runtime.javascript import error_text, js, or_none
 from runtime.log import log
@@ -102,11 +102,12 @@ class Instances:
             log("error", "instance_unavailable", request_id=client.id, reason="no PROXY_CONTAINER binding")
             raise NoContainer(60)
         retry_after, sent = 5.0, False
-        for name in names:
+        names = list(names)
+        for number, name in enumerate(names):  # which may grow
             stub = self._namespace.getByName(name)
             request = None
             try:
-                refusal = None if self._is_trusted(name) else await self._wake(name, stub)
+                refusal = None if self._is_trusted(name) else await self._wake(name, stub, number == len(names) - 1)
                 if refusal is None:
                     request = make()
                     response = await stub.fetch(request)
@@ -115,6 +116,8 @@ class Instances:
                         self._trusted[name] = time.monotonic()
                         return self._answered(name, response)
                     refusal = ("it cannot serve now", float(headers.get("retry-after")))
+                    if again and headers.get(NO_INSTANCE_HEADER) == ENDING and names.count(name) == 1:
+                        names.append(name)  # where no other one serves, it is waited for its successor
             except (JsException, TimeoutError) as error:
                 sent = sent or request is not None
                 if client.left:
@@ -141,9 +144,10 @@ class Instances:
     def _is_trusted(self, name: str) -> bool:
         return time.monotonic() - self._trusted.get(name, -TRUST) < TRUST
 
-    async def _wake(self, name: str, stub: Any) -> tuple[str, float] | None:
-        """None when it serves, else why not and after how many seconds to try again."""
-        outcome = await asyncio.wait_for(stub.ready(), self._start_limit)
+    async def _wake(self, name: str, stub: Any, last: bool) -> tuple[str, float] | None:
+        """None when it serves, else why not and after how many seconds to try again. Only of the last instance it is
+        worth to wait while it is being replaced."""
+        outcome = await asyncio.wait_for(stub.ready(last), self._start_limit)
         if not outcome.serves:
             return outcome.reason, outcome.retry_after
         self._started[name] = outcome.instance

@@ -1,0 +1,150 @@
+"""A container that has to go while it serves: new secrets, a new image, SIGTERM. What it runs comes to its end, what is
+new goes to its successor, and the ledger is told of both."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from dev.edge import proxy_image
+from tests.accounting.conftest import chat, deployment
+from tests.fakes import Behaviour, FakeProvider
+
+from .conftest import MASTER_KEY, StartEdge, wait_for
+from .money import Money
+
+WORDS = "one two three four five six seven eight nine ten"
+SLOW = Behaviour(text=WORDS, chunks=12, pace=0.5)
+SECRETS = {"LITELLM_MASTER_KEY": MASTER_KEY, "LOCAL_DEVELOPMENT": "true"}
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as one:
+        yield one
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as one:
+        yield one
+
+
+def config(provider: FakeProvider, key: str = "sk-provider", **info: Any) -> dict[str, Any]:
+    model = deployment(provider, "gpt", **info)
+    model["litellm_params"]["api_key"] = key
+    return {"model_list": [model], "router_settings": {"num_retries": 0, "disable_cooldowns": True}}
+
+
+def streaming(pool: ThreadPoolExecutor, provider: FakeProvider, money: Money, key: str) -> Future[httpx.Response]:
+    """A stream of six seconds that has begun."""
+    before = len(provider.requests)
+    provider.queue(SLOW)
+    asking = pool.submit(money.ask, key, stream=True)
+    provider.wait_for(lambda: len(provider.requests) > before and provider.last.events_sent, 30)
+    return asking
+
+
+def test_sigterm_lets_streams_end_while_new_requests_go_to_the_next_instance(
+    start_edge: StartEdge, provider: FakeProvider, pool: ThreadPoolExecutor
+):
+    money = Money(start_edge(config(provider), vars={"CONTAINER_INSTANCES": "2"}))
+    key = money.key(max_budget=1)
+    running = streaming(pool, provider, money, key)
+    first = money.edge.container_pid
+    os.kill(first, signal.SIGTERM)
+    assert money.ask(key).status_code == 200
+    assert not running.done()
+    assert len(money.edge.containers()) == 2
+    assert running.result(30).text.endswith("data: [DONE]\n\n")
+    wait_for(lambda: all(found.pid != first for found in money.edge.containers()), "the end of the first one", 30)
+    assert [line["state"] for line in money.settled(key, 2)] == ["settled"] * 2
+    assert money.spend()["running_requests"] == 0
+
+
+def test_sigterm_with_one_instance_makes_new_requests_wait_for_its_successor(
+    start_edge: StartEdge, provider: FakeProvider, pool: ThreadPoolExecutor
+):
+    money = Money(start_edge(config(provider)))
+    key = money.key(max_budget=1)
+    running = streaming(pool, provider, money, key)
+    first = money.edge.container_pid
+    os.kill(first, signal.SIGTERM)
+    large = {"content": "x" * 100_000}  # parked, so it can be sent only once
+    refused = money.ask(key, **large)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    waiting = [pool.submit(money.ask, key), pool.submit(money.ask, key, **large)]
+    assert running.result(30).text.endswith("data: [DONE]\n\n")
+    assert [answer.result(30).status_code for answer in waiting] == [200, 200]
+    assert money.edge.container_pid != first
+    assert [line["status"] for line in money.settled(key, 3)] == [200] * 3
+    assert money.spend()["running_requests"] == 0
+
+
+def test_a_rotated_secret_replaces_the_container_once_what_it_runs_has_ended(
+    start_edge: StartEdge, provider: FakeProvider, pool: ThreadPoolExecutor
+):
+    """The stream is asked of the container itself: one through the Worker ends with the Worker's process here."""
+    vars = {**SECRETS, "PROVIDER_KEY": "sk-before"}
+    edge = start_edge(config(provider, "os.environ/PROVIDER_KEY"), vars=vars)
+    money = Money(edge)
+    key = money.key(max_budget=1)
+    assert money.ask(key).status_code == 200
+    assert provider.last.api_key == "sk-before"
+    (old,) = edge.containers()
+    asked = provider.last
+    headers = {
+        "x-internal-token": old.environment["INTERNAL_TOKEN"],
+        "x-internal-grant": '{"reservation": "of-the-test"}',
+        "x-internal-catalog": catalog_of(edge.offline.replaced["catalog.py"]),
+    }
+    provider.queue(SLOW)
+    url = f"http://127.0.0.1:{old.local_port}/v1/chat/completions"
+    running = pool.submit(httpx.post, url, json=chat(stream=True), headers=headers, timeout=30)
+    provider.wait_for(lambda: provider.last is not asked and provider.last.events_sent, 30)
+    edge.offline.deploy({**vars, "PROVIDER_KEY": "sk-after"})
+    with ThreadPoolExecutor(5) as clients:
+        answers = list(clients.map(lambda _: money.ask(key), range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert {seen.api_key for seen in provider.requests[-5:]} == {"sk-after"}
+    assert [found.pid for found in edge.containers()] != [old.pid]
+    assert '"in_time": true' in edge.wait_for_log("container_retired")
+    assert running.result(30).text.endswith("data: [DONE]\n\n")
+    assert len(money.settled(key, 6)) == 6
+
+
+def test_the_same_secrets_find_the_container_again(start_edge: StartEdge, provider: FakeProvider):
+    vars = {**SECRETS, "PROVIDER_KEY": "sk-before"}
+    edge = start_edge(config(provider, "os.environ/PROVIDER_KEY"), vars=vars)
+    money = Money(edge)
+    assert money.ask().status_code == 200
+    pid = edge.container_pid
+    edge.offline.deploy({**vars, "CORS_ALLOW_ORIGINS": "*"})  # the edge's own
+    assert money.ask().status_code == 200
+    assert edge.container_pid == pid
+
+
+def test_an_image_of_another_config_is_a_clear_503(start_edge: StartEdge, provider: FakeProvider, tmp_path: Path):
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(config(provider, input_cost_per_token=0.5)))
+    money = Money(start_edge(config(provider), image=proxy_image(other)))
+    key = money.key(max_budget=1)
+    answer = money.ask(key)
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "made from different configurations" in answer.json()["error"]["message"]
+    assert provider.requests == []
+    (line,) = money.settled(key)
+    assert (line["spend"], line["status"]) == (0, 503)
+
+
+def catalog_of(source: str) -> str:
+    found: dict[str, Any] = {}
+    exec(source, found)
+    return found["CATALOG"]["hash"]

@@ -1,0 +1,45 @@
+"""What is done to the system while it is under load: one thing at a time, in an order and with pauses from the seed."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """`do` comes back when it is over. `until`: the share of the time after which it is not done any more, as what is
+    watched (a process' memory) begins anew with it."""
+
+    name: str
+    do: Callable[[random.Random], Awaitable[None]]
+    until: float = 1.0
+
+
+class Chaos:
+    def __init__(self, blows: Sequence[Blow], seed: random.Random) -> None:
+        self._blows = blows
+        self._seed = seed
+        self.counts: Counter[str] = Counter()
+        self.now = ""
+
+    async def run(self, seconds: float, pause: float) -> None:
+        """For so many seconds, with `pause` seconds between two blows on average; each kind in turn, in random order,
+        those that end early first."""
+        began = time.monotonic()
+        bag: list[Blow] = []
+        await asyncio.sleep(min(pause, 3))
+        while (share := (time.monotonic() - began) / seconds) < 1:
+            possible = [blow for blow in self._blows if share < blow.until]
+            bag = [blow for blow in bag if share < blow.until]
+            if not bag:
+                bag = sorted(self._seed.sample(possible, len(possible)), key=lambda blow: blow.until)
+            blow = bag.pop(0)
+            self.now = blow.name
+            await blow.do(self._seed)
+            self.counts[blow.name] += 1
+            self.now = ""
+            left = seconds - (time.monotonic() - began)
+            await asyncio.sleep(max(0.0, min(self._seed.uniform(0.5, 1.5) * pause, left)))

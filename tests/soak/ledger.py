@@ -1,0 +1,28 @@
+"""The ledger in the end: do its counters say what its lines say?"""
+
+from typing import Any
+
+from container.ledger import Store
+from tests.ledger.support import check_balance, query
+
+from .judge import Judge
+
+
+async def balance(store: Store, judge: Judge) -> dict[str, Any]:
+    """Figures for the table."""
+    await store.open()
+    try:
+        try:
+            await check_balance(store)
+        except AssertionError as error:
+            judge.found(f"the ledger is not balanced: {error}")
+        rows = await query(store, "SELECT state, status, COUNT(*), SUM(charged) FROM ledger_requests GROUP BY 1, 2")
+    finally:
+        await store.close()
+    return {
+        "lines": sum(row[2] for row in rows),
+        "answered": sum(row[2] for row in rows if row[0] == 2 and row[1] == 200),
+        "expired": sum(row[2] for row in rows if row[0] == 1),
+        "open": sum(row[2] for row in rows if row[0] == 0),
+        "spent": float(sum(row[3] for row in rows)) / 1e9,
+    }

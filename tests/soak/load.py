@@ -1,0 +1,56 @@
+"""Clients that ask, one call after the other, until the time is over."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import aiohttp
+
+from .calls import PATIENCE, Call, ask
+from .judge import Judge
+
+# Seconds a client that could not reach the system, or was told to come again, waits.
+_PAUSE = 0.2
+
+
+class Load:
+    """`where()`: the system's address now; `keys`: {name: the secret that is valid now}, changed as keys rotate."""
+
+    def __init__(
+        self,
+        where: Callable[[], str],
+        keys: dict[str, str],
+        calls: Iterator[Call],
+        judge: Judge,
+        running: dict[int, Call],
+    ) -> None:
+        self._where = where
+        self._keys = keys
+        self._calls = calls
+        self._judge = judge
+        self._running = running
+        self.asked = 0
+        self.wholes = 0
+        self.over = False
+
+    async def run(self, clients: int, think: float) -> None:
+        """Until `over`; then every call that was begun has ended. `think`: seconds between two calls of a client."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=PATIENCE)
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session, asyncio.TaskGroup() as group:
+            for _ in range(clients):
+                group.create_task(self._client(session, think))
+
+    async def _client(self, session: aiohttp.ClientSession, think: float) -> None:
+        while not self.over:
+            call = next(self._calls)
+            self._running[call.number] = call
+            began = time.monotonic()
+            try:
+                outcome = await ask(session, self._where(), self._keys[call.key], call)
+            finally:
+                del self._running[call.number]
+            self.asked += 1
+            self.wholes += outcome.what == "whole"
+            self._judge.judge(call, outcome, began)
+            await asyncio.sleep(think if outcome.what in ("whole", "left") else think + _PAUSE)

@@ -1,0 +1,156 @@
+"""One soak: the load and the blows together, then what has to hold."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.fakes import FakeProvider
+
+from .calls import ENGINE, KINDS, Call, Kind, calls
+from .chaos import Blow, Chaos
+from .judge import Judge
+from .load import Load
+from .provider import SoakProvider
+from .report import progress, table
+from .watch import Watch
+
+_LOOK_EVERY = 2.0
+_SAY_EVERY = 10.0
+# What a process has open when it rests, beside what it listens on and keeps to PostgreSQL and Redis.
+_FILES_AT_REST, _TASKS_AT_REST = 80, 30
+
+
+class House(Protocol):
+    """A system under test."""
+
+    keys: dict[str, str]
+    watch: Watch | None
+    has_engine: bool
+
+    @property
+    def url(self) -> str: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def blows(self) -> list[Blow]: ...
+
+    def look(self) -> None: ...
+
+    async def settle(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`seconds` of load by so many `clients`, which think for so long between two calls; `pause`: between two blows."""
+
+    seconds: float
+    seed: int
+    clients: int = 16
+    think: float = 0.15
+    faulty: float = 0.35
+    pause: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    findings: list[str]
+    table: str
+    blows: dict[str, int]
+    asked: int
+
+
+def soak(
+    directory: Path,
+    make: Callable[[Path, Judge, SoakProvider, FakeProvider], House],
+    options: Options,
+    say: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Starts the house in `directory`, soaks it, ends it."""
+    judge, running = Judge(), dict[int, Call]()
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the fakes' connections break all the time
+    with SoakProvider(running) as shaky, FakeProvider(record=0) as solid:
+        house = make(directory, judge, shaky, solid)
+        try:
+            house.start()
+            chaos, asked, wholes, ledger = asyncio.run(_soak(house, judge, running, options, say))
+        finally:
+            house.stop()
+        faults = shaky.counts
+    if ledger["answered"] < wholes:
+        # What a killed proxy had answered and not written down is spent in full when its lease ends.
+        missing = wholes - ledger["answered"]
+        if missing > ledger["expired"]:
+            judge.found(f"{missing} answers are not in the ledger, of which {ledger['expired']} expired")
+    if house.watch is not None:
+        for finding in house.watch.findings():
+            judge.found(finding)
+        last = house.watch.last_life()[-1:]
+        if last and (last[0].files > _FILES_AT_REST or last[0].tasks > _TASKS_AT_REST):
+            judge.found(f"at rest it still has {last[0].files} files and {last[0].tasks} tasks")
+    shown = table(chaos.counts, faults, judge, asked, ledger, house.watch)
+    return Result(judge.findings, shown, dict(chaos.counts), asked)
+
+
+async def _soak(
+    house: House, judge: Judge, running: dict[int, Call], options: Options, say: Any
+) -> tuple[Chaos, int, int, dict[str, Any]]:
+    """What was done, how many requests there were, how many whole answers, and the ledger's figures."""
+    seed = random.Random(options.seed)
+    numbers = itertools.count(1)
+
+    def load_of(kinds: dict[str, Kind]) -> Load:
+        wanted = calls(random.Random(seed.random()), list(house.keys), options.faulty, kinds, numbers)
+        return Load(lambda: house.url, house.keys, wanted, judge, running)
+
+    # Those who wait for the engine to start would soon be all there are.
+    loads = [(load_of(KINDS), options.clients), *((load_of(ENGINE), 2) for _ in range(house.has_engine))]
+    chaos = Chaos(house.blows(), random.Random(seed.random()))
+    began = time.monotonic()
+
+    def asked() -> int:
+        return sum(load.asked for load, _ in loads)
+
+    async def looks() -> None:
+        while True:
+            await asyncio.to_thread(house.look)
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def says() -> None:
+        while True:
+            say(progress(time.monotonic() - began, options.seconds, asked(), judge, chaos.now))
+            await asyncio.sleep(_SAY_EVERY)
+
+    async with _beside(looks()), _beside(says()):
+        clients = asyncio.gather(*(load.run(count, options.think) for load, count in loads))
+        doing = asyncio.create_task(chaos.run(options.seconds, options.pause))
+        try:
+            await asyncio.wait((clients, doing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for load, _ in loads:
+                load.over = True
+            doing.cancel() if clients.done() else None
+        await doing
+        await clients
+        say("[soak] the load is over; waiting until nothing is open")
+        ledger = await house.settle()
+    return chaos, asked(), sum(load.wholes for load, _ in loads), ledger
+
+
+@contextlib.asynccontextmanager
+async def _beside(coroutine: Any) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

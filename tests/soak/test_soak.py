@@ -1,0 +1,20 @@
+"""Short soaks of fixed seeds: no error that was not injected, nothing that grows, a ledger that balances."""
+
+from pathlib import Path
+
+import pytest
+
+from .edge import AtTheEdge
+from .run import Options, soak
+
+
+@pytest.mark.timeout(180)
+def test_half_a_minute_at_the_edge(tmp_path: Path):
+    """The container and workerd are killed and come back; leases of ten seconds."""
+    result = soak(tmp_path, AtTheEdge, Options(seconds=30, seed=1, clients=8, pause=2))
+    print(result.table)
+    assert result.findings == []
+    assert result.asked > 50
+    assert {"container killed (-9)", "workerd killed (-9) and started", "container told to end (SIGTERM)"} <= set(
+        result.blows
+    )

@@ -1,0 +1,86 @@
+"""A process' memory, file descriptors and tasks, over time."""
+
+import os
+import signal
+import statistics
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+# The first part of a life fills caches and pools.
+_WARM_UP = 0.35
+# MB and counts that two medians under a random load may differ by; a leak of a real load goes on and on.
+_MEMORY_ALLOWED = 12.0
+_ALLOWED = 40
+
+
+class Point(NamedTuple):
+    """At `at` (monotonic seconds): memory in MB, open file descriptors, asyncio tasks."""
+
+    at: float
+    memory: float
+    files: int
+    tasks: int
+
+
+class Watch:
+    """Looks at one process while it lives; `probes`: the directory that `inside/sitecustomize.py` writes to."""
+
+    def __init__(self, probes: Path) -> None:
+        self._probes = probes
+        self.lives: dict[int, list[Point]] = {}
+
+    def look(self, pid: int) -> Point | None:
+        """None when it does not answer, as it does not live any more or not yet."""
+        answer = self._probes / str(pid)
+        try:
+            answer.unlink(missing_ok=True)
+            os.kill(pid, signal.SIGUSR2)
+            for _ in range(100):
+                if answer.exists():
+                    break
+                time.sleep(0.02)
+            tasks = int(answer.read_text())
+            files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except (OSError, ValueError):
+            return None
+        point = Point(time.monotonic(), pages * os.sysconf("SC_PAGESIZE") / 1e6, files, tasks)
+        self.lives.setdefault(pid, []).append(point)
+        return point
+
+    def last_life(self) -> list[Point]:
+        return next(reversed(self.lives.values()), [])
+
+    def trend(self) -> tuple[Point, Point] | None:
+        """Medians of the early and of the late part of the last life, after its warm-up; None for too few points."""
+        points = self.last_life()
+        points = points[int(len(points) * _WARM_UP) :]
+        if len(points) < 6:
+            return None
+        third = len(points) // 3
+        return _median(points[:third]), _median(points[-third:])
+
+    def findings(self) -> list[str]:
+        found = self.trend()
+        if found is None:
+            return ["too few looks at the process"]
+        early, late = found
+        grown = []
+        if late.memory - early.memory > max(_MEMORY_ALLOWED, early.memory * 0.1):
+            grown.append(f"memory grew from {early.memory:.1f} to {late.memory:.1f} MB")
+        grown += [
+            f"{what} grew from {before} to {after}"
+            for what, before, after in (("files", early.files, late.files), ("tasks", early.tasks, late.tasks))
+            if after - before > _ALLOWED
+        ]
+        return grown
+
+
+def _median(points: list[Point]) -> Point:
+    return Point(
+        statistics.median(point.at for point in points),
+        statistics.median(point.memory for point in points),
+        round(statistics.median(point.files for point in points)),
+        round(statistics.median(point.tasks for point in points)),
+    )
