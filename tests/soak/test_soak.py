@@ -6,6 +6,19 @@ import pytest
 
 from .edge import AtTheEdge
 from .run import Options, soak
+from .standalone import Standalone
+
+
+@pytest.mark.timeout(240)
+def test_two_minutes_alone(tmp_path: Path):
+    """PostgreSQL, Redis, the engine and the proxy itself are taken away and come back, configs and keys change."""
+    result = soak(tmp_path, Standalone, Options(seconds=105, seed=1, clients=12, pause=2))
+    print(result.table)
+    assert result.findings == []
+    assert result.asked > 500
+    done = set(result.blows)
+    assert {"proxy killed (-9) and started", "proxy ended (SIGTERM) and started", "PostgreSQL away"} <= done
+    assert len(done) >= 8
 
 
 @pytest.mark.timeout(180)
