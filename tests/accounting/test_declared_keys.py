@@ -93,5 +93,3 @@ def test_without_a_master_key_declared_keys_would_hold_nobody(tmp_path: Path, mo
         monkeypatch.setattr("os.environ", {"PATH": "", "BOT_KEY": BOT, "PORT": "0"})
         assert main([command, "--config", str(path)]) == 1
         assert "without a LITELLM_MASTER_KEY nobody needs a key" in capsys.readouterr().err
-    assert main(["catalog", "--config", str(path)]) == 1
-    assert "standalone only, not at the edge" in capsys.readouterr().err

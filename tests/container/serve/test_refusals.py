@@ -12,13 +12,13 @@ def test_what_is_no_json_object_is_400(gateway, raw):
     refused(post(gateway, raw=raw), 400, "invalid_request_error")
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses", "/v1/images/generations"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/rerank", "/v1/responses", "/v1/images/generations"])
 def test_a_model_that_is_missing_or_no_text_is_400(gateway, path):
     for raw in (b'{"messages": []}', b'{"model": 5}', b'{"model": null}'):
         refused(post(gateway, path, raw=raw), 400, "invalid_request_error", "missing_model")
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/audio/transcriptions"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/rerank", "/v1/audio/transcriptions"])
 def test_an_unknown_model_is_404_naming_those_there_are(gateway, path):
     answer = post(gateway, path, model="nonesuch")
     said = refused(answer, 404, "invalid_request_error", "model_not_found")
