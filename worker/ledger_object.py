@@ -22,7 +22,6 @@ from ledger.policy import Policy
 from ledger.turn import REPORTS_IN_AN_OBJECT, turn
 from runtime.javascript import bindings, error_text, js, js_headers, unwrapped, variable
 from runtime.log import log
-from runtime.loop import use_microtasks
 from runtime.sql import SqlStore
 
 LEASE_MS = 120_000
@@ -41,7 +40,6 @@ class Ledger(DurableObject):
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
-        use_microtasks()
         env = bindings()
         self._settings = read_ledger(lambda name: variable(env, name))
         for problem in self._settings.problems:

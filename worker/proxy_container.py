@@ -30,7 +30,6 @@ from edge.ledger import LedgerClient, LedgerUnavailable
 from edge.respond import error_response
 from runtime.javascript import bindings, error_text, js, or_none, unwrapped, variable
 from runtime.log import log
-from runtime.loop import use_microtasks
 from usage_drain import Drain
 
 _PARK = f"http://container{PARK_PREFIX}/"
@@ -41,7 +40,6 @@ class ProxyContainer(DurableObject):
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
-        use_microtasks()
         container = or_none(ctx.container)
         self._served = None if container is None else _Served(container, unwrapped(ctx.storage))
 

@@ -15,12 +15,15 @@ from typing import Any
 import aiohttp
 
 from dev.edge import OfflineEdge
+from tests.ledger.support import BrokenOff, breaking_off
 from worker.ledger.decision import Decision, Row, Steps
 from worker.ledger.dialect import Dialect
 from worker.ledger.sqlite import Sqlite
 
 HERE = Path(__file__).parent / "durable"
 WORKER = Path(__file__).parents[2] / "worker"
+# What the Worker's error says when a decision was to break off.
+BROKEN_OFF = "broken off on purpose"
 
 
 class DurableObjects:
@@ -88,14 +91,22 @@ class DurableStore:
         assert status == 200, answer
 
     async def run(self, decision: Decision) -> Any:
-        frame: Any = decision.steps.gi_frame
-        if not frame.f_globals["__name__"].startswith("worker.ledger."):
+        steps: Any = decision.steps
+        breaks_off = None
+        if steps.gi_code is breaking_off.__code__:
+            steps, breaks_off = steps.gi_frame.f_locals["steps"], steps.gi_frame.f_locals["after"]
+        if not steps.gi_frame.f_globals["__name__"].startswith("worker.ledger."):
             return await self._statement_by_statement(decision)
         packed = io.BytesIO()
-        _Packer(packed).dump(decision.steps)
+        _Packer(packed).dump(steps)
         decision.steps.close()
         text = base64.b64encode(packed.getvalue()).decode()
-        status, answer = await self._post("run", {"steps": text, "transaction": decision.transaction})
+        asked = {"steps": text, "transaction": decision.transaction, "breaks_off": breaks_off}
+        status, answer = await self._post("run", asked)
+        if breaks_off is not None:
+            assert status == 500, answer
+            assert BROKEN_OFF in answer, answer
+            raise BrokenOff
         assert status == 200, answer
         return json.loads(answer)
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from container.ledger import Store
@@ -94,3 +95,17 @@ async def check_balance(store: Store) -> None:
         assert total == sum(line[2] for line in lines), id
         assert reserved == sum(line[1] for line in lines if line[0] == 0 and line[3] == start), id
         assert parallel == sum(1 for line in lines if line[0] == 0), id
+
+
+class BrokenOff(Exception):
+    """The process has ended in the middle of a decision."""
+
+
+def breaking_off(steps: Steps, after: int) -> Steps:
+    """The steps up to the statement after so many, or to the last moment before they take effect."""
+    rows = None
+    with suppress(StopIteration):
+        for _ in range(after):
+            rows = yield steps.send(rows)  # type: ignore[arg-type]
+    steps.close()
+    raise BrokenOff

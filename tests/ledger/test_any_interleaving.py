@@ -4,7 +4,6 @@ The oracle keeps no counters: it adds up its own list of requests each time.
 """
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from container.ledger import PostgresStore, SqliteStore, Store
 from tests.ledger.durable_store import DurableObjects, DurableStore
-from tests.ledger.support import Ledger, check_balance, query
+from tests.ledger.support import BrokenOff, Ledger, breaking_off, check_balance, query
 from worker.ledger import periods
 from worker.ledger.accounts import Limits
 from worker.ledger.admit import Ask, admit
-from worker.ledger.decision import Decision, Steps
+from worker.ledger.decision import Decision
 from worker.ledger.policy import Policy
 from worker.ledger.settle import Report, expire, expire_instance, renew
 from worker.ledger.turn import turn
@@ -183,7 +182,7 @@ class Machine(RuleBasedStateMachine):
         )
         if breaks_off is not None:
             with pytest.raises(BrokenOff):
-                self.wait(self.store.run(Decision(_breaking_off(decision.steps, breaks_off), whole=True)))
+                self.wait(self.store.run(Decision(breaking_off(decision.steps, breaks_off), whole=True)))
             return
         result = self.wait(self.store.run(decision))
         for (request, share, used, instance), outcome in zip(about, result["outcomes"], strict=True):
@@ -233,20 +232,6 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def balanced(self) -> None:
         self.wait(check_balance(self.store))
-
-
-class BrokenOff(Exception):
-    pass
-
-
-def _breaking_off(steps: Steps, after: int) -> Steps:
-    """The steps up to the statement after so many, or to the last moment before they take effect."""
-    rows = None
-    with suppress(StopIteration):
-        for _ in range(after):
-            rows = yield steps.send(rows)  # type: ignore[arg-type]
-    steps.close()
-    raise BrokenOff
 
 
 def explore(machine: type[Machine], examples: int) -> None:
@@ -348,7 +333,7 @@ def test_in_a_durable_object(loop: asyncio.AbstractEventLoop, durable_objects: D
             return cls.current
 
     InADurableObject.loop = loop
-    explore(InADurableObject, 6)
+    explore(InADurableObject, 12)
     assert InADurableObject.current is not None
     loop.run_until_complete(InADurableObject.current.close())
 

@@ -22,7 +22,6 @@ from ledger.inline import Quoter
 from ledger.secret import hash_secret
 from runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
 from runtime.log import log, where
-from runtime.loop import use_microtasks
 
 from . import settings
 from .administration import Administration
@@ -42,7 +41,6 @@ class Edge:
     """One deployment's edge. Made once for an isolate, as its variables never change."""
 
     def __init__(self) -> None:
-        use_microtasks()
         env = bindings()
 
         def read(name: str) -> str | None:

@@ -1,6 +1,7 @@
 """A Worker that runs the ledger's decisions in a Durable Object of the name that a request's path has.
 
-POST /NAME/run {"steps": base64 of what `durable_store` packs, "transaction": bool} → the decision's result
+POST /NAME/run {"steps": base64 of what `durable_store` packs, "transaction": bool, "breaks_off": null, or after how
+    many statements} → the decision's result
 POST /NAME/execute {"sql", "parameters"} → rows
 POST /NAME/fail: a decision that fails after its first statement
 POST /NAME/reload: a new store over the same storage
@@ -34,6 +35,16 @@ def _make_steps(module, name, arguments):
     return steps(**arguments)
 
 
+def _breaking_off(steps, after):
+    rows = None
+    for _ in range(after):
+        try:
+            rows = yield steps.send(rows)
+        except StopIteration:
+            break
+    raise RuntimeError("broken off on purpose")
+
+
 class Store(DurableObject):
     def __init__(self, ctx, env):
         super().__init__(ctx, env)
@@ -47,6 +58,8 @@ class Store(DurableObject):
     async def run(self, text):
         asked = json.loads(text)
         steps = _Here(io.BytesIO(base64.b64decode(asked["steps"]))).load()
+        if asked["breaks_off"] is not None:
+            steps = _breaking_off(steps, asked["breaks_off"])
         return json.dumps(self._store.run(Decision(steps, asked["transaction"])))
 
     async def execute(self, text):
