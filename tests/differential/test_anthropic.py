@@ -281,12 +281,21 @@ def essence(answer: dict[str, Any]) -> dict[str, Any]:
         for call in message.get("tool_calls") or ()
     ]
     return {
-        "content": message.get("content") or "",
+        "content": _compact(message.get("content") or ""),
         "reasoning": message.get("reasoning_content") or "",
         "calls": calls,
         "finish": choice["finish_reason"],
         "usage": used and [used[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")],
     }
+
+
+def _compact(content: str) -> str:
+    """JSON that was the input of a tool is written by LiteLLM with spaces, by us without."""
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return content
+    return json.dumps(value) if isinstance(value, dict) else content
 
 
 def cached(answer: dict[str, Any]) -> list[int]:
