@@ -1,6 +1,5 @@
 """What a Durable Object's SQL has to be told, beyond what every store is tested for."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -45,12 +44,19 @@ async def test_a_turn_takes_as_many_reports_as_it_says_each_with_accounts_of_its
     await check_balance(store)
 
 
+async def killed(durable_objects: DurableObjects, store: DurableStore) -> None:
+    """Not in a thread of its own: the new workerd ends with the thread that started it."""
+    durable_objects.kill()
+    await store.close()  # its connections led to the old one
+    await store.open()
+
+
 async def test_what_was_acknowledged_outlives_workerd(durable_objects: DurableObjects, store: DurableStore) -> None:
     ledger = Ledger(store)
     key = await ledger.key(max_budget=1)
     id = (await ledger.admit(key, 1000))["reservation"]
-    await asyncio.to_thread(durable_objects.kill)
+    await killed(durable_objects, store)
     assert await ledger.settle(id, 700) == "settled"
-    await asyncio.to_thread(durable_objects.kill)
+    await killed(durable_objects, store)
     assert (await ledger.info(key))["spend"] == 700e-9
     await check_balance(store)
