@@ -87,7 +87,6 @@ def test_deployments_that_are_off_are_not_reserved_for(config: Config):
         content("azure/gpt-4o"),
         content("claude-sonnet", fallbacks=["gpt-4o"]),
         content("claude-sonnet", disable_fallbacks=True),
-        content("gpt-4o", messages=[{"role": "user", "content": [{"type": ["text"]}]}]),
         content("gpt-4o").replace(b'"gpt-4o"', b'["gpt-4o"]'),
         b'{"model": "gpt-4o", "messages": ' + b"[" * 100_000,
         b'{"model": "gpt-4o", "max_tokens": ' + b"9" * 5000 + b"}",
