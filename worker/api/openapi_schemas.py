@@ -176,7 +176,7 @@ def schemas() -> dict[str, Schema]:
             {
                 "model": _MODEL,
                 "input": _PROMPT,
-                **_optional(dimensions=COUNT, encoding_format=TEXT, user=TEXT),
+                **_optional(dimensions=COUNT, n=COUNT, encoding_format=TEXT, user=TEXT),
                 **_GATEWAY,
             },
             ["model", "input"],
