@@ -63,7 +63,10 @@ class Exchange:
         await self._write(response, body)
         return response
 
-    async def stream(self, events: Events, format: Format, pace: float) -> web.StreamResponse:
+    async def stream(
+        self, events: Events, format: Format, pace: float, steps: asyncio.Semaphore | None = None
+    ) -> web.StreamResponse:
+        """`steps`: what each content event waits for; None: they go as `pace` says."""
         behaviour = self.behaviour
         fault = behaviour.fault
         if fault in (Fault.HTML_PAGE, Fault.GARBAGE_JSON, Fault.ERROR_FIRST_EVENT):
@@ -85,6 +88,8 @@ class Exchange:
         for index, event in enumerate(events.content):
             if index and pace:
                 await asyncio.sleep(pace)
+            if steps is not None:
+                await steps.acquire()
             if index >= behaviour.after and fault in MID_STREAM:
                 return await self._end_mid_stream(response, event, format, compressor)
             await self._event(response, event, compressor)

@@ -56,6 +56,7 @@ class FakeProvider:
         self._count = 0
         self._closing = False
         self._held: asyncio.Event | None = None
+        self._steps: asyncio.Semaphore | None = None
         self._thread: LoopThread | None = None
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -138,6 +139,22 @@ class FakeProvider:
             self._held = None
             assert self._thread is not None, "the fake provider has not been started"
             self._thread.call(_set(held))
+
+    @contextlib.contextmanager
+    def stepping(self) -> Iterator[Callable[[], None]]:
+        """Streams that begin in the block send one content event for each call of what it yields, which returns when
+        the event may go. What is still to come when the block ends is never sent."""
+        steps = asyncio.Semaphore(0)
+
+        def step() -> None:
+            assert self._thread is not None, "the fake provider has not been started"
+            self._thread.call(_release(steps))
+
+        self._steps = steps
+        try:
+            yield step
+        finally:
+            self._steps = None
 
     def ordered(self, seen: Recorded) -> Behaviour:
         """What to do with this request."""
@@ -266,7 +283,7 @@ class FakeProvider:
         if format.wants_stream(seen, endpoint):
             pace = self.pace if behaviour.pace is None else behaviour.pace
             events = formats.Events(content=list(behaviour.raw)) if behaviour.raw else None
-            return await exchange.stream(events or format.events(seen, endpoint, setting), format, pace)
+            return await exchange.stream(events or format.events(seen, endpoint, setting), format, pace, self._steps)
         body = behaviour.raw[0] if behaviour.raw else orjson.dumps(format.plain(seen, endpoint, setting))
         return await exchange.plain(body, format)
 
@@ -333,3 +350,7 @@ def refusing_port() -> Iterator[int]:
 
 async def _set(event: asyncio.Event) -> None:
     event.set()
+
+
+async def _release(steps: asyncio.Semaphore) -> None:
+    steps.release()

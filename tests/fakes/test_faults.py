@@ -255,6 +255,21 @@ def test_delay_and_pace(fake: FakeProvider):
     assert arrivals[-1] - arrivals[0] >= 0.29
 
 
+def test_stepping(fake: FakeProvider):
+    with (
+        fake.stepping() as step,
+        httpx.stream("POST", f"{fake.openai_base}/chat/completions", json=STREAM, headers=HEADERS) as answer,
+    ):
+        texts = (line for line in answer.iter_lines() if '"content":"' in line and '"content":""' not in line)
+        for sent in (1, 2):
+            step()
+            next(texts)
+            assert fake.last.events_sent in (sent - 1, sent)  # counted a moment after it is sent
+        fake.wait_for(lambda: fake.last.events_sent == 2)
+    fake.wait_for(lambda: fake.last.disconnected_at)
+    assert fake.last.events_sent == 2
+
+
 def test_refusing_port():
     with refusing_port() as port, pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=2)

@@ -1,16 +1,17 @@
-"""Chunks arrive when they are sent, and a client that leaves is noticed."""
+"""Chunks are passed on as they come, and a client that leaves is noticed."""
 
+import asyncio
 import itertools
-import time
 
 import httpx
-import pytest
 
 from tests.fakes import Behaviour, FakeProvider, Fault
 from tests.processes import MASTER_KEY
-from tests.sdk.conftest import KEEPALIVE, Gateway
+from tests.sdk.conftest import Gateway
 
 BODY = {"model": "gpt", "messages": [{"role": "user", "content": "Hello there, world"}], "stream": True}
+# Far from the hundred seconds that a stream which nobody reads would take, however busy the machine is.
+NOTICED_SECONDS = 20
 HEADERS = {"authorization": f"Bearer {MASTER_KEY}"}
 
 
@@ -22,22 +23,21 @@ def has_text(line: str) -> bool:
     return '"content":"' in line and '"content":""' not in line
 
 
-def test_chunks_keep_their_distance(gateway: Gateway, provider: FakeProvider):
-    provider.always(Behaviour(pace=0.3))
-    with open_stream(gateway) as answer:
-        arrivals = [time.monotonic() for line in answer.iter_lines() if has_text(line)]
-    distances = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
-    assert len(distances) == 4
-    assert all(0.15 < distance < 0.6 for distance in distances)
+def test_each_chunk_arrives_before_the_next_one_is_sent(gateway: Gateway, provider: FakeProvider):
+    with provider.stepping() as step, open_stream(gateway) as answer:
+        # Comments come all the same where chunks are held back: not for ever.
+        texts = (line for line in itertools.islice(answer.iter_lines(), 60) if has_text(line))
+        for _ in range(5):
+            step()
+            next(texts)
 
 
 def test_client_that_leaves_a_flowing_stream(gateway: Gateway, provider: FakeProvider):
     provider.always(Behaviour(pace=0.1, chunks=1000, text="x" * 1000))
     with open_stream(gateway) as answer:
         next(line for line in answer.iter_lines() if has_text(line))
-    left = time.monotonic()
     seen = provider.last
-    assert provider.wait_for(lambda: seen.disconnected_at) - left < 1
+    provider.wait_for(lambda: seen.disconnected_at, timeout=NOTICED_SECONDS)
     assert provider.in_flight == 0
 
 
@@ -48,27 +48,29 @@ def test_client_that_leaves_a_silent_stream(gateway: Gateway, provider: FakeProv
         texts = (line for line in answer.iter_lines() if has_text(line))
         next(texts)
         next(texts)
-    left = time.monotonic()
     seen = provider.last
-    assert provider.wait_for(lambda: seen.disconnected_at, timeout=10) - left < 2 * KEEPALIVE + 1
+    provider.wait_for(lambda: seen.disconnected_at, timeout=NOTICED_SECONDS)
 
 
 def test_silence_is_filled_with_comments(gateway: Gateway, provider: FakeProvider):
-    provider.always(Behaviour(pace=2.5 * KEEPALIVE, chunks=2))
-    with open_stream(gateway) as answer:
-        lines = list(answer.iter_lines())
-    comments = [line for line in lines if line.startswith(":")]
-    assert len(comments) >= 2
-    assert sum(map(has_text, lines)) == 2
+    with provider.stepping() as step, open_stream(gateway) as answer:
+        lines = answer.iter_lines()
+        step()
+        next(filter(has_text, lines))
+        comments = (line for line in lines if line.startswith(":"))
+        next(comments)
+        next(comments)
+        step()
+        next(filter(has_text, lines))
 
 
-def test_client_that_leaves_before_the_first_byte(standalone: Gateway, provider: FakeProvider):
+async def test_client_that_leaves_before_the_first_byte(standalone: Gateway, provider: FakeProvider):
     """Not at the edge: workerd learns of a departure only by writing, and there is nothing to write yet."""
     provider.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
-    with (
-        httpx.Client(headers=HEADERS, timeout=httpx.Timeout(5, read=0.5)) as client,
-        pytest.raises(httpx.ReadTimeout),
-    ):
-        client.post(f"{standalone.url}/v1/chat/completions", json={**BODY, "stream": False})
-    left = time.monotonic()
-    assert provider.wait_for(lambda: provider.last.disconnected_at) - left < 1
+    async with httpx.AsyncClient(headers=HEADERS, timeout=20) as client:
+        asking = asyncio.ensure_future(
+            client.post(f"{standalone.url}/v1/chat/completions", json={**BODY, "stream": False})
+        )
+        seen = (await provider.eventually(lambda: provider.requests))[0]
+        asking.cancel()
+        await provider.eventually(lambda: seen.disconnected_at, timeout=NOTICED_SECONDS)
