@@ -52,7 +52,11 @@ class Crowd:
         # Streams and clients that leave stand among the others.
         every = max(1, self._count // max(1, self._streams + self._leaving))
         kinds = [index // every if index % every == 0 else -1 for index in range(self._count)]
-        self._tasks = [asyncio.create_task(self._ask(index, kind)) for index, kind in enumerate(kinds)]
+        asking = [self._ask(index, kind) for index, kind in enumerate(kinds)]
+        self._tasks = [asyncio.create_task(ask) for ask in asking[: self._leaving > 0]]
+        # One who leaves is admitted before a budget's end, whatever the order in which the others are.
+        await asyncio.gather(*self._tasks)
+        self._tasks += [asyncio.create_task(ask) for ask in asking[len(self._tasks) :]]
         return self
 
     async def __aexit__(self, *_: object) -> None:
