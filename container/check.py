@@ -6,9 +6,10 @@ from pathlib import Path
 
 from . import accounting, settings
 from .accounting import Tariff
+from .cannot_serve import reasons_not_to_serve
 from .config import Config, ConfigError, Deployment, load
 from .routing.router import Router
-from .serve import NO_LEDGER, UNPRICED, reasons_not_to_serve
+from .serve import NO_LEDGER, UNPRICED
 
 
 def check(path: Path, environment: Mapping[str, str]) -> int:

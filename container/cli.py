@@ -95,8 +95,9 @@ def _environment(given: argparse.Namespace) -> Mapping[str, str]:
 
 def _serve(given: argparse.Namespace) -> int:
     from . import settings
+    from .cannot_serve import CannotServe
     from .config import ConfigError
-    from .serve import CannotServe, run
+    from .serve import run
 
     environment = _environment(given)
     try:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from . import log
 from .accounting import Accounts
+from .cannot_serve import CannotServe, reasons_not_to_serve
 from .config import Config, ConfigError, load
 from .engine.configuration import configuration
 from .engine.supervisor import Engine, EngineUnavailable
@@ -23,13 +24,8 @@ WATCH_SECONDS = 1.0
 Prepare = Callable[[Config, Router], Awaitable[Accounts]]
 
 
-class CannotServe(Exception):
-    """Why the proxy does not start or does not take a configuration, and what to do about it."""
-
-
 class Reloading:
-    """Passes requests to the current Gateway. `reasons_not_to_serve`: of a config, with these settings;
-    `accounting` prepares the accounts for a new one."""
+    """Passes requests to the current Gateway. `accounting` prepares the accounts for a new config."""
 
     def __init__(
         self,
@@ -38,7 +34,6 @@ class Reloading:
         settings: Settings,
         environment: Mapping[str, str],
         *,
-        reasons_not_to_serve: Callable[[Config], list[str]],
         accounting: Prepare,
         announce: Callable[[Config], None],
         shared: SharedCooldowns | None,
@@ -47,7 +42,6 @@ class Reloading:
         self._path = path
         self._settings = settings
         self._environment = environment
-        self._reasons_not_to_serve = reasons_not_to_serve
         self._accounting = accounting
         self._announce = announce
         self._shared = shared
@@ -116,7 +110,7 @@ class Reloading:
         if config == before.config:
             log.info("config_unchanged", config=config.name)
             return
-        reasons = self._reasons_not_to_serve(config)
+        reasons = reasons_not_to_serve(self._settings, config)
         if reasons:
             raise CannotServe("\n".join(reasons))
         engine = await self._engine(config, before)

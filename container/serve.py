@@ -1,7 +1,6 @@
 """`litellm-router serve`: puts the parts together, listens, and ends in good order."""
 
 import asyncio
-import errno
 import gc
 import logging
 import signal
@@ -11,32 +10,29 @@ from pathlib import Path
 
 import uvloop
 
-from worker.api.authenticate import WELL_KNOWN_KEY, same_secret
 from worker.api.guesses import Guesses
 from worker.api.instance import instance_of
 from worker.ledger.declared import Declared
 
 from . import accounting as accounts
 from . import log
-from .authenticate import is_loopback
+from .cannot_serve import CannotServe, reasons_not_to_serve
 from .config import Config, load
 from .config.catalog import catalog
 from .engine.supervisor import Engine
 from .gateway import Gateway, router_for
 from .http_server import MAX_HEADER_BYTES, MAX_HEADER_BYTES_OF_THE_EDGE, HttpServer
+from .listen import cannot_listen, listen
 from .redis_address import redis_url
-from .reload import CannotServe, Reloading
-from .request_log import cannot_write
+from .reload import Reloading
 from .routing.router import Router
 from .routing.shared import SharedCooldowns
 from .settings import Settings
 from .watchdog import Watchdog
 
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 UNPRICED = (
     "refused under a budget; set input_cost_per_token and output_cost_per_token in their model_info (0 is a price)"
 )
-NEW_KEY = "sk-$(openssl rand -hex 32)"
 NO_LEDGER = "There is the master key alone, and nothing is counted."
 GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
@@ -56,97 +52,6 @@ def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -
         for one in listening:
             one.close()
         log.flush()
-
-
-def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
-    """Each says what to do about it."""
-    master_key = settings.master_key or config.options.master_key
-    found = (
-        _strangers(settings, master_key, config),
-        _keys_for_nothing(settings, master_key, config),
-        cannot_write(config.options.request_logging),
-    )
-    return [reason for reason in found if reason]
-
-
-def _strangers(settings: Settings, master_key: str | None, config: Config) -> str | None:
-    """Where anyone who reaches the address could spend money without a limit."""
-    open_to_others = not settings.internal_token and not is_loopback(settings.host)
-    if open_to_others and master_key and same_secret(master_key, WELL_KNOWN_KEY):
-        return (
-            f"LITELLM_MASTER_KEY is {WELL_KNOWN_KEY}, which everybody knows, and {settings.host} is not this machine's "
-            f"alone. Set another one (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
-        )
-    if settings.internal_token or master_key or is_loopback(settings.host):
-        return None
-    if settings.allow_anonymous and config.options.max_budget is not None:
-        return None
-    if settings.allow_anonymous:
-        return (
-            "ALLOW_ANONYMOUS needs a global budget: set litellm_settings.max_budget in the config, or set "
-            "LITELLM_MASTER_KEY."
-        )
-    return (
-        f"Without a LITELLM_MASTER_KEY anyone who reaches {settings.host} could spend your money. Set "
-        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
-    )
-
-
-def _keys_for_nothing(settings: Settings, master_key: str | None, config: Config) -> str | None:
-    """Where everyone is served anyway, and the limits of keys would hold for nobody."""
-    if not config.options.virtual_keys or master_key or settings.internal_token:
-        return None
-    return (
-        "The config declares virtual_keys, and without a LITELLM_MASTER_KEY nobody needs a key. Set "
-        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or remove virtual_keys."
-    )
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to the address: `::` is every address, IPv4 too, `localhost` both loopbacks. A machine without
-    IPv6 has less of them. Raises CannotServe."""
-    sockets: list[socket.socket] = []
-    refusal: OSError | None = None
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(_addresses(host, port)):
-            try:
-                one = socket.socket(family, kind, protocol)
-            except OSError as error:
-                refusal = error
-                continue
-            sockets.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-            try:
-                one.bind(address)
-            except OSError as error:
-                if error.errno not in _NO_SUCH_ADDRESS:
-                    raise
-                refusal = error
-                sockets.pop().close()
-                continue
-            one.setblocking(False)
-            if host == "::":
-                break
-        if not sockets:
-            raise refusal or OSError("there is no such address")
-    except OSError as error:
-        for one in sockets:
-            one.close()
-        raise _cannot_listen(host, port, error) from None
-    return sockets
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> CannotServe:
-    return CannotServe(f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another with --port.")
-
-
-def _addresses(host: str, port: int) -> list:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    if host == "::":  # on a machine without IPv6 what is left of it
-        found += socket.getaddrinfo("0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # noqa: S104
-    return found
 
 
 async def _serve(
@@ -185,7 +90,6 @@ async def _serve(
         path,
         settings,
         environment,
-        reasons_not_to_serve=lambda new: reasons_not_to_serve(settings, new),
         accounting=accounts_for,
         announce=_announce,
         shared=shared,
@@ -199,10 +103,11 @@ async def _serve(
         """The first signal lets running requests end; a second one does not wait for them."""
         (at_once if stop.is_set() else stop).set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
     # Behind the edge the image holds the config, and the edge's catalog fits no other.
-    loop.add_signal_handler(signal.SIGHUP, _not_here if settings.internal_token else reloading.ask)
+    on_hangup = _not_here if settings.internal_token else reloading.ask
+    on_signal = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: on_hangup}
+    for number, work in on_signal.items():
+        loop.add_signal_handler(number, work)
     if shared:
         shared.start()
     await accounting.start()
@@ -215,7 +120,7 @@ async def _serve(
         try:
             await server.start(listening)
         except OSError as error:  # someone else has begun to listen since we took the address
-            raise _cannot_listen(settings.host, settings.port, error) from None
+            raise cannot_listen(settings.host, settings.port, error) from None
         _announce(config)
         for one in listening:
             address = one.getsockname()
@@ -235,6 +140,8 @@ async def _serve(
             claim.close()
         await reloading.close()
         log.info("stopped")
+        for number in on_signal:  # while the interpreter ends there are no handlers any more, and one would kill it
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _not_here() -> None:

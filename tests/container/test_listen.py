@@ -8,7 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from container.serve import CannotServe, _serve, listen
+from container.cannot_serve import CannotServe
+from container.listen import listen
+from container.serve import _serve
 from container.settings import read
 
 

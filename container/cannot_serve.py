@@ -1,0 +1,58 @@
+"""Why the proxy does not start, or does not take a new configuration: what would be unsafe, or could not work."""
+
+from worker.api.authenticate import WELL_KNOWN_KEY, same_secret
+
+from .authenticate import is_loopback
+from .config import Config
+from .request_log import cannot_write
+from .settings import Settings
+
+NEW_KEY = "sk-$(openssl rand -hex 32)"
+
+
+class CannotServe(Exception):
+    """Its text says why, and what to do about it."""
+
+
+def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
+    """Each says what to do about it."""
+    master_key = settings.master_key or config.options.master_key
+    found = (
+        _strangers(settings, master_key, config),
+        _keys_for_nothing(settings, master_key, config),
+        cannot_write(config.options.request_logging),
+    )
+    return [reason for reason in found if reason]
+
+
+def _strangers(settings: Settings, master_key: str | None, config: Config) -> str | None:
+    """Where anyone who reaches the address could spend money without a limit."""
+    open_to_others = not settings.internal_token and not is_loopback(settings.host)
+    if open_to_others and master_key and same_secret(master_key, WELL_KNOWN_KEY):
+        return (
+            f"LITELLM_MASTER_KEY is {WELL_KNOWN_KEY}, which everybody knows, and {settings.host} is not this machine's "
+            f"alone. Set another one (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
+        )
+    if settings.internal_token or master_key or is_loopback(settings.host):
+        return None
+    if settings.allow_anonymous and config.options.max_budget is not None:
+        return None
+    if settings.allow_anonymous:
+        return (
+            "ALLOW_ANONYMOUS needs a global budget: set litellm_settings.max_budget in the config, or set "
+            "LITELLM_MASTER_KEY."
+        )
+    return (
+        f"Without a LITELLM_MASTER_KEY anyone who reaches {settings.host} could spend your money. Set "
+        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
+    )
+
+
+def _keys_for_nothing(settings: Settings, master_key: str | None, config: Config) -> str | None:
+    """Where everyone is served anyway, and the limits of keys would hold for nobody."""
+    if not config.options.virtual_keys or master_key or settings.internal_token:
+        return None
+    return (
+        "The config declares virtual_keys, and without a LITELLM_MASTER_KEY nobody needs a key. Set "
+        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or remove virtual_keys."
+    )
