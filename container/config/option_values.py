@@ -19,10 +19,10 @@ RETRY_POLICY_CLASSES = (
     "AuthenticationErrorRetries",
     "TimeoutErrorRetries",
     "RateLimitErrorRetries",
-    "ContentPolicyViolationErrorRetries",
-    "BadRequestErrorRetries",
     "InternalServerErrorRetries",
 )
+# LiteLLM's further classes.
+NEVER_RETRIED = ("ContentPolicyViolationErrorRetries", "BadRequestErrorRetries")
 # `routing_strategy_args` by the names they have here.
 STRATEGY_ARGUMENTS = {"ttl": "latency_ttl", "lowest_latency_buffer": "lowest_latency_buffer"}
 PLAIN: dict[str, type] = {
@@ -84,11 +84,13 @@ def retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int
         document.error(path, "has to be a mapping of error classes to numbers.")
         return {}
     for name, number in value.items():
-        if name not in RETRY_POLICY_CLASSES or not isinstance(number, int) or number < 0:
+        if name in NEVER_RETRIED:
+            document.report("note", (*path, name), "does nothing here: who refuses a request would refuse it again.")
+        elif name not in RETRY_POLICY_CLASSES or not isinstance(number, int) or number < 0:
             document.error(
                 (*path, name), "is not known.", f"There are: {', '.join(RETRY_POLICY_CLASSES)}, each a number."
             )
-    return {k: v for k, v in value.items() if isinstance(v, int)}
+    return {k: v for k, v in value.items() if k in RETRY_POLICY_CLASSES and isinstance(v, int)}
 
 
 def budget(document: Document, path: KeyPath, value: Any) -> int | None:

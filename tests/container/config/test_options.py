@@ -196,6 +196,14 @@ def test_a_broken_retry_policy_names_its_class(refusal, policy):
     assert f"router_settings.retry_policy.{next(iter(policy))}: error" in refusal(retry_policy=policy)
 
 
+@pytest.mark.parametrize("name", ["BadRequestErrorRetries", "ContentPolicyViolationErrorRetries"])
+def test_a_retry_policy_for_what_is_never_retried_is_said_to_do_nothing(load_config, name):
+    config = load_config({"model_list": MODELS, "router_settings": {"retry_policy": {name: 2}}})
+    assert config.options.retry_policy == {}
+    [note] = [str(p) for p in config.problems]
+    assert f"router_settings.retry_policy.{name}: note: does nothing here" in note
+
+
 # The other sections
 
 
