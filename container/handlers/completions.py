@@ -121,7 +121,7 @@ class Completions:
                     request.body.clear()
                     exchange.let_go()
                 broken = await relay.stream(answer)
-                if broken is None and step.fallbacks == 0 and not (answer.events.failed or answer.events.cut_off):
+                if broken is None and step.fallbacks == 0:
                     relay.complete = relay.said.whole() if relay.said else None
                 usage = answer.events.usage or {}
                 outcome = replace(broken or OK, latency=waited, tokens=_count(usage, "total_tokens"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import orjson
 
@@ -66,7 +67,8 @@ class Relay:
         await self._write(KEEP_ALIVE)
 
     async def stream(self, answer: Stream) -> Outcome | None:
-        """Passes a stream on to its end; what broke it, or None."""
+        """Passes a stream on to its end; what broke it, or None. An error that the provider tells within it is passed
+        on, too."""
         self.answered = True
         self.said = said = Transcript()
         self.reservation.transcript = said
@@ -85,11 +87,14 @@ class Relay:
             return Outcome("timeout" if broken.timed_out else "server", 0, str(broken), final=True)
         finally:
             self.reservation.answered(answer.events.usage)
-            await answer.rest.aclose()  # type: ignore[attr-defined]
+            await answer.rest.aclose()
         self.close()
-        await self.reservation.settle(200)
+        failed = answer.events.failed
+        if failed is not None:
+            self.exchange.failure = 502
+        await self.reservation.settle(self.exchange.failure or 200)
         await self.exchange.finish()
-        return None
+        return None if failed is None else replace(failed, final=True)
 
     async def fail(self, error: ApiError) -> None:
         """Ends a stream that has begun with an error event; there is no `[DONE]` after it."""

@@ -1,7 +1,7 @@
 """What an attempt at a deployment brings back when it did not fail: a whole answer or a stream."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,15 +23,15 @@ class Events(Protocol):
     """A provider's stream on its way to the client: fed with what comes, it returns what the client gets, whole events
     only.
 
-    `usage`: the last one seen, in OpenAI's words or Anthropic's (worker/ledger/usage.py); `failed`: an error event was
-    seen, and passed on.
+    `usage`: the last one seen, in OpenAI's words or Anthropic's (worker/ledger/usage.py); `failed`: what the error
+    event said that was seen, and passed on.
     """
 
     @property
     def usage(self) -> dict[str, Any] | None: ...
 
     @property
-    def failed(self) -> bool: ...
+    def failed(self) -> Outcome | None: ...
 
     def feed(self, data: bytes) -> bytes:
         """Raises OversizedEvent."""
@@ -57,7 +57,7 @@ class Stream:
     """`first`: the events that have come; `rest` yields what follows, already rewritten, and raises StreamBroken."""
 
     first: bytes
-    rest: AsyncIterator[bytes]
+    rest: AsyncGenerator[bytes]
     events: Events
 
 

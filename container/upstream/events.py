@@ -37,14 +37,15 @@ class OversizedEvent(Exception):
 class EventStream:
     """Feed it what the provider sends; it returns what the client gets.
 
-    `usage`: the last usage seen; `done`: `[DONE]` was seen; `finished`: a finish_reason was; `failed`: an error event.
+    `usage`: the last usage seen; `done`: `[DONE]` was seen; `finished`: a finish_reason was; `failed`: what an
+    error event said.
     """
 
     def __init__(self, model: str, *, drop_usage: bool) -> None:
         self.usage: dict[str, Any] | None = None
         self.done = False
         self.finished = False
-        self.failed = False
+        self.failed: Outcome | None = None
         self._model = model
         self._name = orjson.dumps(model)
         self._drop_usage = drop_usage
@@ -137,8 +138,9 @@ class EventStream:
             self.finished = _FINISH.search(data) is not None
         if b"[DONE]" in data and _DONE.search(data):
             self.done = True
-        if b'"error"' in data and not self.failed:
-            self.failed = any(first_error(event) is not None for event in split(data))
+        if b'"error"' in data and self.failed is None:
+            errors = (error for event in split(data) if (error := first_error(event)) is not None)
+            self.failed = next(map(from_error_event, errors), None)
         return data
 
     def _learn(self, data: bytes) -> bytes:

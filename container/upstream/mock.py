@@ -5,7 +5,7 @@ import re
 import struct
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import orjson
@@ -63,7 +63,7 @@ def _stream(request: Completion, head: dict[str, Any], text: str, usage: dict, c
     return Stream(encoded[0], _each(encoded[1:]), events)
 
 
-async def _each(parts: list[bytes]) -> AsyncIterator[bytes]:
+async def _each(parts: list[bytes]) -> AsyncGenerator[bytes]:
     for part in parts:
         yield part
 

@@ -71,9 +71,10 @@ def test_a_client_that_leaves_pays_for_what_it_got(start: Start, fake: FakeProvi
     assert gateway.ask(key).status_code == 200
 
 
-def test_a_stream_that_breaks_is_charged_for_what_came(start: Start, fake: FakeProvider) -> None:
+@pytest.mark.parametrize("fault", [Fault.RESET_MID_STREAM, Fault.ERROR_MID_STREAM])
+def test_a_stream_that_breaks_is_charged_for_what_came(start: Start, fake: FakeProvider, fault: Fault) -> None:
     gateway = start(max_budget=1)
-    fake.always(Behaviour(Fault.RESET_MID_STREAM, after=5))
+    fake.always(Behaviour(fault, after=5))
     assert '"error"' in gateway.ask(stream=True).text
     gateway.settled()
     [line] = gateway.logs()

@@ -129,7 +129,8 @@ def test_failures_broken_streams_and_fallbacks_are_not_kept(
     proxy: StartProxy, fake: FakeProvider, second_fake: FakeProvider, redis: RedisServer
 ):
     gateway = started(proxy, [fake, second_fake], redis)
-    fake.queue(Behaviour(Fault.RESET_MID_STREAM), failing(400), failing(500))
+    fake.queue(Behaviour(Fault.RESET_MID_STREAM), Behaviour(Fault.ERROR_MID_STREAM), failing(400), failing(500))
+    ask(gateway, stream=True)
     ask(gateway, stream=True)
     assert ask(gateway).status_code == 400
     assert ask(gateway).status_code == 200  # the fallback's

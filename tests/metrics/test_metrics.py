@@ -101,8 +101,9 @@ def test_failures_and_refusals_have_their_class(watched: Watched, fake: FakeProv
     assert found[REQUESTS, "endpoint=chat_completions", "model=", "status=4xx"] == 1
 
 
-def test_a_stream_that_breaks_is_no_success(watched: Watched, fake: FakeProvider):
-    fake.always(Behaviour(Fault.RESET_MID_STREAM))
+@pytest.mark.parametrize("fault", [Fault.RESET_MID_STREAM, Fault.ERROR_MID_STREAM])
+def test_a_stream_that_breaks_is_no_success(watched: Watched, fake: FakeProvider, fault: Fault):
+    fake.always(Behaviour(fault))
     watched.chat(stream=True)
     found = watched.scrape()
     assert found[REQUESTS, "model=gpt", "status=5xx"] == 1

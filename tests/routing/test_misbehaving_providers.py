@@ -191,6 +191,27 @@ def test_a_providers_own_error_event_in_mid_stream_is_passed_on_once(http, provi
     assert sum("error" in e for e in got if e != "[DONE]") == 1
 
 
+@pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM])
+def test_a_deployment_that_fails_in_mid_stream_cools_down(proxy: StartProxy, provider: FakeProvider, fault: Fault):
+    provider.reset()
+    params = {"api_key": "sk", "api_base": provider.openai_base}
+    running = proxy(
+        {
+            "model_list": [
+                {"model_name": name, "litellm_params": {"model": f"openai/{name}", **params}}
+                for name in ("frail", "good")
+            ],
+            "router_settings": {"num_retries": 0, "allowed_fails": 1, "fallbacks": [{"frail": ["good"]}]},
+        }
+    )
+    provider.orders.always(Behaviour(fault=fault), model="frail")
+    with httpx.Client(base_url=running.url, headers={"authorization": f"Bearer {running.master_key}"}) as http:
+        for _ in range(2):
+            assert "[DONE]" not in ask(http, "frail", stream=True).text
+        assert said(ask(http, "frail", stream=True)) == "hello out there"
+    assert [r.model for r in provider.requests] == ["frail", "frail", "good"]
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 def test_a_compressed_answer_is_understood(http, provider, stream):
     provider.orders.always(Behaviour(gzip=True), model="good")

@@ -23,7 +23,8 @@ class ChunkStream:
 
     def __init__(self, name: str, asked: Translated, *, wants_usage: bool) -> None:
         self.usage: dict[str, Any] | None = None
-        self.done = self.finished = self.failed = False
+        self.done = self.finished = False
+        self.failed: Outcome | None = None
         self._asked = asked
         self._name = name
         self._wants_usage = wants_usage
@@ -154,7 +155,7 @@ class ChunkStream:
         if not self._begun:
             self._error = outcome
             return b""
-        self.failed = True
+        self.failed = outcome
         shown = {"message": outcome.message, "type": "upstream_error", "param": None, "code": "upstream_error"}
         return b"data: " + orjson.dumps({"error": shown}) + b"\n\n"
 

@@ -21,7 +21,7 @@ class GeminiEvents:
 
     def __init__(self, name: str, created: int, *, wants_usage: bool) -> None:
         self.usage: dict[str, Any] | None = None
-        self.failed = False
+        self.failed: Outcome | None = None
         self._name = name
         self._created = created
         self._wants_usage = wants_usage
@@ -74,7 +74,7 @@ class GeminiEvents:
         if not self._calls:
             self._refusal = failed
             return b""
-        self.failed = True
+        self.failed = failed
         return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
 
     def _event(self, said: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """Anthropic's Messages API as clients speak it: to Claude as it came, to other models through chat completions."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -123,7 +123,7 @@ def mocked(d: Deployment, request: Completion, name: str) -> Answer:
     return Stream(events.feed(answer.first), _told(answer.rest, events), events)
 
 
-async def _told(rest: AsyncIterator[bytes], events: MessageEvents) -> AsyncIterator[bytes]:
+async def _told(rest: AsyncGenerator[bytes], events: MessageEvents) -> AsyncGenerator[bytes]:
     async for data in rest:
         yield events.feed(data)
     yield events.end()

@@ -44,7 +44,7 @@ class PassedEvents:
 
     def __init__(self, name: str) -> None:
         self.usage: dict[str, Any] | None = None
-        self.failed = False
+        self.failed: Outcome | None = None
         self._ours = b'"model":' + orjson.dumps(name)
         self._held = b""
         self._said: dict[str, Any] = {}
@@ -102,7 +102,7 @@ class PassedEvents:
         if not self._begun:
             self._error = outcome
             return b""
-        self.failed = True
+        self.failed = outcome
         kind = said.get("type") if isinstance(said, dict) else "api_error"
         return event("error", {"error": {"type": kind, "message": outcome.message}})
 

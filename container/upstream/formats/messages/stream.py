@@ -28,7 +28,7 @@ class MessageEvents:
         return self._inner.usage
 
     @property
-    def failed(self) -> bool:
+    def failed(self) -> Outcome | None:
         return self._inner.failed
 
     @property
