@@ -64,13 +64,14 @@ def refusal(model: str, failed: Failed) -> ApiError:
     """What the client is told when nothing answered."""
     if not failed:
         return service_unavailable(f"Every deployment of '{model}' is busy.", retry_after=1)
-    last = failed[-1][1]
-    if last.kind in ("caller", "context_window", "content_policy"):
+    # A fallback without one of the request's fields says nothing of why the model itself did not answer.
+    last = next((o for _, o in reversed(failed) if o.kind != "unsupported"), failed[0][1])
+    if last.kind in ("caller", "unsupported", "context_window", "content_policy"):
         return ApiError(
             last.status or 400,
             "invalid_request_error",
             last.message,
-            code=last.code or (None if last.kind == "caller" else last.kind),
+            code=last.code or (last.kind if last.kind in ("context_window", "content_policy") else None),
             param=last.param,
         )
     tried = Counter(

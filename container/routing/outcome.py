@@ -6,6 +6,7 @@ from typing import Literal
 Kind = Literal[
     "ok",
     "caller",  # the request itself is at fault; nobody else would take it either
+    "unsupported",  # it holds a field that this deployment does not have
     "context_window",  # too long for this model
     "content_policy",  # refused by the provider's filter
     "rate_limit",

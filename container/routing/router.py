@@ -5,7 +5,8 @@
     step = plan.send(outcome)            # Outcome for a Try, None for a Pause; StopIteration when it is over
 
 It goes to the next healthy deployment at once and waits only when nothing else is left. A deployment that cools down
-is tried only when every healthy one, the fallbacks' too, has failed.
+is tried only when every healthy one, the fallbacks' too, has failed. One that lacks a field of the request is passed
+over; when that is all of the model that the client asked for, it is for the client to change the request.
 """
 
 import random
@@ -29,8 +30,6 @@ _RETRY_POLICY = {
     "authentication": "AuthenticationErrorRetries",
     "timeout": "TimeoutErrorRetries",
     "rate_limit": "RateLimitErrorRetries",
-    "content_policy": "ContentPolicyViolationErrorRetries",
-    "caller": "BadRequestErrorRetries",
     "server": "InternalServerErrorRetries",
     "connection": "InternalServerErrorRetries",
 }
@@ -235,7 +234,7 @@ class _Walk:
         self.router = router
         self.request = request
         self.over = False
-        self.last: Outcome | None = None
+        self.last: Outcome | None = None  # that says more than that a field is not known there
         self.retries = 0
         self.tried: set[str] = set()
         self.exhausted: set[str] = set()  # groups that have had all their retries
@@ -257,7 +256,7 @@ class _Walk:
         targets = router.groups.targets(name)
         retry = 0
         target: Target | None = None
-        while name not in self.exhausted:
+        while name not in self.exhausted and not self.over:
             usable = router.usable(targets, resting=resting)
             fresh = [t for t in usable if t.deployment.id not in self.tried]
             if not fresh and retry > 0:
@@ -284,6 +283,10 @@ class _Walk:
             if outcome.ok or outcome.final or outcome.kind == "caller":
                 self.over = True
                 return
+            if outcome.kind == "unsupported":
+                targets = [t for t in targets if t != target and not t.deployment.off]
+                self.over = not targets and index == 0
+                continue
             retry += 1
             if outcome.kind in _SPECIAL_CHAINS or retry > router.retries(self.request, target, outcome):
                 self.exhausted.add(name)
@@ -297,5 +300,6 @@ class _Walk:
         finally:
             self.router.ended(target, self.request, outcome)
         assert outcome is not None, "a Try is answered with its Outcome"
-        self.last = outcome
+        if outcome.kind != "unsupported":
+            self.last = outcome
         return outcome

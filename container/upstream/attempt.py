@@ -1,7 +1,7 @@
 """One attempt at one deployment, over the network: bytes out, an Answer back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ..config import Deployment, Options
 from ..engine.supervisor import Engine, EngineUnavailable
@@ -43,7 +43,7 @@ class Upstream:
             sent: Sent | None = format.request(d, model, request)
             while True:
                 answer = await self._send(format, d, model, request, sent, name, on_silence)
-                if not isinstance(answer, Outcome) or answer.kind != "caller":
+                if not isinstance(answer, Outcome) or answer.kind not in ("caller", "unsupported"):
                     return answer
                 sent = format.again(d, model, request, sent, answer)
                 if sent is None:
@@ -143,7 +143,7 @@ async def read_error(response: Response) -> bytes:
     return raw[:MAX_ERROR_BYTES]
 
 
-async def _rest(response: Response, events: Events, idle: float) -> AsyncIterator[bytes]:
+async def _rest(response: Response, events: Events, idle: float) -> AsyncGenerator[bytes]:
     """Nothing at once, so that it is under way and closing it closes the response; then what follows the first events.
 
     Raises StreamBroken when the provider breaks off or is silent for `idle` s.

@@ -32,6 +32,9 @@ _CONTEXT_PHRASES = (
 )
 _POLICY_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
 _POLICY_PHRASES = ("content management policy", "contentpolicyviolation", "safety system", "content_policy")
+# What providers call a field, or a value of it, that they do not have; LiteLLM says so in its message.
+UNSUPPORTED_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
+_UNSUPPORTED_PHRASE = "unsupportedparamserror"
 _CREDENTIAL_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error"}
 _CREDENTIAL_PHRASES = ("incorrect api key", "invalid api key", "api key not valid", "invalid x-api-key")
 # What looks like a key: a provider's prefix and more, or a long run of letters and digits.
@@ -130,7 +133,7 @@ def _kind(status: int, code: str, type: str, message: str) -> Kind:
             return "content_policy"
         if code in _CREDENTIAL_CODES or type in _CREDENTIAL_CODES or any(p in message for p in _CREDENTIAL_PHRASES):
             return "authentication"
-        return "caller"
+        return "unsupported" if code in UNSUPPORTED_CODES or _UNSUPPORTED_PHRASE in message else "caller"
     if code in ("rate_limit_exceeded", "insufficient_quota") or type == "rate_limit_error":
         return "rate_limit"
     return "server"

@@ -1,5 +1,6 @@
 """OpenAI's own client against Claude, called directly: tools, schemas, streams, and a chain that goes on without it."""
 
+import itertools
 import json
 from typing import Any
 
@@ -98,16 +99,35 @@ def test_what_claude_cannot_is_named(chat: OpenAI, provider: FakeProvider):
     assert provider.requests == []
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("behaviour", [failing(529), failing(429, retry_after=7), Behaviour(Fault.ERROR_FIRST_EVENT)])
+@pytest.mark.parametrize(
+    ("behaviour", "stream"),
+    [
+        *itertools.product([failing(529), failing(429, retry_after=7)], [False, True]),
+        (Behaviour(Fault.ERROR_FIRST_EVENT), True),
+    ],
+)
 def test_another_model_takes_over_before_the_first_byte(chat: OpenAI, provider: FakeProvider, behaviour, stream):
-    if behaviour.fault is not Fault.NONE and not stream:
-        pytest.skip("there is no first event")
     provider.always(behaviour, model="frail")
     answer = chat.chat.completions.create(model="frail", messages=HELLO, stream=stream)
     first = next(iter(answer)) if isinstance(answer, openai.Stream) else answer
     assert first.model == "gpt"
     assert [seen.format for seen in provider.requests] == ["anthropic", "openai"]
+
+
+def test_a_fallback_that_lacks_a_field_is_passed_over(chat: OpenAI, provider: FakeProvider):
+    provider.always(failing(503), model="gpt-4o")
+    fallbacks = {"fallbacks": ["claude", "thinker"]}
+    answer = chat.chat.completions.create(model="gpt", messages=HELLO, seed=1, extra_body=fallbacks)
+    assert answer.model == "thinker"
+    assert [seen.model for seen in provider.requests] == ["gpt-4o", "gpt-5"]
+
+
+def test_when_nobody_answers_the_failure_is_told_and_not_the_field_that_a_fallback_lacks(
+    chat: OpenAI, provider: FakeProvider
+):
+    provider.always(failing(503, message="as ordered"), model="gpt-4o")
+    with pytest.raises(openai.InternalServerError, match=r"gpt .* 503, as ordered; claude .* 400, .*'seed'"):
+        chat.chat.completions.create(model="gpt", messages=HELLO, seed=1, extra_body={"fallbacks": ["claude"]})
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY])

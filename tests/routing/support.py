@@ -9,6 +9,7 @@ from container.routing.router import Pause, Router, RouteRequest, Try
 
 SERVER_ERROR = Outcome("server", 500, "boom")
 RATE_LIMIT = Outcome("rate_limit", 429, "slow down")
+UNSUPPORTED = Outcome("unsupported", 400, "no such field")
 
 
 class Clock:

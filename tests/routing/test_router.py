@@ -7,7 +7,7 @@ import pytest
 from container.routing.outcome import OK, Outcome
 from container.routing.router import Router, RouteRequest, Try
 
-from .support import RATE_LIMIT, SERVER_ERROR, Clock, config, deployment, run
+from .support import RATE_LIMIT, SERVER_ERROR, UNSUPPORTED, Clock, config, deployment, run
 
 CHAIN = {"fallbacks": {"claude": ("gpt", "gemini")}}
 
@@ -56,6 +56,45 @@ def test_what_a_second_try_cannot_mend_is_not_tried_twice(kind):
 
 def test_the_callers_own_mistake_ends_it():
     assert run(chain(), "claude", {"c": Outcome("caller", 400)}) == ["c"]
+
+
+def test_a_field_that_the_model_lacks_is_for_the_client_to_change():
+    assert run(chain(), "claude", {"c": UNSUPPORTED}) == ["c"]
+
+
+def test_a_field_that_one_deployment_lacks_goes_to_the_next_of_the_model_at_once():
+    router = make(
+        deployment("a", "a1", weight=1), deployment("a", "a2", weight=0), deployment("b", "b1"), fallbacks={"a": ("b",)}
+    )
+    assert run(router, "a", {"a1": UNSUPPORTED}) == ["a1", "a2"]
+    assert run(router, "a", {"a1": UNSUPPORTED, "a2": UNSUPPORTED}) == ["a1", "a2"]
+
+
+def test_a_fallback_that_lacks_a_field_is_passed_over():
+    assert run(chain(), "claude", {"c": RATE_LIMIT, "g": UNSUPPORTED}) == ["c", "g", "m"]
+    assert run(chain(), "claude", {"c": RATE_LIMIT, "g": UNSUPPORTED, "m": UNSUPPORTED}) == ["c", "g", "m"]
+
+
+def test_a_deployment_that_lacks_a_field_is_not_tried_again_beside_one_that_fails():
+    router = make(deployment("a", "a1", weight=1), deployment("a", "a2", weight=0))
+    wanted = ["a1", "a2", "pause", "a1", "pause", "a1"]
+    assert run(router, "a", {"a1": SERVER_ERROR, "a2": UNSUPPORTED}) == wanted
+
+
+def test_where_the_model_rests_or_is_off_a_fallback_that_lacks_a_field_is_passed_over_too():
+    router = chain()
+    router.health["c"].cool_until(2000)
+    assert run(router, "claude", {"g": UNSUPPORTED, "m": UNSUPPORTED}) == ["g", "m", "c"]
+    router = make(deployment("a", "a1", off=("KEY",)), deployment("b", "b1"), deployment("c", "c1"),
+                  fallbacks={"a": ("b", "c")})  # fmt: skip
+    assert run(router, "a", {"b1": UNSUPPORTED}) == ["b1", "c1"]
+
+
+def test_a_field_that_one_deployment_lacks_while_the_other_rests_goes_to_the_fallback_first():
+    router = make(deployment("a", "a1"), deployment("a", "a2"), deployment("b", "b1"), fallbacks={"a": ("b",)})
+    router.health["a1"].cool_until(2000)
+    assert run(router, "a", {"a2": UNSUPPORTED}) == ["a2", "b1"]
+    assert run(router, "a", {"a2": UNSUPPORTED, "b1": UNSUPPORTED}) == ["a2", "b1", "a1"]
 
 
 def test_after_the_first_byte_nobody_takes_over():

@@ -26,6 +26,7 @@ FAILURES = (
     Outcome("context_window", 400),
     Outcome("content_policy", 400),
     Outcome("caller", 400),
+    Outcome("unsupported", 400),
 )
 
 deployments = st.lists(

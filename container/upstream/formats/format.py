@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ...config import Deployment
 from ...request.completion import Completion
-from ...routing.outcome import Outcome
+from ...routing.outcome import Kind, Outcome
 from ..answer import Events, Plain
 from ..prepare import Address
 
@@ -22,6 +22,7 @@ class Sent(NamedTuple):
 class Unsupported(Exception):
     """The request holds what the provider cannot take; `param` names the field. The message is fit for the client."""
 
+    kind: Kind = "unsupported"
     code: str | None = "unsupported_parameter"
 
     def __init__(self, param: str, message: str) -> None:
@@ -29,12 +30,13 @@ class Unsupported(Exception):
         self.param = param
 
     def outcome(self) -> Outcome:
-        return Outcome("caller", 400, str(self), code=self.code, param=self.param)
+        return Outcome(self.kind, 400, str(self), code=self.code, param=self.param)
 
 
 class Malformed(Unsupported):
     """The request holds what no provider could take, and leaving it out would not mend it."""
 
+    kind = "caller"
     code = None
 
 

@@ -12,8 +12,6 @@ from ..answer import Plain, plain
 from ..events import EventStream
 from .format import Sent
 
-# What a provider calls a field that it does not take. With `drop_params` it is left out.
-_UNSUPPORTED = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
 # Without these it would be another request.
 _ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
 _MAX_LEFT_OUT = 5
@@ -101,12 +99,13 @@ class OpenAI:
         return True
 
     def _unwanted(self, d: Deployment, refusal: Outcome, asked_usage: bool) -> str | None:
-        """The field that the provider will not have and that may be left out, if that is what the refusal says."""
+        """The field that the provider will not have and that may be left out, if that is what the refusal says: with
+        `drop_params` any that it calls unsupported."""
         text = f"{refusal.param} {refusal.message}"
         if asked_usage and ("stream_options" in text or "include_usage" in text):
             self._rejects_usage.add(d.id)
             return "stream_options"
-        if not self._drop_params or refusal.code not in _UNSUPPORTED or refusal.param in _ESSENTIAL:
+        if not self._drop_params or refusal.code not in failure.UNSUPPORTED_CODES or refusal.param in _ESSENTIAL:
             return None
         return refusal.param
 

@@ -316,7 +316,7 @@ async def test_with_drop_params_what_the_provider_does_not_take_is_left_out(atte
 async def test_without_it_the_client_is_told(attempt, fake, picky):
     picky("temperature")
     found = outcome(await attempt(temperature=1))
-    assert (found.kind, found.status, found.param) == ("caller", 400, "temperature")
+    assert (found.kind, found.status, found.param) == ("unsupported", 400, "temperature")
     assert len(fake.requests) == 1
 
 
@@ -324,12 +324,12 @@ async def test_without_it_the_client_is_told(attempt, fake, picky):
 async def test_what_a_request_is_about_is_never_left_out(attempt, fake, picky, name):
     picky(name)
     found = outcome(await attempt(settings=DROP, stream=True))
-    assert (found.kind, found.param) == ("caller", name)
+    assert (found.kind, found.param) == ("unsupported", name)
     assert len(fake.requests) == 1
 
 
 async def test_only_so_many_fields_are_left_out(attempt, fake, picky):
     names = [f"field_{n}" for n in range(10)]
     picky(*names)
-    assert outcome(await attempt(settings=DROP, **dict.fromkeys(names, 1))).kind == "caller"
+    assert outcome(await attempt(settings=DROP, **dict.fromkeys(names, 1))).kind == "unsupported"
     assert len(fake.requests) == 6

@@ -65,7 +65,8 @@ def test_the_status_says_what_kind_it_is(status, kind):
         (openai("API key not valid. Please pass a valid API key."), "authentication"),
         (openai(code="invalid_api_key"), "authentication"),
         (openai("Unknown name."), "caller"),
-        (openai(code="unsupported_parameter", param="temperature"), "caller"),
+        (openai(code="unsupported_parameter", param="temperature"), "unsupported"),
+        (openai("litellm.UnsupportedParamsError: gemini does not support parameters: ['x']"), "unsupported"),
     ],
 )
 def test_a_400_is_looked_into(body, kind):

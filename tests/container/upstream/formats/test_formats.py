@@ -5,7 +5,7 @@ import pytest
 
 from container.engine.supervisor import Engine
 from container.request.completion import parse
-from container.upstream.formats import Formats, Unsupported
+from container.upstream.formats import Formats, Malformed, Unsupported
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -38,6 +38,7 @@ def test_the_engine_gets_the_usual_name_of_the_output_limit(formats, deployment)
     assert orjson.loads(sent.body) == {**CHAT, "model": "dep", "max_tokens": 7}
 
 
-def test_what_a_provider_cannot_take_is_the_callers_mistake():
-    outcome = Unsupported("seed", "'seed' is not known to Anthropic.").outcome()
-    assert (outcome.kind, outcome.status, outcome.param) == ("caller", 400, "seed")
+@pytest.mark.parametrize(("error", "kind"), [(Unsupported, "unsupported"), (Malformed, "caller")])
+def test_what_a_provider_cannot_take_may_be_taken_by_another_and_what_is_malformed_may_not(error, kind):
+    outcome = error("seed", "'seed' is not known to Anthropic.").outcome()
+    assert (outcome.kind, outcome.status, outcome.param) == (kind, 400, "seed")
