@@ -1,14 +1,15 @@
 """The accounts a request draws on: everyone's, its user's and its key's, each with counters and limits."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from .decision import Row, Statement
 from .money import MAX_NANO
 
 GLOBAL = "global"
-_COLUMNS = "id, start, spent, reserved, total, minute, requests, tokens, parallel, alerted_soft, alerted_full"
-COLUMNS = ", ".join(f"a.{c}" for c in _COLUMNS.split(", "))
-COLUMN_COUNT = COLUMNS.count(",") + 1
+NAMES = "id start spent reserved total minute requests tokens parallel alerted_soft alerted_full".split()
+COLUMNS = ", ".join(f"a.{name}" for name in NAMES)
+COLUMN_COUNT = len(NAMES)
 
 
 def key_account(key_id: str) -> str:
@@ -19,7 +20,8 @@ def user_account(user_id: str) -> str:
     return f"user:{user_id}"
 
 
-class Account(NamedTuple):
+@dataclass(slots=True)
+class Account:
     """A row of ledger_accounts. See the schema."""
 
     id: str
@@ -61,7 +63,7 @@ class Guard(NamedTuple):
 
 
 def account(row: Row) -> Account:
-    return Account._make(row)
+    return Account(*row)
 
 
 def guard(account: Account, limits: Limits) -> Guard:

@@ -4,6 +4,7 @@ In the order of the checks: the key (401), its models (403), a price under a bud
 (429), the key's before its user's before everyone's. A request is counted when it is let in and not before.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import alerts, keys, limits, periods, refusal
@@ -60,11 +61,18 @@ UNSIZED = {"ok": False, "unsized": True}
 
 
 class Grant(NamedTuple):
-    """Who asks, and the accounts that pay, in the order of checks: the key's, the user's, everyone's."""
+    """Who asks, and the accounts that pay, in the order of checks: the key's, the user's, everyone's; none for a key
+    that there is not. `limited`: a budget or a limit on tokens applies."""
 
-    key: Key | None
-    secret_expires: int | None
-    accounts: list[tuple[Account, Limits]]
+    key: Key | None = None
+    secret_expires: int | None = None
+    accounts: Sequence[tuple[Account, Limits]] = ()
+    limited: bool = False
+
+
+def granted(key: Key | None, secret_expires: int | None, accounts: Sequence[tuple[Account, Limits]]) -> Grant:
+    limited = any(limit.max_budget is not None or limit.tpm is not None for _, limit in accounts)
+    return Grant(key, secret_expires, accounts, limited)
 
 
 def admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Decision:
@@ -126,17 +134,17 @@ def _admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Steps:
 def _read(policy: Policy, secret_hash: str | None) -> Steps:
     if secret_hash is None:
         rows = yield _EVERYONE, ()
-        return Grant(None, None, [(account(rows[0]), policy.everyone)])
+        return granted(None, None, [(account(rows[0]), policy.everyone)])
     rows = yield _BY_SECRET, (secret_hash,)
     if not rows:
-        return Grant(None, None, [])
+        return Grant()
     key = keys.key(rows[0][: keys.COLUMN_COUNT])
     found = {row[keys.COLUMN_COUNT + 1]: account(row[keys.COLUMN_COUNT + 1 :][:COLUMN_COUNT]) for row in rows}
     accounts = [(found[key_account(key.id)], key.limits)]
     if key.user_id:
         accounts.append((found[user_account(key.user_id)], policy.user(key.user_id)))
     accounts.append((found[GLOBAL], policy.everyone))
-    return Grant(key, rows[0][keys.COLUMN_COUNT], accounts)
+    return granted(key, rows[0][keys.COLUMN_COUNT], accounts)
 
 
 def _key_refusal(grant: Grant, now: int) -> refusal.Result | None:
@@ -161,18 +169,19 @@ def refusal_of(grant: Grant, ask: Ask, now: int) -> tuple[refusal.Result | None,
         return refused, None
     if grant.key and not keys.allows(grant.key.models, ask.model):
         return refusal.model_refused(ask.model), None
-    if not ask.sized and is_limited(grant):
+    if not ask.sized and grant.limited:
         return UNSIZED, None
     if ask.amount is None and any(limit.max_budget is not None for _, limit in grant.accounts):
         return refusal.invalid(ask.unpriced, "model", "price_unknown"), None
+    amount, tokens = ask.amount or 0, ask.tokens
     for payer, limit in grant.accounts:
-        refused = limits.rate(payer, limit, ask.tokens, now, [])
+        refused = limits.rate(payer, limit, tokens, now)
         if refused:
             return _with_limits(refused, grant, ask, now), None
     for payer, limit in grant.accounts:
-        refused = limits.budget(payer, limit, _owner(payer, grant.key), ask.amount or 0, now, [])
+        refused = limits.budget(payer, limit, grant.key, amount, now)
         if refused:
-            exhausted = (payer, limit) if limits.fits_an_empty_budget(limit, ask.amount or 0) else None
+            exhausted = (payer, limit) if limits.fits_an_empty_budget(limit, amount) else None
             return _with_limits(refused, grant, ask, now), exhausted
     return None, None
 
@@ -180,16 +189,6 @@ def refusal_of(grant: Grant, ask: Ask, now: int) -> tuple[refusal.Result | None,
 def _with_limits(refused: refusal.Result, grant: Grant, ask: Ask, now: int) -> refusal.Result:
     refused["headers"] = [*_headers(grant, ask, now, admitted=False), *refused["headers"]]
     return refused
-
-
-def is_limited(grant: Grant) -> bool:
-    return any(limit.max_budget is not None or limit.tpm is not None for _, limit in grant.accounts)
-
-
-def _owner(account: Account, key: Key | None) -> str:
-    if account.id == GLOBAL or key is None:
-        return "of this gateway"
-    return f"of the key '{key.name}'" if account.id == key_account(key.id) else f"of the user '{key.user_id}'"
 
 
 ROW = (
@@ -239,7 +238,7 @@ def _headers(grant: Grant, ask: Ask, now: int, *, admitted: bool) -> list[list[s
 
 
 def admitted(grant: Grant, ask: Ask, now: int) -> dict[str, Any]:
-    """What `admit` answers to a request that it lets in."""
+    """What `admit` answers to a request that it lets in; the accounts are still those that it found."""
     key = grant.key
     return {
         "ok": True,
@@ -249,6 +248,6 @@ def admitted(grant: Grant, ask: Ask, now: int) -> dict[str, Any]:
         "user_id": key.user_id if key else "",
         "models": key.models if key else "[]",
         "expires": now + ask.lease,
-        "limited": is_limited(grant),
+        "limited": grant.limited,
         "headers": _headers(grant, ask, now, admitted=True),
     }

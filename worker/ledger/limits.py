@@ -4,8 +4,8 @@ Minutes are those of the clock. Tokens are counted at their most when a request 
 """
 
 from . import periods, refusal
-from .accounts import Account, Limits
-from .keys import iso
+from .accounts import GLOBAL, Account, Limits, key_account
+from .keys import Key, iso
 from .money import NANO, usd
 
 Headers = list[list[str]]
@@ -13,31 +13,29 @@ Headers = list[list[str]]
 MOST_AT_ONCE = 1_000 * NANO
 
 
-def rate(account: Account, limit: Limits, tokens: int, now: int, headers: Headers) -> refusal.Result | None:
-    """The refusal, if a rate limit stands in the way. `headers` go with it."""
-    used_requests, used_tokens = _used(account, now)
-    wait = _seconds_left(now)
-    if limit.rpm is not None and used_requests >= limit.rpm:
-        return refusal.rate_limited(f"Limit of {limit.rpm} requests a minute reached.", wait, headers)
-    if limit.tpm is not None and tokens > limit.tpm:
-        message = (
-            f"This request may use {tokens} tokens, and the limit is {limit.tpm} a minute: "
-            "send a smaller max_tokens or a shorter prompt."
-        )
-        return refusal.rate_limited(message, wait, [*headers, ["x-should-retry", "false"]])
-    if limit.tpm is not None and used_tokens + tokens > limit.tpm:
-        message = f"Limit of {limit.tpm} tokens a minute: {used_tokens} used, and this request may use {tokens}."
-        return refusal.rate_limited(message, wait, headers)
-    if limit.parallel is not None and account.parallel >= limit.parallel:
-        refused = refusal.rate_limited(f"Limit of {limit.parallel} requests at a time reached.", 1, headers)
-        return refusal.soon(refused)
+def rate(account: Account, limit: Limits, tokens: int, now: int) -> refusal.Result | None:
+    """The refusal, if a rate limit stands in the way."""
+    _, _, _, rpm, tpm, parallel = limit
+    if rpm is not None or tpm is not None:
+        used_requests, used_tokens = _used(account, now)
+        if rpm is not None and used_requests >= rpm:
+            return refusal.rate_limited(f"Limit of {rpm} requests a minute reached.", _seconds_left(now))
+        if tpm is not None and tokens > tpm:
+            message = (
+                f"This request may use {tokens} tokens, and the limit is {tpm} a minute: "
+                "send a smaller max_tokens or a shorter prompt."
+            )
+            return refusal.rate_limited(message, _seconds_left(now), [["x-should-retry", "false"]])
+        if tpm is not None and used_tokens + tokens > tpm:
+            message = f"Limit of {tpm} tokens a minute: {used_tokens} used, and this request may use {tokens}."
+            return refusal.rate_limited(message, _seconds_left(now))
+    if parallel is not None and account.parallel >= parallel:
+        return refusal.soon(refusal.rate_limited(f"Limit of {parallel} requests at a time reached.", 1))
     return None
 
 
-def budget(
-    account: Account, limit: Limits, owner: str, amount: int, now: int, headers: Headers
-) -> refusal.Result | None:
-    """The refusal, if the money is not there. `owner` completes "The budget …"."""
+def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: int) -> refusal.Result | None:
+    """The refusal, if the money is not there. `key`: whose request it is, None for the master key's."""
     if amount > MOST_AT_ONCE:
         message = f"This request may cost ${usd(amount):.2f}; ${usd(MOST_AT_ONCE):.0f} are the most at once."
         return refusal.invalid(f"{message} Send a smaller max_tokens or n.", "max_tokens", "too_expensive")
@@ -48,11 +46,11 @@ def budget(
     until = "" if end is None else f" It is renewed at {iso(end)}."
     held = f", ${usd(account.reserved):.6f} are held by running requests" if account.reserved else ""
     message = (
-        f"The budget {owner} is exhausted: ${usd(account.spent):.6f} of ${usd(most):.6f} are spent{held}, and this "
-        f"request may cost ${usd(amount):.6f}.{until}"
+        f"The budget {_owner(account, key)} is exhausted: ${usd(account.spent):.6f} of ${usd(most):.6f} are spent"
+        f"{held}, and this request may cost ${usd(amount):.6f}.{until}"
     )
     retry_after = None if end is None else max(1, -((now - end) // 1000))
-    refused = refusal.budget_exceeded(message, retry_after, headers)
+    refused = refusal.budget_exceeded(message, retry_after)
     return refusal.soon(refused) if account.spent + amount <= most else refused
 
 
@@ -64,16 +62,27 @@ def fits_an_empty_budget(limit: Limits, amount: int) -> bool:
 def headers(account: Account, limit: Limits, requests: int, tokens: int, now: int) -> Headers:
     """`x-ratelimit-*` with what is left once `requests` and `tokens` more are counted."""
     used_requests, used_tokens = _used(account, now)
+    reset = f"{_seconds_left(now)}s"
     result: Headers = []
-    for kind, most, used in (
-        ("requests", limit.rpm, used_requests + requests),
-        ("tokens", limit.tpm, used_tokens + tokens),
-    ):
-        if most is not None:
-            result.append([f"x-ratelimit-limit-{kind}", str(most)])
-            result.append([f"x-ratelimit-remaining-{kind}", str(max(0, most - used))])
-            result.append([f"x-ratelimit-reset-{kind}", f"{_seconds_left(now)}s"])
+    if limit.rpm is not None:
+        result += _left("requests", limit.rpm, used_requests + requests, reset)
+    if limit.tpm is not None:
+        result += _left("tokens", limit.tpm, used_tokens + tokens, reset)
     return result
+
+
+def _left(kind: str, most: int, used: int, reset: str) -> Headers:
+    return [
+        [f"x-ratelimit-limit-{kind}", str(most)],
+        [f"x-ratelimit-remaining-{kind}", str(most - used if used < most else 0)],
+        [f"x-ratelimit-reset-{kind}", reset],
+    ]
+
+
+def _owner(account: Account, key: Key | None) -> str:
+    if account.id == GLOBAL or key is None:
+        return "of this gateway"
+    return f"of the key '{key.name}'" if account.id == key_account(key.id) else f"of the user '{key.user_id}'"
 
 
 def _used(account: Account, now: int) -> tuple[int, int]:

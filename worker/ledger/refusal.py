@@ -55,15 +55,15 @@ def model_refused(model: str) -> Result:
     return refuse(403, "permission_error", f"This key may not use the model '{model}'.", param="model")
 
 
-def rate_limited(message: str, retry_after: int, headers: list[list[str]]) -> Result:
+def rate_limited(message: str, retry_after: int, headers: list[list[str]] | None = None) -> Result:
     return refuse(
         429, "rate_limit_error", message, code="rate_limit_exceeded", retry_after=retry_after, headers=headers
     )
 
 
-def budget_exceeded(message: str, retry_after: int | None, headers: list[list[str]]) -> Result:
+def budget_exceeded(message: str, retry_after: int | None) -> Result:
     """The SDKs obey `x-should-retry`: asking again at once would only be refused again."""
-    headers = [*headers, ["x-should-retry", "false"]]
+    headers = [["x-should-retry", "false"]]
     return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=retry_after, headers=headers)
 
 

@@ -76,13 +76,20 @@ class Found(NamedTuple):
     max_budget: int | None = None
 
     @property
-    def starts(self) -> tuple[tuple[str, int], ...]:
-        """Its accounts and periods, in the order of the accounts' names."""
-        everyone = (GLOBAL, self.global_start)
+    def accounts(self) -> tuple[str, ...]:
+        """The names of the accounts that it draws on."""
         if not self.key_id:
-            return (everyone,)
-        own = (key_account(self.key_id), self.key_start)
-        return (everyone, own, (user_account(self.user_id), self.user_start)) if self.user_id else (everyone, own)
+            return (GLOBAL,)
+        own = key_account(self.key_id)
+        return (GLOBAL, own, user_account(self.user_id)) if self.user_id else (GLOBAL, own)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The periods that it was admitted in, of each of its accounts."""
+        if not self.key_id:
+            return (self.global_start,)
+        starts = (self.global_start, self.key_start)
+        return (*starts, self.user_start) if self.user_id else starts
 
 
 def settle(dialect: Dialect, policy: Policy, report: Report, now: int) -> Decision:
@@ -176,7 +183,7 @@ def move_of(found: Found, charge: int, tokens: int, columns: Columns) -> Move:
     return Move(
         id=found.id,
         seen=found.state,
-        starts=found.starts,
+        starts=tuple(zip(found.accounts, found.starts, strict=True)),
         release=found.amount if was_open else 0,
         spend=charge - found.charged,
         slots=1 if was_open else 0,

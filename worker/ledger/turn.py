@@ -6,12 +6,14 @@ order of their names), every report and every request is decided in turn on what
 it is written at the end. The outcomes are those of `settle` and `admit`, one after another.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from . import admit, alerts, keys, periods, settle
-from .accounts import COLUMNS, GLOBAL, Account, Limits, account, key_account, user_account
-from .admit import Ask, Grant
+from .accounts import COLUMNS, GLOBAL, NAMES, Account, Limits, account, key_account, user_account
+from .admit import Ask, Grant, granted
 from .decision import Decision, Row, Steps
 from .dialect import ADD_TO_PERIOD, Dialect, marks
 from .keys import Key
@@ -28,7 +30,8 @@ _BY_ID = f"""SELECT {settle.COLUMNS}, k.soft_budget, k.max_budget
 FROM ledger_requests r LEFT JOIN ledger_keys k ON k.id = r.key_id WHERE r.id IN """
 _STATES = "SELECT id, state, charged FROM ledger_requests WHERE id IN "
 _ACCOUNTS = f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id IN "
-_WRITE = f"""UPDATE ledger_accounts SET {", ".join(f"{name} = ?" for name in Account._fields[1:])} WHERE id = ?"""
+_WRITE = f"UPDATE ledger_accounts SET {', '.join(f'{name} = ?' for name in NAMES[1:])} WHERE id = ?"
+_written = attrgetter(*NAMES[1:], "id")
 _INSERT = f"INSERT INTO ledger_requests ({', '.join(admit.ROW)}) VALUES ({marks(len(admit.ROW))})"
 _SETTLE = f"UPDATE ledger_requests SET {', '.join(f'{name} = ?' for name in settle.REPORTED)} WHERE id = ?"
 _PERIOD = f"INSERT INTO ledger_periods (account, start, spent) VALUES (?, ?, ?) {ADD_TO_PERIOD}"
@@ -62,10 +65,14 @@ def _turn(dialect: Dialect, policy: Policy, reports: Sequence[Report], asks: Seq
     book = _Book(policy, now, rows)
     outcomes = []
     for report in reports:
-        outcomes.append((yield from book.settle(found, report)))
+        outcomes.append((yield from book.settle(found.get(report.id), report)))
+    grants: dict[str | None, Grant] = {}
     results = []
     for ask in asks:
-        results.append((yield from book.admit(book.grant(ask, secrets), ask)))
+        grant = grants.get(ask.secret_hash)
+        if grant is None:
+            grant = grants[ask.secret_hash] = book.grant(ask.secret_hash, secrets)
+        results.append((yield from book.admit(grant, ask)))
     yield from book.write()
     return {"ok": True, "outcomes": outcomes, "results": results}
 
@@ -73,7 +80,7 @@ def _turn(dialect: Dialect, policy: Policy, reports: Sequence[Report], asks: Seq
 def _accounts_of(found: Iterable[Found], of_keys: Iterable[Key]) -> set[str]:
     names = {GLOBAL}
     for one in found:
-        names.update(name for name, _ in one.starts)
+        names.update(one.accounts)
     for key in of_keys:
         names.add(key_account(key.id))
         if key.user_id:
@@ -89,6 +96,15 @@ def _among(sql: str, names: Iterable[str]) -> tuple[str, tuple[str, ...]]:
     return f"{sql}({marks(size)})", tuple(some)
 
 
+class _Payer(NamedTuple):
+    """An account that a settled request draws on. `watched`: from so much spending on there may be something to tell;
+    `limit` is what its budgets are."""
+
+    account: Account
+    limit: Limits
+    watched: float
+
+
 class _Book:
     """The accounts as they are while the turn goes on, and what is to be written."""
 
@@ -98,82 +114,59 @@ class _Book:
         self._minute = now - now % periods.MINUTE
         self._accounts = {row[0]: account(row) for row in rows}
         self._changed: set[str] = set()
-        self._paying: dict[str | None, list[tuple[str, Limits]]] = {}
+        self._payers: dict[tuple[str, str], list[_Payer]] = {}
         self._settled: set[str] = set()
         self._periods: list[tuple[str, int, int]] = []
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
 
-    def grant(self, ask: Ask, secrets: dict[str, tuple[Key, int | None]]) -> Grant:
-        """Who asks, and the accounts that pay, in their current periods."""
-        secret = ask.secret_hash
-        known = None if secret is None else secrets.get(secret)
-        if secret is not None and known is None:
-            return Grant(None, None, [])
-        key, expires = known or (None, None)
-        paying = self._paying.get(secret)
-        if paying is None:
-            paying = self._paying[secret] = self._payers(key)
-        accounts = self._accounts
-        return Grant(key, expires, [(accounts[id], limit) for id, limit in paying])
-
-    def _payers(self, key: Key | None) -> list[tuple[str, Limits]]:
-        """The accounts and their limits in the order of the checks, each brought into its current period."""
+    def grant(self, secret: str | None, secrets: Mapping[str, tuple[Key, int | None]]) -> Grant:
+        """Who asks, and the accounts that pay, each brought into its current period: for all who ask with it."""
+        if secret is not None and secret not in secrets:
+            return Grant()
+        key, expires = (None, None) if secret is None else secrets[secret]
         policy = self._policy
         paying = [(GLOBAL, policy.everyone)]
         if key and key.user_id:
             paying.insert(0, (user_account(key.user_id), policy.user(key.user_id)))
         if key:
             paying.insert(0, (key_account(key.id), key.limits))
+        accounts = []
         for id, limit in paying:
-            found, start = self._accounts[id], periods.start(limit.duration, self._now)
-            if found.start < start:
-                self._periods.append((id, found.start, found.spent))
-                self._put(found._replace(start=start, spent=0, reserved=0))
-        return paying
-
-    def _put(self, changed: Account) -> Account:
-        self._accounts[changed.id] = changed
-        self._changed.add(changed.id)
-        return changed
+            payer, start = self._accounts[id], periods.start(limit.duration, self._now)
+            if payer.start < start:
+                self._periods.append((id, payer.start, payer.spent))
+                payer.start, payer.spent, payer.reserved = start, 0, 0
+                self._changed.add(id)
+            accounts.append((payer, limit))
+        return granted(key, expires, accounts)
 
     def admit(self, grant: Grant, ask: Ask) -> Steps:
         now, minute = self._now, self._minute
         refused, exhausted = admit.refusal_of(grant, ask, now)
         if refused:
             if exhausted:
-                yield from alerts.exhausted(grant.key, *exhausted, now)
                 payer = exhausted[0]
-                self._put(payer._replace(alerted_full=payer.start))
+                yield from alerts.exhausted(grant.key, *exhausted, now)
+                payer.alerted_full = payer.start
+                self._changed.add(payer.id)
             return refused
-        amount, tokens = ask.amount or 0, ask.tokens
-        for payer, _ in grant.accounts:
-            id, start, spent, reserved, total, counted, requests, used, parallel, soft, full = payer
-            if counted < minute:
-                counted, requests, used = minute, 0, 0
-            self._put(
-                Account(
-                    id,
-                    start,
-                    spent,
-                    reserved + amount,
-                    total,
-                    counted,
-                    requests + 1,
-                    used + tokens,
-                    parallel + 1,
-                    soft,
-                    full,
-                )
-            )
+        answer = admit.admitted(grant, ask, now)
         self._inserts.append(admit.row_of(grant, ask, minute, now))
+        amount, tokens = ask.amount or 0, ask.tokens
         for payer, limit in grant.accounts:
+            if payer.minute < minute:
+                payer.minute, payer.requests, payer.tokens = minute, 0, 0
+            payer.requests += 1
+            payer.tokens += tokens
+            payer.reserved += amount
+            payer.parallel += 1
+            self._changed.add(payer.id)
             if limit.soft_budget is not None:
-                yield from self._alert(grant.key, payer.id, limit, full=False)
-        return admit.admitted(grant, ask, now)
+                yield from self._alert(grant.key, payer, limit, full=False)
+        return answer
 
-    def settle(self, found: dict[str, Found], report: Report) -> Steps:
-        request = found.get(report.id)
+    def settle(self, request: Found | None, report: Report) -> Steps:
         outcome = settle.objection(request, report)
         if request is None or outcome:
             return outcome
@@ -185,37 +178,49 @@ class _Book:
         release, slots = (request.amount, 1) if request.state == settle.OPEN else (0, 0)
         spend = values[1] - request.charged
         tokens = report.prompt_tokens + report.completion_tokens - request.tokens
-        for name, start in request.starts:
-            self._move(self._accounts[name], start, release, spend, slots, request.minute, tokens)
-        for name, limit in settle.limits_of(self._policy, request).items():
-            if _is_news(self._accounts[name], limit):
-                key = yield from settle.key_of(request)
-                yield from self._alert(key, name, limit, full=True)
+        minute, news = request.minute, False
+        payers = self._payers.get((request.key_id, request.user_id)) or self._paying(request)
+        for (payer, _, watched), admitted in zip(payers, request.starts, strict=True):
+            if payer.start == admitted:
+                payer.spent += spend
+                payer.reserved -= release
+            elif spend:
+                self._periods.append((payer.id, admitted, spend))
+            if payer.minute == minute:
+                payer.tokens += tokens
+            payer.total += spend
+            payer.parallel -= slots
+            news = news or payer.spent >= watched
+        if news:
+            yield from self._tell(request, payers)
         return "settled"
 
-    def _move(
-        self, account: Account, admitted: int, release: int, spend: int, slots: int, minute: int, tokens: int
-    ) -> None:
-        """`admitted`: the start of the account's period that let the request in."""
-        id, start, spent, reserved, total, counted, requests, used, parallel, soft, full = account
-        if start == admitted:
-            spent += spend
-            reserved -= release
-        elif spend:
-            self._periods.append((id, admitted, spend))
-        if counted == minute:
-            used += tokens
-        total += spend
-        self._put(Account(id, start, spent, reserved, total, counted, requests, used, parallel - slots, soft, full))
+    def _paying(self, request: Found) -> list[_Payer]:
+        """The accounts of a request, for all that have the same."""
+        budgets = settle.limits_of(self._policy, request)
+        payers = []
+        for name in request.accounts:
+            limit = budgets[name]
+            marks = [amount for amount in (limit.soft_budget, limit.max_budget) if amount is not None]
+            payers.append(_Payer(self._accounts[name], limit, min(marks, default=inf)))
+        self._changed.update(request.accounts)
+        self._payers[request.key_id, request.user_id] = payers
+        return payers
 
-    def _alert(self, key: Key | None, id: str, limit: Limits, *, full: bool) -> Steps:
-        a = self._accounts[id]
-        yield from alerts.soft(key, [(a, limit)], self._now)
-        if limit.soft_budget is not None and a.spent >= limit.soft_budget and a.alerted_soft != a.start:
-            a = self._put(a._replace(alerted_soft=a.start))
-        if full and limit.max_budget is not None and a.spent >= limit.max_budget:
-            yield from alerts.exhausted(key, a, limit, self._now)
-            self._put(a._replace(alerted_full=a.start))
+    def _tell(self, request: Found, payers: Iterable[_Payer]) -> Steps:
+        """Of budgets that have been passed, where nobody has been told."""
+        for payer, limit, _ in payers:
+            if _is_news(payer, limit):
+                key = yield from settle.key_of(request)
+                yield from self._alert(key, payer, limit, full=True)
+
+    def _alert(self, key: Key | None, payer: Account, limit: Limits, *, full: bool) -> Steps:
+        yield from alerts.soft(key, [(payer, limit)], self._now)
+        if limit.soft_budget is not None and payer.spent >= limit.soft_budget:
+            payer.alerted_soft = payer.start
+        if full and limit.max_budget is not None and payer.spent >= limit.max_budget:
+            yield from alerts.exhausted(key, payer, limit, self._now)
+            payer.alerted_full = payer.start
 
     def write(self) -> Steps:
         if self._updates:
@@ -225,8 +230,7 @@ class _Book:
         if self._periods:
             yield _PERIOD, sorted(self._periods)
         if self._changed:
-            accounts = self._accounts
-            yield _WRITE, [(*accounts[id][1:], id) for id in sorted(self._changed)]
+            yield _WRITE, [_written(self._accounts[id]) for id in sorted(self._changed)]
 
 
 def _is_news(a: Account, limit: Limits) -> bool:
