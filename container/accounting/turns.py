@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import perf_counter as clock
 from typing import Any
 
-from worker.ledger.admit import Ask, admit
+from worker.ledger.admit import Ask
 from worker.ledger.decision import Decision
 from worker.ledger.policy import Policy
 from worker.ledger.settle import Report, settle
@@ -180,7 +180,8 @@ class Turns:
         if future.done():
             return
         try:
-            found = await self._store.run(admit(self._store.dialect, self.policy, ask, self._now()))
+            decision = turn(self._store.dialect, self.policy, (), (ask,), self._now())
+            (found,) = (await self._store.run(decision))["results"]
         except Exception as error:  # noqa: BLE001 it is the asker's
             if not future.done():
                 future.set_exception(error)

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,6 +85,17 @@ async def test_an_expired_token_is_waited_for(endpoint: TokenEndpoint, key: str)
     shared = Tokens()
     endpoint.expires_in = int(tokens.MARGIN_SECONDS) - 10
     assert (await shared.get(key)).value == "token-1"
+    assert (await shared.get(key)).value == "token-2"
+
+
+async def test_a_clock_that_goes_back_makes_no_token_live_longer(
+    endpoint: TokenEndpoint, key: str, monkeypatch: pytest.MonkeyPatch
+):
+    shared, passed, jumped = Tokens(), 0.0, 0.0
+    clocks = SimpleNamespace(time=lambda: time.time() + passed + jumped, monotonic=lambda: time.monotonic() + passed)
+    monkeypatch.setattr(tokens, "time", clocks)
+    assert (await shared.get(key)).value == "token-1"
+    passed, jumped = float(endpoint.expires_in), -365 * 86_400.0
     assert (await shared.get(key)).value == "token-2"
 
 

@@ -108,9 +108,9 @@ def _admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Steps:
         grant = yield from _read(policy, ask.secret_hash)
         rolled = False
         for payer, limit in grant.accounts:
-            start = periods.start(limit.duration, now)
-            if payer.start < start:
-                yield from dialect.roll(payer.id, start)
+            start = periods.current(payer.start, limit.duration, now)
+            if payer.start != start:
+                yield from dialect.roll(payer.id, payer.start, start)
                 rolled = True
         if rolled:
             continue

@@ -8,8 +8,9 @@ accounts in the order of their names, checks again what was read before, and doe
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from .accounts import Guard
+from .accounts import GLOBAL, Guard
 from .decision import Row, Statement
+from .periods import SKEW
 
 Moved = Generator[Statement, list[Row], list[Row] | None]
 Columns = tuple[tuple[str, Any], ...]
@@ -48,19 +49,21 @@ class Dialect(Protocol):
         """Carries a Move out; rows of (account id, start, spent, reserved) as they are now."""
         ...
 
-    def roll(self, account_id: str, start: int) -> Moved:
-        """Begins the period of `start`, if the account is in an older one, whose spending goes to the history."""
+    def roll(self, account_id: str, seen: int, start: int) -> Moved:
+        """Brings the account from the period that it was seen in, whose spending goes to the history, into that of
+        `start`. Where that is in the history already, as when a clock goes back, it goes on as it was left."""
         ...
 
 
 ADMIT_SET = """reserved = reserved + ?, parallel = parallel + 1,
-    requests = CASE WHEN minute >= ? THEN requests + 1 ELSE 1 END,
-    tokens = CASE WHEN minute >= ? THEN tokens + ? ELSE ? END,
-    minute = CASE WHEN minute >= ? THEN minute ELSE ? END"""
+    requests = CASE WHEN minute BETWEEN ? AND ? THEN requests + 1 ELSE 1 END,
+    tokens = CASE WHEN minute BETWEEN ? AND ? THEN tokens + ? ELSE ? END,
+    minute = CASE WHEN minute BETWEEN ? AND ? THEN minute ELSE ? END"""
 
 
 def admit_parameters(amount: int, tokens: int, minute: int) -> tuple[int, ...]:
-    return (amount, minute, minute, tokens, tokens, minute, minute)
+    running = minute, minute + SKEW
+    return (amount, *running, *running, tokens, tokens, *running, minute)
 
 
 def marks(count: int) -> str:
@@ -86,3 +89,14 @@ def move_parameters(move: Move) -> tuple[Any, ...]:
 
 
 ADD_TO_PERIOD = "ON CONFLICT (account, start) DO UPDATE SET spent = ledger_periods.spent + excluded.spent"
+
+TAKE_FROM_PERIOD = "DELETE FROM ledger_periods WHERE account = ? AND start = ? RETURNING spent"
+
+
+def held(account_id: str, start: int) -> Statement:
+    """What open requests hold of an account in one of its periods."""
+    kind, _, name = account_id.partition(":")
+    whose = "" if kind == GLOBAL else f" AND {kind}_id = ?"
+    total = "CAST(COALESCE(SUM(amount), 0) AS BIGINT)"
+    sql = f"SELECT {total} FROM ledger_requests WHERE state = 0 AND {kind}_start = ?{whose}"
+    return sql, (start,) if kind == GLOBAL else (start, name)

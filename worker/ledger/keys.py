@@ -80,8 +80,7 @@ def _matcher(models: str) -> re.Pattern[str]:
 
 def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, Any]:
     """A key as `/key/info` and `/key/list` show it; money in US dollars. `token`: the hash of its current secret."""
-    start = periods.start(key.budget_duration, now)
-    current = account is not None and account.start >= start
+    current = account is not None and periods.goes_on(account.start, key.budget_duration, now)
     end = periods.end(key.budget_duration, now)
     return {
         "token": token,

@@ -87,7 +87,8 @@ def _owner(account: Account, key: Key | None) -> str:
 
 def _used(account: Account, now: int) -> tuple[int, int]:
     """Requests and tokens of this minute. Another replica's clock may be a little ahead."""
-    return (account.requests, account.tokens) if account.minute >= now - now % periods.MINUTE else (0, 0)
+    minute = now - now % periods.MINUTE
+    return (account.requests, account.tokens) if minute <= account.minute <= minute + periods.SKEW else (0, 0)
 
 
 def _seconds_left(now: int) -> int:

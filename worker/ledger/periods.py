@@ -19,6 +19,8 @@ _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _WORDS = {"hourly": "1h", "daily": "1d", "weekly": "7d", "monthly": "1mo"}
 _DURATION = re.compile(r"([0-9]{1,6})(mo|[smhdw])")
 MAX_MS = 100 * 366 * DAY
+# What replicas' clocks may differ by. A period that begins later than that was begun by a clock that was ahead.
+SKEW = MINUTE
 
 
 @lru_cache(maxsize=256)
@@ -45,6 +47,18 @@ def start(duration: str | None, now: int) -> int:
     size = _UNITS[unit] * count
     origin = _MONDAY if unit == "w" or (unit, count) == ("d", 7) else 0
     return now - (now - origin) % size
+
+
+def current(began: int, duration: str | None, now: int) -> int:
+    """The beginning of the period that an account is in, whose last one began at `began`: the one that `now` lies in,
+    unless that has been made longer meanwhile, or another replica's clock is a little ahead. Raises ValueError."""
+    begin = start(duration, now)
+    return began if begin <= began <= now + SKEW else begin
+
+
+def goes_on(began: int, duration: str | None, now: int) -> bool:
+    """Whether the period that began then is the current one. Raises ValueError."""
+    return current(began, duration, now) == began
 
 
 def end(duration: str | None, now: int) -> int | None:

@@ -14,22 +14,25 @@ from .accounts import Guard
 from .dialect import (
     ADD_TO_PERIOD,
     ADMIT_SET,
+    TAKE_FROM_PERIOD,
     Columns,
     Move,
     Moved,
     admit_parameters,
+    held,
     marks,
     move_parameters,
     move_set,
     start_of,
 )
+from .periods import SKEW
 
 # Any number that nobody else who uses the database would take.
 _SCHEMA_LOCK = 7_236_254_115
 
 _HOLDS = (
     "(id = ? AND start = ? AND spent + reserved <= ? AND parallel < ? "
-    "AND (minute < ? OR (requests < ? AND tokens <= ?)))"
+    "AND (minute NOT BETWEEN ? AND ? OR (requests < ? AND tokens <= ?)))"
 )
 
 
@@ -42,7 +45,7 @@ class Postgres:
         holds = tuple(
             value
             for g in guards
-            for value in (g.id, g.start, g.money - amount, g.parallel, minute, g.rpm, g.tpm - tokens)
+            for value in (g.id, g.start, g.money - amount, g.parallel, minute, minute + SKEW, g.rpm, g.tpm - tokens)
         )
         parameters = (*holds, *admit_parameters(amount, tokens, minute), *ids, *(value for _, value in row))
         rows = yield _admit(len(ids), tuple((name, type(value)) for name, value in row)), parameters
@@ -57,8 +60,10 @@ class Postgres:
         rows = yield _move(len(ids), names), parameters
         return rows or None
 
-    def roll(self, account_id: str, start: int) -> Moved:
-        return (yield _ROLL, (account_id, start, start, account_id, start))
+    def roll(self, account_id: str, seen: int, start: int) -> Moved:
+        reserved, whose = held(account_id, start)
+        parameters = (account_id, seen, account_id, start, start, *whose, account_id)
+        return (yield _ROLL.format(reserved=reserved), parameters)
 
 
 @cache
@@ -94,10 +99,12 @@ SELECT id, start, spent, reserved FROM moved"""
 
 
 _ROLL = f"""WITH old AS (
-    SELECT id, start, spent FROM ledger_accounts WHERE id = ? AND start < ? FOR UPDATE
+    SELECT id, start, spent FROM ledger_accounts WHERE id = ? AND start = ? FOR UPDATE
+), back AS (
+    {TAKE_FROM_PERIOD.replace("RETURNING", "AND (SELECT count(*) FROM old) = 1 RETURNING")}
 ), moved AS (
-    UPDATE ledger_accounts SET start = ?, spent = 0, reserved = 0
-    WHERE id = ? AND start < ? AND (SELECT count(*) FROM old) = 1 RETURNING id
+    UPDATE ledger_accounts SET start = ?, spent = COALESCE((SELECT spent FROM back), 0), reserved = ({{reserved}})
+    WHERE id = ? AND (SELECT count(*) FROM old) = 1 RETURNING id
 )
 INSERT INTO ledger_periods (account, start, spent)
 SELECT id, start, spent FROM old WHERE (SELECT count(*) FROM moved) = 1 {ADD_TO_PERIOD}"""

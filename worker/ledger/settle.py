@@ -19,6 +19,8 @@ from .policy import Policy
 OPEN, EXPIRED, SETTLED = 0, 1, 2
 _TRIES = 64
 _EXPIRE_AT_ONCE = 100
+# No reservation is made or renewed for as long: what ends later was made by a clock that was ahead.
+_LONGEST_LEASE = 60 * 60_000
 # A Durable Object's SQL takes at most 100 parameters.
 _RENEW_AT_ONCE = 50
 
@@ -194,6 +196,8 @@ def move_of(found: Found, charge: int, tokens: int, columns: Columns) -> Move:
 
 
 def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int, limit: int) -> Steps:
+    latest = now + _LONGEST_LEASE
+    yield "UPDATE ledger_requests SET expires = ? WHERE state = 0 AND expires > ?", (latest, latest)
     sql = f"SELECT {COLUMNS} FROM ledger_requests r WHERE state = 0 AND {which} ORDER BY expires LIMIT ?"
     rows = yield sql, (*parameters, limit)
     expired = 0

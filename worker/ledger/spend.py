@@ -132,7 +132,7 @@ def _by_key(now: int, page: int, size: int) -> Steps:
 def _key_line(row: Row, now: int) -> dict[str, Any]:
     found: Account = account(row[:-5])
     alias, hint, user_id, duration, token = row[-5:]
-    current = found.start >= periods.start(duration, now)
+    current = periods.goes_on(found.start, duration, now)
     return {
         "token": token,
         "key_id": found.id.removeprefix("key:"),
@@ -153,7 +153,7 @@ def _everything(policy: Policy, now: int) -> Steps:
     )
     found = account(rows[0])
     limit = policy.everyone
-    current = found.start >= periods.start(limit.duration, now)
+    current = periods.goes_on(found.start, limit.duration, now)
     return {
         "ok": True,
         "body": {

@@ -7,10 +7,12 @@ from .accounts import Guard
 from .dialect import (
     ADD_TO_PERIOD,
     ADMIT_SET,
+    TAKE_FROM_PERIOD,
     Columns,
     Move,
     Moved,
     admit_parameters,
+    held,
     marks,
     move_parameters,
     move_set,
@@ -40,15 +42,17 @@ class Sqlite:
                 yield sql, (account_id, starts[account_id], move.spend)
         return rows
 
-    def roll(self, account_id: str, start: int) -> Moved:
+    def roll(self, account_id: str, seen: int, start: int) -> Moved:
         yield (
             "INSERT INTO ledger_periods (account, start, spent) SELECT id, start, spent FROM ledger_accounts "
-            f"WHERE id = ? AND start < ? {ADD_TO_PERIOD}",
-            (account_id, start),
+            f"WHERE id = ? AND start = ? {ADD_TO_PERIOD}",
+            (account_id, seen),
         )
+        left = yield TAKE_FROM_PERIOD, (account_id, start)
+        reserved = yield held(account_id, start)
         yield (
-            "UPDATE ledger_accounts SET start = ?, spent = 0, reserved = 0 WHERE id = ? AND start < ?",
-            (start, account_id, start),
+            "UPDATE ledger_accounts SET start = ?, spent = ?, reserved = ? WHERE id = ?",
+            (start, left[0][0] if left else 0, reserved[0][0], account_id),
         )
         return []
 

@@ -6,7 +6,7 @@ order of their names), every report and every request is decided in turn on what
 it is written at the end. The outcomes are those of `settle` and `admit`, one after another.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from . import admit, alerts, keys, periods, settle
 from .accounts import COLUMNS, GLOBAL, NAMES, Account, Limits, account, key_account, user_account
 from .admit import Ask, Grant, granted
-from .decision import Decision, Row, Steps
-from .dialect import ADD_TO_PERIOD, Dialect, marks
+from .decision import Decision, Row, Statement, Steps
+from .dialect import ADD_TO_PERIOD, TAKE_FROM_PERIOD, Dialect, held, marks
 from .keys import Key
 from .policy import Policy
 from .settle import Found, Report
@@ -71,7 +71,7 @@ def _turn(dialect: Dialect, policy: Policy, reports: Sequence[Report], asks: Seq
     for ask in asks:
         grant = grants.get(ask.secret_hash)
         if grant is None:
-            grant = grants[ask.secret_hash] = book.grant(ask.secret_hash, secrets)
+            grant = grants[ask.secret_hash] = yield from book.grant(ask.secret_hash, secrets)
         results.append((yield from book.admit(grant, ask)))
     yield from book.write()
     return {"ok": True, "outcomes": outcomes, "results": results}
@@ -120,7 +120,9 @@ class _Book:
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
 
-    def grant(self, secret: str | None, secrets: Mapping[str, tuple[Key, int | None]]) -> Grant:
+    def grant(
+        self, secret: str | None, secrets: Mapping[str, tuple[Key, int | None]]
+    ) -> Generator[Statement, list[Row], Grant]:
         """Who asks, and the accounts that pay, each brought into its current period: for all who ask with it."""
         if secret is not None and secret not in secrets:
             return Grant()
@@ -133,13 +135,21 @@ class _Book:
             paying.insert(0, (key_account(key.id), key.limits))
         accounts = []
         for id, limit in paying:
-            payer, start = self._accounts[id], periods.start(limit.duration, self._now)
-            if payer.start < start:
-                self._periods.append((id, payer.start, payer.spent))
-                payer.start, payer.spent, payer.reserved = start, 0, 0
-                self._changed.add(id)
+            payer = self._accounts[id]
+            start = periods.current(payer.start, limit.duration, self._now)
+            if payer.start != start:
+                yield from self._roll(payer, start)
             accounts.append((payer, limit))
         return granted(key, expires, accounts)
+
+    def _roll(self, payer: Account, start: int) -> Generator[Statement, list[Row], None]:
+        """As `Dialect.roll`."""
+        self._periods.append((payer.id, payer.start, payer.spent))
+        yield from self._write_lines()
+        left = yield TAKE_FROM_PERIOD, (payer.id, start)
+        reserved = yield held(payer.id, start)
+        payer.start, payer.spent, payer.reserved = start, left[0][0] if left else 0, reserved[0][0]
+        self._changed.add(payer.id)
 
     def admit(self, grant: Grant, ask: Ask) -> Steps:
         now, minute = self._now, self._minute
@@ -155,7 +165,7 @@ class _Book:
         self._inserts.append(admit.row_of(grant, ask, minute, now))
         amount, tokens = ask.amount or 0, ask.tokens
         for payer, limit in grant.accounts:
-            if payer.minute < minute:
+            if not minute <= payer.minute <= minute + periods.SKEW:
                 payer.minute, payer.requests, payer.tokens = minute, 0, 0
             payer.requests += 1
             payer.tokens += tokens
@@ -223,14 +233,19 @@ class _Book:
             payer.alerted_full = payer.start
 
     def write(self) -> Steps:
+        yield from self._write_lines()
+        if self._changed:
+            yield _WRITE, [_written(self._accounts[id]) for id in sorted(self._changed)]
+
+    def _write_lines(self) -> Generator[Statement, list[Row], None]:
+        """All but the accounts, so that what is read next is as it has been decided so far."""
         if self._updates:
             yield _SETTLE, self._updates
         if self._inserts:
             yield _INSERT, self._inserts
         if self._periods:
             yield _PERIOD, sorted(self._periods)
-        if self._changed:
-            yield _WRITE, [_written(self._accounts[id]) for id in sorted(self._changed)]
+        self._updates, self._inserts, self._periods = [], [], []
 
 
 def _is_news(a: Account, limit: Limits) -> bool:

@@ -33,11 +33,18 @@ TIMEOUT_SECONDS = 5.0
 
 
 class Token(NamedTuple):
-    """`expires`: seconds since the epoch; `project`: the one that the credentials belong to, where they say so."""
+    """`expires`: seconds since the epoch, and `until` the same on `time.monotonic`: of two clocks, one of which may
+    jump and the other sleep with the machine, the earlier counts. `project`: the one that the credentials belong to,
+    where they say so."""
 
     value: str
     expires: float
+    until: float
     project: str | None
+
+    @property
+    def left(self) -> float:
+        return min(self.expires - time.time(), self.until - time.monotonic())
 
 
 @dataclass(slots=True)
@@ -59,12 +66,11 @@ class Tokens:
         entry = self._entries.get(source)
         if entry is None:
             entry = self._entries[source] = _Entry()
-        now = time.time()
         token = entry.token
-        if token is not None and token.expires - now > AHEAD_SECONDS:
+        if token is not None and token.left > AHEAD_SECONDS:
             return token
-        usable = token is not None and token.expires - now > MARGIN_SECONDS
-        if entry.renewal is None and (not usable or now >= entry.not_before):
+        usable = token is not None and token.left > MARGIN_SECONDS
+        if entry.renewal is None and (not usable or time.monotonic() >= entry.not_before):
             entry.renewal = asyncio.create_task(_renew(source, entry))
             entry.renewal.add_done_callback(_heard)
         if token is not None and usable:
@@ -79,7 +85,7 @@ async def _renew(source: str, entry: _Entry) -> Token:
         entry.token = await asyncio.to_thread(_fetch, source, entry)
         return entry.token
     except Unreachable:
-        entry.not_before = time.time() + PAUSE_SECONDS
+        entry.not_before = time.monotonic() + PAUSE_SECONDS
         raise
     finally:
         entry.renewal = None
@@ -101,7 +107,8 @@ def _fetch(source: str, entry: _Entry) -> Token:
         credentials, project = entry.credentials
         credentials.refresh(_post)
         # `expiry` is UTC without saying so.
-        return Token(credentials.token, credentials.expiry.replace(tzinfo=UTC).timestamp(), project)
+        expires = credentials.expiry.replace(tzinfo=UTC).timestamp()
+        return Token(credentials.token, expires, time.monotonic() + expires - time.time(), project)
     except exceptions.TransportError:
         raise Unreachable(Outcome("connection", 0, "Google's token endpoint cannot be reached.")) from None
     except exceptions.GoogleAuthError as error:
