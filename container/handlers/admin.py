@@ -1,10 +1,9 @@
 """`/key/*`, `/spend/*`, `/global/spend`: keys and what was spent, for the master key alone."""
 
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-
-import orjson
 
 from worker.api import admin
 from worker.api.endpoints import Endpoint
@@ -46,7 +45,8 @@ class Admin:
         result = await self._run(decide(self._dialect, self._policy, call, self._clock()))
         if endpoint.methods == ("POST",):
             log.info("admin", request_id=exchange.id, call=endpoint.name, status=result.get("status", 200))
-        exchange.respond(200, orjson.dumps(admin.answer(result)), admin.HEADERS)
+        # Not orjson, which has no number over 64 bits: a key's metadata may.
+        exchange.respond(200, json.dumps(admin.answer(result)).encode(), admin.HEADERS)
 
     async def _run(self, decision: Decision) -> dict[str, Any]:
         try:

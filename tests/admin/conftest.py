@@ -38,7 +38,7 @@ class Gateway:
         body = b"" if fields is None else fields if isinstance(fields, bytes) else orjson.dumps(fields)
         return await asyncio.to_thread(ask, self.port, method, path, headers, body)
 
-    async def post(self, path: str, fields: Mapping[str, Any] | None = None) -> Any:
+    async def post(self, path: str, fields: Mapping[str, Any] | bytes | None = None) -> Any:
         """The JSON of an answer that is none of the errors."""
         answer = await self.ask("POST", path, fields)
         assert answer.status == 200, answer.body

@@ -1,5 +1,7 @@
 """The admin API as its clients see it: who may call it, what it answers, what it refuses."""
 
+import json
+
 import pytest
 
 from container.ledger import LedgerUnavailable
@@ -61,6 +63,13 @@ async def test_a_new_secret_with_and_without_grace(gateway: Gateway, named_by: s
     third = await gateway.post(f"/key/{second[named_by]}/regenerate")
     assert (await gateway.ledger.admit(second["key"]))["status"] == 401
     assert (await gateway.ledger.admit(third["key"]))["ok"]
+
+
+async def test_metadata_may_hold_any_number(gateway: Gateway):
+    metadata = {"much": 2**70, "less": [-(2**64), 1e300]}
+    made = await gateway.post("/key/generate", json.dumps({"metadata": metadata}).encode())
+    assert made["metadata"] == metadata
+    assert (await gateway.get(f"/key/info?key={made['token']}"))["info"]["metadata"] == metadata
 
 
 async def test_a_chosen_secret_may_hold_anything_that_a_path_can_say(gateway: Gateway):

@@ -68,7 +68,8 @@ def test_a_call_holds_what_was_sent():
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"[]", b'"x"', b"{}{}", b'{"a": NaN}', b'{"a": "\\ud800"}', b"\xff", b"[" * 9999]
+    "body",
+    [b"{", b"[]", b'"x"', b"{}{}", b'{"a": NaN}', b'{"a": 1e999}', b"\n", b'{"a": "\\ud800"}', b"\xff", b"[" * 9999],
 )
 def test_what_is_no_object_is_400(body):
     with pytest.raises(ApiError) as caught:

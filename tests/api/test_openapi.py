@@ -3,8 +3,9 @@
 import json
 import re
 
-from worker.api import openapi
+from worker.api import openapi, openapi_schemas
 from worker.api.endpoints import DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE, find
+from worker.ledger import key_fields, money
 
 DOCUMENT = openapi.document()
 
@@ -35,3 +36,8 @@ def test_only_health_the_description_and_the_dashboard_need_no_key():
 
 def test_the_text_is_the_document():
     assert json.loads(openapi.text()) == DOCUMENT
+
+
+def test_it_says_of_keys_what_the_ledger_checks():
+    assert openapi_schemas.USD["maximum"] == money.MAX_USD
+    assert key_fields.PRINTABLE.pattern == openapi_schemas.PRINTABLE

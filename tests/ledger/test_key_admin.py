@@ -8,7 +8,7 @@ import pytest
 
 from container.ledger import Store
 from tests.ledger.support import NOON, Ledger, query
-from worker.ledger import key_admin, periods, secret
+from worker.ledger import key_admin, money, periods, secret
 from worker.ledger.administration import decide
 from worker.ledger.admit import authenticate
 from worker.ledger.decision import Decision
@@ -64,6 +64,12 @@ async def test_what_is_set_is_shown(ledger: Ledger) -> None:
     assert by_token == {"key": info["token"], "info": info}
 
 
+async def test_the_dearest_budget_and_an_alias_in_any_script(ledger: Ledger) -> None:
+    fields = {"key_alias": "Zürich 東京", "max_budget": money.MAX_USD}
+    info = await ledger.info(await ledger.key(**fields))
+    assert {name: info[name] for name in fields} == fields
+
+
 async def test_a_caller_chooses_the_key(ledger: Ledger) -> None:
     assert await ledger.key(key="sk-my-own-key") == "sk-my-own-key"
     assert (await ledger.admit("sk-my-own-key"))["ok"]
@@ -94,6 +100,8 @@ async def test_a_caller_chooses_the_key(ledger: Ledger) -> None:
         ({"models": ["m" * 100 for _ in range(400)]}, "models"),
         ({"key_alias": ""}, "key_alias"),
         ({"key_alias": "a\nb"}, "key_alias"),
+        ({"key_alias": "a\u202eb"}, "key_alias"),
+        ({"max_budget": money.MAX_USD + 0.1}, "max_budget"),
         ({"blocked": "yes"}, "blocked"),
         ({"duration": 30}, "duration"),
         ({"team_id": "red"}, "team_id"),

@@ -16,6 +16,8 @@ from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from container.request import authority
+from worker.api.endpoints import KEY_REGENERATE, TABLE
+from worker.api.openapi_schemas import COUNT, USD
 
 # Asking for a model that nobody has says little, so most calls ask for one that there is.
 MODELS = ("mock", "mock", None)
@@ -71,19 +73,26 @@ class Judge:
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
     """What no schema can say: a model that there is; limits that fit each other; whole numbers without a fraction;
-    no field that is the gateway's to decide; sizes that a test can bear."""
+    no field that is the gateway's to decide; sizes that a test can bear. What does not fit the schema stays so."""
     if not isinstance(body, dict):
         return body
-    body = {name: _whole(value) for name, value in body.items() if not authority.forbidden((name,))}
+    body = {name: _whole(value) for name, value in body.items()}
+    if TABLE.get(context.operation.path, KEY_REGENERATE).admin:
+        soft, most = body.get("soft_budget"), body.get("max_budget")
+        if _is_number(soft) and _is_number(most) and most < soft <= USD["maximum"]:
+            del body["soft_budget"]
+        return body
+    body = {name: value for name, value in body.items() if not authority.forbidden((name,))}
     if isinstance(body.get("model"), str) and body["model"]:
         body["model"] = MODELS[len(body) % len(MODELS)] or body["model"]
     for name, most in (("dimensions", 1000), ("n", 10), ("best_of", 10)):
-        if isinstance(body.get(name), int) and body[name] > most:
+        if _is_number(body.get(name)) and most < body[name] <= COUNT["maximum"]:
             body[name] = most
-    soft, most = body.get("soft_budget"), body.get("max_budget")
-    if isinstance(soft, int | float) and isinstance(most, int | float) and soft > most:
-        del body["soft_budget"]
     return body
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _whole(value: Any) -> Any:

@@ -51,12 +51,13 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _fields(body: bytes) -> dict[str, Any]:
-    if not body.strip():
+    if not body:
         return {}
     try:
         fields = json.loads(body, parse_constant=_no_number)
         body.decode("utf-8")
-        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # a lone surrogate is no text
+        # A lone surrogate is no text, and 1e999 no number that JSON could give back.
+        json.dumps(fields, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise invalid_request("The request's body is not valid JSON.") from None
     if not isinstance(fields, dict):

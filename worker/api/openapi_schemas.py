@@ -1,7 +1,7 @@
 """The JSON schemas of the API's description: as strict as the proxy is, and open where it passes things on.
 
 Dialect: https://json-schema.org/draft/2020-12, as OpenAPI 3.1 has it. What stands here is checked against the running
-proxy by tests/api/test_openapi_*.py.
+proxy by tests/openapi.
 """
 
 from collections.abc import Iterable
@@ -17,6 +17,11 @@ COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 OBJECT: Schema = {"type": "object"}
 USD: Schema = {"type": "number", "minimum": 0, "maximum": 9_007_199}
 MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
+# One visible line: no controls, no marks that turn the writing's direction, no spaces that look like others.
+PRINTABLE = (
+    r"[^\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
+    r"\ufeff\ufff9-\ufffb]+"
+)
 DURATION: Schema = {
     "type": "string",
     "pattern": "^([1-9][0-9]{0,5}[sm]|[1-9][0-9]{0,4}h|[1-9][0-9]{0,3}d|[1-9][0-9]{0,2}(w|mo)"
@@ -190,7 +195,7 @@ def schemas() -> dict[str, Schema]:
         ),
         "EngineRequest": an_object({"model": _MODEL}, ["model"], description="What LiteLLM takes on this path."),
         "EngineForm": an_object({"model": _MODEL}, ["model"], description="What LiteLLM takes on this path."),
-        "PrintableText": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+        "PrintableText": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": f"^{PRINTABLE}$"},
         "KeyGenerate": _key_request({"key": nullable(ref("Secret"))}),
         "KeyUpdate": _key_request({"key": _NAMED}, ["key"]),
         "KeyRegenerate": _key_request(

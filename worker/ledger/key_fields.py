@@ -1,6 +1,7 @@
 """The fields of `/key/generate`, `/key/update` and `/key/{key}/regenerate`: LiteLLM's names, checked one by one."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,12 @@ MAX_MODELS = 1000
 # They travel in a header, from the edge to its container.
 MAX_MODELS_BYTES = 32 * 1024
 _MAX_COUNT = 1 << 40
+# One visible line: no controls, no marks that turn the writing's direction, no spaces that look like others. Spelt out,
+# as what is printable changes with Unicode's version, and Python's differs between the edge and the container.
+PRINTABLE = re.compile(
+    r"[^\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
+    r"\ufeff\ufff9-\ufffb]+"
+)
 # Of a key about which nothing is said, as columns of ledger_keys.
 DEFAULTS: dict[str, Any] = {
     "alias": None,
@@ -103,7 +110,7 @@ def _budget(name: str, value: Any, now: int) -> int | None:
     if value is None:
         return None
     if not money.is_amount(value):
-        raise FieldError(name, f"'{name}' has to be US dollars from 0.")
+        raise FieldError(name, f"'{name}' has to be US dollars from 0 to {money.MAX_USD}.")
     return money.nano(value)
 
 
@@ -130,7 +137,7 @@ def _expiry(name: str, value: Any, now: int) -> int | None:
 def _text(name: str, value: Any, now: int) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= 255 or not value.isprintable():
+    if not isinstance(value, str) or len(value) > 255 or not PRINTABLE.fullmatch(value):
         raise FieldError(name, f"'{name}' has to be a text of 1 to 255 printable characters.")
     return value
 

@@ -6,6 +6,7 @@ from typing import Any
 NANO = 1_000_000_000
 # 2^53 - 2: a Durable Object's SQL takes and gives JavaScript numbers, and Pyodide makes a BigInt of anything larger.
 MAX_NANO = 9_007_199_254_740_990
+MAX_USD = MAX_NANO // NANO
 
 
 def nano(usd: int | float | str | Decimal) -> int:
@@ -32,11 +33,11 @@ def is_amount(value: Any) -> bool:
     """Whether the value is a number of US dollars that a budget or a price can be."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return value == value and 0 <= value <= MAX_NANO / NANO
+    return 0 <= value <= MAX_USD
 
 
 def _whole(usd: int | float | str | Decimal, rounding: str) -> int:
     value = usd if isinstance(usd, Decimal) else Decimal(repr(usd) if isinstance(usd, float) else usd)
     if not value.is_finite() or value < 0 or value * NANO > MAX_NANO:
-        raise ValueError(f"{usd} is no amount from 0 to {MAX_NANO // NANO} US dollars")
+        raise ValueError(f"{usd} is no amount from 0 to {MAX_USD} US dollars")
     return int((value * NANO).to_integral_value(rounding))
