@@ -20,8 +20,11 @@ from .money import Money, wait_for
 
 MEGABYTE = 1024 * 1024
 CHAT = "/v1/chat/completions"
-LIMIT_MB = 32
+LARGE = 32 * MEGABYTE  # as much as is taken
 UPLOADS = 20
+PIECE = 64 * 1024
+HEAD = b'{"model": "gpt", "messages": [{"role": "user", "content": "'
+TAIL = b'"}]}'
 # Of workerd, while twenty uploads of 32 MB go through it.
 MOST_GROWTH = 20 * MEGABYTE
 
@@ -32,9 +35,7 @@ class Digesting(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        said = hashlib.sha256(body["messages"][0]["content"].encode()).hexdigest()
-        message = {"role": "assistant", "content": said}
+        message = {"role": "assistant", "content": self._digest()}
         answer = {
             "id": "x",
             "object": "chat.completion",
@@ -49,6 +50,21 @@ class Digesting(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(raw)))
         self.end_headers()
         self.wfile.write(raw)
+
+    def _digest(self) -> str:
+        """Of the prompt, read piece by piece: whole uploads in every thread would take this process gigabytes."""
+        digest, length = hashlib.sha256(), int(self.headers["content-length"])
+        sizes = [PIECE] * (length // PIECE) + [length % PIECE]
+        _, begins, piece = self.rfile.read(sizes.pop(0)).partition(b'"content":"')
+        assert begins, "the prompt's beginning is in the first piece"
+        prompt, ends, _ = piece.partition(b'"')
+        digest.update(prompt)
+        for size in sizes:
+            piece = self.rfile.read(size)
+            if not ends:
+                prompt, ends, _ = piece.partition(b'"')
+                digest.update(prompt)
+        return digest.hexdigest()
 
     def log_message(self, *_: Any) -> None:
         """Nothing: a test's output is for its failures."""
@@ -76,11 +92,24 @@ def money(edge: Edge) -> Money:
     return Money(edge)
 
 
-def body_of(size: int, filling: str = "x") -> tuple[bytes, str]:
-    """A chat completion of exactly `size` bytes, and the digest of its prompt."""
-    empty = json.dumps({"model": "gpt", "messages": [{"role": "user", "content": ""}]}).encode()
-    content = filling * (size - len(empty))
-    return empty.replace(b'""', b'"' + content.encode() + b'"'), hashlib.sha256(content.encode()).hexdigest()
+def small_body() -> tuple[bytes, str]:
+    """A chat completion of a megabyte, and the digest of its prompt."""
+    content = b"x" * MEGABYTE
+    return HEAD + content + TAIL, hashlib.sha256(content).hexdigest()
+
+
+def large_body(filling: bytes) -> Iterator[bytes]:
+    """A chat completion of `LARGE` bytes, piece by piece."""
+    left = LARGE - len(HEAD) - len(TAIL)
+    yield HEAD
+    while left:
+        yield filling * min(left, PIECE)
+        left -= min(left, PIECE)
+    yield TAIL
+
+
+def digest_of_large_body(filling: bytes) -> str:
+    return hashlib.sha256(filling * (LARGE - len(HEAD) - len(TAIL))).hexdigest()
 
 
 def rss(edge: Edge) -> int:
@@ -92,7 +121,7 @@ def rss(edge: Edge) -> int:
 
 def test_an_upload_is_answered_and_charged(money: Money):
     key = money.key(max_budget=100)
-    body, digest = body_of(MEGABYTE)
+    body, digest = small_body()
     headers = {"authorization": f"Bearer {key}"}
     answer = money.http.post(CHAT, content=body, headers=headers)
     assert answer.json()["choices"][0]["message"]["content"] == digest
@@ -104,9 +133,9 @@ def test_an_upload_is_answered_and_charged(money: Money):
 
 
 def test_twenty_uploads_at_once_leave_the_worker_as_small_as_it_was(edge: Edge, money: Money):
-    bodies = [body_of(LIMIT_MB * MEGABYTE, chr(ord("a") + number)) for number in range(UPLOADS)]
-    for body, _ in bodies[:2]:  # what one request needs is not what twenty may not
-        assert money.http.post(CHAT, content=body).status_code == 200
+    fillings = [bytes([ord("a") + number]) for number in range(UPLOADS)]
+    for filling in fillings[:2]:  # what one request needs is not what twenty may not
+        assert _upload(edge, filling).status_code == 200
     before = most = rss(edge)
     running = True
 
@@ -120,19 +149,20 @@ def test_twenty_uploads_at_once_leave_the_worker_as_small_as_it_was(edge: Edge, 
     watching.start()
     try:
         with ThreadPoolExecutor(UPLOADS) as pool:
-            answers = list(pool.map(lambda one: _upload(edge, one[0]), bodies))
+            answers = list(pool.map(lambda filling: _upload(edge, filling), fillings))
     finally:
         running = False
         watching.join()
     assert [answer.status_code for answer in answers] == [200] * UPLOADS
     said = [answer.json()["choices"][0]["message"]["content"] for answer in answers]
-    assert said == [digest for _, digest in bodies]
+    assert said == [digest_of_large_body(filling) for filling in fillings]
     print(f"workerd grew by {(most - before) / MEGABYTE:.1f} MB from {before / MEGABYTE:.0f} MB")
     assert most - before < MOST_GROWTH
 
 
-def _upload(edge: Edge, body: bytes) -> httpx.Response:
-    return httpx.post(edge.url + CHAT, content=body, headers=edge.client.headers, timeout=120)
+def _upload(edge: Edge, filling: bytes) -> httpx.Response:
+    headers = {**edge.client.headers, "content-length": str(LARGE)}
+    return httpx.post(edge.url + CHAT, content=large_body(filling), headers=headers, timeout=120)
 
 
 def test_a_body_over_the_limit_is_refused_while_it_is_read(edge: Edge):
@@ -156,20 +186,18 @@ def test_a_body_over_the_limit_is_refused_while_it_is_read(edge: Edge):
 def test_uploads_of_clients_that_leave_make_room(edge: Edge, money: Money):
     url = urlsplit(edge.url)
     head = (
-        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {edge.master_key}\r\n"
-        f"Content-Length: {LIMIT_MB * MEGABYTE}\r\n\r\n"
+        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {edge.master_key}\r\nContent-Length: {LARGE}\r\n\r\n"
     ).encode()
     clients = [socket.create_connection((url.hostname, url.port)) for _ in range(8)]  # twice what there is room for
     for client in clients:
         client.sendall(head + b"{" + b" " * 100_000)
-    body, digest = body_of(LIMIT_MB * MEGABYTE)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(_upload, edge, body)
+        waiting = pool.submit(_upload, edge, b"x")
         time.sleep(1)
         assert not waiting.done(), "there is no room yet"
         for client in clients:
             client.close()
-        assert waiting.result(20).json()["choices"][0]["message"]["content"] == digest
+        assert waiting.result(20).json()["choices"][0]["message"]["content"] == digest_of_large_body(b"x")
     wait_for(money.spend, lambda found: found["running_requests"] == 0)
 
 
