@@ -4,6 +4,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -29,6 +30,9 @@ from .handlers.model_info import ModelInfo
 from .handlers.models import Models
 from .request_log import RequestLog
 
+if TYPE_CHECKING:
+    from .tracing import Tracing
+
 
 class App:
     def __init__(
@@ -46,6 +50,7 @@ class App:
         *,
         metrics: Metrics | None = None,
         request_log: RequestLog | None = None,
+        tracing: "Tracing | None" = None,
         guesses: Guesses | None = None,
         trusted_proxies: Sequence[Network] = (),
     ) -> None:
@@ -62,6 +67,7 @@ class App:
         self._accounting = accounting or NoAccounting()
         self._edge = edge
         self._request_log = request_log
+        self._tracing = tracing
         self._simple = {
             "root": health.root,
             "health": health.health,
@@ -81,6 +87,8 @@ class App:
         exchange = Exchange(request)
         if self._request_log is not None:
             exchange.capture = self._request_log.capture()
+        if self._tracing is not None:
+            exchange.trace = self._tracing.begin(exchange.headers.get("traceparent"))
         try:
             await self._serve(exchange)
         except ApiError as error:
@@ -109,6 +117,8 @@ class App:
                 metrics.request(exchange.endpoint, exchange.group, status, time.monotonic() - exchange.began)
             if self._request_log is not None:
                 self._request_log.ended(exchange, status)
+            if self._tracing is not None:
+                self._tracing.ended(exchange, status)
         assert exchange.response is not None, "every handler answers"
         return exchange.response
 

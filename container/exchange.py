@@ -22,6 +22,7 @@ from .whole_answer import WholeAnswer
 if TYPE_CHECKING:
     from .handlers.reading import Asked
     from .request_log import Capture
+    from .tracing.exporter import Trace
 
 Headers = Iterable[tuple[str, str]]
 
@@ -55,7 +56,7 @@ class Exchange:
 
     For who counts, `endpoint`; `group`: the config's name of the model, '' without one; `step`: the attempt made last;
     `failure`: the status that a stream would have got had it not begun, else 0; `capture`: what keeps the bodies, where
-    they are logged.
+    they are logged; `trace`: what notes the attempts, where they are traced.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Exchange:
         "reserved",
         "response",
         "step",
+        "trace",
     )
 
     def __init__(self, request: web.BaseRequest) -> None:
@@ -101,6 +103,7 @@ class Exchange:
         self.failure = 0
         self.step: Try | None = None
         self.capture: Capture | None = None
+        self.trace: Trace | None = None
         self.key_hash: str | None = None
         self.models = "[]"
         self.grant = _NOTHING_GRANTED
@@ -108,6 +111,11 @@ class Exchange:
         self.asked: Asked | None = None
         self.let_go: Callable[[], None] | None = None
         self.recognised = False
+
+    @property
+    def owner(self) -> str | None:
+        """Whose request it is: the hash of a virtual key, `master`, or None where there are no keys."""
+        return self.key_hash or self.grant.owner or ("master" if self.administrator else None)
 
     @property
     def started(self) -> bool:

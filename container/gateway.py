@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -31,6 +32,9 @@ from .routing.router import Router
 from .settings import Settings
 from .upstream.attempt import Upstream
 
+if TYPE_CHECKING:
+    from .tracing import Tracing
+
 
 def router_for(config: Config, before: Router | None = None, known: Config | None = None) -> Router:
     """A router; what `before` has learnt about deployments of `known` that have not changed stays known, their
@@ -51,8 +55,8 @@ def router_for(config: Config, before: Router | None = None, known: Config | Non
 
 
 class Gateway:
-    """Answers requests. The engine and the accounting are
-    not its own: another Gateway may go on with them."""
+    """Answers requests. The engine, the accounting and the tracing are not its own: another Gateway may go on with
+    them."""
 
     def __init__(
         self,
@@ -64,11 +68,14 @@ class Gateway:
         guesses: Guesses,
         *,
         catalog: str = "",
+        tracing: "Tracing | None" = None,
     ) -> None:
-        """`catalog`: its hash, which the edge has to have, too; '' where there is none."""
+        """`catalog`: its hash, which the edge has to have, too; '' where there is none. `tracing`: None where nobody
+        wants traces."""
         self.config = config
         self.router = router
         self.guesses = guesses
+        self.tracing = tracing
         self.engine = engine
         self._running = 0
         self._ended = asyncio.Event()
@@ -89,8 +96,7 @@ class Gateway:
             room = Room(int(max(settings.upload_memory_mb, settings.max_body_mb) * 1024 * 1024))
             self.edge = BehindTheEdge(authenticator, accounting, Parking(reading, accounting.tariff, room), catalog)
         kept = config.options.response_cache
-        # Behind the edge nobody here knows whose request it is.
-        self._cache = ResponseCache(kept) if kept and kept.url and not settings.internal_token else None
+        self._cache = ResponseCache(kept) if kept and kept.url else None
         self._request_log = _request_log(config, settings)
         self._app = App(
             authenticator,
@@ -113,6 +119,7 @@ class Gateway:
                 public=settings.metrics_public or settings.internal_token is not None,
             ),
             request_log=self._request_log,
+            tracing=tracing,
             guesses=None if settings.internal_token else guesses,
             trusted_proxies=settings.trusted_proxies,
         )

@@ -13,7 +13,8 @@ from worker.api.hop import CATALOG_HEADER, GRANT_HEADER
 class Grant(NamedTuple):
     """`reservation`: its id, '' where none was needed. `amount`: nano-dollars, None where nobody knows. `output_limit`:
     what the request has to be sent with, None where it has a limit or needs none; `limited`: a budget or a limit on
-    tokens relies on it. `models`: those of the key, in JSON; `headers`: for the answer."""
+    tokens relies on it. `models`: those of the key, in JSON; `headers`: for the answer. `owner`: the hash of the
+    virtual key whose request it is, `master`, or '' where it does not matter."""
 
     reservation: str = ""
     amount: int | None = None
@@ -21,6 +22,7 @@ class Grant(NamedTuple):
     limited: bool = False
     models: str = "[]"
     headers: tuple[tuple[str, str], ...] = ()
+    owner: str = ""
 
 
 def read(header: str | None) -> Grant:
@@ -65,6 +67,7 @@ def _grant(fields: Any) -> Grant:
         # None is all of them, as is an empty list.
         json.dumps([_a(str, name) for name in models]) if models else "[]",
         tuple((_a(str, name), _a(str, value)) for name, value in fields.get("headers") or ()),
+        _a(str, fields.get("owner", "")),
     )
 
 

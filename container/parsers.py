@@ -46,6 +46,15 @@ def level(text: str) -> str:
     return text.upper()
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"write {', '.join(words[:-1])} or {words[-1]}" if words[1:] else f"write {words[0]}")
+        return text
+
+    return parse
+
+
 def web_address(text: str) -> str:
     return _url(text, ("http", "https"), "an http(s) address")
 

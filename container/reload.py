@@ -117,7 +117,9 @@ class Reloading:
         try:
             router = router_for(config, before.router, before.config)
             accounting = await self._accounting(config, router)
-            gateway = Gateway(config, self._settings, router, engine, accounting, before.guesses)
+            gateway = Gateway(
+                config, self._settings, router, engine, accounting, before.guesses, tracing=before.tracing
+            )
         except BaseException:
             if engine is not before.engine:
                 await engine.stop()

@@ -41,7 +41,7 @@ class ResponseCache:
     def key(self, exchange: Exchange, request: Completion, deployments: tuple[str, ...]) -> str | None:
         """What the answer is kept under; None where none is. `deployments`: ids of those that serve the model, as
         another config's answers are not this one's."""
-        owner = exchange.key_hash or ("master" if exchange.administrator else None)
+        owner = exchange.owner
         if owner is None or request.endpoint not in self._options.endpoints:
             return None
         what = [owner, request.endpoint, deployments, request.output_limit, request.body]

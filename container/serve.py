@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -29,6 +30,9 @@ from .routing.router import Router
 from .routing.shared import SharedCooldowns
 from .settings import Settings
 from .watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from .tracing import Tracing
 
 UNPRICED = (
     "refused under a budget; set input_cost_per_token and output_cost_per_token in their model_info (0 is a price)"
@@ -65,6 +69,7 @@ async def _serve(
     router = router_for(config)
     claim, accounting = _accounting(config, settings, router)
     engine = Engine(config, environment, start_timeout=settings.engine_start_timeout)
+    tracing = _tracing(settings)
     url = redis_url(environment)
     shared = SharedCooldowns(router, url) if url else None
 
@@ -86,6 +91,7 @@ async def _serve(
             accounting,
             Guesses(settings.failed_keys_per_minute),
             catalog=catalog_hash,
+            tracing=tracing,
         ),
         path,
         settings,
@@ -139,9 +145,23 @@ async def _serve(
         if claim:
             claim.close()
         await reloading.close()
+        if tracing:
+            await asyncio.to_thread(tracing.close)
         log.info("stopped")
         for number in on_signal:  # while the interpreter ends there are no handlers any more, and one would kill it
             signal.signal(number, signal.SIG_IGN)
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    """Raises CannotServe."""
+    if settings.tracing is None:
+        return None
+    from .tracing import Tracing  # only who wants traces pays for it
+
+    try:
+        return Tracing(settings.tracing)
+    except OSError as error:
+        raise CannotServe(f"OTEL_EXPORTER_OTLP_CERTIFICATE cannot be used: {error}.") from None
 
 
 def _not_here() -> None:

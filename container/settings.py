@@ -6,6 +6,7 @@ from typing import Any
 
 from . import parsers
 from .client_address import Network
+from .config import tracing as otel
 
 _seconds = parsers.number("a number of seconds over 0", 0, 1e7)
 _port = parsers.whole("a port from 0 to 65535", 0, 65535)
@@ -13,6 +14,9 @@ _megabytes = parsers.number("megabytes, a number over 0 and at most 1024", 0, 10
 _days = parsers.number("a number of days over 0", 0, 36500)
 _keys = parsers.whole("a whole number of keys over 0", 1, 1_000_000)
 _tokens = parsers.whole("a whole number of tokens over 0", 1, (1 << 31) - 1)
+_milliseconds = parsers.whole("a whole number of milliseconds over 0", 1, 86_400_000)
+_spans = parsers.whole("a whole number of spans from 1 to 1000000", 1, 1_000_000)
+_share = parsers.number("a number from 0 to 1", 0, 1, above=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,29 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "ALLOW_ANONYMOUS", parsers.flag, False, "serve without keys on an address that is not loopback", edge=False
     ),
+    Variable("OTEL_SDK_DISABLED", parsers.flag, False, "no traces, whatever else says so"),
+    Variable("OTEL_TRACES_EXPORTER", parsers.one_of("otlp", "none"), None, "otlp: traces to the default address"),
+    Variable("OTEL_SERVICE_NAME", str, None, "what this service is called in traces, else litellm-router"),
+    Variable("OTEL_RESOURCE_ATTRIBUTES", otel.pairs, {}, "of this service in traces: name=value,name=value"),
+    Variable(
+        "OTEL_TRACES_SAMPLER", parsers.one_of(*otel.SAMPLERS), "parentbased_always_on", "which requests are traced"
+    ),
+    Variable("OTEL_TRACES_SAMPLER_ARG", _share, 1.0, "the share that traceidratio traces"),
+    Variable("OTEL_BSP_SCHEDULE_DELAY", _milliseconds, 5000, "milliseconds that spans wait for others"),
+    Variable("OTEL_BSP_MAX_QUEUE_SIZE", _spans, 2048, "spans that wait at most; more are dropped"),
+    Variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _spans, 512, "spans that are sent together at most"),
+    *(
+        Variable(prefix + name, parse, None, f"{meaning}{of}", secret=secret)
+        for prefix, of in ((otel.OTLP, ""), (otel.OTLP_TRACES, ", of traces alone"))
+        for name, parse, meaning, secret in (
+            ("ENDPOINT", otel.collector, "where traces are sent, by OTLP over HTTP", True),
+            ("PROTOCOL", parsers.one_of("http/protobuf"), "the protocol; there is this one", False),
+            ("HEADERS", otel.headers, "sent along with traces: name=value,name=value", True),
+            ("TIMEOUT", _milliseconds, "milliseconds that sending may take", False),
+            ("COMPRESSION", parsers.one_of("gzip", "none"), "gzip or none", False),
+            ("CERTIFICATE", str, "file with the certificates to trust", False),
+        )
+    ),
 )
 
 
@@ -120,6 +147,7 @@ class Settings:
     ledger_path: str | None
     default_max_output: int
     spend_log_retention_days: float | None
+    tracing: otel.Tracing | None
     database_url: str | None = field(repr=False)
     alert_webhook_url: str | None = field(repr=False)
     master_key: str | None = field(repr=False)
@@ -161,6 +189,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         ledger_path=values["LEDGER_PATH"],
         default_max_output=values["DEFAULT_MAX_OUTPUT"],
         spend_log_retention_days=values["SPEND_LOG_RETENTION_DAYS"],
+        tracing=otel.tracing(values),
         database_url=values["DATABASE_URL"],
         alert_webhook_url=values["ALERT_WEBHOOK_URL"],
         master_key=values["LITELLM_MASTER_KEY"],

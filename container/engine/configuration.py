@@ -21,7 +21,8 @@ _NO_KEY = "none"
 _OURS = ("rpm", "tpm", "weight", "timeout", "stream_timeout", "max_retries", "max_parallel_requests", "order")
 
 # What of our environment the engine never sees: what is ours alone, and what its command would take for options.
-_WITHHELD = {v.name for v in VARIABLES} | set(
+# Its callback `otel` reads the variables that our traces do.
+_WITHHELD = {v.name for v in VARIABLES if not v.name.startswith("OTEL_")} | set(
     """
     DIRECT_URL IAM_TOKEN_DB_AUTH AZURE_POSTGRESQL_AUTH USE_V2_MIGRATION_RESOLVER LITELLM_SALT_KEY
     CONFIG_FILE_PATH WORKER_CONFIG LITELLM_CONFIG LITELLM_WORKER_STARTUP_HOOKS USE_AWS_KMS

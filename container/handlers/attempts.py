@@ -50,6 +50,8 @@ def log_attempt(exchange: Exchange, step: Try, model: str, outcome: Outcome, beg
     """`model`: as the client named it; `began` on `time.monotonic`."""
     d = step.target.deployment
     _count(exchange, step, outcome)
+    if exchange.trace is not None:
+        exchange.trace.attempted(step, outcome, began, more)
     log.info(
         "attempt",
         request_id=exchange.id,

@@ -47,6 +47,8 @@ ledger_unavailable = Counter("litellm_router_ledger_unavailable_total", "Transac
 cache_hits = Counter(
     "litellm_router_cache_hits_total", "Requests that were answered out of the response cache.", ("model",)
 )
+spans_sent = Counter("litellm_router_spans_sent_total", "Spans that the collector has taken.")
+spans_dropped = Counter("litellm_router_spans_dropped_total", "Spans that were not sent, or not taken.")
 engine_restarts = Counter("litellm_router_engine_restarts_total", "Ends of the engine that nobody had asked for.")
 
 RECORDED = (
@@ -64,6 +66,8 @@ RECORDED = (
     turn_duration,
     ledger_unavailable,
     cache_hits,
+    spans_sent,
+    spans_dropped,
     engine_restarts,
 )
 _CLASSES = {hundreds: f"{hundreds}xx" for hundreds in range(1, 6)}

@@ -83,7 +83,7 @@ class RequestLog:
             "endpoint": exchange.endpoint,
             "model": exchange.group,
             "deployment": step.target.deployment.id if step else None,
-            "key": exchange.key_hash or ("master" if exchange.administrator else None),
+            "key": exchange.owner,
             "status": status,
             "seconds": round(time.monotonic() - exchange.began, 4),
         }

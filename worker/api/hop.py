@@ -12,8 +12,8 @@ NO_INSTANCE_HEADER = "x-internal-no-instance"
 # Its value where a container has been told to end, and refuses what is new.
 ENDING = "ending"
 # What the ledger granted, as ASCII JSON: {"reservation": id, "amount": nano-dollars | null, "output_limit": int | null,
-# "limited": bool, "models": [name, …] | null (all), "headers": [[name, value], …] for the answer}; where nothing is
-# reserved only "models".
+# "limited": bool, "models": [name, …] | null (all), "headers": [[name, value], …] for the answer, "owner": the hash of
+# the virtual key or "master"}; where nothing is reserved only "models".
 GRANT_HEADER = "x-internal-grant"
 # The hash of the edge's catalog: a container with another one would count by other prices.
 CATALOG_HEADER = "x-internal-catalog"

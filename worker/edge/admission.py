@@ -137,6 +137,7 @@ class Admission:
             "limited": limited,
             "models": None,  # the ledger has looked
             "headers": result["headers"],
+            "owner": paid.key_hash or "master",
         }
         return _Grant(id, json.dumps(grant))
 
