@@ -17,7 +17,7 @@ NewDatabase = Callable[[], str]
 
 @pytest.fixture(scope="session")
 def new_database() -> Iterator[NewDatabase]:
-    """`new_database()` is the URL of an empty PostgreSQL database, on DATABASE_URL's server if that is set."""
+    """`new_database()` is the URL of an empty schema in PostgreSQL, on DATABASE_URL's server if that is set."""
     given = os.environ.get("DATABASE_URL")
     if not given:
         with PostgresServer() as server:
@@ -27,14 +27,13 @@ def new_database() -> Iterator[NewDatabase]:
 
     def new() -> str:
         name = f"ledger_{uuid.uuid4().hex}"
-        subprocess.run(["psql", given, "-c", f"CREATE DATABASE {name}"], check=True, capture_output=True)
+        subprocess.run(["psql", given, "-c", f"CREATE SCHEMA {name}"], check=True, capture_output=True)
         made.append(name)
-        base, _, options = given.partition("?")
-        return f"{base.rpartition('/')[0]}/{name}" + (f"?{options}" if options else "")
+        return f"{given}{'&' if '?' in given else '?'}options=-csearch_path%3D{name}"
 
     yield new
     for name in made:
-        command = ["psql", given, "-c", f"DROP DATABASE {name} WITH (FORCE)"]
+        command = ["psql", given, "-c", f"DROP SCHEMA {name} CASCADE"]
         subprocess.run(command, check=True, capture_output=True)
 
 

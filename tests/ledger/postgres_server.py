@@ -42,7 +42,7 @@ class PostgresServer:
         self._data = self._directory / "data"
         self.port = free_tcp_port()
         self._process: subprocess.Popen | None = None
-        self._databases = 0
+        self._schemas = 0
 
     def start(self) -> None:
         if not self._data.exists():
@@ -70,17 +70,17 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def new_database(self) -> str:
-        """The URL of an empty database."""
-        self._databases += 1
-        name = f"ledger_{self._databases}"
+        """The URL of an empty schema: made in a hundredth of the time of a database, which is 300 files."""
+        self._schemas += 1
+        name = f"ledger_{self._schemas}"
         done = self._run(
-            ["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-c", f"CREATE DATABASE {name}"],
+            ["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-c", f"CREATE SCHEMA {name}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
         output, _ = done.communicate(timeout=30)
         assert done.returncode == 0, output.decode()
-        return self.url(name)
+        return f"{self.url()}?options=-csearch_path%3D{name}"
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + 60
