@@ -220,7 +220,7 @@ def test_a_compressed_answer_is_understood(http, provider, stream):
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 def test_an_answer_byte_by_byte_is_put_together(http, provider, stream):
-    provider.orders.always(Behaviour(trickle=0.0002, chunks=2), model="good")
+    provider.orders.always(Behaviour(trickle=0.0, chunks=2), model="good")
     answered = ask(http, "good", stream=stream)
     assert said(answered) == "hello out there"
     assert '"model":"good"' in answered.text
