@@ -2,15 +2,12 @@
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import httptools
 
 from .decode import Decoder, decoder
 from .errors import BadBody, BrokenOff, Silent
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
@@ -18,6 +15,15 @@ MAX_INTERIM = 16  # answers with a status of 1xx before the real one
 MAX_BODY_BYTES = 128 * 1024 * 1024  # of a body that is wanted whole
 # What may wait to be read; beyond it nothing more is taken from the connection.
 HIGH_WATER = 128 * 1024
+
+
+class Carrier(Protocol):
+    """What an answer asks of its connection; `done`: it is whole."""
+
+    transport: asyncio.Transport
+
+    def done(self, reusable: bool) -> None: ...
+    def abort(self) -> None: ...
 
 
 class _Excess(Exception):
@@ -55,11 +61,11 @@ class Response:
         "status",
     )
 
-    def __init__(self, connection: "Connection", loop: asyncio.AbstractEventLoop, idle: float | None) -> None:
+    def __init__(self, connection: Carrier, loop: asyncio.AbstractEventLoop, idle: float | None) -> None:
         """`idle`: seconds without a byte after which reading raises Silent; None: for ever."""
         self.status = 0
         self.headers: dict[str, str] = {}
-        self._connection: Connection | None = connection
+        self._connection: Carrier | None = connection
         self._loop = loop
         self._idle = idle
         self._last = loop.time()
@@ -270,7 +276,7 @@ class Response:
             connection.abort()
         self._wake()
 
-    def _detach(self) -> "Connection | None":
+    def _detach(self) -> Carrier | None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

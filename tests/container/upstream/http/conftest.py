@@ -15,12 +15,14 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class Server:
-    """`connections`: how many were accepted; `requests`: head and body of each; `left`: set when a client leaves."""
+    """`connections`: how many were accepted; `requests`: head and body of each; `names`: what clients of a server with
+    TLS asked for; `left`: set when a client leaves."""
 
     url: str = ""
     port: int = 0
     connections: int = 0
     requests: list[tuple[bytes, bytes]] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def request(self, reader: asyncio.StreamReader) -> bytes:

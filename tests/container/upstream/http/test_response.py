@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from container.upstream.http import BadBody, BrokenOff, HttpError, Response
 from container.upstream.http.response import HIGH_WATER, MAX_HEAD_BYTES, MAX_HEADERS, MAX_INTERIM
 
-OK = b"HTTP/1.1 200 OK\r\n"
+from .support import OK
 
 
 class Connection:
@@ -39,7 +39,7 @@ class Connection:
 
 def new(idle: float | None = None) -> tuple[Response, Connection]:
     connection = Connection()
-    return Response(connection, asyncio.get_running_loop(), idle), connection  # type: ignore[arg-type]
+    return Response(connection, asyncio.get_running_loop(), idle), connection
 
 
 async def seen(pieces: list[bytes], end: bool) -> tuple:

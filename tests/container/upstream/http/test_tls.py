@@ -10,7 +10,8 @@ import trustme
 
 from container.upstream.http import CannotConnect, Client, ConnectTimeout
 
-HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+from .support import HELLO, ask
+
 EXPIRED = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -46,14 +47,10 @@ def serving(authority, serve):
                     return
 
         server = await serve(script, tls=context)
-        server.names = asked  # type: ignore[attr-defined]
+        server.names = asked
         return server
 
     return one
-
-
-async def ask(client: Client, url: str, body: bytes = b"{}") -> bytes:
-    return await (await client.post(url, body, {})).read()
 
 
 async def test_a_trusted_certificate(client, serving):
