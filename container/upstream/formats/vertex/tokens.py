@@ -158,9 +158,9 @@ def _post(
 
     if not url.startswith(("https://", "http://")):
         raise exceptions.TransportError("The credentials' token_uri is no http(s) address.")
-    request = urllib.request.Request(url, data=body, headers=dict(headers or {}), method=method)  # noqa: S310
+    request = urllib.request.Request(url, data=body, headers=dict(headers or {}), method=method)  # noqa: S310 it is http(s)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 the same
             return _Response(answer.status, dict(answer.headers), answer.read())
     except urllib.error.HTTPError as refusal:
         with refusal:
