@@ -43,9 +43,7 @@ class Completion:
 def parse(endpoint: str, raw: bytes) -> Completion:
     """The request, checked as far as every provider would. Raises ApiError 400 naming the field."""
     body = parse_object(raw)
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
+    model = named_model(body.get("model"))
     for name, value in body.items():
         check = CHECKS.get(name)
         if check is None:
@@ -57,20 +55,32 @@ def parse(endpoint: str, raw: bytes) -> Completion:
                 raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
     _REQUIRED[endpoint](body)
     own = _NONE_OF_OURS if _OURS.isdisjoint(body) else {name: body.pop(name, None) for name in OWN_FIELDS}
-    fallbacks = () if own["disable_fallbacks"] else own["fallbacks"]
     stream = bool(body.get("stream"))
-    route = RouteRequest(
-        model,
-        tokens=len(raw) // BYTES_PER_TOKEN,
-        stream=stream,
-        fallbacks=None if fallbacks is None else tuple(fallbacks),
-        num_retries=own["num_retries"],
-    )
+    route = routed(model, len(raw), own, stream=stream)
     options = body.get("stream_options")
     if options and not stream:
         raise invalid_request("'stream_options' goes with 'stream': true only.", param="stream_options")
     wants_usage = bool(options and options.get("include_usage"))
     return Completion(endpoint, body, model, stream, wants_usage, route, own["timeout"], cache=own["cache"] or {})
+
+
+def named_model(value: Any) -> str:
+    """Raises ApiError 400."""
+    if not isinstance(value, str) or not value:
+        raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
+    return value
+
+
+def routed(model: str, size: int, own: Mapping[str, Any], *, stream: bool) -> RouteRequest:
+    """`size`: of the body, in bytes; `own`: the fields that are the proxy's."""
+    fallbacks = () if own["disable_fallbacks"] else own["fallbacks"]
+    return RouteRequest(
+        model,
+        tokens=size // BYTES_PER_TOKEN,
+        stream=stream,
+        fallbacks=None if fallbacks is None else tuple(fallbacks),
+        num_retries=own["num_retries"],
+    )
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from worker.api.errors import invalid_request
 
 from ..routing.router import RouteRequest
 from .authority import refuse_forbidden
-from .completion import encode, parse_object
+from .completion import BYTES_PER_TOKEN, encode, named_model, parse_object
 
 # Stored responses would be readable by every key that learns their id.
 _NOT_STORED = ("previous_response_id", "conversation", "background", "prompt")
@@ -34,7 +34,7 @@ class JsonBody:
     def __init__(self, endpoint: Endpoint, raw: bytes) -> None:
         fields = parse_object(raw)
         refuse_forbidden(fields)
-        self.model = _model(fields.get("model"))
+        self.model = named_model(fields.get("model"))
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         fields.pop("metadata", None)  # to LiteLLM it is authority
@@ -43,7 +43,7 @@ class JsonBody:
                 if fields.get(name) not in (None, False):
                     raise invalid_request(f"'{name}' is not served here: responses are not stored.", param=name)
             fields["store"] = False
-        self.route = RouteRequest(self.model, tokens=len(raw) // 4, stream=bool(fields.get("stream")))
+        self.route = RouteRequest(self.model, tokens=len(raw) // BYTES_PER_TOKEN, stream=bool(fields.get("stream")))
         self._fields: dict[str, Any] = fields
 
     @property
@@ -111,7 +111,7 @@ class FormBody:
             raise invalid_request("The form breaks off before its last boundary.")
         if len(models) > 1:
             raise invalid_request("'model' stands more than once in the form.", param="model")
-        self.model = _model(models[0] if models else None)
+        self.model = named_model(models[0] if models else None)
         self.count = _form_count(counts)
         self.route = RouteRequest(self.model)
         self._rest = b"".join(self._part(head, content) for head, content in parts)
@@ -155,9 +155,3 @@ def _form_count(values: list[str]) -> int:
 def _harmless(text: str) -> str:
     """Fit to stand inside a quoted header value."""
     return "".join(c for c in text if c.isprintable() and c not in '"\\')
-
-
-def _model(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
-    return value

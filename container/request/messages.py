@@ -5,9 +5,8 @@ from typing import Any
 
 from worker.api.errors import invalid_request
 
-from ..routing.router import RouteRequest
 from .authority import refuse_forbidden
-from .completion import BYTES_PER_TOKEN, CHECKS, OWN_FIELDS, Completion, parse_object
+from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
 
 # Anthropic's names of features, in the header `anthropic-beta`. Those that open the account's store of files and
 # skills, or change who is asking, are not a client's to name.
@@ -19,9 +18,7 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     """`endpoint`: `messages` or `count_tokens`; `betas`: the client's header. Raises ApiError 400 naming the field."""
     body = parse_object(raw)
     refuse_forbidden(body)
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
+    model = named_model(body.get("model"))
     for name, value in body.items():
         if value is not None:
             _check(name, value)
@@ -33,15 +30,8 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     metadata = body.pop("metadata", None)
     if metadata and isinstance(metadata.get("user_id"), str):
         body["metadata"] = {"user_id": metadata["user_id"]}
-    fallbacks = () if own["disable_fallbacks"] else own["fallbacks"]
     stream = endpoint == "messages" and bool(body.get("stream"))
-    route = RouteRequest(
-        model,
-        tokens=len(raw) // BYTES_PER_TOKEN,
-        stream=stream,
-        fallbacks=None if fallbacks is None else tuple(fallbacks),
-        num_retries=own["num_retries"],
-    )
+    route = routed(model, len(raw), own, stream=stream)
     return Completion(endpoint, body, model, stream, False, route, own["timeout"], betas=_known(betas))
 
 

@@ -74,14 +74,20 @@ _KEY = re.compile(rb'"model"\s*:')
 Answer = Plain | Stream | Outcome
 
 
-def plain(raw: bytes, name: str) -> Plain | Outcome:
-    """Reads a provider's answer with status 200; anything but a JSON object with an answer in it is a failure."""
+def json_object(raw: bytes) -> dict[str, Any] | Outcome:
+    """The body of an answer with status 200, or what is wrong with it."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return Outcome("server", 0, "The provider's answer is not valid JSON.")
-    if not isinstance(body, dict):
-        return Outcome("server", 0, "The provider's answer is not a JSON object.")
+    return body if isinstance(body, dict) else Outcome("server", 0, "The provider's answer is not a JSON object.")
+
+
+def plain(raw: bytes, name: str) -> Plain | Outcome:
+    """Reads a provider's answer with status 200; anything but a JSON object with an answer in it is a failure."""
+    body = json_object(raw)
+    if isinstance(body, Outcome):
+        return body
     if body.get("error") and "choices" not in body and "data" not in body:
         error = body["error"]
         return from_error_event(error if isinstance(error, dict) else {"message": str(error)})

@@ -9,7 +9,7 @@ from ..request.completion import Completion
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from . import mock
-from .answer import Answer, Events, Plain, Stream, StreamBroken
+from .answer import Answer, Events, Stream, StreamBroken
 from .events import OversizedEvent
 from .formats import Format, Formats, Sent, Unreachable, Unsupported, messages
 from .http import BadBody, CannotConnect, Client, ConnectTimeout, HttpError, Response, Silent
@@ -167,6 +167,3 @@ async def _rest(response: Response, events: Events, idle: float) -> AsyncGenerat
         raise StreamBroken("The connection to the provider broke off in the middle of the answer.") from None
     finally:
         response.close()
-
-
-__all__ = ["Plain", "Stream", "StreamBroken", "Upstream"]

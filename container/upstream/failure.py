@@ -49,7 +49,7 @@ _CALLER = frozenset({400, 409, 413, 415, 422})
 
 def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: float | None = None) -> Outcome:
     """The outcome of an answer that is not 200. `now`: seconds since the epoch, for dates in `Retry-After`."""
-    error = _error_fields(raw)
+    error = error_fields(raw)
     code, param = _text(error.get("code")), _text(error.get("param"))
     message = _text(error.get("message")) or f"The provider answered with status {status}."
     kind = _kind(status, (code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
@@ -139,8 +139,9 @@ def _kind(status: int, code: str, type: str, message: str) -> Kind:
     return "server"
 
 
-def _error_fields(raw: bytes) -> dict[str, Any]:
-    """`{"error": {…}}`, `{"error": "text"}`, `{"message": …}`, `{"detail": …}`; empty for anything else."""
+def error_fields(raw: bytes) -> dict[str, Any]:
+    """What a refusal says: `{"error": {…}}`, `{"error": "text"}`, `{"message": …}`, `{"detail": …}`; empty for anything
+    else."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:

@@ -10,7 +10,7 @@ from ..request.completion import encode
 PATHS = {"chat_completions": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
 
 # To LiteLLM these are authority: guardrails, log destinations, sessions, routing.
-AUTHORITY = ("metadata", "tags")
+AUTHORITY = frozenset(("metadata", "tags"))
 
 OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 
@@ -79,28 +79,15 @@ def body(
     leave_out: frozenset[str],
     limit: tuple[str, int] | None = None,
 ) -> bytes:
-    """The body for the deployment: the client's fields over its presets, its model name, usage asked for. `limit`: a
-    field and its value, for a request without an output limit."""
+    """The body for the deployment: the client's fields over its presets, `model`, usage asked for. `limit`: a field and
+    its value, for a request without an output limit."""
     merged = merge(d, fields, limit)
     merged["model"] = model
-    return _encode(merged, ask_usage, leave_out)
-
-
-def engine_body(
-    d: Deployment,
-    model: str,
-    fields: Mapping[str, Any],
-    *,
-    ask_usage: bool,
-    leave_out: frozenset[str],
-    limit: tuple[str, int] | None = None,
-) -> bytes:
-    """The same for the engine: its name of the deployment, and nothing that is authority to it."""
-    merged = merge(d, fields, limit)
-    merged["model"] = engine_model(d, model)
-    for name in AUTHORITY:
+    if ask_usage and "stream_options" not in leave_out:
+        merged["stream_options"] = {**(merged.get("stream_options") or {}), "include_usage": True}
+    for name in leave_out:
         merged.pop(name, None)
-    return _encode(merged, ask_usage, leave_out)
+    return encode(merged)
 
 
 def merge(d: Deployment, fields: Mapping[str, Any], limit: tuple[str, int] | None = None) -> dict[str, Any]:
@@ -111,11 +98,3 @@ def merge(d: Deployment, fields: Mapping[str, Any], limit: tuple[str, int] | Non
             merged.pop(name, None)
         merged[limit[0]] = limit[1]
     return merged
-
-
-def _encode(merged: dict[str, Any], ask_usage: bool, leave_out: frozenset[str]) -> bytes:
-    if ask_usage and "stream_options" not in leave_out:
-        merged["stream_options"] = {**(merged.get("stream_options") or {}), "include_usage": True}
-    for name in leave_out:
-        merged.pop(name, None)
-    return encode(merged)

@@ -28,6 +28,8 @@ class _Note(NamedTuple):
 class OpenAI:
     """Learns which deployments refuse what: `stream_options`, or the usual name of an output limit."""
 
+    _withheld: frozenset[str] = frozenset()
+
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
         self._addresses: dict[str, prepare.Address] = {}
@@ -73,23 +75,15 @@ class OpenAI:
         limit = None
         if request.output_limit is not None:
             limit = self._limit_names.get(d.id) or self._limit_name(d, request.endpoint), request.output_limit
-        body = self._body(d, model, request, ask_usage=asks, leave_out=left_out, limit=limit)
+        out = left_out | self._withheld
+        body = prepare.body(d, self._model(d, model), request.body, ask_usage=asks, leave_out=out, limit=limit)
         return Sent(body, None, _Note(asks, limit[0] if limit else None, left_out))
 
     def _limit_name(self, d: Deployment, endpoint: str) -> str:
         return prepare.limit_name(d, endpoint)
 
-    def _body(
-        self,
-        d: Deployment,
-        model: str,
-        request: Completion,
-        *,
-        ask_usage: bool,
-        leave_out: frozenset[str],
-        limit: tuple[str, int] | None,
-    ) -> bytes:
-        return prepare.body(d, model, request.body, ask_usage=ask_usage, leave_out=leave_out, limit=limit)
+    def _model(self, d: Deployment, model: str) -> str:
+        return model
 
     def _wants_other_limit(self, d: Deployment, refusal: Outcome, sent: str) -> bool:
         """Whether the provider has refused the name of our output limit; the other one is tried, and remembered."""
@@ -113,6 +107,8 @@ class OpenAI:
 class ThroughEngine(OpenAI):
     """LiteLLM's proxy on loopback: OpenAI's format, with the deployment's id for a model."""
 
+    _withheld = prepare.AUTHORITY
+
     def __init__(self, engine: Engine, *, drop_params: bool) -> None:
         super().__init__(drop_params=drop_params)
         self._engine = engine
@@ -126,14 +122,5 @@ class ThroughEngine(OpenAI):
     def _limit_name(self, d: Deployment, endpoint: str) -> str:
         return "max_tokens"
 
-    def _body(
-        self,
-        d: Deployment,
-        model: str,
-        request: Completion,
-        *,
-        ask_usage: bool,
-        leave_out: frozenset[str],
-        limit: tuple[str, int] | None,
-    ) -> bytes:
-        return prepare.engine_body(d, model, request.body, ask_usage=ask_usage, leave_out=leave_out, limit=limit)
+    def _model(self, d: Deployment, model: str) -> str:
+        return prepare.engine_model(d, model)

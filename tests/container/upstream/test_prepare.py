@@ -121,13 +121,6 @@ def test_the_client_goes_before_presets(deployment):
     assert body(d, {**CHAT, "temperature": 1}) == {**CHAT, "model": "x", "temperature": 1, "max_tokens": 5, "top_k": 3}
 
 
-def test_what_is_authority_to_litellm_does_not_reach_the_engine(deployment):
-    d = deployment(model="anthropic/claude", api_key="k", info={"id": "dep"})
-    fields = {**CHAT, "metadata": {"guardrails": []}, "tags": ["a"]}
-    sent = prepare.engine_body(d, "x", fields, ask_usage=False, leave_out=frozenset())
-    assert orjson.loads(sent) == {**CHAT, "model": "dep"}
-
-
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": None}])
 def test_usage_is_asked_for(deployment, options):
     fields = {**CHAT, "stream": True, "stream_options": options}

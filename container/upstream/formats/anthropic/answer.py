@@ -8,7 +8,7 @@ import orjson
 
 from ....routing.outcome import Outcome
 from ... import failure
-from ...answer import Plain
+from ...answer import Plain, json_object
 from .request import JSON_TOOL, Translated
 
 _FINISH = {
@@ -44,12 +44,9 @@ def finish_reason(stop_reason: Any) -> str:
 
 def message(raw: bytes) -> dict[str, Any] | Outcome:
     """A whole answer with status 200, or what is wrong with it."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return Outcome("server", 0, "The provider's answer is not valid JSON.")
-    if not isinstance(body, dict):
-        return Outcome("server", 0, "The provider's answer is not a JSON object.")
+    body = json_object(raw)
+    if isinstance(body, Outcome):
+        return body
     if isinstance(body.get("error"), dict):
         return error(body["error"])
     if not isinstance(body.get("content"), list):

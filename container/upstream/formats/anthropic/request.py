@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..format import Malformed, Unsupported
+from ..format import Unsupported
 from . import schema, tools
 from .messages import conversation
 from .models import DEFAULT_MAX_TOKENS, Traits
@@ -198,6 +198,3 @@ def _betas(body: Mapping[str, Any], can: Traits) -> tuple[str, ...]:
     if isinstance(config, dict) and config.get("effort") and not can.adaptive:
         betas.append(EFFORT)
     return tuple(betas)
-
-
-__all__ = ["Malformed", "Translated", "translate"]

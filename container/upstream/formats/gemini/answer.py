@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ....routing.outcome import Outcome
-from ...answer import Plain
+from ...answer import Plain, json_object
 from . import errors
 from .messages import SIGNATURE_MARK
 
@@ -33,12 +33,9 @@ _FILTERED = "content_filter"
 
 def plain(raw: bytes, name: str, created: int) -> Plain | Outcome:
     """A whole answer with status 200. `name`: the model's public name; `created`: seconds since the epoch."""
-    try:
-        said = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return Outcome("server", 0, "The provider's answer is not valid JSON.")
-    if not isinstance(said, dict):
-        return Outcome("server", 0, "The provider's answer is not a JSON object.")
+    said = json_object(raw)
+    if isinstance(said, Outcome):
+        return said
     failed = errors.instead_of_answer(said)
     if failed is not None:
         return failed

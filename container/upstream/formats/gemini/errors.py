@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from ....routing.outcome import Outcome
 from ... import failure
 
@@ -23,11 +21,12 @@ _OURS = frozenset(("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABL
 def from_response(status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
     """An answer that is not 200."""
     outcome = failure.from_response(status, headers, raw)
-    error = _error(raw)
-    details = [d for d in error.get("details") or () if isinstance(d, dict)]
+    error = failure.error_fields(raw)
+    listed = error.get("details")
+    details = [d for d in listed if isinstance(d, dict)] if isinstance(listed, list) else []
     if outcome.kind == "caller" and (
         error.get("status") == "FAILED_PRECONDITION"
-        or any(d.get("reason") in _OURS for d in _of_type(details, _REASON))
+        or any(str(d.get("reason")) in _OURS for d in _of_type(details, _REASON))
     ):
         outcome = Outcome("authentication", status, failure.credentials_refused(status))
     wait = next((_seconds(d.get("retryDelay")) for d in _of_type(details, _RETRY)), None)
@@ -59,14 +58,3 @@ def _seconds(text: Any) -> float | None:
     except ValueError:
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _error(raw: bytes) -> dict[str, Any]:
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return {}
-    if isinstance(body, list) and body:
-        body = body[0]
-    error = body.get("error") if isinstance(body, dict) else None
-    return error if isinstance(error, dict) else {}

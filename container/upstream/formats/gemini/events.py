@@ -11,7 +11,7 @@ import orjson
 from worker.api.errors import upstream_failed
 
 from ....routing.outcome import Outcome
-from ...events import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
+from ..sse import Event, Reader
 from . import answer, errors
 
 
@@ -25,7 +25,7 @@ class GeminiEvents:
         self._name = name
         self._created = created
         self._wants_usage = wants_usage
-        self._held = b""
+        self._reader = Reader()
         self._head = b""  # of every chunk, up to its choices
         self._refusal: Outcome | None = None  # an error instead of an answer
         self._calls: dict[int, int] = {}  # how many each candidate that has begun has made
@@ -33,16 +33,10 @@ class GeminiEvents:
 
     def feed(self, data: bytes) -> bytes:
         """Raises OversizedEvent."""
-        data = self._held + data if self._held else data
-        cut = last_end(data)
-        self._held = data[cut:]
-        if len(self._held) > MAX_EVENT_BYTES:
-            raise OversizedEvent
-        return self._translated(data[:cut]) if cut else b""
+        return self._translated(self._reader.feed(data))
 
     def end(self) -> bytes:
-        rest, self._held = self._held, b""
-        said = self._translated(rest) if rest else b""
+        said = self._translated(self._reader.end())
         if self.cut_off or self.failed or self._refusal:
             return said
         if self._wants_usage and self.usage is not None:
@@ -56,12 +50,11 @@ class GeminiEvents:
     def cut_off(self) -> bool:
         return not self.failed and (not self._calls or self._ended != self._calls.keys())
 
-    def _translated(self, data: bytes) -> bytes:
+    def _translated(self, events: list[Event]) -> bytes:
         chunks = []
-        for event in split(data):
-            said = payload(event)
-            if said is None or self.failed or self._refusal:
-                continue
+        for said in events:
+            if self.failed or self._refusal:
+                break
             failed = errors.instead_of_answer(said)
             try:
                 chunks.append(self._event(said) if failed is None else self._failure(failed))
@@ -77,7 +70,7 @@ class GeminiEvents:
         self.failed = failed
         return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
 
-    def _event(self, said: dict[str, Any]) -> bytes:
+    def _event(self, said: Event) -> bytes:
         used = answer.usage(said)
         if used is not None:
             self.usage = used
@@ -112,7 +105,7 @@ class GeminiEvents:
             choices.append({"index": index, "delta": {}, "finish_reason": finish})
         return choices
 
-    def _begin(self, said: dict[str, Any]) -> bytes:
+    def _begin(self, said: Event) -> bytes:
         head = {
             "id": answer.identity(said),
             "object": "chat.completion.chunk",

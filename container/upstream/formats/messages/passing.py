@@ -7,15 +7,14 @@ from typing import Any
 import orjson
 
 from ....routing.outcome import Outcome
-from ...answer import Plain
-from ...events import MAX_EVENT_BYTES, OversizedEvent, payload, split
+from ...answer import Plain, json_object
+from ...events import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
 from ..anthropic import answer
 from .stream import event
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 # Events of these kinds are looked into; every other passes unread.
 _LOOKED_INTO = (b"message_start", b"message_delta", b"message_stop", b'"error"')
-_END = (b"\n\n", b"\r\n\r\n")
 
 
 def plain(raw: bytes, name: str) -> Plain | Outcome:
@@ -30,11 +29,10 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
 
 def counted(raw: bytes) -> Plain | Outcome:
     """The answer of `count_tokens`."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return Outcome("server", 0, "The provider's answer is not valid JSON.")
-    if not isinstance(body, dict) or not isinstance(body.get("input_tokens"), int):
+    body = json_object(raw)
+    if isinstance(body, Outcome):
+        return body
+    if not isinstance(body.get("input_tokens"), int):
         return Outcome("server", 0, "The provider's answer holds no count of tokens.")
     return Plain(raw, None)
 
@@ -56,8 +54,8 @@ class PassedEvents:
         if self._held:
             data = self._held + data
             self._held = b""
-        if not data.endswith(_END):
-            cut = max(data.rfind(end) + len(end) if end in data else 0 for end in _END)
+        cut = last_end(data)
+        if cut < len(data):
             data, self._held = data[:cut], data[cut:]
             if len(self._held) > MAX_EVENT_BYTES:
                 raise OversizedEvent

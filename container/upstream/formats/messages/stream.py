@@ -18,6 +18,7 @@ class MessageEvents:
         self._inner = inner
         self._name = name
         self._reader = Reader()
+        self._begun: bool | Outcome = False
         self._started = self._ended = False
         self._open = ""  # "text", "thinking", or "call" and the index of the call
         self._index = -1
@@ -52,8 +53,6 @@ class MessageEvents:
         return (
             told + self._close() + event("message_delta", {"delta": stop, "usage": counted}) + event("message_stop", {})
         )
-
-    _begun: bool | Outcome = False
 
     def _told(self, chunks: bytes) -> bytes:
         if chunks and self._begun is not True:

@@ -38,6 +38,13 @@ def test_the_engine_gets_the_usual_name_of_the_output_limit(formats, deployment)
     assert orjson.loads(sent.body) == {**CHAT, "model": "dep", "max_tokens": 7}
 
 
+def test_what_is_authority_to_litellm_does_not_reach_the_engine(formats, deployment):
+    d = deployment(model="openai/x", api_key="k", use_in_pass_through=True, info={"id": "dep"})
+    request = parse("chat_completions", orjson.dumps({**CHAT, "metadata": {"guardrails": []}, "tags": ["a"]}))
+    sent = formats.of(d, "x", "chat_completions").request(d, "x", request)
+    assert orjson.loads(sent.body) == {**CHAT, "model": "dep"}
+
+
 @pytest.mark.parametrize(("error", "kind"), [(Unsupported, "unsupported"), (Malformed, "caller")])
 def test_what_a_provider_cannot_take_may_be_taken_by_another_and_what_is_malformed_may_not(error, kind):
     outcome = error("seed", "'seed' is not known to Anthropic.").outcome()

@@ -263,6 +263,8 @@ def detail(kind: str, **fields: Any) -> list[dict[str, Any]]:
             "authentication",
         ),
         (refused(400, status="FAILED_PRECONDITION"), "authentication"),
+        (refused(400, details=5), "caller"),
+        (refused(400, details=detail("ErrorInfo", reason=["API_KEY_INVALID"])), "caller"),
         (refused(403, status="PERMISSION_DENIED"), "authentication"),
         (refused(404, status="NOT_FOUND"), "not_found"),
         (refused(429, status="RESOURCE_EXHAUSTED"), "rate_limit"),
