@@ -7,7 +7,7 @@ import orjson
 
 from worker.ledger.text_tokens import text_tokens
 
-from ..upstream.events import payload, split
+from ..upstream.sse import payload, split
 
 # Of longer answers the beginning is counted, and the rest taken to be like it.
 _MOST_BYTES = 256 * 1024

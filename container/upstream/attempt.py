@@ -10,9 +10,9 @@ from ..routing.outcome import Outcome
 from ..routing.router import Try
 from . import mock
 from .answer import Answer, Events, Stream, StreamBroken
-from .events import OversizedEvent
 from .formats import Format, Formats, Sent, Unreachable, Unsupported, messages
 from .http import BadBody, CannotConnect, Client, ConnectTimeout, HttpError, Response, Silent
+from .sse import OversizedEvent
 
 MAX_ERROR_BYTES = 64 * 1024
 

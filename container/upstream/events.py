@@ -6,8 +6,6 @@
 
 An event that has not ended is held back until it has: no client can act on half an event, and a comment line may then
 be sent at any time without landing inside one. Nothing is parsed but chunks that can carry usage.
-
-Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import re
@@ -18,8 +16,8 @@ import orjson
 
 from ..routing.outcome import Outcome
 from .failure import from_error_event
+from .sse import EVENT_END, MAX_EVENT_BYTES, OversizedEvent, is_comment, last_end, opening, payload, split
 
-MAX_EVENT_BYTES = 32 * 1024 * 1024
 MAX_LEARNT = 1000
 _learnt: dict[str, tuple[bytes, bytes]] = {}
 
@@ -27,11 +25,6 @@ _MODEL = re.compile(rb'"model"(\s*:\s*)"(?:[^"\\]|\\.)*"')
 _DELTA = b'"delta":{'
 _NEAR = 200  # bytes behind the model's name in which an ordinary event says nothing of its own yet
 _OF_INTEREST = (b"\n", b"\r", b'"usage"', b'"error"', b'"finish_reason"', b"[DONE]")
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-
-
-class OversizedEvent(Exception):
-    """A provider sent an event that does not end."""
 
 
 class EventStream:
@@ -73,7 +66,7 @@ class EventStream:
     def end(self) -> bytes:
         """What is left when the provider has closed: an event whose blank line never came. Half an event is dropped."""
         data, self._held = self._held.strip(b"\r\n"), b""
-        whole = payload(data) is not None or _DONE.search(data) or (data and _is_comment(data))
+        whole = payload(data) is not None or _DONE.search(data) or (data and is_comment(data))
         return self._rewrite(data + b"\n\n") if whole else b""
 
     def begins(self, new: bytes) -> bool | Outcome:
@@ -183,7 +176,7 @@ def _events_with_usage(data: bytes) -> Iterator[tuple[int, int]]:
     while at >= 0:
         if at >= done and not data.startswith(b":null", at + 7):
             begin = last_end(data[:at])
-            blank = _EVENT_END.search(data, at)
+            blank = EVENT_END.search(data, at)
             done = blank.end() if blank else len(data)
             yield begin, done
         at = data.find(b'"usage"', at + 7)
@@ -193,29 +186,6 @@ _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
 
 
-def split(data: bytes) -> list[bytes]:
-    """Whole events, each with its blank line; joined they are `data`."""
-    events, start = [], 0
-    for end in _EVENT_END.finditer(data):
-        events.append(data[start : end.end()])
-        start = end.end()
-    if start < len(data):
-        events.append(data[start:])
-    return events
-
-
-def payload(event: bytes) -> dict[str, Any] | None:
-    """The JSON object that an event carries, or None."""
-    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
-    if not lines:
-        return None
-    try:
-        value = orjson.loads(b"\n".join(lines))
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def first_error(event: bytes) -> dict[str, Any] | None:
     """The error that an event reports, as `{"message": …}`, or None when it is none."""
     chunk = payload(event) if b'"error"' in event else None
@@ -223,22 +193,3 @@ def first_error(event: bytes) -> dict[str, Any] | None:
         return None
     error = chunk["error"]
     return error if isinstance(error, dict) else {"message": str(error)}
-
-
-def opening(data: bytes) -> bytes:
-    """The first event that says something, of whole events; empty when all are comments, as providers send them to
-    keep a connection open."""
-    if data.startswith(b"data:"):
-        end = _EVENT_END.search(data)
-        return data[: end.end()] if end else data
-    return next((event for event in split(data) if not _is_comment(event)), b"")
-
-
-def _is_comment(event: bytes) -> bool:
-    return all(not line or line.startswith(b":") for line in event.splitlines())
-
-
-def last_end(data: bytes) -> int:
-    """Just behind the last blank line, 0 where there is none."""
-    unix, dos, mac = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n"), data.rfind(b"\r\r")
-    return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0, mac + 2 if mac >= 0 else 0)

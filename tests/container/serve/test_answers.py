@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.upstream.events import payload, split
+from container.upstream.sse import payload, split
 from tests.container.raw import Connection, ask
 from tests.container.serve.support import (
     AUTHORIZED,

@@ -16,7 +16,7 @@ from container.routing.outcome import Outcome
 from container.routing.router import Try
 from container.upstream.answer import Answer, Plain, Stream, StreamBroken
 from container.upstream.attempt import Upstream
-from container.upstream.events import payload, split
+from container.upstream.sse import payload, split
 from tests.fakes import Behaviour, FakeProvider, Fault, failing, refusing_port
 
 HELLO = [{"role": "user", "content": "Hello there"}]

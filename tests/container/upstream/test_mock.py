@@ -10,7 +10,7 @@ from container.request.completion import parse
 from container.routing.outcome import Outcome
 from container.upstream import mock
 from container.upstream.answer import Plain, Stream
-from container.upstream.events import payload, split
+from container.upstream.sse import payload, split
 
 TEXT = "Hello there,  friend.\nBye"
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ....routing.outcome import Outcome
-from ..sse import Reader
+from ...sse import Reader
 from . import answer
 from .request import JSON_TOOL, Translated
 

@@ -11,7 +11,7 @@ import orjson
 from worker.api.errors import upstream_failed
 
 from ....routing.outcome import Outcome
-from ..sse import Event, Reader
+from ...sse import Event, Reader
 from . import answer, errors
 
 

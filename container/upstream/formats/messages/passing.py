@@ -8,7 +8,7 @@ import orjson
 
 from ....routing.outcome import Outcome
 from ...answer import Plain, json_object
-from ...events import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
+from ...sse import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
 from ..anthropic import answer
 from .stream import event
 

@@ -7,7 +7,7 @@ import orjson
 
 from ....routing.outcome import Outcome
 from ...answer import Events
-from ..sse import Reader
+from ...sse import Reader
 from . import answer
 
 

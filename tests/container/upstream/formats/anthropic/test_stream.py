@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.routing.outcome import Outcome
-from container.upstream.events import payload, split
 from container.upstream.formats.anthropic.request import JSON_TOOL, Translated
 from container.upstream.formats.anthropic.stream import ChunkStream
 from container.upstream.formats.messages.passing import PassedEvents
+from container.upstream.sse import payload, split
 
 START = {"type": "message_start", "message": {"id": "msg_1", "model": "claude-x", "usage": {"input_tokens": 7}}}
 TEXT = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}

@@ -1,0 +1,108 @@
+"""Server-sent events: where each ends, what it carries, and a reader for formats that translate them.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+Event = dict[str, Any]
+
+
+class OversizedEvent(Exception):
+    """A provider sent an event that does not end."""
+
+
+def split(data: bytes) -> list[bytes]:
+    """Whole events, each with its blank line; joined they are `data`."""
+    events, start = [], 0
+    for end in EVENT_END.finditer(data):
+        events.append(data[start : end.end()])
+        start = end.end()
+    if start < len(data):
+        events.append(data[start:])
+    return events
+
+
+def last_end(data: bytes) -> int:
+    """Just behind the last blank line, 0 where there is none."""
+    unix, dos, mac = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n"), data.rfind(b"\r\r")
+    return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0, mac + 2 if mac >= 0 else 0)
+
+
+def payload(event: bytes) -> Event | None:
+    """The JSON object that an event carries, or None."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    if not lines:
+        return None
+    try:
+        value = orjson.loads(b"\n".join(lines))
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def opening(data: bytes) -> bytes:
+    """The first event that says something, of whole events; empty when all are comments, as providers send them to
+    keep a connection open."""
+    if data.startswith(b"data:"):
+        end = EVENT_END.search(data)
+        return data[: end.end()] if end else data
+    return next((event for event in split(data) if not is_comment(event)), b"")
+
+
+def is_comment(event: bytes) -> bool:
+    return all(not line or line.startswith(b":") for line in event.splitlines())
+
+
+class Reader:
+    """Fed as they come; `feed` returns the objects of the events that are complete."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Raises OversizedEvent."""
+        if self._held:
+            data = self._held + data
+        if b"\r" in data:
+            return self._feed_slowly(data)
+        *events, self._held = data.split(b"\n\n")
+        if len(self._held) > MAX_EVENT_BYTES:
+            raise OversizedEvent
+        return [found for event in events if (found := _object(event)) is not None]
+
+    def end(self) -> list[Event]:
+        """The last event, whose blank line never came; half an event is dropped."""
+        found = payload(self._held.strip(b"\r\n"))
+        self._held = b""
+        return [] if found is None else [found]
+
+    def _feed_slowly(self, data: bytes) -> list[Event]:
+        """Lines that end otherwise."""
+        events = split(data)
+        self._held = b""
+        if events and not events[-1].endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+            self._held = events.pop()
+        if len(self._held) > MAX_EVENT_BYTES:
+            raise OversizedEvent
+        return [found for event in events if (found := payload(event)) is not None]
+
+
+def _object(event: bytes) -> Event | None:
+    """The quick way for an event of one `data:` line, which is what there is."""
+    at = event.find(b"data:")
+    if at < 0 or event.find(b"\n", at) >= 0 or (at and event[at - 1 : at] != b"\n"):
+        return payload(event)
+    try:
+        value = orjson.loads(event[at + 5 :])
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
