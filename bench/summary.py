@@ -94,10 +94,10 @@ def _megabytes(memory: Memory | None) -> dict[str, float] | None:
 
 def value(summary: Mapping[str, Any], name: str, workload: str, connections: int, *path: str) -> float | None:
     """One figure of a cell, None where it was not measured."""
-    found = summary["gateways"].get(name, {}).get("cells", {}).get(workload, {}).get(str(connections))
+    found: Any = summary["gateways"].get(name, {}).get("cells", {}).get(workload, {}).get(str(connections))
     for key in path:
         found = None if found is None else found.get(key)
-    return found  # type: ignore[return-value]
+    return found
 
 
 def cpu(summary: Mapping[str, Any], name: str, workload: str, connections: int) -> float | None:

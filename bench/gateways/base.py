@@ -1,7 +1,8 @@
 """What the bench wants to know of a gateway: how to install it, start it and ask it."""
 
+import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +46,16 @@ class Gateway(ABC):
 
         `directory`: its own, for configuration and log.
         """
+
+
+def run_installer(command: Sequence[str], seconds: float, directory: Path | None = None) -> None:
+    """Runs a package manager. Raises Unavailable with the end of what it said."""
+    try:
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=seconds, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"it cannot be installed: {error}") from None
+    if done.returncode:
+        raise Unavailable(f"it cannot be installed: {(done.stderr or done.stdout).strip()[-400:]}")
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from .base import Unavailable
+from .base import Unavailable, run_installer
 
 _INSTALL_SECONDS = 180
 
@@ -40,19 +39,8 @@ def install(directory: Path, packages: Mapping[str, str], overrides: Mapping[str
     (unfinished / "package.json").write_text(wanted)
     npm = Path(node()).parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
     command = [node(), str(npm)] if npm.exists() else [shutil.which("npm") or "npm"]
-    try:
-        done = subprocess.run(
-            [*command, "install", "--ignore-scripts", "--no-package-lock", "--silent"],
-            cwd=unfinished,
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"npm install failed: {error}") from None
-    if done.returncode:
-        raise Unavailable(f"npm install failed: {(done.stderr or done.stdout).strip()[-400:]}")
+    command += ["install", "--ignore-scripts", "--no-package-lock", "--silent"]
+    run_installer(command, _INSTALL_SECONDS, unfinished)
     (unfinished / "node_modules").rename(modules)
     manifest.write_text(wanted)
     shutil.rmtree(unfinished)

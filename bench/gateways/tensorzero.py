@@ -4,13 +4,12 @@ Source: `patch_openai_client` in tensorzero/__init__.py, which does the same for
 """
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from ..processes import Process
 from ..workload import MODEL
-from .base import PROVIDER_KEY, START_SECONDS, Gateway, Running, Unavailable
+from .base import PROVIDER_KEY, START_SECONDS, Gateway, Running, run_installer
 
 VERSION = "2026.6.0"
 LAUNCHER = Path(__file__).with_name("tensorzero_launcher.py")
@@ -50,18 +49,7 @@ class TensorZero(Gateway):
             unfinished = cache / "tensorzero-unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             command += ["pip", "install", "--quiet", "--python", sys.executable, "--target", str(unfinished)]
-            try:
-                done = subprocess.run(
-                    [*command, f"tensorzero=={VERSION}"],
-                    capture_output=True,
-                    text=True,
-                    timeout=_INSTALL_SECONDS,
-                    check=False,
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise Unavailable(f"it cannot be installed: {error}") from None
-            if done.returncode:
-                raise Unavailable(f"it cannot be installed: {done.stderr.strip()[-400:]}")
+            run_installer([*command, f"tensorzero=={VERSION}"], _INSTALL_SECONDS)
             unfinished.rename(self._site)
         return VERSION
 
