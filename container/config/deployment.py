@@ -102,6 +102,9 @@ def parse(
     known = {"model_name", "litellm_params", "model_info"}
     for name in entry.keys() - known:
         document.error((*path, name), "is not a setting of a model.", f"There are: {', '.join(sorted(known))}.")
+    if isinstance(group, bool | int | float):  # what YAML makes of `off`, `no`, `yes` and of names that are numbers
+        document.error((*path, "model_name"), f"is no text: YAML reads it as {group}.", "Put the name in quotes.")
+        return None
     if not isinstance(group, str) or not group.strip():
         document.error((*path, "model_name"), "is missing.", "Write the name by which clients ask for the model.")
         return None

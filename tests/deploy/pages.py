@@ -4,10 +4,13 @@ import json
 import os
 import re
 import subprocess
+import time
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.processes import ROOT
 
@@ -42,6 +45,19 @@ def shell(
 def curl(script: str, replaced: Mapping[str, str], environment: Mapping[str, str]) -> Any:
     """The JSON that a block of one `curl` prints."""
     return json.loads(shell(script.replace("curl ", "curl --silent --fail-with-body "), replaced, environment))
+
+
+def wait_until_healthy(url: str, process: subprocess.Popen) -> None:
+    """30 s at most, while the process runs."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            httpx.get(url).raise_for_status()
+            return
+        except httpx.TransportError:
+            assert process.poll() is None, "it has ended"
+            assert time.monotonic() < deadline, "it does not listen within 30 s"
+            time.sleep(0.05)
 
 
 def railway(name: str) -> dict[str, Any]:

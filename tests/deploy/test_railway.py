@@ -10,7 +10,7 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from tests.deploy.pages import Page, curl, railway
+from tests.deploy.pages import Page, curl, railway, wait_until_healthy
 from tests.fakes import FakeProvider
 from tests.fakes.environment import pointing_at
 from tests.processes import ROOT, RunningProxy, StartProxy, free_tcp_port
@@ -128,8 +128,7 @@ def test_the_port_that_railway_sets_is_obeyed(providers, tmp_path: Path):
     }  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", "container", "serve"], cwd=ROOT, env=environment)
     try:
-        answer = httpx.Client(transport=httpx.HTTPTransport(retries=8)).get(f"http://127.0.0.1:{port}/health")
-        assert answer.json()["status"] == "healthy"
+        wait_until_healthy(f"http://127.0.0.1:{port}/health", process)
     finally:
         process.terminate()
         assert process.wait(30) == 0
@@ -172,6 +171,23 @@ def test_the_key_dummy_works_on_loopback_without_a_master_key(module_proxy: Star
     client = OpenAI(base_url=keyless.url, api_key="dummy", max_retries=0)
     answer = client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello!"}])
     assert answer.choices[0].message.content == "Hello!"
+
+
+def test_the_bots_gateway_starts_locally_as_the_page_says(provider, tmp_path: Path):
+    port = free_tcp_port()
+    command = BOT.block("litellm-router serve").replace("4000", str(port)).split()
+    assert command[0] == ".venv/bin/litellm-router"
+    environment = {"PATH": os.environ["PATH"], "LEDGER_PATH": str(tmp_path / "ledger.db"), **pointing_at(provider)}
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("litellm-router"), *command[1:]], cwd=ROOT, env=environment
+    )
+    try:
+        wait_until_healthy(f"http://127.0.0.1:{port}/health", process)
+        listed = curl(BOT.block("localhost:4000/v1/models"), {"http://localhost:4000": f"http://127.0.0.1:{port}"}, {})
+        assert len(listed["data"]) == 4
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_elsewhere_the_start_without_a_master_key_is_refused_and_says_what_to_set(tmp_path: Path):

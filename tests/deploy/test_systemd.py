@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from container.config import load
-from tests.deploy.pages import Page, curl, shell
+from tests.deploy.pages import Page, curl, shell, wait_until_healthy
 from tests.fakes import FakeProvider
 from tests.fakes.environment import pointing_at
 from tests.processes import ROOT, free_tcp_port
@@ -60,23 +59,11 @@ def served(machine: Path, providers: FakeProvider) -> Iterator[str]:
         cwd=machine / "opt", env={"PATH": os.environ["PATH"]}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process)
+        wait_until_healthy(f"http://127.0.0.1:{port}/health", process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         assert process.wait(30) == 0
-
-
-def _wait_until_healthy(url: str, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            httpx.get(url).raise_for_status()
-            return
-        except httpx.TransportError:
-            assert process.poll() is None, "it has ended"
-            assert time.monotonic() < deadline, "it does not listen within 30 s"
-            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", UNITS)

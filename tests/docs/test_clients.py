@@ -61,6 +61,7 @@ def test_there_is_a_snippet_for_each_client():
         "curl",
         "OpenAI's package, Python",
         "OpenAI's package, Node",
+        "Anthropic's package",
         "LangChain",
         "Pydantic AI",
         "Vercel's AI SDK",

@@ -153,6 +153,19 @@ async def test_a_late_report_replaces_what_expiry_assumed(ledger: Ledger) -> Non
     assert (await ledger.info(key))["spend"] == 300e-9
 
 
+async def test_what_costs_more_than_was_reserved_is_charged_in_full_and_the_next_is_refused(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1000e-9)
+    first = await ledger.admit(key, 400)
+    second = await ledger.admit(key, 600)
+    await ledger.settle(first["reservation"], 900)
+    info = await ledger.info(key)
+    assert (info["spend"], info["reserved"]) == (900e-9, 600e-9)
+    await ledger.settle(second["reservation"], 600)
+    assert (await ledger.info(key))["spend"] == 1500e-9
+    assert (await ledger.admit(key, 1))["code"] == "budget_exceeded"
+    await check_balance(ledger.store)
+
+
 async def test_what_was_never_sent_costs_nothing(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1)
     id = (await ledger.admit(key, 1000))["reservation"]

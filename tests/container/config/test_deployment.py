@@ -319,6 +319,11 @@ def test_a_broken_entry_names_line_and_key(complaints, entry, key):
     assert int(line) >= 2
 
 
+def test_a_name_that_yaml_takes_for_something_else_wants_quotes(complaints):
+    [said] = complaints({"model_list": [{"model_name": False, "litellm_params": {"model": "openai/x"}}]})
+    assert said.endswith("model_list[0].model_name: error: is no text: YAML reads it as False. Put the name in quotes.")
+
+
 # Identity and secrets
 
 
