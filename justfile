@@ -75,6 +75,10 @@ alias install := setup
 @tail *args: setup
     wrangler tail "$@"
 
+# Run the project's own wrangler, with the Node of .venv: `just wrangler secret put OPENAI_API_KEY`
+@wrangler *args: setup
+    wrangler "$@"
+
 # Lock the Python requirements anew (--upgrade)
 @lock *args: setup
     requirements/lock "$@"

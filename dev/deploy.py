@@ -171,7 +171,7 @@ def _names(needs: Mapping[str, Iterable[Iterable[str]]]) -> set[str]:
 
 
 def _put(name: str) -> str:
-    return f"npx wrangler secret put {name}"
+    return f"just wrangler secret put {name}"
 
 
 def _say(text: str) -> int:

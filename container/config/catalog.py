@@ -83,7 +83,7 @@ def _refuse_late(config: Config) -> None:
         raise ConfigError([Problem("error", f"{config.name}: {late[0]}", message, "Write its value into the file.")])
     if any(key.variable is None for key in config.options.virtual_keys):
         message = "a key's secret stands in the file, and the Worker is no place for it."
-        mend = "Write `key: os.environ/NAME`, and set NAME with `wrangler secret put NAME`."
+        mend = "Write `key: os.environ/NAME`, and set NAME with `just wrangler secret put NAME`."
         raise ConfigError([Problem("error", f"{config.name}: general_settings.virtual_keys", message, mend)])
 
 

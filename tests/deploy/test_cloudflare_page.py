@@ -23,7 +23,7 @@ def test_each_recipe_of_its_table_exists(name: str):
 
 
 def test_the_table_has_the_recipes_that_it_should():
-    assert RECIPES == ["install", "dev", "test", "deploy", "tail"]
+    assert RECIPES == ["install", "dev", "test", "deploy", "tail", "wrangler"]
 
 
 def test_its_variables_are_those_that_the_deployment_wants():
@@ -33,7 +33,7 @@ def test_its_variables_are_those_that_the_deployment_wants():
 
 @pytest.mark.parametrize("word", ["secret put", "rollback"])
 def test_wrangler_has_the_command(word: str):
-    assert f"npx wrangler {word}" in PAGE.text
+    assert f"just wrangler {word}" in PAGE.text
     ended = Wrangler.installed().capture(*word.split(), "--help")
     assert ended.returncode == 0, ended.stderr
     assert f"wrangler {word}" in ended.stdout

@@ -160,7 +160,7 @@ def test_needs_with_alternatives() -> None:
     needs = {"a": [["GEMINI_API_KEY|GOOGLE_API_KEY"]], "b": [["X"], ["GEMINI_API_KEY|GOOGLE_API_KEY"]], "mock": [[]]}
     assert deploy.unmet(needs, {"GOOGLE_API_KEY", "X"}) == []
     assert deploy.unmet(needs, {"X"}) == [
-        "GEMINI_API_KEY or GOOGLE_API_KEY for a, b: npx wrangler secret put GEMINI_API_KEY"
+        "GEMINI_API_KEY or GOOGLE_API_KEY for a, b: just wrangler secret put GEMINI_API_KEY"
     ]
 
 
