@@ -5,8 +5,9 @@ import re
 
 import pytest
 
+from container.accounting.place import DEFAULT_PATH
 from container.config import Options, load
-from container.settings import VARIABLES
+from container.settings import VARIABLES, Variable
 from tests.processes import ROOT
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
@@ -17,6 +18,8 @@ FILLED_BY = {
     "latency_ttl": "ttl",
     "engine_settings": "callbacks",
 }
+# Where the variable's own default is worked out elsewhere, or shares its row with others.
+DEFAULTS = {"LITELLM_PORT": "4000", "REDIS_PORT": "", "LEDGER_PATH": DEFAULT_PATH, "PUBLIC_MODELS": "off"}
 
 
 @pytest.mark.parametrize("name", [v.name for v in VARIABLES])
@@ -44,3 +47,24 @@ def test_its_example_is_a_config(tmp_path):
     config = load(path, {})
     assert list(config.groups) == ["claude-sonnet", "gpt-4o", "azure/*", "mock"]
     assert config.problems == ()
+
+
+def written(default) -> str:
+    """As the page's tables write it."""
+    match default:
+        case None | ():
+            return ""
+        case bool():
+            return "on" if default else "off"
+        case int() | float():
+            return f"{default:g}"
+    return str(default)
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda v: v.name)
+def test_each_variable_has_the_default_that_it_says(variable: Variable):
+    table = PAGE.split("| variable | default | meaning |")[1].split("At the edge the Worker")[0]
+    [cells] = [
+        row.split("|") for row in table.splitlines() if f"`{variable.name}`" in row.partition("|")[2].split("|")[0]
+    ]
+    assert cells[2].strip().strip("`") == DEFAULTS.get(variable.name, written(variable.default))

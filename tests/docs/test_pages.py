@@ -38,6 +38,12 @@ def test_files_that_it_names_exist(page: Path):
         assert (ROOT / name).exists() or name in MADE, name
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_tests_that_it_rests_on_exist(page: Path):
+    for name in re.findall(r"(?<![\w/])tests/[\w/]+(?:\.py)?", page.read_text()):
+        assert (ROOT / name).exists(), name
+
+
 def test_the_endpoints_that_carry_over_are_ours():
     same = (ROOT / "docs" / "migration.md").read_text().split("## The same")[1].split("## Different")[0]
     named = [path for path in re.findall(r"`(/[\w/{}*-]+)`", same) if path != "/v1"]
