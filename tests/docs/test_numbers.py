@@ -1,0 +1,61 @@
+"""Limits that the pages tell are those of the code."""
+
+import pytest
+
+from container import exchange, response_cache
+from container.accounting import accounting, journal, turns
+from container.config.response_cache import DEFAULT_TTL
+from container.handlers import park
+from container.metrics import families
+from container.request_log import MOST_WAITING
+from container.routing import health
+from container.upstream.formats.vertex import tokens
+from container.upstream.http import connect, pool, response
+from tests.processes import ROOT
+from worker import usage_drain
+from worker.container_life import lifecycle
+from worker.ledger import activity, estimate, key_admin, prices
+
+KB, MB = 1024, 1024 * 1024
+WORDS = {2: "two", 5: "five", 10: "ten", 0.5: "half a second"}
+
+SAID = [
+    ("reliability", f"keeps addresses for {connect.DNS_SECONDS:g} seconds"),
+    ("reliability", f"idle connections for {pool.IDLE_SECONDS:g}"),
+    ("reliability", f"over {response.MAX_HEAD_BYTES // KB} KB or {response.MAX_HEADERS} lines of headers"),
+    ("reliability", f"over {response.MAX_INTERIM} interim answers"),
+    ("reliability", f"a plain answer over {response.MAX_BODY_BYTES // MB} MB"),
+    ("reliability", f"a shared cooldown lasts {health.MAX_COOLDOWN_SECONDS / 60:g} minutes at most"),
+    ("reliability", f"it is given up {lifecycle.SILENCE_LIMIT:g} s after a question"),
+    ("reliability", f"{WORDS[lifecycle.PAUSE_AFTER_FAILURE]} seconds later the next request tries again"),
+    ("reliability", f"silent bodies ({exchange.BODY_SILENCE_SECONDS:g} s)"),
+    ("reliability", f"bodies under {exchange.BODY_BYTES_PER_SECOND} bytes a second after a minute"),
+    ("ledger", f"when the lease of {WORDS[accounting.LEASE_MS / 60_000]} minutes has run out"),
+    ("ledger", f"a lease is {accounting.LEASE_MS / 1000:g}"),
+    ("ledger", f"for {turns._LIE_SECONDS * 1000:g} ms at most"),
+    ("ledger", f"asks for renewal every {journal.RENEW_SECONDS:g} seconds"),
+    ("ledger", f"| {journal.MOST_WAITING:,} reports wait |"),
+    ("ledger", f"Up to {journal.PAGE} reports go to `Ledger.report` at a time"),
+    ("ledger", f"does not answer for {usage_drain.PATIENCE:g} seconds"),
+    ("ledger", f"waits there ({park.LIFE_SECONDS:g} s)"),
+    ("ledger", f"after {park.ROOM_SECONDS:g} seconds in line the answer is 503"),
+    ("ledger", f"after {park.SILENCE_SECONDS:g} seconds without a byte 408"),
+    ("ledger", f"| {estimate._PER_MESSAGE} tokens each; {estimate._ONCE} |"),
+    ("ledger", f"{estimate._PER_TOOL} tokens each, {estimate._FOR_TOOLS} for what"),
+    ("ledger", f"| {prices.IMAGE_TOKENS:,} tokens; "),
+    ("metrics", f"at most {families.MOST_SERIES} sets of labels"),
+    ("configuration", f"ttl: {DEFAULT_TTL:g}"),
+    ("configuration", f"up to {response_cache.MOST_BYTES // MB} MB"),
+    ("configuration", f"it is asked for {WORDS[response_cache.PATIENCE_SECONDS]} at most"),
+    ("configuration", f"not for {WORDS[response_cache.PAUSE_SECONDS]}."),
+    ("configuration", f"When it cannot keep up ({MOST_WAITING // MB} MB wait)"),
+    ("keys", f"at most {key_admin._MAX_KEYS_AT_ONCE}; all or none"),
+    ("keys", f"the {activity.MAX_GROUPS} largest groups"),
+    ("keys", f"the newest {activity.MAX_REQUESTS:,} requests"),
+    ("providers", f"renewed {WORDS[tokens.AHEAD_SECONDS / 60]} minutes before its end"),
+]
+
+
+@pytest.mark.parametrize(("page", "words"), SAID, ids=[words for _, words in SAID])
+def test_the_page_says_what_holds(page: str, words: str):
+    assert words in " ".join((ROOT / "docs" / f"{page}.md").read_text().split())
