@@ -219,14 +219,24 @@ def _command() -> list[str]:
 
 
 async def _answers(child: asyncio.subprocess.Process, address: Address) -> bool:
-    """Waits until the engine answers; False when it has died instead."""
-    url = address.base.removesuffix("/v1") + "/health/readiness"
+    """Waits until the engine answers, and nobody else in its place; False when it has died instead."""
+    ready, models = address.base.removesuffix("/v1") + "/health/readiness", address.base + "/models"
+    strangers = {"authorization": "Bearer sk-" + secrets.token_hex(24)}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+
+        async def says_yes(url: str, headers: Mapping[str, str]) -> bool:
+            async with session.get(url, headers=headers) as response:
+                return response.status == 200
+
         while child.returncode is None:
             try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return True
+                # Whoever has taken the port before the engine could knows nothing of its key.
+                if (
+                    await says_yes(ready, {})
+                    and await says_yes(models, address.headers)
+                    and not await says_yes(models, strangers)
+                ):
+                    return True
             except (aiohttp.ClientError, TimeoutError):
                 pass  # not listening yet
             await asyncio.sleep(POLL_SECONDS)

@@ -1,9 +1,12 @@
-"""An engine that dies again and again: said with when it is tried again, and nothing to do with the fast path."""
+"""An engine that dies again and again, killed or out of memory: said with when it is tried again, and nothing to do
+with the fast path."""
 
 import os
+import resource
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.engine.test_life import ask, children
@@ -14,18 +17,24 @@ from tests.processes import StartProxy
 
 def test_a_crash_loop_is_a_stated_503_and_leaves_the_fast_path_alone(proxy: StartProxy, fake: FakeProvider):
     direct: dict[str, Any] = {"model": "openai/gpt-4o", "api_base": fake.openai_base, "api_key": "sk-provider"}
-    gateway = proxy({"model_list": [translated(fake, "slow"), {"model_name": "gpt", "litellm_params": direct}]})
+    gateway = proxy(
+        {
+            "model_list": [translated(fake, "slow"), {"model_name": "gpt", "litellm_params": direct}],
+            "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+        }
+    )
     over = threading.Event()
-    killed: list[int] = []
+    ended: list[int] = []
 
-    def kill_each() -> None:
+    def end_each() -> None:
+        """The first is killed, the others get no more memory than they have when they have just been started."""
         while not over.wait(0.02):
             for pid in children(gateway.pid):
-                if pid not in killed:
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
+                if pid not in ended:
+                    no_more_memory(pid) if ended else os.kill(pid, signal.SIGKILL)
+                    ended.append(pid)
 
-    killer = threading.Thread(target=kill_each)
+    killer = threading.Thread(target=end_each)
     killer.start()
     try:
         deadline = time.monotonic() + 60
@@ -36,14 +45,21 @@ def test_a_crash_loop_is_a_stated_503_and_leaves_the_fast_path_alone(proxy: Star
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
         assert answer.json()["error"]["type"] == "service_unavailable"
-        assert "exit code -9" in answer.json()["error"]["message"]
+        assert "The translation engine ended with exit code" in answer.json()["error"]["message"]
         for _ in range(20):
             assert ask(gateway, "gpt").status_code == 200
     finally:
         over.set()
         killer.join()
-    assert len(killed) >= 2
+    assert len(ended) >= 2
     while (answer := ask(gateway, "slow")).status_code != 200:
         assert answer.status_code == 503, answer.text
         assert time.monotonic() < deadline + 60
         time.sleep(0.5)
+
+
+def no_more_memory(pid: int) -> None:
+    """Whatever it has not got already the kernel refuses it."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    size = pages * os.sysconf("SC_PAGESIZE")
+    resource.prlimit(pid, resource.RLIMIT_AS, (size, size))

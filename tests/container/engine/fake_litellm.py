@@ -5,6 +5,7 @@ mute          listens, but is never ready
 stubborn      ignores SIGTERM
 chatty        writes a megabyte without a line break first
 grandchild    starts a process that keeps its output open
+late          listens after a second
 """
 
 import argparse
@@ -14,6 +15,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,6 +32,8 @@ if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if mode == "chatty":
     print("x" * 1_000_000, flush=True)
+if mode == "late":
+    time.sleep(1)
 grandchild = subprocess.Popen(["sleep", "600"]).pid if mode == "grandchild" else None
 
 config = Path(options.config)
@@ -49,7 +53,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         ready = mode != "mute"
         body = json.dumps(about).encode() if ready else b"{}"
-        self.send_response(200 if ready else 503)
+        key = f"Bearer {os.environ['LITELLM_ROUTER_ENGINE_KEY']}"
+        known = self.path != "/v1/models" or self.headers["authorization"] == key
+        self.send_response(503 if not ready else 200 if known else 401)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

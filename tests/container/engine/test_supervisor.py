@@ -8,9 +8,11 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -231,6 +233,43 @@ async def test_one_that_never_answers_is_given_up_for_another(engine, monkeypatc
 async def test_a_command_that_is_not_there_is_said_to_be(engine):
     said = await _unavailable(engine(command=["/nonesuch/litellm"]))
     assert "could not be started (No such file or directory)" in said
+
+
+async def test_whoever_listens_at_its_port_is_not_taken_for_it(engine, monkeypatch):
+    """One that answers everything with 200, there before the engine could be."""
+    asked: list[str] = []
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ports = iter([server.server_port])
+        free = supervisor._free_port
+        monkeypatch.setattr(supervisor, "_free_port", lambda: next(ports, 0) or free())
+        one = engine("late")
+        found = await about(await one.ready(20))
+        server.shutdown()
+    assert found["pid"] == one.pid
+    assert found["options"]["port"] != str(server.server_port)
+    assert "/health/readiness" in asked, "it was asked, and not believed"
+
+
+async def test_a_start_that_is_too_slow_for_one_request_is_not_for_the_next(engine):
+    one = engine("late", start_timeout=0.2)
+    with pytest.raises(EngineUnavailable, match="still starting"):
+        await one.ready(20)
+    pid = one.pid
+    await until(lambda: one.state == "running")
+    assert (await about(await one.ready(20)))["pid"] == pid
 
 
 async def test_a_request_does_not_wait_longer_than_the_start_may_take(engine):
