@@ -7,7 +7,7 @@ the task that answers when the client closes its connection.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -28,10 +28,18 @@ Headers = Iterable[tuple[str, str]]
 
 SERVER = "litellm-router"
 _NOTHING_GRANTED = Grant()
-# A body may be slow, but not endless: no silence of this length, and after a while this much of it each second.
-BODY_SILENCE_SECONDS = 30.0
-BODY_GRACE_SECONDS = 60.0
-BODY_BYTES_PER_SECOND = 512
+
+
+class Pace(NamedTuple):
+    """How slow a body may be: never silent for `silence` seconds, and after `grace` seconds it has to have come at
+    `rate` bytes a second."""
+
+    silence: float
+    grace: float
+    rate: float
+
+
+PATIENT = Pace(silence=30.0, grace=60.0, rate=512)
 
 
 class _Stream(web.StreamResponse):
@@ -122,9 +130,9 @@ class Exchange:
         """Whether the client has part of an answer, so that nothing else can be said."""
         return self.response is not None
 
-    async def body(self, limit_mb: float, silence: float = BODY_SILENCE_SECONDS) -> bytes:
-        """The whole body. Raises ApiError 413 over the limit, 415 when compressed, 408 when it hardly comes or nothing
-        of it for `silence` seconds, ClientLeft when it breaks off."""
+    async def body(self, limit_mb: float, pace: Callable[[], Pace] = lambda: PATIENT) -> bytes:
+        """The whole body. Raises ApiError 413 over the limit, 415 when compressed, 408 when it comes more slowly than
+        at its pace, which is asked for each part of it, ClientLeft when it breaks off."""
         limit = int(limit_mb * 1024 * 1024)
         if self.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
             raise ApiError(
@@ -135,7 +143,7 @@ class Exchange:
         if self.headers.get("expect", "").lower() == "100-continue":
             await self.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.request.writer.output_size = 0
-        content, parts, size = self.request.content, [], 0
+        content, parts, size, began = self.request.content, [], 0, time.monotonic()
         try:
             if content.is_eof() and content.exception() is None:  # it came with its head, as most do
                 whole = content.read_nowait()
@@ -143,7 +151,12 @@ class Exchange:
                     raise body_too_large(limit_mb)
                 return self._read(whole)
             while not content.at_eof():
-                part = await (content.readany() if content.is_eof() else self._next(content, size, silence))
+                if content.is_eof():
+                    part = await content.readany()
+                else:
+                    silence, grace, rate = pace()
+                    left = grace + size / rate - (time.monotonic() - began)
+                    part = await _next(content, min(left, silence))
                 size += len(part)
                 if size > limit:
                     raise body_too_large(limit_mb)
@@ -159,16 +172,6 @@ class Exchange:
         if self.capture is not None:
             self.capture.request(raw)
         return raw
-
-    async def _next(self, content: StreamReader, size: int, silence: float) -> bytes:
-        """More of a body of which `size` bytes have come. Raises ApiError 408 when it takes too long."""
-        spent = time.monotonic() - self.began
-        left = BODY_GRACE_SECONDS + size / BODY_BYTES_PER_SECOND - spent
-        try:
-            async with asyncio.timeout(min(left, silence)):
-                return await content.readany()
-        except TimeoutError:
-            raise body_too_slow() from None
 
     async def start(self, status: int, headers: Headers, content_type: str) -> None:
         """The head of a stream; `write` and `finish` follow."""
@@ -216,6 +219,15 @@ class Exchange:
         if values.isascii() and values.isprintable():
             return lines
         return [(name, _sendable(value)) for name, value in lines]
+
+
+async def _next(content: StreamReader, seconds: float) -> bytes:
+    """More of a body. Raises ApiError 408 when it takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await content.readany()
+    except TimeoutError:
+        raise body_too_slow() from None
 
 
 def _sendable(value: str) -> str:

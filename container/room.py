@@ -36,6 +36,11 @@ class Room:
         self.left = size
         self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether anybody stands in line."""
+        return bool(self._line)
+
     async def take(self, size: int, patience: float) -> Share:
         """A share of `size` bytes, at most the whole room. Raises NoRoom after `patience` seconds."""
         size = min(size, self.size)

@@ -16,14 +16,16 @@ from worker.ledger.reserve import Quote
 from worker.ledger.secret import new_id
 
 from ..accounting import Tariff
-from ..exchange import Exchange
+from ..exchange import Exchange, Pace
 from ..room import NoRoom, Room, Share
 from .reading import Asked, Reading
 
 LIFE_SECONDS = 30.0
-# How long an upload waits until others have left enough room, and for its client to send on.
+# How long an upload waits until others have left enough room.
 ROOM_SECONDS = 60.0
-SILENCE_SECONDS = 20.0
+PATIENT = Pace(silence=20.0, grace=60.0, rate=512)
+# While others wait for the room that it has.
+HURRIED = Pace(silence=10.0, grace=10.0, rate=128 * 1024)
 # The least that an upload takes, as what it is kept in takes some, too.
 _LEAST = 16 * 1024
 # Estimating a larger body takes milliseconds, and streams should not stand still meanwhile.
@@ -56,7 +58,7 @@ class Parking:
         length = exchange.request.content_length
         share = await self._share(limit if length is None else min(length, limit))
         try:
-            raw = await exchange.body(self._reading.max_body_mb, SILENCE_SECONDS)
+            raw = await exchange.body(self._reading.max_body_mb, self._pace)
             share.shrink(max(len(raw), _LEAST))
             asked = self._reading.read(exchange, endpoint, raw)
             large = len(raw) > _LARGE
@@ -96,6 +98,9 @@ class Parking:
         if parked is not None:
             parked.end.cancel()
             parked.share.free()
+
+    def _pace(self) -> Pace:
+        return HURRIED if self._room.waited_for else PATIENT
 
     async def _share(self, size: int) -> Share:
         try:

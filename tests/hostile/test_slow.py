@@ -19,9 +19,7 @@ Serve = Callable[[object], Awaitable[int]]
 @pytest.fixture
 async def hasty(monkeypatch: pytest.MonkeyPatch, serve) -> int:
     """A server with the limits of a test: 0.5 s of silence, 1 s of grace, 1000 bytes a second, 1 s for a head."""
-    monkeypatch.setattr(exchange, "BODY_SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr(exchange, "BODY_GRACE_SECONDS", 1.0)
-    monkeypatch.setattr(exchange, "BODY_BYTES_PER_SECOND", 1000)
+    monkeypatch.setattr(exchange, "PATIENT", exchange.Pace(silence=0.5, grace=1.0, rate=1000))
     monkeypatch.setattr(http_server, "IDLE_CONNECTION_SECONDS", 1.0)
     return await serve(echo)
 

@@ -1,0 +1,88 @@
+"""Uploads that hold the room of others: those that fall silent or only drip are cut off once somebody waits."""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from dev.process_engine import Image
+from tests.accounting.conftest import chat, deployment
+from tests.container.raw import Connection
+from tests.fakes import FakeProvider
+
+from .conftest import Edge, StartEdge
+
+CHAT = "/v1/chat/completions"
+MEGABYTE = 1024 * 1024
+ROOM_MB = 32
+# The proxy with shorter limits: 2 s of silence; while others wait 64 KB/s after a second.
+HASTY = """
+import sys
+from container.cli import main
+from container.exchange import Pace
+from container.handlers import park
+park.PATIENT = Pace(silence=2.0, grace=60.0, rate=512)
+park.HURRIED = Pace(silence=2.0, grace=1.0, rate=65536)
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def edge(start_module_edge: StartEdge, providers: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Edge:
+    """There is room for one upload of the largest size."""
+    path = tmp_path_factory.mktemp("hasty") / "litellm_config.yaml"
+    path.write_text(yaml.safe_dump({"model_list": [deployment(providers, "gpt")]}))
+    command = (sys.executable, "-c", HASTY, "serve", "--config", str(path), "--host", "127.0.0.1", "--port", "{port}")
+    started = start_module_edge(path, image=Image(command), vars={"UPLOAD_MEMORY_MB": str(ROOM_MB)})
+    assert started.client.post(CHAT, json=chat()).status_code == 200  # it is awake
+    return started
+
+
+@pytest.fixture
+def holder(edge: Edge) -> Iterator[Connection]:
+    """An upload that has taken all the room and sent its first 100 KB."""
+    port = int(edge.url.rpartition(":")[2])
+    with Connection(port, timeout=20) as connection:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {edge.master_key}\r\n"
+        connection.send(f"{head}Content-Length: {ROOM_MB * MEGABYTE}\r\n\r\n".encode() + b"{" + b" " * 100_000)
+        yield connection
+
+
+def upload(edge: Edge) -> httpx.Response:
+    body: Any = chat(content="x" * MEGABYTE)
+    return httpx.post(edge.url + CHAT, content=json.dumps(body), headers=edge.client.headers, timeout=30)
+
+
+def test_one_that_hangs_gives_its_room_back(edge: Edge, holder: Connection):
+    assert edge.client.post(CHAT, json=chat()).status_code == 200, "what is quoted at the edge needs no room"
+    assert upload(edge).status_code == 200
+    answer = holder.answer()
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (408, "body_too_slow")
+    assert upload(edge).status_code == 200
+
+
+def test_one_that_drips_may_until_others_wait(edge: Edge, holder: Connection):
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.1):
+            try:
+                holder.send(b" " * 1024)
+            except OSError:
+                return
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        assert not holder.closed(2), "nobody needs its room"
+        assert upload(edge).status_code == 200
+        assert holder.answer().status == 408
+    finally:
+        over.set()
+        dripping.join()
+    assert edge.client.get("/global/spend").json()["running_requests"] == 0
