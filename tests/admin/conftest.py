@@ -1,7 +1,6 @@
 """The admin API over HTTP, on a ledger in memory with a clock of its own."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +14,10 @@ from container.authenticate import Authenticator
 from container.exchange import Exchange
 from container.handlers.admin import Admin
 from container.handlers.model_info import ModelInfo
-from container.http_server import HttpServer
 from container.ledger import SqliteStore
 from container.settings import read
 from tests.container.raw import Answer, ask
+from tests.container.serving import serving
 from tests.ledger.support import Ledger
 from worker.ledger.secret import new_id
 
@@ -69,14 +68,11 @@ async def gateway() -> AsyncIterator[Gateway]:
     nobody: Any = SimpleNamespace(list=None, one=None)
     guard = Authenticator(read({"LITELLM_HOST": "127.0.0.1"}), MASTER, (), virtual_keys=True)
     health: Any = SimpleNamespace(root=None, health=_healthy, alive=None, description=None)
-    models = ModelInfo(SimpleNamespace(deployments=()), nobody, vouched=False)  # type: ignore[arg-type]
+    no_models: Any = SimpleNamespace(deployments=())
+    models = ModelInfo(no_models, nobody, vouched=False)
     tariff: Any = None  # nothing is priced here
     accounting = Accounting(store, ledger.policy, tariff, alone=True, now=lambda: ledger.now)
     admin = Admin(lambda decision: store.run(decision), store.dialect, ledger.policy, lambda: ledger.now)
-    server = HttpServer(App(guard, nobody, nobody, nobody, models, health, (), admin, accounting))
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    await server.start([listener])
-    yield Gateway(listener.getsockname()[1], ledger)
-    await server.stop(5.0, asyncio.Event())
+    async with serving(App(guard, nobody, nobody, nobody, models, health, (), admin, accounting)) as port:
+        yield Gateway(port, ledger)
     await store.close()

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +13,8 @@ import pytest
 from container import log
 from container.app import App
 from container.exchange import Exchange
-from container.http_server import HttpServer
 from tests.container.raw import Answer, Connection, ask
+from tests.container.serving import serving
 from worker.api.endpoints import Endpoint
 from worker.api.errors import ApiError
 
@@ -42,22 +42,16 @@ def logged(monkeypatch) -> Callable[[], str]:
 @pytest.fixture
 async def serve(logged) -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
     """`await serve(work)`: the port of an app whose chat completions are `work(exchange, name)`."""
-    servers: list[HttpServer] = []
 
     async def started(work: Work) -> int:
         nobody: Any = SimpleNamespace(root=None, health=None, alive=None, description=None, list=None, one=None)
         everybody: Any = SimpleNamespace(check=lambda exchange, endpoint: None)
-        app = App(everybody, work, nobody, nobody, nobody, nobody, ())  # type: ignore[arg-type]
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        server = HttpServer(app)
-        await server.start([listener])
-        servers.append(server)
-        return listener.getsockname()[1]
+        completions: Any = work
+        app = App(everybody, completions, nobody, nobody, nobody, nobody, ())
+        return await stack.enter_async_context(serving(app))
 
-    yield started
-    for server in servers:
-        await server.stop(5.0, asyncio.Event())
+    async with AsyncExitStack() as stack:
+        yield started
 
 
 async def asked(port: int) -> Answer:

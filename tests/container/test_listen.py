@@ -12,18 +12,7 @@ from container.cannot_serve import CannotServe
 from container.listen import listen
 from container.serve import _serve
 from container.settings import read
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+from tests.ipv6 import needs_ipv6
 
 
 @pytest.fixture
@@ -101,8 +90,15 @@ def test_every_address_is_not_narrowed_when_one_is_taken(bound, other):
     assert f"Cannot listen on :: port {port}" in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may listen on every port")
-def test_a_port_that_is_forbidden_is_said_to_be():
+class Forbidden(socket.socket):
+    """Of a user who may not listen on the port, as which user that is differs from machine to machine."""
+
+    def bind(self, address) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_a_port_that_is_forbidden_is_said_to_be(monkeypatch):
+    monkeypatch.setattr("socket.socket", Forbidden)
     with pytest.raises(CannotServe, match="Permission denied"):
         listen("127.0.0.1", 1)
 

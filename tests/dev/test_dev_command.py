@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.dev.conftest import wait_for
+from tests.ipv6 import needs_ipv6
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
@@ -178,11 +179,8 @@ def test_a_missing_config(start: Callable[..., Dev]) -> None:
     assert dev.err == "litellm-router dev: There is no config no-such.yaml; name one with --config.\n"
 
 
+@needs_ipv6
 def test_listens_on_ipv6_when_asked(start: Callable[..., Dev]) -> None:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        pytest.skip("this machine has no IPv6")
     dev = start("--runtime", "offline", "--host", "::1")
     line = dev.wait_until_it_listens()
     assert f"http://[::1]:{dev.port}/v1" in line

@@ -9,6 +9,7 @@ from container.upstream.http import CannotConnect, Client, ConnectTimeout
 from container.upstream.http.connect import Connector, Names
 from container.upstream.http.request import Place
 from tests.fakes import refusing_port
+from tests.ipv6 import needs_ipv6
 
 from .support import HELLO
 
@@ -102,11 +103,9 @@ async def test_a_look_up_counts_into_the_limit():
     await client.close()
 
 
+@needs_ipv6
 async def test_both_families_are_tried():
-    try:
-        listener = await asyncio.start_server(lambda r, w: w.close(), "::1", 0)
-    except OSError:
-        pytest.skip("this machine has no IPv6")
+    listener = await asyncio.start_server(lambda r, w: w.close(), "::1", 0)
     port = listener.sockets[0].getsockname()[1]
     made = asyncio.get_running_loop().create_future()
 
