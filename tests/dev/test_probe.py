@@ -104,9 +104,9 @@ def test_wait_until_goes_on_after_the_answer(probe: Probe) -> None:
 def test_requests_wait_at_the_same_time(probe: Probe) -> None:
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: probe.get("/sleep", seconds="0.5").text, range(20)))
+        answers = list(pool.map(lambda _: probe.get("/sleep", seconds="1").text, range(20)))
     assert answers == ["slept"] * 20
-    assert time.monotonic() - started < 5  # one after the other they take ten
+    assert time.monotonic() - started < 15  # one after the other they take twenty
 
 
 def test_an_exception_is_a_500_and_in_the_log(probe: Probe) -> None:
@@ -139,15 +139,14 @@ def test_the_container_gets_its_own_environment_and_little_else(
     assert {name for name in environment if not name.startswith("CLOUDFLARE_")} <= allowed
 
 
-def test_streams_arrive_as_they_are_sent(probe: Probe, own: str) -> None:
-    lags = []
+def test_each_chunk_of_a_stream_arrives_before_the_next_one_is_sent(probe: Probe, own: str) -> None:
     with probe.client.stream("GET", "/container/stream", params={"id": own}) as answer:
         assert answer.headers["content-type"] == "text/event-stream"
-        for line in answer.iter_lines():
-            if line:
-                lags.append(time.time() - float(line.split()[-1]))
-    assert len(lags) == 4
-    assert max(lags) < 0.25  # chunks are 0.3 s apart: nothing is held back for the next one
+        lines = filter(None, answer.iter_lines())
+        for number in range(4):
+            assert next(lines) == f"data: {number}"
+            probe.get("/container/step", id=own)
+        assert list(lines) == []
 
 
 def test_uploads_are_streamed(probe: Probe, own: str) -> None:

@@ -25,7 +25,7 @@ from dev.process_engine import Image
 GAP = 0.3
 CHUNKS = 5
 # What a request can ask of it. Anything else, and whatever is no small JSON body, is parked first.
-MODELS = ("echo", "length", "stream", "endless", "silent", "stall", "die", "break", "teapot")
+MODELS = ("echo", "length", "stream", "stepwise", "step", "endless", "silent", "stall", "die", "break", "teapot")
 CONFIG = {
     "model_list": [
         {"model_name": name, "litellm_params": {"model": "openai/stand-in", "mock_response": "never"}}
@@ -68,6 +68,7 @@ class StandIn:
         self._events = events
         self._mode = mode
         self._parked: dict[str, tuple[int, bytes]] = {}
+        self._steps = asyncio.Semaphore(0)
 
     def note(self, event: str, **fields: object) -> None:
         line = {"event": event, "pid": os.getpid(), "at": time.time(), **fields}
@@ -109,8 +110,9 @@ class StandIn:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`echo`: the request's headers. `length`, or no JSON: the length of the body. `stream`: five chunks 300 ms
-        apart. `endless`: 20 chunks a second. `silent`: one chunk and nothing more. `stall`: no answer. `die`: the
-        process ends; `break`: after two chunks. `teapot`: a status and headers of its own."""
+        apart; `stepwise`: five, each followed by a wait for a `step`. `endless`: 20 chunks a second. `silent`: one
+        chunk and nothing more. `stall`: no answer. `die`: the process ends; `break`: after two chunks. `teapot`: a
+        status and headers of its own."""
         self.note("request", **_shown(request))
         return await self._answer(request, *await _read(request))
 
@@ -125,7 +127,9 @@ class StandIn:
             await asyncio.sleep(3600)
         if model == "teapot":
             return web.json_response({"short": "stout"}, status=418, headers={"retry-after": "7", "x-own": "kept"})
-        if model in ("stream", "silent", "endless", "break"):
+        if model == "step":
+            self._steps.release()
+        if model in ("stream", "stepwise", "silent", "endless", "break"):
             return await self._stream(request, model)
         return web.json_response(_shown(request), headers={"x-request-id": request_id})
 
@@ -133,11 +137,13 @@ class StandIn:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         number = 0
-        pause = {"endless": 0.05, "silent": 3600, "stream": GAP, "break": 0.1}[kind]
+        pause = {"endless": 0.05, "silent": 3600, "stream": GAP, "stepwise": 0, "break": 0.1}[kind]
         try:
             while kind == "endless" or number < CHUNKS:
-                await response.write(f"data: {json.dumps({'number': number, 'sent': time.time()})}\n\n".encode())
+                await response.write(f"data: {number}\n\n".encode())
                 number += 1
+                if kind == "stepwise":
+                    await self._steps.acquire()
                 await asyncio.sleep(pause)
                 if kind == "break" and number == 2:
                     os._exit(9)

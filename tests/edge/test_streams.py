@@ -1,6 +1,5 @@
 """Bodies flow through the Worker as they come, in both directions, and end when one side leaves."""
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,41 +25,35 @@ def edge(start_module_edge: StartEdge, events: Events) -> Edge:
     return edge
 
 
-def test_chunks_keep_their_pace(edge: Edge):
-    """Chunks sent 300 ms apart arrive so: each within the gap after it was sent, before the next one is."""
-    lags = []
-    with edge.client.stream("POST", CHAT, json={"model": "stream"}) as response:
+def test_each_chunk_arrives_before_the_next_one_is_sent(edge: Edge):
+    with edge.client.stream("POST", CHAT, json={"model": "stepwise"}) as response:
         assert response.headers["content-type"] == "text/event-stream"
-        for line in response.iter_lines():
-            if line:
-                lags.append(time.time() - json.loads(line.removeprefix("data: "))["sent"])
-    assert len(lags) == CHUNKS
-    assert max(lags) < GAP * 0.8, lags
+        lines = filter(None, response.iter_lines())
+        for number in range(CHUNKS):
+            assert next(lines) == f"data: {number}"
+            assert edge.client.post(CHAT, json={"model": "step"}).status_code == 200
+        assert list(lines) == []
 
 
 def test_streams_side_by_side(edge: Edge):
-    def run(_: int) -> float:
-        began = time.monotonic()
+    def run(_: int) -> None:
         with edge.client.stream("POST", CHAT, json={"model": "stream"}) as response:
             assert len([line for line in response.iter_lines() if line]) == CHUNKS
-        return time.monotonic() - began
 
     began = time.monotonic()
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(run, range(20)))
     # One after the other they would take 20 times as long.
-    assert time.monotonic() - began < CHUNKS * GAP * 4
+    assert time.monotonic() - began < CHUNKS * GAP * 10
 
 
-def test_a_client_that_leaves_ends_its_stream_within_a_second(edge: Edge, events: Events):
+def test_a_client_that_leaves_ends_its_stream(edge: Edge, events: Events):
     request_id = "leaves-in-mid-stream"
     with edge.client.stream("POST", CHAT, json={"model": "endless"}, headers={"x-request-id": request_id}) as response:
         for seen, _ in enumerate(response.iter_lines()):
             if seen == 10:
                 break
-    left = time.time()
-    gone = events.wait("gone", lambda event: event["id"] == request_id)
-    assert gone["at"] - left < 1
+    events.wait("gone", lambda event: event["id"] == request_id)
     # Nobody else's stream ended with it.
     assert edge.client.post(CHAT, json={"model": "echo"}).status_code == 200
 

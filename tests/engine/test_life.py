@@ -44,11 +44,9 @@ def ask(proxy: RunningProxy, model: str) -> httpx.Response:
 
 
 def test_start(proxy: StartProxy, own_config: dict[str, Any], fake: FakeProvider):
-    started = time.monotonic()
     gateway = proxy(own_config)
-    assert time.monotonic() - started < 5, "readiness does not wait for the engine"
     assert ask(gateway, "gpt").status_code == 200
-    assert '"engine_running"' not in gateway.log(), "the fast path does not wait for the engine"
+    assert '"engine_running"' not in gateway.log(), "neither readiness nor the fast path waits for the engine"
     answer = ask(gateway, "claude")  # waits for it
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"] == "Hello there"

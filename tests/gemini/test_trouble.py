@@ -1,6 +1,5 @@
 """Gemini refuses, blocks, or breaks off: the client is told in the gateway's words, and routing reacts rightly."""
 
-import time
 from typing import Any
 
 import httpx
@@ -140,8 +139,7 @@ def test_a_client_that_leaves_ends_the_providers_work(gemini_proxy: RunningProxy
         timeout=30,
     ) as answer:
         next(line for line in answer.iter_lines() if '"content":"x' in line)
-    left = time.monotonic()
-    assert provider.wait_for(lambda: provider.last.disconnected_at, timeout=10) - left < 2
+    provider.wait_for(lambda: provider.last.disconnected_at, timeout=20)  # of 100 s
 
 
 def test_a_field_that_gemini_does_not_have_is_named(client: OpenAI, provider: FakeProvider):

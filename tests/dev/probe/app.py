@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 GAP = 0.3
+STEPS = threading.Semaphore(0)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -19,6 +21,8 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(3)
         if action == "stream":
             return self.stream()
+        if action == "step":
+            STEPS.release()
         self.answer({"pid": os.getpid(), "environment": dict(os.environ)})
 
     def do_POST(self):
@@ -33,16 +37,21 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({"size": size})
 
     def stream(self):
+        """20 lines, or 4, each followed by a wait for a `step`."""
+        long = "long" in self.path
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         try:
-            for number in range(20 if "long" in self.path else 4):
-                data = f"data: {number} {time.time()}\n\n".encode()
+            for number in range(20 if long else 4):
+                data = f"data: {number}\n\n".encode()
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
                 self.wfile.flush()
-                time.sleep(GAP)
+                if long:
+                    time.sleep(GAP)
+                else:
+                    STEPS.acquire()
             self.wfile.write(b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
             print("the client has left", flush=True)
