@@ -73,8 +73,8 @@ def most(
 
 def no_unit(reachable: Sequence[tuple[str, Price | None]], charge: Charge) -> str:
     """Why what is sold by the piece only cannot be set aside, as no limit bounds its tokens; '' where it can be."""
-    for name, price in reachable:
-        for unit in charge.units or ():
+    for unit in charge.units or ():
+        for name, price in reachable:
             if unit in _SOLD_BY_THE_PIECE and price is not None and unit not in price:
                 return _NO_UNIT.format(name=name, unit=unit)
     return ""
@@ -90,5 +90,7 @@ def dearer(one: Quote, other: Quote) -> Quote:
 
 def _as_read_by_anyone(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Providers differ in which of the two limits they obey, so the larger one counts."""
-    both = [body[name] for name in _LIMITS if isinstance(body.get(name), int)]
-    return body if len(both) < 2 or both[0] == both[1] else {**body, "max_completion_tokens": max(both)}
+    first, second = map(body.get, _LIMITS)
+    if not (isinstance(first, int) and isinstance(second, int)) or first == second:
+        return body
+    return {**body, "max_completion_tokens": max(first, second)}

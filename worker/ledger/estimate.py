@@ -22,31 +22,15 @@ _IMAGES = frozenset(("image_url", "input_image", "image"))
 _OPAQUE = frozenset(
     ("file", "input_file", "document", "input_audio", "audio", "video", "video_url", "input_video", "item_reference")
 )
+_NO_TEXT = _IMAGES | _OPAQUE
 # Fields by which a provider brings in what the request does not show.
-_ELSEWHERE = (
-    "previous_response_id",
-    "conversation",
-    "prompt_id",
-    "web_search_options",
-    "container",
-    "mcp_servers",
-    "cached_content",
-    "cachedContent",
+_ELSEWHERE = frozenset(
+    "previous_response_id conversation prompt_id web_search_options container mcp_servers cached_content "
+    "cachedContent".split()
 )
 _OWN_TOOLS = frozenset(("function", "custom"))
-_TEXTS = (
-    "messages",
-    "prompt",
-    "input",
-    "system",
-    "instructions",
-    "suffix",
-    "prediction",
-    "response_format",
-    "text",
-    "query",
-    "documents",
-    "functions",
+_TEXTS = frozenset(
+    "messages prompt input system instructions suffix prediction response_format text query documents functions".split()
 )
 
 
@@ -63,22 +47,21 @@ class Prompt(NamedTuple):
 def prompt(body: Mapping[str, Any]) -> Prompt:
     """Of a request's parsed JSON body, whichever endpoint it is for."""
     walk = _Walk()
-    for name in _TEXTS:
-        value = body.get(name)
-        if value is not None:
-            walk.take(value, name)
-    messages = body.get("messages")
-    tokens = _ONCE + (_PER_MESSAGE * len(messages) if isinstance(messages, list) else 0)
-    tools = body.get("tools")
-    if tools:
-        tokens += _FOR_TOOLS
-        walk.tools(tools)
-    for name in _ELSEWHERE:
-        if body.get(name):
+    tokens = _ONCE
+    for name, value in body.items():
+        if name in _TEXTS:
+            if value is not None:
+                walk.take(value)
+            if name == "messages" and isinstance(value, list):
+                tokens += _PER_MESSAGE * len(value)
+            elif name == "prompt" and isinstance(value, dict):
+                # A stored prompt of OpenAI's responses API; that of completions is a text.
+                walk.unbounded.append(name)
+        elif name == "tools" and value:
+            tokens += _FOR_TOOLS
+            walk.tools(value)
+        elif name in _ELSEWHERE and value:
             walk.unbounded.append(name)
-    # A stored prompt of OpenAI's responses API is an object; that of completions is a text.
-    if isinstance(body.get("prompt"), Mapping):
-        walk.unbounded.append("prompt")
     tokens += walk.numbers + text_tokens("\n".join(walk.texts))
     return Prompt(tokens, walk.images, tuple(dict.fromkeys(walk.unbounded)), walk.cached)
 
@@ -103,31 +86,32 @@ class _Walk:
         self.unbounded: list[str] = []
         self.cached = False
 
-    def take(self, value: Any, name: str) -> None:
-        stack = [value]
+    def take(self, value: Any) -> None:
+        texts, stack = self.texts, [value]
         while stack:
             value = stack.pop()
             if isinstance(value, str):
-                self.texts.append(value)
-            elif isinstance(value, list):
-                stack.extend(value)
-            elif isinstance(value, Mapping):
+                texts.append(value)
+            elif isinstance(value, dict):
                 self._part(value, stack)
+            elif isinstance(value, list):
+                stack += value
             elif value is not None:
                 # A token id, a number in a schema.
                 self.numbers += 2 if isinstance(value, float) else 1 + abs(int(value)) // 1_000_000
 
-    def _part(self, part: Mapping[str, Any], stack: list[Any]) -> None:
+    def _part(self, part: dict[str, Any], stack: list[Any]) -> None:
         kind = str(part.get("type"))
-        if kind in _IMAGES and _is_picture(part.get("image_url")):
-            self.images += 1
-        elif kind in _IMAGES or kind in _OPAQUE:
-            self.unbounded.append(kind)
-        else:
+        if kind not in _NO_TEXT:
             # Names are part of the prompt where they are a schema's or an argument's.
             self.texts.extend(part)
             stack.extend(part.values())
-        self.cached = self.cached or "cache_control" in part
+        elif kind in _IMAGES and _is_picture(part.get("image_url")):
+            self.images += 1
+        else:
+            self.unbounded.append(kind)
+        if "cache_control" in part:
+            self.cached = True
 
     def tools(self, tools: Any) -> None:
         self.texts.append(json.dumps(tools, ensure_ascii=False, separators=(",", ":")))

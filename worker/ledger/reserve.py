@@ -40,7 +40,7 @@ def quote(
     `has_output`: false for embeddings and their like, which answer with no tokens. `units`: what is not tokens, as in
     `prices.cost`.
     """
-    limit = next((body[name] for name in _LIMITS if _is_count(body.get(name))), None)
+    limit = _limit(body)
     output = 0 if not has_output else limit if limit is not None else default_max_output
     answers = max(_number(body, "n"), _number(body, "best_of")) if has_output else 0
     amount, tokens, unpriced = 0, 0, ""
@@ -76,13 +76,15 @@ def _most(
     most = 0
     for chosen in (None, "priority") if tier in ("priority", "auto") else (None,):
         now = prices.at(price, prompt_tokens, chosen)
-        into = max(now.get("input", 0), now.get("audio_input", 0) if prompt.unbounded else 0)
+        into = now.get("input", 0)
+        if prompt.unbounded:
+            into = max(into, now.get("audio_input", 0))
         if prompt.cached:
             # An hour in Anthropic's cache costs 2 times the input, five minutes 1.25 times.
             into = max(into, now.get("cache_write", 0), 2 * into if "cache_write" in now else 0)
         out = max(now.get("output", 0), now.get("reasoning", 0), now.get("audio_output", 0))
         most = max(most, prompt_tokens * into + output_tokens * out)
-    return min(MAX_NANO, prices.nano(most + prices.flat(price, units)))
+    return min(MAX_NANO, prices.nano(most + prices.flat(price, units) if units else most))
 
 
 def _no_price(name: str) -> str:
@@ -99,9 +101,18 @@ def _no_bound(name: str, prompt: Prompt) -> str:
     )
 
 
+def _limit(body: Mapping[str, Any]) -> int | None:
+    """The request's own output limit."""
+    for name in _LIMITS:
+        value = body.get(name)
+        if _is_count(value):
+            return value
+    return None
+
+
 def _number(body: Mapping[str, Any], name: str) -> int:
     value = body.get(name)
-    return int(value) if value is not None and _is_count(value) else 1
+    return value if value is not None and _is_count(value) else 1
 
 
 def _is_count(value: Any) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+_TOTALS = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
+
 
 class Usage(NamedTuple):
     """Tokens. `prompt` includes `cached` (read from a cache), `cache_write` and `audio_prompt`; `completion` includes
@@ -19,23 +21,25 @@ class Usage(NamedTuple):
 
 def usage(said: Mapping[str, Any]) -> Usage:
     """From the `usage` object of OpenAI's, Anthropic's or LiteLLM's answers; what is missing or no number is 0."""
+    if "prompt_tokens" in said:
+        prompt = _count(said, "prompt_tokens")
+        completion = _count(said, "completion_tokens")
+        if said.keys() <= _TOTALS:
+            return Usage(prompt, completion)
+    else:
+        prompt = _count(said, "input_tokens")
+        completion = _count(said, "output_tokens")
     details = _object(said, "prompt_tokens_details") or _object(said, "input_tokens_details")
     made = _object(said, "completion_tokens_details") or _object(said, "output_tokens_details")
     cached = _count(details, "cached_tokens") or _count(said, "cache_read_input_tokens")
     written = _count(said, "cache_creation_input_tokens") or _count(details, "cache_creation_tokens")
     reasoning = _count(made, "reasoning_tokens")
     heard, spoken = _count(details, "audio_tokens"), _count(made, "audio_tokens")
-    if "prompt_tokens" in said:
-        prompt = _count(said, "prompt_tokens")
-        completion = _count(said, "completion_tokens")
-    else:
-        prompt = _count(said, "input_tokens")
-        completion = _count(said, "output_tokens")
-        if "cache_read_input_tokens" in said or "cache_creation_input_tokens" in said:
-            # Anthropic's own words: what came from or went to the cache is not in `input_tokens`.
-            prompt += cached + written
     if not (cached or written or reasoning or heard or spoken):
         return Usage(prompt, completion)
+    if "prompt_tokens" not in said and ("cache_read_input_tokens" in said or "cache_creation_input_tokens" in said):
+        # Anthropic's own words: what came from or went to the cache is not in `input_tokens`.
+        prompt += cached + written
     if reasoning and _count(said, "total_tokens") == prompt + completion + reasoning:
         # xAI counts its reasoning beside the answer.
         completion += reasoning
