@@ -7,6 +7,7 @@ the task that answers when the client closes its connection.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import StreamReader, web
@@ -28,6 +29,7 @@ Headers = Iterable[tuple[str, str]]
 
 SERVER = "litellm-router"
 _NOTHING_GRANTED = Grant()
+_VALUE = itemgetter(1)
 
 
 class Pace(NamedTuple):
@@ -215,7 +217,7 @@ class Exchange:
             *headers,
             *self.always,
         ]
-        values = "".join([value for _, value in lines])
+        values = "".join(map(_VALUE, lines))
         if values.isascii() and values.isprintable():
             return lines
         return [(name, _sendable(value)) for name, value in lines]

@@ -14,6 +14,7 @@ from aiohttp.helpers import rfc822_formatted_time
 # A larger body is not copied for the sake of one write.
 _TOGETHER_BYTES = 64 * 1024
 _WITHOUT_BODY = (204, 304)
+_LINE = ": ".join
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -49,7 +50,7 @@ class WholeAnswer(web.StreamResponse):
     def _head(self, request: web.BaseRequest) -> Iterable[str]:
         version = request.version
         lines = [f"HTTP/{version.major}.{version.minor} {self.status} {_REASONS.get(self.status, '')}"]
-        lines += [f"{name}: {value}" for name, value in self._lines]
+        lines += map(_LINE, self._lines)
         if self.status not in _WITHOUT_BODY and (self._data or request.method != "HEAD"):
             lines.append(f"content-length: {len(self._data)}")
         lines.append(f"date: {rfc822_formatted_time()}")

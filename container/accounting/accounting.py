@@ -5,7 +5,7 @@ import copy
 import itertools
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from worker.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
@@ -127,7 +127,12 @@ class Accounting:
     async def authenticate(self, exchange: Exchange) -> None:
         """Looks up the virtual key that was presented. Raises ApiError 401 or 503."""
         assert exchange.key_hash is not None, "there is a key to look up"
-        found = await self._answer(self._turns.run, admission.authenticate(exchange.key_hash, self._now()))
+        try:
+            if not self._holds_declared:
+                await self._hold_declared()
+            found = await self._turns.run(admission.authenticate(exchange.key_hash, self._now()))
+        except LedgerUnavailable as error:
+            raise _unavailable(error) from None
         if not found["ok"]:
             self._known.pop(exchange.key_hash, None)
             raise refused(found)
@@ -206,7 +211,7 @@ class Accounting:
                     reservation.abandon(error.status)
                     raise
             if result["headers"]:
-                exchange.always = [*exchange.always, *((name, value) for name, value in result["headers"])]
+                exchange.always = [*exchange.always, *map(tuple, result["headers"])]
         return reservation
 
     async def _hold_declared(self) -> None:
@@ -225,9 +230,13 @@ class Accounting:
 
     async def _asked(self, ask: Ask) -> dict[str, Any]:
         try:
-            return await self._answer(self._turns.admit, ask)
-        except BaseException:
+            if not self._holds_declared:
+                await self._hold_declared()
+            return await self._turns.admit(ask)
+        except BaseException as error:
             self._settlements.release(ask.id)
+            if isinstance(error, LedgerUnavailable):
+                raise _unavailable(error) from None
             raise
 
     def _remember(self, secret: str, models: str, limited: bool) -> None:
@@ -237,14 +246,10 @@ class Accounting:
                 self._known.clear()
             self._known[secret] = _Known(models, limited)
 
-    async def _answer(self, asked: Callable[[Any], Awaitable[Any]], what: Any) -> Any:
-        try:
-            if not self._holds_declared:
-                await self._hold_declared()
-            return await asked(what)
-        except LedgerUnavailable as error:
-            log.debug("ledger_unavailable", reason=str(error))
-            raise service_unavailable(_UNAVAILABLE) from None
+
+def _unavailable(error: LedgerUnavailable) -> ApiError:
+    log.debug("ledger_unavailable", reason=str(error))
+    return service_unavailable(_UNAVAILABLE)
 
 
 class _Known(NamedTuple):

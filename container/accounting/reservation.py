@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from worker.ledger import prices
-from worker.ledger.prices import Price
 from worker.ledger.settle import Report
 from worker.ledger.usage import Usage, usage
 
@@ -80,12 +79,11 @@ class Reservation:
         self.limited = limited
         self.tier = tier
         self.transcript: Transcript | None = None
-        self._prompt = prompt
         self._tariff = tariff
         self._settlements = settlements
         self._instance = instance
         self._closed = False
-        self._costed: tuple[Usage, bool, int] | None = None
+        self._costed: tuple[Usage, bool, int | None] | None = None
         self._units = units
         self._began = time.monotonic()
         self._step: Try | None = None
@@ -114,7 +112,7 @@ class Reservation:
 
     def cost(self) -> int | None:
         """Of the answer, in nano-dollars; None where there is no price."""
-        return None if self._price() is None else self._came_to()[2]
+        return self._came_to()[2]
 
     async def settle(self, status: int) -> None:
         """Before the end of the answer, so that a client's next request finds its money and its slot free."""
@@ -141,44 +139,40 @@ class Reservation:
             metrics.answered(d.group, d.id, Usage(prompt), amount or 0)
             return Report(self.id, instance, amount or 0, step.group, d.id, status, latency, prompt, estimated=1)
         used, estimated, cost = self._came_to()
-        metrics.answered(d.group, d.id, used, cost)
+        metrics.answered(d.group, d.id, used, cost or 0)
         return Report(
             self.id,
             instance,
-            cost,
-            answered_by=step.group,
-            deployment=d.id,
-            status=status,
-            latency=latency,
-            prompt_tokens=used.prompt,
-            completion_tokens=used.completion,
-            cached_tokens=used.cached,
-            reasoning_tokens=used.reasoning,
-            estimated=int(estimated),
+            cost or 0,
+            step.group,
+            d.id,
+            status,
+            latency,
+            used.prompt,
+            used.completion,
+            used.cached,
+            used.reasoning,
+            int(estimated),
         )
 
-    def _came_to(self) -> tuple[Usage, bool, int]:
-        """What was used, whether that is our estimate, and its cost; worked out once for each answer."""
+    def _came_to(self) -> tuple[Usage, bool, int | None]:
+        """What was used, whether that is our estimate, and its cost, None where there is no price; worked out once for
+        each answer."""
         if self._costed is None:
             used, estimated = self._usage()
-            self._costed = used, estimated, self._charge(self._price(), used, estimated=estimated)
+            self._costed = used, estimated, self._charge(used, estimated=estimated)
         return self._costed
 
-    def _charge(self, price: Price | None, used: Usage, *, estimated: bool) -> int:
+    def _charge(self, used: Usage, *, estimated: bool) -> int | None:
+        price = None if self._step is None else self._tariff.price(self._step.target)
         if price is None:
-            return 0
-        cost = self._cost(price, used)
+            return None
+        cost = prices.cost(price, used, self.tier, self._units)
         # An estimate need not be over what the request could cost at most.
         if not estimated or not self.limited:
             return cost
         amount, _ = self._size()
         return cost if amount is None else min(cost, amount)
-
-    def _price(self) -> Price | None:
-        return None if self._step is None else self._tariff.price(self._step.target)
-
-    def _cost(self, price: Price, used: Usage) -> int:
-        return prices.cost(price, used, self.tier, self._units)
 
     def _usage(self) -> tuple[Usage, bool]:
         """What was used, and whether that is our estimate."""

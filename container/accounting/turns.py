@@ -49,13 +49,13 @@ class Turns:
         """Reports that the ledger has not taken."""
         return len(self._reports)
 
-    async def admit(self, ask: Ask) -> Any:
+    def admit(self, ask: Ask) -> asyncio.Future[Any]:
         """The result of `worker.ledger.admit`. Raises LedgerUnavailable. Who is cancelled has its reservation released
         by its own report."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asks.append((ask, future))
         self._go()
-        return await future
+        return future
 
     def report(self, report: Report) -> None:
         """Kept until the ledger has it."""

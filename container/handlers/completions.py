@@ -1,7 +1,6 @@
 """`/chat/completions`, `/completions`, `/embeddings`, `/messages`: admit → route → account, streamed or not."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 from worker.api.endpoints import Endpoint
@@ -124,7 +123,7 @@ class Completions:
                 if broken is None and step.fallbacks == 0:
                     relay.complete = relay.said.whole() if relay.said else None
                 usage = answer.events.usage or {}
-                outcome = replace(broken or OK, latency=waited, tokens=_count(usage, "total_tokens"))
+                outcome = (broken or OK)._replace(latency=waited, tokens=_count(usage, "total_tokens"))
         finally:
             if relay.reservation is UNACCOUNTED and usage:  # else the reservation knows, and what it cost
                 d = step.target.deployment

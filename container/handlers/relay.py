@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
 import orjson
 
@@ -94,7 +93,7 @@ class Relay:
             self.exchange.failure = 502
         await self.reservation.settle(self.exchange.failure or 200)
         await self.exchange.finish()
-        return None if failed is None else replace(failed, final=True)
+        return None if failed is None else failed._replace(final=True)
 
     async def fail(self, error: ApiError) -> None:
         """Ends a stream that has begun with an error event; there is no `[DONE]` after it."""

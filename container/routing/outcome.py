@@ -1,7 +1,6 @@
 """How one attempt at one deployment ended."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal[
     "ok",
@@ -23,8 +22,7 @@ TRANSIENT: frozenset[Kind] = frozenset({"rate_limit", "connection", "server"})
 UNHEALTHY: frozenset[Kind] = frozenset({"rate_limit", "authentication", "not_found", "timeout", "connection", "server"})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """`status` is the provider's, 0 where it gave none; `retry_after` in seconds, as the provider asked for.
 
     `message` is fit for the client; `code` and `param` are the provider's own for the caller's mistakes; `headers` are

@@ -12,7 +12,6 @@ over; when that is all of the model that the client asked for, it is for the cli
 import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..config import Config, Options
@@ -47,8 +46,7 @@ class RouteRequest(NamedTuple):
     num_retries: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(NamedTuple):
     """Send the request to `target`; `group` is the public name that its answer carries."""
 
     target: Target
@@ -57,8 +55,7 @@ class Try:
     fallbacks: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     seconds: float
 
 

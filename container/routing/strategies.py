@@ -5,7 +5,7 @@ Source: https://docs.litellm.ai/docs/routing
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .groups import Target
 from .health import Health
@@ -13,8 +13,7 @@ from .health import Health
 Prices = Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """What a strategy decides by. `now` in seconds on the router's clock; `tokens`: the request's, estimated; `stream`:
     whether it wants a stream;
     `latency_ttl` in seconds; `latency_buffer`: deployments slower by up to this share of the fastest count as equal;

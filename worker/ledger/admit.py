@@ -60,19 +60,39 @@ class Ask(NamedTuple):
 UNSIZED = {"ok": False, "unsized": True}
 
 
+Payer = tuple[Account, Limits]
+
+
 class Grant(NamedTuple):
     """Who asks, and the accounts that pay, in the order of checks: the key's, the user's, everyone's; none for a key
-    that there is not. `limited`: a budget or a limit on tokens applies."""
+    that there is not. `rated` and `budgeted`: those of them with such limits; `limited`: a budget or a limit on tokens
+    applies. `who` and `starts`: the request's columns that follow from them."""
 
     key: Key | None = None
     secret_expires: int | None = None
-    accounts: Sequence[tuple[Account, Limits]] = ()
+    accounts: Sequence[Payer] = ()
+    rated: Sequence[Payer] = ()
+    budgeted: Sequence[Payer] = ()
     limited: bool = False
+    who: tuple[str, str, str] = ("", "", "")
+    starts: tuple[int, int, int] = (0, 0, 0)
 
 
-def granted(key: Key | None, secret_expires: int | None, accounts: Sequence[tuple[Account, Limits]]) -> Grant:
-    limited = any(limit.max_budget is not None or limit.tpm is not None for _, limit in accounts)
-    return Grant(key, secret_expires, accounts, limited)
+def granted(key: Key | None, secret_expires: int | None, accounts: Sequence[Payer]) -> Grant:
+    """`accounts`: in their current periods."""
+    rated = [one for one in accounts if one[1][-3:] != (None, None, None)]
+    budgeted = [one for one in accounts if one[1].max_budget is not None]
+    everyone = accounts[-1][0].start
+    return Grant(
+        key,
+        secret_expires,
+        accounts,
+        rated,
+        budgeted,
+        limited=bool(budgeted) or any(limit.tpm is not None for _, limit in rated),
+        who=(key.id, key.name, key.user_id) if key else ("", "", ""),
+        starts=(everyone, accounts[0][0].start if key else 0, accounts[1][0].start if key and key.user_id else 0),
+    )
 
 
 def admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Decision:
@@ -171,14 +191,16 @@ def refusal_of(grant: Grant, ask: Ask, now: int) -> tuple[refusal.Result | None,
         return refusal.model_refused(ask.model), None
     if not ask.sized and grant.limited:
         return UNSIZED, None
-    if ask.amount is None and any(limit.max_budget is not None for _, limit in grant.accounts):
+    if ask.amount is None and grant.budgeted:
         return refusal.invalid(ask.unpriced, "model", "price_unknown"), None
     amount, tokens = ask.amount or 0, ask.tokens
-    for payer, limit in grant.accounts:
+    for payer, limit in grant.rated:
         refused = limits.rate(payer, limit, tokens, now)
         if refused:
             return _with_limits(refused, grant, ask, now), None
-    for payer, limit in grant.accounts:
+    if amount > limits.MOST_AT_ONCE:
+        return _with_limits(limits.too_expensive(amount), grant, ask, now), None
+    for payer, limit in grant.budgeted:
         refused = limits.budget(payer, limit, grant.key, amount, now)
         if refused:
             exhausted = (payer, limit) if limits.fits_an_empty_budget(limit, amount) else None
@@ -196,36 +218,27 @@ ROW = (
     "user_start created expires answered_by deployment prompt_tokens completion_tokens cached_tokens reasoning_tokens "
     "estimated"
 ).split()
+_NOT_ANSWERED = ("", "", 0, 0, 0, 0, 0)
 
 
 def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
     """The new request's values of the columns ROW."""
-    key, accounts = grant.key, grant.accounts
+    id, _, model, endpoint, amount, tokens, instance, lease, _, _ = ask
     return (
-        ask.id,
+        id,
         0,
-        ask.instance,
-        key.id if key else "",
-        key.name if key else "",
-        key.user_id if key else "",
-        ask.model,
-        ask.endpoint,
-        ask.amount or 0,
+        instance,
+        *grant.who,
+        model,
+        endpoint,
+        amount or 0,
         0,
-        ask.tokens,
+        tokens,
         minute,
-        accounts[-1][0].start,
-        accounts[0][0].start if key else 0,
-        accounts[1][0].start if key and key.user_id else 0,
+        *grant.starts,
         now,
-        now + ask.lease,
-        "",
-        "",
-        0,
-        0,
-        0,
-        0,
-        0,
+        now + lease,
+        *_NOT_ANSWERED,
     )
 
 
@@ -239,14 +252,14 @@ def _headers(grant: Grant, ask: Ask, now: int, *, admitted: bool) -> list[list[s
 
 def admitted(grant: Grant, ask: Ask, now: int) -> dict[str, Any]:
     """What `admit` answers to a request that it lets in; the accounts are still those that it found."""
-    key = grant.key
+    key_id, key_alias, user_id = grant.who
     return {
         "ok": True,
         "reservation": ask.id,
-        "key_id": key.id if key else "",
-        "key_alias": key.name if key else "",
-        "user_id": key.user_id if key else "",
-        "models": key.models if key else "[]",
+        "key_id": key_id,
+        "key_alias": key_alias,
+        "user_id": user_id,
+        "models": grant.key.models if grant.key else "[]",
         "expires": now + ask.lease,
         "limited": grant.limited,
         "headers": _headers(grant, ask, now, admitted=True),

@@ -36,9 +36,6 @@ def rate(account: Account, limit: Limits, tokens: int, now: int) -> refusal.Resu
 
 def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: int) -> refusal.Result | None:
     """The refusal, if the money is not there. `key`: whose request it is, None for the master key's."""
-    if amount > MOST_AT_ONCE:
-        message = f"This request may cost ${usd(amount):.2f}; ${usd(MOST_AT_ONCE):.0f} are the most at once."
-        return refusal.invalid(f"{message} Send a smaller max_tokens or n.", "max_tokens", "too_expensive")
     most = limit.max_budget
     if most is None or account.spent + account.reserved + amount <= most:
         return None
@@ -52,6 +49,12 @@ def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: i
     retry_after = None if end is None else max(1, -((now - end) // 1000))
     refused = refusal.budget_exceeded(message, retry_after)
     return refusal.soon(refused) if account.spent + amount <= most else refused
+
+
+def too_expensive(amount: int) -> refusal.Result:
+    """The refusal of more than MOST_AT_ONCE."""
+    message = f"This request may cost ${usd(amount):.2f}; ${usd(MOST_AT_ONCE):.0f} are the most at once."
+    return refusal.invalid(f"{message} Send a smaller max_tokens or n.", "max_tokens", "too_expensive")
 
 
 def fits_an_empty_budget(limit: Limits, amount: int) -> bool:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-_TOTALS = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
+# What is said when nothing is special, but for the details.
+_OPENAI = frozenset(
+    ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
+)
 
 
 class Usage(NamedTuple):
@@ -24,13 +27,13 @@ def usage(said: Mapping[str, Any]) -> Usage:
     if "prompt_tokens" in said:
         prompt = _count(said, "prompt_tokens")
         completion = _count(said, "completion_tokens")
-        if said.keys() <= _TOTALS:
-            return Usage(prompt, completion)
     else:
         prompt = _count(said, "input_tokens")
         completion = _count(said, "output_tokens")
     details = _object(said, "prompt_tokens_details") or _object(said, "input_tokens_details")
     made = _object(said, "completion_tokens_details") or _object(said, "output_tokens_details")
+    if said.keys() <= _OPENAI and not (any(details.values()) or any(made.values())):
+        return Usage(prompt, completion)
     cached = _count(details, "cached_tokens") or _count(said, "cache_read_input_tokens")
     written = _count(said, "cache_creation_input_tokens") or _count(details, "cache_creation_tokens")
     reasoning = _count(made, "reasoning_tokens")

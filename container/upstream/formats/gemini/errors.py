@@ -6,7 +6,6 @@ Sources: https://ai.google.dev/gemini-api/docs/troubleshooting, https://cloud.go
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ....routing.outcome import Outcome
@@ -32,7 +31,7 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes) -> Outcom
     wait = next((_seconds(d.get("retryDelay")) for d in _of_type(details, _RETRY)), None)
     if wait is None or outcome.retry_after is not None:
         return outcome
-    return replace(outcome, retry_after=wait, headers=(*outcome.headers, ("retry-after", str(math.ceil(wait)))))
+    return outcome._replace(retry_after=wait, headers=(*outcome.headers, ("retry-after", str(math.ceil(wait)))))
 
 
 def instead_of_answer(said: Mapping[str, Any]) -> Outcome | None:
