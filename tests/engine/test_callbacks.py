@@ -72,7 +72,10 @@ def called_back(module_proxy: StartProxy, providers: FakeProvider, receiver: Rec
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
             "litellm_settings": {"success_callback": ["generic_api"], "failure_callback": ["generic_api"]},
         },
-        environment={"GENERIC_LOGGER_ENDPOINT": f"http://127.0.0.1:{receiver.server.server_port}/"},
+        environment={
+            "GENERIC_LOGGER_ENDPOINT": f"http://127.0.0.1:{receiver.server.server_port}/",
+            "DEFAULT_FLUSH_INTERVAL_SECONDS": "1",  # LiteLLM's: how long it keeps lines to post them together, else 5
+        },
     )
 
 
