@@ -25,10 +25,6 @@ alias install := setup
 @test *args: setup catalog
     exec pytest "$@"
 
-# Run the tests that start neither workerd nor the image
-@test-unit *args: setup catalog
-    pytest --ignore=tests/edge --ignore=tests/image --ignore=tests/dev "$@"
-
 # Install Debian's Chromium for the tests of the dashboard, where there is none (as root)
 @browser: setup
     python -m tests.dashboard.browser --install
