@@ -57,7 +57,7 @@ alias install := setup
 @bench *args: setup
     python -m bench "$@"
 
-# Put the proxy under a mixed load with random faults for half an hour (--minutes, --seed)
+# Put the proxy under a mixed load with random faults for half an hour (--minutes, --seed, --edge)
 [no-exit-message]
 @soak *args: setup
     exec python -m tests.soak "$@"

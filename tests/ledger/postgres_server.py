@@ -4,9 +4,11 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -62,7 +64,18 @@ class PostgresServer:
     def stop(self) -> None:
         """At once, as when the machine dies; the next `start` recovers from its log."""
         if self._process is not None:
-            self._process.send_signal(3)
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(30)
+            self._process = None
+
+    def kill(self) -> None:
+        """kill -9 of it and of everything it has started."""
+        if self._process is not None:
+            pid = self._process.pid
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            for one in (pid, *map(int, children)):
+                with suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGKILL)
             self._process.wait(30)
             self._process = None
 

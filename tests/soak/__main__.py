@@ -19,7 +19,9 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=16, help="at the same time (default: 16)")
     parser.add_argument("--pause", type=float, default=8.0, help="seconds between two blows (default: 8)")
     parser.add_argument("--keep", action="store_true", help="keep the logs also when nothing was found")
+    parser.add_argument("--edge", action="store_true", help="the Worker and its container instead of the proxy alone")
     options = parser.parse_args()
+    from .edge import AtTheEdge
     from .standalone import Standalone
 
     seed = random.randrange(1 << 31) if options.seed is None else options.seed
@@ -27,7 +29,7 @@ def main() -> int:
     print(f"seed {seed}, logs in {directory}", flush=True)
     asked = Options(options.minutes * 60, seed, options.clients, pause=options.pause)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
-    result = soak(directory, Standalone, asked, say)
+    result = soak(directory, AtTheEdge if options.edge else Standalone, asked, say)
     print(f"\n{result.table}")
     for finding in result.findings:
         print(f"FOUND: {finding}")

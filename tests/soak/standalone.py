@@ -116,8 +116,9 @@ class Standalone:
         return [
             Blow("proxy killed (-9) and started", self._kill_proxy, until=0.12),
             Blow("proxy ended (SIGTERM) and started", self._restart_proxy, until=0.3),
-            Blow("PostgreSQL away", self._postgres_away),
-            Blow("Redis away", self._redis_away),
+            Blow("PostgreSQL ended at once", lambda seed: self._postgres_away(seed, self._postgres.stop)),
+            Blow("PostgreSQL killed (-9)", lambda seed: self._postgres_away(seed, self._postgres.kill)),
+            Blow("Redis killed (-9)", self._redis_away),
             Blow("engine killed (-9)", self._kill_engine),
             Blow("SIGHUP, a good config", self._reload),
             Blow("SIGHUP, a broken config", self._reload_broken),
@@ -148,9 +149,9 @@ class Standalone:
         ):
             pass
 
-    async def _postgres_away(self, seed: random.Random) -> None:
+    async def _postgres_away(self, seed: random.Random, take_away: Callable[[], None]) -> None:
         with self._judge.window("PostgreSQL away", "refused 503", after=_RECOVERY):
-            await asyncio.to_thread(self._postgres.stop)
+            await asyncio.to_thread(take_away)
             await asyncio.sleep(seed.uniform(*OUTAGE))
             await asyncio.to_thread(self._postgres.start)
         await self._until(lambda: self._ledger_answers(), "the ledger after PostgreSQL's return")
@@ -160,7 +161,7 @@ class Standalone:
             return admin.get("/global/spend").status_code == 200
 
     async def _redis_away(self, seed: random.Random) -> None:
-        await asyncio.to_thread(self._redis.stop)
+        await asyncio.to_thread(self._redis.kill)
         await asyncio.sleep(seed.uniform(*OUTAGE))
         await asyncio.to_thread(self._redis.start)
 

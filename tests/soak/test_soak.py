@@ -17,7 +17,7 @@ def test_two_minutes_alone(tmp_path: Path):
     assert result.findings == []
     assert result.asked > 500
     done = set(result.blows)
-    assert {"proxy killed (-9) and started", "proxy ended (SIGTERM) and started", "PostgreSQL away"} <= done
+    assert {"proxy killed (-9) and started", "proxy ended (SIGTERM) and started", "PostgreSQL killed (-9)"} <= done
     assert len(done) >= 8
 
 
