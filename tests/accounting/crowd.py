@@ -20,6 +20,9 @@ class Crowd:
     leaving    so many are streams whose client leaves after the first event, counted as 499
     limit      max_tokens
     at_once    how many of them, 0 for all
+    pause      seconds that those wait who got a 503 or nothing, before another one comes in their place
+
+    `unstated`: answers of 500 and more that did not say when to come again.
     """
 
     def __init__(
@@ -32,20 +35,23 @@ class Crowd:
         leaving: int = 0,
         limit: int = 50,
         at_once: int = 0,
+        pause: float = 0.0,
     ) -> None:
         self.finished: Counter[int] = Counter()
+        self.unstated = 0
         self._urls = urls
         self._count = count
         self._streams = streams
         self._leaving = leaving
         self._limit = limit
-        self._at_once = at_once
+        self._places = asyncio.Semaphore(at_once or count)
+        self._pause = pause
         self._headers = {"authorization": f"Bearer {key}"}
         self._tasks: list[asyncio.Task] = []
 
     async def __aenter__(self) -> "Crowd":
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._at_once),
+            connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=120),
             headers=self._headers,
         )
@@ -71,6 +77,13 @@ class Crowd:
         return self.finished
 
     async def _ask(self, index: int, kind: int) -> None:
+        async with self._places:
+            status = await self._status(index, kind)
+            self.finished[status] += 1
+            if status in (503, NO_ANSWER):
+                await asyncio.sleep(self._pause)
+
+    async def _status(self, index: int, kind: int) -> int:
         stream, leaves = kind >= 0, 0 <= kind < self._leaving
         body = chat(max_tokens=self._limit, stream=stream and kind < self._leaving + self._streams)
         url = self._urls[index % len(self._urls)] + PATH
@@ -79,9 +92,9 @@ class Crowd:
                 if leaves and answer.status == 200:
                     await answer.content.readany()
                     answer.close()
-                    self.finished[CLIENT_LEFT] += 1
-                    return
+                    return CLIENT_LEFT
                 await answer.read()
-                self.finished[answer.status] += 1
+                self.unstated += answer.status >= 500 and "retry-after" not in answer.headers
+                return answer.status
         except aiohttp.ClientError:
-            self.finished[NO_ANSWER] += 1
+            return NO_ANSWER

@@ -1,43 +1,24 @@
 """A proxy whose wall clock jumps, forward and back, while it serves: no period lets out more than its budget, and
 nobody is locked out when the clock is right again."""
 
-import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from container.ledger import SqliteStore
+from tests.accounting.clock import Clock
 from tests.accounting.conftest import Ledgered, chat, deployment, wait_for
 from tests.fakes import Behaviour, FakeProvider
 from tests.fakes.behaviour import failing
 from tests.ledger.support import check_balance
-from tests.processes import ROOT, StartProxy
+from tests.processes import StartProxy
 
 DAY = 86_400.0
 YEAR = 365 * DAY
 # Each request of `chat` is charged so many dollars.
 USED = Behaviour(usage=(100, 50))
 COST = 0.0002
-
-
-class Clock:
-    """Of processes started with its `environment`; `jump(seconds)`: how far it is from the right time."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.environment = {
-            "CLOCK_OFFSET": str(file),
-            "PYTHONPATH": os.pathsep.join((str(Path(__file__).with_name("steered")), str(ROOT))),
-        }
-        self.jump(0)
-
-    def jump(self, seconds: float) -> None:
-        """From the fifth second of a minute on, so that none ends while a test counts."""
-        beside = self._file.with_suffix(".new")
-        beside.write_text(str(5 - time.time() % 60 + seconds))
-        beside.replace(self._file)
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from container.accounting.accounting import LEASE_MS
 from container.ledger import PostgresStore, SqliteStore, Store
+from tests.accounting.clock import Clock
 from tests.accounting.conftest import IN, OUT, Ledgered, deployment, wait_for
 from tests.accounting.crowd import CLIENT_LEFT, NO_ANSWER, Crowd
 from tests.fakes import Behaviour, FakeProvider
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import check_balance
-from tests.processes import RunningProxy, StartProxy
+from tests.processes import RunningProxy, StartProxy, free_tcp_port
+from tests.redis_server import RedisServer
 
 USAGE = 20, 10
 COST = round((USAGE[0] * IN + USAGE[1] * OUT) * 1e9)  # nano-dollars
@@ -127,7 +130,7 @@ async def postgres() -> AsyncIterator[PostgresServer]:
         server.remove()
 
 
-async def test_postgres_lost_under_load_refuses_and_loses_nothing(
+async def test_postgres_killed_under_load_refuses_loses_nothing_and_comes_back(
     proxy: StartProxy, fake: FakeProvider, postgres: PostgresServer
 ) -> None:
     fake.always(SLOW)
@@ -137,17 +140,17 @@ async def test_postgres_lost_under_load_refuses_and_loses_nothing(
     ]
     urls = [replica.proxy.url for replica in replicas]
     key = replicas[0].key(max_budget=0.5)
-    async with Crowd(urls, key, 1500, streams=50, at_once=50) as crowd:
+    async with Crowd(urls, key, 700, streams=50, at_once=50, pause=0.2) as crowd:
         await fake.eventually(lambda: crowd.finished[200] >= 30, 60)
-        await asyncio.to_thread(postgres.stop)
+        await asyncio.to_thread(postgres.kill)
+        await fake.eventually(lambda: crowd.finished[503] >= 50, 60)
+        asked = len(fake.requests)
+        refused = await asyncio.to_thread(replicas[0].ask, key, max_tokens=5)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "service_unavailable")
+        assert len(fake.requests) == asked
+        await asyncio.to_thread(postgres.start)
         counted = await crowd.done()
-    assert counted.keys() == {200, 503}, counted
-    asked = len(fake.requests)
-    refused = await asyncio.to_thread(replicas[0].ask, key, max_tokens=5)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "service_unavailable")
-    assert len(fake.requests) == asked
-
-    await asyncio.to_thread(postgres.start)
+    assert (counted.keys(), crowd.unstated) == ({200, 503}, 0), counted
     for replica in replicas:
         await asyncio.to_thread(recovered, replica, key)
     total = await asyncio.to_thread(replicas[0].settled, 60)
@@ -160,6 +163,42 @@ async def test_postgres_lost_under_load_refuses_and_loses_nothing(
 
 def recovered(replica: Ledgered, key: str) -> None:
     wait_for(lambda: replica.ask(key, max_tokens=5).status_code, lambda status: status == 200, 30)
+
+
+async def test_a_replica_and_redis_killed_under_load_leave_the_other_one_right(
+    proxy: StartProxy,
+    killed: Callable[..., Ledgered],
+    fake: FakeProvider,
+    new_database: Callable[[], str],
+    tmp_path: Path,
+) -> None:
+    """What the dead one had open ends with its leases, for which the other one's clock is set forward."""
+    fake.always(SLOW)
+    url, clock = new_database(), Clock(tmp_path / "clock")
+    with RedisServer(tmp_path, free_tcp_port()) as redis:
+        shared = {"DATABASE_URL": url, "REDIS_URL": redis.url, **clock.environment}
+        dying = await asyncio.to_thread(killed, **shared)
+        staying = Ledgered(await asyncio.to_thread(proxy, config(fake), environment=shared))
+        key = staying.key(max_budget=0.5)
+
+        async with Crowd([staying.proxy.url, dying.proxy.url], key, 350, streams=50, at_once=24, pause=0.2) as crowd:
+            await fake.eventually(lambda: crowd.finished[200] >= 30, 60)
+            await asyncio.to_thread(redis.kill)
+            dying.proxy.kill()
+            before = crowd.finished[200]
+            await fake.eventually(lambda: crowd.finished[200] >= before + 30, 60)
+            await asyncio.to_thread(redis.start)
+            counted = await crowd.done()
+        assert (counted.keys(), crowd.unstated) == ({200, NO_ANSWER}, 0), counted
+        left = await asyncio.to_thread(staying.spend)
+        assert left["running_requests"] > 0, "the dead one had some open"
+        clock.jump(2 * LEASE_MS / 1000)
+        total = await asyncio.to_thread(staying.settled, 20)
+        assert total["reserved"] == 0
+        assert COST * counted[200] <= nano(total["spend"]) <= nano(0.5)
+        assert staying.ask(key, max_tokens=5).status_code == 200
+        staying.proxy.stop()
+    await balances(PostgresStore(url))
 
 
 async def test_a_key_is_the_same_on_every_replica_at_once(
