@@ -4,14 +4,14 @@ import difflib
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from worker.api.models import missing
 
 from . import vertex
-from .document import Document, KeyPath
+from .document import REFERENCE, Document, KeyPath, references
 from .engine_providers import ENGINE_PROVIDERS
 from .providers import (
     AZURE_DEFAULT_VERSION,
@@ -25,8 +25,6 @@ from .providers import (
 from .vertex import Vertex
 
 Kind = Literal["direct", "engine", "mock"]
-
-REFERENCE = "os.environ/"
 
 # Left blank these mean what leaving them out means.
 _MAY_BE_BLANK = ("api_key", "api_base", "base_url", "api_version", "organization", "custom_llm_provider")
@@ -144,7 +142,7 @@ def parse(
     _refuse_odd_references(document, at, params)
     ours = direct and not foreign and not engine_reason and ("*" in model or direct.takes(model))
     kind: Kind = "mock" if mock is not None else "direct" if ours else "engine"
-    base, key, needs = "", None, list(read.references())
+    base, key, needs = "", None, references(params)
     at_vertex: Vertex | None = None
     if kind == "direct" and provider == "vertex_ai":
         at_vertex, base, more = vertex.parse(read)
@@ -211,12 +209,6 @@ class _Reader:
 
     def __init__(self, document: Document, path: KeyPath, params: dict, environment: Mapping[str, str]) -> None:
         self.document, self.path, self.params, self.environment = document, path, params, environment
-
-    def references(self) -> list[str]:
-        """The names of every `os.environ/NAME` in the parameters, at any depth."""
-        found: list[str] = []
-        _walk(self.params, lambda text: found.append(text[len(REFERENCE) :]) if text.startswith(REFERENCE) else None)
-        return list(dict.fromkeys(found))
 
     def value(self, name: str) -> Any:
         value = self.params.get(name)
@@ -338,14 +330,3 @@ def _identity(group: str, params: dict, path: KeyPath) -> str:
 def origin(url: str) -> str:
     """`https://host:port` of an address."""
     return "/".join(url.split("/", 3)[:3]).lower()
-
-
-def _walk(value: Any, visit: Callable[[str], None]) -> None:
-    if isinstance(value, str):
-        visit(value)
-    elif isinstance(value, dict):
-        for part in value.values():
-            _walk(part, visit)
-    elif isinstance(value, list):
-        for part in value:
-            _walk(part, visit)

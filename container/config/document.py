@@ -13,6 +13,9 @@ _MERGE = "tag:yaml.org,2002:merge"
 _MAX_DEPTH = 50
 
 
+REFERENCE = "os.environ/"
+
+
 class Document:
     """`data` is the file's content; problems found in it are collected in `problems`."""
 
@@ -35,6 +38,16 @@ class Document:
 
     def error(self, path: KeyPath, message: str, mend: str = "") -> None:
         self.report("error", path, message, mend)
+
+
+def references(value: Any) -> list[str]:
+    """The variables that plain data refers to, at any depth, as `os.environ/NAME`."""
+    if isinstance(value, str):
+        return [value[len(REFERENCE) :]] if value.startswith(REFERENCE) else []
+    if isinstance(value, dict):
+        value = list(value.values())
+    found = [name for one in value for name in references(one)] if isinstance(value, list) else []
+    return list(dict.fromkeys(found))
 
 
 def read(path: Path) -> Document:

@@ -8,9 +8,9 @@ from worker.ledger.accounts import Limits
 from worker.ledger.policy import Policy
 from worker.ledger.secret import hash_secret
 
+from . import callbacks, request_logging, response_cache, virtual_keys
 from . import option_values as read
-from . import request_logging, response_cache, virtual_keys
-from .document import Document, KeyPath
+from .document import REFERENCE, Document, KeyPath, references
 from .request_logging import RequestLogging
 from .response_cache import ResponseCache
 from .suggest import did_you_mean
@@ -33,10 +33,7 @@ _HARMLESS = {
 }
 # Settings of LiteLLM that only LiteLLM can honour: they send every model group through the engine.
 _ENGINE = (
-    "callbacks",
-    "success_callback",
-    "failure_callback",
-    "service_callback",
+    *callbacks.SETTINGS,
     "guardrails",
     "modify_params",
     "model_alias_map",
@@ -50,7 +47,7 @@ _ENGINE = (
 class Options:
     """What the settings say. Times in seconds; chains as {group: (groups to try next, …)}; `"*"` in `fallbacks`
     for every group without a chain of its own. Budgets in nano-dollars. `from_environment`: the settings whose values
-    stand in variables."""
+    stand in variables; `variables`: those variables, and others that settings need in the proxy or its engine."""
 
     routing_strategy: str = "simple-shuffle"
     latency_ttl: float = 3600.0
@@ -78,6 +75,7 @@ class Options:
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
     from_environment: tuple[str, ...] = ()
+    variables: frozenset[str] = frozenset()
     request_logging: RequestLogging | None = None
     response_cache: ResponseCache | None = None
     engine_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -140,6 +138,8 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         elif name in _ENGINE and section == "litellm_settings":
             if value not in (None, False, [], {}):
                 engine[name] = value
+                if name in callbacks.SETTINGS:
+                    callbacks.check(document, path, value)
                 document.report("note", path, "is LiteLLM's, so every model goes through the engine.")
         elif name in _HARMLESS:
             document.report("note", path, f"does nothing here: {_HARMLESS[name]}.")
@@ -173,7 +173,20 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         found = virtual_keys.parse(document, *keys_at, environment, models)
         values["virtual_keys"] = found
         _no_master_key(document, keys_at[0], found, values.get("master_key") or environment.get("LITELLM_MASTER_KEY"))
-    return Options(**values, engine_settings=engine, from_environment=tuple(reader.referenced))
+    return Options(
+        **values,
+        engine_settings=engine,
+        from_environment=tuple(reader.referenced),
+        variables=frozenset(reader.variables | _variables(engine, values.get("response_cache"))),
+    )
+
+
+def _variables(engine: Mapping[str, Any], cache: ResponseCache | None) -> set[str]:
+    return {
+        *references(engine),
+        *callbacks.variables(callbacks.named(engine)),
+        *(cache.variables if cache else ()),
+    }
 
 
 def _no_master_key(document: Document, path: KeyPath, found: tuple[VirtualKey, ...], master_key: str | None) -> None:
@@ -218,6 +231,7 @@ class _Sections:
     def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
         self.document, self.environment = document, environment
         self.referenced: list[str] = []
+        self.variables: set[str] = set()
 
     def settings(self):
         for section in ("router_settings", "litellm_settings", "general_settings"):
@@ -228,9 +242,11 @@ class _Sections:
                 self.document.error((section,), "has to be a mapping.")
                 continue
             for name, value in content.items():
-                if isinstance(value, str) and value.startswith("os.environ/"):
+                if isinstance(value, str) and value.startswith(REFERENCE):
                     self.referenced.append(name)
-                    value = self.environment.get(value[len("os.environ/") :]) or None
+                    if name != "master_key":  # it stays outside, whatever its name
+                        self.variables.update(references(value))
+                    value = self.environment.get(value[len(REFERENCE) :]) or None
                 yield section, (section, name), name, value
 
 

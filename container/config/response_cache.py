@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..redis_address import redis_url
-from .document import Document, KeyPath
+from ..redis_address import VARIABLES, redis_url
+from .document import REFERENCE, Document, KeyPath, references
 
 _ENGINES = ("local", "disk", "s3", "gcs", "azure-blob", "qdrant-semantic")
-_NAMES = ("type", "ttl", "namespace", "host", "port", "password", "supported_call_types")
+_WHERE = ("host", "port", "password")
+_NAMES = ("type", "ttl", "namespace", *_WHERE, "supported_call_types")
 # LiteLLM's names of what can be cached, by the endpoints' names here.
 _CALLS = {"acompletion": "chat_completions", "atext_completion": "completions", "aembedding": "embeddings"}
 DEFAULT_TTL = 600.0
@@ -19,12 +20,14 @@ DEFAULT_TTL = 600.0
 
 @dataclass(frozen=True, slots=True)
 class ResponseCache:
-    """`ttl` in seconds; `endpoints`: those whose answers are kept; `url`: '' where the environment names no Redis."""
+    """`ttl` in seconds; `endpoints`: those whose answers are kept; `url`: '' where the environment names no Redis;
+    `variables`: those that would."""
 
     ttl: float = DEFAULT_TTL
     namespace: str = ""
     endpoints: tuple[str, ...] = tuple(_CALLS.values())
     url: str = field(default="", repr=False)
+    variables: tuple[str, ...] = ()
 
 
 def parse(
@@ -53,18 +56,15 @@ def parse(
     if not isinstance(calls, list) or not all(isinstance(call, str) for call in calls):
         document.error((*path, "supported_call_types"), "has to be a list of texts.")
         return None
-    own = {
-        f"REDIS_{name.upper()}": _said(params[name], environment)
-        for name in ("host", "port", "password")
-        if params.get(name) is not None
-    }
+    own = {f"REDIS_{name.upper()}": _said(params[name], environment) for name in _WHERE if params.get(name) is not None}
     url = redis_url(own if "REDIS_HOST" in own else environment)
     if url is None:
         document.report("warning", path, "names no Redis, so nothing is cached.", "Set REDIS_URL or REDIS_HOST.")
     endpoints = tuple(_CALLS[call] for call in calls if call in _CALLS)
-    return ResponseCache(float(ttl), str(params.get("namespace") or ""), endpoints, url or "")
+    variables = references([params[name] for name in _WHERE if name in params]) if "REDIS_HOST" in own else VARIABLES
+    return ResponseCache(float(ttl), str(params.get("namespace") or ""), endpoints, url or "", tuple(sorted(variables)))
 
 
 def _said(value: Any, environment: Mapping[str, str]) -> str:
     text = str(value)
-    return environment.get(text.removeprefix("os.environ/"), "") if text.startswith("os.environ/") else text
+    return environment.get(text.removeprefix(REFERENCE), "") if text.startswith(REFERENCE) else text

@@ -9,10 +9,9 @@ from worker.ledger import declared
 from worker.ledger.declared import Declared
 from worker.ledger.key_fields import FieldError
 
-from .document import Document, KeyPath
+from .document import REFERENCE, Document, KeyPath
 from .suggest import did_you_mean
 
-REFERENCE = "os.environ/"
 # Stands for a secret that is not known, so that the other fields can be checked.
 _NO_SECRET = "sk-unknown"
 

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from ..config import Config, Deployment
-from ..config.deployment import REFERENCE, origin
+from ..config.deployment import origin
+from ..config.document import REFERENCE
 from ..config.providers import DIRECT
 from ..settings import VARIABLES
 

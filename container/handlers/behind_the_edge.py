@@ -122,6 +122,7 @@ class BehindTheEdge:
         exchange.path = parked.path
         exchange.asked = parked.asked
         exchange.let_go = parked.share.free
+        exchange.capture = parked.capture
         return parked.endpoint
 
     async def _page(self, exchange: Exchange) -> None:

@@ -17,6 +17,7 @@ from worker.ledger.secret import new_id
 
 from ..accounting import Tariff
 from ..exchange import Exchange, Pace
+from ..request_log import Capture
 from ..room import NoRoom, Room, Share
 from .reading import Asked, Reading
 
@@ -41,6 +42,7 @@ class Parked:
     asked: Asked
     share: Share
     end: asyncio.TimerHandle
+    capture: Capture | None
 
 
 class Parking:
@@ -69,7 +71,8 @@ class Parking:
             raise
         id = new_id()
         end = asyncio.get_running_loop().call_later(LIFE_SECONDS, self.forget, id)
-        self._parked[id] = Parked(endpoint, path, asked, share, end)
+        self._parked[id] = Parked(endpoint, path, asked, share, end, exchange.capture)
+        exchange.capture = None  # the answer to keep is another one
         exchange.respond(
             200,
             orjson.dumps(

@@ -7,6 +7,7 @@ import pytest
 
 from container.accounting.place import DEFAULT_PATH
 from container.config import Options, load
+from container.config.callbacks import CALLBACKS
 from container.settings import VARIABLES, Variable
 from tests.processes import ROOT
 
@@ -15,6 +16,7 @@ PAGE = (ROOT / "docs" / "configuration.md").read_text()
 FILLED_BY = {
     "response_cache": "cache",
     "from_environment": "os.environ/NAME",
+    "variables": "os.environ/NAME",
     "latency_ttl": "ttl",
     "engine_settings": "callbacks",
 }
@@ -71,3 +73,11 @@ def test_each_variable_has_the_default_that_it_says(variable: Variable):
         row.split("|") for row in table.splitlines() if f"`{variable.name}`" in row.partition("|")[2].split("|")[0]
     ]
     assert cells[2].strip().strip("`") == DEFAULTS.get(variable.name, written(variable.default))
+
+
+def test_the_callbacks_are_named_with_their_variables():
+    section = PAGE.split("### Callbacks")[1].split("###")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)
+    assert {name: tuple(re.findall(r"`(\w+)`", variables)) for name, variables in rows} == {
+        name: callback.variables for name, callback in CALLBACKS.items()
+    }

@@ -1,63 +1,37 @@
 """`success_callback` and `failure_callback`: every model goes through the engine, which calls them, streamed or not."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import openai
 import pytest
 
+from tests.engine.receiver import Receiver
 from tests.fakes import FakeProvider, failing
 from tests.processes import RunningProxy, StartProxy
+from tests.tracing.collector import Collector
 
 MODELS = ("gpt", "claude", "gemini")
 
 
-class Receiver:
-    """What LiteLLM's `generic_api` callback posts to."""
-
-    def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                content = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                receiver.told += content if isinstance(content, list) else [content]
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def wait_for(self, words: str, status: str) -> dict[str, Any]:
-        """What was told of the request that said `words`."""
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            for one in list(self.told):
-                if one["status"] == status and words in json.dumps(one["messages"]):
-                    return one
-            time.sleep(0.1)
-        raise AssertionError(f"nobody was told of {words!r}: {[(t['status'], t['messages']) for t in self.told]}")
-
-
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    one = Receiver()
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
+    with Receiver() as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
-def called_back(module_proxy: StartProxy, providers: FakeProvider, receiver: Receiver) -> RunningProxy:
+def langfuse() -> Iterator[Collector]:
+    """Langfuse takes OpenTelemetry's traces."""
+    with Collector() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def called_back(
+    module_proxy: StartProxy, providers: FakeProvider, receiver: Receiver, langfuse: Collector
+) -> RunningProxy:
     """Models that would be called directly if it were not for the callbacks."""
     params = (
         {"model": "openai/gpt-4o", "api_base": providers.openai_base, "api_key": "sk-provider"},
@@ -70,11 +44,17 @@ def called_back(module_proxy: StartProxy, providers: FakeProvider, receiver: Rec
                 {"model_name": name, "litellm_params": one} for name, one in zip(MODELS, params, strict=True)
             ],
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
-            "litellm_settings": {"success_callback": ["generic_api"], "failure_callback": ["generic_api"]},
+            "litellm_settings": {
+                "success_callback": ["generic_api", "langfuse"],
+                "failure_callback": ["generic_api"],
+            },
         },
         environment={
-            "GENERIC_LOGGER_ENDPOINT": f"http://127.0.0.1:{receiver.server.server_port}/",
+            "GENERIC_LOGGER_ENDPOINT": receiver.url,
             "DEFAULT_FLUSH_INTERVAL_SECONDS": "1",  # LiteLLM's: how long it keeps lines to post them together, else 5
+            "LANGFUSE_HOST": langfuse.url,
+            "LANGFUSE_PUBLIC_KEY": "pk-lf-of-the-tests",
+            "LANGFUSE_SECRET_KEY": "sk-lf-of-the-tests",
         },
     )
 
@@ -111,3 +91,14 @@ def test_a_failure_reaches_the_callback(
     with pytest.raises(openai.APIStatusError):
         called_back.client().chat.completions.create(model=model, messages=[{"role": "user", "content": words}])
     assert receiver.wait_for(words, "failure")["error_str"]
+
+
+@pytest.mark.timeout(240)
+def test_langfuse_gets_its_traces(called_back: RunningProxy, provider: FakeProvider, langfuse: Collector):
+    words = "a word for Langfuse"
+    called_back.client().chat.completions.create(model="gpt", messages=[{"role": "user", "content": words}])
+    end = time.monotonic() + 60
+    while not any(words.encode() in body for body in langfuse.bodies):
+        assert time.monotonic() < end, langfuse.paths
+        time.sleep(0.1)
+    assert all("otel" in path for path in langfuse.paths)

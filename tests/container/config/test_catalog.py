@@ -46,6 +46,45 @@ def test_the_variables_of_cloud_providers_go_along_only_with_the_engine(load_con
     assert "AWS_ACCESS_KEY_ID" in catalog(load_config(CONTENT))["environment"]
 
 
+def test_what_the_callbacks_read_goes_along(load_config):
+    settings = {"success_callback": ["generic_api"], "failure_callback": ["generic_api", "langsmith"]}
+    names = set(catalog(load_config(with_settings("litellm_settings", **settings)))["environment"])
+    assert {"GENERIC_LOGGER_ENDPOINT", "GENERIC_LOGGER_HEADERS", "LANGSMITH_API_KEY", "LANGSMITH_PROJECT"} <= names
+    assert "LANGFUSE_SECRET_KEY" not in names
+    without = set(catalog(load_config({"model_list": CONTENT["model_list"]}))["environment"])
+    assert not {name for name in without if name.startswith(("GENERIC_", "LANGSMITH_", "REDIS_"))}
+
+
+@pytest.mark.parametrize(
+    ("params", "expected", "others"),
+    [
+        ({}, {"REDIS_URL", "REDIS_HOST", "REDIS_PASSWORD"}, {"MY_REDIS"}),
+        (
+            {"host": "os.environ/MY_REDIS", "password": "os.environ/ITS_PASSWORD"},
+            {"MY_REDIS", "ITS_PASSWORD"},
+            {"REDIS_URL"},
+        ),
+        ({"type": "s3", "s3_bucket_name": "os.environ/BUCKET"}, {"BUCKET"}, {"REDIS_URL"}),
+    ],
+)
+def test_where_the_cache_is_goes_along(load_config, params, expected, others):
+    config = load_config(with_settings("litellm_settings", cache=True, cache_params=params))
+    names = set(catalog(config)["environment"])
+    assert expected <= names
+    assert not others & names
+
+
+def test_variables_that_settings_stand_in_go_along_but_not_the_gateways_own_key(load_config):
+    content = {
+        "model_list": CONTENT["model_list"],
+        "litellm_settings": {"drop_params": "os.environ/DROP", "guardrails": [{"api_key": "os.environ/GUARD_KEY"}]},
+        "general_settings": {"master_key": "os.environ/MY_MASTER", "virtual_keys": [{"key": "os.environ/BOT_KEY"}]},
+    }
+    names = set(catalog(load_config(content, {"DROP": "true", "BOT_KEY": "sk-s3cret-of-it"}))["environment"])
+    assert {"DROP", "GUARD_KEY"} <= names
+    assert not {"MY_MASTER", "BOT_KEY"} & names
+
+
 def test_the_hash_names_the_content(load_config):
     first = catalog(load_config(CONTENT))
     assert first["hash"] == catalog(load_config(CONTENT, {"MINE": "set", "AZURE_API_KEY": "k"}))["hash"]

@@ -1,0 +1,122 @@
+"""LiteLLM's callbacks: which variables each reads, so that the edge hands them on to its container, and which package
+it needs, as LiteLLM would run without it, or install it while it starts.
+
+Names and variables are LiteLLM's (https://docs.litellm.ai/docs/proxy/logging, litellm/integrations/).
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from .document import Document, KeyPath
+
+SETTINGS = ("callbacks", "success_callback", "failure_callback", "service_callback")
+
+
+class Callback(NamedTuple):
+    """`package`: what has to be installed beside LiteLLM, as it is imported."""
+
+    variables: tuple[str, ...]
+    package: str | None = None
+
+
+_OTEL = "opentelemetry.sdk"
+_LANGFUSE = ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGFUSE_HOST", "LANGFUSE_TRACING_ENVIRONMENT")
+_DATADOG = (
+    "DD_API_KEY",
+    "DD_SITE",
+    "DD_ENV",
+    "DD_SERVICE",
+    "DD_SOURCE",
+    "DD_VERSION",
+    "LITELLM_DD_AGENT_HOST",
+    "LITELLM_DD_AGENT_PORT",
+)
+_ARIZE = ("ARIZE_API_KEY", "ARIZE_SPACE_ID", "ARIZE_SPACE_KEY", "ARIZE_ENDPOINT", "ARIZE_PROJECT_NAME")
+
+CALLBACKS: Mapping[str, Callback] = {
+    "arize": Callback((*_ARIZE, "ARIZE_HTTP_ENDPOINT"), _OTEL),
+    "arize_phoenix": Callback(
+        (
+            "PHOENIX_API_KEY",
+            "PHOENIX_COLLECTOR_ENDPOINT",
+            "PHOENIX_COLLECTOR_HTTP_ENDPOINT",
+            "PHOENIX_PROJECT_NAME",
+        ),
+        _OTEL,
+    ),
+    "athina": Callback(("ATHINA_API_KEY", "ATHINA_BASE_URL")),
+    "braintrust": Callback(("BRAINTRUST_API_KEY", "BRAINTRUST_API_BASE")),
+    "datadog": Callback(_DATADOG),
+    "datadog_llm_observability": Callback((*_DATADOG, "LITELLM_DD_LLM_OBS_PORT")),
+    "galileo": Callback(
+        (
+            "GALILEO_API_KEY",
+            "GALILEO_BASE_URL",
+            "GALILEO_LOG_STREAM_ID",
+            "GALILEO_PASSWORD",
+            "GALILEO_PROJECT_ID",
+            "GALILEO_USERNAME",
+        )
+    ),
+    "gcs_bucket": Callback(("GCS_BUCKET_NAME", "GCS_PATH_SERVICE_ACCOUNT", "GCS_BATCH_SIZE", "GCS_FLUSH_INTERVAL")),
+    "generic_api": Callback(("GENERIC_LOGGER_ENDPOINT", "GENERIC_LOGGER_HEADERS")),
+    "helicone": Callback(("HELICONE_API_KEY", "HELICONE_API_BASE")),
+    "lago": Callback(("LAGO_API_BASE", "LAGO_API_CHARGE_BY", "LAGO_API_EVENT_CODE", "LAGO_API_KEY")),
+    "langfuse": Callback((*_LANGFUSE, "LANGFUSE_BASE_URL", "LANGFUSE_FLUSH_INTERVAL"), "langfuse"),
+    "langfuse_otel": Callback((*_LANGFUSE, "LANGFUSE_OTEL_HOST"), _OTEL),
+    "langsmith": Callback(
+        (
+            "LANGSMITH_API_KEY",
+            "LANGSMITH_BASE_URL",
+            "LANGSMITH_BATCH_SIZE",
+            "LANGSMITH_DEFAULT_RUN_NAME",
+            "LANGSMITH_PROJECT",
+            "LANGSMITH_SAMPLING_RATE",
+            "LANGSMITH_TENANT_ID",
+        )
+    ),
+    "literalai": Callback(("LITERAL_API_KEY", "LITERAL_API_URL", "LITERAL_BATCH_SIZE")),
+    "logfire": Callback(("LOGFIRE_TOKEN",), "logfire"),
+    "lunary": Callback(("LUNARY_PUBLIC_KEY",), "lunary"),
+    "openmeter": Callback(("OPENMETER_API_ENDPOINT", "OPENMETER_API_KEY", "OPENMETER_EVENT_TYPE")),
+    # Beside those that our own traces read, which go along anyway.
+    "otel": Callback(("OTEL_EXPORTER", "OTEL_ENDPOINT", "OTEL_HEADERS", "OTEL_ENVIRONMENT_NAME"), _OTEL),
+    "posthog": Callback(("POSTHOG_API_KEY", "POSTHOG_API_URL")),
+    "sentry": Callback(("SENTRY_DSN", "SENTRY_ENVIRONMENT", "SENTRY_API_SAMPLE_RATE"), "sentry_sdk"),
+}
+
+
+def named(engine_settings: Mapping[str, Any]) -> list[str]:
+    """The callbacks in the settings that go to the engine."""
+    found: dict[str, None] = {}
+    for setting in SETTINGS:
+        found.update(dict.fromkeys(_names(engine_settings.get(setting))))
+    return list(found)
+
+
+def variables(callbacks: Iterable[str]) -> set[str]:
+    """Which ones they may read, as far as that is known."""
+    return {name for callback in callbacks if callback in CALLBACKS for name in CALLBACKS[callback].variables}
+
+
+def check(document: Document, path: KeyPath, value: Any) -> None:
+    """Reports what would silently not work."""
+    for name in _names(value):
+        known = CALLBACKS.get(name)
+        if known is None:
+            document.report("note", path, f"which variables '{name}' reads is not known: at the edge it gets none.")
+        elif known.package and not _is_there(known.package):
+            package = known.package.partition(".")[0].replace("_", "-")
+            document.error(path, f"'{name}' needs the package {package}, which is not installed.", "Install it.")
+
+
+def _names(value: Any) -> list[str]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # a part of one that is not there itself
+        return False

@@ -1,0 +1,190 @@
+"""What an operator sees of requests at the edge, and the response cache: all of it knows whose request it is."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.accounting.conftest import chat, deployment
+from tests.engine.receiver import Receiver
+from tests.fakes import FakeProvider
+from tests.processes import free_tcp_port
+from tests.redis_server import RedisServer
+from tests.tracing.collector import CLIENT, SERVER, Collector
+from tests.tracing.conftest import PARENT
+
+from .conftest import Edge, StartEdge
+from .money import Money, wait_for
+
+CANARY = "the-canary-sings"
+OVER_THE_LIMIT = "x" * (70 * 1024)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis"), free_tcp_port()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with Collector() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def money(start_module_edge: StartEdge, provider: FakeProvider, redis: RedisServer, collector: Collector) -> Money:
+    config = {
+        "model_list": [deployment(provider, "gpt")],
+        "litellm_settings": {"cache": True, "max_budget": 100},
+        "general_settings": {"request_logging": True},
+    }
+    variables = {
+        "REDIS_URL": redis.url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "LITELLM_LOG_LEVEL": "INFO",
+    }
+    return Money(start_module_edge(config=config, vars=variables))
+
+
+def kept(money: Money, key: str | None, content: str) -> httpx.Response:
+    """The answer to a question that was asked before: what is written takes a moment."""
+    return wait_for(lambda: money.ask(key, content=content), lambda answer: answer.headers.get("x-cache") == "hit")
+
+
+@pytest.mark.parametrize("size", ["inline", "parked"])
+def test_the_cache_answers_the_key_that_asked_before_and_no_other(money: Money, provider: FakeProvider, size: str):
+    content = f"cached, {size} {OVER_THE_LIMIT if size == 'parked' else ''}"
+    one, other = money.key(), money.key()
+    first = money.ask(one, content=content)
+    assert (first.status_code, first.headers["x-cache"]) == (200, "miss")
+    hit = kept(money, one, content)
+    assert hit.content == first.content
+    assert hit.headers["x-litellm-response-cost"] == "0"
+    asked = len(provider.requests)
+    assert money.ask(one, content=content).headers["x-cache"] == "hit"
+    assert len(provider.requests) == asked
+    assert money.ask(other, content=content).headers["x-cache"] == "miss"
+    assert money.ask(None, content=content).headers["x-cache"] == "miss"
+    kept(money, None, content)
+    money.admin("/key/block", {"key": one})
+    assert money.ask(one, content=content).status_code == 401
+
+
+def test_a_hit_costs_nothing_and_stands_in_the_spend_log(money: Money):
+    key = money.key(max_budget=1)
+    money.ask(key, content="cheap")
+    (paid,) = money.settled(key)
+    kept(money, key, "cheap")
+    free = wait_for(lambda: money.logs(key), lambda lines: len(lines) >= 2)[0]
+    assert paid["spend"] > 0
+    assert (free["spend"], free["status"]) == (0.0, 200)
+    assert money.info(key)["spend"] == pytest.approx(paid["spend"])
+
+
+def logged(edge: Edge, request_id: str) -> dict[str, Any]:
+    """The line of the request log."""
+
+    def find() -> dict[str, Any] | None:
+        for line in list(edge.lines):
+            text = line.partition(" | ")[2]
+            if '"event":"request"' in text and request_id in text:
+                return json.loads(text)
+        return None
+
+    return wait_for(find, bool)
+
+
+def test_the_request_log_names_the_key_and_has_uploads_too(money: Money):
+    key = money.key()
+    hashed = hashlib.sha256(key.encode()).hexdigest()
+    for who, owner in ((key, hashed), (None, "master")):
+        for content in (CANARY, CANARY + OVER_THE_LIMIT):
+            answer = money.ask(who, content=content)
+            line = logged(money.edge, answer.headers["x-request-id"])
+            assert (line["key"], line["status"], line["model"]) == (owner, 200, "gpt")
+            assert line["response"]["usage"] == answer.json()["usage"]
+            if len(content) < 1000:
+                assert line["request"]["messages"][0]["content"] == f"[{len(content)} characters]"
+            else:
+                assert line["request"] == f"[{len(answer.request.content)} bytes]"  # longer than what is kept of it
+    assert key not in money.edge.log()
+    assert CANARY not in money.edge.log()
+
+
+@pytest.mark.parametrize("size", ["inline", "parked"])
+def test_a_clients_trace_goes_on_in_the_container(money: Money, collector: Collector, size: str):
+    key = money.key()
+    trace = hashlib.md5(size.encode()).hexdigest()
+    content = f"traced {CANARY} {OVER_THE_LIMIT if size == 'parked' else ''}"
+    answer = money.http.post(
+        "/v1/chat/completions",
+        json=chat(content=content),
+        headers={"authorization": f"Bearer {key}", "traceparent": PARENT.replace(PARENT.split("-")[1], trace)},
+    )
+    assert answer.status_code == 200
+    spans = wait_for(lambda: [s for s in collector.all() if s.trace == trace], lambda found: len(found) == 2)
+    (root,) = (s for s in spans if s.kind == SERVER)
+    (attempt,) = (s for s in spans if s.kind == CLIENT)
+    assert (root.parent, attempt.parent) == (PARENT.split("-")[2], root.id)
+    assert root.name == "POST /v1/chat/completions"
+    assert root.attributes["litellm_router.request_id"] == answer.headers["x-request-id"]
+    assert root.attributes["litellm_router.key"] == hashlib.sha256(key.encode()).hexdigest()
+    for body in collector.bodies:
+        assert CANARY.encode() not in body
+        assert key.encode() not in body
+
+
+def test_a_client_cannot_say_whose_request_it_is(money: Money):
+    grant = json.dumps({"reservation": "x", "owner": "master"})
+    key = money.key()
+    answer = money.http.post(
+        "/v1/chat/completions",
+        json=chat(content="posing"),
+        headers={"authorization": f"Bearer {key}", "x-internal-grant": grant},
+    )
+    line = logged(money.edge, answer.headers["x-request-id"])
+    assert line["key"] == hashlib.sha256(key.encode()).hexdigest()
+
+
+def test_what_is_below_the_log_level_is_not_written_on_either_side(start_edge: StartEdge, provider: FakeProvider):
+    edge = start_edge(config={"model_list": [deployment(provider, "gpt")]}, vars={"LITELLM_LOG_LEVEL": "warning"})
+    answer = Money(edge).ask()
+    assert answer.status_code == 200
+    # A warning of the container's own, after everything that it would have said of its start and the request.
+    edge.kill_container()
+    assert Money(edge).ask().status_code == 200
+    levels = [
+        json.loads(text)["level"] for text in (line.partition(" | ")[2] for line in edge.lines) if text[:1] == "{"
+    ]
+    assert levels
+    assert set(levels) <= {"warning", "error"}
+
+
+@pytest.mark.timeout(240)
+def test_a_callback_gets_its_variables_and_is_called(start_edge: StartEdge, provider: FakeProvider):
+    with Receiver() as receiver:
+        edge = start_edge(
+            config={
+                "model_list": [deployment(provider, "gpt")],
+                "litellm_settings": {"success_callback": ["generic_api"]},
+            },
+            vars={"GENERIC_LOGGER_ENDPOINT": receiver.url},
+        )
+        edge.client.timeout = 200  # the engine starts
+        end = time.monotonic() + 180
+        while (answer := Money(edge).ask(content="called back at the edge")).status_code in (502, 503):
+            assert time.monotonic() < end, answer.text
+        assert answer.status_code == 200, answer.text
+        assert receiver.wait_for("called back at the edge", "success")["total_tokens"] > 0
