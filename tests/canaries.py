@@ -62,6 +62,8 @@ def _in_config(value: Any) -> Iterable[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _in_config(inner)
+    elif isinstance(value, str) and "://" in value and "@" in value:
+        yield urlsplit(value).password or ""
 
 
 def _family(pid: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from worker.api.models import missing
 
-from . import vertex
+from . import address, vertex
 from .document import REFERENCE, Document, KeyPath, references
 from .engine_providers import ENGINE_PROVIDERS
 from .providers import (
@@ -275,8 +275,9 @@ def _connection(read: _Reader, provider: str, direct: Direct) -> tuple[str, str 
             key = None
         elif direct.key_variables:
             needs.append("|".join(direct.key_variables))
-    if base and not base.startswith(("http://", "https://")):
-        read.document.error((*read.path, "api_base"), f"'{base}' is not an http(s) address.")
+    wrong = address.wrong(base) if base else None
+    if wrong:
+        read.document.error((*read.path, "api_base"), wrong)
     base = base.rstrip("/")
     if direct.base_suffix and base and not base.endswith(direct.base_suffix):
         base += direct.base_suffix

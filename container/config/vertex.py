@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from . import google_credentials
+from . import address, google_credentials
 from .document import Document, KeyPath
 
 # litellm_params, each under two names.
@@ -49,8 +49,9 @@ def parse(read: Reader) -> tuple[Vertex, str, list[str]]:
     needs: list[str] = []
     explicit = read.text("api_base") or read.text("base_url")
     base = (explicit or _first(read.environment, BASES) or "").rstrip("/")
-    if base and not base.startswith(("http://", "https://")):
-        read.document.error((*read.path, "api_base"), f"'{base}' is not an http(s) address.")
+    wrong = address.wrong(base) if base else None
+    if wrong:
+        read.document.error((*read.path, "api_base"), wrong)
     named = "vertex_credentials" in read.params or "vertex_ai_credentials" in read.params
     credentials = _credentials(read, "vertex_credentials") or _credentials(read, "vertex_ai_credentials")
     if not named:

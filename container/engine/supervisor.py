@@ -21,6 +21,7 @@ import aiohttp
 
 from .. import log, metrics
 from ..config import Config
+from ..upstream.failure import hide_secrets
 from ..upstream.prepare import Address, engine_address
 from .configuration import configuration, environment
 
@@ -186,7 +187,7 @@ class Engine:
             _signal_group(child.pid, signal.SIGKILL)
             await asyncio.wait((reading,), timeout=OUTPUT_SECONDS)
             if not started and tail:
-                log.error("engine_output", lines=tail[-20:])
+                log.error("engine_output", lines=[hide_secrets(line) for line in tail[-20:]])
         finally:
             self._running.clear()
             self._settled.clear()

@@ -161,11 +161,7 @@ def _server(base: str) -> dict[str, Value]:
     if not base:
         return {}
     parts = urlsplit(base)
-    found: dict[str, Value] = {"server.address": parts.hostname or ""}
-    port = parts.port or _PORTS.get(parts.scheme)
-    if port:
-        found["server.port"] = port
-    return found
+    return {"server.address": parts.hostname or "", "server.port": parts.port or _PORTS[parts.scheme]}
 
 
 def _nanoseconds(done: Finished, at: float) -> int:

@@ -44,6 +44,10 @@ _SECRET = re.compile(
     r"|AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_.-]{20,}"
     r"|[A-Za-z0-9]{32,})"
 )
+_IN_ADDRESS = re.compile(
+    r"(?<=://)[^\s/@]{1,500}@|(?<=[?&])([\w-]{0,40}?(?:key|token|secret|password|sig)[\w-]{0,40}=)[^&\s\"'<>]+",
+    re.IGNORECASE,
+)
 _CALLER = frozenset({400, 409, 413, 415, 422})
 
 
@@ -84,8 +88,8 @@ def shown(message: str) -> str:
 
 
 def hide_secrets(text: str) -> str:
-    """The text without what looks like a key."""
-    return _SECRET.sub("***", text)
+    """The text without what looks like a key, and without the user, the password and the keys of an address."""
+    return _SECRET.sub("***", _IN_ADDRESS.sub(lambda found: f"{found[1]}***" if found[1] else "***@", text))
 
 
 def credentials_refused(status: int) -> str:

@@ -142,6 +142,20 @@ def test_a_key_in_any_message_is_masked(status, secret):
     assert found.message.endswith("has no quota left for gpt-4o-2024-11-20.") or found.kind == "authentication"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("No answer from http://me:hunter2@host.example:8080/v1.", "No answer from http://***@host.example:8080/v1."),
+        ("Cannot connect to https://hunter2@host/v1", "Cannot connect to https://***@host/v1"),
+        ("GET https://host/v1?api-version=1&api_key=hunter2&x=1", "GET https://host/v1?api-version=1&api_key=***&x=1"),
+        ("at https://host/v1?X-Amz-Signature=hunter2", "at https://host/v1?X-Amz-Signature=***"),
+        ("write to a@b.example, see https://host/a?b=c", "write to a@b.example, see https://host/a?b=c"),
+    ],
+)
+def test_what_opens_an_address_is_masked(said, shown):
+    assert outcome(500, openai(said)).message == shown
+
+
 def test_words_that_are_no_keys_are_kept():
     text = (
         "task-oriented sk-1 accounts/fireworks/models/llama-v4-maverick-instruct-basic req_0123 at 2026-11-17T10:00:00Z"
