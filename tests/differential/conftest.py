@@ -1,9 +1,17 @@
-"""The same requests whatever else the test run has imported."""
+"""One fake for each of the providers; the same requests whatever else the test run has imported."""
 
 from collections.abc import Iterator
 
 import pytest
 from hypothesis.internal.conjecture import providers
+
+from tests.fakes import FakeProvider
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeProvider]:
+    with FakeProvider() as provider:
+        yield provider
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 
 import httpx
 import orjson
+from hypothesis import HealthCheck, settings
 
 from tests.fakes import Behaviour, FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
 
 # It would fetch its price map otherwise.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+
+# Each example is two requests over sockets, to servers that all of them share.
+PATIENT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 
 
 class Said(NamedTuple):

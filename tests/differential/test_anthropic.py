@@ -6,12 +6,12 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from container.upstream.formats.anthropic.models import traits
 from tests.differential import requests as shapes
-from tests.differential.oracle import Oracle
+from tests.differential.oracle import PATIENT, Oracle
 from tests.fakes import Behaviour, FakeProvider
 from tests.processes import StartProxy
 
@@ -25,15 +25,7 @@ MODELS = (
     "claude-sonnet-5-5",
     "claude-3-opus-20240229",
 )
-THOROUGH = settings(
-    max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
-)
-
-
-@pytest.fixture(scope="module")
-def fake() -> Iterator[FakeProvider]:
-    with FakeProvider() as provider:
-        yield provider
+THOROUGH = settings(max_examples=250, parent=PATIENT)
 
 
 def _oracle(fake: FakeProvider, start: StartProxy, **options: Any) -> Oracle:

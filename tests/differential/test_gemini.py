@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.differential import requests as shapes
-from tests.differential.oracle import Oracle
+from tests.differential.oracle import PATIENT, Oracle
 from tests.fakes import Behaviour, FakeProvider
 from tests.fakes.environment import service_account
 from tests.processes import StartProxy
@@ -19,15 +19,7 @@ from tests.processes import StartProxy
 KEY = "AIza-provider"
 KINDS = ("gemini", "vertex_ai")
 MODELS = ("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro", "gemini-3.1-pro-preview", "gemini-3.5-flash")
-THOROUGH = settings(
-    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
-)
-
-
-@pytest.fixture(scope="module")
-def fake() -> Iterator[FakeProvider]:
-    with FakeProvider() as provider:
-        yield provider
+THOROUGH = settings(max_examples=200, parent=PATIENT)
 
 
 @pytest.fixture(scope="module")

@@ -6,24 +6,10 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
+from tests.conversation import ARGUMENTS, HELLO, TEXT, TOOL, streamed_call, use_tool
 from tests.fakes import FakeProvider, count_tokens
 from tests.processes import RunningProxy
 
-TEXT = "Hällo 世界, how are you? 🙂"
-HELLO: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]
-CALL: Any = [{"role": "user", "content": "call it"}]
-TOOL: Any = {
-    "type": "function",
-    "function": {
-        "name": "weather",
-        "description": "Weather of a city",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-            "required": ["city"],
-        },
-    },
-}
 BOTH = pytest.mark.parametrize(
     ("model", "wire_format", "key"),
     [("claude", "anthropic", "sk-ant-provider"), ("gemini", "gemini", "AIza-provider")],
@@ -93,23 +79,15 @@ def test_stream_with_usage(client: OpenAI, provider: FakeProvider, model, wire_f
 
 @BOTH
 def test_tool_and_its_result(client: OpenAI, provider: FakeProvider, model, wire_format, key):
-    completion = client.chat.completions.create(model=model, messages=CALL, tools=[TOOL])
-    (call,) = completion.choices[0].message.tool_calls or []
-    assert call.type == "function"
-    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "call it", "days": 1})
-    assert completion.choices[0].finish_reason == "tool_calls"
-    messages = [*CALL, completion.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
-    answer = client.chat.completions.create(model=model, messages=messages, tools=[TOOL])
-    assert "sunny" in (answer.choices[0].message.content or "")
+    call, answer = use_tool(client, model)
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", ARGUMENTS)
+    assert "sunny" in answer
 
 
 @BOTH
 def test_streamed_tool(client: OpenAI, provider: FakeProvider, model, wire_format, key):
-    with client.chat.completions.stream(model=model, messages=CALL, tools=[TOOL]) as stream:
-        final = stream.get_final_completion()
-    (call,) = final.choices[0].message.tool_calls or []
-    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "call it", "days": 1})
-    assert final.choices[0].finish_reason == "tool_calls"
+    call = streamed_call(client, model)
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", ARGUMENTS)
 
 
 @BOTH

@@ -3,13 +3,13 @@
 import time
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from openai import OpenAI
 
+from tests.conversation import leave_in_mid_stream, raw_stream
 from tests.fakes import Behaviour, FakeProvider, Fault
-from tests.processes import MASTER_KEY, RunningProxy
+from tests.processes import RunningProxy
 
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -91,12 +91,7 @@ def test_stream_that_begins_with_an_error(client: OpenAI, provider: FakeProvider
 def test_stream_that_breaks_off(engine_proxy: RunningProxy, provider: FakeProvider, fault):
     # Paced, for what comes in one piece with its end fails before the first byte to the client.
     provider.always(Behaviour(fault, after=3, pace=0.05))
-    answer = httpx.post(
-        f"{engine_proxy.url}/v1/chat/completions",
-        json={"model": "claude", "messages": HELLO, "stream": True},
-        headers={"authorization": f"Bearer {MASTER_KEY}"},
-        timeout=30,
-    )
+    answer = raw_stream(engine_proxy.url, "claude")
     assert answer.status_code == 200
     events = [line for line in answer.text.splitlines() if line.startswith("data: ")]
     assert events[-1].startswith('data: {"error":')
@@ -105,12 +100,5 @@ def test_stream_that_breaks_off(engine_proxy: RunningProxy, provider: FakeProvid
 
 def test_client_that_leaves_ends_the_providers_work(engine_proxy: RunningProxy, provider: FakeProvider):
     provider.always(Behaviour(pace=0.1, chunks=1000, text="x" * 1000))
-    with httpx.stream(
-        "POST",
-        f"{engine_proxy.url}/v1/chat/completions",
-        json={"model": "claude", "messages": HELLO, "stream": True},
-        headers={"authorization": f"Bearer {MASTER_KEY}"},
-        timeout=30,
-    ) as answer:
-        next(line for line in answer.iter_lines() if '"content":"x' in line)
+    leave_in_mid_stream(engine_proxy.url, "claude", "x")
     provider.wait_for(lambda: provider.last.disconnected_at, timeout=20)  # of 100 s

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from anthropic import Anthropic
 
+from tests.conversation import TEXT
 from tests.fakes import Behaviour, FakeProvider
-from tests.gemini.test_sdk import TEXT
 from tests.processes import MASTER_KEY, RunningProxy
 
 HELLO: Any = [{"role": "user", "content": TEXT}]

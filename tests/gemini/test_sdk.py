@@ -7,26 +7,10 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 
+from tests.conversation import ARGUMENTS, HELLO, TEXT, TOOL, streamed_call, use_tool
 from tests.fakes import Behaviour, FakeProvider, count_tokens
 from tests.gemini.conftest import KEY
 from tests.processes import RunningProxy
-
-TEXT = "Hällo 世界, how are you? 🙂"
-HELLO: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]
-CALL: Any = [{"role": "user", "content": "call it"}]
-TOOL: Any = {
-    "type": "function",
-    "function": {
-        "name": "weather",
-        "description": "Weather of a city",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-            "required": ["city"],
-            "additionalProperties": False,
-        },
-    },
-}
 
 
 @pytest.mark.parametrize("path", ["/v1", ""])
@@ -87,24 +71,16 @@ def test_stream_with_usage(client: OpenAI, provider: FakeProvider):
 
 @pytest.mark.parametrize("model", ["gemini", "gemini-3"])
 def test_tool_and_its_result(client: OpenAI, provider: FakeProvider, model):
-    completion = client.chat.completions.create(model=model, messages=CALL, tools=[TOOL])
-    (call,) = completion.choices[0].message.tool_calls or []
-    assert call.type == "function"
-    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "call it", "days": 1})
-    assert completion.choices[0].finish_reason == "tool_calls"
-    messages = [*CALL, completion.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
-    answer = client.chat.completions.create(model=model, messages=messages, tools=[TOOL])
-    assert "sunny" in (answer.choices[0].message.content or "")
+    call, answer = use_tool(client, model)
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", ARGUMENTS)
+    assert "sunny" in answer
     result = provider.last.body["contents"][-1]["parts"][0]["functionResponse"]
     assert (result["name"], result["response"]) == ("weather", {"content": "sunny"})
 
 
 def test_streamed_tool(client: OpenAI, provider: FakeProvider):
-    with client.chat.completions.stream(model="gemini", messages=CALL, tools=[TOOL]) as stream:
-        final = stream.get_final_completion()
-    (call,) = final.choices[0].message.tool_calls or []
-    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "call it", "days": 1})
-    assert final.choices[0].finish_reason == "tool_calls"
+    call = streamed_call(client, "gemini")
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", ARGUMENTS)
 
 
 def test_forced_tool(client: OpenAI, provider: FakeProvider):

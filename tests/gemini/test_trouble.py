@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import httpx
 import openai
 import orjson
 import pytest
 from openai import OpenAI
 
+from tests.conversation import leave_in_mid_stream, raw_stream
 from tests.fakes import Behaviour, FakeProvider, Fault
-from tests.processes import MASTER_KEY, RunningProxy
+from tests.processes import RunningProxy
 
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -100,20 +100,11 @@ def test_time_limit(client: OpenAI, provider: FakeProvider, stream):
     provider.wait_for(lambda: provider.last.disconnected_at)
 
 
-def streamed(proxy: RunningProxy) -> httpx.Response:
-    return httpx.post(
-        f"{proxy.url}/v1/chat/completions",
-        json={"model": "gemini", "messages": HELLO, "stream": True},
-        headers={"authorization": f"Bearer {MASTER_KEY}"},
-        timeout=30,
-    )
-
-
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY])
 def test_a_stream_that_breaks_off_ends_with_an_error(gemini_proxy: RunningProxy, provider: FakeProvider, fault):
     # Paced, for what comes in one piece with its end fails before the first byte to the client.
     provider.always(Behaviour(fault, after=3, pace=0.05))
-    answer = streamed(gemini_proxy)
+    answer = raw_stream(gemini_proxy.url, "gemini")
     assert answer.status_code == 200
     events = [line for line in answer.text.splitlines() if line.startswith("data: ")]
     error = orjson.loads(events[-1][6:])["error"]
@@ -123,7 +114,7 @@ def test_a_stream_that_breaks_off_ends_with_an_error(gemini_proxy: RunningProxy,
 
 def test_crlf_and_split_events(gemini_proxy: RunningProxy, provider: FakeProvider):
     provider.always(Behaviour(crlf=True, trickle=0.0005, chunks=2))
-    answer = streamed(gemini_proxy)
+    answer = raw_stream(gemini_proxy.url, "gemini")
     events = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
     said = [orjson.loads(e)["choices"][0]["delta"].get("content") or "" for e in events[:-1]]
     assert ("".join(said), events[-1]) == ("Hello there", "[DONE]")
@@ -131,14 +122,7 @@ def test_crlf_and_split_events(gemini_proxy: RunningProxy, provider: FakeProvide
 
 def test_a_client_that_leaves_ends_the_providers_work(gemini_proxy: RunningProxy, provider: FakeProvider):
     provider.always(Behaviour(pace=0.1, chunks=1000, text="x" * 1000))
-    with httpx.stream(
-        "POST",
-        f"{gemini_proxy.url}/v1/chat/completions",
-        json={"model": "gemini", "messages": HELLO, "stream": True},
-        headers={"authorization": f"Bearer {MASTER_KEY}"},
-        timeout=30,
-    ) as answer:
-        next(line for line in answer.iter_lines() if '"content":"x' in line)
+    leave_in_mid_stream(gemini_proxy.url, "gemini", "x")
     provider.wait_for(lambda: provider.last.disconnected_at, timeout=20)  # of 100 s
 
 

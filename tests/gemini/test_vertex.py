@@ -13,9 +13,9 @@ from openai import OpenAI
 from container.request.completion import parse
 from container.upstream.formats.anthropic import Anthropic
 from container.upstream.formats.vertex import Vertex
+from tests.conversation import ARGUMENTS, HELLO, TEXT, TOOL, use_tool
 from tests.fakes import FakeProvider
 from tests.fakes.environment import service_account
-from tests.gemini.test_sdk import CALL, HELLO, TEXT, TOOL
 from tests.processes import RunningProxy, StartProxy
 
 TOKEN = "Bearer ya29.fake-access-token"
@@ -98,12 +98,11 @@ def test_a_tuned_model_is_an_endpoint(client: OpenAI, provider: FakeProvider):
     assert seen.path == "/v1/projects/fake-project/locations/us-central1/endpoints/1234567890:generateContent"
 
 
-def test_a_tool_and_its_result(client: OpenAI, provider: FakeProvider):
-    completion = client.chat.completions.create(model="by-environment", messages=CALL, tools=[TOOL])
-    (call,) = completion.choices[0].message.tool_calls or []
-    messages = [*CALL, completion.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
-    answer = client.chat.completions.create(model="by-environment", messages=messages, tools=[TOOL])
-    assert "sunny" in (answer.choices[0].message.content or "")
+@pytest.mark.parametrize("model", ["by-environment", "claude"])
+def test_a_tool_and_its_result(client: OpenAI, provider: FakeProvider, model):
+    call, answer = use_tool(client, model)
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", ARGUMENTS)
+    assert "sunny" in answer
 
 
 def test_one_token_serves_many_requests(client: OpenAI, provider: FakeProvider):
@@ -152,14 +151,6 @@ def test_claude(client: OpenAI, provider: FakeProvider, name, path, stream):
     assert "model" not in seen.body
     assert seen.body["anthropic_version"] == "vertex-2023-10-16"
     assert seen.body["max_tokens"] == 100
-
-
-def test_claude_calls_a_tool(client: OpenAI, provider: FakeProvider):
-    completion = client.chat.completions.create(model="claude", messages=CALL, tools=[TOOL])
-    (call,) = completion.choices[0].message.tool_calls or []
-    messages = [*CALL, completion.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
-    answer = client.chat.completions.create(model="claude", messages=messages, tools=[TOOL])
-    assert "sunny" in (answer.choices[0].message.content or "")
 
 
 def test_claudes_json_schema_is_a_call_there(client: OpenAI, provider: FakeProvider):

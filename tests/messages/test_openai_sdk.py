@@ -9,19 +9,11 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 
+from tests.conversation import ARGUMENTS, HELLO, TEXT, streamed_call, use_tool, weather
 from tests.fakes import Behaviour, FakeProvider, Fault, count_tokens, failing
 from tests.processes import RunningProxy
 
-TEXT = "Hällo 世界, how are you? 🙂"
-HELLO: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]
-CALL: Any = [{"role": "user", "content": "call it"}]
-TOOL: Any = {
-    "type": "function",
-    "function": {
-        "name": "weather.of/city",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
-    },
-}
+TOOL = weather("weather.of/city")
 
 
 class City(BaseModel):
@@ -60,27 +52,16 @@ def test_stream(chat: OpenAI, provider: FakeProvider, asks: bool):
 
 
 def test_tool_and_its_result(chat: OpenAI, provider: FakeProvider):
-    called = chat.chat.completions.create(model="claude", messages=CALL, tools=[TOOL])
-    (call,) = called.choices[0].message.tool_calls or []
-    assert call.type == "function"
+    call, answer = use_tool(chat, "claude", tool=TOOL)
     assert call.function.name == "weather.of/city", "Anthropic takes no such name; the client gets its own back"
-    assert provider.last.body["tools"][0]["name"] == "weather_of_city"
-    assert json.loads(call.function.arguments) == {"city": "call it", "days": 1}
-    assert called.choices[0].finish_reason == "tool_calls"
-    messages = [*CALL, called.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
-    answer = chat.chat.completions.create(model="claude", messages=messages, tools=[TOOL])
-    assert answer.choices[0].message.content == "sunny"
+    assert [seen.body["tools"][0]["name"] for seen in provider.requests] == ["weather_of_city"] * 2
+    assert json.loads(call.function.arguments) == ARGUMENTS
+    assert answer == "sunny"
 
 
 def test_streamed_tool(chat: OpenAI, provider: FakeProvider):
-    with chat.chat.completions.stream(model="claude", messages=CALL, tools=[TOOL]) as stream:
-        final = stream.get_final_completion()
-    (call,) = final.choices[0].message.tool_calls or []
-    assert (call.function.name, json.loads(call.function.arguments)) == (
-        "weather.of/city",
-        {"city": "call it", "days": 1},
-    )
-    assert final.choices[0].finish_reason == "tool_calls"
+    call = streamed_call(chat, "claude", tool=TOOL)
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather.of/city", ARGUMENTS)
 
 
 def test_a_schema(chat: OpenAI, provider: FakeProvider):

@@ -6,11 +6,11 @@ from typing import Any
 import anthropic
 import pytest
 
+from tests.conversation import TEXT
 from tests.fakes import Behaviour, FakeProvider, Fault, count_tokens, failing
 from tests.messages.conftest import FORMATS, MODELS
 from tests.processes import RunningProxy
 
-TEXT = "Hällo 世界, how are you? 🙂"
 HELLO: Any = [{"role": "user", "content": TEXT}]
 CALL: Any = [{"role": "user", "content": "call it"}]
 TOOL: Any = {

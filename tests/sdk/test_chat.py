@@ -6,20 +6,12 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
+from tests.conversation import HELLO, TEXT, streamed_call, use_tool
 from tests.fakes import Behaviour, FakeProvider, count_tokens
 from tests.processes import MASTER_KEY
 from tests.sdk.conftest import Gateway
 
-TEXT = "Hällo 世界, how are you? 🙂"
-HELLO: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]
-CALL: Any = [{"role": "user", "content": 'call "it"\n'}]
-TOOL: Any = {
-    "type": "function",
-    "function": {
-        "name": "weather",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
-    },
-}
+QUOTING: Any = [{"role": "user", "content": 'call "it"\n'}]
 
 
 @pytest.mark.parametrize("path", ["/v1", ""])
@@ -79,23 +71,14 @@ async def test_asynchronous_client(gateway: Gateway, provider: FakeProvider):
 
 
 def test_tool(client: OpenAI, provider: FakeProvider):
-    completion = client.chat.completions.create(model="gpt", messages=CALL, tools=[TOOL])
-    (call,) = completion.choices[0].message.tool_calls or []
-    assert call.type == "function"
-    assert call.function.name == "weather"
-    assert json.loads(call.function.arguments) == {"city": 'call "it"\n', "days": 1}
-    assert completion.choices[0].finish_reason == "tool_calls"
-    messages = [*CALL, completion.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
-    answer = client.chat.completions.create(model="gpt", messages=messages, tools=[TOOL])
-    assert answer.choices[0].message.content == "sunny"
+    call, answer = use_tool(client, "gpt", messages=QUOTING)
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": 'call "it"\n', "days": 1})
+    assert answer == "sunny"
 
 
 def test_streamed_tool(client: OpenAI, provider: FakeProvider):
-    with client.chat.completions.stream(model="gpt", messages=CALL, tools=[TOOL]) as stream:
-        final = stream.get_final_completion()
-    (call,) = final.choices[0].message.tool_calls or []
+    call = streamed_call(client, "gpt", messages=QUOTING)
     assert json.loads(call.function.arguments) == {"city": 'call "it"\n', "days": 1}
-    assert final.choices[0].finish_reason == "tool_calls"
 
 
 def test_several_choices(client: OpenAI, provider: FakeProvider):
