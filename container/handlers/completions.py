@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from worker.api.endpoints import Endpoint
+from worker.ledger.usage import count
 from worker.ledger.usage import usage as said
 
 from .. import metrics
@@ -112,8 +113,8 @@ class Completions:
                 usage = answer.usage or {}
                 await relay.whole(answer, waited)
                 relay.complete = answer.body if step.fallbacks == 0 else None
-                per_token = waited / max(1, _count(usage, "completion_tokens"))
-                outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=_count(usage, "total_tokens"))
+                per_token = waited / max(1, count(usage, "completion_tokens"))
+                outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=count(usage, "total_tokens"))
             else:
                 metrics.first_token.observe((exchange.group,), time.monotonic() - exchange.began)
                 if exchange.let_go is not None:  # an upload: nobody else will be asked, so its room can be used again
@@ -123,15 +124,10 @@ class Completions:
                 if broken is None and step.fallbacks == 0:
                     relay.complete = relay.said.whole() if relay.said else None
                 usage = answer.events.usage or {}
-                outcome = (broken or OK)._replace(latency=waited, tokens=_count(usage, "total_tokens"))
+                outcome = (broken or OK)._replace(latency=waited, tokens=count(usage, "total_tokens"))
         finally:
             if relay.reservation is UNACCOUNTED and usage:  # else the reservation knows, and what it cost
                 d = step.target.deployment
                 metrics.answered(d.group, d.id, said(usage), 0)
             log_attempt(exchange, step, request.model, outcome, began, stream=request.stream, usage=usage)
         return outcome
-
-
-def _count(usage: dict[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) and value > 0 else 0

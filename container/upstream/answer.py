@@ -69,6 +69,10 @@ class StreamBroken(Exception):
         self.timed_out = timed_out
 
 
+# What reading an answer raises whose parts are not of the types that the provider documents.
+UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError)
+UNREADABLE = Outcome("server", 0, "The provider's answer is not as its documentation says.")
+
 _KEY = re.compile(rb'"model"\s*:')
 
 Answer = Plain | Stream | Outcome

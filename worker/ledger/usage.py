@@ -25,25 +25,25 @@ class Usage(NamedTuple):
 def usage(said: Mapping[str, Any]) -> Usage:
     """From the `usage` object of OpenAI's, Anthropic's or LiteLLM's answers; what is missing or no number is 0."""
     if "prompt_tokens" in said:
-        prompt = _count(said, "prompt_tokens")
-        completion = _count(said, "completion_tokens")
+        prompt = count(said, "prompt_tokens")
+        completion = count(said, "completion_tokens")
     else:
-        prompt = _count(said, "input_tokens")
-        completion = _count(said, "output_tokens")
+        prompt = count(said, "input_tokens")
+        completion = count(said, "output_tokens")
     details = _object(said, "prompt_tokens_details") or _object(said, "input_tokens_details")
     made = _object(said, "completion_tokens_details") or _object(said, "output_tokens_details")
     if said.keys() <= _OPENAI and not (any(details.values()) or any(made.values())):
         return Usage(prompt, completion)
-    cached = _count(details, "cached_tokens") or _count(said, "cache_read_input_tokens")
-    written = _count(said, "cache_creation_input_tokens") or _count(details, "cache_creation_tokens")
-    reasoning = _count(made, "reasoning_tokens")
-    heard, spoken = _count(details, "audio_tokens"), _count(made, "audio_tokens")
+    cached = count(details, "cached_tokens") or count(said, "cache_read_input_tokens")
+    written = count(said, "cache_creation_input_tokens") or count(details, "cache_creation_tokens")
+    reasoning = count(made, "reasoning_tokens")
+    heard, spoken = count(details, "audio_tokens"), count(made, "audio_tokens")
     if not (cached or written or reasoning or heard or spoken):
         return Usage(prompt, completion)
     if "prompt_tokens" not in said and ("cache_read_input_tokens" in said or "cache_creation_input_tokens" in said):
         # Anthropic's own words: what came from or went to the cache is not in `input_tokens`.
         prompt += cached + written
-    if reasoning and _count(said, "total_tokens") == prompt + completion + reasoning:
+    if reasoning and count(said, "total_tokens") == prompt + completion + reasoning:
         # xAI counts its reasoning beside the answer.
         completion += reasoning
     return Usage(
@@ -62,6 +62,7 @@ def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _count(said: Mapping[str, Any], name: str) -> int:
+def count(said: Mapping[str, Any], name: str) -> int:
+    """What a provider counted; 0 where it did not, or where it is no number that can be."""
     value = said.get(name)
     return value if type(value) is int and 0 < value < 1 << 40 else 0  # a bool is no number

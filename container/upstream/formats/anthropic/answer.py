@@ -6,9 +6,11 @@ from typing import Any
 
 import orjson
 
+from worker.ledger.usage import count
+
 from ....routing.outcome import Outcome
 from ... import failure
-from ...answer import Plain, json_object
+from ...answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from .request import JSON_TOOL, Translated
 
 _FINISH = {
@@ -64,6 +66,13 @@ def plain(raw: bytes, name: str, asked: Translated) -> Plain | Outcome:
     body = message(raw)
     if isinstance(body, Outcome):
         return body
+    try:
+        return _plain(body, name, asked)
+    except UNEXPECTED:
+        return UNREADABLE
+
+
+def _plain(body: Mapping[str, Any], name: str, asked: Translated) -> Plain:
     reason = finish_reason(body.get("stop_reason"))
     blocks = [b for b in body["content"] if isinstance(b, dict)]
     said, answered = _message(blocks, asked, body)
@@ -136,7 +145,8 @@ def specific(blocks: Iterable[Mapping[str, Any]], body: Mapping[str, Any]) -> di
 
 def usage(said: Mapping[str, Any]) -> dict[str, Any]:
     """Anthropic counts apart what it read from and wrote to its cache; OpenAI's `prompt_tokens` are all of it."""
-    steps = [s for s in said.get("iterations") or () if isinstance(s, dict)]
+    listed = said.get("iterations")
+    steps = [s for s in listed if isinstance(s, dict)] if isinstance(listed, list) else []
     inputs, outputs = _sum(said, steps, "input_tokens"), _sum(said, steps, "output_tokens")
     read, written = _sum(said, steps, "cache_read_input_tokens"), _sum(said, steps, "cache_creation_input_tokens")
     made: dict[str, Any] = {
@@ -150,7 +160,7 @@ def usage(said: Mapping[str, Any]) -> dict[str, Any]:
     }
     details = said.get("output_tokens_details")
     if isinstance(details, dict):
-        made["completion_tokens_details"]["reasoning_tokens"] = min(_count(details, "thinking_tokens"), outputs)
+        made["completion_tokens_details"]["reasoning_tokens"] = min(count(details, "thinking_tokens"), outputs)
     for name in ("server_tool_use", "service_tier", "cache_creation"):
         if said.get(name) is not None:
             made[name] = said[name]
@@ -158,9 +168,4 @@ def usage(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sum(said: Mapping[str, Any], steps: list[dict[str, Any]], name: str) -> int:
-    return sum(_count(step, name) for step in steps) if steps else _count(said, name)
-
-
-def _count(said: Mapping[str, Any], name: str) -> int:
-    value = said.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return sum(count(step, name) for step in steps) if steps else count(said, name)

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from ....routing.outcome import Outcome
+from ...answer import UNEXPECTED, UNREADABLE
 from ...sse import Reader
 from . import answer
 from .request import JSON_TOOL, Translated
@@ -59,11 +60,16 @@ class ChunkStream:
         return not (self.done or self.finished or self.failed)
 
     def _translate(self, event: Mapping[str, Any]) -> bytes:
+        if self.failed or self._error:
+            return b""
         kind = event.get("type")
-        if kind == "content_block_delta":
-            return self._delta(event.get("delta") or {})
-        handler = _HANDLERS.get(kind or "")
-        return handler(self, event) if handler else b""
+        try:
+            if kind == "content_block_delta":
+                return self._delta(event.get("delta") or {})
+            handler = _HANDLERS.get(kind or "")
+            return handler(self, event) if handler else b""
+        except UNEXPECTED:
+            return self._fail(UNREADABLE)
 
     def _delta(self, delta: Mapping[str, Any]) -> bytes:
         kind = delta.get("type")
@@ -151,7 +157,10 @@ class ChunkStream:
 
     def _failure(self, event: Mapping[str, Any]) -> bytes:
         said = event.get("error")
-        outcome = answer.error(said if isinstance(said, dict) else {})
+        return self._fail(answer.error(said if isinstance(said, dict) else {}))
+
+    def _fail(self, outcome: Outcome) -> bytes:
+        """Before the answer has begun another deployment can take over; after that the client is told."""
         if not self._begun:
             self._error = outcome
             return b""

@@ -9,8 +9,10 @@ from typing import Any
 
 import orjson
 
+from worker.ledger.usage import count
+
 from ....routing.outcome import Outcome
-from ...answer import Plain, json_object
+from ...answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from . import errors
 from .messages import SIGNATURE_MARK
 
@@ -24,9 +26,6 @@ _FINISH = {
     "TOO_MANY_TOOL_CALLS": "stop",
     "MISSING_THOUGHT_SIGNATURE": "stop",
 }
-# What reading an answer raises whose parts are not of the types that Google documents.
-UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError)
-UNREADABLE = "The provider's answer is not as its documentation says."
 # Every other reason is one of Google's filters (SAFETY, RECITATION, BLOCKLIST, …) or as good as one.
 _FILTERED = "content_filter"
 
@@ -42,7 +41,7 @@ def plain(raw: bytes, name: str, created: int) -> Plain | Outcome:
     try:
         return _plain(said, name, created)
     except UNEXPECTED:
-        return Outcome("server", 0, UNREADABLE)
+        return UNREADABLE
 
 
 def _plain(said: Mapping[str, Any], name: str, created: int) -> Plain | Outcome:
@@ -142,10 +141,10 @@ def usage(said: Mapping[str, Any]) -> dict[str, Any] | None:
     counts = said.get("usageMetadata")
     if not isinstance(counts, dict):
         return None
-    prompt, answered = _count(counts, "promptTokenCount"), _count(counts, "candidatesTokenCount")
-    thought, fed = _count(counts, "thoughtsTokenCount"), _count(counts, "toolUsePromptTokenCount")
+    prompt, answered = count(counts, "promptTokenCount"), count(counts, "candidatesTokenCount")
+    thought, fed = count(counts, "thoughtsTokenCount"), count(counts, "toolUsePromptTokenCount")
     completion = answered
-    if thought and prompt + answered + fed != _count(counts, "totalTokenCount"):
+    if thought and prompt + answered + fed != count(counts, "totalTokenCount"):
         completion += thought  # otherwise `candidatesTokenCount` has them already
     if fed and not any("groundingMetadata" in c and _searched(c) for _, c in candidates(said)):
         prompt += fed
@@ -155,7 +154,7 @@ def usage(said: Mapping[str, Any]) -> dict[str, Any] | None:
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {
-            "cached_tokens": _count(counts, "cachedContentTokenCount"),
+            "cached_tokens": count(counts, "cachedContentTokenCount"),
             "audio_tokens": asked.get("AUDIO", 0),
         },
         "completion_tokens_details": {"reasoning_tokens": thought, "audio_tokens": made.get("AUDIO", 0)},
@@ -221,14 +220,9 @@ def _searched(candidate: Mapping[str, Any]) -> bool:
     return isinstance(found, dict) and bool(found.get("webSearchQueries"))
 
 
-def _count(counts: Mapping[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
-
-
 def _by_kind(counts: Mapping[str, Any], name: str) -> dict[str, int]:
     kinds: dict[str, int] = {}
     for detail in counts.get(name) or ():
         kind = str(detail.get("modality"))
-        kinds[kind] = kinds.get(kind, 0) + _count(detail, "tokenCount")
+        kinds[kind] = kinds.get(kind, 0) + count(detail, "tokenCount")
     return kinds

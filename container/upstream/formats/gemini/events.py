@@ -11,6 +11,7 @@ import orjson
 from worker.api.errors import upstream_failed
 
 from ....routing.outcome import Outcome
+from ...answer import UNEXPECTED, UNREADABLE
 from ...sse import Event, Reader
 from . import answer, errors
 
@@ -58,8 +59,8 @@ class GeminiEvents:
             failed = errors.instead_of_answer(said)
             try:
                 chunks.append(self._event(said) if failed is None else self._failure(failed))
-            except answer.UNEXPECTED:
-                chunks.append(self._failure(Outcome("server", 0, answer.UNREADABLE)))
+            except UNEXPECTED:
+                chunks.append(self._failure(UNREADABLE))
         return b"".join(chunks)
 
     def _failure(self, failed: Outcome) -> bytes:

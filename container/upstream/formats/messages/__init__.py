@@ -11,7 +11,7 @@ from ....engine.supervisor import Engine
 from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ... import failure, mock, prepare
-from ...answer import Answer, Events, Plain, Stream
+from ...answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
 from ...events import EventStream
 from ...prepare import Address
 from ..anthropic import Anthropic, betas, url
@@ -147,8 +147,11 @@ def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: boo
     )
 
 
-def _as_message(answer: Plain, name: str) -> Plain:
-    return Plain(orjson.dumps(message(orjson.loads(answer.body), name)), answer.usage)
+def _as_message(answer: Plain, name: str) -> Plain | Outcome:
+    try:
+        return Plain(orjson.dumps(message(orjson.loads(answer.body), name)), answer.usage)
+    except UNEXPECTED:
+        return UNREADABLE
 
 
 def _signed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import orjson
 
+from worker.ledger.usage import count
+
 STOP = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -57,10 +59,10 @@ def usage(said: Any) -> dict[str, int]:
     counts = said if isinstance(said, dict) else {}
     details = counts.get("prompt_tokens_details")
     details = details if isinstance(details, dict) else {}
-    read, written = details.get("cached_tokens") or 0, details.get("cache_creation_tokens") or 0
+    read, written = count(details, "cached_tokens"), count(details, "cache_creation_tokens")
     return {
-        "input_tokens": max(0, (counts.get("prompt_tokens") or 0) - read - written),
+        "input_tokens": max(0, count(counts, "prompt_tokens") - read - written),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": read,
-        "output_tokens": counts.get("completion_tokens") or 0,
+        "output_tokens": count(counts, "completion_tokens"),
     }

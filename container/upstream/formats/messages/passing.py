@@ -82,8 +82,8 @@ class PassedEvents:
         if found is None or kind == "message_stop":
             self._done = self._done or kind == "message_stop"
         elif kind == "message_start":
-            message = found.get("message") or {}
-            self._count(message.get("usage"))
+            message = found.get("message")
+            self._count(message.get("usage") if isinstance(message, dict) else None)
             return _MODEL.sub(lambda m: self._ours, one, count=1)
         elif kind == "message_delta":
             self._begun = True

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from ....routing.outcome import Outcome
-from ...answer import Events
+from ...answer import UNEXPECTED, UNREADABLE, Events
 from ...sse import Reader
 from . import answer
 
@@ -19,6 +19,7 @@ class MessageEvents:
         self._name = name
         self._reader = Reader()
         self._begun: bool | Outcome = False
+        self._failed: Outcome | None = None
         self._started = self._ended = False
         self._open = ""  # "text", "thinking", or "call" and the index of the call
         self._index = -1
@@ -30,11 +31,11 @@ class MessageEvents:
 
     @property
     def failed(self) -> Outcome | None:
-        return self._inner.failed
+        return self._failed or self._inner.failed
 
     @property
     def cut_off(self) -> bool:
-        return self._inner.cut_off
+        return not self._failed and self._inner.cut_off
 
     def begins(self, new: bytes) -> bool | Outcome:
         return self._begun
@@ -44,7 +45,7 @@ class MessageEvents:
 
     def end(self) -> bytes:
         told = self._told(self._inner.end())
-        if self._ended or self._inner.failed or self._inner.cut_off:
+        if self._ended or self.failed or self._begun is not True or self._inner.cut_off:
             return told
         self._ended = True
         # Only now is the usage known: providers say it after the reason to stop.
@@ -55,15 +56,27 @@ class MessageEvents:
         )
 
     def _told(self, chunks: bytes) -> bytes:
-        if chunks and self._begun is not True:
+        if not chunks or self._failed:
+            return b""
+        if self._begun is not True:
             self._begun = self._inner.begins(chunks)
-        return b"".join([self._chunk(chunk) for chunk in self._reader.feed(chunks)]) if chunks else b""
+        told = b""
+        for chunk in self._reader.feed(chunks):
+            started = self._started
+            try:
+                told += self._chunk(chunk)
+            except UNEXPECTED:
+                if not started:  # another deployment can take over
+                    self._begun = UNREADABLE
+                    return b""
+                self._failed = UNREADABLE
+                return told + _error(UNREADABLE.message)
+        return told
 
     def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
         if chunk.get("error") and not chunk.get("choices"):
             said = chunk["error"]
-            text = said.get("message") if isinstance(said, dict) else said
-            return event("error", {"error": {"type": "api_error", "message": str(text)}})
+            return _error(said.get("message") if isinstance(said, dict) else said)
         choices = chunk.get("choices")
         if not choices or choices[0].get("index"):
             return b""
@@ -122,6 +135,10 @@ class MessageEvents:
             return b""
         self._open = ""
         return event("content_block_stop", {"index": self._index})
+
+
+def _error(message: Any) -> bytes:
+    return event("error", {"error": {"type": "api_error", "message": str(message)}})
 
 
 def event(kind: str, fields: Mapping[str, Any]) -> bytes:
