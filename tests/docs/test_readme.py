@@ -112,7 +112,11 @@ def test_all_tests_are_what_ci_runs():
     assert ("bash", TEST) in BLOCKS
     ci = (ROOT / ".ci" / "run").read_text()
     assert "uvx --quiet --from rust-just just" in ci
-    assert re.search(r"^recipe test$", ci, re.MULTILINE)
+    # In two parts, which together are all.
+    assert 'recipe test -n 2 --dist loadfile "${together[@]/#/tests/}"\n' in ci
+    assert 'recipe test "${together[@]/#/--ignore=tests/}"\n' in ci
+    (together,) = re.findall(r"(?m)^together=\((.*)\)$", ci)
+    assert all((ROOT / "tests" / name).is_dir() for name in together.split())
 
 
 def test_the_files_it_speaks_of_are_there():
