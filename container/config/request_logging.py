@@ -29,9 +29,7 @@ def parse(document: Document, path: KeyPath, value: Any) -> RequestLogging | Non
     if not isinstance(value, dict):
         return RequestLogging() if read.flag(document, path, value) else None
     for name in value.keys() - set(_NAMES):
-        document.error(
-            (*path, name), "is not known.", did_you_mean(str(name), _NAMES, f"There are: {', '.join(_NAMES)}.")
-        )
+        document.error((*path, name), "is not known.", did_you_mean(str(name), _NAMES, _THERE_ARE))
     contents = "contents" in value and read.flag(document, (*path, "contents"), value["contents"])
     if "redact" in value:  # the same, said the other way round
         redact = read.flag(document, (*path, "redact"), value["redact"])
