@@ -1,4 +1,4 @@
-"""Whether a provider's address can be used. Never says which one it was: there may be a password in it."""
+"""A provider's address: whose it is, and whether it can be used. Messages do not repeat it: it may hold a password."""
 
 from urllib.parse import urlsplit
 
@@ -13,3 +13,8 @@ def wrong(base: str) -> str | None:
     if not usable:
         return "is not an http(s) address."
     return "holds a query, behind which nothing more can be written." if "?" in base or "#" in base else None
+
+
+def origin(url: str) -> str:
+    """`https://host:port` of an address."""
+    return "/".join(url.split("/", 3)[:3]).lower()

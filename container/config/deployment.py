@@ -2,26 +2,17 @@
 
 import difflib
 import hashlib
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from worker.api.models import missing
 
-from . import address, vertex
+from . import connection, vertex
 from .document import REFERENCE, Document, KeyPath, references
 from .engine_providers import ENGINE_PROVIDERS
-from .providers import (
-    AZURE_DEFAULT_VERSION,
-    AZURE_VERSION_VARIABLE,
-    DIRECT,
-    ENGINE_NEEDS,
-    OPTIONAL_KEYS,
-    Direct,
-    split_model,
-)
+from .parameters import Parameters
+from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, split_model
 from .vertex import Vertex
 
 Kind = Literal["direct", "engine", "mock"]
@@ -37,8 +28,6 @@ _OWN = frozenset(
 )
 # Of LiteLLM's parameters those whose names are all but ours.
 _LITELLMS = frozenset({"itpm", "otpm"})
-# `$NAME`, `${NAME}`, `os.environ.NAME`, `os.env/NAME`, `env:NAME`: as other programs write it.
-_ODD_REFERENCE = re.compile(r"\$|os\.environ(?!/)|os\.env\b|env[:.]|%\w+%$")
 # Request fields that a config may preset for a deployment; what a client sends goes before them.
 _PRESETS = frozenset(
     "temperature top_p n stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias "
@@ -122,7 +111,7 @@ def parse(
             (*at, "custom_llm_provider"), f"{custom!r} names no provider that is known.", "Write for example `openai`."
         )
         return None
-    read = _Reader(document, at, params, environment)
+    read = Parameters(document, at, params, environment)
     provider, model = split_model(params["model"], ENGINE_PROVIDERS, custom)
     mock = params.get("mock_response")
     if provider is None and mock is None:
@@ -139,7 +128,7 @@ def parse(
     foreign = sorted(params.keys() - own - _PRESETS)
     if direct and mock is None and not _explain(document, at, foreign, own | _PRESETS):
         return None
-    _refuse_odd_references(document, at, params)
+    read.refuse_odd_references()
     ours = direct and not foreign and not engine_reason and ("*" in model or direct.takes(model))
     kind: Kind = "mock" if mock is not None else "direct" if ours else "engine"
     base, key, needs = "", None, references(params)
@@ -148,12 +137,12 @@ def parse(
         at_vertex, base, more = vertex.parse(read)
         needs += more
     elif kind == "direct" and direct:
-        base, key, more = _connection(read, provider or "", direct)
+        base, key, more = connection.called_directly(read, provider or "", direct)
         needs += more
         if direct.model_prefix and "/" not in model and "*" not in model:
             model = direct.model_prefix + model
     elif kind == "engine":
-        needs += _engine_needs(provider or "", params, direct)
+        needs += connection.engine_needs(provider or "", params, direct)
     needs = list(dict.fromkeys(needs))
     return Deployment(
         id=str(info.get("id") or _identity(group, params, path)),
@@ -196,104 +185,7 @@ def _explain(document: Document, at: KeyPath, foreign: list[str], known: frozens
     return True
 
 
-def _refuse_odd_references(document: Document, at: KeyPath, params: dict) -> None:
-    for name in ("api_key", "api_base", "base_url", "api_version"):
-        value = params.get(name)
-        if isinstance(value, str) and _ODD_REFERENCE.match(value):
-            document.error((*at, name), "looks like a variable's name and would be taken as it is.",
-                           f"Write `{REFERENCE}NAME`.")  # fmt: skip
-
-
-class _Reader:
-    """litellm_params with `os.environ/NAME` replaced and wrong types reported."""
-
-    def __init__(self, document: Document, path: KeyPath, params: dict, environment: Mapping[str, str]) -> None:
-        self.document, self.path, self.params, self.environment = document, path, params, environment
-
-    def value(self, name: str) -> Any:
-        value = self.params.get(name)
-        if isinstance(value, str) and value.startswith(REFERENCE):
-            return self.environment.get(value[len(REFERENCE) :]) or None
-        return value
-
-    def text(self, name: str) -> str | None:
-        value = self.value(name)
-        if value is None or isinstance(value, str):
-            return value or None
-        self.document.error((*self.path, name), "has to be text.")
-        return None
-
-    def number(self, name: str) -> float | None:
-        value = self.value(name)
-        if value is None:
-            return None
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if isinstance(value, bool) or not math.isfinite(number) or number < 0:
-            self.document.error((*self.path, name), f"has to be a number that is not negative, not {value!r}.")
-            return None
-        return number
-
-    def whole(self, name: str) -> int | None:
-        number = self.number(name)
-        if number is not None and number != int(number):
-            self.document.error((*self.path, name), "has to be a whole number.")
-            return None
-        return None if number is None else int(number)
-
-
-def _connection(read: _Reader, provider: str, direct: Direct) -> tuple[str, str | None, list[str]]:
-    """Base URL, key and needs of a provider that is called directly."""
-    environment, needs = read.environment, []
-    explicit = read.text("api_base") or read.text("base_url")
-    names_base = "api_base" in read.params or "base_url" in read.params
-    from_variable = next((environment[v] for v in direct.base_variables if environment.get(v)), None)
-    base = explicit or ("" if names_base else from_variable or direct.base)
-    if not names_base and not from_variable and not direct.base:
-        if direct.base_variables:
-            needs.append("|".join(direct.base_variables))
-        else:
-            read.document.error((*read.path, "api_base"), "is missing.", f"Say where the {provider} server is.")
-    key = read.text("api_key")
-    if key is None and "api_key" not in read.params:
-        key = next((environment[v] for v in direct.key_variables if environment.get(v)), None)
-        if provider in OPTIONAL_KEYS:
-            key = environment.get(OPTIONAL_KEYS[provider])
-        # A provider's default key goes to its own address, or one the environment names, and nowhere else.
-        has_home = bool(direct.base and direct.key_variables)
-        stranger = names_base and has_home and origin(explicit or "") != origin(direct.base)
-        if stranger:
-            if key is not None:
-                read.document.report(
-                    "warning",
-                    (*read.path, "api_base"),
-                    f"is not {provider}'s own address, so {direct.key_variables[0]} is not sent there.",
-                    "Write `api_key: os.environ/NAME` beside it if it needs a key.",
-                )
-            key = None
-        elif direct.key_variables:
-            needs.append("|".join(direct.key_variables))
-    wrong = address.wrong(base) if base else None
-    if wrong:
-        read.document.error((*read.path, "api_base"), wrong)
-    base = base.rstrip("/")
-    if direct.base_suffix and base and not base.endswith(direct.base_suffix):
-        base += direct.base_suffix
-    return base, key, needs
-
-
-def _engine_needs(provider: str, params: dict, direct: Direct | None) -> list[str]:
-    if "api_key" in params or (provider == "vertex_ai" and "vertex_credentials" in params):
-        return []
-    if direct and provider not in ENGINE_NEEDS:
-        own_home = "api_base" not in params and "base_url" not in params
-        return ["|".join(direct.key_variables)] if direct.key_variables and own_home else []
-    return list(ENGINE_NEEDS.get(provider, ()))
-
-
-def _headers(read: _Reader, params: dict) -> dict[str, str]:
+def _headers(read: Parameters, params: dict) -> dict[str, str]:
     headers = params.get("extra_headers") or {}
     if not isinstance(headers, dict):
         read.document.error((*read.path, "extra_headers"), "has to be a mapping of names to values.")
@@ -313,7 +205,7 @@ def _headers(read: _Reader, params: dict) -> dict[str, str]:
     return resolved
 
 
-def _extra_body(read: _Reader) -> dict[str, Any]:
+def _extra_body(read: Parameters) -> dict[str, Any]:
     extra = read.params.get("extra_body") or {}
     if not isinstance(extra, dict):
         read.document.error((*read.path, "extra_body"), "has to be a mapping.")
@@ -326,8 +218,3 @@ def _identity(group: str, params: dict, path: KeyPath) -> str:
     shown = {k: v for k, v in params.items() if k != "api_key" or str(v).startswith(REFERENCE)}
     digest = hashlib.sha256(repr((group, sorted(shown.items(), key=str), path)).encode()).hexdigest()
     return digest[:16]
-
-
-def origin(url: str) -> str:
-    """`https://host:port` of an address."""
-    return "/".join(url.split("/", 3)[:3]).lower()

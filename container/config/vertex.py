@@ -4,10 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from . import address, google_credentials
-from .document import Document, KeyPath
+from .parameters import Parameters
 
 # litellm_params, each under two names.
 PARAMETERS = frozenset(
@@ -32,19 +31,7 @@ class Vertex:
     location: str | None
 
 
-class Reader(Protocol):
-    """What deployment.py reads litellm_params with."""
-
-    document: Document
-    path: KeyPath
-    params: dict[str, Any]
-    environment: Mapping[str, str]
-
-    def value(self, name: str) -> Any: ...
-    def text(self, name: str) -> str | None: ...
-
-
-def parse(read: Reader) -> tuple[Vertex, str, list[str]]:
+def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
     """The settings, the base URL (empty: Google's own, which depends on the location) and the needs."""
     needs: list[str] = []
     explicit = read.text("api_base") or read.text("base_url")
@@ -77,13 +64,13 @@ def parse(read: Reader) -> tuple[Vertex, str, list[str]]:
     return Vertex(credentials, project, location), base, needs
 
 
-def _credentials(read: Reader, name: str) -> str:
+def _credentials(read: Parameters, name: str) -> str:
     """The key may stand in the file as a mapping."""
     value = read.value(name)
     return json.dumps(value) if isinstance(value, dict) else read.text(name) or ""
 
 
-def _look_at(read: Reader, credentials: str) -> None:
+def _look_at(read: Parameters, credentials: str) -> None:
     """Says what is wrong with a key as far as it can be seen from here; what Google thinks of it shows at a request."""
     message = google_credentials.wrong(credentials.strip()) if credentials else None
     if message and credentials != read.environment.get(CREDENTIALS):  # of which it is said already

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ..config import Config, Deployment
-from ..config.deployment import origin
+from ..config.address import origin
 from ..config.document import REFERENCE
 from ..config.providers import DIRECT
 from ..settings import VARIABLES
