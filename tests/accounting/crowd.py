@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from tests.accounting.conftest import chat
+from tests.money import chat
 
 # Statuses of requests that got none: the client left, or the gateway did.
 CLIENT_LEFT, NO_ANSWER = 499, 0

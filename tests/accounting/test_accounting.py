@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.accounting.conftest import IN, OUT, Ledgered, Start, chat, deployment, wait_for
+from tests.accounting.conftest import Ledgered, Start
 from tests.fakes import OK, Behaviour, FakeProvider, Fault, failing
+from tests.money import IN, OUT, chat, deployment, wait_for
 from tests.processes import MASTER_KEY, RunningProxy
 
 USED = Behaviour(usage=(100, 50))

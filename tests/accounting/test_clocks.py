@@ -8,10 +8,11 @@ import pytest
 
 from container.ledger import SqliteStore
 from tests.accounting.clock import Clock
-from tests.accounting.conftest import Ledgered, chat, deployment, wait_for
+from tests.accounting.conftest import Ledgered
 from tests.fakes import Behaviour, FakeProvider
 from tests.fakes.behaviour import failing
 from tests.ledger.support import check_balance
+from tests.money import chat, deployment, wait_for
 from tests.processes import StartProxy
 
 DAY = 86_400.0

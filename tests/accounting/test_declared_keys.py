@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from container.cli import main
-from tests.accounting.conftest import Ledgered, deployment
+from tests.accounting.conftest import Ledgered
 from tests.fakes import Behaviour, FakeProvider
+from tests.money import deployment
 from tests.processes import StartProxy
 
 BOT, CI = "sk-secret-of-bot", "sk-secret-of-ci"

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.accounting.conftest import Ledgered, deployment
+from tests.accounting.conftest import Ledgered
 from tests.fakes import Behaviour, FakeProvider
+from tests.money import deployment
 from tests.processes import StartProxy
 
 # Claude's tokens cost a thousandth of a cent, in and out.

@@ -8,10 +8,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.accounting.conftest import IN, OUT, Ledgered, deployment
+from tests.accounting.conftest import Ledgered
 from tests.accounting.crowd import CLIENT_LEFT, Crowd
 from tests.fakes import Behaviour, FakeProvider
 from tests.ledger.conftest import NewDatabase
+from tests.money import IN, OUT, deployment
 from tests.processes import MASTER_KEY, StartProxy, free_tcp_port
 from tests.redis_server import RedisServer
 

@@ -11,11 +11,12 @@ import pytest
 from container.accounting.accounting import LEASE_MS
 from container.ledger import PostgresStore, SqliteStore, Store
 from tests.accounting.clock import Clock
-from tests.accounting.conftest import IN, OUT, Ledgered, deployment, wait_for
+from tests.accounting.conftest import Ledgered
 from tests.accounting.crowd import CLIENT_LEFT, NO_ANSWER, Crowd
 from tests.fakes import Behaviour, FakeProvider
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import check_balance
+from tests.money import IN, OUT, deployment, wait_for
 from tests.processes import RunningProxy, StartProxy, free_tcp_port
 from tests.redis_server import RedisServer
 

@@ -13,8 +13,9 @@ import yaml
 
 from container.accounting import fleeting
 from container.cli import main
-from tests.accounting.conftest import IN, Start, deployment, wait_for
+from tests.accounting.conftest import Start
 from tests.fakes import Behaviour, FakeProvider
+from tests.money import IN, deployment, wait_for
 from tests.processes import MASTER_KEY
 
 MOCK = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello!"}}

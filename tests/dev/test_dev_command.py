@@ -15,6 +15,7 @@ import pytest
 
 from tests.dev.conftest import wait_for
 from tests.ipv6 import needs_ipv6
+from tests.processes import free_tcp_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
@@ -24,7 +25,7 @@ class Dev:
     """The command, and what it has printed so far."""
 
     def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
-        self.port = free_port()
+        self.port = free_tcp_port()
         self._out, self._err = directory / "out", directory / "err"
         clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         with self._out.open("wb") as out, self._err.open("wb") as err:
@@ -212,12 +213,6 @@ def test_the_second_start_answers_within_15_seconds(start: Callable[..., Dev]) -
     started = time.monotonic()
     assert '"object":"chat.completion"' in run_curl(start("--runtime", "offline").wait_until_it_listens())
     assert time.monotonic() - started < 15
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _descendants(pid: int) -> list[int]:

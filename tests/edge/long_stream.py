@@ -13,8 +13,8 @@ import yaml
 
 from container.config import catalog, load
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
-from tests.accounting.conftest import chat, deployment
 from tests.fakes import Behaviour, FakeProvider
+from tests.money import chat, deployment
 from tests.processes import MASTER_KEY
 
 _PACE = 2.0  # seconds between two events

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.accounting.conftest import IN, OUT, chat, deployment
 from tests.fakes import Behaviour, FakeProvider
+from tests.money import IN, OUT, chat, deployment, wait_for
 
 from .conftest import Edge, StartEdge
-from .money import Money, wait_for
+from .money import Money
 
 CHAT = "/v1/chat/completions"
 USAGE = 20, 10

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.accounting.conftest import IN, OUT, chat
+from tests.money import IN, OUT, chat, wait_for
 
 from .conftest import MASTER_KEY, ROOT, Edge, StartEdge
-from .money import Money, wait_for
+from .money import Money
 from .stand_in import Events, image
 
 CHAT = "/v1/chat/completions"

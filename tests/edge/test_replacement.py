@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from dev.edge import proxy_image
-from tests.accounting.conftest import chat, deployment
 from tests.fakes import Behaviour, FakeProvider
+from tests.money import chat, deployment
 
 from .conftest import MASTER_KEY, StartEdge, wait_for
 from .money import Money

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from dev.process_engine import Image
-from tests.accounting.conftest import chat, deployment
 from tests.container.raw import Connection
 from tests.fakes import FakeProvider
+from tests.money import chat, deployment
 
 from .conftest import Edge, StartEdge
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.accounting.conftest import chat, deployment
 from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from tests.money import chat, deployment, wait_for
 from worker import usage_drain
 
 from .conftest import Edge, StartEdge
-from .money import Money, wait_for
+from .money import Money
 from .stand_in import Events, image
 
 USAGE = Behaviour(usage=(10, 5), usage_details=(4, 3))

@@ -12,11 +12,11 @@ import pytest
 
 from dev.edge import proxy_image
 from dev.process_engine import Image
-from tests.accounting.conftest import chat, deployment
 from tests.fakes import Behaviour, FakeProvider
+from tests.money import chat, deployment, wait_for
 
 from .conftest import StartEdge
-from .money import Money, wait_for
+from .money import Money
 
 CLIENTS = 12
 LEDGER = (Path(__file__).parents[2] / "worker" / "ledger_object.py").read_text()

@@ -15,8 +15,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.money import wait_for
+
 from .conftest import Edge, StartEdge
-from .money import Money, wait_for
+from .money import Money
 
 MEGABYTE = 1024 * 1024
 CHAT = "/v1/chat/completions"

@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.accounting.conftest import deployment
 from tests.edge.conftest import Edge, StartEdge, start_module_edge
 from tests.fakes import FakeProvider
+from tests.money import deployment
 from tests.processes import MASTER_KEY, StartProxy
 from tests.reload.conftest import events, wait_for_event
 

@@ -1,6 +1,5 @@
 """One gateway for clients of Anthropic's: Claude, models of OpenAI's and Google's formats, a mock, and the engine's."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -11,20 +10,6 @@ from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 MODELS = ("claude", "gpt", "gemini")
 FORMATS = {"claude": "anthropic", "gpt": "openai", "gemini": "gemini"}
-
-
-@pytest.fixture(scope="module")
-def providers() -> Iterator[FakeProvider]:
-    with FakeProvider() as fake:
-        yield fake
-
-
-@pytest.fixture
-def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
-    """The fake behind the gateway, its memory empty."""
-    providers.reset()
-    yield providers
-    providers.reset()
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
-from tests.accounting.conftest import deployment
 from tests.fakes import FakeProvider
+from tests.money import deployment
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 MASTER = {"authorization": f"Bearer {MASTER_KEY}"}

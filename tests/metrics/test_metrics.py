@@ -1,6 +1,5 @@
 """`/metrics` of a proxy that has served, failed over and refused."""
 
-import json
 import os
 import signal
 import time
@@ -8,9 +7,9 @@ import time
 import httpx
 import pytest
 
-from tests.accounting.conftest import IN, OUT
 from tests.fakes import Behaviour, FakeProvider, Fault, failing
 from tests.metrics.conftest import MASTER, Scraped, Watched
+from tests.money import IN, OUT
 from tests.processes import MASTER_KEY, StartProxy
 
 REQUESTS = "litellm_router_requests_total"
@@ -59,15 +58,7 @@ def test_a_stream_has_a_time_to_its_first_token(watched: Watched, fake: FakeProv
 
 
 def test_cached_and_reasoning_tokens(watched: Watched, fake: FakeProvider):
-    usage = {
-        "prompt_tokens": 100,
-        "completion_tokens": 50,
-        "total_tokens": 150,
-        "prompt_tokens_details": {"cached_tokens": 60},
-        "completion_tokens_details": {"reasoning_tokens": 20},
-    }
-    choice = {"index": 0, "message": {"role": "assistant", "content": "Yes"}, "finish_reason": "stop"}
-    fake.always(Behaviour(raw=(json.dumps({"model": "gpt", "choices": [choice], "usage": usage}).encode(),)))
+    fake.always(Behaviour(usage=(100, 50), usage_details=(60, 20)))
     watched.chat()
     found = watched.scrape()
     assert found["litellm_router_cached_prompt_tokens_total", "model=gpt"] == 60

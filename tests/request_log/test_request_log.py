@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.accounting.conftest import deployment
 from tests.fakes import Behaviour, FakeProvider, failing
+from tests.money import deployment
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 MASTER = {"authorization": f"Bearer {MASTER_KEY}"}

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.accounting.conftest import deployment
 from tests.fakes import FakeProvider
+from tests.money import deployment
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 from tests.tracing.collector import Collector
 

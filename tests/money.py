@@ -1,0 +1,67 @@
+"""Models with a price, and keys and spending as an operator and clients see them: standalone and at the edge."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from tests.fakes import FakeProvider
+
+# US dollars for a token in and a token out.
+IN, OUT = 0.000001, 0.000002
+
+
+def deployment(fake: FakeProvider, name: str, model: str = "", **info: Any) -> dict[str, Any]:
+    """A priced one unless `info` says otherwise."""
+    return {
+        "model_name": name,
+        "litellm_params": {"model": f"openai/{model or name}", "api_base": fake.openai_base, "api_key": "sk-provider"},
+        "model_info": {"input_cost_per_token": IN, "output_cost_per_token": OUT, **info},
+    }
+
+
+def chat(model: str = "gpt", content: str = "Hi", **fields: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": content}], **fields}
+
+
+class Money:
+    """`http` is the gateway's; whose key goes along is said with each request."""
+
+    def __init__(self, http: httpx.Client, master_key: str) -> None:
+        self.http = http
+        self._master_key = master_key
+
+    def admin(self, path: str, fields: dict[str, Any] | None = None, **query: Any) -> Any:
+        headers = {"authorization": f"Bearer {self._master_key}"}
+        if fields is None:
+            answer = self.http.get(path, params=query, headers=headers)
+        else:
+            answer = self.http.post(path, json=fields, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def key(self, **fields: Any) -> str:
+        return self.admin("/key/generate", fields)["key"]
+
+    def info(self, key: str) -> dict[str, Any]:
+        return self.admin("/key/info", key=key)["info"]
+
+    def spend(self) -> dict[str, Any]:
+        return self.admin("/global/spend")
+
+    def logs(self, key: str | None = None) -> list[dict[str, Any]]:
+        return self.admin("/spend/logs", **({} if key is None else {"key": key}))["data"]
+
+    def ask(self, key: str | None = None, path: str = "/v1/chat/completions", **fields: Any) -> httpx.Response:
+        """A chat completion, unless `path` and `fields` make it something else; with the master key unless `key`."""
+        body = chat(**fields) if "input" not in fields else fields
+        return self.http.post(path, json=body, headers={"authorization": f"Bearer {key or self._master_key}"})
+
+
+def wait_for(ask: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 10.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not good(found := ask()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {found}"
+        time.sleep(0.01)
+    return found
