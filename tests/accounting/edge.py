@@ -8,11 +8,10 @@ from typing import Any
 import httpx
 
 from container.config import catalog, load
+from tests.money import chat
 from tests.processes import RunningProxy, StartProxy
 from worker.api.instance import instance_of
 from worker.ledger.settle import Report
-
-from .conftest import chat
 
 TOKEN = "t0ken-of-the-edge"
 BEHIND = {"INTERNAL_TOKEN": TOKEN}

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from tests.money import chat, deployment, wait_for
 from tests.processes import StartProxy
 
-from .conftest import chat, deployment, wait_for
 from .edge import TOKEN, Behind, behind
 
 USAGE = Behaviour(usage=(10, 5))

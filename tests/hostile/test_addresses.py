@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
-from tests.accounting.conftest import chat, deployment
 from tests.fakes import Behaviour, FakeProvider, Fault, failing, refusing_port
 from tests.metrics.conftest import MASTER
+from tests.money import chat, deployment
 from tests.processes import RunningProxy, StartProxy
 from tests.tracing.collector import Collector
 from tests.tracing.conftest import traced
