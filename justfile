@@ -23,7 +23,7 @@ alias install := setup
 # Run all tests
 [no-exit-message]
 @test *args: setup catalog
-    exec pytest "$@"
+    exec dev/test "$@"
 
 # Install Debian's Chromium for the tests of the dashboard, where there is none (as root)
 @browser: setup
