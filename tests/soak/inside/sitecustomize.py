@@ -1,6 +1,7 @@
 """Imported by every Python process of the soak: SIGUSR2 makes the proxy write how many asyncio tasks it has."""
 
 import asyncio
+import atexit
 import os
 import signal
 import sys
@@ -20,3 +21,5 @@ def _write(*_: object) -> None:
 
 if "SOAK_PROBE" in os.environ and "container" in sys.orig_argv:
     signal.signal(signal.SIGUSR2, _write)
+    # At its end Python takes its handlers away, and then the signal would kill the process.
+    atexit.register(signal.signal, signal.SIGUSR2, signal.SIG_IGN)
