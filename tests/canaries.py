@@ -1,5 +1,7 @@
-"""Secrets that no proxy of the whole test run may let out: each one's log, ledger file and child processes are searched
-for what that very one was given, and for what was said through it. Found ones fail the test that ends the proxy.
+"""Secrets that no proxy of the whole test run may let out: each one's log, ledger file, health, metrics and child
+processes are searched for what that very one was given, and for what was said through it, when it ends or is killed.
+Databases, Redis and the headers of all answers are searched for what any of them was given. What is found fails the
+test that was running.
 """
 
 import re
@@ -15,6 +17,8 @@ _SHORTEST = 8
 VIRTUAL_KEY = re.compile(rb"sk-[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
 # What tests ask, and what the fakes answer by repeating it.
 SPOKEN = (b"Hello there", b"hello out there")
+# The secrets that proxies have been started with so far.
+planted: set[bytes] = set()
 # What is the proxy's alone; its children have no business with it.
 OURS_ALONE = ("LITELLM_MASTER_KEY", "INTERNAL_TOKEN", "DATABASE_URL", "REDIS_URL", "REDIS_PASSWORD")
 
@@ -29,14 +33,14 @@ def secrets_of(environment: Mapping[str, str], config: Any = None) -> set[bytes]
     return {value.encode() for value in found if len(value) >= _SHORTEST}
 
 
-def leaks(data: bytes, secrets: Iterable[bytes]) -> list[str]:
+def leaks(data: bytes, secrets: Iterable[bytes], *, spoken: Iterable[bytes] = SPOKEN) -> list[str]:
     """Which of the secrets, virtual keys and spoken words are in the data."""
-    found = [one.decode() for one in (*secrets, *SPOKEN) if one in data]
+    found = [one.decode() for one in (*secrets, *spoken) if one in data]
     return found + [one.decode() for one in VIRTUAL_KEY.findall(data)]
 
 
-def refuse_leaks(where: str, data: bytes, secrets: Iterable[bytes]) -> None:
-    found = leaks(data, secrets)
+def refuse_leaks(where: str, data: bytes, secrets: Iterable[bytes], *, spoken: Iterable[bytes] = SPOKEN) -> None:
+    found = leaks(data, secrets, spoken=spoken)
     assert not found, f"{where} holds {found}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import canaries_of_answers
 from tests.fakes import FakeProvider
 from tests.processes import StartProxy, free_tcp_port, proxy_starter
 
@@ -16,6 +17,21 @@ from tests.processes import StartProxy, free_tcp_port, proxy_starter
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched_answers() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        canaries_of_answers.watch(patch.setattr)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_answers() -> Iterator[None]:
+    """Nor in those that came since the last test."""
+    yield
+    found, canaries_of_answers.found[:] = list(canaries_of_answers.found), []
+    assert not found, found
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
+import httpx
 import yaml
 from openai import AsyncOpenAI, OpenAI
 
@@ -113,6 +114,7 @@ class RunningProxy:
         return self.log()[-LOG_SHOWN:]
 
     def __enter__(self) -> Self:
+        canaries.planted |= self._secrets
         command = [sys.executable, "-m", "container", "serve", "--config", str(self.config_path), *self._arguments]
         with self.log_path.open("wb") as log:
             # A session of its own, so that nothing it started can survive unnoticed.
@@ -154,6 +156,7 @@ class RunningProxy:
         found: list[str] = []
         if self._process.poll() is None:
             found = canaries.children_leaks(self.pid, self._environment, self._secrets)
+            self._refuse_leaks_of_answers()
             self.terminate()
         code = self.wait()
         orphans = _group_exists(self._process.pid)
@@ -163,16 +166,30 @@ class RunningProxy:
         assert not orphans, f"the proxy left a child process behind:\n{self._end_of_log()}"
         assert not found, f"secrets where they do not belong: {found}"
         log_lines.parsed(self.log().splitlines(), "proxy")
-        canaries.refuse_leaks("the proxy's log", self.log_path.read_bytes(), self._secrets)
-        for ledger in self.directory.glob("ledger.db*"):
-            canaries.refuse_leaks(f"the ledger's {ledger.name}", ledger.read_bytes(), self._secrets)
+        self._refuse_leaks()
 
     def kill(self) -> None:
+        """AssertionError where it has let a secret out before."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             return  # all of them have ended
         self._process.wait(10)
+        self._refuse_leaks()
+
+    def _refuse_leaks(self) -> None:
+        canaries.refuse_leaks("the proxy's log", self.log_path.read_bytes(), self._secrets)
+        for ledger in self.directory.glob("ledger.db*"):
+            canaries.refuse_leaks(f"the ledger's {ledger.name}", ledger.read_bytes(), self._secrets)
+
+    def _refuse_leaks_of_answers(self) -> None:
+        headers = {} if self.master_key is None else {"authorization": f"Bearer {self.master_key}"}
+        for path in ("/health", "/metrics"):
+            try:
+                answer = httpx.get(self.url + path, headers=headers, timeout=5, trust_env=False)
+            except httpx.HTTPError:
+                continue  # it does not serve (any more), as some tests have it
+            canaries.refuse_leaks(path, answer.content, self._secrets)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -9,6 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import redis
+
+from tests import canaries
+
 
 def executable() -> str:
     beside = Path(sys.executable).parent / "redis-server"
@@ -46,10 +50,18 @@ class RedisServer:
                 time.sleep(0.02)
 
     def stop(self) -> None:
+        """AssertionError where a secret is in it; answers are what a cache is for."""
         if self._process is not None:
+            self._refuse_leaks()
             self._process.terminate()
             self._process.wait(10)
             self._process = None
+
+    def _refuse_leaks(self) -> None:
+        with redis.Redis(port=self.port, socket_timeout=5) as client:
+            for key in client.scan_iter():
+                kept = client.get(key) if client.type(key) == b"string" else client.dump(key)
+                canaries.refuse_leaks(f"Redis's {key!r}", key + b"\n" + (kept or b""), canaries.planted, spoken=())
 
     def kill(self) -> None:
         """kill -9."""

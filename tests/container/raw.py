@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import orjson
 
+from tests import canaries_of_answers
+
 
 @dataclass
 class Answer:
@@ -56,7 +58,9 @@ class Connection:
         head, _, self._got = self._got.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         pairs = (line.split(":", 1) for line in lines)
-        return Answer(int(first.split()[1]), {name.lower(): value.strip() for name, value in pairs}, b"")
+        found = {name.lower(): value.strip() for name, value in pairs}
+        canaries_of_answers.look(first, found.items())
+        return Answer(int(first.split()[1]), found, b"")
 
     def answer(self, method: str = "POST") -> Answer:
         found = self.head()

@@ -96,6 +96,8 @@ class Edge:
 
     def stop(self) -> None:
         """AssertionError where the Worker or a container has let a secret out."""
+        with contextlib.suppress(httpx.HTTPError):  # a test may have stopped it
+            canaries.refuse_leaks("/health", self.client.get("/health").content, self.secrets)
         self.client.close()
         self.offline.stop()
         ours = (line.partition(" | ") for line in list(self.lines))
@@ -196,6 +198,7 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             offline.start()
             given = {name: value for name, value in variables.items() if value is not None}
             secrets = canaries.secrets_of(given, yaml.safe_load(path.read_text(encoding="utf-8")))
+            canaries.planted |= secrets
             edge = Edge(offline, variables["LITELLM_MASTER_KEY"], lines, secrets)
             stack.callback(edge.stop)
             return edge

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests import canaries
 from tests.processes import free_tcp_port
 
 _SETTINGS = {"listen_addresses": "127.0.0.1", "max_connections": "200", "shared_buffers": "64MB"}
@@ -133,8 +134,25 @@ class PostgresServer:
         self.remove()
 
     def remove(self) -> None:
-        self.stop()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        """AssertionError where a secret is in one of its tables."""
+        try:
+            if self._process is not None and self._process.poll() is None:
+                canaries.refuse_leaks("PostgreSQL", self._rows(), canaries.planted)
+        finally:
+            self.stop()
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _rows(self) -> bytes:
+        """All of the tables that tests have made."""
+        sql = (
+            "SELECT table_to_xml(c.oid::regclass, true, false, '') FROM pg_class c JOIN pg_namespace n "
+            "ON n.oid = c.relnamespace WHERE relkind = 'r' AND nspname LIKE 'ledger_%'"
+        )
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
+        done = self._run(["psql", *where, "-At", "-c", sql], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output, _ = done.communicate(timeout=120)
+        assert done.returncode == 0, output.decode()
+        return output
 
 
 def _other_user() -> pwd.struct_passwd:

@@ -1,0 +1,48 @@
+"""The canaries in what the whole run's clients are answered: every header, and all of /health and /metrics."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import aiohttp
+import httpx
+
+from tests import canaries
+
+# What is told of the gateway to those without a key, and to whoever watches it.
+_OPEN = ("/", "/health", "/health/liveliness", "/health/readiness", "/metrics")
+found: list[str] = []
+
+
+def look(where: str, headers: Iterable[tuple[str, str]], body: bytes = b"") -> None:
+    """Remembers what should not have been told: an error raised here might be taken for the connection's."""
+    lines = "\n".join(f"{name}: {value}" for name, value in headers).encode()
+    found.extend(f"{one} in the answer of {where}" for one in canaries.leaks(lines + b"\n" + body, canaries.planted))
+
+
+def watch(patch: Callable[[Any, str, Any], None]) -> None:
+    """Has every answer to httpx (and so to openai's and anthropic's SDK) and aiohttp looked at."""
+    send, send_async, start = httpx.Client.send, httpx.AsyncClient.send, aiohttp.ClientResponse.start
+
+    def seen(response: httpx.Response) -> httpx.Response:
+        path = response.url.path
+        look(str(response.url), response.headers.multi_items(), response.content if _is_whole(response, path) else b"")
+        return response
+
+    def sent(self: httpx.Client, *arguments: Any, **options: Any) -> httpx.Response:
+        return seen(send(self, *arguments, **options))
+
+    async def sent_async(self: httpx.AsyncClient, *arguments: Any, **options: Any) -> httpx.Response:
+        return seen(await send_async(self, *arguments, **options))
+
+    async def started(self: aiohttp.ClientResponse, *arguments: Any, **options: Any) -> aiohttp.ClientResponse:
+        response = await start(self, *arguments, **options)
+        look(str(response.url), response.headers.items())
+        return response
+
+    patch(httpx.Client, "send", sent)
+    patch(httpx.AsyncClient, "send", sent_async)
+    patch(aiohttp.ClientResponse, "start", started)
+
+
+def _is_whole(response: httpx.Response, path: str) -> bool:
+    return path in _OPEN and response.is_stream_consumed
