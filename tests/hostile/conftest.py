@@ -1,6 +1,6 @@
 """Two doors to the same models, one provider behind both that records: the proxy alone, and the edge before it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ class Door:
     name: str
     port: int
     provider: FakeProvider
-    log: Any
+    log: Callable[[], str]
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

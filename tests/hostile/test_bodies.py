@@ -90,7 +90,6 @@ POSTED = (
     "/v1/rerank",
     "/v1/moderations",
 )
-COUNT = len(NOT_JSON) + len(NO_REQUEST)
 
 
 @pytest.mark.parametrize("name", NOT_JSON)
