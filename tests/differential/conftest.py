@@ -1,23 +1,16 @@
-"""One fake for each of the providers; the same requests whatever else the test run has imported."""
+"""One fake for each of the providers; the same requests in every run."""
 
 from collections.abc import Iterator
 
 import pytest
-from hypothesis.internal.conjecture import providers
 
 from tests.fakes import FakeProvider
+from tests.same_examples import no_constants_of_other_modules
+
+__all__ = ["no_constants_of_other_modules"]
 
 
 @pytest.fixture(scope="module")
 def fake() -> Iterator[FakeProvider]:
     with FakeProvider() as provider:
         yield provider
-
-
-@pytest.fixture(autouse=True, scope="session")
-def no_constants_of_other_modules() -> Iterator[None]:
-    """Hypothesis draws constants out of every module of ours that is imported, so that a test alone sees other
-    examples than in the whole run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(providers, "_get_local_constants", lambda: providers.Constants())
-        yield

@@ -1,15 +1,5 @@
-"""The same requests whatever else the test run has imported; without the names of fields that are in our sources."""
+"""The same requests in every run, without the names of fields that are in our sources."""
 
-from collections.abc import Iterator
+from tests.same_examples import no_constants_of_other_modules
 
-import pytest
-from hypothesis.internal.conjecture import providers
-
-
-@pytest.fixture(autouse=True, scope="session")
-def no_constants_of_other_modules() -> Iterator[None]:
-    """Hypothesis draws constants out of every module of ours that is imported, so that a test alone sees other
-    examples than in the whole run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(providers, "_get_local_constants", lambda: providers.Constants())
-        yield
+__all__ = ["no_constants_of_other_modules"]

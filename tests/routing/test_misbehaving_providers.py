@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.fakes import FakeProvider
+from tests.fakes import FakeProvider, refusing_port
 from tests.fakes.behaviour import Behaviour, Fault, failing
 from tests.processes import RunningProxy, StartProxy
 
@@ -21,20 +21,24 @@ def provider() -> Iterator[FakeProvider]:
 
 
 @pytest.fixture(scope="module")
-def running(provider: FakeProvider, module_proxy: StartProxy) -> RunningProxy:
+def running(provider: FakeProvider, module_proxy: StartProxy) -> Iterator[RunningProxy]:
     def model(name: str, base: str = provider.openai_base, **params) -> dict:
         params = {"model": f"openai/{name}", "api_key": f"sk-{name}", "api_base": base, "timeout": LIMIT, **params}
         return {"model_name": name, "litellm_params": params}
 
-    config = {
-        "model_list": [model("broken"), model("good"), model("lonely"), model("gone", "http://127.0.0.1:9/v1")],
-        "router_settings": {
-            "num_retries": 1,
-            "disable_cooldowns": True,
-            "fallbacks": [{"broken": ["good"]}, {"gone": ["good"]}],
-        },
-    }
-    return module_proxy(config, environment={"STREAM_KEEPALIVE": "0.3"})
+    with refusing_port() as nobody:
+        config = {
+            "model_list": [
+                *map(model, ("broken", "good", "lonely")),
+                model("gone", f"http://127.0.0.1:{nobody}/v1"),
+            ],
+            "router_settings": {
+                "num_retries": 1,
+                "disable_cooldowns": True,
+                "fallbacks": [{"broken": ["good"]}, {"gone": ["good"]}],
+            },
+        }
+        yield module_proxy(config, environment={"STREAM_KEEPALIVE": "0.3"})
 
 
 @pytest.fixture

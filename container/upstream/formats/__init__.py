@@ -18,7 +18,6 @@ class Formats:
     else their deployments are the engine's."""
 
     def __init__(self, options: Options, engine: Engine) -> None:
-        self._drop_params = options.drop_params
         self._openai = OpenAI(drop_params=options.drop_params)
         self._engine = ThroughEngine(engine, drop_params=options.drop_params)
         # By `Direct.format` (container/config/providers.py).
@@ -29,7 +28,10 @@ class Formats:
         }
         self._to_engine = ToEngine(engine, drop_params=options.drop_params)
         self._to_claude = ToClaude(drop_params=options.drop_params)
-        self._over_chat: dict[int, Format] = {}
+        self._over_chat: dict[Format, Format] = {
+            inner: OverChat(inner, drop_params=options.drop_params)
+            for inner in (self._openai, *self._translated.values())
+        }
 
     def of(self, d: Deployment, model: str, endpoint: str) -> Format:
         if endpoint in messages.ENDPOINTS:
@@ -49,10 +51,7 @@ class Formats:
         inner = self.of(d, model, "chat_completions")
         if inner is self._engine or endpoint == "count_tokens":
             return self._to_engine
-        known = self._over_chat.get(id(inner))
-        if known is None:
-            known = self._over_chat[id(inner)] = OverChat(inner, drop_params=self._drop_params)
-        return known
+        return self._over_chat[inner]
 
 
 __all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported", "messages"]
