@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -160,7 +160,8 @@ class App:
     async def _admitted(self, exchange: Exchange, endpoint: Endpoint) -> None:
         """A virtual key's request that the ledger lets in, or refuses, in one go: nobody learns more of what is wrong
         with a request than that its key is."""
-        await self._accounting.recognise(exchange)
+        if not self._accounting.recognise(exchange):
+            await self._accounting.authenticate(exchange)
         try:
             await self._dispatch(exchange, endpoint)
         except ApiError:
@@ -168,19 +169,18 @@ class App:
                 await self._accounting.authenticate(exchange)
             raise
 
-    async def _dispatch(self, exchange: Exchange, endpoint: Endpoint) -> None:
+    def _dispatch(self, exchange: Exchange, endpoint: Endpoint) -> Awaitable[None]:
         simple = self._simple.get(endpoint.name)
         if simple is not None:
-            await simple(exchange)
-        elif endpoint.name == "model":
-            await self._models.one(exchange, model_id(exchange.path))
-        elif endpoint.admin:
+            return simple(exchange)
+        if endpoint.name == "model":
+            return self._models.one(exchange, model_id(exchange.path))
+        if endpoint.admin:
             if self._admin is None:
                 raise unknown_path(exchange.path)
-            await self._admin(exchange, endpoint)
-        elif endpoint.engine:
-            await self._engine_endpoints(exchange, endpoint)
-        elif endpoint.methods == ("POST",):
-            await self._completions(exchange, endpoint)
-        else:
-            raise wrong_method(exchange.method, exchange.path, endpoint.methods)
+            return self._admin(exchange, endpoint)
+        if endpoint.engine:
+            return self._engine_endpoints(exchange, endpoint)
+        if endpoint.methods == ("POST",):
+            return self._completions(exchange, endpoint)
+        raise wrong_method(exchange.method, exchange.path, endpoint.methods)

@@ -139,14 +139,14 @@ class Accounting:
         exchange.models = json.dumps(found["models"])
         exchange.recognised = False
 
-    async def recognise(self, exchange: Exchange) -> None:
-        """`authenticate`, for a request that will be admitted: where the key was good a moment ago that is taken for
-        granted until then, and `exchange.recognised` says so."""
+    def recognise(self, exchange: Exchange) -> bool:
+        """Whether the key was good a moment ago: for a request that will be admitted that is taken for granted until
+        then, and `exchange.recognised` says so."""
         known = self._known.get(exchange.key_hash or "")
         if known is None:
-            await self.authenticate(exchange)
-        else:
-            exchange.models, exchange.recognised = known.models, True
+            return False
+        exchange.models, exchange.recognised = known.models, True
+        return True
 
     async def admit(
         self,
@@ -282,7 +282,8 @@ class NoAccounting:
     async def authenticate(self, exchange: Exchange) -> None:
         raise unauthenticated("This API key is not valid here.")
 
-    recognise = authenticate
+    def recognise(self, exchange: Exchange) -> bool:
+        return False
 
     async def admit(self, exchange: Exchange, *_: Any, **__: Any) -> Reservation | Unaccounted:
         if exchange.key_hash is not None:  # nobody could tell whether there is such a key

@@ -54,9 +54,8 @@ class EdgeAccounting:
         """Keys stay at the edge."""
         raise unauthenticated("This API key is not valid here.")
 
-    async def recognise(self, exchange: Exchange) -> None:
-        """As `authenticate`."""
-        await self.authenticate(exchange)
+    def recognise(self, exchange: Exchange) -> bool:
+        return False
 
     def opened(self, exchange: Exchange) -> None:
         """The edge has reserved for this request. Raises ApiError 500 for what is here already."""

@@ -92,7 +92,8 @@ class Router:
         walk = _Walk(self, request)
         names = [request.model, *self.fallbacks(request, "fallbacks")]
         yield from walk.through(names, resting=False)
-        yield from walk.through(names, resting=True)
+        if not walk.over:
+            yield from walk.through(names, resting=True)
 
     def reachable(self, request: RouteRequest) -> bool:
         """Whether a deployment of the model or of a fallback of it is on."""

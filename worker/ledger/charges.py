@@ -26,10 +26,13 @@ class Charge(NamedTuple):
     free: bool = False
 
 
+_TOKENS = Charge(has_output=True)
+
+
 def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
     """For a JSON body. `endpoint`: its name in `api.endpoints`."""
     if endpoint in _ANSWER_IN_TOKENS:
-        return Charge(has_output=True)
+        return _TOKENS
     if endpoint == "count_tokens":
         return Charge(free=True)
     if endpoint in _PICTURES:

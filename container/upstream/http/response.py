@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from itertools import chain
 from typing import Protocol
 
 import httptools
@@ -43,7 +44,6 @@ class Response:
         "_connection",
         "_decoder",
         "_error",
-        "_head_size",
         "_heads",
         "_idle",
         "_last",
@@ -76,7 +76,6 @@ class Response:
         self._reusable = False
         self._until_close = False
         self._raw_headers: list[tuple[bytes, bytes]] = []
-        self._head_size = 0
         self._heads = 0
         self._chunks: list[bytes] = []
         self._size = 0  # of the chunks
@@ -131,6 +130,8 @@ class Response:
 
     async def read(self) -> bytes:
         """The whole body. Raises BadBody, also when it is longer than MAX_BODY_BYTES, or Silent."""
+        if self._complete and self._decoder is None and self._size <= MAX_BODY_BYTES:  # it came with its head
+            return self._taken()
         parts, size = [], 0
         while data := await self.readany():
             parts.append(data)
@@ -153,11 +154,15 @@ class Response:
             if self._complete:
                 return b""
             await self._wait()
+        data = self._taken()
+        if self._paused:
+            self._resume()
+        return data
+
+    def _taken(self) -> bytes:
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
-        if self._paused:
-            self._resume()
         return data
 
     async def _wait(self) -> None:
@@ -218,10 +223,7 @@ class Response:
             raise _Excess
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
-        if self._head_size > MAX_HEAD_BYTES or len(self._raw_headers) >= MAX_HEADERS:
-            raise _Excess
-        self._raw_headers.append((name, value))
+        self._raw_headers.append((name, value))  # what comes without an end, `feed` ends
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
@@ -231,9 +233,9 @@ class Response:
             if status < 100 or status == 101 or self._heads > MAX_INTERIM:
                 raise _Excess
             return
-        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in self._raw_headers}
-        self._raw_headers.clear()
-        self._head_size = self._silent_bytes = 0
+        raw = self._fields()
+        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in raw}
+        self._silent_bytes = 0
         self._reusable = self._parser.should_keep_alive()
         # Without a length and without chunks a body ends with its connection; the parser has no call to say so.
         coding = headers.get("transfer-encoding")
@@ -252,10 +254,17 @@ class Response:
         self._size += len(data)
 
     def on_message_complete(self) -> None:
+        self._fields()  # of a 1xx, or trailers
         if self.status:
             self._complete = True
-        else:
-            self._raw_headers.clear()  # it was a 1xx
+
+    def _fields(self) -> list[tuple[bytes, bytes]]:
+        """The headers or trailers that have come; the next ones are begun. Raises _Excess."""
+        raw = self._raw_headers
+        if len(raw) > MAX_HEADERS or sum(map(len, chain.from_iterable(raw))) > MAX_HEAD_BYTES:
+            raise _Excess
+        self._raw_headers = []
+        return raw
 
     # What follows
 
