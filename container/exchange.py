@@ -142,10 +142,10 @@ class Exchange:
             )
         if (self.request.content_length or 0) > limit:
             raise body_too_large(limit_mb)
-        if self.headers.get("expect", "").lower() == "100-continue":
+        content, parts, size, began = self.request.content, [], 0, time.monotonic()
+        if not content.is_eof() and self.headers.get("expect", "").lower() == "100-continue":
             await self.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.request.writer.output_size = 0
-        content, parts, size, began = self.request.content, [], 0, time.monotonic()
         try:
             if content.is_eof() and content.exception() is None:  # it came with its head, as most do
                 whole = content.read_nowait()

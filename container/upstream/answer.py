@@ -1,6 +1,5 @@
 """What an attempt at a deployment brings back when it did not fail: a whole answer or a stream."""
 
-import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -73,7 +72,7 @@ class StreamBroken(Exception):
 UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError)
 UNREADABLE = Outcome("server", 0, "The provider's answer is not as its documentation says.")
 
-_KEY = re.compile(rb'"model"\s*:')
+_KEY = b'"model"'
 
 Answer = Plain | Stream | Outcome
 
@@ -109,7 +108,7 @@ def _renamed(raw: bytes, body: dict[str, Any], name: str) -> bytes:
     theirs = body.get("model")
     if theirs == name:
         return raw
-    if isinstance(theirs, str) and len(_KEY.findall(raw)) == 1:
+    if isinstance(theirs, str) and raw.count(_KEY) == 1:
         value = orjson.dumps(theirs)
         for colon in (b":", b": "):
             needle = b'"model"' + colon + value

@@ -142,7 +142,7 @@ def _admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Steps:
         amount = ask.amount or 0
         minute = now - now % periods.MINUTE
         guards = sorted(guard(payer, limit) for payer, limit in grant.accounts)
-        row = tuple(zip(ROW, row_of(grant, ask, minute, now), strict=True))
+        row = (*zip(ROW, row_of(grant, ask, minute, now), strict=True), *NEW.items())
         moved = yield from dialect.admit(guards, amount, ask.tokens, minute, row)
         if moved is None:
             continue
@@ -214,11 +214,21 @@ def _with_limits(refused: refusal.Result, grant: Grant, ask: Ask, now: int) -> r
 
 
 ROW = (
-    "id state instance key_id key_alias user_id model endpoint amount charged tokens minute global_start key_start "
-    "user_start created expires answered_by deployment prompt_tokens completion_tokens cached_tokens reasoning_tokens "
-    "estimated"
+    "id instance key_id key_alias user_id model endpoint amount tokens minute global_start key_start user_start "
+    "created expires"
 ).split()
-_NOT_ANSWERED = ("", "", 0, 0, 0, 0, 0)
+# The other columns of a new request, the same for all.
+NEW: dict[str, int | str] = {
+    "state": 0,
+    "charged": 0,
+    "answered_by": "",
+    "deployment": "",
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+    "cached_tokens": 0,
+    "reasoning_tokens": 0,
+    "estimated": 0,
+}
 
 
 def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
@@ -226,19 +236,16 @@ def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
     id, _, model, endpoint, amount, tokens, instance, lease, _, _ = ask
     return (
         id,
-        0,
         instance,
         *grant.who,
         model,
         endpoint,
         amount or 0,
-        0,
         tokens,
         minute,
         *grant.starts,
         now,
         now + lease,
-        *_NOT_ANSWERED,
     )
 
 

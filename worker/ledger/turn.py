@@ -32,7 +32,10 @@ _STATES = "SELECT id, state, charged FROM ledger_requests WHERE id IN "
 _ACCOUNTS = f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id IN "
 _WRITE = f"UPDATE ledger_accounts SET {', '.join(f'{name} = ?' for name in NAMES[1:])} WHERE id = ?"
 _written = attrgetter(*NAMES[1:], "id")
-_INSERT = f"INSERT INTO ledger_requests ({', '.join(admit.ROW)}) VALUES ({marks(len(admit.ROW))})"
+_INSERT = (
+    f"INSERT INTO ledger_requests ({', '.join((*admit.ROW, *admit.NEW))}) "
+    f"VALUES ({marks(len(admit.ROW))}, {', '.join(map(repr, admit.NEW.values()))})"
+)
 _SETTLE = f"UPDATE ledger_requests SET {', '.join(f'{name} = ?' for name in settle.REPORTED)} WHERE id = ?"
 _PERIOD = f"INSERT INTO ledger_periods (account, start, spent) VALUES (?, ?, ?) {ADD_TO_PERIOD}"
 
