@@ -1,19 +1,13 @@
-"""`litellm-router keys`, `spend`, `status`: the admin API from the shell."""
+"""What `litellm-router keys`, `spend` and `status` do: each takes the admin API and what was given on the command line,
+and returns the answer as JSON and as text."""
 
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from .admin_client import DEFAULT_URL, AdminClient, AdminError, from_environment
+from .admin_client import AdminClient, AdminError
 from .tables import pairs, table, usd
-
-Work = Callable[[AdminClient, argparse.Namespace], tuple[Any, str]]
-_EPILOG = (
-    "The master key is read from LITELLM_MASTER_KEY. A KEY is an alias, a token, or the secret itself; "
-    "`-` reads it from standard input."
-)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -30,7 +24,7 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-_FIELDS = (
+FIELDS = (
     ("--alias", "key_alias", str, "NAME", "what people know the key by"),
     ("--user", "user_id", str, "ID", "whose key it is: a user's budget holds for all of the user's keys"),
     (
@@ -51,93 +45,6 @@ _FIELDS = (
 )
 
 
-def add(commands: Any) -> None:
-    """Adds the three commands to the parser's."""
-    keys = commands.add_parser("keys", help="make, show, change, block and delete keys", epilog=_EPILOG)
-    _add_common(keys)
-    keys.set_defaults(run=_runner(_list))
-    actions = keys.add_subparsers(title="actions", metavar="ACTION")
-    _command(actions, "list", "all keys, the newest first (what `keys` alone does)", _list)
-    _with_fields(_command(actions, "create", "make a key; the only time its secret is shown", _create))
-    _with_key(_command(actions, "show", "everything about a key", _show))
-    update = _with_fields(_with_key(_command(actions, "update", "change what is given, leave the rest", _update)))
-    update.add_argument(
-        "--unset", action="append", default=[], metavar="FIELD", choices=[name for _, name, *_ in _FIELDS],
-        help="take a limit or another field away: " + ", ".join(name for _, name, *_ in _FIELDS),
-    )  # fmt: skip
-    _with_key(_command(actions, "block", "refuse the key from the next request on", _block))
-    _with_key(_command(actions, "unblock", "take a blocked key again", _unblock))
-    rotate = _with_key(_command(actions, "rotate", "give a key a new secret", _rotate))
-    rotate.add_argument(
-        "--grace", metavar="TIME", help="how long the old secret works on, such as 24h; else not at all"
-    )
-    _with_key(_command(actions, "delete", "delete keys; what they have spent stays in the totals", _delete), many=True)
-
-    spend = commands.add_parser(
-        "spend", help="say what was spent: altogether, by key, request by request", epilog=_EPILOG
-    )
-    _add_common(spend)
-    spend.set_defaults(run=_runner(_total))
-    actions = spend.add_subparsers(title="actions", metavar="ACTION")
-    _command(actions, "total", "what was spent altogether, and the global budget (what `spend` alone does)", _total)
-    _command(actions, "keys", "what each key has spent, the dearest first", _spend_keys)
-    logs = _command(actions, "logs", "the requests, the newest first", _logs)
-    logs.add_argument("--key", help="of this key; `master` for the master key's")
-    logs.add_argument("--model", help="of this model")
-    logs.add_argument("--from", dest="begin", metavar="TIME", help="from this day or time (UTC), such as 2026-01-31")
-    logs.add_argument("--to", dest="end", metavar="TIME", help="until the end of this day, or before this time")
-    logs.add_argument("--limit", type=_count, default=100, metavar="N", help="at most so many (%(default)s)")
-
-    _command(commands, "status", "say whether the proxy is up, its models and what was spent", _status).epilog = _EPILOG
-
-
-def _command(commands: Any, name: str, help: str, work: Work) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_EPILOG)
-    # Left out they must not undo what stands before the action.
-    _add_common(parser, url=argparse.SUPPRESS, json=argparse.SUPPRESS)
-    parser.set_defaults(run=_runner(work))
-    return parser
-
-
-def _add_common(parser: argparse.ArgumentParser, *, url: str | None = None, json: bool | str = False) -> None:
-    parser.add_argument("--url", default=url, help=f"where the proxy is (LITELLM_ROUTER_URL, else {DEFAULT_URL})")
-    parser.add_argument("--json", action="store_true", default=json, help="print the answer as JSON")
-
-
-def _with_key(parser: argparse.ArgumentParser, *, many: bool = False) -> argparse.ArgumentParser:
-    if many:
-        parser.add_argument("keys", nargs="+", metavar="KEY")
-    else:
-        parser.add_argument("key", metavar="KEY")
-    return parser
-
-
-def _with_fields(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    for flag, name, kind, metavar, help in _FIELDS:
-        parser.add_argument(flag, dest=name, type=kind, metavar=metavar, help=help)
-    return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError("a number from 1 to 1000000")
-    return value
-
-
-def _runner(work: Work) -> Callable[[argparse.Namespace], int]:
-    def run(given: argparse.Namespace) -> int:
-        try:
-            found, text = work(from_environment(getattr(given, "url", None)), given)
-        except AdminError as error:
-            print(f"litellm-router: {error}", file=sys.stderr)
-            return 1
-        print(json.dumps(found, indent=2) if getattr(given, "json", False) else text)
-        return 0
-
-    return run
-
-
 def _named(client: AdminClient, name: str) -> str:
     """`-`: from standard input, as what stands on a command line can be seen by others."""
     text = sys.stdin.readline().strip() if name == "-" else name
@@ -147,11 +54,11 @@ def _named(client: AdminClient, name: str) -> str:
 
 
 def _fields(given: argparse.Namespace) -> dict[str, Any]:
-    values = {name: getattr(given, name) for _, name, *_ in _FIELDS}
+    values = {name: getattr(given, name) for _, name, *_ in FIELDS}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _list(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def list_keys(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     keys = list(client.keys())
     if not keys:
         return keys, "There are no keys. Make one with: litellm-router keys create --alias NAME"
@@ -166,12 +73,12 @@ def _list(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     return keys, table(heads, rows)
 
 
-def _create(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def create(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     made = client.post("/key/generate", _fields(given))
     return made, _secret(made)
 
 
-def _rotate(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def rotate(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     fields = {} if given.grace is None else {"grace_period": given.grace}
     made = client.regenerate(_named(client, given.key), fields)
     return made, _secret(made)
@@ -183,12 +90,12 @@ def _secret(made: dict[str, Any]) -> str:
     return made["key"]
 
 
-def _show(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def show(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     found = client.get("/key/info", {"key": _named(client, given.key)})["info"]
     return found, _about(found)
 
 
-def _update(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def update(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     fields = {**_fields(given), **dict.fromkeys(given.unset)}
     if not fields:
         raise AdminError("say what shall change; see `litellm-router keys update --help`")
@@ -196,17 +103,17 @@ def _update(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     return changed, _about(changed)
 
 
-def _block(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def block(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     found = client.post("/key/block", {"key": _named(client, given.key)})
     return found, f"{found['key_alias'] or found['key_name']} is blocked."
 
 
-def _unblock(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def unblock(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     found = client.post("/key/unblock", {"key": _named(client, given.key)})
     return found, f"{found['key_alias'] or found['key_name']} may be used again."
 
 
-def _delete(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def delete(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     found = client.post("/key/delete", {"keys": [_named(client, name) for name in given.keys]})
     count = len(found["deleted_keys"])
     return found, f"{count} {'key' if count == 1 else 'keys'} deleted."
@@ -219,7 +126,7 @@ def _about(key: dict[str, Any]) -> str:
     return pairs(list(shown.items()))
 
 
-def _total(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def total(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     found = client.get("/global/spend")
     return found, _spent(found)
 
@@ -238,7 +145,7 @@ def _spent(found: dict[str, Any]) -> str:
     )
 
 
-def _spend_keys(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def spend_by_key(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     found: list[dict[str, Any]] = []
     page = 1
     while True:
@@ -257,7 +164,7 @@ def _spend_keys(client: AdminClient, given: argparse.Namespace) -> tuple[Any, st
     return found, table(("ALIAS", "KEY", "USER", "SPEND", "RESERVED", "EVER"), rows)
 
 
-def _logs(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def logs(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     key = given.key if given.key in (None, "master") else _named(client, given.key)
     query = {"key": key, "model": given.model, "from": given.begin, "to": given.end}
     found: list[dict[str, Any]] = []
@@ -280,7 +187,7 @@ def _logs(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     return found, table(heads, rows)
 
 
-def _status(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
+def status(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     health = client.get("/health", accept=(503,))
     if not isinstance(health, dict) or "status" not in health:
         raise AdminError(f"what answers at {client.url} is not this gateway")

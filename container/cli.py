@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import VERSION, admin_commands
+from . import VERSION, admin_arguments
 
 DEFAULT_CONFIG = "litellm_config.yaml"
 
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     catalog.add_argument("--check", action="store_true", help="write nothing; exit code 1 when it is out of date")
     catalog.set_defaults(run=_catalog)
 
-    admin_commands.add(commands)
+    admin_arguments.add(commands)
 
     dev = commands.add_parser(
         "dev",
