@@ -97,7 +97,7 @@ class Edge:
     def stop(self) -> None:
         """AssertionError where the Worker or a container has let a secret out."""
         with contextlib.suppress(httpx.HTTPError):  # a test may have stopped it
-            canaries.refuse_leaks("/health", self.client.get("/health").content, self.secrets)
+            canaries.refuse_leaks("/health", httpx.get(f"{self.url}/health", timeout=10).content, self.secrets)
         self.client.close()
         self.offline.stop()
         ours = (line.partition(" | ") for line in list(self.lines))
