@@ -9,7 +9,8 @@ from pyodide.ffi import JsException, create_proxy
 from api.hop import JOURNAL_PATH, TOKEN_HEADER
 from api.instance import instance_of
 from container_life.engine import CloudflareContainer
-from container_life.lifecycle import Lifecycle, Started
+from container_life.lifecycle import Lifecycle
+from container_life.record import Started
 from edge.ledger import LedgerClient, LedgerUnavailable
 from runtime.javascript import error_text, js, js_headers
 from usage_drain import Failed, LedgerFailed, Page

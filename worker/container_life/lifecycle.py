@@ -1,21 +1,20 @@
 """One container's way from asleep to serving, shared by all requests that wait for it.
 
-    life = Lifecycle(engine, record, environment, limits, log)
+    life = Lifecycle(engine, record, environment, image, limits, log)
     token = await life.ready()          # wakes the container if need be; raises NotServing
 
 Whoever comes first starts the work, later ones join it, and nobody's departure ends it: it is a task of the
-object's own. An engine's `start()` never fails and `running` is true at once, so only the container's own
-`/health/readiness` tells that it serves.
+object's own.
 """
 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from .environment import TOKEN_VARIABLE, fingerprint
+from .readiness import PROBE_TIMEOUT, Engine, until_ready
+from .record import Record, Started
 from .settings import Limits
 
 # Seconds. After a failed start the same answer is given for this long before the next try: a container that dies
@@ -26,9 +25,7 @@ SILENCE_LIMIT = 10.0
 # One that is replaced gets this long on top of SHUTDOWN_GRACE: what it owes the ledger is fetched meanwhile.
 RETIRE_SLACK = 10.0
 RETIRE_POLL = 0.05
-PROBE_TIMEOUT = 5.0
 DESTROY_TIMEOUT = 10.0
-FIRST_WAIT, LONGEST_WAIT, WAIT_FACTOR = 0.05, 1.0, 1.5
 
 Log = Callable[..., None]
 
@@ -45,61 +42,10 @@ class NotServing(Exception):
         return NotServing(str(self), self.retry_after)
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What outlives the object: the running container's token, when it was started (Unix time), what it was given."""
-
-    token: str
-    at: float
-    fingerprint: str
-
-
-class Engine(Protocol):
-    """The container as a Durable Object has it."""
-
-    @property
-    def running(self) -> bool: ...
-
-    def start(self, environment: Mapping[str, str]) -> None:
-        """Begins to start; a failure shows later as not `running`, or at once as an exception."""
-
-    async def ended(self) -> str:
-        """Why it is not running any more. Settles promptly once `running` is false."""
-        ...
-
-    async def probe(self, timeout: float) -> str | None:
-        """Asks for readiness. None when it serves, else what it did instead. Does not raise."""
-        ...
-
-    async def destroy(self) -> None: ...
-
-    def terminate(self) -> None:
-        """SIGTERM: it takes nothing new, and ends when what it runs has ended."""
-        ...
-
-    async def set_inactivity_timeout(self, seconds: float) -> None: ...
-
-
-class Record(Protocol):
-    """Durable memory of the last start."""
-
-    def load(self) -> Started | None: ...
-
-    def save(self, started: Started) -> None: ...
-
-
 def longest_wake(limits: Limits) -> float:
     """Seconds after which `ready()` has answered, whatever happened: an old container given up, a new one started."""
     retired = limits.shutdown_grace + RETIRE_SLACK
     return max(SILENCE_LIMIT, retired) + DESTROY_TIMEOUT + limits.start_timeout + DESTROY_TIMEOUT + PROBE_TIMEOUT
-
-
-def waits() -> Iterator[float]:
-    """Seconds between two questions whether the container serves: short at first, as it is up in about one."""
-    wait = FIRST_WAIT
-    while True:
-        yield wait
-        wait = min(wait * WAIT_FACTOR, LONGEST_WAIT)
 
 
 class Lifecycle:
@@ -248,7 +194,7 @@ class Lifecycle:
         still_starting = started.at + self._limits.start_timeout - time.time()
         if started.token == self._served:
             still_starting = 0.0
-        failure = await self._wait_until_ready(max(SILENCE_LIMIT, min(still_starting, self._limits.start_timeout)))
+        failure = await until_ready(self._engine, max(SILENCE_LIMIT, min(still_starting, self._limits.start_timeout)))
         if failure is None:
             self._log("info", "container_found_running")
             await self._sleep_when_idle()
@@ -295,7 +241,7 @@ class Lifecycle:
         self._record.save(Started(token, time.time(), fingerprint(environment, self._image, token)))
         self._log("info", "container_start", variables=sorted(environment))
         self._engine.start({**environment, TOKEN_VARIABLE: token})
-        failure = await self._wait_until_ready(self._limits.start_timeout)
+        failure = await until_ready(self._engine, self._limits.start_timeout)
         if failure is not None:
             if self._engine.running:
                 await self._destroy()
@@ -303,21 +249,6 @@ class Lifecycle:
         self._log("info", "container_ready", seconds=round(time.monotonic() - began, 3))
         await self._sleep_when_idle()
         return token
-
-    async def _wait_until_ready(self, limit: float) -> str | None:
-        """None once the container serves, else why it does not after `limit` seconds or when it has ended."""
-        deadline = time.monotonic() + limit
-        for wait in waits():
-            if not self._engine.running:
-                return await self._engine.ended()
-            answer = await self._engine.probe(max(0.05, min(PROBE_TIMEOUT, deadline - time.monotonic())))
-            if answer is None:
-                return None
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return f"it did not get ready within {limit:g} seconds ({answer})"
-            await asyncio.sleep(min(wait, left))
-        raise AssertionError("waits() is endless")
 
     async def _sleep_when_idle(self) -> None:
         """Forgotten when the object restarts, so it is said again each time a container is found or started."""

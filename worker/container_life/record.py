@@ -1,12 +1,27 @@
 """The last start, kept in the Durable Object's storage."""
 
 import json
-from dataclasses import asdict
-from typing import Any
-
-from .lifecycle import Started
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 KEY = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What outlives the object: the running container's token, when it was started (Unix time), what it was given."""
+
+    token: str
+    at: float
+    fingerprint: str
+
+
+class Record(Protocol):
+    """Durable memory of the last start."""
+
+    def load(self) -> Started | None: ...
+
+    def save(self, started: Started) -> None: ...
 
 
 class StoredRecord:

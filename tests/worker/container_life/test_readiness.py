@@ -1,0 +1,11 @@
+"""How often a container is asked whether it serves."""
+
+import itertools
+
+from worker.container_life.readiness import waits
+
+
+def test_waits_grow_to_a_second():
+    first = list(itertools.islice(waits(), 20))
+    assert first == sorted(first)
+    assert first[-1] == 1.0

@@ -1,0 +1,65 @@
+"""A container that is outdated, or is about to end, may end what it runs before another one is started."""
+
+import asyncio
+
+import pytest
+
+from tests.worker.container_life.support import OUTDATED, FakeEngine, FakeRecord, Log, a_life
+from worker.container_life.environment import fingerprint
+from worker.container_life.lifecycle import NotServing
+from worker.container_life.record import Started
+
+
+async def test_a_container_of_another_environment_may_end_what_it_runs_and_is_replaced():
+    engine, record, log = FakeEngine(), FakeRecord(OUTDATED), Log()
+    engine.running = True
+    life = a_life(engine, record, log)
+    owed: list[Started | None] = []
+    life._owes = lambda: owed.append(life.running)
+    token = await life.ready()
+    assert token != "kept"
+    assert (engine.terminated, engine.destroyed, len(engine.starts)) == (1, 0, 1)
+    assert owed == [OUTDATED], "its journal can be read while it ends"
+    assert log.events == ["container_retiring", "container_retired", "container_start", "container_ready"]
+    assert await life.ready() == token
+    assert len(engine.starts) == 1
+
+
+async def test_one_of_another_image_is_replaced_too():
+    engine = FakeEngine()
+    engine.running = True
+    record = FakeRecord(Started("kept", 0, fingerprint({"OPENAI_API_KEY": "sk-provider"}, "image before", "kept")))
+    assert await a_life(engine, record).ready() != "kept"
+    assert engine.terminated == 1
+
+
+async def test_one_that_does_not_end_in_time_is_ended():
+    engine, log = FakeEngine(), Log()
+    engine.running, engine.obeys = True, False
+    assert await a_life(engine, FakeRecord(OUTDATED), log).ready() != "kept"
+    assert (engine.terminated, engine.destroyed, len(engine.starts)) == (1, 1, 1)
+    assert dict(log)["container_retired"]["in_time"] is False
+
+
+async def test_who_can_go_elsewhere_does_not_wait_for_a_replacement():
+    engine = FakeEngine()
+    engine.running = True
+    life = a_life(engine, FakeRecord(OUTDATED))
+    with pytest.raises(NotServing, match="about to end"):
+        await life.ready(patient=False)
+    assert life.state != "unavailable"
+    token = await life.ready()
+    assert await life.ready(patient=False) == token
+    assert (engine.terminated, len(engine.starts)) == (1, 1)
+
+
+async def test_one_that_was_told_to_end_is_not_told_again_and_is_waited_for():
+    engine = FakeEngine()
+    life = a_life(engine)
+    token = await life.ready()
+    life.ending(token)
+    with pytest.raises(NotServing, match="about to end"):
+        await life.ready(patient=False)
+    asyncio.get_running_loop().call_later(0.05, engine._end)
+    assert await life.ready() != token
+    assert (engine.terminated, engine.destroyed, len(engine.starts)) == (0, 0, 2)

@@ -1,0 +1,62 @@
+"""Whether a container serves. An engine's `start()` never fails and `running` is true at once, so only the container's
+own `/health/readiness` tells."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+# Seconds that one question may take.
+PROBE_TIMEOUT = 5.0
+# Between two of them; short at first, as a container is up in about one second.
+FIRST_WAIT, LONGEST_WAIT, WAIT_FACTOR = 0.05, 1.0, 1.5
+
+
+class Engine(Protocol):
+    """The container as a Durable Object has it."""
+
+    @property
+    def running(self) -> bool: ...
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Begins to start; a failure shows later as not `running`, or at once as an exception."""
+
+    async def ended(self) -> str:
+        """Why it is not running any more. Settles promptly once `running` is false."""
+        ...
+
+    async def probe(self, timeout: float) -> str | None:
+        """Asks for readiness. None when it serves, else what it did instead. Does not raise."""
+        ...
+
+    async def destroy(self) -> None: ...
+
+    def terminate(self) -> None:
+        """SIGTERM: it takes nothing new, and ends when what it runs has ended."""
+        ...
+
+    async def set_inactivity_timeout(self, seconds: float) -> None: ...
+
+
+def waits() -> Iterator[float]:
+    """Seconds between two questions, without end."""
+    wait = FIRST_WAIT
+    while True:
+        yield wait
+        wait = min(wait * WAIT_FACTOR, LONGEST_WAIT)
+
+
+async def until_ready(engine: Engine, limit: float) -> str | None:
+    """None once the container serves, else why it does not after `limit` seconds or when it has ended."""
+    deadline = time.monotonic() + limit
+    for wait in waits():
+        if not engine.running:
+            return await engine.ended()
+        answer = await engine.probe(max(0.05, min(PROBE_TIMEOUT, deadline - time.monotonic())))
+        if answer is None:
+            return None
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return f"it did not get ready within {limit:g} seconds ({answer})"
+        await asyncio.sleep(min(wait, left))
+    raise AssertionError("waits() is endless")
