@@ -69,16 +69,15 @@ class LedgerObject:
     def __init__(self, client: LedgerClient) -> None:
         self._client = client
 
-    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> list[str]:
-        fields = {"instance": instance, "reports": reports, "renew": renew}
-        return (await self._call("report", fields))["outcomes"]
+    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> None:
+        await self._call("report", {"instance": instance, "reports": reports, "renew": renew})
 
     async def ended(self, instance: str) -> None:
         await self._call("ended", {"instance": instance})
 
-    async def _call(self, method: str, fields: dict[str, Any]) -> dict[str, Any]:
+    async def _call(self, method: str, fields: dict[str, Any]) -> None:
         try:
-            return await self._client.call(method, fields)
+            await self._client.call(method, fields)
         except LedgerUnavailable as error:
             raise LedgerFailed(str(error)) from None
 

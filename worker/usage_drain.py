@@ -65,9 +65,8 @@ class Container(Protocol):
 
 
 class Ledger(Protocol):
-    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> list[str]:
-        """The outcomes. Raises LedgerFailed."""
-        ...
+    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> None:
+        """It logs what it does not know. Raises LedgerFailed."""
 
     async def ended(self, instance: str) -> None:
         """Raises LedgerFailed."""
@@ -223,12 +222,9 @@ class Drain:
             return page
         renew = list(self._renew)[:_AT_ONCE]
         reports = [fields for _, fields in page.entries]
-        outcomes = await self._ledger.report(instance, reports, renew)
+        await self._ledger.report(instance, reports, renew)
         for id in renew:
             self._renew.pop(id, None)
-        for fields, outcome in zip(reports, outcomes, strict=True):
-            if outcome in ("unknown", "foreign"):
-                self._log("warning", f"drain_{outcome}", reservation=fields[0])
         if page.entries:
             self._ack = page.entries[-1][0]
         return page

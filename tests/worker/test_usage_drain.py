@@ -55,15 +55,13 @@ class FakeLedger:
         self.renewed: list[str] = []
         self.gone: list[str] = []
         self.fails = 0  # calls
-        self.foreign: set[str] = set()
 
-    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> list[str]:
+    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> None:
         await asyncio.sleep(0)
         self._fail()
         self.reported += [fields[0] for fields in reports]
         self.batches.append(len(reports))
         self.renewed += renew
-        return ["foreign" if fields[0] in self.foreign else "settled" for fields in reports]
 
     async def ended(self, instance: str) -> None:
         await asyncio.sleep(0)
@@ -275,15 +273,6 @@ async def test_what_never_arrived_at_a_container_that_is_gone_ends_with_it(scene
     scene.drain.doubt("lost", "first")
     await scene.quiet()
     assert (scene.ledger.reported, scene.ledger.gone) == ([], ["first"])
-
-
-async def test_what_the_ledger_does_not_know_is_said_and_acknowledged(scene: Scene):
-    scene.ledger.foreign = {"one"}
-    scene.request("one")
-    scene.ends("one")
-    await scene.quiet()
-    assert scene.log == ["drain_foreign"]
-    assert await scene.container.journal.drained(0.01) == 0
 
 
 async def test_a_request_during_the_last_question_keeps_it_going(scene: Scene):

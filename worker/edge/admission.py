@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pyodide.ffi import JsException
 
 from api.endpoints import Endpoint
-from api.errors import ApiError, invalid_request, refused
+from api.errors import ApiError, refused
 from api.hop import GO_PREFIX, GRANT_HEADER, INSTANCE_HEADER, PARK_PREFIX
 from ledger.inline import Quoter
 from ledger.reserve import Quote
@@ -19,7 +19,7 @@ from runtime.javascript import error_text
 from runtime.log import log
 
 from . import body
-from .forward import Answered, Client, Instances, NoContainer, inward
+from .forward import Answered, Client, Instances, NoContainer, client_left, inward
 from .ledger import LedgerClient, LedgerUnavailable, unavailable
 
 # A body over this is parked. Reading one of 60 KB here costs 1.4 ms of CPU more than a small one, parking 3.5 ms (in
@@ -145,7 +145,7 @@ class Admission:
         """To a container; what surely reached none costs nothing."""
         if paid.client.left:
             await self._release(grant.id, paid.client.id)
-            raise invalid_request("The client left.")
+            raise client_left()
         try:
             return (await self._instances.answer(make, names, paid.client, again=again)).response
         except NoContainer as error:

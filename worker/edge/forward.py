@@ -16,7 +16,6 @@ from runtime.log import log
 
 # Seconds an instance that has answered is trusted to serve without being asked first.
 TRUST = 60.0
-_CLIENT_LEFT = 499
 _SAME_BODY = object()
 
 
@@ -57,6 +56,11 @@ def inward(client: Client, path_and_query: str, added: Iterable[tuple[str, str]]
     for name, value in added:
         headers.set(name, value)
     return copy
+
+
+def client_left() -> ApiError:
+    """An answer that nobody gets any more."""
+    return ApiError(499, "client_left", "The client left.")
 
 
 class NoContainer(ApiError):
@@ -121,7 +125,7 @@ class Instances:
             except (JsException, TimeoutError) as error:
                 sent = sent or request is not None
                 if client.left:
-                    raise ApiError(_CLIENT_LEFT, "client_left", "The client left.") from None
+                    raise client_left() from None
                 # An engine that is missing shows only here: every call to the object fails.
                 refusal = (f"its object failed: {error_text(error) or 'no answer in time'}", retry_after)
             self._trusted.pop(name, None)

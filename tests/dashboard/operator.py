@@ -1,0 +1,44 @@
+"""What an operator does on the page, and what the gateway says of it."""
+
+import re
+
+import httpx
+from playwright.async_api import Locator, Page, expect
+
+from tests.dashboard.conftest import Gateway, settled
+from tests.processes import MASTER_KEY
+
+
+async def ask(gateway: Gateway, key: str, model: str = "gpt-4o") -> int:
+    """The status of a request."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+    async with httpx.AsyncClient() as client:
+        url = f"{gateway.url}/v1/chat/completions"
+        return (await client.post(url, json=body, headers={"authorization": f"Bearer {key}"})).status_code
+
+
+async def told(gateway: Gateway, path: str) -> dict:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(gateway.url + path, headers={"authorization": f"Bearer {MASTER_KEY}"})).json()
+
+
+def row(page: Page, name: str) -> Locator:
+    return page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name))
+
+
+async def secret_shown(page: Page) -> str:
+    """The secret that the dialog shows."""
+    field = page.get_by_label("Secret", exact=True)
+    await expect(field).to_have_value(re.compile("^sk-"))
+    return await field.input_value()
+
+
+async def create(page: Page, name: str) -> str:
+    """The new key's secret."""
+    await page.get_by_role("button", name="Create a key").click()
+    await page.get_by_label("Name", exact=True).fill(name)
+    await page.get_by_role("button", name="Create", exact=True).click()
+    secret = await secret_shown(page)
+    await page.get_by_role("button", name="Done").click()
+    await settled(page)
+    return secret
