@@ -164,22 +164,22 @@ class Accounting:
         """
         check_models(exchange, route)
 
-        def quoted() -> tuple[Quote, int]:
+        def quoted() -> tuple[Quote, Prompt]:
             size = estimated or prompt(body)
-            return self._tariff.quote(body, size, route, charge), size.tokens
+            return self._tariff.quote(body, size, route, charge), size
 
-        def measure() -> tuple[int | None, int]:
-            quote, tokens = quoted()
-            return quote.amount, tokens
+        def measure() -> tuple[int | None, Prompt]:
+            quote, size = quoted()
+            return quote.amount, size
 
         secret = exchange.key_hash
         known = self._known.get(secret) if secret else None
         limited = known.limited if known else self.policy.everyone.max_budget is not None
-        quote, tokens = quoted() if limited else (None, None)
+        quote, size = quoted() if limited else (None, None)
         id = self._ids.new()
         result = await self._asked(self._ask(id, secret, endpoint, route, quote))
         if "unsized" in result:  # a limit that it did not have a moment ago
-            quote, tokens = quoted()
+            quote, size = quoted()
             result = await self._asked(self._ask(id, secret, endpoint, route, quote))
         exchange.recognised = False
         if not result["ok"]:
@@ -194,7 +194,7 @@ class Accounting:
             self._settlements,
             self.instance,
             amount=quote.amount if quote else None,
-            prompt=tokens,
+            prompt=size,
             output_limit=quote.add_limit if quote and limited else None,
             limited=limited,
             measure=measure,

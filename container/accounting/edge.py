@@ -91,7 +91,7 @@ class EdgeAccounting:
             prompt=None,
             output_limit=grant.output_limit,
             limited=grant.limited,
-            measure=lambda: (grant.amount, (estimated or prompt(body)).tokens),  # where a provider does not say
+            measure=lambda: (grant.amount, estimated or prompt(body)),  # where a provider does not say
             tier=body.get("service_tier"),
             units=charge.units,
         )

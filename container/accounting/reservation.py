@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from worker.ledger import prices
+from worker.ledger.estimate import Prompt
+from worker.ledger.prices import Price
 from worker.ledger.settle import Report
 from worker.ledger.usage import Usage, usage
 
@@ -26,12 +28,12 @@ class Reports(Protocol):
         """Soon, whatever happens to the request's task."""
 
 
-Measure = Callable[[], tuple[int | None, int]]
+Measure = Callable[[], tuple[int | None, Prompt]]
 
 
 class Reservation:
-    """`amount`: nano-dollars set aside, None where nobody knew the price; `prompt`: its tokens, estimated. Where no
-    limit applied nobody had to know them (`prompt` is None), and `measure` works both out if they are wanted after all.
+    """`amount`: nano-dollars set aside, None where nobody knew the price; `prompt`: what it is made of. Where no
+    limit applied nobody had to know it (`prompt` is None), and `measure` works both out if they are wanted after all.
     `output_limit`: what the request has to be sent with, None where it has a limit or needs none; `limited`: a budget
     or a limit on tokens applies, so that no limit may be dropped on the way."""
 
@@ -64,7 +66,7 @@ class Reservation:
         instance: str,
         *,
         amount: int | None,
-        prompt: int | None,
+        prompt: Prompt | None,
         output_limit: int | None,
         limited: bool,
         measure: Measure | None = None,
@@ -135,7 +137,8 @@ class Reservation:
         d = step.target.deployment
         if not self._answered and not self.transcript:
             # Given up before the provider said anything: nobody knows what it made of the request, so all is charged.
-            amount, prompt = self._size()
+            amount, size = self._size()
+            prompt = size.tokens(prices.tokenizer(self._price()))
             metrics.answered(d.group, d.id, Usage(prompt), amount or 0)
             return Report(self.id, instance, amount or 0, step.group, d.id, status, latency, prompt, estimated=1)
         used, estimated, cost = self._came_to()
@@ -164,7 +167,7 @@ class Reservation:
         return self._costed
 
     def _charge(self, used: Usage, *, estimated: bool) -> int | None:
-        price = None if self._step is None else self._tariff.price(self._step.target)
+        price = self._price()
         if price is None:
             return None
         cost = prices.cost(price, used, self.tier, self._units)
@@ -180,11 +183,16 @@ class Reservation:
             return usage(self._said), False
         if self._units:  # what is paid for by the piece says nothing of tokens
             return Usage(), False
-        said = self.transcript.tokens() if self.transcript else 0
-        return Usage(self._size()[1], said), True
+        tokenizer = prices.tokenizer(self._price())
+        said = self.transcript.tokens(tokenizer) if self.transcript else 0
+        return Usage(self._size()[1].tokens(tokenizer), said), True
 
-    def _size(self) -> tuple[int | None, int]:
-        """Nano-dollars at most, None where nobody knows the price, and the prompt's tokens, estimated."""
+    def _price(self) -> Price | None:
+        """Of the deployment tried last."""
+        return None if self._step is None else self._tariff.price(self._step.target)
+
+    def _size(self) -> tuple[int | None, Prompt]:
+        """Nano-dollars at most, None where nobody knows the price, and the prompt."""
         if self._prompt is None:
             assert self._measure is not None, "somebody knows the request"
             measured, self._prompt = self._measure()

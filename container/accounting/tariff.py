@@ -7,9 +7,11 @@ from worker.ledger import charges, estimate, prices
 from worker.ledger.charges import Charge
 from worker.ledger.prices import Price
 from worker.ledger.reserve import Quote
+from worker.ledger.tokenizers import LARGEST
 
 from ..config import Config, Deployment
 from ..config.prices import entry, price_map
+from ..config.tokenizer import tokenizer
 from ..routing.groups import Target
 from ..routing.router import Router, RouteRequest
 
@@ -44,7 +46,7 @@ class Tariff:
         if wild:
             found = wild.get(f"{d.provider}/{target.model}") or wild.get(target.model)
             if found is not None:
-                return prices.price({**found, **d.info}, target.model)
+                return _read(prices.price({**found, **d.info}, target.model), d, target.model)
         return self._fixed[d.id]
 
     def unpriced(self, config: Config) -> list[str]:
@@ -56,7 +58,7 @@ class Tariff:
         reach = self.reach(route)
         unsold = charges.no_unit([(name, price) for name, price, _ in reach.preset], charge)
         if unsold:
-            return Quote(None, prompt.tokens, None, unsold)
+            return Quote(None, prompt.tokens(), None, unsold)
         best = charges.most(body, prompt, reach.plain, charge, self._default_max_output)
         for name, price, presets in reach.preset:
             whole = {**presets, **body}
@@ -96,7 +98,13 @@ def targets(router: Router, route: RouteRequest) -> list[tuple[str, Target]]:
 
 def _price(d: Deployment, known: Mapping[str, Any]) -> Price | None:
     found = prices.price(known, d.model)
-    return _FREE if found is None and d.kind == "mock" else found
+    return _FREE if found is None and d.kind == "mock" else _read(found, d, d.model)
+
+
+def _read(price: Price | None, d: Deployment, model: str) -> Price | None:
+    """With the tokenizer by which the model reads, where that is known."""
+    known = tokenizer(d, model)
+    return price if price is None or known == LARGEST else {**price, "tokenizer": known}
 
 
 def _models_of(d: Deployment, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

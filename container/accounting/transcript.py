@@ -59,12 +59,12 @@ class Transcript:
                 _collect(found.get(name), texts)
         return "".join(texts)
 
-    def tokens(self) -> int:
-        """How many tokens were said, estimated: not under what common tokenizers make of the text."""
+    def tokens(self, tokenizer: str) -> int:
+        """How many tokens were said, estimated: not under what the tokenizer makes of the text."""
         text = self.text()
         if not text:
             return 0
-        counted = text_tokens(text)
+        counted = text_tokens(text, tokenizer)
         return counted if self._size == self._kept_size else -(-counted * self._size // self._kept_size)
 
 

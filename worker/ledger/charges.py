@@ -63,7 +63,7 @@ def most(
         return Quote(0, 0, None)
     unsold = no_unit(reachable, charge)
     if unsold:
-        return Quote(None, prompt.tokens, None, unsold)
+        return Quote(None, prompt.tokens(), None, unsold)
     return quote(
         _as_read_by_anyone(body),
         prompt,

@@ -1,15 +1,16 @@
 """What a request's prompt may come to, in tokens: never under the truth as far as anyone can know it beforehand.
 
-Texts are counted by `text_tokens`, wherever they stand. Pictures count by a ceiling for each model. What cannot be
-known from the request (files, sound, what a provider keeps or looks up) is named in `unbounded`, and counts as the
-model's whole context window.
+Texts are counted by their kinds of characters (`text_tokens`), wherever they stand; what that makes depends on the
+model's tokenizer. Pictures count by a ceiling for each model. What cannot be known from the request (files, sound, what
+a provider keeps or looks up) is named in `unbounded`, and counts as the model's whole context window.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .text_tokens import text_tokens
+from .text_tokens import Counted, count, tokens
+from .tokenizers import LARGEST
 
 # What chat templates add for each message, and once.
 _PER_MESSAGE = 8
@@ -35,35 +36,41 @@ _TEXTS = frozenset(
 
 
 class Prompt(NamedTuple):
-    """`tokens`: of the texts; `images`: how many; `unbounded`: what else there is, by the request's own words;
-    `cached`: the request asks for its prompt to be cached, which some providers charge more for."""
+    """`fixed`: tokens that are the same for every tokenizer; `images`: how many; `unbounded`: what else there is, by
+    the request's own words; `cached`: the request asks for its prompt to be cached, which some providers charge more
+    for; `text`: what its texts are made of."""
 
-    tokens: int
+    fixed: int
     images: int = 0
     unbounded: tuple[str, ...] = ()
     cached: bool = False
+    text: Counted | None = None
+
+    def tokens(self, tokenizer: str = LARGEST) -> int:
+        """At most, without pictures and what is unbounded. `tokenizer`: a name in `tokenizers.WEIGHTS`."""
+        return self.fixed if self.text is None else self.fixed + tokens(self.text, tokenizer)
 
 
 def prompt(body: Mapping[str, Any]) -> Prompt:
     """Of a request's parsed JSON body, whichever endpoint it is for."""
     walk = _Walk()
-    tokens = _ONCE
+    fixed = _ONCE
     for name, value in body.items():
         if name in _TEXTS:
             if value is not None:
                 walk.take(value)
             if name == "messages" and isinstance(value, list):
-                tokens += _PER_MESSAGE * len(value)
+                fixed += _PER_MESSAGE * len(value)
             elif name == "prompt" and isinstance(value, dict):
                 # A stored prompt of OpenAI's responses API; that of completions is a text.
                 walk.unbounded.append(name)
         elif name == "tools" and value:
-            tokens += _FOR_TOOLS
+            fixed += _FOR_TOOLS
             walk.tools(value)
         elif name in _ELSEWHERE and value:
             walk.unbounded.append(name)
-    tokens += walk.numbers + text_tokens("\n".join(walk.texts))
-    return Prompt(tokens, walk.images, tuple(dict.fromkeys(walk.unbounded)), walk.cached)
+    text = count("\n".join(walk.texts))
+    return Prompt(fixed + walk.numbers, walk.images, tuple(dict.fromkeys(walk.unbounded)), walk.cached, text)
 
 
 def _is_picture(value: Any) -> bool:

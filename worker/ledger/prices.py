@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING
 from typing import Any
 
 from .money import MAX_NANO, exact, is_amount
+from .tokenizers import LARGEST
 from .usage import Usage
 
 Price = dict[str, Any]
@@ -49,6 +50,8 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
 
     {"input", "output", …: femto-dollars, "above": [[tokens, {…}]], "priority": {…}, "flex": {…},
      "max_input", "max_output", "image_tokens": tokens}
+
+    Whoever knows the model's tokenizer adds "tokenizer".
     """
     result: Price = {unit: _femto(entry[name]) for unit, name in _UNITS.items() if is_amount(entry.get(name))}
     for unit, names in _FLAT.items():
@@ -74,6 +77,11 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
         ceiling = next((tokens for part, tokens in _IMAGE_TOKENS if part in model), IMAGE_TOKENS)
     result["image_tokens"] = ceiling
     return result
+
+
+def tokenizer(price: Price | None) -> str:
+    """By which a deployment's tokens are estimated, a name in `tokenizers.WEIGHTS`."""
+    return LARGEST if price is None else price.get("tokenizer", LARGEST)
 
 
 def at(price: Price, prompt_tokens: int, tier: str | None = None) -> Price:

@@ -47,12 +47,12 @@ def quote(
     for name, price in reachable:
         if price is None:
             unpriced = unpriced or _no_price(name)
-            tokens = max(tokens, prompt.tokens + answers * output)
+            tokens = max(tokens, prompt.tokens() + answers * output)
             continue
         size = _prompt_tokens(prompt, price)
         if size is None:
             unpriced = unpriced or _no_bound(name, prompt)
-            size = prompt.tokens
+            size = prompt.tokens(prices.tokenizer(price))
         each = min(output, price.get("max_output", output))
         tokens = max(tokens, size + answers * each)
         amount = max(amount, _most(price, size, answers * each, prompt, body.get("service_tier"), units or {}))
@@ -65,7 +65,7 @@ def _prompt_tokens(prompt: Prompt, price: Price) -> int | None:
     window = price.get("max_input")
     if prompt.unbounded:
         return window
-    size = prompt.tokens + prompt.images * price["image_tokens"]
+    size = prompt.tokens(prices.tokenizer(price)) + prompt.images * price["image_tokens"]
     return size if window is None else min(size, window)
 
 

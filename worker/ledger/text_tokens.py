@@ -1,91 +1,51 @@
 """How many tokens a text has at most, without a tokenizer: by what kinds of characters it is made of.
 
-A weight for each kind, fitted to the tokenizers that are public (OpenAI's cl100k and o200k, Anthropic's) over prose,
-code and data in 90 languages so that no sample is estimated under any of them. What is frequent in English and in code
-(`_FREQUENT`) has longer tokens and is credited for it; `_floor` bounds the credit, whatever a text is made of.
-
-The patterns mean the same in JavaScript (with flags `gu`), for a host whose texts had better stay there.
+The kinds are counted once (`count`), at the speed of C; what each of them weighs depends on the tokenizer of the model
+(`tokenizers.WEIGHTS`). The weights are fitted, so that of prose, code and data in hundreds of languages hardly any is
+estimated under the truth: rare letters and long words tell of texts that tokenizers do not know by heart.
 """
 
 import re
-from collections.abc import Sequence
+from math import ceil
 from operator import mul
+from typing import NamedTuple
 
-_FREQUENT = tuple(b"the ing and ion ent for ter ate all con res ver com str get ret our pro you".split())
-_CREDIT = 3.93
-_ONE = 2.633
-# Of ASCII, by class letter: a lower, A upper, 0 digit, . punctuation, n newline, t tab, s space, c other control.
-_ASCII_WEIGHTS = {b"a": 0.577, b"A": 0.896, b"0": 0.745, b".": 0.957, b"n": 0.093, b"t": 1.05, b"s": 0.02, b"c": 1.05}
-_BEYOND_ASCII = (
-    ("[\u0080-\u00ff]", 1.37),  # Western Europe
-    ("[\u0100-\u024f]", 1.91),  # the rest of Latin
-    ("[\u03ac-\u03ce]", 1.5),  # Greek as it is written
-    ("[\u0410-\u045f]", 1.2),  # Cyrillic as it is written
-    ("[\u05d0-\u05ea]", 1.56),  # Hebrew
-    ("[\u0621-\u064a]", 1.5),  # Arabic
-    ("[\u0370-\u03ab\u03cf-\u040f\u0460-\u052f]", 2.1),  # rarer Greek and Cyrillic
-    ("[\u0250-\u036f\u0530-\u05cf\u05eb-\u0620\u064b-\u07ff]", 2.2),  # combining marks, Armenian and others
-    ("[\u0900-\u097f]", 2.05),  # Devanagari
-    ("[\u0980-\u0dff]", 3.32),  # the other scripts of India
-    ("[\u0e00-\u0e7f]", 2.0),  # Thai
-    ("[\u3040-\u30ff]", 1.6),  # kana
-    ("[\u3000-\u303f\uff00-\uffef]", 1.85),  # full width
-    ("[\u3400-\u9fff]", 2.461),  # Chinese characters
-    ("[\uac00-\ud7af]", 2.704),  # hangul
-    # one character of which is up to 18 when a tokenizer normalises it
-    ("[\ufb50-\ufdff\ufe70-\ufeff]", 15.5),
-    ("[\U00010000-\U0010ffff]", 4.25),  # emoji and all the rest
-)
-_OTHER = 3.14
-# Of longer texts no more is counted: all of 32 MB would take five seconds.
+from .tokenizers import KINDS, LARGEST, WEIGHTS
+
+# Of longer texts no more is counted: all of 32 MB would take half a second.
 _MOST_COUNTED = 1 << 20
 _EXPANDING = re.compile("[\ufb50-\ufdff\ufe70-\ufeff]+")
-_NO_ASCII = re.compile(r"[^\x00-\x7f]+")
-_BEYOND = tuple((re.compile(pattern + "+"), weight) for pattern, weight in _BEYOND_ASCII)
+_USUAL_WORD = 9
+_BLANK = {"\n": "n", "\t": "t", " ": "s"}
+_LETTER_KINDS = {**dict.fromkeys("elmrct", "e"), **dict.fromkeys("fhvwz", "f"), **dict.fromkeys("gkjqx", "k")}
 
 
-def _class(byte: int) -> int:
-    character = chr(byte)
-    if character.islower():
-        return ord("a")
-    if character.isupper():
-        return ord("A")
-    if character.isdigit():
-        return ord("0")
-    if character in "\n\t ":
-        return ord({"\n": "n", "\t": "t", " ": "s"}[character])
-    return ord("." if byte > 32 and byte != 127 else "c")
+class Counted(NamedTuple):
+    """`kinds`: how many there are of each of `KINDS`, only of the ASCII ones where there are no others. `uncounted`:
+    tokens at most of what was too long to be counted."""
+
+    kinds: list[int]
+    uncounted: int = 0
 
 
-_CLASSES = bytes(_class(b) if b < 128 else ord(" ") for b in range(256))
+def text_tokens(text: str, tokenizer: str = LARGEST) -> int:
+    """Of a single text, as `tokens`."""
+    return tokens(count(text), tokenizer)
 
 
-_KINDS, _WEIGHTS = tuple(_ASCII_WEIGHTS), tuple(_ASCII_WEIGHTS.values())
-# The same bytes, with one class kept and all others made one, so that a run of it begins where "x" stands before it.
-_LETTERS, _DIGITS, _MARKS = (
-    bytes(kept[0] if bytes((kind,)) in (kept, also) else ord("x") for kind in _CLASSES)
-    for kept, also in ((b"a", b"A"), (b"0", b"0"), (b".", b"."))
-)
+def tokens(counted: Counted, tokenizer: str = LARGEST) -> int:
+    """At least as many as the tokenizer makes of the text, for all that is known; for the median text 1.4 times as
+    many. `tokenizer`: a name in `WEIGHTS`."""
+    return ceil(sum(map(mul, WEIGHTS[tokenizer], counted.kinds))) + counted.uncounted
 
 
-def text_tokens(text: str) -> int:
-    """At least as many as any common tokenizer makes of the text; for the median text 1.4 times as many.
-
-    Of a very long text, what lies beyond its first million characters counts as a token for each byte.
-    """
+def count(text: str) -> Counted:
+    """Of a very long text, what lies beyond its first million characters counts as a token for each byte."""
     if len(text) > _MOST_COUNTED:
-        return text_tokens(text[:_MOST_COUNTED]) + _most(text[_MOST_COUNTED:])
+        return Counted(count(text[:_MOST_COUNTED]).kinds, _most(text[_MOST_COUNTED:]))
     if text.isascii():
-        raw, beyond = text.encode(), 0.0
-    else:
-        raw = text.encode("ascii", "ignore")
-        beyond = _beyond_ascii("".join(_NO_ASCII.findall(text)))
-    classes = raw.translate(_CLASSES)
-    count = classes.count
-    counts = [count(kind) if kind in classes else 0 for kind in _KINDS]  # looking is cheaper than counting none
-    natural = sum(map(mul, _WEIGHTS, counts))
-    frequent = sum(map(raw.count, _FREQUENT))
-    return int(max(natural - _CREDIT * frequent, _floor(raw, classes, counts)) + _ONE + beyond) + 1
+        return Counted(_ascii(text.encode()))
+    return Counted(_ascii(text.encode("ascii", "ignore")) + _beyond_ascii(text))
 
 
 def _most(text: str) -> int:
@@ -95,22 +55,43 @@ def _most(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass")) + 13 * sum(map(len, _EXPANDING.findall(text)))
 
 
-def _floor(raw: bytes, classes: bytes, counts: Sequence[int]) -> float:
-    """What even a text of nothing but the most frequent words comes to: one token for each word, number, run of
-    punctuation and line, one for three letters; and one for the space before a number, as in cl100k."""
-    lower, upper, digits, marks, lines, *blank = counts
-    words = _runs(raw.translate(_LETTERS), b"a", b"xa") + (1.5 * classes.count(b"aA") if upper else 0)
-    total = max(words, 0.35 * lower) + 0.5 * upper
-    total += 0.15 * max(0, lower - 9 * words)  # frequent parts without spaces between: nobody's words
-    if digits:
-        numbers = _runs(raw.translate(_DIGITS), b"0", b"x0")
-        total += numbers + 0.5 * (digits - numbers) + classes.count(b"s0")
-    if marks:
-        points = _runs(raw.translate(_MARKS), b".", b"x.")
-        total += points + 0.6 * (marks - points)
+def _ascii_kind(byte: int) -> str:
+    character = chr(byte)
+    if character.islower():
+        return _LETTER_KINDS.get(character, "d")
+    if character.isupper():
+        return "A"
+    if character.isdigit():
+        return "0"
+    return _BLANK.get(character) or ("." if 32 < byte < 127 else "c")
+
+
+_ASCII = "".join(map(_ascii_kind, range(128)))
+_CLASSES = _ASCII.encode().ljust(256, b"?")
+# The same bytes with letters, or their cases, or digits alone, so that a run begins where "x" stands before it.
+_LETTERS, _CASES, _DIGITS = (
+    "".join(kept.get(kind, "x") for kind in _ASCII).encode().ljust(256, b"x")
+    for kept in (dict.fromkeys("edfkA", "a"), {**dict.fromkeys("edfk", "a"), "A": "A"}, {"0": "0"})
+)
+_SINGLE = tuple(kind.encode() for kind in KINDS[1:11])
+
+
+def _ascii(raw: bytes) -> list[int]:
+    """In the order of `KINDS`: the text itself, each class of characters, and what their order tells."""
+    classes = raw.translate(_CLASSES)
+    single = [
+        classes.count(kind) if kind in classes else 0 for kind in _SINGLE
+    ]  # looking is cheaper than counting none
+    *letters, upper, digits, spaces, _, _, _ = single
+    words = _runs(raw.translate(_LETTERS), b"a", b"xa")
+    humps = raw.translate(_CASES).count(b"aA") if upper else 0
+    numbers = _runs(raw.translate(_DIGITS), b"0", b"x0") if digits else 0
+    spaced = classes.count(b"s0") if digits and spaces else 0
+    lines = classes.count(b"n")
     if lines:
-        total += lines - classes.count(b"nn")
-    return total + sum(map(mul, _WEIGHTS[-len(blank) :], blank))
+        lines -= classes.count(b"nn")
+    long = max(0, int(sum(letters) - _USUAL_WORD * (words + 1.5 * humps)))
+    return [1, *single, words, humps, long, numbers, spaced, lines]
 
 
 def _runs(kept: bytes, kind: bytes, beginning: bytes) -> int:
@@ -118,10 +99,70 @@ def _runs(kept: bytes, kind: bytes, beginning: bytes) -> int:
     return kept.count(beginning) + kept.startswith(kind)
 
 
-def _beyond_ascii(text: str) -> float:
-    total, known = 0.0, 0
-    for pattern, weight in _BEYOND:
-        count = sum(map(len, pattern.findall(text)))
-        known += count
-        total += weight * count
-    return total + _OTHER * (len(text) - known)
+def _by_range(*ranges: tuple[int, int, str]) -> tuple[bytes, bytes]:
+    """Arguments of `bytes.translate` that leave one letter for each byte in the ranges (both ends included)."""
+    kinds = {byte: kind for first, last, kind in ranges for byte in range(first, last + 1)}
+    others = bytes(byte for byte in range(256) if byte not in kinds)
+    return bytes(ord(kinds.get(byte, "?")) for byte in range(256)), others
+
+
+# By the first byte in UTF-8, for characters under U+0800; by the upper byte in UTF-16 for all others.
+_LEADS = _by_range(
+    (0xC2, 0xC2, "q"),
+    (0xC3, 0xC3, "w"),
+    (0xC4, 0xC8, "l"),
+    (0xC9, 0xCD, "i"),
+    (0xCE, 0xCF, "g"),
+    (0xD0, 0xD1, "y"),
+    (0xD2, 0xD4, "Y"),
+    (0xD5, 0xD5, "m"),
+    (0xD6, 0xD6, "n"),
+    (0xD7, 0xD7, "h"),
+    (0xD8, 0xD9, "r"),
+    (0xDA, 0xDB, "R"),
+    (0xDC, 0xDF, "x"),
+)
+_UPPERS = _by_range(
+    (0x08, 0x0D, "I"),
+    (0x0E, 0x0E, "T"),
+    (0x0F, 0x1F, "o"),
+    (0x1E, 0x1E, "V"),
+    (0x20, 0x20, "p"),
+    (0x21, 0x2B, "P"),
+    (0x2C, 0x2F, "o"),
+    (0x30, 0x30, "K"),
+    (0x31, 0x33, "Q"),
+    (0x34, 0x4D, "X"),
+    (0x4E, 0x9F, "H"),
+    (0xA0, 0xAB, "o"),
+    (0xAC, 0xD6, "G"),
+    (0xD7, 0xD7, "X"),
+    (0xD8, 0xDF, "S"),
+    (0xE0, 0xFA, "u"),
+    (0xFB, 0xFE, "F"),
+    (0xFF, 0xFF, "W"),
+)
+_BEYOND = tuple(kind.encode() for kind in KINDS[17:-1])
+
+
+def _beyond_ascii(text: str) -> list[int]:
+    """In the order of `KINDS`, one for each character; two for those that UTF-16 has as two."""
+    raw = text.encode("utf-8", "surrogatepass")
+    kinds = raw.translate(*_LEADS) + text.encode("utf-16-be", "surrogatepass")[::2].translate(*_UPPERS)
+    counts = {kind: kinds.count(kind) if kind in kinds else 0 for kind in _BEYOND}
+    # What shares a block with something else.
+    devanagari = 0
+    if counts[b"I"]:
+        devanagari = raw.count(b"\xe0\xa4") + raw.count(b"\xe0\xa5")
+        counts[b"I"] -= devanagari
+    if counts[b"T"]:
+        lao = counts[b"T"] - raw.count(b"\xe0\xb8") - raw.count(b"\xe0\xb9")
+        counts[b"T"] -= lao
+        counts[b"o"] += lao
+    if b"n" in kinds:
+        # The end of the Armenian alphabet, or Hebrew points.
+        either = kinds.count(b"n")
+        armenian = min(either, counts[b"m"])
+        counts[b"m"] += armenian
+        counts[b"x"] += either - armenian
+    return [*counts.values(), devanagari]
