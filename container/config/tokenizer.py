@@ -4,7 +4,8 @@ import re
 
 from worker.ledger.tokenizers import CL100K, LARGEST, O200K
 
-from .deployment import Deployment, origin
+from .address import origin
+from .deployment import Deployment
 from .providers import DIRECT
 
 # Whose names for models are OpenAI's. Others are believed when they call the model `openai/…`.

@@ -141,3 +141,5 @@ CORPUS = {
     for kind, texts in (("prose", PROSE), ("code", CODE), ("data", DATA), ("hostile", HOSTILE), ("short", SHORT))
     for name, text in texts.items()
 }
+# Texts that people send: those that are meant to hurt, or have no ten characters, say nothing about the usual.
+USUAL = [text for name, text in CORPUS.items() if not name.startswith(("hostile", "short"))]

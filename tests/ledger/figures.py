@@ -12,15 +12,18 @@ from typing import Any
 
 from container.accounting.turns import Turns
 from container.ledger import PostgresStore, SqliteStore, Store
-from tests.ledger.corpus import PROSE
+from tests.ledger.corpus import PROSE, USUAL
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import NOON, Ledger, check_balance
+from tests.ledger.tokenizers import loaded
 from worker.ledger.accounts import Limits
 from worker.ledger.estimate import prompt
 from worker.ledger.policy import Policy
 from worker.ledger.prices import price
 from worker.ledger.reserve import quote
 from worker.ledger.settle import Report
+from worker.ledger.text_tokens import text_tokens
+from worker.ledger.tokenizers import LARGEST, WEIGHTS
 
 REQUESTS = 3000
 
@@ -86,6 +89,17 @@ async def timed(name: str, jobs: list[Any], admissions: list[float], settlements
     )
 
 
+def ratios() -> None:
+    """Estimate ÷ truth of the corpus' usual texts, of each tokenizer by the table for its models."""
+    together: list[float] = []
+    for tokenizer, count in loaded().items():
+        table = tokenizer if tokenizer in WEIGHTS else LARGEST
+        each = [text_tokens(text, table) / count(text) for text in USUAL]
+        together += each
+        print(f"{tokenizer} by the weights of {table}: median {statistics.median(each):.2f}, least {min(each):.2f}")
+    print(f"together: median {statistics.median(together):.2f}")
+
+
 def estimates() -> None:
     prices = price({"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6})
     for characters in (100, 1000, 10_000):
@@ -98,6 +112,7 @@ def estimates() -> None:
 
 
 async def main() -> None:
+    ratios()
     estimates()
     with tempfile.TemporaryDirectory() as directory:
         for clients in (1, 16):

@@ -1,18 +1,16 @@
 """Estimates against real tokenizers: never under, and not much over."""
 
-import importlib.util
 import json
 import statistics
-from collections.abc import Callable
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ledger.corpus import CORPUS
+from tests.ledger.corpus import CORPUS, USUAL
+from tests.ledger.tokenizers import Tokenizer, loaded
 from worker.ledger import prices
 from worker.ledger.estimate import Prompt, prompt
 from worker.ledger.prices import Price
@@ -21,36 +19,16 @@ from worker.ledger.text_tokens import text_tokens
 from worker.ledger.tokenizers import CL100K, LARGEST, O200K
 from worker.ledger.usage import Usage
 
-Tokenizer = Callable[[str], int]
-
 
 @pytest.fixture(scope="module")
 def tokenizers() -> dict[str, Tokenizer]:
-    """Those that LiteLLM brings along as files, so that nothing is fetched."""
-    spec = importlib.util.find_spec("litellm")
-    assert spec
-    assert spec.submodule_search_locations
-    files = Path(spec.submodule_search_locations[0]) / "litellm_core_utils" / "tokenizers"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIKTOKEN_CACHE_DIR", str(files))
-        import tiktoken
-        from tokenizers import Tokenizer as Loaded
-
-        cl100k, o200k = tiktoken.get_encoding("cl100k_base"), tiktoken.get_encoding("o200k_base")
-    claude = Loaded.from_file(str(files / "anthropic_tokenizer.json"))
-    return {
-        "cl100k": lambda text: len(cl100k.encode(text, disallowed_special=())),
-        "o200k": lambda text: len(o200k.encode(text, disallowed_special=())),
-        "claude": lambda text: len(claude.encode(text, add_special_tokens=False)),
-    }
+    return loaded()
 
 
 # What a table of weights is fitted to: the largest is for all that is not known.
 TABLES = [(O200K, "o200k"), (CL100K, "cl100k"), (LARGEST, "claude"), (LARGEST, "o200k"), (LARGEST, "cl100k")]
 # Each tokenizer with the table by which its models are estimated.
 PAIRS = TABLES[:3]
-# Texts that people send: those that are meant to hurt, or have no ten characters, say nothing about the usual.
-USUAL = [text for name, text in CORPUS.items() if not name.startswith(("hostile", "short"))]
 
 
 @pytest.mark.parametrize(("table", "tokenizer"), TABLES)

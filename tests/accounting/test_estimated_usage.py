@@ -1,0 +1,58 @@
+"""What a provider does not say is counted by the tokenizer of the deployment that answered."""
+
+from pathlib import Path
+
+import orjson
+
+from container.accounting import Tariff
+from container.accounting.reservation import Reservation
+from container.accounting.transcript import Transcript
+from container.config import load
+from container.routing.router import Router, Try
+from tests.ledger.corpus import PROSE
+from worker.ledger.estimate import prompt
+from worker.ledger.settle import Report
+from worker.ledger.text_tokens import text_tokens
+from worker.ledger.tokenizers import CL100K, LARGEST, O200K
+
+CONFIG = """
+model_list:
+- {model_name: a, litellm_params: {model: openai/gpt-4o}}
+- {model_name: b, litellm_params: {model: anthropic/claude-sonnet-4-6}}
+- {model_name: c, litellm_params: {model: openai/gpt-4}}
+"""
+BODY = {"messages": [{"role": "user", "content": PROSE["russian"]}]}
+ANSWER = PROSE["hindi"]
+
+
+class Reports(list[Report]):
+    async def now(self, report: Report) -> None:
+        self.append(report)
+
+    def later(self, report: Report) -> None:
+        self.append(report)
+
+
+def test_by_the_tokenizer_of_whoever_answered(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    config = load(file, {"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"})
+    router = Router(config)
+    tariff = Tariff(config, router, default_max_output=1)
+    for name, table in (("a", O200K), ("b", LARGEST), ("c", CL100K)):
+        reports = Reports()
+        reservation = Reservation(
+            "r", tariff, reports, "i", amount=None, prompt=prompt(BODY), output_limit=None, limited=False
+        )
+        [target] = router.groups.targets(name)
+        reservation.trying(Try(target, "a", 0, 0))
+        said = Transcript()
+        said.add(orjson.dumps({"choices": [{"message": {"content": ANSWER}}]}))
+        reservation.answered(None, said)
+        reservation.abandon(200)
+        [report] = reports
+        assert (report.prompt_tokens, report.completion_tokens, report.estimated) == (
+            prompt(BODY).tokens(table),
+            text_tokens(ANSWER, table),
+            1,
+        )
