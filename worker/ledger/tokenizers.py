@@ -4,7 +4,8 @@ Fitted by linear programming, each column to its own tokenizers: the lowest weig
 corpus comes out under the truth, and as little as may be of 11,000 other texts (message catalogues and the Declaration
 of Human Rights in hundreds of languages, code, data). The last column is for every tokenizer that is not known to be
 another's: it is fitted to the most that any of nine makes of a text (the first two, Anthropic's public one, and those
-of Gemma 2 and 3, Llama 3, Qwen 3, DeepSeek V3 and Mistral).
+of Gemma 2 and 3, Llama 3, Qwen 3, DeepSeek V3 and Mistral). Beyond ASCII, where texts made to hurt set the weights,
+1.5 % is added: others of their kind may be a little worse.
 """
 
 from collections.abc import Mapping
@@ -30,34 +31,34 @@ _TABLE: tuple[tuple[str, float, float, float], ...] = (
     ("numbers", 0.945, 0.958, 0.235),  # runs of digits
     ("spaced", 1.011, 1.033, 0.651),  # numbers after a space
     ("lines", 1.223, 1.159, 1.216),  # line breaks, two in a row as one
-    ("I", 1.727, 2.234, 3.193),  # U+0800–0DFF: scripts of India, but Devanagari
-    ("T", 1.291, 1.633, 1.974),  # Thai
-    ("o", 3.026, 3.08, 3.236),  # other scripts and rare blocks
-    ("q", 1.393, 1.691, 1.787),  # U+0080–00BF
-    ("w", 1.014, 1.247, 1.341),  # U+00C0–00FF: Western Europe
-    ("l", 1.731, 1.865, 1.948),  # U+0100–023F: the rest of Latin
-    ("i", 2.5, 2.5, 2.5),  # U+0240–037F: phonetics, combining marks
-    ("g", 0.847, 1.238, 1.467),  # Greek
-    ("y", 0.887, 1.141, 1.151),  # Cyrillic as it is written
-    ("Y", 2.5, 2.41, 2.399),  # rarer Cyrillic
-    ("m", 0.464, 2.144, 2.179),  # Armenian
-    ("h", 0.751, 1.514, 1.514),  # Hebrew
-    ("r", 1.554, 1.23, 1.431),  # Arabic
-    ("R", 1.613, 2.5, 2.5),  # Arabic of other languages
-    ("x", 2.5, 2.5, 2.5),  # Hebrew points, U+0700–07FF
-    ("V", 1.934, 1.957, 2.304),  # Vietnamese and others
-    ("p", 2.084, 2.401, 2.444),  # U+2000–20FF: dashes, quotes, currencies
-    ("P", 2.803, 2.958, 2.981),  # U+2100–2BFF: symbols
-    ("K", 1.691, 1.464, 1.554),  # kana, Chinese punctuation
-    ("Q", 3, 3, 6),  # U+3100–33FF
-    ("X", 3, 3, 3.5),  # rare Chinese characters
-    ("H", 1.934, 2.417, 2.417),  # Chinese characters
-    ("G", 2.235, 2.586, 2.698),  # hangul
-    ("S", 2.145, 2.103, 2.121),  # half an emoji, or of anything beyond U+FFFF
-    ("u", 3.01, 3.138, 3.214),  # private use, compatibility
-    ("F", 2.948, 3.029, 15.001),  # U+FB00–FEFF: one may be 18 characters once it is normalised
-    ("W", 2.068, 2.187, 2.778),  # full width
-    ("D", 1.324, 1.851, 1.971),  # Devanagari
+    ("I", 1.753, 2.268, 3.241),  # U+0800–0DFF: scripts of India, but Devanagari
+    ("T", 1.311, 1.658, 2.004),  # Thai
+    ("o", 3.072, 3.127, 3.285),  # other scripts and rare blocks
+    ("q", 1.414, 1.717, 1.814),  # U+0080–00BF
+    ("w", 1.03, 1.266, 1.362),  # U+00C0–00FF: Western Europe
+    ("l", 1.757, 1.893, 1.978),  # U+0100–023F: the rest of Latin
+    ("i", 2.538, 2.538, 2.538),  # U+0240–037F: phonetics, combining marks
+    ("g", 0.86, 1.257, 1.49),  # Greek
+    ("y", 0.901, 1.159, 1.169),  # Cyrillic as it is written
+    ("Y", 2.538, 2.447, 2.435),  # rarer Cyrillic
+    ("m", 0.471, 2.177, 2.212),  # Armenian
+    ("h", 0.763, 1.537, 1.537),  # Hebrew
+    ("r", 1.578, 1.249, 1.453),  # Arabic
+    ("R", 1.638, 2.538, 2.538),  # Arabic of other languages
+    ("x", 2.538, 2.538, 2.538),  # Hebrew points, U+0700–07FF
+    ("V", 1.964, 1.987, 2.339),  # Vietnamese and others
+    ("p", 2.116, 2.438, 2.481),  # U+2000–20FF: dashes, quotes, currencies
+    ("P", 2.846, 3.003, 3.026),  # U+2100–2BFF: symbols
+    ("K", 1.717, 1.486, 1.578),  # kana, Chinese punctuation
+    ("Q", 3.045, 3.045, 6),  # U+3100–33FF
+    ("X", 3.045, 3.045, 3.553),  # rare Chinese characters
+    ("H", 1.964, 2.454, 2.454),  # Chinese characters
+    ("G", 2.269, 2.625, 2.739),  # hangul
+    ("S", 2.178, 2.135, 2.153),  # half an emoji, or of anything beyond U+FFFF
+    ("u", 3.056, 3.186, 3.263),  # private use, compatibility
+    ("F", 2.993, 3.075, 15.001),  # U+FB00–FEFF: one may be 18 characters once it is normalised
+    ("W", 2.1, 2.22, 2.82),  # full width
+    ("D", 1.344, 1.879, 2.001),  # Devanagari
 )
 KINDS: tuple[str, ...] = tuple(row[0] for row in _TABLE)
 WEIGHTS: Mapping[str, tuple[float, ...]] = {
