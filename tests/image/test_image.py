@@ -120,13 +120,13 @@ for module in (container.cli, litellm, asyncio, worker.api.errors):
 
 
 def test_the_engine_runs_below_the_proxy(image: str, tmp_path: Path) -> None:
-    params = {"model": "anthropic/claude-3-haiku-20240307", "api_base": "http://127.0.0.1:9", "api_key": "k"}
+    params = {"model": "cohere_chat/command-a", "api_base": "http://127.0.0.1:9", "api_key": "k"}
     config = tmp_path / "config.yaml"
-    config.write_text(json.dumps({"model_list": [{"model_name": "claude", "litellm_params": params}]}))
+    config.write_text(json.dumps({"model_list": [{"model_name": "command", "litellm_params": params}]}))
     config.chmod(0o644)
     with Container(image, "--config", "/app/config.yaml", files={"/app/config.yaml": config}) as proxy:
         proxy.wait_for_log('"engine_running"', timeout=90)
-        status, answer = proxy.post("/v1/chat/completions", {**CHAT, "model": "claude"})
+        status, answer = proxy.post("/v1/chat/completions", {**CHAT, "model": "command"})
         assert status >= 500, answer  # nothing listens at its api_base, and it was the engine that found out
         assert answer["error"]["type"] == "upstream_error", answer
         assert proxy.stop(grace=30) == 0, proxy.log()
