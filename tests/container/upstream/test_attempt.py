@@ -210,9 +210,8 @@ async def test_nobody_there_is_a_failure_to_connect(attempt):
     assert (found.kind, found.status, found.message) == ("connection", 0, "The provider cannot be reached.")
 
 
-@pytest.mark.parametrize("base", ["http://[::1", "http://127.0.0.1:99999/v1", "http://nonesuch.invalid/v1"])
-async def test_an_address_that_cannot_be_is_a_failure_to_connect(attempt, base):
-    assert outcome(await attempt(params={"api_base": base})).kind == "connection"
+async def test_a_name_that_nobody_has_is_a_failure_to_connect(attempt):
+    assert outcome(await attempt(params={"api_base": "http://nonesuch.invalid/v1"})).kind == "connection"
 
 
 # Time
