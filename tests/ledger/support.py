@@ -106,6 +106,6 @@ def breaking_off(steps: Steps, after: int) -> Steps:
     rows = None
     with suppress(StopIteration):
         for _ in range(after):
-            rows = yield steps.send(rows)  # type: ignore[arg-type]
+            rows = yield steps.send(rows)
     steps.close()
     raise BrokenOff

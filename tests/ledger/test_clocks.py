@@ -81,7 +81,7 @@ async def test_a_clock_that_goes_back_renews_nothing(ledger: Ledger, admit: Admi
 
 async def test_a_replica_a_little_behind_stays_in_the_new_period(ledger: Ledger, admit: Admit) -> None:
     key = await ledger.key(max_budget=1e-6, budget_duration="1h")
-    ledger.now += periods.end("1h", ledger.now) - ledger.now  # type: ignore[operator]
+    ledger.now += periods.end("1h", ledger.now) - ledger.now
     assert (await admit(key, 900))["ok"]
     ledger.now -= 1000
     assert (await admit(key, 200))["code"] == "budget_exceeded"
