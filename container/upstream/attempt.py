@@ -1,9 +1,9 @@
 """One attempt at one deployment, over the network: bytes out, an Answer back."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ..config import Deployment, Options
+from ..deadline import Deadline
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..request.completion import Completion
 from ..routing.outcome import Outcome
@@ -67,7 +67,7 @@ class Upstream:
         response: Response | None = None
         kept = False
         try:
-            async with asyncio.timeout(first):
+            with Deadline(first):
                 where = await format.address(d, first)
                 response = await self._client.post(
                     format.url(d, where.base, model, request.endpoint, stream=request.stream),
@@ -116,7 +116,7 @@ class Upstream:
         got = b""
         while True:
             try:
-                async with asyncio.timeout(self._keepalive):
+                with Deadline(self._keepalive):
                     data = await response.readany()
             except Silent:
                 raise
