@@ -9,7 +9,6 @@ from .reserve import Quote, quote
 
 _PICTURES = ("image_generation", "image_edit", "image_variation")
 _ANSWER_IN_TOKENS = ("chat_completions", "completions", "messages", "responses")
-_LIMITS = ("max_tokens", "max_completion_tokens")
 _SOLD_BY_THE_PIECE = ("image", "character")
 _NO_UNIT = (
     "The model '{name}' has no price for each {unit}, so it cannot be used under a budget. Set "
@@ -93,7 +92,7 @@ def dearer(one: Quote, other: Quote) -> Quote:
 
 def _as_read_by_anyone(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Providers differ in which of the two limits they obey, so the larger one counts."""
-    first, second = map(body.get, _LIMITS)
-    if not (isinstance(first, int) and isinstance(second, int)) or first == second:
-        return body
-    return {**body, "max_completion_tokens": max(first, second)}
+    first, second = body.get("max_tokens"), body.get("max_completion_tokens")
+    if isinstance(first, int) and isinstance(second, int) and first != second:
+        return {**body, "max_completion_tokens": max(first, second)}
+    return body

@@ -105,7 +105,7 @@ def _limit(body: Mapping[str, Any]) -> int | None:
     """The request's own output limit."""
     for name in _LIMITS:
         value = body.get(name)
-        if _is_count(value):
+        if value is not None and _is_count(value):
             return value
     return None
 
