@@ -14,6 +14,9 @@ import httpx
 
 from tests.processes import ROOT
 
+# Its language and its text.
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
 
 class Page:
     """`docs/<name>.md`."""
@@ -23,7 +26,7 @@ class Page:
 
     def block(self, word: str, language: str = "bash") -> str:
         """The one code block that holds `word`."""
-        (found,) = [b for b in re.findall(rf"```{language}\n(.*?)```", self.text, re.DOTALL) if word in b]
+        (found,) = [text for kind, text in BLOCK.findall(self.text) if kind == language and word in text]
         return found
 
 

@@ -60,11 +60,23 @@ def test_every_variable_that_the_config_asks_for_is_in_the_example():
 def test_the_example_is_made_into_an_env_file_with_a_fresh_master_key(tmp_path: Path):
     for name in ("compose.yaml", "example.env"):
         (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
-    lines = PAGE.block("cp example.env").splitlines()
-    shell("\n".join(lines[1:-1]), {}, {}, folder=tmp_path)
-    found = re.search(r"(?m)^LITELLM_MASTER_KEY=(.*)$", (tmp_path / ".env").read_text())
-    assert found is not None
-    assert re.fullmatch(r"sk-[0-9a-f]{64}", found[1])
+    made, exported = PAGE.block("cp example.env").splitlines()[1:-1], PAGE.block("/v1/models").splitlines()[0]
+    script = "\n".join([*made, exported, 'echo "$LITELLM_MASTER_KEY"'])
+    assert re.fullmatch(r"sk-[0-9a-f]{64}\n", shell(script, {}, {}, folder=tmp_path))
+
+
+def test_the_pages_lines_for_the_env_file_are_the_examples():
+    lines = PAGE.block("POSTGRES_PASSWORD", "").splitlines()
+    assert set(lines) <= set(EXAMPLE.replace("# ", "").splitlines())
+
+
+def test_the_profile_of_the_page_has_both_services():
+    services = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
+    (profile,) = re.findall(r"--profile (\w+)", PAGE.block("--profile"))
+    assert {name for name, service in services.items() if profile in service.get("profiles", ())} == {
+        "postgres",
+        "redis",
+    }
 
 
 def compose_environment(values: dict[str, str]) -> dict[str, str]:

@@ -100,6 +100,13 @@ def test_the_unit_starts_what_the_page_starts_by_hand():
     assert sorted(shlex.split(started.removeprefix(f"{HOME}/"))) == sorted(shlex.split(by_hand))
 
 
+def test_what_root_installs_and_starts_is_there():
+    units = re.findall(r"(?:systemctl [a-z]+(?: --now)?|journalctl -u|security) ([\w-]+)", PAGE.text)
+    files = re.findall(r"deploy/systemd/([\w.-]*\w)", PAGE.text)
+    assert len(units) > 4
+    assert {*files, *(f"{unit}.service" for unit in units)} <= {path.name for path in FOLDER.iterdir()}
+
+
 def test_secrets_are_readable_by_their_owner_alone(machine: Path):
     assert (machine / "etc" / "litellm.env").stat().st_mode & 0o777 == 0o600
 

@@ -57,6 +57,7 @@ def test_the_snippet(name: str, gateway: RunningProxy, tmp_path: Path):
 
 
 def test_there_is_a_snippet_for_each_client():
+    assert PAGE.count("\n```") == 2 * len(SECTIONS)
     assert list(SECTIONS) == [
         "curl",
         "OpenAI's package, Python",
