@@ -11,9 +11,9 @@ PAGE = ROOT / "docs" / "licences.md"
 HEAD = """# Licences
 
 This program is MIT ([LICENSE](../LICENSE)). The image also holds these packages, under their own licences. Written by
-`.venv/bin/python -m dev.licences` from `requirements/container.txt`, without what `deploy/image/trim.py` leaves out, and the
-packages' metadata. `litellm[proxy]` brings LiteLLM's commercial package along, `litellm-enterprise`: an installation by
-the lock has it, the image has not, and nothing here uses it.
+`.venv/bin/python -m dev.licences` from `requirements/container.txt`, without what `deploy/image/trim.py` leaves out,
+and the packages' metadata. `litellm[proxy]` brings LiteLLM's commercial package along, `litellm-enterprise`: an
+installation by the lock has it, the image has not, and nothing here uses it.
 
 | package | licence |
 |---|---|
