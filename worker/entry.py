@@ -7,8 +7,11 @@ from workers import WorkerEntrypoint
 from edge.pipeline import handle
 from ledger_object import Ledger
 from proxy_container import ProxyContainer
+from runtime import event_loop
 
 __all__ = ["Default", "Ledger", "ProxyContainer"]
+
+event_loop.install()
 
 
 class Default(WorkerEntrypoint):

@@ -1,0 +1,87 @@
+"""A Worker whose every path is a way to use the event loop; it answers with a JSON list of what happened, in order."""
+
+import asyncio
+import json
+
+from workers import WorkerEntrypoint
+
+from runtime import event_loop
+from runtime.javascript import js
+
+event_loop.install()
+LEFT = []
+
+
+async def order(loop, seen):
+    for number in range(3):
+        loop.call_soon(seen.append, number)
+    await asyncio.sleep(0)
+    seen.append("slept")
+
+
+async def nested(loop, seen):
+    loop.call_soon(lambda: loop.call_soon(seen.append, "inner"))
+    loop.call_soon(seen.append, "outer")
+    await asyncio.sleep(0.001)
+
+
+async def cancelled(loop, seen):
+    loop.call_soon(seen.append, "never").cancel()
+    loop.call_soon(seen.append, "called")
+    await asyncio.sleep(0.001)
+
+
+async def broken(loop, seen):
+    def fail():
+        raise RuntimeError("on purpose")
+
+    loop.set_exception_handler(lambda _, what: seen.append(str(what["exception"])))
+    loop.call_soon(fail)
+    loop.call_soon(seen.append, "after it")
+    await asyncio.sleep(0.001)
+
+
+async def ended(loop, seen):
+    """What asyncio lets through."""
+
+    def leave():
+        raise KeyboardInterrupt
+
+    loop.call_soon(leave)
+    loop.call_soon(seen.append, "after it")
+    await asyncio.sleep(0.001)
+
+
+async def before_timers(loop, seen):
+    """A timer that is due waits until nothing is to be called soon."""
+    done = asyncio.Event()
+    loop.call_later(0, lambda: (seen.append("timer"), done.set()))
+    for number in range(3):
+        await asyncio.sleep(0)
+        seen.append(number)
+    await done.wait()
+
+
+async def tasks(loop, seen):
+    async def step(number):
+        await js.Promise.resolve(number)
+        seen.append(number)
+        return number
+
+    seen.append(await asyncio.gather(*(step(n) for n in range(3))))
+    try:
+        await asyncio.wait_for(asyncio.Event().wait(), 0.01)
+    except TimeoutError:
+        seen.append("timeout")
+
+
+WAYS = {f.__name__: f for f in (order, nested, cancelled, broken, ended, before_timers, tasks)}
+
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        seen = []
+        way = WAYS.get(js.URL.new(request.js_object.url).pathname[1:])
+        if way is not None:
+            await way(asyncio.get_running_loop(), seen)
+        return js.Response.new(json.dumps(seen))
