@@ -159,15 +159,22 @@ class App:
 
     async def _admitted(self, exchange: Exchange, endpoint: Endpoint) -> None:
         """A virtual key's request that the ledger lets in, or refuses, in one go: nobody learns more of what is wrong
-        with a request than that its key is."""
+        with a request than that its key is. What a key may do may have changed since it was seen last, so a refusal
+        that goes by that is thought over with what holds now."""
         if not self._accounting.recognise(exchange):
             await self._accounting.authenticate(exchange)
+        assumed = exchange.models
         try:
             await self._dispatch(exchange, endpoint)
         except ApiError:
-            if exchange.recognised and not exchange.started:
-                await self._accounting.authenticate(exchange)
-            raise
+            if not exchange.recognised or exchange.started:
+                raise
+            body = exchange.kept
+            await self._accounting.authenticate(exchange)
+            if exchange.models == assumed:
+                raise
+            exchange.kept = body
+            await self._dispatch(exchange, endpoint)
 
     def _dispatch(self, exchange: Exchange, endpoint: Endpoint) -> Awaitable[None]:
         simple = self._simple.get(endpoint.name)

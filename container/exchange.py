@@ -57,7 +57,8 @@ class ClientLeft(Exception):
 class Exchange:
     """`headers`: the request's, whatever their case; `path`: raw, without the query. Times in seconds on
     `time.monotonic`. `key_hash`: of the virtual key presented; `models`: those that it may use, in JSON;
-    `recognised`: the key was good a moment ago, and whether it still is comes out when the request is admitted;
+    `recognised`: the key was good a moment ago, and whether it still is, and with the same models, comes out when the
+    request is admitted (`judged`);
     `anthropic`: errors are told as Anthropic's clients expect them; `administrator`: whether the client is the one who
     holds the master key.
 
@@ -83,6 +84,7 @@ class Exchange:
         "group",
         "headers",
         "id",
+        "kept",
         "key_hash",
         "let_go",
         "method",
@@ -121,6 +123,7 @@ class Exchange:
         self.asked: Asked | None = None
         self.let_go: Callable[[], None] | None = None
         self.recognised = False
+        self.kept: bytes | None = None  # the body, while it may have to be looked at a second time
 
     @property
     def owner(self) -> str | None:
@@ -135,6 +138,8 @@ class Exchange:
     async def body(self, limit_mb: float, pace: Callable[[], Pace] = lambda: PATIENT) -> bytes:
         """The whole body. Raises ApiError 413 over the limit, 415 when compressed, 408 when it comes more slowly than
         at its pace, which is asked for each part of it, ClientLeft when it breaks off."""
+        if self.kept is not None:
+            return self.kept
         limit = int(limit_mb * 1024 * 1024)
         if self.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
             raise ApiError(
@@ -173,7 +178,13 @@ class Exchange:
         self.body_seconds = time.monotonic() - self.began
         if self.capture is not None:
             self.capture.request(raw)
+        if self.recognised:
+            self.kept = raw
         return raw
+
+    def judged(self) -> None:
+        """What the ledger says of the key is known now."""
+        self.recognised, self.kept = False, None
 
     async def start(self, status: int, headers: Headers, content_type: str) -> None:
         """The head of a stream; `write` and `finish` follow."""

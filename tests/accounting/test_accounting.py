@@ -164,6 +164,19 @@ def test_a_key_that_was_good_a_moment_ago_is_judged_anew(start: Start, fake: Fak
     assert gateway.ask(key, model="nonesuch").status_code == 401
 
 
+@pytest.mark.parametrize("models", [["other"], ["gpt", "other"], ["o*"], []])
+def test_a_model_that_a_key_is_given_is_served_at_once(start: Start, fake: FakeProvider, models: list[str]) -> None:
+    gateway = start(models=[deployment(fake, "gpt"), deployment(fake, "other")])
+    key = gateway.key(models=["gpt"])
+    assert gateway.ask(key).status_code == 200
+    assert gateway.ask(key, model="other").status_code == 403
+    gateway.admin("/key/update", {"key": key, "models": models})
+    answer = gateway.ask(key, model="other", content="once more")
+    assert answer.status_code == 200, answer.text
+    assert fake.last.body["messages"][0]["content"] == "once more"
+    assert gateway.ask(key, model="nonesuch").status_code == (404 if models == [] else 403)
+
+
 def test_a_limit_that_a_key_is_given_holds_for_its_next_request(start: Start, fake: FakeProvider) -> None:
     gateway = start(environment={"DEFAULT_MAX_OUTPUT": "77"})
     fake.always(USED)
