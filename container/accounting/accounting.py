@@ -137,7 +137,7 @@ class Accounting:
             self._known.pop(exchange.key_hash, None)
             raise refused(found)
         exchange.models = json.dumps(found["models"])
-        exchange.recognised = False
+        exchange.judged()
 
     def recognise(self, exchange: Exchange) -> bool:
         """Whether the key was good a moment ago: for a request that will be admitted that is taken for granted until
@@ -181,7 +181,7 @@ class Accounting:
         if "unsized" in result:  # a limit that it did not have a moment ago
             quote, size = quoted()
             result = await self._asked(self._ask(id, secret, endpoint, route, quote))
-        exchange.recognised = False
+        exchange.judged()
         if not result["ok"]:
             if secret:
                 self._known.pop(secret, None)

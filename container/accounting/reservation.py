@@ -8,7 +8,7 @@ from worker.ledger import prices
 from worker.ledger.estimate import Prompt
 from worker.ledger.prices import Price
 from worker.ledger.settle import Report
-from worker.ledger.usage import Usage, usage
+from worker.ledger.usage import Usage, usage, whole
 
 from .. import metrics
 from ..routing.router import Try
@@ -104,8 +104,8 @@ class Reservation:
         self._step = None
 
     def answered(self, said: Mapping[str, Any] | None, transcript: Transcript | None = None) -> None:
-        """The deployment tried last has answered. `said`: its usage, None or empty where it did not say; then
-        `transcript` is counted."""
+        """The deployment tried last has answered. `said`: its usage, None or empty where it did not say; `transcript`:
+        its text, which is counted for what the usage lacks."""
         self._answered = True
         self._costed = None
         self._said = said or None
@@ -179,13 +179,16 @@ class Reservation:
 
     def _usage(self) -> tuple[Usage, bool]:
         """What was used, and whether that is our estimate."""
-        if self._said:
-            return usage(self._said), False
-        if self._units:  # what is paid for by the piece says nothing of tokens
-            return Usage(), False
+        used = usage(self._said) if self._said else Usage()
+        # What is paid for by the piece need not say anything of tokens.
+        if self._units or (self._said and whole(self._said)):
+            return used, False
         tokenizer = prices.tokenizer(self._price())
-        said = self.transcript.tokens(tokenizer) if self.transcript else 0
-        return Usage(self._size()[1].tokens(tokenizer), said), True
+        told = self._said is not None and used.prompt > 0
+        prompt = used.prompt if told else self._size()[1].tokens(tokenizer)
+        completion = used.completion or (self.transcript.tokens(tokenizer) if self.transcript else 0)
+        counted = used._replace(prompt=prompt, completion=completion)
+        return counted, self._said is None or counted != used
 
     def _price(self) -> Price | None:
         """Of the deployment tried last."""

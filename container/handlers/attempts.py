@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from worker.ledger.money import NANO
+from worker.ledger.usage import whole
 
 from .. import log, metrics
 from ..accounting import AnyReservation, Transcript
@@ -28,9 +29,9 @@ def answer_headers(exchange: Exchange, step: Try) -> list[tuple[str, str]]:
 def charge(
     reservation: AnyReservation, usage: Mapping[str, Any] | None, body: bytes, headers: list[tuple[str, str]]
 ) -> None:
-    """A whole answer: what it cost, in its headers, too. Without a usage its text is counted."""
+    """A whole answer: what it cost, in its headers, too. Without a usage that says so its text is counted."""
     said: Transcript | None = None
-    if not usage:
+    if not usage or not whole(usage):
         said = Transcript()
         said.add(body)
     reservation.answered(usage, said)

@@ -107,8 +107,9 @@ class Completions:
             answer: Answer = await self._upstream.attempt(step, request, relay.silence)
             waited = time.monotonic() - began
             if isinstance(answer, Outcome):
-                outcome = answer
-                relay.reservation.failed()
+                outcome = self._judged(answer, step, request)
+                if not outcome.impatient:
+                    relay.reservation.failed()
             elif isinstance(answer, Plain):
                 usage = answer.usage or {}
                 await relay.whole(answer, waited)
@@ -124,10 +125,18 @@ class Completions:
                 if broken is None and step.fallbacks == 0:
                     relay.complete = relay.said.whole() if relay.said else None
                 usage = answer.events.usage or {}
-                outcome = (broken or OK)._replace(latency=waited, tokens=count(usage, "total_tokens"))
+                outcome = self._judged(broken or OK, step, request)
+                outcome = outcome._replace(latency=waited, tokens=count(usage, "total_tokens"))
         finally:
             if relay.reservation is UNACCOUNTED and usage:  # else the reservation knows, and what it cost
                 d = step.target.deployment
                 metrics.answered(d.group, d.id, said(usage), 0)
             log_attempt(exchange, step, request.model, outcome, began, stream=request.stream, usage=usage)
+        return outcome
+
+    def _judged(self, outcome: Outcome, step: Try, request: Completion) -> Outcome:
+        """A client's own limit of time, shorter than the deployment's, is no fault of the deployment, which may go on
+        working: what it makes of the request is the client's to pay."""
+        if outcome.kind == "timeout" and self._upstream.impatient(step.target.deployment, request):
+            return outcome._replace(impatient=True)
         return outcome

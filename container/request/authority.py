@@ -29,6 +29,8 @@ _ROUTING = """
     stream_timeout request_timeout force_timeout client_side_timeout timeout_by_service_tier
     stream_timeout_by_service_tier keepalive_seconds allow_client_keepalive_override
 """
+# OpenRouter's own fallbacks: models that nobody has allowed, at prices that nobody has reserved.
+_BEYOND = "models route"
 _LOGGING = """
     callbacks success_callback failure_callback logger_fn log_client_error_tracebacks verbose no-log no_log
     turn_off_message_logging bedrock_tags
@@ -46,7 +48,9 @@ _INTERNALS = """
     allm_passthrough_route acompletion aembedding atext_completion
 """
 _FORBIDDEN = frozenset(
-    " ".join((_ADDRESSES, _CREDENTIALS, _ROUTING, _LOGGING, _POLICIES, _MONEY, _STORES, _MOCKS, _INTERNALS)).split()
+    " ".join(
+        (_ADDRESSES, _CREDENTIALS, _ROUTING, _BEYOND, _LOGGING, _POLICIES, _MONEY, _STORES, _MOCKS, _INTERNALS)
+    ).split()
 )
 _FORBIDDEN_PREFIXES = (
     "_",

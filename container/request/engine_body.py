@@ -14,7 +14,7 @@ from worker.api.errors import invalid_request
 
 from ..routing.router import RouteRequest
 from .authority import refuse_forbidden
-from .completion import BYTES_PER_TOKEN, encode, named_model, parse_object
+from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
 
 # Stored responses would be readable by every key that learns their id.
 _NOT_STORED = ("previous_response_id", "conversation", "background", "prompt")
@@ -35,6 +35,9 @@ class JsonBody:
         fields = parse_object(raw)
         refuse_forbidden(fields)
         self.model = named_model(fields.get("model"))
+        wanted = CHECKS["n"](fields["n"]) if fields.get("n") is not None else None  # what is paid for by the piece
+        if wanted:
+            raise invalid_request(f"'n' has to be {wanted}.", param="n")
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         fields.pop("metadata", None)  # to LiteLLM it is authority

@@ -27,7 +27,8 @@ class Outcome(NamedTuple):
 
     `message` is fit for the client; `code` and `param` are the provider's own for the caller's mistakes; `headers` are
     those of the provider that may reach the client. `final`: the client has part of the answer, so that nobody else
-    can take over. `latency` in seconds: to the first token of a stream, per output token otherwise. `tokens`: used in
+    can take over. `impatient`: the client's own limit of time was over, which says nothing about the deployment.
+    `latency` in seconds: to the first token of a stream, per output token otherwise. `tokens`: used in
     all.
     """
 
@@ -39,6 +40,7 @@ class Outcome(NamedTuple):
     param: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     final: bool = False
+    impatient: bool = False
     latency: float | None = None
     tokens: int = 0
 

@@ -61,9 +61,7 @@ class Upstream:
         name: str,
         on_silence: Callable[[], Awaitable[None]],
     ) -> Answer:
-        first = request.timeout or d.timeout or self._options.timeout
-        if request.stream and not request.timeout:
-            first = d.stream_timeout or self._options.stream_timeout or first
+        first = request.timeout or self._patience(d, stream=request.stream)
         response: Response | None = None
         kept = False
         try:
@@ -108,6 +106,15 @@ class Upstream:
         finally:
             if response is not None and not kept:
                 response.close()  # unless it is at its end, which tells the provider to stop
+
+    def impatient(self, d: Deployment, request: Completion) -> bool:
+        """Whether the client waits for a shorter time than this deployment is given."""
+        return request.timeout is not None and request.timeout < self._patience(d, stream=request.stream)
+
+    def _patience(self, d: Deployment, *, stream: bool) -> float:
+        """Seconds for an answer; for a stream, its first event and every silence after it."""
+        whole = d.timeout or self._options.timeout
+        return (d.stream_timeout or self._options.stream_timeout or whole) if stream else whole
 
     async def _first_events(
         self, response: Response, events: Events, on_silence: Callable[[], Awaitable[None]]

@@ -28,6 +28,5 @@ async def test_what_is_due_first(ledger: Ledger) -> None:
 
 async def test_an_alert_is_due_when_it_is_written(ledger: Ledger) -> None:
     ledger.policy = Policy(everyone=Limits(max_budget=5))
-    await ledger.admit(None, 5)
-    await ledger.admit(None, 5)
+    await ledger.settle((await ledger.admit(None, 5))["reservation"], 5)
     assert (await ledger.store.run(due()))["alert"] == ledger.now

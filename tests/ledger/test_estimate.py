@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.ledger.corpus import CORPUS, USUAL
 from tests.ledger.tokenizers import Tokenizer, loaded
 from worker.ledger import prices
+from worker.ledger.charges import most, of_body
 from worker.ledger.estimate import Prompt, prompt
 from worker.ledger.prices import Price
 from worker.ledger.reserve import quote
@@ -120,6 +121,11 @@ def test_pictures_are_counted_and_their_bytes_are_not() -> None:
         (chat([{"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}]), "document"),
         ({"input": "and then?", "previous_response_id": "resp_1"}, "previous_response_id"),
         (chat("news?", web_search_options={"search_context_size": "low"}), "web_search_options"),
+        (chat("news?", web_search_options={}), "web_search_options"),
+        (chat("news?", plugins=[{"id": "web"}]), "plugins"),
+        (chat("news?", search_parameters={"mode": "auto"}), "search_parameters"),
+        (chat("news?", data_sources=[{"type": "azure_search"}]), "data_sources"),
+        (chat("news?", enable_search=True), "enable_search"),
         (chat("news?", tools=[{"type": "web_search_20250305", "name": "web_search"}]), "web_search_20250305"),
         (chat("news?", tools=[{"googleSearch": {}}]), "googleSearch"),
         (chat("and then?", cached_content="cachedContents/1"), "cached_content"),
@@ -131,6 +137,11 @@ def test_pictures_are_counted_and_their_bytes_are_not() -> None:
 )
 def test_what_cannot_be_known_is_named(body: dict[str, Any], named: str) -> None:
     assert named in prompt(body).unbounded
+
+
+def test_what_is_switched_off_is_bounded() -> None:
+    for nothing in (None, False, [], ""):
+        assert prompt(chat("hi", web_search_options=nothing, mcp_servers=nothing, container=nothing)).unbounded == ()
 
 
 def test_deep_nesting_is_no_recursion() -> None:
@@ -177,12 +188,38 @@ def test_several_answers() -> None:
     assert quote({"max_tokens": 10, "n": 2, "best_of": 5}, Prompt(0), [("a", price())]).amount == 5 * 10 * 2000
 
 
+@pytest.mark.parametrize(
+    ("asked", "prompts"),
+    [("one", 1), ([1, 2, 3], 1), (["one", "two"], 2), ([[1, 2], [3], [4]], 3), ([], 1)],
+)
+def test_each_of_several_prompts_is_answered(asked: Any, prompts: int) -> None:
+    found = quote({"prompt": asked, "max_tokens": 10, "n": 2}, Prompt(0), [("a", price())])
+    assert (found.amount, found.tokens) == (prompts * 2 * 10 * 2000, prompts * 20)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "meant"),
+    [
+        ("chat_completions", {"max_tokens", "max_completion_tokens"}),
+        ("completions", {"max_tokens", "max_completion_tokens"}),
+        ("messages", {"max_tokens"}),
+        ("responses", {"max_output_tokens"}),
+    ],
+)
+def test_a_limit_by_a_name_that_the_endpoint_does_not_know_is_none(endpoint: str, meant: set[str]) -> None:
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        body = {name: 1}
+        found = most(body, Prompt(0), [("a", price())], of_body(endpoint, body), 4096)
+        limit = 1 if name in meant else 4096
+        assert (found.tokens, found.add_limit) == (limit, None if name in meant else 4096), name
+
+
 def test_a_limit_beyond_what_the_model_can_costs_what_it_can() -> None:
     assert quote({"max_completion_tokens": 10**6}, Prompt(0), [("a", price(max_output_tokens=50))]).amount == 100_000
 
 
 def test_embeddings_have_no_answer() -> None:
-    found = quote({}, Prompt(10), [("a", price())], has_output=False)
+    found = quote({}, Prompt(10), [("a", price())], limits=())
     assert (found.amount, found.tokens, found.add_limit) == (10_000, 10, None)
 
 
@@ -212,7 +249,7 @@ def test_a_fallback_without_a_price_has_no_reservation() -> None:
 def test_priority_is_paid_for_where_it_may_be_had() -> None:
     tiered = price(input_cost_per_token_priority=4e-6)
     amounts = [
-        quote({"max_tokens": 0, "service_tier": tier}, Prompt(10), [("a", tiered)], has_output=False).amount
+        quote({"max_tokens": 0, "service_tier": tier}, Prompt(10), [("a", tiered)], limits=()).amount
         for tier in ("default", "priority", "auto")
     ]
     assert amounts == [10_000, 40_000, 40_000]

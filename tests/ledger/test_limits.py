@@ -74,7 +74,7 @@ async def test_a_budget_ends_and_begins_again(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1e-6, budget_duration="1h", key_alias="bot")
     first = await ledger.admit(key, 700)
     assert first["limited"]
-    refused = await ledger.admit(key, 400)
+    refused = await ledger.admit(key, 1001)
     assert (refused["status"], refused["type"]) == (429, "budget_exceeded")
     assert refused["retry_after"] == 3600 - 30
     assert header(refused, "x-should-retry") == "false"
@@ -242,6 +242,22 @@ async def test_soft_budget_and_exhaustion_are_told_once_a_period(ledger: Ledger)
     await ledger.settle((await ledger.admit(key, 900))["reservation"], 900)
     await ledger.admit(key, 300)
     assert sorted(kind for kind, _ in await pending()) == ["budget_exhausted", "soft_budget"]
+
+
+async def test_what_only_running_requests_hold_is_not_exhausted(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1e-6, budget_duration="1d", key_alias="bot")
+    first = (await ledger.admit(key, 700))["reservation"]
+    refused = await ledger.admit(key, 400)
+    assert (refused["status"], refused["code"], refused["retry_after"]) == (429, "budget_exceeded", 1)
+    assert header(refused, "x-should-retry") is None
+    assert "held by requests that still run" in refused["message"]
+    assert await ledger.store.run(alerts.pending(ledger.now)) == []
+    await ledger.settle(first, 700)
+    refused = await ledger.admit(key, 400)
+    assert header(refused, "x-should-retry") == "false"
+    assert "'bot' is exhausted" in refused["message"]
+    [alert] = await ledger.store.run(alerts.pending(ledger.now))
+    assert (alert["kind"], alert["spent"]) == ("budget_exhausted", 700e-9)
 
 
 async def test_a_request_too_large_for_any_budget_alarms_nobody(ledger: Ledger) -> None:

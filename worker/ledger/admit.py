@@ -203,7 +203,8 @@ def refusal_of(grant: Grant, ask: Ask, now: int) -> tuple[refusal.Result | None,
     for payer, limit in grant.budgeted:
         refused = limits.budget(payer, limit, grant.key, amount, now)
         if refused:
-            exhausted = (payer, limit) if limits.fits_an_empty_budget(limit, amount) else None
+            used_up = "soon" not in refused and limits.fits_an_empty_budget(limit, amount)
+            exhausted = (payer, limit) if used_up else None
             return _with_limits(refused, grant, ask, now), exhausted
     return None, None
 

@@ -5,10 +5,16 @@ from typing import Any, NamedTuple
 
 from .estimate import Prompt
 from .prices import Price
-from .reserve import Quote, quote
+from .reserve import ANY_LIMIT, Quote, quote
 
 _PICTURES = ("image_generation", "image_edit", "image_variation")
-_ANSWER_IN_TOKENS = ("chat_completions", "completions", "messages", "responses")
+# Where the answer is paid for by the token: the fields by which a request limits it. Other names mean nothing there.
+_LIMITS = {
+    "chat_completions": ANY_LIMIT,
+    "completions": ANY_LIMIT,
+    "messages": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+}
 _SOLD_BY_THE_PIECE = ("image", "character")
 _NO_UNIT = (
     "The model '{name}' has no price for each {unit}, so it cannot be used under a budget. Set "
@@ -17,21 +23,21 @@ _NO_UNIT = (
 
 
 class Charge(NamedTuple):
-    """`has_output`: the answer is paid for by the token, too. `units`: what is paid for by the piece, as in
-    `prices.cost`. `free`: nobody charges for such requests."""
+    """`limits`: the fields that limit the answer, where that is paid for by the token, too; else none. `units`: what is
+    paid for by the piece, as in `prices.cost`. `free`: nobody charges for such requests."""
 
-    has_output: bool = False
+    limits: tuple[str, ...] = ()
     units: Mapping[str, int] | None = None
     free: bool = False
 
 
-_TOKENS = Charge(has_output=True)
+_TOKENS = {endpoint: Charge(limits) for endpoint, limits in _LIMITS.items()}
 
 
 def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
     """For a JSON body. `endpoint`: its name in `api.endpoints`."""
-    if endpoint in _ANSWER_IN_TOKENS:
-        return _TOKENS
+    if endpoint in _TOKENS:
+        return _TOKENS[endpoint]
     if endpoint == "count_tokens":
         return Charge(free=True)
     if endpoint in _PICTURES:
@@ -67,7 +73,7 @@ def most(
         _as_read_by_anyone(body),
         prompt,
         reachable,
-        has_output=charge.has_output,
+        limits=charge.limits,
         default_max_output=default_max_output,
         units=charge.units,
     )

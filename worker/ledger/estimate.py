@@ -27,8 +27,10 @@ _NO_TEXT = _IMAGES | _OPAQUE
 # Fields by which a provider brings in what the request does not show.
 _ELSEWHERE = frozenset(
     "previous_response_id conversation prompt_id web_search_options container mcp_servers cached_content "
-    "cachedContent".split()
+    "cachedContent plugins search_parameters data_sources enable_search".split()
 )
+# An empty object is none of them: it may switch something on, as `web_search_options` does.
+_NOTHING: tuple[Any, ...] = (None, False, "", [])
 _OWN_TOOLS = frozenset(("function", "custom"))
 _TEXTS = frozenset(
     "messages prompt input system instructions suffix prediction response_format text query documents functions".split()
@@ -67,7 +69,7 @@ def prompt(body: Mapping[str, Any]) -> Prompt:
         elif name == "tools" and value:
             fixed += _FOR_TOOLS
             walk.tools(value)
-        elif name in _ELSEWHERE and value:
+        elif name in _ELSEWHERE and value not in _NOTHING:
             walk.unbounded.append(name)
     text = count("\n".join(walk.texts))
     return Prompt(fixed + walk.numbers, walk.images, tuple(dict.fromkeys(walk.unbounded)), walk.cached, text)

@@ -40,15 +40,16 @@ def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: i
     if most is None or account.spent + account.reserved + amount <= most:
         return None
     end = periods.end(limit.duration, now)
-    until = "" if end is None else f" It is renewed at {iso(end)}."
     held = f", ${usd(account.reserved):.6f} are held by running requests" if account.reserved else ""
-    message = (
-        f"The budget {_owner(account, key)} is exhausted: ${usd(account.spent):.6f} of ${usd(most):.6f} are spent"
-        f"{held}, and this request may cost ${usd(amount):.6f}.{until}"
+    so_far = (
+        f"${usd(account.spent):.6f} of ${usd(most):.6f} are spent{held}, and this request may cost ${usd(amount):.6f}."
     )
-    retry_after = None if end is None else max(1, -((now - end) // 1000))
-    refused = refusal.budget_exceeded(message, retry_after)
-    return refusal.soon(refused) if account.spent + amount <= most else refused
+    if account.spent + amount <= most:
+        message = f"What is left of the budget {_owner(account, key)} is held by requests that still run: {so_far}"
+        return refusal.soon(refusal.budget_held(message))
+    until = "" if end is None else f" It is renewed at {iso(end)}."
+    message = f"The budget {_owner(account, key)} is exhausted: {so_far}{until}"
+    return refusal.budget_exceeded(message, None if end is None else max(1, -((now - end) // 1000)))
 
 
 def too_expensive(amount: int) -> refusal.Result:

@@ -67,6 +67,11 @@ def budget_exceeded(message: str, retry_after: int | None) -> Result:
     return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=retry_after, headers=headers)
 
 
+def budget_held(message: str) -> Result:
+    """It passes when a running request ends, which mostly takes less than was set aside for it."""
+    return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=1)
+
+
 def soon(refused: Result) -> Result:
     """The same, where the end of a running request could let this one in."""
     return {**refused, "soon": True}

@@ -11,8 +11,8 @@ from .prices import Price
 DEFAULT_MAX_OUTPUT = 4096
 # So that the tokens of a minute stay within what a Durable Object's SQL counts (2^53), whatever requests ask for.
 _MOST_TOKENS = 1 << 32
-# The names that the endpoints have for it.
-_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+# The names that an output limit has in OpenAI's completions.
+ANY_LIMIT = ("max_completion_tokens", "max_tokens")
 
 
 class Quote(NamedTuple):
@@ -31,18 +31,18 @@ def quote(
     prompt: Prompt,
     reachable: Sequence[tuple[str, Price | None]],
     *,
-    has_output: bool = True,
+    limits: Sequence[str] = ANY_LIMIT,
     default_max_output: int = DEFAULT_MAX_OUTPUT,
     units: Mapping[str, int] | None = None,
 ) -> Quote:
     """For a request whose answer may come from any of `reachable`: (name of the model, its prices).
 
-    `has_output`: false for embeddings and their like, which answer with no tokens. `units`: what is not tokens, as in
-    `prices.cost`.
+    `limits`: the fields that limit the answer; none for embeddings and their like, which answer with no tokens.
+    `units`: what is not tokens, as in `prices.cost`.
     """
-    limit = _limit(body)
-    output = 0 if not has_output else limit if limit is not None else default_max_output
-    answers = max(_number(body, "n"), _number(body, "best_of")) if has_output else 0
+    limit = _limit(body, limits)
+    output = 0 if not limits else limit if limit is not None else default_max_output
+    answers = _prompts(body) * max(_number(body, "n"), _number(body, "best_of")) if limits else 0
     amount, tokens, unpriced = 0, 0, ""
     for name, price in reachable:
         if price is None:
@@ -56,7 +56,7 @@ def quote(
         each = min(output, price.get("max_output", output))
         tokens = max(tokens, size + answers * each)
         amount = max(amount, _most(price, size, answers * each, prompt, body.get("service_tier"), units or {}))
-    add = default_max_output if has_output and limit is None else None
+    add = default_max_output if limits and limit is None else None
     return Quote(None if unpriced else amount, min(tokens, _MOST_TOKENS), add, unpriced)
 
 
@@ -101,13 +101,20 @@ def _no_bound(name: str, prompt: Prompt) -> str:
     )
 
 
-def _limit(body: Mapping[str, Any]) -> int | None:
+def _limit(body: Mapping[str, Any], names: Sequence[str]) -> int | None:
     """The request's own output limit."""
-    for name in _LIMITS:
+    for name in names:
         value = body.get(name)
         if value is not None and _is_count(value):
             return value
     return None
+
+
+def _prompts(body: Mapping[str, Any]) -> int:
+    """How many prompts are answered, each with as many answers: completions take several texts, or several arrays of
+    token ids; one such array is one prompt."""
+    prompt = body.get("prompt")
+    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
 
 
 def _number(body: Mapping[str, Any], name: str) -> int:

@@ -57,6 +57,17 @@ def usage(said: Mapping[str, Any]) -> Usage:
     )
 
 
+def whole(said: Mapping[str, Any]) -> bool:
+    """Whether it says what went in and what came out. No prompt comes to nothing; an answer may, and where there are
+    none (embeddings), all is the prompt."""
+    into, out = ("prompt_tokens", "completion_tokens") if "prompt_tokens" in said else ("input_tokens", "output_tokens")
+    prompt = count(said, into)
+    if not (prompt or count(said, "cache_read_input_tokens") or count(said, "cache_creation_input_tokens")):
+        return False
+    answer = said.get(out)
+    return (type(answer) is int and answer == 0) or count(said, out) > 0 or count(said, "total_tokens") == prompt
+
+
 def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = said.get(name)
     return value if isinstance(value, dict) else {}
@@ -65,4 +76,6 @@ def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def count(said: Mapping[str, Any], name: str) -> int:
     """What a provider counted; 0 where it did not, or where it is no number that can be."""
     value = said.get(name)
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return value if type(value) is int and 0 < value < 1 << 40 else 0  # a bool is no number
