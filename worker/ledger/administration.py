@@ -31,15 +31,15 @@ def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
     try:
         match call["name"]:
             case "key_generate":
-                return key_admin.generate(body, now)
+                return key_admin.generate(dialect, body, now)
             case "key_update":
                 return key_admin.update(dialect, body, now)
             case "key_delete":
-                return key_admin.delete(body)
+                return key_admin.delete(dialect, body)
             case "key_block":
-                return key_admin.block(body, now)
+                return key_admin.block(dialect, body, now)
             case "key_unblock":
-                return key_admin.unblock(body, now)
+                return key_admin.unblock(dialect, body, now)
             case "key_regenerate":
                 return key_admin.regenerate(dialect, call["key"], body, now)
             case "key_info":

@@ -60,10 +60,22 @@ def columns(fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[s
         if read is not None:
             column, convert = read
             result[column] = convert(name, value, now)
-        elif value is not False and (value == 0 or value not in (None, {}, [], "")):
-            raise FieldError(name, f"'{name}' is not a field that this gateway knows.")
+        else:
+            _refuse(name, value)
     check_budgets(result)
     return result
+
+
+def only(fields: Mapping[str, Any], own: tuple[str, ...]) -> None:
+    """Raises FieldError for what an endpoint that takes its own fields alone was sent besides."""
+    for name, value in fields.items():
+        if name not in own:
+            _refuse(name, value)
+
+
+def _refuse(name: str, value: Any) -> None:
+    if value is not False and (value == 0 or value not in (None, {}, [], "")):
+        raise FieldError(name, f"'{name}' is not a field that is known here.")
 
 
 def check_budgets(values: Mapping[str, Any]) -> None:
