@@ -175,9 +175,6 @@ class _Query:
 
     def _take(self, names: tuple[str, ...]) -> tuple[str, str] | None:
         sent = [(name, self._left.pop(name)) for name in names if name in self._left]
-        for name, value in sent:
-            if "\0" in value:  # which PostgreSQL has no text with
-                raise FieldError(name, f"'{name}' holds a character that no text has.")
         if len(sent) > 1:
             raise FieldError(sent[1][0], f"'{sent[0][0]}' and '{sent[1][0]}' mean the same: send one of them.")
         return sent[0] if sent else None
