@@ -265,7 +265,7 @@ async def test_a_field_that_blocking_and_deleting_do_not_know_changes_nothing(le
         {"keys": "sk-x"},
         {"keys": [1]},
         {"keys": ["x"] * 51},
-        {"keys": ["x"] * 26, "key_aliases": ["y"] * 25},
+        {"keys": ["x"], "key_aliases": ["y"] * 51},
         {"key_aliases": "bot"},
     ],
 )

@@ -15,7 +15,7 @@ from .dialect import Dialect, marks
 from .key_fields import FieldError
 
 _MAX_KEYS_AT_ONCE = 50
-_NAME_SOME = f"Name 1 to {_MAX_KEYS_AT_ONCE} keys in 'keys' and 'key_aliases', arrays of texts."
+_NAME_SOME = f"Name 1 to {_MAX_KEYS_AT_ONCE} keys in 'keys', in 'key_aliases', or in both."
 MAX_PAGE = 500
 _IN_THE_FILE = (
     "This key stands in the config file (general_settings.virtual_keys): change it there. Here it can be blocked and "
@@ -167,7 +167,7 @@ def _block(body: Mapping[str, Any], blocked: int, now: int) -> Steps:
 def _delete(body: Mapping[str, Any]) -> Steps:
     key_fields.only(body, ("keys", "key_aliases"))
     named, aliases = _names(body, "keys"), _names(body, "key_aliases")
-    if not 0 < len(named) + len(aliases) <= _MAX_KEYS_AT_ONCE:
+    if not named and not aliases:
         raise FieldError("keys", _NAME_SOME)
     tokens = [secret.reference(name) for name in named]
     deleted: list[str] = []
@@ -196,7 +196,7 @@ def _delete(body: Mapping[str, Any]) -> Steps:
 
 def _names(body: Mapping[str, Any], field: str) -> list[str]:
     names = [] if body.get(field) is None else body[field]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or len(names) > _MAX_KEYS_AT_ONCE or not all(isinstance(n, str) for n in names):
         raise FieldError(field, _NAME_SOME)
     return names
 
