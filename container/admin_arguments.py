@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from . import admin_commands as admin
-from .admin_client import DEFAULT_URL, AdminClient, AdminError, from_environment
-from .admin_commands import FIELDS
+from .admin_client import DEFAULT_URL, AdminClient, AdminError, UsageError, from_environment
+from .admin_commands import FIELDS, word
 
 Work = Callable[[AdminClient, argparse.Namespace], tuple[Any, str]]
 _EPILOG = (
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     """Adds the three commands to the parser's."""
     keys = commands.add_parser("keys", help="make, show, change, block and delete keys", epilog=_EPILOG)
     _add_common(keys)
-    keys.set_defaults(run=_runner(admin.list_keys))
+    keys.set_defaults(run=_runner(keys, admin.list_keys))
     actions = keys.add_subparsers(title="actions", metavar="ACTION")
     _command(actions, "list", "all keys, the newest first (what `keys` alone does)", admin.list_keys)
     _with_fields(_command(actions, "create", "make a key; the only time its secret is shown", admin.create))
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
     _with_key(_command(actions, "unblock", "take a blocked key again", admin.unblock))
     rotate = _with_key(_command(actions, "rotate", "give a key a new secret", admin.rotate))
     rotate.add_argument(
-        "--grace", metavar="TIME", help="how long the old secret works on, such as 24h; else not at all"
+        "--grace", type=word, metavar="TIME", help="how long the old secret works on, such as 24h; else not at all"
     )
     _with_key(
         _command(actions, "delete", "delete keys; what they have spent stays in the totals", admin.delete), many=True
@@ -45,17 +45,21 @@ def add(commands: Any) -> None:
         "spend", help="say what was spent: altogether, by key, request by request", epilog=_EPILOG
     )
     _add_common(spend)
-    spend.set_defaults(run=_runner(admin.total))
+    spend.set_defaults(run=_runner(spend, admin.total))
     actions = spend.add_subparsers(title="actions", metavar="ACTION")
     _command(
         actions, "total", "what was spent altogether, and the global budget (what `spend` alone does)", admin.total
     )
     _command(actions, "keys", "what each key has spent, the dearest first", admin.spend_by_key)
     logs = _command(actions, "logs", "the requests, the newest first", admin.logs)
-    logs.add_argument("--key", help="of this key; `master` for the master key's")
-    logs.add_argument("--model", help="of this model")
-    logs.add_argument("--from", dest="begin", metavar="TIME", help="from this day or time (UTC), such as 2026-01-31")
-    logs.add_argument("--to", dest="end", metavar="TIME", help="until the end of this day, or before this time")
+    logs.add_argument("--key", type=word, help="of this key; `master` for the master key's")
+    logs.add_argument("--model", type=word, help="of this model")
+    logs.add_argument(
+        "--from", dest="begin", type=word, metavar="TIME", help="from this day or time (UTC), such as 2026-01-31"
+    )
+    logs.add_argument(
+        "--to", dest="end", type=word, metavar="TIME", help="until the end of this day, or before this time"
+    )
     logs.add_argument("--limit", type=_count, default=100, metavar="N", help="at most so many (%(default)s)")
 
     _command(
@@ -67,7 +71,7 @@ def _command(commands: Any, name: str, help: str, work: Work) -> argparse.Argume
     parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_EPILOG)
     # Left out they must not undo what stands before the action.
     _add_common(parser, url=argparse.SUPPRESS, json=argparse.SUPPRESS)
-    parser.set_defaults(run=_runner(work))
+    parser.set_defaults(run=_runner(parser, work))
     return parser
 
 
@@ -97,10 +101,12 @@ def _count(text: str) -> int:
     return value
 
 
-def _runner(work: Work) -> Callable[[argparse.Namespace], int]:
+def _runner(parser: argparse.ArgumentParser, work: Work) -> Callable[[argparse.Namespace], int]:
     def run(given: argparse.Namespace) -> int:
         try:
             found, text = work(from_environment(getattr(given, "url", None)), given)
+        except UsageError as error:
+            parser.error(str(error))
         except AdminError as error:
             print(f"litellm-router: {error}", file=sys.stderr)
             return 1

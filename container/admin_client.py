@@ -20,6 +20,10 @@ class AdminError(Exception):
     """Why there is no answer to show, and what to do about it."""
 
 
+class UsageError(Exception):
+    """What was given cannot be meant, whatever the answer would be."""
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect would take the master key along to another host."""
 

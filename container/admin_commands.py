@@ -3,10 +3,11 @@ and returns the answer as JSON and as text."""
 
 import argparse
 import json
+import math
 import sys
 from typing import Any
 
-from .admin_client import AdminClient, AdminError
+from .admin_client import AdminClient, AdminError, UsageError
 from .tables import pairs, table, usd
 
 
@@ -20,13 +21,35 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
+def word(text: str) -> str:
+    """An option's value: an empty one is a shell variable that is not set, and would often mean no limit at all."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; leave the option out if that is meant")
+    return text
+
+
 def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+    names = [name for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(
+            "no model is named; for all models leave the option out, or `update` with --unset models"
+        )
+    return names
+
+
+def _usd(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of money; for no limit leave the option out")
+    return value
 
 
 FIELDS = (
-    ("--alias", "key_alias", str, "NAME", "what people know the key by"),
-    ("--user", "user_id", str, "ID", "whose key it is: a user's budget holds for all of the user's keys"),
+    ("--alias", "key_alias", word, "NAME", "what people know the key by"),
+    ("--user", "user_id", word, "ID", "whose key it is: a user's budget holds for all of the user's keys"),
     (
         "--models",
         "models",
@@ -34,13 +57,13 @@ FIELDS = (
         "A,B",
         "models it may use, `*` for anything",
     ),
-    ("--max-budget", "max_budget", float, "USD", "what it may spend in a period"),
-    ("--soft-budget", "soft_budget", float, "USD", "what it may spend before somebody is told"),
-    ("--budget-duration", "budget_duration", str, "TIME", "the period, such as 1h, 1d, 7d or 30d"),
+    ("--max-budget", "max_budget", _usd, "USD", "what it may spend in a period"),
+    ("--soft-budget", "soft_budget", _usd, "USD", "what it may spend before somebody is told"),
+    ("--budget-duration", "budget_duration", word, "TIME", "the period, such as 1h, 1d, 7d or 30d"),
     ("--rpm", "rpm_limit", int, "N", "requests a minute"),
     ("--tpm", "tpm_limit", int, "N", "tokens a minute"),
     ("--parallel", "max_parallel_requests", int, "N", "requests at the same time"),
-    ("--duration", "duration", str, "TIME", "how long it is valid from now, such as 30d"),
+    ("--duration", "duration", word, "TIME", "how long it is valid from now, such as 30d"),
     ("--metadata", "metadata", _object, "JSON", "anything, as a JSON object"),
 )
 
@@ -96,9 +119,13 @@ def show(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
 
 
 def update(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
-    fields = {**_fields(given), **dict.fromkeys(given.unset)}
+    fields = _fields(given)
+    for name in given.unset:
+        if name in fields:
+            raise UsageError(f"{name} is both given and --unset")
+    fields |= dict.fromkeys(given.unset)
     if not fields:
-        raise AdminError("say what shall change; see `litellm-router keys update --help`")
+        raise UsageError("say what shall change")
     changed = client.post("/key/update", {**fields, "key": _named(client, given.key)})
     return changed, _about(changed)
 

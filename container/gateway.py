@@ -108,7 +108,7 @@ class Gateway:
             ModelInfo(config, router, vouched=settings.internal_token is not None),
             Health(models.on, engine),
             origins,
-            Admin(accounting.run, accounting.dialect, accounting.policy) if keeps_ledger else None,
+            Admin(accounting.run, accounting.dialect, accounting.policy, master_key) if keeps_ledger else None,
             accounting,
             self.edge,
             metrics=Metrics(

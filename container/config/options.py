@@ -172,7 +172,7 @@ def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str,
         models = (*groups, *values.get("model_group_alias", ()))
         found = virtual_keys.parse(document, *keys_at, environment, models)
         values["virtual_keys"] = found
-        _no_master_key(document, keys_at[0], found, values.get("master_key") or environment.get("LITELLM_MASTER_KEY"))
+        _no_master_key(document, keys_at[0], found, environment.get("LITELLM_MASTER_KEY") or values.get("master_key"))
     return Options(
         **values,
         engine_settings=engine,

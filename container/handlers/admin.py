@@ -27,12 +27,20 @@ def wall_clock() -> int:
 
 class Admin:
     """Answers from the ledger, which `run`s decisions in its `dialect`; `policy` is the config's, `clock` in
-    milliseconds since 1970."""
+    milliseconds since 1970; `master_key` None where there is none."""
 
-    def __init__(self, run: Run, dialect: Dialect, policy: Policy, clock: Callable[[], int] = wall_clock) -> None:
+    def __init__(
+        self,
+        run: Run,
+        dialect: Dialect,
+        policy: Policy,
+        master_key: str | None,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
         self._decide = run
         self._dialect = dialect
         self._policy = policy
+        self._master_key = master_key
         self._clock = clock
 
     async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
@@ -41,7 +49,7 @@ class Admin:
             raise admin.master_key_only()
         body = await exchange.body(admin.MAX_BODY_MB)
         query = exchange.request.raw_path.partition("?")[2]
-        call = admin.call(endpoint, exchange.path, query, body)
+        call = admin.call(endpoint, exchange.path, query, body, self._master_key)
         result = await self._run(decide(self._dialect, self._policy, call, self._clock()))
         if endpoint.methods == ("POST",):
             log.info("admin", request_id=exchange.id, call=endpoint.name, status=result.get("status", 200))

@@ -46,6 +46,8 @@ class Groups:
         exact = self._exact.get(model)
         if exact is not None:
             return exact
+        if "\0" in model:  # which no model's name has, and no text in PostgreSQL
+            return ()
         for prefix, suffix, members in self._wildcards:
             if len(model) > len(prefix) + len(suffix) and model.startswith(prefix) and model.endswith(suffix):
                 filled = model[len(prefix) : len(model) - len(suffix)]

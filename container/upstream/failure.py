@@ -12,6 +12,7 @@ import orjson
 from ..routing.outcome import Kind, Outcome
 
 _SHOWN = 500
+_STATUS = re.compile("[45][0-9]{2}")
 # Headers by which a provider says how much is left and when to come again.
 _PASSED_ON = ("retry-after", "retry-after-ms")
 _PASSED_ON_PREFIX = "x-ratelimit-"
@@ -74,7 +75,7 @@ def from_error_event(error: Mapping[str, Any]) -> Outcome:
     """The outcome of an answer with status 200 that is an error, or a stream whose first event is one."""
     code = error.get("code")
     status = code if isinstance(code, int) and 400 <= code < 600 else 0
-    if isinstance(code, str) and code.isdigit() and 400 <= int(code) < 600:
+    if isinstance(code, str) and _STATUS.fullmatch(code):
         status = int(code)
     message = _text(error.get("message")) or "The provider answered with an error."
     kind = _kind(status or 500, str(code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())

@@ -72,7 +72,7 @@ async def gateway() -> AsyncIterator[Gateway]:
     models = ModelInfo(no_models, nobody, vouched=False)
     tariff: Any = None  # nothing is priced here
     accounting = Accounting(store, ledger.policy, tariff, alone=True, now=lambda: ledger.now)
-    admin = Admin(lambda decision: store.run(decision), store.dialect, ledger.policy, lambda: ledger.now)
+    admin = Admin(lambda decision: store.run(decision), store.dialect, ledger.policy, MASTER, lambda: ledger.now)
     async with serving(App(guard, nobody, nobody, nobody, models, health, (), admin, accounting)) as port:
         yield Gateway(port, ledger)
     await store.close()

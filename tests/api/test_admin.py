@@ -1,5 +1,7 @@
 """How a request becomes a call of the admin API, and its result an answer."""
 
+import json
+
 import pytest
 
 from worker.api.admin import answer, call
@@ -7,6 +9,7 @@ from worker.api.endpoints import TABLE, find
 from worker.api.errors import ApiError
 from worker.ledger import refusal
 
+MASTER = "sk/master"
 ADMIN = {
     ("POST", "/key/generate", "key_generate"),
     ("POST", "/key/update", "key_update"),
@@ -69,7 +72,21 @@ def test_a_call_holds_what_was_sent():
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"[]", b'"x"', b"{}{}", b'{"a": NaN}', b'{"a": 1e999}', b"\n", b'{"a": "\\ud800"}', b"\xff", b"[" * 9999],
+    [
+        b"{",
+        b"[]",
+        b'{"a": "\\u0000"}',
+        b'{"keys": ["sk-x", "\\u0000"]}',
+        b'{"metadata": {"\\u0000": 1}}',
+        b'"x"',
+        b"{}{}",
+        b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b"\n",
+        b'{"a": "\\ud800"}',
+        b"\xff",
+        b"[" * 9999,
+    ],
 )
 def test_what_is_no_object_is_400(body):
     with pytest.raises(ApiError) as caught:
@@ -77,11 +94,44 @@ def test_what_is_no_object_is_400(body):
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("query", ["key=a&key=b", "key=%ff", "&".join(f"a{i}=1" for i in range(99))])
+@pytest.mark.parametrize(
+    "query", ["key=a&key=b", "key=%ff", "key=%00", "key=\udcff", "%00=a", "&".join(f"a{i}=1" for i in range(99))]
+)
 def test_a_query_that_is_not_clear_is_400(query):
     with pytest.raises(ApiError) as caught:
         made("GET", "/key/info", query)
     assert caught.value.status == 400
+
+
+def test_a_backslash_is_no_nul():
+    fields = {"metadata": {"a": "\\u0000", "b": "\\\\u0000"}}
+    assert made("POST", "/key/generate", body=json.dumps(fields).encode())["body"] == fields
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "fields", "param"),
+    [
+        ("POST", "/key/generate", "", {"key": MASTER}, "key"),
+        ("POST", "/key/update", "", {"key": MASTER, "max_budget": 1}, "key"),
+        ("POST", "/key/block", "", {"key": MASTER}, "key"),
+        ("POST", "/key/unblock", "", {"key": MASTER}, "key"),
+        ("POST", "/key/delete", "", {"keys": ["sk-other", MASTER]}, "keys"),
+        ("POST", "/key/sk-other/regenerate", "", {"new_key": MASTER}, "new_key"),
+        ("POST", "/key/sk%2Fmaster/regenerate", "", {"key": "sk-other"}, "key"),
+        ("GET", "/key/info", "key=sk%2Fmaster", {}, "key"),
+        ("GET", "/key/list", "key_hash=sk%2Fmaster", {}, "key_hash"),
+        ("GET", "/spend/logs", "api_key=sk%2Fmaster", {}, "api_key"),
+    ],
+)
+def test_the_master_key_is_no_virtual_key(method, path, query, fields, param):
+    body = json.dumps(fields).encode()
+    with pytest.raises(ApiError) as caught:
+        call(find(method, path), path, query, body, MASTER)
+    assert (caught.value.status, caught.value.param) == (400, param)
+    assert "is the master key" in caught.value.message
+    assert MASTER not in caught.value.message
+    for another in ("sk-another", None):
+        assert call(find(method, path), path, query, body, another)["name"]
 
 
 def test_a_result_is_a_body_or_an_error():

@@ -52,7 +52,7 @@ SAID = [
     ("configuration", f"it is asked for {WORDS[response_cache.PATIENCE_SECONDS]} at most"),
     ("configuration", f"not for {WORDS[response_cache.PAUSE_SECONDS]}."),
     ("configuration", f"When it cannot keep up ({MOST_WAITING // MB} MB wait)"),
-    ("keys", f"at most {key_admin._MAX_KEYS_AT_ONCE}; all or none"),
+    ("keys", f"at most {key_admin._MAX_KEYS_AT_ONCE} of each; all or none"),
     ("keys", f"the {activity.MAX_GROUPS} largest groups"),
     ("keys", f"the newest {activity.MAX_REQUESTS:,} requests"),
     ("providers", f"renewed {WORDS[tokens.AHEAD_SECONDS / 60]} minutes before its end"),

@@ -219,6 +219,15 @@ def test_the_admin_api_says_what_is_wrong(money: Money):
     assert post("/key/generate", content=iter([b"{}"])).status_code == 411
     assert post("/key/generate", content=b" " * (2 << 20)).status_code == 413
     assert post("/key/generate", content=b"x", headers={"content-encoding": "gzip"}).status_code == 415
+    for path, fields in (
+        ("/key/generate", {"key": MASTER_KEY}),
+        ("/key/sk-nobodys/regenerate", {"new_key": MASTER_KEY}),
+        ("/key/block", {"key": MASTER_KEY}),
+    ):
+        refused = post(path, json=fields)
+        assert (refused.status_code, "is the master key" in refused.text) == (400, True)
+    assert post("/key/delete", json={"key_aliases": ["\0"]}).status_code == 400
+    assert money.http.get("/spend/logs?after=%C2%B2-x").status_code == 400
     assert money.http.get("/spend/logs", params={"size": "many"}).status_code == 400
     assert money.http.get("/spend/logs?size=1&size=2").status_code == 400
     assert post("/key/generate", content=b"").status_code == 200

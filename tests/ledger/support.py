@@ -28,7 +28,7 @@ class Ledger:
 
     async def key(self, **fields: Any) -> str:
         """A new key's secret."""
-        made = await self.store.run(key_admin.generate(fields, self.now))
+        made = await self.store.run(key_admin.generate(self.store.dialect, fields, self.now))
         assert made["ok"], made
         return made["body"]["key"]
 

@@ -59,7 +59,7 @@ async def test_by_key_and_day_under_the_names_that_people_know(ledger: Ledger) -
     gone = await ledger.key(key_alias="gone")
     for key, dollars in ((bot, 4), (nameless, 3), (gone, 2), (None, 1)):
         await spend(ledger, key, dollars * DOLLAR)
-    await ledger.store.run(key_admin.delete({"keys": [gone]}))
+    await ledger.store.run(key_admin.delete(ledger.store.dialect, {"keys": [gone]}))
     ledger.now += DAY
     await spend(ledger, bot, DOLLAR)
     found = await over_time(ledger, bucket="day", group_by="key")

@@ -115,7 +115,7 @@ async def test_what_leaves_the_file_is_blocked_and_comes_back(file: File) -> Non
 async def test_an_operators_block_outlasts_a_start(file: File) -> None:
     entry = BOT, {"key_alias": "bot"}
     await file.start(entry)
-    assert (await file.store.run(key_admin.block({"key": BOT}, NOON)))["ok"]
+    assert (await file.store.run(key_admin.block(file.store.dialect, {"key": BOT}, NOON)))["ok"]
     assert await file.start(entry) == (0, 0, 0)
     assert not await file.works(BOT)
     assert await file.start((BOT, {"key_alias": "bot", "blocked": False})) == (0, 1, 0)
@@ -128,15 +128,15 @@ async def test_over_http_a_declared_key_can_only_be_blocked(file: File) -> None:
     for refused in (
         key_admin.update(store.dialect, {"key": BOT, "max_budget": 5}, NOON),
         key_admin.regenerate(store.dialect, BOT, {}, NOON),
-        key_admin.delete({"keys": [BOT]}),
-        key_admin.delete({"key_aliases": ["bot"]}),
+        key_admin.delete(store.dialect, {"keys": [BOT]}),
+        key_admin.delete(store.dialect, {"key_aliases": ["bot"]}),
     ):
         result = await store.run(refused)
         assert result["status"] == 400
         assert "stands in the config file" in result["message"]
     assert await file.works(BOT)
     await file.start()
-    assert (await store.run(key_admin.delete({"key_aliases": ["bot"]})))["ok"]
+    assert (await store.run(key_admin.delete(store.dialect, {"key_aliases": ["bot"]})))["ok"]
     assert await query(store, "SELECT COUNT(*) FROM ledger_keys") == [(0,)]
 
 

@@ -30,7 +30,7 @@ async def do(ledger: Ledger, decision: Decision) -> dict[str, Any]:
 
 
 async def test_a_secret_is_shown_once_and_never_stored(ledger: Ledger) -> None:
-    made = await do(ledger, key_admin.generate({"key_alias": "bot"}, NOON))
+    made = await do(ledger, key_admin.generate(ledger.store.dialect, {"key_alias": "bot"}, NOON))
     assert made["key"].startswith("sk-")
     assert len(made["key"]) == 3 + 43
     assert made["token"] == hashlib.sha256(made["key"].encode()).hexdigest()
@@ -38,7 +38,7 @@ async def test_a_secret_is_shown_once_and_never_stored(ledger: Ledger) -> None:
     assert "key" not in await ledger.info(made["key"])
     for table in ("keys", "secrets", "accounts"):
         assert made["key"] not in repr(await query(ledger.store, f"SELECT * FROM ledger_{table}"))
-    assert made["key"] != (await do(ledger, key_admin.generate({}, NOON)))["key"]
+    assert made["key"] != (await do(ledger, key_admin.generate(ledger.store.dialect, {}, NOON)))["key"]
 
 
 async def test_what_is_set_is_shown(ledger: Ledger) -> None:
@@ -73,7 +73,7 @@ async def test_the_dearest_budget_and_an_alias_in_any_script(ledger: Ledger) -> 
 async def test_a_caller_chooses_the_key(ledger: Ledger) -> None:
     assert await ledger.key(key="sk-my-own-key") == "sk-my-own-key"
     assert (await ledger.admit("sk-my-own-key"))["ok"]
-    again = await ledger.store.run(key_admin.generate({"key": "sk-my-own-key"}, NOON))
+    again = await ledger.store.run(key_admin.generate(ledger.store.dialect, {"key": "sk-my-own-key"}, NOON))
     assert (again["status"], again["param"]) == (400, "key")
 
 
@@ -108,14 +108,14 @@ async def test_a_caller_chooses_the_key(ledger: Ledger) -> None:
     ],
 )
 async def test_a_wrong_field_is_named_and_nothing_made(ledger: Ledger, fields: dict, param: str) -> None:
-    result = await ledger.store.run(key_admin.generate(fields, NOON))
+    result = await ledger.store.run(key_admin.generate(ledger.store.dialect, fields, NOON))
     assert (result["status"], result["type"], result["param"]) == (400, "invalid_request_error", param)
     assert (await query(ledger.store, "SELECT COUNT(*) FROM ledger_keys"))[0][0] == 0
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 1])
 async def test_a_body_that_is_no_object(ledger: Ledger, body: Any) -> None:
-    assert (await ledger.store.run(key_admin.generate(body, NOON)))["status"] == 400
+    assert (await ledger.store.run(key_admin.generate(ledger.store.dialect, body, NOON)))["status"] == 400
 
 
 async def test_fields_of_litellm_that_are_empty_are_no_error(ledger: Ledger) -> None:
@@ -125,7 +125,7 @@ async def test_fields_of_litellm_that_are_empty_are_no_error(ledger: Ledger) -> 
 async def test_an_alias_is_taken_once(ledger: Ledger) -> None:
     await ledger.key(key_alias="bot")
     key = await ledger.key()
-    taken = await ledger.store.run(key_admin.generate({"key_alias": "bot"}, NOON))
+    taken = await ledger.store.run(key_admin.generate(ledger.store.dialect, {"key_alias": "bot"}, NOON))
     assert (taken["status"], taken["param"]) == (400, "key_alias")
     update = key_admin.update(ledger.store.dialect, {"key": key, "key_alias": "bot"}, NOON)
     assert (await ledger.store.run(update))["param"] == "key_alias"
@@ -147,10 +147,10 @@ async def test_an_update_changes_what_it_names_at_once(ledger: Ledger) -> None:
 async def test_a_blocked_key_is_refused_on_the_very_next_request(ledger: Ledger) -> None:
     key = await ledger.key()
     assert (await ledger.admit(key))["ok"]
-    assert (await do(ledger, key_admin.block({"key": key}, NOON)))["blocked"] is True
+    assert (await do(ledger, key_admin.block(ledger.store.dialect, {"key": key}, NOON)))["blocked"] is True
     refused = await ledger.admit(key)
     assert (refused["status"], refused["type"], refused["code"]) == (401, "authentication_error", "invalid_api_key")
-    await do(ledger, key_admin.unblock({"key": key}, NOON))
+    await do(ledger, key_admin.unblock(ledger.store.dialect, {"key": key}, NOON))
     assert (await ledger.admit(key))["ok"]
 
 
@@ -204,11 +204,13 @@ async def test_each_secret_keeps_the_end_it_was_given(ledger: Ledger) -> None:
 async def test_a_deleted_key_is_gone_and_its_spending_is_not(ledger: Ledger) -> None:
     key, other = await ledger.key(key_alias="bot"), await ledger.key()
     running = await ledger.admit(key, 1000)
-    missing = await ledger.store.run(key_admin.delete({"keys": [key, "sk-unknown"]}))
+    missing = await ledger.store.run(key_admin.delete(ledger.store.dialect, {"keys": [key, "sk-unknown"]}))
     assert missing["status"] == 404
     assert (await ledger.admit(key))["ok"]
     # By their tokens: a secret is shown once, when it is made.
-    assert await do(ledger, key_admin.delete({"keys": [key]})) == {"deleted_keys": [secret.hash_secret(key)]}
+    assert await do(ledger, key_admin.delete(ledger.store.dialect, {"keys": [key]})) == {
+        "deleted_keys": [secret.hash_secret(key)]
+    }
     assert (await ledger.admit(key))["status"] == 401
     assert await ledger.settle(running["reservation"], 400) == "settled"
     accounts = await query(ledger.store, "SELECT total FROM ledger_accounts WHERE total > 0 ORDER BY id")
@@ -218,19 +220,65 @@ async def test_a_deleted_key_is_gone_and_its_spending_is_not(ledger: Ledger) -> 
 
 async def test_deletion_by_alias(ledger: Ledger) -> None:
     key = await ledger.key(key_alias="bot")
-    assert await do(ledger, key_admin.delete({"key_aliases": ["bot"]})) == {"deleted_keys": ["bot"]}
+    assert await do(ledger, key_admin.delete(ledger.store.dialect, {"key_aliases": ["bot"]})) == {
+        "deleted_keys": ["bot"]
+    }
     assert (await ledger.admit(key))["status"] == 401
 
 
-@pytest.mark.parametrize("body", [{}, {"keys": []}, {"keys": "sk-x"}, {"keys": [1]}, {"keys": ["x"] * 51}])
+async def test_keys_and_aliases_are_deleted_together_or_not_at_all(ledger: Ledger) -> None:
+    bot, other = await ledger.key(key_alias="bot"), await ledger.key(key_alias="other")
+    token = secret.hash_secret(other)
+    for body, param in (
+        ({"keys": [other], "key_aliases": ["nobody"]}, "key_aliases"),
+        ({"keys": ["sk-nobody"], "key_aliases": ["bot"]}, "keys"),
+    ):
+        missing = await ledger.store.run(key_admin.delete(ledger.store.dialect, body))
+        assert (missing["status"], missing["param"]) == (404, param)
+    assert [(await ledger.admit(key))["ok"] for key in (bot, other)] == [True, True]
+    both = {"keys": [other, token], "key_aliases": ["bot", "other"]}
+    assert await do(ledger, key_admin.delete(ledger.store.dialect, both)) == {"deleted_keys": [token, "bot", "other"]}
+    assert [(await ledger.admit(key))["status"] for key in (bot, other)] == [401, 401]
+
+
+async def test_a_field_that_blocking_and_deleting_do_not_know_changes_nothing(ledger: Ledger) -> None:
+    key = await ledger.key(key_alias="bot")
+    dialect = ledger.store.dialect
+    for more in ({"nope": 1}, {"max_budget": 1}, {"nope": 0}):
+        for decision in (
+            key_admin.block(dialect, {"key": key, **more}, NOON),
+            key_admin.unblock(dialect, {"key": key, **more}, NOON),
+            key_admin.delete(dialect, {"keys": [key], **more}),
+            key_admin.delete(dialect, {"key_aliases": ["bot"], **more}),
+        ):
+            refused = await ledger.store.run(decision)
+            assert (refused["status"], [refused["param"]]) == (400, list(more))
+    assert (await ledger.admit(key))["ok"]
+    await do(ledger, key_admin.block(dialect, {"key": key, "team_id": None}, NOON))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"keys": []},
+        {"keys": "sk-x"},
+        {"keys": [1]},
+        {"keys": ["x"] * 51},
+        {"keys": ["x"], "key_aliases": ["y"] * 51},
+        {"key_aliases": "bot"},
+    ],
+)
 async def test_a_deletion_that_names_nothing(ledger: Ledger, body: dict) -> None:
-    assert (await ledger.store.run(key_admin.delete(body)))["status"] == 400
+    assert (await ledger.store.run(key_admin.delete(ledger.store.dialect, body)))["status"] == 400
 
 
 async def test_the_list_is_paged_newest_first(ledger: Ledger) -> None:
     made = []
     for index in range(5):
-        made.append(await do(ledger, key_admin.generate({"key_alias": f"bot-{index}"}, NOON + index)))
+        made.append(
+            await do(ledger, key_admin.generate(ledger.store.dialect, {"key_alias": f"bot-{index}"}, NOON + index))
+        )
     first = await do(ledger, key_admin.list_keys(1, 2, NOON, full=True))
     assert [k["key_alias"] for k in first["keys"]] == ["bot-4", "bot-3"]
     assert (first["total_count"], first["current_page"], first["total_pages"]) == (5, 1, 3)
@@ -263,7 +311,7 @@ async def test_the_list_is_filtered(ledger: Ledger, query: dict[str, str], found
             {"key_alias": "late", "duration": "1s"},
         ]
     ):
-        await do(ledger, key_admin.generate(fields, NOON + index))
+        await do(ledger, key_admin.generate(ledger.store.dialect, fields, NOON + index))
     call = {"name": "key_list", "key": None, "query": {"return_full_object": "true", **query}, "body": None}
     body = await do(ledger, decide(ledger.store.dialect, Policy(), call, NOON + DAY))
     assert [key["key_alias"] for key in body["keys"]] == found

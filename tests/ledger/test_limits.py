@@ -6,6 +6,7 @@ from container.ledger import Store
 from tests.ledger.support import NOON, Ledger, check_balance, header, query
 from worker.ledger import alerts, periods, spend
 from worker.ledger.accounts import Limits
+from worker.ledger.activity import Wanted, over_time
 from worker.ledger.policy import Policy
 from worker.ledger.settle import bind, expire, expire_instance, expire_others, release, renew
 
@@ -321,6 +322,26 @@ async def test_spend_logs_are_filtered_and_paged(ledger: Ledger) -> None:
     assert (await ledger.store.run(spend.logs(spend.Filters(after="x"))))["status"] == 400
     keys = (await ledger.store.run(spend.by_key(ledger.now)))["body"]
     assert [(k["key_alias"], k["total_spend"]) for k in keys["data"]] == [("bot", 10e-9)]
+
+
+async def test_what_was_lost_is_a_failure_and_what_runs_is_neither(ledger: Ledger) -> None:
+    for model, status in (("answered", 200), ("refused", 429), ("lost", None), ("running", None)):
+        id = (await ledger.admit(None, 100, model=model, lease=1000 if model == "lost" else 60_000))["reservation"]
+        if status is not None:
+            await ledger.settle(id, 7, status=status)
+    ledger.now += 1000
+    assert (await ledger.store.run(expire(ledger.store.dialect, ledger.now)))["expired"] == 1
+
+    async def models(status: str | int | None) -> list[str]:
+        result = await ledger.store.run(spend.logs(spend.Filters(status=status)))
+        return sorted(line["model"] for line in result["body"]["data"])
+
+    assert await models(None) == ["answered", "lost", "refused"]
+    assert await models("success") == ["answered"]
+    assert await models("failure") == ["lost", "refused"]
+    assert await models(429) == ["refused"]
+    counted = (await ledger.store.run(over_time(Wanted(None, ledger.now))))["body"]["groups"]
+    assert {group["group"]: group["failures"] for group in counted} == {"answered": 0, "lost": 1, "refused": 1}
 
 
 async def test_old_lines_go_and_totals_stay(ledger: Ledger) -> None:

@@ -61,6 +61,40 @@ async def test_rate_limits_are_exact(stores: list[Store], limit: dict[str, int],
     assert sum(r["ok"] for r in results) == fit
 
 
+async def test_of_many_regenerations_of_a_secret_one_is_answered_with_a_new_one(stores: list[Store]) -> None:
+    ledgers = [Ledger(store) for store in stores]
+    key = await ledgers[0].key()
+    results = await asyncio.gather(
+        *(stores[i % 2].run(key_admin.regenerate(stores[i % 2].dialect, key, {}, NOON)) for i in range(16))
+    )
+    assert Counter(r.get("status", 200) for r in results) == {200: 1, 404: 15}
+    (made,) = [r["body"]["key"] for r in results if r["ok"]]
+    assert (await ledgers[1].admit(made))["ok"]
+
+
+@pytest.mark.parametrize("fields", [{"key_alias": "bot"}, {"key": "sk-of-my-choice"}])
+async def test_an_alias_and_a_secret_are_given_once(stores: list[Store], fields: dict[str, str]) -> None:
+    results = await asyncio.gather(
+        *(stores[i % 2].run(key_admin.generate(stores[i % 2].dialect, fields, NOON)) for i in range(16))
+    )
+    assert Counter((r.get("status", 200), r.get("param")) for r in results) == {
+        (200, None): 1,
+        (400, next(iter(fields))): 15,
+    }
+
+
+async def test_an_alias_that_is_being_taken_is_taken(stores: list[Store]) -> None:
+    keys = [await Ledger(stores[0]).key() for _ in range(16)]
+    bodies = [{"key": key, "key_alias": "bot"} for key in keys]
+    results = await asyncio.gather(
+        *(stores[i % 2].run(key_admin.update(stores[i % 2].dialect, body, NOON)) for i, body in enumerate(bodies))
+    )
+    assert Counter((r.get("status", 200), r.get("param")) for r in results) == {
+        (200, None): 1,
+        (400, "key_alias"): 15,
+    }
+
+
 async def test_turns_of_two_processes_let_in_exactly_as_many_as_fit(stores: list[Store]) -> None:
     """Each turn settles what the process has admitted, at half the price, and asks for more."""
     ledgers = [Ledger(store) for store in stores]

@@ -2,9 +2,12 @@
 ledger's result becomes the answer's body or an ApiError. The same at the edge and standalone."""
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from .authenticate import same_secret
 from .endpoints import Endpoint, key_of
 from .errors import ApiError, forbidden, invalid_request, refused
 
@@ -12,17 +15,26 @@ MAX_BODY_MB = 1.0
 # Answers hold secrets and change with the next call.
 HEADERS = (("cache-control", "no-store"),)
 _MAX_PARAMETERS = 50
+# Fields and parameters in which a key may be named by its secret.
+_NAMING = ("key", "new_key", "keys", "api_key", "key_hash")
+# As JSON writes it, and not the six characters of it in a text.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def call(endpoint: Endpoint, path: str, query: str, body: bytes) -> dict[str, Any]:
-    """What is asked for; an empty body is no fields. `query`: raw, without `?`. Raises ApiError 400."""
+def call(endpoint: Endpoint, path: str, query: str, body: bytes, master_key: str | None = None) -> dict[str, Any]:
+    """What is asked for; an empty body is no fields. `query`: raw, without `?`. `master_key`: None where there is none.
+    Raises ApiError 400."""
     key = key_of(path) if endpoint.name == "key_regenerate" else None
     posted = "POST" in endpoint.methods
+    sent = _fields(body) if posted else _parameters(query)
+    _refuse_nul(sent)
+    if master_key:
+        _refuse_master_key(key, sent, master_key)
     return {
         "name": endpoint.name,
         "key": key,
-        "query": {} if posted else _parameters(query),
-        "body": _fields(body) if posted else None,
+        "query": {} if posted else sent,
+        "body": sent if posted else None,
     }
 
 
@@ -39,6 +51,7 @@ def master_key_only() -> ApiError:
 
 def _parameters(query: str) -> dict[str, str]:
     try:
+        query.encode("utf-8")  # bytes that are none come as lone surrogates
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
     except ValueError:
         raise invalid_request("The query cannot be read.") from None
@@ -63,6 +76,27 @@ def _fields(body: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise invalid_request("The body has to be a JSON object.")
     return fields
+
+
+def _refuse_nul(sent: Mapping[str, Any]) -> None:
+    """PostgreSQL has no text with it."""
+    for name, value in sent.items():
+        if _NUL.search(json.dumps([name, value])):
+            raise invalid_request(f"'{name[:100]}' holds a NUL character, which no text has here.", param=name[:100])
+
+
+def _refuse_master_key(key: str | None, sent: Mapping[str, Any], master_key: str) -> None:
+    """It goes before every virtual key, so that no limit would hold for one with the same secret."""
+    named = [("key", key)]
+    for name in _NAMING:
+        value = sent.get(name)
+        named += [(name, one) for one in (value if isinstance(value, list) else [value])]
+    for name, value in named:
+        if isinstance(value, str) and same_secret(value, master_key):
+            message = (
+                f"'{name}' is the master key, which is no virtual key: it has no limits, and cannot be changed here."
+            )
+            raise invalid_request(message, param=name)
 
 
 def _no_number(name: str) -> float:

@@ -121,6 +121,7 @@ _KEY_FIELDS = _optional(
 # LiteLLM's own clients send fields that mean nothing here, as null or empty; anything else is refused.
 _NOTHING_ELSE: Schema = {"enum": [None, {}, [], "", False]}
 _NAMED: Schema = {"type": "string", "minLength": 1, "description": "The key's secret, or its token."}
+_DELETED = ("keys", "key_aliases")
 _GROUP: Schema = {"type": ["string", "null"], "description": "A model, or a key's id; null: all that are not listed."}
 _COUNTED = {
     name: NUMBER if name == "spend" else {"type": "integer"}
@@ -201,13 +202,12 @@ def schemas() -> dict[str, Schema]:
         "KeyRegenerate": _key_request(
             {"new_key": nullable(ref("Secret")), "grace_period": nullable({"anyOf": [DURATION, {"enum": ["", "0"]}]})}
         ),
-        "KeyNamed": an_object({"key": _NAMED}, ["key"]),
-        "KeyDelete": {
-            "anyOf": [
-                an_object({"keys": {**array(TEXT, 1), "maxItems": 50}}, ["keys"]),
-                an_object({"key_aliases": {**array(TEXT, 1), "maxItems": 50}}, ["key_aliases"]),
-            ]
-        },
+        "KeyNamed": an_object({"key": _NAMED}, ["key"], additionalProperties=_NOTHING_ELSE),
+        "KeyDelete": an_object(
+            {name: {**array(TEXT), "maxItems": 50} for name in _DELETED},
+            additionalProperties=_NOTHING_ELSE,
+            anyOf=[{"required": [name], "properties": {name: {"minItems": 1}}} for name in _DELETED],
+        ),
         "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},
         "Key": an_object(
             {

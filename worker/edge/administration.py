@@ -3,6 +3,7 @@
 from typing import Any
 
 from api import admin
+from api.authenticate import presented_key
 from api.endpoints import Endpoint
 from api.errors import ApiError, body_too_large, invalid_request, service_unavailable
 from runtime.javascript import or_none
@@ -25,7 +26,8 @@ class Administration:
         the field, 404 for a key, 503."""
         if not by_master:
             raise admin.master_key_only()
-        call = admin.call(endpoint, path, query, await _body(client))
+        master_key = presented_key(client.headers.get)  # as it is `by_master`
+        call = admin.call(endpoint, path, query, await _body(client), master_key)
         try:
             result = await self._ledger.call("administer", call)
         except LedgerUnavailable as error:

@@ -6,7 +6,7 @@ requests in it, the largest groups by themselves and all others together.
 
 from typing import Any, NamedTuple
 
-from . import keys, periods
+from . import keys, periods, spend
 from .decision import Decision, Row, Steps
 from .dialect import marks
 from .money import usd
@@ -18,7 +18,8 @@ COLUMNS = {"model": "r.model", "key": "r.key_id"}
 MAX_REQUESTS = 100_000
 MAX_GROUPS = 20
 _COUNTED = ("spend", "requests", "failures", "prompt_tokens", "completion_tokens")
-_SUMS = """CAST(SUM(r.charged) AS BIGINT), COUNT(*), CAST(SUM(CASE WHEN r.status >= 400 THEN 1 ELSE 0 END) AS BIGINT),
+_SUMS = f"""CAST(SUM(r.charged) AS BIGINT), COUNT(*),
+    CAST(SUM(CASE WHEN {spend.STATUSES["failure"]} THEN 1 ELSE 0 END) AS BIGINT),
     CAST(SUM(r.prompt_tokens) AS BIGINT), CAST(SUM(r.completion_tokens) AS BIGINT)"""
 _RANGE = "r.state > 0 AND r.created >= ? AND r.created < ?"
 

@@ -21,7 +21,7 @@ _KEYS_PAGE, _SPEND_PAGE = 10, 100
 _MAX_NUMBER = 1_000_000
 _LAST_SECOND = 100_000_000_000  # the year 5138; a larger number is milliseconds
 _MAX_DIGITS = 14
-_STATUSES = {"success": (200, 399), "failure": (400, 599)}
+_LAST_TIME = 253_402_300_799_999  # in milliseconds: the end of the year 9999, the last that has a date
 
 
 def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
@@ -31,15 +31,15 @@ def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
     try:
         match call["name"]:
             case "key_generate":
-                return key_admin.generate(body, now)
+                return key_admin.generate(dialect, body, now)
             case "key_update":
                 return key_admin.update(dialect, body, now)
             case "key_delete":
-                return key_admin.delete(body)
+                return key_admin.delete(dialect, body)
             case "key_block":
-                return key_admin.block(body, now)
+                return key_admin.block(dialect, body, now)
             case "key_unblock":
-                return key_admin.unblock(body, now)
+                return key_admin.unblock(dialect, body, now)
             case "key_regenerate":
                 return key_admin.regenerate(dialect, call["key"], body, now)
             case "key_info":
@@ -75,7 +75,7 @@ def _filters(query: "_Query") -> spend.Filters:
     return spend.Filters(
         key=query.text("key", "api_key"),
         model=query.text("model"),
-        statuses=query.statuses("status"),
+        status=query.status("status"),
         begin=query.time("from", "start_date"),
         end=query.time("to", "end_date", whole_day=True),
         after=query.text("after"),
@@ -138,15 +138,15 @@ class _Query:
             raise FieldError(name, f"'{name}' has to be true or false.")
         return value in ("true", "1")
 
-    def statuses(self, name: str) -> tuple[int, int] | None:
-        """The lowest and the highest of the HTTP statuses that are meant."""
+    def status(self, name: str) -> str | int | None:
+        """One of spend.STATUSES, or an HTTP status."""
         value = self.text(name)
-        if value is None or value in _STATUSES:
-            return None if value is None else _STATUSES[value]
+        if value is None or value in spend.STATUSES:
+            return value
         number = _whole(value)
         if number is None or not 100 <= number <= 599:
             raise FieldError(name, f"'{name}' has to be success, failure, or an HTTP status such as 429.")
-        return number, number
+        return number
 
     def time(self, *names: str, whole_day: bool = False) -> int | None:
         """Milliseconds since 1970. `whole_day`: a day without a time means its end."""
@@ -163,18 +163,18 @@ class _Query:
                 moment = moment.replace(tzinfo=UTC)
             if whole_day and len(value) <= len("2026-01-31"):
                 moment += timedelta(days=1)
-            return int(moment.timestamp() * 1000)
+            at = int(moment.timestamp() * 1000)
         except (ValueError, OverflowError):
+            at = -1
+        if not 0 <= at <= _LAST_TIME:
             message = (
                 f"'{name}' has to be a day or a time such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970."
             )
-            raise FieldError(name, message) from None
+            raise FieldError(name, message)
+        return at
 
     def _take(self, names: tuple[str, ...]) -> tuple[str, str] | None:
         sent = [(name, self._left.pop(name)) for name in names if name in self._left]
-        for name, value in sent:
-            if "\0" in value:  # which PostgreSQL has no text with
-                raise FieldError(name, f"'{name}' holds a character that no text has.")
         if len(sent) > 1:
             raise FieldError(sent[1][0], f"'{sent[0][0]}' and '{sent[1][0]}' mean the same: send one of them.")
         return sent[0] if sent else None

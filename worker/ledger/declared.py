@@ -67,7 +67,7 @@ def hold(dialect: Dialect, declared: Iterable[Declared], now: int) -> Decision:
 
 
 def _hold(dialect: Dialect, declared: list[Declared], now: int) -> Steps:
-    for sql in dialect.lock_schema:  # replicas that start at once come one after the other
+    for sql in dialect.lock:
         yield sql, ()
     aliases = {d.alias for d in declared if d.alias is not None}
     held: set[str] = set()

@@ -36,9 +36,11 @@ class Move(NamedTuple):
 
 
 class Dialect(Protocol):
-    """`admit` and `move` return None where somebody else was faster: read again and decide anew."""
+    """`lock`: the statements that decisions on the schema and on keys begin with, so that no two of them run at once;
+    what they read after it is what the one before has left. `admit` and `move` return None where somebody else was
+    faster: read again and decide anew."""
 
-    lock_schema: tuple[str, ...]
+    lock: tuple[str, ...]
     for_update: str
 
     def admit(self, guards: Sequence[Guard], amount: int, tokens: int, minute: int, row: Columns) -> Moved:

@@ -15,6 +15,7 @@ from .dialect import Dialect, marks
 from .key_fields import FieldError
 
 _MAX_KEYS_AT_ONCE = 50
+_NAME_SOME = f"Name 1 to {_MAX_KEYS_AT_ONCE} keys in 'keys', in 'key_aliases', or in both."
 MAX_PAGE = 500
 _IN_THE_FILE = (
     "This key stands in the config file (general_settings.virtual_keys): change it there. Here it can be blocked and "
@@ -28,33 +29,33 @@ LEFT JOIN ledger_secrets s ON s.key_id = k.id AND s.expires IS NULL
 LEFT JOIN ledger_accounts a ON a.id = 'key:' || k.id"""
 
 
-def generate(body: Any, now: int) -> Decision:
+def generate(dialect: Dialect, body: Any, now: int) -> Decision:
     """`POST /key/generate`: the only answer that shows the secret."""
-    return Decision(_checked(_generate(body, now), body), transaction=True)
+    return Decision(_checked(dialect, _generate(body, now), body), transaction=True)
 
 
 def update(dialect: Dialect, body: Any, now: int) -> Decision:
     """`POST /key/update`: `key`, and what shall change; null unsets."""
-    return Decision(_checked(_update(dialect, body, now), body), transaction=True)
+    return Decision(_checked(dialect, _update(body, now), body), transaction=True)
 
 
 def regenerate(dialect: Dialect, key: str, body: Any, now: int) -> Decision:
     """`POST /key/{key}/regenerate`: a new secret; the old one works for `grace_period` longer, else no more."""
-    return Decision(_checked(_regenerate(dialect, key, body, now), body), transaction=True)
+    return Decision(_checked(dialect, _regenerate(key, body, now), body), transaction=True)
 
 
-def block(body: Any, now: int) -> Decision:
-    return Decision(_checked(_block(body, 1, now), body), transaction=True)
+def block(dialect: Dialect, body: Any, now: int) -> Decision:
+    return Decision(_checked(dialect, _block(body, 1, now), body), transaction=True)
 
 
-def unblock(body: Any, now: int) -> Decision:
-    return Decision(_checked(_block(body, 0, now), body), transaction=True)
+def unblock(dialect: Dialect, body: Any, now: int) -> Decision:
+    return Decision(_checked(dialect, _block(body, 0, now), body), transaction=True)
 
 
-def delete(body: Any) -> Decision:
-    """`POST /key/delete`: `keys` or `key_aliases`; answers with their tokens or aliases. What they have spent stays in
+def delete(dialect: Dialect, body: Any) -> Decision:
+    """`POST /key/delete`: `keys`, `key_aliases` or both; answers with tokens and aliases. What they have spent stays in
     the log and in the totals."""
-    return Decision(_checked(_delete(body), body), transaction=True)
+    return Decision(_checked(dialect, _delete(body), body), transaction=True)
 
 
 def info(key: str, now: int) -> Decision:
@@ -85,10 +86,12 @@ def list_keys(page: int, size: int, now: int, filters: KeyFilters = _ANY, *, ful
     return Decision(_list(max(1, page), min(max(1, size), MAX_PAGE), now, filters, full))
 
 
-def _checked(steps: Steps, body: Any) -> Steps:
+def _checked(dialect: Dialect, steps: Steps, body: Any) -> Steps:
     if not isinstance(body, Mapping):
         steps.close()
         return refusal.invalid("The body has to be a JSON object.")
+    for sql in dialect.lock:
+        yield sql, ()
     try:
         return (yield from steps)
     except FieldError as error:
@@ -111,9 +114,9 @@ def _generate(body: Mapping[str, Any], now: int) -> Steps:
     return (yield from _with_secret(key_id, text, now))
 
 
-def _update(dialect: Dialect, body: Mapping[str, Any], now: int) -> Steps:
+def _update(body: Mapping[str, Any], now: int) -> Steps:
     wanted = key_fields.columns(body, ("key",), now)
-    found, refused = yield from _changeable(body.get("key"), dialect.for_update)
+    found, refused = yield from _changeable(body.get("key"))
     if refused:
         return refused
     if wanted.get("alias") is not None:
@@ -128,11 +131,11 @@ def _update(dialect: Dialect, body: Mapping[str, Any], now: int) -> Steps:
     return (yield from _show_one(found.id, now))
 
 
-def _regenerate(dialect: Dialect, key: str, body: Mapping[str, Any], now: int) -> Steps:
+def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
     wanted = key_fields.columns(body, ("key", "new_key", "grace_period"), now)
     grace = key_fields.grace(body)
     text = key_fields.chosen_secret(body, "new_key") or secret.new_secret()
-    found, refused = yield from _changeable(key, dialect.for_update)
+    found, refused = yield from _changeable(key)
     if refused:
         return refused
     taken = yield from _taken(text, wanted.get("alias"), found.id)
@@ -153,6 +156,7 @@ def _regenerate(dialect: Dialect, key: str, body: Mapping[str, Any], now: int) -
 
 
 def _block(body: Mapping[str, Any], blocked: int, now: int) -> Steps:
+    key_fields.only(body, ("key",))
     found, refused = yield from _named(body.get("key"))
     if refused:
         return refused
@@ -161,40 +165,47 @@ def _block(body: Mapping[str, Any], blocked: int, now: int) -> Steps:
 
 
 def _delete(body: Mapping[str, Any]) -> Steps:
-    names = body.get("keys")
-    column = "s.hash"
-    if names is None:
-        names, column = body.get("key_aliases"), "k.alias"
-    if (
-        not isinstance(names, list)
-        or not 0 < len(names) <= _MAX_KEYS_AT_ONCE
-        or not all(isinstance(n, str) for n in names)
-    ):
-        message = f"Name 1 to {_MAX_KEYS_AT_ONCE} keys in 'keys', or in 'key_aliases'."
-        raise FieldError("keys", message)
-    wanted = dict.fromkeys(secret.reference(n) if column == "s.hash" else n for n in names)
-    rows = yield (
-        f"SELECT {column}, k.id, k.declared FROM ledger_keys k LEFT JOIN ledger_secrets s ON s.key_id = k.id "
-        f"WHERE {column} IN ({marks(len(wanted))})",
-        tuple(wanted),
-    )
-    missing = sorted(set(wanted) - {row[0] for row in rows})
-    if missing:
-        return refusal.not_found(f"{len(missing)} of these keys do not exist; nothing was deleted.", "keys")
-    if any(row[2] == keys.DECLARED for row in rows):
-        return refusal.invalid(_IN_THE_FILE, "keys")
-    for key_id in sorted({row[1] for row in rows}):
+    key_fields.only(body, ("keys", "key_aliases"))
+    named, aliases = _names(body, "keys"), _names(body, "key_aliases")
+    if not named and not aliases:
+        raise FieldError("keys", _NAME_SOME)
+    tokens = [secret.reference(name) for name in named]
+    deleted: list[str] = []
+    doomed: set[str] = set()
+    for param, column, names in (("keys", "s.hash", tokens), ("key_aliases", "k.alias", aliases)):
+        wanted = list(dict.fromkeys(names))
+        if not wanted:
+            continue
+        rows = yield (
+            f"SELECT {column}, k.id, k.declared FROM ledger_keys k LEFT JOIN ledger_secrets s ON s.key_id = k.id "
+            f"WHERE {column} IN ({marks(len(wanted))})",
+            tuple(wanted),
+        )
+        missing = set(wanted) - {row[0] for row in rows}
+        if missing:
+            return refusal.not_found(f"{len(missing)} of these keys do not exist; nothing was deleted.", param)
+        if any(row[2] == keys.DECLARED for row in rows):
+            return refusal.invalid(_IN_THE_FILE, param)
+        doomed |= {row[1] for row in rows}
+        deleted += wanted
+    for key_id in sorted(doomed):
         yield "DELETE FROM ledger_secrets WHERE key_id = ?", (key_id,)
         yield "DELETE FROM ledger_keys WHERE id = ?", (key_id,)
-    return {"ok": True, "body": {"deleted_keys": list(wanted)}}
+    return {"ok": True, "body": {"deleted_keys": deleted}}
+
+
+def _names(body: Mapping[str, Any], field: str) -> list[str]:
+    names = [] if body.get(field) is None else body[field]
+    if not isinstance(names, list) or len(names) > _MAX_KEYS_AT_ONCE or not all(isinstance(n, str) for n in names):
+        raise FieldError(field, _NAME_SOME)
+    return names
 
 
 def _info(name: str, now: int) -> Steps:
     found, refused = yield from _named(name)
     if refused:
         return refused
-    shown = yield from _show_one(found.id, now)
-    fields = shown["body"]
+    fields = (yield from _show_one(found.id, now))["body"]
     return {"ok": True, "body": {"key": fields["token"], "info": fields}}
 
 
@@ -235,19 +246,19 @@ def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
     return [condition for condition, _ in found], [value for _, values in found for value in values]
 
 
-def _named(name: Any, for_update: str = "") -> Steps:
+def _named(name: Any) -> Steps:
     """(the key, None), or (None, the refusal)."""
     if not isinstance(name, str) or not name:
         return None, refusal.invalid("'key' is missing.", "key")
-    rows = yield _BY_TOKEN + (f"{for_update} OF k" if for_update else ""), (secret.reference(name),)
+    rows = yield _BY_TOKEN, (secret.reference(name),)
     if not rows:
         return None, refusal.not_found("This key does not exist.", "key")
     return keys.key(rows[0][: keys.COLUMN_COUNT]), None
 
 
-def _changeable(name: Any, for_update: str) -> Steps:
+def _changeable(name: Any) -> Steps:
     """The same, refused where the next start would undo the change."""
-    found, refused = yield from _named(name, for_update)
+    found, refused = yield from _named(name)
     if found is not None and found.declared == keys.DECLARED:
         return None, refusal.invalid(_IN_THE_FILE, "key")
     return found, refused
@@ -273,8 +284,7 @@ def _change(key_id: str, values: Mapping[str, Any], now: int) -> Steps:
 
 
 def _with_secret(key_id: str, text: str, now: int) -> Steps:
-    shown = yield from _show_one(key_id, now)
-    fields = shown["body"]
+    fields = (yield from _show_one(key_id, now))["body"]
     return {"ok": True, "body": {"key": text, "token_id": fields["token"], **fields}}
 
 

@@ -60,10 +60,21 @@ def columns(fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[s
         if read is not None:
             column, convert = read
             result[column] = convert(name, value, now)
-        elif value is not False and (value == 0 or value not in (None, {}, [], "")):
+        elif _says_something(value):
             raise FieldError(name, f"'{name}' is not a field that this gateway knows.")
     check_budgets(result)
     return result
+
+
+def only(fields: Mapping[str, Any], own: tuple[str, ...]) -> None:
+    """Raises FieldError for any other field than the endpoint's own."""
+    for name, value in fields.items():
+        if name not in own and _says_something(value):
+            raise FieldError(name, f"'{name}' is not a field of this path.")
+
+
+def _says_something(value: Any) -> bool:
+    return value is not False and (value == 0 or value not in (None, {}, [], ""))
 
 
 def check_budgets(values: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ from .dialect import (
 from .periods import SKEW
 
 # Any number that nobody else who uses the database would take.
-_SCHEMA_LOCK = 7_236_254_115
+_LOCK = 7_236_254_115
 
 _HOLDS = (
     "(id = ? AND start = ? AND spent + reserved <= ? AND parallel < ? "
@@ -37,7 +37,7 @@ _HOLDS = (
 
 
 class Postgres:
-    lock_schema: tuple[str, ...] = (f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})",)
+    lock: tuple[str, ...] = (f"SELECT pg_advisory_xact_lock({_LOCK})",)
     for_update = " FOR UPDATE"
 
     def admit(self, guards: Sequence[Guard], amount: int, tokens: int, minute: int, row: Columns) -> Moved:

@@ -73,7 +73,7 @@ def migrate(dialect: Dialect, target: int = VERSION) -> Decision:
 
 
 def _migrate(dialect: Dialect, target: int) -> Steps:
-    for sql in dialect.lock_schema:
+    for sql in dialect.lock:
         yield sql, ()
     yield "CREATE TABLE IF NOT EXISTS ledger_schema (version BIGINT NOT NULL)", ()
     rows = yield "SELECT version FROM ledger_schema", ()

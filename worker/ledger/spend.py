@@ -11,6 +11,8 @@ from .policy import Policy
 MAX_PAGE = 1000
 _TRIM_AT_ONCE = 500
 _STATES = {0: "running", 1: "expired", 2: "settled"}
+# One that was lost with its process has no status, and is charged in full.
+STATUSES = {"success": "r.status BETWEEN 200 AND 399", "failure": "(r.status >= 400 OR r.state = 1)"}
 _NAMES = (
     "id state key_id key_alias user_id model endpoint amount charged created settled answered_by deployment status "
     "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated"
@@ -19,12 +21,12 @@ _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
 
 class Filters(NamedTuple):
-    """`key`: a secret, a token, a key's id or 'master'; `statuses`: the lowest and the highest; `begin` ≤ time of the
-    request < `end`, in milliseconds; `after`: the cursor that the page before ended with."""
+    """`key`: a secret, a token, a key's id or 'master'; `status`: one of STATUSES, or an HTTP status; `begin` ≤ time of
+    the request < `end`, in milliseconds; `after`: the cursor that the page before ended with."""
 
     key: str | None = None
     model: str | None = None
-    statuses: tuple[int, int] | None = None
+    status: str | int | None = None
     begin: int | None = None
     end: int | None = None
     after: str | None = None
@@ -64,11 +66,13 @@ def _logs(filters: Filters) -> Steps:
             key_id = rows[0][0]
         where.append("r.key_id = ?")
         parameters.append(key_id)
-    lowest, highest = filters.statuses or (None, None)
+    status = filters.status
+    if isinstance(status, str):
+        where.append(STATUSES[status])
+        status = None
     for condition, value in (
         ("r.model = ?", filters.model),
-        ("r.status >= ?", lowest),
-        ("r.status <= ?", highest),
+        ("r.status = ?", status),
         ("r.created >= ?", filters.begin),
         ("r.created < ?", filters.end),
     ):
@@ -77,7 +81,7 @@ def _logs(filters: Filters) -> Steps:
             parameters.append(value)
     if filters.after is not None:
         created, _, last = filters.after.partition("-")
-        if not created.isdigit() or len(created) > 15:
+        if not (created.isascii() and created.isdigit()) or len(created) > 15:
             return refusal.invalid("'after' is no cursor.", "after")
         where.append("(r.created < ? OR (r.created = ? AND r.id < ?))")
         parameters += [int(created), int(created), last]

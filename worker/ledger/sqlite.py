@@ -20,7 +20,7 @@ from .dialect import (
 
 
 class Sqlite:
-    lock_schema: tuple[str, ...] = ()
+    lock: tuple[str, ...] = ()
     for_update = ""
 
     def admit(self, guards: Sequence[Guard], amount: int, tokens: int, minute: int, row: Columns) -> Moved:

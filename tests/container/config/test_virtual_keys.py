@@ -109,6 +109,13 @@ def test_what_cannot_be_used_stops_the_start(refused, keys, said):
     assert said in line
 
 
+def test_the_master_key_is_the_one_that_is_served_with(complaints):
+    """The environment's goes before the file's."""
+    found = {"model_list": MODELS, "general_settings": {"virtual_keys": [BOT], "master_key": "sk-of-the-file"}}
+    [line] = complaints(found, {"BOT_KEY": SECRET, "LITELLM_MASTER_KEY": SECRET})
+    assert "[0].key: error: is the master key" in line
+
+
 def test_keys_have_to_be_a_list(complaints):
     [line] = complaints({"model_list": MODELS, "general_settings": {"virtual_keys": {"bot": "x"}}})
     assert "virtual_keys: error: has to be a list." in line

@@ -56,6 +56,11 @@ def test_a_wildcard_is_filled_in(groups):
     assert found.targets("x/openrouter/y") == ()
 
 
+def test_no_model_s_name_has_a_nul(groups):
+    """Names that a wildcard lets through stand in the spend log, and PostgreSQL has no such text."""
+    assert groups(model("*", "openai/*")).targets("gpt\0") == ()
+
+
 def test_a_wildcard_may_stand_anywhere(groups):
     found = groups(model("my-*-model", "openai/their-*-v2"))
     assert asked(found, "my-big-model") == ["openai/their-big-v2"]
