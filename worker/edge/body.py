@@ -7,10 +7,9 @@ from pyodide.ffi import JsException
 from api.errors import ApiError, invalid_request
 
 from .forward import Client
+from .nesting import can_be_parsed
 
-# Pyodide's JSON parser is recursive, and a stack that overflows there ends the whole isolate: 2,000 levels are still
-# fine, 3,000 are not. As many brackets as this open at most as many levels.
-MOST_BRACKETS = 1000
+__all__ = ["buffer", "can_be_parsed", "refuse_compressed"]
 
 
 async def buffer(client: Client) -> Any:
@@ -19,11 +18,6 @@ async def buffer(client: Client) -> Any:
         return await client.request.arrayBuffer()
     except JsException:
         raise invalid_request("The request's body broke off.") from None
-
-
-def can_be_parsed(content: bytes) -> bool:
-    """Whether this isolate survives parsing it as JSON."""
-    return content.count(b"[") + content.count(b"{") <= MOST_BRACKETS
 
 
 def refuse_compressed(client: Client) -> None:
