@@ -24,8 +24,10 @@ from container_life import settings
 from container_life.engine import CloudflareContainer, NeverConnected, never_connected
 from container_life.environment import container_environment
 from container_life.lifecycle import Lifecycle, NotServing
+from container_life.readiness import PROBE_TIMEOUT
 from container_life.record import StoredRecord
 from drain_ends import LedgerObject, RunningContainer, StorageAlarm
+from edge.body import broke_off
 from edge.ledger import LedgerClient, LedgerUnavailable
 from edge.respond import error_response
 from runtime.javascript import bindings, error_text, js, or_none, unwrapped, variable
@@ -69,6 +71,9 @@ class ProxyContainer(DurableObject):
             log("warning", "container_not_serving", request_id=_request_id(incoming), reason=str(failure))
             refusal = errors.service_unavailable("The container cannot serve now.", round(failure.retry_after))
             refusal.headers.append((NO_INSTANCE_HEADER, "1"))
+        except _ClientLeft as error:
+            log("info", "client_left", request_id=_request_id(incoming), reason=str(error))
+            refusal = broke_off()
         except JsException as error:
             log("error", "container_lost", request_id=_request_id(incoming), reason=error_text(error))
             refusal = errors.service_unavailable("The container went away before it had answered.", retry_after=1)
@@ -82,6 +87,10 @@ class ProxyContainer(DurableObject):
 
 def _request_id(request: Any) -> str | None:
     return or_none(request.headers.get(REQUEST_ID_HEADER))
+
+
+class _ClientLeft(Exception):
+    """The client left before it had sent all, or had its answer: nothing of the container's."""
 
 
 class _Served:
@@ -109,7 +118,7 @@ class _Served:
         self.life.adopt()
 
     async def answer(self, incoming: Any) -> Any:
-        """Sends a request once; again only if nothing of it has left. Raises NotServing, JsException."""
+        """Sends a request once; again only if nothing of it has left. Raises NotServing, _ClientLeft, JsException."""
         grant = or_none(incoming.headers.get(GRANT_HEADER))
         reservation = None if grant is None else json.loads(grant).get("reservation")
         again = or_none(incoming.body) is None
@@ -135,11 +144,14 @@ class _Served:
         try:
             response = await self._engine.fetch(outgoing)
         except JsException as error:
-            self.life.doubt()
             if never_connected(error):
+                self.life.doubt()
                 raise NeverConnected(error_text(error)) from None
             if reservation is not None:
                 self.drain.doubt(reservation, instance)
+            if await self._client_left(incoming, streams=reservation is None):
+                raise _ClientLeft(error_text(error)) from None
+            self.life.doubt()
             raise
         if or_none(response.headers.get(NO_INSTANCE_HEADER)) == ENDING:
             self.life.ending(token)
@@ -149,6 +161,18 @@ class _Served:
         elif not incoming.url.startswith(_PARK):
             return response
         return response if foreseen == instance else _from(response, instance)
+
+    async def _client_left(self, incoming: Any, *, streams: bool) -> bool:
+        """Whether a request has failed for its client's sake. `streams`: its body may have come from there just then.
+
+        A connection that is reset aborts the signal. One that is closed in the middle of a body aborts nothing, and the
+        error is the one of a container that ends; that it still serves tells them apart.
+        """
+        if incoming.signal.aborted:
+            return True
+        if not streams or or_none(incoming.body) is None or not self._engine.running:
+            return False
+        return await self._engine.probe(PROBE_TIMEOUT) is None
 
     async def _bind(self, reservation: str, instance: str) -> None:
         """The request was let in for another container, or for whichever there is. Raises NotServing."""

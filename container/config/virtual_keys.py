@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.container_life.environment import TOKEN_VARIABLE
 from worker.ledger import declared
 from worker.ledger.declared import Declared
 from worker.ledger.key_fields import FieldError
@@ -75,7 +76,7 @@ def _entry(
     if variable is None:
         message, mend = "is a secret that stands in the file.", f"Write `key: {REFERENCE}NAME`, and set NAME to it."
         document.report("warning", where, message, mend)
-    elif not text:
+    elif not text and not environment.get(TOKEN_VARIABLE, "").strip():  # behind the edge its ledger knows the secret
         message = f"{variable} is not set, so this key does not work; where the ledger has it already it is blocked."
         document.report("warning", where, message, f"Set {variable}.")
     for name in json.loads(held.columns["models"]):

@@ -3,8 +3,11 @@
 import contextlib
 import os
 import signal
+import socket
 import sqlite3
+import struct
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -88,6 +91,52 @@ def test_a_request_whose_container_dies_is_not_sent_again(start_edge: StartEdge,
     assert_unavailable(post(edge, {"model": "die"}))
     assert len(events.of("request")) == 2
     assert post(edge).status_code == 200
+
+
+def close(client: socket.socket) -> None:
+    client.close()
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def half_an_upload(edge: Edge) -> socket.socket:
+    """A client that has sent a tenth of its thirty megabytes."""
+    port = int(edge.url.rpartition(":")[2])
+    client = socket.create_connection(("127.0.0.1", port), 20)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {MASTER_KEY}\r\nContent-Length: 30000000\r\n\r\n"
+    client.sendall(head.encode() + b" " * 3_000_000)
+    return client
+
+
+@pytest.mark.parametrize("leave", [close, reset])
+def test_a_client_that_leaves_an_upload_is_not_taken_for_a_container_that_is_lost(
+    start_edge: StartEdge, events: Events, leave: Callable[[socket.socket], None]
+):
+    edge = start_edge(image=image(events))
+    assert post(edge).status_code == 200
+    client = half_an_upload(edge)
+    events.wait("park", lambda _: True)
+    leave(client)
+    assert '"info"' in edge.wait_for_log("client_left")
+    assert post(edge).status_code == 200
+    for said in ("container_lost", "container_found_running"):
+        assert said not in edge.log(), "there was nothing to be doubted"
+    assert len(events.of("start")) == 1
+
+
+def test_a_container_that_dies_in_an_upload_is_lost(start_edge: StartEdge, events: Events):
+    edge = start_edge(image=image(events))
+    assert post(edge).status_code == 200
+    with contextlib.closing(half_an_upload(edge)):
+        events.wait("park", lambda _: True)
+        edge.kill_container()
+        edge.wait_for_log("container_lost")
+    assert post(edge).status_code == 200
+    assert "client_left" not in edge.log()
+    assert len(events.of("start")) == 2
 
 
 @pytest.mark.parametrize("how", ["it exits", "kill -9"])

@@ -262,6 +262,8 @@ def test_keys_that_the_config_declares(start_edge: StartEdge, tmp_path: Path):
     edge = start_edge(config, vars={"BOT_KEY": "sk-of-the-bot-itself"}, directory=storage)
     assert Money(edge).ask("sk-of-the-bot-itself").status_code == 200
     assert Money(edge).ask("sk-of-the-bot-itself", model="other").status_code == 403
+    edge.wait_for_log('"listening"')
+    assert "BOT_KEY" not in edge.log(), "the container is not given it, and does not need it"
     edge.stop()
     gone = start_edge(CONFIG, vars={"BOT_KEY": "sk-of-the-bot-itself"}, directory=storage)
     assert Money(gone).ask("sk-of-the-bot-itself").status_code == 401

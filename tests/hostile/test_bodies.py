@@ -133,6 +133,21 @@ def test_what_is_nested_as_deeply_as_tools_are_goes_through(door: Door):
     assert door.ask("POST", CHAT, with_field(b'"x": ' + b"[" * 60 + b"]" * 60)).status == 200
 
 
+def test_many_brackets_are_not_taken_for_many_levels(door: Door):
+    value = b"[" + b"[]," * 2000 + b"[]]"
+    assert door.ask("POST", "/key/generate", b'{"metadata": {"a": ' + value + b"}}").status == 200
+    assert door.ask("POST", CHAT, with_field(b'"x": ' + value)).status == 200
+
+
+@pytest.mark.parametrize("levels", [250, 999, 1000, 2500, 20_000])
+def test_no_depth_ends_what_reads_it(door: Door, levels: int):
+    deep = b"[" * (levels - 1) + b"]" * (levels - 1)
+    assert door.ask("POST", CHAT, with_field(b'"x": ' + deep)).status in (200, 400)
+    answer = door.ask("POST", "/key/generate", b'{"metadata": ' + deep + b"}")
+    assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error"), answer
+    door.still_serves()
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "nonsense", ""])
 def test_the_content_type_of_json_does_not_matter(door: Door, kind: str):
     assert door.ask("POST", CHAT, PLAIN, content_type=kind).status == 200

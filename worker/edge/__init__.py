@@ -1,4 +1,4 @@
 """The Worker's way of a request: checked, answered here or passed on to a ProxyContainer, finished.
 
-`settings.py` and `instances.py` are plain Python; the others speak to the Workers runtime.
+`settings.py`, `instances.py` and `nesting.py` are plain Python; the others speak to the Workers runtime.
 """

@@ -66,6 +66,13 @@ def test_a_variable_that_is_not_set_is_a_warning(load_config):
     )
 
 
+def test_behind_the_edge_whose_ledger_has_the_secret_there_is_no_warning(load_config):
+    config = load_config(content(BOT), {"INTERNAL_TOKEN": "of-the-edge"})
+    assert config.options.virtual_keys[0].held is None
+    assert config.problems == ()
+    assert load_config(content(BOT), {"INTERNAL_TOKEN": " "}).problems, "it stands alone"
+
+
 def test_a_secret_in_the_file_is_a_warning_that_does_not_repeat_it(load_config):
     [warning] = load_config(content({"key": SECRET}), {}).problems
     assert "warning: is a secret that stands in the file. Write `key: os.environ/NAME`" in str(warning)
