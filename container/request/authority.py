@@ -29,8 +29,10 @@ _ROUTING = """
     stream_timeout request_timeout force_timeout client_side_timeout timeout_by_service_tier
     stream_timeout_by_service_tier keepalive_seconds allow_client_keepalive_override
 """
-# OpenRouter's own fallbacks: models that nobody has allowed, at prices that nobody has reserved.
-_BEYOND = "models route"
+# OpenRouter's own fallbacks and choices: models that nobody has allowed, at prices that nobody has reserved.
+_BEYOND = "models route provider preset"
+# Which fields LiteLLM leaves out, our limits among them.
+_LEFT_OUT = "drop_params additional_drop_params allowed_openai_params"
 _LOGGING = """
     callbacks success_callback failure_callback logger_fn log_client_error_tracebacks verbose no-log no_log
     turn_off_message_logging bedrock_tags
@@ -47,11 +49,9 @@ _INTERNALS = """
     self litellm_params async_call text_completion stream_response completion_call_id aimg_generation
     allm_passthrough_route acompletion aembedding atext_completion
 """
-_FORBIDDEN = frozenset(
-    " ".join(
-        (_ADDRESSES, _CREDENTIALS, _ROUTING, _BEYOND, _LOGGING, _POLICIES, _MONEY, _STORES, _MOCKS, _INTERNALS)
-    ).split()
-)
+_WHO_AND_WHERE = (_ADDRESSES, _CREDENTIALS, _ROUTING, _BEYOND)
+_HOW = (_LEFT_OUT, _LOGGING, _POLICIES, _MONEY, _STORES, _MOCKS, _INTERNALS)
+_FORBIDDEN = frozenset(" ".join((*_WHO_AND_WHERE, *_HOW)).split())
 _FORBIDDEN_PREFIXES = (
     "_",
     "litellm_",
@@ -96,6 +96,8 @@ _FORBIDDEN_PREFIXES = (
     # its prices
     "regional_",
 )
+# Anthropic's, at another price than the model's. (To speak fast is another thing, which is why they stand here.)
+DEARER = frozenset(("speed", "inference_geo"))
 _PRICES = ("cost_per_", "_token_cost")
 
 

@@ -9,7 +9,7 @@ import orjson
 from worker.api.errors import ApiError, invalid_request
 
 from ..routing.router import RouteRequest
-from .authority import forbidden, refusal
+from .authority import DEARER, forbidden, refusal
 
 # Taken from the body by the proxy itself; providers never see them.
 OWN_FIELDS = ("cache", "disable_fallbacks", "fallbacks", "num_retries", "timeout")
@@ -47,7 +47,7 @@ def parse(endpoint: str, raw: bytes) -> Completion:
     for name, value in body.items():
         check = CHECKS.get(name)
         if check is None:
-            if forbidden((name,)):
+            if name in DEARER or forbidden((name,)):
                 raise refusal(name)
         elif value is not None:
             wanted = check(value)

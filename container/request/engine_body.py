@@ -4,6 +4,7 @@ Both are taken apart and written anew, so that LiteLLM reads nothing that was no
 """
 
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 from python_multipart import multipart
@@ -13,18 +14,21 @@ from worker.api.endpoints import Endpoint
 from worker.api.errors import invalid_request
 
 from ..routing.router import RouteRequest
+from . import engine_fields
 from .authority import refuse_forbidden
 from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
 
 # Stored responses would be readable by every key that learns their id.
 _NOT_STORED = ("previous_response_id", "conversation", "background", "prompt")
+# Of a form: what is chosen or paid for by them.
+_SINGLE = ("model", "n")
 _OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout", "tags")
 
 
 def read_body(endpoint: Endpoint, raw: bytes, content_type: str) -> "JsonBody | FormBody":
     """Raises ApiError 400 for what is neither, names no model, or carries a forbidden field."""
     if content_type.lower().startswith("multipart/form-data"):
-        return FormBody(raw, content_type)
+        return FormBody(endpoint, raw, content_type)
     return JsonBody(endpoint, raw)
 
 
@@ -41,6 +45,7 @@ class JsonBody:
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         fields.pop("metadata", None)  # to LiteLLM it is authority
+        _refuse_foreign(endpoint, fields)
         if endpoint.name == "responses":
             for name in _NOT_STORED:
                 if fields.get(name) not in (None, False):
@@ -65,7 +70,7 @@ class JsonBody:
 class FormBody:
     """multipart/form-data (RFC 7578): audio and images."""
 
-    def __init__(self, raw: bytes, content_type: str) -> None:
+    def __init__(self, endpoint: Endpoint, raw: bytes, content_type: str) -> None:
         self._boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={self._boundary}"
         parts: list[tuple[str, bytes]] = []  # head and content of each but the model's
@@ -82,6 +87,7 @@ class FormBody:
                 counts.append((field.value or b"").decode("utf-8", "replace"))
                 parts.append(('content-disposition: form-data; name="n"', field.value or b""))
             elif not _is_ours(name):
+                _refuse_foreign(endpoint, (name.partition("[")[0],))
                 parts.append((f'content-disposition: form-data; name="{name}"', field.value or b""))
 
         def on_file(file: multipart.File) -> None:
@@ -90,6 +96,7 @@ class FormBody:
                 raise invalid_request("'model' has to be a text, not a file.", param="model")
             if _is_ours(name):
                 return
+            _refuse_foreign(endpoint, (name.partition("[")[0],))
             file_name = _harmless((file.file_name or b"file").decode("utf-8", "replace"))
             file.file_object.seek(0)
             head = f'content-disposition: form-data; name="{name}"; filename="{file_name}"'
@@ -137,9 +144,15 @@ def _name(raw: bytes | None) -> str:
         raise invalid_request("A field of the form has a name that holds quotes or control characters.")
     whole = name.partition("[")[0]
     refuse_forbidden((whole,))
-    if whole == "model" != name:
-        raise invalid_request("'model' has to be a text, not a list.", param="model")
+    if whole in _SINGLE and whole != name:
+        raise invalid_request(f"'{whole}' cannot be a list.", param=whole)
     return name
+
+
+def _refuse_foreign(endpoint: Endpoint, names: Iterable[str]) -> None:
+    """Raises ApiError 400 for a field that the engine is not shown."""
+    for name in engine_fields.foreign(endpoint.name, names):
+        raise invalid_request(engine_fields.explained(name), param=name)
 
 
 def _is_ours(name: str) -> bool:

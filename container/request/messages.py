@@ -5,19 +5,25 @@ from typing import Any
 
 from worker.api.errors import invalid_request
 
-from .authority import refuse_forbidden
+from .authority import DEARER, refusal, refuse_forbidden
 from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
 
 # Anthropic's names of features, in the header `anthropic-beta`. Those that open the account's store of files and
-# skills, or change who is asking, are not a client's to name.
-_BETA = re.compile(r"(?!files-api|skills|oauth)[a-z0-9.-]{1,64}")
+# skills, change who is asking, or cost more, are not a client's to name.
+_BETA = re.compile(r"(?!files-api|skills|oauth|fast-mode)[a-z0-9.-]{1,64}")
 _MOST_BETAS = 20
+# Whoever translates the request could take them for its limit.
+_FOREIGN_LIMITS = ("max_completion_tokens", "max_output_tokens")
 
 
 def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     """`endpoint`: `messages` or `count_tokens`; `betas`: the client's header. Raises ApiError 400 naming the field."""
     body = parse_object(raw)
     refuse_forbidden(body)
+    for name in DEARER.intersection(body):
+        raise refusal(name)
+    for name in _FOREIGN_LIMITS:
+        body.pop(name, None)
     model = named_model(body.get("model"))
     for name, value in body.items():
         if value is not None:

@@ -14,6 +14,7 @@ from container.config.prices import MAP_FILE, price_map
 from container.config.providers import DIRECT, ENGINE_NEEDS
 from container.engine.configuration import environment
 from container.request.authority import forbidden
+from container.request.engine_fields import FIELDS, foreign
 from tests.processes import ROOT
 
 _ASK = """
@@ -51,6 +52,7 @@ print(json.dumps({
     }),
     "options": [o.envvar for o in run_server.params if getattr(o, "envvar", None)],
     "api": sorted({name for api in apis for name in api.__annotations__}),
+    "by_api": {api.__module__: sorted(api.__annotations__) for api in apis},
 }))
 """
 
@@ -62,8 +64,6 @@ HARMLESS = {
     "timeout": "the proxy's own, taken out of the body",
     "metadata": "OpenAI's; taken out on the way to the engine",
     "tags": "taken out on the way to the engine",
-    "drop_params": "which of the request's own fields are left out",
-    "allowed_openai_params": "which of the request's own fields are sent",
     "assistant_continue_message": "shapes the request's own prompt",
     "user_continue_message": "shapes the request's own prompt",
     "ensure_alternating_roles": "shapes the request's own prompt",
@@ -108,6 +108,39 @@ def test_a_client_may_send_every_field_of_openais_and_anthropics_apis(installed)
     assert len(installed["api"]) > 80
     # Whose workspace pays is the gateway's to decide.
     assert [name for name in installed["api"] if forbidden([name])] == ["workspace_id"]
+
+
+# Of Anthropic's API: who pays, and what makes it dearer.
+NOT_SHOWN = {"workspace_id", "user_profile_id", "speed", "inference_geo", "diagnostics"}
+MODULES = {
+    "chat.completion_create_params": "chat_completions",
+    "types.completion_create_params": "completions",
+    "embedding_create_params": "embeddings",
+    "response_create_params": "responses",
+    "image_generate_params": "image_generation",
+    "image_edit_params": "image_edit",
+    "image_create_variation_params": "image_variation",
+    "transcription_create_params": "transcription",
+    "translation_create_params": "translation",
+    "speech_create_params": "speech",
+    "moderation_create_params": "moderations",
+    "message_create_params": "messages",
+    "message_count_tokens_params": "count_tokens",
+}
+
+
+def test_the_engine_is_shown_the_fields_of_each_api(installed):
+    assert len(installed["by_api"]) == len(MODULES)
+    for module, names in installed["by_api"].items():
+        [endpoint] = [name for end, name in MODULES.items() if module.endswith(end)]
+        hidden = NOT_SHOWN if endpoint in ("messages", "count_tokens") else set()
+        assert set(foreign(endpoint, names)) <= hidden, endpoint
+
+
+def test_the_engine_is_shown_nothing_that_litellm_acts_on(installed):
+    shown = set().union(*FIELDS.values())
+    assert shown & {name for name in installed["parameters"] if name not in HARMLESS} == set()
+    assert {name for name in shown if forbidden([name])} == set()
 
 
 def test_no_variable_of_ours_is_taken_for_an_option_of_the_engines_command(installed):

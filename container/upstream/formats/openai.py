@@ -1,16 +1,17 @@
 """OpenAI's wire format, which clients speak too: the body goes on as it came, but for a few fields. The engine's."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...config import Deployment
 from ...engine.supervisor import Engine
+from ...request import engine_fields
 from ...request.completion import Completion
 from ...routing.outcome import Outcome
 from .. import failure, prepare
 from ..answer import Plain, plain
 from ..events import EventStream
-from .format import Sent
+from .format import Sent, Unsupported
 
 # Without these it would be another request.
 _ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
@@ -76,8 +77,13 @@ class OpenAI:
         if request.output_limit is not None:
             limit = self._limit_names.get(d.id) or self._limit_name(d, request.endpoint), request.output_limit
         out = left_out | self._withheld
-        body = prepare.body(d, self._model(d, model), request.body, ask_usage=asks, leave_out=out, limit=limit)
+        fields = self._shown(request)
+        body = prepare.body(d, self._model(d, model), fields, ask_usage=asks, leave_out=out, limit=limit)
         return Sent(body, None, _Note(asks, limit[0] if limit else None, left_out))
+
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """The client's fields that the provider gets."""
+        return request.body
 
     def _limit_name(self, d: Deployment, endpoint: str) -> str:
         return prepare.limit_name(d, endpoint)
@@ -119,8 +125,20 @@ class ThroughEngine(OpenAI):
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         return base + prepare.PATHS[endpoint]
 
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """Raises Unsupported."""
+        return shown_to_engine(request, drop_params=self._drop_params)
+
     def _limit_name(self, d: Deployment, endpoint: str) -> str:
         return "max_tokens"
 
     def _model(self, d: Deployment, model: str) -> str:
         return prepare.engine_model(d, model)
+
+
+def shown_to_engine(request: Completion, *, drop_params: bool) -> Mapping[str, Any]:
+    """The client's fields that LiteLLM is shown. Raises Unsupported for others unless `drop_params` leaves them out."""
+    foreign = engine_fields.foreign(request.endpoint, request.body)
+    if foreign and not drop_params:
+        raise Unsupported(foreign[0], engine_fields.explained(foreign[0]))
+    return {name: value for name, value in request.body.items() if name not in foreign} if foreign else request.body

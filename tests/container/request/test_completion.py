@@ -167,6 +167,12 @@ def test_stream_options_go_with_streams_only():
 
 def test_a_field_of_authority_is_refused():
     assert refused(api_base="http://evil.example").param == "api_base"
+    for name in ("additional_drop_params", "drop_params", "allowed_openai_params"):
+        assert refused(**{name: ["max_tokens"]}).param == name
+    for name in ("models", "route", "provider", "preset"):
+        assert refused(**{name: "x"}).param == name
+    for name in ("speed", "inference_geo"):
+        assert refused(**{name: "fast"}).param == name
     assert refused("embeddings", input="x", litellm_metadata={}).param == "litellm_metadata"
 
 

@@ -49,6 +49,21 @@ def test_a_field_of_authority_is_refused(name):
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
+@pytest.mark.parametrize("name", ["url", "max_tokens", "max_completion_tokens", "sampleCount"])
+@pytest.mark.parametrize("endpoint", [RESPONSES, IMAGES])
+def test_a_field_that_the_endpoint_does_not_have_is_refused(endpoint, name):
+    with pytest.raises(ApiError) as caught:
+        sent_json(endpoint, model="m", **{name: 1})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
+@pytest.mark.parametrize("count", ["20", 20.0, 0, -1, True, [2]])
+def test_a_number_of_pictures_that_is_none_is_refused(count):
+    with pytest.raises(ApiError) as caught:
+        sent_json(IMAGES, model="m", prompt="x", n=count)
+    assert (caught.value.status, caught.value.param) == (400, "n")
+
+
 def test_our_own_fields_and_metadata_are_taken_out():
     fields = {"fallbacks": ["x"], "num_retries": 1, "timeout": 5, "tags": ["a"], "metadata": {"guardrails": ["x"]}}
     assert sent_json(IMAGES, model="m", prompt="x", **fields) == {"model": "dep-1", "prompt": "x"}
@@ -131,6 +146,11 @@ async def test_a_form_gets_the_engines_model_name_first_and_keeps_the_rest():
     )
     assert body.model == "m"
     assert await received(body) == [("model", b"dep-1", None), ("file", sound, "a.wav"), ("language", b"de", None)]
+
+
+@pytest.mark.parametrize(("name", "param"), [("n[]", "n"), ("n[0]", "n"), ("model[]", "model"), ("url", "url")])
+def test_a_part_that_could_be_taken_for_another_is_refused(name, param):
+    assert refusal(part("model", "m"), part(name, "10")).param == param
 
 
 async def test_content_types_of_files_go_along():

@@ -67,7 +67,20 @@ def test_counting_needs_no_limit():
     assert not request.stream
 
 
+@pytest.mark.parametrize("name", ["speed", "inference_geo"])
+def test_what_makes_an_answer_dearer_is_refused(name: str):
+    with pytest.raises(ApiError) as caught:
+        parsed(**{name: "fast"})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
+def test_limits_by_other_names_do_not_go_on():
+    found = parsed(max_tokens=1, max_completion_tokens=50_000, max_output_tokens=50_000)
+    assert {name: found.body[name] for name in found.body if "tokens" in name} == {"max_tokens": 1}
+
+
 def test_of_the_clients_betas_those_go_along_that_only_change_the_answer():
     wanted = "context-1m-2025-08-07, files-api-2025-04-14,oauth-2025-04-20,skills-2025-10-02,x y,Y\r\nz: 1"
+    wanted += ",fast-mode-2026-01-01"
     assert parsed(betas=wanted).betas == "context-1m-2025-08-07"
     assert parsed().betas == ""

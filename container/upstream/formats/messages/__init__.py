@@ -16,6 +16,7 @@ from ...events import EventStream
 from ...prepare import Address
 from ..anthropic import Anthropic, betas, url
 from ..format import Format, Malformed, Sent
+from ..openai import shown_to_engine
 from . import passing
 from .answer import message
 from .passing import PassedEvents
@@ -37,8 +38,9 @@ class ToClaude(Anthropic):
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         presets = {} if request.endpoint == "count_tokens" else d.presets
         body = {name: value for name, value in presets.items() if name in _PRESETS}
-        body.update(request.body, model=self._model(d, model), messages=_signed(request.body["messages"]))
-        headers = betas(d, tuple(request.betas.split(","))) if request.betas else None
+        body.update(self._shown(request), model=self._model(d, model), messages=_signed(request.body["messages"]))
+        wanted = tuple(beta for beta in request.betas.split(",") if beta and not (request.limited and _longer(beta)))
+        headers = betas(d, wanted) if wanted else None
         return Sent(encode(body), headers, request.endpoint)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
@@ -46,6 +48,10 @@ class ToClaude(Anthropic):
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         return PassedEvents(name)
+
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """The client's fields that the provider gets."""
+        return request.body
 
     def _model(self, d: Deployment, model: str) -> str:
         return model
@@ -66,6 +72,10 @@ class ToEngine(ToClaude):
 
     def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
         return failure.from_response(status, headers, raw)
+
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """Raises Unsupported."""
+        return shown_to_engine(request, drop_params=self._drop_params)
 
     def _model(self, d: Deployment, model: str) -> str:
         return prepare.engine_model(d, model)
@@ -106,6 +116,11 @@ class OverChat:
 
     def _wrapped(self, inner: Sent, as_chat: Completion) -> Sent:
         return Sent(inner.body, inner.headers, (inner, as_chat))
+
+
+def _longer(beta: str) -> bool:
+    """Whether it asks for a longer window than the model's, which is more than was set aside for the prompt."""
+    return beta.startswith("context-1m")
 
 
 def mocked(d: Deployment, request: Completion, name: str) -> Answer:

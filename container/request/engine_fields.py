@@ -1,0 +1,80 @@
+"""The fields that LiteLLM is shown, by endpoint.
+
+LiteLLM and its hundred providers take addresses, credentials, limits and prompts of their own out of whatever a request
+brings along, by names that nobody could list. So what stands here is passed on to the engine, and nothing else: the
+fields of OpenAI's, Anthropic's and Cohere's APIs, and what shapes an answer without making it longer or dearer. What an
+operator presets in the config is not a client's, and goes on as it is.
+"""
+
+from collections.abc import Iterable, Mapping
+
+_CHAT = """
+    model messages stream stream_options temperature top_p n stop seed user metadata store tools tool_choice
+    parallel_tool_calls functions function_call response_format logprobs top_logprobs logit_bias presence_penalty
+    frequency_penalty max_tokens max_completion_tokens tags reasoning_effort verbosity modalities audio prediction
+    moderation service_tier safety_identifier prompt_cache_key prompt_cache_options prompt_cache_retention
+    web_search_options top_k min_p top_a repetition_penalty thinking reasoning include_reasoning safe_prompt
+    safety_settings documents
+"""
+_COMPLETION = """
+    model prompt suffix stream stream_options temperature top_p n best_of echo stop seed user metadata tags logprobs
+    logit_bias presence_penalty frequency_penalty max_tokens max_completion_tokens top_k min_p repetition_penalty
+"""
+_EMBEDDING = """
+    model input dimensions encoding_format user metadata tags input_type truncate task_type embedding_types
+"""
+_COUNTED = """
+    model messages system tools tool_choice thinking output_config output_format cache_control context_management
+    mcp_servers metadata
+"""
+_MESSAGE = f"{_COUNTED} max_tokens stream temperature top_p top_k stop_sequences container service_tier"
+_RESPONSE = """
+    model input instructions stream stream_options temperature top_p tools tool_choice parallel_tool_calls
+    max_output_tokens max_tool_calls reasoning text truncation include top_logprobs user metadata moderation store
+    service_tier safety_identifier prompt_cache_key prompt_cache_options prompt_cache_retention context_management
+    background conversation previous_response_id prompt
+"""
+_PICTURE = """
+    model prompt n size quality style background moderation output_format output_compression response_format
+    partial_images stream user metadata
+"""
+_EDIT = f"{_PICTURE} image mask input_fidelity"
+_HEARD = """
+    model file prompt language languages keywords response_format temperature timestamp_granularities include
+    chunking_strategy known_speaker_names known_speaker_references stream metadata
+"""
+_SPEECH = "model input voice instructions response_format speed stream_format metadata"
+_RERANK = """
+    model query documents top_n return_documents rank_fields max_chunks_per_doc max_tokens_per_doc metadata
+"""
+# By the endpoints' names in worker/api/endpoints.py.
+FIELDS: Mapping[str, frozenset[str]] = {
+    name: frozenset(fields.split())
+    for name, fields in (
+        ("chat_completions", _CHAT),
+        ("completions", _COMPLETION),
+        ("embeddings", _EMBEDDING),
+        ("messages", _MESSAGE),
+        ("count_tokens", _COUNTED),
+        ("responses", _RESPONSE),
+        ("image_generation", _PICTURE),
+        ("image_edit", _EDIT),
+        ("image_variation", _EDIT),
+        ("speech", _SPEECH),
+        ("transcription", _HEARD),
+        ("translation", _HEARD),
+        ("rerank", _RERANK),
+        ("moderations", "model input metadata"),
+    )
+}
+
+
+def foreign(endpoint: str, names: Iterable[str]) -> list[str]:
+    """Those of the fields that the engine is not shown."""
+    known = FIELDS[endpoint]
+    return [name for name in names if name not in known]
+
+
+def explained(name: str) -> str:
+    """What a client is told of such a field."""
+    return f"'{name}' is not passed on to this model: the gateway does not know what it would do there."
