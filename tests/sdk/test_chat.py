@@ -35,7 +35,7 @@ def test_credentials_stay_here(client: OpenAI, provider: FakeProvider):
 
 
 def test_unknown_fields_pass_through(client: OpenAI, provider: FakeProvider):
-    extra = {"provider": {"order": ["a"]}, "x_number": 12345678901234567890, "x_float": 1.10}
+    extra = {"x_object": {"order": ["a"]}, "x_number": 12345678901234567890, "x_float": 1.10}
     client.chat.completions.create(model="gpt", messages=HELLO, temperature=0.3, extra_body=extra)
     assert {k: provider.last.body[k] for k in extra} == extra
     assert provider.last.body["temperature"] == 0.3
