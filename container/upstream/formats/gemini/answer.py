@@ -30,9 +30,9 @@ _FINISH = {
 _FILTERED = "content_filter"
 
 
-def plain(raw: bytes, name: str, created: int, asked: bytes = b"") -> Plain | Outcome:
-    """A whole answer with status 200. `name`: the model's public name; `created`: seconds since the epoch; `asked`: as
-    in `usage`."""
+def plain(raw: bytes, name: str, created: int, *, fetches: bool = False) -> Plain | Outcome:
+    """A whole answer with status 200. `name`: the model's public name; `created`: seconds since the epoch; `fetches`:
+    as in `usage`."""
     said = json_object(raw)
     if isinstance(said, Outcome):
         return said
@@ -40,16 +40,16 @@ def plain(raw: bytes, name: str, created: int, asked: bytes = b"") -> Plain | Ou
     if failed is not None:
         return failed
     try:
-        return _plain(said, name, created, asked)
+        return _plain(said, name, created, fetches)
     except UNEXPECTED:
         return UNREADABLE
 
 
-def _plain(said: Mapping[str, Any], name: str, created: int, asked: bytes) -> Plain | Outcome:
+def _plain(said: Mapping[str, Any], name: str, created: int, fetches: bool) -> Plain | Outcome:
     found = candidates(said)
     if not found:
         return Outcome("server", 0, "The provider's answer holds no candidates.")
-    used = usage(said, asked)
+    used = usage(said, fetches=fetches)
     body: dict[str, Any] = {
         "id": identity(said),
         "object": "chat.completion",
@@ -136,10 +136,9 @@ def logprobs(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def usage(said: Mapping[str, Any], asked: bytes = b"") -> dict[str, Any] | None:
+def usage(said: Mapping[str, Any], *, fetches: bool = False) -> dict[str, Any] | None:
     """In OpenAI's words: what was thought counts as answer, what a tool of Google's fed in counts as prompt, unless it
-    was nothing but a search, which is paid by the search. `asked`: the request as it was sent, for what the answer does
-    not tell of its tools."""
+    was nothing but a search, which is paid by the search. `fetches`: the request lets it fetch pages."""
     counts = said.get("usageMetadata")
     if not isinstance(counts, dict):
         return None
@@ -150,7 +149,7 @@ def usage(said: Mapping[str, Any], asked: bytes = b"") -> dict[str, Any] | None:
         completion += thought  # otherwise `candidatesTokenCount` has them already
     if prompt:
         completion += unsaid(counts, "totalTokenCount", prompt + fed + completion)
-    if fed and not _only_searched(said, asked):
+    if fed and (fetches or not _only_searched(said)):
         prompt += fed
     heard, made = _by_kind(counts, "promptTokensDetails"), _by_kind(counts, "candidatesTokensDetails")
     details = {"reasoning_tokens": thought, "audio_tokens": made.get("AUDIO", 0)}
@@ -222,14 +221,11 @@ def _citations(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
     return cited
 
 
-def _only_searched(said: Mapping[str, Any], asked: bytes) -> bool:
+def _only_searched(said: Mapping[str, Any]) -> bool:
     """Pages that were fetched are paid for by the token, also beside a search."""
     found = [c for _, c in candidates(said)]
-    return (
-        any(_searched(c.get("groundingMetadata")) for c in found)
-        and not any(c.get("urlContextMetadata") for c in found)
-        and b'"urlContext"' not in asked
-    )
+    searched = any(_searched(c.get("groundingMetadata")) for c in found)
+    return searched and not any(c.get("urlContextMetadata") for c in found)
 
 
 def _searched(found: Any) -> bool:
