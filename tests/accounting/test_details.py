@@ -1,5 +1,6 @@
 """Tokens with prices of their own, out of a provider's usage and into the bill."""
 
+import orjson
 import pytest
 
 from tests.accounting.conftest import Start
@@ -40,3 +41,57 @@ def test_without_prices_of_their_own_they_cost_what_others_do(start: Start, fake
     gateway = start(models=[deployment(fake, "gpt", **plain)])
     assert gateway.ask(max_tokens=500).status_code == 200
     assert gateway.logs()[0]["spend"] == pytest.approx(1000 * 10e-6 + 300 * 20e-6)
+
+
+# Prices by LiteLLM's map: what a provider says, and what that costs in US dollars.
+LONG = {"prompt_tokens": 300_000, "completion_tokens": 1000}
+SHORT = {"prompt_tokens": 10_000, "completion_tokens": 1000}
+
+
+@pytest.mark.parametrize(
+    ("model", "tier", "used", "cost"),
+    [
+        ("openai/gpt-5", "flex", SHORT, 10_000 * 1.25e-6 + 1000 * 10e-6),
+        ("openai/gpt-6-astra", "ultrafast", SHORT, 10_000 * 60e-6 + 1000 * 300e-6),
+        ("openai/gpt-6-astra", "ULTRAFAST", SHORT, 10_000 * 60e-6 + 1000 * 300e-6),
+        ("openai/gemini-2.5-pro", "priority", LONG, 300_000 * 4.5e-6 + 1000 * 27e-6),
+        ("openai/gemini-2.5-flash-image", None, {**SHORT, "completion_tokens_details": {"image_tokens": 1000}}, 0.033),
+        ("openai/gpt-5", None, {**SHORT, "total_tokens": 16_000}, 10_000 * 1.25e-6 + 6000 * 10e-6),
+    ],
+)
+def test_by_the_maps_prices(
+    start: Start, fake: FakeProvider, model: str, tier: str | None, used: dict[str, object], cost: float
+) -> None:
+    said = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}], "usage": used}
+    fake.always(Behaviour(raw=(orjson.dumps(said),)))
+    params = {"model": model, "api_base": fake.openai_base, "api_key": "k"}
+    gateway = start(models=[{"model_name": "gpt", "litellm_params": params}])
+    asked = {} if tier is None else {"service_tier": tier}
+    reply = gateway.ask(max_tokens=6000, **asked)
+    assert reply.status_code == 200, reply.text
+    assert gateway.logs()[0]["spend"] == pytest.approx(cost)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_an_hour_in_claudes_cache_costs_twice_the_input(start: Start, fake: FakeProvider, path: str) -> None:
+    kept = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 100_000}
+    said = {
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [{"type": "text", "text": "hi"}],
+        "stop_reason": "end_turn",
+        "usage": {
+            "input_tokens": 10,
+            "output_tokens": 1,
+            "cache_creation_input_tokens": 100_000,
+            "cache_creation": kept,
+        },
+    }
+    fake.always(Behaviour(raw=(orjson.dumps(said),)))
+    plain = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "cache_creation_input_token_cost": 1.25e-6}
+    params = {"model": "anthropic/claude-mine", "api_base": fake.url, "api_key": "k"}
+    gateway = start(models=[{"model_name": "gpt", "litellm_params": params, "model_info": plain}])
+    reply = gateway.ask(path=path, max_tokens=10)
+    assert reply.status_code == 200, reply.text
+    assert gateway.logs()[0]["spend"] == pytest.approx(10e-6 + 100_000 * 2e-6 + 2e-6)

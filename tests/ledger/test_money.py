@@ -84,16 +84,130 @@ def test_long_prompts_cost_more_altogether() -> None:
     assert prices.cost(price, Usage(200_001, 1)) == 200_001 * 2000 + 3000
 
 
-def test_service_tiers() -> None:
-    entry = {**FLASH, "input_cost_per_token_priority": 1e-7, "input_cost_per_token_flex": 5e-8}
-    price = prices.price(entry)
+TIERED = {
+    "input_cost_per_token": 10e-9,
+    "output_cost_per_token": 20e-9,
+    "cache_read_input_token_cost": 1e-9,
+    "input_cost_per_token_flex": 5e-9,
+    "input_cost_per_token_priority": 20e-9,
+    "output_cost_per_token_priority": 90e-9,
+    "input_cost_per_token_ultrafast": 60e-9,
+    "cache_read_input_token_cost_ultrafast": 6e-9,
+}
+
+
+def tiered(tier: object, used: Usage, **options: object) -> int:
+    price = prices.price(TIERED)
     assert price is not None
-    assert [prices.cost(price, Usage(prompt=1), tier) for tier in (None, "priority", "flex", "unheard-of")] == [
-        75,
-        100,
-        50,
-        75,
-    ]
+    return prices.cost(price, used, tier, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tier", "into"),
+    [(None, 10), ("auto", 10), ("default", 10), ("standard_only", 10), ("priority", 20), ("ultrafast", 60)],
+)
+def test_service_tiers(tier: str | None, into: int) -> None:
+    assert tiered(tier, Usage(prompt=1)) == into
+
+
+@pytest.mark.parametrize("tier", ["PRIORITY", "SERVICE_TIER_PRIORITY", "unheard-of", 3, True, "", ["flex"], {"a": 1}])
+def test_a_tier_that_nobody_knows_costs_the_dearest(tier: object) -> None:
+    assert [tiered(tier, Usage(1)), tiered(tier, Usage(0, 1)), tiered(tier, Usage(1, cached=1))] == [60, 90, 6]
+
+
+def test_a_tier_that_the_model_has_no_price_for_costs_the_dearest_it_has() -> None:
+    price = prices.price({**FLASH, "input_cost_per_token_priority": 1e-7})
+    assert price is not None
+    assert prices.cost(price, Usage(prompt=1), "ultrafast") == 100
+    price = prices.price(FLASH)
+    assert price is not None
+    assert prices.cost(price, Usage(prompt=1), "ultrafast") == 75
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "into"),
+    [
+        ("flex", None, 10),
+        ("flex", "default", 10),
+        ("flex", "auto", 10),
+        ("flex", "flex", 5),
+        (None, "flex", 5),
+        (None, "priority", 20),
+        ("auto", "priority", 20),
+        ("priority", "default", 10),
+        ("priority", "auto", 20),
+        ("flex", "unheard-of", 60),
+    ],
+)
+def test_only_the_answer_says_that_it_was_cheaper(asked: str | None, served: str | None, into: int) -> None:
+    assert tiered(asked, Usage(prompt=1), served=served) == into
+
+
+LONG = {
+    "input_cost_per_token": 10e-9,
+    "output_cost_per_token": 20e-9,
+    "input_cost_per_token_above_200k_tokens": 15e-9,
+    "output_cost_per_token_above_200k_tokens": 30e-9,
+    "input_cost_per_token_priority": 20e-9,
+    "output_cost_per_token_priority": 25e-9,
+}
+
+
+def test_priority_of_long_prompts() -> None:
+    price = prices.price({**LONG, "input_cost_per_token_above_200k_tokens_priority": 31e-9})
+    assert price is not None
+    costs = [prices.cost(price, Usage(n, 100), "priority") for n in (200_000, 300_000)]
+    # Where the map has no price for the two at once, the dearer one.
+    assert costs == [200_000 * 20 + 100 * 25, 300_000 * 31 + 100 * 30]
+
+
+def test_a_long_prompt_does_not_make_priority_cheaper() -> None:
+    price = prices.price(LONG)
+    assert price is not None
+    assert prices.cost(price, Usage(300_000, 100), "priority") == 300_000 * 20 + 100 * 30
+    assert prices.cost(price, Usage(300_000, 100)) == 300_000 * 15 + 100 * 30
+
+
+WRITTEN = Usage(prompt=100, cache_write=80, cache_write_1h=50)
+CACHED = {"input_cost_per_token": 10e-9, "output_cost_per_token": 20e-9, "cache_creation_input_token_cost": 12e-9}
+
+
+@pytest.mark.parametrize(("hour", "each"), [({}, 20), ({"cache_creation_input_token_cost_above_1hr": 21e-9}, 21)])
+def test_an_hour_in_the_cache_has_its_own_price_or_costs_twice_the_input(hour: dict[str, float], each: int) -> None:
+    price = prices.price({**CACHED, **hour})
+    assert price is not None
+    assert prices.cost(price, WRITTEN) == 20 * 10 + 30 * 12 + 50 * each
+
+
+@pytest.mark.parametrize(
+    ("hour", "each"), [({}, 30), ({"cache_creation_input_token_cost_above_1hr_above_200k_tokens": 33e-9}, 33)]
+)
+def test_an_hour_in_the_cache_after_a_long_prompt(hour: dict[str, float], each: int) -> None:
+    long = {"input_cost_per_token_above_200k_tokens": 15e-9, "cache_creation_input_token_cost_above_1hr": 20e-9}
+    price = prices.price({**CACHED, **long, **hour})
+    assert price is not None
+    used = WRITTEN._replace(prompt=300_000)
+    assert prices.cost(price, used) == (300_000 - 80) * 15 + 30 * 12 + 50 * each
+
+
+PICTURES = {"input_cost_per_token": 3e-7, "output_cost_per_token": 2.5e-6, "output_cost_per_image_token": 3e-5}
+
+
+def test_pictures_in_an_answer_have_their_own_price() -> None:
+    price = prices.price(PICTURES)
+    assert price is not None
+    used = Usage(10, 1300, image_completion=1290)
+    assert prices.cost(price, used) == 10 * 300 + 10 * 2500 + 1290 * 30_000
+    price = prices.price(FLASH)
+    assert price is not None
+    assert prices.cost(price, used) == 750 + 1300 * 300
+
+
+def test_pictures_that_are_paid_for_by_the_piece_are_not_paid_for_twice() -> None:
+    price = prices.price({**PICTURES, "output_cost_per_image": 0.039})
+    assert price is not None
+    used = Usage(10, 1290, image_completion=1290)
+    assert prices.cost(price, used, units={"image": 1}) == 10 * 300 + 1290 * 2500 + 39_000_000
 
 
 def test_images_and_seconds() -> None:
@@ -155,6 +269,74 @@ def test_a_price_survives_javascript() -> None:
                 "completion_tokens_details": {"reasoning_tokens": 100},
             },
             Usage(10, 105, reasoning=100),
+        ),
+        # Gemini in OpenAI's words: thoughts that only the total shows.
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 5015}, Usage(10, 5005)),
+        (
+            {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 5015, "cost": 1},
+            Usage(10, 5005),
+        ),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 200,
+                "completion_tokens_details": {"reasoning_tokens": 100},
+            },
+            Usage(10, 190, reasoning=100),
+        ),
+        ({"input_tokens": 10, "output_tokens": 5, "total_tokens": 5015}, Usage(10, 5005)),
+        # Totals that cannot be, and one whose prompt nobody said.
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 3}, Usage(10, 5)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 10**9}, Usage(10, 5)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": "5015"}, Usage(10, 5)),
+        ({"prompt_tokens": 0, "completion_tokens": 5, "total_tokens": 5015}, Usage(0, 5)),
+        # LiteLLM's words for Gemini: the total has what a search fed in.
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 5015,
+                "prompt_tokens_details": {"tool_use_tokens": 5000},
+            },
+            Usage(10, 5),
+        ),
+        # Kept for an hour: Anthropic's words, and LiteLLM's. It is among what was written.
+        (
+            {
+                "input_tokens": 5,
+                "output_tokens": 7,
+                "cache_creation_input_tokens": 20,
+                "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 15},
+            },
+            Usage(25, 7, cache_write=20, cache_write_1h=15),
+        ),
+        (
+            {
+                "prompt_tokens": 25,
+                "completion_tokens": 7,
+                "prompt_tokens_details": {
+                    "cache_creation_tokens": 20,
+                    "cache_creation_token_details": {"ephemeral_1h_input_tokens": 99},
+                },
+            },
+            Usage(25, 7, cache_write=20, cache_write_1h=20),
+        ),
+        (
+            {
+                "prompt_tokens": 25,
+                "completion_tokens": 7,
+                "prompt_tokens_details": {"cache_write_tokens": 20},
+            },
+            Usage(25, 7, cache_write=20),
+        ),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 1300,
+                "completion_tokens_details": {"image_tokens": 1290},
+            },
+            Usage(10, 1300, image_completion=1290),
         ),
         ({"input_tokens": 8, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 6}}, Usage(8, 3, cached=6)),
         ({"prompt_tokens": None, "completion_tokens": -3, "prompt_tokens_details": None}, Usage()),

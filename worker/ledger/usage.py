@@ -9,9 +9,14 @@ _OPENAI = frozenset(
 )
 
 
+# More than any model's window and answer hold: such a total is a mistake.
+_MOST_IN_ALL = 1 << 24
+
+
 class Usage(NamedTuple):
     """Tokens. `prompt` includes `cached` (read from a cache), `cache_write` and `audio_prompt`; `completion` includes
-    `reasoning` and `audio_completion`."""
+    `reasoning`, `audio_completion` and `image_completion`; `cache_write` includes `cache_write_1h`, what is kept for an
+    hour."""
 
     prompt: int = 0
     completion: int = 0
@@ -20,6 +25,8 @@ class Usage(NamedTuple):
     reasoning: int = 0
     audio_prompt: int = 0
     audio_completion: int = 0
+    cache_write_1h: int = 0
+    image_completion: int = 0
 
 
 def usage(said: Mapping[str, Any]) -> Usage:
@@ -33,28 +40,42 @@ def usage(said: Mapping[str, Any]) -> Usage:
     details = _object(said, "prompt_tokens_details") or _object(said, "input_tokens_details")
     made = _object(said, "completion_tokens_details") or _object(said, "output_tokens_details")
     if said.keys() <= _OPENAI and not (any(details.values()) or any(made.values())):
-        return Usage(prompt, completion)
+        return Usage(prompt, completion + (unsaid(said, "total_tokens", prompt + completion) if prompt else 0))
     cached = count(details, "cached_tokens") or count(said, "cache_read_input_tokens")
-    written = count(said, "cache_creation_input_tokens") or count(details, "cache_creation_tokens")
-    reasoning = count(made, "reasoning_tokens")
-    heard, spoken = count(details, "audio_tokens"), count(made, "audio_tokens")
-    if not (cached or written or reasoning or heard or spoken):
-        return Usage(prompt, completion)
+    written = (
+        count(said, "cache_creation_input_tokens")
+        or count(details, "cache_creation_tokens")
+        or count(details, "cache_write_tokens")
+    )
     if "prompt_tokens" not in said and ("cache_read_input_tokens" in said or "cache_creation_input_tokens" in said):
         # Anthropic's own words: what came from or went to the cache is not in `input_tokens`.
         prompt += cached + written
-    if reasoning and count(said, "total_tokens") == prompt + completion + reasoning:
-        # xAI counts its reasoning beside the answer.
-        completion += reasoning
+    if prompt:
+        # xAI counts its reasoning beside the answer, Gemini in OpenAI's words its thoughts. LiteLLM's total has what a
+        # search of Google's fed in, which is paid by the search.
+        completion += unsaid(said, "total_tokens", prompt + completion + count(details, "tool_use_tokens"))
+    cache_write = min(written, max(0, prompt - cached))
+    hour = max(
+        count(_object(said, "cache_creation"), "ephemeral_1h_input_tokens"),
+        count(_object(details, "cache_creation_token_details"), "ephemeral_1h_input_tokens"),
+    )
     return Usage(
         prompt,
         completion,
         min(cached, prompt),
-        min(written, max(0, prompt - cached)),
-        min(reasoning, completion),
-        min(heard, prompt),
-        min(spoken, completion),
+        cache_write,
+        min(count(made, "reasoning_tokens"), completion),
+        min(count(details, "audio_tokens"), prompt),
+        min(count(made, "audio_tokens"), completion),
+        min(hour, cache_write),
+        min(count(made, "image_tokens"), completion),
     )
+
+
+def unsaid(said: Mapping[str, Any], total: str, counted: int) -> int:
+    """The tokens that only `total`, a field's name, shows beyond those `counted`; 0 where it makes no sense."""
+    found = count(said, total)
+    return found - counted if counted < found <= _MOST_IN_ALL else 0
 
 
 def whole(said: Mapping[str, Any]) -> bool:

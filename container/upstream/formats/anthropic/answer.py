@@ -158,6 +158,10 @@ def usage(said: Mapping[str, Any]) -> dict[str, Any]:
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": read,
     }
+    hour = sum(_kept_for_an_hour(step) for step in steps) or _kept_for_an_hour(said)
+    if hour:
+        kept = {"ephemeral_5m_input_tokens": max(0, written - hour), "ephemeral_1h_input_tokens": hour}
+        made["prompt_tokens_details"]["cache_creation_token_details"] = kept
     details = said.get("output_tokens_details")
     if isinstance(details, dict):
         made["completion_tokens_details"]["reasoning_tokens"] = min(count(details, "thinking_tokens"), outputs)
@@ -169,3 +173,9 @@ def usage(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sum(said: Mapping[str, Any], steps: list[dict[str, Any]], name: str) -> int:
     return sum(count(step, name) for step in steps) if steps else count(said, name)
+
+
+def _kept_for_an_hour(said: Mapping[str, Any]) -> int:
+    """Tokens written to the cache at the dearer price."""
+    written = said.get("cache_creation")
+    return count(written, "ephemeral_1h_input_tokens") if isinstance(written, dict) else 0

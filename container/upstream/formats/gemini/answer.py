@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from worker.ledger.usage import count
+from worker.ledger.usage import count, unsaid
 
 from ....routing.outcome import Outcome
 from ...answer import UNEXPECTED, UNREADABLE, Plain, json_object
@@ -30,8 +30,9 @@ _FINISH = {
 _FILTERED = "content_filter"
 
 
-def plain(raw: bytes, name: str, created: int) -> Plain | Outcome:
-    """A whole answer with status 200. `name`: the model's public name; `created`: seconds since the epoch."""
+def plain(raw: bytes, name: str, created: int, *, fetches: bool = False) -> Plain | Outcome:
+    """A whole answer with status 200. `name`: the model's public name; `created`: seconds since the epoch; `fetches`:
+    as in `usage`."""
     said = json_object(raw)
     if isinstance(said, Outcome):
         return said
@@ -39,16 +40,16 @@ def plain(raw: bytes, name: str, created: int) -> Plain | Outcome:
     if failed is not None:
         return failed
     try:
-        return _plain(said, name, created)
+        return _plain(said, name, created, fetches)
     except UNEXPECTED:
         return UNREADABLE
 
 
-def _plain(said: Mapping[str, Any], name: str, created: int) -> Plain | Outcome:
+def _plain(said: Mapping[str, Any], name: str, created: int, fetches: bool) -> Plain | Outcome:
     found = candidates(said)
     if not found:
         return Outcome("server", 0, "The provider's answer holds no candidates.")
-    used = usage(said)
+    used = usage(said, fetches=fetches)
     body: dict[str, Any] = {
         "id": identity(said),
         "object": "chat.completion",
@@ -135,9 +136,9 @@ def logprobs(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def usage(said: Mapping[str, Any]) -> dict[str, Any] | None:
+def usage(said: Mapping[str, Any], *, fetches: bool = False) -> dict[str, Any] | None:
     """In OpenAI's words: what was thought counts as answer, what a tool of Google's fed in counts as prompt, unless it
-    was a search, which is paid by the search."""
+    was nothing but a search, which is paid by the search. `fetches`: the request lets it fetch pages."""
     counts = said.get("usageMetadata")
     if not isinstance(counts, dict):
         return None
@@ -146,18 +147,23 @@ def usage(said: Mapping[str, Any]) -> dict[str, Any] | None:
     completion = answered
     if thought and prompt + answered + fed != count(counts, "totalTokenCount"):
         completion += thought  # otherwise `candidatesTokenCount` has them already
-    if fed and not any("groundingMetadata" in c and _searched(c) for _, c in candidates(said)):
+    if prompt:
+        completion += unsaid(counts, "totalTokenCount", prompt + fed + completion)
+    if fed and (fetches or not _only_searched(said)):
         prompt += fed
-    asked, made = _by_kind(counts, "promptTokensDetails"), _by_kind(counts, "candidatesTokensDetails")
+    heard, made = _by_kind(counts, "promptTokensDetails"), _by_kind(counts, "candidatesTokensDetails")
+    details = {"reasoning_tokens": thought, "audio_tokens": made.get("AUDIO", 0)}
+    if made.get("IMAGE"):
+        details["image_tokens"] = made["IMAGE"]
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {
             "cached_tokens": count(counts, "cachedContentTokenCount"),
-            "audio_tokens": asked.get("AUDIO", 0),
+            "audio_tokens": heard.get("AUDIO", 0),
         },
-        "completion_tokens_details": {"reasoning_tokens": thought, "audio_tokens": made.get("AUDIO", 0)},
+        "completion_tokens_details": details,
     }
 
 
@@ -215,8 +221,14 @@ def _citations(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
     return cited
 
 
-def _searched(candidate: Mapping[str, Any]) -> bool:
-    found = candidate["groundingMetadata"]
+def _only_searched(said: Mapping[str, Any]) -> bool:
+    """Pages that were fetched are paid for by the token, also beside a search."""
+    found = [c for _, c in candidates(said)]
+    searched = any(_searched(c.get("groundingMetadata")) for c in found)
+    return searched and not any(c.get("urlContextMetadata") for c in found)
+
+
+def _searched(found: Any) -> bool:
     return isinstance(found, dict) and bool(found.get("webSearchQueries"))
 
 
