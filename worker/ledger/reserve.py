@@ -72,17 +72,18 @@ def _prompt_tokens(prompt: Prompt, price: Price) -> int | None:
 def _most(
     price: Price, prompt_tokens: int, output_tokens: int, prompt: Prompt, tier: Any, units: Mapping[str, int]
 ) -> int:
-    """Nano-dollars. `auto` may turn out to be priority, if the provider's account has that."""
+    """Nano-dollars. `auto` may turn out to be priority, if the provider's account has that, and no tier is granted for
+    certain."""
     most = 0
-    for chosen in (None, "priority") if tier in ("priority", "auto") else (None,):
+    for chosen in (None,) if tier is None else (None, "priority" if tier == "auto" else tier):
         now = prices.at(price, prompt_tokens, chosen)
         into = now.get("input", 0)
         if prompt.unbounded:
             into = max(into, now.get("audio_input", 0))
         if prompt.cached:
             # An hour in Anthropic's cache costs 2 times the input, five minutes 1.25 times.
-            into = max(into, now.get("cache_write", 0), 2 * into if "cache_write" in now else 0)
-        out = max(now.get("output", 0), now.get("reasoning", 0), now.get("audio_output", 0))
+            into = max(2 * into, now.get("cache_write", 0), now.get("cache_write_1h", 0))
+        out = max(now.get(unit, 0) for unit in ("output", "reasoning", "audio_output", "image_output"))
         most = max(most, prompt_tokens * into + output_tokens * out)
     return min(MAX_NANO, prices.nano(most + prices.flat(price, units) if units else most))
 

@@ -18,6 +18,8 @@ from .request import body
 HOME = "https://generativelanguage.googleapis.com/v1beta"
 # Where Google serves what is new in Gemini 3, the resolution of single pictures among it.
 _HOME_OF_NEW = "https://generativelanguage.googleapis.com/v1alpha"
+# A request's note that it lets Gemini fetch pages.
+FETCHES = object()
 
 
 class Gemini:
@@ -50,16 +52,19 @@ class Gemini:
             # Values of types that nothing can be made of, deep in messages and tools.
             message = "Gemini's request cannot be made of this one: check messages and tools."
             raise Malformed("messages", message) from error
-        return Sent(encode(said))
+        return Sent(
+            encode(said), note=FETCHES if any("urlContext" in tool for tool in said.get("tools") or ()) else None
+        )
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
         return None
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        return answer.plain(raw, name, int(time.time()))
+        return answer.plain(raw, name, int(time.time()), fetches=sent.note is FETCHES)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
-        return GeminiEvents(name, int(time.time()), wants_usage=request.client_wants_usage)
+        fetches = sent.note is FETCHES
+        return GeminiEvents(name, int(time.time()), wants_usage=request.client_wants_usage, fetches=fetches)
 
     def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
         return errors.from_response(status, headers, raw)

@@ -18,14 +18,15 @@ from . import answer, errors
 
 class GeminiEvents:
     """An `Events` (container/upstream/answer.py). `wants_usage`: the client asked for a chunk with the usage;
-    `created`: seconds since the epoch."""
+    `created`: seconds since the epoch; `fetches`: as in `answer.usage`."""
 
-    def __init__(self, name: str, created: int, *, wants_usage: bool) -> None:
+    def __init__(self, name: str, created: int, *, wants_usage: bool, fetches: bool = False) -> None:
         self.usage: dict[str, Any] | None = None
         self.failed: Outcome | None = None
         self._name = name
         self._created = created
         self._wants_usage = wants_usage
+        self._fetches = fetches
         self._reader = Reader()
         self._head = b""  # of every chunk, up to its choices
         self._refusal: Outcome | None = None  # an error instead of an answer
@@ -72,7 +73,7 @@ class GeminiEvents:
         return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
 
     def _event(self, said: Event) -> bytes:
-        used = answer.usage(said)
+        used = answer.usage(said, fetches=self._fetches)
         if used is not None:
             self.usage = used
         if not self._head:

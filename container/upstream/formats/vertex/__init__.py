@@ -11,7 +11,7 @@ from ...answer import Events, Plain
 from ..anthropic import answer as anthropic
 from ..anthropic.stream import ChunkStream
 from ..format import Sent, Unreachable
-from ..gemini import Gemini, method
+from ..gemini import FETCHES, Gemini, method
 from ..gemini.models import traits
 from . import claude
 from .tokens import Tokens
@@ -56,10 +56,11 @@ class Vertex(Gemini):
         return super().request(d, model, request)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        return anthropic.plain(raw, name, sent.note) if sent.note else super().plain(raw, name, sent)
+        claudes = sent.note and sent.note is not FETCHES
+        return anthropic.plain(raw, name, sent.note) if claudes else super().plain(raw, name, sent)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
-        if sent.note:
+        if sent.note and sent.note is not FETCHES:
             return ChunkStream(name, sent.note, wants_usage=request.client_wants_usage)
         return super().events(name, request, sent)
 

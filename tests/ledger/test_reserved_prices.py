@@ -1,0 +1,42 @@
+"""What is set aside covers what is charged, by whichever of a model's prices."""
+
+from typing import Any
+
+import pytest
+
+from worker.ledger import prices
+from worker.ledger.estimate import Prompt
+from worker.ledger.reserve import quote
+from worker.ledger.usage import Usage
+
+ENTRY = {
+    "input_cost_per_token": 1e-6,
+    "output_cost_per_token": 2e-6,
+    "input_cost_per_token_flex": 0.5e-6,
+    "input_cost_per_token_priority": 4e-6,
+    "input_cost_per_token_ultrafast": 6e-6,
+    "input_cost_per_token_above_200k_tokens": 3e-6,
+    "input_cost_per_token_above_200k_tokens_priority": 9e-6,
+    "output_cost_per_image_token": 30e-6,
+}
+
+
+@pytest.mark.parametrize("tier", [None, "auto", "flex", "priority", "ultrafast", "PRIORITY", 3, ["flex"], {"a": 1}])
+@pytest.mark.parametrize("size", [1_000, 300_000])
+def test_a_service_tier_is_set_aside_as_it_is_charged(tier: Any, size: int) -> None:
+    price = prices.price(ENTRY)
+    assert price is not None
+    found = quote({"max_tokens": 100, "service_tier": tier}, Prompt(size), [("a", price)])
+    assert found.amount is not None
+    for served in (None, "flex", "default"):
+        for used in (Usage(size, 100), Usage(size, 100, image_completion=100)):
+            assert prices.cost(price, used, tier, served=served) <= found.amount
+
+
+@pytest.mark.parametrize("prices_of_cache", [{}, {"cache_creation_input_token_cost_above_1hr": 5e-6}])
+def test_an_hour_in_the_cache_is_set_aside(prices_of_cache: dict[str, float]) -> None:
+    price = prices.price({**ENTRY, **prices_of_cache})
+    assert price is not None
+    found = quote({"max_tokens": 1}, Prompt(1_000, cached=True), [("a", price)])
+    assert found.amount is not None
+    assert prices.cost(price, Usage(1_000, 1, cache_write=1_000, cache_write_1h=1_000)) <= found.amount
