@@ -11,6 +11,8 @@ from .prices import Price
 DEFAULT_MAX_OUTPUT = 4096
 # So that the tokens of a minute stay within what a Durable Object's SQL counts (2^53), whatever requests ask for.
 _MOST_TOKENS = 1 << 32
+# What embeddings, moderations and searches are made of, where it is several texts; chats take one `input`.
+_READ_APART = ("input", "documents")
 # The names that an output limit has in OpenAI's completions.
 ANY_LIMIT = ("max_completion_tokens", "max_tokens")
 
@@ -42,14 +44,16 @@ def quote(
     """
     limit = _limit(body, limits)
     output = 0 if not limits else limit if limit is not None else default_max_output
-    answers = _prompts(body) * max(_number(body, "n"), _number(body, "best_of")) if limits else 0
+    prompts = _several(body.get("prompt"))
+    windows = prompts if limits else max(prompts, *(_several(body.get(name)) for name in _READ_APART))
+    answers = prompts * max(_number(body, "n"), _number(body, "best_of")) if limits else 0
     amount, tokens, unpriced = 0, 0, ""
     for name, price in reachable:
         if price is None:
             unpriced = unpriced or _no_price(name)
             tokens = max(tokens, prompt.tokens() + answers * output)
             continue
-        size = _prompt_tokens(prompt, price)
+        size = _prompt_tokens(prompt, price, windows)
         if size is None:
             unpriced = unpriced or _no_bound(name, prompt)
             size = prompt.tokens(prices.tokenizer(price))
@@ -60,9 +64,12 @@ def quote(
     return Quote(None if unpriced else amount, min(tokens, _MOST_TOKENS), add, unpriced)
 
 
-def _prompt_tokens(prompt: Prompt, price: Price) -> int | None:
-    """None where there is no bound. More than its window holds, a model does not read (and does not charge)."""
+def _prompt_tokens(prompt: Prompt, price: Price, windows: int) -> int | None:
+    """None where there is no bound. More than its window holds, a model does not read (and does not charge): of each
+    text, where there are several."""
     window = price.get("max_input")
+    if window is not None:
+        window *= windows
     if prompt.unbounded:
         return window
     size = prompt.tokens(prices.tokenizer(price)) + prompt.images * price["image_tokens"]
@@ -111,11 +118,16 @@ def _limit(body: Mapping[str, Any], names: Sequence[str]) -> int | None:
     return None
 
 
-def _prompts(body: Mapping[str, Any]) -> int:
-    """How many prompts are answered, each with as many answers: completions take several texts, or several arrays of
-    token ids; one such array is one prompt."""
-    prompt = body.get("prompt")
-    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+def _several(texts: Any) -> int:
+    """How many texts these are, each read (and answered) by itself: completions and embeddings take several, or several
+    arrays of token ids; one such array is one text."""
+    if not isinstance(texts, list) or not texts or all(map(_is_token, texts)):
+        return 1
+    return len(texts)
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int)
 
 
 def _number(body: Mapping[str, Any], name: str) -> int:

@@ -5,6 +5,7 @@ fetches it. The proxy itself fetches nothing that a client names, for it stands 
 Sources: https://ai.google.dev/gemini-api/docs/file-input-methods, https://ai.google.dev/api/caching#Part
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ _TYPES = {
     "flv": "video/x-flv", "mov": "video/quicktime", "mp4": "video/mp4", "mpeg": "video/mpeg", "mpg": "video/mpg",
     "mpegps": "video/mpegps", "webm": "video/webm", "wmv": "video/wmv", "3gpp": "video/3gpp", "avi": "video/avi",
 }  # fmt: skip
+_YOUTUBE = re.compile(r"https://(?:[^/?#]*[.@])?(?:youtube\.com|youtube-nocookie\.com|youtu\.be)(?=[/:?#.]|$)", re.I)
 _LEVELS = {"low": "LOW", "medium": "MEDIUM", "high": "HIGH", "ultra_high": "ULTRA_HIGH"}
 _VIDEO = (("fps", "fps"), ("start_offset", "startOffset"), ("end_offset", "endOffset"))
 
@@ -30,14 +32,20 @@ Part = dict[str, Any]
 
 def image(value: Any, *, vertex: bool) -> Part:
     """`image_url` of a message's part: an address, or `{"url", "format"}`. What an address does not say otherwise is
-    sent as a JPEG: a budget counts it as a picture, so it must not be taken for a film."""
+    sent as a JPEG: a budget counts it as a picture, so it must not be taken for a film. Raises Unsupported for
+    what says of itself that it is none."""
     fields = value if isinstance(value, dict) else {"url": value}
     url, stated = fields.get("url"), _stated_type(fields)
     if stated is None and isinstance(url, str) and url.startswith(("https://", "gs://")):
-        stated = None if url.startswith(FILES_API) else _guessed_type(url) or "image/jpeg"
-        if stated is None or not stated.startswith("image/"):
-            raise Unsupported("messages", "What is no picture, or need not be one, has to be sent as a 'file'.")
+        stated = _guessed_type(url) or "image/jpeg"
+    if (stated is not None and not stated.startswith("image/")) or _is_googles(url):
+        raise Unsupported("messages", "What is no picture, or need not be one, has to be sent as a 'file'.")
     return _located(url, stated, "image_url", vertex=vertex)
+
+
+def _is_googles(url: Any) -> bool:
+    """Of these Google knows by itself what they are."""
+    return isinstance(url, str) and (url.startswith(FILES_API) or bool(_YOUTUBE.match(url)))
 
 
 def file(value: Any, *, vertex: bool) -> Part:

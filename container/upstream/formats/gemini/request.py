@@ -73,7 +73,9 @@ def body(fields: Mapping[str, Any], traits: Traits, *, drop_params: bool, limit:
 
 
 def _declared(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    listed = fields.get("tools") or fields.get("functions") or []
+    # Of old there were functions only: no tools of Google's own are among them.
+    functions = [{"type": "function", "function": function} for function in fields.get("functions") or ()]
+    listed = fields.get("tools") or functions
     return tools(listed, web_search=isinstance(fields.get("web_search_options"), dict))
 
 

@@ -20,6 +20,8 @@ Fields = Mapping[str, Any]
 _THINKERS = re.compile(r"(?:.*/)?(?:o[1-9]|gpt-(?:[5-9]|oss))")
 _LONGEST_USER = 64
 _EFFORTS = ((4096, "high"), (2048, "medium"), (0, "low"))
+# A budget counts an 'image' as one, so it must not become a film or a document.
+_PICTURES = ("https://", "http://", "gs://", "data:image/")
 _CANNOT = ("container", "mcp_servers")
 
 
@@ -124,6 +126,8 @@ def _part(block: Fields) -> dict[str, Any]:
         if source.get("type") == "base64":
             url = f"data:{source.get('media_type')};base64,{source.get('data')}"
         if isinstance(url, str) and kind == "image":
+            if not url.startswith(_PICTURES):
+                raise Unsupported("messages", "The 'media_type' of an 'image' has to be that of a picture.")
             return {"type": "image_url", "image_url": {"url": url}}
         if isinstance(url, str) and source.get("type") == "base64":
             return {"type": "file", "file": {"filename": block.get("title") or "document.pdf", "file_data": url}}

@@ -204,6 +204,33 @@ def test_addresses_that_are_none_or_no_picture(url):
         parts(image(url))
 
 
+@pytest.mark.parametrize(
+    ("url", "stated"),
+    [
+        ("https://a.b/c", "video/mp4"),
+        ("gs://a/b", "application/pdf"),
+        ("data:image/png;base64,AAAA", "video/mp4"),
+        ("https://www.youtube.com/watch?v=1", "image/png"),
+        ("https://youtu.be/1", None),
+        ("https://generativelanguage.googleapis.com/v1beta/files/1", "image/png"),
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_what_says_that_it_is_no_picture_is_none(url, stated, role):
+    """An accepted difference: LiteLLM sends films as pictures, and a budget counts these by the piece."""
+    part = {"type": "image_url", "image_url": {"url": url, "format": stated}}
+    message = {"role": role, "content": [part]} if role == "user" else {"role": role, "content": "y", "images": [part]}
+    with pytest.raises(Unsupported) as raised:
+        translated([*HELLO, message])
+    assert raised.value.param == "messages"
+
+
+def test_a_film_by_its_address_is_a_file():
+    film = "https://www.youtube.com/watch?v=1"
+    [part] = parts([{"type": "file", "file": {"file_id": film, "format": "video/mp4"}}])[:1]
+    assert part == {"fileData": {"mimeType": "video/mp4", "fileUri": film}}
+
+
 def test_a_file_by_its_address():
     [part] = parts([{"type": "file", "file": {"file_id": "gs://b/a.pdf"}}])[:1]
     assert part == {"fileData": {"mimeType": "application/pdf", "fileUri": "gs://b/a.pdf"}}
@@ -263,6 +290,14 @@ def test_tools_that_are_none_or_no_ones_they_say(tool):
 def test_functions_of_old():
     found = translated(functions=[{"name": "f", "parameters": {"type": "object", "properties": {}}}])
     assert found["tools"] == [{"functionDeclarations": [{"name": "f", "parameters": {"type": "object"}}]}]
+
+
+@pytest.mark.parametrize(
+    "function", [{"urlContext": {}}, {"googleSearch": {}}, {"type": "web_search", "name": 1}, {}, "urlContext"]
+)
+def test_functions_of_old_are_no_tools_of_googles(function):
+    with pytest.raises(Unsupported):
+        translated(functions=[function])
 
 
 # Whatever comes

@@ -1,0 +1,172 @@
+"""What a request reads is reserved for, whatever it calls that: a provider's own count never exceeds it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.accounting.conftest import Ledgered
+from tests.fakes import Behaviour, FakeProvider
+from tests.money import IN, OUT
+from tests.processes import StartProxy
+
+WINDOW = 1_000_000
+LONG = "The quick brown fox jumps over the lazy dog. " * 20_000
+READ = 200_000  # tokens of it, by OpenAI's count
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "description": LONG}}}
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+EVERY = ("gpt", "claude", "gemini")
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def gateway(module_proxy: StartProxy, provider: FakeProvider) -> Ledgered:
+    def model(name: str, upstream: str, base: str, **info: Any) -> dict[str, Any]:
+        prices = {"input_cost_per_token": IN, "output_cost_per_token": OUT, "max_input_tokens": WINDOW}
+        params = {"model": upstream, "api_base": base, "api_key": "sk-provider"}
+        return {"model_name": name, "litellm_params": params, "model_info": {**prices, **info}}
+
+    models = [
+        model("gpt", "openai/gpt-x", provider.openai_base),
+        model("claude", "anthropic/claude-sonnet-4-6", provider.url, cache_creation_input_token_cost=1.25 * IN),
+        model("gemini", "gemini/gemini-2.5-flash", provider.gemini_base),
+        model("embedding", "openai/emb", provider.openai_base, max_input_tokens=8191, output_cost_per_token=0),
+        model("instruct", "openai/instruct", provider.openai_base, max_input_tokens=4096),
+    ]
+    settings = {"num_retries": 0, "disable_cooldowns": True}
+    return Ledgered(module_proxy({"model_list": models, "router_settings": settings}))
+
+
+def reserved(gateway: Ledgered, path: str, model: str, **fields: Any) -> float:
+    """US dollars for a request that the proxy sends on."""
+    key = gateway.key(max_budget=1000)
+    body = {"model": model, **fields}
+    if path in (CHAT, MESSAGES):
+        body = {"max_tokens": 10, "messages": [{"role": "user", "content": "x"}], **body}
+    answer = gateway.http.post(path, json=body, headers={"authorization": f"Bearer {key}"})
+    assert answer.status_code == 200, answer.text
+    gateway.settled()
+    [line] = gateway.logs(key)
+    assert line["spend"] <= line["reserved"]
+    return line["reserved"]
+
+
+@pytest.fixture(autouse=True)
+def much_is_read(provider: FakeProvider) -> None:
+    provider.reset()
+    provider.always(Behaviour(usage=(READ, 10)))
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize("model", EVERY)
+def test_a_message_that_calls_itself_a_picture(gateway: Ledgered, path: str, model: str) -> None:
+    messages = [{"role": "user", "type": "image", "content": LONG}]
+    assert reserved(gateway, path, model, messages=messages) >= READ * IN
+
+
+def test_a_call_or_a_function_that_calls_itself_a_picture(gateway: Ledgered) -> None:
+    call = {"type": "image", "id": "a", "function": {"name": "f", "arguments": '{"x": "' + LONG + '"}'}}
+    messages = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": "y", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "z"},
+    ]
+    assert reserved(gateway, CHAT, "claude", messages=messages) >= READ * IN
+    functions = [{"type": "image", "name": "f", "description": LONG}]
+    assert reserved(gateway, CHAT, "gemini", functions=functions) >= READ * IN
+
+
+@pytest.mark.parametrize("model", EVERY)
+@pytest.mark.parametrize("field", ["output_config", "output_format"])
+def test_the_schema_of_an_answer(gateway: Ledgered, model: str, field: str) -> None:
+    asked = {"type": "json_schema", "schema": SCHEMA}
+    value = {"format": asked} if field == "output_config" else asked
+    assert reserved(gateway, MESSAGES, model, **{field: value}) >= READ * IN
+
+
+def test_markers_of_a_cache_beside_the_messages_and_in_functions(gateway: Ledgered) -> None:
+    marker = {"type": "ephemeral", "ttl": "1h"}
+    messages = [{"role": "user", "content": LONG}]
+    plain = reserved(gateway, MESSAGES, "claude", messages=messages)
+    assert reserved(gateway, MESSAGES, "claude", messages=messages, cache_control=marker) > 1.99 * plain
+    function = {"name": "f", "description": LONG}
+    plain, marked = (
+        reserved(gateway, CHAT, "claude", tools=[{"type": "function", "function": made}])
+        for made in (function, {**function, "cache_control": marker})
+    )
+    assert marked > 1.99 * plain
+
+
+def test_several_texts_are_no_single_window(gateway: Ledgered, provider: FakeProvider) -> None:
+    text = "The quick brown fox jumps. "
+    provider.always(Behaviour(usage=(40 * 6000, 0)))
+    assert reserved(gateway, "/v1/embeddings", "embedding", input=[text * 1000] * 40) >= 40 * 6000 * IN
+    provider.always(Behaviour(usage=(40 * 3500, 40)))
+    asked = {"prompt": [text * 580] * 40, "max_tokens": 1}
+    assert reserved(gateway, "/v1/completions", "instruct", **asked) >= 40 * 3500 * IN + 40 * OUT
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "audio_url", "audio_url": {"url": "https://a.b/c.mp3"}},
+        {"type": "made_up", "id": "kept_1"},
+        {"video_url": {"url": "https://a.b/c.mp4"}},
+        {"image_url": {"url": "https://a.b/c", "format": "video/mp4"}},
+    ],
+)
+def test_parts_that_nobody_knows(gateway: Ledgered, part: dict[str, Any]) -> None:
+    assert reserved(gateway, CHAT, "gpt", messages=[{"role": "user", "content": [part]}]) >= WINDOW * IN
+
+
+def test_sound_that_the_provider_keeps(gateway: Ledgered) -> None:
+    messages = [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "x"}]
+    assert reserved(gateway, CHAT, "gpt", messages=messages) >= WINDOW * IN
+
+
+def test_a_context_that_is_compacted(gateway: Ledgered) -> None:
+    management = {"edits": [{"type": "compact_20260112"}]}
+    assert reserved(gateway, MESSAGES, "claude", context_management=management) >= WINDOW * IN
+
+
+FILM = {"type": "base64", "media_type": "video/mp4", "data": "AAAA"}
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "image", "source": FILM}]}]}),
+    (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "image", "source": {
+        "type": "url", "url": "data:video/mp4;base64,AAAA"}}]}]}),
+    (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "image", "source": {
+        **FILM, "media_type": "application/pdf"}}]}]}),
+    (CHAT, {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "images": [
+        {"image_url": {"url": "https://www.youtube.com/watch?v=1", "format": "video/mp4"}}]}]}),
+    (CHAT, {"messages": [{"role": "user", "content": "x"}], "functions": [{"urlContext": {}}]}),
+    (CHAT, {"messages": [{"role": "user", "content": "x"}], "functions": [{"googleSearch": {}}]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "fields"), REFUSED, ids=lambda value: str(value)[:80])
+def test_what_is_neither_a_picture_nor_a_function_is_not_sent_as_one(
+    gateway: Ledgered, provider: FakeProvider, path: str, fields: dict[str, Any]
+) -> None:
+    before = len(provider.requests)
+    key = gateway.key(max_budget=1000)
+    body = {"model": "gemini", "max_tokens": 10, **fields}
+    answer = gateway.http.post(path, json=body, headers={"authorization": f"Bearer {key}"})
+    assert answer.status_code == 400, answer.text
+    assert len(provider.requests) == before
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+def test_ordinary_requests_are_not_reserved_for_in_full(gateway: Ledgered, provider: FakeProvider, path: str) -> None:
+    provider.always(Behaviour(usage=(10, 10)))
+    tool: dict[str, Any] = {"name": "f", "description": "d"}
+    schema = {"type": "object", "properties": {"file": {"type": "string"}}}
+    if path == CHAT:
+        tool = {"type": "function", "function": {**tool, "parameters": schema}}
+    else:
+        tool["input_schema"] = schema
+    assert reserved(gateway, path, "claude", tools=[tool], metadata={"user_id": "u"}) < 1200 * IN
