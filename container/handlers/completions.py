@@ -136,7 +136,7 @@ class Completions:
 
     def _judged(self, outcome: Outcome, step: Try, request: Completion) -> Outcome:
         """A client's own limit of time, shorter than the deployment's, is no fault of the deployment, which may go on
-        working: what it makes of the request is the client's to pay."""
-        if outcome.kind == "timeout" and self._upstream.impatient(step.target.deployment, request):
-            return outcome._replace(impatient=True)
+        working: what it makes of the request is the client's to pay, once; nobody else is asked."""
+        if outcome.kind == "timeout" and not outcome.status and self._upstream.impatient(step.target.deployment, request):
+            return outcome._replace(impatient=True, final=True)
         return outcome
