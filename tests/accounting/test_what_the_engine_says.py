@@ -1,0 +1,96 @@
+"""Answers of the engine's endpoints that say what they used in other words, or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from container.accounting import Tariff
+from container.accounting.reservation import Reservation
+from container.config import load
+from container.handlers.attempts import charge
+from container.handlers.engine_charges import usage
+from container.routing.router import Router, Try
+from tests.accounting.test_estimated_usage import Reports
+from worker.ledger.estimate import Prompt
+from worker.ledger.settle import Report
+
+CONFIG = """
+model_list:
+- {model_name: voyage, litellm_params: {model: voyage/rerank-2.5},
+   model_info: {input_cost_per_token: 0.00000005, output_cost_per_token: 0, max_input_tokens: 600000}}
+- {model_name: cohere, litellm_params: {model: cohere/rerank-v3.5},
+   model_info: {input_cost_per_query: 0.002, input_cost_per_token: 0, output_cost_per_token: 0}}
+- {model_name: heard, litellm_params: {model: openai/gpt-4o-transcribe},
+   model_info: {input_cost_per_token: 0.0000025, output_cost_per_token: 0.00001, max_input_tokens: 16000}}
+- {model_name: timed, litellm_params: {model: openai/whisper-1},
+   model_info: {input_cost_per_second: 0.0001, input_cost_per_token: 0, output_cost_per_token: 0}}
+"""
+SEARCH, FILE, NANO = {"query": 1}, Prompt(0, 0, ("file",)), 10**9
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Any:
+    """`report(model, answer, prompt, units)`: what is reported of the answer, with a body or without."""
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    config = load(file, dict.fromkeys(("OPENAI_API_KEY", "VOYAGE_API_KEY", "COHERE_API_KEY"), "x"))
+    router = Router(config)
+    tariff = Tariff(config, router, default_max_output=1)
+
+    def reported(model: str, answer: Mapping[str, Any] | None, prompt: Prompt, units: Any = None) -> Report:
+        reports = Reports()
+        reservation = Reservation(
+            "r", tariff, reports, "i", amount=NANO, prompt=prompt, output_limit=None, limited=True, units=units
+        )
+        [target] = router.groups.targets(model)
+        reservation.trying(Try(target, model, 0, 0))
+        if answer is None:
+            reservation.answered({})
+        else:
+            raw = orjson.dumps(answer)
+            charge(reservation, usage(raw), raw, [])
+        reservation.abandon(200)
+        return reports[0]
+
+    return reported
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"meta": {"billed_units": {"total_tokens": 500_000}}},
+        {"meta": {"billed_units": {"input_tokens": 500_000}}},
+        {"usage": {"total_tokens": 500_000}, "meta": None},
+    ],
+    ids=str,
+)
+def test_a_ranking_sold_by_the_token_costs_its_tokens(report: Any, said: dict[str, Any]) -> None:
+    found = report("voyage", {"results": [], **said}, Prompt(30), SEARCH)
+    assert (found.prompt_tokens, found.completion_tokens, found.estimated) == (500_000, 0, 0)
+    assert found.cost == 500_000 * 50
+
+
+def test_a_ranking_sold_by_the_token_that_says_nothing_is_estimated(report: Any) -> None:
+    found = report("voyage", {"results": [], "meta": {}}, Prompt(30), SEARCH)
+    assert (found.prompt_tokens, found.cost, found.estimated) == (30, 30 * 50, 1)
+
+
+@pytest.mark.parametrize(("billed", "searches"), [({"search_units": 10}, 10), ({}, 1), ({"search_units": "10"}, 1)])
+def test_a_ranking_sold_by_the_search_costs_as_many_as_are_billed(
+    report: Any, billed: dict[str, Any], searches: int
+) -> None:
+    found = report("cohere", {"results": [], "meta": {"billed_units": billed}}, Prompt(30), SEARCH)
+    assert (found.cost, found.estimated) == (searches * 2_000_000, 0)
+
+
+@pytest.mark.parametrize("answer", [None, {"text": "hi", "usage": None}], ids=["text", "json"])
+def test_a_file_of_which_nothing_is_said_costs_what_was_reserved(report: Any, answer: Any) -> None:
+    found = report("heard", answer, FILE)
+    assert (found.prompt_tokens, found.cost, found.estimated) == (16_000, 16_000 * 2500, 1)
+
+
+def test_a_file_that_is_paid_for_by_the_second_costs_no_tokens(report: Any) -> None:
+    assert report("timed", None, FILE).cost == 0
