@@ -191,8 +191,10 @@ class Reservation:
             said = self._said or {}
             used, price = usage(said), self._price()
             units = self._sold(said)
+            # Some say at the beginning that there is no answer yet.
+            complete = whole(said) and not (self._early and not used.completion)
             # What is paid for by the piece need not say anything of tokens.
-            if whole(said) or (units and (price is None or all(unit in price for unit in units))):
+            if complete or (units and (price is None or all(unit in price for unit in units))):
                 costed = used, False, None if price is None else prices.cost(price, used, self.tier, units)
             else:
                 costed = self._estimated(used, price, units)

@@ -21,7 +21,7 @@ _CHARGE = Charge((*ANY_LIMIT, "max_output_tokens"))
 _NOTHING = Prompt(0)
 # Models that think unasked and show little or nothing of it.
 _THINKERS = re.compile(
-    r"(?:^|[/.:])(?:o[1-9](?:[-:@]|$)|gpt-(?:[5-9]|[1-9]\d)(?!.*chat)|grok-(?:[4-9]|3-mini)(?!.*non-))"
+    r"(?:^|[/.:])(?:o[1-9](?:[-:@]|$)|gpt-(?:[5-9]|1\d)(?!\d|.*chat)|grok-(?:[4-9]|3-mini)(?!.*non-))"
 )
 _RESEARCH = "deep-research"
 

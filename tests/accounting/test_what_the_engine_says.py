@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.accounting import Tariff
+from container.accounting import Tariff, Transcript, unseen
 from container.accounting.reservation import Reservation
 from container.config import load
 from container.handlers.attempts import charge
@@ -16,6 +16,7 @@ from container.routing.router import Router, Try
 from tests.accounting.test_estimated_usage import Reports
 from worker.ledger.estimate import Prompt
 from worker.ledger.settle import Report
+from worker.ledger.tokenizers import LARGEST
 
 CONFIG = """
 model_list:
@@ -40,7 +41,9 @@ def report(tmp_path: Path) -> Any:
     router = Router(config)
     tariff = Tariff(config, router, default_max_output=1)
 
-    def reported(model: str, answer: Mapping[str, Any] | None, prompt: Prompt, units: Any = None) -> Report:
+    def reported(
+        model: str, answer: Mapping[str, Any] | None, prompt: Prompt, units: Any = None, **streamed: Any
+    ) -> Report:
         reports = Reports()
         reservation = Reservation(
             "r", tariff, reports, "i", amount=NANO, prompt=prompt, output_limit=None, limited=True, units=units
@@ -49,6 +52,8 @@ def report(tmp_path: Path) -> Any:
         reservation.trying(Try(target, model, 0, 0))
         if answer is None:
             reservation.answered({})
+        elif streamed:
+            reservation.answered(answer, streamed["said"], early=streamed["early"])
         else:
             raw = orjson.dumps(answer)
             charge(reservation, usage(raw), raw, [])
@@ -94,3 +99,47 @@ def test_a_file_of_which_nothing_is_said_costs_what_was_reserved(report: Any, an
 
 def test_a_file_that_is_paid_for_by_the_second_costs_no_tokens(report: Any) -> None:
     assert report("timed", None, FILE).cost == 0
+
+
+def test_an_answer_that_is_nested_too_deeply_to_be_read_is_counted_as_it_came() -> None:
+    said = Transcript()
+    said.add(b'{"output":' + b"[" * 2000 + b"]" * 2000 + b',"usage":{"input_tokens":1,"output_tokens":1}}')
+    assert said.tokens(LARGEST) > 500
+
+
+@pytest.mark.parametrize(
+    ("model", "thinks"),
+    [
+        ("openai/gpt-5", True),
+        ("openai/gpt-5.2-pro", True),
+        ("openai/gpt-6-astra", True),
+        ("openrouter/openai/o4-mini", True),
+        ("xai/grok-4-fast-reasoning", True),
+        ("anthropic/claude-fable-5", True),
+        ("openai/gpt-5-chat-latest", False),
+        ("azure/gpt-35-turbo", False),
+        ("openai/gpt-4o", False),
+        ("openai/gpt-4.1", False),
+        ("xai/grok-4-fast-non-reasoning", False),
+        ("anthropic/claude-sonnet-4-6", False),
+    ],
+)
+def test_who_thinks_unasked(tmp_path: Path, model: str, thinks: bool) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"model_list: [{{model_name: a, litellm_params: {{model: {model}, api_key: k, api_base: 'https://a.example'}}}}]"
+    )
+    [target] = Router(load(file, {})).groups.targets("a")
+    found = unseen.output({"max_tokens": 77}, target, {"input": 1, "output": 1, "image_tokens": 1})
+    assert found == (77 if thinks else None)
+
+
+@pytest.mark.parametrize(("early", "tokens"), [(True, 2), (False, 0)])
+def test_an_answer_of_nothing_is_none_before_the_end(report: Any, early: bool, tokens: int) -> None:
+    """Some providers say with the first event that nothing has been written yet."""
+    said = Transcript()
+    said.add(b'data: {"choices":[{"delta":{"content":"one two"}}]}\n\n')
+    found = report("heard", {"prompt_tokens": 7, "completion_tokens": 0}, Prompt(30), said=said, early=early)
+    assert (found.prompt_tokens, found.estimated) == (7, int(early))
+    assert found.completion_tokens >= tokens
+    assert early or found.completion_tokens == 0
