@@ -121,10 +121,6 @@ class Reservation:
         self.transcript = transcript
         self._asked = asked
 
-    def measured(self) -> None:
-        """The request's body is let go of: what may be wanted of it later is worked out now."""
-        self._size()
-
     def answered(
         self, said: Mapping[str, Any] | None, transcript: Transcript | None = None, *, early: bool = False
     ) -> None:
@@ -256,8 +252,6 @@ class Unaccounted:
     def failed(self, *, unread: bool = False) -> None: ...
 
     def streaming(self, transcript: Transcript, asked: Mapping[str, Any]) -> None: ...
-
-    def measured(self) -> None: ...
 
     def answered(
         self, said: Mapping[str, Any] | None, transcript: Transcript | None = None, *, early: bool = False

@@ -123,7 +123,6 @@ class Completions:
                 metrics.first_token.observe((exchange.group,), time.monotonic() - exchange.began)
                 relay.asked = unseen.kept(request.body, request.output_limit)
                 if exchange.let_go is not None:  # an upload: nobody else will be asked, so its room can be used again
-                    relay.reservation.measured()
                     request.body.clear()
                     exchange.let_go()
                 broken = await relay.stream(answer)

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 
 from tests.accounting.conftest import Ledgered, Start
-from tests.accounting.edge import behind
 from tests.fakes import OK, Behaviour, FakeProvider, Fault
 from tests.money import IN, OUT, deployment
-from tests.processes import StartProxy
 
 
 def test_who_has_no_more_time_is_not_worked_for_by_others(start: Start, fake: FakeProvider) -> None:
@@ -196,12 +194,3 @@ def test_a_connection_that_breaks_before_the_status_costs_nothing(start: Start, 
     fake.always(Behaviour(fault=Fault.RESET_BEFORE_HEADERS))
     gateway.ask(gateway.key(max_budget=1))
     assert gateway.logs()[0]["spend"] == 0
-
-
-def test_an_upload_that_is_let_go_of_has_been_measured(proxy: StartProxy, fake: FakeProvider) -> None:
-    edge = behind(proxy, {"model_list": [deployment(fake, "gpt")]})
-    fake.always(Behaviour(usage_in="never", text="one two three"))
-    parked = edge.park(json={"model": "gpt", "messages": user("word " * 20_000), "stream": True})
-    assert edge.go(parked.json()["id"], amount=10**9).status_code == 200
-    assert edge.report().prompt_tokens >= 20_000
-    edge.finish()
