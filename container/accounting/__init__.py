@@ -5,6 +5,7 @@ reservation.trying(step); …; reservation.answered(usage)                      
 await reservation.settle(status)                                                   # or abandon(), when it is given up
 """
 
+from . import unseen
 from .accounting import Accounting, NoAccounting, check_models
 from .edge import EdgeAccounting
 from .place import Claim, NoLedger, fleeting, prepare, required, store, unusable, wanted, where
@@ -33,6 +34,7 @@ __all__ = [
     "prepare",
     "required",
     "store",
+    "unseen",
     "unusable",
     "wanted",
     "where",

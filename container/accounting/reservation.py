@@ -7,11 +7,13 @@ from typing import Any, Protocol
 from worker.ledger import prices
 from worker.ledger.estimate import Prompt
 from worker.ledger.prices import Price
+from worker.ledger.reserve import Quote, quote
 from worker.ledger.settle import Report
-from worker.ledger.usage import Usage, usage, whole
+from worker.ledger.usage import Usage, count, usage, whole
 
 from .. import metrics
 from ..routing.router import Try
+from . import unseen
 from .tariff import Tariff
 from .transcript import Transcript
 
@@ -29,6 +31,8 @@ class Reports(Protocol):
 
 
 Measure = Callable[[], tuple[int | None, Prompt]]
+# What was used, whether that is our estimate, and its cost in nano-dollars, None where there is no price.
+Came = tuple[Usage, bool, int | None]
 
 
 class Reservation:
@@ -40,9 +44,11 @@ class Reservation:
     __slots__ = (
         "_amount",
         "_answered",
+        "_asked",
         "_began",
         "_closed",
         "_costed",
+        "_early",
         "_instance",
         "_measure",
         "_prompt",
@@ -51,6 +57,7 @@ class Reservation:
         "_step",
         "_tariff",
         "_units",
+        "_unread",
         "id",
         "limited",
         "output_limit",
@@ -85,12 +92,15 @@ class Reservation:
         self._settlements = settlements
         self._instance = instance
         self._closed = False
-        self._costed: tuple[Usage, bool, int | None] | None = None
+        self._costed: Came | None = None
         self._units = units
         self._began = time.monotonic()
         self._step: Try | None = None
         self._answered = False
         self._said: Mapping[str, Any] | None = None
+        self._asked: Mapping[str, Any] = {}
+        self._early = False
+        self._unread: Try | None = None
 
     def trying(self, step: Try) -> None:
         """The request goes to a deployment now: until that fails it may cost money."""
@@ -99,15 +109,26 @@ class Reservation:
         self._answered = False
         self._costed = None
 
-    def failed(self) -> None:
-        """The deployment answered nothing that it could charge for."""
+    def failed(self, *, unread: bool = False) -> None:
+        """The deployment answered nothing that it could charge for; `unread`: nothing that could be read, for which it
+        may."""
+        if unread:
+            self._unread = self._step
         self._step = None
 
-    def answered(self, said: Mapping[str, Any] | None, transcript: Transcript | None = None) -> None:
+    def streaming(self, transcript: Transcript, asked: Mapping[str, Any]) -> None:
+        """The deployment's answer has begun. `asked`: what may make it longer than what it shows, `unseen.kept`."""
+        self.transcript = transcript
+        self._asked = asked
+
+    def answered(
+        self, said: Mapping[str, Any] | None, transcript: Transcript | None = None, *, early: bool = False
+    ) -> None:
         """The deployment tried last has answered. `said`: its usage, None or empty where it did not say; `transcript`:
-        its text, which is counted for what the usage lacks."""
+        its text, which is counted for what the usage lacks; `early`: the answer was left, or broke off."""
         self._answered = True
         self._costed = None
+        self._early = early
         self._said = said or None
         if transcript is not None:
             self.transcript = transcript
@@ -130,15 +151,16 @@ class Reservation:
 
     def _report(self, status: int) -> Report:
         instance = self._instance
-        step = self._step
+        step = self._step = self._step or self._unread
         latency = int((time.monotonic() - self._began) * 1000)
         if step is None:
             return Report(self.id, instance, 0, status=status, latency=latency)
         d = step.target.deployment
         if not self._answered and not self.transcript:
-            # Given up before the provider said anything: nobody knows what it made of the request, so all is charged.
-            amount, size = self._size()
-            prompt = size.tokens(prices.tokenizer(self._price()))
+            # Given up before the provider said anything, or what it said could not be read: nobody knows what it made
+            # of the request, so all is charged.
+            amount, _ = self._size()
+            prompt = self._most(self._price()).tokens
             metrics.answered(d.group, d.id, Usage(prompt), amount or 0)
             return Report(self.id, instance, amount or 0, step.group, d.id, status, latency, prompt, estimated=1)
         used, estimated, cost = self._came_to()
@@ -158,37 +180,52 @@ class Reservation:
             int(estimated),
         )
 
-    def _came_to(self) -> tuple[Usage, bool, int | None]:
-        """What was used, whether that is our estimate, and its cost, None where there is no price; worked out once for
-        each answer."""
-        if self._costed is None:
-            used, estimated = self._usage()
-            self._costed = used, estimated, self._charge(used, estimated=estimated)
-        return self._costed
+    def _came_to(self) -> Came:
+        """Worked out once for each answer."""
+        costed = self._costed
+        if costed is None:
+            said = self._said or {}
+            used, price = usage(said), self._price()
+            units = self._sold(said)
+            # Some say at the beginning that there is no answer yet.
+            complete = whole(said) and not (self._early and not used.completion)
+            # What is paid for by the piece need not say anything of tokens.
+            if complete or (units and (price is None or all(unit in price for unit in units))):
+                costed = used, False, None if price is None else prices.cost(price, used, self.tier, units)
+            else:
+                costed = self._estimated(used, price, units)
+            self._costed = costed
+        return costed
 
-    def _charge(self, used: Usage, *, estimated: bool) -> int | None:
-        price = self._price()
+    def _estimated(self, told: Usage, price: Price | None, units: Mapping[str, int] | None) -> Came:
+        """What the usage lacks is estimated: the prompt as it was for the reservation, the answer by its text."""
+        most = None if told.prompt else self._most(price)
+        completion = told.completion
+        if not completion and self.transcript:
+            completion = self.transcript.tokens(prices.tokenizer(price))
+        step = self._step
+        if self._early and step is not None:
+            completion = max(completion, unseen.output(self._asked, step.target, price) or 0)
+        used = told._replace(prompt=most.tokens if most else told.prompt, completion=completion)
+        estimated = self._said is None or self._early or used != told
         if price is None:
-            return None
-        cost = prices.cost(price, used, self.tier, self._units)
+            return used, estimated, None
+        cost = prices.cost(price, used, self.tier, units)
+        if most is not None and most.amount is not None:
+            # Parts of a prompt can cost more than plain text does: sound, what goes to a cache.
+            cost += max(0, most.amount - prices.cost(price, Usage(used.prompt), self.tier))
+        amount = self._size()[0] if estimated and self.limited else None
         # An estimate need not be over what the request could cost at most.
-        if not estimated or not self.limited:
-            return cost
-        amount, _ = self._size()
-        return cost if amount is None else min(cost, amount)
+        return used, estimated, cost if amount is None else min(cost, amount)
 
-    def _usage(self) -> tuple[Usage, bool]:
-        """What was used, and whether that is our estimate."""
-        used = usage(self._said) if self._said else Usage()
-        # What is paid for by the piece need not say anything of tokens.
-        if self._units or (self._said and whole(self._said)):
-            return used, False
-        tokenizer = prices.tokenizer(self._price())
-        told = self._said is not None and used.prompt > 0
-        prompt = used.prompt if told else self._size()[1].tokens(tokenizer)
-        completion = used.completion or (self.transcript.tokens(tokenizer) if self.transcript else 0)
-        counted = used._replace(prompt=prompt, completion=completion)
-        return counted, self._said is None or counted != used
+    def _most(self, price: Price | None) -> Quote:
+        """What the prompt can come to at a deployment with such prices."""
+        return quote({"service_tier": self.tier}, self._size()[1], [("", price)], limits=())
+
+    def _sold(self, said: Mapping[str, Any]) -> Mapping[str, int] | None:
+        """The pieces that are paid for; of searches the provider may say how many there were."""
+        searches = count(said, "search_units") if self._units and "query" in self._units else 0
+        return {"query": searches} if searches else self._units
 
     def _price(self) -> Price | None:
         """Of the deployment tried last."""
@@ -212,9 +249,13 @@ class Unaccounted:
 
     def trying(self, step: Try) -> None: ...
 
-    def failed(self) -> None: ...
+    def failed(self, *, unread: bool = False) -> None: ...
 
-    def answered(self, said: Mapping[str, Any] | None, transcript: Transcript | None = None) -> None: ...
+    def streaming(self, transcript: Transcript, asked: Mapping[str, Any]) -> None: ...
+
+    def answered(
+        self, said: Mapping[str, Any] | None, transcript: Transcript | None = None, *, early: bool = False
+    ) -> None: ...
 
     def cost(self) -> int | None:
         return None

@@ -52,11 +52,14 @@ class Transcript:
         return [found for event in split(data) if (found := payload(event)) is not None]
 
     def text(self) -> str:
-        """What was said, as far as it was kept."""
+        """What was said, as far as it was kept; all of it where nobody can tell what that is."""
         texts: list[str] = []
-        for found in self.payloads():
+        found = self.payloads()
+        if not found and self._kept[:1] and self._kept[0].lstrip()[:1] == b"{":
+            return b"".join(self._kept).decode("utf-8", "replace")
+        for each in found:
             for name in _SAYING:
-                _collect(found.get(name), texts)
+                _collect(each.get(name), texts)
         return "".join(texts)
 
     def tokens(self, tokenizer: str) -> int:

@@ -8,7 +8,7 @@ from worker.ledger.usage import count
 from worker.ledger.usage import usage as said
 
 from .. import metrics
-from ..accounting import UNACCOUNTED, Accounts, AnyReservation
+from ..accounting import UNACCOUNTED, Accounts, AnyReservation, unseen
 from ..exchange import Exchange
 from ..request.completion import Completion
 from ..response_cache import ResponseCache, controls
@@ -48,6 +48,9 @@ class Completions:
         asked = await self._reading.asked(exchange, endpoint)
         request = asked.request
         assert isinstance(request, Completion), "the endpoint is not the engine's"
+        if request.stream and endpoint.name == "embeddings":  # nobody streams these
+            request.stream, request.route = False, request.route._replace(stream=False)
+            del request.body["stream"]
         reservation = await self._accounting.admit(
             exchange, endpoint.name, request.body, request.route, asked.charge, estimated=asked.prompt
         )
@@ -109,7 +112,7 @@ class Completions:
             if isinstance(answer, Outcome):
                 outcome = self._judged(answer, step, request)
                 if not outcome.impatient:
-                    relay.reservation.failed()
+                    relay.reservation.failed(unread=outcome.unread)
             elif isinstance(answer, Plain):
                 usage = answer.usage or {}
                 await relay.whole(answer, waited)
@@ -118,6 +121,7 @@ class Completions:
                 outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=count(usage, "total_tokens"))
             else:
                 metrics.first_token.observe((exchange.group,), time.monotonic() - exchange.began)
+                relay.asked = unseen.kept(request.body, request.output_limit)
                 if exchange.let_go is not None:  # an upload: nobody else will be asked, so its room can be used again
                     request.body.clear()
                     exchange.let_go()
@@ -136,7 +140,11 @@ class Completions:
 
     def _judged(self, outcome: Outcome, step: Try, request: Completion) -> Outcome:
         """A client's own limit of time, shorter than the deployment's, is no fault of the deployment, which may go on
-        working: what it makes of the request is the client's to pay."""
-        if outcome.kind == "timeout" and self._upstream.impatient(step.target.deployment, request):
-            return outcome._replace(impatient=True)
+        working: what it makes of the request is the client's to pay, once; nobody else is asked."""
+        if (
+            outcome.kind == "timeout"
+            and not outcome.status
+            and self._upstream.impatient(step.target.deployment, request)
+        ):
+            return outcome._replace(impatient=True, final=True)
         return outcome

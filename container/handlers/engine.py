@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from worker.api.endpoints import Endpoint
 
-from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents
+from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents, unseen
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody
@@ -55,7 +55,7 @@ class EngineEndpoints:
                 reservation.trying(step)
                 outcome = await self._attempt(exchange, endpoint, step, body, reservation)
                 if not outcome.ok:
-                    reservation.failed()
+                    reservation.failed(unread=outcome.unread)
                 return outcome
 
             failed = await drive(self._router.route(body.route), attempt)
@@ -96,7 +96,7 @@ class EngineEndpoints:
                     exchange,
                     response,
                     step,
-                    body.model,
+                    body,
                     reservation,
                     lambda: deadline.reschedule(loop.time() + limit),
                 )
@@ -106,7 +106,8 @@ class EngineEndpoints:
         except TimeoutError:
             outcome = Outcome("timeout", 0, "The provider did not answer in time.")
         except (HttpError, OSError):
-            outcome = Outcome("connection", 0, "The connection to the translation engine broke off.")
+            unread = response is not None and response.status == 200
+            outcome = Outcome("connection", 0, "The connection to the translation engine broke off.", unread=unread)
         finally:
             if response is not None:
                 response.close()
@@ -121,12 +122,12 @@ async def _pass_on(
     exchange: Exchange,
     response: Response,
     step: Try,
-    model: str,
+    body: JsonBody | FormBody,
     reservation: AnyReservation,
     patience: Callable[[], None],
 ) -> None:
     """`patience` is called for whatever comes: it puts off the end of the time limit."""
-    theirs, ours = step.target.deployment.id.encode(), model.encode()
+    theirs, ours = step.target.deployment.id.encode(), body.model.encode()
     headers = answer_headers(exchange, step)
     content_type = response.headers.get("content-type", "application/octet-stream")
     if content_type.startswith("application/json"):
@@ -137,7 +138,8 @@ async def _pass_on(
         return
     events = content_type.startswith("text/event-stream")
     said, found = Transcript(), UsageEvents()
-    reservation.transcript = said
+    reservation.streaming(said, unseen.kept(body.fields) if isinstance(body, JsonBody) else {})
+    ended = False
     data = await response.readany()
     await exchange.start(200, headers, content_type)
     try:
@@ -148,7 +150,8 @@ async def _pass_on(
                 found.feed(data)
             await exchange.write(data.replace(theirs, ours) if events else data)
             data = await response.readany()
+        ended = True
     finally:
-        reservation.answered(found.usage)
+        reservation.answered(found.usage, early=not ended)
     await reservation.settle(200)
     await exchange.finish()

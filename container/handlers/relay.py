@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
@@ -20,7 +22,8 @@ _STREAM_HEADERS = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
 
 
 class Relay:
-    """`keepalive`: seconds of silence before a comment line; `step`: the attempt under way; `said`: what a stream has
+    """`keepalive`: seconds of silence before a comment line; `step`: the attempt under way; `asked`: what its request
+    may make of an answer beyond what it shows, `unseen.kept`; `said`: what a stream has
     said; `complete`: a whole answer."""
 
     def __init__(self, exchange: Exchange, keepalive: float, reservation: AnyReservation) -> None:
@@ -30,6 +33,7 @@ class Relay:
         self.said: Transcript | None = None
         self.complete: bytes | None = None
         self.step: Try | None = None
+        self.asked: Mapping[str, Any] = {}
         self._keepalive = keepalive
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -70,7 +74,8 @@ class Relay:
         on, too."""
         self.answered = True
         self.said = said = Transcript()
-        self.reservation.transcript = said
+        self.reservation.streaming(said, self.asked)
+        ended = False
         await self._begin()
         try:
             said.add(answer.first)
@@ -78,14 +83,15 @@ class Relay:
             async for data in answer.rest:
                 said.add(data)
                 await self._write(data)
+            ended = True
         except StreamBroken as broken:
             error = timed_out(str(broken)) if broken.timed_out else upstream_failed(502, str(broken))
-            self.reservation.answered(answer.events.usage)
+            self.reservation.answered(answer.events.usage, early=True)
             await self.reservation.settle(error.status)
             await self.fail(error)
             return Outcome("timeout" if broken.timed_out else "server", 0, str(broken), final=True)
         finally:
-            self.reservation.answered(answer.events.usage)
+            self.reservation.answered(answer.events.usage, early=not ended)
             await answer.rest.aclose()
         self.close()
         failed = answer.events.failed

@@ -26,8 +26,9 @@ class Outcome(NamedTuple):
     """`status` is the provider's, 0 where it gave none; `retry_after` in seconds, as the provider asked for.
 
     `message` is fit for the client; `code` and `param` are the provider's own for the caller's mistakes; `headers` are
-    those of the provider that may reach the client. `final`: the client has part of the answer, so that nobody else
-    can take over. `impatient`: the client's own limit of time was over, which says nothing about the deployment.
+    those of the provider that may reach the client. `final`: nobody else can take over, as the client has part of the
+    answer or no more time. `impatient`: the client's own limit of time was over, which says nothing about the
+    deployment. `unread`: the provider said that it had done its work, and what came could not be read: it may charge.
     `latency` in seconds: to the first token of a stream, per output token otherwise. `tokens`: used in
     all.
     """
@@ -41,6 +42,7 @@ class Outcome(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     final: bool = False
     impatient: bool = False
+    unread: bool = False
     latency: float | None = None
     tokens: int = 0
 

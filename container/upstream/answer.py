@@ -70,7 +70,7 @@ class StreamBroken(Exception):
 
 # What reading an answer raises whose parts are not of the types that the provider documents.
 UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError)
-UNREADABLE = Outcome("server", 0, "The provider's answer is not as its documentation says.")
+UNREADABLE = Outcome("server", 0, "The provider's answer is not as its documentation says.", unread=True)
 
 _KEY = b'"model"'
 

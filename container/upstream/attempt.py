@@ -9,7 +9,7 @@ from ..request.completion import Completion
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from . import mock
-from .answer import Answer, Events, Stream, StreamBroken
+from .answer import Answer, Events, Stream, StreamBroken, json_object
 from .formats import Format, Formats, Sent, Unreachable, Unsupported, messages
 from .http import BadBody, CannotConnect, Client, ConnectTimeout, HttpError, Response, Silent
 from .sse import OversizedEvent
@@ -76,9 +76,12 @@ class Upstream:
                 if response.status != 200:
                     return format.failure(response.status, response.headers, await read_error(response))
                 if not request.stream:
-                    return format.plain(await response.read(), name, sent)
+                    raw = await response.read()
+                    whole = format.plain(raw, name, sent)
+                    return _unread(whole, response, raw) if isinstance(whole, Outcome) else whole
                 if response.content_type != "text/event-stream":
-                    return Outcome("server", 0, f"The provider sent {response.content_type} instead of a stream.")
+                    other = Outcome("server", 0, f"The provider sent {response.content_type} instead of a stream.")
+                    return _unread(other, response, await read_error(response))
                 events = format.events(name, request, sent)
                 answer = await self._first_events(response, events, on_silence)
             if isinstance(answer, bytes):
@@ -96,11 +99,12 @@ class Upstream:
         except TimeoutError:
             return Outcome("timeout", 0, f"The provider did not answer within {first:g} s.", latency=first)
         except OversizedEvent:
-            return Outcome("server", 0, "The provider sent an event that does not end.")
+            return Outcome("server", 0, "The provider sent an event that does not end.", unread=True)
         except CannotConnect:
             return Outcome("connection", 0, "The provider cannot be reached.")
         except BadBody:
-            return Outcome("server", 0, "The provider's answer broke off or is not valid HTTP.")
+            unread = not request.stream and response is not None and response.status == 200
+            return Outcome("server", 0, "The provider's answer broke off or is not valid HTTP.", unread=unread)
         except (HttpError, OSError):
             return Outcome("connection", 0, "The connection to the provider broke off.")
         finally:
@@ -136,7 +140,17 @@ class Upstream:
             if began:
                 return got if began is True else began
             if not data:
-                return Outcome("server", 0, "The provider's stream ended before it began.")
+                worked = events.usage is not None
+                return Outcome("server", 0, "The provider's stream ended before it began.", unread=worked)
+
+
+def _unread(outcome: Outcome, response: Response, raw: bytes) -> Outcome:
+    """Of an answer with status 200 that is none: unless it is an error, or a page of somebody else's on the way, the
+    provider has done its work."""
+    if outcome.kind != "server" or outcome.status or response.content_type == "text/html":
+        return outcome
+    body = json_object(raw)
+    return outcome if isinstance(body, dict) and body.get("error") else outcome._replace(unread=True)
 
 
 async def read_error(response: Response) -> bytes:

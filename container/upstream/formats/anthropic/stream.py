@@ -101,6 +101,7 @@ class ChunkStream:
     def _message_start(self, event: Mapping[str, Any]) -> bytes:
         message = event.get("message") or {}
         self._count(message.get("usage"))
+        self.usage = read_so_far(self._said)
         self._open(message.get("id"))
         return self._chunk({"role": "assistant", "content": ""})
 
@@ -135,7 +136,6 @@ class ChunkStream:
     def _message_delta(self, event: Mapping[str, Any]) -> bytes:
         self._begun = True
         self._count(event.get("usage"))
-        # Only now: what a message says at its beginning are no tokens of an answer.
         self.usage = answer.usage(self._said)
         delta = event.get("delta") or {}
         reason = delta.get("stop_reason")
@@ -186,6 +186,13 @@ class ChunkStream:
 
     def _chunk(self, delta: Mapping[str, Any]) -> bytes:
         return self._head + orjson.dumps(delta) + self._after
+
+
+def read_so_far(said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a message says at its beginning, of its prompt: its tokens of an answer are none yet."""
+    counted = answer.usage(said)
+    del counted["completion_tokens"], counted["total_tokens"], counted["completion_tokens_details"]
+    return counted if counted["prompt_tokens"] else None
 
 
 _HANDLERS = {

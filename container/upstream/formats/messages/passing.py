@@ -10,6 +10,7 @@ from ....routing.outcome import Outcome
 from ...answer import Plain, json_object
 from ...sse import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
 from ..anthropic import answer
+from ..anthropic.stream import read_so_far
 from .stream import event
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
@@ -84,11 +85,11 @@ class PassedEvents:
         elif kind == "message_start":
             message = found.get("message")
             self._count(message.get("usage") if isinstance(message, dict) else None)
+            self.usage = read_so_far(self._said)
             return _MODEL.sub(lambda m: self._ours, one, count=1)
         elif kind == "message_delta":
             self._begun = True
             self._count(found.get("usage"))
-            # Only now: what a message says at its beginning are no tokens of an answer.
             self.usage = answer.usage(self._said)
         elif kind == "error":
             return self._fail(found)

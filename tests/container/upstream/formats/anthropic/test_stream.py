@@ -13,6 +13,7 @@ from container.upstream.formats.anthropic.request import JSON_TOOL, Translated
 from container.upstream.formats.anthropic.stream import ChunkStream
 from container.upstream.formats.messages.passing import PassedEvents
 from container.upstream.sse import payload, split
+from worker.ledger.usage import whole
 
 START = {"type": "message_start", "message": {"id": "msg_1", "model": "claude-x", "usage": {"input_tokens": 7}}}
 TEXT = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
@@ -90,12 +91,13 @@ def test_an_error_within_the_answer_is_passed_on(make):
 
 
 @pytest.mark.parametrize("make", [chunks, lambda: PassedEvents("claude")])
-def test_a_stream_that_stops_in_the_middle_is_cut_off_and_says_no_usage(make):
+def test_a_stream_that_stops_in_the_middle_is_cut_off_and_says_what_its_prompt_was(make):
     stream = make()
     stream.feed(sse(START, TEXT, said("Hel")) + b"event: content_block_delta\ndata: {")
     stream.end()
     assert stream.cut_off
-    assert stream.usage is None, "one token at the beginning is not what it used"
+    assert stream.usage["prompt_tokens"] == 7
+    assert not whole(stream.usage), "one token at the beginning is not what it wrote"
 
 
 def test_an_answer_that_had_to_come_as_a_call_is_a_text():

@@ -1,0 +1,145 @@
+"""Answers of the engine's endpoints that say what they used in other words, or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from container.accounting import Tariff, Transcript, unseen
+from container.accounting.reservation import Reservation
+from container.config import load
+from container.handlers.attempts import charge
+from container.handlers.engine_charges import usage
+from container.routing.router import Router, Try
+from tests.accounting.test_estimated_usage import Reports
+from worker.ledger.estimate import Prompt
+from worker.ledger.settle import Report
+from worker.ledger.tokenizers import LARGEST
+
+CONFIG = """
+model_list:
+- {model_name: voyage, litellm_params: {model: voyage/rerank-2.5},
+   model_info: {input_cost_per_token: 0.00000005, output_cost_per_token: 0, max_input_tokens: 600000}}
+- {model_name: cohere, litellm_params: {model: cohere/rerank-v3.5},
+   model_info: {input_cost_per_query: 0.002, input_cost_per_token: 0, output_cost_per_token: 0}}
+- {model_name: heard, litellm_params: {model: openai/gpt-4o-transcribe},
+   model_info: {input_cost_per_token: 0.0000025, output_cost_per_token: 0.00001, max_input_tokens: 16000}}
+- {model_name: timed, litellm_params: {model: openai/whisper-1},
+   model_info: {input_cost_per_second: 0.0001, input_cost_per_token: 0, output_cost_per_token: 0}}
+"""
+SEARCH, FILE, NANO = {"query": 1}, Prompt(0, 0, ("file",)), 10**9
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Any:
+    """`report(model, answer, prompt, units)`: what is reported of the answer, with a body or without."""
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    config = load(file, dict.fromkeys(("OPENAI_API_KEY", "VOYAGE_API_KEY", "COHERE_API_KEY"), "x"))
+    router = Router(config)
+    tariff = Tariff(config, router, default_max_output=1)
+
+    def reported(
+        model: str, answer: Mapping[str, Any] | None, prompt: Prompt, units: Any = None, **streamed: Any
+    ) -> Report:
+        reports = Reports()
+        reservation = Reservation(
+            "r", tariff, reports, "i", amount=NANO, prompt=prompt, output_limit=None, limited=True, units=units
+        )
+        [target] = router.groups.targets(model)
+        reservation.trying(Try(target, model, 0, 0))
+        if answer is None:
+            reservation.answered({})
+        elif streamed:
+            reservation.answered(answer, streamed["said"], early=streamed["early"])
+        else:
+            raw = orjson.dumps(answer)
+            charge(reservation, usage(raw), raw, [])
+        reservation.abandon(200)
+        return reports[0]
+
+    return reported
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"meta": {"billed_units": {"total_tokens": 500_000}}},
+        {"meta": {"billed_units": {"input_tokens": 500_000}}},
+        {"usage": {"total_tokens": 500_000}, "meta": None},
+    ],
+    ids=str,
+)
+def test_a_ranking_sold_by_the_token_costs_its_tokens(report: Any, said: dict[str, Any]) -> None:
+    found = report("voyage", {"results": [], **said}, Prompt(30), SEARCH)
+    assert (found.prompt_tokens, found.completion_tokens, found.estimated) == (500_000, 0, 0)
+    assert found.cost == 500_000 * 50
+
+
+def test_a_ranking_sold_by_the_token_that_says_nothing_is_estimated(report: Any) -> None:
+    found = report("voyage", {"results": [], "meta": {}}, Prompt(30), SEARCH)
+    assert (found.prompt_tokens, found.cost, found.estimated) == (30, 30 * 50, 1)
+
+
+@pytest.mark.parametrize(("billed", "searches"), [({"search_units": 10}, 10), ({}, 1), ({"search_units": "10"}, 1)])
+def test_a_ranking_sold_by_the_search_costs_as_many_as_are_billed(
+    report: Any, billed: dict[str, Any], searches: int
+) -> None:
+    found = report("cohere", {"results": [], "meta": {"billed_units": billed}}, Prompt(30), SEARCH)
+    assert (found.cost, found.estimated) == (searches * 2_000_000, 0)
+
+
+@pytest.mark.parametrize("answer", [None, {"text": "hi", "usage": None}], ids=["text", "json"])
+def test_a_file_of_which_nothing_is_said_costs_what_was_reserved(report: Any, answer: Any) -> None:
+    found = report("heard", answer, FILE)
+    assert (found.prompt_tokens, found.cost, found.estimated) == (16_000, 16_000 * 2500, 1)
+
+
+def test_a_file_that_is_paid_for_by_the_second_costs_no_tokens(report: Any) -> None:
+    assert report("timed", None, FILE).cost == 0
+
+
+def test_an_answer_that_is_nested_too_deeply_to_be_read_is_counted_as_it_came() -> None:
+    said = Transcript()
+    said.add(b'{"output":' + b"[" * 2000 + b"]" * 2000 + b',"usage":{"input_tokens":1,"output_tokens":1}}')
+    assert said.tokens(LARGEST) > 500
+
+
+@pytest.mark.parametrize(
+    ("model", "thinks"),
+    [
+        ("openai/gpt-5", True),
+        ("openai/gpt-5.2-pro", True),
+        ("openai/gpt-6-astra", True),
+        ("openrouter/openai/o4-mini", True),
+        ("xai/grok-4-fast-reasoning", True),
+        ("anthropic/claude-fable-5", True),
+        ("openai/gpt-5-chat-latest", False),
+        ("azure/gpt-35-turbo", False),
+        ("openai/gpt-4o", False),
+        ("openai/gpt-4.1", False),
+        ("xai/grok-4-fast-non-reasoning", False),
+        ("anthropic/claude-sonnet-4-6", False),
+    ],
+)
+def test_who_thinks_unasked(tmp_path: Path, model: str, thinks: bool) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"model_list: [{{model_name: a, litellm_params: {{model: {model}, api_key: k, api_base: 'https://a.example'}}}}]"
+    )
+    [target] = Router(load(file, {})).groups.targets("a")
+    found = unseen.output({"max_tokens": 77}, target, {"input": 1, "output": 1, "image_tokens": 1})
+    assert found == (77 if thinks else None)
+
+
+@pytest.mark.parametrize(("early", "tokens"), [(True, 2), (False, 0)])
+def test_an_answer_of_nothing_is_none_before_the_end(report: Any, early: bool, tokens: int) -> None:
+    """Some providers say with the first event that nothing has been written yet."""
+    said = Transcript()
+    said.add(b'data: {"choices":[{"delta":{"content":"one two"}}]}\n\n')
+    found = report("heard", {"prompt_tokens": 7, "completion_tokens": 0}, Prompt(30), said=said, early=early)
+    assert (found.prompt_tokens, found.estimated) == (7, int(early))
+    assert found.completion_tokens >= tokens
+    assert early or found.completion_tokens == 0
