@@ -191,7 +191,7 @@ class Reservation:
             complete = whole(said) and not (self._early and not used.completion)
             # What is paid for by the piece need not say anything of tokens.
             if complete or (units and (price is None or all(unit in price for unit in units))):
-                costed = used, False, None if price is None else prices.cost(price, used, self.tier, units)
+                costed = used, False, None if price is None else prices.cost(price, used, self._asked_tier(), units)
             else:
                 costed = self._estimated(used, price, units)
             self._costed = costed
@@ -210,22 +210,28 @@ class Reservation:
         estimated = self._said is None or self._early or used != told
         if price is None:
             return used, estimated, None
-        cost = prices.cost(price, used, self.tier, units)
+        cost = prices.cost(price, used, self._asked_tier(), units)
         if most is not None and most.amount is not None:
             # Parts of a prompt can cost more than plain text does: sound, what goes to a cache.
-            cost += max(0, most.amount - prices.cost(price, Usage(used.prompt), self.tier))
+            cost += max(0, most.amount - prices.cost(price, Usage(used.prompt), self._asked_tier()))
         amount = self._size()[0] if estimated and self.limited else None
         # An estimate need not be over what the request could cost at most.
         return used, estimated, cost if amount is None else min(cost, amount)
 
     def _most(self, price: Price | None) -> Quote:
         """What the prompt can come to at a deployment with such prices."""
-        return quote({"service_tier": self.tier}, self._size()[1], [("", price)], limits=())
+        return quote({"service_tier": self._asked_tier()}, self._size()[1], [("", price)], limits=())
 
     def _sold(self, said: Mapping[str, Any]) -> Mapping[str, int] | None:
         """The pieces that are paid for; of searches the provider may say how many there were."""
         searches = count(said, "search_units") if self._units and "query" in self._units else 0
         return {"query": searches} if searches else self._units
+
+    def _asked_tier(self) -> Any:
+        """The service tier that the deployment was asked for: the request's, else what the config presets."""
+        if self.tier is not None or self._step is None:
+            return self.tier
+        return self._step.target.deployment.presets.get("service_tier")
 
     def _price(self) -> Price | None:
         """Of the deployment tried last."""

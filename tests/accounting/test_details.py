@@ -72,6 +72,16 @@ def test_by_the_maps_prices(
     assert gateway.logs()[0]["spend"] == pytest.approx(cost)
 
 
+def test_a_tier_that_the_config_presets_is_charged(start: Start, fake: FakeProvider) -> None:
+    said = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}], "usage": SHORT}
+    fake.always(Behaviour(raw=(orjson.dumps(said),)))
+    params = {"model": "openai/gpt-5", "api_base": fake.openai_base, "api_key": "k", "service_tier": "priority"}
+    gateway = start(models=[{"model_name": "gpt", "litellm_params": params}])
+    assert gateway.ask(max_tokens=6000).status_code == 200
+    assert fake.last.body["service_tier"] == "priority"
+    assert gateway.logs()[0]["spend"] == pytest.approx(10_000 * 2.5e-6 + 1000 * 20e-6)
+
+
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
 def test_an_hour_in_claudes_cache_costs_twice_the_input(start: Start, fake: FakeProvider, path: str) -> None:
     kept = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 100_000}

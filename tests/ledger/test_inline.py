@@ -120,6 +120,8 @@ def test_tokens_stay_within_what_the_ledger_can_count(config: Config):
         ("speech", {"input": "four"}, charges.Charge(units={"character": 4})),
         ("speech", {"input": 4}, charges.Charge(units={"character": 0})),
         ("rerank", {}, charges.Charge(units={"query": 1})),
+        ("rerank", {"documents": ["one"] * 100}, charges.Charge(units={"query": 1})),
+        ("rerank", {"documents": ["one"] * 101}, charges.Charge(units={"query": 2})),
     ],
 )
 def test_how_each_endpoint_is_charged(endpoint: str, fields: dict[str, Any], charge: charges.Charge):

@@ -28,9 +28,8 @@ def test_a_service_tier_is_set_aside_as_it_is_charged(tier: Any, size: int) -> N
     assert price is not None
     found = quote({"max_tokens": 100, "service_tier": tier}, Prompt(size), [("a", price)])
     assert found.amount is not None
-    for served in (None, "flex", "default"):
-        for used in (Usage(size, 100), Usage(size, 100, image_completion=100)):
-            assert prices.cost(price, used, tier, served=served) <= found.amount
+    for used in (Usage(size, 100), Usage(size, 100, image_completion=100)):
+        assert prices.cost(price, used, tier) <= found.amount
 
 
 @pytest.mark.parametrize("prices_of_cache", [{}, {"cache_creation_input_token_cost_above_1hr": 5e-6}])

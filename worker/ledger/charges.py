@@ -16,6 +16,9 @@ _LIMITS = {
     "responses": ("max_output_tokens",),
 }
 _SOLD_BY_THE_PIECE = ("image", "character")
+# So many documents Cohere ranks for the price of a search.
+# Source: https://docs.cohere.com/docs/how-does-cohere-pricing-work
+_DOCUMENTS_A_SEARCH = 100
 _NO_UNIT = (
     "The model '{name}' has no price for each {unit}, so it cannot be used under a budget. Set "
     "input_cost_per_{unit} in its model_info."
@@ -47,7 +50,9 @@ def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
         text = fields.get("input")
         return Charge(units={"character": len(text) if isinstance(text, str) else 0})
     if endpoint == "rerank":
-        return Charge(units={"query": 1})
+        documents = fields.get("documents")
+        count = len(documents) if isinstance(documents, list) else 1
+        return Charge(units={"query": max(1, -(-count // _DOCUMENTS_A_SEARCH))})
     return Charge()
 
 

@@ -36,8 +36,7 @@ _FLAT = {
     "second": ("input_cost_per_second", "output_cost_per_second"),
 }
 _DEARER_TIERS = ("priority", "fast", "ultrafast")
-_TIERS = (*_DEARER_TIERS, "flex")
-# What asks for, or is, what costs the plain price, or less if the provider so chooses.
+# What costs the plain price, or less if the provider so chooses, which nobody knows beforehand.
 _PLAIN_TIERS = frozenset(("auto", "default", "standard", "standard_only", "scale", "flex", "batch"))
 _ABOVE = re.compile(r"input_cost_per_token_above_([0-9]+)k_tokens")
 # Modes that have no answer to be paid for by the token.
@@ -52,7 +51,7 @@ _IMAGE_TOKENS = (("gpt-4o-mini", 48_169),)
 def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
     """From everything known of a model (the map's entry under the config's `model_info`); None where it has no price.
 
-    {"input", "output", …: femto-dollars, "priority", "flex", …: {…}, "above": [[tokens, {…, "priority", …: {…}}]],
+    {"input", "output", …: femto-dollars, "priority", …: {…}, "above": [[tokens, {…, "priority", …: {…}}]],
      "max_input", "max_output", "image_tokens": tokens}
 
     Whoever knows the model's tokenizer adds "tokenizer".
@@ -67,7 +66,7 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
     if not ("input" in result and "output" in result) and not any(unit in result for unit in _FLAT):
         return None
     thresholds = sorted({int(m[1]) for m in map(_ABOVE.fullmatch, entry) if m})
-    tiers = {tier: _variant(entry, f"_{tier}") for tier in _TIERS}
+    tiers = {tier: _variant(entry, f"_{tier}") for tier in _DEARER_TIERS}
     result.update((tier, found) for tier, found in tiers.items() if found)
     result["above"] = [[k * 1000, _above(entry, f"_above_{k}k_tokens", tiers)] for k in thresholds]
     for limit, name in (("max_input", "max_input_tokens"), ("max_output", "max_output_tokens")):
@@ -86,16 +85,16 @@ def tokenizer(price: Price | None) -> str:
     return LARGEST if price is None else price.get("tokenizer", LARGEST)
 
 
-def at(price: Price, prompt_tokens: int, tier: Any = None, *, served: bool = False) -> Price:
+def at(price: Price, prompt_tokens: int, tier: Any = None) -> Price:
     """The prices that apply to a prompt of this size and a service tier.
 
-    `tier`: what the request asks for, whatever was written there; `served`: it is what the answer says it got, and only
-    then may it make it cheaper. A tier that is not known, or not known of the model, costs the dearest that is.
+    `tier`: what the request asks for, whatever was written there. One that is not known, or not of the model, costs the
+    dearest that is.
     """
     if tier is None:
         return _at(price, prompt_tokens)
     if isinstance(tier, str):
-        if (tier in _DEARER_TIERS or (served and tier == "flex")) and tier in price:
+        if tier in _DEARER_TIERS and tier in price:
             return _at(price, prompt_tokens, tier)
         if tier in _PLAIN_TIERS:
             return _at(price, prompt_tokens)
@@ -112,16 +111,13 @@ def cost(
     used: Usage,
     tier: Any = None,
     units: Mapping[str, int] | None = None,
-    *,
-    served: Any = None,
 ) -> int:
     """Nano-dollars, rounded up. What has no price of its own costs what its kind costs.
 
-    `tier`: the service tier that the request asks for; `served`: the one that the answer names. `units`: what is not
-    tokens: {"image" | "query" | "character" | "second": how many}.
+    `tier`: the service tier that the request asks for. `units`: what is not tokens: {"image" | "query" | "character" |
+    "second": how many}.
     """
-    named = served is not None and served != "auto"
-    now = at(price, used.prompt, served if named else tier, served=named)
+    now = at(price, used.prompt, tier)
     into, out = now.get("input", 0), now.get("output", 0)
     prompt, completion, *special = used
     if any(special):
