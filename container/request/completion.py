@@ -22,9 +22,10 @@ BYTES_PER_TOKEN = 4
 class Completion:
     """`body` as the client sent it, without the fields that are ours; `route` and the rest read out of it.
 
-    `timeout` in seconds: the client's own limit for each attempt. `output_limit`: tokens, set where the request has no
-    limit of its own and needs one; `limited`: a budget relies on the limit. `betas`: features of Anthropic's that
-    the client asks for. `cache`: the client's own wishes, `no-cache` and `no-store`.
+    `timeout` in seconds: the client's own limit for an attempt; one that is shorter than the deployment's ends the
+    request, too. `output_limit`: tokens, set where the request has no limit of its own and needs one; `limited`: a
+    budget relies on the limit. `betas`: features of Anthropic's that the client asks for. `cache`: the client's own
+    wishes, `no-cache` and `no-store`.
     """
 
     endpoint: str

@@ -42,6 +42,8 @@ class JsonBody:
         wanted = CHECKS["n"](fields["n"]) if fields.get("n") is not None else None  # what is paid for by the piece
         if wanted:
             raise invalid_request(f"'n' has to be {wanted}.", param="n")
+        if endpoint.name == "speech" and not isinstance(fields.get("input"), str):  # paid for by its characters
+            raise invalid_request("'input' has to be a text.", param="input")
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         fields.pop("metadata", None)  # to LiteLLM it is authority

@@ -64,6 +64,13 @@ def test_a_number_of_pictures_that_is_none_is_refused(count):
     assert (caught.value.status, caught.value.param) == (400, "n")
 
 
+@pytest.mark.parametrize("said", [["many words"], {"text": "x"}, 5, None])
+def test_what_is_to_be_spoken_is_a_text(said):
+    with pytest.raises(ApiError) as caught:
+        sent_json(TABLE["/audio/speech"], model="m", voice="v", input=said)
+    assert (caught.value.status, caught.value.param) == (400, "input")
+
+
 def test_our_own_fields_and_metadata_are_taken_out():
     fields = {"fallbacks": ["x"], "num_retries": 1, "timeout": 5, "tags": ["a"], "metadata": {"guardrails": ["x"]}}
     assert sent_json(IMAGES, model="m", prompt="x", **fields) == {"model": "dep-1", "prompt": "x"}

@@ -20,7 +20,7 @@ def test_a_model_that_is_missing_or_no_text_is_400(gateway, path):
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/rerank", "/v1/audio/transcriptions"])
 def test_an_unknown_model_is_404_naming_those_there_are(gateway, path):
-    answer = post(gateway, path, model="nonesuch")
+    answer = post(gateway, path, raw=None if path == CHAT else b'{"model": "nonesuch"}', model="nonesuch")
     said = refused(answer, 404, "invalid_request_error", "model_not_found")
     assert "'nonesuch'" in said
     assert all(name in said for name in ("gpt", "claude", "free/*", "mock"))
