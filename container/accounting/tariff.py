@@ -56,9 +56,10 @@ class Tariff:
     def quote(self, body: Mapping[str, Any], prompt: estimate.Prompt, route: RouteRequest, charge: Charge) -> Quote:
         """The most that the request can cost, at whichever deployment it ends up."""
         reach = self.reach(route)
-        unsold = charges.no_unit([(name, price) for name, price, _ in reach.preset], charge)
-        if unsold:
-            return Quote(None, prompt.tokens(), None, unsold)
+        if reach.preset and charge.units:
+            unsold = charges.no_unit([(name, price) for name, price, _ in reach.preset], charge)
+            if unsold:
+                return Quote(None, prompt.tokens(), None, unsold)
         best = charges.most(body, prompt, reach.plain, charge, self._default_max_output)
         for name, price, presets in reach.preset:
             whole = {**presets, **body}

@@ -71,7 +71,7 @@ def most(
     """The most that the body can cost, and use, at the dearest of `reachable`: (name of the model, its prices)."""
     if charge.free:
         return Quote(0, 0, None)
-    unsold = no_unit(reachable, charge)
+    unsold = no_unit(reachable, charge) if charge.units else ""
     if unsold:
         return Quote(None, prompt.tokens(), None, unsold)
     return quote(

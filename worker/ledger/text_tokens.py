@@ -73,15 +73,15 @@ _LETTERS, _CASES, _DIGITS = (
     "".join(kept.get(kind, "x") for kind in _ASCII).encode().ljust(256, b"x")
     for kept in (dict.fromkeys("edfkA", "a"), {**dict.fromkeys("edfk", "a"), "A": "A"}, {"0": "0"})
 )
-_SINGLE = tuple(kind.encode() for kind in KINDS[1:11])
+_SINGLE = KINDS[1:11]
+# With their places among these: what is frequent first.
+_BY_FREQUENCY = tuple((_SINGLE.index(kind), kind.encode()) for kind in "edsfk.A0tc")
 
 
 def _ascii(raw: bytes) -> list[int]:
     """In the order of `KINDS`: the text itself, each class of characters, and what their order tells."""
     classes = raw.translate(_CLASSES)
-    single = [
-        classes.count(kind) if kind in classes else 0 for kind in _SINGLE
-    ]  # looking is cheaper than counting none
+    single = _each(classes)
     *letters, upper, digits, spaces, _, _, _ = single
     words = _runs(raw.translate(_LETTERS), b"a", b"xa")
     humps = raw.translate(_CASES).count(b"aA") if upper else 0
@@ -92,6 +92,20 @@ def _ascii(raw: bytes) -> list[int]:
         lines -= classes.count(b"nn")
     long = max(0, int(sum(letters) - _USUAL_WORD * (words + 1.5 * humps)))
     return [1, *single, words, humps, long, numbers, spaced, lines]
+
+
+def _each(classes: bytes) -> list[int]:
+    """How many there are of each of `_SINGLE`: each time less is left to look at, which is faster than counting."""
+    found = [0] * len(_SINGLE)
+    size = len(classes)
+    for place, kind in _BY_FREQUENCY:
+        classes = classes.translate(None, kind)
+        left = len(classes)
+        found[place] = size - left
+        if not left:
+            break
+        size = left
+    return found
 
 
 def _runs(kept: bytes, kind: bytes, beginning: bytes) -> int:
