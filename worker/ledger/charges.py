@@ -16,8 +16,7 @@ _LIMITS = {
     "responses": ("max_output_tokens",),
 }
 _SOLD_BY_THE_PIECE = ("image", "character")
-# So many documents Cohere ranks for the price of a search.
-# Source: https://docs.cohere.com/docs/how-does-cohere-pricing-work
+# So many documents are taken to be one search, as Cohere sells them. Charged is what a provider says that it bills.
 _DOCUMENTS_A_SEARCH = 100
 _NO_UNIT = (
     "The model '{name}' has no price for each {unit}, so it cannot be used under a budget. Set "

@@ -2,7 +2,7 @@
 
 Pyodide sets a timer for whatever is to be called soon, and in workerd each timer enters the isolate anew. Here what is
 to be called soon waits for one microtask, which comes before the turn ends: a request's steps stay within the turns in
-which the request has something to do. A quarter of workerd's time for a request is saved by it.
+which the request has something to do. Figures: docs/performance.md.
 
 Microtasks come before anything else can happen, so a task that never waits for something outside keeps everybody out.
 """
