@@ -1,44 +1,241 @@
 """What each provider and model takes: fields, roles, output limits, content, thoughts, ids.
 
-The wire formats fit a request by this table before it is sent, so that nothing has to be learnt from a refusal.
+The wire formats fit a request by this table before it is sent, so that nothing has to be learnt from a refusal. What
+LiteLLM knows comes from `known_models`; a deployment's `model_info` goes over it; what stands here is our own.
 """
 
+import re
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from ..config import Deployment
+from . import known_models
+from .known_models import Known
+
+MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
+EITHER = (MAX_TOKENS, MAX_COMPLETION_TOKENS)
 
 
 class Capabilities(NamedTuple):
     """What one model at one provider takes.
 
-    `fields`: the fields of OpenAI's chat API that it takes, None where every field may pass; `developer_role`: it knows
-    the role, else `system` stands in; `limit_name`: the field of an output limit; `max_output` and `min_output`: the
+    `fields`: the fields of OpenAI's chat API that it takes, None where every field may pass; `own_fields`: those that
+    it takes beside OpenAI's, None where every field may pass; `developer_role`: it knows the role, else `system` stands
+    in; `limit_name`: the field of an output limit, `limit_names`: all that it knows; `max_output` and `min_output`: the
     largest and smallest limit it takes, in tokens (None: unknown); `cache_markers`: `cache_control` may stay in
     messages and tools; `thoughts`: how it wants an earlier answer's reasoning back (`strip`: not at all, `keep`:
     `reasoning_content` may stay, `require`: `reasoning_content` must stand beside tool calls); `efforts`: the
-    `reasoning_effort` levels it knows, None where any may pass; `tool_name_length`: the longest name of a tool, in
-    characters; `call_id_length`: the longest id of a tool call (None: no bound); `call_id_pattern`: a regular
-    expression that such an id has to match in full ('': any); `responses`: when chat is served by the provider's
-    Responses API (`with_tools`: only a request with function tools and reasoning).
+    `reasoning_effort` levels it knows, None where any may pass, empty where it does not take the field;
+    `tool_name_length`: the longest name of a tool, in characters; `call_id_length`: the longest id of a tool call
+    (None: no bound); `call_id_pattern`: a regular expression that such an id has to match in full ('': any);
+    `responses`: when chat is served by the provider's Responses API (`with_tools`: only a request with function tools
+    and reasoning).
     """
 
     fields: frozenset[str] | None = None
-    developer_role: bool = True
-    limit_name: str = "max_tokens"
+    own_fields: frozenset[str] | None = None
+    developer_role: bool = False
+    limit_name: str = MAX_TOKENS
+    limit_names: tuple[str, ...] = (MAX_TOKENS,)
     max_output: int | None = None
     min_output: int = 1
-    cache_markers: bool = True
-    thoughts: Literal["strip", "keep", "require"] = "keep"
+    cache_markers: bool = False
+    thoughts: Literal["strip", "keep", "require"] = "strip"
     efforts: frozenset[str] | None = None
-    tool_name_length: int | None = None
+    tool_name_length: int | None = 64
     call_id_length: int | None = None
     call_id_pattern: str = ""
     responses: Literal["never", "with_tools", "always"] = "never"
 
 
-_UNKNOWN = Capabilities()
+_MOST_REMEMBERED = 4096
+_remembered: dict[tuple[str, str], tuple[Deployment, Capabilities]] = {}
+
+# Names of OpenAI's models, with a hyphen or without, as Azure's deployments are often called.
+_GPT = re.compile(r"(?<![a-z0-9])gpt-?([5-9])(?:[.-]?(\d+)(?!\d))?(?![0-9])")
+_O_SERIES = re.compile(r"(?<![a-z0-9])o[1-9](?![a-z0-9])|o_series/")
+# Both ways of OpenAI's to call a model of a family that LiteLLM does not list.
+_TEMPLATES = {"gpt": "gpt-5", "chat": "gpt-4o", "o": "o3"}
+# The least that OpenAI's reasoning models take as a limit.
+# https://platform.openai.com/docs/api-reference/responses/create#responses_create-max_output_tokens
+_LEAST_OUTPUT = 16
+
+_THREE = frozenset(("low", "medium", "high"))
+_ROUTED = frozenset(("none", "minimal", "low", "medium", "high", "xhigh"))
+_STRICT: frozenset[str] = frozenset()
+
+# By the names in `DIRECT`. Sources: each provider's API reference, and LiteLLM's `llms/<provider>/chat`.
+_PROVIDERS: dict[str, Capabilities] = {
+    # https://docs.claude.com/en/api/messages: the ids of `tool_use`
+    "anthropic": Capabilities(
+        developer_role=True,
+        limit_names=EITHER,
+        cache_markers=True,
+        thoughts="keep",
+        tool_name_length=128,
+        call_id_pattern="[a-zA-Z0-9_-]+",
+    ),
+    "gemini": Capabilities(developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep"),
+    "vertex_ai": Capabilities(developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep"),
+    # https://openrouter.ai/docs/api-reference/parameters
+    "openrouter": Capabilities(limit_names=EITHER, thoughts="keep", efforts=_ROUTED, tool_name_length=64),
+    # https://console.groq.com/docs/api-reference#chat-create
+    "groq": Capabilities(
+        limit_name=MAX_COMPLETION_TOKENS,
+        limit_names=EITHER,
+        efforts=_THREE,
+        own_fields=frozenset(
+            "reasoning_format include_reasoning search_settings exclude_domains include_domains documents "
+            "citation_options compound_custom disable_tool_validation".split()
+        ),
+    ),
+    # https://docs.mistral.ai/api/endpoint/chat
+    "mistral": Capabilities(
+        call_id_length=9,
+        call_id_pattern="[a-zA-Z0-9]{9}",
+        own_fields=frozenset("safe_prompt random_seed prompt_mode guardrails".split()),
+    ),
+    # https://api-docs.deepseek.com/guides/thinking_mode
+    "deepseek": Capabilities(thoughts="require"),
+    "together_ai": Capabilities(thoughts="keep", tool_name_length=None),
+    # https://docs.fireworks.ai/api-reference/post-chatcompletions
+    "fireworks_ai": Capabilities(thoughts="keep"),
+    # https://docs.x.ai/docs/api-reference#chat-completions
+    "xai": Capabilities(thoughts="keep"),
+    "perplexity": Capabilities(),
+    # https://inference-docs.cerebras.ai/api-reference/chat-completions
+    "cerebras": Capabilities(
+        limit_name=MAX_COMPLETION_TOKENS,
+        limit_names=EITHER,
+        own_fields=frozenset(
+            "clear_thinking disable_reasoning reasoning_format min_tokens min_completion_tokens queue_threshold "
+            "top_k".split()
+        ),
+    ),
+    "nvidia_nim": Capabilities(thoughts="keep", tool_name_length=None),
+    "deepinfra": Capabilities(thoughts="keep", efforts=_THREE | {"none"}),
+    # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+    "hosted_vllm": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None),
+    "ollama": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None),
+    "ollama_chat": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None),
+    "lm_studio": Capabilities(thoughts="keep", tool_name_length=None),
+    "custom_openai": Capabilities(thoughts="keep", tool_name_length=None),
+    "openai_like": Capabilities(thoughts="keep", tool_name_length=None),
+}
+# OpenAI itself. https://platform.openai.com/docs/api-reference/chat/create
+_OPENAI = Capabilities(
+    own_fields=_STRICT, developer_role=True, limit_names=EITHER, call_id_length=40, call_id_pattern="[a-zA-Z0-9_-]+"
+)
+# A server of somebody's own that speaks OpenAI's format: what hardly any of them refuses.
+_COMPATIBLE = Capabilities(cache_markers=True, thoughts="keep", tool_name_length=None)
+# The engine's: LiteLLM translates, so it is told everything.
+_ENGINE = Capabilities(
+    developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep", tool_name_length=None
+)
 
 
 def capabilities(d: Deployment, model: str) -> Capabilities:
     """Of `model`, the provider's name with a wildcard filled in, at the deployment."""
-    return _UNKNOWN
+    key = (d.id, model)
+    found = _remembered.get(key)
+    if found is not None and found[0] is d:  # another configuration may use the same id
+        return found[1]
+    if len(_remembered) >= _MOST_REMEMBERED:  # a wildcard's models are what clients write
+        _remembered.clear()
+    made = _of(d, model)
+    _remembered[key] = (d, made)
+    return made
+
+
+def _of(d: Deployment, model: str) -> Capabilities:
+    base = d.info.get("base_model")
+    names = (f"{d.provider}/{model}", model, base) if d.wildcard else (base, f"{d.provider}/{model}", model)
+    known = known_models.known(*names) or known_models.known(model.rpartition("/")[2]) or Known()
+    own = known_models.read(d.info)
+    known = known._replace(
+        max_output=own.max_output or known.max_output,
+        reasons=own.reasons or known.reasons,
+        efforts={**known.efforts, **own.efforts},
+        levels=own.levels or known.levels,
+        responses=known.responses if d.info.get("mode") is None else own.responses,
+    )
+    if d.kind != "direct":
+        return _ENGINE._replace(max_output=known.max_output)
+    if d.provider in ("openai", "azure"):
+        return _of_openai(d, model, known)
+    can = _PROVIDERS.get(d.provider, _COMPATIBLE)._replace(max_output=known.max_output)
+    fields = known_models.fields(d.provider, model)
+    can = can._replace(fields=fields, efforts=_efforts(d.provider, model, known, can.efforts, fields))
+    if d.provider == "openrouter":
+        can = can._replace(cache_markers=any(name in model.lower() for name in _MARKED_AT_OPENROUTER))
+    elif d.provider == "vertex_ai" and model.startswith("claude-"):
+        can = can._replace(call_id_pattern="[a-zA-Z0-9_-]+", tool_name_length=128)
+    return can
+
+
+# https://openrouter.ai/docs/features/prompt-caching
+_MARKED_AT_OPENROUTER = ("claude", "gemini", "minimax", "glm", "z-ai", "qwen")
+
+
+def _efforts(
+    provider: str, model: str, known: Known, usual: frozenset[str] | None, fields: frozenset[str] | None
+) -> frozenset[str] | None:
+    """The levels of `reasoning_effort`."""
+    if fields is not None and "reasoning_effort" not in fields:
+        return frozenset()
+    if known.levels is not None:
+        return known.levels
+    if provider == "groq" and "qwen" in model:
+        return frozenset(("none", "default"))
+    if provider == "cerebras":
+        return _THREE if "gpt-oss" in model else frozenset(("none",))
+    return usual
+
+
+def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
+    """OpenAI's models, wherever they are, and those of servers that speak like OpenAI."""
+    base = d.info.get("base_model")
+    name = base if isinstance(base, str) and not d.wildcard else model
+    family, version = _family(name)
+    theirs = d.provider == "azure" or bool(family) or known_models.known(model) is not None or _is_openai(d.base)
+    fields = known_models.fields(d.provider, name.removeprefix(f"{d.provider}/"))
+    if family and fields == known_models.fields(d.provider, ""):
+        fields = known_models.fields(d.provider, _TEMPLATES[family])
+    can = (_OPENAI if theirs else _COMPATIBLE)._replace(fields=fields, max_output=known.max_output)
+    if family:
+        can = can._replace(limit_name=MAX_COMPLETION_TOKENS, limit_names=(MAX_COMPLETION_TOKENS,))
+    if family in ("gpt", "o"):
+        levels = _gpt_efforts(known) if family == "gpt" else _THREE
+        can = can._replace(efforts=levels, min_output=_LEAST_OUTPUT)
+    elif theirs and known != Known():
+        can = can._replace(efforts=frozenset())
+    if known.responses:
+        can = can._replace(responses="always")
+    elif family == "gpt" and version >= (5, 4):
+        can = can._replace(responses="with_tools")
+    return can
+
+
+def _family(name: str) -> tuple[Literal["gpt", "o", "chat", ""], tuple[int, int]]:
+    """`gpt`: GPT-5 and later, which reason; `chat`: those that do not; `o`; '' for older ones and others'."""
+    name = name.lower()
+    found = _GPT.search(name)
+    if found:
+        version = int(found[1]), int(found[2] or 0)
+        return "chat" if re.search(r"gpt-?[5-9][\d.]*-chat(?!-latest$)|gpt-?5-chat", name) else "gpt", version
+    return ("o" if _O_SERIES.search(name) else ""), (0, 0)
+
+
+def _gpt_efforts(known: Known) -> frozenset[str]:
+    """Medium and high are never missing; minimal and low are refused, xhigh and none are granted by the map."""
+    if known.levels is not None:
+        return known.levels
+    said = known.efforts
+    levels = {"medium", "high"}
+    levels |= {level for level in ("minimal", "low") if said.get(level, True)}
+    return frozenset(levels | {level for level in ("none", "xhigh") if said.get(level)})
+
+
+def _is_openai(base: str) -> bool:
+    host = urlsplit(base).hostname or ""
+    return host == "openai.com" or host.endswith(".openai.com")

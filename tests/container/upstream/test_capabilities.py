@@ -1,0 +1,143 @@
+"""What the table says of providers and models, and that it agrees with the installed LiteLLM."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from container.config.providers import DIRECT
+from container.upstream import known_models
+from container.upstream.capabilities import Capabilities, capabilities
+from tests.container.conftest import LoadOne
+from tests.processes import ROOT
+
+
+@pytest.fixture
+def of(deployment: LoadOne):
+    def found(model: str, info: dict[str, Any] | None = None, **params: Any) -> Capabilities:
+        if model.split("/")[0] in ("azure", "hosted_vllm", "custom_openai", "openai_like"):
+            params.setdefault("api_base", "http://127.0.0.1:1/v1")
+        d = deployment(model=model, api_key="k", info=info, **params)
+        return capabilities(d, d.model)
+
+    return found
+
+
+def test_the_file_of_fields_is_what_the_installed_litellm_says():
+    made = subprocess.run(
+        [sys.executable, "-c", "from dev.litellm_fields import text; print(text(), end='')"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=120,
+        text=True,
+    )
+    written = (ROOT / "container" / "upstream" / "litellm_fields.json").read_text(encoding="utf-8")
+    assert made.stdout[made.stdout.index("{") :] == written
+
+
+@pytest.mark.parametrize("provider", DIRECT)
+def test_every_provider_that_is_called_directly_is_in_the_file(provider: str):
+    assert "max_tokens" in (known_models.fields(provider, "a-new-model") or ())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "openai/gpt-5",
+        "openai/gpt-5.9-of-tomorrow",
+        "openai/o3-mini",
+        "openai/gpt-5-chat-latest",
+        "azure/gpt-5",
+        "azure/my-gpt5-mini",
+        "azure/eu/o4-mini",
+        "azure/o_series/mine",
+    ],
+)
+@pytest.mark.parametrize("base", ["https://api.openai.com/v1", "http://127.0.0.1:1/v1"])
+def test_openais_newer_models_know_one_name_of_the_limit(of, model: str, base: str):
+    can = of(model, api_base=base)
+    assert (can.limit_name, can.limit_names) == ("max_completion_tokens", ("max_completion_tokens",))
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["openai/qwen-7b", "deepseek/deepseek-chat", "mistral/mistral-large-latest", "hosted_vllm/o1x", "xai/grok-4"],
+)
+def test_others_know_the_older_name(of, model: str):
+    can = of(model, **({"api_base": "http://127.0.0.1:1/v1"} if model.startswith("openai/") else {}))
+    assert can.limit_names == ("max_tokens",)
+
+
+def test_a_deployments_base_model_says_what_azures_name_does_not(of):
+    assert of("azure/production").limit_name == "max_tokens"
+    can = of("azure/production", {"base_model": "azure/gpt-5-mini"})
+    assert (can.limit_name, can.max_output, can.min_output) == ("max_completion_tokens", 128_000, 16)
+    assert "temperature" in (can.fields or ())
+    assert "stop" not in (can.fields or ())
+
+
+def test_the_largest_output_is_the_maps_and_the_configs_goes_over_it(of):
+    assert of("openai/gpt-4o").max_output == 16_384
+    assert of("openai/gpt-4o", {"max_output_tokens": 1000}).max_output == 1000
+    assert of("openai/gpt-4o", {"max_output_tokens": None}).max_output == 16_384
+    assert of("hosted_vllm/mine").max_output is None
+    assert of("hosted_vllm/mine", {"max_output_tokens": 512}).max_output == 512
+
+
+def test_a_model_of_the_engines_has_its_largest_output_too(of):
+    can = of("bedrock/anthropic.claude-haiku-4-5-20251001-v1:0")
+    assert can.max_output == 64_000
+    assert can.fields is None
+
+
+def test_only_openai_knows_developers(of):
+    assert of("openai/gpt-4o").developer_role
+    assert of("azure/anything").developer_role
+    for model in (
+        "groq/llama-3.3-70b",
+        "deepseek/deepseek-chat",
+        "mistral/x",
+        "hosted_vllm/x",
+        "openrouter/openai/gpt-5",
+    ):
+        assert not of(model).developer_role
+    assert not of("openai/qwen-7b", api_base="http://127.0.0.1:1/v1").developer_role
+
+
+def test_efforts_follow_the_map(of):
+    assert of("openai/gpt-5").efforts == {"minimal", "low", "medium", "high"}
+    assert {"none", "xhigh"} <= (of("openai/gpt-5.4").efforts or set())
+    assert "minimal" not in (of("openai/gpt-5.4").efforts or set())
+    assert of("openai/gpt-4o").efforts == frozenset()
+    assert of("openai/o3").efforts == {"low", "medium", "high"}
+    assert of("groq/openai/gpt-oss-20b").efforts == {"low", "medium", "high"}
+    assert "xhigh" in (of("openai/gpt-5", {"supports_xhigh_reasoning_effort": True}).efforts or set())
+
+
+def test_cache_markers_stay_with_those_who_take_them(of):
+    for model in ("anthropic/claude-sonnet-4-5", "openrouter/anthropic/claude-sonnet-4"):
+        assert of(model).cache_markers
+    for model in ("openai/gpt-4o", "groq/x", "cerebras/x", "mistral/x", "openrouter/openai/gpt-4o", "hosted_vllm/x"):
+        assert not of(model).cache_markers
+
+
+def test_what_is_served_as_responses_only_says_so(of):
+    assert of("openai/gpt-5-pro").responses == "always"
+    assert of("openai/gpt-5.4").responses == "with_tools"
+    assert of("openai/gpt-5").responses == "never"
+    assert of("openai/gpt-5", {"mode": "responses"}).responses == "always"
+
+
+def test_another_configurations_deployment_of_the_same_id_is_looked_up_anew(deployment: LoadOne):
+    one = deployment(model="openai/gpt-4o", api_key="k", info={"id": "same"})
+    other = deployment(model="openai/gpt-4o", api_key="k", info={"id": "same", "max_output_tokens": 7})
+    assert capabilities(one, one.model).max_output == 16_384
+    assert capabilities(other, other.model).max_output == 7
+
+
+def test_a_wildcards_models_are_told_apart(deployment: LoadOne):
+    d = deployment(group="openai/*", model="openai/*", api_key="k")
+    assert capabilities(d, "gpt-4o").limit_name == "max_tokens"
+    assert capabilities(d, "gpt-5").limit_name == "max_completion_tokens"
