@@ -65,7 +65,7 @@ def refusal(model: str, failed: Failed) -> ApiError:
     if not failed:
         return service_unavailable(f"Every deployment of '{model}' is busy.", retry_after=1)
     # A fallback without one of the request's fields says nothing of why the model itself did not answer.
-    last = next((o for _, o in reversed(failed) if o.kind != "unsupported"), failed[0][1])
+    step, last = next(((s, o) for s, o in reversed(failed) if o.kind != "unsupported"), failed[0])
     if last.kind in ("caller", "unsupported", "context_window", "content_policy"):
         return ApiError(
             last.status or 400,
@@ -74,6 +74,8 @@ def refusal(model: str, failed: Failed) -> ApiError:
             code=last.code or (last.kind if last.kind in ("context_window", "content_policy") else None),
             param=last.param,
         )
+    if last.kind == "not_found" and "*" in step.target.deployment.model:  # the client's own name of a model
+        return ApiError(404, "invalid_request_error", last.message, code="model_not_found", param="model")
     tried = Counter(
         f"{s.group} ({s.target.deployment.provider}/{s.target.model}): {o.status or o.kind}, {o.message.rstrip('.')}"
         for s, o in failed

@@ -183,6 +183,8 @@ class Router:
             samples.append((now, outcome.latency))
         if outcome.ok:
             health.succeeded()
+        elif outcome.kind == "not_found" and "*" in target.deployment.model:
+            return  # the client named the model, and the deployment has others
         elif not self.options.disable_cooldowns:
             before = health.cooling_until
             health.failed(
@@ -286,7 +288,9 @@ class _Walk:
                 self.over = not targets and index == 0
                 continue
             retry += 1
-            if outcome.kind in _SPECIAL_CHAINS or retry > router.retries(self.request, target, outcome):
+            chain = _SPECIAL_CHAINS.get(outcome.kind)
+            better = router.fallbacks(self.request, chain) if chain else []
+            if better or retry > router.retries(self.request, target, outcome):
                 self.exhausted.add(name)
 
     def _try(self, target: Target, name: str, index: int) -> Generator[Step, Outcome | None, Outcome]:

@@ -5,11 +5,11 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
-
-import orjson
+from typing import Any, NamedTuple
 
 from ..routing.outcome import Kind, Outcome
+from . import refusal_words as words
+from .error_body import error_fields, fields_of
 
 _SHOWN = 500
 _STATUS = re.compile("[45][0-9]{2}")
@@ -21,23 +21,32 @@ _ENGINE_PREFIX = "llm_provider-"
 # and adds to messages what it knows the deployment by.
 _ENGINE_ADDS = re.compile(r"\n\nLiteLLM: .*|[.\s]*Received Model Group=.*", re.DOTALL)
 
-_CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length", "context_window_exceeded"}
-_CONTEXT_PHRASES = (
-    "maximum context length",
-    "context window",
-    "prompt is too long",
-    "input is too long",
-    "too many tokens",
-    "contextwindowexceeded",
-    "exceeds the maximum number of tokens",
-)
-_POLICY_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
-_POLICY_PHRASES = ("content management policy", "contentpolicyviolation", "safety system", "content_policy")
 # What providers call a field, or a value of it, that they do not have; LiteLLM says so in its message.
 UNSUPPORTED_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 _UNSUPPORTED_PHRASE = "unsupportedparamserror"
 _CREDENTIAL_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error"}
-_CREDENTIAL_PHRASES = ("incorrect api key", "invalid api key", "api key not valid", "invalid x-api-key")
+# At the beginning only: further on a message may repeat what the client has sent.
+_CREDENTIALS = re.compile(
+    r"(?:error: |litellm\.\w+: )?(?:\w+exception ?- )?"
+    r"(?:incorrect api key|invalid api key|api key not valid|invalid x-api-key)"
+)
+# Statuses for the types of errors that come with status 200 or in a stream, without a status of their own.
+_STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "badrequesterror": 400,
+    "bad_request": 400,
+    "invalid_argument": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "notfounderror": 404,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "ratelimiterror": 429,
+    "too_many_requests": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
 # What looks like a key: a provider's prefix and more, or a long run of letters and digits.
 _SECRET = re.compile(
     r"(?<![A-Za-z0-9])(?:"
@@ -49,38 +58,64 @@ _IN_ADDRESS = re.compile(
     r"(?<=://)[^\s/@]{1,500}@|(?<=[?&])([\w-]{0,40}?(?:key|token|secret|password|sig)[\w-]{0,40}=)[^&\s\"'<>]+",
     re.IGNORECASE,
 )
-_CALLER = frozenset({400, 409, 413, 415, 422})
+_CALLER = frozenset({400, 406, 409, 411, 412, 413, 414, 415, 417, 422, 428, 431})
+_FLEX_CAPACITY = 498  # Groq's, for a tier that is full
 
 
 def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: float | None = None) -> Outcome:
     """The outcome of an answer that is not 200. `now`: seconds since the epoch, for dates in `Retry-After`."""
-    error = error_fields(raw)
-    code, param = _text(error.get("code")), _text(error.get("param"))
-    message = _text(error.get("message")) or f"The provider answered with status {status}."
-    kind = _kind(status, (code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
     said = {name.lower().removeprefix(_ENGINE_PREFIX): value for name, value in headers.items()}
     passed = [(n, value) for n, value in said.items() if n in _PASSED_ON or n.startswith(_PASSED_ON_PREFIX)]
-    return Outcome(
-        kind,
+    return _outcome(
+        error_fields(raw),
         status,
-        credentials_refused(status) if kind == "authentication" else shown(message),
+        f"The provider answered with status {status}.",
         retry_after=retry_after(said, time.time() if now is None else now),
-        code=code,
-        param=param,
         headers=tuple(passed),
     )
 
 
-def from_error_event(error: Mapping[str, Any]) -> Outcome:
-    """The outcome of an answer with status 200 that is an error, or a stream whose first event is one."""
-    code = error.get("code")
-    status = code if isinstance(code, int) and 400 <= code < 600 else 0
-    if isinstance(code, str) and _STATUS.fullmatch(code):
-        status = int(code)
-    message = _text(error.get("message")) or "The provider answered with an error."
-    kind = _kind(status or 500, str(code or "").lower(), (_text(error.get("type")) or "").lower(), message.lower())
-    message = credentials_refused(status) if kind == "authentication" else shown(message)
-    return Outcome(kind, status, message, code=_text(code), param=_text(error.get("param")))
+def from_error_event(error: Any) -> Outcome:
+    """The outcome of an answer with status 200 that is an error, or of an event that is one. `error`: the whole body
+    or its `error`, of any shape (container/upstream/error_body.py)."""
+    fields = fields_of(error)
+    return _outcome(fields, _status_in(fields), "The provider answered with an error.")
+
+
+def _outcome(fields: Mapping[str, Any], status: int, default: str, **more: Any) -> Outcome:
+    """`status`: 0 where the provider gave none."""
+    code, param, type = (_text(fields.get(name)) for name in ("code", "param", "type"))
+    message = shown(_text(fields.get("message")) or "")
+    type = (type or _text(fields.get("error_type")) or "").lower()
+    implied = status or _STATUS_OF_TYPE.get(type) or 500
+    said = Said(implied, (code or "").lower(), type, (param or "").lower(), message.lower())
+    kind = _filtered_by_openrouter(fields) or _kind(said)
+    return Outcome(
+        kind,
+        status,
+        credentials_refused(status) if kind == "authentication" else message or default,
+        code=code,
+        param=param,
+        **more,
+    )
+
+
+def _status_in(fields: Mapping[str, Any]) -> int:
+    """The HTTP status that an error names in its fields; 0 where it names none."""
+    for name in ("code", "status", "status_code", "http_code"):
+        value = fields.get(name)
+        if type(value) is int and 400 <= value < 600:
+            return value
+        if isinstance(value, str) and _STATUS.fullmatch(value):
+            return int(value)
+    return 0
+
+
+def _filtered_by_openrouter(fields: Mapping[str, Any]) -> Kind | None:
+    """Its moderation says what it flagged. https://openrouter.ai/docs/api-reference/errors"""
+    metadata = fields.get("metadata")
+    flagged = isinstance(metadata, dict) and (metadata.get("flagged_input") or metadata.get("reasons"))
+    return "content_policy" if flagged else None
 
 
 def shown(message: str) -> str:
@@ -120,49 +155,63 @@ def _number(text: str | None) -> float | None:
     return max(0.0, value) if math.isfinite(value) else None
 
 
-def _kind(status: int, code: str, type: str, message: str) -> Kind:
+class Said(NamedTuple):
+    """What a refusal says, in lower case; '' for what it does not say."""
+
+    status: int
+    code: str
+    type: str
+    param: str
+    message: str
+
+
+def _kind(said: Said) -> Kind:
+    status, message = said.status, said.message
     if status in (401, 403, 407):
-        if code in _POLICY_CODES or type in _POLICY_CODES:
-            return "content_policy"
-        return "authentication"
+        return _of_forbidden(said)
     if status == 404:
+        if words.says_feature_missing(message):
+            return "unsupported"
+        return "caller" if words.says_request_named_it(said.param, said.code, message) else "not_found"
+    if status == 410:
         return "not_found"
-    if status == 429:
+    if status in (413, 429) and words.says_too_large_at_once(said.code, message):
+        return "context_window"
+    if status in (429, _FLEX_CAPACITY):
         return "rate_limit"
     if status in (408, 504):
         return "timeout"
+    if words.says_too_long(status, said.code, said.type, message) or (status == 413 and not message):
+        return "context_window"
     if status in _CALLER:
-        if code in _CONTEXT_CODES or type in _CONTEXT_CODES or any(p in message for p in _CONTEXT_PHRASES):
-            return "context_window"
-        if code in _POLICY_CODES or type in _POLICY_CODES or any(p in message for p in _POLICY_PHRASES):
-            return "content_policy"
-        if code in _CREDENTIAL_CODES or type in _CREDENTIAL_CODES or any(p in message for p in _CREDENTIAL_PHRASES):
-            return "authentication"
-        return "unsupported" if code in UNSUPPORTED_CODES or _UNSUPPORTED_PHRASE in message else "caller"
-    if code in ("rate_limit_exceeded", "insufficient_quota") or type == "rate_limit_error":
+        return _of_bad_request(said)
+    if status == 451:
+        return "content_policy"
+    if said.code in ("rate_limit_exceeded", "insufficient_quota") or said.type == "rate_limit_error":
         return "rate_limit"
     return "server"
 
 
-def error_fields(raw: bytes) -> dict[str, Any]:
-    """What a refusal says: `{"error": {…}}`, `{"error": "text"}`, `{"message": …}`, `{"detail": …}`; empty for anything
-    else."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return {}
-    if isinstance(body, list) and body:
-        body = body[0]
-    if not isinstance(body, dict):
-        return {}
-    error = body.get("error", body)
-    if isinstance(error, str):
-        return {"message": error}
-    if not isinstance(error, dict):
-        return {}
-    if "message" not in error and isinstance(error.get("detail"), str):
-        return {**error, "message": error["detail"]}
-    return error
+def _of_forbidden(said: Said) -> Kind:
+    """A 401, 403 or 407: about our key, unless it is about what was asked."""
+    if said.status == 403:
+        if words.says_stored_thing_missing(said.message):
+            return "caller"
+        if words.says_filtered("", "", said.message):
+            return "content_policy"
+    if words.says_filtered(said.code, said.type, ""):
+        return "content_policy"
+    return "not_found" if words.says_no_such_model(said.code, said.message) else "authentication"
+
+
+def _of_bad_request(said: Said) -> Kind:
+    if said.code in UNSUPPORTED_CODES or _UNSUPPORTED_PHRASE in said.message:
+        return "unsupported"
+    if words.says_filtered(said.code, said.type, said.message):
+        return "content_policy"
+    if said.code in _CREDENTIAL_CODES or said.type in _CREDENTIAL_CODES or _CREDENTIALS.match(said.message):
+        return "authentication"
+    return "caller"
 
 
 def _text(value: Any) -> str | None:

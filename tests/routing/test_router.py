@@ -123,6 +123,28 @@ def test_too_long_without_a_chain_of_its_own_goes_to_the_fallbacks():
     assert run(chain(), "claude", {"c": Outcome("context_window", 400)}) == ["c", "g"]
 
 
+def test_too_long_for_one_deployment_may_fit_another_of_the_model():
+    router = chain(context_window_fallbacks={"gpt": ("gemini",)})
+    both = make(deployment("a", "a1"), deployment("a", "a2"))
+    [first, second] = run(both, "a", {name: [Outcome("context_window", 413), OK] for name in ("a1", "a2")})[:2]
+    assert {first, second} == {"a1", "a2"}
+    assert run(router, "claude", {"c": Outcome("context_window", 413)}) == ["c", "g"]
+
+
+def test_a_model_that_a_client_makes_up_does_not_rest_the_wildcard_for_the_others():
+    router = make(deployment("openai/*", "w", model="*"))
+    missing = Outcome("not_found", 404, "no such model")
+    assert run(router, "openai/made-up", {"w": missing}) == ["w"]
+    assert router.health["w"].cooldowns == 0
+    assert run(router, "openai/gpt-4o", {}) == ["w"]
+
+
+def test_a_model_of_the_config_that_is_not_there_rests_its_deployment():
+    router = make(deployment("a", "a1"))
+    run(router, "a", {"a1": Outcome("not_found", 404, "no such model")})
+    assert router.health["a1"].cooldowns == 1
+
+
 def test_refused_content_goes_to_the_content_policy_fallback():
     router = chain(content_policy_fallbacks={"claude": ("gemini",)})
     assert run(router, "claude", {"c": Outcome("content_policy", 400)}) == ["c", "m"]

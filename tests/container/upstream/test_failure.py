@@ -45,6 +45,12 @@ def openai(message: str = "It broke.", code: str | None = None, type: str | None
         (402, "server"),
         (301, "server"),
         (204, "server"),
+        (406, "caller"),
+        (414, "caller"),
+        (431, "caller"),
+        (410, "not_found"),
+        (498, "rate_limit"),
+        (451, "content_policy"),
     ],
 )
 def test_the_status_says_what_kind_it_is(status, kind):
@@ -98,8 +104,8 @@ def test_a_filter_that_answers_403_is_no_bad_key():
         (None, "The provider answered with status 500."),
         ([], "The provider answered with status 500."),
         ({"error": None}, "The provider answered with status 500."),
-        ({"error": {"message": {"a": 1}}}, "The provider answered with status 500."),
-        ({"detail": [{"loc": ["body"], "msg": "x"}]}, "The provider answered with status 500."),
+        ({"error": {"message": {"a": 1}}}, '{"a":1}'),
+        ({"detail": [{"loc": ["body"], "msg": "x"}]}, "body: x"),
     ],
 )
 def test_the_message_is_found_in_every_shape(body, message):

@@ -147,7 +147,7 @@ def test_thoughts_fit_into_a_limit_that_is_ours(deployment):
         (401, "authentication_error", "invalid x-api-key", "authentication"),
         (403, "permission_error", "no", "authentication"),
         (404, "not_found_error", "model: claude-x", "not_found"),
-        (413, "request_too_large", "Too large", "caller"),
+        (413, "request_too_large", "Too large", "context_window"),
         (400, "invalid_request_error", "max_tokens: Field required", "caller"),
         (400, "invalid_request_error", "prompt is too long: 300000 tokens > 200000 maximum", "context_window"),
         (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API.", "authentication"),

@@ -1,0 +1,111 @@
+"""The provider's own words survive, whatever the shape of its error."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from container.upstream.error_body import error_fields, fields_of, says_error, words
+from container.upstream.failure import from_response
+
+EXTRA = {"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs are not permitted", "input": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"error": {"message": "It broke."}}, "It broke."),
+        ({"error": {"error": {"message": "It broke."}}}, "It broke."),
+        ({"error": {"msg": "It broke."}}, "It broke."),
+        ({"error": ["It broke.", {"message": "Twice."}]}, "It broke.; Twice."),
+        ({"errors": [{"message": "It broke."}, {"message": "Twice."}]}, "It broke.; Twice."),
+        ({"code": 1210, "msg": "It broke."}, "It broke."),
+        ({"error_message": "It broke."}, "It broke."),
+        ({"Message": "It broke."}, "It broke."),
+        ({"title": "Bad Request", "detail": "It broke."}, "It broke."),
+        ({"message": '{"error":{"message":"It broke."}}'}, "It broke."),
+        ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, "insufficient balance"),
+        ({"object": "error", "message": {"detail": [EXTRA]}}, "body.logprobs: Extra inputs are not permitted"),
+        ({"detail": [EXTRA, {"loc": ["body", "n"], "msg": "Too many"}]},
+         "body.logprobs: Extra inputs are not permitted; body.n: Too many"),
+        ({"error": {"message": "Provider returned error", "metadata": {"raw": '{"message":"It broke."}'}}},
+         "Provider returned error: It broke."),
+        ({"error": {"message": "Provider returned error", "metadata": {"raw": "It broke."}}},
+         "Provider returned error: It broke."),
+        ({"code": "Some sentence.", "error": "It broke."}, "It broke."),
+        ("It broke.", "It broke."),
+    ],
+)  # fmt: skip
+def test_the_words_are_found(body, said):
+    assert fields_of(body)["message"] == said
+    assert from_response(422, {}, orjson.dumps(body)).message == said
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"Failed to deserialize the JSON body:\n messages[0].role: unknown variant `developer`",
+         "Failed to deserialize the JSON body: messages[0].role: unknown variant `developer`"),
+        (b"<html>\r\n<head><title>413 Request Entity Too Large</title></head><body>secret</body></html>",
+         "413 Request Entity Too Large"),
+        (b"<!DOCTYPE html><html><body><h1>Bad <b>Gateway</b></h1><script>x()</script></body></html>", "Bad Gateway"),
+        ("Größe überschritten".encode(), "Größe überschritten"),
+    ],
+)  # fmt: skip
+def test_plain_text_and_pages_are_trimmed(raw, said):
+    assert " ".join(error_fields(raw)["message"].split()) == said
+
+
+def test_a_long_text_is_cut_between_characters_and_hides_keys():
+    found = from_response(400, {}, b"key sk-proj-abcDEF0123456789abcDEF0123456789 " + "ü".encode() * 9000)
+    assert len(found.message) == 500
+    assert "0123456789" not in found.message
+
+
+def test_a_field_that_fastapi_forbids_is_named():
+    found = from_response(422, {}, orjson.dumps({"detail": [EXTRA]}))
+    assert (found.kind, found.code, found.param) == ("unsupported", "unknown_parameter", "logprobs")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"error": {"message": "x"}, "choices": [{"delta": {"content": ""}}]}, True),
+        ({"error": "x", "choices": None}, True),
+        ({"error": ["x"]}, True),
+        ({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "x"}}, True),
+        ({"object": "error", "message": "x"}, True),
+        ({"type": "error", "error": None}, True),
+        ({"choices": [], "base_resp": {"status_code": 0, "status_msg": ""}}, False),
+        ({"choices": [], "error": None}, False),
+        ({"choices": [], "error": {"message": None, "code": None}}, False),
+        ({"choices": [], "error": ""}, False),
+        ({"choices": []}, False),
+    ],
+)
+def test_an_answer_that_reports_an_error(body, error):
+    assert says_error(body) is error
+
+
+JSON = st.recursive(
+    st.none() | st.integers(-5, 500) | st.text(max_size=6) | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from("error errors message msg detail loc code base_resp status_code metadata raw".split()),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_no_shape_breaks_the_reading(body):
+    assert isinstance(fields_of(body).get("message", ""), str)
+    assert isinstance(words(body), str)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_reading(raw):
+    assert isinstance(error_fields(raw).get("message", ""), str)

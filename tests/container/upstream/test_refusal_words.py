@@ -1,0 +1,208 @@
+"""Refusals as real servers word them, and what each of them is."""
+
+import orjson
+import pytest
+
+from container.upstream.failure import from_response
+
+
+def kind(status: int, message: str, **fields) -> str:
+    return from_response(status, {}, orjson.dumps({"error": {"message": message, **fields}})).kind
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 8545 tokens."),
+        (400, "Your input exceeds the context window of this model. Please adjust your input and try again."),
+        (400, "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens."),
+        (400, "prompt is too long: 213462 tokens > 200000 maximum"),
+        (400, "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000"),
+        (400, "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575)."),
+        (400, "This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
+        (400, "Please reduce the length of the messages or completion."),
+        (400, "Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192"),
+        (400, "This endpoint's maximum context length is 32768 tokens. However, you requested about 42832 tokens."),
+        (400, "the request exceeds the available context size, try increasing it"),
+        (400, "request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it"),
+        (500, "Context size has been exceeded."),
+        (500, "the input length exceeds the context length"),
+        (400, "input length exceeds maximum context length"),
+        (400, "prompt too long; exceeded max context length by 12 tokens"),
+        (400, "Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded with "
+              "context length of only 4096 tokens, which is not enough."),
+        (400, "The number of tokens to keep from the initial prompt is greater than the context length."),
+        (400, "The input (5000 tokens) is longer than the model's context length (4096 tokens)."),
+        (400, "Requested token count exceeds the model's maximum context length of 4096 tokens."),
+        (400, "Input length (5000 tokens) exceeds the maximum allowed length (4090 tokens). Use a shorter input."),
+        (400, "The decoder prompt (length 5000) is longer than the maximum model length of 4096."),
+        (400, "You passed 4097 input tokens. However, the model's context length is only 4096 tokens."),
+        (400, "'max_tokens' is too large: 5000. This model's maximum context length is 4096 tokens."),
+        (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000"),
+        (422, "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000"),
+        (400, "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length"),
+        (400, "Prompt length (5000) exceeds maximum input length (4096)."),
+        (400, "Requested tokens (5000) exceed context window of 4096"),
+        (400, "Input is too long for requested model."),
+        (400, "Too many input tokens"),
+        (400, "too many tokens: total number of tokens in the prompt cannot exceed 4081"),
+        (400, "Invalid request: Your request exceeded model token limit: 8192"),
+        (400, "invalid params, context window exceeds limit (2013)"),
+        (400, "Range of input length should be [1, 30720]"),
+        (400, "prompt token count of 130000 exceeds the limit of 128000"),
+        (400, "the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model"),
+        (413, "Request body too large for gpt-4o model. Max size: 8000 tokens."),
+        (413, "Request too large for model `llama-3` on tokens per minute (TPM): Limit 6000, Requested 9012"),
+        (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40000."),
+        (400, "Invalid 'messages[0].content': string too long. Expected a string with maximum length 1048576, but "
+              "got a string with length 2000000 instead."),
+    ],
+)  # fmt: skip
+def test_a_prompt_that_does_not_fit(status, message):
+    assert kind(status, message) == "context_window"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"code": "context_length_exceeded"},
+        {"type": "exceed_context_size_error", "n_prompt_tokens": 5000, "n_ctx": 4096},
+        {"type": "request_too_large"},
+        {"code": "model_max_prompt_tokens_exceeded"},
+    ],
+)
+def test_a_code_says_that_the_prompt_does_not_fit(fields):
+    assert kind(400, "No.", **fields) == "context_window"
+
+
+def test_a_413_that_says_nothing_is_about_the_size():
+    assert from_response(413, {}, b"").kind == "context_window"
+
+
+def test_the_provider_behind_openrouter_is_heard():
+    raw = '{"error":{"message":"prompt is too long: 300000 tokens > 200000 maximum"}}'
+    assert kind(400, "Provider returned error", metadata={"raw": raw}) == "context_window"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid 'input[1].id': string too long. Expected a string with maximum length 64, but got a string with "
+        "length 408 instead.",
+        "Invalid 'user': string too long. Expected a string with maximum length 64.",
+        "max_tokens is too large: 50000. This model supports at most 4096 completion tokens.",
+        "max_tokens (50000) exceeds the maximum of 4096 tokens",
+        "max_tokens: 64001 > 64000, which is the maximum allowed number of output tokens for claude",
+        "Invalid value for 'temperature': it must not exceed 2.",
+        "messages.0.content.1.image: image exceeds 5 MB maximum",
+        "Unknown parameter: 'context_management'.",
+        "Missing required parameter: 'messages'.",
+    ],
+)
+def test_other_mistakes_are_not_about_the_prompts_length(message):
+    assert kind(400, message) == "caller"
+    assert kind(400, message, code="string_above_max_length") == "caller"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "fields"),
+    [
+        (403, 'openai/gpt-4o requires moderation on OpenAI. Your input was flagged for "violence".', {"code": 403}),
+        (403, "Forbidden", {"metadata": {"reasons": ["violence"], "flagged_input": "x", "provider_name": "OpenAI"}}),
+        (403, "Content violates usage guidelines. Team: 1, API key ID: 2, Failed check: SAFETY_CHECK_TYPE_BIO", {}),
+        (400, "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.", {}),
+        (400, "Invalid prompt: your prompt was flagged as potentially violating our usage policy.", {}),
+        (400, "Your request was rejected as a result of our safety system.", {}),
+        (400, "Output blocked by content filtering policy", {}),
+        (400, "Content Exists Risk", {"type": "invalid_request_error"}),
+        (400, "The request was rejected because it was considered high risk", {"type": "content_filter"}),
+        (400, "Input data may contain inappropriate content.", {"code": "data_inspection_failed"}),
+        (400, "系统检测到输入或生成内容可能包含不安全或敏感内容", {"code": "1301"}),
+        (400, "Claude's response was flagged", {}),
+        (400, "No.", {"code": "content_filter"}),
+        (400, "No.", {"code": "ResponsibleAIPolicyViolation"}),
+        (451, "No.", {}),
+    ],
+)
+def test_a_filters_refusal_is_not_about_our_key(status, message, fields):
+    found = from_response(status, {}, orjson.dumps({"error": {"message": message, **fields}}))
+    assert found.kind == "content_policy"
+    assert "credentials" not in found.message
+
+
+def test_xais_moderation_in_its_own_shape():
+    body = {
+        "code": "The caller does not have permission to execute the specified operation",
+        "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_CSAM",
+    }
+    assert from_response(403, {}, orjson.dumps(body)).kind == "content_policy"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "User is not authorized to perform bedrock:InvokeModel because no identity-based policy allows the action",
+        "Your newly created team doesn't have any credits or licenses yet.",
+        "Country, region, or territory not supported",
+        "Your project violates an organization policy constraint",
+        "The API key has no permission for this operation",
+        "",
+    ],
+)
+def test_a_403_about_the_account_is_about_our_key(message):
+    assert kind(403, message) == "authentication"
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ("Item with id 'rs_68abc123' not found. Items are not persisted when `store` is set to false.", {}),
+        ("Item 'x' not found.", {"param": "input"}),
+        ("Previous response with id 'resp_123abc' not found.", {"code": "previous_response_not_found"}),
+        ("No such File object: file-abc123", {}),
+        ("File not found: file_011CNha8iCJcU1wXNR6q4V8w", {"type": "not_found_error"}),
+        ("Vector store with id ['vs_123456'] not found.", {}),
+        ("Conversation with id 'conv_123456' not found.", {}),
+        ("Container not found", {}),
+        ("The tool 'x' is not known", {}),
+        ("Not found", {"param": "previous_response_id"}),
+    ],
+)
+def test_a_404_about_what_the_request_names_blames_the_request(message, fields):
+    assert kind(404, message, **fields) == "caller"
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ("The model `gpt-9` does not exist or you do not have access to it.", {"code": "model_not_found"}),
+        ("The model `tool-use-8b` does not exist.", {"type": "NotFoundError"}),
+        ("model 'run-12345' not found, try pulling it first", {}),
+        ("model: claude-9", {"type": "not_found_error"}),
+        ("models/gemini-9 is not found for API version v1beta, or is not supported for generateContent.", {}),
+        ("The API deployment for this resource does not exist.", {"code": "DeploymentNotFound"}),
+        ("Resource not found", {"code": "404"}),
+        ("Not Found", {}),
+        ("", {}),
+        ("The model does not exist", {"param": "model"}),
+    ],
+)
+def test_a_404_about_the_model_is_our_configuration(message, fields):
+    assert kind(404, message, **fields) == "not_found"
+
+
+def test_a_model_that_a_key_may_not_use_is_not_a_bad_key():
+    assert kind(403, "Project `p` does not have access to model `gpt-9`", code="model_not_found") == "not_found"
+
+
+def test_a_feature_that_a_model_lacks_leaves_the_others_alone():
+    assert kind(404, "No endpoints found that support image input") == "unsupported"
+
+
+def test_googles_403_of_a_file_blames_the_request():
+    assert kind(403, "You do not have permission to access the File abc or it may not exist.") == "caller"
+    assert kind(403, "CachedContent not found (or permission denied)") == "caller"
+
+
+def test_a_message_that_repeats_the_client_does_not_blame_our_key():
+    assert kind(400, "Invalid value: 'incorrect api key'. Supported values are: 'user'.") == "caller"
