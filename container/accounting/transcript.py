@@ -13,6 +13,7 @@ from ..upstream.sse import payload, split
 _MOST_BYTES = 256 * 1024
 _SAYING = ("choices", "delta", "content", "content_block", "output")
 _BLANK = re.compile(rb"\r?\n\r?\n")
+_BLANK_BYTES = 4
 _NOT_SAID = frozenset(("type", "role", "id", "finish_reason", "stop_reason", "object", "model", "call_id", "status"))
 
 
@@ -77,12 +78,16 @@ class UsageEvents:
     __slots__ = ("_held", "usage")
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
         self.usage: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> None:
-        *events, self._held = _BLANK.split(self._held + data)
-        for event in events:
+        start = max(0, len(self._held) - _BLANK_BYTES)  # what was there before has been searched
+        self._held += data
+        if _BLANK.search(self._held, start) is None:
+            return
+        *events, self._held = (bytearray(part) for part in _BLANK.split(self._held))
+        for event in map(bytes, events):
             found = payload(event) if b'"usage"' in event else None
             if found is None:
                 continue

@@ -16,6 +16,8 @@ OWN_FIELDS = ("cache", "disable_fallbacks", "fallbacks", "num_retries", "timeout
 _OURS = frozenset(OWN_FIELDS)
 _NONE_OF_OURS: Mapping[str, Any] = dict.fromkeys(OWN_FIELDS)
 BYTES_PER_TOKEN = 4
+# A wildcard takes any name, and names are matched, logged and stored.
+MAX_MODEL_LENGTH = 1024
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ def named_model(value: Any) -> str:
     """Raises ApiError 400."""
     if not isinstance(value, str) or not value:
         raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
+    if len(value) > MAX_MODEL_LENGTH:
+        raise invalid_request(f"'model' is longer than {MAX_MODEL_LENGTH} characters.", param="model")
     return value
 
 
@@ -169,7 +173,8 @@ def _text_or_object(value: Any) -> str | None:
 
 
 def _names(value: Any) -> str | None:
-    return None if isinstance(value, list) and all(isinstance(v, str) for v in value) else "an array of model names"
+    names = isinstance(value, list) and all(isinstance(v, str) and len(v) <= MAX_MODEL_LENGTH for v in value)
+    return None if names else "an array of model names"
 
 
 def _cache_wishes(value: Any) -> str | None:

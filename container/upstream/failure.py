@@ -19,7 +19,7 @@ _PASSED_ON_PREFIX = "x-ratelimit-"
 # The engine hands its provider's headers on with this before their names,
 _ENGINE_PREFIX = "llm_provider-"
 # and adds to messages what it knows the deployment by.
-_ENGINE_ADDS = re.compile(r"\n\nLiteLLM: .*|[.\s]*Received Model Group=.*", re.DOTALL)
+_ENGINE_ADDS = ("\n\nLiteLLM: ", "Received Model Group=")
 
 # What providers call a field, or a value of it, that they do not have; LiteLLM says so in its message.
 UNSUPPORTED_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
@@ -47,12 +47,14 @@ _STATUS_OF_TYPE = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-# What looks like a key: a provider's prefix and more, or a long run of letters and digits.
+# What looks like a key: a provider's prefix and more, with a digit in it; or a long run of letters and digits. No
+# expression here looks ahead without a bound, as these texts are the clients' and providers' own, and long.
+_PREFIXED = re.compile(
+    r"(?<![A-Za-z0-9])(?:sk|rk|gsk|csk|xai|pplx|nvapi|r8|hf|tgp|fw)[-_]([A-Za-z0-9_*-]{8,})",
+)
+_HAS_DIGIT = re.compile(r"[0-9*]")
 _SECRET = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"(?:sk|rk|gsk|csk|xai|pplx|nvapi|r8|hf|tgp|fw)[-_](?=[A-Za-z_-]*[0-9*])[A-Za-z0-9_*-]{8,}"
-    r"|AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_.-]{20,}"
-    r"|[A-Za-z0-9]{32,})"
+    r"(?<![A-Za-z0-9])(?:AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_.-]{20,}|[A-Za-z0-9]{32,})"
 )
 _IN_ADDRESS = re.compile(
     r"(?<=://)[^\s/@]{1,500}@|(?<=[?&])([\w-]{0,40}?(?:key|token|secret|password|sig)[\w-]{0,40}=)[^&\s\"'<>]+",
@@ -120,12 +122,19 @@ def _filtered_by_openrouter(fields: Mapping[str, Any]) -> Kind | None:
 
 def shown(message: str) -> str:
     """A provider's message, fit for the client: short, and without what looks like a key."""
-    return hide_secrets(_ENGINE_ADDS.sub("", message[: 4 * _SHOWN]))[:_SHOWN]
+    message = message[: 4 * _SHOWN]
+    for mark in _ENGINE_ADDS:
+        said, found, _ = message.partition(mark)
+        if found:
+            message = said.rstrip(". \t\r\n")
+    return hide_secrets(message)[:_SHOWN]
 
 
 def hide_secrets(text: str) -> str:
     """The text without what looks like a key, and without the user, the password and the keys of an address."""
-    return _SECRET.sub("***", _IN_ADDRESS.sub(lambda found: f"{found[1]}***" if found[1] else "***@", text))
+    text = _IN_ADDRESS.sub(lambda found: f"{found[1]}***" if found[1] else "***@", text)
+    text = _PREFIXED.sub(lambda found: "***" if _HAS_DIGIT.search(found[1]) else found[0], text)
+    return _SECRET.sub("***", text)
 
 
 def credentials_refused(status: int) -> str:

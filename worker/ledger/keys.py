@@ -74,8 +74,16 @@ def _matcher(models: str) -> re.Pattern[str]:
     names = json.loads(models)
     if not names or "all-proxy-models" in names:
         return re.compile(".*", re.DOTALL)
-    patterns = (".*".join(re.escape(part) for part in name.split("*")) for name in names)
-    return re.compile("|".join(patterns), re.DOTALL)
+    return re.compile("|".join(map(_pattern, names)), re.DOTALL)
+
+
+def _pattern(name: str) -> str:
+    """Each part between two `*` is taken where it is found first and never looked for again: with several `*`, plain
+    backtracking would take a power of the length of the client's model name."""
+    first, *parts = (re.escape(part) for part in name.split("*"))
+    if not parts:
+        return first
+    return first + "".join(f"(?>.*?{part})" for part in parts[:-1]) + ".*" + parts[-1]
 
 
 def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, Any]:
