@@ -58,11 +58,12 @@ class AdminClient:
     def post(self, path: str, fields: Mapping[str, Any]) -> Any:
         return self._ask("POST", path, json.dumps(fields).encode(), ())
 
-    def keys(self) -> Iterator[dict[str, Any]]:
-        """Every key, the newest first."""
+    def keys(self, alias: str | None = None) -> Iterator[dict[str, Any]]:
+        """Every key, the newest first; with `alias` only the key of that name."""
         page = 1
         while True:
-            found = self.get("/key/list", {"page": page, "size": _PAGE, "return_full_object": "true"})
+            query = {"page": page, "size": _PAGE, "return_full_object": "true", "key_alias": alias}
+            found = self.get("/key/list", query)
             yield from found["keys"]
             if page >= found["total_pages"]:
                 return
@@ -72,7 +73,7 @@ class AdminClient:
         """What the API knows a key by: its secret or its token as they are, an alias looked up."""
         if _NAMED.fullmatch(name):
             return name
-        for key in self.keys():
+        for key in self.keys(alias=name):
             if key["key_alias"] == name:
                 return key["token"]
         raise AdminError(f"there is no key with the alias {name!r}; `litellm-router keys list` shows all")

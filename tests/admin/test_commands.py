@@ -8,7 +8,9 @@ import threading
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from container.cli import main
@@ -199,6 +201,40 @@ async def test_the_master_key_does_not_follow_a_redirect(gateway: Gateway, run: 
         await asyncio.to_thread(thread.join, 10)
     assert asked == ["/global/spend"]
     assert (done.code, "HTTP 307" in done.err) == (1, True)
+
+
+async def test_an_alias_is_looked_up_by_the_gateway_and_not_page_by_page(run: Run, gateway: Gateway):
+    await run("keys", "create", "--alias", "wanted")
+    asked: list[str] = []
+
+    class Between(BaseHTTPRequestHandler):
+        """Passes on what is asked for, and notes it."""
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            answer = httpx.get(gateway.url + self.path, headers={"authorization": self.headers["authorization"]})
+            self.send_response(answer.status_code)
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Between) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        found, missing = (
+            await run("keys", "show", "wanted", "--url", url),
+            await run("keys", "show", "no", "--url", url),
+        )
+        await asyncio.to_thread(server.shutdown)
+    assert (found.code, missing.code) == (0, 1)
+    assert "wanted" in found.out
+    first, shown, second = (urlsplit(path) for path in asked)
+    assert (first.path, shown.path, second.path) == ("/key/list", "/key/info", "/key/list")
+    assert parse_qs(first.query)["key_alias"] == ["wanted"]
+    assert parse_qs(second.query)["key_alias"] == ["no"]
 
 
 @pytest.mark.parametrize(
