@@ -144,6 +144,40 @@ async def test_an_update_changes_what_it_names_at_once(ledger: Ledger) -> None:
     assert missing["status"] == 404
 
 
+@pytest.mark.parametrize(
+    ("stored", "change"),
+    [
+        ({"max_budget": 1}, {"soft_budget": 2}),
+        ({"soft_budget": 2}, {"max_budget": 1}),
+        ({"max_budget": 3, "soft_budget": 2}, {"max_budget": 1}),
+        ({"max_budget": 3, "soft_budget": 2}, {"soft_budget": 4}),
+        ({}, {"soft_budget": 2, "max_budget": 1}),
+    ],
+)
+@pytest.mark.parametrize("path", ["/key/update", "/key/{key}/regenerate"])
+async def test_a_soft_budget_above_the_budget_is_refused_with_what_is_stored(
+    ledger: Ledger, path: str, stored: dict[str, Any], change: dict[str, Any]
+) -> None:
+    key = await ledger.key(**stored)
+    dialect = ledger.store.dialect
+    if path == "/key/update":
+        decision = key_admin.update(dialect, {"key": key, **change}, NOON)
+    else:
+        decision = key_admin.regenerate(dialect, key, change, NOON)
+    refused = await ledger.store.run(decision)
+    assert (refused["ok"], refused.get("status"), refused.get("param")) == (False, 400, "soft_budget")
+    shown = await ledger.info(key)  # the secret still works
+    assert (shown["max_budget"], shown["soft_budget"]) == (stored.get("max_budget"), stored.get("soft_budget"))
+
+
+async def test_a_key_with_budgets_that_do_not_fit_can_get_a_new_secret(ledger: Ledger) -> None:
+    """An earlier version stored such keys. Only a change of one of the two budgets is checked."""
+    key = await ledger.key(key_alias="old", max_budget=3, soft_budget=2)
+    await query(ledger.store, "UPDATE ledger_keys SET max_budget = 1 WHERE alias = 'old' RETURNING id")
+    made = await do(ledger, key_admin.regenerate(ledger.store.dialect, key, {"rpm_limit": 5}, NOON))
+    assert made["rpm_limit"] == 5
+
+
 async def test_a_blocked_key_is_refused_on_the_very_next_request(ledger: Ledger) -> None:
     key = await ledger.key()
     assert (await ledger.admit(key))["ok"]

@@ -123,8 +123,7 @@ def _update(body: Mapping[str, Any], now: int) -> Steps:
         taken = yield from _taken(None, wanted["alias"], found.id)
         if taken:
             return taken
-    merged = {**found._asdict(), **wanted}
-    key_fields.check_budgets(merged)
+    key_fields.check_budgets(wanted, found._asdict())
     yield from _change(found.id, wanted, now)
     if wanted.get("user_id"):
         yield open_account(user_account(wanted["user_id"]), 0)
@@ -138,6 +137,7 @@ def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
     found, refused = yield from _changeable(key)
     if refused:
         return refused
+    key_fields.check_budgets(wanted, found._asdict())
     taken = yield from _taken(text, wanted.get("alias"), found.id)
     if taken:
         return taken

@@ -14,6 +14,7 @@ MAX_MODELS = 1000
 # They travel in a header, from the edge to its container.
 MAX_MODELS_BYTES = 32 * 1024
 _MAX_COUNT = 1 << 40
+_BUDGETS = ("soft_budget", "max_budget")
 # One visible line: no controls, no marks that turn the writing's direction, no spaces that look like others. Spelt out,
 # as what is printable changes with Unicode's version, and Python's differs between the edge and the container.
 PRINTABLE = re.compile(
@@ -77,9 +78,17 @@ def _says_something(value: Any) -> bool:
     return value is not False and (value == 0 or value not in (None, {}, [], ""))
 
 
-def check_budgets(values: Mapping[str, Any]) -> None:
-    """Raises FieldError where a warning would come after the end."""
-    soft, most = values.get("soft_budget"), values.get("max_budget")
+def check_budgets(values: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> None:
+    """Raises FieldError if the soft budget is above the budget, so that its warning would come too late.
+
+    `stored`: the columns of an existing key. They fill in what `values` leaves unchanged; a change that touches
+    neither budget is not checked again.
+    """
+    if stored is not None:
+        if values.keys().isdisjoint(_BUDGETS):
+            return
+        values = {**stored, **values}
+    soft, most = (values.get(name) for name in _BUDGETS)
     if soft is not None and most is not None and soft > most:
         raise FieldError("soft_budget", "'soft_budget' has to be at most 'max_budget'.")
 
