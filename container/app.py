@@ -88,7 +88,7 @@ class App:
         if self._request_log is not None:
             exchange.capture = self._request_log.capture()
         if self._tracing is not None:
-            exchange.trace = self._tracing.begin(exchange.headers.get("traceparent"))
+            exchange.trace = self._tracing.begin(exchange.header("traceparent"))
         try:
             await self._serve(exchange)
         except ApiError as error:
@@ -124,9 +124,9 @@ class App:
 
     def _counted(self, exchange: Exchange, refused: ApiError) -> ApiError:
         """The refusal of a key, or that there were too many of them. A request without a key guesses nothing."""
-        if self._guesses is None or presented_key(exchange.headers.get) is None:
+        if self._guesses is None or presented_key(exchange.header) is None:
             return refused
-        address = client_address(exchange.request.remote, exchange.headers.get, self._trusted_proxies)
+        address = client_address(exchange.request.remote, exchange.header, self._trusted_proxies)
         seconds, passed = self._guesses.failed(address, time.monotonic())
         if passed:
             log.warning("failed_keys", address=address, effect="Many wrong keys; further ones are answered 429.")
@@ -136,11 +136,11 @@ class App:
         if self._edge is not None:
             await self._edge(exchange, self._dispatch)
             return
-        origin = exchange.headers.get("origin")
+        origin = exchange.header("origin")
         if origin is not None or self._allowed_origins:
-            if cors.is_preflight(exchange.method, origin, exchange.headers.get("access-control-request-method")):
+            if cors.is_preflight(exchange.method, origin, exchange.header("access-control-request-method")):
                 assert origin is not None
-                wanted = exchange.headers.get("access-control-request-headers")
+                wanted = exchange.header("access-control-request-headers")
                 headers = cors.preflight_headers(origin, wanted, self._allowed_origins)
                 exchange.respond(204, b"", headers)
                 return

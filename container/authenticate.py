@@ -46,7 +46,6 @@ class Authenticator:
 
         What looks like a virtual key is left in `exchange.key_hash` for the ledger to judge.
         """
-        headers = exchange.headers
         if self._token is not None:
             if endpoint.name not in _PROBES:
                 self.require_token(exchange)
@@ -61,10 +60,10 @@ class Authenticator:
             return  # they spend the global budget, and administer nothing
         if self._keyless:
             exchange.administrator = True
-            self._refuse_web_pages(headers.get("origin"), headers.get("host", ""))
+            self._refuse_web_pages(exchange.header("origin"), exchange.header("host") or "")
             return
         assert self._master_key is not None
-        given = presented_key(headers.get)
+        given = presented_key(exchange.header)
         if (
             self._virtual_keys
             and given is not None
@@ -80,7 +79,7 @@ class Authenticator:
 
     def require_token(self, exchange: Exchange) -> None:
         """Raises ApiError 401 unless it is the edge that asks."""
-        if self._token is None or not same_secret(exchange.headers.get(TOKEN_HEADER, ""), self._token):
+        if self._token is None or not same_secret(exchange.header(TOKEN_HEADER) or "", self._token):
             raise unauthenticated("This proxy answers its edge alone.")
 
     def _refuse_web_pages(self, origin: str | None, host: str) -> None:

@@ -1,4 +1,4 @@
-"""Where a request comes from: the peer, or behind a proxy that the operator trusts the client that it names."""
+"""Where a request comes from: the peer, or behind a trusted proxy the client that the proxy names."""
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -7,19 +7,31 @@ Network = IPv4Network | IPv6Network
 
 
 def client_address(peer: str | None, header: Callable[[str], str | None], trusted: Sequence[Network]) -> str:
-    """The nearest address of `X-Forwarded-For` that is not a trusted proxy's. What anyone else says of addresses is
-    not listened to. '' where there is no peer (a socket without addresses)."""
+    """The nearest address of `X-Forwarded-For` that does not belong to a trusted proxy; '' for a socket without
+    addresses.
+
+    `header` returns all lines of a header, joined with commas: a proxy may append a line of its own to one that the
+    client sent. The header is only read when the peer is a trusted proxy.
+    """
     address = peer or ""
     if not trusted or not _among(address, trusted):
         return address
     for named in reversed((header("x-forwarded-for") or "").split(",")):
-        named = named.strip()
+        named = _without_port(named.strip())
         if not named:
             continue
         address = named
         if not _among(named, trusted):
             break
     return address
+
+
+def _without_port(named: str) -> str:
+    """Some proxies add the client's port, which changes with every connection: `192.0.2.1:5000`."""
+    if named.startswith("["):
+        return named[1:].partition("]")[0]
+    host, _, port = named.partition(":")
+    return host if port.isdigit() else named
 
 
 def _among(address: str, networks: Sequence[Network]) -> bool:

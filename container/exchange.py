@@ -105,7 +105,7 @@ class Exchange:
         self.method = request.method
         self.path = request.raw_path.partition("?")[0]
         self.headers = request.headers
-        self.id = request_id(self.headers.get("x-request-id"))
+        self.id = request_id(self.header("x-request-id"))
         self.always: list[tuple[str, str]] = []  # headers of every answer to this request
         self.response: web.StreamResponse | None = None
         self.administrator = False
@@ -125,6 +125,16 @@ class Exchange:
         self.recognised = False
         self.kept: bytes | None = None  # the body, while it may have to be looked at a second time
 
+    def header(self, name: str) -> str | None:
+        """A request header; several lines of it joined with commas, as HTTP defines them, None without any.
+
+        https://www.rfc-editor.org/rfc/rfc9110#section-5.2
+        """
+        lines = self.headers.getall(name, ())
+        if len(lines) == 1:
+            return lines[0]
+        return ", ".join(lines) if lines else None
+
     @property
     def owner(self) -> str | None:
         """Whose request it is: the hash of a virtual key, `master`, or None where there are no keys."""
@@ -141,14 +151,14 @@ class Exchange:
         if self.kept is not None:
             return self.kept
         limit = int(limit_mb * 1024 * 1024)
-        if self.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        if (self.header("content-encoding") or "").strip().lower() not in ("", "identity"):
             raise ApiError(
                 415, "invalid_request_error", "Compressed request bodies are not taken.", code="unsupported_encoding"
             )
         if (self.request.content_length or 0) > limit:
             raise body_too_large(limit_mb)
         content, parts, size, began = self.request.content, [], 0, time.monotonic()
-        if not content.is_eof() and self.headers.get("expect", "").lower() == "100-continue":
+        if not content.is_eof() and (self.header("expect") or "").lower() == "100-continue":
             await self.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.request.writer.output_size = 0
         try:

@@ -63,7 +63,7 @@ class HttpServer:
         await self._server.shutdown(POLL_SECONDS)
 
     async def _count(self, request: web.BaseRequest) -> web.StreamResponse:
-        coding = request.headers.get("transfer-encoding")
+        coding = ", ".join(request.headers.getall("transfer-encoding", ())) or None
         if coding is not None and coding.strip().lower() != "chunked":
             return _closing(501, "Of transfer codings there is 'chunked' here, and no other.", "unknown_coding")
         self._running += 1

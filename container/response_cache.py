@@ -95,7 +95,7 @@ class ResponseCache:
 
 def controls(exchange: Exchange, request: Completion) -> tuple[bool, bool]:
     """Whether the client lets an answer be taken from the cache, and be put there."""
-    header = exchange.headers.get("cache-control", "").lower()
+    header = (exchange.header("cache-control") or "").lower()
     said = {part.strip() for part in header.split(",")} if header else set()
     said |= {name for name, value in request.cache.items() if value}
     return not said & {"no-cache", "no-store"}, "no-store" not in said

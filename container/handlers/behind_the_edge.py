@@ -134,7 +134,7 @@ class BehindTheEdge:
         exchange.respond(200, orjson.dumps(fields))
 
     def _read_grant(self, exchange: Exchange) -> None:
-        exchange.grant = grant.read(exchange.headers.get(grant.GRANT_HEADER))
+        exchange.grant = grant.read(exchange.header(grant.GRANT_HEADER))
         exchange.models = exchange.grant.models
 
     def _refuse_when_full(self) -> None:

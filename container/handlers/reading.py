@@ -47,9 +47,9 @@ class Reading:
     def read(self, exchange: Exchange, endpoint: Endpoint, raw: bytes) -> Asked:
         """Raises ApiError 400 for a bad body, 403 for a model that the key may not use, 404, 503."""
         if endpoint.engine:
-            request = read_body(endpoint, raw, exchange.headers.get("content-type", ""))
+            request = read_body(endpoint, raw, exchange.header("content-type") or "")
         elif exchange.anthropic:
-            request = parse_messages(endpoint.name, raw, exchange.headers.get("anthropic-beta", ""))
+            request = parse_messages(endpoint.name, raw, exchange.header("anthropic-beta") or "")
         else:
             request = parse(endpoint.name, raw)
         exchange.group = self._router.groups.label(request.model)

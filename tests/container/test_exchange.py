@@ -67,14 +67,22 @@ async def test_the_path_is_raw_and_without_its_query(serve):
     assert seen == ["/v1/models/a%2Fb", "/v1//models", "/v1/../x", "/a", "/%ff"]
 
 
-async def test_header_names_have_no_case_and_the_first_of_repeated_ones_counts(serve):
+async def test_header_names_have_no_case_and_repeated_ones_are_one_list(serve):
     async def work(exchange: Exchange) -> None:
-        exchange.respond(200, exchange.headers["AUTHORIZATION"].encode())
+        exchange.respond(200, f"{exchange.header('AUTHORIZATION')}|{exchange.header('missing')}".encode())
 
     port = await serve(work)
     with Connection(port) as connection:
         connection.send(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: first\r\nauthorization: second\r\n\r\n")
-        assert (await asyncio.to_thread(connection.answer)).body == b"first"
+        assert (await asyncio.to_thread(connection.answer)).body == b"first, second|None"
+
+
+async def test_a_second_line_of_a_header_is_not_overlooked(serve):
+    port = await serve(echo)
+    with Connection(port) as connection:
+        coded = b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"
+        connection.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + coded)
+        assert (await asyncio.to_thread(connection.answer)).status == 415
 
 
 async def test_the_clients_request_id_is_taken_when_harmless(serve):

@@ -63,6 +63,24 @@ def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(proxy: StartPr
         assert tried(http, 1, **{"x-forwarded-for": "198.51.100.2, 198.51.100.1"}) == [429]
 
 
+def test_a_line_that_a_trusted_proxy_adds_counts_and_the_client_s_own_does_not(proxy: StartProxy, fake: FakeProvider):
+    trusting = {"FAILED_KEYS_PER_MINUTE": str(LIMIT), "TRUSTED_PROXIES": "127.0.0.0/8"}
+    gateway = proxy({"model_list": [deployment(fake, "gpt")]}, environment=trusting)
+    with httpx.Client(base_url=gateway.url) as http:
+        statuses = [
+            http.get(
+                "/v1/models",
+                headers=[
+                    ("authorization", f"Bearer sk-wrong-{number}"),
+                    ("x-forwarded-for", f"203.0.113.{number}"),  # the client's, another one each time
+                    ("X-Forwarded-For", f"198.51.100.1:{5000 + number}"),  # the proxy's
+                ],
+            ).status_code
+            for number in range(LIMIT + 2)
+        ]
+    assert statuses == [401] * LIMIT + [429] * 2
+
+
 def test_a_stranger_cannot_tell_unknown_blocked_expired_replaced_and_deleted_keys_apart(
     proxy: StartProxy, fake: FakeProvider
 ):
