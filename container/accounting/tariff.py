@@ -10,6 +10,7 @@ from worker.ledger.reserve import Quote
 from worker.ledger.tokenizers import LARGEST
 
 from ..config import Config, Deployment
+from ..config.model_routes import split_route
 from ..config.prices import entry, price_map
 from ..config.tokenizer import tokenizer
 from ..routing.groups import Target
@@ -44,9 +45,10 @@ class Tariff:
         d = target.deployment
         wild = self._wild.get(d.id)
         if wild:
-            found = wild.get(f"{d.provider}/{target.model}") or wild.get(target.model)
+            _, model = split_route(d.provider, target.model)
+            found = wild.get(f"{d.provider}/{model}") or wild.get(model)
             if found is not None:
-                return _read(prices.price({**found, **d.info}, target.model), d, target.model)
+                return _read(prices.price({**found, **d.info}, model), d, model)
         return self._fixed[d.id]
 
     def unpriced(self, config: Config) -> list[str]:

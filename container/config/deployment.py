@@ -11,6 +11,7 @@ from worker.api.models import missing
 from . import connection, vertex
 from .document import REFERENCE, Document, KeyPath, references
 from .engine_providers import ENGINE_PROVIDERS
+from .model_routes import split_route
 from .parameters import Parameters
 from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, split_model
 from .vertex import Vertex
@@ -43,8 +44,9 @@ class Deployment:
 
     `needs`: environment variables without which it is off (`worker.api.models`); `off`: those missing now. Times in
     seconds, None where the group's or the router's setting applies. `format`: the wire format in which it is called
-    directly; `vertex`: what Vertex AI wants to know. `params`: its litellm_params as written, secrets still as
-    references; `presets`: request fields it sets unless the client does.
+    directly; `route`: LiteLLM's prefix before the model's name, '' without one; `vertex`: what Vertex AI wants to know.
+    `params`: its litellm_params as written, secrets still as references; `presets`: request fields it sets unless the
+    client does.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Deployment:
     asks_usage: bool = True
     format: str = "openai"
     vertex: Vertex | None = None
+    route: str = ""
     weight: float | None = None
     rpm: int | None = None
     tpm: int | None = None
@@ -113,6 +116,7 @@ def parse(
         return None
     read = Parameters(document, at, params, environment)
     provider, model = split_model(params["model"], ENGINE_PROVIDERS, custom)
+    route, model = split_route(provider, model)
     mock = params.get("mock_response")
     if provider is None and mock is None:
         if params["model"] != "*":
@@ -159,6 +163,7 @@ def parse(
         asks_usage=direct.asks_usage if direct else True,
         format=direct.format if direct else "openai",
         vertex=at_vertex,
+        route=route,
         weight=read.number("weight"),
         rpm=read.whole("rpm"),
         tpm=read.whole("tpm"),

@@ -15,6 +15,8 @@ from .http import BadBody, CannotConnect, Client, ConnectTimeout, HttpError, Res
 from .sse import OversizedEvent
 
 MAX_ERROR_BYTES = 64 * 1024
+# After such a refusal the same deployment may take the request in other words.
+_ASK_AGAIN = frozenset(("caller", "unsupported", "not_found"))
 
 
 class Upstream:
@@ -43,11 +45,12 @@ class Upstream:
             sent: Sent | None = format.request(d, model, request)
             while True:
                 answer = await self._send(format, d, model, request, sent, name, on_silence)
-                if not isinstance(answer, Outcome) or answer.kind not in ("caller", "unsupported"):
+                if not isinstance(answer, Outcome) or answer.kind not in _ASK_AGAIN:
                     return answer
+                stands = sent.stands or answer
                 sent = format.again(d, model, request, sent, answer)
                 if sent is None:
-                    return answer
+                    return stands
         except Unsupported as error:
             return error.outcome()
 
@@ -68,7 +71,7 @@ class Upstream:
             with Deadline(first):
                 where = await format.address(d, first)
                 response = await self._client.post(
-                    format.url(d, where.base, model, request.endpoint, stream=request.stream),
+                    format.url(d, where.base, model, sent.endpoint or request.endpoint, stream=request.stream),
                     sent.body,
                     {**where.headers, **sent.headers} if sent.headers else where.headers,
                     idle=first if request.stream else None,

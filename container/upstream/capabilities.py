@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ..config import Deployment
 from . import known_models
 from .known_models import Known
+from .responses_models import served
 
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 EITHER = (MAX_TOKENS, MAX_COMPLETION_TOKENS)
@@ -142,7 +143,7 @@ def capabilities(d: Deployment, model: str) -> Capabilities:
         return found[1]
     if len(_remembered) >= _MOST_REMEMBERED:  # a wildcard's models are what clients write
         _remembered.clear()
-    made = _of(d, model)
+    made = _of(d, model)._replace(responses=served(d, model))
     _remembered[key] = (d, made)
     return made
 
@@ -196,7 +197,7 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
     """OpenAI's models, wherever they are, and those of servers that speak like OpenAI."""
     base = d.info.get("base_model")
     name = base if isinstance(base, str) and not d.wildcard else model
-    family, version = _family(name)
+    family, _ = _family(f"{d.route}/{name}")
     theirs = d.provider == "azure" or bool(family) or known_models.known(model) is not None or _is_openai(d.base)
     fields = known_models.fields(d.provider, name.removeprefix(f"{d.provider}/"))
     if family and fields == known_models.fields(d.provider, ""):
@@ -209,10 +210,6 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
         can = can._replace(efforts=levels, min_output=_LEAST_OUTPUT)
     elif theirs and known != Known():
         can = can._replace(efforts=frozenset())
-    if known.responses:
-        can = can._replace(responses="always")
-    elif family == "gpt" and version >= (5, 4):
-        can = can._replace(responses="with_tools")
     return can
 
 

@@ -5,9 +5,20 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..config import Deployment
+from ..config.model_routes import split_route
 from ..request.completion import encode
 
-PATHS = {"chat_completions": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+PATHS = {
+    "chat_completions": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+    "responses": "/responses",
+}
+
+# Azure's API without dated versions, which takes OpenAI's paths and the deployment's name in the body.
+_AZURE_V1 = frozenset(("v1", "preview", "latest"))
+# The first dated version that has the Responses API.
+_AZURE_RESPONSES = "2025-03-01"
 
 # To LiteLLM these are authority: guardrails, log destinations, sessions, routing.
 AUTHORITY = frozenset(("metadata", "tags"))
@@ -49,8 +60,22 @@ def url(d: Deployment, base: str, model: str, endpoint: str) -> str:
     """
     path = PATHS[endpoint]
     if d.provider == "azure" and not base.endswith("/v1"):
-        return f"{base}/openai/deployments/{quote(model, safe='')}{path}?api-version={quote(d.api_version)}"
+        _, deployed = split_route(d.provider, model)
+        return _azure_url(d, base.removesuffix("/openai") + "/openai", deployed, path)
+    if d.provider == "perplexity" and endpoint == "responses":
+        return f"{base}/v1{path}"
     return base + path
+
+
+def _azure_url(d: Deployment, base: str, model: str, path: str) -> str:
+    """https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle"""
+    if d.api_version in _AZURE_V1:
+        return f"{base}/v1{path}"
+    if path != PATHS["responses"]:
+        return f"{base}/deployments/{quote(model, safe='')}{path}?api-version={quote(d.api_version)}"
+    if d.api_version < _AZURE_RESPONSES:
+        return f"{base}/v1{path}"
+    return f"{base}{path}?api-version={quote(d.api_version)}"
 
 
 def engine_model(d: Deployment, model: str) -> str:

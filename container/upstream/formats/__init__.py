@@ -6,6 +6,7 @@ from ...config.providers import DIRECT
 from ...engine.supervisor import Engine
 from . import messages
 from .anthropic import Anthropic
+from .chat_or_responses import ChatOrResponses
 from .format import Format, Malformed, Sent, Unreachable, Unsupported
 from .gemini import Gemini
 from .messages import OverChat, ToClaude, ToEngine
@@ -18,7 +19,7 @@ class Formats:
     else their deployments are the engine's."""
 
     def __init__(self, options: Options, engine: Engine) -> None:
-        self._openai = OpenAI(drop_params=options.drop_params)
+        self._openai = ChatOrResponses(OpenAI(drop_params=options.drop_params), drop_params=options.drop_params)
         self._engine = ThroughEngine(engine, drop_params=options.drop_params)
         # By `Direct.format` (container/config/providers.py).
         self._translated: dict[str, Format] = {

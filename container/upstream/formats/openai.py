@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...config import Deployment
+from ...config.model_routes import split_route
 from ...engine.supervisor import Engine
 from ...request import engine_fields
 from ...request.completion import Completion
@@ -89,7 +90,7 @@ class OpenAI:
         return prepare.limit_name(d, endpoint)
 
     def _model(self, d: Deployment, model: str) -> str:
-        return model
+        return split_route(d.provider, model)[1]
 
     def _wants_other_limit(self, d: Deployment, refusal: Outcome, sent: str) -> bool:
         """Whether the provider has refused the name of our output limit; the other one is tried, and remembered."""

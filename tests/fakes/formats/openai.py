@@ -1,6 +1,7 @@
-"""OpenAI's wire format: chat completions, completions, embeddings and the list of models."""
+"""OpenAI's wire format: chat completions, completions, embeddings, responses and the list of models."""
 
 import base64
+import re
 import struct
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import orjson
 from ..answers import Reply, Tool, Turn, embedding, pieces, reply_to, text_of
 from ..behaviour import Behaviour
 from ..record import Recorded
+from . import responses
 from .base import Events, Format, Match, Refusal, Setting, sse
 
 # Providers answer an alias with the snapshot behind it.
@@ -30,7 +32,11 @@ _PATHS = {
     "/completions": "completions",
     "/embeddings": "embeddings",
     "/models": "models",
+    "/responses": "responses",
 }
+# What chat completions refuse, and in which words. https://community.openai.com has the reports.
+_RESPONSES_ONLY = re.compile(r"codex-mini|gpt-5(\.\d)?-(codex|pro)|o\d-pro|deep-research")
+_NO_TOOLS = re.compile(r"gpt-5\.[4-9]")
 
 
 def match(path: str) -> Match | None:
@@ -49,13 +55,15 @@ class OpenAI(Format):
             return Refusal(400, "We could not parse the JSON body of your request.")
         if seen.model is None:
             return Refusal(400, "you must provide a model parameter")
-        required = {"chat": "messages", "completions": "prompt", "embeddings": "input"}[endpoint]
+        required = {"chat": "messages", "completions": "prompt"}.get(endpoint, "input")
         if not seen.body.get(required):
             return Refusal(400, f"Missing required parameter: '{required}'.")
-        return None
+        if endpoint == "responses":
+            return responses.refusal(seen)
+        return _not_for_chat(seen) if endpoint == "chat" else None
 
     def wants_stream(self, seen: Recorded, endpoint: str) -> bool:
-        return endpoint in ("chat", "completions") and bool(seen.body.get("stream"))
+        return endpoint in ("chat", "completions", "responses") and bool(seen.body.get("stream"))
 
     def answering_model(self, seen: Recorded) -> str:
         """The name in the answer's `model`."""
@@ -66,6 +74,8 @@ class OpenAI(Format):
         return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
     def plain(self, seen: Recorded, endpoint: str, setting: Setting) -> dict[str, Any]:
+        if endpoint == "responses":
+            return responses.plain(seen, setting, self.answering_model(seen))
         return {"chat": self._chat, "completions": self._completion, "embeddings": self._embeddings}[endpoint](
             seen, setting
         )
@@ -116,6 +126,8 @@ class OpenAI(Format):
 
     def events(self, seen: Recorded, endpoint: str, setting: Setting) -> Events:
         body, behaviour = seen.body, setting.behaviour
+        if endpoint == "responses":
+            return responses.events(seen, setting, self.answering_model(seen))
         reply = reply_to(chat_turn(body) if endpoint == "chat" else completion_turn(body), behaviour)
         choices = _choices(body)
         chunk = _Chunk(self.answering_model(seen), endpoint, setting.number, _usage_field(body, behaviour, reply))
@@ -132,6 +144,20 @@ class OpenAI(Format):
         if behaviour.usage_in == "always" or (behaviour.usage_in == "asked" and include_usage(body)):
             events.tail.append(chunk.usage_only(usage(reply, choices)))
         return events
+
+
+def _not_for_chat(seen: Recorded) -> Refusal | None:
+    model, body = seen.model or "", seen.body
+    if _RESPONSES_ONLY.search(model):
+        return Refusal(404, "This model is only supported in v1/responses and not in v1/chat/completions.")
+    functions = [tool for tool in body.get("tools") or () if tool.get("type") == "function"]
+    if functions and _NO_TOOLS.search(model) and body.get("reasoning_effort") != "none":
+        return Refusal(
+            400,
+            f"Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. To use "
+            "function tools, use /v1/responses or set reasoning_effort to 'none'.",
+        )
+    return None
 
 
 def _chat_deltas(events: Events, chunk: "_Chunk", reply: Reply, setting: Setting, choices: int) -> None:

@@ -92,7 +92,8 @@ class OverChat:
         return await self._inner.address(d, patience)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        return self._inner.url(d, base, model, "chat_completions", stream=stream)
+        inner = "chat_completions" if endpoint in ENDPOINTS else endpoint
+        return self._inner.url(d, base, model, inner, stream=stream)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         as_chat = _as_chat(request, d, model, drop_params=self._drop_params)
@@ -115,7 +116,7 @@ class OverChat:
         return self._inner.failure(status, headers, raw)
 
     def _wrapped(self, inner: Sent, as_chat: Completion) -> Sent:
-        return Sent(inner.body, inner.headers, (inner, as_chat))
+        return inner._replace(note=(inner, as_chat))
 
 
 def _longer(beta: str) -> bool:

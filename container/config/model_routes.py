@@ -1,0 +1,15 @@
+"""LiteLLM's prefixes that say how a model is called: `azure/o_series/my-deployment`, `openai/responses/gpt-5`.
+
+They are never a part of the provider's name for the model. https://docs.litellm.ai/docs/providers/azure
+"""
+
+_PROVIDERS = frozenset(("openai", "azure"))
+_ROUTES = frozenset(("responses", "o_series", "gpt5_series"))
+
+
+def split_route(provider: str | None, model: str) -> tuple[str, str]:
+    """The route, '' where there is none, and the provider's own name: `("o_series", "my-deployment")`."""
+    head, slash, tail = model.partition("/")
+    if not slash or not tail or head not in _ROUTES or provider not in _PROVIDERS:
+        return "", model
+    return head, tail

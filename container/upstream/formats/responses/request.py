@@ -1,0 +1,174 @@
+"""A chat completion's request in the words of OpenAI's Responses API.
+
+https://platform.openai.com/docs/api-reference/responses/create
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..format import Unsupported
+from .messages import items
+
+Fields = Mapping[str, Any]
+
+# What both APIs call the same.
+_SAME = frozenset(
+    "temperature top_p parallel_tool_calls stream top_logprobs service_tier safety_identifier prompt_cache_key "
+    "prompt_cache_retention prompt_cache_options".split()
+)
+# What an operator may preset for a deployment in the Responses API's own words.
+_ITS_OWN = frozenset("text truncation max_tool_calls include context_management".split())
+# What is translated, is said in another way, or changes nothing that a client would miss. Nothing is stored, so
+# nothing needs metadata.
+_READ = frozenset(
+    "model messages tools tool_choice response_format reasoning_effort reasoning reasoning_summary reasoningSummary "
+    "verbosity max_tokens max_completion_tokens logprobs user stream_options store metadata seed".split()
+)
+# Values that ask for nothing, of fields that there are not.
+_NOTHING: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "modalities": (["text"],),
+    "function_call": ("none", "auto"),
+}
+_EMPTY = (None, False, "", [], {})
+# OpenAI refuses less: https://platform.openai.com/docs/api-reference/responses/create#responses-create-max_output_tokens
+LEAST_OUTPUT = 16
+_LONGEST_USER = 64
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+_LOGPROBS = "message.output_text.logprobs"
+
+
+def translate(
+    fields: Fields, presets: Fields, *, limit: int | None, encrypted: bool, drop_params: bool
+) -> dict[str, Any]:
+    """The body but for `model`. `fields`: the request's with the deployment's `presets` under them; `limit`: of the
+    answer, in tokens; `encrypted`: ask for the reasoning, as nothing is stored. Raises Unsupported and Malformed."""
+    _refuse_others(fields, presets, drop_params=drop_params)
+    instructions, given = items(fields["messages"])
+    made: dict[str, Any] = {"input": given}
+    if instructions:
+        made["instructions"] = instructions
+    made.update({name: fields[name] for name in _SAME | _ITS_OWN if fields.get(name) is not None})
+    made["store"] = False
+    if limit is not None:
+        made["max_output_tokens"] = max(limit, LEAST_OUTPUT)
+    tools = [_tool(tool, drop_params=drop_params) for tool in fields.get("tools") or ()]
+    tools = [tool for tool in tools if tool is not None]
+    if tools:
+        made["tools"] = tools
+        if fields.get("tool_choice") is not None:
+            made["tool_choice"] = _choice(fields["tool_choice"])
+    else:
+        made.pop("parallel_tool_calls", None)
+    text = _text(fields)
+    if text:
+        made["text"] = {**(made.get("text") or {}), **text}
+    reasoning = _reasoning(fields)
+    if reasoning:
+        made["reasoning"] = reasoning
+    include: list[Any] = list(made.get("include") or ())
+    if encrypted:
+        include.append(ENCRYPTED_REASONING)
+    if fields.get("logprobs"):
+        include.append(_LOGPROBS)
+    if include:
+        made["include"] = list(dict.fromkeys(include))
+    if isinstance(fields.get("user"), str):
+        made["user"] = fields["user"][:_LONGEST_USER]
+    options = fields.get("stream_options")
+    if fields.get("stream") and isinstance(options, dict) and options.get("include_obfuscation") is not None:
+        made["stream_options"] = {"include_obfuscation": options["include_obfuscation"]}
+    return made
+
+
+def _refuse_others(fields: Fields, presets: Fields, *, drop_params: bool) -> None:
+    """Raises Unsupported for a field that would be missed."""
+    if drop_params:
+        return
+    for name, value in fields.items():
+        if name in _SAME or name in _READ or value in _EMPTY or value in _NOTHING.get(name, ()):
+            continue
+        if name not in presets:
+            raise Unsupported(name, f"This model takes no '{name}'.")
+
+
+def _tool(tool: Fields, *, drop_params: bool) -> dict[str, Any] | None:
+    """None for one that is left out. In chat a function is not strict unless it says so; here it is."""
+    kind = tool.get("type")
+    function, custom = tool.get("function"), tool.get("custom")
+    if kind == "function":
+        function = function if isinstance(function, dict) else tool
+        made: dict[str, Any] = {
+            "type": "function",
+            "name": function["name"],
+            "parameters": function.get("parameters") or {"type": "object", "properties": {}},
+            "strict": bool(function.get("strict")),
+        }
+        return {**made, "description": function["description"]} if function.get("description") else made
+    if kind == "custom" and isinstance(custom, dict):
+        made = {"type": "custom", "name": custom["name"]}
+        if custom.get("description"):
+            made["description"] = custom["description"]
+        if custom.get("format"):
+            made["format"] = _grammar(custom["format"])
+        return made
+    if drop_params:
+        return None
+    # A tool that the provider runs has a price of its own.
+    raise Unsupported("tools", "The 'type' of a tool has to be 'function' or 'custom'.")
+
+
+def _grammar(given: Fields) -> dict[str, Any]:
+    grammar = given.get("grammar")
+    return {"type": "grammar", **grammar} if isinstance(grammar, dict) else dict(given)
+
+
+def _choice(given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    kind = given.get("type")
+    if kind in ("auto", "none", "required"):
+        return kind
+    if kind == "allowed_tools":
+        allowed = given.get("allowed_tools") or given
+        tools = [_choice(tool) for tool in allowed.get("tools") or ()]
+        return {"type": kind, "mode": allowed.get("mode") or "auto", "tools": tools}
+    inner = given.get(str(kind))
+    return {"type": kind, "name": inner["name"]} if isinstance(inner, dict) else given
+
+
+def _text(fields: Fields) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    given = fields.get("response_format")
+    if isinstance(given, dict) and given.get("type"):
+        kind = given["type"]
+        made["format"] = {"type": kind}
+        if kind == "json_schema":
+            schema = given.get("json_schema") or {}
+            made["format"] = {
+                "type": kind,
+                "name": schema.get("name") or "response_schema",
+                "schema": schema.get("schema") or {},
+                "strict": bool(schema.get("strict")),
+            }
+            if schema.get("description"):
+                made["format"]["description"] = schema["description"]
+    if fields.get("verbosity") is not None:
+        made["verbosity"] = fields["verbosity"]
+    return made
+
+
+def _reasoning(fields: Fields) -> dict[str, Any]:
+    """The effort, and a summary where the request names one: the provider gives it to verified accounts alone."""
+    given, effort = fields.get("reasoning"), fields.get("reasoning_effort")
+    made = dict(given) if isinstance(given, dict) else {}
+    if isinstance(effort, dict):
+        made.update(effort)
+    elif effort is not None:
+        made["effort"] = effort
+    summary = fields.get("reasoning_summary") or fields.get("reasoningSummary")
+    if summary:
+        made["summary"] = summary
+    return {name: value for name, value in made.items() if value is not None}

@@ -1,0 +1,88 @@
+"""Which models a provider serves at its Responses API instead of its chat completions.
+
+The names follow LiteLLM's model map, where such a model has `mode: responses`; a test compares the two. OpenAI:
+https://platform.openai.com/docs/models
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from ..config import Deployment
+from ..config.model_routes import split_route
+
+Served = Literal["never", "with_tools", "always"]
+
+# Azure's deployments are often called by the model's name without its hyphen or its dot.
+_GPT = r"(?<![a-z0-9])gpt-?([5-9])(?:[.-]?(\d{1,2})(?!\d))?"
+_ALWAYS = re.compile(
+    rf"(?<![a-z0-9])(?:codex-mini|computer-use|gpt-daybreak|o\d+-pro(?![a-z])|o\d+(?:-mini)?-deep-research)"
+    rf"|{_GPT}-(?:codex|pro)(?![a-z])"
+)
+_XAI_ALWAYS = re.compile(r"grok-.*-multi-agent")
+# From this version on, chat completions refuse function tools while the model reasons.
+_VERSION = re.compile(rf"{_GPT}(?![a-z0-9])")
+_FIRST_WITH_TOOLS = (5, 4)
+# These cannot be told not to reason.
+_CANNOT_REST = re.compile(r"(?<![a-z0-9])gpt-6(?:-astra|\.1-sol)")
+_REASONS = re.compile(r"(?<![a-z0-9])(?:gpt-?[5-9]|o[1-9]|codex|computer-use|grok-|gpt-oss|gpt-daybreak)")
+_OPENAI_HOST = "api.openai.com"
+
+
+def served(d: Deployment, model: str) -> Served:
+    """When chat at this deployment is served by the Responses API. `model_info.mode` decides where it says so."""
+    mode = d.info.get("mode")
+    if mode == "responses" or d.route == "responses" or split_route(d.provider, model)[0] == "responses":
+        return "always"
+    name = model_name(d, model)
+    if d.provider == "perplexity":
+        # Its own models have no slash; the Agent API's are `openai/gpt-5`, `preset/pro-search`.
+        return "always" if "/" in name and mode is None else "never"
+    if d.provider == "xai":
+        return "always" if _XAI_ALWAYS.match(name) and mode is None else "never"
+    if d.provider not in ("openai", "azure"):
+        return "never"
+    if mode is None and _ALWAYS.search(name):
+        return "always"
+    found = _VERSION.search(name)
+    if not found or "search" in name or (int(found[1]), int(found[2] or 0)) < _FIRST_WITH_TOOLS:
+        return "never"
+    return "with_tools"
+
+
+def refuses_tools(d: Deployment, model: str, fields: Mapping[str, Any], *, by_default: bool = False) -> bool:
+    """Whether a `with_tools` model refuses this request at chat completions: function tools, and reasoning is on.
+
+    Without a `reasoning_effort` OpenAI and Azure reason by default. Other servers that offer such a model by OpenAI's
+    name may serve tools in chat and have no Responses API, so there only a request that names an effort counts, unless
+    `by_default`: the server has refused one that did not.
+    """
+    tools = fields.get("tools")
+    if not isinstance(tools, list) or not any(isinstance(t, dict) and t.get("type") == "function" for t in tools):
+        return False
+    effort = fields.get("reasoning_effort")
+    if isinstance(effort, dict):
+        effort = "high" if effort.get("summary") is not None else effort.get("effort")
+    if effort is None:
+        return by_default or d.provider == "azure" or _is_openais(d.base)
+    return effort != "none" or _CANNOT_REST.search(model_name(d, model)) is not None
+
+
+def reasons(d: Deployment, model: str) -> bool:
+    """Whether the model is known to reason, so that it takes `include: ["reasoning.encrypted_content"]`."""
+    if d.provider == "perplexity":
+        return False
+    return bool(d.info.get("supports_reasoning")) or _REASONS.search(model_name(d, model)) is not None
+
+
+def model_name(d: Deployment, model: str) -> str:
+    """The model behind an Azure deployment of any name, where `base_model` tells it; without LiteLLM's prefixes."""
+    base = d.info.get("base_model")
+    name = base if isinstance(base, str) and base else model
+    return split_route(d.provider, name.removeprefix(f"{d.provider}/"))[1].lower()
+
+
+def _is_openais(base: str) -> bool:
+    host = urlsplit(base).hostname or ""
+    return host == _OPENAI_HOST or host.endswith(f".{_OPENAI_HOST}")
