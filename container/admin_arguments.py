@@ -54,6 +54,7 @@ def add(commands: Any) -> None:
     logs = _command(actions, "logs", "the requests, the newest first", admin.logs)
     logs.add_argument("--key", type=word, help="of this key; `master` for the master key's")
     logs.add_argument("--model", type=word, help="of this model")
+    logs.add_argument("--request-id", type=word, metavar="ID", help="with this `x-request-id` in the answer")
     logs.add_argument(
         "--from", dest="begin", type=word, metavar="TIME", help="from this day or time (UTC), such as 2026-01-31"
     )

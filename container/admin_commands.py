@@ -193,7 +193,9 @@ def spend_by_key(client: AdminClient, given: argparse.Namespace) -> tuple[Any, s
 
 def logs(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     key = given.key if given.key in (None, "master") else _named(client, given.key)
-    query = {"key": key, "model": given.model, "from": given.begin, "to": given.end}
+    query = {
+        "key": key, "model": given.model, "from": given.begin, "to": given.end, "request_id": given.request_id,
+    }  # fmt: skip
     found: list[dict[str, Any]] = []
     after = None
     while len(found) < given.limit:

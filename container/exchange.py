@@ -14,8 +14,9 @@ from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.api.errors import ApiError, body_too_large, body_too_slow, invalid_request
-from worker.api.request_id import request_id
+from worker.api.request_id import acceptable
 
+from . import ids
 from .grant import Grant
 from .routing.router import Try
 from .whole_answer import WholeAnswer
@@ -55,7 +56,8 @@ class ClientLeft(Exception):
 
 
 class Exchange:
-    """`headers`: the request's, whatever their case; `path`: raw, without the query. Times in seconds on
+    """`headers`: the request's, whatever their case; `path`: raw, without the query. `id`: what the client has `named`
+    the request, else `own_id`, which is unique until a reservation has taken it. Times in seconds on
     `time.monotonic`. `key_hash`: of the virtual key presented; `models`: those that it may use, in JSON;
     `recognised`: the key was good a moment ago, and whether it still is, and with the same models, comes out when the
     request is admitted (`judged`);
@@ -89,6 +91,8 @@ class Exchange:
         "let_go",
         "method",
         "models",
+        "named",
+        "own_id",
         "path",
         "recognised",
         "request",
@@ -105,7 +109,9 @@ class Exchange:
         self.method = request.method
         self.path = request.raw_path.partition("?")[0]
         self.headers = request.headers
-        self.id = request_id(self.header("x-request-id"))
+        self.named = acceptable(self.header("x-request-id"))
+        self.own_id = ids.new()
+        self.id = self.named or self.own_id
         self.always: list[tuple[str, str]] = []  # headers of every answer to this request
         self.response: web.StreamResponse | None = None
         self.administrator = False
@@ -134,6 +140,12 @@ class Exchange:
         if len(lines) == 1:
             return lines[0]
         return ", ".join(lines) if lines else None
+
+    def reservation(self) -> tuple[str, str]:
+        """A reservation's id, and the request's id where that is another one, else ''. The first reservation has the
+        gateway's own id of the request."""
+        id, self.own_id = self.own_id or ids.new(), ""
+        return id, self.id if self.id != id else ""
 
     @property
     def owner(self) -> str | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import itertools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +62,6 @@ class Accounting:
         self._store = store
         self._now = now
         self._tariff = tariff
-        self._ids = _Ids(now)
         self._turns = Turns(store, policy, now, lambda report, outcome: self._settlements.acknowledged(report, outcome))
         self._settlements = Settlements(store, self._turns, self.instance, now, LEASE_MS, alone=alone)
         self._housekeeping = Housekeeping(
@@ -176,11 +174,11 @@ class Accounting:
         known = self._known.get(secret) if secret else None
         limited = known.limited if known else self.policy.everyone.max_budget is not None
         quote, size = quoted() if limited else (None, None)
-        id = self._ids.new()
-        result = await self._asked(self._ask(id, secret, endpoint, route, quote))
+        id, named = exchange.reservation()
+        result = await self._asked(self._ask(id, named, secret, endpoint, route, quote))
         if "unsized" in result:  # a limit that it did not have a moment ago
             quote, size = quoted()
-            result = await self._asked(self._ask(id, secret, endpoint, route, quote))
+            result = await self._asked(self._ask(id, named, secret, endpoint, route, quote))
         exchange.judged()
         if not result["ok"]:
             if secret:
@@ -221,12 +219,14 @@ class Accounting:
         if done["made"] or done["changed"] or done["blocked"]:
             log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
 
-    def _ask(self, id: str, secret: str | None, endpoint: str, route: RouteRequest, quote: Quote | None) -> Ask:
+    def _ask(
+        self, id: str, named: str, secret: str | None, endpoint: str, route: RouteRequest, quote: Quote | None
+    ) -> Ask:
+        model, instance = route.model, self.instance
         if quote is None:
-            return Ask(id, secret, route.model, endpoint, 0, 0, self.instance, LEASE_MS, sized=False)
-        return Ask(
-            id, secret, route.model, endpoint, quote.amount, quote.tokens, self.instance, LEASE_MS, quote.unpriced
-        )
+            return Ask(id, secret, model, endpoint, 0, 0, instance, LEASE_MS, sized=False, request_id=named)
+        amount, tokens, unpriced = quote.amount, quote.tokens, quote.unpriced
+        return Ask(id, secret, model, endpoint, amount, tokens, instance, LEASE_MS, unpriced, request_id=named)
 
     async def _asked(self, ask: Ask) -> dict[str, Any]:
         try:
@@ -257,19 +257,6 @@ class _Known(NamedTuple):
 
     models: str
     limited: bool
-
-
-class _Ids:
-    """Names of reservations, new in every process, in the order of time: next to each other in the ledger's indexes,
-    so that a commit writes few pages."""
-
-    def __init__(self, now: Callable[[], int]) -> None:
-        self._now = now
-        self._process = new_id()[:16]
-        self._count = itertools.count()
-
-    def new(self) -> str:
-        return f"{self._now():011x}{next(self._count):010x}{self._process}"
 
 
 class NoAccounting:

@@ -32,11 +32,14 @@ def start(proxy: StartProxy, fake: FakeProvider) -> Callable[..., Ledgered]:
 
     def started(*, models: list[dict[str, Any]] | None = None, more: Any = None, **options: Any) -> Ledgered:
         environment, cwd = options.pop("environment", {}), options.pop("cwd", ROOT)
+        general = options.pop("general", None)
         sections = more or {}
         config = {
             "model_list": models or [deployment(fake, "gpt")],
             "router_settings": {"num_retries": 0, "disable_cooldowns": True, **sections},
         }
+        if general:
+            config["general_settings"] = general
         if options:
             config["litellm_settings"] = options
         return Ledgered(proxy(config, environment=environment, cwd=cwd))

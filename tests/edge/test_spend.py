@@ -57,6 +57,23 @@ def money(edge: Edge) -> Money:
     return Money(edge)
 
 
+def test_one_id_finds_a_request_in_the_header_the_container_s_log_and_the_spend_log(
+    edge: Edge, money: Money, provider: FakeProvider
+):
+    key, name = money.key(), "a-client-s-name-0002"
+    authorized = {"authorization": f"Bearer {key}"}
+    parked = "x" * 70_000  # quoted by the container
+    for number, (content, named) in enumerate([("Hi", {}), ("Hi", {"x-request-id": name}), (parked, {})], 1):
+        body = {"model": "gpt", "messages": [{"role": "user", "content": content}]}
+        answer = edge.client.post("/v1/chat/completions", json=body, headers=authorized | named)
+        assert answer.status_code == 200, answer.text
+        id = answer.headers["x-request-id"]
+        assert (id == name) is bool(named)
+        money.settled(key, number)
+        (row,) = money.admin("/spend/logs", request_id=id)["data"]
+        assert (row["request_id"], row["endpoint"]) == (id, "chat_completions")
+
+
 def test_a_plain_answer(money: Money, provider: FakeProvider):
     key = money.key(max_budget=1)
     answer = money.ask(key)

@@ -93,6 +93,7 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         "to": _TIME,
         "size": _SIZE,
         "after": _CURSOR,
+        "request_id": TEXT,
     },
     "spend_activity": {
         "from": _TIME,

@@ -1,4 +1,8 @@
-"""One id per request, the same in the client's headers, the logs and the spend rows."""
+"""One id per request: in the answer's `x-request-id`, the logs, the traces and the spend log.
+
+A client may name its request. Its name is kept beside the id that the gateway makes, because nothing keeps two clients
+from choosing the same one; the spend log is searched by either.
+"""
 
 import os
 import re
@@ -6,8 +10,11 @@ import re
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
 
-def request_id(given: str | None) -> str:
-    """The client's own `x-request-id` when it is harmless, else a new one."""
-    if given and _ACCEPTABLE.fullmatch(given):
-        return given
+def acceptable(given: str | None) -> str | None:
+    """The client's own `x-request-id` if it is harmless, else None."""
+    return given if given and _ACCEPTABLE.fullmatch(given) else None
+
+
+def new_id() -> str:
+    """128 random bits, in hexadecimal."""
     return os.urandom(16).hex()

@@ -14,7 +14,6 @@ from api.errors import ApiError, refused
 from api.hop import GO_PREFIX, GRANT_HEADER, INSTANCE_HEADER, PARK_PREFIX
 from ledger.inline import Quoter
 from ledger.reserve import Quote
-from ledger.secret import new_id
 from runtime.javascript import error_text
 from runtime.log import log
 
@@ -111,9 +110,11 @@ class Admission:
 
     async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str) -> "_Grant":
         """Raises ApiError where the ledger refuses, or cannot be asked."""
-        id = new_id()
+        client = paid.client
+        id = client.own_id
         ask = {
             "id": id,
+            "request_id": client.named or "",
             "secret_hash": paid.key_hash,
             "model": model,
             "endpoint": paid.endpoint.name,

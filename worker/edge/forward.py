@@ -20,11 +20,17 @@ _SAME_BODY = object()
 
 
 class Client(NamedTuple):
-    """A client's request: the JS object, its headers by lower-case name, and its id."""
+    """A client's request: the JS object, its headers by lower-case name, and its ids: what the client has `named` it,
+    and the gateway's own."""
 
     request: Any
     headers: Mapping[str, str]
-    id: str
+    own_id: str
+    named: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.named or self.own_id
 
     @property
     def left(self) -> bool:

@@ -14,7 +14,7 @@ from api.errors import ApiError, internal_error, invalid_request
 from api.guesses import Guesses, too_many
 from api.hop import GRANT_HEADER, REQUEST_ID_HEADER
 from api.models import listed, missing, models_on
-from api.request_id import request_id as new_request_id
+from api.request_id import acceptable, new_id
 from catalog import CATALOG
 from container_life import lifecycle
 from container_life import settings as container_settings
@@ -79,8 +79,9 @@ class Edge:
         self._administration = Administration(ledger)
         self._metrics = Metrics(self._instances, instance_names(found.instances))
 
-    async def answer(self, request: Any, headers: dict[str, str], request_id: str) -> Any:
-        """The response to a JS request, without what every response carries. Raises ApiError."""
+    async def answer(self, client: Client) -> Any:
+        """The response to a client, without what every response carries. Raises ApiError."""
+        request, headers, request_id = client.request, client.headers, client.id
         try:
             url = js.URL.new(request.url)  # dot segments resolved: what is checked is what is sent
         except JsException:  # what was sent as the host makes it none
@@ -94,7 +95,6 @@ class Edge:
             return page_response(path, headers.get("if-none-match"))
         if endpoint.public:
             return json_response(*await self._health(endpoint))
-        client = Client(request, headers, request_id)
         key_hash = None if asked.key is None else hash_secret(asked.key)
         if endpoint.admin:
             await self._admission.authenticate(key_hash, request_id)
@@ -180,7 +180,8 @@ async def handle(request: Any) -> Any:
     """A JS response to a JS request, whatever happens."""
     headers = headers_of(request)
     origin = headers.get("origin")
-    request_id = new_request_id(headers.get(REQUEST_ID_HEADER))
+    client = Client(request, headers, new_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
+    request_id = client.id
     origins: tuple[str, ...] = ()
     try:
         edge = _deployment()
@@ -189,7 +190,7 @@ async def handle(request: Any) -> Any:
         if origin is not None and cors.is_preflight(request.method, origin, asked):
             allowed = cors.preflight_headers(origin, headers.get("access-control-request-headers"), origins)
             return finished(empty_response(204), request_id, allowed)
-        response = await edge.answer(request, headers, request_id)
+        response = await edge.answer(client)
     except ApiError as error:
         refused = _counted(headers, request_id, error) if error.status == 401 else error
         response = error_response(refused, anthropic=speaks_anthropic(request.url))

@@ -80,6 +80,7 @@ def _filters(query: "_Query") -> spend.Filters:
         end=query.time("to", "end_date", whole_day=True),
         after=query.text("after"),
         size=query.size("size", _SPEND_PAGE, spend.MAX_PAGE),
+        request_id=query.text("request_id"),
     )
 
 

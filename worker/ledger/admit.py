@@ -42,6 +42,7 @@ class Ask(NamedTuple):
     `amount`: the most it can cost, in nano-dollars; None where nobody knows, and then `unpriced` says why and what
     mends it. `tokens`: the most it can use, prompt and answer. `instance`: of the container that will get it, '' while
     that is not known. `lease`: milliseconds until the reservation expires unless it is renewed or settled.
+    `request_id`: what the client calls the request, '' where it goes by `id`; others may use the same.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Ask(NamedTuple):
     lease: int
     unpriced: str = ""
     sized: bool = True
+    request_id: str = ""
 
 
 # The answer to a request that has to be sized first, and asked for again.
@@ -216,7 +218,7 @@ def _with_limits(refused: refusal.Result, grant: Grant, ask: Ask, now: int) -> r
 
 ROW = (
     "id instance key_id key_alias user_id model endpoint amount tokens minute global_start key_start user_start "
-    "created expires"
+    "created expires request_id"
 ).split()
 # The other columns of a new request, the same for all.
 NEW: dict[str, int | str] = {
@@ -234,7 +236,7 @@ NEW: dict[str, int | str] = {
 
 def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
     """The new request's values of the columns ROW."""
-    id, _, model, endpoint, amount, tokens, instance, lease, _, _ = ask
+    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id = ask
     return (
         id,
         instance,
@@ -247,6 +249,7 @@ def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
         *grant.starts,
         now,
         now + lease,
+        request_id,
     )
 
 

@@ -63,6 +63,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Whether the key stands in the config file; see `keys`.
         "ALTER TABLE ledger_keys ADD COLUMN declared BIGINT NOT NULL DEFAULT 0",
     ),
+    (
+        # The client's own name of the request, '' where it goes by `id`. It need not be unique.
+        "ALTER TABLE ledger_requests ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX ledger_requests_named ON ledger_requests (request_id) WHERE request_id <> ''",
+    ),
 )
 VERSION = len(MIGRATIONS)
 

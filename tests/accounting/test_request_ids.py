@@ -1,0 +1,63 @@
+"""One id of a request: in the answer's header, the log, the request log and the spend log."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.accounting.conftest import Start
+from tests.fakes import FakeProvider, failing
+from tests.money import chat, deployment, wait_for
+
+NAME = "a-client-s-name-0001"
+
+
+def lines(log: str, event: str, id: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in log.splitlines() if line.startswith("{") and id in line]
+    return [line for line in found if line["event"] == event and line["request_id"] == id]
+
+
+def test_header_log_request_log_and_spend_row_have_one_id(start: Start, fake: FakeProvider, tmp_path: Path):
+    path = tmp_path / "requests.jsonl"
+    gateway = start(
+        models=[deployment(fake, "gpt"), deployment(fake, "spare")],
+        more={"fallbacks": [{"gpt": ["spare"]}]},
+        general={"request_logging": {"redact": True, "file": str(path)}},
+    )
+    key = gateway.key()
+    for named in (None, NAME):
+        fake.queue(failing(500))  # several attempts are one request
+        answer = gateway.http.post(
+            "/v1/chat/completions",
+            json=chat(),
+            headers={"authorization": f"Bearer {key}"} | ({"x-request-id": named} if named else {}),
+        )
+        assert answer.status_code == 200, answer.text
+        id = answer.headers["x-request-id"]
+        assert answer.headers["x-litellm-call-id"] == id
+        assert id == NAME if named else re.fullmatch("[0-9a-f]{32}", id)
+        assert (
+            len(wait_for(lambda id=id: lines(gateway.proxy.log(), "attempt", id), lambda found: len(found) == 2)) == 2
+        )
+        assert wait_for(lambda id=id: lines(path.read_text(), "request", id), bool)
+        (row,) = gateway.admin("/spend/logs", request_id=id)["data"]
+        assert (row["request_id"], row["answered_by"]) == (id, "spare")
+
+
+def test_two_requests_with_one_name_are_two_lines(start: Start, fake: FakeProvider):
+    gateway = start()
+    one, two = gateway.key(key_alias="one"), gateway.key(key_alias="two")
+
+    def ask(key: str, id: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}", "x-request-id": id}
+        return gateway.http.post("/v1/chat/completions", json=chat(), headers=headers)
+
+    ours = gateway.ask(one).headers["x-request-id"]
+    for key, id in ((one, NAME), (two, NAME), (two, ours)):
+        assert ask(key, id).status_code == 200
+    gateway.settled()
+    for id in (NAME, ours):
+        rows = gateway.admin("/spend/logs", request_id=id)["data"]
+        assert sorted(row["key_alias"] for row in rows) == ["one", "two"]

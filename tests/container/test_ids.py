@@ -1,0 +1,20 @@
+"""The ids that the proxy makes: the form that the edge's have, and that the description of the API promises."""
+
+import json
+import re
+
+from container import ids
+from worker.api import openapi
+
+
+def test_ids_have_32_digits_are_unique_and_in_order():
+    made = [ids.new() for _ in range(10_000)]
+    assert len(set(made)) == 10_000
+    assert made == sorted(made)
+    assert all(re.fullmatch("[0-9a-f]{32}", id) for id in made)
+
+
+def test_a_page_s_cursor_is_as_described():
+    described = json.loads(openapi.text())["paths"]["/spend/logs"]["get"]["parameters"]
+    (after,) = (parameter["schema"] for parameter in described if parameter["name"] == "after")
+    assert re.search(after["pattern"], f"1800000000000-{ids.new()}")

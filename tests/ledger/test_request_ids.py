@@ -1,0 +1,51 @@
+"""An answer's `x-request-id` finds what the request cost, whoever made the id."""
+
+import pytest
+
+from container.ledger import Store
+from tests.ledger.support import Ledger
+from worker.ledger import spend
+from worker.ledger.spend import Filters
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    return Ledger(store)
+
+
+async def found(ledger: Ledger, request_id: str) -> list[tuple[str, float]]:
+    result = await ledger.store.run(spend.logs(Filters(request_id=request_id)))
+    return sorted((line["request_id"], round(line["spend"] * 1e9)) for line in result["body"]["data"])
+
+
+async def spent(ledger: Ledger, id: str, cost: int, named: str = "") -> None:
+    assert (await ledger.admit(None, cost, id=id, request_id=named))["ok"]
+    assert await ledger.settle(id, cost) == "settled"
+
+
+async def test_by_the_gateway_s_id_and_by_the_client_s(ledger: Ledger) -> None:
+    await spent(ledger, "a" * 32, 1)
+    await spent(ledger, "b" * 32, 2, named="my-request")
+    assert await found(ledger, "a" * 32) == [("a" * 32, 1)]
+    assert await found(ledger, "my-request") == [("my-request", 2)]
+    assert await found(ledger, "b" * 32) == [("my-request", 2)]
+    assert await found(ledger, "another") == []
+
+
+async def test_nobody_overwrites_or_hides_a_line_with_a_name(ledger: Ledger) -> None:
+    """A client may name its request like another client's, or like one that the gateway has named."""
+    await spent(ledger, "a" * 32, 1)
+    await spent(ledger, "b" * 32, 2, named="a" * 32)
+    await spent(ledger, "c" * 32, 3, named="shared")
+    await spent(ledger, "d" * 32, 4, named="shared")
+    assert await found(ledger, "a" * 32) == [("a" * 32, 1), ("a" * 32, 2)]
+    assert await found(ledger, "shared") == [("shared", 3), ("shared", 4)]
+
+
+async def test_many_at_once_keep_their_names(ledger: Ledger) -> None:
+    asks = [ledger.ask(None, 5, id=letter * 32, request_id=f"name-{letter}") for letter in "xyz"]
+    _, results = await ledger.turn([], asks)
+    assert [result["ok"] for result in results] == [True] * 3
+    for ask in asks:
+        await ledger.settle(ask.id, 5)
+    assert await found(ledger, "name-y") == [("name-y", 5)]
