@@ -6,8 +6,13 @@ from typing import Any, Protocol
 
 import orjson
 
+from worker.ledger.usage import count
+
 from ..routing.outcome import Outcome
+from .assemble import is_stream, whole
+from .error_body import words
 from .failure import from_error_event
+from .odd_chunks import failure_in, mend_answer
 
 
 @dataclass(slots=True)
@@ -88,19 +93,31 @@ def json_object(raw: bytes) -> dict[str, Any] | Outcome:
 
 def plain(raw: bytes, name: str) -> Plain | Outcome:
     """Reads a provider's answer with status 200; anything but a JSON object with an answer in it is a failure."""
+    if is_stream(raw):
+        joined = whole(raw)
+        if isinstance(joined, Outcome):
+            return joined
+        raw = joined
     body = json_object(raw)
     if isinstance(body, Outcome):
         return body
-    if body.get("error") and "choices" not in body and "data" not in body:
-        error = body["error"]
-        return from_error_event(error if isinstance(error, dict) else {"message": str(error)})
-    if "choices" not in body and "data" not in body:
-        return Outcome("server", 0, "The provider's answer holds neither choices nor data.")
     usage = body.get("usage")
+    usage = usage if isinstance(usage, dict) else None
+    failed = failure_in(body)
+    if failed is not None:
+        return failed._replace(unread=bool(usage and count(usage, "completion_tokens")))
+    if not isinstance(body.get("data"), list) and not body.get("choices"):
+        if "choices" in body or not words(body):
+            return Outcome("server", 0, "The provider's answer holds neither choices nor data.")
+        return from_error_event(body)
     try:
-        return Plain(_renamed(raw, body, name), usage if isinstance(usage, dict) else None)
+        if mend_answer(body):
+            raw = orjson.dumps(body)
+        return Plain(_renamed(raw, body, name), usage)
     except orjson.JSONEncodeError:
         return Outcome("server", 0, "The provider's answer is nested too deeply.")
+    except UNEXPECTED:
+        return UNREADABLE
 
 
 def _renamed(raw: bytes, body: dict[str, Any], name: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+import orjson
+
 from ..config import Deployment, Options
 from ..deadline import Deadline
 from ..engine.supervisor import Engine, EngineUnavailable
@@ -10,13 +12,18 @@ from ..routing.outcome import Outcome
 from ..routing.router import Try
 from . import mock
 from .answer import Answer, Events, Stream, StreamBroken, json_object
+from .assemble import as_events, is_stream
+from .error_body import words
 from .formats import Format, Formats, Sent, Unreachable, Unsupported, messages
 from .http import BadBody, CannotConnect, Client, ConnectTimeout, HttpError, Response, Silent
-from .sse import OversizedEvent
+from .odd_chunks import failure_in
+from .sse import MAX_EVENT_BYTES, OversizedEvent
 
 MAX_ERROR_BYTES = 64 * 1024
 # After such a refusal the same deployment may take the request in other words.
 _ASK_AGAIN = frozenset(("caller", "unsupported", "not_found"))
+_BEFORE_A_STREAM = b"\xef\xbb\xbf \t\r\n"
+_ENOUGH_TO_TELL = 7  # bytes: `event: `
 
 
 class Upstream:
@@ -82,9 +89,6 @@ class Upstream:
                     raw = await response.read()
                     whole = format.plain(raw, name, sent)
                     return _unread(whole, response, raw) if isinstance(whole, Outcome) else whole
-                if response.content_type != "text/event-stream":
-                    other = Outcome("server", 0, f"The provider sent {response.content_type} instead of a stream.")
-                    return _unread(other, response, await read_error(response))
                 events = format.events(name, request, sent)
                 answer = await self._first_events(response, events, on_silence)
             if isinstance(answer, bytes):
@@ -127,7 +131,8 @@ class Upstream:
         self, response: Response, events: Events, on_silence: Callable[[], Awaitable[None]]
     ) -> bytes | Outcome:
         """The first events that say something, with any comments before them."""
-        got = b""
+        got = head = b""
+        known = False  # that it is a stream
         while True:
             try:
                 with Deadline(self._keepalive):
@@ -137,6 +142,13 @@ class Upstream:
             except TimeoutError:
                 await on_silence()
                 continue
+            if not known:
+                head = (head + data).lstrip(_BEFORE_A_STREAM)
+                if data and len(head) < _ENOUGH_TO_TELL:
+                    continue
+                if head and not is_stream(head):
+                    return await _not_streamed(response, events, head)
+                known, data = True, head
             new = events.feed(data) if data else events.end()
             got += new
             began = events.begins(new)
@@ -147,24 +159,45 @@ class Upstream:
                 return Outcome("server", 0, "The provider's stream ended before it began.", unread=worked)
 
 
+async def _not_streamed(response: Response, events: Events, head: bytes) -> bytes | Outcome:
+    """An answer that came in one piece, as the events that it comes to; or what it is instead."""
+    other = Outcome("server", 0, f"The provider sent {response.content_type} instead of a stream.")
+    raw = head + (await _up_to(response, MAX_EVENT_BYTES) if head[:1] in b"{[" else await read_error(response))
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _unread(other, response, raw)
+    if not isinstance(body, (dict, list)) or not body:
+        return _unread(other, response, raw)
+    got = events.feed(as_events(body))
+    began = events.begins(got)
+    if isinstance(began, Outcome):
+        return began
+    return got if began and not events.cut_off else _unread(other, response, raw)
+
+
 def _unread(outcome: Outcome, response: Response, raw: bytes) -> Outcome:
     """Of an answer with status 200 that is none: unless it is an error, or a page of somebody else's on the way, the
     provider has done its work."""
     if outcome.kind != "server" or outcome.status or response.content_type == "text/html":
         return outcome
     body = json_object(raw)
-    return outcome if isinstance(body, dict) and body.get("error") else outcome._replace(unread=True)
+    failed = isinstance(body, dict) and (failure_in(body) is not None or words(body))
+    return outcome if failed else outcome._replace(unread=True)
 
 
 async def read_error(response: Response) -> bytes:
     """The body of a refusal, as much of it as is looked at."""
-    raw = b""
-    while len(raw) < MAX_ERROR_BYTES:
-        data = await response.readany()
-        if not data:
-            break
-        raw += data
-    return raw[:MAX_ERROR_BYTES]
+    return await _up_to(response, MAX_ERROR_BYTES)
+
+
+async def _up_to(response: Response, size: int) -> bytes:
+    parts: list[bytes] = []
+    got = 0
+    while got < size and (data := await response.readany()):
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)[:size]
 
 
 async def _rest(response: Response, events: Events, idle: float) -> AsyncGenerator[bytes]:
@@ -178,6 +211,8 @@ async def _rest(response: Response, events: Events, idle: float) -> AsyncGenerat
             new = events.feed(data)
             if new:
                 yield new
+            if events.failed:
+                return
         new = events.end()
         if new:
             yield new

@@ -1,11 +1,13 @@
-"""A provider's event stream on its way to the client: the bytes as they came, but for three things.
+"""A provider's event stream on its way to the client: the bytes as they came, but for a few things.
 
 - `"model":"…"` becomes the name the client asked for;
 - the usage chunk is dropped when it was we who asked for it;
-- usage, errors and the end are noticed.
+- usage, errors and the end are noticed; an error is told in OpenAI's shape, and nothing follows it;
+- what a server writes otherwise than OpenAI is made right (container/upstream/odd_chunks.py).
 
 An event that has not ended is held back until it has: no client can act on half an event, and a comment line may then
-be sent at any time without landing inside one. Nothing is parsed but chunks that can carry usage.
+be sent at any time without landing inside one. An event is parsed only when its bytes show that there is something in
+it; those of an ordinary answer, tool calls among them, pass unparsed.
 """
 
 import re
@@ -15,8 +17,9 @@ from typing import Any
 import orjson
 
 from ..routing.outcome import Outcome
-from .failure import from_error_event
-from .sse import EVENT_END, MAX_EVENT_BYTES, OversizedEvent, is_comment, last_end, opening, payload, split
+from .failure import error_event, from_error_event
+from .odd_chunks import ORDINARY_FINISH, ChunkMender, failure_in
+from .sse import EVENT_END, MAX_EVENT_BYTES, OversizedEvent, data_of, is_comment, last_end, payload, split
 
 MAX_LEARNT = 1000
 _learnt: dict[str, tuple[bytes, bytes]] = {}
@@ -43,6 +46,9 @@ class EventStream:
         self._name = orjson.dumps(model)
         self._drop_usage = drop_usage
         self._held = b""
+        self._begun = False
+        self._refusal: Outcome | None = None  # an error instead of an answer
+        self._mender = ChunkMender()
         # Streams of one model name it alike, so what one has learnt serves the next.
         self._needle, self._ours = _learnt.get(model, (b"", b""))
         self._opening = b""
@@ -50,6 +56,8 @@ class EventStream:
 
     def feed(self, data: bytes) -> bytes:
         """The complete events so far; empty while none is. Raises OversizedEvent."""
+        if self.failed or self._refusal:
+            return b""
         if self._held:
             data = self._held + data
             self._held = b""
@@ -66,18 +74,17 @@ class EventStream:
     def end(self) -> bytes:
         """What is left when the provider has closed: an event whose blank line never came. Half an event is dropped."""
         data, self._held = self._held.strip(b"\r\n"), b""
+        if self.failed or self._refusal:
+            return b""
         whole = payload(data) is not None or _DONE.search(data) or (data and is_comment(data))
         return self._rewrite(data + b"\n\n") if whole else b""
 
     def begins(self, new: bytes) -> bool | Outcome:
-        """Whether the answer has begun with `new`, what was returned last; an Outcome when it is an error instead.
+        """Whether the answer has begun with what was returned so far; an Outcome when it is an error instead.
 
-        Comments, as providers send them to keep a connection open, are not the beginning."""
-        first = opening(new)
-        if not first:
-            return False
-        error = first_error(first)
-        return True if error is None else from_error_event(error)
+        Comments, as providers send them to keep a connection open, and chunks that say nothing yet are not the
+        beginning."""
+        return self._refusal or self._begun
 
     @property
     def cut_off(self) -> bool:
@@ -91,6 +98,7 @@ class EventStream:
             # searched again, and the rest says whether there is anything to look at.
             parts = data.split(opening)
             if len(parts) > 1 and self._is_ordinary(b" ".join(parts)):
+                self._begun = True
                 return self._our_opening.join(parts)
         rewritten = self._look_into(data)
         self._remember_opening(data)
@@ -98,11 +106,28 @@ class EventStream:
 
     def _is_ordinary(self, rest: bytes) -> bool:
         """Whether events without their openings are nothing but pieces of an answer."""
-        if b'"model"' in rest or b'"error"' in rest or b"[DONE]" in rest:
+        if b'"model"' in rest or b'"error"' in rest or b"data:" in rest or b'"content":[' in rest:
             return False
-        if not self.finished and rest.count(b'"finish_reason"') != rest.count(b'"finish_reason":null'):
+        if rest.count(b'"finish_reason"') != rest.count(b'"finish_reason":null'):
+            return False
+        if b'"reasoning' in rest and _has_thoughts(rest):
+            return False
+        if b"_call" in rest and not self._only_arguments(rest) and _has_calls(rest):
             return False
         return rest.count(b'"usage"') == rest.count(b'"usage":null')
+
+    def _only_arguments(self, rest: bytes) -> bool:
+        """Whether there is nothing of calls but arguments of the one that came last, as OpenAI writes them."""
+        calls = self._mender.only
+        index = calls.continuing if calls else None
+        if calls is None or index is None or b'"name"' in rest or b'"id"' in rest or b'"function_call"' in rest:
+            return False
+        mentions = rest.count(b'"tool_calls"')
+        if mentions != rest.count(b'"tool_calls":[{"index":%d,"function":{"arguments":"' % index):
+            return False
+        if mentions:
+            calls.continued()
+        return True
 
     def _remember_opening(self, data: bytes) -> None:
         """Of the first event that names the model, if there is nothing else of interest in it so far."""
@@ -118,6 +143,8 @@ class EventStream:
             self._our_opening = opening.replace(self._needle, self._ours)
 
     def _look_into(self, data: bytes) -> bytes:
+        if not self._begun or self._is_odd(data):
+            data = self._mend(data)
         mentions = data.count(b'"usage"')
         if mentions and mentions != data.count(b'"usage":null'):
             data = self._take_usage(data)
@@ -131,10 +158,50 @@ class EventStream:
             self.finished = _FINISH.search(data) is not None
         if b"[DONE]" in data and _DONE.search(data):
             self.done = True
-        if b'"error"' in data and self.failed is None:
-            errors = (error for event in split(data) if (error := first_error(event)) is not None)
-            self.failed = next(map(from_error_event, errors), None)
         return data
+
+    def _is_odd(self, data: bytes) -> bool:
+        """Whether the bytes show something that has to be looked at, event by event."""
+        if b"error" in data or b'"base_resp"' in data or data.count(b'"choices"') < data.count(b"data:"):
+            return True
+        if _has_calls(data) or _has_thoughts(data) or b'"content":[' in data or b'"content": [' in data:
+            return True
+        calling = self._mender.calling
+        return any(m[1] not in _ORDINARY_FINISH or (calling and m[1] == b"stop") for m in _REASON.finditer(data))
+
+    def _mend(self, data: bytes) -> bytes:
+        """The events, each made right; up to the one that tells of a failure."""
+        passed: list[bytes] = []
+        for event in split(data):
+            chunk = payload(event)
+            failed = self._failure(event, chunk)
+            if failed is not None:
+                if not self._begun:
+                    self._refusal = failed
+                    return b"".join(passed)
+                self.failed = failed
+                return b"".join((*passed, error_event(failed)))
+            self._begun = self._begun or _says_something(chunk)
+            if chunk is not None and self._mender.mend(chunk):
+                event = _replaced(event, chunk)
+            passed.append(event)
+        return b"".join(passed)
+
+    def _failure(self, event: bytes, chunk: dict[str, Any] | None) -> Outcome | None:
+        if chunk is not None:
+            return failure_in(chunk) or (None if _is_chunk(chunk) else from_error_event(chunk))
+        data = data_of(event)
+        if data is None or data == b"[DONE]":
+            return None
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            if _NAMED_ERROR.search(event):
+                return from_error_event(data.decode("utf-8", "replace"))
+            return None if self._begun else _NO_JSON
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return failure_in(value[0])
+        return from_error_event(value) if _NAMED_ERROR.search(event) else None
 
     def _learn(self, data: bytes) -> bytes:
         found = _MODEL.search(data)
@@ -183,13 +250,48 @@ def _events_with_usage(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+_REASON = re.compile(rb'"finish_reason"\s*:\s*"([^"]*)"')
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+_NAMED_ERROR = re.compile(rb"(?:^|[\r\n])event: ?error\b")
+_ORDINARY_FINISH = frozenset(reason.encode() for reason in ORDINARY_FINISH)
+_NO_JSON = Outcome("server", 0, "The provider's stream does not begin with JSON.")
+# What an error without a name of its own says, and no chunk does.
+_ERROR_FIELDS = ("detail", "msg", "message", "error_message", "error_msg", "errors")
 
 
-def first_error(event: bytes) -> dict[str, Any] | None:
-    """The error that an event reports, as `{"message": …}`, or None when it is none."""
-    chunk = payload(event) if b'"error"' in event else None
-    if chunk is None or not chunk.get("error") or chunk.get("choices"):
-        return None
-    error = chunk["error"]
-    return error if isinstance(error, dict) else {"message": str(error)}
+def _has_calls(data: bytes) -> bool:
+    return any(
+        data.count(name) > data.count(name + b":null") + data.count(name + b":[]")
+        for name in (b'"tool_calls"', b'"function_call"')
+    )
+
+
+def _has_thoughts(data: bytes) -> bool:
+    """Under another name than `reasoning_content`."""
+    return data.count(b'"reasoning"') > data.count(b'"reasoning":null') or b'"reasoning_details":[{' in data
+
+
+def _is_chunk(chunk: dict[str, Any]) -> bool:
+    return "choices" in chunk or "usage" in chunk or not any(chunk.get(name) for name in _ERROR_FIELDS)
+
+
+def _says_something(chunk: dict[str, Any] | None) -> bool:
+    """Whether a chunk is more than a greeting. What nobody knows is taken for an answer."""
+    if chunk is None:
+        return False
+    choices = chunk.get("choices")
+    if not isinstance(choices, list):
+        return "choices" not in chunk
+    for choice in choices:
+        if not isinstance(choice, dict) or choice.get("finish_reason") or choice.get("text") or choice.get("message"):
+            return True
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role"):
+            return True
+    return False
+
+
+def _replaced(event: bytes, chunk: dict[str, Any]) -> bytes:
+    """The event with other data."""
+    kept = b"".join(line + b"\n" for line in event.splitlines() if line and not line.startswith(b"data:"))
+    return kept + b"data: " + orjson.dumps(chunk) + b"\n\n"

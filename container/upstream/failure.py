@@ -7,6 +7,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
+from worker.api.errors import upstream_failed
+
 from ..routing.outcome import Kind, Outcome
 from . import refusal_words as words
 from .error_body import error_fields, fields_of
@@ -82,6 +86,11 @@ def from_error_event(error: Any) -> Outcome:
     or its `error`, of any shape (container/upstream/error_body.py)."""
     fields = fields_of(error)
     return _outcome(fields, _status_in(fields), "The provider answered with an error.")
+
+
+def error_event(failed: Outcome) -> bytes:
+    """Tells a client of OpenAI's that the answer has failed in its middle."""
+    return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
 
 
 def _outcome(fields: Mapping[str, Any], status: int, default: str, **more: Any) -> Outcome:

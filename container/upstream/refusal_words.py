@@ -1,8 +1,9 @@
 """The words in which servers say that a prompt is too long, that a filter refused it, or what they did not find.
 
 There is no common code for these, and most servers give none. The wordings are those of OpenAI, Azure, Anthropic,
-Google, Amazon, Mistral, Groq, Cerebras, xAI, DeepSeek, Moonshot, MiniMax, Cohere, OpenRouter, vLLM, SGLang, TGI, TensorRT,
-llama.cpp, Ollama and LM Studio, as their sources and public reports have them. All functions take lower-case text.
+Google, Amazon, Mistral, Groq, Cerebras, xAI, DeepSeek, Moonshot, MiniMax, Cohere, OpenRouter, vLLM, SGLang, TGI,
+TensorRT, llama.cpp, Ollama and LM Studio, as their sources and public reports have them. All functions
+take lower-case text.
 """
 
 import re
@@ -86,7 +87,7 @@ _NO_ACCESS_TO_MODEL = re.compile(r"\baccess to (?:the )?model\b|\bmodel\b[^.]{0,
 # What a request can name that is stored with a provider, and how the ids of such things begin.
 _THINGS = re.compile(
     r"\b(?:items?|files?|previous[ _]response|response|conversation|container|vector[ _]store|assistant|thread|run"
-    r"|batch|tool|function|skill|prompt|upload|message|reasoning|session|voice|cached ?content|image|document|attachment)\b"
+    r"|batch|tool|function|skill|prompt|upload|message|reasoning|session|voice|cached ?content|image|document)\b"
 )
 _IDS = re.compile(
     r"\b(?:rs|msg|fc|fco|ctc|resp|conv|file|item|vs|cntr|thread|asst|call|run|batch|ws|ig|mcp|toolu|skill|pmpt|upload)"

@@ -35,13 +35,19 @@ def last_end(data: bytes) -> int:
     return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0, mac + 2 if mac >= 0 else 0)
 
 
+def data_of(event: bytes) -> bytes | None:
+    """The lines of data of an event, None where it has none."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines) if lines else None
+
+
 def payload(event: bytes) -> Event | None:
     """The JSON object that an event carries, or None."""
-    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
-    if not lines:
+    data = data_of(event)
+    if data is None:
         return None
     try:
-        value = orjson.loads(b"\n".join(lines))
+        value = orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 import orjson
 
+from container.routing.outcome import Outcome
 from container.upstream.events import EventStream
+from container.upstream.failure import error_event
 from container.upstream.sse import payload
 from tests.fakes import Behaviour, Recorded
 from tests.fakes.formats import Setting
@@ -36,6 +38,9 @@ def rewritten(events: Iterable[bytes], *, drop_usage: bool) -> bytes:
     for event in events:
         chunk = payload(event)
         if chunk is not None:
+            if chunk.get("error"):
+                out.append(error_event(Outcome("server", 0, chunk["error"]["message"])))
+                break
             if drop_usage and chunk.get("usage") and chunk.get("choices") == []:
                 continue
             if isinstance(chunk.get("model"), str):

@@ -31,12 +31,12 @@ def test_any_name_is_written_as_json(name):
 @pytest.mark.parametrize("theirs", [None, "", 5, "ü 🙂", 'with "quotes"'])
 def test_any_name_is_replaced(theirs):
     assert orjson.loads(read(answer(model=theirs)).body)["model"] == "ours"
-    escaped = b'{"model": "\\u00fc", "choices": []}'
-    assert orjson.loads(read(escaped).body) == {"model": "ours", "choices": []}
+    escaped = b'{"model": "\\u00fc", "choices": [{}]}'
+    assert orjson.loads(read(escaped).body) == {"model": "ours", "choices": [{}]}
 
 
 def test_an_answer_without_a_model_gets_one():
-    assert orjson.loads(read(b'{"choices": []}').body) == {"choices": [], "model": "ours"}
+    assert orjson.loads(read(b'{"choices": [{}]}').body) == {"choices": [{}], "model": "ours"}
 
 
 def test_a_model_inside_the_answer_is_not_the_answers():
@@ -92,3 +92,89 @@ def test_an_answer_nested_too_deeply_to_be_written_is_a_failure():
     found = plain(raw, "ours")
     assert isinstance(found, Outcome)
     assert found.kind == "server"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        ({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "x"}}, "server", 402),
+        ({"choices": None, "base_resp": {"status_code": 1002, "status_msg": "x"}}, "rate_limit", 429),
+        ({"choices": [{"message": {}}], "base_resp": {"status_code": 1027, "status_msg": "x"}}, "content_policy", 400),
+        ({"choices": [], "error": {"message": "x"}}, "server", 0),
+        ({"choices": [{"message": {}, "finish_reason": "error"}], "error": {"code": 429}}, "rate_limit", 429),
+        ({"choices": [{"message": {"content": "x"}, "finish_reason": "error"}]}, "server", 0),
+        ({"choices": [{"message": {}, "error": {"code": 502, "message": "x"}}]}, "server", 502),
+        ({"object": "error", "message": "x", "type": "BadRequestError", "code": 400}, "caller", 400),
+        ({"object": "error", "message": "maximum context length", "code": 400}, "context_window", 400),
+        ({"detail": "x"}, "server", 0),
+        ({"detail": [{"loc": ["body"], "msg": "x"}]}, "server", 0),
+        ({"code": 401, "msg": "x"}, "authentication", 401),
+        ({"errors": [{"message": "x"}]}, "server", 0),
+        ({"error": ["x"]}, "server", 0),
+        ({"choices": []}, "server", 0),
+        ({"choices": None, "data": None}, "server", 0),
+    ],
+)  # fmt: skip
+def test_a_failure_with_status_200_is_a_failure(body, kind, status):
+    found = plain(orjson.dumps({"id": "x", "model": "m", **body}), "ours")
+    assert isinstance(found, Outcome)
+    assert (found.kind, found.status) == (kind, status)
+
+
+def mended(message: dict, finish: str = "stop") -> dict:
+    raw = orjson.dumps({"choices": [{"index": 0, "message": message, "finish_reason": finish}], "model": "theirs"})
+    return orjson.loads(read(raw).body)["choices"][0]
+
+
+@pytest.mark.parametrize(
+    ("message", "content", "thought"),
+    [
+        ({"content": "Hi", "reasoning": "hm"}, "Hi", "hm"),
+        ({"content": "Hi", "reasoning": "hm", "reasoning_content": "hm"}, "Hi", "hm"),
+        ({"content": "Hi", "reasoning_details": [{"type": "reasoning.text", "text": "h"},
+                                                 {"type": "reasoning.summary", "summary": "m"}]}, "Hi", "hm"),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "h"}, {"type": "text", "text": "m"}]},
+                      {"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}, "Hi", "hm"),
+        ({"content": [{"type": "text", "text": "Hi"}]}, "Hi", None),
+        ({"content": "<think>hm</think>Hi"}, "Hi", "hm"),
+        ({"content": "Say <think>hm</think>"}, "Say <think>hm</think>", None),
+        ({"content": "<think>hm"}, "<think>hm", None),
+        ({"content": "Hi", "reasoning": None}, "Hi", None),
+    ],
+)  # fmt: skip
+def test_thoughts_have_one_shape(message, content, thought):
+    found = mended({"role": "assistant", **message})["message"]
+    assert (found["content"], found.get("reasoning_content")) == (content, thought)
+    assert not found.get("reasoning")
+
+
+@pytest.mark.parametrize("arguments", [{"a": 1}, '{"a":1}'])
+@pytest.mark.parametrize("id", [{}, {"id": None}, {"id": ""}])
+def test_calls_of_a_whole_answer_are_as_openai_writes_them(arguments, id):
+    call = {**id, "function": {"name": "f", "arguments": arguments}}
+    choice = mended({"role": "assistant", "content": None, "tool_calls": [call, call]})
+    first, second = choice["message"]["tool_calls"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert first["id"].startswith("call_")
+    assert first["id"] != second["id"]
+    assert {c["type"] for c in (first, second)} == {"function"}
+    assert {c["function"]["arguments"] for c in (first, second)} == {'{"a":1}'}
+
+
+@pytest.mark.parametrize("arguments", [None, "", {}, " "])
+def test_no_arguments_are_an_empty_object(arguments):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    assert mended({"tool_calls": [call]})["message"]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
+def test_an_old_style_call_is_kept_with_its_arguments_as_text():
+    choice = mended({"role": "assistant", "function_call": {"name": "f", "arguments": {"a": 1}}})
+    assert choice["message"]["function_call"] == {"name": "f", "arguments": '{"a":1}'}
+    assert choice["finish_reason"] == "function_call"
+
+
+def test_an_ordinary_answer_with_calls_is_not_touched():
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    raw = orjson.dumps({"model": "ours", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]})
+    assert read(b" " + raw).body == b" " + raw

@@ -82,7 +82,6 @@ def test_a_name_that_changes_in_mid_stream_is_replaced_every_time():
         b'data: {"model":null,"choices":[]}\n\n',
         b'data: {"choices":[{"delta":{"content":"model"}}]}\n\n',
         b'data: ["model"]\n\n',
-        b"data: not json\n\n",
         b"data: [DONE]\n\n",
         b": comment\n\n",
         b"\n\n",

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from container.routing.outcome import Outcome
-from container.upstream.events import EventStream, first_error
+from container.upstream.events import EventStream
 from container.upstream.sse import MAX_EVENT_BYTES, OversizedEvent
 
 from .streams import OURS, PIECE, STREAMS, TRICKY, chunk, passed_on, recorded, rewritten
@@ -158,17 +158,109 @@ def test_an_event_that_does_not_end_is_given_up():
 # Errors
 
 
+CONTENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+
+
+@pytest.mark.parametrize("before", [b"", b": ping\n\n", ROLE], ids=["first", "after a comment", "after a greeting"])
 @pytest.mark.parametrize(
-    ("data", "error"),
+    ("event", "kind"),
     [
-        ({"error": {"message": "x"}}, {"message": "x"}),
-        ({"error": "x"}, {"message": "x"}),
-        ({"error": {"message": "x"}, "choices": []}, {"message": "x"}),
-        ({"error": None}, None),
-        ({"error": {}}, None),
-        ({"error": {"message": "x"}, "choices": [{"delta": {}}]}, None),
-        ({"choices": [{"delta": {"content": "error"}}]}, None),
+        (b'data: {"error":{"message":"x","code":502},"choices":[{"delta":{},"finish_reason":"error"}]}', "server"),
+        (b'data: {"error":{"message":"x"}}', "server"),
+        (b'data: {"error":"x"}', "server"),
+        (b'data: {"error":["x"]}', "server"),
+        (b'data: [{"error":{"message":"x","code":429}}]', "rate_limit"),
+        (b'data: {"error":{"message":"x","code":429},"choices":[]}', "rate_limit"),
+        (b'data: {"object":"error","message":"x","type":"BadRequestError","code":400}', "caller"),
+        (b'data: {"choices":null,"base_resp":{"status_code":1008,"status_msg":"x"}}', "server"),
+        (b'data: {"choices":null,"base_resp":{"status_code":1026,"status_msg":"x"}}', "content_policy"),
+        (b'data: {"choices":[],"base_resp":{"status_code":1002,"status_msg":"x"}}', "rate_limit"),
+        (b'data: {"detail":"x"}', "server"),
+        (b'data: {"code":500,"msg":"x"}', "server"),
+        (b'data: {"choices":[{"delta":{},"finish_reason":"error"}]}', "server"),
+        (b'data: {"choices":[{"delta":{},"finish_reason":"abort"}]}', "server"),
+        (b'data: {"choices":[{"delta":{},"finish_reason":"stop","error":{"code":429,"message":"x"}}]}', "rate_limit"),
+        (b'event: error\ndata: {"message":"x"}', "server"),
+        (b"event: error\ndata: x y", "server"),
+        (b'event: error\ndata: "x"', "server"),
+        (b"data: Internal Server Error", "server"),
+        (b'data: {"error":{"message":"maximum context length","type":"invalid_request_error"}}', "context_window"),
+        (b'data: {"error":{"message":"x","type":"overloaded_error"}}', "server"),
+    ],
+)  # fmt: skip
+def test_an_error_before_the_answer_leaves_it_to_another(before, event, kind):
+    stream = EventStream(OURS, drop_usage=False)
+    passed = stream.feed(before)
+    assert stream.begins(passed) is False
+    assert stream.feed(event + b"\n\n") == b""
+    found = stream.begins(b"")
+    assert isinstance(found, Outcome)
+    assert found.kind == kind
+    assert stream.feed(CONTENT) + stream.end() == b""
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"error":{"message":"sk-abcdefgh12345678"},"choices":[{"delta":{},"finish_reason":"error"}]}',
+        b'data: {"error":"x"}',
+        b'data: {"choices":null,"base_resp":{"status_code":1013,"status_msg":"x"}}',
+        b'data: {"object":"error","message":"x"}',
+        b'data: {"detail":[{"loc":["body"],"msg":"x"}]}',
+        b'data: {"code":"1234","msg":"x"}',
+        b'data: {"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}',
+        b'data: {"choices":[{"index":0,"delta":{"content":""},"finish_reason":"network_error"}]}',
+        b"event: error\ndata: x",
     ],
 )
-def test_first_error(data, error):
-    assert first_error(b"data: " + orjson.dumps(data) + b"\n\n") == error
+@pytest.mark.parametrize("pieces", [1, 7, 10_000], ids=["byte by byte", "in pieces", "together"])
+def test_an_error_in_mid_stream_ends_it_with_an_error_event(event, pieces):
+    sent = ROLE + CONTENT + event + b"\n\n" + CONTENT + b"data: [DONE]\n\n"
+    stream = EventStream(OURS, drop_usage=False)
+    got = b"".join(stream.feed(sent[i : i + pieces]) for i in range(0, len(sent), pieces)) + stream.end()
+    assert stream.begins(got) is True
+    assert stream.failed is not None
+    assert not stream.cut_off
+    assert got.startswith(ROLE + CONTENT)
+    last = orjson.loads(got.removeprefix(ROLE + CONTENT).removeprefix(b"data: "))
+    assert last["error"]["type"] == "upstream_error"
+    assert "sk-abc" not in last["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"choices":[{"delta":{"content":"an error, \\"error\\": data: {}"}}]}\n\n',
+        b'data: {"error":null,"choices":[{"delta":{"content":"x"}}]}\n\n',
+        b'data: {"error":{},"choices":[{"delta":{"content":"x"}}]}\n\n',
+        b'data: {"choices":[{"delta":{"content":"x"}}],"base_resp":{"status_code":0,"status_msg":""}}\n\n',
+        b'data: {"choices":[],"prompt_filter_results":[]}\n\n',
+        b'data: {"id":"1","object":"chat.completion.chunk"}\n\n',
+    ],
+)
+def test_what_only_speaks_of_errors_is_none(event):
+    stream = EventStream(OURS, drop_usage=False)
+    assert stream.feed(CONTENT + event) == CONTENT + event
+    assert stream.failed is None
+
+
+def test_an_answer_begins_with_what_says_something():
+    stream = EventStream(OURS, drop_usage=False)
+    for event in (b": ping\n\n", ROLE, b'data: {"choices":[],"prompt_filter_results":[]}\n\n'):
+        assert stream.begins(stream.feed(event)) is False
+    assert stream.begins(stream.feed(CONTENT)) is True
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f"}}]}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"reasoning":"hm"}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+        b'data: {"choices":[{"index":0,"text":"x"}]}\n\n',
+    ],
+)
+def test_calls_thoughts_and_an_end_are_a_beginning(event):
+    stream = EventStream(OURS, drop_usage=False)
+    assert stream.begins(stream.feed(event)) is True

@@ -7,6 +7,8 @@ import orjson
 
 from worker.ledger.usage import count
 
+from ...tool_calls import new_id
+
 STOP = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -34,6 +36,10 @@ def message(body: Mapping[str, Any], name: str) -> dict[str, Any]:
         function = call.get("function") or {}
         given = arguments(function.get("arguments"))
         content.append({"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given})
+    function = said.get("function_call")
+    if function:
+        given = arguments(function.get("arguments"))
+        content.append({"type": "tool_use", "id": new_id(), "name": function.get("name"), "input": given})
     return {
         "id": identity(body.get("id")),
         "type": "message",

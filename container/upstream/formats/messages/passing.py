@@ -11,7 +11,7 @@ from ...answer import Plain, json_object
 from ...sse import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
 from ..anthropic import answer
 from ..anthropic.stream import read_so_far
-from .stream import event
+from .blocks import event
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 # Events of these kinds are looked into; every other passes unread.

@@ -1,14 +1,16 @@
-"""The chunks of a chat completion as Anthropic's events: blocks that open and close one after the other."""
+"""The chunks of a chat completion as Anthropic's events."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from ....routing.outcome import Outcome
 from ...answer import UNEXPECTED, UNREADABLE, Events
 from ...sse import Reader
+from ...tool_calls import arguments_text, new_id
 from . import answer
+from .blocks import Blocks, event
+
+_OLD_STYLE = -1  # the key of a `function_call`, of which there is one
 
 
 class MessageEvents:
@@ -21,8 +23,7 @@ class MessageEvents:
         self._begun: bool | Outcome = False
         self._failed: Outcome | None = None
         self._started = self._ended = False
-        self._open = ""  # "text", "thinking", or "call" and the index of the call
-        self._index = -1
+        self._blocks = Blocks()
         self._stop: str | None = None
 
     @property
@@ -50,16 +51,18 @@ class MessageEvents:
         self._ended = True
         # Only now is the usage known: providers say it after the reason to stop.
         counted = answer.usage(self._inner.usage)
-        stop = {"stop_reason": self._stop or "end_turn", "stop_sequence": None}
-        return (
-            told + self._close() + event("message_delta", {"delta": stop, "usage": counted}) + event("message_stop", {})
-        )
+        reason = self._stop or ("tool_use" if self._blocks.called else "end_turn")
+        stop = {"stop_reason": reason, "stop_sequence": None}
+        ended = event("message_delta", {"delta": stop, "usage": counted}) + event("message_stop", {})
+        return told + self._blocks.end() + ended
 
     def _told(self, chunks: bytes) -> bytes:
-        if not chunks or self._failed:
+        if self._failed:
             return b""
         if self._begun is not True:
             self._begun = self._inner.begins(chunks)
+        if not chunks:
+            return b""
         told = b""
         for chunk in self._reader.feed(chunks):
             started = self._started
@@ -82,14 +85,20 @@ class MessageEvents:
             return b""
         parts = [] if self._started else [self._start(chunk)]
         delta = choices[0].get("delta") or {}
+        blocks = self._blocks
         if delta.get("reasoning_content"):
-            said = {"type": "thinking_delta", "thinking": delta["reasoning_content"]}
-            parts += self._say("thinking", {"type": "thinking", "thinking": "", "signature": ""}, said)
+            parts.append(blocks.thought(delta["reasoning_content"]))
         text = delta.get("content") or delta.get("refusal")
         if text:
-            parts += self._say("text", {"type": "text", "text": ""}, {"type": "text_delta", "text": text})
+            parts.append(blocks.text(text))
         for call in delta.get("tool_calls") or ():
-            parts += self._call(call)
+            function = call.get("function") or {}
+            pieces = arguments_text(function.get("arguments"))
+            parts.append(blocks.call(call.get("index") or 0, call.get("id"), function.get("name"), pieces))
+        function = delta.get("function_call")
+        if function:
+            pieces = arguments_text(function.get("arguments"))
+            parts.append(blocks.call(_OLD_STYLE, new_id(), function.get("name"), pieces))
         reason = choices[0].get("finish_reason")
         if reason:
             self._stop = answer.STOP.get(reason, "end_turn")
@@ -111,35 +120,6 @@ class MessageEvents:
         }
         return event("message_start", {"message": message})
 
-    def _call(self, call: Mapping[str, Any]) -> list[bytes]:
-        function = call.get("function") or {}
-        key = f"call {call.get('index', 0)}"
-        if key != self._open and not function.get("name"):
-            return []  # more of a call that is closed: no provider sends calls mixed
-        block = {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": {}}
-        said = {"type": "input_json_delta", "partial_json": function.get("arguments") or ""}
-        return self._say(key, block, said)
-
-    def _say(self, key: str, block: Mapping[str, Any], delta: Mapping[str, Any]) -> list[bytes]:
-        parts = []
-        if key != self._open:
-            parts.append(self._close())
-            self._open = key
-            self._index += 1
-            parts.append(event("content_block_start", {"index": self._index, "content_block": block}))
-        parts.append(event("content_block_delta", {"index": self._index, "delta": delta}))
-        return parts
-
-    def _close(self) -> bytes:
-        if not self._open:
-            return b""
-        self._open = ""
-        return event("content_block_stop", {"index": self._index})
-
 
 def _error(message: Any) -> bytes:
     return event("error", {"error": {"type": "api_error", "message": str(message)}})
-
-
-def event(kind: str, fields: Mapping[str, Any]) -> bytes:
-    return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps({"type": kind, **fields}) + b"\n\n"

@@ -1,0 +1,156 @@
+"""What servers with OpenAI's format write otherwise than OpenAI, made right chunk by chunk.
+
+`ChunkMender` keeps what it has to know of one stream; a whole answer needs nothing kept. Failures are found here, too:
+some servers tell them with status 200 and beside `choices`.
+"""
+
+from typing import Any
+
+from ..routing.outcome import Outcome
+from .error_body import says_error
+from .failure import from_error_event
+from .thoughts import mend_thoughts, split_tagged
+from .tool_calls import CallMender, mend_calls, mend_function
+
+# Reasons of servers and of the providers behind them, by OpenAI's names.
+_FINISH = {
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "max_length": "length",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "safety": "content_filter",
+    "sensitive": "content_filter",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+}
+# An answer that ended so is none: OpenRouter, vLLM, SGLang, Zhipu, DeepSeek.
+_FAILED = frozenset(
+    ("error", "abort", "aborted", "cancelled", "network_error", "server_error", "insufficient_system_resource")
+)
+ORDINARY_FINISH = frozenset(("stop", "length", "content_filter", "tool_calls", "function_call"))
+
+Body = dict[str, Any]
+
+
+def failure_in(body: Body) -> Outcome | None:
+    """What a body or a chunk with status 200 says that failed; None where it is an answer."""
+    choices = body.get("choices")
+    if says_error(body):
+        return from_error_event(body)
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            continue
+        if choice.get("error"):
+            return from_error_event({"error": choice["error"]})
+        if _reason(choice) in _FAILED:
+            return from_error_event({"message": f"The provider ended its answer with '{choice['finish_reason']}'."})
+    return None
+
+
+def mend_answer(body: Body) -> bool:
+    """A whole answer, changed in place. Whether it was changed."""
+    choices = body.get("choices")
+    changed = False
+    for choice in choices if isinstance(choices, list) else ():
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if not isinstance(message, dict):
+            continue
+        changed |= mend_thoughts(message) or split_tagged(message)
+        calls = message.get("tool_calls")
+        if isinstance(calls, list) and calls:
+            mended = mend_calls(calls)
+            changed |= mended is not calls
+            message["tool_calls"] = mended
+        function = message.get("function_call")
+        if isinstance(function, dict) and mend_function(function) != function:
+            message["function_call"] = mend_function(function)
+            changed = True
+        changed |= _mend_reason(choice, calls=bool(calls), function=bool(function))
+    return changed
+
+
+class ChunkMender:
+    """The chunks of one stream, of all of its choices."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, CallMender] = {}
+        self._functions: set[int] = set()
+
+    @property
+    def only(self) -> CallMender | None:
+        """The calls of a stream with one choice."""
+        return self._calls.get(0) if len(self._calls) == 1 else None
+
+    @property
+    def calling(self) -> bool:
+        """Whether any choice has called."""
+        return bool(self._calls or self._functions)
+
+    def mend(self, chunk: Body) -> bool:
+        """The chunk, changed in place. Whether it was changed."""
+        choices = chunk.get("choices")
+        changed = False
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                changed |= self._choice(choice)
+        return changed
+
+    def _choice(self, choice: Body) -> bool:
+        index = choice.get("index")
+        index = index if type(index) is int else 0
+        delta = choice.get("delta")
+        changed = isinstance(delta, dict) and self._delta(delta, index)
+        reason = _reason(choice)
+        if not reason:
+            return changed
+        mender = self._calls.get(index)
+        left = mender.finish() if mender else []
+        if left:
+            held = delta if isinstance(delta, dict) else {}
+            choice["delta"] = {**held, "tool_calls": [*(held.get("tool_calls") or ()), *left]}
+        return _mend_reason(choice, calls=bool(mender), function=index in self._functions) or bool(left) or changed
+
+    def _delta(self, delta: Body, index: int) -> bool:
+        changed = mend_thoughts(delta)
+        entries = delta.get("tool_calls")
+        if isinstance(entries, dict):
+            entries, changed = [entries], True
+        if isinstance(entries, list) and entries:
+            mender = self._calls.setdefault(index, CallMender())
+            mended = mender.mend(entries)
+            if mended:
+                delta["tool_calls"] = mended
+            else:
+                del delta["tool_calls"]
+            changed |= mended is not entries
+        function = delta.get("function_call")
+        if isinstance(function, dict) and function:
+            self._functions.add(index)
+            given = function.get("arguments")
+            if given is not None and not isinstance(given, str):
+                delta["function_call"] = mend_function(function)
+                changed = True
+        return changed
+
+
+def _reason(choice: Body) -> str:
+    reason = choice.get("finish_reason")
+    return reason.lower() if isinstance(reason, str) else ""
+
+
+def _mend_reason(choice: Body, *, calls: bool, function: bool) -> bool:
+    """`calls`: the choice calls tools; `function`: it calls a function in the old way."""
+    reason = _reason(choice)
+    right = _FINISH.get(reason, reason)
+    if calls and right in ("stop", "function_call"):
+        right = "tool_calls"
+    elif function and not calls and right in ("stop", "tool_calls"):
+        right = "function_call"
+    if not reason or right == choice["finish_reason"]:
+        return False
+    choice["finish_reason"] = right
+    return True
