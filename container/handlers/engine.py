@@ -20,6 +20,7 @@ from . import engine_charges
 from .attempts import answer_headers, charge, log_attempt
 from .drive import drive, refusal
 from .reading import Reading
+from .rename import Rename
 
 CONNECT_SECONDS = 30.0  # the engine listens on this machine
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
@@ -137,7 +138,7 @@ async def _pass_on(
         exchange.respond(200, raw.replace(theirs, ours), headers, content_type)
         return
     events = content_type.startswith("text/event-stream")
-    said, found = Transcript(), UsageEvents()
+    said, found, rename = Transcript(), UsageEvents(), Rename(theirs, ours)
     reservation.streaming(said, unseen.kept(body.fields) if isinstance(body, JsonBody) else {})
     ended = False
     data = await response.readany()
@@ -148,10 +149,12 @@ async def _pass_on(
             if events:
                 said.add(data)
                 found.feed(data)
-            await exchange.write(data.replace(theirs, ours) if events else data)
+            data = rename.feed(data) if events else data
+            if data:
+                await exchange.write(data)
             data = await response.readany()
         ended = True
     finally:
         reservation.answered(found.usage, early=not ended)
     await reservation.settle(200)
-    await exchange.finish()
+    await exchange.finish(rename.end())
