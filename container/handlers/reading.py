@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from worker.api.endpoints import Endpoint
 from worker.ledger import charges
 from worker.ledger.charges import Charge
-from worker.ledger.estimate import Prompt
+from worker.ledger.estimate import Prompt, prompt
 
 from ..accounting import check_models
 from ..exchange import Exchange
@@ -14,11 +14,14 @@ from ..request.completion import Completion, parse
 from ..request.engine_body import FormBody, JsonBody, read_body
 from ..request.messages import parse_messages
 from ..routing.router import Router
+from ..routing.strategies import USAGE_BASED
 from .drive import admit
 
 Request = Completion | JsonBody | FormBody
 # How much a file comes to is not known before it is sent.
 _FILE = Prompt(0, 0, ("file",))
+# Of a picture, a sound or a file, for routing by usage. What it takes is known when the answer comes.
+_TOKENS_EACH = 1000
 
 
 class Asked(NamedTuple):
@@ -58,4 +61,13 @@ class Reading:
         if isinstance(request, FormBody):
             return Asked(request, {}, charges.of_form(endpoint.name, request.count), _FILE)
         fields = request.body if isinstance(request, Completion) else request.fields
-        return Asked(request, fields, charges.of_body(endpoint.name, fields))
+        size = None
+        if self._router.options.routing_strategy == USAGE_BASED:
+            size = prompt(fields)
+            request.route = request.route._replace(tokens=min(request.route.tokens, _tokens(size)))
+        return Asked(request, fields, charges.of_body(endpoint.name, fields), size)
+
+
+def _tokens(size: Prompt) -> int:
+    """About what the prompt comes to: its bytes say nothing where they are a picture, a sound or a file."""
+    return size.tokens() + _TOKENS_EACH * (size.images + len(size.unbounded))

@@ -18,7 +18,7 @@ from ..config import Config, Options
 from .groups import Groups, Target
 from .health import MAX_COOLDOWN_SECONDS, Health
 from .outcome import TRANSIENT, Outcome
-from .strategies import STRATEGIES, Prices, Situation
+from .strategies import STRATEGIES, USAGE_BASED, Prices, Situation
 
 BACKOFF_SECONDS = 0.25
 MAX_BACKOFF_SECONDS = 4.0
@@ -148,7 +148,7 @@ class Router:
         """One of the healthy `targets` by the strategy, else the first; None when none of them has room."""
         now = self._clock()
         targets = [t for t in targets if not self.health[t.deployment.id].resting(now)] or targets[:1]
-        if len(targets) == 1 and self.options.routing_strategy != "usage-based-routing-v2":
+        if len(targets) == 1 and self.options.routing_strategy != USAGE_BASED:
             return targets[0]
         options = self.options
         return self._strategy(

@@ -98,10 +98,11 @@ def cost_based(targets: Sequence[Target], situation: Situation) -> Target | None
     return situation.rng.choice([t for t in targets if of[t.deployment.id] == cheapest])
 
 
+USAGE_BASED = "usage-based-routing-v2"
 STRATEGIES: dict[str, Strategy] = {
     "simple-shuffle": simple_shuffle,
     "latency-based-routing": latency_based,
     "least-busy": least_busy,
-    "usage-based-routing-v2": usage_based,
+    USAGE_BASED: usage_based,
     "cost-based-routing": cost_based,
 }
