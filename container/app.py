@@ -72,7 +72,7 @@ class App:
             "root": health.root,
             "health": health.health,
             "liveliness": health.alive,
-            "readiness": health.alive,
+            "readiness": health.ready,
             "openapi": health.description,
             "models": models.list,
             "model_info": model_info,

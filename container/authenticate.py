@@ -41,6 +41,11 @@ class Authenticator:
         local = settings.local_development or is_loopback(settings.host)
         self._refusal = None if self._keyless else refusal_to_serve(master_key, local=local)
 
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing but health is served."""
+        return self._refusal.message if self._refusal else None
+
     def check(self, exchange: Exchange, endpoint: Endpoint) -> None:
         """Raises ApiError 401, 403 or 503 unless the request may go on.
 

@@ -106,7 +106,7 @@ class Gateway:
             self._engine_endpoints,
             models,
             ModelInfo(config, router, vouched=settings.internal_token is not None),
-            Health(models.on, engine),
+            Health(models.on, engine, accounting, None if settings.internal_token else authenticator.refusal),
             origins,
             Admin(accounting.run, accounting.dialect, accounting.policy, master_key) if keeps_ledger else None,
             accounting,

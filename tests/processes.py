@@ -131,7 +131,7 @@ class RunningProxy:
 
     def wait_until_ready(self, timeout: float = START_TIMEOUT) -> None:
         deadline = time.monotonic() + timeout
-        while not _answers(f"{self.url}/health/readiness"):
+        while not _answers(f"{self.url}/health/liveliness"):
             if self._process.poll() is not None:
                 raise AssertionError(
                     f"the proxy ended with exit code {self._process.returncode}:\n{self._end_of_log()}"

@@ -74,6 +74,10 @@ class Ledger(DurableObject):
         """{"secret_hash"} → what `ledger.admit.authenticate` says."""
         return json.dumps(self._store.run(admit.authenticate(json.loads(text)["secret_hash"], _now())))
 
+    async def check(self, text: str) -> str:
+        """{} → {"ok": True} where the storage can be read."""
+        return json.dumps(self._store.run(schema.readable()))
+
     async def administer(self, text: str) -> str:
         """A call as `api.admin.call` makes it → what `ledger.administration.decide` says."""
         decision = administration.decide(self._store.dialect, self._policy, json.loads(text), _now())

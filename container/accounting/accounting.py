@@ -24,6 +24,7 @@ from ..exchange import Exchange
 from ..ledger import LedgerUnavailable, Store
 from ..routing.router import RouteRequest
 from .housekeeping import Housekeeping
+from .ledger_check import LedgerCheck
 from .reservation import UNACCOUNTED, Reservation, Unaccounted
 from .settlements import Settlements
 from .tariff import Tariff
@@ -73,6 +74,7 @@ class Accounting:
             retention_days=retention_days,
             webhook=webhook,
         )
+        self._check = LedgerCheck(store)
         self._known: dict[str, _Known] = {}
         self._tasks: list[asyncio.Task] = []
         self._declared = declared
@@ -108,6 +110,10 @@ class Accounting:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._housekeeping.close()
         await self._store.close()
+
+    async def usable(self) -> bool:
+        """Whether requests can be paid for now."""
+        return await self._check.usable()
 
     async def run(self, decision: Decision) -> Any:
         """A decision's result, after everything that has been reported. Raises LedgerUnavailable."""
@@ -265,6 +271,9 @@ class NoAccounting:
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    async def usable(self) -> bool:
+        return True
 
     async def authenticate(self, exchange: Exchange) -> None:
         raise unauthenticated("This API key is not valid here.")

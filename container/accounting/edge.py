@@ -43,6 +43,10 @@ class EdgeAccounting:
 
     async def close(self) -> None: ...
 
+    async def usable(self) -> bool:
+        """The edge asks its ledger itself."""
+        return True
+
     async def drained(self) -> None:
         """After the last request: the edge fetches what is left."""
         lost = await self.journal.drained(_DRAIN_SECONDS)

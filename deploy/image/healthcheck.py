@@ -14,7 +14,7 @@ host = os.environ.get("LITELLM_HOST", "")
 port = os.environ.get("LITELLM_PORT") or os.environ.get("PORT") or "4000"
 try:
     with socket.create_connection(("127.0.0.1" if host in ANY_ADDRESS else host, int(port)), TIMEOUT_SECONDS) as proxy:
-        proxy.sendall(b"GET /health/readiness HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        proxy.sendall(b"GET /health/liveliness HTTP/1.0\r\nHost: localhost\r\n\r\n")
         status = proxy.recv(64).partition(b"\r\n")[0]
 except OSError as error:
     sys.exit(f"no answer on port {port}: {error}")

@@ -54,7 +54,7 @@ def test_ready(proxy: tuple[type[Proxy], int], host: str) -> None:
     handler, port = proxy
     done = check(LITELLM_HOST=host, LITELLM_PORT=str(port), PORT="1")
     assert (done.returncode, done.stderr) == (0, "")
-    assert handler.paths == ["/health/readiness"]
+    assert handler.paths == ["/health/liveliness"]
 
 
 def test_port_when_litellm_port_is_empty(proxy: tuple[type[Proxy], int]) -> None:

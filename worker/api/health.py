@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 RUNNING, SLEEPING, UNAVAILABLE = "running", "sleeping", "unavailable"
 
+NO_LEDGER = "The ledger cannot be used now, so nothing can be paid for."
+RETRY_SOON = (("retry-after", "5"),)
+
 Answer = tuple[int, dict]
 
 

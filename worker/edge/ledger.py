@@ -1,6 +1,8 @@
 """The Worker's and the containers' objects' way to the ledger."""
 
+import asyncio
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +11,9 @@ from runtime.javascript import error_text
 from runtime.log import log
 
 NAME = "ledger"
+# Seconds that what is known of its health holds, and that it may take to say so.
+FRESH_SECONDS = 5.0
+PATIENCE_SECONDS = 5.0
 
 
 class LedgerUnavailable(Exception):
@@ -20,6 +25,20 @@ class LedgerClient:
 
     def __init__(self, namespace: Any) -> None:
         self._namespace = namespace
+        self._known: tuple[float, bool] | None = None
+
+    async def usable(self) -> bool:
+        """Whether the ledger answers; asked anew after a few seconds, however often somebody wants to know."""
+        known = self._known
+        if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
+            return known[1]
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = (await self.call("check", {}))["ok"]
+        except (LedgerUnavailable, TimeoutError):
+            found = False
+        self._known = time.monotonic(), found
+        return found
 
     async def call(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What the ledger's method answers. Raises LedgerUnavailable."""

@@ -68,7 +68,7 @@ class Edge:
         namespace = or_none(getattr(env, "PROXY_CONTAINER", None))
         limit = lifecycle.longest_wake(container_settings.read(read))
         self._instances = Instances(namespace, limit)
-        ledger = LedgerClient(or_none(getattr(env, "LEDGER", None)))
+        self._ledger = ledger = LedgerClient(or_none(getattr(env, "LEDGER", None)))
         quoter = Quoter(
             CATALOG["deployments"],
             CATALOG["reach"],
@@ -135,7 +135,9 @@ class Edge:
         state = await self._state()
         if endpoint.name == "readiness":
             refusal = gatekeeper.refusal_to_serve(self._rules)
-            return health.readiness(state, None if refusal is None else refusal.message)
+            if refusal is not None:
+                return health.readiness(state, refusal.message)
+            return health.readiness(state, None if await self._ledger.usable() else health.NO_LEDGER)
         return health.health(state, self._models)
 
     async def _state(self) -> str:

@@ -72,6 +72,30 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 VERSION = len(MIGRATIONS)
 
 
+def writable() -> Decision:
+    """Writes a row and takes it away again: {"ok": True}. A full disk and a replica that only reads fail here, too.
+
+    An update to the same value would not do: SQLite writes no page for it.
+    """
+    return Decision(_writable(), whole=True)
+
+
+def _writable() -> Steps:
+    yield "INSERT INTO ledger_periods (account, start, spent) VALUES ('', 0, 0)", ()
+    yield "DELETE FROM ledger_periods WHERE account = ''", ()
+    return {"ok": True}
+
+
+def readable() -> Decision:
+    """Reads a row: {"ok": True}."""
+    return Decision(_readable())
+
+
+def _readable() -> Steps:
+    yield "SELECT version FROM ledger_schema", ()
+    return {"ok": True}
+
+
 def migrate(dialect: Dialect, target: int = VERSION) -> Decision:
     """Brings the store to `target`: {"ok": True, "version": int}, or a refusal when the store is newer than this."""
     return Decision(_migrate(dialect, target), transaction=True)
