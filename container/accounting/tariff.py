@@ -9,12 +9,13 @@ from worker.ledger.prices import Price
 from worker.ledger.reserve import Quote
 from worker.ledger.tokenizers import LARGEST
 
-from ..config import Config, Deployment
+from ..config import Config, Deployment, output_limits
 from ..config.model_routes import split_route
 from ..config.prices import entry, price_map
 from ..config.tokenizer import tokenizer
 from ..routing.groups import Target
 from ..routing.router import Router, RouteRequest
+from ..upstream.capabilities import capabilities
 
 _CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 # What a mock model answers with costs nothing unless its model_info says so.
@@ -64,7 +65,7 @@ class Tariff:
                 return Quote(None, prompt.tokens(), None, unsold)
         best = charges.most(body, prompt, reach.plain, charge, self._default_max_output)
         for name, price, presets in reach.preset:
-            whole = {**presets, **body}
+            whole = output_limits.over(presets, body, charge.limits[-1] if charge.limits else "max_tokens")
             own = charges.most(whole, estimate.prompt(whole), [(name, price)], charge, self._default_max_output)
             best = charges.dearer(best, own) if reach.plain or best.tokens else own
         return best
@@ -105,9 +106,17 @@ def _price(d: Deployment, known: Mapping[str, Any]) -> Price | None:
 
 
 def _read(price: Price | None, d: Deployment, model: str) -> Price | None:
-    """With the tokenizer by which the model reads, where that is known."""
-    known = tokenizer(d, model)
-    return price if price is None or known == LARGEST else {**price, "tokenizer": known}
+    """With the tokenizer by which the model reads, where that is known, and the output limits between which every limit
+    is sent."""
+    if price is None:
+        return None
+    known, can = tokenizer(d, model), capabilities(d, model)
+    price = {name: value for name, value in price.items() if name != "max_output"}
+    if can.max_output is not None:
+        price["max_output"] = can.max_output
+    if can.min_output > 1:
+        price["min_output"] = can.min_output
+    return price if known == LARGEST else {**price, "tokenizer": known}
 
 
 def _models_of(d: Deployment, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

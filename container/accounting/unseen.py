@@ -10,6 +10,7 @@ from worker.ledger.estimate import Prompt
 from worker.ledger.prices import Price
 from worker.ledger.reserve import ANY_LIMIT, DEFAULT_MAX_OUTPUT
 
+from ..config import output_limits
 from ..routing.groups import Target
 from ..upstream.formats.anthropic.models import traits
 
@@ -41,7 +42,7 @@ def output(fields: Mapping[str, Any], target: Target, price: Price | None) -> in
     asked = any(fields.get(name, presets.get(name)) not in _OFF for name in _ASKS)
     if not (asked or (price is not None and "reasoning" in price) or _thinks(target)):
         return None
-    return most({**presets, **fields}, _NOTHING, [("", price)], _CHARGE, DEFAULT_MAX_OUTPUT).tokens
+    return most(output_limits.over(presets, fields), _NOTHING, [("", price)], _CHARGE, DEFAULT_MAX_OUTPUT).tokens
 
 
 def _thinks(target: Target) -> bool:

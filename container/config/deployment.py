@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from worker.api.models import missing
 
-from . import connection, vertex
+from . import connection, output_limits, vertex
 from .document import REFERENCE, Document, KeyPath, references
 from .engine_providers import ENGINE_PROVIDERS
 from .model_routes import split_route
@@ -35,7 +35,7 @@ _PRESETS = frozenset(
     "logprobs top_logprobs seed user response_format tools tool_choice parallel_tool_calls reasoning_effort "
     "service_tier extra_body dimensions encoding_format store verbosity modalities top_k min_p repetition_penalty "
     "keep_alive provider transforms thinking output_config cache_control context_management".split()
-)
+).union(output_limits.NAMES)
 
 
 @dataclass(frozen=True, slots=True)

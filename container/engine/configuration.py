@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..config import Config, Deployment
+from ..config import Config, Deployment, output_limits
 from ..config.address import origin
 from ..config.document import REFERENCE
 from ..config.providers import DIRECT
@@ -67,7 +67,11 @@ def configuration(config: Config) -> str:
 
 
 def _model(d: Deployment) -> dict[str, Any]:
-    params = {name: value for name, value in d.params.items() if name not in _OURS}
+    params = {name: value for name, value in d.params.items() if name not in _OURS and name not in output_limits.NAMES}
+    extra = params.get("extra_body")
+    if isinstance(extra, dict) and not output_limits.NAMES.isdisjoint(extra):
+        # An output limit is sent with each request: one of the engine's own would go over the client's.
+        params["extra_body"] = {k: v for k, v in extra.items() if k not in output_limits.NAMES}
     params["max_retries"] = 0
     if _is_strangers(d):
         params["api_key"] = _NO_KEY

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from worker.api.endpoints import Endpoint
 
 from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents, unseen
+from ..config import Deployment
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody
@@ -15,7 +16,7 @@ from ..routing.router import Router, Try
 from ..upstream import failure
 from ..upstream.attempt import read_error
 from ..upstream.http import Client, HttpError, Response
-from ..upstream.prepare import engine_model
+from ..upstream.prepare import engine_model, responses_limit
 from . import engine_charges
 from .attempts import answer_headers, charge, log_attempt
 from .drive import drive, refusal
@@ -87,7 +88,7 @@ class EngineEndpoints:
                 where = await self._engine.ready(limit)
                 headers = {**where.headers, "content-type": body.content_type}
                 response = await self._client.post(
-                    where.base + endpoint.path, body.for_model(engine_model(d, step.target.model)), headers
+                    where.base + endpoint.path, _body(endpoint, body, d, step.target.model), headers
                 )
                 if response.status != 200:
                     outcome = failure.from_response(response.status, response.headers, await read_error(response))
@@ -117,6 +118,13 @@ class EngineEndpoints:
             # Bytes have gone out: no other deployment can take over, and the answer must not look whole.
             raise ConnectionAbortedError(outcome.message)
         return outcome
+
+
+def _body(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str) -> bytes:
+    limit = (
+        responses_limit(d, model, body.fields) if isinstance(body, JsonBody) and endpoint.name == "responses" else None
+    )
+    return body.for_model(engine_model(d, model), limit)
 
 
 async def _pass_on(

@@ -65,8 +65,10 @@ class JsonBody:
         """For a request without a limit of its own."""
         self._fields[name] = tokens
 
-    def for_model(self, name: str) -> bytes:
-        return encode({**self._fields, "model": name})
+    def for_model(self, name: str, limit: int | None = None) -> bytes:
+        """`limit`: tokens of the answer, where it is limited; as the deployment takes it."""
+        limited = {} if limit is None else {"max_output_tokens": limit}
+        return encode({**self._fields, **limited, "model": name})
 
 
 class FormBody:
@@ -128,7 +130,7 @@ class FormBody:
         self.route = RouteRequest(self.model)
         self._rest = b"".join(self._part(head, content) for head, content in parts)
 
-    def for_model(self, name: str) -> bytes:
+    def for_model(self, name: str, limit: int | None = None) -> bytes:
         model = self._part('content-disposition: form-data; name="model"', name.encode())
         return model + self._rest + f"--{self._boundary}--\r\n".encode()
 

@@ -8,6 +8,8 @@ operator presets in the config is not a client's, and goes on as it is.
 
 from collections.abc import Iterable, Mapping
 
+from ..config import output_limits
+
 _CHAT = """
     model messages stream stream_options temperature top_p n stop seed user metadata store tools tool_choice
     parallel_tool_calls functions function_call response_format logprobs top_logprobs logit_bias presence_penalty
@@ -69,9 +71,13 @@ FIELDS: Mapping[str, frozenset[str]] = {
 }
 
 
+_LIMITED = ("chat_completions", "completions")
+
+
 def foreign(endpoint: str, names: Iterable[str]) -> list[str]:
-    """Those of the fields that the engine is not shown."""
-    known = FIELDS[endpoint]
+    """Those of the fields that the engine is not shown. (A chat's output limit goes on under one name, whichever it
+    has: `container.upstream.prepare.merge`.)"""
+    known = FIELDS[endpoint] | output_limits.NAMES if endpoint in _LIMITED else FIELDS[endpoint]
     return [name for name in names if name not in known]
 
 

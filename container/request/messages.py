@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.api.errors import invalid_request
 
+from ..config import output_limits
 from .authority import DEARER, refusal, refuse_forbidden
 from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
 
@@ -13,7 +14,7 @@ from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_objec
 _BETA = re.compile(r"(?!files-api|skills|oauth|fast-mode)[a-z0-9.-]{1,64}")
 _MOST_BETAS = 20
 # Whoever translates the request could take them for its limit.
-_FOREIGN_LIMITS = ("max_completion_tokens", "max_output_tokens")
+_FOREIGN_LIMITS = output_limits.NAMES - {"max_tokens"}
 
 
 def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
@@ -22,8 +23,8 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     refuse_forbidden(body)
     for name in DEARER.intersection(body):
         raise refusal(name)
-    for name in _FOREIGN_LIMITS:
-        body.pop(name, None)
+    for name in _FOREIGN_LIMITS.intersection(body):
+        del body[name]
     model = named_model(body.get("model"))
     for name, value in body.items():
         if value is not None:

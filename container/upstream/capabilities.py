@@ -8,7 +8,10 @@ import re
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from worker.ledger.charges import LEAST_OF_RESPONSES
+
 from ..config import Deployment
+from ..config.model_routes import split_route
 from . import known_models
 from .known_models import Known
 from .responses_models import served
@@ -57,10 +60,6 @@ _GPT = re.compile(r"(?<![a-z0-9])gpt-?([5-9])(?:[.-]?(\d+)(?!\d))?(?![0-9])")
 _O_SERIES = re.compile(r"(?<![a-z0-9])o[1-9](?![a-z0-9])|o_series/")
 # Both ways of OpenAI's to call a model of a family that LiteLLM does not list.
 _TEMPLATES = {"gpt": "gpt-5", "chat": "gpt-4o", "o": "o3"}
-# The least that OpenAI's reasoning models take as a limit.
-# https://platform.openai.com/docs/api-reference/responses/create#responses_create-max_output_tokens
-_LEAST_OUTPUT = 16
-
 _THREE = frozenset(("low", "medium", "high"))
 _ROUTED = frozenset(("none", "minimal", "low", "medium", "high", "xhigh"))
 _STRICT: frozenset[str] = frozenset()
@@ -143,7 +142,10 @@ def capabilities(d: Deployment, model: str) -> Capabilities:
         return found[1]
     if len(_remembered) >= _MOST_REMEMBERED:  # a wildcard's models are what clients write
         _remembered.clear()
-    made = _of(d, model)._replace(responses=served(d, model))
+    made = _of(d, split_route(d.provider, model)[1])
+    responses = served(d, model)
+    if responses != "never":
+        made = made._replace(responses=responses, min_output=LEAST_OF_RESPONSES)
     _remembered[key] = (d, made)
     return made
 
@@ -151,7 +153,9 @@ def capabilities(d: Deployment, model: str) -> Capabilities:
 def _of(d: Deployment, model: str) -> Capabilities:
     base = d.info.get("base_model")
     names = (f"{d.provider}/{model}", model, base) if d.wildcard else (base, f"{d.provider}/{model}", model)
-    known = known_models.known(*names) or known_models.known(model.rpartition("/")[2]) or Known()
+    if d.provider == "openrouter":
+        names = (*names, model.rpartition("/")[2])
+    known = known_models.known(*names) or Known()
     own = known_models.read(d.info)
     known = known._replace(
         max_output=own.max_output or known.max_output,
@@ -207,7 +211,7 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
         can = can._replace(limit_name=MAX_COMPLETION_TOKENS, limit_names=(MAX_COMPLETION_TOKENS,))
     if family in ("gpt", "o"):
         levels = _gpt_efforts(known) if family == "gpt" else _THREE
-        can = can._replace(efforts=levels, min_output=_LEAST_OUTPUT)
+        can = can._replace(efforts=levels, min_output=LEAST_OF_RESPONSES)
     elif theirs and known != Known():
         can = can._replace(efforts=frozenset())
     return can

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ..config import Deployment
+from worker.ledger.charges import LEAST_OF_RESPONSES
+
+from ..config import Deployment, output_limits
 from ..config.model_routes import split_route
 from ..request.completion import encode
+from .capabilities import MAX_TOKENS, Capabilities, capabilities
 
 PATHS = {
     "chat_completions": "/chat/completions",
@@ -22,8 +25,6 @@ _AZURE_RESPONSES = "2025-03-01"
 
 # To LiteLLM these are authority: guardrails, log destinations, sessions, routing.
 AUTHORITY = frozenset(("metadata", "tags"))
-
-OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 
 # The headers of every call.
 JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
@@ -89,25 +90,24 @@ def engine_model(d: Deployment, model: str) -> str:
     return f"{d.id}/{model[len(prefix) : len(model) - len(suffix) or None]}"
 
 
-def limit_name(d: Deployment, endpoint: str) -> str:
-    """The field that takes an output limit: OpenAI's newer models refuse the name that everybody else knows."""
-    own = d.provider == "azure" or (d.provider == "openai" and d.base.startswith("https://api.openai.com/"))
-    return "max_completion_tokens" if own and endpoint == "chat_completions" else "max_tokens"
-
-
 def body(
     d: Deployment,
     model: str,
     fields: Mapping[str, Any],
     *,
     ask_usage: bool,
-    leave_out: frozenset[str],
-    limit: tuple[str, int] | None = None,
+    leave_out: frozenset[str] = frozenset(),
+    added: int | None = None,
+    limit_name: str = MAX_TOKENS,
+    called: str | None = None,
 ) -> bytes:
-    """The body for the deployment: the client's fields over its presets, `model`, usage asked for. `limit`: a field and
-    its value, for a request without an output limit."""
-    merged = merge(d, fields, limit)
-    merged["model"] = model
+    """The body for the deployment: the client's fields over its presets, `model`, usage asked for.
+
+    `added`: an output limit for a request without one; `limit_name`: what its limit is called; `called`: what goes out
+    as the model's name, where that is not `model`.
+    """
+    merged = merge(d, capabilities(d, model), fields, added, limit_name)
+    merged["model"] = called or model
     if ask_usage and "stream_options" not in leave_out:
         merged["stream_options"] = {**(merged.get("stream_options") or {}), "include_usage": True}
     for name in leave_out:
@@ -115,11 +115,40 @@ def body(
     return encode(merged)
 
 
-def merge(d: Deployment, fields: Mapping[str, Any], limit: tuple[str, int] | None = None) -> dict[str, Any]:
-    """The client's fields over the deployment's presets; `limit` for a request without an output limit."""
+def merge(
+    d: Deployment, can: Capabilities, fields: Mapping[str, Any], added: int | None = None, name: str = MAX_TOKENS
+) -> dict[str, Any]:
+    """The client's fields over the deployment's presets, with one output limit at most.
+
+    That is the lowest of the client's, else of the deployment's, else `added`, between the least and the most that the
+    model takes. `name`: what it is called.
+    """
     merged = {**d.presets, **fields} if d.presets else dict(fields)
-    if limit is not None and all(merged.get(name) is None for name in OUTPUT_LIMITS):
-        for name in OUTPUT_LIMITS:
-            merged.pop(name, None)
-        merged[limit[0]] = limit[1]
+    if added is None and output_limits.NAMES.isdisjoint(merged):
+        return merged
+    limit = output_limits.lowest(fields)
+    if limit is None:
+        limit = output_limits.lowest(d.presets) or added
+    elif added is not None:  # the client's is one that no reservation knows
+        limit = min(limit, added)
+    for other in output_limits.NAMES.intersection(merged):
+        del merged[other]
+    if limit is not None:
+        merged[name] = fitting(limit, can)
     return merged
+
+
+def limit_name(can: Capabilities, fields: Mapping[str, Any]) -> str:
+    """What an output limit is called: as the client calls it, if the model knows it so."""
+    return next((name for name in can.limit_names if name in fields), can.limit_name)
+
+
+def responses_limit(d: Deployment, model: str, fields: Mapping[str, Any]) -> int | None:
+    """Of a request to the Responses API: the client's output limit, else the deployment's, as the model takes it."""
+    limit = output_limits.lowest(fields, ("max_output_tokens",)) or output_limits.lowest(d.presets)
+    return None if limit is None else max(fitting(limit, capabilities(d, model)), LEAST_OF_RESPONSES)
+
+
+def fitting(limit: int, can: Capabilities) -> int:
+    """The limit as the model takes it. What is set aside for a request covers it: `worker.ledger.reserve.quote`."""
+    return max(limit if can.max_output is None else min(limit, can.max_output), can.min_output)

@@ -26,12 +26,21 @@ def test_each_of_many_prompts_is_reserved_for(start: Start, fake: FakeProvider) 
     assert line["spend"] <= line["reserved"]
 
 
-def test_a_limit_that_means_nothing_here_is_none(start: Start, fake: FakeProvider) -> None:
+@pytest.mark.parametrize(("asked", "sent"), [(5, 5), (5000, 77), (-1, 77), ("5", 77)])
+def test_a_limit_by_another_servers_name_holds_and_raises_nothing(
+    start: Start, fake: FakeProvider, asked: Any, sent: int
+) -> None:
     gateway = start(environment={"DEFAULT_MAX_OUTPUT": "77"})
     key = gateway.key(max_budget=1)
-    assert gateway.ask(key, max_output_tokens=1).status_code == 200
-    assert fake.last.body["max_tokens"] == 77
+    assert gateway.ask(key, n_predict=asked).status_code == 200
+    assert (fake.last.body["max_tokens"], "n_predict" in fake.last.body) == (sent, False)
     assert gateway.logs()[0]["reserved"] >= 77 * OUT
+
+
+def test_of_two_limits_the_lower_is_sent(start: Start, fake: FakeProvider) -> None:
+    gateway = start()
+    assert gateway.ask(gateway.key(max_budget=1), max_tokens=9, n_predict=10_000).status_code == 200
+    assert (fake.last.body["max_tokens"], "n_predict" in fake.last.body) == (9, False)
 
 
 @pytest.mark.parametrize("count", ["20", 20.0, 0, -1, True, [2]])

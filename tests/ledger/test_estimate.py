@@ -200,20 +200,27 @@ def test_each_of_several_prompts_is_answered(asked: Any, prompts: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "meant"),
+    ("endpoint", "meant", "least"),
     [
-        ("chat_completions", {"max_tokens", "max_completion_tokens"}),
-        ("completions", {"max_tokens", "max_completion_tokens"}),
-        ("messages", {"max_tokens"}),
-        ("responses", {"max_output_tokens"}),
+        ("chat_completions", {"max_tokens", "max_completion_tokens"}, 1),
+        ("completions", {"max_tokens", "max_completion_tokens"}, 1),
+        ("messages", {"max_tokens"}, 1),
+        ("responses", {"max_output_tokens"}, 16),
     ],
 )
-def test_a_limit_by_a_name_that_the_endpoint_does_not_know_is_none(endpoint: str, meant: set[str]) -> None:
+def test_a_limit_by_a_name_that_the_endpoint_does_not_know_is_none(endpoint: str, meant: set[str], least: int) -> None:
     for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
         body = {name: 1}
         found = most(body, Prompt(0), [("a", price())], of_body(endpoint, body), 4096)
-        limit = 1 if name in meant else 4096
+        limit = least if name in meant else 4096
         assert (found.tokens, found.add_limit) == (limit, None if name in meant else 4096), name
+
+
+def test_a_limit_below_what_the_model_takes_costs_the_least_that_it_takes() -> None:
+    of_gpt_5 = {**price(), "min_output": 16}
+    assert quote({"max_tokens": 1}, Prompt(0), [("a", of_gpt_5)]).amount == 16 * 2000
+    assert quote({"max_tokens": 1}, Prompt(0), [("a", price()), ("b", of_gpt_5)]).tokens == 16
+    assert quote({"input": "a"}, Prompt(0), [("a", of_gpt_5)], limits=()).tokens == 0
 
 
 def test_a_limit_beyond_what_the_model_can_costs_what_it_can() -> None:

@@ -26,14 +26,20 @@ _NO_UNIT = (
 
 class Charge(NamedTuple):
     """`limits`: the fields that limit the answer, where that is paid for by the token, too; else none. `units`: what is
-    paid for by the piece, as in `prices.cost`. `free`: nobody charges for such requests."""
+    paid for by the piece, as in `prices.cost`. `free`: nobody charges for such requests. `least`: tokens; a lower limit
+    is raised to it."""
 
     limits: tuple[str, ...] = ()
     units: Mapping[str, int] | None = None
     free: bool = False
+    least: int = 0
 
 
+# OpenAI's Responses API takes no limit below this, of any model.
+# https://platform.openai.com/docs/api-reference/responses/create#responses_create-max_output_tokens
+LEAST_OF_RESPONSES = 16
 _TOKENS = {endpoint: Charge(limits) for endpoint, limits in _LIMITS.items()}
+_TOKENS["responses"] = _TOKENS["responses"]._replace(least=LEAST_OF_RESPONSES)
 
 
 def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
@@ -80,6 +86,7 @@ def most(
         limits=charge.limits,
         default_max_output=default_max_output,
         units=charge.units,
+        least=charge.least,
     )
 
 

@@ -54,7 +54,8 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
     {"input", "output", …: femto-dollars, "priority", …: {…}, "above": [[tokens, {…, "priority", …: {…}}]],
      "max_input", "max_output", "image_tokens": tokens}
 
-    Whoever knows the model's tokenizer adds "tokenizer".
+    Whoever knows the model's tokenizer adds "tokenizer"; whoever knows the least that it takes as an output limit adds
+    "min_output".
     """
     result: Price = {unit: _femto(entry[name]) for unit, name in _UNITS.items() if is_amount(entry.get(name))}
     for unit, names in _FLAT.items():

@@ -36,11 +36,13 @@ def quote(
     limits: Sequence[str] = ANY_LIMIT,
     default_max_output: int = DEFAULT_MAX_OUTPUT,
     units: Mapping[str, int] | None = None,
+    least: int = 0,
 ) -> Quote:
     """For a request whose answer may come from any of `reachable`: (name of the model, its prices).
 
     `limits`: the fields that limit the answer; none for embeddings and their like, which answer with no tokens.
-    `units`: what is not tokens, as in `prices.cost`.
+    `units`: what is not tokens, as in `prices.cost`. `least`: the lowest limit that the endpoint takes; what is sent is
+    never below it, nor below a price's `min_output`, nor above its `max_output`.
     """
     limit = _limit(body, limits)
     output = 0 if not limits else limit if limit is not None else default_max_output
@@ -51,13 +53,13 @@ def quote(
     for name, price in reachable:
         if price is None:
             unpriced = unpriced or _no_price(name)
-            tokens = max(tokens, prompt.tokens() + answers * output)
+            tokens = max(tokens, prompt.tokens() + answers * max(output, least))
             continue
         size = _prompt_tokens(prompt, price, windows)
         if size is None:
             unpriced = unpriced or _no_bound(name, prompt)
             size = prompt.tokens(prices.tokenizer(price))
-        each = min(output, price.get("max_output", output))
+        each = max(min(output, price.get("max_output", output)), price.get("min_output", 0), least) if limits else 0
         tokens = max(tokens, size + answers * each)
         amount = max(amount, _most(price, size, answers * each, prompt, body.get("service_tier"), units or {}))
     add = default_max_output if limits and limit is None else None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ...config import Deployment
+from ...config import Deployment, output_limits
 from ...config.model_routes import split_route
 from ...engine.supervisor import Engine
 from ...request import engine_fields
@@ -11,31 +11,37 @@ from ...request.completion import Completion
 from ...routing.outcome import Outcome
 from .. import failure, prepare
 from ..answer import Plain, plain
+from ..capabilities import EITHER, MAX_TOKENS, capabilities
 from ..events import EventStream
+from ..refused_names import refuses_name
 from .format import Sent, Unsupported
 
 # Without these it would be another request.
 _ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
 _MAX_LEFT_OUT = 5
+_MOST_LEARNT = 4096
 
 
 class _Note(NamedTuple):
-    """What was added to a request: `usage` was asked for; the name of the output limit; the fields left out."""
+    """How a request was sent: `usage` was asked for; the fields left out; `limit`: what its output limit is called;
+    `learnt`: the deployment and the model that turn out to call it so if the request is answered."""
 
     usage: bool
-    limit: str | None
     left_out: frozenset[str]
+    limit: str
+    learnt: tuple[str, str] | None = None
 
 
 class OpenAI:
-    """Learns which deployments refuse what: `stream_options`, or the usual name of an output limit."""
+    """Goes by the table of what each model takes. What that does not know is learnt of a deployment: that it refuses
+    `stream_options`, or the usual name of an output limit."""
 
     _withheld: frozenset[str] = frozenset()
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
         self._addresses: dict[str, prepare.Address] = {}
-        self._limit_names: dict[str, str] = {}  # deployments that refused the usual name of an output limit
+        self._limit_names: dict[tuple[str, str], str] = {}  # by deployment and model, of those that refuse the usual
         self._rejects_usage: set[str] = set()  # ids of deployments that refused stream_options
 
     async def address(self, d: Deployment, patience: float) -> prepare.Address:
@@ -48,62 +54,70 @@ class OpenAI:
         return prepare.url(d, base, model, endpoint)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        return self._sent(d, model, request, frozenset())
+        limit = MAX_TOKENS
+        if request.endpoint == "chat_completions":
+            learnt = self._limit_names.get((d.id, model)) if self._limit_names else None
+            limit = learnt or prepare.limit_name(capabilities(d, model), request.body)
+        return self._sent(d, model, request, _Note(False, frozenset(), limit))
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
         note: _Note = sent.note
         if len(note.left_out) >= _MAX_LEFT_OUT:
             return None
-        if note.limit and self._wants_other_limit(d, refusal, note.limit):
-            return self._sent(d, model, request, note.left_out)
+        if note.learnt is None and request.endpoint == "chat_completions":
+            other = EITHER[note.limit == EITHER[0]]
+            if refuses_name(refusal, note.limit, other):
+                return self._sent(d, model, request, note._replace(limit=other, learnt=(d.id, model)))
         unwanted = self._unwanted(d, refusal, note.usage)
-        if unwanted in prepare.OUTPUT_LIMITS and request.limited:
-            return None  # without it the request could cost more than was set aside for it
-        if unwanted is None or unwanted in note.left_out:
-            return None
-        return self._sent(d, model, request, note.left_out | {unwanted})
+        if unwanted is None or unwanted in note.left_out or unwanted in output_limits.NAMES:
+            return None  # without its limit the request could cost more than was set aside for it
+        return self._sent(d, model, request, note._replace(left_out=note.left_out | {unwanted}))
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        self._learn(sent.note)
         return plain(raw, name)
 
     def events(self, name: str, request: Completion, sent: Sent) -> EventStream:
+        self._learn(sent.note)
         return EventStream(name, drop_usage=sent.note.usage)
 
     def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
         return failure.from_response(status, headers, raw)
 
-    def _sent(self, d: Deployment, model: str, request: Completion, left_out: frozenset[str]) -> Sent:
+    def _sent(self, d: Deployment, model: str, request: Completion, note: _Note) -> Sent:
         asks = request.stream and not request.client_wants_usage and d.asks_usage and d.id not in self._rejects_usage
-        limit = None
-        if request.output_limit is not None:
-            limit = self._limit_names.get(d.id) or self._limit_name(d, request.endpoint), request.output_limit
-        out = left_out | self._withheld
-        fields = self._shown(request)
-        body = prepare.body(d, self._model(d, model), fields, ask_usage=asks, leave_out=out, limit=limit)
-        return Sent(body, None, _Note(asks, limit[0] if limit else None, left_out))
+        out = note.left_out | self._withheld
+        body = prepare.body(
+            d,
+            model,
+            self._shown(request),
+            ask_usage=asks,
+            leave_out=out,
+            added=request.output_limit,
+            limit_name=note.limit,
+            called=self._model(d, model),
+        )
+        return Sent(body, None, note._replace(usage=asks))
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """The client's fields that the provider gets."""
         return request.body
 
-    def _limit_name(self, d: Deployment, endpoint: str) -> str:
-        return prepare.limit_name(d, endpoint)
-
     def _model(self, d: Deployment, model: str) -> str:
         return split_route(d.provider, model)[1]
 
-    def _wants_other_limit(self, d: Deployment, refusal: Outcome, sent: str) -> bool:
-        """Whether the provider has refused the name of our output limit; the other one is tried, and remembered."""
-        if d.id in self._limit_names or sent not in f"{refusal.param} {refusal.message}":
-            return False
-        self._limit_names[d.id] = next(name for name in prepare.OUTPUT_LIMITS if name != sent)
-        return True
+    def _learn(self, note: _Note) -> None:
+        """A limit under its other name was taken, so that is the deployment's. (A refusal alone may repeat a client's
+        words.)"""
+        if note.learnt is not None:
+            if len(self._limit_names) >= _MOST_LEARNT:
+                self._limit_names.clear()
+            self._limit_names[note.learnt] = note.limit
 
     def _unwanted(self, d: Deployment, refusal: Outcome, asked_usage: bool) -> str | None:
         """The field that the provider will not have and that may be left out, if that is what the refusal says: with
         `drop_params` any that it calls unsupported."""
-        text = f"{refusal.param} {refusal.message}"
-        if asked_usage and ("stream_options" in text or "include_usage" in text):
+        if asked_usage and any(refuses_name(refusal, name) for name in ("stream_options", "include_usage")):
             self._rejects_usage.add(d.id)
             return "stream_options"
         if not self._drop_params or refusal.code not in failure.UNSUPPORTED_CODES or refusal.param in _ESSENTIAL:
@@ -129,9 +143,6 @@ class ThroughEngine(OpenAI):
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """Raises Unsupported."""
         return shown_to_engine(request, drop_params=self._drop_params)
-
-    def _limit_name(self, d: Deployment, endpoint: str) -> str:
-        return "max_tokens"
 
     def _model(self, d: Deployment, model: str) -> str:
         return prepare.engine_model(d, model)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ....config import Deployment
+from ....config import Deployment, output_limits
 from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ... import failure, prepare
 from ...answer import Plain
+from ...capabilities import capabilities
 from ...prepare import Address
 from ..format import Malformed, Sent
 from . import answer
@@ -44,7 +45,7 @@ class Anthropic:
         return url(base)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        asked = asking(d, traits(model), request, drop_params=self._drop_params)
+        asked = asking(d, model, traits(model), request, drop_params=self._drop_params)
         return Sent(encode({"model": model, **asked.body}), betas(d, asked.betas), asked)
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
@@ -60,17 +61,15 @@ class Anthropic:
         return refusal(status, headers, raw)
 
 
-def asking(d: Deployment, can: Traits, request: Completion, *, drop_params: bool) -> Translated:
+def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_params: bool) -> Translated:
     """The request in Anthropic's words for a model that `can` do so much; the body lacks the model, which Vertex AI
     wants elsewhere."""
-    limit = None if request.output_limit is None else ("max_tokens", request.output_limit)
-    fields = prepare.merge(d, request.body, limit)
-    most = d.info.get("max_output_tokens")
-    ours = limit is not None and fields.get("max_tokens") == request.output_limit
+    takes = capabilities(d, model)
+    fields = prepare.merge(d, takes, request.body, request.output_limit)
+    # Thoughts have to fit into the limit, unless the client chose both.
+    ours = "thinking" not in request.body or fields.get("max_tokens") != output_limits.lowest(request.body)
     try:
-        return translate(
-            can, fields, drop_params=drop_params, max_tokens=most if isinstance(most, int) else None, ours=ours
-        )
+        return translate(can, fields, drop_params=drop_params, max_tokens=takes.max_output, ours=ours)
     except (AttributeError, KeyError, TypeError) as error:
         # Values of types that nothing can be made of, deep in messages and tools.
         raise Malformed("messages", "Claude's request cannot be made of this one: check messages and tools.") from error

@@ -59,8 +59,8 @@ def translate(
     can: Traits, fields: Mapping[str, Any], *, drop_params: bool, max_tokens: int | None = None, ours: bool = False
 ) -> Translated:
     """`can`: what the model can do where it is; `fields`: a chat completion's, the deployment's presets among them.
-    `max_tokens`: of the deployment, where its config says; `ours`: the request's limit was not the client's. Raises
-    Unsupported and Malformed."""
+    `max_tokens`: the most that the model writes, where that is known; `ours`: the limit of the output or the thoughts
+    that have to fit into it were not the client's. Raises Unsupported and Malformed."""
     body: dict[str, Any] = {}
     given = {name: value for name, value in fields.items() if value is not None}
     _refuse(given, can, drop_params)
@@ -135,17 +135,18 @@ def _answer_format(body: dict[str, Any], given: Mapping[str, Any], can: Traits) 
 
 def _limit(body: Mapping[str, Any], given: Mapping[str, Any], can: Traits, of_deployment: int | None) -> int:
     """Anthropic wants a limit: the client's, else room for the thoughts it asked for, else the most there is."""
-    asked = given.get("max_completion_tokens") or given.get("max_tokens")
+    most = of_deployment or can.max_tokens
+    asked = given.get("max_tokens")
     if asked:
         return asked
     thought = body.get("thinking")
     if isinstance(thought, dict) and thought.get("type") == "enabled" and isinstance(thought.get("budget_tokens"), int):
-        return thought["budget_tokens"] + DEFAULT_MAX_TOKENS
-    return of_deployment or can.max_tokens
+        return min(thought["budget_tokens"] + DEFAULT_MAX_TOKENS, max(most, thought["budget_tokens"] + 1))
+    return most
 
 
 def _make_room(body: dict[str, Any]) -> None:
-    """The limit is ours, so thoughts have to fit into it."""
+    """Thoughts have to fit into the limit."""
     fitting = capped(body["thinking"]["budget_tokens"], body["max_tokens"])
     if fitting is None:
         del body["thinking"]

@@ -9,6 +9,7 @@ from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ... import prepare
 from ...answer import Events, Plain
+from ...capabilities import capabilities
 from ..format import Malformed, Sent
 from . import answer, errors
 from .events import GeminiEvents
@@ -45,9 +46,10 @@ class Gemini:
         return f"{base}/models/{quote(model, safe='')}:{method(stream)}"
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        fields, can = prepare.merge(d, request.body), traits(model, vertex=self.vertex)
+        fields = prepare.merge(d, capabilities(d, model), request.body, request.output_limit)
+        can = traits(model, vertex=self.vertex)
         try:
-            said = body(fields, can, drop_params=self._drop_params, limit=request.output_limit)
+            said = body(fields, can, drop_params=self._drop_params)
         except (AttributeError, KeyError, TypeError) as error:
             # Values of types that nothing can be made of, deep in messages and tools.
             message = "Gemini's request cannot be made of this one: check messages and tools."

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...prepare import OUTPUT_LIMITS
 from ..format import Unsupported
 from . import thinking
 from .messages import turns
@@ -32,13 +31,13 @@ _BESIDE = {
 }
 # Who asks and what for, and what every provider does unasked: nothing in the answer depends on these.
 _IGNORED = frozenset(
-    "model messages max_tokens max_completion_tokens stream stream_options user metadata store safety_identifier "
+    "model messages max_tokens stream stream_options user metadata store safety_identifier "
     "prompt_cache_key prompt_cache_retention parallel_tool_calls tools functions web_search_options".split()
 )
 
 
-def body(fields: Mapping[str, Any], traits: Traits, *, drop_params: bool, limit: int | None) -> dict[str, Any]:
-    """`limit`: the output limit of a request that has none. Raises Unsupported, naming the field, for what Gemini does
+def body(fields: Mapping[str, Any], traits: Traits, *, drop_params: bool) -> dict[str, Any]:
+    """`fields`: with one output limit at most, `max_tokens`. Raises Unsupported, naming the field, for what Gemini does
     not have, unless `drop_params` leaves it out."""
     said = turns(fields["messages"], traits)
     result: dict[str, Any] = {"contents": said.contents}
@@ -58,10 +57,8 @@ def body(fields: Mapping[str, Any], traits: Traits, *, drop_params: bool, limit:
             mapping = _MAPPED.get(name)
             if not (mapping and mapping(value, traits, generation, result)) and not drop_params:
                 raise Unsupported(name, f"'{name}' cannot be sent to this model.")
-    # Of two limits the lower holds: a budget may rely on either.
-    limit = min((fields[name] for name in OUTPUT_LIMITS if fields.get(name) is not None), default=limit)
-    if limit is not None:
-        generation["maxOutputTokens"] = limit
+    if fields.get("max_tokens") is not None:
+        generation["maxOutputTokens"] = fields["max_tokens"]
     declared = _declared(fields)
     if declared:
         result["tools"] = declared

@@ -12,9 +12,11 @@ from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ... import failure, mock, prepare
 from ...answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
+from ...capabilities import Capabilities, capabilities
 from ...events import EventStream
 from ...prepare import Address
 from ..anthropic import Anthropic, betas, url
+from ..anthropic.thinking import capped
 from ..format import Format, Malformed, Sent
 from ..openai import shown_to_engine
 from . import passing
@@ -39,6 +41,8 @@ class ToClaude(Anthropic):
         presets = {} if request.endpoint == "count_tokens" else d.presets
         body = {name: value for name, value in presets.items() if name in _PRESETS}
         body.update(self._shown(request), model=self._model(d, model), messages=_signed(request.body["messages"]))
+        if request.endpoint == "messages":
+            _limit(body, request.body, capabilities(d, model))
         wanted = tuple(beta for beta in request.betas.split(",") if beta and not (request.limited and _longer(beta)))
         headers = betas(d, wanted) if wanted else None
         return Sent(encode(body), headers, request.endpoint)
@@ -150,17 +154,8 @@ def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: boo
         body = chat(request.body, d, model, drop_params=drop_params)
     except (AttributeError, KeyError, TypeError) as error:
         raise Malformed("messages", "The request is not one of Anthropic's: check messages and tools.") from error
-    # More than a model can write, Claude's clients ask of any; as a limit of ours it goes by the name that is known.
-    most, asked = d.info.get("max_output_tokens"), request.body["max_tokens"]
-    limit = min(asked, most) if isinstance(most, int) and most > 0 else asked
-    return replace(
-        request,
-        endpoint="chat_completions",
-        body=body,
-        client_wants_usage=False,
-        output_limit=limit,
-        limited=True,
-    )
+    body["max_tokens"] = request.body["max_tokens"]
+    return replace(request, endpoint="chat_completions", body=body, client_wants_usage=False)
 
 
 def _as_message(answer: Plain, name: str) -> Plain | Outcome:
@@ -168,6 +163,21 @@ def _as_message(answer: Plain, name: str) -> Plain | Outcome:
         return Plain(orjson.dumps(message(orjson.loads(answer.body), name)), answer.usage)
     except UNEXPECTED:
         return UNREADABLE
+
+
+def _limit(body: dict[str, Any], asked: Mapping[str, Any], can: Capabilities) -> None:
+    """The client's limit as the model takes it, and the thoughts that have to fit into it, unless the client chose
+    both."""
+    limit = body["max_tokens"] = prepare.fitting(asked["max_tokens"], can)
+    thinking = body.get("thinking")
+    if not isinstance(thinking, dict) or not isinstance(thinking.get("budget_tokens"), int):
+        return
+    if limit <= thinking["budget_tokens"] and ("thinking" not in asked or limit != asked["max_tokens"]):
+        fitting = capped(thinking["budget_tokens"], limit)
+        if fitting is None:
+            del body["thinking"]
+        else:
+            body["thinking"] = {**thinking, **fitting}
 
 
 def _signed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ... import failure, prepare
 from ...answer import Plain
-from ...capabilities import capabilities
+from ...capabilities import MAX_TOKENS, capabilities
 from ...prepare import Address
 from ...responses_models import Served, reasons
 from ..format import Malformed, Sent
@@ -52,14 +52,13 @@ class Responses:
         return prepare.url(d, base, model, _ENDPOINT)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        limit = None if request.output_limit is None else ("max_completion_tokens", request.output_limit)
-        fields = prepare.merge(d, request.body, limit)
+        fields = prepare.merge(d, capabilities(d, model), request.body, request.output_limit)
         encrypted = reasons(d, model) and (d.id, model) not in self._secretive
         try:
             body = translate(
                 fields,
                 d.presets,
-                limit=_limit(fields, capabilities(d, model).max_output),
+                limit=fields.get(MAX_TOKENS),
                 encrypted=encrypted,
                 drop_params=self._drop_params,
             )
@@ -105,12 +104,6 @@ class Responses:
         if name in _ESSENTIAL:
             return None
         return {key: value for key, value in note.body.items() if key != name}
-
-
-def _limit(fields: Mapping[str, Any], most: int | None) -> int | None:
-    """Of the answer: the smallest of those given, and no more than the model can write."""
-    given = [fields[name] for name in prepare.OUTPUT_LIMITS if fields.get(name) is not None]
-    return min([*given, *([most] if most else [])]) if given else None
 
 
 def _sent(note: Note) -> Sent:

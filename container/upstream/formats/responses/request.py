@@ -33,8 +33,6 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
 }
 _EMPTY = (None, False, "", [], {})
-# OpenAI refuses less: https://platform.openai.com/docs/api-reference/responses/create#responses-create-max_output_tokens
-LEAST_OUTPUT = 16
 _LONGEST_USER = 64
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -53,7 +51,7 @@ def translate(
     made.update({name: fields[name] for name in _SAME | _ITS_OWN if fields.get(name) is not None})
     made["store"] = False
     if limit is not None:
-        made["max_output_tokens"] = max(limit, LEAST_OUTPUT)
+        made["max_output_tokens"] = limit
     tools = [_tool(tool, drop_params=drop_params) for tool in fields.get("tools") or ()]
     tools = [tool for tool in tools if tool is not None]
     if tools:

@@ -23,7 +23,7 @@ def here(model: str) -> Traits:
 
 
 def request(d: Deployment, model: str, request: Completion, *, drop_params: bool) -> Sent:
-    asked = asking(d, here(model), request, drop_params=drop_params)
+    asked = asking(d, model, here(model), request, drop_params=drop_params)
     if any(_is_address(part) for message in asked.body["messages"] for part in _parts(message)):
         raise Unsupported("messages", "Pictures and documents have to be 'data:' URLs for this model.")
     return Sent(encode({"anthropic_version": VERSION, **asked.body}), betas(d, asked.betas), asked)

@@ -51,7 +51,6 @@ def test_what_is_authority_to_litellm_does_not_reach_the_engine(formats, deploym
 FOREIGN = {
     "url": "http://elsewhere.example",
     "wx_credentials": {"url": "http://elsewhere.example"},
-    "max_new_tokens": 50_000,
     "num_generations": 5,
     "chat_history": [{"message": "much"}],
 }

@@ -16,9 +16,8 @@ HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 
 def translated(messages: Any = HELLO, *, model: str = "gemini-2.5-flash", vertex: bool = False, **fields: Any) -> Any:
-    more = {name: fields.pop(name) for name in ("drop_params", "limit") if name in fields}
-    options: dict[str, Any] = {"drop_params": False, "limit": None, **more}
-    return body({"model": model, "messages": messages, **fields}, traits(model, vertex=vertex), **options)
+    drop = fields.pop("drop_params", False)
+    return body({"model": model, "messages": messages, **fields}, traits(model, vertex=vertex), drop_params=drop)
 
 
 def parts(content: Any, **options: Any) -> list[dict[str, Any]]:
@@ -32,13 +31,9 @@ def called(id: str, arguments: Any = "{}", **more: Any) -> dict[str, Any]:
 # Limits
 
 
-def test_of_two_output_limits_the_lower_holds():
-    assert translated(max_tokens=5, max_completion_tokens=50)["generationConfig"] == {"maxOutputTokens": 5}
-
-
-def test_our_limit_is_for_requests_that_have_none():
-    assert translated(limit=4096)["generationConfig"] == {"maxOutputTokens": 4096}
-    assert translated(limit=4096, max_tokens=7)["generationConfig"] == {"maxOutputTokens": 7}
+def test_the_output_limit():
+    assert translated(max_tokens=5)["generationConfig"] == {"maxOutputTokens": 5}
+    assert "generationConfig" not in translated()
 
 
 # What Gemini does not have

@@ -1,0 +1,190 @@
+"""The output limit that is sent is never over the one that was set aside for, whoever presets what under which name."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from container.accounting import Tariff
+from container.config import Config, output_limits
+from container.engine.configuration import configuration
+from container.engine.supervisor import Engine
+from container.request.completion import Completion, parse
+from container.request.engine_body import JsonBody
+from container.request.messages import parse_messages
+from container.routing.router import Router
+from container.upstream.formats import Formats
+from container.upstream.prepare import responses_limit
+from tests.container.conftest import LoadConfig
+from worker.api.endpoints import TABLE
+from worker.ledger import charges
+from worker.ledger.estimate import Prompt
+
+FREE_PROMPT = {"input_cost_per_token": 0, "output_cost_per_token": 1e-6}
+HOME = {"api_base": "http://127.0.0.1:1/v1"}
+MODELS: dict[str, dict[str, Any]] = {
+    "openai/gpt-4o": {},
+    "openai/gpt-5": {},
+    "openai/o3-mini": {},
+    "openai/qwen": HOME,
+    "azure/mine": HOME,
+    "groq/openai/gpt-oss-20b": {},
+    "mistral/mistral-small-latest": {},
+    "deepseek/deepseek-chat": {},
+    "openrouter/openai/gpt-4o": {},
+    "hosted_vllm/mine": HOME,
+    "anthropic/claude-haiku-4-5": {},
+    "anthropic/claude-sonnet-4-5": {},
+    "gemini/gemini-2.5-pro": {},
+    "vertex_ai/claude-sonnet-4-5": {"vertex_project": "p"},
+    "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0": {},
+}
+LIMIT = st.sampled_from([1, 15, 16, 100, 1024, 5000, 20_000, 10**6])
+NAMED = st.dictionaries(st.sampled_from(sorted(output_limits.NAMES)), LIMIT, max_size=3)
+PRESETS = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_tokens": LIMIT,
+        "max_completion_tokens": LIMIT,
+        "extra_body": NAMED,
+        "thinking": st.just({"type": "enabled", "budget_tokens": 8000}),
+        "n": st.just(1),
+    },
+)
+INFO = st.fixed_dictionaries(
+    {}, optional={"max_output_tokens": LIMIT, "base_model": st.sampled_from(["gpt-5", "azure/gpt-4o"])}
+)
+
+
+def configured(load_config: LoadConfig, model: str, presets: dict[str, Any], info: dict[str, Any]) -> Config:
+    params = {"model": model, "api_key": "k", **MODELS[model], **presets}
+    if model.startswith("vertex_ai/"):
+        del params["api_key"]
+    entry = {"model_name": "m", "litellm_params": params, "model_info": {**FREE_PROMPT, **info}}
+    other = {"model_name": "other", "litellm_params": {"model": "openai/x", "api_key": "k"}, "model_info": FREE_PROMPT}
+    fallbacks = {"router_settings": {"fallbacks": [{"m": ["other"]}]}}
+    return load_config({"model_list": [entry, other], **fallbacks})
+
+
+def sent_limit(body: dict[str, Any]) -> int:
+    """The one limit of a body, in whichever wire format."""
+    fields = {**body, **body.get("generationConfig", {})}
+    [name] = output_limits.NAMES & fields.keys()
+    return fields[name]
+
+
+def reserved_limit(config: Config, request: Completion | JsonBody, endpoint: str, fields: dict[str, Any]) -> Any:
+    tariff = Tariff(config, Router(config), default_max_output=4096)
+    found = tariff.quote(fields, Prompt(0), request.route, charges.of_body(endpoint, fields))
+    assert found.amount is not None
+    return found.amount // 1000, found.add_limit
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    model=st.sampled_from(sorted(MODELS)),
+    presets=PRESETS,
+    info=INFO,
+    asked=NAMED,
+    endpoint=st.sampled_from(["chat_completions", "messages", "completions"]),
+)
+def test_what_is_sent_is_never_over_what_is_reserved(
+    load_config: LoadConfig,
+    model: str,
+    presets: dict[str, Any],
+    info: dict[str, Any],
+    asked: dict[str, int],
+    endpoint: str,
+):
+    config = configured(load_config, model, presets, info)
+    raw: dict[str, Any] = {"model": "m", **asked}
+    raw |= {"prompt": "Hi"} if endpoint == "completions" else {"messages": [{"role": "user", "content": "Hi"}]}
+    if endpoint == "messages":
+        raw.setdefault("max_tokens", 50)
+        request = parse_messages("messages", orjson.dumps(raw), "")
+    else:
+        request = parse(endpoint, orjson.dumps(raw))
+    reserved, request.output_limit = reserved_limit(config, request, endpoint, request.body)
+    request.limited = True
+    formats = Formats(config.options, Engine(config, {}, start_timeout=1))
+    for d in config.deployments:
+        made = formats.of(d, d.model, endpoint).request(d, d.model, request)
+        assert sent_limit(orjson.loads(made.body)) <= reserved
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(model=st.sampled_from(sorted(MODELS)), presets=PRESETS, info=INFO, asked=st.none() | LIMIT)
+def test_a_response_too(
+    load_config: LoadConfig, model: str, presets: dict[str, Any], info: dict[str, Any], asked: int | None
+):
+    config = configured(load_config, model, presets, info)
+    body = JsonBody(TABLE["/responses"], orjson.dumps({"model": "m", "input": "Hi", "max_output_tokens": asked}))
+    reserved, added = reserved_limit(config, body, "responses", body.fields)
+    if added is not None:
+        body.limit_output("max_output_tokens", added)
+    for d in config.deployments:
+        sent = responses_limit(d, d.model, body.fields)
+        assert sent is not None
+        assert sent <= reserved
+        assert orjson.loads(body.for_model("x", sent))["max_output_tokens"] == sent
+
+
+@pytest.mark.parametrize("where", ["top", "extra_body"])
+def test_the_engine_has_no_limit_of_its_own_that_could_go_over_a_clients(load_config: LoadConfig, where: str):
+    limit = {"max_tokens": 8000, "max_new_tokens": 8000}
+    presets = limit if where == "top" else {"extra_body": {**limit, "top_k": 3}}
+    config = configured(load_config, "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", presets, {})
+    written = configuration(config)
+    assert "8000" not in written
+    assert ("top_k" in written) == (where == "extra_body")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_clients_limit_takes_the_place_of_a_preset_one(load_config: LoadConfig, model: str, name: str):
+    """A Messages API request has its limit under a name that the preset need not have."""
+    config = configured(load_config, model, {name: 8000}, {})
+    body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20})
+    d = config.deployments[0]
+    formats = Formats(config.options, Engine(config, {}, start_timeout=1))
+    for endpoint, request in (
+        ("messages", parse_messages("messages", body, "")),
+        ("chat_completions", parse("chat_completions", body)),
+    ):
+        made = formats.of(d, d.model, endpoint).request(d, d.model, request)
+        assert sent_limit(orjson.loads(made.body)) == 20
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-sonnet-4-5", "vertex_ai/claude-sonnet-4-5"])
+@pytest.mark.parametrize(("limit", "budget"), [(2000, 1999), (500, None), (20_000, 8000)])
+@pytest.mark.parametrize("endpoint", ["messages", "chat_completions"])
+def test_preset_thoughts_fit_into_a_clients_limit(
+    load_config: LoadConfig, model: str, limit: int, budget: int | None, endpoint: str
+):
+    config = configured(load_config, model, {"thinking": {"type": "enabled", "budget_tokens": 8000}}, {})
+    body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": limit})
+    request = parse_messages("messages", body, "") if endpoint == "messages" else parse(endpoint, body)
+    d = config.deployments[0]
+    formats = Formats(config.options, Engine(config, {}, start_timeout=1))
+    made = orjson.loads(formats.of(d, d.model, endpoint).request(d, d.model, request).body)
+    if endpoint == "messages" and model.startswith("vertex_ai/"):
+        return  # asked through chat completions
+    assert made.get("thinking", {}).get("budget_tokens") == budget
+    assert made["max_tokens"] == limit
+
+
+def test_a_limit_over_what_the_model_writes_is_lowered_and_one_below_what_it_takes_is_raised(load_config: LoadConfig):
+    for model, asked, name, sent in (
+        ("openai/gpt-4o", 32_000, "max_tokens", 16_384),
+        ("openai/gpt-5", 1, "max_completion_tokens", 16),
+        ("anthropic/claude-haiku-4-5", 100_000, "max_tokens", 64_000),
+        ("groq/openai/gpt-oss-20b", 200_000, "max_tokens", 65_536),
+    ):
+        config = configured(load_config, model, {}, {})
+        d = config.deployments[0]
+        body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": asked})
+        formats = Formats(config.options, Engine(config, {}, start_timeout=1))
+        made = formats.of(d, d.model, "messages").request(d, d.model, parse_messages("messages", body, ""))
+        assert orjson.loads(made.body)[name] == sent
