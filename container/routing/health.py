@@ -58,7 +58,7 @@ class Health:
     def failed(self, outcome: Outcome, now: float, *, allowed_fails: int, cooldown_time: float) -> None:
         """Counts a failure; cools at once when the provider says so, when trying again is pointless, or after a
         failed probe."""
-        if outcome.kind not in UNHEALTHY or outcome.impatient:
+        if outcome.kind not in UNHEALTHY or outcome.impatient or outcome.blameless:
             return
         self.failures.append(now)
         while self.failures and self.failures[0] <= now - WINDOW_SECONDS:

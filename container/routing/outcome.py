@@ -29,8 +29,8 @@ class Outcome(NamedTuple):
     those of the provider that may reach the client. `final`: nobody else can take over, as the client has part of the
     answer or no more time. `impatient`: the client's own limit of time was over, which says nothing about the
     deployment. `unread`: the provider said that it had done its work, and what came could not be read: it may charge.
-    `latency` in seconds: to the first token of a stream, per output token otherwise. `tokens`: used in
-    all.
+    `blameless`: what the model made of this request says nothing about the deployment.
+    `latency` in seconds: to the first token of a stream, per output token otherwise. `tokens`: used in all.
     """
 
     kind: Kind
@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
     final: bool = False
     impatient: bool = False
     unread: bool = False
+    blameless: bool = False
     latency: float | None = None
     tokens: int = 0
 

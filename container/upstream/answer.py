@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from worker.ledger.usage import count
+from worker.ledger.usage import count, with_details
 
 from ..routing.outcome import Outcome
 from .assemble import is_stream, whole
@@ -102,7 +102,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
     if isinstance(body, Outcome):
         return body
     usage = body.get("usage")
-    usage = usage if isinstance(usage, dict) else None
+    usage = with_details(usage) if isinstance(usage, dict) else None
     failed = failure_in(body)
     if failed is not None:
         return failed._replace(unread=bool(usage and count(usage, "completion_tokens")))
@@ -111,7 +111,10 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
             return Outcome("server", 0, "The provider's answer holds neither choices nor data.")
         return from_error_event(body)
     try:
-        if mend_answer(body):
+        told = usage is not body.get("usage") and usage is not None
+        if told:
+            body["usage"] = usage
+        if mend_answer(body) or told:
             raw = orjson.dumps(body)
         return Plain(_renamed(raw, body, name), usage)
     except orjson.JSONEncodeError:

@@ -16,6 +16,8 @@ from typing import Any
 
 import orjson
 
+from worker.ledger.usage import with_details
+
 from ..routing.outcome import Outcome
 from .failure import error_event, from_error_event
 from .odd_chunks import ORDINARY_FINISH, ChunkMender, failure_in
@@ -223,9 +225,12 @@ class EventStream:
             usage = chunk.get("usage") if chunk else None
             if not isinstance(usage, dict) or chunk is None:
                 continue
-            self.usage = usage
-            if self._drop_usage and _says_nothing(chunk.get("choices")):
+            self.usage = with_details(usage)
+            dropped = self._drop_usage and _says_nothing(chunk.get("choices"))
+            if dropped or self.usage is not usage:
                 kept.append(data[start:begin])
+                if not dropped:
+                    kept.append(_replaced(data[begin:end], {**chunk, "usage": self.usage}))
                 start = end
         return b"".join((*kept, data[start:])) if kept else data
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.ledger.usage import Usage, usage, whole
+from worker.ledger.usage import Usage, usage, whole, with_details
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,34 @@ def test_what_is_not(said: dict[str, Any]) -> None:
 def test_a_whole_number_may_be_written_as_a_fraction() -> None:
     assert usage({"prompt_tokens": 10.0, "completion_tokens": 5.0}) == Usage(10, 5)
     assert usage({"prompt_tokens": 10.5, "completion_tokens": float("nan")}) == Usage()
+
+
+CACHED = (
+    {"prompt_tokens_details": {"cached_tokens": 60}},
+    {"prompt_cache_hit_tokens": 60, "prompt_cache_miss_tokens": 40},  # DeepSeek
+    {"prompt_cache_hit_tokens": 60, "prompt_tokens_details": {"cached_tokens": 0}},
+    {"cached_tokens": 60},  # Moonshot
+    {"num_cached_tokens": 60},  # Mistral
+    {"cache_read_input_tokens": 60},  # Claude behind a server of OpenAI's format
+)
+
+
+@pytest.mark.parametrize("said", CACHED)
+def test_cached_tokens_are_found_wherever_a_provider_puts_them(said: dict[str, Any]) -> None:
+    found = usage({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105, **said})
+    assert (found.prompt, found.cached, found.completion) == (100, 60, 5)
+
+
+@pytest.mark.parametrize("said", [None, "60", -5, 2.5, True, {}])
+def test_a_cached_count_that_is_none_is_not_counted(said: Any) -> None:
+    assert usage({"prompt_tokens": 100, "completion_tokens": 5, "prompt_cache_hit_tokens": said}).cached == 0
+    assert usage({"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 60}).cached == 10
+
+
+@pytest.mark.parametrize("said", CACHED)
+def test_clients_find_cached_tokens_in_the_details(said: dict[str, Any]) -> None:
+    given = {"prompt_tokens": 100, "completion_tokens": 5, **said}
+    assert with_details(given)["prompt_tokens_details"]["cached_tokens"] == 60
+    assert usage(with_details(given)) == usage(given)
+    plain = {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105}
+    assert with_details(plain) is plain

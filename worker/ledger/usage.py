@@ -41,7 +41,7 @@ def usage(said: Mapping[str, Any]) -> Usage:
     made = _object(said, "completion_tokens_details") or _object(said, "output_tokens_details")
     if said.keys() <= _OPENAI and not (any(details.values()) or any(made.values())):
         return Usage(prompt, completion + (unsaid(said, "total_tokens", prompt + completion) if prompt else 0))
-    cached = count(details, "cached_tokens") or count(said, "cache_read_input_tokens")
+    cached = count(details, "cached_tokens") or cached_elsewhere(said)
     written = (
         count(said, "cache_creation_input_tokens")
         or count(details, "cache_creation_tokens")
@@ -70,6 +70,26 @@ def usage(said: Mapping[str, Any]) -> Usage:
         min(hour, cache_write),
         min(count(made, "image_tokens"), completion),
     )
+
+
+# Where the tokens read from a cache stand when they are not in the details: Anthropic and servers behind it, DeepSeek,
+# Moonshot and SGLang, Mistral and vLLM.
+_CACHED = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
+
+
+def cached_elsewhere(said: Mapping[str, Any]) -> int:
+    """The tokens read from a cache that only another field than OpenAI's tells of."""
+    return next((found for name in _CACHED if (found := count(said, name))), 0)
+
+
+def with_details(said: dict[str, Any]) -> dict[str, Any]:
+    """The usage of an OpenAI-format answer with its cached tokens where clients look for them, as LiteLLM gives it on;
+    `said` itself where they stand there, or there are none."""
+    if said.keys() <= _OPENAI or "prompt_tokens" not in said:
+        return said
+    details = _object(said, "prompt_tokens_details")
+    cached = 0 if count(details, "cached_tokens") else cached_elsewhere(said)
+    return {**said, "prompt_tokens_details": {**details, "cached_tokens": cached}} if cached else said
 
 
 def unsaid(said: Mapping[str, Any], total: str, counted: int) -> int:

@@ -178,3 +178,10 @@ def test_an_ordinary_answer_with_calls_is_not_touched():
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     raw = orjson.dumps({"model": "ours", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]})
     assert read(b" " + raw).body == b" " + raw
+
+
+def test_cached_tokens_are_given_on_where_clients_look_for_them():
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_cache_hit_tokens": 3}
+    found = read(answer(usage=usage))
+    assert found.usage == {**usage, "prompt_tokens_details": {"cached_tokens": 3}}
+    assert orjson.loads(found.body)["usage"] == found.usage

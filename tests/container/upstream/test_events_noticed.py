@@ -87,6 +87,27 @@ def test_usage_in_a_text_is_none():
     assert stream.usage is None
 
 
+CACHED = [
+    {"prompt_cache_hit_tokens": 3, "prompt_cache_miss_tokens": 7},
+    {"cached_tokens": 3},
+    {"num_cached_tokens": 3},
+    {"cache_read_input_tokens": 3},
+    {"prompt_cache_hit_tokens": 3, "prompt_tokens_details": {"cached_tokens": 0}},
+    {"prompt_cache_hit_tokens": 3, "prompt_tokens_details": None},
+]
+
+
+@pytest.mark.parametrize("said", CACHED)
+@pytest.mark.parametrize("choices", [[], [{"index": 0, "delta": {}, "finish_reason": "stop"}]])
+def test_cached_tokens_are_given_on_where_clients_look_for_them(said, choices):
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, **said}
+    stream = EventStream(OURS, drop_usage=False)
+    sent = stream.feed(b"data: " + orjson.dumps({"choices": choices, "usage": usage}) + b"\n\n")
+    assert stream.usage is not None
+    assert stream.usage["prompt_tokens_details"]["cached_tokens"] == 3
+    assert orjson.loads(sent.removeprefix(b"data: ")) == {"choices": choices, "usage": stream.usage}
+
+
 # How it ended
 
 

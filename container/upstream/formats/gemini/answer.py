@@ -12,6 +12,7 @@ import orjson
 from worker.ledger.usage import count, unsaid
 
 from ....routing.outcome import Outcome
+from ... import failure
 from ...answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from . import errors
 from .messages import SIGNATURE_MARK
@@ -20,12 +21,18 @@ _FINISH = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
     "FINISH_REASON_UNSPECIFIED": "stop",
-    "MALFORMED_FUNCTION_CALL": "stop",
-    "MALFORMED_RESPONSE": "stop",
-    "UNEXPECTED_TOOL_CALL": "stop",
-    "TOO_MANY_TOOL_CALLS": "stop",
-    "MISSING_THOUGHT_SIGNATURE": "stop",
 }
+# The model has written no answer: Google holds back what it wrote.
+_BROKEN = frozenset(
+    (
+        "MALFORMED_FUNCTION_CALL",
+        "MALFORMED_RESPONSE",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+    )
+)
+_OTHER = "OTHER"
 # Every other reason is one of Google's filters (SAFETY, RECITATION, BLOCKLIST, …) or as good as one.
 _FILTERED = "content_filter"
 
@@ -49,6 +56,9 @@ def _plain(said: Mapping[str, Any], name: str, created: int, fetches: bool) -> P
     found = candidates(said)
     if not found:
         return Outcome("server", 0, "The provider's answer holds no candidates.")
+    failures = [broken(candidate, said=False) for _, candidate in found]
+    if all(failures) and failures[0] is not None:
+        return failures[0]
     used = usage(said, fetches=fetches)
     body: dict[str, Any] = {
         "id": identity(said),
@@ -73,6 +83,16 @@ def candidates(said: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
 
 def identity(said: Mapping[str, Any]) -> str:
     return said.get("responseId") or f"chatcmpl-{uuid.uuid4().hex}"
+
+
+def broken(candidate: Mapping[str, Any], *, said: bool) -> Outcome | None:
+    """What a candidate failed by; None for an answer. `said`: it has said something before."""
+    reason = candidate.get("finishReason")
+    if reason not in _BROKEN and (reason != _OTHER or said or delta(candidate, 0)):
+        return None
+    why = candidate.get("finishMessage")
+    message = failure.shown(f"The model's answer was broken ({reason}){f': {why}' if why else '.'}")
+    return Outcome("server", 0, message, unread=True, blameless=True)
 
 
 def finish(reason: str, *, called: bool) -> str:

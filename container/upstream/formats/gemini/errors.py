@@ -10,9 +10,11 @@ from typing import Any
 
 from ....routing.outcome import Outcome
 from ... import failure
+from ...error_body import says_error, words
 
 _RETRY = "google.rpc.RetryInfo"
 _REASON = "google.rpc.ErrorInfo"
+_OF_ANSWERS = ("candidates", "promptFeedback", "usageMetadata", "responseId", "modelVersion")
 # A 400 that is about this gateway's key or account.
 _OURS = frozenset(("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABLED", "BILLING_DISABLED"))
 
@@ -36,9 +38,10 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes) -> Outcom
 
 def instead_of_answer(said: Mapping[str, Any]) -> Outcome | None:
     """What an answer with status 200, or the first event of a stream, refuses: an error, or the prompt."""
-    if said.get("error"):
-        error = said["error"] if isinstance(said["error"], dict) else {"message": str(said["error"])}
-        return failure.from_error_event({"message": "The provider answered with an error.", **error})
+    if says_error(said):
+        return failure.from_error_event(said)
+    if not any(name in said for name in _OF_ANSWERS) and words(said):
+        return failure.from_error_event(said)
     feedback = said.get("promptFeedback")
     if not isinstance(feedback, dict) or not feedback.get("blockReason") or said.get("candidates"):
         return None

@@ -16,6 +16,14 @@ from ...sse import Event, Reader
 from . import answer, errors
 
 
+class _Broken(Exception):
+    """A candidate ended without an answer."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
 class GeminiEvents:
     """An `Events` (container/upstream/answer.py). `wants_usage`: the client asked for a chunk with the usage;
     `created`: seconds since the epoch; `fetches`: as in `answer.usage`."""
@@ -60,6 +68,8 @@ class GeminiEvents:
             failed = errors.instead_of_answer(said)
             try:
                 chunks.append(self._event(said) if failed is None else self._failure(failed))
+            except _Broken as found:
+                chunks.append(self._failure(found.outcome))
             except UNEXPECTED:
                 chunks.append(self._failure(UNREADABLE))
         return b"".join(chunks)
@@ -90,6 +100,9 @@ class GeminiEvents:
         """What a candidate says and, in a chunk of its own, why it ended."""
         reason = candidate.get("finishReason")
         begun = index in self._calls
+        broken = answer.broken(candidate, said=begun) if reason else None
+        if broken is not None:
+            raise _Broken(broken)
         delta = answer.delta(candidate, self._calls.get(index, 0))
         self._calls[index] = self._calls.get(index, 0) + len(delta.get("tool_calls") or ())
         choices: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from worker.ledger.usage import count
+from worker.ledger.usage import cached_elsewhere, count
 
 from ...tool_calls import new_id
 
@@ -65,7 +65,8 @@ def usage(said: Any) -> dict[str, int]:
     counts = said if isinstance(said, dict) else {}
     details = counts.get("prompt_tokens_details")
     details = details if isinstance(details, dict) else {}
-    read, written = count(details, "cached_tokens"), count(details, "cache_creation_tokens")
+    read = count(details, "cached_tokens") or cached_elsewhere(counts)
+    written = count(details, "cache_creation_tokens") or count(counts, "cache_creation_input_tokens")
     return {
         "input_tokens": max(0, count(counts, "prompt_tokens") - read - written),
         "cache_creation_input_tokens": written,

@@ -38,12 +38,39 @@ def chunks(data: bytes) -> list[Any]:
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("RECITATION", "content_filter"),
-     ("BLOCKLIST", "content_filter"), ("SOMETHING_NEW", "content_filter"), ("MALFORMED_FUNCTION_CALL", "stop")],
+     ("BLOCKLIST", "content_filter"), ("SOMETHING_NEW", "content_filter"), ("OTHER", "content_filter")],
 )  # fmt: skip
 def test_finish_reasons(reason, expected):
     """An accepted difference: of an answer that was cut off by a filter LiteLLM drops the text, we keep it."""
     choice = plain(response({"text": "so far"}, finish=reason))["choices"][0]
     assert (choice["finish_reason"], choice["message"]["content"]) == (expected, "so far")
+
+
+BROKEN = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE",
+          "MISSING_THOUGHT_SIGNATURE")  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", [*BROKEN, "OTHER"])
+def test_an_answer_that_the_model_broke_is_a_failure(reason):
+    said = {"candidates": [{"finishReason": reason, "finishMessage": "Malformed call: print(", "index": 0}]}
+    found = answer.plain(orjson.dumps(said), "public", 1)
+    assert isinstance(found, Outcome)
+    assert (found.kind, found.blameless) == ("server", True)
+    assert "Malformed call" in found.message
+    events = GeminiEvents("public", 1, wants_usage=False)
+    began = events.begins(events.feed(event(said)))
+    assert isinstance(began, Outcome)
+    assert began.kind == "server"
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_an_answer_that_the_model_breaks_in_its_middle_is_an_error_event(reason):
+    events = GeminiEvents("public", 1, wants_usage=False)
+    assert events.begins(events.feed(event(response({"text": "so"}, finish=None)))) is True
+    [said] = chunks(events.feed(event({"candidates": [{"finishReason": reason, "index": 0}]})))
+    assert reason in said["error"]["message"]
+    assert events.failed is not None
+    assert events.end() == b""
 
 
 def test_a_call_that_is_cut_off_is_no_whole_call():
@@ -139,7 +166,8 @@ def test_where_a_grounded_answer_comes_from():
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"[]", b"{}", b'{"candidates": []}', b'{"candidates": [{"content": {"parts": [1]}}]}', b"<html>",
+    [b"", b"[]", b"{}", b'{"detail": "x"}', b'{"error": ["x"]}',
+     b'{"candidates": []}', b'{"candidates": [{"content": {"parts": [1]}}]}', b"<html>",
      b'{"candidates": [{"content": {"parts": {"a": 1}}}]}', b'{"candidates": [{"finishReason": [1]}]}'],
 )  # fmt: skip
 def test_an_answer_that_is_none(raw):

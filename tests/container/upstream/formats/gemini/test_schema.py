@@ -50,6 +50,82 @@ def test_what_says_more_than_litellms(schema, expected, litellms):
     assert clean(schema) == expected, litellms
 
 
+OBJECT = {"type": "object", "properties": {"id": STRING, "name": STRING}}
+
+
+@pytest.mark.parametrize(
+    ("beside", "required"),
+    [
+        ({"anyOf": [{"required": ["id"]}]}, ["id"]),
+        ({"oneOf": [{"required": ["id"]}]}, ["id"]),
+        ({"allOf": [{"required": ["id"]}, {"required": ["name"]}]}, ["id", "name"]),
+        ({"anyOf": [{"required": ["id"]}, {"required": ["name"]}]}, []),
+        ({"anyOf": [{"required": ["id", "name"]}, {"required": ["name"]}]}, ["name"]),
+        ({"required": ["id"], "anyOf": [{"required": ["name"]}, {"required": ["id"]}]}, ["id"]),
+        ({"anyOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"required": ["id"]}}}, ["id"]),
+        ({"anyOf": [{"not": {"required": ["id"]}}, {"required": ["name"]}]}, []),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_properties_beside_alternatives_are_kept(beside, required, nested):
+    schema = {**OBJECT, **beside}
+    defs = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
+    whole = {"type": "object", "properties": {"x": schema}, **defs} if nested else {**schema, **defs}
+    found = clean(whole)["properties"]["x"] if nested else clean(whole)
+    assert found["type"] == "object"
+    assert found["properties"] == OBJECT["properties"]
+    assert found["required"] == required
+    assert "anyOf" not in found
+
+
+def test_alternatives_bring_their_properties():
+    other = {"properties": {"age": {"type": "integer"}}, "required": ["age"]}
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        found = clean({**OBJECT, keyword: [other, {"properties": {"sex": STRING}, "required": ["sex"]}]})
+        assert set(found["properties"]) == {"id", "name", "age", "sex"}
+        assert found["required"] == (["age", "sex"] if keyword == "allOf" else [])
+
+
+def test_parameters_that_are_a_choice_of_objects_are_one_object():
+    one = {"type": "object", "properties": {"a": STRING}, "required": ["a"]}
+    two = {"type": "object", "properties": {"b": STRING}, "required": ["b"]}
+    found = clean({"oneOf": [one, {"$ref": "#/$defs/two"}], "$defs": {"two": two}})
+    assert (found["type"], set(found["properties"]), found["required"]) == ("object", {"a", "b"}, [])
+    nullable = clean({"type": ["object", "null"], "properties": {"a": STRING}, "required": ["a"]})
+    assert (nullable["type"], nullable["properties"], nullable["required"]) == ("object", {"a": STRING}, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"const": 5}, {"type": "integer"}),
+        ({"enum": [1.5, 2]}, {"type": "number"}),
+        ({"const": True}, {"type": "boolean"}),
+        ({"enum": ["a", None]}, {"type": "string", "enum": ["a"], "nullable": True}),
+        ({"items": STRING}, {"type": "array", "items": STRING}),
+        ({"type": "array", "items": [STRING]}, {"type": "array", "items": STRING}),
+        ({"type": "array", "prefixItems": [STRING, {"type": "integer"}]},
+         {"type": "array", "items": {"anyOf": [STRING, {"type": "integer"}]}}),
+        ({"type": "string", "anyOf": [{"enum": ["a"]}, {"pattern": "b"}]},
+         {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "string", "pattern": "b"}]}),
+        ({"allOf": [{"type": "string"}, {"minLength": 2}]}, {"type": "string", "minLength": 2}),
+        ({"$ref": "#/$defs/a", "description": "d", "$defs": {"a": STRING}}, {"type": "string", "description": "d"}),
+    ],
+)  # fmt: skip
+def test_a_value_keeps_its_type(schema, expected):
+    defs = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
+    assert clean({"type": "object", "properties": {"x": schema}, **defs})["properties"]["x"] == expected
+
+
+def test_a_reference_may_point_anywhere():
+    schema = {"type": "object", "properties": {"a": STRING, "b": {"$ref": "#/properties/a"}}}
+    assert clean(schema)["properties"]["b"] == STRING
+
+
+def test_what_is_required_has_to_be_a_property():
+    assert clean({"type": "object", "properties": {"a": STRING}, "required": ["a", "b"]})["required"] == ["a"]
+
+
 def test_references_are_resolved_however_deep():
     schema = {
         "type": "object",
