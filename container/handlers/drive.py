@@ -67,13 +67,12 @@ def refusal(model: str, failed: Failed) -> ApiError:
     # A fallback without one of the request's fields says nothing of why the model itself did not answer.
     step, last = next(((s, o) for s, o in reversed(failed) if o.kind != "unsupported"), failed[0])
     if last.kind in ("caller", "unsupported", "context_window", "content_policy"):
-        return ApiError(
-            last.status or 400,
-            "invalid_request_error",
-            last.message,
-            code=last.code or (last.kind if last.kind in ("context_window", "content_policy") else None),
-            param=last.param,
-        )
+        special = last.kind if last.kind in ("context_window", "content_policy") else None
+        # A filter's 401, 403 or 451 would tell the client that its key or its country is at fault.
+        status = 400 if special == "content_policy" else last.status or 400
+        named = last.code is not None and not (special and last.code.isdigit())
+        code = last.code if named else special
+        return ApiError(status, "invalid_request_error", last.message, code=code, param=last.param)
     if last.kind == "not_found" and "*" in step.target.deployment.model:  # the client's own name of a model
         return ApiError(404, "invalid_request_error", last.message, code="model_not_found", param="model")
     tried = Counter(
