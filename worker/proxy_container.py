@@ -30,6 +30,7 @@ from drain_ends import LedgerObject, RunningContainer, StorageAlarm
 from edge.body import broke_off
 from edge.ledger import LedgerClient, LedgerUnavailable
 from edge.respond import error_response
+from runtime import entries
 from runtime.javascript import bindings, error_text, js, or_none, unwrapped, variable
 from runtime.log import log
 from usage_drain import Drain
@@ -62,9 +63,10 @@ class ProxyContainer(DurableObject):
         if self._served is not None:
             await self._served.drain.alarm()
 
-    async def fetch(self, request: Any) -> Any:
+    @entries.direct
+    async def fetch(self, request: Any, *_: Any) -> Any:
         """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere."""
-        incoming = request.js_object
+        incoming = entries.js_request(request)
         try:
             return await self._container().answer(incoming)
         except NotServing as failure:

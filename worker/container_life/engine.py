@@ -25,6 +25,7 @@ class CloudflareContainer:
 
     def __init__(self, container: Any) -> None:
         self._container = container
+        self._fetch: Any = None  # the port's, kept: to look it up anew costs as much as the call
 
     @property
     def running(self) -> bool:
@@ -59,7 +60,9 @@ class CloudflareContainer:
 
     def fetch(self, request: Any, **init: Any) -> Any:
         """A promise of the container's response to a JS Request or URL."""
-        return self._container.getTcpPort(PORT).fetch(request, **init)
+        if self._fetch is None:
+            self._fetch = self._container.getTcpPort(PORT).fetch
+        return self._fetch(request, **init)
 
     async def destroy(self) -> None:
         await self._container.destroy()

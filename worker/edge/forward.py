@@ -11,7 +11,7 @@ from api.errors import ApiError, service_unavailable
 from api.health import UNAVAILABLE
 from api.hop import CATALOG_HEADER, ENDING, INSTANCE_HEADER, NO_INSTANCE_HEADER, REQUEST_ID_HEADER, dropped
 from catalog import CATALOG
-from runtime.javascript import error_text, js, or_none
+from runtime.javascript import error_text, js, js_record, or_none
 from runtime.log import log
 
 # Seconds an instance that has answered is trusted to serve without being asked first.
@@ -44,24 +44,23 @@ def inward(client: Client, path_and_query: str, added: Iterable[tuple[str, str]]
     HEAD becomes GET: on a new connection to the container workerd loses the response to whatever comes after a HEAD.
     """
     url, request = f"http://container{path_and_query}", client.request
+    outside = dropped(client.headers)
+    ours = {REQUEST_ID_HEADER: client.id, CATALOG_HEADER: CATALOG["hash"], **dict(added)}
     if body is _SAME_BODY and request.method != "HEAD":
         copy = js.Request.new(url, request)
-    else:
-        method = "GET" if request.method == "HEAD" else request.method
-        content = {} if body is _SAME_BODY or body is None else {"body": body}
-        copy = js.Request.new(
-            url, method=method, headers=request.headers, signal=request.signal, redirect="manual", **content
-        )
-    headers = copy.headers
-    for name in dropped(client.headers):
-        headers.delete(name)
+        for name in outside:
+            copy.headers.delete(name)
+        for name, value in ours.items():
+            copy.headers.set(name, value)
+        return copy
+    method = "GET" if request.method == "HEAD" else request.method
+    content = {} if body is _SAME_BODY or body is None else {"body": body}
     if body is None:
-        headers.delete("content-length")
-    headers.set(REQUEST_ID_HEADER, client.id)
-    headers.set(CATALOG_HEADER, CATALOG["hash"])
-    for name, value in added:
-        headers.set(name, value)
-    return copy
+        outside.append("content-length")
+    headers = {name: value for name, value in client.headers.items() if name not in outside} | ours
+    return js.Request.new(
+        url, method=method, headers=js_record(headers), signal=request.signal, redirect="manual", **content
+    )
 
 
 def client_left() -> ApiError:

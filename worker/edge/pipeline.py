@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from functools import lru_cache
 from typing import Any
 
 from pyodide.ffi import JsException
@@ -83,10 +84,9 @@ class Edge:
         """The response to a client, without what every response carries. Raises ApiError."""
         request, headers, request_id = client.request, client.headers, client.id
         try:
-            url = js.URL.new(request.url)  # dot segments resolved: what is checked is what is sent
+            path, search = _split(request.url)  # dot segments resolved: what is checked is what is sent
         except JsException:  # what was sent as the host makes it none
             raise invalid_request("The request's address is not a valid URL.") from None
-        path = url.pathname
         asked = gatekeeper.admit(request.method, path, headers.get, self._rules)
         endpoint = asked.endpoint
         if endpoint.name == "openapi":
@@ -100,17 +100,17 @@ class Edge:
             await self._admission.authenticate(key_hash, request_id)
             if endpoint.name == "model_info":
                 return await self._model_info(client, path, by_master=key_hash is None)
-            return await self._administration.answer(client, endpoint, path, url.search[1:], by_master=key_hash is None)
+            return await self._administration.answer(client, endpoint, path, search[1:], by_master=key_hash is None)
         if endpoint.name == "metrics":
             await self._admission.authenticate(key_hash, request_id)
-            found = await self._metrics.answer(client, url.search[1:], await self._states(), by_master=key_hash is None)
+            found = await self._metrics.answer(client, search[1:], await self._states(), by_master=key_hash is None)
             return await without_body(found) if request.method == "HEAD" else found
         names = candidates(self._settings.instances, presented_key(headers.get))
         if endpoint.methods == ("POST",):
-            return await self._admission.answer(Paid(client, endpoint, path + url.search, key_hash, names))
+            return await self._admission.answer(Paid(client, endpoint, path + search, key_hash, names))
         models = await self._admission.authenticate(key_hash, request_id)
         grant = [(GRANT_HEADER, json.dumps({"models": models}))]
-        found = await self._instances.answer(lambda: inward(client, path + url.search, grant), names, client)
+        found = await self._instances.answer(lambda: inward(client, path + search, grant), names, client)
         return await without_body(found.response) if request.method == "HEAD" else found.response
 
     async def _model_info(self, client: Client, path: str, *, by_master: bool) -> Any:
@@ -154,6 +154,13 @@ class Edge:
             return await self._instances.state(name, STATE_TIMEOUT)
         except (JsException, TimeoutError):
             return health.UNAVAILABLE
+
+
+@lru_cache(maxsize=64)
+def _split(address: str) -> tuple[str, str]:
+    """Path, and query with its question mark. Raises JsException."""
+    url = js.URL.new(address)
+    return url.pathname, url.search
 
 
 _edge: Edge | None = None

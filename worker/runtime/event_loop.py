@@ -1,19 +1,24 @@
 """Python's event loop without a timer for each step of a task.
 
-Pyodide sets a timer for whatever is to be called soon, and in workerd each timer enters the isolate anew. Here what is
-to be called soon waits for one microtask, which comes before the turn ends: a request's steps stay within the turns in
-which the request has something to do. Figures: docs/performance.md.
+Pyodide sets a timer for every callback, and another one before every call from JavaScript; in workerd each timer enters
+the isolate anew. Here one microtask runs all callbacks that are ready, and a call from JavaScript starts at once. A
+request's steps stay within the turns in which it has something to do. Futures and tasks are those of C, without the
+methods that Pyodide adds in Python. Figures: docs/performance.md.
 
-Microtasks come before anything else can happen, so a task that never waits for something outside keeps everybody out.
+Microtasks run before anything else can happen, so a task that never waits for something outside blocks everybody.
+
+The names replaced here are private to Pyodide. If an upgrade renames one, its own behavior remains, which is slower and
+otherwise the same, and tests/worker/runtime/test_event_loop.py fails.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from typing import Any
 
+import pyodide_js  # pyright: ignore[reportMissingImports]
 from pyodide.ffi import create_proxy
 from pyodide.webloop import WebLoop  # pyright: ignore[reportMissingImports]
 
@@ -21,13 +26,32 @@ from .javascript import js
 
 _ready: deque[asyncio.Handle] = deque()
 _awaited = False  # whether a microtask will see to what is ready, or does so now
-_proxy: Any = None  # of `_call_all`; made with the first request, as the runtime may keep what it has imported
+# The two below are made with the first request, as the runtime may keep what it has imported.
+_queue_microtask: Any = None
+_proxy: Any = None  # of `_call_all`
 
 
 def install() -> None:
-    """Called before anything is awaited. A Pyodide that is not the one known here keeps its own ways."""
-    if hasattr(WebLoop, "_install_running_loop") and hasattr(WebLoop, "_install_asyncgen_hooks"):
-        WebLoop.call_soon = _call_soon
+    """Called before anything is awaited."""
+    if not (hasattr(WebLoop, "_install_running_loop") and hasattr(WebLoop, "_install_asyncgen_hooks")):
+        return
+    WebLoop.call_soon = _call_soon
+    WebLoop.create_future = _create_future
+    WebLoop.create_task = _create_task
+
+
+def _create_future(self: Any) -> asyncio.Future[Any]:
+    """A method of the loop's."""
+    return asyncio.Future(loop=self)
+
+
+def _create_task(self: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    """A method of the loop's. A call from JavaScript starts at once. A task made by another task starts when that one
+    waits, as in every loop: its maker may still have to store it."""
+    self._install_running_loop()
+    if asyncio.current_task(self) is None:
+        options.setdefault("eager_start", True)
+    return asyncio.Task(coro, loop=self, **options)
 
 
 def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
@@ -40,11 +64,19 @@ def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Con
 
 
 def _await(loop: Any) -> None:
-    global _awaited, _proxy
+    global _awaited
     if _proxy is None:
-        _proxy = create_proxy(partial(_call_all, loop))
-    js.queueMicrotask(_proxy)
+        _begin(loop)
+    _queue_microtask(_proxy)
     _awaited = True
+
+
+def _begin(loop: Any) -> None:
+    global _queue_microtask, _proxy
+    _queue_microtask = js.queueMicrotask
+    _proxy = create_proxy(partial(_call_all, loop))
+    if hasattr(pyodide_js._api, "scheduleCallback"):  # awaited before each call from JavaScript
+        pyodide_js._api.scheduleCallback = js.queueMicrotask.bind(js.globalThis)
 
 
 def _call_all(loop: Any) -> None:

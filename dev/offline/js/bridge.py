@@ -6,16 +6,17 @@ import random
 
 import workers
 from pyodide.code import relaxed_call  # pyright: ignore[reportAttributeAccessIssue]
-from workers import python_from_rpc, python_to_rpc
 
 _BASES = ("DurableObject", "WorkerEntrypoint", "WorkflowEntrypoint")
-_main = None
+_main = _from_js = _to_js = None
 
 
 def load(name):
     """Imports the Worker; its classes as {name: {"base": str, "methods": [str]}}."""
-    global _main
+    global _main, _from_js, _to_js
     _main = importlib.import_module(name)
+    # As in workerd, whose wrapper of calls is imported after the main module.
+    _from_js, _to_js = workers.python_from_rpc, workers.python_to_rpc
     found = {}
     for attribute, value in vars(_main).items():
         if attribute.startswith("_") or not inspect.isclass(value):
@@ -44,9 +45,9 @@ async def invoke(instance, raw, method, args):
         if inspect.isawaitable(result):
             await result
         return None
-    converted = [python_from_rpc(argument) for argument in args]
+    converted = [_from_js(argument) for argument in args]
     # fetch may be declared with fewer parameters than (request, env, ctx).
     result = relaxed_call(function, *converted) if method == "fetch" else function(*converted)
     if inspect.isawaitable(result):
         result = await result
-    return python_to_rpc(result)
+    return _to_js(result)

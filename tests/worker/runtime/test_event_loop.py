@@ -32,6 +32,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ("ended", ["after it"]),
         ("before_timers", [0, 1, 2, "timer"]),
         ("tasks", [0, 1, 2, [0, 1, 2], "timeout"]),
+        ("from_javascript", ["at once", "called", "made", "later"]),
+        ("futures", [True, True]),
+        ("before_a_call", ["before", "microtask"]),
     ],
 )
 def test_what_is_called_soon(url: str, way: str, happened: list[Any]) -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+from functools import partial
 
+import pyodide_js
+from pyodide.ffi import create_once_callable
 from workers import WorkerEntrypoint
 
 from runtime import event_loop
@@ -75,7 +78,42 @@ async def tasks(loop, seen):
         seen.append("timeout")
 
 
-WAYS = {f.__name__: f for f in (order, nested, cancelled, broken, ended, before_timers, tasks)}
+async def from_javascript(loop, seen):
+    """A call from outside any task starts at once. A task made by another task waits for that one."""
+    tasks = []
+
+    async def step(name):
+        seen.append(name)
+
+    def call():
+        tasks.append(asyncio.ensure_future(step("at once")))
+        seen.append("called")
+
+    loop.call_soon(call)
+    await asyncio.sleep(0.001)
+    task = asyncio.create_task(step("later"))
+    seen.append("made")
+    await task
+
+
+async def futures(loop, seen):
+    """Those of C, whose callbacks cost no Python."""
+    seen.append(type(loop.create_future()) is asyncio.Future)
+    seen.append(type(asyncio.current_task()) is asyncio.Task)
+
+
+async def before_a_call(loop, seen):
+    """What Pyodide awaits before each call from JavaScript is a microtask, too."""
+    callbacks = [create_once_callable(partial(seen.append, name)) for name in ("before", "microtask")]
+    pyodide_js._api.scheduleCallback(callbacks[0], 0)
+    js.queueMicrotask(callbacks[1])
+    await asyncio.sleep(0.001)
+
+
+WAYS = {
+    f.__name__: f
+    for f in (order, nested, cancelled, broken, ended, before_timers, tasks, from_javascript, futures, before_a_call)
+}
 
 
 class Default(WorkerEntrypoint):
