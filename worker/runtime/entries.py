@@ -33,7 +33,7 @@ def direct(method: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def stateless(cls: type) -> type:
+def stateless(cls: Any) -> Any:
     """Decorator of a WorkerEntrypoint that keeps nothing of a request: one instance serves all of them.
 
     workerd makes an instance for each request, and the SDK wraps `ctx` and `env` for it.

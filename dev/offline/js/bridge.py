@@ -3,12 +3,15 @@
 import importlib
 import inspect
 import random
+from typing import Any
 
 import workers
 from pyodide.code import relaxed_call  # pyright: ignore[reportAttributeAccessIssue]
 
 _BASES = ("DurableObject", "WorkerEntrypoint", "WorkflowEntrypoint")
-_main = _from_js = _to_js = None
+_main: Any = None
+_from_js: Any = None
+_to_js: Any = None
 
 
 def load(name):
