@@ -17,7 +17,7 @@ from worker import dashboard
 from .conftest import Project
 
 # What Python finds in a Worker beside its own library: the SDK's packages, and JavaScript's side.
-AT_THE_EDGE = {"workers", "js", "pyodide"}
+AT_THE_EDGE = {"workers", "js", "pyodide", "pyodide_js"}
 
 
 @pytest.fixture(scope="module")
