@@ -20,9 +20,18 @@ def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
     found = (
         _strangers(settings, master_key, config),
         _keys_for_nothing(settings, master_key, config),
+        _no_budget(config),
         cannot_write(config.options.request_logging),
     )
     return [reason for reason in found if reason]
+
+
+def _no_budget(config: Config) -> str | None:
+    """Where a budget stands in a variable that is not set, so that there would be none."""
+    names = config.options.budgets_unset
+    if not names:
+        return None
+    return f"A budget of the config is in {names[0]}, which is not set: nothing would be limited. Set {names[0]}."
 
 
 def _strangers(settings: Settings, master_key: str | None, config: Config) -> str | None:

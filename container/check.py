@@ -14,20 +14,21 @@ from .serve import NO_LEDGER, UNPRICED
 
 def check(path: Path, environment: Mapping[str, str]) -> int:
     """The exit code: 1 when the proxy would not start."""
-    failed = False
+    config: Config | None = None
     found: settings.Settings | None = None
-    try:
-        found = settings.read(environment)
-    except settings.SettingsError as error:
-        failed = True
-        for problem in error.problems:
-            _complain(f"environment: error: {problem}")
     try:
         config = load(path, environment)
     except ConfigError as error:
         for problem in error.problems:
             _complain(str(problem))
+    try:
+        found = settings.read(environment if config is None else config.environment)
+    except settings.SettingsError as error:
+        for problem in error.problems:
+            _complain(f"environment: error: {problem}")
+    if config is None:
         return 1
+    failed = found is None
     for problem in config.problems:
         _complain(str(problem))
     for reason in reasons_not_to_serve(found, config) if found is not None else ():

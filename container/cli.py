@@ -101,7 +101,7 @@ def _serve(given: argparse.Namespace) -> int:
 
     environment = _environment(given)
     try:
-        run(Path(given.config), settings.read(environment), environment)
+        run(Path(given.config), environment)
     except ConfigError as error:
         _say(str(error))
         return 1

@@ -134,10 +134,11 @@ class Reloading:
     async def _engine(self, config: Config, before: Gateway) -> Engine:
         """The one that runs where nothing has changed for it; else another one, up and running if it is needed.
         Raises EngineUnavailable, so that a config that the engine cannot run changes nothing."""
-        if configuration(config) == configuration(before.config):
+        same = configuration(config) == configuration(before.config)
+        if same and config.environment == before.config.environment:
             return before.engine
         limit = self._settings.engine_start_timeout
-        engine = Engine(config, self._environment, start_timeout=limit)
+        engine = Engine(config, config.environment, start_timeout=limit)
         if config.needs_engine or before.engine.state != "idle":
             try:
                 await engine.ready(2 * limit)

@@ -29,6 +29,7 @@ from .reload import Reloading
 from .routing.router import Router
 from .routing.shared import SharedCooldowns
 from .settings import Settings
+from .settings import read as read_settings
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ NO_LEDGER = "There is the master key alone, and nothing is counted."
 GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 
-def run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -> None:
-    """Serves until SIGTERM or SIGINT. Raises ConfigError or CannotServe."""
+def run(config_path: Path, environment: Mapping[str, str]) -> None:
+    """Serves until SIGTERM or SIGINT. Raises ConfigError, SettingsError or CannotServe."""
     config = load(config_path, environment)
+    settings = read_settings(config.environment)
     for reason in reasons_not_to_serve(settings, config):
         raise CannotServe(reason)
     catalog_hash = catalog(load(config_path, {}))["hash"] if settings.internal_token else ""
@@ -68,9 +70,9 @@ async def _serve(
 ) -> None:
     router = router_for(config)
     claim, accounting = _accounting(config, settings, router)
-    engine = Engine(config, environment, start_timeout=settings.engine_start_timeout)
+    engine = Engine(config, config.environment, start_timeout=settings.engine_start_timeout)
     tracing = _tracing(settings)
-    url = redis_url(environment)
+    url = redis_url(config.environment)
     shared = SharedCooldowns(router, url) if url else None
 
     async def accounts_for(new: Config, its_router: Router) -> accounts.Accounts:

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 
 from .document import Document, KeyPath
 
-SETTINGS = ("callbacks", "success_callback", "failure_callback", "service_callback")
+SETTINGS = ("callbacks", "success_callback", "failure_callback")
+# What the gateway does itself.
+_OURS = {
+    "prometheus": "GET /metrics has the figures",
+    "dynamic_rate_limiter": "keys have `rpm_limit` and `tpm_limit`",
+    "dynamic_rate_limiter_v2": "keys have `rpm_limit` and `tpm_limit`",
+    "dynamic_rate_limiter_v3": "keys have `rpm_limit` and `tpm_limit`",
+    "parallel_request_limiter": "keys have `max_parallel_requests`",
+}
 
 
 class Callback(NamedTuple):
@@ -100,15 +108,42 @@ def variables(callbacks: Iterable[str]) -> set[str]:
     return {name for callback in callbacks if callback in CALLBACKS for name in CALLBACKS[callback].variables}
 
 
-def check(document: Document, path: KeyPath, value: Any) -> None:
-    """Reports what would silently not work."""
-    for name in _names(value):
-        known = CALLBACKS.get(name)
-        if known is None:
-            document.report("note", path, f"which variables '{name}' reads is not known: at the edge it gets none.")
-        elif known.package and not _is_there(known.package):
-            package = known.package.partition(".")[0].replace("_", "-")
-            document.error(path, f"'{name}' needs the package {package}, which is not installed.", "Install it.")
+def kept(document: Document, path: KeyPath, value: Any) -> Any:
+    """Those that the engine calls, in the form of `value`; what would silently not work is reported."""
+    names = [name for name in _names(value) if _usable(document, path, name)]
+    others = [one for one in (value if isinstance(value, list) else [value]) if not isinstance(one, str)]
+    return (names + [one for one in others if one]) or None
+
+
+def check_module(document: Document, path: KeyPath, name: Any) -> bool:
+    """Whether a function of the user's own, `module.function`, lies beside the file, as LiteLLM wants it."""
+    if not isinstance(name, str) or "." not in name or "://" in name:
+        return True
+    module = name.split(".")[0]
+    if _is_there(module) or any((document.folder / found).exists() for found in (f"{module}.py", module)):
+        return True
+    document.error(path, f"'{name}': there is no {module}.py beside the file.", "Put it there.")
+    return False
+
+
+def modules(callbacks: Iterable[str]) -> list[str]:
+    """The first parts of `module.function`."""
+    return list(dict.fromkeys(name.split(".")[0] for name in callbacks if "." in name and "://" not in name))
+
+
+def _usable(document: Document, path: KeyPath, name: str) -> bool:
+    known = CALLBACKS.get(name)
+    if name in _OURS:
+        document.report("note", path, f"'{name}' does nothing here: {_OURS[name]}.")
+        return False
+    if known is not None and known.package and not _is_there(known.package):
+        package = known.package.partition(".")[0].replace("_", "-")
+        message = f"'{name}' needs the package {package}, which is not installed: it is left out."
+        document.report("warning", path, message, "Install it.")
+        return False
+    if known is None:
+        document.report("note", path, f"which variables '{name}' reads is not known: at the edge it gets none.")
+    return check_module(document, path, name)
 
 
 def _names(value: Any) -> list[str]:
@@ -118,5 +153,5 @@ def _names(value: Any) -> list[str]:
 def _is_there(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ModuleNotFoundError:  # a part of one that is not there itself
+    except (ModuleNotFoundError, ValueError):  # a part of one that is not there itself
         return False

@@ -90,6 +90,7 @@ def _refuse_late(config: Config) -> None:
 def environment_names(config: Config) -> list[str]:
     """Every variable that the proxy or its engine may read with this config, and that the edge may hand on."""
     names = {variable.name for variable in VARIABLES if variable.edge} | config.options.variables
+    names.update(source for source in config.written.values() if source)
     for d in config.deployments:
         names.update(name for need in d.needs for name in need.split("|"))
         direct = DIRECT.get(d.provider)

@@ -17,7 +17,7 @@ def called_directly(read: Parameters, provider: str, direct: Direct) -> tuple[st
         if direct.base_variables:
             needs.append("|".join(direct.base_variables))
         else:
-            read.document.error((*read.path, "api_base"), "is missing.", f"Say where the {provider} server is.")
+            read.leave_out("api_base", "is missing", f"Say where the {provider} server is.")
     key = read.text("api_key")
     if key is None and "api_key" not in read.params:
         key = next((environment[v] for v in direct.key_variables if environment.get(v)), None)
@@ -39,7 +39,7 @@ def called_directly(read: Parameters, provider: str, direct: Direct) -> tuple[st
             needs.append("|".join(direct.key_variables))
     wrong = address.wrong(base) if base else None
     if wrong:
-        read.document.error((*read.path, "api_base"), wrong)
+        read.leave_out("api_base", wrong)
     base = base.rstrip("/")
     if direct.base_suffix and base and not base.endswith(direct.base_suffix):
         base += direct.base_suffix

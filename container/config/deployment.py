@@ -1,6 +1,5 @@
 """One entry of `model_list`: a provider's model, how to reach it, and its limits."""
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,12 +7,14 @@ from typing import Any, Literal
 
 from worker.api.models import missing
 
-from . import connection, output_limits, vertex
+from . import connection, output_limits, pricing, vertex
 from .document import REFERENCE, Document, KeyPath, references
 from .engine_providers import ENGINE_PROVIDERS
 from .model_routes import split_route
 from .parameters import Parameters
+from .prices import provider_of
 from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, split_model
+from .suggest import did_you_mean, slip
 from .vertex import Vertex
 
 Kind = Literal["direct", "engine", "mock"]
@@ -21,14 +22,36 @@ Kind = Literal["direct", "engine", "mock"]
 # Left blank these mean what leaving them out means.
 _MAY_BE_BLANK = ("api_key", "api_base", "base_url", "api_version", "organization", "custom_llm_provider")
 
-# litellm_params that the proxy itself acts on.
+# litellm_params that the proxy itself acts on, prices (`pricing.is_price`) beside them.
 _OWN = frozenset(
     "model api_key api_base base_url api_version custom_llm_provider organization extra_headers weight rpm tpm timeout "
-    "stream_timeout max_parallel_requests max_retries mock_response order "
-    "input_cost_per_token output_cost_per_token".split()
+    "stream_timeout max_parallel_requests max_retries num_retries mock_response order".split()
 )
+# Those that change nothing here, with the reason.
+_IDLE = {
+    "tags": "tags choose no deployment here",
+    "tag_regex": "tags choose no deployment here",
+    "use_in_pass_through": "there are no pass-through endpoints",
+    "merge_reasoning_content_in_choices": "thoughts are `reasoning_content`",
+    "litellm_trace_id": "each request has an id of its own",
+    "keepalive_seconds": "STREAM_KEEPALIVE says it",
+    "allow_client_keepalive_override": "STREAM_KEEPALIVE says it",
+    "configurable_clientside_auth_params": "clients never say where keys go",
+    "model_info": "it stands beside litellm_params",
+    "default_api_key_tpm_limit": "keys have `tpm_limit`",
+    "default_api_key_rpm_limit": "keys have `rpm_limit`",
+    "max_file_size_mb": "MAX_BODY_MB bounds a request",
+    "supports_system_message": "the wire format knows",
+    "cooldown_time": "router_settings.cooldown_time says it",
+}
 # Of LiteLLM's parameters those whose names are all but ours.
 _LITELLMS = frozenset({"itpm", "otpm"})
+# A slip in one of these would send keys or prompts elsewhere, or leave out a limit.
+_PROTECTIVE = (
+    "api_key", "api_base", "base_url", "api_version", "organization", "custom_llm_provider", "max_tokens",
+    "max_completion_tokens", "max_parallel_requests", "extra_headers", "mock_response", "input_cost_per_token",
+    "output_cost_per_token", "vertex_project", "vertex_location", "vertex_credentials",
+)  # fmt: skip
 # Request fields that a config may preset for a deployment; what a client sends goes before them.
 _PRESETS = frozenset(
     "temperature top_p n stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias "
@@ -44,9 +67,9 @@ class Deployment:
 
     `needs`: environment variables without which it is off (`worker.api.models`); `off`: those missing now. Times in
     seconds, None where the group's or the router's setting applies. `format`: the wire format in which it is called
-    directly; `route`: LiteLLM's prefix before the model's name, '' without one; `vertex`: what Vertex AI wants to know.
-    `params`: its litellm_params as written, secrets still as references; `presets`: request fields it sets unless the
-    client does.
+    directly; `route`: LiteLLM's prefix before the model's name, '' without one; `order`: those with the lowest go first;
+    `vertex`: what Vertex AI wants to know. `params`: its litellm_params as written, secrets still as references;
+    `presets`: request fields it sets unless the client does.
     """
 
     id: str
@@ -71,6 +94,7 @@ class Deployment:
     stream_timeout: float | None = None
     max_parallel_requests: int | None = None
     num_retries: int | None = None
+    order: int | None = None
     mock_response: str | None = None
     presets: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -82,56 +106,47 @@ class Deployment:
 
 
 def parse(
-    document: Document, path: KeyPath, entry: Any, environment: Mapping[str, str], engine_reason: str | None
+    document: Document,
+    path: KeyPath,
+    entry: Any,
+    environment: Mapping[str, str],
+    engine_reason: str | None,
+    written: Mapping[str, str] | None = None,
 ) -> Deployment | None:
-    """The deployment at `path`, or None with the reasons reported. `engine_reason`: why all groups need the engine."""
-    if not isinstance(entry, dict):
-        document.error(path, "has to be a mapping.", "Give it `model_name` and `litellm_params`.")
+    """The deployment at `path`, or None with the reasons reported. `engine_reason`: why all groups need the engine;
+    `written`: the variables that the file sets, as in `variables.Variables`."""
+    named = _named(document, path, entry)
+    if named is None:
         return None
-    group, written, info = entry.get("model_name"), entry.get("litellm_params"), entry.get("model_info") or {}
-    known = {"model_name", "litellm_params", "model_info"}
-    for name in entry.keys() - known:
-        document.error((*path, name), "is not a setting of a model.", f"There are: {', '.join(sorted(known))}.")
-    if isinstance(group, bool | int | float):  # what YAML makes of `off`, `no`, `yes` and of names that are numbers
-        document.error((*path, "model_name"), f"is no text: YAML reads it as {group}.", "Put the name in quotes.")
-        return None
-    if not isinstance(group, str) or not group.strip():
-        document.error((*path, "model_name"), "is missing.", "Write the name by which clients ask for the model.")
-        return None
-    if not isinstance(written, dict) or not isinstance(written.get("model"), str) or not written["model"]:
-        document.error((*path, "litellm_params", "model"), "is missing.", "Write for example `model: openai/gpt-4o`.")
-        return None
-    if not isinstance(info, dict):
-        document.error((*path, "model_info"), "has to be a mapping.")
-        info = {}
+    group, params, info = named
     at = (*path, "litellm_params")
-    params: dict[str, Any] = {
-        name: value for name, value in written.items() if value not in (None, "") or name not in _MAY_BE_BLANK
-    }
     custom = params.get("custom_llm_provider")
     if custom is not None and custom not in (*DIRECT, *ENGINE_PROVIDERS):
-        document.error(
-            (*at, "custom_llm_provider"), f"{custom!r} names no provider that is known.", "Write for example `openai`."
-        )
+        message = f"{custom!r} names no provider that is known; the model is left out."
+        document.report("warning", (*at, "custom_llm_provider"), message, "Write for example `openai`.")
+        return None
+    params = pricing.read(document, at, params, environment)
+    info = None if params is None else pricing.read(document, (*path, "model_info"), info, environment)
+    if params is None or info is None:
         return None
     read = Parameters(document, at, params, environment)
-    provider, model = split_model(params["model"], ENGINE_PROVIDERS, custom)
-    route, model = split_route(provider, model)
+    name = read.text("model")
     mock = params.get("mock_response")
-    if provider is None and mock is None:
-        if params["model"] != "*":
-            document.error(
-                (*at, "model"),
-                f"'{params['model']}' names no provider that is known.",
-                "Write `provider/model`, for example `openai/gpt-4o`.",
-            )
+    provider, model = split_model(name, ENGINE_PROVIDERS, custom) if name else ("*", params["model"])
+    if provider is None and mock is None and name:
+        provider = "*" if name == "*" else provider_of(name)
+        if provider is None:
+            message = f"'{name}' names no provider that is known; the model is left out."
+            document.report("warning", (*at, "model"), message, "Write `provider/model`, for example `openai/gpt-4o`.")
             return None
-        provider = "*"
+    route, model = split_route(provider, model)
     direct = DIRECT.get(provider or "")
     own = _OWN if provider != "vertex_ai" else (_OWN | vertex.PARAMETERS) - {"api_key"}
-    foreign = sorted(params.keys() - own - _PRESETS)
+    foreign = sorted(n for n in params.keys() - own - _PRESETS - _IDLE.keys() if not pricing.is_price(n))
     if direct and mock is None and not _explain(document, at, foreign, own | _PRESETS):
         return None
+    for idle in sorted(params.keys() & _IDLE.keys()) if direct else ():
+        document.report("note", (*at, idle), f"does nothing here: {_IDLE[idle]}.")
     read.refuse_odd_references()
     ours = direct and not foreign and not engine_reason and ("*" in model or direct.takes(model))
     kind: Kind = "mock" if mock is not None else "direct" if ours else "engine"
@@ -147,8 +162,8 @@ def parse(
             model = direct.model_prefix + model
     elif kind == "engine":
         needs += connection.engine_needs(provider or "", params, direct)
-    needs = list(dict.fromkeys(needs))
-    return Deployment(
+    needs = _outside(needs, written or {})
+    found = Deployment(
         id=str(info.get("id") or _identity(group, params, path)),
         group=group,
         provider=provider or "mock",
@@ -170,38 +185,89 @@ def parse(
         timeout=read.number("timeout"),
         stream_timeout=read.number("stream_timeout"),
         max_parallel_requests=read.whole("max_parallel_requests"),
-        num_retries=read.whole("max_retries"),
+        num_retries=read.whole("max_retries" if "max_retries" in params else "num_retries"),
+        order=read.whole("order"),
         mock_response=None if mock is None else str(mock),
         presets={**{k: read.value(k) for k in params if k in _PRESETS and k != "extra_body"}, **_extra_body(read)},
         params=params,
         info=info,
     )
+    return None if read.left_out else found
+
+
+def _named(document: Document, path: KeyPath, entry: Any) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    """The group, the litellm_params and the model_info, without what is blank."""
+    if not isinstance(entry, dict):
+        document.error(path, "has to be a mapping.", "Give it `model_name` and `litellm_params`.")
+        return None
+    group, written, info = entry.get("model_name"), entry.get("litellm_params"), entry.get("model_info") or {}
+    known = {"model_name", "litellm_params", "model_info"}
+    for name in sorted(entry.keys() - known):
+        mend = did_you_mean(name, known)
+        if name in _OWN | _PRESETS or pricing.is_price(name):
+            mend = "It belongs in litellm_params."
+        document.report("warning", (*path, name), "is not a setting of a model, and does nothing.", mend)
+    if isinstance(group, bool | int | float):  # what YAML makes of `off`, `no`, `yes` and of names that are numbers
+        document.error((*path, "model_name"), f"is no text: YAML reads it as {group}.", "Put the name in quotes.")
+        return None
+    if not isinstance(group, str) or not group.strip():
+        document.error((*path, "model_name"), "is missing.", "Write the name by which clients ask for the model.")
+        return None
+    if not isinstance(written, dict) or not isinstance(written.get("model"), str) or not written["model"]:
+        document.error((*path, "litellm_params", "model"), "is missing.", "Write for example `model: openai/gpt-4o`.")
+        return None
+    if not isinstance(info, dict):
+        document.error((*path, "model_info"), "has to be a mapping.")
+        return None
+    params = {
+        name: value
+        for name, value in written.items()
+        if value is not None and (value != "" or name not in _MAY_BE_BLANK)
+    }
+    return group, params, info
+
+
+def _outside(needs: list[str], written: Mapping[str, str]) -> list[str]:
+    """The needs that the environment has to meet: without variables whose values stand in the file, and with those
+    that the file's refer to in their place."""
+    found: dict[str, None] = {}
+    for need in needs:
+        names = need.split("|")
+        if any(written.get(name) == "" for name in names):
+            continue
+        found["|".join(dict.fromkeys(written.get(name, name) for name in names))] = None
+    return list(found)
 
 
 def _explain(document: Document, at: KeyPath, foreign: list[str], known: frozenset[str]) -> bool:
-    """Says of parameters that are not ours why the model goes through the engine; False when one is a slip of the pen,
-    as LiteLLM would not mind it and call somebody else."""
+    """Says of parameters that are not ours why the model goes through the engine; False when one is a slip of the pen
+    in a setting that protects, as LiteLLM would not mind it and call somebody else."""
     for name in foreign:
-        meant = difflib.get_close_matches(name, known, 1, cutoff=0.85)
+        meant = slip(name, _PROTECTIVE, 0.85)
         if meant and name not in _LITELLMS:
-            document.error((*at, name), "is not known.", f"Did you mean `{meant[0]}`?")
+            document.error((*at, name), "is not known.", f"Did you mean `{meant}`?")
             return False
-        document.report("note", (*at, name), "is LiteLLM's to know, so the model goes through the engine.")
+        hint = None if name in _LITELLMS else slip(name, known, 0.85)
+        mend = f"Did you mean `{hint}`?" if hint else ""
+        message = "is LiteLLM's to know, so the model goes through the engine."
+        document.report("warning" if hint else "note", (*at, name), message, mend)
     return True
 
 
 def _headers(read: Parameters, params: dict) -> dict[str, str]:
     headers = params.get("extra_headers") or {}
     if not isinstance(headers, dict):
-        read.document.error((*read.path, "extra_headers"), "has to be a mapping of names to values.")
+        read.leave_out("extra_headers", "has to be a mapping of names to values")
         return {}
     resolved: dict[str, str] = {}
     for name, value in headers.items():
         text = str(value)
+        if value is None:
+            continue
         if text.startswith(REFERENCE):
             text = read.environment.get(text[len(REFERENCE) :], "")
         if any(c in text + name for c in "\r\n\0"):
-            read.document.error((*read.path, "extra_headers", name), "holds a line break.")
+            read.leave_out(("extra_headers", name), "holds a line break")
             continue
         resolved[name.lower()] = text
     organization = read.text("organization")
@@ -213,7 +279,7 @@ def _headers(read: Parameters, params: dict) -> dict[str, str]:
 def _extra_body(read: Parameters) -> dict[str, Any]:
     extra = read.params.get("extra_body") or {}
     if not isinstance(extra, dict):
-        read.document.error((*read.path, "extra_body"), "has to be a mapping.")
+        read.leave_out("extra_body", "has to be a mapping")
         return {}
     return extra
 

@@ -17,21 +17,42 @@ REFERENCE = "os.environ/"
 
 
 class Document:
-    """`data` is the file's content; problems found in it are collected in `problems`."""
+    """`data` is the file's content; problems found in it are collected in `problems`; it lies in `folder`."""
 
-    def __init__(self, name: str, data: dict[str, Any], lines: dict[KeyPath, int]) -> None:
+    def __init__(self, name: str, data: dict[str, Any], lines: dict[KeyPath, int], folder: Path = Path()) -> None:
         self.name = name
+        self.folder = folder
         self.data = data
         self.problems: list[Problem] = []
-        self._lines = lines
+        self._places = {path: f"{name}:{line}" for path, line in lines.items()}
 
     def where(self, path: KeyPath) -> str:
         """`litellm_config.yaml:12: model_list[0].litellm_params.model`, the line of the nearest parent that exists."""
         for depth in range(len(path), -1, -1):
-            line = self._lines.get(path[:depth])
-            if line is not None:
-                return f"{self.name}:{line}: {_dotted(path)}".rstrip(": ")
+            place = self._places.get(path[:depth])
+            if place is not None:
+                return f"{place}: {_dotted(path)}".rstrip(": ")
         return f"{self.name}: {_dotted(path)}".rstrip(": ")
+
+    def include(self, other: "Document") -> None:
+        """Adds another file: its lists are appended, its mappings merged, and its other values replace ours."""
+        shifts: dict[str, int] = {}
+        for name, value in other.data.items():
+            own = self.data.get(name)
+            if isinstance(own, list) and isinstance(value, list):
+                shifts[name] = len(own)
+                self.data[name] = [*own, *value]
+            elif isinstance(own, dict) and isinstance(value, dict):
+                self.data[name] = {**own, **value}
+            else:
+                self.data[name] = value
+        for path, place in other._places.items():
+            shift = shifts.get(str(path[0]), 0) if path else 0
+            if len(path) > 1 and isinstance(path[1], int):
+                self._places[(path[0], path[1] + shift, *path[2:])] = place
+            elif path:
+                self._places.setdefault(path, place)
+        self.problems += other.problems
 
     def report(self, level: Level, path: KeyPath, message: str, mend: str = "") -> None:
         self.problems.append(Problem(level, self.where(path), message, mend))
@@ -51,7 +72,39 @@ def references(value: Any) -> list[str]:
 
 
 def read(path: Path) -> Document:
-    """Reads the file. Raises ConfigError when it is not there, not YAML, or not a mapping."""
+    """Reads the file and those that its `include` names. Raises ConfigError when one is not there, not YAML, or not a
+    mapping.
+
+    As in LiteLLM, lists of an included file are added to those of the same name, and anything else replaces it
+    (https://docs.litellm.ai/docs/proxy/config_management).
+    """
+    document = _one(path)
+    pending, seen = _included(document, path), {path.resolve()}
+    while pending:
+        entry, beside = pending.pop(0)
+        found = beside.parent / entry
+        if not found.exists() and (path.parent / entry).exists():
+            found = path.parent / entry
+        if found.resolve() in seen:
+            continue
+        seen.add(found.resolve())
+        other = _one(found)
+        pending += _included(other, found)
+        document.include(other)
+    return document
+
+
+def _included(document: Document, path: Path) -> list[tuple[str, Path]]:
+    names = document.data.pop("include", None)
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        document.error(("include",), "has to be a list of files.", "Write for example `include: [models.yaml]`.")
+        return []
+    return [(name, path) for name in names]
+
+
+def _one(path: Path) -> Document:
     name = path.name
     try:
         text = path.read_text(encoding="utf-8")
@@ -75,7 +128,7 @@ def read(path: Path) -> Document:
             [Problem("error", f"{name}:1", "the file has to be a mapping.", "Begin it with `model_list:`.")]
         )
     reading = _Reading(name)
-    document = Document(name, reading.plain(node, ()), reading.lines)
+    document = Document(name, reading.plain(node, ()), reading.lines, path.absolute().parent)
     document.problems += reading.repeated
     return document
 
@@ -117,11 +170,16 @@ class _Reading:
                 continue
             name, line = str(key.value), key.start_mark.line + 1
             key_path = (*path, name)
-            if name in own:
-                where = f"{self._name}:{line}: {_dotted(key_path)}"
-                self.repeated.append(Problem("error", where, "stands here a second time.", "Keep one."))
+            before = own.get(name)
             self.lines[key_path] = line
             own[name] = self.plain(value, key_path, depth + 1)
+            if before is not None:
+                both = isinstance(before, dict) and isinstance(own[name], dict) and not path
+                if both:  # a budget in the first of two sections must not be lost
+                    own[name] = {**before, **own[name]}
+                where = f"{self._name}:{line}: {_dotted(key_path)}"
+                effect = "both are read." if both else "this one counts."
+                self.repeated.append(Problem("warning", where, f"stands here a second time; {effect}", "Keep one."))
         return {**merged, **own}
 
     def _refusal(self, node: yaml.Node, problem: str) -> ConfigError:

@@ -1,29 +1,32 @@
 """The whole configuration: file and environment in, `Config` or the list of what is wrong out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import deployment as deployments
 from . import document as documents
-from . import google_credentials
+from . import google_credentials, sections, variables
 from . import options as option_sections
 from .deployment import Deployment
 from .options import Options
 from .problems import ConfigError, Problem
 
-_SECTIONS = ("model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables")
-
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`deployments` in the file's order; `problems`: warnings and notes only."""
+    """`deployments` in the file's order; `problems`: warnings and notes only. `environment`: the process's, as the file
+    completes it; `written`: the variables that the file sets, as in `variables.Variables`. `folder`: where the file
+    lies."""
 
     deployments: tuple[Deployment, ...]
     options: Options
     problems: tuple[Problem, ...] = ()
     name: str = "litellm_config.yaml"
     groups: Mapping[str, tuple[Deployment, ...]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    written: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = Path()
 
     @property
     def needs_engine(self) -> bool:
@@ -34,28 +37,26 @@ class Config:
 def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Raises ConfigError, naming every problem, when the file cannot be run."""
     document = documents.read(path)
-    for name in document.data.keys() - set(_SECTIONS):
-        document.error((name,), "is not a section of this file.", f"There are: {', '.join(_SECTIONS)}.")
-    if document.data.get("environment_variables"):
-        document.error(
-            ("environment_variables",), "is not read: secrets do not belong in this file.", "Set them outside."
-        )
-    entries = document.data.get("model_list")
-    if not isinstance(entries, list) or not entries:
-        document.error(("model_list",), "is missing or empty.", "List at least one model.")
-        entries = []
+    completed = variables.complete(document, environment)
+    sections.check(document)
+    entries = sections.models(document)
     names = tuple(
         dict.fromkeys(e["model_name"] for e in entries if isinstance(e, dict) and isinstance(e.get("model_name"), str))
     )
-    options = option_sections.parse(document, names, environment)
+    options = option_sections.parse(document, names, completed)
     found = [
         d
         for index, entry in enumerate(entries)
-        if (d := deployments.parse(document, ("model_list", index), entry, environment, options.engine_reason))
+        if (
+            d := deployments.parse(
+                document, ("model_list", index), entry, completed.environment, options.engine_reason, completed.written
+            )
+        )
     ]
-    _report_repeated_ids(document, found)
+    found = _limited(_unique(document, found), options)
+    sections.check_tags(document, options.tag_filtering, [d.params for d in found])
     if any(google_credentials.VARIABLE in d.needs for d in found):
-        wrong = google_credentials.problem(environment)
+        wrong = google_credentials.problem(completed.environment)
         document.problems += [wrong] if wrong else []
     groups: dict[str, list[Deployment]] = {}
     for d in found:
@@ -68,12 +69,32 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         problems=tuple(document.problems),
         name=path.name,
         groups={name: tuple(members) for name, members in groups.items()},
+        environment=completed.environment,
+        written=completed.written,
+        folder=path.absolute().parent,
     )
 
 
-def _report_repeated_ids(document: documents.Document, found: list[Deployment]) -> None:
+def _unique(document: documents.Document, found: list[Deployment]) -> list[Deployment]:
+    """Ids are told apart: health, cooldowns and the engine go by them."""
     seen: set[str] = set()
-    for index, d in enumerate(found):
-        if d.id in seen:
-            document.error(("model_list", index, "model_info", "id"), f"'{d.id}' stands twice.", "Ids are unique.")
-        seen.add(d.id)
+    result: list[Deployment] = []
+    for d in found:
+        number, wanted = 1, d.id
+        while wanted in seen:
+            number += 1
+            wanted = f"{d.id}-{number}"
+        if wanted != d.id:
+            message = f"the id '{d.id}' stands twice; this one is '{wanted}'."
+            document.report("warning", ("model_list",), message, "Give each deployment an id of its own.")
+        seen.add(wanted)
+        result.append(d if wanted == d.id else replace(d, id=wanted))
+    return result
+
+
+def _limited(found: list[Deployment], options: Options) -> list[Deployment]:
+    """With `default_max_parallel_requests` where a deployment says nothing else."""
+    most = options.default_max_parallel_requests
+    if most is None:
+        return found
+    return [d if d.max_parallel_requests is not None else replace(d, max_parallel_requests=most) for d in found]

@@ -8,6 +8,8 @@ from worker.ledger import money, periods
 from .document import Document, KeyPath
 from .suggest import did_you_mean
 
+# LiteLLM's name for what this is the successor of.
+_SUCCESSORS = {"usage-based-routing": "usage-based-routing-v2"}
 STRATEGIES = (
     "simple-shuffle",
     "latency-based-routing",
@@ -21,6 +23,18 @@ RETRY_POLICY_CLASSES = (
     "RateLimitErrorRetries",
     "InternalServerErrorRetries",
 )
+# Of `allowed_fails_policy`, by the kinds of failure in container/routing/outcome.py.
+FAILS_POLICY_CLASSES = {
+    "AuthenticationErrorAllowedFails": ("authentication",),
+    "TimeoutErrorAllowedFails": ("timeout",),
+    "RateLimitErrorAllowedFails": ("rate_limit",),
+    "InternalServerErrorAllowedFails": ("server", "connection"),
+    "ServiceUnavailableErrorAllowedFails": ("server",),
+    "BadGatewayErrorAllowedFails": ("server",),
+    "NotFoundErrorAllowedFails": ("not_found",),
+}
+# A request that is at fault itself never rests a deployment.
+NEVER_COUNTED = ("BadRequestErrorAllowedFails", "ContentPolicyViolationErrorAllowedFails")
 # LiteLLM's further classes.
 NEVER_RETRIED = ("ContentPolicyViolationErrorRetries", "BadRequestErrorRetries")
 # `routing_strategy_args` by the names they have here.
@@ -38,6 +52,8 @@ PLAIN: dict[str, type] = {
     "retry_after": float,
     "retry_policy": dict,
     "max_fallbacks": int,
+    "allowed_fails_policy": dict,
+    "default_max_parallel_requests": int,
 }
 
 
@@ -48,6 +64,9 @@ def plain(document: Document, path: KeyPath, name: str, value: Any, values: dict
     if kind is bool:
         values[name] = flag(document, path, value)
     elif kind is str:
+        if str(value) in _SUCCESSORS:
+            document.report("note", path, f"is done as {_SUCCESSORS[str(value)]}.")
+            value = _SUCCESSORS[str(value)]
         if value not in STRATEGIES:
             document.error(
                 path,
@@ -56,7 +75,7 @@ def plain(document: Document, path: KeyPath, name: str, value: Any, values: dict
             )
         values[name] = str(value)
     elif kind is dict:
-        values[name] = retry_policy(document, path, value)
+        values[name] = (retry_policy if name == "retry_policy" else fails_policy)(document, path, value)
     else:
         try:
             number = kind(value)
@@ -75,22 +94,44 @@ def strategy_arguments(document: Document, path: KeyPath, value: Any, values: di
     for name, argument in value.items():
         if name in STRATEGY_ARGUMENTS:
             plain(document, (*path, name), STRATEGY_ARGUMENTS[name], argument, values)
-        else:
-            document.error((*path, name), "is not known.", f"There are: {', '.join(STRATEGY_ARGUMENTS)}.")
+        elif argument is not None:
+            mend = f"There are: {', '.join(STRATEGY_ARGUMENTS)}."
+            document.report("warning", (*path, name), "is not known, and does nothing.", mend)
 
 
 def retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:
     if not isinstance(value, dict):
         document.error(path, "has to be a mapping of error classes to numbers.")
         return {}
+    return _policy(document, path, value, RETRY_POLICY_CLASSES, NEVER_RETRIED)
+
+
+def fails_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:
+    """How many failures of a kind are allowed within a minute, by the kinds in container/routing/outcome.py."""
+    if not isinstance(value, dict):
+        document.error(path, "has to be a mapping of error classes to numbers.")
+        return {}
+    found = _policy(document, path, value, tuple(FAILS_POLICY_CLASSES), NEVER_COUNTED)
+    return {kind: number for name, number in found.items() for kind in FAILS_POLICY_CLASSES[name]}
+
+
+def _policy(
+    document: Document, path: KeyPath, value: dict, classes: tuple[str, ...], never: tuple[str, ...]
+) -> dict[str, int]:
+    found: dict[str, int] = {}
     for name, number in value.items():
-        if name in NEVER_RETRIED:
-            document.report("note", (*path, name), "does nothing here: who refuses a request would refuse it again.")
-        elif name not in RETRY_POLICY_CLASSES or not isinstance(number, int) or number < 0:
-            document.error(
-                (*path, name), "is not known.", f"There are: {', '.join(RETRY_POLICY_CLASSES)}, each a number."
-            )
-    return {k: v for k, v in value.items() if k in RETRY_POLICY_CLASSES and isinstance(v, int)}
+        if number is None:
+            continue
+        if name in never:
+            document.report("note", (*path, name), "does nothing here: such a request is not the deployment's fault.")
+        elif name not in classes:
+            mend = f"There are: {', '.join(classes)}."
+            document.report("warning", (*path, name), "is not known, and does nothing.", mend)
+        elif isinstance(number, bool) or not str(number).strip().isdigit():
+            document.error((*path, name), f"has to be a whole number from 0 on, not {number!r}.")
+        else:
+            found[name] = int(number)
+    return found
 
 
 def budget(document: Document, path: KeyPath, value: Any) -> int | None:
@@ -119,13 +160,18 @@ def duration(document: Document, path: KeyPath, value: Any) -> str | None:
     return str(value)
 
 
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
+
+
 def flag(document: Document, path: KeyPath, value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
+    """Of `true`, and of what is written so in quotes or in a variable."""
+    word = str(value).strip().lower()
+    if value is None or word in _FALSE:
+        return False
+    if word not in _TRUE:
         document.error(path, f"has to be true or false, not {value!r}.")
         return False
-    return value
+    return True
 
 
 def texts(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
@@ -145,26 +191,31 @@ def origins(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
     return found
 
 
-def aliases(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> dict[str, str]:
+def aliases(
+    document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]
+) -> tuple[dict[str, str], frozenset[str]]:
+    """The model that each alias stands for, and the aliases that are not listed."""
     aliases: dict[str, str] = {}
+    hidden: set[str] = set()
     if not isinstance(value, dict):
         document.error(path, "has to be a mapping of aliases to model names.")
-        return aliases
+        return aliases, frozenset()
     for alias, target in value.items():
-        hidden = False
         if isinstance(target, dict):
-            target, hidden = target.get("model"), target.get("hidden")
-        if hidden:
-            document.error(
-                (*path, alias, "hidden"), "is not what this version can do: it lists every alias.", "Remove it."
-            )
-        elif target not in groups:
-            document.error((*path, alias), f"'{target}' is not a model of this config.", known(str(target), groups))
-        elif alias in groups:
-            document.error((*path, alias), "is the name of a model, too.", "Choose another.")
-        else:
-            aliases[alias] = target
-    return aliases
+            if flag(document, (*path, alias, "hidden"), target.get("hidden")):
+                hidden.add(alias)
+            target = target.get("model")
+        if alias == target:
+            continue
+        if not _is_known(str(target), groups):
+            message = f"'{target}' is not a model of this config, so the alias does nothing."
+            document.report("warning", (*path, alias), message, known(str(target), groups))
+            continue
+        if alias in groups:
+            message = f"is the name of a model, too: whoever asks for it gets '{target}'."
+            document.report("warning", (*path, alias), message, "Choose another.")
+        aliases[alias] = str(target)
+    return aliases, frozenset(hidden & aliases.keys())
 
 
 def chains(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -177,18 +228,30 @@ def chains(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...
         for group, targets in entry.items():
             if group != "*":
                 group_names(document, (*path, index, group), [group], groups)
-            chains[group] = group_names(document, (*path, index, group), targets, groups)
+            found = group_names(document, (*path, index, group), targets, groups)
+            if found:
+                chains[group] = found
     return chains
 
 
 def group_names(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are models of the config: LiteLLM fails with any other when it comes to it."""
+    if isinstance(value, str):
+        value = [value]
+    if value is None:
+        return ()
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         document.error(path, "has to be a list of model names.")
         return ()
     for name in value:
-        if name not in groups and not any("*" in g and name.startswith(g.split("*", 1)[0]) for g in groups):
-            document.error(path, f"'{name}' is not a model of this config.", known(name, groups))
-    return tuple(value)
+        if not _is_known(name, groups):
+            message = f"'{name}' is not a model of this config, and is passed over."
+            document.report("warning", path, message, known(name, groups))
+    return tuple(name for name in value if _is_known(name, groups))
+
+
+def _is_known(name: str, groups: tuple[str, ...]) -> bool:
+    return name in groups or any("*" in g and name.startswith(g.split("*", 1)[0]) for g in groups)
 
 
 def known(name: str, groups: tuple[str, ...]) -> str:

@@ -1,4 +1,5 @@
-"""`router_settings`, `litellm_settings`, `general_settings`: each is implemented, the engine's, or stops the start."""
+"""`router_settings`, `litellm_settings`, `general_settings`: each setting is read here, or is the engine's, or
+`instead` says what does it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,46 +9,72 @@ from worker.ledger.accounts import Limits
 from worker.ledger.policy import Policy
 from worker.ledger.secret import hash_secret
 
-from . import callbacks, request_logging, response_cache, virtual_keys
+from . import callbacks, instead, request_logging, response_cache, sections, virtual_keys
 from . import option_values as read
 from .document import REFERENCE, Document, KeyPath, references
 from .request_logging import RequestLogging
 from .response_cache import ResponseCache
-from .suggest import did_you_mean
+from .suggest import did_you_mean, slip
+from .variables import Variables
 from .virtual_keys import VirtualKey
 
-# Settings of LiteLLM that need nothing here, with the reason.
-_HARMLESS = {
-    "set_verbose": "use LITELLM_LOG_LEVEL",
-    "json_logs": "logs are JSON lines always",
-    "telemetry": "there is none",
-    "turn_off_message_logging": "messages are never logged",
-    "suppress_debug_info": "there is none",
-    "cancel_on_disconnect": "providers are always cancelled when a client leaves",
-    "enable_pre_call_checks": "deployments that are off are always skipped",
-    "proxy_batch_write_at": "nothing is written in batches",
-    "background_health_checks": "health is learnt from requests",
-    "disable_spend_logs": "the ledger needs them",
-    "store_model_in_db": "models are the config's",
-    "disable_prisma_schema_update": "there is no Prisma here",
-}
 # Settings of LiteLLM that only LiteLLM can honour: they send every model group through the engine.
 _ENGINE = (
     *callbacks.SETTINGS,
     "guardrails",
     "modify_params",
     "model_alias_map",
-    "redact_user_api_key_info",
-    "langfuse_default_tags",
     "ssl_verify",
+    "ssl_certificate",
+    "ssl_security_level",
+    "ssl_ecdh_curve",
+    "force_ipv4",
+    "api_base",
+    "api_key",
+    "api_version",
+    "organization",
+    "headers",
+    "custom_provider_map",
+    "input_callback",
+    "post_call_rules",
+    "pre_call_rules",
 )
+# They say how callbacks of LiteLLM's are told, so they go along to the engine and send nothing there by themselves.
+_COMPANIONS = frozenset(
+    f"litellm_settings.{name}"
+    for name in (
+        "turn_off_message_logging",
+        "redact_user_api_key_info",
+        "redact_messages_in_exceptions",
+        "standard_logging_payload_excluded_fields",
+        "global_disable_no_log_param",
+        "langfuse_default_tags",
+        "disable_streaming_logging",
+        "s3_callback_params",
+        "aws_sqs_callback_params",
+        "datadog_params",
+        "generic_logger_headers",
+        "langsmith_batch_size",
+        "banned_keywords_list",
+        "blocked_user_list",
+    )
+)
+# Budgets by LiteLLM's names for them: its internal users are the `user_id`s of keys.
+_ALSO = {
+    "max_internal_user_budget": "max_user_budget",
+    "default_max_internal_user_budget": "max_user_budget",
+    "internal_user_budget_duration": "user_budget_duration",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the settings say. Times in seconds; chains as {group: (groups to try next, …)}; `"*"` in `fallbacks`
     for every group without a chain of its own. Budgets in nano-dollars. `from_environment`: the settings whose values
-    stand in variables; `variables`: those variables, and others that settings need in the proxy or its engine."""
+    stand in variables; `budgets_unset`: variables of budgets that are not set; `variables`: all those variables, and
+    others that settings need in the proxy or its engine.
+    `engine_settings`: `litellm_settings` that the engine gets; `engine_sections`: whole sections; `engine_reason`: the
+    setting that sends every group through it, if there is one."""
 
     routing_strategy: str = "simple-shuffle"
     latency_ttl: float = 3600.0
@@ -56,6 +83,7 @@ class Options:
     timeout: float = 600.0
     stream_timeout: float | None = None
     allowed_fails: int = 3
+    allowed_fails_policy: Mapping[str, int] = field(default_factory=dict)
     cooldown_time: float = 5.0
     disable_cooldowns: bool = False
     retry_after: float = 0.0
@@ -65,6 +93,9 @@ class Options:
     context_window_fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     content_policy_fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model_group_alias: Mapping[str, str] = field(default_factory=dict)
+    hidden_aliases: frozenset[str] = frozenset()
+    default_max_parallel_requests: int | None = None
+    tag_filtering: bool = False
     drop_params: bool = False
     allowed_origins: tuple[str, ...] = ()
     max_budget: int | None = None
@@ -75,10 +106,13 @@ class Options:
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
     from_environment: tuple[str, ...] = ()
+    budgets_unset: tuple[str, ...] = ()
     variables: frozenset[str] = frozenset()
     request_logging: RequestLogging | None = None
     response_cache: ResponseCache | None = None
     engine_settings: Mapping[str, Any] = field(default_factory=dict)
+    engine_sections: Mapping[str, Any] = field(default_factory=dict)
+    engine_reason: str | None = None
 
     @property
     def policy(self) -> Policy:
@@ -98,87 +132,203 @@ class Options:
         """Whether something in the file is kept in the ledger alone."""
         return self.has_budget or self.soft_budget is not None or bool(self.virtual_keys)
 
-    @property
-    def engine_reason(self) -> str | None:
-        """The setting that sends every group through the engine, if there is one."""
-        return next(iter(self.engine_settings), None)
 
-
-def parse(document: Document, groups: tuple[str, ...], environment: Mapping[str, str]) -> Options:
+def parse(document: Document, groups: tuple[str, ...], given: Variables) -> Options:
     """Reads the three sections; problems are reported to `document`. `groups`: the public model names."""
-    reader = _Sections(document, environment)
-    values: dict[str, Any] = {}
-    engine: dict[str, Any] = {}
-    cache: dict[str, Any] = {}
-    keys_at: tuple[KeyPath, Any] | None = None
-    for section, path, name, value in reader.settings():
-        if name == "model_group_alias" and section != "general_settings":
-            values[name] = read.aliases(document, path, value, groups)
-        elif name in _CHAINS and section != "general_settings":
-            values[name] = {**values.get(name, {}), **read.chains(document, path, value, groups)}
-        elif name == "default_fallbacks" and section != "general_settings":
-            names = read.group_names(document, path, value, groups)
+    return _Reader(document, groups, given).options()
+
+
+class _Reader:
+    """Reads setting by setting what `Options` is made of."""
+
+    def __init__(self, document: Document, groups: tuple[str, ...], given: Variables) -> None:
+        self.document, self.groups, self.environment = document, groups, given.environment
+        self.names = (*groups, *_aliases(document))
+        self.sections = _Sections(document, given)
+        self.values: dict[str, Any] = {}
+        self.engine: dict[str, Any] = {}
+        self.reason: str | None = None
+        self.cache: dict[str, Any] = {}
+        self.keys_at: tuple[KeyPath, Any] | None = None
+        self.later: list[tuple[KeyPath, Any]] = []  # what only the others can judge
+
+    def options(self) -> Options:
+        document, values = self.document, self.values
+        for section, path, name, value in self.sections.settings():
+            if not (
+                self._routing(section, path, name, value)
+                or self._budget(path, name, value)
+                or self._litellm(section, path, name, value)
+                or self._general(section, path, name, value)
+            ):
+                self.later.append((path, value))
+        guards = sections.guardrails(document)
+        if guards:
+            self.reason = self.reason or "guardrails"
+        self._cache()
+        _budgets_fit(document, values)
+        has_master_key = bool(self.environment.get("LITELLM_MASTER_KEY") or values.get("master_key"))
+        for path, value in self.later:
+            self._elsewhere(path, value, has_master_key)
+        if self.keys_at is not None:
+            models = (*self.groups, *values.get("model_group_alias", ()))
+            found = virtual_keys.parse(document, *self.keys_at, self.environment, models)
+            values["virtual_keys"] = found
+            master_key = self.environment.get("LITELLM_MASTER_KEY") or values.get("master_key")
+            _no_master_key(document, self.keys_at[0], found, master_key)
+        shown = {"guardrails": guards, "callback_settings": document.data.get("callback_settings")}
+        whole = {name: value for name, value in shown.items() if value}
+        return Options(
+            **values,
+            engine_settings=self.engine,
+            engine_sections=whole,
+            engine_reason=self.reason,
+            from_environment=tuple(self.sections.referenced),
+            budgets_unset=tuple(self.sections.budgets_unset),
+            variables=frozenset(
+                self.sections.variables | _variables({**self.engine, **whole}, values.get("response_cache"))
+            ),
+        )
+
+    def _routing(self, section: str, path: KeyPath, name: str, value: Any) -> bool:
+        """Whether it was one of those that `router_settings` and `litellm_settings` both take."""
+        document, values = self.document, self.values
+        if section == "general_settings":
+            return False
+        if name == "model_group_alias":
+            values[name], values["hidden_aliases"] = read.aliases(document, path, value, self.groups)
+        elif name in _CHAINS:
+            values[name] = {**values.get(name, {}), **read.chains(document, path, value, self.names)}
+        elif name == "default_fallbacks":
+            names = read.group_names(document, path, value, self.names)
             values["fallbacks"] = {"*": names, **values.get("fallbacks", {})}
-        elif name in _PLAIN and section != "general_settings":
+        elif name in _PLAIN:
             read.plain(document, path, name, value, values)
-        elif name == "request_timeout" and section == "litellm_settings":
+        elif name == "request_timeout":
             read.plain(document, path, "timeout", value, values)
-        elif name == "drop_params" and section == "litellm_settings":
-            values[name] = read.flag(document, path, value)
-            if values[name]:
-                document.report("note", path, "fields that a provider calls unsupported are left out.")
-        elif name == "master_key" and section == "general_settings":
-            values[name] = str(value) if value else None
-        elif name in ("allowed_origins", "cors_allow_origins") and section == "general_settings":
-            values["allowed_origins"] = read.origins(document, path, value)
         elif name == "routing_strategy_args" and section == "router_settings":
             read.strategy_arguments(document, path, value, values)
-        elif name in ("cache", "cache_params") and section == "litellm_settings":
-            cache[name] = value
-        elif name in _ENGINE and section == "litellm_settings":
-            if value not in (None, False, [], {}):
-                engine[name] = value
-                if name in callbacks.SETTINGS:
-                    callbacks.check(document, path, value)
-                document.report("note", path, "is LiteLLM's, so every model goes through the engine.")
-        elif name in _HARMLESS:
-            document.report("note", path, f"does nothing here: {_HARMLESS[name]}.")
-        elif name in _BUDGETS and section == "litellm_settings":
-            values[name] = read.budget(document, path, value)
-        elif name in _DURATIONS and section == "litellm_settings":
-            values[name] = read.duration(document, path, value)
-        elif name == "virtual_keys" and section == "general_settings":
-            keys_at = path, value
-        elif name == "request_logging" and section == "general_settings":
+        elif name == "enable_tag_filtering" and section == "router_settings":
+            values["tag_filtering"] = read.flag(document, path, value)
+            if values["tag_filtering"]:
+                self.later.append((path, value))
+        else:
+            return name == "default_litellm_params"  # in the models already
+        return True
+
+    def _budget(self, path: KeyPath, name: str, value: Any) -> bool:
+        """Budgets are kept wherever they stand: LiteLLM would not mind one that is misplaced."""
+        known = _ALSO.get(name, name)
+        if known not in _BUDGETS and known not in _DURATIONS:
+            return False
+        if path[0] != "litellm_settings":
+            document_says = f"belongs in litellm_settings, and is read as its {known}."
+            self.document.report("warning", path, document_says, "Move it there.")
+        elif known != name:
+            self.document.report("note", path, f"is read as {known}: of each `user_id` of keys.")
+        kind = read.budget if known in _BUDGETS else read.duration
+        found = kind(self.document, path, value)
+        if known == name and path[0] == "litellm_settings":
+            self.values[known] = found
+        else:
+            self.values.setdefault(known, found)
+        return True
+
+    def _litellm(self, section: str, path: KeyPath, name: str, value: Any) -> bool:
+        if section != "litellm_settings":
+            return False
+        document = self.document
+        if name == "drop_params":
+            self.values[name] = read.flag(document, path, value)
+            if self.values[name]:
+                document.report("note", path, "fields that a provider calls unsupported are left out.")
+        elif name in ("cache", "cache_params"):
+            self.cache[name] = value
+        elif name in callbacks.SETTINGS:
+            kept = callbacks.kept(document, path, value)
+            if kept:
+                self._engines(path, kept)
+        elif name in _ENGINE:
+            if value not in (False, [], {}):
+                self._engines(path, value)
+        else:
+            return False
+        return True
+
+    def _engines(self, path: KeyPath, value: Any) -> None:
+        name = str(path[-1])
+        self.engine[name] = value
+        self.reason = self.reason or name
+        self.document.report("note", path, "is LiteLLM's, so every model goes through the engine.")
+
+    def _general(self, section: str, path: KeyPath, name: str, value: Any) -> bool:
+        document, values = self.document, self.values
+        if name == "master_key":
+            values.setdefault(name, str(value))
+            if section != "general_settings":
+                document.report("warning", path, "belongs in general_settings, and is read all the same.", "Move it.")
+            return True
+        if section != "general_settings":
+            return False
+        if name in ("allowed_origins", "cors_allow_origins"):
+            values["allowed_origins"] = read.origins(document, path, value)
+        elif name == "virtual_keys":
+            self.keys_at = path, value
+        elif name == "request_logging":
             values[name] = request_logging.parse(document, path, value)
-        elif name == "database_url":
-            document.error(path, "is not read from this file.", "Set DATABASE_URL.")
         else:
-            message = f"is not a setting that this gateway knows in {section}."
-            document.error(path, message, _meant(name, section))
-    if cache.get("cache") and read.flag(document, ("litellm_settings", "cache"), cache["cache"]):
-        found = response_cache.parse(
-            document, ("litellm_settings", "cache_params"), cache.get("cache_params"), environment
-        )
+            return False
+        return True
+
+    def _cache(self) -> None:
+        at = ("litellm_settings", "cache")
+        if not self.cache.get("cache") or not read.flag(self.document, at, self.cache["cache"]):
+            return
+        params = self.cache.get("cache_params")
+        found = response_cache.parse(self.document, ("litellm_settings", "cache_params"), params, self.environment)
         if isinstance(found, dict):
-            engine.update(cache)
-            document.report(
-                "note", ("litellm_settings", "cache"), "is LiteLLM's, so every model goes through the engine."
-            )
+            self.engine.update(self.cache)
+            self.reason = self.reason or "cache"
+            self.document.report("note", at, "is LiteLLM's, so every model goes through the engine.")
         else:
-            values["response_cache"] = found
-    _budgets_fit(document, values)
-    if keys_at is not None:
-        models = (*groups, *values.get("model_group_alias", ()))
-        found = virtual_keys.parse(document, *keys_at, environment, models)
-        values["virtual_keys"] = found
-        _no_master_key(document, keys_at[0], found, environment.get("LITELLM_MASTER_KEY") or values.get("master_key"))
-    return Options(
-        **values,
-        engine_settings=engine,
-        from_environment=tuple(reader.referenced),
-        variables=frozenset(reader.variables | _variables(engine, values.get("response_cache"))),
-    )
+            self.values["response_cache"] = found
+
+    def _elsewhere(self, path: KeyPath, value: Any, has_master_key: bool) -> None:
+        """A setting that nothing here reads: it stops the start, or it is said what does it."""
+        document, (section, name) = self.document, (str(path[0]), str(path[1]))
+        key = f"{section}.{name}"
+        stop = instead.stop(key, value, has_master_key=has_master_key)
+        if name == "block_requests_for_models_without_pricing" and read.flag(document, path, value):
+            if self.values.get("max_budget") is None and self.values.get("max_user_budget") is None:
+                message = "refuses models without a price; here they are refused under a budget only."
+                document.error(path, message, "Set `litellm_settings.max_budget`, or remove it.")
+            return
+        if stop:
+            document.error(path, stop.lost, stop.mend)
+            return
+        said = instead.instead(key)
+        if said:
+            document.report(said[0], path, said[1])
+            return
+        protective = slip(name, _PROTECTIVE[section])
+        if protective:
+            message = "is not a setting, and what it promises would be lost."
+            document.error(path, message, f"Did you mean `{protective}`?")
+            return
+        if section == "litellm_settings":
+            self.engine[name] = value  # as LiteLLM does with whatever stands there
+        if key in _COMPANIONS:
+            document.report("note", path, "is LiteLLM's: it holds for models that go through the engine.")
+            return
+        effect = "reaches only models that go through the engine" if section == "litellm_settings" else "does nothing"
+        message = f"is not a setting that this gateway knows in {section}: it {effect}."
+        document.report("warning", path, message, _meant(name, section))
+
+
+def _aliases(document: Document) -> list[str]:
+    sections = (document.data.get(name) for name in ("router_settings", "litellm_settings"))
+    found = [one.get("model_group_alias") for one in sections if isinstance(one, dict)]
+    return [alias for one in found if isinstance(one, dict) for alias in one]
 
 
 def _variables(engine: Mapping[str, Any], cache: ResponseCache | None) -> set[str]:
@@ -197,10 +347,10 @@ def _no_master_key(document: Document, path: KeyPath, found: tuple[VirtualKey, .
 
 def _meant(name: str, section: str) -> str:
     """What to do about a setting that is not known where it stands."""
-    elsewhere = [other for other, names in _NAMES.items() if name in names]
+    elsewhere = [other for other, names in _NAMES.items() if name in names or f"{other}.{name}" in instead.STOPS]
     if elsewhere:
         return f"It belongs in {' or '.join(elsewhere)}."
-    return did_you_mean(name, (*_NAMES[section], *_HARMLESS), "Remove it.")
+    return did_you_mean(name, (*_NAMES[section], *instead.HARMLESS))
 
 
 _BUDGETS = ("max_budget", "soft_budget", "max_user_budget")
@@ -208,6 +358,12 @@ _DURATIONS = {"budget_duration": "max_budget", "user_budget_duration": "max_user
 _CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _PLAIN = tuple(name for name in read.PLAIN if name not in read.STRATEGY_ARGUMENTS.values())
 _ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
+# Whose loss nobody would notice until it is too late.
+_PROTECTIVE = {
+    "router_settings": ("provider_budget_config", "max_budget"),
+    "litellm_settings": ("guardrails", "turn_off_message_logging", *_BUDGETS, "max_end_user_budget"),
+    "general_settings": ("master_key", "virtual_keys", "allowed_ips", "custom_auth", "database_url"),
+}
 # Which setting is read in which section; what is LiteLLM's alone and does nothing may stand in any.
 _NAMES = {
     "router_settings": (*_ROUTING, "routing_strategy_args"),
@@ -228,9 +384,10 @@ _NAMES = {
 class _Sections:
     """Walks the three sections, references to the environment replaced."""
 
-    def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
-        self.document, self.environment = document, environment
+    def __init__(self, document: Document, given: Variables) -> None:
+        self.document, self.environment, self.done = document, given.environment, given.read
         self.referenced: list[str] = []
+        self.budgets_unset: list[str] = []
         self.variables: set[str] = set()
 
     def settings(self):
@@ -242,12 +399,18 @@ class _Sections:
                 self.document.error((section,), "has to be a mapping.")
                 continue
             for name, value in content.items():
-                if isinstance(value, str) and value.startswith(REFERENCE):
+                path = (section, name)
+                if isinstance(value, str) and value.startswith(REFERENCE) and path not in self.done:
                     self.referenced.append(name)
                     if name != "master_key":  # it stays outside, whatever its name
                         self.variables.update(references(value))
-                    value = self.environment.get(value[len(REFERENCE) :]) or None
-                yield section, (section, name), name, value
+                    variable = value[len(REFERENCE) :]
+                    value = self.environment.get(variable) or None
+                    if value is None and name != "master_key":
+                        self.document.report("warning", path, f"{variable} is not set, so it is as if left out.")
+                        self.budgets_unset += [variable] if _ALSO.get(name, name) in _BUDGETS else []
+                if value is not None and path not in self.done:  # blank is as if it were not there
+                    yield section, path, name, value
 
 
 def _budgets_fit(document: Document, values: Mapping[str, Any]) -> None:
@@ -255,7 +418,8 @@ def _budgets_fit(document: Document, values: Mapping[str, Any]) -> None:
     for duration, budget in _DURATIONS.items():
         alone = values.get(budget) is None and not (budget == "max_budget" and values.get("soft_budget") is not None)
         if values.get(duration) is not None and alone:
-            document.error(("litellm_settings", duration), f"has no use without {budget}.", "Set both or neither.")
+            message = f"has no use without {budget}."
+            document.report("warning", ("litellm_settings", duration), message, "Set both or neither.")
     most, soft = values.get("max_budget"), values.get("soft_budget")
     if most is not None and soft is not None and soft > most:
         document.error(("litellm_settings", "soft_budget"), "is over max_budget.", "Choose less.")

@@ -12,10 +12,17 @@ _ODD_REFERENCE = re.compile(r"\$|os\.environ(?!/)|os\.env\b|env[:.]|%\w+%$")
 
 
 class Parameters:
-    """`params` as written; `path`: where they stand."""
+    """`params` as written; `path`: where they stand; `left_out`: whether one cannot be used, so that the model is left
+    out, as LiteLLM does."""
 
     def __init__(self, document: Document, path: KeyPath, params: dict, environment: Mapping[str, str]) -> None:
         self.document, self.path, self.params, self.environment = document, path, params, environment
+        self.left_out = False
+
+    def leave_out(self, name: str | tuple[str, ...], message: str, mend: str = "") -> None:
+        self.left_out = True
+        at = (name,) if isinstance(name, str) else name
+        self.document.report("warning", (*self.path, *at), f"{message.rstrip('.')}; the model is left out.", mend)
 
     def value(self, name: str) -> Any:
         value = self.params.get(name)
@@ -27,7 +34,7 @@ class Parameters:
         value = self.value(name)
         if value is None or isinstance(value, str):
             return value or None
-        self.document.error((*self.path, name), "has to be text.")
+        self.leave_out(name, "has to be text")
         return None
 
     def number(self, name: str) -> float | None:
@@ -39,14 +46,14 @@ class Parameters:
         except (TypeError, ValueError):
             number = math.nan
         if isinstance(value, bool) or not math.isfinite(number) or number < 0:
-            self.document.error((*self.path, name), f"has to be a number that is not negative, not {value!r}.")
+            self.leave_out(name, f"has to be a number that is not negative, not {value!r}")
             return None
         return number
 
     def whole(self, name: str) -> int | None:
         number = self.number(name)
         if number is not None and number != int(number):
-            self.document.error((*self.path, name), "has to be a whole number.")
+            self.leave_out(name, "has to be a whole number")
             return None
         return None if number is None else int(number)
 
@@ -54,5 +61,5 @@ class Parameters:
         for name in ("api_key", "api_base", "base_url", "api_version"):
             value = self.params.get(name)
             if isinstance(value, str) and _ODD_REFERENCE.match(value):
-                message = "looks like a variable's name and would be taken as it is."
-                self.document.error((*self.path, name), message, f"Write `{REFERENCE}NAME`.")
+                message = "looks like a variable's name, which LiteLLM does not read either"
+                self.leave_out(name, message, f"Write `{REFERENCE}NAME`.")

@@ -3,11 +3,15 @@
 import importlib.util
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from .deployment import Deployment
+from .engine_providers import ENGINE_PROVIDERS
+from .pricing import is_price
+
+if TYPE_CHECKING:
+    from .deployment import Deployment
 
 MAP_FILE = "model_prices_and_context_window_backup.json"
 
@@ -20,18 +24,27 @@ def price_map() -> Mapping[str, Mapping[str, Any]]:
     return orjson.loads((Path(spec.submodule_search_locations[0]) / MAP_FILE).read_bytes())
 
 
-def entry(d: Deployment, prices: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+def provider_of(model: str) -> str | None:
+    """Whose a model is that names no provider, by LiteLLM's map: `amazon.titan-embed-text-v1` is Bedrock's."""
+    found = price_map().get(model, {}).get("litellm_provider")
+    if not isinstance(found, str):
+        return None
+    named = (found, found.partition("-")[0], found.removesuffix("_converse"))
+    return next((name for name in named if name in ENGINE_PROVIDERS), None)
+
+
+def entry(d: "Deployment", prices: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     """Everything known of the deployment's model: the map's entry, what the config says on top."""
     found: Mapping[str, Any] = {}
     for name in (d.info.get("base_model"), f"{d.provider}/{d.model}", d.model):
         if isinstance(name, str) and name in prices:
             found = prices[name]
             break
-    own = {k: v for k, v in d.params.items() if k.endswith("_cost_per_token")}
+    own = {k: v for k, v in d.params.items() if is_price(k)}
     return {**found, **own, **d.info}
 
 
-def blended(deployments: Iterable[Deployment]) -> dict[str, float]:
+def blended(deployments: "Iterable[Deployment]") -> dict[str, float]:
     """USD for a token in and a token out, by deployment id; those without a price are missing."""
     prices, result = price_map(), {}
     for d in deployments:

@@ -3,6 +3,7 @@
 The engine is told of no Redis, so that nothing there could keep answers apart by key.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,10 @@ from ..redis_address import VARIABLES, redis_url
 from .document import REFERENCE, Document, KeyPath, references
 
 _ENGINES = ("local", "disk", "s3", "gcs", "azure-blob", "qdrant-semantic")
-_WHERE = ("host", "port", "password")
-_NAMES = ("type", "ttl", "namespace", *_WHERE, "supported_call_types")
+_WHERE = ("url", "host", "port", "username", "password")
+_NAMES = ("type", "ttl", "namespace", *_WHERE, "supported_call_types", "mode")
+# LiteLLM takes both.
+_ALSO = {f"redis_{name}": name for name in _WHERE}
 # LiteLLM's names of what can be cached, by the endpoints' names here.
 _CALLS = {"acompletion": "chat_completions", "atext_completion": "completions", "aembedding": "embeddings"}
 DEFAULT_TTL = 600.0
@@ -34,35 +37,49 @@ def parse(
     document: Document, path: KeyPath, params: Any, environment: Mapping[str, str]
 ) -> ResponseCache | dict[str, Any] | None:
     """Of `cache: true`. What the engine's `cache_params` are where it is the engine's; None where it cannot be used."""
-    params = params or {}
+    params = {} if params is None else params
     if not isinstance(params, dict):
         document.error(path, "has to be a mapping.")
         return None
+    params = {_ALSO.get(name, name): value for name, value in params.items() if value is not None}
     kind = params.get("type", "redis")
     if kind in _ENGINES:
         return params
     if kind != "redis":
-        document.error(
-            (*path, "type"), f"{kind!r} is no cache of this version.", f"There are: redis, {', '.join(_ENGINES)}."
-        )
+        message = f"{kind!r} is no cache of this version, so nothing is cached."
+        document.report("warning", (*path, "type"), message, f"There are: redis, {', '.join(_ENGINES)}.")
+        return None
+    if params.get("mode") == "default_off":
+        message = "is not known of a cache in Redis, so nothing is cached."
+        document.report("warning", (*path, "mode"), message, "Leave it out to have every answer kept.")
         return None
     for name in params.keys() - set(_NAMES):
-        document.error((*path, name), "is not known of a cache in Redis.", f"There are: {', '.join(_NAMES)}.")
-    ttl = params.get("ttl", DEFAULT_TTL)
-    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl <= 31_536_000:
+        mend = f"There are: {', '.join(_NAMES)}."
+        document.report("warning", (*path, name), "is not known of a cache in Redis, and does nothing.", mend)
+    ttl = _seconds(params.get("ttl", DEFAULT_TTL), environment)
+    if ttl is None:
         document.error((*path, "ttl"), "has to be a number of seconds over 0, at most a year.")
         return None
     calls = params.get("supported_call_types", [*_CALLS])
     if not isinstance(calls, list) or not all(isinstance(call, str) for call in calls):
         document.error((*path, "supported_call_types"), "has to be a list of texts.")
         return None
-    own = {f"REDIS_{name.upper()}": _said(params[name], environment) for name in _WHERE if params.get(name) is not None}
-    url = redis_url(own if "REDIS_HOST" in own else environment)
+    own = {f"REDIS_{name.upper()}": _said(params[name], environment) for name in _WHERE if name in params}
+    mine = "REDIS_HOST" in own or "REDIS_URL" in own
+    url = redis_url(own if mine else environment)
     if url is None:
         document.report("warning", path, "names no Redis, so nothing is cached.", "Set REDIS_URL or REDIS_HOST.")
     endpoints = tuple(_CALLS[call] for call in calls if call in _CALLS)
-    variables = references([params[name] for name in _WHERE if name in params]) if "REDIS_HOST" in own else VARIABLES
-    return ResponseCache(float(ttl), str(params.get("namespace") or ""), endpoints, url or "", tuple(sorted(variables)))
+    variables = references([params[name] for name in _WHERE if name in params]) if mine else VARIABLES
+    return ResponseCache(ttl, str(params.get("namespace") or ""), endpoints, url or "", tuple(sorted(variables)))
+
+
+def _seconds(value: Any, environment: Mapping[str, str]) -> float | None:
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(_said(value, environment))
+    except ValueError:
+        seconds = math.nan
+    return seconds if 0 < seconds <= 31_536_000 else None
 
 
 def _said(value: Any, environment: Mapping[str, str]) -> str:

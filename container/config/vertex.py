@@ -38,7 +38,7 @@ def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
     base = (explicit or _first(read.environment, BASES) or "").rstrip("/")
     wrong = address.wrong(base) if base else None
     if wrong:
-        read.document.error((*read.path, "api_base"), wrong)
+        read.leave_out("api_base", wrong)
     named = "vertex_credentials" in read.params or "vertex_ai_credentials" in read.params
     credentials = _credentials(read, "vertex_credentials") or _credentials(read, "vertex_ai_credentials")
     if not named:
@@ -59,8 +59,8 @@ def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
     location = read.text("vertex_location") or read.text("vertex_ai_location") or _first(read.environment, LOCATIONS)
     for name, value, form in (("vertex_project", project, _PROJECT), ("vertex_location", location, _NAME)):
         if value is not None and not form.match(value):
-            read.document.error((*read.path, name), f"{value!r} is not the name of one.", "Write for example `global`."
-                                if form is _NAME else "Write the project's id.")  # fmt: skip
+            mend = "Write for example `global`." if form is _NAME else "Write the project's id."
+            read.leave_out(name, f"{value!r} is not the name of one", mend)
     return Vertex(credentials, project, location), base, needs
 
 

@@ -4,11 +4,12 @@ One unique `model_name` per deployment (its id), secrets still as `os.environ/â€
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..config import Config, Deployment, output_limits
+from ..config import Config, Deployment, callbacks, output_limits
 from ..config.address import origin
 from ..config.document import REFERENCE
 from ..config.providers import DIRECT
@@ -19,7 +20,17 @@ MASTER_KEY_VARIABLE = "LITELLM_ROUTER_ENGINE_KEY"
 _NO_KEY = "none"
 
 # litellm_params that the proxy acts on; the engine must not act on them again.
-_OURS = ("rpm", "tpm", "weight", "timeout", "stream_timeout", "max_retries", "max_parallel_requests", "order")
+_OURS = (
+    "rpm",
+    "tpm",
+    "weight",
+    "timeout",
+    "stream_timeout",
+    "max_retries",
+    "num_retries",
+    "max_parallel_requests",
+    "order",
+)
 
 # What of our environment the engine never sees: what is ours alone, and what its command would take for options.
 # Its callback `otel` reads the variables that our traces do.
@@ -55,6 +66,7 @@ def configuration(config: Config) -> str:
             "drop_params": config.options.drop_params,
             **config.options.engine_settings,
         },
+        **config.options.engine_sections,
         "general_settings": {
             "master_key": f"os.environ/{MASTER_KEY_VARIABLE}",
             "cancel_on_disconnect": True,
@@ -77,6 +89,21 @@ def _model(d: Deployment) -> dict[str, Any]:
         params["api_key"] = _NO_KEY
     name = f"{d.id}/*" if d.wildcard and "*" in str(params["model"]) else d.id
     return {"model_name": name, "litellm_params": params, "model_info": {**d.info, "id": d.id}}
+
+
+def modules(config: Config) -> list[Path]:
+    """The user's own Python beside the config, where a setting names a function of it: LiteLLM imports that from beside
+    its config, and what that imports, too."""
+    options = config.options
+    named = [*callbacks.named(options.engine_settings)]
+    named += [
+        str((one.get("litellm_params") or {}).get("guardrail")) for one in options.engine_sections.get("guardrails", ())
+    ]
+    named += [str(one.get("custom_handler")) for one in options.engine_settings.get("custom_provider_map") or ()]
+    packages = [config.folder / name for name in callbacks.modules(named)]
+    if not any(path.exists() or path.with_suffix(".py").exists() for path in packages):
+        return []
+    return [*sorted(config.folder.glob("*.py")), *(path for path in packages if path.is_dir())]
 
 
 def _is_strangers(d: Deployment) -> bool:

@@ -23,7 +23,7 @@ from .. import log, metrics
 from ..config import Config
 from ..upstream.failure import hide_secrets
 from ..upstream.prepare import Address, engine_address
-from .configuration import configuration, environment
+from .configuration import configuration, environment, modules
 
 POLL_SECONDS = 0.25
 FIRST_PAUSE_SECONDS = 1.0
@@ -147,6 +147,10 @@ class Engine:
         key, port = "sk-engine-" + secrets.token_hex(24), _free_port()
         path = folder / "config.yaml"
         _write_private(path, configuration(self._config))
+        for module in modules(self._config):
+            link = folder / module.name
+            if not link.is_symlink():
+                link.symlink_to(module)
         surroundings = environment(self._own, key)
         credentials = surroundings.get(CREDENTIALS, "").strip()
         if credentials.startswith("{"):

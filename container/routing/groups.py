@@ -28,7 +28,7 @@ class Groups:
             ((*name.split("*", 1), members) for name, members in config.groups.items() if "*" in name),
             key=lambda entry: (-len(entry[0]) - len(entry[1]), entry[0]),
         )
-        self.names: tuple[str, ...] = (*config.groups, *self._aliases)
+        self.names: tuple[str, ...] = tuple(dict.fromkeys((*config.groups, *self._aliases)))
         self.members = config.groups
 
     def group(self, model: str) -> str:

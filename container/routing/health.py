@@ -55,15 +55,27 @@ class Health:
         self.cooling_until = 0.0
         self.strikes = 0
 
-    def failed(self, outcome: Outcome, now: float, *, allowed_fails: int, cooldown_time: float) -> None:
+    def failed(
+        self,
+        outcome: Outcome,
+        now: float,
+        *,
+        allowed_fails: int,
+        cooldown_time: float,
+        allowed_of_kind: int | None = None,
+    ) -> None:
         """Counts a failure; cools at once when the provider says so, when trying again is pointless, or after a
-        failed probe."""
+        failed probe. `allowed_of_kind`: how many such failures the config allows within a minute, before all that."""
         if outcome.kind not in UNHEALTHY or outcome.impatient or outcome.blameless:
             return
         self.failures.append(now)
         while self.failures and self.failures[0] <= now - WINDOW_SECONDS:
             self.failures.popleft()
-        if outcome.kind == "rate_limit" and outcome.retry_after is not None:
+        if allowed_of_kind is not None:
+            if len(self.failures) <= allowed_of_kind:
+                return
+            pause = cooldown_time * 2 ** min(self.strikes, 10)
+        elif outcome.kind == "rate_limit" and outcome.retry_after is not None:
             pause = outcome.retry_after
         elif (
             outcome.kind in ("rate_limit", "authentication", "not_found")

@@ -9,6 +9,7 @@ is tried only when every healthy one, the fallbacks' too, has failed. One that l
 over; when that is all of the model that the client asked for, it is for the client to change the request.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -86,6 +87,7 @@ class Router:
         self._chains: dict[tuple[str, str], list[str]] = {}  # (chain, model): the names, worked out once
         self._reachable: dict[str, bool] = {}  # by model, worked out once
         self._strategy = STRATEGIES[config.options.routing_strategy]
+        self._ordered = any(d.order is not None for d in config.deployments)
 
     def route(self, request: RouteRequest) -> Plan:
         """The plan for one request. Ends after a success, after the caller's own mistake, or when all has failed."""
@@ -145,9 +147,19 @@ class Router:
         return ready + sorted(cooling, key=lambda t: self.health[t.deployment.id].cooling_until)
 
     def pick(self, targets: Sequence[Target], request: RouteRequest) -> Target | None:
-        """One of the healthy `targets` by the strategy, else the first; None when none of them has room."""
+        """One of the healthy `targets` by the strategy, else the first; None when none of them has room. Those with the
+        lowest `order` are asked before the others (https://docs.litellm.ai/docs/proxy/load_balancing)."""
         now = self._clock()
         targets = [t for t in targets if not self.health[t.deployment.id].resting(now)] or targets[:1]
+        if not self._ordered:
+            return self._chosen(targets, request, now)
+        for order in sorted({_order(t) for t in targets}):
+            found = self._chosen([t for t in targets if _order(t) == order], request, now)
+            if found is not None:
+                return found
+        return None
+
+    def _chosen(self, targets: Sequence[Target], request: RouteRequest, now: float) -> Target | None:
         if len(targets) == 1 and self.options.routing_strategy != USAGE_BASED:
             return targets[0]
         options = self.options
@@ -188,7 +200,11 @@ class Router:
         elif not self.options.disable_cooldowns:
             before = health.cooling_until
             health.failed(
-                outcome, now, allowed_fails=self.options.allowed_fails, cooldown_time=self.options.cooldown_time
+                outcome,
+                now,
+                allowed_fails=self.options.allowed_fails,
+                cooldown_time=self.options.cooldown_time,
+                allowed_of_kind=self.options.allowed_fails_policy.get(outcome.kind),
             )
             if self.on_cooldown and health.cooling_until > before:
                 self.on_cooldown(target.deployment.id, health.cooling_until - now)
@@ -225,6 +241,12 @@ class Router:
             return asked if asked <= MAX_HONOURED_RETRY_AFTER_SECONDS else None
         backoff = min(BACKOFF_SECONDS * 2 ** (retry - 1), MAX_BACKOFF_SECONDS)
         return max(self.options.retry_after, backoff * (0.5 + self._rng.random() / 2))
+
+
+def _order(target: Target) -> float:
+    """One without an `order` comes after those that have one."""
+    order = target.deployment.order
+    return math.inf if order is None else order
 
 
 class _Walk:

@@ -68,6 +68,20 @@ def deployment(load_config: LoadConfig) -> LoadOne:
     return one
 
 
+class Warned(Protocol):
+    """`warned(content, environment)`: the warnings of a config that starts, one line each."""
+
+    def __call__(self, content: str | Mapping[str, Any], environment: Mapping[str, str] | None = None) -> list[str]: ...
+
+
+@pytest.fixture
+def warned(load_config: LoadConfig) -> Warned:
+    def warnings(content: str | Mapping[str, Any], environment: Mapping[str, str] | None = None) -> list[str]:
+        return [str(p) for p in load_config(content, environment).problems if p.level == "warning"]
+
+    return warnings
+
+
 class Complaints(Protocol):
     """`complaints(content, environment)`: the errors that stop the start, one line each."""
 

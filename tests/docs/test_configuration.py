@@ -19,6 +19,11 @@ FILLED_BY = {
     "variables": "os.environ/NAME",
     "latency_ttl": "ttl",
     "engine_settings": "callbacks",
+    "engine_reason": "callbacks",
+    "engine_sections": "guardrails",
+    "hidden_aliases": "model_group_alias",
+    "tag_filtering": "enable_tag_filtering",
+    "budgets_unset": "os.environ/NAME",
 }
 # Where the variable's own default is worked out elsewhere, or shares its row with others.
 DEFAULTS = {"LITELLM_PORT": "4000", "REDIS_PORT": "", "LEDGER_PATH": DEFAULT_PATH, "PUBLIC_MODELS": "off"}

@@ -26,6 +26,50 @@ def test_goes_to_the_next_deployment_of_the_group_at_once():
     assert run(router, "a", {"a1": SERVER_ERROR}) == ["a1", "a2"]
 
 
+def test_those_with_the_lowest_order_go_first_and_the_others_when_they_have_failed():
+    for seed in range(20):
+        deployments = (
+            deployment("a", "last"),
+            deployment("a", "second", order=2),
+            deployment("a", "first", order=1),
+            deployment("a", "too", order=1),
+        )
+        router = Router(config(deployments), Clock(), random.Random(seed))
+        assert run(router, "a", {})[0] in ("first", "too")
+        failing = dict.fromkeys(("first", "too", "second"), SERVER_ERROR)
+        done = [name for name in run(router, RouteRequest("a", num_retries=3), failing) if name != "pause"]
+        assert set(done[:2]) == {"first", "too"}
+        assert done[2:] == ["second", "last"]
+
+
+def test_the_next_order_is_asked_while_the_first_rests_and_no_longer():
+    clock = Clock()
+    router = make(deployment("a", "second", order=2), deployment("a", "first", order=1), clock=clock)
+    router.cool("first", 5)
+    assert run(router, "a", {}) == ["second"]
+    clock.now += 6
+    assert run(router, "a", {}) == ["first"]
+
+
+def test_the_next_order_is_asked_when_the_first_has_no_room_left():
+    router = make(
+        deployment("a", "first", order=1, rpm=1),
+        deployment("a", "second", order=2, rpm=9),
+        routing_strategy="usage-based-routing-v2",
+    )
+    assert [run(router, "a", {}) for _ in range(3)] == [["first"], ["second"], ["second"]]
+
+
+def test_failures_of_a_kind_rest_a_deployment_when_there_are_more_than_the_policy_allows():
+    router = make(deployment("a", "a1"), num_retries=0, allowed_fails_policy={"rate_limit": 2, "server": 0})
+    for expected in (False, False, True):
+        run(router, "a", {"a1": RATE_LIMIT})
+        assert router.health["a1"].resting(1000.0) is expected
+    strict = make(deployment("a", "a1"), num_retries=0, allowed_fails_policy={"server": 0})
+    run(strict, "a", {"a1": SERVER_ERROR})
+    assert strict.health["a1"].resting(1000.0)
+
+
 def test_retries_a_lone_deployment_after_a_pause_as_often_as_configured():
     assert run(make(deployment("a", "a1")), "a", {"a1": SERVER_ERROR}) == ["a1", "pause", "a1", "pause", "a1"]
     assert run(make(deployment("a", "a1"), num_retries=0), "a", {"a1": SERVER_ERROR}) == ["a1"]

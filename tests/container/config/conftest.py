@@ -19,6 +19,15 @@ def options(load_config):
 
 
 @pytest.fixture
+def warning(warned):
+    def said(section: str = "router_settings", **settings) -> str:
+        [line] = warned({"model_list": MODELS, section: settings})
+        return line
+
+    return said
+
+
+@pytest.fixture
 def refusal(complaints):
     def said(section: str = "router_settings", **settings) -> str:
         [line] = complaints({"model_list": MODELS, section: settings})

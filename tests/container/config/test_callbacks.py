@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from container.config import ConfigError, callbacks
+from container.config import callbacks
 from container.config.callbacks import CALLBACKS
+from container.engine.configuration import modules
 from container.settings import VARIABLES
 
 MODELS = [{"model_name": "a", "litellm_params": {"model": "openai/x", "mock_response": "hi"}}]
@@ -36,11 +37,44 @@ def test_none_of_them_is_ours_alone():
     assert not callbacks.variables(CALLBACKS) & private
 
 
-def test_one_whose_package_is_missing_stops_the_start(load_config):
-    with pytest.raises(ConfigError, match=r"success_callback: error: 'sentry' needs the package sentry-sdk"):
-        load_config({"model_list": MODELS, "litellm_settings": {"success_callback": ["sentry"]}})
+def test_one_whose_package_is_missing_is_left_out(load_config):
+    config = load_config({"model_list": MODELS, "litellm_settings": {"success_callback": ["sentry", "langsmith"]}})
+    assert config.options.engine_settings == {"success_callback": ["langsmith"]}
+    assert any("success_callback: warning: 'sentry' needs the package sentry-sdk" in str(p) for p in config.problems)
 
 
 def test_of_one_that_is_not_known_that_is_said(load_config):
-    config = load_config({"model_list": MODELS, "litellm_settings": {"callbacks": "my_module.handler"}})
-    assert any("'my_module.handler'" in str(problem) and "at the edge" in str(problem) for problem in config.problems)
+    config = load_config({"model_list": MODELS, "litellm_settings": {"callbacks": "nonesuch"}})
+    assert any("'nonesuch'" in str(problem) and "at the edge" in str(problem) for problem in config.problems)
+
+
+def test_figures_are_ours_and_send_no_model_through_the_engine(load_config):
+    config = load_config({"model_list": MODELS, "litellm_settings": {"callbacks": ["prometheus"]}})
+    assert config.options.engine_reason is None
+    assert any("/metrics" in str(problem) for problem in config.problems)
+
+
+def test_a_function_of_the_users_own_has_to_lie_beside_the_file(load_config, complaints, tmp_path):
+    content = {"model_list": MODELS, "litellm_settings": {"callbacks": ["my_module.handler"]}}
+    [said] = complaints(content)
+    assert "my_module.py" in said
+    (tmp_path / "my_module.py").touch()
+    (tmp_path / "what_it_imports.py").touch()
+    config = load_config(content)
+    assert config.options.engine_reason == "callbacks"
+    assert [path.name for path in modules(config)] == ["my_module.py", "what_it_imports.py"]
+
+
+def test_without_a_function_of_the_users_own_nothing_is_imported(load_config, tmp_path):
+    (tmp_path / "something.py").touch()
+    config = load_config({"model_list": MODELS, "litellm_settings": {"callbacks": ["langsmith"]}})
+    assert modules(config) == []
+
+
+@pytest.mark.parametrize("name", ["turn_off_message_logging", "redact_user_api_key_info"])
+def test_what_callbacks_are_not_to_be_told_goes_along_to_the_engine(load_config, name):
+    settings = {"success_callback": ["langsmith"], name: True}
+    config = load_config({"model_list": MODELS, "litellm_settings": settings})
+    assert config.options.engine_settings == settings
+    alone = load_config({"model_list": MODELS, "litellm_settings": {name: True}})
+    assert alone.options.engine_reason is None

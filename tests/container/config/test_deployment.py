@@ -64,7 +64,36 @@ def test_fireworks_models_get_their_account(deployment):
 
 
 def test_a_parameter_that_only_litellm_knows_sends_the_deployment_through_the_engine(deployment):
-    assert deployment(model="openai/gpt-4o", api_key="sk", use_in_pass_through=True).kind == "engine"
+    assert deployment(model="openai/gpt-4o", api_key="sk", azure_ad_token="t").kind == "engine"
+
+
+def test_a_parameter_that_does_nothing_here_sends_it_nowhere(deployment):
+    found = deployment(model="openai/gpt-4o", api_key="sk", use_in_pass_through=True, tags=["a"], rpm=None)
+    assert (found.kind, found.rpm) == ("direct", None)
+
+
+@pytest.mark.parametrize("blank", ["temperature", "max_tokens", "mock_response", "azure_ad_token", "extra_headers"])
+def test_a_blank_parameter_is_as_if_it_were_not_there(deployment, blank):
+    found = deployment(model="openai/gpt-4o", api_key="sk", **{blank: None})
+    assert (found.kind, found.presets, found.extra_headers) == ("direct", {}, {})
+
+
+def test_the_model_may_stand_in_a_variable(deployment):
+    found = deployment(model="os.environ/M", environment={"M": "anthropic/claude-x", "ANTHROPIC_API_KEY": "k"})
+    assert (found.provider, found.model, found.kind, found.off) == ("anthropic", "claude-x", "direct", ())
+    assert deployment(model="os.environ/M").off == ("M",)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"), [("amazon.titan-embed-text-v1", "bedrock"), ("codestral/codestral-latest", "codestral")]
+)
+def test_a_model_that_names_no_provider_may_be_known_to_litellms_map(deployment, model, provider):
+    assert deployment(model=model, api_key="k").provider == provider
+
+
+def test_one_that_goes_first_has_an_order(deployment):
+    assert deployment(model="openai/x", api_key="k", order="2").order == 2
+    assert deployment(model="openai/x", api_key="k").order is None
 
 
 def test_a_mock_response_needs_no_provider(deployment):

@@ -1,8 +1,7 @@
-"""Entries of `model_list` that stop the start: each mistake names its line and key, and says how to mend it."""
+"""Entries of `model_list` that cannot be used: each mistake names its line and key, and says how to mend it. What
+LiteLLM starts with is left out, and the others are served."""
 
 import pytest
-
-from container.config import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -15,20 +14,7 @@ from container.config import ConfigError
         ({"model_name": "m"}, "model_list[0].litellm_params.model"),
         ({"model_name": "m", "litellm_params": []}, "model_list[0].litellm_params.model"),
         ({"model_name": "m", "litellm_params": {"model": ""}}, "model_list[0].litellm_params.model"),
-        ({"model_name": "m", "litellm_params": {"model": "openai/x"}, "rpm": 1}, "model_list[0].rpm"),
         ({"model_name": "m", "litellm_params": {"model": "openai/x"}, "model_info": [1]}, "model_list[0].model_info"),
-        (
-            {"model_name": "m", "litellm_params": {"model": "openai/x", "extra_headers": "x"}},
-            "model_list[0].litellm_params.extra_headers",
-        ),
-        (
-            {"model_name": "m", "litellm_params": {"model": "openai/x", "extra_body": "x"}},
-            "model_list[0].litellm_params.extra_body",
-        ),
-        (
-            {"model_name": "m", "litellm_params": {"model": "openai/x", "custom_llm_provider": 5}},
-            "model_list[0].litellm_params.custom_llm_provider",
-        ),
     ],
 )
 def test_a_broken_entry_names_line_and_key(complaints, entry, key):
@@ -44,24 +30,49 @@ def test_a_name_that_yaml_takes_for_something_else_wants_quotes(complaints):
     assert said.endswith("model_list[0].model_name: error: is no text: YAML reads it as False. Put the name in quotes.")
 
 
-def test_an_unknown_provider_is_refused_with_an_example(complaints):
-    [said] = complaints({"model_list": [{"model_name": "m", "litellm_params": {"model": "nonesuch/x"}}]})
-    assert said.startswith("config.yaml:4: model_list[0].litellm_params.model: error: 'nonesuch/x'")
+GOOD = {"model_name": "good", "litellm_params": {"model": "openai/x", "api_key": "k"}}
+
+
+@pytest.fixture
+def left_out(load_config):
+    """The warning for a model with these litellm_params, beside another one that is served."""
+
+    def said(**params) -> str:
+        config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}, GOOD]})
+        assert list(config.groups) == ["good"]
+        [warning] = [str(p) for p in config.problems if p.level == "warning"]
+        assert "left out" in warning
+        return warning
+
+    return said
+
+
+def test_a_model_of_an_unknown_provider_is_left_out_with_an_example(left_out):
+    said = left_out(model="nonesuch/x")
+    assert said.startswith("config.yaml:4: model_list[0].litellm_params.model: warning: 'nonesuch/x'")
     assert "openai/gpt-4o" in said
 
 
-def test_an_unknown_custom_provider_is_refused(complaints):
-    params = {"model": "x", "custom_llm_provider": "nonesuch"}
-    [said] = complaints({"model_list": [{"model_name": "m", "litellm_params": params}]})
-    assert "litellm_params.custom_llm_provider" in said
-    assert "'nonesuch'" in said
+@pytest.mark.parametrize("provider", ["nonesuch", 5])
+def test_a_model_of_an_unknown_custom_provider_is_left_out(left_out, provider):
+    assert "litellm_params.custom_llm_provider" in left_out(model="x", custom_llm_provider=provider)
 
 
 @pytest.mark.parametrize("headers", [{"x-a": "1\r\nx-b: 2"}, {"x\n-a": "1"}])
-def test_a_header_with_a_line_break_is_refused(complaints, headers):
-    params = {"model": "openai/x", "api_key": "k", "extra_headers": headers}
-    said = complaints({"model_list": [{"model_name": "m", "litellm_params": params}]})
-    assert "holds a line break" in "".join(said)
+def test_a_header_with_a_line_break_is_not_sent(left_out, headers):
+    assert "line break" in left_out(model="openai/x", api_key="k", extra_headers=headers)
+
+
+@pytest.mark.parametrize("name", ["extra_headers", "extra_body"])
+def test_what_has_to_be_a_mapping_is_looked_at(left_out, name):
+    assert f"litellm_params.{name}" in left_out(model="openai/x", api_key="k", **{name: "x"})
+
+
+def test_a_setting_that_a_model_does_not_have_does_nothing(warned):
+    entry = {"model_name": "m", "litellm_params": {"model": "openai/x", "api_key": "k"}, "rpm": 1, "mine": {}}
+    said = warned({"model_list": [entry]})
+    assert [line.partition(": warning: ")[0].rpartition(".")[2] for line in said] == ["mine", "rpm"]
+    assert "litellm_params" in said[1]
 
 
 @pytest.mark.parametrize(
@@ -78,40 +89,46 @@ def test_a_header_with_a_line_break_is_refused(complaints, headers):
         ("max_retries", {}),
     ],
 )
-def test_a_limit_that_is_no_number_names_its_key(complaints, name, value):
-    params = {"model": "openai/x", "api_key": "k", name: value}
-    [said] = complaints({"model_list": [{"model_name": "m", "litellm_params": params}]})
-    assert f"model_list[0].litellm_params.{name}: error: has to be a" in said
+def test_a_limit_that_is_no_number_names_its_key(left_out, name, value):
+    assert f"model_list[0].litellm_params.{name}: warning: has to be a" in left_out(
+        model="openai/x", api_key="k", **{name: value}
+    )
 
 
 @pytest.mark.parametrize("name", ["api_key", "api_base", "api_version", "organization"])
-def test_a_parameter_that_has_to_be_text_is_refused_as_anything_else(complaints, name):
+def test_a_parameter_that_has_to_be_text_is_refused_as_anything_else(warned, name):
     params = {"model": "azure/x", "api_key": "k", "api_base": "https://x", name: 5}
-    said = complaints({"model_list": [{"model_name": "m", "litellm_params": params}]})
-    assert [line for line in said if f"litellm_params.{name}: error: has to be text" in line]
+    said = warned({"model_list": [{"model_name": "m", "litellm_params": params}]})
+    assert [line for line in said if f"litellm_params.{name}: warning: has to be text" in line]
 
 
-def test_two_deployments_with_one_id_are_refused(complaints):
+def test_of_two_deployments_with_one_id_each_gets_its_own(load_config):
     entry = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}, "model_info": {"id": "one"}}
-    [said] = complaints({"model_list": [entry, entry]})
-    assert "model_list[1].model_info.id: error: 'one' stands twice" in said
+    config = load_config({"model_list": [entry, entry, entry]})
+    assert [d.id for d in config.deployments] == ["one", "one-2", "one-3"]
+    assert "'one' stands twice" in str(config.problems[0])
 
 
 def test_a_mistake_never_quotes_a_secret(load_config):
     params = {"model": "openai/x", "api_key": ["sk-secret"]}
-    with pytest.raises(ConfigError) as caught:
-        load_config({"model_list": [{"model_name": "m", "litellm_params": params}]})
-    assert "sk-secret" not in str(caught.value)
+    config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}]})
+    assert "sk-secret" not in "".join(map(str, config.problems))
 
 
-@pytest.mark.parametrize(("slip", "meant"), [("api_bas", "api_base"), ("temprature", "temperature")])
-def test_a_slip_of_the_pen_is_no_parameter_of_litellms(complaints, slip, meant):
+def test_a_slip_of_the_pen_in_what_sends_nothing_elsewhere_gets_a_hint(load_config):
+    params = {"model": "openai/x", "api_key": "k", "temprature": 1}
+    config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}]})
+    assert [d.kind for d in config.deployments] == ["engine"]
+    assert "`temperature`" in str(config.problems[0])
+
+
+@pytest.mark.parametrize(("slip", "meant"), [("api_bas", "api_base"), ("max_token", "max_tokens")])
+def test_a_slip_of_the_pen_that_would_send_keys_elsewhere_stops_the_start(complaints, slip, meant):
     params = {"model": "openai/x", "api_key": "k", slip: "1"}
     [said] = complaints({"model_list": [{"model_name": "m", "litellm_params": params}]})
     assert f"{slip}: error: is not known. Did you mean `{meant}`?" in said
 
 
 @pytest.mark.parametrize("key", ["$KEY", "${KEY}", "os.environ.KEY", "os.env/KEY", "env:KEY", "%KEY%"])
-def test_a_reference_in_another_programs_spelling_is_not_taken_for_a_key(complaints, key):
-    [said] = complaints({"model_list": [{"model_name": "m", "litellm_params": {"model": "openai/x", "api_key": key}}]})
-    assert "Write `os.environ/NAME`." in said
+def test_a_reference_in_another_programs_spelling_is_not_taken_for_a_key(left_out, key):
+    assert "Write `os.environ/NAME`." in left_out(model="openai/x", api_key=key)

@@ -98,7 +98,36 @@ def test_a_merge_of_something_else_than_a_mapping_is_refused(tmp_path):
 
 def test_a_repeated_key_is_reported_on_its_second_line(document):
     found = document("a: 1\nb: {c: 1}\na: 2\n")
-    assert [str(p) for p in found.problems] == ["config.yaml:3: a: error: stands here a second time. Keep one."]
+    [problem] = found.problems
+    assert str(problem).startswith("config.yaml:3: a: warning: ")
+    assert found.data["a"] == 2
+
+
+def test_of_a_repeated_section_nothing_is_lost(document):
+    found = document("s: {budget: 1, x: 1}\nb: 1\ns: {x: 2}\n")
+    assert found.data["s"] == {"budget": 1, "x": 2}
+    assert [p.level for p in found.problems] == ["warning"]
+
+
+def test_an_included_file_adds_to_lists_and_sections(tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "config.yaml").write_text("include: [more/models.yaml]\nlist: [1]\ns: {a: 1, b: 1}\n")
+    (tmp_path / "more" / "models.yaml").write_text("include: [deeper.yaml]\nlist:\n  - 2\n  - x: 3\ns: {b: 2}\n")
+    (tmp_path / "more" / "deeper.yaml").write_text("include: [models.yaml]\nlast: true\n")
+    found = read(tmp_path / "config.yaml")
+    assert found.data == {"list": [1, 2, {"x": 3}], "s": {"a": 1, "b": 2}, "last": True}
+    assert found.where(("list", 2, "x")) == "models.yaml:4: list[2].x"
+    assert found.where(("list", 0)) == "config.yaml:2: list[0]"
+
+
+def test_an_included_file_that_is_missing_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("include: [absent.yaml]\n")
+    assert "absent.yaml" in refusal(tmp_path / "config.yaml")
+
+
+def test_an_include_that_is_no_list_stops_the_start(document):
+    [problem] = document("include: {a: b}\n").problems
+    assert (problem.level, "include" in problem.where) == ("error", True)
 
 
 def test_the_same_key_in_two_mappings_is_no_repetition(document):

@@ -18,23 +18,29 @@ def test_deployments_of_one_name_are_one_group_in_the_files_order(load_config):
     assert config.name == "config.yaml"
 
 
-@pytest.mark.parametrize("models", [None, [], {}, "text"])
-def test_without_models_there_is_nothing_to_run(complaints, models):
-    assert complaints({"model_list": models}) == [
-        "config.yaml:1: model_list: error: is missing or empty. List at least one model."
-    ]
+@pytest.mark.parametrize("models", [None, []])
+def test_without_models_there_is_nothing_to_ask(warned, models):
+    [said] = warned({"model_list": models, "general_settings": {}})
+    assert "model_list: warning: is missing or empty" in said
 
 
-def test_an_unknown_section_is_refused_naming_those_there_are(complaints):
-    [said] = complaints({"model_list": [MODEL], "router_setings": {}})
-    assert ": router_setings: error: is not a section" in said
-    assert "router_settings" in said.partition("There are:")[2]
+@pytest.mark.parametrize("models", [{"a": 1}, "text"])
+def test_models_that_are_no_list_are_refused(complaints, models):
+    [said] = complaints({"model_list": models})
+    assert "model_list: error: has to be a list" in said
 
 
-def test_secrets_do_not_belong_in_the_file(complaints):
-    [said] = complaints({"model_list": [MODEL], "environment_variables": {"OPENAI_API_KEY": "sk-secret"}})
-    assert ": environment_variables: error: " in said
-    assert "sk-secret" not in said
+@pytest.mark.parametrize(("name", "hint"), [("router_setings", "router_settings"), ("x-anything", "There are:")])
+def test_of_an_unknown_section_it_is_said_that_it_does_nothing(warned, name, hint):
+    [said] = warned({"model_list": [MODEL], name: {"a": 1}})
+    assert f": {name}: warning: is not a section" in said
+    assert hint in said
+
+
+@pytest.mark.parametrize("name", ["litellm_setings", "general_setting", "guardrail", "model_lists"])
+def test_a_misspelt_section_that_may_hold_a_protection_stops_the_start(complaints, name):
+    said = complaints({"model_list": [MODEL], name: {"a": 1}})
+    assert [line for line in said if f": {name}: error: " in line and "Did you mean" in line]
 
 
 def test_all_mistakes_are_named_at_once(complaints):
@@ -42,17 +48,16 @@ def test_all_mistakes_are_named_at_once(complaints):
         """\
         model_list:
           - model_name: a
-            litellm_params: {model: nonesuch/x}
-          - model_name: b
+            litellm_params: {api_base: x}
+          - model_name: 5
             litellm_params:
               model: openai/x
-              rpm: many
         router_settings:
           timeout: soon
-          fallbacks: [{a: [c]}]
+          fallbacks: [a]
         """
     )
-    assert sorted(line.split(":")[1] for line in said) == ["10", "3", "7", "9"]
+    assert sorted(line.split(":")[1] for line in said) == ["3", "4", "8", "9"]
 
 
 def test_warnings_do_not_stop_the_start(load_config):
@@ -62,9 +67,11 @@ def test_warnings_do_not_stop_the_start(load_config):
 
 
 def test_an_error_comes_with_the_warnings(load_config):
-    params = {"model": "openai/x", "api_base": "http://elsewhere.example/v1", "rpm": "x"}
+    params = {"model": "openai/x", "api_base": "http://elsewhere.example/v1"}
+    models = [{"model_name": "a", "litellm_params": params}]
+    settings = {"max_budget": "lots"}
     with pytest.raises(ConfigError) as caught:
-        load_config({"model_list": [{"model_name": "a", "litellm_params": params}]}, {"OPENAI_API_KEY": "k"})
+        load_config({"model_list": models, "litellm_settings": settings}, {"OPENAI_API_KEY": "k"})
     assert sorted(p.level for p in caught.value.problems) == ["error", "warning"]
     assert "warning" not in str(caught.value)
 

@@ -81,22 +81,71 @@ def test_a_setting_that_does_nothing_here_is_said_to(load_config):
 @pytest.mark.parametrize(
     ("section", "name"),
     [
-        ("general_settings", "max_budget"),
-        ("router_settings", "max_budget"),
-        ("general_settings", "request_logging"),
-        ("general_settings", "database_url"),
         ("router_settings", "nonesuch"),
         ("litellm_settings", "nonesuch"),
         ("general_settings", "nonesuch"),
         ("general_settings", "num_retries"),
-        ("router_settings", "master_key"),
         ("router_settings", "callbacks"),
         ("router_settings", "latency_ttl"),
+        ("general_settings", "alerting"),
+        ("general_settings", "health_check_interval"),
+        ("router_settings", "optional_pre_call_checks"),
     ],
 )
-def test_a_setting_that_is_not_honoured_stops_the_start(refusal, section, name):
-    said = refusal(section, **{name: 1})
-    assert f": {section}.{name}: error: " in said
+def test_of_a_setting_that_does_nothing_here_it_is_said(warning, section, name):
+    assert f": {section}.{name}: warning: " in warning(section, **{name: 1})
+
+
+@pytest.mark.parametrize("section", ["router_settings", "litellm_settings", "general_settings"])
+def test_a_blank_setting_is_as_if_it_were_not_there(load_config, section):
+    blank = dict.fromkeys(
+        ("database_url", "master_key", "fallbacks", "model_group_alias", "cache", "drop_params", "max_budget",
+         "num_retries", "callbacks", "allowed_ips", "guardrails", "nonesuch", "redis_host", "retry_policy")
+    )  # fmt: skip
+    config = load_config({"model_list": MODELS, section: blank})
+    assert config.options == Options()
+    assert config.problems == ()
+
+
+@pytest.mark.parametrize("section", ["general_settings", "router_settings"])
+def test_a_budget_is_kept_wherever_it_stands(load_config, section):
+    config = load_config({"model_list": MODELS, section: {"max_budget": "50", "budget_duration": "30d"}})
+    assert config.options.policy.everyone[:3] == (50 * 10**9, None, "30d")
+    assert {p.level for p in config.problems} == {"warning"}
+
+
+def test_a_budget_of_litellms_internal_users_is_that_of_each_user(options):
+    found = options("litellm_settings", max_internal_user_budget=2, internal_user_budget_duration="1d")
+    assert found.policy.user("ada")[:3] == (2 * 10**9, None, "1d")
+    both = options("litellm_settings", max_internal_user_budget=2, max_user_budget=1)
+    assert both.max_user_budget == 10**9
+
+
+def test_a_budget_in_a_variable_that_is_not_set_is_none(options):
+    found = options("litellm_settings", max_budget="os.environ/MOST")
+    assert found.budgets_unset == ("MOST",)
+    assert options("litellm_settings", max_budget="os.environ/MOST", environment={"MOST": "1"}).budgets_unset == ()
+
+
+@pytest.mark.parametrize("section", ["router_settings", "litellm_settings"])
+def test_a_misplaced_master_key_locks_all_the_same(load_config, section):
+    config = load_config({"model_list": MODELS, section: {"master_key": "sk-mine"}})
+    assert config.options.master_key == "sk-mine"
+    assert any("general_settings" in str(p) for p in config.problems)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "mend"),
+    [
+        ("litellm_settings", "max_bugdet", "Did you mean `max_budget`?"),
+        ("litellm_settings", "guardrail", "Did you mean `guardrails`?"),
+        ("general_settings", "masterkey", "Did you mean `master_key`?"),
+        ("general_settings", "virtual_key", "Did you mean `virtual_keys`?"),
+        ("general_settings", "allowed_ip", "Did you mean `allowed_ips`?"),
+    ],
+)
+def test_a_misspelt_protection_stops_the_start(refusal, section, name, mend):
+    assert refusal(section, **{name: 1}).endswith(f" {mend}")
 
 
 @pytest.mark.parametrize(
@@ -104,26 +153,24 @@ def test_a_setting_that_is_not_honoured_stops_the_start(refusal, section, name):
     [
         ("router_settings", "num_retrys", "Did you mean `num_retries`?"),
         ("router_settings", "routing_stategy", "Did you mean `routing_strategy`?"),
-        ("litellm_settings", "max_bugdet", "Did you mean `max_budget`?"),
         ("litellm_settings", "sucess_callback", "Did you mean `success_callback`?"),
         ("litellm_settings", "set_verbos", "Did you mean `set_verbose`?"),
-        ("general_settings", "masterkey", "Did you mean `master_key`?"),
-        ("general_settings", "virtual_key", "Did you mean `virtual_keys`?"),
-        ("general_settings", "max_budget", "It belongs in litellm_settings."),
         ("general_settings", "num_retries", "It belongs in router_settings or litellm_settings."),
-        ("router_settings", "nonesuch", "Remove it."),
+        ("general_settings", "upperbound_key_generate_params", "It belongs in litellm_settings."),
     ],
 )
-def test_a_setting_that_is_misspelt_or_misplaced_gets_a_hint(refusal, section, name, mend):
-    assert refusal(section, **{name: 1}).endswith(f" {mend}")
+def test_a_setting_that_is_misspelt_or_misplaced_gets_a_hint(warning, section, name, mend):
+    assert warning(section, **{name: 1}).endswith(f" {mend}")
 
 
-def test_a_misspelt_model_in_a_chain_gets_a_hint(complaints):
+def test_a_misspelt_model_in_a_chain_gets_a_hint(warned):
     models = [{"model_name": "claude-sonnet", "litellm_params": {"model": "openai/x", "mock_response": "hi"}}]
-    settings = {"fallbacks": [{"claude-sonnet": ["claude-sonet"]}], "routing_strategy": "latency-based"}
-    said = complaints({"model_list": models, "router_settings": settings})
-    assert "Did you mean `claude-sonnet`?" in said[0]
-    assert "Did you mean `latency-based-routing`?" in said[1]
+    [said] = warned({"model_list": models, "router_settings": {"fallbacks": [{"claude-sonnet": ["claude-sonet"]}]}})
+    assert "Did you mean `claude-sonnet`?" in said
+
+
+def test_a_misspelt_strategy_gets_a_hint(refusal):
+    assert "Did you mean `latency-based-routing`?" in refusal(routing_strategy="latency-based")
 
 
 @pytest.mark.parametrize("origins", ["example.com", ["https://a.example/path"], ["https://a.example", "everything"]])
@@ -157,13 +204,25 @@ def test_a_budget_from_the_environment(load_config):
     assert options.max_budget == 2_500_000_000
 
 
+def test_a_duration_without_a_budget_has_no_use(warning):
+    assert "budget_duration: warning: has no use" in warning("litellm_settings", budget_duration="1d")
+
+
+@pytest.mark.parametrize(("said", "meant"), [("true", True), ("False", False), ("on", True), (1, True), (0, False)])
+def test_a_flag_may_be_quoted(options, said, meant):
+    assert options("litellm_settings", drop_params=said).drop_params is meant
+
+
+def test_a_flag_may_stand_in_a_variable(options):
+    assert options("litellm_settings", drop_params="os.environ/DROP", environment={"DROP": "True"}).drop_params
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"max_budget": "lots"}, "litellm_settings.max_budget: error: has to be an amount of US dollars, not 'lots'"),
         ({"max_budget": -1}, "litellm_settings.max_budget: error: has to be an amount of US dollars, not -1"),
         ({"max_budget": 1, "budget_duration": "soon"}, "error: cannot be used: 'soon' is no duration"),
-        ({"budget_duration": "1d"}, "litellm_settings.budget_duration: error: has no use without max_budget."),
         ({"max_budget": 1, "soft_budget": 2}, "litellm_settings.soft_budget: error: is over max_budget."),
     ],
 )

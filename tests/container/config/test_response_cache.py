@@ -31,12 +31,35 @@ def test_a_cache_without_redis_is_warned_of(load_config):
     assert "nothing is cached" in str(config.problems[0])
 
 
+@pytest.mark.parametrize("params", [{"type": "redis-semantic"}, {"mode": "default_off"}])
+def test_a_cache_that_there_is_not_caches_nothing(load_config, params):
+    settings = {"cache": True, "cache_params": params}
+    config = load_config({"model_list": [MODEL_A], "litellm_settings": settings}, {"REDIS_HOST": "cache"})
+    assert config.options.response_cache is None
+    assert config.options.engine_reason is None
+    assert "nothing is cached" in str(config.problems[0])
+
+
+def test_a_parameter_that_does_nothing_is_named(load_config):
+    settings = {"cache": True, "cache_params": {"max_connections": 100, "ttl": "600", "host": None, "ssl": None}}
+    config = load_config({"model_list": [MODEL_A], "litellm_settings": settings}, {"REDIS_HOST": "cache"})
+    assert (config.options.response_cache.url, config.options.response_cache.ttl) == ("redis://cache:6379", 600)
+    [problem] = config.problems
+    assert "max_connections" in str(problem)
+
+
+def test_a_cache_may_be_at_an_address(load_config):
+    settings = {"cache": True, "cache_params": {"type": "redis", "redis_url": "os.environ/MINE"}}
+    environment = {"REDIS_HOST": "cache", "MINE": "rediss://mine:1/2"}
+    config = load_config({"model_list": [MODEL_A], "litellm_settings": settings}, environment)
+    assert config.options.response_cache.url == "rediss://mine:1/2"
+    assert config.options.response_cache.variables == ("MINE",)
+
+
 @pytest.mark.parametrize(
     ("params", "wrong"),
     [
-        ({"type": "redis-semantic"}, "no cache of this version"),
         ({"ttl": 0}, "seconds over 0"),
-        ({"similarity_threshold": 0.8}, "is not known"),
         ({"supported_call_types": "all"}, "list of texts"),
         ("redis", "mapping"),
     ],

@@ -36,7 +36,6 @@ def test_numbers_are_read(options):
         ("timeout", [1]),
         ("cooldown_time", -0.1),
         ("disable_cooldowns", "perhaps"),
-        ("disable_cooldowns", 1),
     ],
 )
 def test_a_value_of_the_wrong_kind_names_line_and_key(refusal, name, value):
@@ -56,10 +55,14 @@ def test_an_unknown_strategy_is_refused_naming_those_there_are(refusal):
     assert "simple-shuffle" in said
 
 
-def test_the_strategys_arguments_are_read_or_refused(options, refusal):
+def test_the_strategy_before_usage_based_v2_is_done_as_that(options):
+    assert options(routing_strategy="usage-based-routing").routing_strategy == "usage-based-routing-v2"
+
+
+def test_the_strategys_arguments_are_read_or_refused(options, refusal, warning):
     found = options(routing_strategy_args={"ttl": 60, "lowest_latency_buffer": 0.5})
     assert (found.latency_ttl, found.lowest_latency_buffer) == (60.0, 0.5)
-    assert "router_settings.routing_strategy_args.other: error" in refusal(routing_strategy_args={"other": 1})
+    assert "router_settings.routing_strategy_args.other: warning" in warning(routing_strategy_args={"other": 1})
     assert "has to be a mapping" in refusal(routing_strategy_args=[1])
 
 
@@ -110,9 +113,6 @@ def test_a_fallback_may_be_served_by_a_wildcard(options):
 @pytest.mark.parametrize(
     ("chains", "key"),
     [
-        ([{"a": ["nonesuch"]}], "router_settings.fallbacks[0].a"),
-        ([{"nonesuch": ["a"]}], "router_settings.fallbacks[0].nonesuch"),
-        ([{"a": "b"}], "router_settings.fallbacks[0].a"),
         ([{"a": [5]}], "router_settings.fallbacks[0].a"),
         ({"a": ["b"]}, "router_settings.fallbacks"),
         (["a"], "router_settings.fallbacks"),
@@ -122,8 +122,25 @@ def test_a_broken_chain_names_line_and_key(refusal, chains, key):
     assert f": {key}: error: " in refusal(fallbacks=chains)
 
 
-def test_an_unknown_fallback_names_the_models_there_are(refusal):
-    assert "There are: a, b, c, free/*." in refusal(fallbacks=[{"a": ["nonesuch"]}])
+@pytest.mark.parametrize(
+    ("chains", "found"),
+    [
+        ([{"a": ["nonesuch"]}], {}),
+        ([{"a": ["nonesuch", "b"]}], {"a": ("b",)}),
+        ([{"nonesuch": ["a"]}], {"nonesuch": ("a",)}),
+    ],
+)
+def test_an_unknown_model_in_a_chain_is_passed_over(load_config, chains, found):
+    config = load_config({"model_list": MODELS, "router_settings": {"fallbacks": chains}})
+    assert config.options.fallbacks == found
+    [problem] = config.problems
+    assert "'nonesuch'" in str(problem)
+    assert "There are: a, b, c, free/*." in str(problem)
+
+
+def test_an_alias_may_be_a_fallback(options):
+    found = options(model_group_alias={"other": "b"}, fallbacks=[{"a": ["other"]}, {"b": "c"}])
+    assert found.fallbacks == {"a": ("other",), "b": ("c",)}
 
 
 # Aliases, policies
@@ -134,18 +151,23 @@ def test_aliases_are_read_in_both_of_litellms_forms(options):
     assert found.model_group_alias == {"gpt": "a", "gpt4": "b"}
 
 
+def test_an_alias_may_be_hidden(options):
+    found = options(model_group_alias={"x": {"model": "a", "hidden": True}, "y": {"model": "a", "hidden": "false"}})
+    assert found.model_group_alias == {"x": "a", "y": "a"}
+    assert found.hidden_aliases == {"x"}
+
+
 @pytest.mark.parametrize(
-    ("aliases", "key"),
-    [
-        ({"x": "nonesuch"}, "router_settings.model_group_alias.x"),
-        ({"a": "b"}, "router_settings.model_group_alias.a"),
-        ({"x": 5}, "router_settings.model_group_alias.x"),
-        ({"x": {"model": "a", "hidden": True}}, "router_settings.model_group_alias.x.hidden"),
-        (["a"], "router_settings.model_group_alias"),
-    ],
+    ("aliases", "found"), [({"x": "nonesuch"}, {}), ({"a": "b"}, {"a": "b"}), ({"x": 5}, {}), ({"a": "a"}, {})]
 )
-def test_a_broken_alias_names_line_and_key(refusal, aliases, key):
-    assert f": {key}: error: " in refusal(model_group_alias=aliases)
+def test_an_odd_alias_is_warned_of(load_config, aliases, found):
+    config = load_config({"model_list": MODELS, "router_settings": {"model_group_alias": aliases}})
+    assert config.options.model_group_alias == found
+    assert [p.level for p in config.problems] == ["warning"] * (aliases != {"a": "a"})
+
+
+def test_aliases_that_are_no_mapping_are_refused(refusal):
+    assert ": router_settings.model_group_alias: error: " in refusal(model_group_alias=["a"])
 
 
 def test_a_retry_policy_is_read(options):
@@ -153,11 +175,49 @@ def test_a_retry_policy_is_read(options):
     assert options(retry_policy=policy).retry_policy == policy
 
 
-@pytest.mark.parametrize(
-    "policy", [{"NoSuchErrorRetries": 1}, {"TimeoutErrorRetries": -1}, {"TimeoutErrorRetries": "2"}]
-)
+def test_a_retry_policys_numbers_may_be_quoted_or_blank(options):
+    policy = {"TimeoutErrorRetries": "3", "RateLimitErrorRetries": None}
+    assert options(retry_policy=policy).retry_policy == {"TimeoutErrorRetries": 3}
+
+
+@pytest.mark.parametrize("policy", [{"TimeoutErrorRetries": -1}, {"TimeoutErrorRetries": "many"}])
 def test_a_broken_retry_policy_names_its_class(refusal, policy):
     assert f"router_settings.retry_policy.{next(iter(policy))}: error" in refusal(retry_policy=policy)
+
+
+@pytest.mark.parametrize("name", ["retry_policy", "allowed_fails_policy"])
+def test_a_class_that_is_not_known_does_nothing(warning, name):
+    assert f"router_settings.{name}.NoSuchError: warning" in warning(**{name: {"NoSuchError": 1}})
+
+
+def test_a_policy_of_allowed_failures_goes_by_the_kind_of_failure(options):
+    policy = {
+        "RateLimitErrorAllowedFails": "100",
+        "InternalServerErrorAllowedFails": 2,
+        "TimeoutErrorAllowedFails": None,
+    }
+    assert options(allowed_fails_policy=policy).allowed_fails_policy == {
+        "rate_limit": 100,
+        "server": 2,
+        "connection": 2,
+    }
+
+
+def test_what_is_never_a_deployments_fault_is_not_counted(load_config):
+    settings = {"allowed_fails_policy": {"BadRequestErrorAllowedFails": 1000}}
+    config = load_config({"model_list": MODELS, "router_settings": settings})
+    assert config.options.allowed_fails_policy == {}
+    assert [p.level for p in config.problems] == ["note"]
+
+
+def test_a_limit_may_hold_for_every_deployment(load_config):
+    own = {"model_name": "own", "litellm_params": {"model": "openai/x", "api_key": "k", "max_parallel_requests": 1}}
+    settings = {"default_max_parallel_requests": "5"}
+    config = load_config({"model_list": [*MODELS, own], "router_settings": settings})
+    assert {d.group: d.max_parallel_requests for d in config.deployments} == {
+        **dict.fromkeys(("a", "b", "c", "free/*"), 5),
+        "own": 1,
+    }
 
 
 @pytest.mark.parametrize("name", ["BadRequestErrorRetries", "ContentPolicyViolationErrorRetries"])

@@ -67,11 +67,10 @@ def test_they_go_to_google_and_to_an_address_that_the_environment_names(deployme
 
 
 @pytest.mark.parametrize("params", [{"vertex_location": "evil.example/"}, {"vertex_project": "a/../b"}])
-def test_what_becomes_part_of_an_address_is_looked_at(complaints, params):
-    [line] = complaints(
-        {"model_list": [{"model_name": "m", "litellm_params": {"model": GEMINI, **params}}]}, ENVIRONMENT
-    )
+def test_what_becomes_part_of_an_address_is_looked_at(warned, params):
+    [line] = warned({"model_list": [{"model_name": "m", "litellm_params": {"model": GEMINI, **params}}]}, ENVIRONMENT)
     assert next(iter(params)) in line
+    assert "left out" in line
 
 
 @pytest.mark.parametrize("given", ["{", "{}", "/nowhere/key.json"])

@@ -1,0 +1,126 @@
+"""The file's top level: which sections there are, and the entries of `model_list` as the others complete them."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from . import callbacks, instead
+from .document import Document
+
+SECTIONS = ("model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables")
+_OURS = (*SECTIONS, "credential_list", "guardrails", "callback_settings")
+# A budget, a key or a guardrail may stand in one of these, so a slip of the pen stops the start.
+_PROTECTIVE = ("model_list", "litellm_settings", "general_settings", "guardrails")
+_ALIKE = 0.85
+
+
+def check(document: Document) -> None:
+    """Reports what nothing reads."""
+    for name, value in document.data.items():
+        if name in _OURS or value in (None, [], {}):
+            continue
+        stop = instead.stop(name, value, has_master_key=True)
+        if stop:
+            document.error((name,), stop.lost, stop.mend)
+        elif name in instead.SECTIONS:
+            document.report("warning", (name,), f"does nothing here. {instead.SECTIONS[name]}")
+        else:
+            _unknown(document, name)
+
+
+def _unknown(document: Document, name: str) -> None:
+    meant = difflib.get_close_matches(name, _PROTECTIVE, 1, cutoff=_ALIKE)
+    if meant:
+        document.error((name,), "is not a section of this file, and would be lost.", f"Did you mean `{meant[0]}`?")
+        return
+    meant = difflib.get_close_matches(name, SECTIONS, 1, cutoff=_ALIKE)
+    mend = f"Did you mean `{meant[0]}`?" if meant else f"There are: {', '.join(SECTIONS)}."
+    document.report("warning", (name,), "is not a section of this file, and does nothing.", mend)
+
+
+def models(document: Document) -> list[Any]:
+    """The entries of `model_list`: `router_settings.default_litellm_params` and a named credential stand in each, what
+    it says itself goes before them."""
+    entries = document.data.get("model_list")
+    if entries is not None and not isinstance(entries, list):
+        document.error(("model_list",), "has to be a list.", "Begin each model with `- model_name: NAME`.")
+        return []
+    if not entries:
+        document.report("warning", ("model_list",), "is missing or empty, so there is no model to ask.")
+        return []
+    router = document.data.get("router_settings")
+    defaults = router.get("default_litellm_params") if isinstance(router, dict) else None
+    if defaults is not None and not isinstance(defaults, dict):
+        document.error(("router_settings", "default_litellm_params"), "has to be a mapping.")
+        defaults = None
+    known = _credentials(document)
+    return [_completed(document, index, entry, defaults or {}, known) for index, entry in enumerate(entries)]
+
+
+def _completed(
+    document: Document, index: int, entry: Any, defaults: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
+) -> Any:
+    params = entry.get("litellm_params") if isinstance(entry, dict) else None
+    if not isinstance(params, dict):
+        return entry
+    credential = params.get("litellm_credential_name")
+    given: Mapping[str, Any] = {}
+    if credential is not None:
+        at = ("model_list", index, "litellm_params", "litellm_credential_name")
+        given = known.get(str(credential), {})
+        if str(credential) not in known:
+            message = f"'{credential}' is not in `credential_list`, so the provider's default key is used."
+            document.report("warning", at, message, "Write `api_key: os.environ/NAME`.")
+    own = {name: value for name, value in params.items() if name != "litellm_credential_name"}
+    return {**entry, "litellm_params": {**defaults, **given, **own}}
+
+
+def _credentials(document: Document) -> dict[str, Mapping[str, Any]]:
+    """`credential_list` by name: fields of litellm_params."""
+    section = document.data.get("credential_list")
+    if section is None:
+        return {}
+    if not isinstance(section, list):
+        document.error(("credential_list",), "has to be a list.")
+        return {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for index, one in enumerate(section):
+        values = one.get("credential_values") if isinstance(one, dict) else None
+        if not isinstance(values, dict) or not one.get("credential_name"):
+            document.error(("credential_list", index), "needs `credential_name` and `credential_values`.")
+            continue
+        found[str(one["credential_name"])] = values
+    return found
+
+
+def guardrails(document: Document) -> list[dict[str, Any]]:
+    """Those that the engine runs for every request. One without `default_on` runs for requests that name it, and such
+    a request is refused here."""
+    section = document.data.get("guardrails")
+    if section in (None, [], {}):
+        return []
+    if not isinstance(section, list) or not all(isinstance(one, dict) for one in section):
+        document.error(("guardrails",), "has to be a list of mappings.", "Requests would pass unguarded.")
+        return []
+    found = []
+    for index, one in enumerate(section):
+        params = one.get("litellm_params")
+        params = params if isinstance(params, dict) else {}
+        at = ("guardrails", index)
+        on = params.get("default_on")
+        if on in (True, "true", "True"):
+            callbacks.check_module(document, (*at, "litellm_params", "guardrail"), params.get("guardrail"))
+            document.report("note", at, "is LiteLLM's, so every model goes through the engine.")
+            found.append(one)
+        else:
+            message = "runs for requests that name it only; here such a request is refused."
+            document.report("warning", at, message, "Write `default_on: true` to have it run for every request.")
+    return found
+
+
+def check_tags(document: Document, filtering: bool, params: Iterable[Mapping[str, Any]]) -> None:
+    """Deployments with tags are for requests with them, which nothing here minds."""
+    if filtering and any(one.get("tags") or one.get("tag_regex") for one in params):
+        message = "keeps deployments for requests with their tags; here every request would reach them."
+        mend = "Give those deployments a `model_name` of their own, keys the `models` that they may use, and remove it."
+        document.error(("router_settings", "enable_tag_filtering"), message, mend)
