@@ -289,7 +289,7 @@ INSTEAD: Mapping[str, str] = {
     "redis_db": "Set REDIS_URL, the number after its last `/`.",
 }
 # The same of families.
-_FAMILIES: tuple[tuple[str, str], ...] = (
+FAMILIES: tuple[tuple[str, str], ...] = (
     ("health_check_", "Health is learnt from requests."),
     ("background_health_check_", "Health is learnt from requests."),
     ("maximum_", _RETENTION),
@@ -349,5 +349,5 @@ def instead(key: str) -> tuple[Level, str] | None:
         return "warning", "is not done here: who has no key is refused. Give each client a virtual key."
     if key in STOPS:
         return "note", "promises nothing as it stands, and does nothing here."
-    said = INSTEAD.get(name) or next((text for prefix, text in _FAMILIES if name.startswith(prefix)), None)
+    said = INSTEAD.get(name) or next((text for prefix, text in FAMILIES if name.startswith(prefix)), None)
     return None if said is None else ("warning", f"does nothing here. {said}")

@@ -4,7 +4,13 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
+from container.config import instead
 from tests.deploy.pages import Page, shell
+from tests.processes import ROOT
+
+PAGE = (ROOT / "docs" / "migration.md").read_text()
 
 CONFIG = """\
 model_list:
@@ -21,3 +27,39 @@ def test_its_command_names_the_line_that_does_nothing_here(tmp_path: Path):
     script = "exec 2>&1\n" + Page("migration").block("litellm-router check")
     printed = shell(script, replaced, {"OPENAI_API_KEY": "sk-none"}, tmp_path)
     assert re.search(r"litellm_config.yaml:5.*store_model_in_db", printed)
+
+
+def rows(name: str) -> dict[str, tuple[str, ...]]:
+    """The rows between two marks, by what stands in backquotes in their first column."""
+    part = PAGE.split(f"<!-- {name} -->")[1].split(f"<!-- end of {name} -->")[0]
+    cells = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in re.findall(r"^\|.*\|$", part, re.M)
+    ]
+    return {row[0].strip("`"): tuple(row[1:]) for row in cells if row[0].startswith("`")}
+
+
+def test_it_lists_every_setting_that_does_nothing_here():
+    families = {f"{name}…": text for name, text in instead.FAMILIES}
+    expected = {**instead.INSTEAD, **families, **instead.SECTIONS, **instead.HARMLESS}
+    assert {name: cells[0] for name, cells in rows("settings").items()} == expected
+
+
+def test_it_lists_every_setting_that_stops_the_start():
+    expected = {**instead.STOPS, **instead.OTHER_AUTHENTICATION}
+    assert rows("stops") == {name: (f"it {stop.lost}", stop.mend) for name, stop in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (instead.INSTEAD, "settings, wherever they stand"),
+        (instead.FAMILIES, "families of them"),
+        (instead.SECTIONS, "sections likewise"),
+        (instead.HARMLESS, "settings need nothing"),
+        (instead.STOPS, "settings |"),
+        (instead.OTHER_AUTHENTICATION, "settings, without a master key"),
+    ],
+    ids=["instead", "families", "sections", "harmless", "stops", "authentication"],
+)
+def test_it_counts_them(table, words):
+    assert f"{len(table)} {words}" in PAGE
