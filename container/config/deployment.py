@@ -67,7 +67,7 @@ class Deployment:
 
     `needs`: environment variables without which it is off (`worker.api.models`); `off`: those missing now. Times in
     seconds, None where the group's or the router's setting applies. `format`: the wire format in which it is called
-    directly; `route`: LiteLLM's prefix before the model's name, '' without one; `order`: those with the lowest go first;
+    directly; `route`: LiteLLM's prefix before the model's name, '' without one; `order`: the lowest is asked first;
     `vertex`: what Vertex AI wants to know. `params`: its litellm_params as written, secrets still as references;
     `presets`: request fields it sets unless the client does.
     """

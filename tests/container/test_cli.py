@@ -74,12 +74,12 @@ def test_check_says_what_the_engine_is_for(run):
 
 def test_check_names_every_mistake_with_file_line_and_key_and_exits_1(run):
     code, out, err = run(
-        "check", "model_list:\n  - model_name: a\n    litellm_params: {model: nonesuch/x, rpm: x}\nsettings: {}\n"
+        "check", "model_list:\n  - model_name: 5\n    litellm_params: {model: openai/x}\ngeneral_setting: {a: 1}\n"
     )
     assert (code, out) == (1, "")
     assert [line.split(" error: ")[0] for line in err.splitlines()] == [
-        "config.yaml:4: settings:",
-        "config.yaml:3: model_list[0].litellm_params.model:",
+        "config.yaml:4: general_setting:",
+        "config.yaml:2: model_list[0].model_name:",
     ]
 
 
@@ -215,9 +215,9 @@ def test_catalog_writes_once_and_checks(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [(), ("--check",)])
 def test_catalog_of_a_broken_config_exits_1(run, arguments):
-    code, _, err = run("catalog", {"model_list": []}, arguments=arguments)
+    code, _, err = run("catalog", {"model_list": "none"}, arguments=arguments)
     assert code == 1
-    assert "config.yaml:1: model_list: error: is missing or empty" in err
+    assert "config.yaml:1: model_list: error: " in err
 
 
 # serve
@@ -226,7 +226,12 @@ def test_catalog_of_a_broken_config_exits_1(run, arguments):
 @pytest.mark.parametrize(
     ("content", "environment", "said"),
     [
-        ({"model_list": []}, {}, "config.yaml:1: model_list: error: is missing or empty. List at least one model."),
+        ({"model_list": "none"}, {}, "config.yaml:1: model_list: error: "),
+        (
+            {"model_list": MODELS, "litellm_settings": {"max_budget": "os.environ/NO_SUCH_BUDGET"}},
+            {},
+            "litellm-router: A budget of the config is in NO_SUCH_BUDGET",
+        ),
         ({"model_list": MODELS}, {"PORT": "http"}, "litellm-router: PORT='http' cannot be used: "),
         (
             {"model_list": MODELS},
