@@ -12,7 +12,7 @@ from ..routing.outcome import Outcome
 from .assemble import is_stream, whole
 from .error_body import words
 from .failure import from_error_event
-from .odd_chunks import failure_in, mend_answer
+from .odd_chunks import failure_in, is_ordinary, mend_answer
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ def json_object(raw: bytes) -> dict[str, Any] | Outcome:
 
 def plain(raw: bytes, name: str) -> Plain | Outcome:
     """Reads a provider's answer with status 200; anything but a JSON object with an answer in it is a failure."""
-    if is_stream(raw):
+    if raw[:1] != b"{" and is_stream(raw.lstrip()):
         joined = whole(raw)
         if isinstance(joined, Outcome):
             return joined
@@ -103,24 +103,33 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
         return body
     usage = body.get("usage")
     usage = with_details(usage) if isinstance(usage, dict) else None
-    failed = failure_in(body)
+    ordinary = is_ordinary(body)
+    failed = None if ordinary else _failure(body, usage)
     if failed is not None:
-        return failed._replace(unread=bool(usage and count(usage, "completion_tokens")))
-    if not isinstance(body.get("data"), list) and not body.get("choices"):
-        if "choices" in body or not words(body):
-            return Outcome("server", 0, "The provider's answer holds neither choices nor data.")
-        return from_error_event(body)
+        return failed
+    told = usage is not None and usage is not body["usage"]
+    if told:
+        body["usage"] = usage
     try:
-        told = usage is not body.get("usage") and usage is not None
-        if told:
-            body["usage"] = usage
-        if mend_answer(body) or told:
+        if (not ordinary and mend_answer(body)) or told:
             raw = orjson.dumps(body)
         return Plain(_renamed(raw, body, name), usage)
     except orjson.JSONEncodeError:
         return Outcome("server", 0, "The provider's answer is nested too deeply.")
     except UNEXPECTED:
         return UNREADABLE
+
+
+def _failure(body: dict[str, Any], usage: dict[str, Any] | None) -> Outcome | None:
+    """What failed instead of an answer; a provider that has counted what it wrote may charge for it."""
+    failed = failure_in(body)
+    if failed is not None:
+        return failed._replace(unread=bool(usage and count(usage, "completion_tokens")))
+    if isinstance(body.get("data"), list) or body.get("choices"):
+        return None
+    if "choices" in body or not words(body):
+        return Outcome("server", 0, "The provider's answer holds neither choices nor data.")
+    return from_error_event(body)
 
 
 def _renamed(raw: bytes, body: dict[str, Any], name: str) -> bytes:

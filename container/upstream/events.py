@@ -50,15 +50,17 @@ class EventStream:
         self._held = b""
         self._begun = False
         self._refusal: Outcome | None = None  # an error instead of an answer
+        self._over = False  # it has failed
         self._mender = ChunkMender()
         # Streams of one model name it alike, so what one has learnt serves the next.
         self._needle, self._ours = _learnt.get(model, (b"", b""))
         self._opening = b""
         self._our_opening = b""
+        self._shapes: list[tuple[bytes, bytes]] = []
 
     def feed(self, data: bytes) -> bytes:
         """The complete events so far; empty while none is. Raises OversizedEvent."""
-        if self.failed or self._refusal:
+        if self._over:
             return b""
         if self._held:
             data = self._held + data
@@ -76,7 +78,7 @@ class EventStream:
     def end(self) -> bytes:
         """What is left when the provider has closed: an event whose blank line never came. Half an event is dropped."""
         data, self._held = self._held.strip(b"\r\n"), b""
-        if self.failed or self._refusal:
+        if self._over:
             return b""
         whole = payload(data) is not None or _DONE.search(data) or (data and is_comment(data))
         return self._rewrite(data + b"\n\n") if whole else b""
@@ -99,15 +101,48 @@ class EventStream:
             # The events of a stream mostly open alike, down to the model's name: what has been looked at once is not
             # searched again, and the rest says whether there is anything to look at.
             parts = data.split(opening)
-            if len(parts) > 1 and self._is_ordinary(b" ".join(parts)):
-                self._begun = True
+            if len(parts) > 1 and (self._are_alike(parts) or self._is_ordinary(parts)):
                 return self._our_opening.join(parts)
         rewritten = self._look_into(data)
         self._remember_opening(data)
         return rewritten
 
-    def _is_ordinary(self, rest: bytes) -> bool:
+    def _are_alike(self, parts: list[bytes]) -> bool:
+        """Whether events without their openings differ only by one string from such as were ordinary."""
+        if parts[0]:
+            return False
+        return self._is_alike(parts[1]) if len(parts) == 2 else all(map(self._is_alike, parts[1:]))
+
+    def _is_alike(self, rest: bytes) -> bool:
+        for prefix, tail in self._shapes:
+            if rest.startswith(prefix):
+                at = _string_end(rest, len(prefix))
+                if at > 0 and rest.startswith(tail, at) and _is_padding(rest, at + len(tail)):
+                    return True
+        return False
+
+    def _learn_shape(self, rest: bytes) -> None:
+        """Of an event that is ordinary: what stands before and behind its only string that varies."""
+        for prefix in _STRINGS:
+            if len(self._shapes) < _MOST_SHAPES and rest.startswith(prefix):
+                start = rest.find(b':"', len(prefix)) + 2 if prefix == _ARGUMENTS else len(prefix)
+                at = _string_end(rest, start)
+                if at > 0:
+                    behind = rest.find(_PADDING, at)
+                    tail = rest[at:] if behind < 0 else rest[at : behind + len(_PADDING)]
+                    self._shapes.append((rest[:start], tail))
+
+    def _is_ordinary(self, parts: list[bytes]) -> bool:
         """Whether events without their openings are nothing but pieces of an answer."""
+        rest = b" ".join(parts)
+        if not self._says_nothing_else(rest):
+            return False
+        self._begun = True
+        if len(parts) == 2 and not parts[0]:
+            self._learn_shape(parts[1])
+        return True
+
+    def _says_nothing_else(self, rest: bytes) -> bool:
         if b'"model"' in rest or b'"error"' in rest or b"data:" in rest or b'"content":[' in rest:
             return False
         if rest.count(b'"finish_reason"') != rest.count(b'"finish_reason":null'):
@@ -174,10 +209,12 @@ class EventStream:
     def _mend(self, data: bytes) -> bytes:
         """The events, each made right; up to the one that tells of a failure."""
         passed: list[bytes] = []
+        self._shapes.clear()  # arguments that pass unread have to be those of the last call
         for event in split(data):
             chunk = payload(event)
             failed = self._failure(event, chunk)
             if failed is not None:
+                self._over = True
                 if not self._begun:
                     self._refusal = failed
                     return b"".join(passed)
@@ -262,6 +299,29 @@ _ORDINARY_FINISH = frozenset(reason.encode() for reason in ORDINARY_FINISH)
 _NO_JSON = Outcome("server", 0, "The provider's stream does not begin with JSON.")
 # What an error without a name of its own says, and no chunk does.
 _ERROR_FIELDS = ("detail", "msg", "message", "error_message", "error_msg", "errors")
+
+
+# What an event says between its opening and the one string that varies.
+_ARGUMENTS = b'"tool_calls":[{"index":'
+_STRINGS = (b'"content":"', b'"reasoning_content":"', _ARGUMENTS)
+_MOST_SHAPES = 4
+_STRING = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
+# What OpenAI adds to hide how long a piece is: letters and digits.
+_PADDING = b',"obfuscation":"'
+
+
+def _string_end(data: bytes, start: int) -> int:
+    """Where the string that begins at `start` ends: at its closing quote; -1 where it has none."""
+    at = data.find(b'"', start)
+    if at > start and data[at - 1] == 0x5C:
+        found = _STRING.match(data, start)
+        return found.end() - 1 if found else -1
+    return at
+
+
+def _is_padding(data: bytes, start: int) -> bool:
+    """Whether nothing comes after `start` but padding."""
+    return len(data) == start or (data[start - 1] == 0x22 and data.find(b'"', start) == len(data) - 4)
 
 
 def _has_calls(data: bytes) -> bool:

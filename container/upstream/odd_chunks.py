@@ -9,7 +9,7 @@ from typing import Any
 from ..routing.outcome import Outcome
 from .error_body import says_error
 from .failure import from_error_event
-from .thoughts import mend_thoughts, split_tagged
+from .thoughts import BEFORE_A_TAG, mend_thoughts, split_tagged
 from .tool_calls import CallMender, mend_calls, mend_function
 
 # Reasons of servers and of the providers behind them, by OpenAI's names.
@@ -31,9 +31,24 @@ _FINISH = {
 _FAILED = frozenset(
     ("error", "abort", "aborted", "cancelled", "network_error", "server_error", "insufficient_system_resource")
 )
+_WHOLE = ("stop", "length")
+_ODD_FIELDS = frozenset(("tool_calls", "function_call", "reasoning", "reasoning_details"))
 ORDINARY_FINISH = frozenset(("stop", "length", "content_filter", "tool_calls", "function_call"))
 
 Body = dict[str, Any]
+
+
+def is_ordinary(body: Body) -> bool:
+    """Whether a whole answer is a plain text as OpenAI writes it, as nearly all are: the rest is not looked at then."""
+    choices = body.get("choices")
+    if type(choices) is not list or len(choices) != 1 or body.get("error") or "base_resp" in body:
+        return False
+    choice = choices[0]
+    message = choice.get("message") if type(choice) is dict else None
+    if type(message) is not dict or choice.get("finish_reason") not in _WHOLE or "error" in choice:
+        return False
+    content = message.get("content")
+    return type(content) is str and content[:1] not in BEFORE_A_TAG and _ODD_FIELDS.isdisjoint(message)
 
 
 def failure_in(body: Body) -> Outcome | None:

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 _THINK = re.compile(r"\s*<(think|thinking|budget:thinking)>(.*?)</(?:think|thinking|budget:thinking)>(.*)", re.DOTALL)
+BEFORE_A_TAG = frozenset("< \t\r\n")
 _TAG = re.compile(r"\s*<(?:think|thinking|budget:thinking)>")
 
 
@@ -30,7 +31,9 @@ def mend_thoughts(said: dict[str, Any]) -> bool:
 def split_tagged(message: dict[str, Any]) -> bool:
     """Takes tagged thoughts out of the text of a whole answer. Whether there were any."""
     content = message.get("content")
-    if not isinstance(content, str) or message.get("reasoning_content") or not _TAG.match(content):
+    if not isinstance(content, str) or content[:1] not in BEFORE_A_TAG or message.get("reasoning_content"):
+        return False
+    if not _TAG.match(content):
         return False
     found = _THINK.match(content)
     if found is None:
