@@ -7,6 +7,7 @@ from ...engine.supervisor import Engine
 from . import messages
 from .anthropic import Anthropic
 from .chat_or_responses import ChatOrResponses
+from .fitted import Fitted
 from .format import Format, Malformed, Sent, Unreachable, Unsupported
 from .gemini import Gemini
 from .messages import OverChat, ToClaude, ToEngine
@@ -19,13 +20,14 @@ class Formats:
     else their deployments are the engine's."""
 
     def __init__(self, options: Options, engine: Engine) -> None:
-        self._openai = ChatOrResponses(OpenAI(drop_params=options.drop_params), drop_params=options.drop_params)
+        openai = OpenAI(drop_params=options.drop_params)
+        self._openai = Fitted(ChatOrResponses(openai, drop_params=options.drop_params))
         self._engine = ThroughEngine(engine, drop_params=options.drop_params)
         # By `Direct.format` (container/config/providers.py).
         self._translated: dict[str, Format] = {
-            "anthropic": Anthropic(drop_params=options.drop_params),
-            "gemini": Gemini(drop_params=options.drop_params),
-            "vertex_ai": Vertex(drop_params=options.drop_params),
+            "anthropic": Fitted(Anthropic(drop_params=options.drop_params)),
+            "gemini": Fitted(Gemini(drop_params=options.drop_params)),
+            "vertex_ai": Fitted(Vertex(drop_params=options.drop_params)),
         }
         self._to_engine = ToEngine(engine, drop_params=options.drop_params)
         self._to_claude = ToClaude(drop_params=options.drop_params)

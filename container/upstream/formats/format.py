@@ -13,13 +13,15 @@ from ..prepare import Address
 class Sent(NamedTuple):
     """One request in the provider's words. `headers` go over those of the address; `note`: whatever the format wants
     to remember of the request until its answer has been read; `endpoint`: where it goes, if not to the request's own;
-    `stands`: the refusal that it was made after, which the client is told if this one is refused, too."""
+    `stands`: the refusal that it was made after, which the client is told if this one is refused, too; `names`: the
+    client's names of tools, by those that went out, where they differ."""
 
     body: bytes
     headers: Mapping[str, str] | None = None
     note: Any = None
     endpoint: str | None = None
     stands: Outcome | None = None
+    names: Mapping[str, str] | None = None
 
 
 class Unsupported(Exception):

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ...call_ids import SIGNATURE_MARK
 from ..format import Unsupported
 from . import media
 from .models import Traits
 
-SIGNATURE_MARK = "__thought__"
 # What Google documents for calls that another model made: `skip_thought_signature_validator` in base64.
 _NO_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 

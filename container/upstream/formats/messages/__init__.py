@@ -12,6 +12,7 @@ from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ... import failure, mock, prepare
 from ...answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
+from ...call_ids import fitted_blocks
 from ...capabilities import Capabilities, capabilities
 from ...events import EventStream
 from ...prepare import Address
@@ -27,6 +28,7 @@ from .stream import MessageEvents
 
 ENDPOINTS = ("messages", "count_tokens")
 _COUNT = "/count_tokens"
+_ID = "[a-zA-Z0-9_-]+"
 # What the config presets for a deployment in the same words as Anthropic.
 _PRESETS = ("temperature", "top_p", "top_k", "max_tokens", "thinking", "output_config", "cache_control")
 
@@ -40,7 +42,7 @@ class ToClaude(Anthropic):
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         presets = {} if request.endpoint == "count_tokens" else d.presets
         body = {name: value for name, value in presets.items() if name in _PRESETS}
-        body.update(self._shown(request), model=self._model(d, model), messages=_signed(request.body["messages"]))
+        body.update(self._shown(request), model=self._model(d, model), messages=self._messages(request))
         if request.endpoint == "messages":
             _limit(body, request.body, capabilities(d, model))
         wanted = tuple(beta for beta in request.betas.split(",") if beta and not (request.limited and _longer(beta)))
@@ -52,6 +54,10 @@ class ToClaude(Anthropic):
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         return PassedEvents(name)
+
+    def _messages(self, request: Completion) -> list[dict[str, Any]]:
+        """Without what Anthropic would refuse of other models' answers: their thoughts and their ids of calls."""
+        return fitted_blocks(_signed(request.body["messages"]), None, _ID)
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """The client's fields that the provider gets."""
@@ -76,6 +82,10 @@ class ToEngine(ToClaude):
 
     def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
         return failure.from_response(status, headers, raw)
+
+    def _messages(self, request: Completion) -> list[dict[str, Any]]:
+        """LiteLLM takes signatures out of ids itself, for who does not want them."""
+        return _signed(request.body["messages"])
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """Raises Unsupported."""

@@ -6,12 +6,13 @@ https://platform.claude.com/docs/en/api/messages
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from ....config import Deployment
+from ... import earlier_thoughts, foreign_parts
 from ..format import Malformed, Unsupported
 
 Fields = Mapping[str, Any]
@@ -19,15 +20,21 @@ Fields = Mapping[str, Any]
 # OpenAI's models that think when asked to; any other refuses the field.
 _THINKERS = re.compile(r"(?:.*/)?(?:o[1-9]|gpt-(?:[5-9]|oss))")
 _LONGEST_USER = 64
+_THOUGHTS = ("thinking", "redacted_thinking")
 _EFFORTS = ((4096, "high"), (2048, "medium"), (0, "low"))
 # A budget counts an 'image' as one, so it must not become a film or a document.
 _PICTURES = ("https://", "http://", "gs://", "data:image/")
 _CANNOT = ("container", "mcp_servers")
+# What Anthropic keeps between two requests: a client that does not get it back cannot go on.
+_KEPT_THERE = ("thread",)
 
 
 def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dict[str, Any]:
     """The fields of a chat completion, but for the limit of the output. Raises Unsupported and Malformed."""
-    made: dict[str, Any] = {"messages": _messages(fields)}
+    for name in _KEPT_THERE:
+        if fields.get(name) is not None:
+            raise Malformed(name, f"'{name}' needs a Claude model.")
+    made: dict[str, Any] = {"messages": _messages(fields, claude=model.startswith("claude-"))}
     for name in ("temperature", "top_p", "stream"):
         if fields.get(name) is not None:
             made[name] = fields[name]
@@ -53,7 +60,7 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
     return made
 
 
-def _messages(fields: Fields) -> list[dict[str, Any]]:
+def _messages(fields: Fields, *, claude: bool) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     system = _text(fields.get("system"), "system")
     if system:
@@ -62,7 +69,7 @@ def _messages(fields: Fields) -> list[dict[str, Any]]:
         role, content = message.get("role"), message.get("content")
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
         if role == "assistant":
-            made.append(_assistant(blocks))
+            made.append(_assistant(blocks, claude=claude))
         elif role == "user":
             made += _user(blocks)
         elif role == "system":
@@ -81,7 +88,9 @@ def _text(value: Any, param: str) -> str:
     return "\n\n".join(b["text"] for b in value)
 
 
-def _assistant(blocks: Iterable[Fields]) -> dict[str, Any]:
+def _assistant(blocks: Sequence[Fields], *, claude: bool) -> dict[str, Any]:
+    """What was thought goes along, as some models want it back beside a call; `claude`: with its signatures. What
+    Anthropic's own tools did shows in the texts."""
     texts, calls = [], []
     for block in blocks:
         if block.get("type") == "text":
@@ -90,29 +99,56 @@ def _assistant(blocks: Iterable[Fields]) -> dict[str, Any]:
             arguments = orjson.dumps(block.get("input") or {}).decode()
             function = {"name": block["name"], "arguments": arguments}
             calls.append({"id": block["id"], "type": "function", "function": function})
-        # Thoughts are signed for Claude alone, and what Anthropic's own tools did shows in its texts.
+        elif block.get("type") == "compaction" and block.get("content"):
+            texts.append(str(block["content"]))  # it stands for the conversation before it
     made: dict[str, Any] = {"role": "assistant", "content": "".join(texts) or (None if calls else "")}
+    thoughts = [block for block in blocks if block.get("type") in _THOUGHTS]
+    if thoughts and claude:
+        made["thinking_blocks"] = thoughts
+    elif thoughts and (thought := earlier_thoughts.of_blocks(thoughts)):
+        made["reasoning_content"] = thought
     return {**made, "tool_calls": calls} if calls else made
 
 
-def _user(blocks: Iterable[Fields]) -> list[dict[str, Any]]:
+def _user(blocks: Sequence[Fields]) -> list[dict[str, Any]]:
     """The results of tools first, each a message of its own, as they follow the calls; then what the user says."""
     results: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     for block in blocks:
         if block.get("type") != "tool_result":
-            parts.append(_part(block))
+            parts += _parts(block)
             continue
         content = block.get("content")
         inner = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-        texts = [str(p.get("text") or "") for p in inner if p.get("type") == "text"]
-        results.append({"role": "tool", "tool_call_id": block["tool_use_id"], "content": "\n".join(texts)})
+        known = [part for one in inner for part in _parts(one)]
+        texts = [str(part["text"]) for part in known if part["type"] == "text"]
+        text = "\n".join(texts) if known or not inner else foreign_parts.summary(inner)
+        results.append({"role": "tool", "tool_call_id": block["tool_use_id"], "content": text})
         # A tool's message takes texts only.
-        parts += [_part(p) for p in inner if p.get("type") != "text"]
+        parts += [part for part in known if part["type"] != "text"]
+    if not parts and not results and blocks:
+        parts.append({"type": "text", "text": foreign_parts.summary(blocks)})
     if not parts:
         return results
     only = parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
     return [*results, {"role": "user", "content": only}]
+
+
+def _parts(block: Fields) -> list[dict[str, Any]]:
+    """None for what is Claude's alone, several for what is made of parts itself."""
+    kind, source = block.get("type"), block.get("source")
+    if foreign_parts.is_foreign(kind):
+        return []
+    inner = source.get("content") if kind == "document" and isinstance(source, dict) else None
+    if kind == "search_result":
+        inner = block.get("content")
+        heading = " ".join(str(block[name]) for name in ("title", "source") if block.get(name))
+        return [{"type": "text", "text": heading}, *(part for one in inner or () for part in _parts(one))]
+    if isinstance(inner, str):
+        return [{"type": "text", "text": inner}]
+    if isinstance(inner, list):
+        return [part for one in inner for part in _parts(one)]
+    return [_part(block)]
 
 
 def _part(block: Fields) -> dict[str, Any]:

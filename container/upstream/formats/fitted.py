@@ -1,0 +1,81 @@
+"""A format whose provider gets each conversation as it takes one, whoever answered earlier parts of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...config import Deployment
+from ...request.completion import Completion
+from ...routing.outcome import Outcome
+from .. import call_ids, earlier_thoughts, foreign_parts, tool_names
+from ..answer import Events, Plain
+from ..capabilities import capabilities
+from ..prepare import Address
+from ..tool_names import RestoredEvents
+from .format import Format, Sent
+
+_CHAT = "chat_completions"
+_SIGNED = ("gemini", "vertex_ai")
+
+
+class Fitted:
+    """`inner` with the ids of calls, the names of tools and the thoughts of a chat as the model takes them. The answer
+    has the client's own names again."""
+
+    def __init__(self, inner: Format) -> None:
+        self._inner = inner
+
+    async def address(self, d: Deployment, patience: float) -> Address:
+        return await self._inner.address(d, patience)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return self._inner.url(d, base, model, endpoint, stream=stream)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        if request.endpoint != _CHAT:
+            return self._inner.request(d, model, request)
+        body, names = fit(d, model, request.body)
+        if body is not request.body:
+            request = replace(request, body=dict(body))
+        sent = self._inner.request(d, model, request)
+        return sent._replace(names=names) if names else sent
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        body, names = fit(d, model, request.body) if request.endpoint == _CHAT else (request.body, {})
+        if body is not request.body:
+            request = replace(request, body=dict(body))
+        other = self._inner.again(d, model, request, sent, refusal)
+        return other._replace(names=names) if other is not None and names else other
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        answer = self._inner.plain(raw, name, sent)
+        if sent.names and isinstance(answer, Plain):
+            return replace(answer, body=tool_names.given_back(answer.body, sent.names))
+        return answer
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        events = self._inner.events(name, request, sent)
+        return RestoredEvents(events, sent.names) if sent.names else events
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return self._inner.failure(status, headers, raw)
+
+
+def fit(d: Deployment, model: str, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """The body of a chat completion as the model takes it, itself where nothing has to change; and the client's names
+    of tools by those that go out."""
+    can = capabilities(d, model)
+    claude = d.format == "anthropic" or model.startswith("claude-")
+    gemini = d.format in _SIGNED and not claude
+    messages = body.get("messages")
+    if isinstance(messages, list):
+        fitted = call_ids.fitted(messages, can.call_id_length, can.call_id_pattern, signed=gemini)
+        if not claude:
+            fitted = foreign_parts.without(fitted)
+            if not gemini:
+                fitted = earlier_thoughts.fitted(fitted, required=can.thoughts == "require")
+        if fitted is not messages:
+            body = {**body, "messages": fitted}
+    if claude:  # its format has longer names, and renames itself
+        return body, {}
+    return tool_names.fitted(body, can.tool_name_length, tool_names.GOOGLES if gemini else tool_names.USUAL)
