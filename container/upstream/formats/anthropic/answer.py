@@ -11,6 +11,7 @@ from worker.ledger.usage import count
 from ....routing.outcome import Outcome
 from ... import failure
 from ...answer import UNEXPECTED, UNREADABLE, Plain, json_object
+from ...error_body import says_error, words
 from .request import JSON_TOOL, Translated
 
 _FINISH = {
@@ -49,17 +50,27 @@ def message(raw: bytes) -> dict[str, Any] | Outcome:
     body = json_object(raw)
     if isinstance(body, Outcome):
         return body
-    if isinstance(body.get("error"), dict):
-        return error(body["error"])
+    if says_error(body) or (not isinstance(body.get("content"), list) and words(body)):
+        return error(body)
     if not isinstance(body.get("content"), list):
         return Outcome("server", 0, "The provider's answer holds no content.")
     return body
 
 
-def error(said: Mapping[str, Any]) -> Outcome:
-    """Of an error that came with status 200, or in a stream."""
-    status = STATUSES.get(str(said.get("type")), 500)
+def error(body: Mapping[str, Any]) -> Outcome:
+    """Of an error that came with status 200, or in a stream: Anthropic's, or any of a server like it."""
+    said = body.get("error")
+    if not isinstance(said, dict) or "type" not in said:
+        return failure.from_error_event(body)
+    status = STATUSES.get(str(said["type"]), 500)
     return failure.from_response(status, {}, orjson.dumps({"error": said}))
+
+
+def unnamed_error(event: Mapping[str, Any]) -> Outcome | None:
+    """What an event without a type of Anthropic's reports, where that is an error."""
+    if event.get("type") in (None, "error") and (says_error(event) or words(event)):
+        return error(event)
+    return None
 
 
 def plain(raw: bytes, name: str, asked: Translated) -> Plain | Outcome:

@@ -67,7 +67,10 @@ class ChunkStream:
             if kind == "content_block_delta":
                 return self._delta(event.get("delta") or {})
             handler = _HANDLERS.get(kind or "")
-            return handler(self, event) if handler else b""
+            if handler:
+                return handler(self, event)
+            failed = answer.unnamed_error(event)
+            return b"" if failed is None else self._fail(failed)
         except UNEXPECTED:
             return self._fail(UNREADABLE)
 
@@ -156,8 +159,7 @@ class ChunkStream:
         return _DONE
 
     def _failure(self, event: Mapping[str, Any]) -> bytes:
-        said = event.get("error")
-        return self._fail(answer.error(said if isinstance(said, dict) else {}))
+        return self._fail(answer.error(event))
 
     def _fail(self, outcome: Outcome) -> bytes:
         """Before the answer has begun another deployment can take over; after that the client is told."""

@@ -1,21 +1,21 @@
 """Anthropic's own answers on their way to a client that speaks Anthropic: as they came, but for the model's name."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from ....routing.outcome import Outcome
+from ... import failure
 from ...answer import Plain, json_object
-from ...sse import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
+from ...sse import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
 from ..anthropic import answer
 from ..anthropic.stream import read_so_far
 from .blocks import event
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 # Events of these kinds are looked into; every other passes unread.
-_LOOKED_INTO = (b"message_start", b"message_delta", b"message_stop", b'"error"')
+_LOOKED_INTO = (b"message_start", b"message_delta", b"message_stop", b'"error"', b"event: error")
 
 
 def plain(raw: bytes, name: str) -> Plain | Outcome:
@@ -62,12 +62,17 @@ class PassedEvents:
                 raise OversizedEvent
         if not self._begun and b"content_block_start" in data:
             self._begun = True
-        if not any(kind in data for kind in _LOOKED_INTO):
+        if self.failed or self._error:
+            return b""
+        named = data.count(b"event:") >= data.count(b"data:")  # Anthropic names all of its events
+        if named and not any(kind in data for kind in _LOOKED_INTO):
             return data
         return b"".join([self._look(one) for one in split(data)])
 
     def end(self) -> bytes:
         rest, self._held = self._held.strip(b"\r\n"), b""
+        if self.failed or self._error:
+            return b""
         return self._look(rest + b"\n\n") if payload(rest) is not None else b""
 
     def begins(self, new: bytes) -> bool | Outcome:
@@ -78,10 +83,15 @@ class PassedEvents:
         return not (self._done or self.failed)
 
     def _look(self, one: bytes) -> bytes:
-        found = payload(one) if any(kind in one for kind in _LOOKED_INTO) else None
+        if self.failed or self._error:
+            return b""
+        ordinary = b'"type"' in one and not any(kind in one for kind in _LOOKED_INTO)
+        found = None if ordinary else payload(one)
         kind = found.get("type") if found else None
-        if found is None or kind == "message_stop":
-            self._done = self._done or kind == "message_stop"
+        if found is None:
+            return one if ordinary else self._look_at_text(one)
+        if kind == "message_stop":
+            self._done = True
         elif kind == "message_start":
             message = found.get("message")
             self._count(message.get("usage") if isinstance(message, dict) else None)
@@ -92,18 +102,26 @@ class PassedEvents:
             self._count(found.get("usage"))
             self.usage = answer.usage(self._said)
         elif kind == "error":
-            return self._fail(found)
+            said = found.get("error")
+            return self._fail(answer.error(found), said.get("type") if isinstance(said, dict) else None)
+        else:
+            failed = answer.unnamed_error(found)
+            return one if failed is None else self._fail(failed)
         return one
 
-    def _fail(self, found: Mapping[str, Any]) -> bytes:
-        said = found.get("error")
-        outcome = answer.error(said if isinstance(said, dict) else {})
+    def _look_at_text(self, one: bytes) -> bytes:
+        """An event that is no JSON object: a comment, or an error in plain words."""
+        data = data_of(one)
+        if data is None or data == b"[DONE]" or (self._begun and b"event: error" not in one):
+            return one
+        return self._fail(failure.from_error_event(data.decode("utf-8", "replace")))
+
+    def _fail(self, outcome: Outcome, kind: Any = None) -> bytes:
         if not self._begun:
             self._error = outcome
             return b""
         self.failed = outcome
-        kind = said.get("type") if isinstance(said, dict) else "api_error"
-        return event("error", {"error": {"type": kind, "message": outcome.message}})
+        return event("error", {"error": {"type": kind or "api_error", "message": outcome.message}})
 
     def _count(self, said: Any) -> None:
         if isinstance(said, dict):
