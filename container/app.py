@@ -145,7 +145,7 @@ class App:
                 exchange.respond(204, b"", headers)
                 return
             exchange.always = cors.response_headers(origin, self._allowed_origins)
-        endpoint = find(exchange.method, exchange.path)
+        endpoint = find(exchange.method, exchange.path, exchange.header("upgrade"))
         exchange.endpoint = endpoint.name
         exchange.anthropic = endpoint.name in ANTHROPIC
         self._authenticator.check(exchange, endpoint)

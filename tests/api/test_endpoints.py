@@ -60,6 +60,28 @@ def test_what_is_read(prefix, path, name):
     assert refusal("POST", prefix + path).headers == [("allow", "GET, HEAD")]
 
 
+@pytest.mark.parametrize("path", ["/responses", "/v1/responses"])
+def test_a_websocket_for_responses_is_told_to_use_http(path):
+    with pytest.raises(ApiError) as caught:
+        find("GET", path, "WebSocket")
+    assert (caught.value.status, caught.value.code) == (426, "websocket_not_supported")
+    assert dict(caught.value.headers)["upgrade"] == "HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "upgrade", "status"),
+    [
+        ("GET", "/responses", None, 405),
+        ("GET", "/responses", "h2c", 405),
+        ("GET", "/chat/completions", "websocket", 405),
+    ],
+)
+def test_other_upgrades_are_no_concern_of_ours(method, path, upgrade, status):
+    with pytest.raises(ApiError) as caught:
+        find(method, path, upgrade)
+    assert caught.value.status == status
+
+
 def test_health_the_description_and_the_dashboard_are_public_and_nothing_else_is():
     public = {"root", "health", "liveliness", "readiness", "openapi", "dashboard"}
     assert {e.name for e in TABLE.values() if e.public} == public

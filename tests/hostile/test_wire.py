@@ -200,6 +200,18 @@ def test_another_method_is_405(door: Door, method: str):
     assert statuses in ([405], [400], [501], []), statuses
 
 
+def test_a_websocket_for_responses_is_told_to_use_http(door: Door):
+    """OpenAI's Codex asks for one first, and asks again for seconds after another status."""
+    websocket = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    answer = door.ask("GET", "/v1/responses", **websocket, **{"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="})
+    assert answer.status == 426
+    if door.name == "standalone":  # workerd keeps the header to itself
+        assert answer.headers["upgrade"] == "HTTP/1.1"
+    assert answer.json["error"]["code"] == "websocket_not_supported"
+    assert door.ask("GET", "/v1/responses").status == 405
+    door.still_serves()
+
+
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
 def test_a_proxy_s_methods_echo_and_open_nothing(door: Door, method: str):
     with door.connect() as connection:

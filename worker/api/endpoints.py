@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from .errors import unknown_path, wrong_method
+from .errors import no_websocket, unknown_path, wrong_method
 
 
 class Endpoint(NamedTuple):
@@ -84,12 +84,15 @@ _KEY_REGENERATE = re.compile(r"/key/([^/]+)/regenerate")
 _DASHBOARD_FILE = re.compile(r"/dashboard/[A-Za-z]+\.[A-Za-z]+")
 
 
-def find(method: str, path: str) -> Endpoint:
-    """The endpoint at `path` (raw, without query). Raises ApiError 404, or 405 with `Allow`."""
+def find(method: str, path: str, upgrade: str | None = None) -> Endpoint:
+    """The endpoint at `path` (raw, without query). `upgrade`: the request's header. Raises ApiError 404, 405 with
+    `Allow`, or 426 for a WebSocket where OpenAI's clients would rather have one."""
     bare = path[3:] if path.startswith("/v1/") else path
     endpoint = TABLE.get(bare) or _with_a_name(bare)
     if endpoint is None:
         raise unknown_path(path)
+    if endpoint.name == "responses" and method == "GET" and (upgrade or "").strip().lower() == "websocket":
+        raise no_websocket(path)
     if method not in endpoint.methods:
         raise wrong_method(method, path, endpoint.methods)
     return endpoint

@@ -97,6 +97,17 @@ def wrong_method(method: str, path: str, allowed: Iterable[str]) -> ApiError:
     )
 
 
+def no_websocket(path: str) -> ApiError:
+    """OpenAI's Codex goes on over HTTP at once after this status, and tries again for seconds after any other."""
+    return ApiError(
+        426,
+        "invalid_request_error",
+        f"{_shown(path)} is not served over a WebSocket: send a POST.",
+        code="websocket_not_supported",
+        headers=[("upgrade", "HTTP/1.1")],
+    )
+
+
 def body_too_large(limit_mb: float) -> ApiError:
     return ApiError(
         413, "invalid_request_error", f"The request body is over the limit of {limit_mb:g} MB.", code="body_too_large"

@@ -30,8 +30,8 @@ class Asked(NamedTuple):
 
 
 def admit(method: str, path: str, header: Callable[[str], str | None], rules: Rules) -> Asked:
-    """What is asked for. Raises ApiError 404, 405, 503 (refusal), 401, 400 or 413."""
-    endpoint = endpoints.find(method, path)
+    """What is asked for. Raises ApiError 404, 405, 426, 503 (refusal), 401, 400 or 413."""
+    endpoint = endpoints.find(method, path, header("upgrade"))
     if endpoint.public:
         return Asked(endpoint)
     refusal = refusal_to_serve(rules)
