@@ -1,4 +1,5 @@
-"""The endpoints of the allow-list that only the engine serves: routed like any other, answered by LiteLLM."""
+"""The endpoints of the allow-list that the engine serves: routed like any other, answered by LiteLLM, or where that
+changes the answer (container/upstream/audio.py) by the provider."""
 
 import asyncio
 import time
@@ -8,15 +9,16 @@ from worker.api.endpoints import Endpoint
 
 from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents, unseen
 from ..config import Deployment
+from ..config.model_routes import split_route
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
-from ..upstream import failure
+from ..upstream import audio, failure, prepare
 from ..upstream.attempt import read_error
 from ..upstream.http import Client, HttpError, Response
-from ..upstream.prepare import engine_model, responses_limit
+from ..upstream.responses_models import gives_reasoning
 from . import engine_charges
 from .attempts import answer_headers, charge, log_attempt
 from .drive import drive, refusal
@@ -82,16 +84,17 @@ class EngineEndpoints:
         limit = d.timeout or self._timeout
         if d.kind == "mock":
             return Outcome("caller", 400, f"A mock model cannot answer {endpoint.path}.", param="model")
+        missing = None if audio.called_directly(d, endpoint.name) else audio.refused(endpoint.name)
+        if missing is not None:
+            return missing
         response: Response | None = None
         try:
             async with asyncio.timeout(limit) as deadline:
-                where = await self._engine.ready(limit)
-                headers = {**where.headers, "content-type": body.content_type}
-                response = await self._client.post(
-                    where.base + endpoint.path, _body(endpoint, body, d, step.target.model), headers
-                )
+                response = await self._sent(endpoint, d, step.target.model, body, limit)
                 if response.status != 200:
                     outcome = failure.from_response(response.status, response.headers, await read_error(response))
+                    if endpoint.name in audio.ENDPOINTS:
+                        outcome = audio.judged(outcome)
                     return outcome
                 loop = asyncio.get_running_loop()
                 await _pass_on(
@@ -109,7 +112,7 @@ class EngineEndpoints:
             outcome = Outcome("timeout", 0, "The provider did not answer in time.")
         except (HttpError, OSError):
             unread = response is not None and response.status == 200
-            outcome = Outcome("connection", 0, "The connection to the translation engine broke off.", unread=unread)
+            outcome = Outcome("connection", 0, "The connection to the provider broke off.", unread=unread)
         finally:
             if response is not None:
                 response.close()
@@ -119,12 +122,26 @@ class EngineEndpoints:
             raise ConnectionAbortedError(outcome.message)
         return outcome
 
+    async def _sent(
+        self, endpoint: Endpoint, d: Deployment, model: str, body: JsonBody | FormBody, limit: float
+    ) -> Response:
+        """The answer to the request, its body still to be read. `limit`: seconds that the engine may take to start."""
+        if audio.called_directly(d, endpoint.name):
+            where = prepare.address(d)
+            url = prepare.url(d, where.base, model, endpoint.name)
+            raw = body.for_model(split_route(d.provider, model)[1])
+        else:
+            where = await self._engine.ready(limit)
+            url, raw = where.base + endpoint.path, _for_engine(endpoint, body, d, model)
+        return await self._client.post(url, raw, {**where.headers, "content-type": body.content_type})
 
-def _body(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str) -> bytes:
-    limit = (
-        responses_limit(d, model, body.fields) if isinstance(body, JsonBody) and endpoint.name == "responses" else None
-    )
-    return body.for_model(engine_model(d, model), limit)
+
+def _for_engine(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str) -> bytes:
+    name = prepare.engine_model(d, model)
+    if endpoint.name != "responses" or not isinstance(body, JsonBody):
+        return body.for_model(name)
+    limit = prepare.responses_limit(d, model, body.fields)
+    return body.for_model(name, limit, reasons=gives_reasoning(d, model))
 
 
 async def _pass_on(
@@ -143,7 +160,11 @@ async def _pass_on(
         raw = await response.read()
         charge(reservation, engine_charges.usage(raw), raw, headers)
         await reservation.settle(200)
-        exchange.respond(200, raw.replace(theirs, ours), headers, content_type)
+        text = audio.as_text(raw, body.response_format) if isinstance(body, FormBody) else None
+        if text is not None:
+            exchange.respond(200, text[0], headers, text[1])
+        else:
+            exchange.respond(200, raw.replace(theirs, ours), headers, content_type)
         return
     events = content_type.startswith("text/event-stream")
     said, found, rename = Transcript(), UsageEvents(), Rename(theirs, ours)

@@ -17,9 +17,8 @@ from ..routing.router import RouteRequest
 from . import engine_fields
 from .authority import refuse_forbidden
 from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
+from .responses_body import refuse_stored, without_storage
 
-# Stored responses would be readable by every key that learns their id.
-_NOT_STORED = ("previous_response_id", "conversation", "background", "prompt")
 # Of a form: what is chosen or paid for by them.
 _SINGLE = ("model", "n")
 _OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout", "tags")
@@ -48,11 +47,9 @@ class JsonBody:
             fields.pop(name, None)
         fields.pop("metadata", None)  # to LiteLLM it is authority
         _refuse_foreign(endpoint, fields)
-        if endpoint.name == "responses":
-            for name in _NOT_STORED:
-                if fields.get(name) not in (None, False):
-                    raise invalid_request(f"'{name}' is not served here: responses are not stored.", param=name)
-            fields["store"] = False
+        self._responses = endpoint.name == "responses"
+        if self._responses:
+            refuse_stored(fields)
         self.route = RouteRequest(self.model, tokens=len(raw) // BYTES_PER_TOKEN, stream=bool(fields.get("stream")))
         self._fields: dict[str, Any] = fields
 
@@ -65,14 +62,18 @@ class JsonBody:
         """For a request without a limit of its own."""
         self._fields[name] = tokens
 
-    def for_model(self, name: str, limit: int | None = None) -> bytes:
-        """`limit`: tokens of the answer, where it is limited; as the deployment takes it."""
+    def for_model(self, name: str, limit: int | None = None, *, reasons: bool = False) -> bytes:
+        """`limit`: tokens of the answer, where it is limited, as the deployment takes it; `reasons`: the model gives
+        its reasoning, encrypted, to who asks for it."""
+        fields = self._fields
+        if self._responses:
+            fields = without_storage(fields) if reasons else {**fields, "store": False}
         limited = {} if limit is None else {"max_output_tokens": limit}
-        return encode({**self._fields, **limited, "model": name})
+        return encode({**fields, **limited, "model": name})
 
 
 class FormBody:
-    """multipart/form-data (RFC 7578): audio and images."""
+    """multipart/form-data (RFC 7578): audio and images. `response_format`: as the form has it."""
 
     def __init__(self, endpoint: Endpoint, raw: bytes, content_type: str) -> None:
         self._boundary = secrets.token_hex(16)
@@ -81,6 +82,7 @@ class FormBody:
         models: list[str] = []
 
         counts: list[str] = []
+        self.response_format: str | None = None
         ended: list[bool] = []
 
         def on_field(field: multipart.Field) -> None:
@@ -91,6 +93,8 @@ class FormBody:
                 counts.append((field.value or b"").decode("utf-8", "replace"))
                 parts.append(('content-disposition: form-data; name="n"', field.value or b""))
             elif not _is_ours(name):
+                if name == "response_format":
+                    self.response_format = (field.value or b"").decode("utf-8", "replace")
                 _refuse_foreign(endpoint, (name.partition("[")[0],))
                 parts.append((f'content-disposition: form-data; name="{name}"', field.value or b""))
 
@@ -130,7 +134,7 @@ class FormBody:
         self.route = RouteRequest(self.model)
         self._rest = b"".join(self._part(head, content) for head, content in parts)
 
-    def for_model(self, name: str, limit: int | None = None) -> bytes:
+    def for_model(self, name: str, limit: int | None = None, *, reasons: bool = False) -> bytes:
         model = self._part('content-disposition: form-data; name="model"', name.encode())
         return model + self._rest + f"--{self._boundary}--\r\n".encode()
 

@@ -16,6 +16,8 @@ PATHS = {
     "completions": "/completions",
     "embeddings": "/embeddings",
     "responses": "/responses",
+    "transcription": "/audio/transcriptions",
+    "translation": "/audio/translations",
 }
 
 # Azure's API without dated versions, which takes OpenAI's paths and the deployment's name in the body.

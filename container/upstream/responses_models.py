@@ -26,7 +26,12 @@ _VERSION = re.compile(rf"{_GPT}(?![a-z0-9])")
 _FIRST_WITH_TOOLS = (5, 4)
 # These cannot be told not to reason.
 _CANNOT_REST = re.compile(r"(?<![a-z0-9])gpt-6(?:-astra|\.1-sol)")
-_REASONS = re.compile(r"(?<![a-z0-9])(?:gpt-?[5-9]|o[1-9]|codex|computer-use|grok-|gpt-oss|gpt-daybreak)")
+# OpenAI answers these in one piece only.
+_WHOLE = re.compile(r"(?<![a-z0-9])(?:o1-pro|gpt-5-pro)(?![a-z0-9.])")
+_REASONS = re.compile(
+    r"(?<![a-z0-9])(?:gpt-?[5-9](?!.*-(?:chat|search))|o[1-9]|codex|computer-use|gpt-daybreak)"
+    r"|^grok-[4-9](?!.*non-reasoning)"
+)
 _OPENAI_HOST = "api.openai.com"
 
 
@@ -69,18 +74,26 @@ def refuses_tools(d: Deployment, model: str, fields: Mapping[str, Any], *, by_de
     return effort != "none" or _CANNOT_REST.search(model_name(d, model)) is not None
 
 
-def reasons(d: Deployment, model: str) -> bool:
-    """Whether the model is known to reason, so that it takes `include: ["reasoning.encrypted_content"]`."""
-    if d.provider == "perplexity":
+def gives_reasoning(d: Deployment, model: str) -> bool:
+    """Whether the model is known to take `include: ["reasoning.encrypted_content"]` at its Responses API."""
+    if d.provider not in ("openai", "azure", "xai"):
         return False
     return bool(d.info.get("supports_reasoning")) or _REASONS.search(model_name(d, model)) is not None
+
+
+def streams(d: Deployment, model: str) -> bool:
+    """Whether the Responses API streams the model's answers."""
+    declared = d.info.get("supports_native_streaming")
+    if isinstance(declared, bool):
+        return declared
+    return d.provider != "openai" or _WHOLE.search(model_name(d, model)) is None
 
 
 def model_name(d: Deployment, model: str) -> str:
     """The model behind an Azure deployment of any name, where `base_model` tells it; without LiteLLM's prefixes."""
     base = d.info.get("base_model")
-    name = base if isinstance(base, str) and base else model
-    return split_route(d.provider, name.removeprefix(f"{d.provider}/"))[1].lower()
+    name = base.removeprefix(f"{d.provider}/") if isinstance(base, str) and base else model
+    return split_route(d.provider, name)[1].lower()
 
 
 def _is_openais(base: str) -> bool:

@@ -35,9 +35,8 @@ class Exchange:
         self.behaviour = behaviour
         self.broken_off = False  # by us, not by the client
 
-    async def plain(self, body: bytes, format: Format) -> web.StreamResponse:
+    async def plain(self, body: bytes, format: Format, content_type: str = "application/json") -> web.StreamResponse:
         fault = self.behaviour.fault
-        content_type = "application/json"
         if fault in (Fault.ERROR_FIRST_EVENT, Fault.ERROR_MID_STREAM):
             body = format.error_event(OVERLOADED).partition(b"data: ")[2].strip()
         elif fault is Fault.HTML_PAGE:

@@ -284,8 +284,10 @@ class FakeProvider:
             pace = self.pace if behaviour.pace is None else behaviour.pace
             events = formats.Events(content=list(behaviour.raw)) if behaviour.raw else None
             return await exchange.stream(events or format.events(seen, endpoint, setting), format, pace, self._steps)
-        body = behaviour.raw[0] if behaviour.raw else orjson.dumps(format.plain(seen, endpoint, setting))
-        return await exchange.plain(body, format)
+        answer = behaviour.raw[0] if behaviour.raw else format.plain(seen, endpoint, setting)
+        if isinstance(answer, str):
+            return await exchange.plain(answer.encode(), format, "text/plain; charset=utf-8")
+        return await exchange.plain(answer if isinstance(answer, bytes) else orjson.dumps(answer), format)
 
     def _refusal(
         self, seen: Recorded, format: formats.Format, endpoint: str, behaviour: Behaviour

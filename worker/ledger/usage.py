@@ -37,7 +37,11 @@ def usage(said: Mapping[str, Any]) -> Usage:
     else:
         prompt = count(said, "input_tokens")
         completion = count(said, "output_tokens")
-    details = _object(said, "prompt_tokens_details") or _object(said, "input_tokens_details")
+    details = (
+        _object(said, "prompt_tokens_details")
+        or _object(said, "input_tokens_details")
+        or _object(said, "input_token_details")  # of OpenAI's transcriptions
+    )
     made = _object(said, "completion_tokens_details") or _object(said, "output_tokens_details")
     if said.keys() <= _OPENAI and not (any(details.values()) or any(made.values())):
         return Usage(prompt, completion + (unsaid(said, "total_tokens", prompt + completion) if prompt else 0))

@@ -2,11 +2,19 @@
 
 from functools import lru_cache
 
-from . import anthropic, azure, gemini, google_token, openai, vertex_claude
+from . import anthropic, audio, azure, gemini, google_token, openai, vertex_claude
 from .base import Events, Format, Match, Refusal, Setting
 
 # In this order: Azure's paths end like OpenAI's.
-_MATCHERS = (azure.match, gemini.match, anthropic.match, vertex_claude.match, google_token.match, openai.match)
+_MATCHERS = (
+    audio.match,
+    azure.match,
+    gemini.match,
+    anthropic.match,
+    vertex_claude.match,
+    google_token.match,
+    openai.match,
+)
 
 
 @lru_cache(maxsize=1024)

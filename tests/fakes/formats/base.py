@@ -46,7 +46,8 @@ class Format(ABC):
         """What a real provider of this format would refuse: credentials missing, a required field missing."""
 
     @abstractmethod
-    def plain(self, seen: Recorded, endpoint: str, setting: Setting) -> dict[str, Any]: ...
+    def plain(self, seen: Recorded, endpoint: str, setting: Setting) -> Any:
+        """What becomes JSON, or a text."""
 
     @abstractmethod
     def events(self, seen: Recorded, endpoint: str, setting: Setting) -> Events: ...

@@ -22,6 +22,7 @@ _FIELDS = frozenset(
 _LEAST_OUTPUT = 16
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_ANSWERED_WHOLE = frozenset(("gpt-5-pro", "o1-pro"))
 _REASONS = re.compile(r"gpt-5|o\d|codex")
 _PARTS = {
     "assistant": frozenset(("output_text", "refusal")),
@@ -40,6 +41,8 @@ def refusal(seen: Recorded) -> Refusal | None:
     limit = body.get("max_output_tokens")
     if limit is not None and limit < _LEAST_OUTPUT:
         return Refusal(400, f"Invalid 'max_output_tokens': integer below minimum value. Expected >= {_LEAST_OUTPUT}.")
+    if body.get("stream") and body["model"] in _ANSWERED_WHOLE:
+        return Refusal(400, "Unsupported value: 'stream' does not support true with this model.")
     if "reasoning.encrypted_content" in (body.get("include") or ()) and not _REASONS.search(body["model"]):
         return Refusal(400, "Encrypted content is not supported with this model.")
     wrong = next((found for tool in body.get("tools") or () if (found := _wrong_tool(tool))), None)
@@ -56,8 +59,8 @@ def _wrong_tool(tool: dict[str, Any]) -> str | None:
         return "Missing required parameter: 'tools[0].name'."
     if not _NAME.fullmatch(tool["name"]):
         return "Invalid 'tools[0].name': string does not match pattern."
-    if tool["type"] == "function" and not isinstance(tool.get("parameters"), dict):
-        return "Missing required parameter: 'tools[0].parameters'."
+    if tool["type"] == "function" and not isinstance(tool.get("parameters"), dict | None):
+        return "Invalid type for 'tools[0].parameters': expected an object."
     allowed = {"type", "name", "description", "parameters", "strict", "format"}
     return next((f"Unknown parameter: 'tools[0].{name}'." for name in tool if name not in allowed), None)
 

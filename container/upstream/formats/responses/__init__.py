@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 from ....config import Deployment
 from ....config.model_routes import split_route
 from ....request.completion import Completion, encode
+from ....request.responses_body import ENCRYPTED_REASONING
 from ....routing.outcome import Outcome
 from ... import failure, prepare
 from ...answer import Plain
 from ...capabilities import MAX_TOKENS, capabilities
 from ...prepare import Address
-from ...responses_models import Served, reasons
+from ...responses_models import Served, gives_reasoning, streams
 from ..format import Malformed, Sent
 from . import answer
-from .request import ENCRYPTED_REASONING, translate
+from .request import translate
 from .stream import ChunkStream
 
 _ENDPOINT = "responses"
@@ -53,7 +54,7 @@ class Responses:
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         fields = prepare.merge(d, capabilities(d, model), request.body, request.output_limit)
-        encrypted = reasons(d, model) and (d.id, model) not in self._secretive
+        encrypted = gives_reasoning(d, model) and (d.id, model) not in self._secretive
         try:
             body = translate(
                 fields,
@@ -65,6 +66,8 @@ class Responses:
         except (AttributeError, KeyError, TypeError) as error:
             # Values of types that nothing can be made of, deep in messages and tools.
             raise Malformed("messages", "The request cannot be translated: check messages and tools.") from error
+        if request.stream and not streams(d, model):
+            del body["stream"]
         return _sent(Note(d.id, model, {"model": split_route(d.provider, model)[1], **body}, 0))
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:

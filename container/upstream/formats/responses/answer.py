@@ -15,16 +15,11 @@ from ... import failure
 from ...answer import UNEXPECTED, UNREADABLE, Plain, json_object
 
 CALLS = ("function_call", "custom_tool_call")
-# Of the codes of a response's error those that are no fault of the request.
-_STATUSES = {
-    "server_error": 500,
-    "internal_error": 500,
-    "vector_store_timeout": 504,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "server_overloaded": 503,
-    "overloaded": 503,
-}
+_STATUSES = {"vector_store_timeout": 504, "rate_limit_exceeded": 429, "insufficient_quota": 429}
+# Of the codes of a response's error those that blame the request: `invalid_prompt`, `image_too_large`,
+# `failed_to_download_image`, `context_length_exceeded`.
+# https://platform.openai.com/docs/api-reference/responses/object#responses/object-error
+_BLAMES_REQUEST = re.compile(r"invalid|image|unsupported|context_|content_|too_l|policy|missing")
 # Some servers number the calls of each answer anew; only the item's own id is then unique.
 _NUMBERED = re.compile(r"call_\d+")
 BETWEEN_THOUGHTS = "\n\n"
@@ -183,11 +178,11 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def error(said: Any) -> Outcome:
-    """Of an error that came with status 200, or in a stream: a code that is not the provider's own fault is the
-    request's."""
+    """Of an error that came with status 200, or in a stream."""
     fields = said if isinstance(said, dict) else {"message": str(said)}
-    code = str(fields.get("code") or fields.get("type") or "server_error")
-    return failure.from_response(_STATUSES.get(code, 400), {}, orjson.dumps({"error": fields}))
+    code = str(fields.get("code") or fields.get("type") or "").lower()
+    status = _STATUSES.get(code) or (400 if _BLAMES_REQUEST.search(code) else 500)
+    return failure.from_response(status, {}, orjson.dumps({"error": fields}))
 
 
 def _seconds(value: Any) -> int:

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/responses/create
 from collections.abc import Mapping
 from typing import Any
 
+from ....request.responses_body import ENCRYPTED_REASONING
 from ..format import Unsupported
 from .messages import items
 
@@ -34,7 +35,6 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
 }
 _EMPTY = (None, False, "", [], {})
 _LONGEST_USER = 64
-ENCRYPTED_REASONING = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 
 

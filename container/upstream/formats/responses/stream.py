@@ -78,6 +78,8 @@ class ChunkStream:
         handler = _HANDLERS.get(str(kind))
         if handler is not None:
             return handler(self, event)
+        if event.get("object") == "response":  # an answer in one piece
+            return self._whole(event)
         return self._failure(event) if kind is None and event.get("error") else b""
 
     # Text
@@ -200,6 +202,11 @@ class ChunkStream:
         self._open(event.get("response") or {})
         self._opened = True
         return self._chunk(_ROLE)
+
+    def _whole(self, response: Mapping[str, Any]) -> bytes:
+        if response.get("error") or response.get("status") in ("failed", "cancelled"):
+            return self._failure({"response": response})
+        return self._created({"response": response}) + self._completed({"response": response})
 
     def _completed(self, event: Mapping[str, Any]) -> bytes:
         response = event.get("response") or {}

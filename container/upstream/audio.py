@@ -1,0 +1,54 @@
+"""Transcriptions and translations, asked for where the deployment's chats are: LiteLLM makes JSON of every answer, has
+no event streams of them, and no translations at all.
+
+https://platform.openai.com/docs/api-reference/audio/createTranscription
+"""
+
+from typing import Any
+
+import orjson
+
+from ..config import Deployment
+from ..routing.outcome import Outcome
+from . import refusal_words
+
+ENDPOINTS = frozenset(("transcription", "translation"))
+# Those that have the endpoints at the same address and in the same words as OpenAI.
+_PROVIDERS = frozenset(
+    ("openai", "azure", "groq", "hosted_vllm", "mistral", "custom_openai", "openai_like", "lm_studio")
+)
+_TYPES = {"text": "text/plain; charset=utf-8", "srt": "text/plain; charset=utf-8", "vtt": "text/vtt; charset=utf-8"}
+_CUES = " --> "
+
+
+def called_directly(d: Deployment, endpoint: str) -> bool:
+    return endpoint in ENDPOINTS and d.kind == "direct" and d.provider in _PROVIDERS
+
+
+def refused(endpoint: str) -> Outcome | None:
+    """What the engine cannot do."""
+    if endpoint != "translation":
+        return None
+    return Outcome("unsupported", 400, "This model has no translations of sound.", param="model")
+
+
+def judged(outcome: Outcome) -> Outcome:
+    """A server without these endpoints is a fine server for others."""
+    if outcome.kind != "not_found" or refusal_words.says_no_such_model(outcome.code or "", outcome.message.lower()):
+        return outcome
+    return Outcome("unsupported", 400, "This model's server has no such endpoint for sound.", param="model")
+
+
+def as_text(raw: bytes, wanted: str | None) -> tuple[bytes, str] | None:
+    """The text that the engine wrapped in JSON, and its type; None where it is no text of the format that was
+    `wanted`."""
+    if wanted not in _TYPES:
+        return None
+    try:
+        body: Any = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    text = body.get("text") if isinstance(body, dict) else None
+    if not isinstance(text, str) or (wanted != "text" and _CUES not in text):
+        return None
+    return text.encode(), _TYPES[wanted]

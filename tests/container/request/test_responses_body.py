@@ -1,0 +1,68 @@
+"""Requests of the Responses API where nothing is stored."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from container.request.engine_body import JsonBody
+from container.request.responses_body import ENCRYPTED_REASONING
+from worker.api.endpoints import TABLE
+from worker.api.errors import ApiError
+
+USER = {"role": "user", "content": "Hi"}
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
+KEPT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+NAMED_ONLY = {"type": "reasoning", "id": "rs_2", "summary": []}
+
+
+def sent(*, reasons: bool = True, **fields: Any) -> dict[str, Any]:
+    body = JsonBody(TABLE["/responses"], orjson.dumps({"model": "m", "input": [USER], **fields}))
+    return orjson.loads(body.for_model("dep", reasons=reasons))
+
+
+@pytest.mark.parametrize(
+    "item", [{"type": "item_reference", "id": "rs_1"}, {"id": "msg_1"}, {"type": None, "id": "fc_1"}], ids=str
+)
+def test_a_reference_to_a_stored_item_is_refused(item):
+    with pytest.raises(ApiError) as caught:
+        sent(input=[USER, item])
+    assert (caught.value.status, caught.value.param) == (400, "input")
+    assert "input[1]" in caught.value.message
+
+
+@pytest.mark.parametrize("item", [CALL, {"id": "msg_1", **USER}, {"id": "msg_1", "type": "message", **USER}], ids=str)
+def test_an_item_that_says_something_may_bear_its_id(item):
+    assert sent(input=[item])["input"] == [item]
+
+
+def test_the_reasoning_is_asked_for_as_nothing_is_stored():
+    assert sent()["include"] == [ENCRYPTED_REASONING]
+    assert sent(store=True)["include"] == [ENCRYPTED_REASONING]
+    assert sent(store=None)["store"] is False
+
+
+def test_what_the_client_wants_included_stays():
+    assert sent(include=["x"])["include"] == ["x", ENCRYPTED_REASONING]
+    assert sent(include=[ENCRYPTED_REASONING])["include"] == [ENCRYPTED_REASONING]
+
+
+@pytest.mark.parametrize("fields", [{"reasons": False}, {"store": False}], ids=str)
+def test_a_model_that_does_not_reason_or_a_client_that_stores_nothing_itself_is_left_alone(fields):
+    made = sent(**fields)
+    assert made["store"] is False
+    assert "include" not in made
+
+
+def test_reasoning_without_its_content_is_only_the_name_of_a_stored_item():
+    made = sent(input=[USER, KEPT, CALL, NAMED_ONLY, CALL])
+    assert made["input"] == [USER, KEPT, CALL, CALL]
+
+
+def test_another_models_reasoning_is_left_to_the_engine():
+    assert sent(input=[USER, NAMED_ONLY], reasons=False)["input"] == [USER, NAMED_ONLY]
+
+
+@pytest.mark.parametrize("given", ["Hi", [], None, [5, "x"]])
+def test_input_of_any_shape_goes_on(given):
+    assert sent(input=given)["input"] == given
