@@ -24,6 +24,7 @@ def gateway(module_proxy: StartProxy, providers: FakeProvider) -> RunningProxy:
                 model("five", "openai/gpt-5.4", at_fake),
                 model("prefixed", "openai/responses/gpt-4.1", at_fake),
                 model("azure", "azure/ours", azure, base_model="azure/gpt-5.4"),
+                model("codex", "openai/gpt-5.1-codex", at_fake),
                 model("frail", "openai/gpt-5-codex", at_fake),
                 model("learner/*", "openai/house-model-*", at_fake),
                 model("secretive", "openai/gpt-5-codex", at_fake),

@@ -46,15 +46,22 @@ def test_plain(client: OpenAI, provider: FakeProvider):
 @pytest.mark.parametrize("asks", [False, True])
 def test_stream(client: OpenAI, provider: FakeProvider, asks: bool):
     more: Any = {"stream_options": {"include_usage": True}} if asks else {}
-    chunks = list(client.chat.completions.create(model="pro", messages=HELLO, stream=True, **more))
+    chunks = list(client.chat.completions.create(model="codex", messages=HELLO, stream=True, **more))
     texts = [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
     assert len(texts) == 5
     assert "".join(texts) == TEXT
-    assert {c.model for c in chunks} == {"pro"}
+    assert {c.model for c in chunks} == {"codex"}
     assert len({c.id for c in chunks}) == 1
     assert chunks[0].choices[0].delta.role == "assistant"
     assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
     assert [c.usage is not None for c in chunks] == [False] * (len(chunks) - 1) + [asks]
+
+
+def test_a_model_that_does_not_stream_is_streamed_in_one_piece(client: OpenAI, provider: FakeProvider):
+    chunks = list(client.chat.completions.create(model="pro", messages=HELLO, stream=True))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == TEXT
+    assert (chunks[0].choices[0].delta.role, chunks[-1].choices[0].finish_reason) == ("assistant", "stop")
+    assert "stream" not in provider.last.body
 
 
 @pytest.mark.parametrize("model", ["pro", "five", "azure"])
@@ -87,8 +94,9 @@ def test_what_chat_takes_stays_there(client: OpenAI, provider: FakeProvider, mor
     assert provider.last.path == "/v1/chat/completions"
 
 
-def test_a_streamed_call(client: OpenAI, provider: FakeProvider):
-    call = streamed_call(client, "pro")
+@pytest.mark.parametrize("model", ["pro", "codex", "azure"])
+def test_a_streamed_call(client: OpenAI, provider: FakeProvider, model: str):
+    call = streamed_call(client, model)
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", ARGUMENTS)
     assert call.id.startswith("call_fake_")
 
@@ -192,13 +200,13 @@ def test_an_error_instead_of_an_answer_is_left_to_a_fallback(client: OpenAI, pro
 def test_an_error_in_mid_stream_is_told(client: OpenAI, provider: FakeProvider):
     provider.always(Behaviour(fault=Fault.ERROR_MID_STREAM))
     with pytest.raises(openai.APIError):
-        list(client.chat.completions.create(model="pro", messages=HELLO, stream=True))
+        list(client.chat.completions.create(model="codex", messages=HELLO, stream=True))
 
 
 def test_a_stream_that_breaks_off_is_told(client: OpenAI, provider: FakeProvider):
     provider.always(Behaviour(fault=Fault.END_EARLY))
     with pytest.raises(openai.APIError):
-        list(client.chat.completions.create(model="pro", messages=HELLO, stream=True))
+        list(client.chat.completions.create(model="codex", messages=HELLO, stream=True))
 
 
 @pytest.mark.parametrize(("name", "value"), [("n", 2), ("stop", ["x"]), ("logit_bias", {"5": 1}), ("top_k", 4)])

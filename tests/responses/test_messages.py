@@ -34,8 +34,9 @@ def test_a_tool_and_its_result(claude: anthropic.Anthropic, provider: FakeProvid
     assert provider.last.body["max_output_tokens"] == 300
 
 
-def test_a_stream(claude: anthropic.Anthropic, provider: FakeProvider):
-    with claude.messages.stream(model="pro", max_tokens=300, messages=CALL, tools=[TOOL]) as stream:
+@pytest.mark.parametrize("model", ["pro", "codex"])
+def test_a_stream(claude: anthropic.Anthropic, provider: FakeProvider, model: str):
+    with claude.messages.stream(model=model, max_tokens=300, messages=CALL, tools=[TOOL]) as stream:
         final = stream.get_final_message()
     (use,) = [block for block in final.content if block.type == "tool_use"]
     assert (final.stop_reason, use.input) == ("tool_use", {"city": "call it"})
@@ -44,5 +45,8 @@ def test_a_stream(claude: anthropic.Anthropic, provider: FakeProvider):
 
 def test_an_error_in_mid_stream_is_no_end_of_turn(claude: anthropic.Anthropic, provider: FakeProvider):
     provider.always(Behaviour(fault=Fault.ERROR_MID_STREAM))
-    with pytest.raises(anthropic.APIError), claude.messages.stream(model="pro", max_tokens=99, messages=CALL) as stream:
+    with (
+        pytest.raises(anthropic.APIError),
+        claude.messages.stream(model="codex", max_tokens=99, messages=CALL) as stream,
+    ):
         stream.get_final_message()

@@ -83,6 +83,35 @@ def test_azures_version_is_quoted(deployment):
     assert prepare.url(d, d.base, "x", "embeddings").endswith("?api-version=2025%26x%3D1")
 
 
+@pytest.mark.parametrize("version", ["v1", "preview", "latest"])
+@pytest.mark.parametrize("base", ["https://h", "https://h/openai", "https://h/openai/v1"])
+@pytest.mark.parametrize(
+    ("endpoint", "path"), [("chat_completions", "chat/completions"), ("embeddings", "embeddings"), ("responses",) * 2]
+)
+def test_azures_version_1_has_openais_paths(deployment, version, base, endpoint, path):
+    d = deployment(model="azure/x", api_key="k", api_base=base, api_version=version)
+    assert prepare.url(d, d.base, "x", endpoint) == f"https://h/openai/v1/{path}"
+
+
+@pytest.mark.parametrize(
+    ("version", "url"),
+    [
+        ("2025-04-01-preview", "https://h/openai/responses?api-version=2025-04-01-preview"),
+        ("2025-03-01-preview", "https://h/openai/responses?api-version=2025-03-01-preview"),
+        ("2024-10-21", "https://h/openai/v1/responses"),
+    ],
+)
+def test_azures_responses_name_no_deployment_and_are_new(deployment, version, url):
+    d = deployment(model="azure/x", api_key="k", api_base="https://h", api_version=version)
+    assert prepare.url(d, d.base, "x", "responses") == url
+
+
+@pytest.mark.parametrize("prefix", ["", "responses/", "o_series/", "gpt5_series/"])
+def test_a_prefix_of_litellms_is_no_part_of_azures_deployment(deployment, prefix):
+    d = deployment(group="azure/*", model="azure/*", api_key="k", api_base="https://h")
+    assert "/deployments/ours/" in prepare.url(d, d.base, f"{prefix}ours", "chat_completions")
+
+
 # The engine's names
 
 

@@ -1,0 +1,29 @@
+"""LiteLLM's prefixes before a model's name."""
+
+import pytest
+
+from container.config.model_routes import split_route
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "expected"),
+    [
+        ("azure", "responses/ours", ("responses", "ours")),
+        ("azure", "o_series/ours", ("o_series", "ours")),
+        ("azure", "gpt5_series/ours", ("gpt5_series", "ours")),
+        ("openai", "responses/gpt-4.1", ("responses", "gpt-4.1")),
+        ("openai", "responses/", ("", "responses/")),
+        ("openai", "responses", ("", "responses")),
+        ("openai", "meta/llama", ("", "meta/llama")),
+        ("openrouter", "responses/x", ("", "responses/x")),
+        (None, "responses/x", ("", "responses/x")),
+    ],
+)
+def test_routes(provider, model, expected):
+    assert split_route(provider, model) == expected
+
+
+@pytest.mark.parametrize("written", ["azure/responses/ours", "azure/o_series/ours", "azure/gpt5_series/ours"])
+def test_a_deployment_is_called_by_its_own_name(deployment, written):
+    d = deployment(model=written, api_key="k", api_base="https://h")
+    assert (d.model, d.kind, d.route) == ("ours", "direct", written.split("/")[1])
