@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -10,6 +9,7 @@ import orjson
 import pytest
 from openai import OpenAI
 
+from container.config import Deployment
 from container.request.completion import parse
 from container.upstream.formats.anthropic import Anthropic
 from container.upstream.formats.vertex import Vertex
@@ -181,7 +181,7 @@ def test_claude_overloaded(client: OpenAI, provider: FakeProvider, stream):
 def test_claude_gets_there_what_it_gets_at_home():
     """But for the model, which is in the address, and the version, which is in the body."""
     request = parse("chat_completions", orjson.dumps({"model": "m", "messages": HELLO, "tools": [TOOL], "top_k": 3}))
-    deployment: Any = SimpleNamespace(presets={}, info={}, extra_headers={})
+    deployment = Deployment("d", "m", "anthropic", "claude-sonnet-4-6", "direct", (), ())
     model = "claude-sonnet-4-6"
     home = orjson.loads(Anthropic(drop_params=False).request(deployment, model, request).body)
     there = orjson.loads(Vertex(drop_params=False).request(deployment, model, request).body)

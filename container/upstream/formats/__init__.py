@@ -11,8 +11,9 @@ from .fitted import Fitted
 from .format import Format, Malformed, Sent, Unreachable, Unsupported
 from .gemini import Gemini
 from .messages import OverChat, ToClaude, ToEngine
+from .messages.vertex_claude import ToVertexClaude
 from .openai import OpenAI, ThroughEngine
-from .vertex import Vertex
+from .vertex import Vertex, is_claude
 
 
 class Formats:
@@ -23,14 +24,16 @@ class Formats:
         openai = OpenAI(drop_params=options.drop_params)
         self._openai = Fitted(ChatOrResponses(openai, drop_params=options.drop_params))
         self._engine = ThroughEngine(engine, drop_params=options.drop_params)
+        vertex = Vertex(drop_params=options.drop_params)
         # By `Direct.format` (container/config/providers.py).
         self._translated: dict[str, Format] = {
             "anthropic": Fitted(Anthropic(drop_params=options.drop_params)),
             "gemini": Fitted(Gemini(drop_params=options.drop_params)),
-            "vertex_ai": Fitted(Vertex(drop_params=options.drop_params)),
+            "vertex_ai": Fitted(vertex),
         }
         self._to_engine = ToEngine(engine, drop_params=options.drop_params)
         self._to_claude = ToClaude(drop_params=options.drop_params)
+        self._to_vertex_claude = ToVertexClaude(vertex, drop_params=options.drop_params)
         self._over_chat: dict[Format, Format] = {
             inner: OverChat(inner, drop_params=options.drop_params)
             for inner in (self._openai, *self._translated.values())
@@ -51,6 +54,8 @@ class Formats:
         """Anthropic's Messages API. Tokens are counted by Anthropic and the engine only."""
         if d.kind == "direct" and d.format == "anthropic":
             return self._to_claude
+        if d.kind == "direct" and d.format == "vertex_ai" and endpoint == "messages" and is_claude(model):
+            return self._to_vertex_claude
         inner = self.of(d, model, "chat_completions")
         if inner is self._engine or endpoint == "count_tokens":
             return self._to_engine

@@ -12,7 +12,7 @@ from .models import Traits
 
 LEAST_BUDGET = 1024
 # LiteLLM's.
-_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
 _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 _DISPLAYS = ("summarized", "omitted")
 
@@ -39,7 +39,7 @@ def _by_effort(effort: Any, can: Traits) -> dict[str, Any]:
     if effort not in _EFFORTS:
         raise Malformed("reasoning_effort", f"'reasoning_effort' has to be one of {', '.join(_EFFORTS)} or none.")
     if not can.adaptive:
-        return {"thinking": {"type": "enabled", "budget_tokens": _BUDGETS[effort]}}
+        return {"thinking": {"type": "enabled", "budget_tokens": BUDGETS[effort]}}
     level = _EFFORTS[effort]
     if level not in can.efforts:
         raise Malformed("reasoning_effort", f"This model does not take the 'reasoning_effort' {effort}.")
@@ -52,11 +52,11 @@ def _as_asked(given: dict[str, Any], can: Traits, fields: Mapping[str, Any]) -> 
     if kind == "disabled" and can.always_thinks:
         return {"thinking": None}
     if kind == "adaptive" and not can.adaptive:
-        return {"thinking": capped(_BUDGETS["medium"], fields.get("max_completion_tokens") or fields.get("max_tokens"))}
+        return {"thinking": capped(BUDGETS["medium"], fields.get("max_completion_tokens") or fields.get("max_tokens"))}
     if kind == "enabled" and not can.budgets:
         shown = {"display": given["display"]} if given.get("display") in _DISPLAYS else {}
         config = fields.get("output_config")
-        effort = _effort_of(budget if isinstance(budget, int) else 0, can)
+        effort = effort_of(budget if isinstance(budget, int) else 0, can)
         return {
             "thinking": {"type": "adaptive", **shown},
             "output_config": {"effort": effort, **(config if isinstance(config, dict) else {})},
@@ -73,7 +73,7 @@ def capped(budget: int, max_tokens: Any) -> dict[str, Any] | None:
     return {"type": "enabled", "budget_tokens": budget}
 
 
-def _effort_of(budget: int, can: Traits) -> str:
-    if budget >= _BUDGETS["xhigh"] and "xhigh" in can.efforts:
+def effort_of(budget: int, can: Traits) -> str:
+    if budget >= BUDGETS["xhigh"] and "xhigh" in can.efforts:
         return "xhigh"
-    return "high" if budget >= _BUDGETS["high"] else "medium" if budget >= _BUDGETS["medium"] else "low"
+    return "high" if budget >= BUDGETS["high"] else "medium" if budget >= BUDGETS["medium"] else "low"

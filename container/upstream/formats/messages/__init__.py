@@ -17,11 +17,13 @@ from ...capabilities import Capabilities, capabilities
 from ...events import EventStream
 from ...prepare import Address
 from ..anthropic import Anthropic, betas, url
+from ..anthropic.models import traits
 from ..anthropic.thinking import capped
 from ..format import Format, Malformed, Sent
 from ..openai import shown_to_engine
-from . import passing
+from . import passing, thinking
 from .answer import message
+from .fields import ANTHROPIC, known
 from .passing import PassedEvents
 from .request import chat
 from .stream import MessageEvents
@@ -42,11 +44,12 @@ class ToClaude(Anthropic):
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         presets = {} if request.endpoint == "count_tokens" else d.presets
         body = {name: value for name, value in presets.items() if name in _PRESETS}
-        body.update(self._shown(request), model=self._model(d, model), messages=self._messages(request))
+        body.update(self._shown(request), messages=self._messages(request), **self._called(d, model))
         if request.endpoint == "messages":
+            self._think(body, model)
             _limit(body, request.body, capabilities(d, model))
         wanted = tuple(beta for beta in request.betas.split(",") if beta and not (request.limited and _longer(beta)))
-        headers = betas(d, wanted) if wanted else None
+        headers = betas(d, self._betas(wanted)) if wanted else None
         return Sent(encode(body), headers, request.endpoint)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
@@ -61,10 +64,20 @@ class ToClaude(Anthropic):
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """The client's fields that the provider gets."""
-        return request.body
+        return known(request.body, ANTHROPIC)
 
-    def _model(self, d: Deployment, model: str) -> str:
-        return model
+    def _called(self, d: Deployment, model: str) -> Mapping[str, Any]:
+        """What says in the body whom it is for."""
+        return {"model": model}
+
+    def _betas(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the client's that the provider has."""
+        return wanted
+
+    def _think(self, body: dict[str, Any], model: str) -> None:
+        """Fits what the body says of thinking to the model; of others that speak like Claude nothing is known."""
+        if ("thinking" in body or "output_config" in body) and "claude" in model:
+            thinking.fitted(body, traits(model))
 
 
 class ToEngine(ToClaude):
@@ -91,8 +104,11 @@ class ToEngine(ToClaude):
         """Raises Unsupported."""
         return shown_to_engine(request, drop_params=self._drop_params)
 
-    def _model(self, d: Deployment, model: str) -> str:
-        return prepare.engine_model(d, model)
+    def _called(self, d: Deployment, model: str) -> Mapping[str, Any]:
+        return {"model": prepare.engine_model(d, model)}
+
+    def _think(self, body: dict[str, Any], model: str) -> None:
+        """LiteLLM does it."""
 
 
 class OverChat:

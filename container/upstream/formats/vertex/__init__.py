@@ -47,11 +47,11 @@ class Vertex(Gemini):
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         assert d.vertex is not None, "a deployment of Vertex AI has its settings"
-        called = claude.method(stream) if _is_claude(model) else method(stream)
+        called = claude.method(stream) if is_claude(model) else method(stream)
         return url(base, self._projects[d.id], d.vertex.location, model, called)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        if _is_claude(model):
+        if is_claude(model):
             return claude.request(d, model, request, drop_params=self._drop_params)
         return super().request(d, model, request)
 
@@ -68,7 +68,7 @@ class Vertex(Gemini):
 def url(base: str, project: str, location: str | None, model: str, method: str) -> str:
     """https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations; a `base` of the config's or the
     environment's with a path of its own is a proxy that knows the model, as LiteLLM has it."""
-    new = _is_claude(model) or traits(model, vertex=True).call_ids
+    new = is_claude(model) or traits(model, vertex=True).call_ids
     location = location or ("global" if new else DEFAULT_LOCATION)
     path = f"/projects/{quote(project)}/locations/{location}/{_resource(model)}:{method}"
     if not base:
@@ -90,9 +90,9 @@ def _resource(model: str) -> str:
     tuned = _TUNED.match(model)
     if tuned:
         return f"endpoints/{tuned[1]}"
-    publisher = "anthropic" if _is_claude(model) else "google"
+    publisher = "anthropic" if is_claude(model) else "google"
     return f"publishers/{publisher}/models/{quote(model.removeprefix('gemini/'), safe='@')}"
 
 
-def _is_claude(model: str) -> bool:
+def is_claude(model: str) -> bool:
     return model.startswith(claude.PREFIX)

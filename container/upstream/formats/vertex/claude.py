@@ -24,9 +24,14 @@ def here(model: str) -> Traits:
 
 def request(d: Deployment, model: str, request: Completion, *, drop_params: bool) -> Sent:
     asked = asking(d, model, here(model), request, drop_params=drop_params)
-    if any(_is_address(part) for message in asked.body["messages"] for part in _parts(message)):
-        raise Unsupported("messages", "Pictures and documents have to be 'data:' URLs for this model.")
+    refuse_addresses(asked.body["messages"])
     return Sent(encode({"anthropic_version": VERSION, **asked.body}), betas(d, asked.betas), asked)
+
+
+def refuse_addresses(messages: list[dict[str, Any]]) -> None:
+    """Anthropic fetches addresses itself; Vertex AI does not. Raises Unsupported."""
+    if any(_is_address(part) for message in messages for part in _parts(message)):
+        raise Unsupported("messages", "Pictures and documents have to be 'data:' URLs for this model.")
 
 
 def method(stream: bool) -> str:
@@ -36,11 +41,11 @@ def method(stream: bool) -> str:
 def _parts(message: dict[str, Any]) -> list[Any]:
     """What a message holds, and what the results of tools in it do."""
     content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    return parts + [inner for part in parts if isinstance(part.get("content"), list) for inner in part["content"]]
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    inner = [each for part in parts if isinstance(part.get("content"), list) for each in part["content"]]
+    return parts + [each for each in inner if isinstance(each, dict)]
 
 
 def _is_address(part: dict[str, Any]) -> bool:
-    """Anthropic fetches addresses itself; Vertex AI does not."""
     source = part.get("source")
     return isinstance(source, dict) and source.get("type") in ("url", "file")

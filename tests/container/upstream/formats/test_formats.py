@@ -28,13 +28,13 @@ def test_openais_format_serves_every_endpoint(formats, deployment, endpoint):
 
 
 def test_what_is_litellms_to_know_goes_to_the_engine(formats, deployment):
-    d = deployment(model="azure/x", api_key="k", api_base="https://h", use_in_pass_through=True)
+    d = deployment(model="azure/x", api_key="k", api_base="https://h", azure_ad_token="t")
     format = formats.of(d, "x", "embeddings")
     assert format.url(d, "http://127.0.0.1:1/v1", "x", "embeddings", stream=False) == "http://127.0.0.1:1/v1/embeddings"
 
 
 def test_the_engine_gets_the_usual_name_of_the_output_limit(formats, deployment):
-    d = deployment(model="openai/x", api_key="k", use_in_pass_through=True, info={"id": "dep"})
+    d = deployment(model="openai/x", api_key="k", azure_ad_token="t", info={"id": "dep"})
     request = parse("chat_completions", orjson.dumps(CHAT))
     request.output_limit = 7
     sent = formats.of(d, "x", "chat_completions").request(d, "x", request)
@@ -42,7 +42,7 @@ def test_the_engine_gets_the_usual_name_of_the_output_limit(formats, deployment)
 
 
 def test_what_is_authority_to_litellm_does_not_reach_the_engine(formats, deployment):
-    d = deployment(model="openai/x", api_key="k", use_in_pass_through=True, info={"id": "dep"})
+    d = deployment(model="openai/x", api_key="k", azure_ad_token="t", info={"id": "dep"})
     request = parse("chat_completions", orjson.dumps({**CHAT, "metadata": {"guardrails": []}, "tags": ["a"]}))
     sent = formats.of(d, "x", "chat_completions").request(d, "x", request)
     assert orjson.loads(sent.body) == {**CHAT, "model": "dep"}
