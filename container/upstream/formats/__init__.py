@@ -21,22 +21,22 @@ class Formats:
     else their deployments are the engine's."""
 
     def __init__(self, options: Options, engine: Engine) -> None:
-        openai = OpenAI(drop_params=options.drop_params)
-        self._openai = Fitted(ChatOrResponses(openai, drop_params=options.drop_params))
-        self._engine = ThroughEngine(engine, drop_params=options.drop_params)
-        vertex = Vertex(drop_params=options.drop_params)
+        drop = options.drop_params
+        openai = OpenAI(drop_params=drop)
+        self._openai = Fitted(ChatOrResponses(openai, drop_params=drop), drop_params=drop)
+        self._engine = ThroughEngine(engine, drop_params=drop)
+        vertex = Vertex(drop_params=drop)
         # By `Direct.format` (container/config/providers.py).
         self._translated: dict[str, Format] = {
-            "anthropic": Fitted(Anthropic(drop_params=options.drop_params)),
-            "gemini": Fitted(Gemini(drop_params=options.drop_params)),
-            "vertex_ai": Fitted(vertex),
+            "anthropic": Fitted(Anthropic(drop_params=drop), drop_params=drop),
+            "gemini": Fitted(Gemini(drop_params=drop), drop_params=drop),
+            "vertex_ai": Fitted(vertex, drop_params=drop),
         }
-        self._to_engine = ToEngine(engine, drop_params=options.drop_params)
-        self._to_claude = ToClaude(drop_params=options.drop_params)
-        self._to_vertex_claude = ToVertexClaude(vertex, drop_params=options.drop_params)
+        self._to_engine = ToEngine(engine, drop_params=drop)
+        self._to_claude = ToClaude(drop_params=drop)
+        self._to_vertex_claude = ToVertexClaude(vertex, drop_params=drop)
         self._over_chat: dict[Format, Format] = {
-            inner: OverChat(inner, drop_params=options.drop_params)
-            for inner in (self._openai, *self._translated.values())
+            inner: OverChat(inner, drop_params=drop) for inner in (self._openai, *self._translated.values())
         }
 
     def of(self, d: Deployment, model: str, endpoint: str) -> Format:

@@ -12,6 +12,7 @@ from ..answer import Events, Plain
 from ..capabilities import capabilities
 from ..prepare import Address
 from ..tool_names import RestoredEvents
+from . import parts
 from .format import Format, Sent
 
 _CHAT = "chat_completions"
@@ -19,11 +20,12 @@ _SIGNED = ("gemini", "vertex_ai")
 
 
 class Fitted:
-    """`inner` with the ids of calls, the names of tools and the thoughts of a chat as the model takes them. The answer
-    has the client's own names again."""
+    """`inner` with the ids of calls, the names of tools, the thoughts and the parts of a chat as the model takes them.
+    The answer has the client's own names again."""
 
-    def __init__(self, inner: Format) -> None:
+    def __init__(self, inner: Format, *, drop_params: bool) -> None:
         self._inner = inner
+        self._drop_params = drop_params
 
     async def address(self, d: Deployment, patience: float) -> Address:
         return await self._inner.address(d, patience)
@@ -34,16 +36,18 @@ class Fitted:
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         if request.endpoint != _CHAT:
             return self._inner.request(d, model, request)
-        body, names = fit(d, model, request.body)
+        body, names = fit(d, model, request.body, drop_params=self._drop_params)
         if body is not request.body:
             request = replace(request, body=dict(body))
         sent = self._inner.request(d, model, request)
         return sent._replace(names=names) if names else sent
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
-        body, names = fit(d, model, request.body) if request.endpoint == _CHAT else (request.body, {})
-        if body is not request.body:
-            request = replace(request, body=dict(body))
+        names: Mapping[str, str] = {}
+        if request.endpoint == _CHAT:
+            body, names = fit(d, model, request.body, drop_params=self._drop_params)
+            if body is not request.body:
+                request = replace(request, body=dict(body))
         other = self._inner.again(d, model, request, sent, refusal)
         return other._replace(names=names) if other is not None and names else other
 
@@ -61,7 +65,9 @@ class Fitted:
         return self._inner.failure(status, headers, raw)
 
 
-def fit(d: Deployment, model: str, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+def fit(
+    d: Deployment, model: str, body: Mapping[str, Any], *, drop_params: bool
+) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """The body of a chat completion as the model takes it, itself where nothing has to change; and the client's names
     of tools by those that go out."""
     can = capabilities(d, model)
@@ -74,6 +80,7 @@ def fit(d: Deployment, model: str, body: Mapping[str, Any]) -> tuple[Mapping[str
             fitted = foreign_parts.without(fitted)
             if not gemini:
                 fitted = earlier_thoughts.fitted(fitted, required=can.thoughts == "require")
+                fitted = parts.fitted(fitted, parts.taken_by(d.provider), drop_params=drop_params)
         if fitted is not messages:
             body = {**body, "messages": fitted}
     if claude:  # its format has longer names, and renames itself

@@ -13,13 +13,6 @@ from container.upstream.formats import Formats, Malformed, Unsupported
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
 
-@pytest.fixture
-def formats(load_config) -> Formats:
-    entry = {"model_name": "m", "litellm_params": {"model": "openai/x", "api_key": "k"}}
-    config = load_config({"model_list": [entry]})
-    return Formats(config.options, Engine(config, {}, start_timeout=1))
-
-
 @pytest.mark.parametrize("endpoint", ["chat_completions", "completions", "embeddings"])
 def test_openais_format_serves_every_endpoint(formats, deployment, endpoint):
     d = deployment(model="openai/x", api_key="k", api_base="http://h/v1")
