@@ -10,6 +10,7 @@ from worker.api.errors import ApiError, invalid_request
 
 from ..routing.router import RouteRequest
 from .authority import DEARER, forbidden, refusal
+from .client_fields import tidy
 
 # Taken from the body by the proxy itself; providers never see them.
 OWN_FIELDS = ("cache", "disable_fallbacks", "fallbacks", "num_retries", "timeout")
@@ -45,7 +46,7 @@ class Completion:
 
 def parse(endpoint: str, raw: bytes) -> Completion:
     """The request, checked as far as every provider would. Raises ApiError 400 naming the field."""
-    body = parse_object(raw)
+    body = tidy(endpoint, parse_object(raw))
     model = named_model(body.get("model"))
     for name, value in body.items():
         check = CHECKS.get(name)
@@ -61,8 +62,6 @@ def parse(endpoint: str, raw: bytes) -> Completion:
     stream = bool(body.get("stream"))
     route = routed(model, len(raw), own, stream=stream)
     options = body.get("stream_options")
-    if options and not stream:
-        raise invalid_request("'stream_options' goes with 'stream': true only.", param="stream_options")
     wants_usage = bool(options and options.get("include_usage"))
     return Completion(endpoint, body, model, stream, wants_usage, route, own["timeout"], cache=own["cache"] or {})
 

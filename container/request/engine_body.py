@@ -16,12 +16,13 @@ from worker.api.errors import invalid_request
 from ..routing.router import RouteRequest
 from . import engine_fields
 from .authority import refuse_forbidden
+from .client_fields import LABELS, drop_labels
 from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
 from .responses_body import refuse_stored, without_storage
 
 # Of a form: what is chosen or paid for by them.
 _SINGLE = ("model", "n")
-_OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout", "tags")
+_OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
 
 
 def read_body(endpoint: Endpoint, raw: bytes, content_type: str) -> "JsonBody | FormBody":
@@ -36,6 +37,7 @@ class JsonBody:
 
     def __init__(self, endpoint: Endpoint, raw: bytes) -> None:
         fields = parse_object(raw)
+        drop_labels(fields)
         refuse_forbidden(fields)
         self.model = named_model(fields.get("model"))
         wanted = CHECKS["n"](fields["n"]) if fields.get("n") is not None else None  # what is paid for by the piece
@@ -151,7 +153,8 @@ def _name(raw: bytes | None) -> str:
     if _harmless(name) != name:
         raise invalid_request("A field of the form has a name that holds quotes or control characters.")
     whole = name.partition("[")[0]
-    refuse_forbidden((whole,))
+    if whole not in LABELS:
+        refuse_forbidden((whole,))
     if whole in _SINGLE and whole != name:
         raise invalid_request(f"'{whole}' cannot be a list.", param=whole)
     return name
@@ -164,7 +167,8 @@ def _refuse_foreign(endpoint: Endpoint, names: Iterable[str]) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name.partition("[")[0] in (*_OWN_FIELDS, "metadata")
+    whole = name.partition("[")[0]
+    return whole in _OWN_FIELDS or whole == "metadata" or whole in LABELS
 
 
 def _form_count(values: list[str]) -> int:

@@ -7,6 +7,7 @@ from worker.api.errors import invalid_request
 
 from ..config import output_limits
 from .authority import DEARER, refusal, refuse_forbidden
+from .client_fields import drop_labels
 from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
 
 # Anthropic's names of features, in the header `anthropic-beta`. Those that open the account's store of files and
@@ -20,6 +21,8 @@ _FOREIGN_LIMITS = output_limits.NAMES - {"max_tokens"}
 def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     """`endpoint`: `messages` or `count_tokens`; `betas`: the client's header. Raises ApiError 400 naming the field."""
     body = parse_object(raw)
+    drop_labels(body)
+    body.pop("stream_options", None)  # OpenAI's, for what Anthropic's streams tell anyway
     refuse_forbidden(body)
     for name in DEARER.intersection(body):
         raise refusal(name)
@@ -32,7 +35,7 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     for name in ("messages",) if endpoint == "count_tokens" else ("messages", "max_tokens"):
         if body.get(name) is None:
             raise invalid_request(f"'{name}' is missing.", param=name)
-    own = {name: body.pop(name, None) for name in (*OWN_FIELDS, "tags")}
+    own = {name: body.pop(name, None) for name in OWN_FIELDS}
     # To LiteLLM the rest would be authority.
     metadata = body.pop("metadata", None)
     if metadata and isinstance(metadata.get("user_id"), str):

@@ -67,7 +67,7 @@ def test_anything_but_the_master_key_is_401(given):
     with pytest.raises(ApiError) as caught:
         require_master_key(given, "sk-right")
     assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
-    assert caught.value.headers == [("www-authenticate", "Bearer")]
+    assert caught.value.headers == [("www-authenticate", "Bearer"), ("x-should-retry", "false")]
     assert "sk-right" not in caught.value.message
 
 

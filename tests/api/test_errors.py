@@ -102,3 +102,22 @@ def test_what_a_client_sent_is_shown_short():
     assert len(errors.unknown_path("/" + "x" * 10_000).message) < 300
     assert "…" in errors.model_not_found("x" * 201, []).message
     assert "…" not in errors.model_not_found("x" * 200, []).message
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (errors.unauthenticated(), True),
+        (errors.forbidden("No."), True),
+        (errors.model_not_found("x", ["a"]), True),
+        (errors.refused({"status": 401, "type": "t", "message": "m", "code": "c", "param": None, "headers": []}), True),
+        (
+            errors.refused({"status": 429, "type": "t", "message": "m", "code": "c", "param": None, "headers": []}),
+            False,
+        ),
+        (errors.service_unavailable("Later."), False),
+        (errors.upstream_failed(502, "Broken."), False),
+    ],
+)
+def test_clients_do_not_try_again_what_stays_refused(error, final):
+    assert (("x-should-retry", "false") in error.headers) is final

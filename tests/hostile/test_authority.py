@@ -83,7 +83,6 @@ def steering(attacker: FakeProvider) -> dict[str, Any]:
         },
         "model_list": [{"model_name": "gpt", "litellm_params": {"model": "openai/x", "api_base": there}}],
         "litellm_params": {"api_base": there},
-        "litellm_metadata": {"user_api_key": PLANTED},
         "litellm_credential_name": PLANTED,
         "mock_response": PLANTED,
         "mock_tool_calls": [],

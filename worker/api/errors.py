@@ -24,6 +24,12 @@ _ANTHROPIC = {
 }
 
 
+# The same request would get the same answer, and clients of OpenAI and Anthropic try again for a while unless they are
+# told so. (Claude Code asks for a minute with a key that is not valid.)
+_FINAL = frozenset((401, 403, 404))
+_NO_RETRY = ("x-should-retry", "false")
+
+
 class ApiError(Exception):
     """An answer that is an error: `status`, the four fields of its body and extra response headers."""
 
@@ -44,6 +50,8 @@ class ApiError(Exception):
         self.code = code
         self.param = param
         self.headers = list(headers)
+        if status in _FINAL:
+            self.headers.append(_NO_RETRY)
 
     def fields(self, *, anthropic: bool = False) -> dict:
         """`anthropic`: as Anthropic's clients expect it, who find our `code` and `param` there, too."""

@@ -70,6 +70,8 @@ def fit(
 ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """The body of a chat completion as the model takes it, itself where nothing has to change; and the client's names
     of tools by those that go out."""
+    if "metadata" in body and d.format == "openai":
+        body = _stored_only(body)
     can = capabilities(d, model)
     claude = d.format == "anthropic" or model.startswith("claude-")
     gemini = d.format in _SIGNED and not claude
@@ -86,3 +88,17 @@ def fit(
     if claude:  # its format has longer names, and renames itself
         return body, {}
     return tool_names.fitted(body, can.tool_name_length, tool_names.GOOGLES if gemini else tool_names.USUAL)
+
+
+def _stored_only(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields without the `metadata` that OpenAI refuses: any beside what is not stored, and all but texts. To
+    LiteLLM's clients it is a place for labels (`{"tags": […]}`), which its proxy keeps to itself.
+
+    https://platform.openai.com/docs/api-reference/chat/create#chat_create-metadata
+    """
+    given = body["metadata"]
+    kept = {}
+    if body.get("store") is True and isinstance(given, dict):
+        kept = {name: value for name, value in given.items() if isinstance(value, str)}
+    rest = {name: value for name, value in body.items() if name != "metadata"}
+    return {**rest, "metadata": kept} if kept else rest

@@ -42,7 +42,7 @@ def test_a_repeated_name_cannot_smuggle_another_model():
     assert body.for_model("dep-1") == b'{"model":"dep-1"}'
 
 
-@pytest.mark.parametrize("name", ["api_base", "litellm_metadata", "mock_response", "extra_body", "aws_role_name"])
+@pytest.mark.parametrize("name", ["api_base", "litellm_params", "mock_response", "extra_body", "aws_role_name"])
 def test_a_field_of_authority_is_refused(name):
     with pytest.raises(ApiError) as caught:
         sent_json(IMAGES, model="m", **{name: "x"})
@@ -217,7 +217,7 @@ def test_a_file_cannot_be_the_model():
         "api\\\\_base",
         "\x01api_base",
         "api_base\x00",
-        "litellm_metadata",
+        "litellm_credential_name",
         "user_config",
     ],
 )
@@ -226,7 +226,21 @@ def test_a_field_of_authority_is_refused_in_every_spelling(name, file):
     refusal(part("model", "m"), part(name, "http://evil.example", file=file))
 
 
-@pytest.mark.parametrize("name", ["metadata", "metadata[tags]", "metadata[]", "tags", "tags[]", "fallbacks", "timeout"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metadata",
+        "metadata[tags]",
+        "metadata[]",
+        "tags",
+        "tags[]",
+        "fallbacks",
+        "timeout",
+        "litellm_metadata",
+        "litellm_metadata[a]",
+        "litellm_session_id",
+    ],
+)
 async def test_our_own_fields_and_metadata_are_taken_out_of_forms(name):
     body = read(part("model", "m"), part(name, '{"guardrails": []}'), part("language", "de"))
     assert [n for n, _, _ in await received(body)] == ["model", "language"]

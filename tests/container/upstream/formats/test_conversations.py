@@ -254,3 +254,19 @@ def test_a_thread_is_refused_even_where_fields_may_be_left_out(load_config, depl
 def test_guidance_for_claude_is_left_out(sent):
     body, _, _ = sent("openai", messages(context_management={"edits": []}))
     assert "context_management" not in body
+
+
+@pytest.mark.parametrize("metadata", [{"tags": ["a"]}, {"tags": ["a"], "session": "x"}, {}, {"user_id": "ada"}])
+def test_labels_in_metadata_reach_no_openai(sent, metadata):
+    body, _, _ = sent("openai", chat(metadata=metadata))
+    assert "metadata" not in body
+
+
+def test_metadata_of_what_is_stored_are_texts(sent):
+    body, _, _ = sent("openai", chat(store=True, metadata={"tags": ["a"], "session": "x", "n": 5}))
+    assert body["metadata"] == {"session": "x"}
+
+
+def test_metadata_still_tell_claude_whose_request_it_is(sent):
+    body, _, _ = sent("anthropic", chat(metadata={"tags": ["a"], "user_id": "ada"}))
+    assert body["metadata"] == {"user_id": "ada"}

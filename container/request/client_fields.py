@@ -1,0 +1,79 @@
+"""What clients of LiteLLM send and no provider takes, made into what was meant.
+
+LiteLLM answers all of it. Labels of its own (`tags`, `litellm_session_id`, …) are taken out unread: they decide nothing
+here. What says nothing (null, an output limit of -1, options of a stream that is none, no tools) is left out.
+"""
+
+from typing import Any
+
+from ..config import output_limits
+from .responses_input import chat_from_input
+
+# LiteLLM's labels. To its proxy some of them are authority, so the engine never sees them either.
+LABELS = frozenset("tags litellm_session_id litellm_trace_id litellm_metadata litellm_call_id".split())
+_TOOLS = ("tools", "functions")
+_OF_TOOLS = ("tool_choice", "parallel_tool_calls", "function_call")
+_NO_CHOICE = ("auto", "none")
+
+
+def drop_labels(body: dict[str, Any]) -> None:
+    if not LABELS.isdisjoint(body):
+        for name in LABELS:
+            body.pop(name, None)
+
+
+def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The request's fields as providers take them; `body` may be changed. Raises ApiError 400 for an `input` that no
+    conversation can be made of."""
+    drop_labels(body)
+    if None in body.values():
+        body = {name: value for name, value in body.items() if value is not None}
+    for name in output_limits.NAMES.intersection(body):
+        if _is_no_limit(body[name]):
+            del body[name]
+    if "stream_options" in body and not body.get("stream"):
+        del body["stream_options"]
+    if "user" in body and not isinstance(body["user"], str):
+        _name_user(body)
+    if endpoint == "chat_completions":
+        if "input" in body:
+            body = chat_from_input(body)
+        _tidy_tools(body)
+    if body.get("stop") == []:
+        del body["stop"]
+    return body
+
+
+def _is_no_limit(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value <= 0
+
+
+def _name_user(body: dict[str, Any]) -> None:
+    """Providers take a text."""
+    user = body.pop("user")
+    if isinstance(user, int | float) and not isinstance(user, bool):
+        body["user"] = str(user)
+
+
+def _tidy_tools(body: dict[str, Any]) -> None:
+    for name in _TOOLS:
+        if name in body and body[name] == []:
+            del body[name]
+    tools = body.get("tools")
+    if isinstance(tools, list):
+        if any(_is_flat(tool) for tool in tools):
+            body["tools"] = [nested(tool) if _is_flat(tool) else tool for tool in tools]
+    elif "functions" not in body:
+        for name in _OF_TOOLS:  # providers refuse a choice among no tools
+            if name in body and (name == "parallel_tool_calls" or body[name] in _NO_CHOICE):
+                del body[name]
+
+
+def _is_flat(tool: Any) -> bool:
+    """A function as the Responses API writes it."""
+    return isinstance(tool, dict) and tool.get("type") == "function" and "function" not in tool and "name" in tool
+
+
+def nested(tool: dict[str, Any]) -> dict[str, Any]:
+    """A function as chat completions write it."""
+    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
