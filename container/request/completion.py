@@ -28,7 +28,7 @@ class Completion:
     `timeout` in seconds: the client's own limit for an attempt; one that is shorter than the deployment's ends the
     request, too. `output_limit`: tokens, set where the request has no limit of its own and needs one; `limited`: a
     budget relies on the limit. `betas`: features of Anthropic's that the client asks for. `cache`: the client's own
-    wishes, `no-cache` and `no-store`.
+    wishes, `no-cache` and `no-store`. `optional`: fields of a translated request that may be left out.
     """
 
     endpoint: str
@@ -42,6 +42,7 @@ class Completion:
     limited: bool = False
     betas: str = ""
     cache: Mapping[str, Any] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:

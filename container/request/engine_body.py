@@ -13,6 +13,7 @@ from python_multipart.exceptions import FormParserError
 from worker.api.endpoints import Endpoint
 from worker.api.errors import invalid_request
 
+from ..config import output_limits
 from ..routing.router import RouteRequest
 from . import engine_fields
 from .authority import refuse_forbidden
@@ -48,8 +49,15 @@ class JsonBody:
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         fields.pop("metadata", None)  # to LiteLLM it is authority
-        _refuse_foreign(endpoint, fields)
         self._responses = endpoint.name == "responses"
+        if self._responses and not output_limits.NAMES.isdisjoint(fields):
+            limit = output_limits.lowest(fields)
+            for name in output_limits.NAMES.intersection(fields):
+                del fields[name]
+            if limit is not None:
+                fields["max_output_tokens"] = limit
+        for name in _foreign(endpoint, fields):
+            del fields[name]
         if self._responses:
             refuse_stored(fields)
         self.route = RouteRequest(self.model, tokens=len(raw) // BYTES_PER_TOKEN, stream=bool(fields.get("stream")))
@@ -94,19 +102,17 @@ class FormBody:
             elif name == "n":
                 counts.append((field.value or b"").decode("utf-8", "replace"))
                 parts.append(('content-disposition: form-data; name="n"', field.value or b""))
-            elif not _is_ours(name):
+            elif not _is_ours(name) and not _foreign(endpoint, (name.partition("[")[0],)):
                 if name == "response_format":
                     self.response_format = (field.value or b"").decode("utf-8", "replace")
-                _refuse_foreign(endpoint, (name.partition("[")[0],))
                 parts.append((f'content-disposition: form-data; name="{name}"', field.value or b""))
 
         def on_file(file: multipart.File) -> None:
             name = _name(file.field_name)
             if name == "model":
                 raise invalid_request("'model' has to be a text, not a file.", param="model")
-            if _is_ours(name):
+            if _is_ours(name) or _foreign(endpoint, (name.partition("[")[0],)):
                 return
-            _refuse_foreign(endpoint, (name.partition("[")[0],))
             file_name = _harmless((file.file_name or b"file").decode("utf-8", "replace"))
             file.file_object.seek(0)
             head = f'content-disposition: form-data; name="{name}"; filename="{file_name}"'
@@ -160,10 +166,14 @@ def _name(raw: bytes | None) -> str:
     return name
 
 
-def _refuse_foreign(endpoint: Endpoint, names: Iterable[str]) -> None:
-    """Raises ApiError 400 for a field that the engine is not shown."""
-    for name in engine_fields.foreign(endpoint.name, names):
-        raise invalid_request(engine_fields.explained(name), param=name)
+def _foreign(endpoint: Endpoint, names: Iterable[str]) -> list[str]:
+    """The fields that the engine is not shown. Raises ApiError 400 for one that the client must not believe to be acted
+    on."""
+    foreign = engine_fields.foreign(endpoint.name, names)
+    believed = engine_fields.believed(foreign) if foreign else None
+    if believed:
+        raise invalid_request(engine_fields.explained(believed), param=believed)
+    return foreign
 
 
 def _is_ours(name: str) -> bool:

@@ -6,17 +6,20 @@ fields of OpenAI's, Anthropic's and Cohere's APIs, and what shapes an answer wit
 operator presets in the config is not a client's, and goes on as it is.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 from ..config import output_limits
+from .labels import LABELS
 
 _CHAT = """
     model messages stream stream_options temperature top_p n stop seed user metadata store tools tool_choice
     parallel_tool_calls functions function_call response_format logprobs top_logprobs logit_bias presence_penalty
     frequency_penalty max_tokens max_completion_tokens tags reasoning_effort verbosity modalities audio prediction
     moderation service_tier safety_identifier prompt_cache_key prompt_cache_options prompt_cache_retention
-    web_search_options top_k min_p top_a repetition_penalty thinking reasoning include_reasoning safe_prompt
-    safety_settings documents
+    web_search_options top_k min_p top_a typical_p repetition_penalty thinking reasoning include_reasoning safe_prompt
+    safety_settings documents guided_json guided_regex guided_choice guided_grammar structured_outputs
+    chat_template_kwargs enable_thinking
 """
 _COMPLETION = """
     model prompt suffix stream stream_options temperature top_p n best_of echo stop seed user metadata tags logprobs
@@ -71,6 +74,13 @@ FIELDS: Mapping[str, frozenset[str]] = {
 }
 
 
+_TELLING = re.compile(
+    r"(?:^|[_-])(?:ur[il]s?|host(?:name)?s?|endpoints?|prox(?:y|ies)|credentials?|secrets?|passwords?|keys?|accounts?"
+    r"|projects?|regions?|profiles?|arns?|buckets?)(?:$|[_-])"
+    r"|(?:^|_)(?:num|max|n)_?(?:generations|return_sequences|outputs|samples|candidates|beams|images|results)$"
+    r"|(?:sample|candidate|image|output|result)_?count$|^(?:best_of|chat_history|preamble|prompt|system|history)$",
+    re.IGNORECASE,
+)
 _LIMITED = ("chat_completions", "completions")
 
 
@@ -79,6 +89,12 @@ def foreign(endpoint: str, names: Iterable[str]) -> list[str]:
     has: `container.upstream.prepare.merge`.)"""
     known = FIELDS[endpoint] | output_limits.NAMES if endpoint in _LIMITED else FIELDS[endpoint]
     return [name for name in names if name not in known]
+
+
+def believed(names: Iterable[str]) -> str | None:
+    """The first of the foreign fields that a client must not believe to be acted on: an address, a credential, more
+    answers, another prompt. None: all may be left out without a word."""
+    return next((name for name in names if name not in LABELS and _TELLING.search(name)), None)
 
 
 def explained(name: str) -> str:

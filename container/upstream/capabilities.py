@@ -5,6 +5,7 @@ LiteLLM knows comes from `known_models`; a deployment's `model_info` goes over i
 """
 
 import re
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from worker.ledger.charges import LEAST_OF_RESPONSES
 
 from ..config import Deployment
 from ..config.model_routes import split_route
+from ..request.labels import LABELS
 from . import known_models
 from .known_models import Known
 from .responses_models import served
@@ -33,7 +35,11 @@ class Capabilities(NamedTuple):
     `tool_name_length`: the longest name of a tool, in characters; `call_id_length`: the longest id of a tool call
     (None: no bound); `call_id_pattern`: a regular expression that such an id has to match in full ('': any);
     `responses`: when chat is served by the provider's Responses API (`with_tools`: only a request with function tools
-    and reasoning).
+    and reasoning); `accepted`: all fields that may be sent, told from `fields` and `own_fields`, None where others may
+    be sent but for those `refused`; `renamed`: what it calls fields of OpenAI's; `default_effort`: the level of a
+    request that names none; `effort_as`: the field that says how much to think (`toggle`: `reasoning`
+    switches it off); `samples`: whether it takes
+    `temperature` and its like.
     """
 
     fields: frozenset[str] | None = None
@@ -50,7 +56,26 @@ class Capabilities(NamedTuple):
     call_id_length: int | None = None
     call_id_pattern: str = ""
     responses: Literal["never", "with_tools", "always"] = "never"
+    accepted: frozenset[str] | None = None
+    refused: frozenset[str] = frozenset()
+    renamed: Mapping[str, str] = {}
+    default_effort: str | None = None
+    effort_as: Literal["reasoning_effort", "thinking", "toggle"] = "reasoning_effort"
+    samples: Literal["always", "unless_reasoning", "never"] = "always"
 
+
+# The fields that LiteLLM asks for whether a provider takes them; what is no field of OpenAI's is the client's own.
+VALIDATED = frozenset(
+    "functions function_call temperature top_p n stop modalities prediction audio presence_penalty frequency_penalty "
+    "logit_bias response_format seed tools tool_choice logprobs top_logprobs parallel_tool_calls reasoning_effort "
+    "verbosity thinking web_search_options service_tier".split()
+)
+# Everybody takes these.
+_ALWAYS = frozenset(("messages", "model", "stream", *EITHER))
+# Servers that do not mind what they do not know.
+_LENIENT = frozenset(
+    "openrouter deepseek together_ai hosted_vllm ollama ollama_chat lm_studio custom_openai openai_like".split()
+)
 
 _MOST_REMEMBERED = 4096
 _remembered: dict[tuple[str, str], tuple[Deployment, Capabilities]] = {}
@@ -85,7 +110,7 @@ _PROVIDERS: dict[str, Capabilities] = {
         limit_names=EITHER,
         efforts=_THREE,
         own_fields=frozenset(
-            "reasoning_format include_reasoning search_settings exclude_domains include_domains documents "
+            "user reasoning_format include_reasoning search_settings exclude_domains include_domains documents "
             "citation_options compound_custom disable_tool_validation".split()
         ),
     ),
@@ -93,11 +118,13 @@ _PROVIDERS: dict[str, Capabilities] = {
     "mistral": Capabilities(
         call_id_length=9,
         call_id_pattern="[a-zA-Z0-9]{9}",
+        renamed={"seed": "random_seed"},
         own_fields=frozenset("safe_prompt random_seed prompt_mode guardrails".split()),
     ),
     # https://api-docs.deepseek.com/guides/thinking_mode
-    "deepseek": Capabilities(thoughts="require"),
-    "together_ai": Capabilities(thoughts="keep", tool_name_length=None),
+    "deepseek": Capabilities(thoughts="require", effort_as="thinking", efforts=_THREE | {"none"}),
+    # https://docs.together.ai/docs/reasoning
+    "together_ai": Capabilities(thoughts="keep", tool_name_length=None, effort_as="toggle", efforts=_THREE | {"none"}),
     # https://docs.fireworks.ai/api-reference/post-chatcompletions
     "fireworks_ai": Capabilities(thoughts="keep"),
     # https://docs.x.ai/docs/api-reference#chat-completions
@@ -126,6 +153,7 @@ _PROVIDERS: dict[str, Capabilities] = {
 _OPENAI = Capabilities(
     own_fields=_STRICT, developer_role=True, limit_names=EITHER, call_id_length=40, call_id_pattern="[a-zA-Z0-9_-]+"
 )
+_OPENAIS_LABELS = frozenset("user metadata store moderation prompt_cache_options".split())
 # A server of somebody's own that speaks OpenAI's format: what hardly any of them refuses.
 _COMPATIBLE = Capabilities(cache_markers=True, thoughts="keep", tool_name_length=None)
 # The engine's: LiteLLM translates, so it is told everything.
@@ -142,12 +170,29 @@ def capabilities(d: Deployment, model: str) -> Capabilities:
         return found[1]
     if len(_remembered) >= _MOST_REMEMBERED:  # a wildcard's models are what clients write
         _remembered.clear()
-    made = _of(d, split_route(d.provider, model)[1])
+    made = _sending(d, _of(d, split_route(d.provider, model)[1]))
     responses = served(d, model)
     if responses != "never":
         made = made._replace(responses=responses, min_output=LEAST_OF_RESPONSES)
     _remembered[key] = (d, made)
     return made
+
+
+def _sending(d: Deployment, can: Capabilities) -> Capabilities:
+    """With the fields that may be sent to it, told from `fields` and `own_fields`."""
+    if can.fields is None:
+        return can
+    if can.own_fields is not None:
+        usage = ("stream_options",) if d.asks_usage else ()
+        return can._replace(accepted=can.fields.union(can.own_fields, _ALWAYS, can.renamed, usage))
+    refused = VALIDATED - can.fields
+    if not d.asks_usage:
+        refused |= {"stream_options"}
+    return can._replace(refused=refused | {"client_metadata"} | (LABELS - can.fields if not _lenient(d) else set()))
+
+
+def _lenient(d: Deployment) -> bool:
+    return d.provider in _LENIENT or d.provider == "openai"
 
 
 def _of(d: Deployment, model: str) -> Capabilities:
@@ -162,14 +207,20 @@ def _of(d: Deployment, model: str) -> Capabilities:
         reasons=own.reasons or known.reasons,
         efforts={**known.efforts, **own.efforts},
         levels=own.levels or known.levels,
-        responses=known.responses if d.info.get("mode") is None else own.responses,
+        default_effort=own.default_effort or known.default_effort,
     )
     if d.kind != "direct":
         return _ENGINE._replace(max_output=known.max_output)
     if d.provider in ("openai", "azure"):
         return _of_openai(d, model, known)
     can = _PROVIDERS.get(d.provider, _COMPATIBLE)._replace(max_output=known.max_output)
-    fields = known_models.fields(d.provider, model)
+    fields = known_models.fields("ollama_chat" if d.provider == "ollama" else d.provider, model) or frozenset()
+    if own.reasons:
+        fields |= {"reasoning_effort"}
+    if d.provider == "xai" and any(name in model for name in _WITHOUT_STOP):
+        fields -= {"stop"} if "grok-3-mini" in model else {"stop", "frequency_penalty"}
+    if d.provider in ("ollama", "ollama_chat"):  # its API that speaks OpenAI's format, which LiteLLM does not use
+        fields |= {"presence_penalty", "tool_choice"}
     can = can._replace(fields=fields, efforts=_efforts(d.provider, model, known, can.efforts, fields))
     if d.provider == "openrouter":
         can = can._replace(cache_markers=any(name in model.lower() for name in _MARKED_AT_OPENROUTER))
@@ -178,6 +229,8 @@ def _of(d: Deployment, model: str) -> Capabilities:
     return can
 
 
+# https://docs.x.ai/docs/models
+_WITHOUT_STOP = ("grok-3-mini", "grok-4", "grok-code-fast")
 # https://openrouter.ai/docs/features/prompt-caching
 _MARKED_AT_OPENROUTER = ("claude", "gemini", "minimax", "glm", "z-ai", "qwen")
 
@@ -192,6 +245,10 @@ def _efforts(
         return known.levels
     if provider == "groq" and "qwen" in model:
         return frozenset(("none", "default"))
+    if provider == "together_ai" and "gpt-oss" in model:
+        return _THREE
+    if provider == "together_ai" and model.startswith("deepseek-ai/DeepSeek-V4-Pro"):
+        return frozenset(("none", "high", "max"))
     if provider == "cerebras":
         return _THREE if "gpt-oss" in model else frozenset(("none",))
     return usual
@@ -206,12 +263,17 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
     fields = known_models.fields(d.provider, name.removeprefix(f"{d.provider}/"))
     if family and fields == known_models.fields(d.provider, ""):
         fields = known_models.fields(d.provider, _TEMPLATES[family])
+    if theirs:
+        fields = (fields or frozenset()) | _OPENAIS_LABELS
+        if not family and known == Known():  # an Azure deployment may be of any model
+            fields |= {"reasoning_effort", "verbosity"}
     can = (_OPENAI if theirs else _COMPATIBLE)._replace(fields=fields, max_output=known.max_output)
     if family:
         can = can._replace(limit_name=MAX_COMPLETION_TOKENS, limit_names=(MAX_COMPLETION_TOKENS,))
     if family in ("gpt", "o"):
         levels = _gpt_efforts(known) if family == "gpt" else _THREE
-        can = can._replace(efforts=levels, min_output=LEAST_OF_RESPONSES)
+        can = can._replace(efforts=levels, min_output=LEAST_OF_RESPONSES, default_effort=known.default_effort)
+        can = can._replace(samples="unless_reasoning" if "none" in levels else "never")
     elif theirs and known != Known():
         can = can._replace(efforts=frozenset())
     return can

@@ -18,15 +18,15 @@ _EFFORTS = ("none", "minimal", "low", "xhigh", "max")
 
 
 class Known(NamedTuple):
-    """Of one model. `max_output`: tokens, None where nobody says; `responses`: it is served at `/v1/responses` only;
-    `reasons`: it can think; `efforts`: the levels that it is said to take (True) or to refuse (False), `levels`: all
-    that it takes, where they are listed."""
+    """Of one model. `max_output`: tokens, None where nobody says; `reasons`: it can think; `efforts`: the levels that
+    it is said to take (True) or to refuse (False), `levels`: all that it takes, where they are listed;
+    `default_effort`: the level of a request that names none."""
 
     max_output: int | None = None
-    responses: bool = False
     reasons: bool = False
     efforts: Mapping[str, bool] = {}
     levels: frozenset[str] | None = None
+    default_effort: str | None = None
 
 
 def known(*names: Any) -> Known | None:
@@ -38,13 +38,13 @@ def known(*names: Any) -> Known | None:
 def read(entry: Mapping[str, Any]) -> Known:
     """An entry of the map, or a deployment's `model_info`, which has the same names."""
     efforts = {level: entry[name] for level in _EFFORTS if isinstance(entry.get(name := _flag(level)), bool)}
-    levels = entry.get("reasoning_effort_levels")
+    levels, default = entry.get("reasoning_effort_levels"), entry.get("default_reasoning_effort")
     return Known(
         max_output=_count(entry.get("max_output_tokens")),
-        responses=entry.get("mode") == "responses",
         reasons=entry.get("supports_reasoning") is True,
         efforts=efforts or {},
         levels=frozenset(map(str, levels)) if isinstance(levels, list) and levels else None,
+        default_effort=default if isinstance(default, str) else None,
     )
 
 
@@ -66,7 +66,7 @@ def _models() -> Mapping[str, Known]:
     same: dict[Any, Known] = {}  # many models have the same limits and levels
 
     def shared(found: Known) -> Known:
-        key = (found.max_output, found.responses, found.reasons, tuple(found.efforts.items()), found.levels)
+        key = (*found[:2], tuple(found.efforts.items()), *found[3:])
         return same.setdefault(key, found)
 
     return {name: shared(read(e)) for name, e in price_map().items() if e.get("mode") in _ANSWERS_IN_TEXT}

@@ -1,6 +1,6 @@
 """The request that a deployment gets: address, headers, body. Pure; what can be worked out at start is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -102,13 +102,17 @@ def body(
     added: int | None = None,
     limit_name: str = MAX_TOKENS,
     called: str | None = None,
+    fit: Callable[[dict[str, Any], Capabilities], None] | None = None,
 ) -> bytes:
     """The body for the deployment: the client's fields over its presets, `model`, usage asked for.
 
     `added`: an output limit for a request without one; `limit_name`: what its limit is called; `called`: what goes out
-    as the model's name, where that is not `model`.
+    as the model's name, where that is not `model`; `fit`: fits the merged fields to the model, in place.
     """
-    merged = merge(d, capabilities(d, model), fields, added, limit_name)
+    can = capabilities(d, model)
+    merged = merge(d, can, fields, added, limit_name)
+    if fit is not None:
+        fit(merged, can)
     merged["model"] = called or model
     if ask_usage and "stream_options" not in leave_out:
         merged["stream_options"] = {**(merged.get("stream_options") or {}), "include_usage": True}

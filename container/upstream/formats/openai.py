@@ -11,9 +11,10 @@ from ...request.completion import Completion
 from ...routing.outcome import Outcome
 from .. import failure, prepare
 from ..answer import Plain, plain
-from ..capabilities import EITHER, MAX_TOKENS, capabilities
+from ..capabilities import EITHER, MAX_TOKENS, Capabilities, capabilities
 from ..events import EventStream
 from ..refused_names import refuses_name
+from . import fit
 from .format import Sent, Unsupported
 
 # Without these it would be another request.
@@ -68,7 +69,7 @@ class OpenAI:
             other = EITHER[note.limit == EITHER[0]]
             if refuses_name(refusal, note.limit, other):
                 return self._sent(d, model, request, note._replace(limit=other, learnt=(d.id, model)))
-        unwanted = self._unwanted(d, refusal, note.usage)
+        unwanted = self._unwanted(d, request, refusal, note.usage)
         if unwanted is None or unwanted in note.left_out or unwanted in output_limits.NAMES:
             return None  # without its limit the request could cost more than was set aside for it
         return self._sent(d, model, request, note._replace(left_out=note.left_out | {unwanted}))
@@ -96,8 +97,12 @@ class OpenAI:
             added=request.output_limit,
             limit_name=note.limit,
             called=self._model(d, model),
+            fit=(lambda body, can: self._fit(body, can, d)) if request.endpoint == "chat_completions" else None,
         )
         return Sent(body, None, note._replace(usage=asks))
+
+    def _fit(self, body: dict[str, Any], can: Capabilities, d: Deployment) -> None:
+        fit.chat(body, can, d.presets, drop_params=self._drop_params)
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """The client's fields that the provider gets."""
@@ -114,15 +119,22 @@ class OpenAI:
                 self._limit_names.clear()
             self._limit_names[note.learnt] = note.limit
 
-    def _unwanted(self, d: Deployment, refusal: Outcome, asked_usage: bool) -> str | None:
-        """The field that the provider will not have and that may be left out, if that is what the refusal says: with
-        `drop_params` any that it calls unsupported."""
+    def _unwanted(self, d: Deployment, request: Completion, refusal: Outcome, asked_usage: bool) -> str | None:
+        """The field that the provider refuses and that may be left out: one that was added in translation, and with
+        `drop_params` any that it does not know."""
         if asked_usage and any(refuses_name(refusal, name) for name in ("stream_options", "include_usage")):
             self._rejects_usage.add(d.id)
             return "stream_options"
-        if not self._drop_params or refusal.code not in failure.UNSUPPORTED_CODES or refusal.param in _ESSENTIAL:
+        for name in request.optional:
+            if refuses_name(refusal, name):
+                return name
+        if not self._drop_params:
             return None
-        return refusal.param
+        if refusal.code in failure.UNSUPPORTED_CODES and refusal.param:
+            name = refusal.param
+        else:
+            name = next((name for name in request.body if refuses_name(refusal, name)), None)
+        return None if name in _ESSENTIAL else name
 
 
 class ThroughEngine(OpenAI):
@@ -144,13 +156,18 @@ class ThroughEngine(OpenAI):
         """Raises Unsupported."""
         return shown_to_engine(request, drop_params=self._drop_params)
 
+    def _fit(self, body: dict[str, Any], can: Capabilities, d: Deployment) -> None:
+        """LiteLLM does it."""
+
     def _model(self, d: Deployment, model: str) -> str:
         return prepare.engine_model(d, model)
 
 
 def shown_to_engine(request: Completion, *, drop_params: bool) -> Mapping[str, Any]:
-    """The client's fields that LiteLLM is shown. Raises Unsupported for others unless `drop_params` leaves them out."""
+    """The client's fields that LiteLLM is shown; others are left out. Raises Unsupported for one that the client must
+    not believe to be acted on, unless `drop_params`."""
     foreign = engine_fields.foreign(request.endpoint, request.body)
-    if foreign and not drop_params:
-        raise Unsupported(foreign[0], engine_fields.explained(foreign[0]))
+    believed = engine_fields.believed(foreign) if foreign and not drop_params else None
+    if believed:
+        raise Unsupported(believed, engine_fields.explained(believed))
     return {name: value for name, value in request.body.items() if name not in foreign} if foreign else request.body

@@ -49,9 +49,22 @@ def test_a_field_of_authority_is_refused(name):
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
-@pytest.mark.parametrize("name", ["url", "max_tokens", "max_completion_tokens", "sampleCount"])
+@pytest.mark.parametrize("name", ["client_metadata", "x_trace", "max_tokens", "litellm"])
 @pytest.mark.parametrize("endpoint", [RESPONSES, IMAGES])
-def test_a_field_that_the_endpoint_does_not_have_is_refused(endpoint, name):
+def test_a_field_that_the_endpoint_does_not_have_is_left_out(endpoint, name):
+    assert name not in sent_json(endpoint, model="m", **{name: {"a": 1}})
+
+
+def test_a_response_is_limited_by_the_lowest_limit_of_any_name():
+    sent = sent_json(RESPONSES, model="m", input="Hi", max_tokens=9, max_output_tokens=50, max_completion_tokens=20)
+    assert {name: sent[name] for name in sent if name.startswith("max")} == {"max_output_tokens": 9}
+
+
+@pytest.mark.parametrize(
+    "name", ["url", "wx_credentials", "sampleCount", "num_generations", "x-api-key", "chat_history"]
+)
+@pytest.mark.parametrize("endpoint", [RESPONSES, IMAGES])
+def test_a_field_that_a_client_must_not_believe_to_work_is_refused(endpoint, name):
     with pytest.raises(ApiError) as caught:
         sent_json(endpoint, model="m", **{name: 1})
     assert (caught.value.status, caught.value.param) == (400, name)

@@ -69,7 +69,9 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
     # Thoughts have to fit into the limit, unless the client chose both.
     ours = "thinking" not in request.body or fields.get("max_tokens") != output_limits.lowest(request.body)
     try:
-        return translate(can, fields, drop_params=drop_params, max_tokens=takes.max_output, ours=ours)
+        return translate(
+            can, fields, drop_params=drop_params, max_tokens=takes.max_output, ours=ours, presets=d.presets
+        )
     except (AttributeError, KeyError, TypeError) as error:
         # Values of types that nothing can be made of, deep in messages and tools.
         raise Malformed("messages", "Claude's request cannot be made of this one: check messages and tools.") from error

@@ -4,9 +4,10 @@ https://platform.claude.com/docs/en/api/messages
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from ..fit import missed
 from ..format import Unsupported
 from . import schema, tools
 from .messages import conversation
@@ -25,11 +26,9 @@ _NOT_HERE: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "logprobs": (False,),
     "logit_bias": ({},),
-    "store": (False,),
     "modalities": (["text"],),
     **dict.fromkeys(
-        "functions function_call top_logprobs seed prediction audio verbosity safety_identifier prompt_cache_key "
-        "prompt_cache_retention".split(),
+        "functions function_call top_logprobs seed prediction audio verbosity".split(),
         (),
     ),
 }
@@ -37,6 +36,10 @@ _TRANSLATED = frozenset(
     "model messages max_tokens max_completion_tokens tools tool_choice parallel_tool_calls stream stream_options stop "
     "temperature top_p top_k response_format user metadata thinking reasoning_effort web_search_options service_tier "
     "output_config".split()
+)
+# Anthropic's own.
+_OWN = frozenset(
+    "cache_control container context_management mcp_servers output_format output_config thinking top_k".split()
 )
 _SAMPLING = ("temperature", "top_p", "top_k")
 _TIERS = {"auto": "auto", "standard_only": "standard_only", "default": "standard_only"}
@@ -56,11 +59,18 @@ class Translated(NamedTuple):
 
 
 def translate(
-    can: Traits, fields: Mapping[str, Any], *, drop_params: bool, max_tokens: int | None = None, ours: bool = False
+    can: Traits,
+    fields: Mapping[str, Any],
+    *,
+    drop_params: bool,
+    max_tokens: int | None = None,
+    ours: bool = False,
+    presets: Collection[str] = (),
 ) -> Translated:
     """`can`: what the model can do where it is; `fields`: a chat completion's, the deployment's presets among them.
     `max_tokens`: the most that the model writes, where that is known; `ours`: the limit of the output or the thoughts
-    that have to fit into it were not the client's. Raises Unsupported and Malformed."""
+    that have to fit into it were not the client's; `presets`: names of fields that the config sets. Raises Unsupported
+    and Malformed."""
     body: dict[str, Any] = {}
     given = {name: value for name, value in fields.items() if value is not None}
     _refuse(given, can, drop_params)
@@ -78,7 +88,7 @@ def translate(
     if ours and isinstance(body.get("thinking"), dict) and "budget_tokens" in body["thinking"]:
         _make_room(body)
     _sampling(body, given, can, drop_params)
-    _rest(body, given, drop_params)
+    _rest(body, given, drop_params, presets)
     return Translated(body, _betas(body, can), {theirs: here for here, theirs in names.items()}, json_tool)
 
 
@@ -165,7 +175,7 @@ def _sampling(body: dict[str, Any], given: Mapping[str, Any], can: Traits, drop_
             raise Unsupported(name, f"This model takes no '{name}'.")
 
 
-def _rest(body: dict[str, Any], given: Mapping[str, Any], drop_params: bool) -> None:
+def _rest(body: dict[str, Any], given: Mapping[str, Any], drop_params: bool, presets: Collection[str]) -> None:
     stop = given.get("stop")
     sequences = [stop] if isinstance(stop, str) else list(stop or ())
     if drop_params:
@@ -186,8 +196,11 @@ def _rest(body: dict[str, Any], given: Mapping[str, Any], drop_params: bool) -> 
     elif tier is not None and not drop_params:
         raise Unsupported("service_tier", f"Claude has no 'service_tier' {tier}.")
     for name, value in given.items():
-        if name not in _TRANSLATED:
-            body.setdefault(name, value)  # Anthropic's own
+        if name in _OWN or name in presets:
+            if name not in _TRANSLATED:
+                body.setdefault(name, value)
+        elif name not in _TRANSLATED and not drop_params and missed(name, value):
+            raise Unsupported(name, f"Claude takes no '{name}'.")
 
 
 def _betas(body: Mapping[str, Any], can: Traits) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..fit import missed
 from ..format import Unsupported
 from . import thinking
 from .messages import turns
@@ -55,7 +56,9 @@ def body(fields: Mapping[str, Any], traits: Traits, *, drop_params: bool) -> dic
             result[_BESIDE[name]] = value
         else:
             mapping = _MAPPED.get(name)
-            if not (mapping and mapping(value, traits, generation, result)) and not drop_params:
+            if mapping and mapping(value, traits, generation, result):
+                continue
+            if not drop_params and (mapping or missed(name, value)):
                 raise Unsupported(name, f"'{name}' cannot be sent to this model.")
     if fields.get("max_tokens") is not None:
         generation["maxOutputTokens"] = fields["max_tokens"]

@@ -13,6 +13,8 @@ _BUDGETS = {"low": 1024, "medium": 2048, "high": 4096}
 _LEAST = (("gemini-2.5-flash-lite", 512), ("gemini-2.5-pro", 128), ("gemini-2.5-flash", 1))
 _LEAST_OF_OTHERS = 128
 _NOT_AT_ALL = ("none", "disable")
+# Levels that others have beyond the highest here.
+_HIGHER = ("xhigh", "max")
 
 
 def from_effort(effort: Any, traits: Traits) -> dict[str, Any] | None:
@@ -26,6 +28,8 @@ def from_effort(effort: Any, traits: Traits) -> dict[str, Any] | None:
             return {"thinkingLevel": _least_level(traits), "includeThoughts": True}
         least = next((budget for part, budget in _LEAST if part in traits.name), _LEAST_OF_OTHERS)
         return {"thinkingBudget": least, "includeThoughts": True}
+    if effort in _HIGHER:
+        effort = "high"
     if effort not in _BUDGETS:
         return None
     if traits.levels:

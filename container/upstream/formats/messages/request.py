@@ -5,23 +5,20 @@ https://platform.claude.com/docs/en/api/messages
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from ....config import Deployment
-from ... import earlier_thoughts, foreign_parts
+from ... import earlier_thoughts, effort, foreign_parts
+from ...capabilities import capabilities
 from ..format import Malformed, Unsupported
 
 Fields = Mapping[str, Any]
 
-# OpenAI's models that think when asked to; any other refuses the field.
-_THINKERS = re.compile(r"(?:.*/)?(?:o[1-9]|gpt-(?:[5-9]|oss))")
 _LONGEST_USER = 64
 _THOUGHTS = ("thinking", "redacted_thinking")
-_EFFORTS = ((4096, "high"), (2048, "medium"), (0, "low"))
 # A budget counts an 'image' as one, so it must not become a film or a document.
 _PICTURES = ("https://", "http://", "gs://", "data:image/")
 _CANNOT = ("container", "mcp_servers")
@@ -49,7 +46,7 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
         elif not drop_params:
             raise Unsupported("top_k", "This model takes no 'top_k'.")
     made.update(_tools(fields, drop_params))
-    made.update(_thinking(fields.get("thinking"), d, model))
+    made.update(_thinking(fields, d, model))
     schema = _schema(fields)
     if schema is not None:
         made["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
@@ -197,17 +194,25 @@ def _tools(fields: Fields, drop_params: bool) -> dict[str, Any]:
     return made
 
 
-def _thinking(given: Any, d: Deployment, model: str) -> dict[str, Any]:
-    """For models that can; Anthropic's clients ask every model to think."""
-    if not isinstance(given, dict) or given.get("type") not in ("enabled", "adaptive"):
+def _thinking(fields: Fields, d: Deployment, model: str) -> dict[str, Any]:
+    """How much the model shall think, where it can; Anthropic's clients ask every model to."""
+    thinking, config = fields.get("thinking"), fields.get("output_config")
+    level = effort.of_thinking(thinking, config)
+    known = capabilities(d, model).efforts
+    if level is None or known == frozenset():
         return {}
-    budget = given.get("budget_tokens")
-    if d.format in ("gemini", "vertex_ai") and isinstance(budget, int):
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
-    if d.format != "openai" or not _THINKERS.match(model):
-        return {}
-    size = budget if isinstance(budget, int) else 2048
-    return {"reasoning_effort": next(effort for least, effort in _EFFORTS if size >= least)}
+    if d.format == "vertex_ai" and model.startswith("claude-"):
+        given = {"thinking": thinking} if isinstance(thinking, dict) else {}
+        asked = config.get("effort") if isinstance(config, dict) else None
+        return {**given, "output_config": {"effort": asked}} if asked else given
+    named = isinstance(config, dict) and level == config.get("effort")
+    if d.format == "openai" or named or not isinstance(thinking, dict) or thinking.get("type") == "adaptive":
+        if known is None and d.format == "openai":
+            # A server of which nothing is known may know no other levels than these.
+            return {} if level == "none" else {"reasoning_effort": effort.nearest(level, ("low", "medium", "high"))}
+        return {"reasoning_effort": level}
+    budget = thinking.get("budget_tokens")
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}} if isinstance(budget, int) else {}
 
 
 def _schema(fields: Fields) -> dict[str, Any] | None:

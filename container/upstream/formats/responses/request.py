@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....request.responses_body import ENCRYPTED_REASONING
+from ..fit import missed
 from ..format import Unsupported
 from .messages import items
 
@@ -88,7 +89,7 @@ def _refuse_others(fields: Fields, presets: Fields, *, drop_params: bool) -> Non
     for name, value in fields.items():
         if name in _SAME or name in _READ or value in _EMPTY or value in _NOTHING.get(name, ()):
             continue
-        if name not in presets:
+        if name not in presets and missed(name, value):
             raise Unsupported(name, f"This model takes no '{name}'.")
 
 

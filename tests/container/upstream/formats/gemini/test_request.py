@@ -43,7 +43,7 @@ def test_the_output_limit():
     ("field", "value"),
     [
         ("logit_bias", {"1": 1}),
-        ("function_call", "auto"),
+        ("function_call", {"name": "f"}),
         ("prediction", {"type": "content"}),
         ("audio", {"voice": "x"}),
         ("modalities", ["text", "audio"]),
