@@ -38,7 +38,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "anthropic/claude-haiku-4-5": {},
     "anthropic/claude-sonnet-4-5": {},
     "gemini/gemini-2.5-pro": {},
-    "vertex_ai/claude-sonnet-4-5": {"vertex_project": "p"},
+    "vertex_ai/claude-sonnet-4-5": {"vertex_project": "p", "vertex_credentials": "none.json"},
     "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0": {},
 }
 LIMIT = st.sampled_from([1, 15, 16, 100, 1024, 5000, 20_000, 10**6])
@@ -110,6 +110,7 @@ def test_what_is_sent_is_never_over_what_is_reserved(
     request.limited = True
     formats = Formats(config.options, Engine(config, {}, start_timeout=1))
     for d in config.deployments:
+        assert not d.off
         made = formats.of(d, d.model, endpoint).request(d, d.model, request)
         assert sent_limit(orjson.loads(made.body)) <= reserved
 
