@@ -8,6 +8,8 @@ from openai import OpenAI
 from tests.fakes import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
+PRICE = {"input_cost_per_token": 0.0001, "output_cost_per_token": 0.001, "cache_read_input_token_cost": 0.00001}
+
 
 @pytest.fixture(scope="module")
 def gateway(module_proxy: StartProxy, providers: FakeProvider) -> RunningProxy:
@@ -29,6 +31,8 @@ def gateway(module_proxy: StartProxy, providers: FakeProvider) -> RunningProxy:
                 model("learner/*", "openai/house-model-*", at_fake),
                 model("secretive", "openai/gpt-5-codex", at_fake),
                 model("stubborn", "openai/other-model", at_fake),
+                model("priced", "openai/gpt-5.1-codex", at_fake, **PRICE),
+                model("priced/*", "openai/house-model-*", at_fake, **PRICE),
                 model("spare", "openai/gpt-4o", at_fake),
             ],
             "router_settings": {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"frail": ["spare"]}]},

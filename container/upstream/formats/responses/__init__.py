@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from worker.ledger.charges import LEAST_OF_RESPONSES
+
 from ....config import Deployment
 from ....config.model_routes import split_route
 from ....request.completion import Completion, encode
@@ -13,7 +15,7 @@ from ...answer import Plain
 from ...capabilities import MAX_TOKENS, capabilities
 from ...prepare import Address
 from ...responses_models import Served, gives_reasoning, streams
-from ..format import Malformed, Sent
+from ..format import Malformed, Sent, Unsupported
 from . import answer
 from .request import translate
 from .stream import ChunkStream
@@ -53,13 +55,18 @@ class Responses:
         return prepare.url(d, base, model, _ENDPOINT)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        fields = prepare.merge(d, capabilities(d, model), request.body, request.output_limit)
+        can = capabilities(d, model)
+        fields = prepare.merge(d, can, request.body, request.output_limit)
+        limit = fields.get(MAX_TOKENS)
+        if limit is not None and request.limited and can.min_output <= limit < LEAST_OF_RESPONSES:
+            # Where it was known before that the model is served here, so much was set aside.
+            raise Unsupported(MAX_TOKENS, f"This model takes no limit of fewer than {LEAST_OF_RESPONSES} tokens.")
         encrypted = gives_reasoning(d, model) and (d.id, model) not in self._secretive
         try:
             body = translate(
                 fields,
                 d.presets,
-                limit=fields.get(MAX_TOKENS),
+                limit=None if limit is None else max(limit, LEAST_OF_RESPONSES),
                 encrypted=encrypted,
                 drop_params=self._drop_params,
             )

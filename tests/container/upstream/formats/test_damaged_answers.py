@@ -19,18 +19,23 @@ from container.upstream.formats.format import Format
 from container.upstream.formats.gemini import Gemini
 from container.upstream.formats.messages import OverChat, ToClaude
 from container.upstream.formats.openai import OpenAI
+from container.upstream.formats.responses import Responses
+from tests.fakes.formats.responses import streamed
 
 STRANGE = (None, True, 0, -7, 2.5, "", "text", "tool_use", [], [5], ["text"], [[]], {}, {"type": "text"}, {"text": 5})
 
 OPENAI = OpenAI(drop_params=False)
 ANTHROPIC = Anthropic(drop_params=False)
 GEMINI = Gemini(drop_params=False)
+RESPONSES = Responses(drop_params=False)
 FORMATS: dict[str, tuple[Format, str]] = {
     "openai": (OPENAI, "openai"),
     "anthropic": (ANTHROPIC, "anthropic"),
     "gemini": (GEMINI, "gemini"),
+    "responses": (RESPONSES, "responses"),
     "messages to claude": (ToClaude(drop_params=False), "anthropic"),
     "messages over openai": (OverChat(OPENAI, drop_params=False), "openai"),
+    "messages over responses": (OverChat(RESPONSES, drop_params=False), "responses"),
     "messages over gemini": (OverChat(GEMINI, drop_params=False), "gemini"),
 }
 
@@ -79,6 +84,46 @@ GEMINI_ANSWER = {
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}],
     },
 }
+RESPONSE: dict[str, Any] = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1_760_000_000,
+    "status": "completed",
+    "incomplete_details": {"reason": "max_output_tokens"},
+    "service_tier": "default",
+    "output": [
+        {
+            "id": "rs_1",
+            "type": "reasoning",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+            "encrypted_content": "g",
+        },
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "content": [
+                {
+                    "type": "output_text",
+                    "text": "Hi",
+                    "logprobs": [{"token": "Hi", "logprob": -1.0}],
+                    "annotations": [{"type": "url_citation", "url": "https://a.example", "start_index": 0}],
+                },
+                {"type": "refusal", "refusal": "no"},
+            ],
+        },
+        {"id": "fc_1", "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"id": "ctc_1", "type": "custom_tool_call", "call_id": "d", "name": "g", "input": "x"},
+    ],
+    "usage": {
+        "input_tokens": 9,
+        "input_tokens_details": {"cached_tokens": 1},
+        "output_tokens": 2,
+        "output_tokens_details": {"reasoning_tokens": 1},
+        "total_tokens": 11,
+    },
+}
+RESPONSE_EVENTS = streamed(RESPONSE, 2)
 ANSWERS: dict[str, Any] = {
     "openai": {
         "id": "chatcmpl-1",
@@ -105,6 +150,7 @@ ANSWERS: dict[str, Any] = {
         "usage": ANTHROPIC_USAGE,
     },
     "gemini": GEMINI_ANSWER,
+    "responses": RESPONSE,
 }
 
 
@@ -138,6 +184,12 @@ STREAMS: dict[str, list[Any]] = {
         {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": ANTHROPIC_USAGE},
         {"type": "message_stop"},
         {"type": "error", "error": {"type": "overloaded_error", "message": "overloaded"}},
+    ],
+    "responses": [
+        *(orjson.loads(e.split(b"data: ")[1]) for e in (*RESPONSE_EVENTS.head, *RESPONSE_EVENTS.content)),
+        *(orjson.loads(e.split(b"data: ")[1]) for e in RESPONSE_EVENTS.tail),
+        {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "overloaded"}}},
+        {"type": "error", "code": "server_error", "message": "overloaded"},
     ],
     "gemini": [GEMINI_ANSWER, {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}],
 }
