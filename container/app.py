@@ -72,6 +72,7 @@ class App:
             "root": health.root,
             "health": health.health,
             "liveliness": health.alive,
+            "liveness": health.alive,
             "readiness": health.ready,
             "openapi": health.description,
             "models": models.list,

@@ -1,4 +1,5 @@
-"""`/key/*`, `/spend/*`, `/global/spend`: keys and what was spent, for the master key alone."""
+"""`/key/*`, `/spend/*`, `/global/spend`: keys and what was spent, for the master key alone; `/key/info` of its own for
+every key."""
 
 import json
 import time
@@ -6,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from worker.api import admin
-from worker.api.endpoints import Endpoint
+from worker.api.endpoints import OF_ONES_OWN, Endpoint
 from worker.api.errors import service_unavailable
 from worker.ledger.administration import decide
 from worker.ledger.decision import Decision
 from worker.ledger.dialect import Dialect
 from worker.ledger.policy import Policy
+from worker.ledger.secret import reference
 
 from .. import log
 from ..exchange import Exchange
@@ -45,11 +47,13 @@ class Admin:
 
     async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
         """Raises ApiError: 403 before anything is read, 400 naming the field, 404 for a key, 503."""
-        if not exchange.administrator:
+        if not exchange.administrator and endpoint.name not in OF_ONES_OWN:
             raise admin.master_key_only()
         body = await exchange.body(admin.MAX_BODY_MB)
         query = exchange.request.raw_path.partition("?")[2]
         call = admin.call(endpoint, exchange.path, query, body, self._master_key)
+        if not exchange.administrator:
+            call = admin.of_its_own(endpoint, call, exchange.key_hash, reference)
         result = await self._run(decide(self._dialect, self._policy, call, self._clock()))
         if endpoint.methods == ("POST",):
             log.info("admin", request_id=exchange.id, call=endpoint.name, status=result.get("status", 200))

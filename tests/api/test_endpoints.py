@@ -25,6 +25,7 @@ READ = {
     "/": "root",
     "/health": "health",
     "/health/liveliness": "liveliness",
+    "/health/liveness": "liveness",
     "/health/readiness": "readiness",
     "/openapi.json": "openapi",
     "/dashboard": "dashboard",
@@ -83,7 +84,7 @@ def test_other_upgrades_are_no_concern_of_ours(method, path, upgrade, status):
 
 
 def test_health_the_description_and_the_dashboard_are_public_and_nothing_else_is():
-    public = {"root", "health", "liveliness", "readiness", "openapi", "dashboard"}
+    public = {"root", "health", "liveliness", "liveness", "readiness", "openapi", "dashboard"}
     assert {e.name for e in TABLE.values() if e.public} == public
 
 

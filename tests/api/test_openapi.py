@@ -30,7 +30,7 @@ def test_every_reference_leads_somewhere():
 
 def test_only_health_the_description_and_the_dashboard_need_no_key():
     public = {path for path, operations in DOCUMENT["paths"].items() if operations.get("get", {}).get("security") == []}
-    health = {"/", "/health", "/health/liveliness", "/health/readiness"}
+    health = {"/", "/health", "/health/liveliness", "/health/liveness", "/health/readiness"}
     assert public == {*health, "/openapi.json", "/dashboard", "/dashboard/{file}"}
 
 

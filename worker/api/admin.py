@@ -3,7 +3,7 @@ ledger's result becomes the answer's body or an ApiError. The same at the edge a
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -43,6 +43,19 @@ def answer(result: dict[str, Any]) -> Any:
     if result["ok"]:
         return result["body"]
     raise refused(result)
+
+
+def of_its_own(
+    endpoint: Endpoint, call: Mapping[str, Any], key_hash: str | None, reference: Callable[[str], str]
+) -> Any:
+    """The call as a virtual key may make it: about itself. `reference`: the hash that a text names a key with means.
+    Raises ApiError 403."""
+    if key_hash is None or endpoint.name != "key_info":
+        raise master_key_only()
+    named = call["query"].get("key")
+    if named and reference(named) != key_hash:
+        raise forbidden("A virtual key may ask about itself alone.")
+    return {**call, "query": {**call["query"], "key": key_hash}}
 
 
 def master_key_only() -> ApiError:

@@ -13,7 +13,7 @@ from .errors import no_websocket, unknown_path, wrong_method
 
 class Endpoint(NamedTuple):
     """`name` as the handlers know it; `path` without `/v1`; `public` needs no key; `engine`: LiteLLM answers it;
-    `admin`: for the master key alone."""
+    `admin`: for the master key alone, and for a virtual key what `OF_ONES_OWN` names."""
 
     name: str
     path: str
@@ -41,6 +41,7 @@ TABLE: dict[str, Endpoint] = {
         _get("root", "/", public=True),
         _get("health", "/health", public=True),
         _get("liveliness", "/health/liveliness", public=True),
+        _get("liveness", "/health/liveness", public=True),
         _get("readiness", "/health/readiness", public=True),
         _get("openapi", "/openapi.json", public=True),
         _get("metrics", "/metrics"),
@@ -75,6 +76,8 @@ TABLE: dict[str, Endpoint] = {
         _admin("GET", "model_info", "/model/info"),
     )
 }
+# What a virtual key may ask about itself.
+OF_ONES_OWN = frozenset(("key_info", "model_info"))
 # Of Anthropic's Messages API.
 ANTHROPIC = frozenset(("messages", "count_tokens"))
 MODEL = _get("model", "/models/{id}")

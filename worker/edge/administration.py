@@ -4,8 +4,9 @@ from typing import Any
 
 from api import admin
 from api.authenticate import presented_key
-from api.endpoints import Endpoint
+from api.endpoints import OF_ONES_OWN, Endpoint
 from api.errors import ApiError, body_too_large, invalid_request, service_unavailable
+from ledger.secret import reference
 from runtime.javascript import or_none
 from runtime.log import log
 
@@ -21,13 +22,15 @@ class Administration:
     def __init__(self, ledger: LedgerClient) -> None:
         self._ledger = ledger
 
-    async def answer(self, client: Client, endpoint: Endpoint, path: str, query: str, *, by_master: bool) -> Any:
-        """A JS response; `query` without its question mark. Raises ApiError: 403 before anything is read, 400 naming
-        the field, 404 for a key, 503."""
-        if not by_master:
+    async def answer(self, client: Client, endpoint: Endpoint, path: str, query: str, key_hash: str | None) -> Any:
+        """A JS response; `query` without its question mark; `key_hash`: None for the master key. Raises ApiError: 403
+        before anything is read, 400 naming the field, 404 for a key, 503."""
+        if key_hash is not None and endpoint.name not in OF_ONES_OWN:
             raise admin.master_key_only()
-        master_key = presented_key(client.headers.get)  # as it is `by_master`
+        master_key = presented_key(client.headers.get) if key_hash is None else None
         call = admin.call(endpoint, path, query, await _body(client), master_key)
+        if key_hash is not None:
+            call = admin.of_its_own(endpoint, call, key_hash, reference)
         try:
             result = await self._ledger.call("administer", call)
         except LedgerUnavailable as error:

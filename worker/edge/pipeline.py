@@ -8,7 +8,7 @@ from typing import Any
 
 from pyodide.ffi import JsException
 
-from api import admin, cors, gatekeeper, health, openapi
+from api import cors, gatekeeper, health, openapi
 from api.authenticate import presented_key
 from api.endpoints import Endpoint, speaks_anthropic
 from api.errors import ApiError, internal_error, invalid_request
@@ -20,6 +20,7 @@ from catalog import CATALOG
 from container_life import lifecycle
 from container_life import settings as container_settings
 from ledger.inline import Quoter
+from ledger.keys import of_a_key
 from ledger.secret import hash_secret
 from runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
 from runtime.log import log, where
@@ -97,10 +98,10 @@ class Edge:
             return json_response(*await self._health(endpoint))
         key_hash = None if asked.key is None else hash_secret(asked.key)
         if endpoint.admin:
-            await self._admission.authenticate(key_hash, request_id)
+            models = await self._admission.authenticate(key_hash, request_id)
             if endpoint.name == "model_info":
-                return await self._model_info(client, path, by_master=key_hash is None)
-            return await self._administration.answer(client, endpoint, path, search[1:], by_master=key_hash is None)
+                return await self._model_info(client, path, key_hash, models)
+            return await self._administration.answer(client, endpoint, path, search[1:], key_hash)
         if endpoint.name == "metrics":
             await self._admission.authenticate(key_hash, request_id)
             found = await self._metrics.answer(client, search[1:], await self._states(), by_master=key_hash is None)
@@ -113,24 +114,25 @@ class Edge:
         found = await self._instances.answer(lambda: inward(client, path + search, grant), names, client)
         return await without_body(found.response) if request.method == "HEAD" else found.response
 
-    async def _model_info(self, client: Client, path: str, *, by_master: bool) -> Any:
-        """As a container that runs tells it; none is woken for it. Raises ApiError."""
-        if not by_master:
-            raise admin.master_key_only()
+    async def _model_info(self, client: Client, path: str, key_hash: str | None, models: list[str] | None) -> Any:
+        """As a container that runs tells it; none is woken for it. `models`: those of a virtual key, None for all.
+        Raises ApiError."""
         states = await self._states()
         running = [name for name, state in states.items() if state == health.RUNNING]
         if running:
-            grant = [(GRANT_HEADER, json.dumps({"models": None}))]
+            grant = [(GRANT_HEADER, json.dumps({"models": models, "owner": key_hash or "master"}))]
             response = (await self._instances.answer(lambda: inward(client, path, grant), running, client)).response
         else:
             data = listed(CATALOG["models"], self._is_set)
+            if key_hash is not None:
+                data = of_a_key(data, json.dumps(models or []))
             response = json_response(200, {"container": health.overall(states.values()), "data": data})
         return await without_body(response) if client.request.method == "HEAD" else response
 
     async def _health(self, endpoint: Endpoint) -> health.Answer:
         if endpoint.name == "root":
             return health.root()
-        if endpoint.name == "liveliness":
+        if endpoint.name in ("liveliness", "liveness"):
             return health.liveliness()
         state = await self._state()
         if endpoint.name == "readiness":

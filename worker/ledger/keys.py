@@ -69,6 +69,12 @@ def allows(models: str, model: str) -> bool:
     return models == "[]" or _matcher(models).fullmatch(model) is not None
 
 
+def of_a_key(listed: list[dict[str, Any]], models: str) -> list[dict[str, Any]]:
+    """Of the `data` of `/model/info` what a virtual key with this JSON list sees: its models that are on, and nothing
+    that only the operator needs."""
+    return [{**one, "set": [], "health": None} for one in listed if one["on"] and allows(models, one["model_name"])]
+
+
 @lru_cache(maxsize=512)
 def _matcher(models: str) -> re.Pattern[str]:
     names = json.loads(models)

@@ -22,7 +22,7 @@ def test_head_is_get_without_the_body(gateway, path):
 def test_the_models_are_those_that_can_be_asked(gateway):
     listed = get(gateway, "/v1/models").json
     assert listed["object"] == "list"
-    assert [model["id"] for model in listed["data"]] == ["gpt", "claude", "mock"]
+    assert [model["id"] for model in listed["data"]][:3] == ["gpt", "claude", "mock"]
     assert get(gateway, "/v1/models/gpt").json["id"] == "gpt"
     assert get(gateway, "/v1/models/free/a%2Fb").json["id"] == "free/a/b"
     said = refused(get(gateway, "/v1/models/off"), 503, "service_unavailable", "service_unavailable")
