@@ -67,7 +67,7 @@ async def gateway() -> AsyncIterator[Gateway]:
     ledger = Ledger(store)
     nobody: Any = SimpleNamespace(list=None, one=None)
     guard = Authenticator(read({"LITELLM_HOST": "127.0.0.1"}), MASTER, (), virtual_keys=True)
-    health: Any = SimpleNamespace(root=None, health=_healthy, alive=None, description=None)
+    health: Any = SimpleNamespace(root=None, health=_healthy, alive=None, ready=None, description=None)
     no_models: Any = SimpleNamespace(deployments=())
     models = ModelInfo(no_models, nobody, vouched=False)
     tariff: Any = None  # nothing is priced here

@@ -75,10 +75,7 @@ _FLAG: Schema = {"enum": ["true", "false", "1", "0", ""]}
 _CURSOR: Schema = {"type": "string", "pattern": "^([0-9]{1,15}-[0-9a-f]{32})?$", "description": "The `next` of a page."}
 _TIME: Schema = {"type": "string", "pattern": "^(20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|[0-9]{1,13})?$"}
 _QUERIES: dict[str, dict[str, Schema]] = {
-    # Without it a virtual key asks about itself.
     "key_info": {"key": {"type": "string", "minLength": 1}},
-    # In Anthropic's shape, for who sends `anthropic-version`.
-    "models": {"limit": _number(1000), "after_id": TEXT, "before_id": TEXT},
     "key_list": {
         "page": _PAGE,
         "size": _number(500),
@@ -158,7 +155,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         if f"{{{name}}}" in endpoint.path
     ]
     for name, schema in _QUERIES.get(endpoint.name, {}).items():
-        parameters.append({"name": name, "in": "query", "required": False, "schema": schema})
+        required = (endpoint.name, name) == ("key_info", "key")  # but not for a virtual key, which asks about itself
+        parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
     if parameters:
         operation["parameters"] = parameters
     if endpoint.methods == ("POST",):
