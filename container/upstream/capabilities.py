@@ -38,8 +38,8 @@ class Capabilities(NamedTuple):
     and reasoning); `accepted`: all fields that may be sent, told from `fields` and `own_fields`, None where others may
     be sent but for those `refused`; `renamed`: what it calls fields of OpenAI's; `default_effort`: the level of a
     request that names none; `effort_as`: the field that says how much to think (`toggle`: `reasoning`
-    switches it off); `samples`: whether it takes
-    `temperature` and its like.
+    switches it off); `samples`: whether it takes `temperature` and its like; `named_roles`: whose messages may have a
+    `name`, None for all; `empty_turns`: an assistant may have said nothing; `most_stops`: the most `stop` texts.
     """
 
     fields: frozenset[str] | None = None
@@ -62,6 +62,9 @@ class Capabilities(NamedTuple):
     default_effort: str | None = None
     effort_as: Literal["reasoning_effort", "thinking", "toggle"] = "reasoning_effort"
     samples: Literal["always", "unless_reasoning", "never"] = "always"
+    named_roles: frozenset[str] | None = None
+    empty_turns: bool = True
+    most_stops: int | None = None
 
 
 # The fields that LiteLLM asks for whether a provider takes them; what is no field of OpenAI's is the client's own.
@@ -113,12 +116,20 @@ _PROVIDERS: dict[str, Capabilities] = {
             "user reasoning_format include_reasoning search_settings exclude_domains include_domains documents "
             "citation_options compound_custom disable_tool_validation".split()
         ),
+        refused=frozenset(
+            "audio modalities prediction prompt_cache_key prompt_cache_retention safety_identifier logit_bias logprobs "
+            "top_logprobs verbosity".split()
+        ),
+        named_roles=frozenset(),
+        most_stops=4,
     ),
     # https://docs.mistral.ai/api/endpoint/chat
     "mistral": Capabilities(
         call_id_length=9,
         call_id_pattern="[a-zA-Z0-9]{9}",
         renamed={"seed": "random_seed"},
+        named_roles=frozenset(("tool",)),
+        empty_turns=False,
         own_fields=frozenset("safe_prompt random_seed prompt_mode guardrails".split()),
     ),
     # https://api-docs.deepseek.com/guides/thinking_mode
@@ -128,7 +139,7 @@ _PROVIDERS: dict[str, Capabilities] = {
     # https://docs.fireworks.ai/api-reference/post-chatcompletions
     "fireworks_ai": Capabilities(thoughts="keep"),
     # https://docs.x.ai/docs/api-reference#chat-completions
-    "xai": Capabilities(thoughts="keep"),
+    "xai": Capabilities(thoughts="keep", named_roles=frozenset(("user",))),
     "perplexity": Capabilities(),
     # https://inference-docs.cerebras.ai/api-reference/chat-completions
     "cerebras": Capabilities(
@@ -151,7 +162,12 @@ _PROVIDERS: dict[str, Capabilities] = {
 }
 # OpenAI itself. https://platform.openai.com/docs/api-reference/chat/create
 _OPENAI = Capabilities(
-    own_fields=_STRICT, developer_role=True, limit_names=EITHER, call_id_length=40, call_id_pattern="[a-zA-Z0-9_-]+"
+    own_fields=_STRICT,
+    developer_role=True,
+    limit_names=EITHER,
+    call_id_length=40,
+    call_id_pattern="[a-zA-Z0-9_-]+",
+    most_stops=4,
 )
 _OPENAIS_LABELS = frozenset("user metadata store moderation prompt_cache_options".split())
 # A server of somebody's own that speaks OpenAI's format: what hardly any of them refuses.
@@ -183,8 +199,9 @@ def _sending(d: Deployment, can: Capabilities) -> Capabilities:
     if can.fields is None:
         return can
     if can.own_fields is not None:
-        usage = ("stream_options",) if d.asks_usage else ()
-        return can._replace(accepted=can.fields.union(can.own_fields, _ALWAYS, can.renamed, usage))
+        usage = {"stream_options"}
+        known = can.fields.union(can.own_fields, _ALWAYS, can.renamed) - can.refused
+        return can._replace(accepted=known | usage if d.asks_usage else known - usage)
     refused = VALIDATED - can.fields
     if not d.asks_usage:
         refused |= {"stream_options"}
@@ -214,21 +231,27 @@ def _of(d: Deployment, model: str) -> Capabilities:
     if d.provider in ("openai", "azure"):
         return _of_openai(d, model, known)
     can = _PROVIDERS.get(d.provider, _COMPATIBLE)._replace(max_output=known.max_output)
-    fields = known_models.fields("ollama_chat" if d.provider == "ollama" else d.provider, model) or frozenset()
+    claude = d.provider == "vertex_ai" and model.startswith("claude-")
+    listed = "anthropic" if claude else _LISTED_AS.get(d.provider, d.provider)
+    fields = known_models.fields(listed, model) or frozenset()
     if own.reasons:
         fields |= {"reasoning_effort"}
     if d.provider == "xai" and any(name in model for name in _WITHOUT_STOP):
         fields -= {"stop"} if "grok-3-mini" in model else {"stop", "frequency_penalty"}
+    if d.provider == "mistral" and "magistral" in model:  # it thinks by itself
+        fields -= {"thinking", "reasoning_effort"}
     if d.provider in ("ollama", "ollama_chat"):  # its API that speaks OpenAI's format, which LiteLLM does not use
         fields |= {"presence_penalty", "tool_choice"}
     can = can._replace(fields=fields, efforts=_efforts(d.provider, model, known, can.efforts, fields))
     if d.provider == "openrouter":
         can = can._replace(cache_markers=any(name in model.lower() for name in _MARKED_AT_OPENROUTER))
-    elif d.provider == "vertex_ai" and model.startswith("claude-"):
+    elif claude:
         can = can._replace(call_id_pattern="[a-zA-Z0-9_-]+", tool_name_length=128)
     return can
 
 
+# LiteLLM lists the fields of these providers' models under another name.
+_LISTED_AS = {"ollama": "ollama_chat", "vertex_ai": "gemini"}
 # https://docs.x.ai/docs/models
 _WITHOUT_STOP = ("grok-3-mini", "grok-4", "grok-code-fast")
 # https://openrouter.ai/docs/features/prompt-caching

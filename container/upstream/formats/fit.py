@@ -59,6 +59,11 @@ def chat(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_pa
     if can.renamed:
         for name in can.renamed.keys() & body.keys():
             body.setdefault(can.renamed[name], body.pop(name))
+    stop = body.get("stop")
+    if drop_params and can.most_stops and isinstance(stop, list):
+        body["stop"] = stop[: can.most_stops]
+    if "metadata" in body and not body.get("store"):  # OpenAI refuses it then, and for others it is ours alone
+        del body["metadata"]
     messages = body.get("messages")
     if messages:
         body["messages"] = _messages(messages, can)
@@ -127,7 +132,14 @@ def _messages(messages: list[Any], can: Capabilities) -> list[Any]:
             if made is None:
                 made = list(messages)
             made[index] = fitted
+    if not can.empty_turns and any(map(_is_empty, messages)):
+        return [message for message in made or messages if not _is_empty(message)]
     return messages if made is None else made
+
+
+def _is_empty(message: Any) -> bool:
+    """Whether an assistant has neither said nor called anything."""
+    return message.get("role") == "assistant" and not (message.get("content") or message.get("tool_calls"))
 
 
 def _message(message: Any, can: Capabilities, unwanted: frozenset[str], strict: bool) -> Any:
@@ -139,6 +151,10 @@ def _message(message: Any, can: Capabilities, unwanted: frozenset[str], strict: 
     if strict and (None in message.values() or not message.keys() <= _OF_A_MESSAGE):
         kept = {name: value for name, value in fitted.items() if name in _OF_A_MESSAGE and value is not None}
         fitted = kept if "content" in kept or "tool_calls" in kept else {**kept, "content": message.get("content")}
+    elif None in message.values():  # an SDK's: OpenAI wants an array for `tool_calls`, if there are any
+        fitted = {name: value for name, value in fitted.items() if value is not None or name == "content"}
+    if can.named_roles is not None and "name" in message and message.get("role") not in can.named_roles:
+        fitted = {name: value for name, value in fitted.items() if name != "name"}
     if not can.cache_markers:
         if "cache_control" in message:
             fitted = {name: value for name, value in fitted.items() if name != "cache_control"}

@@ -46,6 +46,9 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
         elif not drop_params:
             raise Unsupported("top_k", "This model takes no 'top_k'.")
     made.update(_tools(fields, drop_params))
+    takes = capabilities(d, model).fields
+    if takes is not None and "parallel_tool_calls" not in takes:
+        made.pop("parallel_tool_calls", None)  # several calls at once do no harm
     made.update(_thinking(fields, d, model))
     schema = _schema(fields)
     if schema is not None:
@@ -175,6 +178,8 @@ def _tools(fields: Fields, drop_params: bool) -> dict[str, Any]:
             function = {"name": tool["name"], "parameters": schema}
             if tool.get("description"):
                 function["description"] = tool["description"]
+            if isinstance(tool.get("strict"), bool):
+                function["strict"] = tool["strict"]
             tools.append({"type": "function", "function": function})
         elif not drop_params:
             raise Unsupported("tools", f"Tools of the type '{tool['type']}' need a Claude model.")
@@ -189,8 +194,8 @@ def _tools(fields: Fields, drop_params: bool) -> dict[str, Any]:
         made["tool_choice"] = "required"
     elif kind == "tool":
         made["tool_choice"] = {"type": "function", "function": {"name": choice["name"]}}
-    if choice.get("disable_parallel_tool_use") is not None:
-        made["parallel_tool_calls"] = not choice["disable_parallel_tool_use"]
+    if choice.get("disable_parallel_tool_use"):
+        made["parallel_tool_calls"] = False
     return made
 
 

@@ -325,3 +325,85 @@ def test_an_effort_of_nobodys_is_the_providers_to_judge():
     assert effort.nearest("default", frozenset(("low",))) == "default"
     assert effort.nearest("low", frozenset(("none", "default"))) == "default"
     assert effort.nearest("high", frozenset()) is None
+
+
+# Messages
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "azure/mine", "deepseek/deepseek-chat", "nvidia_nim/x"])
+def test_nulls_of_an_sdk_are_left_out_for_every_provider(sending: Sending, model: str):
+    said = {"role": "assistant", "content": "b", "tool_calls": None, "function_call": None, "audio": None}
+    assert sending.chat(model, [*HELLO, said, *HELLO])["messages"][1] == {"role": "assistant", "content": "b"}
+
+
+@pytest.mark.parametrize(
+    ("model", "left"),
+    [("groq/llama-x", set()), ("mistral/mistral-large-latest", {"tool"}), ("xai/grok-3", {"user"})],
+)
+def test_names_stay_where_the_provider_takes_them(sending: Sending, model: str, left: set[str]):
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "Hi", "name": "ada"},
+        {"role": "assistant", "content": None, "tool_calls": [call], "name": "bot"},
+        {"role": "tool", "content": "x", "tool_call_id": "abcdefghi", "name": "f"},
+    ]
+    sent = sending.chat(model, messages)["messages"]
+    assert {message["role"] for message in sent if "name" in message} == left
+
+
+def test_mistral_gets_no_turn_without_words(sending: Sending):
+    empty = {"role": "assistant", "content": ""}
+    sent = sending.chat("mistral/mistral-large-latest", [*HELLO, empty, *HELLO])["messages"]
+    assert [message["role"] for message in sent] == ["user", "user"]
+    assert sending.chat("openai/gpt-4o", [*HELLO, empty, *HELLO])["messages"][1] == empty
+
+
+# Fields that depend on others
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "openrouter/x", "deepseek/deepseek-chat"])
+def test_metadata_goes_out_with_what_is_stored_alone(sending: Sending, model: str):
+    assert "metadata" not in sending.chat(model, metadata={"a": "b"})
+    assert sending.chat("openai/gpt-4o", metadata={"a": "b"}, store=True)["metadata"] == {"a": "b"}
+
+
+def test_more_texts_to_stop_at_than_openai_takes_are_dropped_with_drop_params(sending: Sending):
+    stop = ["a", "b", "c", "d", "e"]
+    assert sending.chat("openai/gpt-4o", stop=stop, drop_params=True)["stop"] == stop[:4]
+    assert sending.chat("openai/gpt-4o", stop=stop)["stop"] == stop
+    assert sending.chat("deepseek/deepseek-chat", stop=stop, drop_params=True)["stop"] == stop
+
+
+def test_mistral_is_not_asked_for_usage_even_by_the_client(sending: Sending):
+    sent = sending.chat("mistral/mistral-large-latest", stream=True, stream_options={"include_usage": True})
+    assert "stream_options" not in sent
+
+
+def test_groq_gets_no_labels_that_it_does_not_know(sending: Sending):
+    sent = sending.chat("groq/llama-x", prompt_cache_key="k", safety_identifier="s", user="u")
+    assert sent.keys() == {"model", "messages", "user"}
+
+
+def test_magistral_thinks_by_itself(sending: Sending):
+    sent = sending.message("mistral/magistral-medium-latest", thinking={"type": "adaptive"})
+    assert sent.keys().isdisjoint({"thinking", "reasoning_effort"})
+
+
+# Of Anthropic's clients
+
+
+def test_gemini_on_vertex_ai_thinks_as_much_as_elsewhere(sending: Sending):
+    asked: dict[str, Any] = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
+    there = sending.message("vertex_ai/gemini-2.5-pro", params={"api_key": None, "vertex_project": "p"}, **asked)
+    home = sending.message("gemini/gemini-2.5-pro", **asked)
+    assert there["generationConfig"]["thinkingConfig"] == home["generationConfig"]["thinkingConfig"]
+    assert there["generationConfig"]["thinkingConfig"]["thinkingBudget"] == 2000
+
+
+@pytest.mark.parametrize(("model", "taken"), [("openai/gpt-4o", True), ("openai/o3", False), ("deepinfra/x", False)])
+def test_one_call_at_a_time_is_asked_of_who_can(sending: Sending, model: str, taken: bool):
+    tools = [{"name": "f", "input_schema": {"type": "object"}, "strict": True}]
+    choice = {"type": "auto", "disable_parallel_tool_use": True}
+    sent = sending.message(model, tools=tools, tool_choice=choice)
+    assert sent.get("parallel_tool_calls") is (False if taken else None)
+    assert sent["tools"][0]["function"]["strict"] is True
