@@ -88,7 +88,7 @@ def identity(said: Mapping[str, Any]) -> str:
 def broken(candidate: Mapping[str, Any], *, said: bool) -> Outcome | None:
     """What a candidate failed by; None for an answer. `said`: it has said something before."""
     reason = candidate.get("finishReason")
-    if reason not in _BROKEN and (reason != _OTHER or said or delta(candidate, 0)):
+    if reason not in _BROKEN and (reason != _OTHER or said or any(delta(candidate, 0).values())):
         return None
     why = candidate.get("finishMessage")
     message = failure.shown(f"The model's answer was broken ({reason}){f': {why}' if why else '.'}")
