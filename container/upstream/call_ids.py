@@ -57,6 +57,8 @@ class CallIds:
         return self._fitting(given) if known else ""
 
     def _unique(self, given: str) -> str:
+        if given and self._signed:
+            return given
         wanted = self._fitting(given) if given else self._made(f"missing {len(self._used)}")
         number = 1
         while wanted in self._used:
