@@ -135,6 +135,8 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
     for name in ("seed", "logprobs", "frequency_penalty"):
         if draw(st.integers(0, 9)):
             fields.pop(name, None)
+    if "max_tokens" in fields:
+        fields.pop("max_completion_tokens", None)  # of two limits the lower is sent; LiteLLM sends the later
     tools = draw(st.one_of(st.just({}), shapes.with_tools()))
     if draw(st.booleans()):
         for tool in tools.get("tools", ()):

@@ -67,7 +67,8 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
     takes = capabilities(d, model)
     fields = prepare.merge(d, takes, request.body, request.output_limit)
     # Thoughts have to fit into the limit, unless the client chose both.
-    ours = "thinking" not in request.body or fields.get("max_tokens") != output_limits.lowest(request.body)
+    preset = "thinking" in d.presets and "thinking" not in request.body
+    ours = preset or fields.get("max_tokens") != output_limits.lowest(request.body)
     try:
         return translate(
             can, fields, drop_params=drop_params, max_tokens=takes.max_output, ours=ours, presets=d.presets

@@ -18,7 +18,8 @@ SIGNATURE = "CiQB+/abc/def+ghi" + "A" * 300 + "=="
 SIGNED = f"call_1f__thought__{SIGNATURE}"
 LONG = "mcp__a_server_with_a_rather_long_name__a_tool_whose_name_is_long_as_well_and_longer"
 MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-pro"}
-OPENAI_LIKE = sorted(name for name, one in DIRECT.items() if one.format == "openai")
+# Perplexity takes no tools.
+OPENAI_LIKE = sorted(name for name, one in DIRECT.items() if one.format == "openai" and name != "perplexity")
 
 
 @pytest.fixture
