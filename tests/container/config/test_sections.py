@@ -16,6 +16,7 @@ PROMISES = {
     "general_settings.moderation_model": "a",
     "general_settings.enforced_params": ["user"],
     "general_settings.admin_only_routes": ["/chat/completions"],
+    "general_settings.enforce_fallback_model_access": True,
     "litellm_settings.max_end_user_budget": 1,
     "litellm_settings.max_end_user_budget_id": "b",
     "litellm_settings.tag_budget_config": {"t": {"max_budget": 1}},
