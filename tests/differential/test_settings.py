@@ -115,12 +115,12 @@ def params_of_litellm() -> dict[str, Any]:
 def router_settings_of_litellm() -> dict[str, Any]:
     import inspect
 
-    import litellm
+    from litellm.router import Router
     from litellm.types.router import RouterConfig, UpdateRouterConfig
 
     found = {
         name: one.annotation
-        for name, one in inspect.signature(litellm.Router.__init__).parameters.items()
+        for name, one in inspect.signature(Router.__init__).parameters.items()
         if name not in ("self", *_INTERNAL)
     }
     for model in (RouterConfig, UpdateRouterConfig):
