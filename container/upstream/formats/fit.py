@@ -52,7 +52,7 @@ def chat(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_pa
     for name in unknown:
         _leave_out(body, name, presets, drop_params)
     if can.samples != "always":
-        _sample(body, can, presets, drop_params)
+        sample(body, can, presets, drop_params=drop_params)
     if ("tool_choice" in body or "parallel_tool_calls" in body) and not (body.get("tools") or body.get("functions")):
         body.pop("tool_choice", None)
         body.pop("parallel_tool_calls", None)
@@ -85,8 +85,9 @@ def missed(name: str, value: Any) -> bool:
     return value is not None and (name in VALIDATED or name in _SHAPING) and value not in _NOTHING.get(name, ())
 
 
-def _sample(body: Fields, can: Capabilities, presets: Mapping[str, Any], drop_params: bool) -> None:
-    """OpenAI's reasoning models choose their words themselves, but for those that do not think at all now."""
+def sample(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_params: bool) -> None:
+    """OpenAI's reasoning models choose their words themselves, but for those that do not think at all now. Raises
+    Unsupported."""
     if can.samples == "unless_reasoning" and body.get("reasoning_effort", can.default_effort) == "none":
         return
     for name in _SAMPLING:

@@ -15,6 +15,7 @@ from ...answer import Plain
 from ...capabilities import MAX_TOKENS, capabilities
 from ...prepare import Address
 from ...responses_models import Served, gives_reasoning, streams
+from .. import fit
 from ..format import Malformed, Sent, Unsupported
 from . import answer
 from .request import translate
@@ -61,11 +62,14 @@ class Responses:
         if limit is not None and request.limited and can.min_output <= limit < LEAST_OF_RESPONSES:
             # Where it was known before that the model is served here, so much was set aside.
             raise Unsupported(MAX_TOKENS, f"This model takes no limit of fewer than {LEAST_OF_RESPONSES} tokens.")
+        if can.samples != "always":
+            fit.sample(fields, can, d.presets, drop_params=self._drop_params)
         encrypted = gives_reasoning(d, model) and (d.id, model) not in self._secretive
         try:
             body = translate(
                 fields,
                 d.presets,
+                efforts=can.efforts,
                 limit=None if limit is None else max(limit, LEAST_OF_RESPONSES),
                 encrypted=encrypted,
                 drop_params=self._drop_params,

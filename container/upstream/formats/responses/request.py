@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....request.responses_body import ENCRYPTED_REASONING
+from ...effort import nearest
 from ..fit import missed
 from ..format import Unsupported
 from .messages import items
@@ -40,10 +41,17 @@ _LOGPROBS = "message.output_text.logprobs"
 
 
 def translate(
-    fields: Fields, presets: Fields, *, limit: int | None, encrypted: bool, drop_params: bool
+    fields: Fields,
+    presets: Fields,
+    *,
+    efforts: frozenset[str] | None,
+    limit: int | None,
+    encrypted: bool,
+    drop_params: bool,
 ) -> dict[str, Any]:
-    """The body but for `model`. `fields`: the request's with the deployment's `presets` under them; `limit`: of the
-    answer, in tokens; `encrypted`: ask for the reasoning, as nothing is stored. Raises Unsupported and Malformed."""
+    """The body but for `model`. `fields`: the request's with the deployment's `presets` under them; `efforts`: those
+    that the model knows, None where any may pass; `limit`: of the answer, in tokens; `encrypted`: ask for the
+    reasoning, as nothing is stored. Raises Unsupported and Malformed."""
     _refuse_others(fields, presets, drop_params=drop_params)
     instructions, given = items(fields["messages"])
     made: dict[str, Any] = {"input": given}
@@ -64,7 +72,7 @@ def translate(
     text = _text(fields)
     if text:
         made["text"] = {**(made.get("text") or {}), **text}
-    reasoning = _reasoning(fields)
+    reasoning = _reasoning(fields, efforts)
     if reasoning:
         made["reasoning"] = reasoning
     include: list[Any] = list(made.get("include") or ())
@@ -159,7 +167,7 @@ def _text(fields: Fields) -> dict[str, Any]:
     return made
 
 
-def _reasoning(fields: Fields) -> dict[str, Any]:
+def _reasoning(fields: Fields, efforts: frozenset[str] | None) -> dict[str, Any]:
     """The effort, and a summary where the request names one: the provider gives it to verified accounts alone."""
     given, effort = fields.get("reasoning"), fields.get("reasoning_effort")
     made = dict(given) if isinstance(given, dict) else {}
@@ -167,6 +175,8 @@ def _reasoning(fields: Fields) -> dict[str, Any]:
         made.update(effort)
     elif effort is not None:
         made["effort"] = effort
+    if isinstance(made.get("effort"), str):
+        made["effort"] = nearest(made["effort"], efforts)
     summary = fields.get("reasoning_summary") or fields.get("reasoningSummary")
     if summary:
         made["summary"] = summary

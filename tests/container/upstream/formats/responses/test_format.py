@@ -10,7 +10,7 @@ from container.routing.outcome import Outcome
 from container.upstream.formats.format import Unsupported
 from container.upstream.formats.responses import Responses
 
-CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50, "temperature": 0.5}
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50, "service_tier": "flex"}
 TOOL = {"type": "function", "function": {"name": "f"}}
 
 
@@ -18,8 +18,10 @@ TOOL = {"type": "function", "function": {"name": "f"}}
 def asked(deployment):
     """`asked(refusal, drop_params=True, **fields)`: the body that was sent, and the one that is sent after it."""
 
-    def ask(refusal: Outcome | None = None, *, drop_params: bool = True, **fields: Any) -> tuple[Any, Any]:
-        format, d = Responses(drop_params=drop_params), deployment(model="openai/gpt-5-pro", api_key="k")
+    def ask(
+        refusal: Outcome | None = None, *, model: str = "gpt-5-pro", drop_params: bool = True, **fields: Any
+    ) -> tuple[Any, Any]:
+        format, d = Responses(drop_params=drop_params), deployment(model=f"openai/{model}", api_key="k")
         request = parse("chat_completions", orjson.dumps({**CHAT, **fields}))
         sent = format.request(d, d.model, request)
         again = None if refusal is None else format.again(d, d.model, request, sent, refusal)
@@ -38,9 +40,23 @@ def test_what_bounds_or_makes_the_request_is_never_left_out(asked, param):
 
 
 def test_with_drop_params_a_field_that_is_refused_is_left_out(asked):
-    first, second = asked(refusal("temperature"))
-    assert {**second, "temperature": 0.5} == first
-    assert asked(refusal("temperature"), drop_params=False)[1] is None
+    first, second = asked(refusal("service_tier"))
+    assert {**second, "service_tier": "flex"} == first
+    assert asked(refusal("service_tier"), drop_params=False)[1] is None
+
+
+def test_a_model_that_reasons_chooses_its_words_itself(asked):
+    assert "temperature" not in asked(temperature=0.5)[0]
+    with pytest.raises(Unsupported) as caught:
+        asked(temperature=0.5, drop_params=False)
+    assert caught.value.param == "temperature"
+
+
+@pytest.mark.parametrize("effort", ["minimal", {"effort": "minimal", "summary": "auto"}])
+def test_an_effort_is_the_nearest_that_the_model_knows(asked, effort):
+    made = asked(model="o3-pro", reasoning_effort=effort)[0]["reasoning"]
+    assert made.pop("effort") == "low"
+    assert made == ({"summary": "auto"} if isinstance(effort, dict) else {})
 
 
 def test_an_inner_field_is_left_out_with_what_holds_it(asked):
