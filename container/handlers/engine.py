@@ -3,7 +3,9 @@ changes the answer (container/upstream/audio.py) by the provider."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import orjson
 
 from worker.api.endpoints import Endpoint
 
@@ -15,15 +17,17 @@ from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
-from ..upstream import audio, failure, prepare
+from ..upstream import audio, failure, prepare, responses_history
 from ..upstream.attempt import read_error
 from ..upstream.http import Client, HttpError, Response
+from ..upstream.responses_history import Fitted
 from ..upstream.responses_models import gives_reasoning
+from ..upstream.tool_names import given_back
 from . import engine_charges
 from .attempts import answer_headers, charge, log_attempt
 from .drive import drive, refusal
 from .reading import Reading
-from .rename import Rename
+from .rename import Renames
 
 CONNECT_SECONDS = 30.0  # the engine listens on this machine
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
@@ -90,7 +94,8 @@ class EngineEndpoints:
         response: Response | None = None
         try:
             async with asyncio.timeout(limit) as deadline:
-                response = await self._sent(endpoint, d, step.target.model, body, limit)
+                fit = _fitted(endpoint, body, d, step.target.model)
+                response = await self._sent(endpoint, d, step.target.model, body, limit, fit)
                 if response.status != 200:
                     outcome = failure.from_response(response.status, response.headers, await read_error(response))
                     if endpoint.name in audio.ENDPOINTS:
@@ -103,6 +108,7 @@ class EngineEndpoints:
                     step,
                     body,
                     reservation,
+                    fit.names,
                     lambda: deadline.reschedule(loop.time() + limit),
                 )
                 outcome = OK
@@ -123,7 +129,7 @@ class EngineEndpoints:
         return outcome
 
     async def _sent(
-        self, endpoint: Endpoint, d: Deployment, model: str, body: JsonBody | FormBody, limit: float
+        self, endpoint: Endpoint, d: Deployment, model: str, body: JsonBody | FormBody, limit: float, fit: Fitted
     ) -> Response:
         """The answer to the request, its body still to be read. `limit`: seconds that the engine may take to start."""
         if audio.called_directly(d, endpoint.name):
@@ -132,16 +138,23 @@ class EngineEndpoints:
             raw = body.for_model(split_route(d.provider, model)[1])
         else:
             where = await self._engine.ready(limit)
-            url, raw = where.base + endpoint.path, _for_engine(endpoint, body, d, model)
+            url, raw = where.base + endpoint.path, _for_engine(endpoint, body, d, model, fit)
         return await self._client.post(url, raw, {**where.headers, "content-type": body.content_type})
 
 
-def _for_engine(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str) -> bytes:
+def _fitted(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str) -> Fitted:
+    """What of a conversation has to change for the deployment."""
+    if endpoint.name != "responses" or not isinstance(body, JsonBody):
+        return Fitted()
+    return responses_history.fitted(d, model, body.fields)
+
+
+def _for_engine(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str, fit: Fitted) -> bytes:
     name = prepare.engine_model(d, model)
     if endpoint.name != "responses" or not isinstance(body, JsonBody):
         return body.for_model(name)
     limit = prepare.responses_limit(d, model, body.fields)
-    return body.for_model(name, limit, reasons=gives_reasoning(d, model))
+    return body.for_model(name, limit, reasons=gives_reasoning(d, model), changed=fit.fields)
 
 
 async def _pass_on(
@@ -150,9 +163,11 @@ async def _pass_on(
     step: Try,
     body: JsonBody | FormBody,
     reservation: AnyReservation,
+    names: Mapping[str, str],
     patience: Callable[[], None],
 ) -> None:
-    """`patience` is called for whatever comes: it puts off the end of the time limit."""
+    """`names`: the client's names of tools, by those that went out. `patience` is called for whatever comes: it puts
+    off the end of the time limit."""
     theirs, ours = step.target.deployment.id.encode(), body.model.encode()
     headers = answer_headers(exchange, step)
     content_type = response.headers.get("content-type", "application/octet-stream")
@@ -164,10 +179,12 @@ async def _pass_on(
         if text is not None:
             exchange.respond(200, text[0], headers, text[1])
         else:
-            exchange.respond(200, raw.replace(theirs, ours), headers, content_type)
+            exchange.respond(200, given_back(raw, names).replace(theirs, ours), headers, content_type)
         return
     events = content_type.startswith("text/event-stream")
-    said, found, rename = Transcript(), UsageEvents(), Rename(theirs, ours)
+    said, found = Transcript(), UsageEvents()
+    quoted = ((orjson.dumps(sent), orjson.dumps(own)) for sent, own in names.items())
+    rename = Renames([(theirs, ours), *quoted])
     reservation.streaming(said, unseen.kept(body.fields) if isinstance(body, JsonBody) else {})
     ended = False
     data = await response.readany()

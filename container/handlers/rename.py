@@ -1,5 +1,7 @@
 """A name in a stream of bytes, replaced by another even where it is split over two reads."""
 
+from collections.abc import Iterable
+
 
 class Rename:
     """`feed` returns what may go on; the end of a read that could be the beginning of `old` waits for the next one."""
@@ -34,3 +36,23 @@ class Rename:
                 return len(data) - at
             at = data.find(first, at + 1)
         return 0
+
+
+class Renames:
+    """Several at once: `pairs` of an old and a new name."""
+
+    __slots__ = ("_each",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._each = [Rename(old, new) for old, new in pairs]
+
+    def feed(self, data: bytes) -> bytes:
+        for one in self._each:
+            data = one.feed(data)
+        return data
+
+    def end(self) -> bytes:
+        rest = b""
+        for one in self._each:
+            rest = one.feed(rest) + one.end()
+        return rest

@@ -10,15 +10,15 @@ from ..config import output_limits
 from .responses_input import chat_from_input
 
 # LiteLLM's labels. To its proxy some of them are authority, so the engine never sees them either.
-LABELS = frozenset("tags litellm_session_id litellm_trace_id litellm_metadata litellm_call_id".split())
+TRACKING = frozenset("tags litellm_session_id litellm_trace_id litellm_metadata litellm_call_id".split())
 _TOOLS = ("tools", "functions")
 _OF_TOOLS = ("tool_choice", "parallel_tool_calls", "function_call")
 _NO_CHOICE = ("auto", "none")
 
 
 def drop_labels(body: dict[str, Any]) -> None:
-    if not LABELS.isdisjoint(body):
-        for name in LABELS:
+    if not TRACKING.isdisjoint(body):
+        for name in TRACKING:
             body.pop(name, None)
 
 

@@ -4,7 +4,7 @@ Both are taken apart and written anew, so that LiteLLM reads nothing that was no
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from python_multipart import multipart
@@ -17,12 +17,13 @@ from ..config import output_limits
 from ..routing.router import RouteRequest
 from . import engine_fields
 from .authority import refuse_forbidden
-from .client_fields import LABELS, drop_labels
+from .client_fields import TRACKING, drop_labels
 from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
 from .responses_body import refuse_stored, without_storage
 
 # Of a form: what is chosen or paid for by them.
 _SINGLE = ("model", "n")
+_UNCHANGED: Mapping[str, Any] = {}
 _OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
 
 
@@ -72,10 +73,12 @@ class JsonBody:
         """For a request without a limit of its own."""
         self._fields[name] = tokens
 
-    def for_model(self, name: str, limit: int | None = None, *, reasons: bool = False) -> bytes:
+    def for_model(
+        self, name: str, limit: int | None = None, *, reasons: bool = False, changed: Mapping[str, Any] = _UNCHANGED
+    ) -> bytes:
         """`limit`: tokens of the answer, where it is limited, as the deployment takes it; `reasons`: the model gives
-        its reasoning, encrypted, to who asks for it."""
-        fields = self._fields
+        its reasoning, encrypted, to who asks for it; `changed`: fields as the deployment takes them."""
+        fields = {**self._fields, **changed}
         if self._responses:
             fields = without_storage(fields) if reasons else {**fields, "store": False}
         limited = {} if limit is None else {"max_output_tokens": limit}
@@ -159,7 +162,7 @@ def _name(raw: bytes | None) -> str:
     if _harmless(name) != name:
         raise invalid_request("A field of the form has a name that holds quotes or control characters.")
     whole = name.partition("[")[0]
-    if whole not in LABELS:
+    if whole not in TRACKING:
         refuse_forbidden((whole,))
     if whole in _SINGLE and whole != name:
         raise invalid_request(f"'{whole}' cannot be a list.", param=whole)
@@ -178,7 +181,7 @@ def _foreign(endpoint: Endpoint, names: Iterable[str]) -> list[str]:
 
 def _is_ours(name: str) -> bool:
     whole = name.partition("[")[0]
-    return whole in _OWN_FIELDS or whole == "metadata" or whole in LABELS
+    return whole in _OWN_FIELDS or whole == "metadata" or whole in TRACKING
 
 
 def _form_count(values: list[str]) -> int:

@@ -49,7 +49,7 @@ def told(message: Mapping[str, Any]) -> str:
 
 def of_blocks(blocks: Any) -> str:
     """The text of Anthropic's `thinking` blocks."""
-    found = blocks if isinstance(blocks, list) else ()
+    found = blocks if isinstance(blocks, list | tuple) else ()
     return "".join(
         block["thinking"]
         for block in found

@@ -62,10 +62,12 @@ class _Names:
         return made if any(a is not b for a, b in zip(made, holders, strict=True)) else holders
 
     def choice(self, given: Any) -> Any:
-        """`tool_choice`, of which one kind lists tools."""
+        """`tool_choice`, of which one kind lists tools: in an object of their own, or in the Responses API not."""
         allowed = given.get("allowed_tools") if isinstance(given, dict) else None
         if isinstance(allowed, dict):
             return {**given, "allowed_tools": {**allowed, "tools": self.each(allowed.get("tools"))}}
+        if isinstance(given, dict) and isinstance(given.get("tools"), list):
+            return {**given, "tools": self.each(given["tools"])}
         return self.inside(given)
 
     def message(self, message: Any) -> Any:
@@ -84,8 +86,8 @@ class _Names:
 def fitted(
     fields: Mapping[str, Any], longest: int | None, pattern: str = USUAL
 ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """The fields of a chat completion, themselves where nothing has to change; and the client's names by those that
-    go out. `longest`: in characters, None where any name is taken."""
+    """The fields of a chat completion, or of the Responses API, themselves where nothing has to change; and the
+    client's names by those that go out. `longest`: in characters, None where any name is taken."""
     if longest is None:
         return fields, {}
     names = _Names(longest, pattern)
@@ -96,10 +98,17 @@ def fitted(
     for field, fit in (("tool_choice", names.choice), ("function_call", names.fit)):
         if isinstance(fields.get(field), dict):
             made[field] = fit(fields[field])
-    messages = fields.get("messages")
+    messages, items = fields.get("messages"), fields.get("input")
     if isinstance(messages, list):
         made["messages"] = [names.message(message) for message in messages]
+    if isinstance(items, list):
+        made["input"] = [names.fit(item) if _is_call(item) else item for item in items]
     return ({**fields, **made}, names.sent) if names.sent else (fields, {})
+
+
+def _is_call(item: Any) -> bool:
+    """An item of the Responses API that names a tool."""
+    return isinstance(item, dict) and item.get("type") in ("function_call", "custom_tool_call")
 
 
 @lru_cache(maxsize=8192)

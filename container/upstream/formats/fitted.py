@@ -73,7 +73,7 @@ def fit(
     if "metadata" in body and d.format == "openai":
         body = _stored_only(body)
     can = capabilities(d, model)
-    claude = d.format == "anthropic" or model.startswith("claude-")
+    claude = d.format == "anthropic" or (d.format == "vertex_ai" and model.startswith("claude-"))
     gemini = d.format in _SIGNED and not claude
     messages = body.get("messages")
     if isinstance(messages, list):

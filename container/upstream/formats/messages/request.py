@@ -18,7 +18,6 @@ from ..format import Malformed, Unsupported
 Fields = Mapping[str, Any]
 
 _LONGEST_USER = 64
-_THOUGHTS = ("thinking", "redacted_thinking")
 # A budget counts an 'image' as one, so it must not become a film or a document.
 _PICTURES = ("https://", "http://", "gs://", "data:image/")
 _CANNOT = ("container", "mcp_servers")
@@ -31,7 +30,7 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
     for name in _KEPT_THERE:
         if fields.get(name) is not None:
             raise Malformed(name, f"'{name}' needs a Claude model.")
-    made: dict[str, Any] = {"messages": _messages(fields, claude=model.startswith("claude-"))}
+    made: dict[str, Any] = {"messages": _messages(fields)}
     for name in ("temperature", "top_p", "stream"):
         if fields.get(name) is not None:
             made[name] = fields[name]
@@ -60,7 +59,7 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
     return made
 
 
-def _messages(fields: Fields, *, claude: bool) -> list[dict[str, Any]]:
+def _messages(fields: Fields) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     system = _text(fields.get("system"), "system")
     if system:
@@ -69,7 +68,7 @@ def _messages(fields: Fields, *, claude: bool) -> list[dict[str, Any]]:
         role, content = message.get("role"), message.get("content")
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
         if role == "assistant":
-            made.append(_assistant(blocks, claude=claude))
+            made.append(_assistant(blocks))
         elif role == "user":
             made += _user(blocks)
         elif role == "system":
@@ -88,9 +87,9 @@ def _text(value: Any, param: str) -> str:
     return "\n\n".join(b["text"] for b in value)
 
 
-def _assistant(blocks: Sequence[Fields], *, claude: bool) -> dict[str, Any]:
-    """What was thought goes along, as some models want it back beside a call; `claude`: with its signatures. What
-    Anthropic's own tools did shows in the texts."""
+def _assistant(blocks: Sequence[Fields]) -> dict[str, Any]:
+    """What was thought goes along, as some models want it back beside a call. What Anthropic's own tools did shows in
+    the texts."""
     texts, calls = [], []
     for block in blocks:
         if block.get("type") == "text":
@@ -102,10 +101,8 @@ def _assistant(blocks: Sequence[Fields], *, claude: bool) -> dict[str, Any]:
         elif block.get("type") == "compaction" and block.get("content"):
             texts.append(str(block["content"]))  # it stands for the conversation before it
     made: dict[str, Any] = {"role": "assistant", "content": "".join(texts) or (None if calls else "")}
-    thoughts = [block for block in blocks if block.get("type") in _THOUGHTS]
-    if thoughts and claude:
-        made["thinking_blocks"] = thoughts
-    elif thoughts and (thought := earlier_thoughts.of_blocks(thoughts)):
+    thought = earlier_thoughts.of_blocks(blocks)
+    if thought:
         made["reasoning_content"] = thought
     return {**made, "tool_calls": calls} if calls else made
 

@@ -1,0 +1,55 @@
+"""Input items of the Responses API go out with ids and names that the model's provider takes."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from container.handlers.rename import Renames
+from container.upstream.responses_history import fitted
+from container.upstream.tool_names import given_back
+
+SIGNED = f"call_1f__thought__{'A+/' * 100}=="
+LONG = "mcp__a_server_with_a_rather_long_name__a_tool_whose_name_is_long_as_well_and_longer"
+FIELDS: dict[str, Any] = {
+    "input": [
+        {"role": "user", "content": "Hi"},
+        {"type": "function_call", "call_id": SIGNED, "name": LONG, "arguments": "{}"},
+        {"type": "function_call_output", "call_id": SIGNED, "output": "done"},
+    ],
+    "tools": [{"type": "function", "name": LONG, "parameters": {}}, {"type": "web_search"}],
+    "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": LONG}]},
+}
+
+
+@pytest.fixture
+def openai(deployment):
+    return deployment(model="openai/gpt-4o", api_key="k")
+
+
+def test_ids_and_names_fit_and_names_come_back(openai):
+    made, names = fitted(openai, "gpt-4o", FIELDS)
+    call, result = made["input"][1:]
+    assert call["call_id"] == result["call_id"] == "call_1f"
+    assert len(call["name"]) <= 64
+    assert call["name"] == made["tools"][0]["name"] == made["tool_choice"]["tools"][0]["name"]
+    assert made["tools"][1] == FIELDS["tools"][1]
+    assert names == {call["name"]: LONG}
+    assert FIELDS["input"][1]["name"] == LONG
+    answer = orjson.dumps({"output": [{"type": "function_call", "name": call["name"], "arguments": "{}"}]})
+    assert LONG.encode() in given_back(answer, names)
+    for size in (1, 7, 1000):
+        renames = Renames([(b"dep-1", b"gpt"), *((orjson.dumps(s), orjson.dumps(o)) for s, o in names.items())])
+        told = b"".join(renames.feed(answer[at : at + size]) for at in range(0, len(answer), size)) + renames.end()
+        assert told == given_back(answer, names)
+
+
+def test_what_fits_is_left_alone(openai):
+    usual = {"input": [{"type": "function_call", "call_id": "c" * 64, "name": "f", "arguments": ""}]}
+    assert fitted(openai, "gpt-4o", usual) == ({}, {})
+    assert fitted(openai, "gpt-4o", {"input": "Hi"}) == ({}, {})
+
+
+def test_gemini_gets_its_signatures(deployment):
+    d = deployment(model="gemini/gemini-2.5-pro", api_key="k")
+    assert fitted(d, "gemini-2.5-pro", FIELDS) == ({}, {})
