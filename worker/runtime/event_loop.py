@@ -36,6 +36,7 @@ def install() -> None:
     if not (hasattr(WebLoop, "_install_running_loop") and hasattr(WebLoop, "_install_asyncgen_hooks")):
         return
     WebLoop.call_soon = _call_soon
+    WebLoop.call_at = _call_at
     WebLoop.create_future = _create_future
     WebLoop.create_task = _create_task
 
@@ -61,6 +62,13 @@ def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Con
     if not _awaited:
         _await(self)
     return handle
+
+
+def _call_at(
+    self: Any, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+) -> asyncio.Handle:
+    """A method of the loop's. Pyodide's raises ValueError where the time has passed meanwhile."""
+    return self.call_later(max(0.0, when - self.time()), callback, *args, context=context)
 
 
 def _await(loop: Any) -> None:

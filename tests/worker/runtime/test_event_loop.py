@@ -31,6 +31,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ("broken", ["on purpose", "after it"]),
         ("ended", ["after it"]),
         ("before_timers", [0, 1, 2, "timer"]),
+        ("late", ["late"]),
         ("tasks", [0, 1, 2, [0, 1, 2], "timeout"]),
         ("from_javascript", ["at once", "called", "made", "later"]),
         ("futures", [True, True]),

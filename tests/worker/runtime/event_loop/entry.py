@@ -65,6 +65,12 @@ async def before_timers(loop, seen):
     await done.wait()
 
 
+async def late(loop, seen):
+    """A time that has passed is due at once, as it is in asyncio's own loops."""
+    loop.call_at(loop.time() - 1, seen.append, "late")
+    await asyncio.sleep(0.01)
+
+
 async def tasks(loop, seen):
     async def step(number):
         await js.Promise.resolve(number)
@@ -112,7 +118,19 @@ async def before_a_call(loop, seen):
 
 WAYS = {
     f.__name__: f
-    for f in (order, nested, cancelled, broken, ended, before_timers, tasks, from_javascript, futures, before_a_call)
+    for f in (
+        order,
+        nested,
+        cancelled,
+        broken,
+        ended,
+        before_timers,
+        late,
+        tasks,
+        from_javascript,
+        futures,
+        before_a_call,
+    )
 }
 
 
