@@ -106,7 +106,14 @@ _PROVIDERS: dict[str, Capabilities] = {
     "gemini": Capabilities(developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep"),
     "vertex_ai": Capabilities(developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep"),
     # https://openrouter.ai/docs/api-reference/parameters
-    "openrouter": Capabilities(limit_names=EITHER, thoughts="keep", efforts=_ROUTED, tool_name_length=64),
+    "openrouter": Capabilities(
+        limit_names=EITHER,
+        thoughts="keep",
+        efforts=_ROUTED,
+        # As those to whom it goes on take them.
+        call_id_length=40,
+        call_id_pattern="[a-zA-Z0-9_-]+",
+    ),
     # https://console.groq.com/docs/api-reference#chat-create
     "groq": Capabilities(
         limit_name=MAX_COMPLETION_TOKENS,
@@ -236,8 +243,10 @@ def _of(d: Deployment, model: str) -> Capabilities:
     fields = known_models.fields(listed, model) or frozenset()
     if own.reasons:
         fields |= {"reasoning_effort"}
-    if d.provider == "xai" and any(name in model for name in _WITHOUT_STOP):
-        fields -= {"stop"} if "grok-3-mini" in model else {"stop", "frequency_penalty"}
+    if d.provider == "xai" and any(name in model for name in _WITHOUT_PENALTIES):
+        fields -= {"frequency_penalty", "presence_penalty"}
+        if any(name in model for name in _WITHOUT_STOP):
+            fields -= {"stop"}
     if d.provider == "mistral" and "magistral" in model:  # it thinks by itself
         fields -= {"thinking", "reasoning_effort"}
     if d.provider in ("ollama", "ollama_chat"):  # its API that speaks OpenAI's format, which LiteLLM does not use
@@ -254,6 +263,7 @@ def _of(d: Deployment, model: str) -> Capabilities:
 _LISTED_AS = {"ollama": "ollama_chat", "vertex_ai": "gemini"}
 # https://docs.x.ai/docs/models
 _WITHOUT_STOP = ("grok-3-mini", "grok-4", "grok-code-fast")
+_WITHOUT_PENALTIES = (*_WITHOUT_STOP, "grok-3")
 # https://openrouter.ai/docs/features/prompt-caching
 _MARKED_AT_OPENROUTER = ("claude", "gemini", "minimax", "glm", "z-ai", "qwen")
 
@@ -293,6 +303,9 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
     can = (_OPENAI if theirs else _COMPATIBLE)._replace(fields=fields, max_output=known.max_output)
     if family:
         can = can._replace(limit_name=MAX_COMPLETION_TOKENS, limit_names=(MAX_COMPLETION_TOKENS,))
+    if family == "o" and fields is not None:
+        # https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning#not-supported
+        can = can._replace(fields=fields - {"logit_bias", "stop"})
     if family in ("gpt", "o"):
         levels = _gpt_efforts(known) if family == "gpt" else _THREE
         can = can._replace(efforts=levels, min_output=LEAST_OF_RESPONSES, default_effort=known.default_effort)

@@ -90,6 +90,14 @@ def test_the_scope_of_a_cache_is_anthropics_own():
     assert received(system=[block])["system"] == [block]
 
 
+def test_an_instruction_in_the_middle_is_the_users_there():
+    messages = [*HELLO, {"role": "system", "content": "Be brief."}, *HELLO]
+    sent = received(vertex=True, messages=messages)["messages"]
+    assert [message["role"] for message in sent] == ["user", "user", "user"]
+    assert sent[1]["content"][-1] == {"type": "text", "text": "Be brief."}
+    assert received(messages=messages)["messages"] == messages
+
+
 @pytest.mark.parametrize("name", ["container", "mcp_servers", "thread"])
 def test_what_vertex_ai_lacks_and_a_client_would_miss_is_a_400(name):
     with pytest.raises(Unsupported) as raised:

@@ -36,6 +36,8 @@ BETAS = {
     )
 } | {"advanced-tool-use-2025-11-20": "tool-search-tool-2025-10-19"}
 
+_OPERATORS = "An instruction of the operator, not of the user:"
+
 
 class ToVertexClaude(ToClaude):
     """`vertex` finds the project and the token, and reads errors."""
@@ -69,18 +71,24 @@ class ToVertexClaude(ToClaude):
         return {**shown, "system": _without_scope(shown["system"])}
 
     def _messages(self, request: Completion) -> list[dict[str, Any]]:
-        return [
-            {**message, "content": _without_scope(message["content"])}
-            if isinstance(message.get("content"), list)
-            else message
-            for message in super()._messages(request)
-        ]
+        return [_message(message) for message in super()._messages(request)]
 
     def _betas(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(BETAS[beta] for beta in wanted if beta in BETAS))
 
     def _called(self, d: Deployment, model: str) -> Mapping[str, Any]:
         return {"anthropic_version": VERSION}
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    """Of the roles that Anthropic has Vertex AI knows two."""
+    content = message.get("content")
+    if isinstance(content, list):
+        message = {**message, "content": _without_scope(content)}
+    if message.get("role") != "system":
+        return message
+    said = [{"type": "text", "text": content}] if isinstance(content, str) else message.get("content") or []
+    return {"role": "user", "content": [{"type": "text", "text": _OPERATORS}, *said]}
 
 
 def _without_scope(blocks: list[Any]) -> list[Any]:

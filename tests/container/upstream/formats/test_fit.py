@@ -1,5 +1,6 @@
 """Chat requests fitted to what each provider takes."""
 
+import re
 from typing import Any
 
 import orjson
@@ -382,6 +383,32 @@ def test_mistral_is_not_asked_for_usage_even_by_the_client(sending: Sending):
 def test_groq_gets_no_labels_that_it_does_not_know(sending: Sending):
     sent = sending.chat("groq/llama-x", prompt_cache_key="k", safety_identifier="s", user="u")
     assert sent.keys() == {"model", "messages", "user"}
+
+
+@pytest.mark.parametrize("model", ["openai/o3", "azure/o4-mini", "openai/gpt-5"])
+def test_what_reasons_takes_neither_a_bias_nor_a_stop(sending: Sending, model: str):
+    asked: dict[str, Any] = {"logit_bias": {"1": 1}, "stop": ["END"]}
+    assert sending.chat(model, **asked, drop_params=True).keys() == {"model", "messages"}
+    with pytest.raises(Unsupported):
+        sending.chat(model, **asked)
+
+
+@pytest.mark.parametrize("model", ["xai/grok-3", "xai/grok-4", "xai/grok-3-mini"])
+def test_grok_takes_no_penalties(sending: Sending, model: str):
+    sent = sending.chat(model, presence_penalty=0.5, frequency_penalty=0.5, drop_params=True)
+    assert sent.keys() == {"model", "messages"}
+
+
+def test_openrouter_gets_ids_that_those_behind_it_take(sending: Sending):
+    call = {"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "functions.f:0", "content": "x"},
+    ]
+    sent = sending.chat("openrouter/anthropic/claude-sonnet-4.5", messages)["messages"]
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,40}", sent[1]["tool_calls"][0]["id"])
+    assert sent[2]["tool_call_id"] == sent[1]["tool_calls"][0]["id"]
 
 
 def test_magistral_thinks_by_itself(sending: Sending):
