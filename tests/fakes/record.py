@@ -27,6 +27,7 @@ class Recorded:
     endpoint: str = ""
     model: str | None = None
     behaviour: Behaviour = field(default=OK)
+    refused: bool = False  # by a strict provider (tests/fakes/strict)
     events_sent: int = 0  # content events of a stream, counted when the socket took them
     finished_at: float | None = None  # when the answer was complete
     disconnected_at: float | None = None  # when the client left before that

@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 
 from . import behaviour as behaviours
-from . import formats
+from . import formats, strict
 from .behaviour import Behaviour, Fault, Orders
 from .formats.google_token import GOOGLE_TOKEN
 from .formats.openai import OPENAI
@@ -277,6 +277,10 @@ class FakeProvider:
         refusal = self._refusal(seen, format, endpoint, behaviour)
         if refusal is not None:
             return _json(refusal.status, format.error(refusal.status, refusal.message))
+        against = strict.refusal(seen, endpoint)
+        if against is not None:
+            seen.refused = True
+            return _json(against.status, against.body)
         if endpoint == "models":
             return _json(200, {"object": "list", "data": [_model(name) for name in LISTED_MODELS]})
         setting = formats.Setting(seen.number, behaviour, behaviour.chunks or self.chunks)
