@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.differential import requests as shapes
+from tests.differential.google import canonical
 from tests.differential.oracle import PATIENT, Oracle
 from tests.fakes import Behaviour, FakeProvider
 from tests.fakes.environment import service_account
@@ -77,36 +78,6 @@ def test_requests(oracle: Oracle, body: dict[str, Any]):
     assert (theirs.status, ours.status) == (200, 200), (theirs.answer, ours.answer)
     assert ours.path == theirs.path
     assert canonical(ours.sent) == accepted(body, canonical(theirs.sent))
-
-
-CAMEL = {
-    "system_instruction": "systemInstruction",
-    "inline_data": "inlineData",
-    "mime_type": "mimeType",
-    "file_data": "fileData",
-    "file_uri": "fileUri",
-    "function_call": "functionCall",
-    "function_response": "functionResponse",
-    "function_declarations": "functionDeclarations",
-    "allowed_function_names": "allowedFunctionNames",
-    "media_resolution": "mediaResolution",
-    "max_output_tokens": "maxOutputTokens",
-    "stop_sequences": "stopSequences",
-    "candidate_count": "candidateCount",
-    "top_p": "topP",
-    "top_k": "topK",
-    "presence_penalty": "presencePenalty",
-    "frequency_penalty": "frequencyPenalty",
-    "response_mime_type": "responseMimeType",
-    "response_json_schema": "responseJsonSchema",
-}
-
-
-def canonical(value: Any) -> Any:
-    """Google reads `mime_type` and `mimeType` alike: LiteLLM writes both, we what Google's reference has."""
-    if isinstance(value, dict):
-        return {CAMEL.get(name, name): canonical(inner) for name, inner in value.items()}
-    return [canonical(inner) for inner in value] if isinstance(value, list) else value
 
 
 Difference = Callable[[dict[str, Any], dict[str, Any]], None]

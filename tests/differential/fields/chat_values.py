@@ -1,0 +1,145 @@
+"""Values of each field of OpenAI's chat API (https://platform.openai.com/docs/api-reference/chat/create)."""
+
+from typing import Any
+
+MESSAGES: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
+_PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+_FUNCTION = {"name": "weather", "description": "Of a city", "parameters": _PARAMETERS}
+TOOLS: dict[str, Any] = {"tools": [{"type": "function", "function": _FUNCTION}]}
+_CUSTOM = {"type": "custom", "custom": {"name": "shell", "description": "Runs it"}}
+_SCHEMA = {"name": "answer", "strict": True, "schema": {**_PARAMETERS, "additionalProperties": False}}
+
+# The name of a case, and its fields. Each field of the API alone, then with the values that somebody treats apart.
+SINGLES: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "audio": {"audio": {"voice": "alloy", "format": "mp3"}, "modalities": ["text", "audio"]},
+    "frequency_penalty": {"frequency_penalty": 0.5},
+    "function_call": {"functions": [_FUNCTION], "function_call": "auto"},
+    "functions": {"functions": [_FUNCTION]},
+    "logit_bias": {"logit_bias": {"50256": -100}},
+    "logprobs": {"logprobs": True},
+    "max_completion_tokens": {"max_completion_tokens": 50},
+    "max_tokens": {"max_tokens": 50},
+    "metadata": {"metadata": {"team": "red"}},
+    "modalities": {"modalities": ["text"]},
+    "moderation": {"moderation": {"model": "omni-moderation-latest"}},
+    "n": {"n": 2},
+    "parallel_tool_calls": {**TOOLS, "parallel_tool_calls": False},
+    "prediction": {"prediction": {"type": "content", "content": "Hello"}},
+    "presence_penalty": {"presence_penalty": 0.5},
+    "prompt_cache_key": {"prompt_cache_key": "session-1"},
+    "prompt_cache_options": {"prompt_cache_options": {"mode": "implicit"}},
+    "prompt_cache_retention": {"prompt_cache_retention": "24h"},
+    "reasoning_effort": {"reasoning_effort": "medium"},
+    "response_format": {"response_format": {"type": "json_schema", "json_schema": _SCHEMA}},
+    "safety_identifier": {"safety_identifier": "someone"},
+    "seed": {"seed": 3},
+    "service_tier": {"service_tier": "auto"},
+    "stop": {"stop": ["END"]},
+    "store": {"store": True},
+    "stream": {"stream": True},
+    "stream_options": {"stream": True, "stream_options": {"include_usage": True}},
+    "temperature": {"temperature": 0.5},
+    "tool_choice": {**TOOLS, "tool_choice": "required"},
+    "tools": TOOLS,
+    "top_logprobs": {"logprobs": True, "top_logprobs": 2},
+    "top_p": {"top_p": 0.5},
+    "user": {"user": "someone"},
+    "verbosity": {"verbosity": "low"},
+    "web_search_options": {"web_search_options": {"search_context_size": "low"}},
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "max_tokens=1": {"max_tokens": 1},
+    "max_tokens=900000": {"max_tokens": 900_000},
+    "max_completion_tokens=1": {"max_completion_tokens": 1},
+    "max_completion_tokens=900000": {"max_completion_tokens": 900_000},
+    "metadata={}": {"metadata": {}},
+    "n=1": {"n": 1},
+    "reasoning_effort=none": {"reasoning_effort": "none"},
+    "reasoning_effort=minimal": {"reasoning_effort": "minimal"},
+    "reasoning_effort=low": {"reasoning_effort": "low"},
+    "reasoning_effort=high": {"reasoning_effort": "high"},
+    "reasoning_effort=xhigh": {"reasoning_effort": "xhigh"},
+    "reasoning_effort=max": {"reasoning_effort": "max"},
+    "response_format=text": {"response_format": {"type": "text"}},
+    "response_format=json_object": {"response_format": {"type": "json_object"}},
+    "service_tier=priority": {"service_tier": "priority"},
+    "service_tier=flex": {"service_tier": "flex"},
+    "stop=text": {"stop": "END"},
+    "stop=5": {"stop": ["a", "b", "c", "d", "e"]},
+    "stop=[]": {"stop": []},
+    "stream=false": {"stream": False},
+    "temperature=0": {"temperature": 0},
+    "temperature=1": {"temperature": 1},
+    "temperature=1.5": {"temperature": 1.5},
+    "tool_choice=auto": {**TOOLS, "tool_choice": "auto"},
+    "tool_choice=none": {**TOOLS, "tool_choice": "none"},
+    "tool_choice=named": {**TOOLS, "tool_choice": {"type": "function", "function": {"name": "weather"}}},
+    "tools=[]": {"tools": []},
+    "tools=custom": {"tools": [_CUSTOM]},
+    "tools=strict": {"tools": [{"type": "function", "function": {**_FUNCTION, "strict": True}}]},
+    "tools=cached": {"tools": [{"type": "function", "function": _FUNCTION, "cache_control": {"type": "ephemeral"}}]},
+    "top_p=1": {"top_p": 1},
+    "logprobs=false": {"logprobs": False},
+    "frequency_penalty=0": {"frequency_penalty": 0},
+    "web_search_options={}": {"web_search_options": {}},
+}
+# What clients send that is not of OpenAI's API.
+OTHERS: dict[str, dict[str, Any]] = {
+    "thinking": {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4096},
+    "thinking=disabled": {"thinking": {"type": "disabled"}},
+    "top_k": {"top_k": 40},
+    "min_p": {"min_p": 0.1},
+    "repetition_penalty": {"repetition_penalty": 1.1},
+    "chat_template_kwargs": {"chat_template_kwargs": {"enable_thinking": False}},
+    "unknown": {"client_metadata": {"turn": "1"}},
+}
+# Each field as null, which to OpenAI says nothing.
+NULLS: dict[str, dict[str, Any]] = {
+    "nulls": dict.fromkeys(sorted({name for fields in SINGLES.values() for name in fields} - {"stream_options"}))
+}
+ALONE = {**SINGLES, **VARIANTS, **OTHERS, **NULLS}
+
+# Pairs that some provider treats otherwise than its halves.
+PAIRS: tuple[tuple[str, str], ...] = (
+    ("tools", "reasoning_effort"),
+    ("tools", "reasoning_effort=none"),
+    ("tools", "response_format"),
+    ("tools", "response_format=json_object"),
+    ("tools", "stream"),
+    ("tools", "web_search_options"),
+    ("tools", "temperature"),
+    ("tool_choice", "reasoning_effort"),
+    ("tool_choice", "parallel_tool_calls"),
+    ("tool_choice=named", "response_format"),
+    ("tool_choice=none", "parallel_tool_calls"),
+    ("max_tokens", "max_completion_tokens"),
+    ("max_tokens", "reasoning_effort"),
+    ("max_tokens", "reasoning_effort=high"),
+    ("max_tokens=1", "reasoning_effort"),
+    ("temperature", "reasoning_effort"),
+    ("temperature", "reasoning_effort=none"),
+    ("temperature", "top_p"),
+    ("temperature", "thinking"),
+    ("top_p", "reasoning_effort"),
+    ("top_p", "reasoning_effort=none"),
+    ("logprobs", "reasoning_effort=none"),
+    ("top_logprobs", "reasoning_effort"),
+    ("stop", "reasoning_effort=none"),
+    ("verbosity", "reasoning_effort"),
+    ("verbosity", "response_format"),
+    ("response_format", "reasoning_effort"),
+    ("response_format", "stream"),
+    ("stream", "max_tokens"),
+    ("stream_options", "reasoning_effort"),
+    ("n", "stream"),
+    ("seed", "logprobs"),
+    ("store", "metadata"),
+    ("user", "safety_identifier"),
+    ("prompt_cache_key", "prompt_cache_retention"),
+    ("tools", "functions"),
+    ("parallel_tool_calls", "reasoning_effort"),
+    ("thinking", "reasoning_effort"),
+    ("thinking", "tools"),
+    ("thinking", "tool_choice"),
+)
