@@ -72,7 +72,7 @@ async def test_a_sleeping_container_is_not_woken_for_it(visit: Visit, asleep: Ed
 
 def test_the_admin_api_needs_the_master_key(edge: Edge):
     made = edge.client.post("/key/generate", json={"key_alias": "nobody"}).json()
-    for path in ("/model/info", "/spend/activity"):
+    for path in ("/key/list", "/spend/activity"):
         assert httpx.get(edge.url + path).status_code == 401
         assert httpx.get(edge.url + path, headers={"authorization": f"Bearer {made['key']}"}).status_code == 403
 

@@ -118,7 +118,9 @@ def test_models_are_those_that_the_key_may_use(money: Money):
 
     def models(key: str) -> set[str]:
         answer = money.http.get("/v1/models", headers={"authorization": f"Bearer {key}"})
-        return {model["id"] for model in answer.json()["data"]}
+        listed = {model["id"] for model in answer.json()["data"]}
+        assert "wild/gpt-4o" in listed  # what the wildcard reaches
+        return {name for name in listed if not name.startswith("wild/")}
 
     assert models(some) == {"gpt"}
     assert models(everything) == models(MASTER_KEY) == {"gpt", "other", "preset"}
@@ -127,6 +129,28 @@ def test_models_are_those_that_the_key_may_use(money: Money):
     assert money.http.get("/v1/models", headers={"authorization": "Bearer sk-nobody"}).status_code == 401
     assert money.ask(some, model="wild/anything").status_code == 200
     assert money.ask(some, model="other").status_code == 403
+
+
+def test_a_key_is_told_of_itself_and_its_models_and_of_no_other(money: Money):
+    key, other = money.key(models=["gpt"], key_alias="itself"), money.key()
+
+    def asked(path: str, by: str = key) -> httpx.Response:
+        return money.http.get(path, headers={"authorization": f"Bearer {by}"})
+
+    for path in ("/key/info", "/v1/key/info", f"/key/info?key={key}"):
+        answer = asked(path)
+        assert (answer.status_code, answer.json()["info"]["key_alias"]) == (200, "itself")
+        assert key not in answer.text
+    assert asked(f"/key/info?key={other}").status_code == 403
+    assert asked("/key/list").status_code == 403
+    shown = asked("/v1/model/info").json()["data"]
+    assert [(one["model_name"], one["set"], one["health"]) for one in shown] == [("gpt", [], None)]
+    assert len(asked("/model/info", MASTER_KEY).json()["data"]) > 1
+    listed = money.http.get(
+        "/v1/models?limit=1", headers={"authorization": f"Bearer {key}", "anthropic-version": "2023-06-01"}
+    ).json()
+    assert (listed["first_id"], listed["has_more"], listed["data"][0]["type"]) == ("gpt", False, "model")
+    assert httpx.get(f"{money.edge.url}/health/liveness").status_code == 200
 
 
 def test_a_thousand_models_fit(money: Money):
