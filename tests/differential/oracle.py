@@ -56,7 +56,7 @@ class Oracle:
         self._fake.always(behaviour)
         status, answer = ask(orjson.loads(orjson.dumps(body)))
         seen = [r for r in self._fake.requests if r.format != "google_token"]
-        assert len(seen) <= 1, "one request is one request"
+        assert len(seen) <= 1, [(r.path, r.headers.get("user-agent"), r.body) for r in seen]
         return Said(seen[0].body, seen[0].path, status, answer) if seen else Said(None, "", status, answer)
 
     def _litellm(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:

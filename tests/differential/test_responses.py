@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.differential import requests as shapes
@@ -17,7 +17,7 @@ from tests.fakes.formats.responses import streamed
 from tests.processes import StartProxy
 
 MODELS = ("gpt-5-pro", "gpt-5.1-codex", "o3-pro")  # the first does not stream
-THOROUGH = settings(max_examples=25, parent=PATIENT, phases=[Phase.generate])
+THOROUGH = settings(max_examples=40, parent=PATIENT)
 
 
 @pytest.fixture(scope="module")

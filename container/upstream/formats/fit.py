@@ -35,10 +35,8 @@ _SHAPING = frozenset(
     "structured_outputs chat_template_kwargs enable_thinking reasoning documents safe_prompt".split()
 )
 _SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
-_THOUGHTS = frozenset(
-    ("reasoning_content", "thinking_blocks", "provider_specific_fields", "reasoning", "reasoning_details")
-)
-_OF_OURS = frozenset(("thinking_blocks", "provider_specific_fields"))
+_OF_OURS = frozenset(("thinking_blocks", "provider_specific_fields", "reasoning_items"))
+_THOUGHTS = _OF_OURS | {"reasoning_content", "reasoning", "reasoning_details"}
 # What a strict provider knows of a message.
 _OF_A_MESSAGE = frozenset("role content name tool_calls tool_call_id function_call prefix".split())
 

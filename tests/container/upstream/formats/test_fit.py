@@ -207,6 +207,7 @@ THOUGHT = {
     "reasoning_content": "Hm.",
     "thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}],
     "provider_specific_fields": {"a": 1},
+    "reasoning_items": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}],
 }
 
 
