@@ -4,7 +4,7 @@ A reservation covers one limit, so one limit is sent. A server that knows anothe
 (llama.cpp takes `n_predict` before `max_tokens`) must not find it in the request.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 # OpenAI's names, and what Gemini, Hugging Face, llama.cpp, Ollama, Cohere and Bedrock call it.
@@ -14,9 +14,14 @@ NAMES = frozenset(
 )
 
 
-def lowest(fields: Mapping[str, Any], names: Iterable[str] = NAMES) -> int | None:
+def lowest(fields: Mapping[str, Any], names: Set[str] = NAMES) -> int | None:
     """Of the limits among the fields, in tokens; None where there is none. What is no whole number over 0 is none."""
-    return min((limit for name in names if (limit := _limit(fields.get(name)))), default=None)
+    found = None
+    for name in fields.keys() & names:
+        limit = _limit(fields[name])
+        if limit and (found is None or limit < found):
+            found = limit
+    return found
 
 
 def over(presets: Mapping[str, Any], fields: Mapping[str, Any], name: str = "max_tokens") -> dict[str, Any]:

@@ -25,6 +25,8 @@ _AZURE_V1 = frozenset(("v1", "preview", "latest"))
 # The first dated version that has the Responses API.
 _AZURE_RESPONSES = "2025-03-01"
 
+_OF_RESPONSES = frozenset(("max_output_tokens",))
+
 # To LiteLLM these are authority: guardrails, log destinations, sessions, routing.
 AUTHORITY = frozenset(("metadata", "tags"))
 
@@ -102,7 +104,7 @@ def body(
     added: int | None = None,
     limit_name: str = MAX_TOKENS,
     called: str | None = None,
-    fit: Callable[[dict[str, Any], Capabilities], None] | None = None,
+    fit: Callable[[dict[str, Any], Capabilities, Mapping[str, Any]], None] | None = None,
 ) -> bytes:
     """The body for the deployment: the client's fields over its presets, `model`, usage asked for.
 
@@ -112,7 +114,7 @@ def body(
     can = capabilities(d, model)
     merged = merge(d, can, fields, added, limit_name)
     if fit is not None:
-        fit(merged, can)
+        fit(merged, can, d.presets)
     merged["model"] = called or model
     if ask_usage and "stream_options" not in leave_out:
         merged["stream_options"] = {**(merged.get("stream_options") or {}), "include_usage": True}
@@ -134,7 +136,7 @@ def merge(
         return merged
     limit = output_limits.lowest(fields)
     if limit is None:
-        limit = output_limits.lowest(d.presets) or added
+        limit = (output_limits.lowest(d.presets) if d.presets else None) or added
     elif added is not None:  # the client's is one that no reservation knows
         limit = min(limit, added)
     for other in output_limits.NAMES.intersection(merged):
@@ -146,12 +148,15 @@ def merge(
 
 def limit_name(can: Capabilities, fields: Mapping[str, Any]) -> str:
     """What an output limit is called: as the client calls it, if the model knows it so."""
-    return next((name for name in can.limit_names if name in fields), can.limit_name)
+    for name in can.limit_names:
+        if name in fields:
+            return name
+    return can.limit_name
 
 
 def responses_limit(d: Deployment, model: str, fields: Mapping[str, Any]) -> int | None:
     """Of a request to the Responses API: the client's output limit, else the deployment's, as the model takes it."""
-    limit = output_limits.lowest(fields, ("max_output_tokens",)) or output_limits.lowest(d.presets)
+    limit = output_limits.lowest(fields, _OF_RESPONSES) or output_limits.lowest(d.presets)
     return None if limit is None else max(fitting(limit, capabilities(d, model)), LEAST_OF_RESPONSES)
 
 

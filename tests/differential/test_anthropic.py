@@ -138,6 +138,8 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
     if "max_tokens" in fields:
         fields.pop("max_completion_tokens", None)  # of two limits the lower is sent; LiteLLM sends the later
     tools = draw(st.one_of(st.just({}), shapes.with_tools()))
+    if not tools:
+        fields.pop("parallel_tool_calls", None)  # OpenAI refuses it without tools, so it is left out for all
     if draw(st.booleans()):
         for tool in tools.get("tools", ()):
             tool["function"]["name"] += draw(st.sampled_from(("/x", ".x", "")))

@@ -5,6 +5,7 @@ from typing import Any
 
 from .. import effort
 from ..capabilities import VALIDATED, Capabilities
+from ..plain_chat import is_plain
 from .format import Unsupported
 
 Fields = dict[str, Any]
@@ -62,8 +63,8 @@ def chat(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_pa
         body["stop"] = stop[: can.most_stops]
     if "metadata" in body and not body.get("store"):  # OpenAI refuses it then, and for others it is ours alone
         del body["metadata"]
-    messages = body.get("messages")
-    if messages:
+    messages = body["messages"]
+    if not is_plain(messages):
         body["messages"] = _messages(messages, can)
     if not can.cache_markers and body.get("tools"):
         body["tools"] = _unmarked(body["tools"])

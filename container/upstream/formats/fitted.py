@@ -10,6 +10,7 @@ from ...routing.outcome import Outcome
 from .. import call_ids, earlier_thoughts, foreign_parts, tool_names
 from ..answer import Events, Plain
 from ..capabilities import capabilities
+from ..plain_chat import is_plain
 from ..prepare import Address
 from ..tool_names import RestoredEvents
 from . import parts
@@ -17,6 +18,9 @@ from .format import Format, Sent
 
 _CHAT = "chat_completions"
 _SIGNED = ("gemini", "vertex_ai")
+# Beside the messages, what has to be looked at.
+_FITTED = frozenset(("metadata", "tools", "tool_choice", "functions", "function_call"))
+_NO_NAMES: Mapping[str, str] = {}
 
 
 class Fitted:
@@ -70,12 +74,14 @@ def fit(
 ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """The body of a chat completion as the model takes it, itself where nothing has to change; and the client's names
     of tools by those that go out."""
+    messages = body.get("messages")
+    if _FITTED.isdisjoint(body) and isinstance(messages, list) and is_plain(messages):
+        return body, _NO_NAMES
     if "metadata" in body and d.format == "openai":
         body = _stored_only(body)
     can = capabilities(d, model)
     claude = d.format == "anthropic" or (d.format == "vertex_ai" and model.startswith("claude-"))
     gemini = d.format in _SIGNED and not claude
-    messages = body.get("messages")
     if isinstance(messages, list):
         fitted = call_ids.fitted(messages, can.call_id_length, can.call_id_pattern, signed=gemini)
         if not claude:

@@ -20,6 +20,7 @@ from .format import Sent, Unsupported
 # Without these it would be another request.
 _ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
 _MAX_LEFT_OUT = 5
+_NONE: frozenset[str] = frozenset()
 _MOST_LEARNT = 4096
 
 
@@ -59,7 +60,7 @@ class OpenAI:
         if request.endpoint == "chat_completions":
             learnt = self._limit_names.get((d.id, model)) if self._limit_names else None
             limit = learnt or prepare.limit_name(capabilities(d, model), request.body)
-        return self._sent(d, model, request, _Note(False, frozenset(), limit))
+        return self._sent(d, model, request, _Note(False, _NONE, limit))
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
         note: _Note = sent.note
@@ -87,7 +88,7 @@ class OpenAI:
 
     def _sent(self, d: Deployment, model: str, request: Completion, note: _Note) -> Sent:
         asks = request.stream and not request.client_wants_usage and d.asks_usage and d.id not in self._rejects_usage
-        out = note.left_out | self._withheld
+        out = note.left_out | self._withheld if note.left_out else self._withheld
         body = prepare.body(
             d,
             model,
@@ -97,12 +98,12 @@ class OpenAI:
             added=request.output_limit,
             limit_name=note.limit,
             called=self._model(d, model),
-            fit=(lambda body, can: self._fit(body, can, d)) if request.endpoint == "chat_completions" else None,
+            fit=self._fit if request.endpoint == "chat_completions" else None,
         )
-        return Sent(body, None, note._replace(usage=asks))
+        return Sent(body, None, note if asks == note.usage else note._replace(usage=asks))
 
-    def _fit(self, body: dict[str, Any], can: Capabilities, d: Deployment) -> None:
-        fit.chat(body, can, d.presets, drop_params=self._drop_params)
+    def _fit(self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any]) -> None:
+        fit.chat(body, can, presets, drop_params=self._drop_params)
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """The client's fields that the provider gets."""
@@ -156,7 +157,7 @@ class ThroughEngine(OpenAI):
         """Raises Unsupported."""
         return shown_to_engine(request, drop_params=self._drop_params)
 
-    def _fit(self, body: dict[str, Any], can: Capabilities, d: Deployment) -> None:
+    def _fit(self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any]) -> None:
         """LiteLLM does it."""
 
     def _model(self, d: Deployment, model: str) -> str:
