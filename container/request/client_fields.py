@@ -65,8 +65,12 @@ def _tidy_tools(body: dict[str, Any]) -> None:
             body["tools"] = [nested(tool) if _is_flat(tool) else tool for tool in tools]
     elif "functions" not in body:
         for name in _OF_TOOLS:  # providers refuse a choice among no tools
-            if name in body and (name == "parallel_tool_calls" or body[name] in _NO_CHOICE):
+            if name in body and _chooses_nothing(name, body[name]):
                 del body[name]
+
+
+def _chooses_nothing(name: str, value: Any) -> bool:
+    return isinstance(value, bool) if name == "parallel_tool_calls" else value in _NO_CHOICE
 
 
 def _is_flat(tool: Any) -> bool:

@@ -114,7 +114,7 @@ def test_tokens_stay_within_what_the_ledger_can_count(config: Config):
         ("moderations", {}, charges.Charge()),
         ("count_tokens", {}, charges.Charge(free=True)),
         ("messages", {}, charges.Charge(("max_tokens",))),
-        ("responses", {}, charges.Charge(("max_output_tokens",))),
+        ("responses", {}, charges.Charge(("max_output_tokens",), least=16)),
         ("image_generation", {"n": 3}, charges.Charge(units={"image": 3})),
         ("image_generation", {"n": "3"}, charges.Charge(units={"image": 1})),
         ("speech", {"input": "four"}, charges.Charge(units={"character": 4})),

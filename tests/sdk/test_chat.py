@@ -34,11 +34,16 @@ def test_credentials_stay_here(client: OpenAI, provider: FakeProvider):
     assert MASTER_KEY not in str(dict(headers))
 
 
-def test_unknown_fields_pass_through(client: OpenAI, provider: FakeProvider):
+def test_unknown_fields_reach_a_server_that_may_know_them(client: OpenAI, provider: FakeProvider):
     extra = {"x_object": {"order": ["a"]}, "x_number": 12345678901234567890, "x_float": 1.10}
-    client.chat.completions.create(model="gpt", messages=HELLO, temperature=0.3, extra_body=extra)
+    client.chat.completions.create(model="vendor/house-model", messages=HELLO, temperature=0.3, extra_body=extra)
     assert {k: provider.last.body[k] for k in extra} == extra
     assert provider.last.body["temperature"] == 0.3
+
+
+def test_unknown_fields_do_not_reach_openai_which_refuses_them(client: OpenAI, provider: FakeProvider):
+    client.chat.completions.create(model="gpt", messages=HELLO, extra_body={"x_object": {"order": ["a"]}})
+    assert "x_object" not in provider.last.body
 
 
 @pytest.mark.parametrize("path", ["/v1", ""])

@@ -14,6 +14,9 @@ FLAG: Schema = {"type": "boolean"}
 NUMBER: Schema = {"type": "number"}
 WHOLE: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1}
 COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+# Clients of LiteLLM send -1 for no limit.
+LIMIT: Schema = {"anyOf": [COUNT, {"type": "number", "maximum": 0, "description": "No limit."}]}
+USER: Schema = {"description": "A text. A number is written as a text; any other value is left out."}
 OBJECT: Schema = {"type": "object"}
 USD: Schema = {"type": "number", "minimum": 0, "maximum": 9_007_199}
 MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
@@ -64,26 +67,26 @@ _ANY_COMPLETION = {
     "model": _MODEL,
     **_optional(
         stream=FLAG,
-        stream_options=OBJECT,
+        stream_options={},
         temperature=NUMBER,
         top_p=NUMBER,
         presence_penalty=NUMBER,
         frequency_penalty=NUMBER,
         n=COUNT,
-        max_tokens=COUNT,
-        max_completion_tokens=COUNT,
+        max_tokens=LIMIT,
+        max_completion_tokens=LIMIT,
         seed=WHOLE,
         stop={"anyOf": [TEXT, array(TEXT)]},
         logit_bias=OBJECT,
         metadata=OBJECT,
-        user=TEXT,
+        user=USER,
     ),
     **_GATEWAY,
 }
-# `stream_options` goes with a stream only.
+# Without a stream its options are left out unread.
 _STREAM_OPTIONS: Schema = {
-    "if": {"properties": {"stream_options": {"type": "object", "minProperties": 1}}, "required": ["stream_options"]},
-    "then": {"properties": {"stream": {"const": True}}, "required": ["stream"]},
+    "if": {"properties": {"stream": {"const": True}}, "required": ["stream"]},
+    "then": {"properties": {"stream_options": {"type": ["object", "null"]}}},
 }
 _MESSAGE = an_object({"role": TEXT, "content": {"anyOf": [TEXT, array(OBJECT), {"type": "null"}]}}, ["role"])
 # Anthropic's.
@@ -182,7 +185,7 @@ def schemas() -> dict[str, Schema]:
             {
                 "model": _MODEL,
                 "input": _PROMPT,
-                **_optional(dimensions=COUNT, n=COUNT, encoding_format=TEXT, user=TEXT),
+                **_optional(dimensions=COUNT, n=COUNT, encoding_format=TEXT, user=USER),
                 **_GATEWAY,
             },
             ["model", "input"],

@@ -49,7 +49,7 @@ class Quoter:
             return None
         if not isinstance(body, dict) or any(body.get(name) is not None for name in _OWN_WAY):
             return None
-        if endpoint == "chat_completions" and body.get("messages") is None:
+        if endpoint == "chat_completions" and body.get("messages") is None and body.get("input") is not None:
             return None  # another API's request, which the proxy translates
         model = body.get("model")
         reachable = self._reach.get(model) if isinstance(model, str) else None

@@ -71,11 +71,12 @@ def test_a_port_that_is_taken_ends_it_with_a_sentence(config_file):
 
 def test_a_broken_config_ends_it_naming_file_line_and_key(config_file):
     config_file.write_text(
-        "model_list:\n  - model_name: a\n    litellm_params:\n      model: openai/x\n      rpm: many\n"
+        "model_list:\n  - model_name: a\n    litellm_params:\n      model: openai/x\n"
+        "litellm_settings:\n  max_budget: many\n"
     )
     done = start(config_file)
     assert done.returncode == 1
-    assert done.stderr.startswith("my_config.yaml:5: model_list[0].litellm_params.rpm: error: has to be a number")
+    assert done.stderr.startswith("my_config.yaml:6: litellm_settings.max_budget: error: has to be an amount")
     assert "Traceback" not in done.stderr
 
 

@@ -67,5 +67,6 @@ def test_a_name_that_no_header_can_carry_is_answered_all_the_same(gateway):
 
 def test_what_cannot_be_written_again_is_refused(gateway):
     deep = b"[" * 500 + b"]" * 500
-    raw = b'{"model": "gpt", "messages": [{"role": "user", "content": "x"}], "deep": ' + deep + b"}"
+    raw = b'{"model": "gpt", "messages": [{"role": "user", "content": "x"}], "stop": ["a"], "logit_bias": {"a": '
+    raw += deep + b"}}"
     assert "nested" in refused(post(gateway, raw=raw), 400, "invalid_request_error")
