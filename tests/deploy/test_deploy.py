@@ -121,7 +121,7 @@ def test_a_var_is_not_asked_for_as_a_secret(project: Project, capfd: pytest.Capt
 
 
 def test_a_broken_config_stops_it(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
-    (project.folder / "litellm_config.yaml").write_text("model_list: []\n")
+    (project.folder / "litellm_config.yaml").write_text("model_list: [\n")
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY=GOOD_KEY) == 1
     assert project.calls == []
     assert "litellm_config.yaml" in capfd.readouterr().err

@@ -69,7 +69,7 @@ def tool_round(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [said, *results]
 
 
-def _numbered(messages: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+def numbered(messages: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
     """With ids that no other round has. Anthropic refuses an id that stands twice; LiteLLM sends it all the same."""
     made = []
     for message in messages:
@@ -94,7 +94,7 @@ ASSISTANT = st.builds(
 )
 HISTORIES = st.lists(
     st.one_of(USER.map(lambda m: [m]), ASSISTANT.map(lambda m: [m]), tool_round()), min_size=0, max_size=4
-).map(lambda rounds: [message for number, messages in enumerate(rounds) for message in _numbered(messages, number)])
+).map(lambda rounds: [message for number, messages in enumerate(rounds) for message in numbered(messages, number)])
 MESSAGES = st.builds(
     lambda system, history, last: [*system, *history, last], st.lists(SYSTEM, max_size=2), HISTORIES, USER
 )

@@ -97,7 +97,11 @@ ASSISTANT = st.builds(
 )
 ROUND = st.one_of(USER.map(lambda m: [m]), ASSISTANT.map(lambda m: [m]), SYSTEM.map(lambda m: [m]), shapes.tool_round())
 MESSAGES = st.builds(
-    lambda system, history, last: [*system, *(m for messages in history for m in messages), *last],
+    lambda system, history, last: [
+        *system,
+        *(message for number, messages in enumerate(history) for message in shapes.numbered(messages, number)),
+        *last,
+    ],
     st.lists(SYSTEM, max_size=2),
     st.lists(ROUND, max_size=5),
     st.one_of(USER.map(lambda m: [m]), ASSISTANT.map(lambda m: [{"role": "user", "content": "Go on"}, m])),
