@@ -96,22 +96,38 @@ class EventStream:
         return not (self.done or self.finished or self.failed)
 
     def _rewrite(self, data: bytes) -> bytes:
+        if not self._begun:
+            return self._begin(data)
         opening = self._opening
         if opening:
             # The events of a stream mostly open alike, down to the model's name: what has been looked at once is not
             # searched again, and the rest says whether there is anything to look at.
             parts = data.split(opening)
-            if len(parts) > 1 and (self._are_alike(parts) or self._is_ordinary(parts)):
+            if len(parts) > 1 and ((len(parts) == 2 and self._is_like_others(parts)) or self._is_ordinary(parts)):
                 return self._our_opening.join(parts)
         rewritten = self._look_into(data)
         self._remember_opening(data)
         return rewritten
 
-    def _are_alike(self, parts: list[bytes]) -> bool:
-        """Whether events without their openings differ only by one string from such as were ordinary."""
-        if parts[0]:
-            return False
-        return self._is_alike(parts[1]) if len(parts) == 2 else all(map(self._is_alike, parts[1:]))
+    def _begin(self, data: bytes) -> bytes:
+        """Each event is read until the answer has begun. What follows in the same bytes may pass unread."""
+        passed: list[bytes] = []
+        start = 0
+        while start < len(data) and not self._begun and not self._over:
+            end = EVENT_END.search(data, start)
+            cut = end.end() if end else len(data)
+            event = data[start:cut]
+            passed.append(self._look_into(event))
+            self._remember_opening(event)
+            start = cut
+        if start < len(data) and not self._over:
+            passed.append(self._rewrite(data[start:]))
+        return b"".join(passed)
+
+    def _is_like_others(self, parts: list[bytes]) -> bool:
+        """Whether one event without its opening differs only by one string from such as were ordinary. Several are
+        looked at together, which costs less than one look at each."""
+        return not parts[0] and self._is_alike(parts[1])
 
     def _is_alike(self, rest: bytes) -> bool:
         for prefix, tail in self._shapes:
@@ -199,7 +215,8 @@ class EventStream:
 
     def _is_odd(self, data: bytes) -> bool:
         """Whether the bytes show something that has to be looked at, event by event."""
-        if b"error" in data or b'"base_resp"' in data or data.count(b'"choices"') < data.count(b"data:"):
+        chunks = data.count(b"data:") - data.count(b"data: [DONE]")
+        if b"error" in data or b'"base_resp"' in data or data.count(b'"choices"') < chunks:
             return True
         if _has_calls(data) or _has_thoughts(data) or b'"content":[' in data or b'"content": [' in data:
             return True

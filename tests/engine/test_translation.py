@@ -115,7 +115,11 @@ def test_completions_of_claude(client: OpenAI, provider: FakeProvider):
 
 
 def test_models_are_listed_under_their_public_names(client: OpenAI):
-    assert [model.id for model in client.models.list()] == ["claude", "gemini", "claude-hasty", "frail", "gpt"]
+    listed = [model.id for model in client.models.list()]
+    assert listed[:4] == ["claude", "gemini", "claude-hasty", "frail"]
+    assert "gpt" in listed
+    assert "anthropic/claude-haiku-4-5" in listed, "what the wildcard reaches"
+    assert "anthropic/*" not in listed
 
 
 def test_headers_of_the_answer(client: OpenAI, provider: FakeProvider):
