@@ -49,9 +49,10 @@ def test_a_changed_file_is_noticed(proxy: StartProxy, fake: FakeProvider, replac
     ("broken", "reason"),
     [
         ("model_list: [", "not valid YAML"),
-        ("model_list: []", "missing or empty"),
-        ("nonsense: 1\nmodel_list: [{model_name: a, litellm_params: {model: openai/x}}]", "nonsense"),
-        ("model_list: [{model_name: a}]", "litellm_params"),
+        (
+            "litellm_settings: {max_budget: many}\nmodel_list: [{model_name: a, litellm_params: {model: openai/x}}]",
+            "max_budget",
+        ),
     ],
 )
 def test_a_broken_file_is_refused_with_its_reasons_and_the_old_one_stays(
