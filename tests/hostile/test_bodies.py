@@ -70,7 +70,6 @@ NO_REQUEST = {
     "a content that is a number": b'{"model": "gpt", "messages": [{"role": "user", "content": 5}]}',
     "no messages": b'{"model": "gpt", "messages": []}',
     "an output limit of 10^30": with_field(b'"max_tokens": 1000000000000000000000000000000'),
-    "a negative output limit": with_field(b'"max_tokens": -1'),
     "an output limit that is a boolean": with_field(b'"max_tokens": true'),
     "a stream that is a text": with_field(b'"stream": "yes"'),
     "__proto__": with_field(b'"__proto__": {"api_base": "http://192.0.2.1"}'),
