@@ -26,6 +26,7 @@ class _Log:
         self.descriptor = descriptor
         self.threshold = _LEVELS["INFO"]
         self._lines: list[bytes] = []
+        self._rest = b""  # of a line whose beginning is written
         self._lock = threading.Lock()
         self._flushing = False  # the event loop will, in a moment
         self._stamp = 0, ""  # one value, as several threads write
@@ -61,15 +62,24 @@ class _Log:
         return True
 
     def flush(self) -> None:
+        """Write what is collected.
+
+        What cannot be written is lost (a full disk, a closed pipe): requests matter more.
+        A line that a full disk has cut is ended first, once there is room, so that every line stays JSON.
+        """
         with self._lock:
-            lines, self._lines = self._lines, []
+            rest, data = self._rest, self._rest + b"".join(self._lines)
+            self._lines, self._rest = [], b""
             self._flushing = False
-        data = b"".join(lines)
-        while data:
+            written = 0
             try:
-                data = data[os.write(self.descriptor, data) :]
+                while written < len(data):
+                    written += os.write(self.descriptor, data[written:] if written else data)
             except OSError:
-                return  # nobody reads the log any more; the requests matter more
+                if not written:
+                    self._rest = rest
+                elif not data.endswith(b"\n", 0, written):
+                    self._rest = data[written : data.index(b"\n", written) + 1]
 
     def _now(self) -> str:
         """RFC 3339 in UTC with milliseconds; the date and time of day are made once a second."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import errno
 import json
 import logging
 import os
@@ -49,6 +50,32 @@ def test_a_line_is_an_object_with_time_level_event_and_fields(lines):
         "usage": None,
         "models": ["a", "ü"],
     }
+
+
+@pytest.mark.parametrize("room", [0, 1, 100, 101])
+def test_a_line_that_a_full_disk_has_cut_is_ended_once_there_is_room(lines, monkeypatch, room):
+    real = os.write
+    left = [room]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = real(descriptor, data[: left[0]])
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "write", full)
+    for name in ("one", "two", "three"):
+        log.info(name)
+    log.flush()
+    log.info("four")
+    log.flush()  # and there is still none
+    monkeypatch.setattr(os, "write", real)
+    log.info("five")
+    log.flush()
+    names = [line["event"] for line in lines()]
+    assert names[-1] == "five"
+    assert names[:-1] == ["one", "two", "three"][: len(names) - 1]
 
 
 def test_lines_below_the_level_are_left_out(lines):

@@ -315,6 +315,6 @@ def test_names_that_clients_make_up_are_cut(proxy: StartProxy, fake: FakeProvide
     written["model_list"][0]["model_name"] = "wild/*"
     written["model_list"][0]["litellm_params"]["model"] = "openai/*"
     gateway = proxy(written, environment=traced(collector))
-    ask(gateway, "wild/" + "ü" * 5000)
+    ask(gateway, "wild/" + "ü" * 500)
     spans: list[Seen] = collector.spans(2)
     assert all(len(str(value)) <= 256 for span in spans for value in (span.name, *span.attributes.values()))
