@@ -26,6 +26,25 @@ def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
     return [reason for reason in found if reason]
 
 
+def reasons_to_keep(running: Config, new: Config) -> list[str]:
+    """Models that clients can ask now and that a fault of the new file would take away, each with the fault. A model
+    that the new file does not name is removed on purpose."""
+    if running.groups and not new.groups:
+        return ["The new config has no model."]
+    return [reason for name in running.groups if (reason := _taken_away(name, running, new))]
+
+
+def _taken_away(name: str, running: Config, new: Config) -> str | None:
+    before, after = (config.groups.get(name, ()) for config in (running, new))
+    if sum(not d.off for d in after) >= sum(not d.off for d in before):
+        return None
+    faults = [str(problem) for problem in new.left_out.get(name, ()) if problem.level == "warning"]
+    known = {need for d in before for need in d.off}
+    unset = sorted({need.replace("|", " or ") for d in after for need in d.off if need not in known})
+    faults += [f"set {' and '.join(unset)}"] if unset else []
+    return f"The model '{name}' runs now, and would be left out: {' '.join(faults)}" if faults else None
+
+
 def _no_budget(config: Config) -> str | None:
     """Where a budget stands in a variable that is not set, so that there would be none."""
     names = config.options.budgets_unset

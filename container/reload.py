@@ -10,7 +10,7 @@ from aiohttp import web
 
 from . import log
 from .accounting import Accounts
-from .cannot_serve import CannotServe, reasons_not_to_serve
+from .cannot_serve import CannotServe, reasons_not_to_serve, reasons_to_keep
 from .config import Config, ConfigError, load
 from .engine.configuration import configuration
 from .engine.supervisor import Engine, EngineUnavailable
@@ -110,7 +110,7 @@ class Reloading:
         if config == before.config:
             log.info("config_unchanged", config=config.name)
             return
-        reasons = reasons_not_to_serve(self._settings, config)
+        reasons = reasons_not_to_serve(self._settings, config) + reasons_to_keep(before.config, config)
         if reasons:
             raise CannotServe("\n".join(reasons))
         engine = await self._engine(config, before)

@@ -226,6 +226,8 @@ def _calm_garbage_collector() -> None:
 def _announce(config: Config) -> None:
     for problem in config.problems:
         log.warning("config", problem=str(problem)) if problem.level == "warning" else None
+    if not config.deployments:  # as LiteLLM, which may have models in its database, it starts all the same
+        log.error("no_models", config=config.name, effect="Every request for a model is answered 404.")
     off: dict[str, list[str]] = {}
     for d in config.deployments:
         for need in d.off:

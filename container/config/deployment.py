@@ -13,14 +13,17 @@ from .engine_providers import ENGINE_PROVIDERS
 from .model_routes import split_route
 from .parameters import Parameters
 from .prices import provider_of
-from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, split_model
+from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, provider_at, split_model
 from .suggest import did_you_mean, slip
 from .vertex import Vertex
 
 Kind = Literal["direct", "engine", "mock"]
 
 # Left blank these mean what leaving them out means.
-_MAY_BE_BLANK = ("api_key", "api_base", "base_url", "api_version", "organization", "custom_llm_provider")
+_MAY_BE_BLANK = frozenset(
+    "api_key api_base base_url api_version organization custom_llm_provider extra_headers weight rpm tpm timeout "
+    "stream_timeout max_parallel_requests max_retries num_retries order".split()
+)
 
 # litellm_params that the proxy itself acts on, prices (`pricing.is_price`) beside them.
 _OWN = frozenset(
@@ -134,7 +137,8 @@ def parse(
     mock = params.get("mock_response")
     provider, model = split_model(name, ENGINE_PROVIDERS, custom) if name else ("*", params["model"])
     if provider is None and mock is None and name:
-        provider = "*" if name == "*" else provider_of(name)
+        home = read.text("api_base") or read.text("base_url")
+        provider = "*" if name == "*" else provider_at(home) or provider_of(name)
         if provider is None:
             message = f"'{name}' names no provider that is known; the model is left out."
             document.report("warning", (*at, "model"), message, "Write `provider/model`, for example `openai/gpt-4o`.")
@@ -212,6 +216,10 @@ def _named(document: Document, path: KeyPath, entry: Any) -> tuple[str, dict[str
         return None
     if not isinstance(group, str) or not group.strip():
         document.error((*path, "model_name"), "is missing.", "Write the name by which clients ask for the model.")
+        return None
+    if group.startswith(REFERENCE):
+        message = f"{group[len(REFERENCE) :]} is not set; the model is left out."
+        document.report("warning", (*path, "model_name"), message, "Set it, or write the name.")
         return None
     if not isinstance(written, dict) or not isinstance(written.get("model"), str) or not written["model"]:
         document.error((*path, "litellm_params", "model"), "is missing.", "Write for example `model: openai/gpt-4o`.")

@@ -1,5 +1,6 @@
 """A YAML file as plain data that remembers on which line each value stands."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def references(value: Any) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def resolved(value: Any, environment: Mapping[str, str]) -> Any:
+    """Plain data with the variables' values in the place of references, at any depth; None for one that is not set."""
+    if isinstance(value, str) and value.startswith(REFERENCE):
+        return environment.get(value[len(REFERENCE) :]) or None
+    if isinstance(value, dict):
+        return {name: resolved(one, environment) for name, one in value.items()}
+    return [resolved(one, environment) for one in value] if isinstance(value, list) else value
+
+
 def read(path: Path) -> Document:
     """Reads the file and those that its `include` names. Raises ConfigError when one is not there, not YAML, or not a
     mapping.
@@ -88,7 +98,7 @@ def read(path: Path) -> Document:
         if found.resolve() in seen:
             continue
         seen.add(found.resolve())
-        other = _one(found)
+        other = _one(found, may_be_empty=True)
         pending += _included(other, found)
         document.include(other)
     return document
@@ -104,7 +114,7 @@ def _included(document: Document, path: Path) -> list[tuple[str, Path]]:
     return [(name, path) for name in names]
 
 
-def _one(path: Path) -> Document:
+def _one(path: Path, *, may_be_empty: bool = False) -> Document:
     name = path.name
     try:
         text = path.read_text(encoding="utf-8")
@@ -123,6 +133,8 @@ def _one(path: Path) -> Document:
         raise ConfigError(
             [Problem("error", where, f"not valid YAML: {problem}.", "Check the indentation and quotes there.")]
         ) from None
+    if may_be_empty and (node is None or node.tag == "tag:yaml.org,2002:null"):
+        return Document(name, {}, {}, path.absolute().parent)
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(
             [Problem("error", f"{name}:1", "the file has to be a mapping.", "Begin it with `model_list:`.")]

@@ -15,15 +15,16 @@ from .problems import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`deployments` in the file's order; `problems`: warnings and notes only. `environment`: the process's, as the file
-    completes it; `written`: the variables that the file sets, as in `variables.Variables`. `folder`: where the file
-    lies."""
+    """`deployments` in the file's order; `problems`: warnings and notes only. `left_out`: what is wrong with the entries
+    of `model_list` that cannot be used, by the model's name. `environment`: the process's, as the file completes it;
+    `written`: the variables that the file sets, as in `variables.Variables`. `folder`: where the file lies."""
 
     deployments: tuple[Deployment, ...]
     options: Options
     problems: tuple[Problem, ...] = ()
     name: str = "litellm_config.yaml"
     groups: Mapping[str, tuple[Deployment, ...]] = field(default_factory=dict)
+    left_out: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     written: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
@@ -39,20 +40,21 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     document = documents.read(path)
     completed = variables.complete(document, environment)
     sections.check(document)
-    entries = sections.models(document)
+    entries = sections.models(document, completed.environment)
     names = tuple(
         dict.fromkeys(e["model_name"] for e in entries if isinstance(e, dict) and isinstance(e.get("model_name"), str))
     )
     options = option_sections.parse(document, names, completed)
-    found = [
-        d
-        for index, entry in enumerate(entries)
-        if (
-            d := deployments.parse(
-                document, ("model_list", index), entry, completed.environment, options.engine_reason, completed.written
-            )
-        )
-    ]
+    found: list[Deployment] = []
+    left_out: dict[str, tuple[Problem, ...]] = {}
+    for index, entry in enumerate(entries):
+        said, at = len(document.problems), ("model_list", index)
+        d = deployments.parse(document, at, entry, completed.environment, options.engine_reason, completed.written)
+        if d is not None:
+            found.append(d)
+        elif isinstance(entry, dict):
+            name = str(entry.get("model_name"))
+            left_out[name] = (*left_out.get(name, ()), *document.problems[said:])
     found = _limited(_unique(document, found), options)
     sections.check_tags(document, options.tag_filtering, [d.params for d in found])
     if any(google_credentials.VARIABLE in d.needs for d in found):
@@ -69,6 +71,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         problems=tuple(document.problems),
         name=path.name,
         groups={name: tuple(members) for name, members in groups.items()},
+        left_out=left_out,
         environment=completed.environment,
         written=completed.written,
         folder=path.absolute().parent,

@@ -17,6 +17,7 @@ STRATEGIES = (
     "usage-based-routing-v2",
     "cost-based-routing",
 )
+_LITELLMS_STRATEGIES = ("lar1", "provider-budget-routing")
 RETRY_POLICY_CLASSES = (
     "AuthenticationErrorRetries",
     "TimeoutErrorRetries",
@@ -57,6 +58,9 @@ PLAIN: dict[str, type] = {
 }
 
 
+_NO_POLICY = "has to be a mapping of error classes to numbers"
+
+
 def plain(document: Document, path: KeyPath, name: str, value: Any, values: dict[str, Any]) -> None:
     kind = PLAIN[name]
     if value is None:
@@ -67,6 +71,9 @@ def plain(document: Document, path: KeyPath, name: str, value: Any, values: dict
         if str(value) in _SUCCESSORS:
             document.report("note", path, f"is done as {_SUCCESSORS[str(value)]}.")
             value = _SUCCESSORS[str(value)]
+        if value in _LITELLMS_STRATEGIES:
+            document.report("warning", path, f"'{value}' is LiteLLM's alone: {STRATEGIES[0]} is used.")
+            value = STRATEGIES[0]
         if value not in STRATEGIES:
             document.error(
                 path,
@@ -82,14 +89,16 @@ def plain(document: Document, path: KeyPath, name: str, value: Any, values: dict
         except (TypeError, ValueError, OverflowError):
             number = -1
         if isinstance(value, bool) or not 0 <= number < 1e9 or (kind is int and number != float(value)):
-            document.error(path, f"has to be a {'whole ' if kind is int else ''}number from 0 on, not {value!r}.")
+            message = f"has to be a {'whole ' if kind is int else ''}number from 0 on, not {value!r}, and is not used."
+            # A limit that nobody kept would be a lost protection; the others have defaults.
+            document.report("error" if name == "default_max_parallel_requests" else "warning", path, message)
         else:
             values[name] = number
 
 
 def strategy_arguments(document: Document, path: KeyPath, value: Any, values: dict[str, Any]) -> None:
     if not isinstance(value, dict):
-        document.error(path, "has to be a mapping.")
+        document.report("warning", path, "has to be a mapping, and is not used.")
         return
     for name, argument in value.items():
         if name in STRATEGY_ARGUMENTS:
@@ -101,7 +110,7 @@ def strategy_arguments(document: Document, path: KeyPath, value: Any, values: di
 
 def retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:
     if not isinstance(value, dict):
-        document.error(path, "has to be a mapping of error classes to numbers.")
+        document.report("warning", path, f"{_NO_POLICY}, and is not used.")
         return {}
     return _policy(document, path, value, RETRY_POLICY_CLASSES, NEVER_RETRIED)
 
@@ -109,7 +118,7 @@ def retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int
 def fails_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:
     """How many failures of a kind are allowed within a minute, by the kinds in container/routing/outcome.py."""
     if not isinstance(value, dict):
-        document.error(path, "has to be a mapping of error classes to numbers.")
+        document.report("warning", path, f"{_NO_POLICY}, and is not used.")
         return {}
     found = _policy(document, path, value, tuple(FAILS_POLICY_CLASSES), NEVER_COUNTED)
     return {kind: number for name, number in found.items() for kind in FAILS_POLICY_CLASSES[name]}
@@ -128,7 +137,8 @@ def _policy(
             mend = f"There are: {', '.join(classes)}."
             document.report("warning", (*path, name), "is not known, and does nothing.", mend)
         elif isinstance(number, bool) or not str(number).strip().isdigit():
-            document.error((*path, name), f"has to be a whole number from 0 on, not {number!r}.")
+            message = f"has to be a whole number from 0 on, not {number!r}, and is not used."
+            document.report("warning", (*path, name), message)
         else:
             found[name] = int(number)
     return found
@@ -163,14 +173,17 @@ def duration(document: Document, path: KeyPath, value: Any) -> str | None:
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 
 
-def flag(document: Document, path: KeyPath, value: Any) -> bool:
-    """Of `true`, and of what is written so in quotes or in a variable."""
+def flag(document: Document, path: KeyPath, value: Any, *, strict: bool = False) -> bool:
+    """Of `true`, and of what is written so in quotes or in a variable. Any other text is true, as in LiteLLM; for a
+    `strict` setting it is an error."""
     word = str(value).strip().lower()
     if value is None or word in _FALSE:
         return False
     if word not in _TRUE:
-        document.error(path, f"has to be true or false, not {value!r}.")
-        return False
+        if strict:
+            document.error(path, f"has to be true or false, not {value!r}.")
+            return False
+        document.report("warning", path, f"has to be true or false; {value!r} is read as true.")
     return True
 
 
@@ -240,6 +253,10 @@ def group_names(document: Document, path: KeyPath, value: Any, groups: tuple[str
         value = [value]
     if value is None:
         return ()
+    if isinstance(value, list) and any(isinstance(v, dict) and v.get("model") for v in value):
+        # LiteLLM's second notation: a model, and fields that replace those of the request
+        document.report("warning", path, "names fields beside models; here the request goes on as it is.")
+        value = [v.get("model", v) if isinstance(v, dict) else v for v in value]
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         document.error(path, "has to be a list of model names.")
         return ()

@@ -11,7 +11,7 @@ from worker.ledger.secret import hash_secret
 
 from . import callbacks, instead, request_logging, response_cache, sections, virtual_keys
 from . import option_values as read
-from .document import REFERENCE, Document, KeyPath, references
+from .document import REFERENCE, Document, KeyPath, references, resolved
 from .request_logging import RequestLogging
 from .response_cache import ResponseCache
 from .suggest import did_you_mean, slip
@@ -195,6 +195,7 @@ class _Reader:
         document, values = self.document, self.values
         if section == "general_settings":
             return False
+        value = resolved(value, self.environment)
         if name == "model_group_alias":
             values[name], values["hidden_aliases"] = read.aliases(document, path, value, self.groups)
         elif name in _CHAINS:

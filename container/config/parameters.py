@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from .document import REFERENCE, Document, KeyPath
@@ -32,6 +33,8 @@ class Parameters:
 
     def text(self, name: str) -> str | None:
         value = self.value(name)
+        if isinstance(value, date):  # what YAML makes of `api_version: 2024-10-21`
+            return value.isoformat()
         if value is None or isinstance(value, str):
             return value or None
         self.leave_out(name, "has to be text")

@@ -7,6 +7,8 @@ A provider that is not in `DIRECT` is the engine's. Names and variables are Lite
 import re
 from typing import NamedTuple
 
+from .address import origin
+
 
 class Direct(NamedTuple):
     """A provider the proxy calls itself, in OpenAI's wire format or the one that `format` names
@@ -142,6 +144,9 @@ _PREFIXES: tuple[tuple[str, str], ...] = (
     ("omni-moderation", "openai"),
     ("ft:gpt", "openai"),
     ("claude-", "anthropic"),
+    ("anthropic.", "bedrock"),
+    ("amazon.", "bedrock"),
+    ("meta.llama", "bedrock"),
     ("command-", "cohere_chat"),
     ("embed-", "cohere"),
     ("gemini-", "vertex_ai"),
@@ -162,3 +167,11 @@ def split_model(model: str, known: frozenset[str], custom_provider: str | None =
         if model.startswith(prefix):
             return provider, model
     return None, model
+
+
+def provider_at(base: str | None) -> str | None:
+    """Whose address it is, for a model whose name says nothing: `https://api.groq.com/openai/v1` is Groq's."""
+    if not base:
+        return None
+    own = ((name, one.base) for name, one in DIRECT.items() if one.base and one.format == "openai")
+    return next((name for name, home in own if origin(home) == origin(base)), None)

@@ -27,12 +27,12 @@ def parse(document: Document, path: KeyPath, value: Any) -> RequestLogging | Non
     if value is None:
         return None
     if not isinstance(value, dict):
-        return RequestLogging() if read.flag(document, path, value) else None
+        return RequestLogging() if read.flag(document, path, value, strict=True) else None
     for name in value.keys() - set(_NAMES):
         document.error((*path, name), "is not known.", did_you_mean(str(name), _NAMES, _THERE_ARE))
-    contents = "contents" in value and read.flag(document, (*path, "contents"), value["contents"])
+    contents = "contents" in value and read.flag(document, (*path, "contents"), value["contents"], strict=True)
     if "redact" in value:  # the same, said the other way round
-        redact = read.flag(document, (*path, "redact"), value["redact"])
+        redact = read.flag(document, (*path, "redact"), value["redact"], strict=True)
         if "contents" in value and contents == redact:
             document.error((*path, "redact"), "contradicts 'contents'.", "Write one of them.")
         contents = not redact

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import callbacks, instead
-from .document import Document
+from .document import Document, resolved
 
 SECTIONS = ("model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables")
 _OURS = (*SECTIONS, "credential_list", "guardrails", "callback_settings")
@@ -38,9 +38,9 @@ def _unknown(document: Document, name: str) -> None:
     document.report("warning", (name,), "is not a section of this file, and does nothing.", mend)
 
 
-def models(document: Document) -> list[Any]:
+def models(document: Document, environment: Mapping[str, str]) -> list[Any]:
     """The entries of `model_list`: `router_settings.default_litellm_params` and a named credential stand in each, what
-    it says itself goes before them."""
+    it says itself goes before them. `model_name` and `model_info` hold the values of variables that they refer to."""
     entries = document.data.get("model_list")
     if entries is not None and not isinstance(entries, list):
         document.error(("model_list",), "has to be a list.", "Begin each model with `- model_name: NAME`.")
@@ -54,7 +54,21 @@ def models(document: Document) -> list[Any]:
         document.error(("router_settings", "default_litellm_params"), "has to be a mapping.")
         defaults = None
     known = _credentials(document)
-    return [_completed(document, index, entry, defaults or {}, known) for index, entry in enumerate(entries)]
+    return [
+        _completed(document, index, _named(entry, environment), defaults or {}, known)
+        for index, entry in enumerate(entries)
+    ]
+
+
+def _named(entry: Any, environment: Mapping[str, str]) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    found = dict(entry)
+    if isinstance(name := entry.get("model_name"), str):
+        found["model_name"] = resolved(name, environment) or name
+    if isinstance(info := entry.get("model_info"), dict):
+        found["model_info"] = resolved(info, environment)
+    return found
 
 
 def _completed(

@@ -67,6 +67,50 @@ def test_a_broken_file_is_refused_with_its_reasons_and_the_old_one_stays(
     assert ask(gateway, "mended").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "fault", [{"model": "nonesuch/gpt"}, {"api_base": "127.0.0.1"}, {"timeout": "soon"}], ids=lambda f: next(iter(f))
+)
+def test_a_model_that_serves_is_not_lost_to_a_fault_of_its_new_entry(
+    proxy: StartProxy, fake: FakeProvider, fault: dict[str, Any]
+):
+    good, other = deployment(fake, "gpt"), deployment(fake, "other")
+    gateway = proxy(config(good), environment=BY_SIGNAL)
+    broken = {**good, "litellm_params": {**good["litellm_params"], **fault}}
+    said = reload(gateway, config(broken, other), "config_refused")
+    assert "'gpt'" in said["reasons"][0]
+    assert next(iter(fault)) in said["reasons"][0]
+    assert ask(gateway, "gpt").status_code == 200
+    assert ask(gateway, "other").status_code == 404, "the whole old config stays"
+
+
+@pytest.mark.parametrize("broken", ["model_list: []", "nonsense: 1\nmodel_list: []", "model_list: [{model_name: a}]"])
+def test_a_file_without_a_model_is_refused(proxy: StartProxy, fake: FakeProvider, broken: str):
+    gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
+    reload(gateway, broken, "config_refused")
+    assert ask(gateway, "gpt").status_code == 200
+
+
+def test_a_start_leaves_a_faulty_model_out_and_a_reload_brings_it_back(proxy: StartProxy, fake: FakeProvider):
+    good, other = deployment(fake, "gpt"), deployment(fake, "other")
+    broken = {**good, "litellm_params": {**good["litellm_params"], "timeout": "soon"}}
+    gateway = proxy(config(broken, other), environment=BY_SIGNAL)
+    assert ask(gateway, "gpt").status_code == 404
+    reload(gateway, config(broken, other, deployment(fake, "third")))
+    assert ask(gateway, "third").status_code == 200
+    reload(gateway, config(good, other))
+    assert ask(gateway, "gpt").status_code == 200
+
+
+def test_a_start_with_no_model_that_can_be_used_says_so(proxy: StartProxy, fake: FakeProvider):
+    only = deployment(fake, "gpt")
+    broken = {**only, "litellm_params": {**only["litellm_params"], "timeout": "soon"}}
+    gateway = proxy(config(broken), environment=BY_SIGNAL)
+    [said] = events(gateway, "no_models")
+    assert said["level"] == "error"
+    reload(gateway, config(only))
+    assert ask(gateway, "gpt").status_code == 200
+
+
 def test_a_file_that_says_the_same_changes_nothing(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
     reload(gateway, config(deployment(fake, "gpt")), "config_unchanged")

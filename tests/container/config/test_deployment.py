@@ -20,6 +20,7 @@ OPENAI_KEY = {"OPENAI_API_KEY": "sk-openai"}
         ("gemini/gemini-2.5-pro", "gemini", "gemini-2.5-pro", "direct"),
         ("gemini/gemma-3-27b-it", "gemini", "gemma-3-27b-it", "direct"),
         ("gemini/*", "gemini", "*", "direct"),
+        ("anthropic.claude-3-sonnet-20240229-v1:0", "bedrock", "anthropic.claude-3-sonnet-20240229-v1:0", "engine"),
         ("gemini/gemini-embedding-001", "gemini", "gemini-embedding-001", "engine"),
         ("gemini/text-embedding-004", "gemini", "text-embedding-004", "engine"),
         ("gemini/gemini-2.5-flash-preview-tts", "gemini", "gemini-2.5-flash-preview-tts", "engine"),
@@ -38,6 +39,49 @@ OPENAI_KEY = {"OPENAI_API_KEY": "sk-openai"}
 def test_the_model_names_its_provider(deployment, model, provider, name, kind):
     found = deployment(model=model)
     assert (found.provider, found.model, found.kind) == (provider, name, kind)
+
+
+@pytest.mark.parametrize(
+    ("base", "provider"),
+    [
+        ("https://api.groq.com/openai/v1", "groq"),
+        ("https://api.deepseek.com", "deepseek"),
+        ("https://openrouter.ai/api/v1/", "openrouter"),
+    ],
+)
+def test_a_model_without_a_provider_is_that_of_the_address(deployment, base, provider):
+    assert deployment(model="some-model", api_base=base, api_key="k").provider == provider
+
+
+def test_a_model_without_a_provider_at_an_address_of_ones_own_is_nobodys(load_config):
+    params = {"model": "some-model", "api_base": "http://127.0.0.1:8000/v1"}
+    assert load_config({"model_list": [{"model_name": "m", "litellm_params": params}]}).groups == {}
+
+
+def test_name_and_information_may_stand_in_variables(load_config):
+    entry = {
+        "model_name": "os.environ/NAME",
+        "litellm_params": {"model": "openai/x", "api_key": "k"},
+        "model_info": {"id": "os.environ/ID", "base_model": "os.environ/UNSET"},
+    }
+    [found] = load_config({"model_list": [entry]}, {"NAME": "shown", "ID": "one"}).deployments
+    assert (found.group, found.id) == ("shown", "one")
+
+
+def test_a_version_that_yaml_takes_for_a_date_is_that_date(load_config):
+    text = """\
+        model_list:
+          - model_name: m
+            litellm_params: {model: azure/x, api_base: "https://a.example", api_key: k, api_version: 2024-10-21}
+        """
+    assert load_config(text).deployments[0].api_version == "2024-10-21"
+
+
+@pytest.mark.parametrize(
+    "name", ["timeout", "stream_timeout", "rpm", "num_retries", "order", "weight", "extra_headers"]
+)
+def test_a_blank_parameter_is_none(deployment, name):
+    assert getattr(deployment(model="openai/x", api_key="k", **{name: ""}), name) in (None, {})
 
 
 @pytest.mark.parametrize(

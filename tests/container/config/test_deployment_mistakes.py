@@ -58,6 +58,21 @@ def test_a_model_of_an_unknown_custom_provider_is_left_out(left_out, provider):
     assert "litellm_params.custom_llm_provider" in left_out(model="x", custom_llm_provider=provider)
 
 
+def test_a_model_whose_name_is_in_a_variable_that_is_not_set_is_left_out(load_config):
+    unnamed = {"model_name": "os.environ/NAME", "litellm_params": {"model": "openai/x", "api_key": "k"}}
+    config = load_config({"model_list": [unnamed, GOOD]})
+    assert list(config.groups) == ["good"]
+    assert list(config.left_out) == ["os.environ/NAME"]
+    assert "NAME is not set" in str(config.problems[0])
+
+
+def test_what_was_left_out_is_known_by_its_name(load_config):
+    params = {"model": "openai/x", "api_key": "k"}
+    wrong = [{"model_name": "bad", "litellm_params": {**params, "rpm": "few"}}] * 2
+    config = load_config({"model_list": [*wrong, {"model_name": "good", "litellm_params": params}]})
+    assert [(name, len(problems)) for name, problems in config.left_out.items()] == [("bad", 2)]
+
+
 @pytest.mark.parametrize("headers", [{"x-a": "1\r\nx-b: 2"}, {"x\n-a": "1"}])
 def test_a_header_with_a_line_break_is_not_sent(left_out, headers):
     assert "line break" in left_out(model="openai/x", api_key="k", extra_headers=headers)

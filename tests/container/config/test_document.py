@@ -120,6 +120,14 @@ def test_an_included_file_adds_to_lists_and_sections(tmp_path):
     assert found.where(("list", 0)) == "config.yaml:2: list[0]"
 
 
+@pytest.mark.parametrize("content", ["", "# later\n", "---\n", "null\n"])
+def test_an_included_file_may_be_empty(tmp_path, content):
+    (tmp_path / "extra.yaml").write_text(content)
+    path = tmp_path / "config.yaml"
+    path.write_text("include: [extra.yaml]\nlitellm_settings: {drop_params: true}\n")
+    assert read(path).data == {"litellm_settings": {"drop_params": True}}
+
+
 def test_an_included_file_that_is_missing_is_named(tmp_path):
     (tmp_path / "config.yaml").write_text("include: [absent.yaml]\n")
     assert "absent.yaml" in refusal(tmp_path / "config.yaml")

@@ -53,7 +53,7 @@ def test_all_mistakes_are_named_at_once(complaints):
             litellm_params:
               model: openai/x
         router_settings:
-          timeout: soon
+          routing_strategy: best
           fallbacks: [a]
         """
     )

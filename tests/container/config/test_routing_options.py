@@ -2,6 +2,7 @@
 
 import pytest
 
+from container.config import Options
 from container.config.option_values import STRATEGIES
 
 from .conftest import MODELS
@@ -35,13 +36,22 @@ def test_numbers_are_read(options):
         ("timeout", float("inf")),
         ("timeout", [1]),
         ("cooldown_time", -0.1),
-        ("disable_cooldowns", "perhaps"),
     ],
 )
-def test_a_value_of_the_wrong_kind_names_line_and_key(refusal, name, value):
-    said = refusal(**{name: value})
-    assert f": router_settings.{name}: error: has to be" in said
+def test_a_value_of_the_wrong_kind_leaves_the_default_and_names_line_and_key(options, warning, name, value):
+    said = warning(**{name: value})
+    assert f": router_settings.{name}: warning: has to be" in said
     assert said.startswith("config.yaml:")
+    assert getattr(options(**{name: value}), name) == getattr(Options(), name)
+
+
+def test_a_limit_of_the_wrong_kind_stops_the_start(refusal):
+    assert ": error: has to be" in refusal(default_max_parallel_requests="few")
+
+
+def test_a_flag_that_is_any_text_is_on(options, warning):
+    assert options(disable_cooldowns="perhaps").disable_cooldowns is True
+    assert "disable_cooldowns: warning" in warning(disable_cooldowns="perhaps")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -59,18 +69,42 @@ def test_the_strategy_before_usage_based_v2_is_done_as_that(options):
     assert options(routing_strategy="usage-based-routing").routing_strategy == "usage-based-routing-v2"
 
 
-def test_the_strategys_arguments_are_read_or_refused(options, refusal, warning):
+def test_the_strategys_arguments_are_read_or_left_out(options, warning):
     found = options(routing_strategy_args={"ttl": 60, "lowest_latency_buffer": 0.5})
     assert (found.latency_ttl, found.lowest_latency_buffer) == (60.0, 0.5)
     assert "router_settings.routing_strategy_args.other: warning" in warning(routing_strategy_args={"other": 1})
-    assert "has to be a mapping" in refusal(routing_strategy_args=[1])
+    assert "has to be a mapping" in warning(routing_strategy_args=[1])
 
 
 def test_the_request_timeout_of_litellm_is_the_timeout(options):
     assert options("litellm_settings", request_timeout=12).timeout == 12.0
 
 
+@pytest.mark.parametrize("strategy", ["lar1", "provider-budget-routing"])
+def test_a_strategy_of_litellms_alone_is_a_plain_one_here(options, warning, strategy):
+    assert options(routing_strategy=strategy).routing_strategy == "simple-shuffle"
+    assert "routing_strategy: warning" in warning(routing_strategy=strategy)
+
+
 # Chains
+
+
+def test_a_fallback_with_fields_of_its_own_is_its_model(options, warning):
+    chain = [{"a": ["b", {"model": "c", "messages": [{"role": "user", "content": "Shorter"}]}]}]
+    assert options(fallbacks=chain).fallbacks == {"a": ("b", "c")}
+    assert "fields" in warning(fallbacks=chain)
+
+
+def test_values_of_variables_are_found_at_any_depth(load_config):
+    settings = {
+        "model_group_alias": {"alias": {"model": "os.environ/TARGET"}},
+        "retry_policy": {"TimeoutErrorRetries": "os.environ/RETRIES"},
+        "fallbacks": [{"b": "os.environ/TARGET"}],
+    }
+    found = load_config({"model_list": MODELS, "router_settings": settings}, {"TARGET": "a", "RETRIES": "4"}).options
+    assert found.model_group_alias == {"alias": "a"}
+    assert found.retry_policy == {"TimeoutErrorRetries": 4}
+    assert found.fallbacks == {"b": ("a",)}
 
 
 def test_chains_are_read_in_order(options):
@@ -181,8 +215,14 @@ def test_a_retry_policys_numbers_may_be_quoted_or_blank(options):
 
 
 @pytest.mark.parametrize("policy", [{"TimeoutErrorRetries": -1}, {"TimeoutErrorRetries": "many"}])
-def test_a_broken_retry_policy_names_its_class(refusal, policy):
-    assert f"router_settings.retry_policy.{next(iter(policy))}: error" in refusal(retry_policy=policy)
+def test_a_broken_retry_policy_names_its_class(options, warning, policy):
+    assert f"router_settings.retry_policy.{next(iter(policy))}: warning" in warning(retry_policy=policy)
+    assert options(retry_policy=policy).retry_policy == {}
+
+
+@pytest.mark.parametrize("name", ["retry_policy", "allowed_fails_policy"])
+def test_a_policy_that_is_no_mapping_does_nothing(warning, name):
+    assert f"router_settings.{name}: warning" in warning(**{name: 3})
 
 
 @pytest.mark.parametrize("name", ["retry_policy", "allowed_fails_policy"])
