@@ -15,9 +15,9 @@ from .problems import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`deployments` in the file's order; `problems`: warnings and notes only. `left_out`: what is wrong with the entries
-    of `model_list` that cannot be used, by the model's name. `environment`: the process's, as the file completes it;
-    `written`: the variables that the file sets, as in `variables.Variables`. `folder`: where the file lies."""
+    """`deployments` in the order of the file; `problems`: warnings and notes only. `left_out`: faults of those entries
+    of `model_list` that cannot be used, by the model's name. `environment`: that of the process, as the file completes
+    it; `written`: the variables that the file sets, as in `variables.Variables`. `folder`: where the file lies."""
 
     deployments: tuple[Deployment, ...]
     options: Options
