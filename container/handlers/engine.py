@@ -154,7 +154,7 @@ def _for_engine(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, mo
     if endpoint.name != "responses" or not isinstance(body, JsonBody):
         return body.for_model(name)
     limit = prepare.responses_limit(d, model, body.fields)
-    return body.for_model(name, limit, reasons=gives_reasoning(d, model), changed=fit.fields)
+    return body.for_model(name, limit, reasons=gives_reasoning(d, model), changed=fit.fields, dropped=fit.dropped)
 
 
 async def _pass_on(

@@ -1,7 +1,8 @@
 """What clients of LiteLLM send and no provider takes, made into what was meant.
 
-LiteLLM answers all of it. Labels of its own (`tags`, `litellm_session_id`, …) are taken out unread: they decide nothing
-here. What says nothing (null, an output limit of -1, options of a stream that is none, no tools) is left out.
+LiteLLM answers all of it. Labels and wishes of its own (`tags`, `litellm_session_id`, `drop_params`, …) are taken out
+unread: they decide nothing here. What says nothing (null, an output limit of -1, options of a stream that is none, no
+tools) is left out.
 """
 
 from typing import Any
@@ -10,7 +11,10 @@ from ..config import output_limits
 from .responses_input import chat_from_input
 
 # LiteLLM's labels. To its proxy some of them are authority, so the engine never sees them either.
-TRACKING = frozenset("tags litellm_session_id litellm_trace_id litellm_metadata litellm_call_id".split())
+_LABELS = "tags litellm_session_id litellm_trace_id litellm_metadata litellm_call_id id"
+# Wishes that LiteLLM's clients have, and that change neither an answer nor its price by being left out.
+_WISHES = "caching drop_params max_retries request_timeout stream_timeout verbose"
+TRACKING = frozenset(f"{_LABELS} {_WISHES}".split())
 _TOOLS = ("tools", "functions")
 _OF_TOOLS = ("tool_choice", "parallel_tool_calls", "function_call")
 _NO_CHOICE = ("auto", "none")
@@ -33,8 +37,8 @@ def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
             del body[name]
     if "stream_options" in body and not body.get("stream"):
         del body["stream_options"]
-    if "user" in body and not isinstance(body["user"], str):
-        _name_user(body)
+    if "user" in body:
+        name_user(body)
     if endpoint == "chat_completions":
         if "input" in body:
             body = chat_from_input(body)
@@ -48,8 +52,10 @@ def _is_no_limit(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value <= 0
 
 
-def _name_user(body: dict[str, Any]) -> None:
+def name_user(body: dict[str, Any]) -> None:
     """Providers take a text."""
+    if isinstance(body.get("user", ""), str):
+        return
     user = body.pop("user")
     if isinstance(user, int | float) and not isinstance(user, bool):
         body["user"] = str(user)

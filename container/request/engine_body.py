@@ -17,7 +17,7 @@ from ..config import output_limits
 from ..routing.router import RouteRequest
 from . import engine_fields
 from .authority import refuse_forbidden
-from .client_fields import TRACKING, drop_labels
+from .client_fields import TRACKING, drop_labels, name_user
 from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
 from .responses_body import refuse_stored, without_storage
 
@@ -40,6 +40,7 @@ class JsonBody:
     def __init__(self, endpoint: Endpoint, raw: bytes) -> None:
         fields = parse_object(raw)
         drop_labels(fields)
+        name_user(fields)
         refuse_forbidden(fields)
         self.model = named_model(fields.get("model"))
         wanted = CHECKS["n"](fields["n"]) if fields.get("n") is not None else None  # what is paid for by the piece
@@ -74,11 +75,20 @@ class JsonBody:
         self._fields[name] = tokens
 
     def for_model(
-        self, name: str, limit: int | None = None, *, reasons: bool = False, changed: Mapping[str, Any] = _UNCHANGED
+        self,
+        name: str,
+        limit: int | None = None,
+        *,
+        reasons: bool = False,
+        changed: Mapping[str, Any] = _UNCHANGED,
+        dropped: frozenset[str] = frozenset(),
     ) -> bytes:
         """`limit`: tokens of the answer, where it is limited, as the deployment takes it; `reasons`: the model gives
-        its reasoning, encrypted, to who asks for it; `changed`: fields as the deployment takes them."""
+        its reasoning, encrypted, to who asks for it; `changed`: fields as the deployment takes them; `dropped`: fields
+        that it does not take."""
         fields = {**self._fields, **changed}
+        for one in dropped:
+            fields.pop(one, None)
         if self._responses:
             fields = without_storage(fields) if reasons else {**fields, "store": False}
         limited = {} if limit is None else {"max_output_tokens": limit}

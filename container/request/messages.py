@@ -7,7 +7,7 @@ from worker.api.errors import invalid_request
 
 from ..config import output_limits
 from .authority import DEARER, refusal, refuse_forbidden
-from .client_fields import drop_labels
+from .client_fields import drop_labels, name_user
 from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
 
 # Anthropic's names of features, in the header `anthropic-beta`. Those that open the account's store of files and
@@ -22,6 +22,7 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     """`endpoint`: `messages` or `count_tokens`; `betas`: the client's header. Raises ApiError 400 naming the field."""
     body = parse_object(raw)
     drop_labels(body)
+    name_user(body)
     body.pop("stream_options", None)  # OpenAI's, for what Anthropic's streams tell anyway
     refuse_forbidden(body)
     for name in DEARER.intersection(body):

@@ -1,4 +1,5 @@
-"""A request of OpenAI's Responses API with the ids of calls and the names of tools as the model's provider takes them.
+"""A request of OpenAI's Responses API with the labels, the ids of calls and the names of tools that the model's
+provider takes.
 
 https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
 """
@@ -15,17 +16,27 @@ _LONGEST_ID = 64
 _SIGNED = ("gemini", "vertex_ai", "vertex_ai_beta")
 
 
+# They have a Responses API of their own; for all others LiteLLM makes chat of it, and refuses labels of OpenAI's.
+_NATIVE = ("openai", "azure", "xai", "openrouter")
+_OPENAIS = frozenset("prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier".split())
+
+
 class Fitted(NamedTuple):
-    """`fields`: those that had to change; `names`: the client's names of tools, by those that go out."""
+    """`fields`: those that had to change; `names`: the client's names of tools, by those that go out; `dropped`: the
+    fields that the provider does not know, and that an answer does not depend on."""
 
     fields: Mapping[str, Any] = {}
     names: Mapping[str, str] = {}
+    dropped: frozenset[str] = frozenset()
 
 
 def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
     """Gemini gets everything as it is: LiteLLM reads the signatures in its ids."""
+    dropped = frozenset() if d.provider in _NATIVE else _OPENAIS.intersection(fields)
+    if d.provider not in _NATIVE and fields.get("top_logprobs") == 0:
+        dropped |= {"top_logprobs"}
     if d.provider in _SIGNED:
-        return Fitted()
+        return Fitted(dropped=dropped)
     can = capabilities(d, model)
     length = None if can.call_id_length is None else max(can.call_id_length, _LONGEST_ID)
     made: dict[str, Any] = {}
@@ -37,4 +48,4 @@ def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
     changed, names = tool_names.fitted({**fields, **made}, can.tool_name_length)
     if names:
         made.update({name: changed[name] for name in ("tools", "tool_choice", "input") if name in changed})
-    return Fitted(made, names)
+    return Fitted(made, names, dropped)

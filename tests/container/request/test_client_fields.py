@@ -7,7 +7,9 @@ import orjson
 import pytest
 
 from container.request.completion import Completion, parse
+from container.request.engine_body import read_body
 from container.request.messages import parse_messages
+from worker.api.endpoints import TABLE
 from worker.api.errors import ApiError
 from worker.ledger.inline import Quoter
 
@@ -18,6 +20,13 @@ LABELS = {
     "litellm_trace_id": {"odd": 1},
     "litellm_metadata": {"user_api_key": "sk-planted"},
     "litellm_call_id": "c",
+    "id": "chatcmpl-1",
+    "drop_params": True,
+    "max_retries": 2,
+    "caching": True,
+    "request_timeout": 30,
+    "stream_timeout": 30,
+    "verbose": True,
 }
 
 
@@ -76,6 +85,14 @@ def test_options_of_a_stream_that_is_one_stay():
     assert asked.body["stream_options"] == {"include_usage": True}
     assert not chat(stream=False, stream_options={"include_usage": True}).client_wants_usage
     assert "stream_options" not in chat(stream=False, stream_options=[]).body
+
+
+@pytest.mark.parametrize(("user", "sent"), [(5, "5"), ({"id": 1}, None), (["x"], None), (True, None)])
+def test_a_user_is_a_text_in_messages_and_for_the_engine(user, sent):
+    message = orjson.dumps({"model": "m", "max_tokens": 5, "messages": MESSAGES, "user": user})
+    assert parse_messages("messages", message, "").body.get("user") == sent
+    response = orjson.dumps({"model": "m", "input": "Hi", "user": user})
+    assert orjson.loads(read_body(TABLE["/responses"], response, "").for_model("d")).get("user") == sent
 
 
 def test_a_user_is_a_text():

@@ -161,7 +161,7 @@ def test_a_bad_field_is_named(name, value):
 
 def test_a_field_of_authority_is_refused():
     assert refused(api_base="http://evil.example").param == "api_base"
-    for name in ("additional_drop_params", "drop_params", "allowed_openai_params"):
+    for name in ("additional_drop_params", "allowed_openai_params"):
         assert refused(**{name: ["max_tokens"]}).param == name
     for name in ("models", "route", "provider", "preset"):
         assert refused(**{name: "x"}).param == name

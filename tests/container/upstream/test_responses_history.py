@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from container.handlers.rename import Renames
-from container.upstream.responses_history import fitted
+from container.upstream.responses_history import Fitted, fitted
 from container.upstream.tool_names import given_back
 
 SIGNED = f"call_1f__thought__{'A+/' * 100}=="
@@ -28,7 +28,7 @@ def openai(deployment):
 
 
 def test_ids_and_names_fit_and_names_come_back(openai):
-    made, names = fitted(openai, "gpt-4o", FIELDS)
+    made, names, _ = fitted(openai, "gpt-4o", FIELDS)
     call, result = made["input"][1:]
     assert call["call_id"] == result["call_id"] == "call_1f"
     assert len(call["name"]) <= 64
@@ -46,10 +46,29 @@ def test_ids_and_names_fit_and_names_come_back(openai):
 
 def test_what_fits_is_left_alone(openai):
     usual = {"input": [{"type": "function_call", "call_id": "c" * 64, "name": "f", "arguments": ""}]}
-    assert fitted(openai, "gpt-4o", usual) == ({}, {})
-    assert fitted(openai, "gpt-4o", {"input": "Hi"}) == ({}, {})
+    assert fitted(openai, "gpt-4o", usual) == Fitted()
+    assert fitted(openai, "gpt-4o", {"input": "Hi"}) == Fitted()
 
 
 def test_gemini_gets_its_signatures(deployment):
     d = deployment(model="gemini/gemini-2.5-pro", api_key="k")
-    assert fitted(d, "gemini-2.5-pro", FIELDS) == ({}, {})
+    assert fitted(d, "gemini-2.5-pro", FIELDS) == Fitted()
+
+
+LABELS = {
+    "prompt_cache_key": "k",
+    "prompt_cache_retention": "24h",
+    "safety_identifier": "s",
+    "top_logprobs": 0,
+}
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-sonnet-4-6", "gemini/gemini-2.5-pro", "groq/llama-3.3-70b"])
+def test_labels_of_openais_are_not_sent_to_who_refuses_them(deployment, model):
+    d = deployment(model=model, api_key="k")
+    assert fitted(d, d.model, {"input": "Hi", "user": "ada", **LABELS}).dropped == LABELS.keys()
+    assert fitted(d, d.model, {"input": "Hi", "top_logprobs": 3}).dropped == set()
+
+
+def test_openai_gets_its_labels(openai):
+    assert fitted(openai, "gpt-4o", {"input": "Hi", **LABELS}) == Fitted()
