@@ -233,8 +233,9 @@ class Router:
         return self.options.num_retries if own is None else own
 
     def pause_before_retry(self, outcome: Outcome, retry: int) -> float | None:
-        """Seconds until one that has just failed may be tried again; None: not here, as where it might charge twice."""
-        if outcome.kind not in TRANSIENT or outcome.unread:
+        """Seconds until one that has just failed may be tried again; None: not here, as where it might charge twice, or
+        where the account's credit is used up."""
+        if outcome.kind not in TRANSIENT or outcome.unread or outcome.status == 402:
             return None
         if outcome.retry_after is not None:
             asked = max(outcome.retry_after, self.options.retry_after)

@@ -10,9 +10,9 @@ from worker.ledger.usage import count, with_details
 
 from ..routing.outcome import Outcome
 from .assemble import is_stream, whole
-from .error_body import words
+from .error_body import says_error, words
 from .failure import from_error_event
-from .odd_chunks import failure_in, is_ordinary, mend_answer
+from .odd_chunks import failure_in, has_answer, is_ordinary, mend_answer
 
 
 @dataclass(slots=True)
@@ -88,6 +88,8 @@ def json_object(raw: bytes) -> dict[str, Any] | Outcome:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return Outcome("server", 0, "The provider's answer is not valid JSON.")
+    if isinstance(body, list) and body and isinstance(body[0], dict) and says_error(body[0]):
+        body = body[0]
     return body if isinstance(body, dict) else Outcome("server", 0, "The provider's answer is not a JSON object.")
 
 
@@ -124,8 +126,8 @@ def _failure(body: dict[str, Any], usage: dict[str, Any] | None) -> Outcome | No
     """What failed instead of an answer; a provider that has counted what it wrote may charge for it."""
     failed = failure_in(body)
     if failed is not None:
-        return failed._replace(unread=bool(usage and count(usage, "completion_tokens")))
-    if isinstance(body.get("data"), list) or body.get("choices"):
+        return failed._replace(unread=failed.unread or bool(usage and count(usage, "completion_tokens")))
+    if isinstance(body.get("data"), list) or has_answer(body.get("choices")):
         return None
     if "choices" in body or not words(body):
         return Outcome("server", 0, "The provider's answer holds neither choices nor data.")

@@ -4,7 +4,7 @@ Some servers do not stream although they are asked to, and some stream although 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -52,7 +52,11 @@ def whole(raw: bytes) -> bytes | Outcome:
     for chunk in chunks:
         for choice in chunk.get("choices") or ():
             if isinstance(choice, dict):
-                _join(joined.setdefault(choice.get("index") or 0, {}), choice)
+                index = choice.get("index")
+                _join(joined.setdefault(index if type(index) is int else 0, {}), choice)
+    for choice in joined.values():
+        for call in choice.get("message", {}).get("tool_calls", ()):
+            del call["index"]
     made = [{"index": index, **choice} for index, choice in sorted(joined.items())]
     chat = not any("text" in choice for choice in made)
     object = "chat.completion" if chat else "text_completion"
@@ -120,7 +124,7 @@ def _join(made: dict[str, Any], choice: Mapping[str, Any]) -> None:
     message = made.setdefault("message", {"role": "assistant", "content": None})
     for name, value in delta.items():
         if name == "tool_calls":
-            _join_calls(message.setdefault("tool_calls", []), value or ())
+            _join_calls(message.setdefault("tool_calls", []), value if isinstance(value, list) else ())
         elif name == "function_call" and isinstance(value, dict):
             _join_texts(message.setdefault("function_call", {}), value)
         elif isinstance(value, str) and name != "role":
@@ -131,14 +135,19 @@ def _join(made: dict[str, Any], choice: Mapping[str, Any]) -> None:
             message[name] = value
 
 
-def _join_calls(calls: list[dict[str, Any]], pieces: Any) -> None:
+def _join_calls(calls: list[dict[str, Any]], pieces: Iterable[Any]) -> None:
+    """The calls in the order in which they begin. A piece of `ChunkMender` has an index; a custom tool's may not."""
     for piece in pieces:
-        index = piece.get("index") or 0
-        while len(calls) <= index:
-            calls.append({"id": "", "type": "function", "function": {}})
-        call = calls[index]
+        if not isinstance(piece, dict):
+            continue
+        call = next((one for one in calls if one["index"] == piece.get("index")), None)
+        if call is None:
+            call = {"index": piece.get("index"), "id": piece.get("id") or "", "type": piece.get("type") or "function"}
+            calls.append(call)
         call["id"] = call["id"] or piece.get("id") or ""
-        _join_texts(call["function"], piece.get("function") or {})
+        for kind in ("function", "custom"):
+            if isinstance(piece.get(kind), dict):
+                _join_texts(call.setdefault(kind, {}), piece[kind])
 
 
 def _join_texts(made: dict[str, Any], piece: Mapping[str, Any]) -> None:

@@ -22,19 +22,33 @@ _WORDS = (
     "errorMessage",
     "error_msg",
     "status_msg",
+    "error_description",
+    "errorDescription",
     "description",
+    "details",
     "error",
     "errors",
     "Message",
+    "Error",
+    "innererror",
+    "fault",
+    "faultstring",
+    "fieldViolations",
     "reason",
     "title",
+    "exception",
+    "cause",
 )
+# Beside a message that names no more than the status, what went wrong.
+_MORE = ("errors", "details", "error_description", "innererror")
+_SHORT = 40  # characters
 _MOST_ITEMS = 5
 _MOST_DEPTH = 6
 _CODE = re.compile(r"[\w.:/-]{1,80}")
-_TITLE = re.compile(r"<(title|h1)[^>]*>(.{1,200}?)</\1", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<(title|h1|message|faultstring)[^>]*>(.{1,200}?)</\1", re.IGNORECASE | re.DOTALL)
 _HTML = re.compile(r"\s*(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body|\?xml|h1|center)\b", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(r"<[^>]*>")
+_SAYS_SOMETHING = re.compile(r'[:\[]"[^"]')  # a text that is no name
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
 # MiniMax's codes as HTTP statuses. https://platform.minimax.io/docs/api-reference/errorcode
 _MINIMAX = {
@@ -53,13 +67,18 @@ _MINIMAX_FILTER = (1026, 1027)
 
 
 def error_fields(raw: bytes) -> dict[str, Any]:
-    """Of a refusal's body; empty where it says nothing."""
+    """Of a refusal's body; empty where it says nothing. `unread`: all of it, where it says something in no known way;
+    `page`: True for one of HTML."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        message = _plain_text(raw)
-        return {"message": message} if message else {}
-    return fields_of(body)
+        message, page = _plain_text(raw)
+        return {**({"message": message} if message else {}), **({"page": True} if page else {})}
+    fields = fields_of(body)
+    if fields.get("message") or not isinstance(body, dict | list):
+        return fields
+    text = orjson.dumps(body).decode()
+    return {**fields, "unread": text} if _SAYS_SOMETHING.search(text) else fields
 
 
 def fields_of(body: Any) -> dict[str, Any]:
@@ -71,12 +90,18 @@ def fields_of(body: Any) -> dict[str, Any]:
         return {"message": message} if message else {}
     fields = _innermost(body)
     message = words(fields)
-    raw = _raw_words(fields)
-    if raw and raw not in message:
-        message = f"{message.rstrip('.: ')}: {raw}" if message else raw
+    raw = _raw(fields)
+    more = words(raw)
+    if not more and len(message) <= _SHORT:
+        more = next(filter(None, (words(fields.get(name) or body.get(name)) for name in _MORE)), "")
+    if more and more not in message:
+        message = f"{message.rstrip('.: ')}: {more}" if message else more
     found = {**fields, "message": message} if message else {k: v for k, v in fields.items() if k != "message"}
     if not isinstance(found.get("code"), (str, int)) or not _CODE.fullmatch(str(found["code"])):
         found["code"] = None
+    if isinstance(raw, dict) and not fields.get("type"):
+        inner = _innermost(raw)
+        found["type"] = next((inner[name] for name in ("code", "type") if isinstance(inner.get(name), str)), None)
     field = _forbidden_field(fields)
     if field and not found["code"]:
         found |= {"code": "unknown_parameter", "param": field}
@@ -113,7 +138,10 @@ def words(value: Any, depth: int = 0) -> str:
 
 def says_error(body: Mapping[str, Any]) -> bool:
     """Whether an answer with status 200, or an event of a stream, reports an error, whatever stands beside it."""
-    if body.get("error") and (not isinstance(body["error"], dict) or any(body["error"].values())):
+    error = body.get("error")
+    if error and (not isinstance(error, dict) or any(error.values())):
+        return True
+    if isinstance(error, dict) and "choices" not in body:
         return True
     base = body.get("base_resp")
     if isinstance(base, dict) and base.get("status_code") not in (0, "0", None):
@@ -147,10 +175,14 @@ def _innermost(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _raw_words(fields: Mapping[str, Any]) -> str:
-    """What the provider behind OpenRouter said."""
+def _raw(fields: Mapping[str, Any]) -> Any:
+    """What the provider behind OpenRouter said, parsed where that is JSON."""
     metadata = fields.get("metadata")
-    return words(metadata.get("raw")) if isinstance(metadata, dict) else ""
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    try:
+        return orjson.loads(raw) if isinstance(raw, str) else raw
+    except orjson.JSONDecodeError:
+        return raw
 
 
 def _forbidden_field(fields: Mapping[str, Any]) -> str | None:
@@ -166,15 +198,16 @@ def _forbidden_field(fields: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _plain_text(raw: bytes) -> str:
-    """A page's title, or the text itself."""
+def _plain_text(raw: bytes) -> tuple[str, bool]:
+    """A page's title, or the text itself; whether it is a page."""
     try:
         text = raw[:8192].decode()
     except UnicodeDecodeError as error:
         if error.start < 8188:
-            return ""  # no text
+            return "", False  # no text
         text = raw[: error.start].decode()
-    if _HTML.match(text):
+    page = _HTML.match(text) is not None
+    if page:
         found = _TITLE.search(text)
         text = _MARKUP.sub(" ", found[2]) if found else ""
-    return _BLANK.sub(" ", text).strip()
+    return _BLANK.sub(" ", text).strip(), page

@@ -19,6 +19,7 @@ import orjson
 from worker.ledger.usage import with_details
 
 from ..routing.outcome import Outcome
+from .error_body import words
 from .failure import error_event, from_error_event
 from .odd_chunks import ORDINARY_FINISH, ChunkMender, failure_in
 from .sse import EVENT_END, MAX_EVENT_BYTES, OversizedEvent, data_of, is_comment, last_end, payload, split
@@ -50,7 +51,8 @@ class EventStream:
         self._held = b""
         self._begun = False
         self._refusal: Outcome | None = None  # an error instead of an answer
-        self._over = False  # it has failed
+        self._over = False  # it has failed, or is at its end
+        self._first: dict[str, Any] = {}  # what the chunk with which the answer began says of itself
         self._mender = ChunkMender()
         # Streams of one model name it alike, so what one has learnt serves the next.
         self._needle, self._ours = _learnt.get(model, (b"", b""))
@@ -81,7 +83,11 @@ class EventStream:
         if self._over:
             return b""
         whole = payload(data) is not None or _DONE.search(data) or (data and is_comment(data))
-        return self._rewrite(data + b"\n\n") if whole else b""
+        rest = self._rewrite(data + b"\n\n") if whole else b""
+        if self.finished and not (self.done or self.failed or self._refusal):
+            self.done = True
+            rest += DONE
+        return rest
 
     def begins(self, new: bytes) -> bool | Outcome:
         """Whether the answer has begun with what was returned so far; an Outcome when it is an error instead.
@@ -159,7 +165,7 @@ class EventStream:
         return True
 
     def _says_nothing_else(self, rest: bytes) -> bool:
-        if b'"model"' in rest or b'"error"' in rest or b"data:" in rest or b'"content":[' in rest:
+        if b'"model"' in rest or b'"error"' in rest or b"data:" in rest or b'content":[' in rest:
             return False
         if rest.count(b'"finish_reason"') != rest.count(b'"finish_reason":null'):
             return False
@@ -209,16 +215,39 @@ class EventStream:
                 data = data.replace(self._needle, self._ours)
         if not self.finished and b'"finish_reason"' in data:
             self.finished = _FINISH.search(data) is not None
-        if b"[DONE]" in data and _DONE.search(data):
-            self.done = True
+        if b"[DONE]" in data:
+            data = self._ended(data)
         return data
+
+    def _ended(self, data: bytes) -> bytes:
+        """The end of a stream: nothing follows it, and before it an answer has said why it ended."""
+        done = _DONE.search(data)
+        if done is None:
+            return data
+        self.done = self._over = True
+        blank = EVENT_END.search(data, done.end())
+        data = data[: blank.end()] if blank else data
+        if self.finished or not self._begun:
+            return data
+        self.finished = True
+        begin = last_end(data[: done.start() + 1])
+        return data[:begin] + self._last_chunk() + data[begin:]
+
+    def _last_chunk(self) -> bytes:
+        """For an answer that does not say why it ended, as LiteLLM makes one."""
+        text = self._first.get("object") == "text_completion"
+        left = self._mender.finish()
+        delta = {"tool_calls": left} if left else {}
+        said = {"text": ""} if text else {"delta": delta}
+        choice = {"index": 0, **said, "finish_reason": "tool_calls" if self._mender.calling else "stop"}
+        return b"data: " + orjson.dumps({**self._first, "model": self._model, "choices": [choice]}) + b"\n\n"
 
     def _is_odd(self, data: bytes) -> bool:
         """Whether the bytes show something that has to be looked at, event by event."""
         chunks = data.count(b"data:") - data.count(b"data: [DONE]")
         if b"error" in data or b'"base_resp"' in data or data.count(b'"choices"') < chunks:
             return True
-        if _has_calls(data) or _has_thoughts(data) or b'"content":[' in data or b'"content": [' in data:
+        if _has_calls(data) or _has_thoughts(data) or b'content":[' in data or b'content": [' in data:
             return True
         calling = self._mender.calling
         return any(m[1] not in _ORDINARY_FINISH or (calling and m[1] == b"stop") for m in _REASON.finditer(data))
@@ -237,7 +266,11 @@ class EventStream:
                     return b"".join(passed)
                 self.failed = failed
                 return b"".join((*passed, error_event(failed)))
-            self._begun = self._begun or _says_something(chunk)
+            if chunk is None and _is_noise(event):
+                continue
+            if not self._begun and _says_something(chunk):
+                self._begun = True
+                self._first = {name: chunk[name] for name in _OF_A_CHUNK if name in chunk} if chunk else {}
             if chunk is not None and self._mender.mend(chunk):
                 event = _replaced(event, chunk)
             passed.append(event)
@@ -247,14 +280,16 @@ class EventStream:
         if chunk is not None:
             return failure_in(chunk) or (None if _is_chunk(chunk) else from_error_event(chunk))
         data = data_of(event)
-        if data is None or data == b"[DONE]":
+        if not data or data == b"[DONE]":
             return None
         try:
             value = orjson.loads(data)
         except orjson.JSONDecodeError:
             if _NAMED_ERROR.search(event):
                 return from_error_event(data.decode("utf-8", "replace"))
-            return None if self._begun else _NO_JSON
+            if self.finished:
+                return None
+            return _NO_JSON if data[:1] in b'{["' else from_error_event(data.decode("utf-8", "replace"))
         if isinstance(value, list) and value and isinstance(value[0], dict):
             return failure_in(value[0])
         return from_error_event(value) if _NAMED_ERROR.search(event) else None
@@ -276,15 +311,18 @@ class EventStream:
         kept, start = [], 0
         for begin, end in _events_with_usage(data):
             chunk = payload(data[begin:end])
-            usage = chunk.get("usage") if chunk else None
-            if not isinstance(usage, dict) or chunk is None:
+            usage = _usage_in(chunk) if chunk else None
+            if usage is None or chunk is None:
                 continue
             self.usage = with_details(usage)
-            dropped = self._drop_usage and _says_nothing(chunk.get("choices"))
-            if dropped or self.usage is not usage:
+            choices = chunk.get("choices")
+            nulled = choices is None and "choices" in chunk
+            dropped = self._drop_usage and (nulled or _says_nothing(choices))
+            if dropped or nulled or self.usage is not chunk.get("usage"):
                 kept.append(data[start:begin])
                 if not dropped:
-                    kept.append(_replaced(data[begin:end], {**chunk, "usage": self.usage}))
+                    more = {"choices": []} if nulled else {}
+                    kept.append(_replaced(data[begin:end], {**chunk, **more, "usage": self.usage}))
                 start = end
         return b"".join((*kept, data[start:])) if kept else data
 
@@ -308,14 +346,16 @@ def _events_with_usage(data: bytes) -> Iterator[tuple[int, int]]:
         at = data.find(b'"usage"', at + 7)
 
 
-_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+DONE = b"data: [DONE]\n\n"
+# What every chunk of an answer says of it.
+_OF_A_CHUNK = ("id", "object", "created", "model", "system_fingerprint")
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _REASON = re.compile(rb'"finish_reason"\s*:\s*"([^"]*)"')
-_DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+_DONE = re.compile(rb"(?:^|[\r\n])data:[ \t]*\[DONE\]")
 _NAMED_ERROR = re.compile(rb"(?:^|[\r\n])event: ?error\b")
 _ORDINARY_FINISH = frozenset(reason.encode() for reason in ORDINARY_FINISH)
-_NO_JSON = Outcome("server", 0, "The provider's stream does not begin with JSON.")
-# What an error without a name of its own says, and no chunk does.
-_ERROR_FIELDS = ("detail", "msg", "message", "error_message", "error_msg", "errors")
+_NO_JSON = Outcome("server", 0, "The provider sent an event that is not JSON.")
+_CHUNK = "chat.completion.chunk"
 
 
 # What an event says between its opening and the one string that varies.
@@ -353,19 +393,39 @@ def _has_thoughts(data: bytes) -> bool:
     return data.count(b'"reasoning"') > data.count(b'"reasoning":null') or b'"reasoning_details":[{' in data
 
 
+def _is_noise(event: bytes) -> bool:
+    """Whether an event has data, and that is neither an object nor the end: clients would fail at it."""
+    data = data_of(event)
+    return data is not None and data != b"[DONE]"
+
+
+def _usage_in(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """Where servers put it: beside the choices, in the first of them (Moonshot), in a field of their own (Groq)."""
+    choices = chunk.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    for holder in (chunk, first, chunk.get("x_groq")):
+        usage = holder.get("usage") if isinstance(holder, dict) else None
+        if isinstance(usage, dict):
+            return usage
+    return None
+
+
 def _is_chunk(chunk: dict[str, Any]) -> bool:
-    return "choices" in chunk or "usage" in chunk or not any(chunk.get(name) for name in _ERROR_FIELDS)
+    """Whether an event without choices is no error either."""
+    return "choices" in chunk or "usage" in chunk or chunk.get("object") == _CHUNK or not words(chunk)
 
 
 def _says_something(chunk: dict[str, Any] | None) -> bool:
-    """Whether a chunk is more than a greeting. What nobody knows is taken for an answer."""
+    """Whether a chunk is more than a greeting."""
     if chunk is None:
         return False
     choices = chunk.get("choices")
     if not isinstance(choices, list):
-        return "choices" not in chunk
+        return False
     for choice in choices:
-        if not isinstance(choice, dict) or choice.get("finish_reason") or choice.get("text") or choice.get("message"):
+        if not isinstance(choice, dict):
+            continue
+        if choice.get("finish_reason") or choice.get("text") or choice.get("message"):
             return True
         delta = choice.get("delta")
         if isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role"):

@@ -101,12 +101,15 @@ def _outcome(fields: Mapping[str, Any], status: int, default: str, **more: Any) 
     implied = status or _STATUS_OF_TYPE.get(type) or 500
     said = Said(implied, (code or "").lower(), type, (param or "").lower(), message.lower())
     kind = _filtered_by_openrouter(fields) or _kind(said)
+    blameless = _is_blameless(said, kind, page=fields.get("page") is True)
+    hides = kind == "authentication" and not blameless
     return Outcome(
         kind,
         status,
-        credentials_refused(status) if kind == "authentication" else message or default,
+        credentials_refused(status) if hides else message or shown(_text(fields.get("unread")) or "") or default,
         code=code,
         param=param,
+        blameless=blameless,
         **more,
     )
 
@@ -199,7 +202,7 @@ def _kind(said: Said) -> Kind:
         return "rate_limit"
     if status in (408, 504):
         return "timeout"
-    if words.says_too_long(status, said.code, said.type, message) or (status == 413 and not message):
+    if status == 413 or words.says_too_long(status, said.code, said.type, message):
         return "context_window"
     if status in _CALLER:
         return _of_bad_request(said)
@@ -208,6 +211,16 @@ def _kind(said: Said) -> Kind:
     if said.code in ("rate_limit_exceeded", "insufficient_quota") or said.type == "rate_limit_error":
         return "rate_limit"
     return "server"
+
+
+def _is_blameless(said: Said, kind: Kind, *, page: bool) -> bool:
+    """Whether this one request may be what was refused, so that others are still served. A firewall's page may be about
+    the text of a prompt."""
+    if said.status == 403 and kind == "authentication":
+        return page or not words.says_of_key(said.code, said.type, said.message)
+    if said.status == 402:
+        return words.says_too_dear(said.message)
+    return said.status == 404 and words.says_no_choice(said.message)
 
 
 def _of_forbidden(said: Said) -> Kind:

@@ -20,17 +20,30 @@ _FINISH = {
     "stop_sequence": "stop",
     "max_tokens": "length",
     "max_length": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "tool_call": "tool_calls",
+    "refusal": "content_filter",
     "safety": "content_filter",
+    "recitation": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "spii": "content_filter",
+    "error_toxic": "content_filter",
     "sensitive": "content_filter",
     "content_filtered": "content_filter",
     "guardrail_intervened": "content_filter",
 }
 # An answer that ended so is none: OpenRouter, vLLM, SGLang, Zhipu, DeepSeek.
 _FAILED = frozenset(
-    ("error", "abort", "aborted", "cancelled", "network_error", "server_error", "insufficient_system_resource")
+    "error abort aborted cancelled canceled failed failure network_error server_error internal_error timeout "
+    "insufficient_system_resource".split()
 )
+# Google's server with OpenAI's format: `function_call_filter: MALFORMED_FUNCTION_CALL`. The model wrote a call that
+# cannot be read, which is charged for and says nothing about the server.
+_MALFORMED = "malformed_function_call"
 _WHOLE = ("stop", "length")
 _ODD_FIELDS = frozenset(("tool_calls", "function_call", "reasoning", "reasoning_details"))
 ORDINARY_FINISH = frozenset(("stop", "length", "content_filter", "tool_calls", "function_call"))
@@ -48,7 +61,17 @@ def is_ordinary(body: Body) -> bool:
     if type(message) is not dict or choice.get("finish_reason") not in _WHOLE or "error" in choice:
         return False
     content = message.get("content")
-    return type(content) is str and content[:1] not in BEFORE_A_TAG and _ODD_FIELDS.isdisjoint(message)
+    if type(content) is not str or content[:1] in BEFORE_A_TAG or not _ODD_FIELDS.isdisjoint(message):
+        return False
+    return type(message.get("reasoning_content", "")) is str
+
+
+def has_answer(choices: Any) -> bool:
+    """Whether the choices of a whole answer hold one: a message, or a text of completions."""
+    return isinstance(choices, list) and any(
+        isinstance(choice, dict) and (isinstance(choice.get("message"), dict) or isinstance(choice.get("text"), str))
+        for choice in choices
+    )
 
 
 def failure_in(body: Body) -> Outcome | None:
@@ -61,8 +84,10 @@ def failure_in(body: Body) -> Outcome | None:
             continue
         if choice.get("error"):
             return from_error_event({"error": choice["error"]})
-        if _reason(choice) in _FAILED:
-            return from_error_event({"message": f"The provider ended its answer with '{choice['finish_reason']}'."})
+        reason = _reason(choice)
+        if reason in _FAILED or _MALFORMED in reason:
+            failed = from_error_event({"message": f"The provider ended its answer with '{choice['finish_reason']}'."})
+            return failed._replace(unread=True, blameless=True) if _MALFORMED in reason else failed
     return None
 
 
@@ -83,6 +108,9 @@ def mend_answer(body: Body) -> bool:
         function = message.get("function_call")
         if isinstance(function, dict) and mend_function(function) != function:
             message["function_call"] = mend_function(function)
+            changed = True
+        if not _reason(choice):
+            choice["finish_reason"] = "stop"
             changed = True
         changed |= _mend_reason(choice, calls=bool(calls), function=bool(function))
     return changed
@@ -108,11 +136,19 @@ class ChunkMender:
     def mend(self, chunk: Body) -> bool:
         """The chunk, changed in place. Whether it was changed."""
         choices = chunk.get("choices")
-        changed = False
+        # OpenAI's SDKs raise for any error that is not empty, and this one says nothing.
+        changed = bool(chunk.get("error"))
+        if changed:
+            del chunk["error"]
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 changed |= self._choice(choice)
         return changed
+
+    def finish(self) -> list[Any]:
+        """What is still to be said of the calls of the first choice at the end of a stream."""
+        mender = self._calls.get(0)
+        return mender.finish() if mender else []
 
     def _choice(self, choice: Body) -> bool:
         index = choice.get("index")
@@ -121,6 +157,8 @@ class ChunkMender:
         changed = isinstance(delta, dict) and self._delta(delta, index)
         reason = _reason(choice)
         if not reason:
+            if choice.get("finish_reason") == "":
+                choice["finish_reason"], changed = None, True
             return changed
         mender = self._calls.get(index)
         left = mender.finish() if mender else []
@@ -160,7 +198,7 @@ def _reason(choice: Body) -> str:
 def _mend_reason(choice: Body, *, calls: bool, function: bool) -> bool:
     """`calls`: the choice calls tools; `function`: it calls a function in the old way."""
     reason = _reason(choice)
-    right = _FINISH.get(reason, reason)
+    right = reason if reason in ORDINARY_FINISH else _FINISH.get(reason, "stop")
     if calls and right in ("stop", "function_call"):
         right = "tool_calls"
     elif function and not calls and right in ("stop", "tool_calls"):

@@ -38,6 +38,7 @@ _CONTEXT_OF_REFUSALS = re.compile(
     r"`?inputs`? tokens \+ `?max_new_tokens`?|`?inputs`? must have less than"
     r"|range of input length should be|input text length should not exceed|length limit exceeded"
     r"|too many (?:input |prompt )?tokens|prompt: length|expected maxlength"
+    r"|\b(?:prompt|inputs?|messages?)\b(?: length)?[^.;]{0,30}\bexceeds?\b[^.;]{0,40}\blength|prompt \+ max_tokens"
     r"|(?:prompt|inputs?|request|conversation)(?: (?:body|payload|length|size|is|are|was))* too (?:long|large)\b"
     r"|request (?:body|payload) (?:size )?exceeds"
 )
@@ -84,6 +85,13 @@ _MODEL_CODES = frozenset(
     ("model_not_found", "deploymentnotfound", "model_not_available", "unknown_model", "invalid_model", "modelnotfound")
 )
 _NO_ACCESS_TO_MODEL = re.compile(r"\baccess to (?:the )?model\b|\bmodel\b[^.]{0,80}\bdoes not (?:exist|have access)")
+# https://openrouter.ai/docs/api-reference/errors
+_TOO_DEAR = re.compile(r"fewer max_tokens|can only afford|prompt tokens limit exceeded")
+_OF_KEY = re.compile(
+    r"\b(?:api[ _-]?)?keys?\b|credential|token\b|auth|permission|access|account|organi[sz]ation|project|team|user\b"
+    r"|workspace|subscription|suspend|disabled|bann?ed|billing|credits?\b|quota|spend|limit|payment|balance"
+    r"|countr|region|territor|location|\bip\b|address|not been used|not enabled"
+)
 # What a request can name that is stored with a provider, and how the ids of such things begin.
 _THINGS = re.compile(
     r"\b(?:items?|files?|previous[ _]response|response|conversation|container|vector[ _]store|assistant|thread|run"
@@ -96,6 +104,8 @@ _IDS = re.compile(
 _MODEL = re.compile(r"\bmodels?\b|\bdeployment\b")
 _NAMED_MODEL = re.compile(r"\b(?:model|deployment)s?:? ?[`'\"/]")
 _FEATURE_MISSING = re.compile(r"no endpoints found that (?:support|can handle)|not a (?:chat|multimodal|vision) model")
+# OpenRouter, where a request or the account leaves no provider to choose from.
+_NO_CHOICE = re.compile(r"no endpoints (?:found|available) matching|no allowed providers|providers have been ignored")
 _STORED_AND_MISSING = re.compile(
     r"\b(?:cached ?content|file|item)\b[^.]{0,120}\b(?:not found|does not exist|may not exist|permission to access)"
     r"|permission to access the (?:file|cached ?content)"
@@ -135,6 +145,21 @@ def says_no_such_model(code: str, message: str) -> bool:
 def says_feature_missing(message: str) -> bool:
     """The model cannot do what the request asks for, and says so with a 404."""
     return _FEATURE_MISSING.search(message) is not None
+
+
+def says_no_choice(message: str) -> bool:
+    """Of the providers behind this one the request may use none."""
+    return _NO_CHOICE.search(message) is not None
+
+
+def says_too_dear(message: str) -> bool:
+    """The request may cost more than the credit that is left; smaller ones are still served (OpenRouter's 402)."""
+    return _TOO_DEAR.search(message) is not None
+
+
+def says_of_key(code: str, kind: str, message: str) -> bool:
+    """A 403 is about our key or account, and not about what this one request asks for."""
+    return _OF_KEY.search(f"{code} {kind} {message}") is not None
 
 
 def says_request_named_it(param: str, code: str, message: str) -> bool:

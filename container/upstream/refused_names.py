@@ -37,6 +37,8 @@ def refuses_name(refusal: Outcome, name: str, instead: str = "") -> bool:
     if param and code in _OF_NAMES:
         return True
     said = refusal.message.lower()
+    # Azure writes `MaxTokens`.
+    name, instead = (each.replace("_", "_?") for each in (name, instead))
     here = rf"(?<![\w.-])(?:body\.|\$\.)?{name}(?![\w-])"
     if not re.search(here, said):
         return False

@@ -9,14 +9,20 @@ from typing import Any
 
 _THINK = re.compile(r"\s*<(think|thinking|budget:thinking)>(.*?)</(?:think|thinking|budget:thinking)>(.*)", re.DOTALL)
 BEFORE_A_TAG = frozenset("< \t\r\n")
+_HOLDING = ("text", "thinking", "reasoning", "content", "summary")
+_MOST_DEPTH = 6
 _TAG = re.compile(r"\s*<(?:think|thinking|budget:thinking)>")
 
 
 def mend_thoughts(said: dict[str, Any]) -> bool:
     """`said`: a message or a delta, changed in place. Whether it was changed."""
-    changed = isinstance(said.get("content"), list) and _take_parts(said)
-    if isinstance(said.get("reasoning"), str):
-        thought = said.pop("reasoning")
+    changed = isinstance(said.get("content"), list | dict) and _take_parts(said)
+    thought = said.get("reasoning_content")
+    if isinstance(thought, list | dict):
+        said["reasoning_content"] = _text_of(thought)
+        changed = True
+    if said.get("reasoning") is not None:
+        thought = _text_of(said.pop("reasoning"))
         changed = True
         if thought and not said.get("reasoning_content"):
             said["reasoning_content"] = thought
@@ -46,11 +52,12 @@ def _take_parts(said: dict[str, Any]) -> bool:
     """Of content that is a list: its text, and what was thought."""
     texts: list[str] = []
     thoughts: list[str] = []
-    for part in said["content"]:
+    content = said["content"]
+    for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
             texts.append(part)
         elif isinstance(part, dict) and part.get("type") in ("thinking", "reasoning"):
-            thoughts.append(_text_of(part.get("thinking") or part.get("reasoning") or part.get("text")))
+            thoughts.append(_text_of(part))
         elif isinstance(part, dict) and isinstance(part.get("text"), str):
             texts.append(part["text"])
     said["content"] = "".join(texts) if texts else None
@@ -59,9 +66,14 @@ def _take_parts(said: dict[str, Any]) -> bool:
     return True
 
 
-def _text_of(thinking: Any) -> str:
+def _text_of(thinking: Any, depth: int = 0) -> str:
+    """The text of a thought: itself, an object that holds it, or a list of such."""
+    if depth > _MOST_DEPTH:
+        return ""
     if isinstance(thinking, list):
-        return "".join(_text_of(part.get("text") if isinstance(part, dict) else part) for part in thinking)
+        return "".join(_text_of(part, depth + 1) for part in thinking)
+    if isinstance(thinking, dict):
+        return next((found for name in _HOLDING if (found := _text_of(thinking.get(name), depth + 1))), "")
     return thinking if isinstance(thinking, str) else ""
 
 

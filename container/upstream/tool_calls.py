@@ -50,11 +50,33 @@ def _mended(call: Entry, seen: set[str]) -> Entry:
     return {**call, "id": id, "type": call.get("type") or "function", "function": mend_function(function)}
 
 
+def _whole(index: Any) -> int | None:
+    """An index as a number: some servers write a text or a float. None for what is none."""
+    if isinstance(index, str) and index.isascii() and index.isdigit():
+        return int(index[:9])
+    if isinstance(index, float) and index.is_integer():
+        return int(index)
+    return index if type(index) is int else None
+
+
+def _has_float(entry: Any) -> bool:
+    """Whether its index, equal to a whole number, is written as none."""
+    return isinstance(entry, dict) and isinstance(entry.get("index"), float)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 class _Call:
     """One call of a stream. `given`: the id that the provider gave it; `tracked`: its arguments are kept, as they alone
-    tell where the next call begins; `held`: its beginning, not sent on before its name is whole."""
+    tell where the next call begins; `first`: those that came with its name; `held`: its beginning, not sent on before
+    its name is whole."""
 
-    __slots__ = ("_parts", "_tries", "given", "has_arguments", "held", "index", "name", "tracked")
+    __slots__ = ("_parts", "_tries", "first", "given", "has_arguments", "held", "index", "name", "tracked")
 
     def __init__(self, index: int, given: str, name: str, *, tracked: bool) -> None:
         self.index = index
@@ -62,6 +84,7 @@ class _Call:
         self.name = name
         self.tracked = tracked
         self.has_arguments = False
+        self.first = ""
         self.held: Entry | None = None
         self._parts: list[str] = []
         self._tries = 0
@@ -83,10 +106,7 @@ class _Call:
         if not self.tracked or self._tries >= _MOST_TRIES or not self._ends():
             return False
         self._tries += 1
-        try:
-            return isinstance(orjson.loads(self.text()), dict)
-        except orjson.JSONDecodeError:
-            return False
+        return _is_object(self.text())
 
 
 class CallMender:
@@ -121,7 +141,7 @@ class CallMender:
                 mended += self._take(entry)
             elif entry:
                 mended.append(entry)
-        return entries if mended == entries else mended
+        return entries if mended == entries and not any(map(_has_float, entries)) else mended
 
     def finish(self) -> list[Entry]:
         """What is still to be said when the calls are at their end."""
@@ -140,12 +160,12 @@ class CallMender:
         given = str(entry.get("id") or "")
         name, key = function.get("name"), entry.get("index")
         name = name if isinstance(name, str) else ""
-        key = key if type(key) is int else None
+        key = _whole(key)
         text = arguments_text(function.get("arguments"))
         call = self._find(key, given, name, text, pieces="arguments" not in function)
         if call is None:
             return self._begin(entry, function, key, given, name or ("" if given else self._last_name()), text)
-        if call.tracked and given and given == call.given and call.complete() and text == call.text():
+        if text and given and given == call.given and self._is_repeated(call, name, text):
             return []  # the whole call once more
         if not call.given and given and given not in self._by_id:
             call.given = given
@@ -154,6 +174,11 @@ class CallMender:
         piece = name if name and name != call.name and not call.has_arguments else ""
         call.name += piece
         return self._continue(call, entry, function, piece, text)
+
+    def _is_repeated(self, call: _Call, name: str, text: str) -> bool:
+        if call.tracked:
+            return call.complete() and text == call.text()
+        return bool(name) and text == call.first and _is_object(text)
 
     def _find(self, key: int | None, given: str, name: str, text: str, *, pieces: bool) -> _Call | None:
         """The call that an entry goes on with; None for a new one."""
@@ -188,6 +213,7 @@ class CallMender:
         if given and fresh:
             self._by_id[given] = call
         call.add(text)
+        call.first = text
         begun = {
             **entry,
             "index": call.index,

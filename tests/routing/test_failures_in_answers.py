@@ -196,6 +196,39 @@ def test_what_one_request_asks_for_rests_no_deployment(http, provider, name):
     assert len(provider.requests) == 2
 
 
+ONE_REQUESTS: dict[str, tuple[int, bytes]] = {
+    "more than the credit left": (
+        402,
+        b'{"error":{"message":"This request requires more credits, or fewer max_tokens. You requested up to 65536 '
+        b'tokens, but can only afford 3919.","code":402}}',
+    ),
+    "a prompt over the credit left": (402, b'{"error":{"message":"Prompt tokens limit exceeded: 9 > 5","code":402}}'),
+    "a firewall's page": (403, b"<html><head><title>Attention Required! | Cloudflare</title></head></html>"),
+    "a 403 that says nothing": (403, b""),
+    "providers that the request excludes": (
+        404, b'{"error":{"message":"No allowed providers are available for the selected model.","code":404}}',
+    ),
+}  # fmt: skip
+
+
+def test_what_may_be_one_requests_alone_has_a_fallback_and_rests_none(proxy: StartProxy, provider: FakeProvider):
+    params = {"api_key": "sk", "api_base": provider.openai_base}
+    config = {
+        "model_list": [
+            {"model_name": name, "litellm_params": {"model": f"openai/{name}", **params}} for name in ("frail", "good")
+        ],
+        "router_settings": {"num_retries": 2, "allowed_fails": 0, "fallbacks": [{"frail": ["good"]}]},
+    }
+    running = proxy(config)
+    with httpx.Client(base_url=running.url, headers={"authorization": f"Bearer {running.master_key}"}) as http:
+        for name, (status, raw) in ONE_REQUESTS.items():
+            provider.reset()
+            provider.queue(Behaviour(status=status, raw=(raw,)), model="frail")
+            for _ in range(2):
+                assert said(ask(http, "frail", "chat", stream=False), "chat") == "hello out there"
+            assert [r.model for r in provider.requests] == ["frail", "good", "frail"], name
+
+
 def test_a_model_that_a_client_makes_up_rests_no_deployment(http, provider):
     error = {"error": {"message": "The model `made-up` does not exist.", "code": "model_not_found"}}
     provider.always(Behaviour(status=404, raw=(orjson.dumps(error),)), model="made-up")

@@ -321,3 +321,8 @@ class TestCooldown:
         router.on_cooldown = lambda name, seconds: told.append((name, seconds))
         run(router, "a", {"a1": Outcome("authentication", 401)})
         assert told == [("a1", 10)]
+
+
+def test_credit_that_is_used_up_does_not_come_back_within_seconds():
+    router = Router(config([deployment("a", "a1")], num_retries=2))
+    assert run(router, "a", {"a1": Outcome("server", 402, "Insufficient credits")}) == ["a1"]

@@ -51,11 +51,18 @@ def rewritten(events: Iterable[bytes], *, drop_usage: bool) -> bytes:
     return b"".join(out)
 
 
+def whole(name: str, *, drop_usage: bool) -> bytes:
+    """What the client ought to get of one of `STREAMS`: an answer that ends without `[DONE]` gets one."""
+    done = b"" if name not in WITHOUT_DONE else b"data: [DONE]\n\n"
+    return rewritten(STREAMS[name], drop_usage=drop_usage) + done
+
+
 def passed_on(pieces: Iterable[bytes], *, drop_usage: bool = False) -> bytes:
     stream = EventStream(OURS, drop_usage=drop_usage)
     return b"".join(stream.feed(piece) for piece in pieces) + stream.end()
 
 
+WITHOUT_DONE = ("no DONE",)
 STREAMS = {
     "openai": recorded(),
     "openai without usage": recorded(usage=False),

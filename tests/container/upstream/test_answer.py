@@ -6,9 +6,11 @@ import pytest
 from container.routing.outcome import Outcome
 from container.upstream.answer import Plain, plain
 
+CHOICE = {"index": 0, "message": {}, "finish_reason": "stop"}
+
 
 def answer(**fields) -> bytes:
-    return orjson.dumps({"id": "x", "model": "theirs-2026", "choices": [{"index": 0}], **fields})
+    return orjson.dumps({"id": "x", "model": "theirs-2026", "choices": [CHOICE], **fields})
 
 
 def read(raw: bytes, name: str = "ours") -> Plain:
@@ -18,33 +20,37 @@ def read(raw: bytes, name: str = "ours") -> Plain:
 
 
 def test_the_models_name_is_replaced_and_every_other_byte_kept():
-    raw = b'{ "id":"x",\n "model": "theirs",\t"choices":[{"message":{"content":"theirs \\u00fc"}}], "n":1.50 }'
+    message = b'{"content":"theirs \\u00fc"}'
+    choices = b'[{"message":%s,"finish_reason":"stop"}]' % message
+    raw = b'{ "id":"x",\n "model": "theirs",\t"choices":%s, "n":1.50 }' % choices
     assert read(raw).body == raw.replace(b'"model": "theirs"', b'"model": "ours"')
 
 
 @pytest.mark.parametrize("name", ["ours", 'a "b" \\ ü/x', "theirs-2026"])
 def test_any_name_is_written_as_json(name):
     body = orjson.loads(read(answer(), name).body)
-    assert body == {"id": "x", "model": name, "choices": [{"index": 0}]}
+    assert body == {"id": "x", "model": name, "choices": [CHOICE]}
 
 
 @pytest.mark.parametrize("theirs", [None, "", 5, "ü 🙂", 'with "quotes"'])
 def test_any_name_is_replaced(theirs):
     assert orjson.loads(read(answer(model=theirs)).body)["model"] == "ours"
-    escaped = b'{"model": "\\u00fc", "choices": [{}]}'
-    assert orjson.loads(read(escaped).body) == {"model": "ours", "choices": [{}]}
+    escaped = b'{"model": "\\u00fc", "choices": [{"text": "a", "finish_reason": "stop"}]}'
+    assert orjson.loads(read(escaped).body)["model"] == "ours"
 
 
 def test_an_answer_without_a_model_gets_one():
-    assert orjson.loads(read(b'{"choices": [{}]}').body) == {"choices": [{}], "model": "ours"}
+    assert orjson.loads(read(orjson.dumps({"choices": [CHOICE]})).body) == {"choices": [CHOICE], "model": "ours"}
 
 
 def test_a_model_inside_the_answer_is_not_the_answers():
-    inner = {"choices": [{"message": {"tool": {"model": "theirs"}, "content": '"model":"theirs"'}}]}
+    message = {"tool": {"model": "theirs"}, "content": '"model":"theirs"'}
+    inner = {"choices": [{"message": message, "finish_reason": "stop"}]}
     raw = orjson.dumps({**inner, "model": "theirs"})
     assert orjson.loads(read(raw).body) == {**inner, "model": "ours"}
-    spaced = b'{"choices":[{"x":{"model":"theirs"}}],"model" : "theirs"}'
-    assert orjson.loads(read(spaced).body) == {"choices": [{"x": {"model": "theirs"}}], "model": "ours"}
+    spaced = b'{"choices":[{"message":{"model":"theirs"},"finish_reason":"stop"}],"model" : "theirs"}'
+    found = orjson.loads(read(spaced).body)
+    assert (found["choices"][0]["message"], found["model"]) == ({"model": "theirs"}, "ours")
 
 
 @pytest.mark.parametrize(("usage", "noticed"), [({"total_tokens": 3}, {"total_tokens": 3}), (None, None), ("x", None)])
@@ -73,6 +79,14 @@ def test_an_answer_may_carry_an_empty_error():
         (b'{"error": "It broke."}', "It broke."),
         (b'{"error": {"message": "It broke."}}', "It broke."),
         (b'{"error": {"code": 5}}', "The provider answered with an error."),
+        (b'[{"error": {"message": "It broke."}}]', "It broke."),
+        (b'{"choices": [null]}', "The provider's answer holds neither choices nor data."),
+        (b'{"choices": [{}]}', "The provider's answer holds neither choices nor data."),
+        (b'{"choices": "x"}', "The provider's answer holds neither choices nor data."),
+        (
+            b'{"choices": [{"message": null, "finish_reason": "stop"}]}',
+            "The provider's answer holds neither choices nor data.",
+        ),
     ],
 )
 def test_anything_else_is_a_failure(raw, message):
@@ -140,6 +154,10 @@ def mended(message: dict, finish: str = "stop") -> dict:
         ({"content": "Say <think>hm</think>"}, "Say <think>hm</think>", None),
         ({"content": "<think>hm"}, "<think>hm", None),
         ({"content": "Hi", "reasoning": None}, "Hi", None),
+        ({"content": "Hi", "reasoning": {"content": "hm"}}, "Hi", "hm"),
+        ({"content": "Hi", "reasoning": [{"type": "text", "text": "h"}, "m"]}, "Hi", "hm"),
+        ({"content": "Hi", "reasoning_content": [{"type": "text", "text": "hm"}]}, "Hi", "hm"),
+        ({"content": {"type": "text", "text": "Hi"}}, "Hi", None),
     ],
 )  # fmt: skip
 def test_thoughts_have_one_shape(message, content, thought):
@@ -173,6 +191,25 @@ def test_an_old_style_call_is_kept_with_its_arguments_as_text():
     assert choice["finish_reason"] == "function_call"
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("stop", "stop"), ("length", "length"), (None, "stop"), ("", "stop"), ("unknown", "stop"), ("eos", "stop"),
+        ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("refusal", "content_filter"),
+        ("model_length", "length"),
+    ],
+)  # fmt: skip
+def test_reasons_to_finish_are_openais(said, reason):
+    assert mended({"role": "assistant", "content": "Hi"}, said)["finish_reason"] == reason
+
+
+def test_a_call_that_the_model_wrote_badly_is_charged_for_and_rests_nobody():
+    choice = {"message": {"content": ""}, "finish_reason": "function_call_filter: MALFORMED_FUNCTION_CALL"}
+    found = plain(orjson.dumps({"choices": [choice]}), "ours")
+    assert isinstance(found, Outcome)
+    assert (found.kind, found.unread, found.blameless) == ("server", True, True)
+
+
 def test_an_ordinary_answer_with_calls_is_not_touched():
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
@@ -185,3 +222,20 @@ def test_cached_tokens_are_given_on_where_clients_look_for_them():
     found = read(answer(usage=usage))
     assert found.usage == {**usage, "prompt_tokens_details": {"cached_tokens": 3}}
     assert orjson.loads(found.body)["usage"] == found.usage
+
+
+def test_a_stream_instead_of_an_answer_is_joined():
+    custom = {"index": 10**9, "id": "c", "type": "custom", "custom": {"name": "run", "input": "a"}}
+    function = {"index": "5", "id": "f", "function": {"name": "g", "arguments": "{}"}}
+    deltas = [
+        {"tool_calls": [custom]},
+        {"tool_calls": [{"index": 10**9, "custom": {"input": "b"}}]},
+        {"tool_calls": [function], "content": "Hi"},
+    ]
+    events = [{"id": "x", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    raw = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+    [choice] = orjson.loads(read(raw).body)["choices"]
+    first, second = choice["message"]["tool_calls"]
+    assert first == {"id": "c", "type": "custom", "custom": {"name": "run", "input": "ab"}}
+    assert second == {"id": "f", "type": "function", "function": {"name": "g", "arguments": "{}"}}
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("Hi", "tool_calls")

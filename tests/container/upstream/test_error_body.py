@@ -33,12 +33,44 @@ EXTRA = {"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra i
         ({"error": {"message": "Provider returned error", "metadata": {"raw": "It broke."}}},
          "Provider returned error: It broke."),
         ({"code": "Some sentence.", "error": "It broke."}, "It broke."),
+        ({"error": {"details": [{"description": "It broke."}]}}, "It broke."),
+        ({"fault": {"faultstring": "It broke."}}, "It broke."),
+        ({"Error": {"Code": "X", "Message": "It broke."}}, "It broke."),
+        ({"error": "invalid_request", "error_description": "It broke."}, "invalid_request: It broke."),
+        ({"error": {"code": "x", "innererror": {"message": "It broke."}}}, "It broke."),
+        ({"message": "Unprocessable Entity", "errors": [{"message": "It broke."}]}, "Unprocessable Entity: It broke."),
+        ({"error": {"message": "Bad Request", "details": [{"fieldViolations": [{"description": "It broke."}]}]}},
+         "Bad Request: It broke."),
         ("It broke.", "It broke."),
     ],
 )  # fmt: skip
 def test_the_words_are_found(body, said):
     assert fields_of(body)["message"] == said
     assert from_response(422, {}, orjson.dumps(body)).message == said
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": {"problem": "It broke."}},
+        {"result": {"info": ["It broke."]}},
+        {"error": {"text": "It broke."}},
+        [{"info": "It broke."}],
+    ],
+)
+def test_words_in_no_known_place_are_shown_with_what_is_around_them(body):
+    assert from_response(422, {}, orjson.dumps(body)).message == orjson.dumps(body).decode()
+
+
+def test_words_in_no_known_place_hide_keys_and_decide_nothing():
+    found = from_response(422, {}, orjson.dumps({"info": "sk-proj-abcDEF0123456789abcDEF0123456789 context length"}))
+    assert "0123456789" not in found.message
+    assert found.kind == "caller"
+
+
+@pytest.mark.parametrize("body", [{}, [], {"error": None}, {"error": {"message": ""}}, {"error": {"code": 7}}, 5])
+def test_a_body_that_says_nothing_leaves_the_status(body):
+    assert "422" in from_response(422, {}, orjson.dumps(body)).message
 
 
 @pytest.mark.parametrize(
@@ -49,6 +81,7 @@ def test_the_words_are_found(body, said):
         (b"<html>\r\n<head><title>413 Request Entity Too Large</title></head><body>secret</body></html>",
          "413 Request Entity Too Large"),
         (b"<!DOCTYPE html><html><body><h1>Bad <b>Gateway</b></h1><script>x()</script></body></html>", "Bad Gateway"),
+        (b'<?xml version="1.0"?><Error><Code>X</Code><Message>It broke.</Message></Error>', "It broke."),
         ("Größe überschritten".encode(), "Größe überschritten"),
     ],
 )  # fmt: skip
@@ -81,6 +114,8 @@ def test_a_field_that_fastapi_forbids_is_named():
         ({"choices": [], "error": {"message": None, "code": None}}, False),
         ({"choices": [], "error": ""}, False),
         ({"choices": []}, False),
+        ({"error": {"message": None, "code": None}}, True),
+        ({"error": {}}, True),
     ],
 )
 def test_an_answer_that_reports_an_error(body, error):

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from container.upstream.events import EventStream
 
-from .streams import OURS, PIECE, STREAMS, chunk, passed_on, recorded, rewritten
+from .streams import OURS, PIECE, STREAMS, chunk, passed_on, recorded, rewritten, whole
 
 
 @pytest.mark.parametrize("drop_usage", [False, True])
 @pytest.mark.parametrize("name", STREAMS)
 def test_every_split_position_gives_the_same_bytes(name, drop_usage):
     sent = b"".join(STREAMS[name])
-    wanted = rewritten(STREAMS[name], drop_usage=drop_usage)
+    wanted = whole(name, drop_usage=drop_usage)
     for cut in range(len(sent) + 1):
         assert passed_on([sent[:cut], sent[cut:]], drop_usage=drop_usage) == wanted, cut
 
@@ -25,7 +25,7 @@ def test_every_split_position_gives_the_same_bytes(name, drop_usage):
 def test_bytes_that_come_one_by_one_give_the_same_bytes(name):
     sent = b"".join(STREAMS[name])
     pieces = [sent[i : i + 1] for i in range(len(sent))]
-    assert passed_on(pieces, drop_usage=True) == rewritten(STREAMS[name], drop_usage=True)
+    assert passed_on(pieces, drop_usage=True) == whole(name, drop_usage=True)
 
 
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 3000), max_size=8), st.booleans())
@@ -33,7 +33,7 @@ def test_any_pieces_give_the_same_bytes(name, cuts, drop_usage):
     sent = b"".join(STREAMS[name])
     edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     pieces = [sent[a:b] for a, b in itertools.pairwise(edges)]
-    assert passed_on(pieces, drop_usage=drop_usage) == rewritten(STREAMS[name], drop_usage=drop_usage)
+    assert passed_on(pieces, drop_usage=drop_usage) == whole(name, drop_usage=drop_usage)
 
 
 @given(st.text(max_size=60), st.integers(1, 40))
@@ -59,6 +59,19 @@ def test_an_event_that_has_not_ended_is_held_back():
     assert stream.feed(second[-1:]) == rewritten([second], drop_usage=False)
 
 
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b"7", b'"text"', b'["model"]', b": x"])
+def test_data_that_is_no_object_does_not_reach_clients(data):
+    first, second, *rest = STREAMS["openai"]
+    event = b"data: " + data + b"\n\n" if data != b": x" else b"data:\n: x\n\n"
+    assert passed_on([event, first, event, second, event, *rest]) == whole("openai", drop_usage=False)
+
+
+def test_nothing_follows_the_end():
+    events = STREAMS["openai"]
+    assert passed_on([*events, b"data: [DONE]\n\n", *events]) == whole("openai", drop_usage=False)
+    assert passed_on([b"".join(events) * 2]) == whole("openai", drop_usage=False)
+
+
 # The model's name
 
 
@@ -81,7 +94,6 @@ def test_a_name_that_changes_in_mid_stream_is_replaced_every_time():
         b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n',
         b'data: {"model":null,"choices":[]}\n\n',
         b'data: {"choices":[{"delta":{"content":"model"}}]}\n\n',
-        b'data: ["model"]\n\n',
         b"data: [DONE]\n\n",
         b": comment\n\n",
         b"\n\n",

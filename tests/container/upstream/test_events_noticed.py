@@ -70,7 +70,7 @@ def test_the_usage_chunk_is_dropped_only_when_we_asked_for_it(choices):
 )
 def test_no_other_chunk_is_dropped(rest):
     chunk = b"data: {" + rest + b"}\n\n"
-    assert passed_on([chunk], drop_usage=True) == chunk
+    assert EventStream(OURS, drop_usage=True).feed(chunk) == chunk
 
 
 def test_the_last_usage_counts():
@@ -108,6 +108,30 @@ def test_cached_tokens_are_given_on_where_clients_look_for_them(said, choices):
     assert orjson.loads(sent.removeprefix(b"data: ")) == {"choices": choices, "usage": stream.usage}
 
 
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": USAGE}]},
+        {"choices": [], "x_groq": {"id": "r", "usage": USAGE}},
+        {"choices": None, "usage": USAGE},
+        {"choices": [], "usage": None, "x_groq": {"usage": USAGE}},
+    ],
+    ids=["in the choice", "Groq's", "beside null", "beside Groq's"],
+)
+def test_usage_is_found_wherever_servers_put_it_and_given_on_where_clients_look_for_it(chunk):
+    stream = EventStream(OURS, drop_usage=False)
+    sent = stream.feed(CONTENT + b"data: " + orjson.dumps(chunk) + b"\n\n").removeprefix(CONTENT)
+    given = orjson.loads(sent.removeprefix(b"data: "))
+    assert (stream.usage, given["usage"]) == (USAGE, USAGE)
+    assert isinstance(given["choices"], list)
+
+
+@pytest.mark.parametrize("choices", [None, []])
+def test_a_usage_chunk_without_choices_is_dropped_when_nobody_asked(choices):
+    event = b"data: " + orjson.dumps({"choices": choices, "usage": USAGE}) + b"\n\n"
+    assert EventStream(OURS, drop_usage=True).feed(CONTENT + event) == CONTENT
+
+
 # How it ended
 
 
@@ -123,7 +147,7 @@ def after(*events: bytes) -> EventStream:
 def test_a_stream_that_came_to_its_end_is_not_cut_off(name):
     stream = after(*STREAMS[name])
     assert not stream.cut_off
-    assert stream.done is (name not in ("no DONE", "error in mid-stream"))
+    assert stream.done is (name != "error in mid-stream")
     assert (stream.failed is not None) is (name == "error in mid-stream")
 
 
@@ -152,6 +176,38 @@ def test_a_finish_reason_is_an_end_too():
     chunk = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":%s}]}\n\n'
     assert after(chunk % b'"stop"').finished
     assert not after(chunk % b"null").finished
+
+
+@pytest.mark.parametrize("reason", [b"null", b'""'])
+def test_an_empty_finish_reason_is_no_end(reason):
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":%s}]}\n\n' % reason
+    assert not after(event * 2).finished
+    assert after(event * 2).cut_off
+    assert b'""' not in passed_on([event * 2])
+
+
+@pytest.mark.parametrize("split", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    ("events", "reason", "more"),
+    [
+        ([b'{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"x"}}]}'], "stop",
+         {"id": "1", "object": "chat.completion.chunk"}),
+        ([b'{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f"}}]}}]}'],
+         "tool_calls", {}),
+        ([b'{"object":"text_completion","choices":[{"index":0,"text":"x"}]}'], "stop", {"object": "text_completion"}),
+    ],
+)  # fmt: skip
+def test_an_answer_that_does_not_say_why_it_ended_is_given_a_reason(events, reason, more, split):
+    sent = b"".join(b"data: " + event + b"\r\n\r\n" for event in events) + b": x\ndata: [DONE]\r\n\r\n"
+    got = passed_on([sent[i : i + split] for i in range(0, len(sent), split)])
+    *_, last, done = [event for event in got.replace(b"\r", b"").split(b"\n\n") if event]
+    assert done.endswith(b"data: [DONE]")
+    chunk = orjson.loads(last.removeprefix(b"data: "))
+    [choice] = chunk["choices"]
+    assert choice["finish_reason"] == reason
+    assert ("text" in choice) is (more.get("object") == "text_completion")
+    assert more.items() <= chunk.items()
+    assert chunk["model"] == OURS
 
 
 def test_the_last_event_may_lack_its_blank_line():
@@ -206,6 +262,13 @@ ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},
         (b"event: error\ndata: x y", "server"),
         (b'event: error\ndata: "x"', "server"),
         (b"data: Internal Server Error", "server"),
+        (b"data: This model's maximum context length is 9 tokens", "context_window"),
+        (b'data: {"error":{"message":null,"code":null}}', "server"),
+        (b'data: {"choices":[{"delta":{},"finish_reason":"FAILED"}]}', "server"),
+        (b'data: {"choices":[{"delta":{},"finish_reason":"function_call_filter: MALFORMED_FUNCTION_CALL"}]}', "server"),
+        (b'data: {"Error":{"Code":"Throttling","Message":"x"}}', "server"),
+        (b'data: {"fault":{"faultstring":"x"}}', "server"),
+        (b'data: {"status":500,"title":"x"}', "server"),
         (b'data: {"error":{"message":"maximum context length","type":"invalid_request_error"}}', "context_window"),
         (b'data: {"error":{"message":"x","type":"overloaded_error"}}', "server"),
     ],
@@ -233,6 +296,9 @@ def test_an_error_before_the_answer_leaves_it_to_another(before, event, kind):
         b'data: {"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}',
         b'data: {"choices":[{"index":0,"delta":{"content":""},"finish_reason":"network_error"}]}',
         b"event: error\ndata: x",
+        b"data: Internal Server Error",
+        b'data: {"error":{"message":null}}',
+        b'data: {"Error":{"Code":"Throttling","Message":"x"}}',
     ],
 )
 @pytest.mark.parametrize("pieces", [1, 7, 10_000], ids=["byte by byte", "in pieces", "together"])
@@ -263,6 +329,20 @@ def test_an_error_in_mid_stream_ends_it_with_an_error_event(event, pieces):
 def test_what_only_speaks_of_errors_is_none(event):
     stream = EventStream(OURS, drop_usage=False)
     assert stream.feed(CONTENT + event) == CONTENT + event
+    assert stream.failed is None
+
+
+@pytest.mark.parametrize("choices", [b"[null]", b'"x"', b"{}", b"null", b"[{}]", b"[]"])
+def test_choices_that_are_none_are_no_beginning(choices):
+    stream = EventStream(OURS, drop_usage=False)
+    assert stream.begins(stream.feed(b'data: {"choices":' + choices + b"}\n\n")) is False
+    assert stream.begins(stream.feed(b"data: {}\n\n")) is False
+
+
+def test_an_error_of_nothing_beside_an_answer_does_not_reach_clients():
+    stream = EventStream(OURS, drop_usage=False)
+    event = b'data: {"error":{"message":null},"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    assert stream.feed(CONTENT + event) == CONTENT * 2
     assert stream.failed is None
 
 

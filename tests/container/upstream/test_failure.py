@@ -28,7 +28,7 @@ def openai(message: str = "It broke.", code: str | None = None, type: str | None
     [
         (400, "caller"),
         (409, "caller"),
-        (413, "caller"),
+        (413, "context_window"),
         (415, "caller"),
         (422, "caller"),
         (401, "authentication"),

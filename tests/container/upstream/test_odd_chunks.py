@@ -191,6 +191,17 @@ STREAMS: dict[str, tuple[list[bytes], list[tuple[str, str]]]] = {
         [chunk({"tool_calls": [call("f", A, index=0, id="c1")]}, "stop"), b"data: [DONE]\n\n"],
         [("f", A)],
     ),
+    "no reason to finish": (stream(calls(call("f", A, index=0, id="c1")), finish=None), [("f", A)]),
+    "an unknown word for the end": (stream(calls(call("f", A, index=0, id="c1")), finish="Done!"), [("f", A)]),
+    "an index that is a float, or a text": (
+        stream(calls(call("f", A, index=0.0, id="c1")), calls(call("g", PIECES[0], index="1", id="c2")),
+               calls(call(arguments=PIECES[1], index="1"))),
+        [("f", A), ("g", A)],
+    ),
+    "the whole call twice": (
+        stream(*[calls(call("f", A, index=0, id="c1", type="function"))] * 2, calls(call("g", B, index=1, id="c2"))),
+        TWO,
+    ),
     "another word for the end": (stream(calls(call("f", A, index=0, id="c1")), finish="eos"), [("f", A)]),
 }  # fmt: skip
 
@@ -210,6 +221,7 @@ def joined(sent: bytes) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     for event in split(sent):
         for choice in (payload(event) or {}).get("choices", ()):
             for entry in choice["delta"].get("tool_calls") or ():
+                assert type(entry["index"]) is int
                 one = found.setdefault(entry["index"], {"id": "", "name": "", "arguments": ""})
                 one["id"] += entry.get("id") or ""
                 for field in ("name", "arguments"):
@@ -309,6 +321,9 @@ THOUGHTS = {
     "reasoning and its details": [
         chunk({"reasoning": p, "reasoning_details": [{"type": "reasoning.text", "text": p}]}) for p in "hm"
     ],
+    "reasoning as an object": [chunk({"reasoning": {"content": p}}) for p in "hm"],
+    "reasoning as a list": [chunk({"reasoning": [{"type": "text", "text": p}]}) for p in "hm"],
+    "reasoning_content as a list": [chunk({"reasoning_content": [{"type": "text", "text": p}]}) for p in "hm"],
     "parts": [chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": p}]}]}) for p in "hm"],
 }
 
@@ -353,6 +368,6 @@ def test_calls_of_several_choices_are_kept_apart():
     sent = passed_on(
         [one(i, {"tool_calls": [call("f", A)]}) for i in range(2)] + [one(0, {}, "stop"), one(1, {}, "stop")]
     )
-    choices = [c for event in split(sent) for c in (payload(event) or {})["choices"]]
+    choices = [c for event in split(sent) for c in (payload(event) or {}).get("choices", ())]
     assert [c["delta"]["tool_calls"][0]["index"] for c in choices[:2]] == [0, 0]
     assert [c["finish_reason"] for c in choices[2:]] == ["tool_calls", "tool_calls"]

@@ -51,6 +51,12 @@ def kind(status: int, message: str, **fields) -> str:
         (400, "Range of input length should be [1, 30720]"),
         (400, "prompt token count of 130000 exceeds the limit of 128000"),
         (400, "the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model"),
+        (400, "Input length 5000 exceeds the maximum allowed length of 4096"),
+        (400, "Prompt length (9000) exceeds max length"),
+        (400, "Prompt exceeds max length"),
+        (400, "Input validation error: prompt + max_tokens exceeds limit of 8192"),
+        (402, "Prompt tokens limit exceeded: 12000 > 5000. To increase, visit the settings."),
+        (413, "Payload Too Large"),
         (413, "Request body too large for gpt-4o model. Max size: 8000 tokens."),
         (413, "Request too large for model `llama-3` on tokens per minute (TPM): Limit 6000, Requested 9012"),
         (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40000."),
@@ -75,13 +81,32 @@ def test_a_code_says_that_the_prompt_does_not_fit(fields):
     assert kind(400, "No.", **fields) == "context_window"
 
 
-def test_a_413_that_says_nothing_is_about_the_size():
-    assert from_response(413, {}, b"").kind == "context_window"
+@pytest.mark.parametrize("raw", [b"", b"<html><title>413 Request Entity Too Large</title></html>", b"Too large"])
+def test_a_413_is_about_the_size(raw):
+    assert from_response(413, {}, raw).kind == "context_window"
 
 
 def test_the_provider_behind_openrouter_is_heard():
     raw = '{"error":{"message":"prompt is too long: 300000 tokens > 200000 maximum"}}'
     assert kind(400, "Provider returned error", metadata={"raw": raw}) == "context_window"
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        ({"error": {"code": "content_filter", "message": "The response was filtered"}}, "content_policy"),
+        ({"error": {"code": "context_length_exceeded", "message": "No."}}, "context_window"),
+        ({"error": {"type": "invalid_request_error", "message": "No."}}, "caller"),
+        ({"error": "Content violates usage guidelines"}, "content_policy"),
+        ({"error": {"message": "No.", "code": 400}}, "caller"),
+        ([], "caller"),
+        ("<html>", "caller"),
+    ],
+)
+@pytest.mark.parametrize("as_text", [True, False])
+def test_the_code_of_the_provider_behind_openrouter_is_heard(raw, found, as_text):
+    raw = orjson.dumps(raw).decode() if as_text else raw
+    assert kind(400, "Provider returned error", code=400, metadata={"raw": raw, "provider_name": "X"}) == found
 
 
 @pytest.mark.parametrize(
@@ -146,11 +171,53 @@ def test_xais_moderation_in_its_own_shape():
         "Country, region, or territory not supported",
         "Your project violates an organization policy constraint",
         "The API key has no permission for this operation",
-        "",
+        "Key limit exceeded (total limit). Manage it using the settings.",
+        "Permission denied: Consumer has been suspended.",
+        "Your team has either used all available credits or reached its monthly spending limit.",
     ],
 )
 def test_a_403_about_the_account_is_about_our_key(message):
-    assert kind(403, message) == "authentication"
+    found = from_response(403, {}, orjson.dumps({"error": {"message": message}}))
+    assert (found.kind, found.blameless) == ("authentication", False)
+    assert message[:20] not in found.message
+
+
+@pytest.mark.parametrize(
+    ("status", "raw"),
+    [
+        (403, b""),
+        (403, b"Forbidden"),
+        (403, b"error code: 1010"),
+        (403, b'{"error": {"message": "No.", "code": 403}}'),
+        (403, b"<!DOCTYPE html><html><title>Access denied</title></html>"),
+        (403, b"<html><head><title>Attention Required! | Cloudflare</title></head></html>"),
+        (402, b'{"error":{"message":"This request requires more credits, or fewer max_tokens. You requested up to 65536'
+              b' tokens, but can only afford 3919. To increase, visit the settings","code":402}}'),
+        (402, b'{"error":{"message":"Prompt tokens limit exceeded: 12000 > 5000","code":402}}'),
+        (404, b'{"error":{"message":"No allowed providers are available for the selected model.","code":404}}'),
+        (404, b'{"error":{"message":"No endpoints found matching your data policy.","code":404}}'),
+        (404, b'{"error":{"message":"All providers have been ignored.","code":404}}'),
+    ],
+)  # fmt: skip
+def test_what_may_be_about_one_request_alone_is_not_held_against_a_deployment(status, raw):
+    found = from_response(status, {}, raw)
+    assert found.blameless
+    assert found.kind != "caller"  # another deployment may answer
+    assert "credentials" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (401, "No."),
+        (402, "Insufficient Balance"),
+        (402, "Insufficient credits. Add more using the settings"),
+        (404, "No endpoints found for x/y."),
+        (500, "This request requires more credits, or fewer max_tokens."),
+    ],
+)
+def test_what_is_about_the_account_or_the_server_is(status, message):
+    assert not from_response(status, {}, orjson.dumps({"error": {"message": message}})).blameless
 
 
 @pytest.mark.parametrize(

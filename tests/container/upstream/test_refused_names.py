@@ -44,6 +44,7 @@ def refusal(message: str, code: str | None = None, param: str | None = None) -> 
         ("Invalid parameter: max_completion_tokens", None, None, NEW),
         ("max_completion_tokens is not a valid parameter", None, None, NEW),
         ("Argument not supported on this model: max_tokens is not supported", None, None, OLD),
+        ("this model is not supported MaxTokens, please use MaxCompletionTokens", None, None, OLD),
     ],
 )
 def test_a_refused_name(message: str, code: str | None, param: str | None, name: str):

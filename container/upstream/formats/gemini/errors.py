@@ -11,6 +11,7 @@ from typing import Any
 from ....routing.outcome import Outcome
 from ... import failure
 from ...error_body import says_error, words
+from ...refusal_words import says_of_key
 
 _RETRY = "google.rpc.RetryInfo"
 _REASON = "google.rpc.ErrorInfo"
@@ -26,7 +27,8 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes) -> Outcom
     listed = error.get("details")
     details = [d for d in listed if isinstance(d, dict)] if isinstance(listed, list) else []
     if outcome.kind == "caller" and (
-        error.get("status") == "FAILED_PRECONDITION"
+        # A file that is not ready is one, too.
+        (error.get("status") == "FAILED_PRECONDITION" and says_of_key("", "", outcome.message.lower()))
         or any(str(d.get("reason")) in _OURS for d in _of_type(details, _REASON))
     ):
         outcome = Outcome("authentication", status, failure.credentials_refused(status))

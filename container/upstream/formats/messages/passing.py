@@ -15,6 +15,7 @@ from .blocks import event
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 # Events of these kinds are looked into; every other passes unread.
+_SAY_NOTHING = (b"", b"[DONE]", b"null", b"[]", b"{}")
 _LOOKED_INTO = (b"message_start", b"message_delta", b"message_stop", b'"error"', b"event: error")
 
 
@@ -85,7 +86,7 @@ class PassedEvents:
     def _look(self, one: bytes) -> bytes:
         if self.failed or self._error:
             return b""
-        ordinary = b'"type"' in one and not any(kind in one for kind in _LOOKED_INTO)
+        ordinary = b'"type"' in one and b"event:" in one and not any(kind in one for kind in _LOOKED_INTO)
         found = None if ordinary else payload(one)
         kind = found.get("type") if found else None
         if found is None:
@@ -96,7 +97,7 @@ class PassedEvents:
             message = found.get("message")
             self._count(message.get("usage") if isinstance(message, dict) else None)
             self.usage = read_so_far(self._said)
-            return _MODEL.sub(lambda m: self._ours, one, count=1)
+            one = _MODEL.sub(lambda m: self._ours, one, count=1)
         elif kind == "message_delta":
             self._begun = True
             self._count(found.get("usage"))
@@ -106,14 +107,17 @@ class PassedEvents:
             return self._fail(answer.error(found), said.get("type") if isinstance(said, dict) else None)
         else:
             failed = answer.unnamed_error(found)
-            return one if failed is None else self._fail(failed)
-        return one
+            if failed is not None:
+                return self._fail(failed)
+        return one if b"event:" in one or not isinstance(kind, str) else b"event: " + kind.encode() + b"\n" + one
 
     def _look_at_text(self, one: bytes) -> bytes:
-        """An event that is no JSON object: a comment, or an error in plain words."""
+        """An event that is no JSON object: a comment, an error in plain words, or what no client can read."""
         data = data_of(one)
-        if data is None or data == b"[DONE]" or (self._begun and b"event: error" not in one):
+        if data is None:
             return one
+        if data in _SAY_NOTHING or self._done or (self._begun and b"event: error" not in one):
+            return b""
         return self._fail(failure.from_error_event(data.decode("utf-8", "replace")))
 
     def _fail(self, outcome: Outcome, kind: Any = None) -> bytes:

@@ -76,3 +76,18 @@ def test_in_mid_stream_a_client_of_chat_gets_openais_error(event):
     assert error["error"]["message"] == "boom"
     assert events.failed is not None
     assert events.feed(BLOCK + STOP) + events.end() == b""
+
+
+@pytest.mark.parametrize("noise", [b"data: [DONE]\n\n", b"data:\n\n", b"data: null\n\n", b"data: []\n\n"])
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_data_that_is_no_event_does_not_reach_clients_of_messages(noise, size):
+    sent = noise + START + noise + BLOCK + noise + STOP + noise
+    events = PassedEvents("ours")
+    got = b"".join(events.feed(sent[i : i + size]) for i in range(0, len(sent), size)) + events.end()
+    assert got == START.replace(b"theirs", b"ours") + BLOCK + STOP
+    assert not events.cut_off
+
+
+def test_events_without_a_name_get_theirs_as_anthropics_sdks_go_by_it():
+    unnamed = b"\n".join(line for line in (START + BLOCK + STOP).split(b"\n") if not line.startswith(b"event:"))
+    assert PassedEvents("theirs").feed(unnamed) == START + BLOCK + STOP

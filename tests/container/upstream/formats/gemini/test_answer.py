@@ -290,7 +290,16 @@ def detail(kind: str, **fields: Any) -> list[dict[str, Any]]:
             refused(400, status="INVALID_ARGUMENT", details=detail("ErrorInfo", reason="API_KEY_INVALID")),
             "authentication",
         ),
-        (refused(400, status="FAILED_PRECONDITION"), "authentication"),
+        (
+            refused(400, status="FAILED_PRECONDITION", message="User location is not supported for the API use."),
+            "authentication",
+        ),
+        (
+            refused(
+                400, status="FAILED_PRECONDITION", message="The File x is not in an ACTIVE state, usage not allowed"
+            ),
+            "caller",
+        ),
         (refused(400, details=5), "caller"),
         (refused(400, details=detail("ErrorInfo", reason=["API_KEY_INVALID"])), "caller"),
         (refused(403, status="PERMISSION_DENIED"), "authentication"),
