@@ -17,8 +17,10 @@ from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
-from ..upstream import audio, failure, prepare, responses_history
+from ..upstream import audio, chat_only, failure, prepare, responses_history
 from ..upstream.attempt import read_error
+from ..upstream.capabilities import capabilities
+from ..upstream.chat_only import ChatOnly
 from ..upstream.http import Client, HttpError, Response
 from ..upstream.responses_history import Fitted
 from ..upstream.responses_models import gives_reasoning
@@ -44,6 +46,7 @@ class EngineEndpoints:
         self._engine = engine
         self._reading = reading
         self._timeout = timeout
+        self._chat_only = ChatOnly()
         self._client = Client(connect_timeout=CONNECT_SECONDS)
 
     async def close(self) -> None:
@@ -94,12 +97,19 @@ class EngineEndpoints:
         response: Response | None = None
         try:
             async with asyncio.timeout(limit) as deadline:
-                fit = _fitted(endpoint, body, d, step.target.model)
-                response = await self._sent(endpoint, d, step.target.model, body, limit, fit)
-                if response.status != 200:
-                    outcome = failure.from_response(response.status, response.headers, await read_error(response))
-                    if endpoint.name in audio.ENDPOINTS:
-                        outcome = audio.judged(outcome)
+                model = step.target.model
+                fit = _fitted(endpoint, body, d, model)
+                response = await self._sent(endpoint, d, model, body, limit, fit)
+                refused = await _refusal(response)
+                if refused is not None and self._try_chat(endpoint, d, model, refused):
+                    response.close()
+                    response = await self._sent(endpoint, d, model, body, limit, fit, through_chat=True)
+                    chats = await _refusal(response)
+                    if chats is None:
+                        self._chat_only.learn(d, model)
+                    refused = None if chats is None else chat_only.of_both(refused, chats)
+                if refused is not None:
+                    outcome = audio.judged(refused) if endpoint.name in audio.ENDPOINTS else refused
                     return outcome
                 loop = asyncio.get_running_loop()
                 await _pass_on(
@@ -128,8 +138,21 @@ class EngineEndpoints:
             raise ConnectionAbortedError(outcome.message)
         return outcome
 
+    def _try_chat(self, endpoint: Endpoint, d: Deployment, model: str, refused: Outcome) -> bool:
+        if endpoint.name != chat_only.ENDPOINT or not chat_only.may_be(refused) or self._chat_only.knows(d, model):
+            return False
+        return capabilities(d, model).responses != "always"
+
     async def _sent(
-        self, endpoint: Endpoint, d: Deployment, model: str, body: JsonBody | FormBody, limit: float, fit: Fitted
+        self,
+        endpoint: Endpoint,
+        d: Deployment,
+        model: str,
+        body: JsonBody | FormBody,
+        limit: float,
+        fit: Fitted,
+        *,
+        through_chat: bool = False,
     ) -> Response:
         """The answer to the request, its body still to be read. `limit`: seconds that the engine may take to start."""
         if audio.called_directly(d, endpoint.name):
@@ -138,8 +161,17 @@ class EngineEndpoints:
             raw = body.for_model(split_route(d.provider, model)[1])
         else:
             where = await self._engine.ready(limit)
+            if through_chat or (endpoint.name == chat_only.ENDPOINT and self._chat_only.knows(d, model)):
+                fit = fit._replace(fields={**fit.fields, **chat_only.THROUGH_CHAT})
             url, raw = where.base + endpoint.path, _for_engine(endpoint, body, d, model, fit)
         return await self._client.post(url, raw, {**where.headers, "content-type": body.content_type})
+
+
+async def _refusal(response: Response) -> Outcome | None:
+    """None for an answer, whose body is still to be read."""
+    if response.status == 200:
+        return None
+    return failure.from_response(response.status, response.headers, await read_error(response))
 
 
 def _fitted(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str) -> Fitted:
@@ -168,7 +200,9 @@ async def _pass_on(
 ) -> None:
     """`names`: the client's names of tools, by those that went out. `patience` is called for whatever comes: it puts
     off the end of the time limit."""
-    theirs, ours = step.target.deployment.id.encode(), body.model.encode()
+    d, ours = step.target.deployment, body.model.encode()
+    # A wildcard's name goes first, which begins with the id.
+    theirs = dict.fromkeys(name.encode() for name in (prepare.engine_model(d, step.target.model), d.id))
     headers = answer_headers(exchange, step)
     content_type = response.headers.get("content-type", "application/octet-stream")
     if content_type.startswith("application/json"):
@@ -179,12 +213,15 @@ async def _pass_on(
         if text is not None:
             exchange.respond(200, text[0], headers, text[1])
         else:
-            exchange.respond(200, given_back(raw, names).replace(theirs, ours), headers, content_type)
+            answer = given_back(raw, names)
+            for name in theirs:
+                answer = answer.replace(name, ours)
+            exchange.respond(200, answer, headers, content_type)
         return
     events = content_type.startswith("text/event-stream")
     said, found = Transcript(), UsageEvents()
     quoted = ((orjson.dumps(sent), orjson.dumps(own)) for sent, own in names.items())
-    rename = Renames([(theirs, ours), *quoted])
+    rename = Renames([*((name, ours) for name in theirs), *quoted])
     reservation.streaming(said, unseen.kept(body.fields) if isinstance(body, JsonBody) else {})
     ended = False
     data = await response.readany()

@@ -3,10 +3,12 @@
 from typing import Any
 
 import openai
+import orjson
 import pytest
 from openai import OpenAI
 
 from tests.fakes import FakeProvider
+from tests.fakes.behaviour import Behaviour
 from tests.fakes.formats.responses import ENCRYPTED
 from tests.processes import StartProxy
 
@@ -22,6 +24,8 @@ def client(module_proxy: StartProxy, providers: FakeProvider) -> OpenAI:
             "model_list": [
                 {"model_name": "thinker", "litellm_params": {"model": "openai/gpt-5.1", **at_fake}},
                 {"model_name": "gpt", "litellm_params": {"model": "openai/gpt-4o", **at_fake}},
+                {"model_name": "local", "litellm_params": {"model": "openai/local-model", **at_fake}},
+                {"model_name": "vllm/*", "litellm_params": {"model": "hosted_vllm/*", **at_fake}},
                 {
                     "model_name": "claude",
                     "litellm_params": {
@@ -72,3 +76,43 @@ def test_an_item_that_the_provider_does_not_know_costs_nobody_the_deployment(cli
         client.responses.create(model="thinker", input=[USER, unknown])
     assert 400 <= caught.value.status_code < 500
     assert client.responses.create(model="thinker", input=[USER]).output_text == "Hello there"
+
+
+NO_PAGE = [
+    (404, b'{"detail":"Not Found"}'),
+    (404, b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}'),
+    (404, b"404 page not found"),
+    (404, b'{"error":{"message":"Unknown request URL: POST /v1/responses.","code":"unknown_url"}}'),
+    (405, b'{"detail":"Method Not Allowed"}'),
+]
+
+
+@pytest.mark.parametrize(("status", "raw"), NO_PAGE)
+def test_a_server_that_has_chat_alone_is_asked_for_chat(client: OpenAI, provider: FakeProvider, status, raw):
+    model = f"vllm/model-{NO_PAGE.index((status, raw))}"
+    provider.queue(Behaviour(status=status, raw=(raw,)))
+    first = client.responses.create(model=model, input=[USER], max_output_tokens=20)
+    assert (first.output_text, first.model) == ("Hello there", model)
+    assert [r.path.rpartition("/v1/")[2] for r in provider.requests] == ["responses", "chat/completions"]
+    assert provider.last.body["max_tokens"] == 20
+    provider.reset()
+    events = list(client.responses.create(model=model, input=[USER], stream=True))
+    assert events[-1].type == "response.completed"
+    assert [r.path.rpartition("/v1/")[2] for r in provider.requests] == ["chat/completions"]
+
+
+def test_where_chat_refuses_too_its_reason_is_told_and_nothing_learnt(client: OpenAI, provider: FakeProvider):
+    refusal = {"error": {"message": "Invalid value for 'x'.", "type": "invalid_request_error", "param": "x"}}
+    provider.queue(Behaviour(status=404, raw=(b"",)), Behaviour(status=400, raw=(orjson.dumps(refusal),)))
+    with pytest.raises(openai.BadRequestError, match="Invalid value"):
+        client.responses.create(model="local", input=[USER])
+    assert client.responses.create(model="local", input=[USER]).output_text == "Hello there"
+    assert [r.path.rpartition("/v1/")[2] for r in provider.requests] == ["responses", "chat/completions", "responses"]
+
+
+def test_a_model_that_is_not_there_is_not_asked_for_twice(client: OpenAI, provider: FakeProvider):
+    refusal = {"error": {"message": "The model `x` does not exist.", "code": "model_not_found"}}
+    provider.queue(Behaviour(status=404, raw=(orjson.dumps(refusal),)))
+    with pytest.raises(openai.APIStatusError):
+        client.responses.create(model="vllm/missing", input=[USER])
+    assert len(provider.requests) == 1

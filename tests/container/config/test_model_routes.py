@@ -12,6 +12,8 @@ from container.config.model_routes import split_route
         ("azure", "o_series/ours", ("o_series", "ours")),
         ("azure", "gpt5_series/ours", ("gpt5_series", "ours")),
         ("openai", "responses/gpt-4.1", ("responses", "gpt-4.1")),
+        ("openai", "chat_completions/local", ("chat_completions", "local")),
+        ("azure", "chat_completions/ours", ("", "chat_completions/ours")),
         ("openai", "responses/", ("", "responses/")),
         ("openai", "responses", ("", "responses")),
         ("openai", "meta/llama", ("", "meta/llama")),
