@@ -11,7 +11,6 @@ it; those of an ordinary answer, tool calls among them, pass unparsed.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -19,18 +18,16 @@ import orjson
 from worker.ledger.usage import with_details
 
 from ..routing.outcome import Outcome
+from .alike import Alike
 from .error_body import words
 from .failure import error_event, from_error_event
 from .odd_chunks import ORDINARY_FINISH, ChunkMender, failure_in
-from .sse import EVENT_END, MAX_EVENT_BYTES, OversizedEvent, data_of, is_comment, last_end, payload, split
+from .sse import MAX_EVENT_BYTES, OversizedEvent, data_of, is_comment, last_end, next_end, payload
 
 MAX_LEARNT = 1000
 _learnt: dict[str, tuple[bytes, bytes]] = {}
 
 _MODEL = re.compile(rb'"model"(\s*:\s*)"(?:[^"\\]|\\.)*"')
-_DELTA = b'"delta":{'
-_NEAR = 200  # bytes behind the model's name in which an ordinary event says nothing of its own yet
-_OF_INTEREST = (b"\n", b"\r", b'"usage"', b'"error"', b'"finish_reason"', b"[DONE]")
 
 
 class EventStream:
@@ -56,9 +53,7 @@ class EventStream:
         self._mender = ChunkMender()
         # Streams of one model name it alike, so what one has learnt serves the next.
         self._needle, self._ours = _learnt.get(model, (b"", b""))
-        self._opening = b""
-        self._our_opening = b""
-        self._shapes: list[tuple[bytes, bytes]] = []
+        self._alike = Alike()
 
     def feed(self, data: bytes) -> bytes:
         """The complete events so far; empty while none is. Raises OversizedEvent."""
@@ -82,7 +77,7 @@ class EventStream:
         data, self._held = self._held.strip(b"\r\n"), b""
         if self._over:
             return b""
-        whole = payload(data) is not None or _DONE.search(data) or (data and is_comment(data))
+        whole = data and (payload(data) is not None or _DONE.search(data) or is_comment(data))
         rest = self._rewrite(data + b"\n\n") if whole else b""
         if self.finished and not (self.done or self.failed or self._refusal):
             self.done = True
@@ -102,69 +97,36 @@ class EventStream:
         return not (self.done or self.finished or self.failed)
 
     def _rewrite(self, data: bytes) -> bytes:
-        if not self._begun:
-            return self._begin(data)
-        opening = self._opening
-        if opening:
-            # The events of a stream mostly open alike, down to the model's name: what has been looked at once is not
-            # searched again, and the rest says whether there is anything to look at.
-            parts = data.split(opening)
-            if len(parts) > 1 and ((len(parts) == 2 and self._is_like_others(parts)) or self._is_ordinary(parts)):
-                return self._our_opening.join(parts)
-        rewritten = self._look_into(data)
-        self._remember_opening(data)
-        return rewritten
-
-    def _begin(self, data: bytes) -> bytes:
-        """Each event is read until the answer has begun. What follows in the same bytes may pass unread."""
+        """Whole events, as the client gets them."""
         passed: list[bytes] = []
-        start = 0
-        while start < len(data) and not self._begun and not self._over:
-            end = EVENT_END.search(data, start)
-            cut = end.end() if end else len(data)
-            event = data[start:cut]
-            passed.append(self._look_into(event))
-            self._remember_opening(event)
-            start = cut
-        if start < len(data) and not self._over:
-            passed.append(self._rewrite(data[start:]))
+        at = self._alike.take(data, 0, passed)
+        unix = at < len(data) and b"\r" not in data
+        while at < len(data) and not self._over:
+            end = next_end(data, at, unix=unix)
+            passed.append(self._event(data[at:end]))
+            at = end if self._over else self._alike.take(data, end, passed)
         return b"".join(passed)
 
-    def _is_like_others(self, parts: list[bytes]) -> bool:
-        """Whether one event without its opening differs only by one string from such as were ordinary. Several are
-        looked at together, which costs less than one look at each."""
-        return not parts[0] and self._is_alike(parts[1])
-
-    def _is_alike(self, rest: bytes) -> bool:
-        for prefix, tail in self._shapes:
-            if rest.startswith(prefix):
-                at = _string_end(rest, len(prefix))
-                if at > 0 and rest.startswith(tail, at) and _is_padding(rest, at + len(tail)):
-                    return True
-        return False
-
-    def _learn_shape(self, rest: bytes) -> None:
-        """Of an event that is ordinary: what stands before and behind its only string that varies."""
-        for prefix in _STRINGS:
-            if len(self._shapes) < _MOST_SHAPES and rest.startswith(prefix):
-                start = rest.find(b':"', len(prefix)) + 2 if prefix == _ARGUMENTS else len(prefix)
-                at = _string_end(rest, start)
-                if at > 0:
-                    behind = rest.find(_PADDING, at)
-                    tail = rest[at:] if behind < 0 else rest[at : behind + len(_PADDING)]
-                    self._shapes.append((rest[:start], tail))
-
-    def _is_ordinary(self, parts: list[bytes]) -> bool:
-        """Whether events without their openings are nothing but pieces of an answer."""
-        rest = b" ".join(parts)
-        if not self._says_nothing_else(rest):
-            return False
-        self._begun = True
-        if len(parts) == 2 and not parts[0]:
-            self._learn_shape(parts[1])
-        return True
+    def _event(self, event: bytes) -> bytes:
+        if event == DONE:
+            return self._ended(event)
+        opening = self._alike.opening
+        at = -1
+        if opening and self._begun:
+            at = 0 if event.startswith(opening) else -1 if event.startswith(b"data:") else event.find(opening)
+        if at >= 0:
+            # What has been looked at once is not searched again.
+            rest = event[at + len(opening) :]
+            if self._says_nothing_else(rest if at == 0 else event[:at] + b" " + rest):
+                if at == 0:
+                    self._alike.learn(rest)
+                return event[:at] + self._alike.ours + rest
+        rewritten = self._look_into(event)
+        self._alike.remember_opening(event, self._needle, self._ours)
+        return rewritten
 
     def _says_nothing_else(self, rest: bytes) -> bool:
+        """Whether an event without its opening is nothing but a piece of an answer."""
         if b'"model"' in rest or b'"error"' in rest or b"data:" in rest or b'content":[' in rest:
             return False
         if rest.count(b'"finish_reason"') != rest.count(b'"finish_reason":null'):
@@ -188,50 +150,30 @@ class EventStream:
             calls.continued()
         return True
 
-    def _remember_opening(self, data: bytes) -> None:
-        """Of the first event that names the model, if there is nothing else of interest in it so far."""
-        at = data.find(self._needle) if self._needle else -1
-        start = data.rfind(b"data:", 0, at) if at > 0 else -1
-        if start < 0 or (start > 0 and data[start - 1] not in b"\r\n"):
-            return
-        end = at + len(self._needle)
-        delta = data.find(_DELTA, end, end + _NEAR)
-        opening = data[start : end if delta < 0 else delta + len(_DELTA)]
-        if opening.count(b'"model"') == 1 and not any(what in opening for what in _OF_INTEREST):
-            self._opening = opening
-            self._our_opening = opening.replace(self._needle, self._ours)
-
-    def _look_into(self, data: bytes) -> bytes:
-        if not self._begun or self._is_odd(data):
-            data = self._mend(data)
-        mentions = data.count(b'"usage"')
-        if mentions and mentions != data.count(b'"usage":null'):
-            data = self._take_usage(data)
-        names = data.count(b'"model"')
+    def _look_into(self, event: bytes) -> bytes:
+        if not self._begun or self._is_odd(event):
+            event = self._mend(event)
+        if b'"usage"' in event and event.count(b'"usage"') != event.count(b'"usage":null'):
+            event = self._take_usage(event)
+        names = event.count(b'"model"')
         if names:
-            if data.count(self._needle) != names or not self._needle:
-                data = self._learn(data)
+            if event.count(self._needle) != names or not self._needle:
+                event = self._learn(event)
             elif self._needle != self._ours:
-                data = data.replace(self._needle, self._ours)
-        if not self.finished and b'"finish_reason"' in data:
-            self.finished = _FINISH.search(data) is not None
-        if b"[DONE]" in data:
-            data = self._ended(data)
-        return data
+                event = event.replace(self._needle, self._ours)
+        if not self.finished and b'"finish_reason"' in event:
+            self.finished = _FINISH.search(event) is not None
+        if b"[DONE]" in event and _DONE.search(event):
+            return self._ended(event)
+        return event
 
-    def _ended(self, data: bytes) -> bytes:
+    def _ended(self, event: bytes) -> bytes:
         """The end of a stream: nothing follows it, and before it an answer has said why it ended."""
-        done = _DONE.search(data)
-        if done is None:
-            return data
         self.done = self._over = True
-        blank = EVENT_END.search(data, done.end())
-        data = data[: blank.end()] if blank else data
         if self.finished or not self._begun:
-            return data
+            return event
         self.finished = True
-        begin = last_end(data[: done.start() + 1])
-        return data[:begin] + self._last_chunk() + data[begin:]
+        return self._last_chunk() + event
 
     def _last_chunk(self) -> bytes:
         """For an answer that does not say why it ended, as LiteLLM makes one."""
@@ -242,39 +184,37 @@ class EventStream:
         choice = {"index": 0, **said, "finish_reason": "tool_calls" if self._mender.calling else "stop"}
         return b"data: " + orjson.dumps({**self._first, "model": self._model, "choices": [choice]}) + b"\n\n"
 
-    def _is_odd(self, data: bytes) -> bool:
-        """Whether the bytes show something that has to be looked at, event by event."""
-        chunks = data.count(b"data:") - data.count(b"data: [DONE]")
-        if b"error" in data or b'"base_resp"' in data or data.count(b'"choices"') < chunks:
+    def _is_odd(self, event: bytes) -> bool:
+        """Whether the bytes show something that has to be read."""
+        if b"error" in event or b'"base_resp"' in event:
             return True
-        if _has_calls(data) or _has_thoughts(data) or b'content":[' in data or b'content": [' in data:
+        if b'"choices"' not in event and event.count(b"data:") > event.count(b"data: [DONE]"):
+            return True
+        if (b"_call" in event and _has_calls(event)) or (b'"reasoning' in event and _has_thoughts(event)):
+            return True
+        if b'content":[' in event or b'content": [' in event:
             return True
         calling = self._mender.calling
-        return any(m[1] not in _ORDINARY_FINISH or (calling and m[1] == b"stop") for m in _REASON.finditer(data))
+        return any(m[1] not in _ORDINARY_FINISH or (calling and m[1] == b"stop") for m in _REASON.finditer(event))
 
-    def _mend(self, data: bytes) -> bytes:
-        """The events, each made right; up to the one that tells of a failure."""
-        passed: list[bytes] = []
-        self._shapes.clear()  # arguments that pass unread have to be those of the last call
-        for event in split(data):
-            chunk = payload(event)
-            failed = self._failure(event, chunk)
-            if failed is not None:
-                self._over = True
-                if not self._begun:
-                    self._refusal = failed
-                    return b"".join(passed)
-                self.failed = failed
-                return b"".join((*passed, error_event(failed)))
-            if chunk is None and _is_noise(event):
-                continue
-            if not self._begun and _says_something(chunk):
-                self._begun = True
-                self._first = {name: chunk[name] for name in _OF_A_CHUNK if name in chunk} if chunk else {}
-            if chunk is not None and self._mender.mend(chunk):
-                event = _replaced(event, chunk)
-            passed.append(event)
-        return b"".join(passed)
+    def _mend(self, event: bytes) -> bytes:
+        """The event made right, or what the client is told where it tells of a failure."""
+        self._alike.forget()
+        chunk = payload(event)
+        failed = self._failure(event, chunk)
+        if failed is not None:
+            self._over = True
+            if not self._begun:
+                self._refusal = failed
+                return b""
+            self.failed = failed
+            return error_event(failed)
+        if chunk is None and _is_noise(event):
+            return b""
+        if not self._begun and _says_something(chunk):
+            self._begun = True
+            self._first = {name: chunk[name] for name in _OF_A_CHUNK if name in chunk} if chunk else {}
+        return _replaced(event, chunk) if chunk is not None and self._mender.mend(chunk) else event
 
     def _failure(self, event: bytes, chunk: dict[str, Any] | None) -> Outcome | None:
         if chunk is not None:
@@ -306,25 +246,21 @@ class EventStream:
             return data.replace(self._needle, self._ours)
         return _MODEL.sub(lambda m: b'"model"' + m[1] + self._name, data)
 
-    def _take_usage(self, data: bytes) -> bytes:
-        """Reads the usage out of the events that carry one; those that carry nothing else go when nobody asked."""
-        kept, start = [], 0
-        for begin, end in _events_with_usage(data):
-            chunk = payload(data[begin:end])
-            usage = _usage_in(chunk) if chunk else None
-            if usage is None or chunk is None:
-                continue
-            self.usage = with_details(usage)
-            choices = chunk.get("choices")
-            nulled = choices is None and "choices" in chunk
-            dropped = self._drop_usage and (nulled or _says_nothing(choices))
-            if dropped or nulled or self.usage is not chunk.get("usage"):
-                kept.append(data[start:begin])
-                if not dropped:
-                    more = {"choices": []} if nulled else {}
-                    kept.append(_replaced(data[begin:end], {**chunk, **more, "usage": self.usage}))
-                start = end
-        return b"".join((*kept, data[start:])) if kept else data
+    def _take_usage(self, event: bytes) -> bytes:
+        """Reads the usage out of an event; one that carries nothing else goes when nobody asked."""
+        chunk = payload(event)
+        usage = _usage_in(chunk) if chunk else None
+        if usage is None or chunk is None:
+            return event
+        self.usage = with_details(usage)
+        choices = chunk.get("choices")
+        nulled = choices is None and "choices" in chunk
+        if self._drop_usage and (nulled or _says_nothing(choices)):
+            return b""
+        if not nulled and self.usage is chunk.get("usage"):
+            return event
+        more = {"choices": []} if nulled else {}
+        return _replaced(event, {**chunk, **more, "usage": self.usage})
 
 
 def _says_nothing(choices: Any) -> bool:
@@ -332,18 +268,6 @@ def _says_nothing(choices: Any) -> bool:
     return isinstance(choices, list) and all(
         isinstance(c, dict) and not c.get("delta") and not c.get("finish_reason") and not c.get("text") for c in choices
     )
-
-
-def _events_with_usage(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where the events begin and end that speak of a usage that is not null."""
-    at, done = data.find(b'"usage"'), 0
-    while at >= 0:
-        if at >= done and not data.startswith(b":null", at + 7):
-            begin = last_end(data[:at])
-            blank = EVENT_END.search(data, at)
-            done = blank.end() if blank else len(data)
-            yield begin, done
-        at = data.find(b'"usage"', at + 7)
 
 
 DONE = b"data: [DONE]\n\n"
@@ -356,29 +280,6 @@ _NAMED_ERROR = re.compile(rb"(?:^|[\r\n])event: ?error\b")
 _ORDINARY_FINISH = frozenset(reason.encode() for reason in ORDINARY_FINISH)
 _NO_JSON = Outcome("server", 0, "The provider sent an event that is not JSON.")
 _CHUNK = "chat.completion.chunk"
-
-
-# What an event says between its opening and the one string that varies.
-_ARGUMENTS = b'"tool_calls":[{"index":'
-_STRINGS = (b'"content":"', b'"reasoning_content":"', _ARGUMENTS)
-_MOST_SHAPES = 4
-_STRING = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
-# What OpenAI adds to hide how long a piece is: letters and digits.
-_PADDING = b',"obfuscation":"'
-
-
-def _string_end(data: bytes, start: int) -> int:
-    """Where the string that begins at `start` ends: at its closing quote; -1 where it has none."""
-    at = data.find(b'"', start)
-    if at > start and data[at - 1] == 0x5C:
-        found = _STRING.match(data, start)
-        return found.end() - 1 if found else -1
-    return at
-
-
-def _is_padding(data: bytes, start: int) -> bool:
-    """Whether nothing comes after `start` but padding."""
-    return len(data) == start or (data[start - 1] == 0x22 and data.find(b'"', start) == len(data) - 4)
 
 
 def _has_calls(data: bytes) -> bool:

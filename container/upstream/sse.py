@@ -20,12 +20,11 @@ class OversizedEvent(Exception):
 
 def split(data: bytes) -> list[bytes]:
     """Whole events, each with its blank line; joined they are `data`."""
-    events, start = [], 0
-    for end in EVENT_END.finditer(data):
-        events.append(data[start : end.end()])
-        start = end.end()
-    if start < len(data):
-        events.append(data[start:])
+    events, start, unix = [], 0, b"\r" not in data
+    while start < len(data):
+        end = next_end(data, start, unix=unix)
+        events.append(data[start:end])
+        start = end
     return events
 
 
@@ -33,6 +32,16 @@ def last_end(data: bytes) -> int:
     """Just behind the last blank line, 0 where there is none."""
     unix, dos, mac = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n"), data.rfind(b"\r\r")
     return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0, mac + 2 if mac >= 0 else 0)
+
+
+def next_end(data: bytes, start: int, *, unix: bool) -> int:
+    """Just behind the first blank line from `start` on; the end of the data where there is none. `unix`: there is no
+    carriage return in it."""
+    if unix:
+        at = data.find(b"\n\n", start)
+        return at + 2 if at >= 0 else len(data)
+    found = EVENT_END.search(data, start)
+    return found.end() if found else len(data)
 
 
 def data_of(event: bytes) -> bytes | None:
@@ -43,7 +52,10 @@ def data_of(event: bytes) -> bytes | None:
 
 def payload(event: bytes) -> Event | None:
     """The JSON object that an event carries, or None."""
-    data = data_of(event)
+    if event.startswith(b"data:") and event.find(b"\n") >= len(event) - 2 and b"\r" not in event:
+        data = event[5:]
+    else:
+        data = data_of(event)
     if data is None:
         return None
     try:

@@ -31,6 +31,12 @@ def test_what_matters_is_noticed_after_events_that_open_alike(last, noticed, tog
     assert {name: getattr(stream, name) for name in noticed} == noticed
 
 
+@pytest.mark.parametrize("end", [b"data: [DONE]\n\n", b'data: {"error":{"message":"no"}}\n\n'])
+def test_nothing_follows_an_end_in_the_same_bytes(end):
+    stream = EventStream("ours", drop_usage=False)
+    assert stream.feed(PIECE * 3 + end + PIECE * 3).count(b'"content":"a"') == 3
+
+
 # Usage
 
 
