@@ -14,7 +14,8 @@ class Grant(NamedTuple):
     """`reservation`: its id, '' where none was needed. `amount`: nano-dollars, None where nobody knows. `output_limit`:
     what the request has to be sent with, None where it has a limit or needs none; `limited`: a budget or a limit on
     tokens relies on it. `models`: those of the key, in JSON; `headers`: for the answer. `owner`: the hash of the
-    virtual key whose request it is, `master`, or '' where it does not matter."""
+    virtual key whose request it is, `master`, or '' where it does not matter. `ack`: the ledger has the journal up to
+    this number, and an answer in one piece may carry its own report; None where it may not."""
 
     reservation: str = ""
     amount: int | None = None
@@ -23,6 +24,7 @@ class Grant(NamedTuple):
     models: str = "[]"
     headers: tuple[tuple[str, str], ...] = ()
     owner: str = ""
+    ack: int | None = None
 
 
 def read(header: str | None) -> Grant:
@@ -68,6 +70,7 @@ def _grant(fields: Any) -> Grant:
         json.dumps([_a(str, name) for name in models]) if models else "[]",
         tuple((_a(str, name), _a(str, value)) for name, value in fields.get("headers") or ()),
         _a(str, fields.get("owner", "")),
+        _a(int | None, fields.get("ack")),
     )
 
 

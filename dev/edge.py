@@ -67,7 +67,7 @@ class OfflineEdge:
         """Starts everything; the status of GET `health`. Raises OSError (port taken), WorkerdFailed, MissingTool."""
         kept = snapshot.find_or_make(self.config.main)
         if self.images is not None:
-            images = {self.config.image(name): image for name, image in self.images.items()}
+            images = {self.config.image(name): image for name, image in self._images().items()}
             self.engine = ProcessEngine(images, log=lambda line: self.log(f"proxy | {line}"))
             self.engine.start()
         try:
@@ -102,6 +102,12 @@ class OfflineEdge:
             replaced=self.replaced,
         )
 
+    def _images(self) -> dict[str, Image]:
+        """Every class that has a container runs the image of PROXY_CLASS unless it has one of its own."""
+        assert self.images is not None
+        shared = {name: self.images[PROXY_CLASS] for name in self.config.containers if PROXY_CLASS in self.images}
+        return {**shared, **self.images}
+
     def start_worker(self, health: str = _HEALTH) -> int:
         assert self.workerd is not None
         self.workerd.start()
@@ -131,14 +137,15 @@ class OfflineEdge:
         found = self.engine.containers() if self.engine is not None else []
         return [container for container in found if state in (None, container.state)]
 
-    def set_image(self, image: Image | None, class_name: str = PROXY_CLASS) -> None:
-        """What the next start of a container runs; None: there is no such image."""
+    def set_image(self, image: Image | None, class_name: str | None = None) -> None:
+        """What the next start of a container runs, of this class or of every one; None: there is no such image."""
         assert self.engine is not None
-        name = self.config.image(class_name)
-        if image is None:
-            self.engine.images.pop(name, None)
-        else:
-            self.engine.images[name] = image
+        for each in self.config.containers if class_name is None else (class_name,):
+            name = self.config.image(each)
+            if image is None:
+                self.engine.images.pop(name, None)
+            else:
+                self.engine.images[name] = image
 
     def kill_container(self) -> int:
         """SIGKILL to the one container's process, as if it had crashed; its pid."""

@@ -75,6 +75,9 @@ class LedgerObject:
     async def ended(self, instance: str) -> None:
         await self._call("ended", {"instance": instance})
 
+    async def bind(self, id: str, instance: str) -> None:
+        await self._client.call("bind", {"id": id, "instance": instance})
+
     async def _call(self, method: str, fields: dict[str, Any]) -> None:
         try:
             await self._client.call(method, fields)

@@ -1,18 +1,20 @@
-"""The Durable Object that keeps the ledger: decisions of `ledger` on its own SQLite, and what is due from time to time.
+"""The Durable Object that keeps the ledger and has the first container: it admits, forwards and settles requests.
 
-Its methods take and return one JSON text each, which is the cheapest over the boundary. They do not raise for what a
-caller can have done wrong, as RPC would lose it on its way.
+Its decisions are those of `ledger`, on its own SQLite; what is due from time to time is done by its alarm. Its RPC
+methods take and return one JSON text each, which is the cheapest over the boundary. They do not raise for what a caller
+can have done wrong, as RPC would lose it on its way.
 """
 
 import asyncio
 import json
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
-from pyodide.ffi import JsException
-from workers import DurableObject
+from pyodide.ffi import JsException, create_proxy
 
+from api.hop import ASK_HEADER, NO_INSTANCE_HEADER, REFUSAL_HEADER
 from catalog import CATALOG
+from edge.grant import grant
 from edge.settings import read_ledger
 from ledger import administration, admit, alerts, schema, settle, spend
 from ledger.accounts import Limits
@@ -20,7 +22,9 @@ from ledger.declared import hold, resolve
 from ledger.due import due
 from ledger.policy import Policy
 from ledger.turn import REPORTS_IN_AN_OBJECT, turn
-from runtime.javascript import bindings, error_text, js, js_headers, unwrapped, variable
+from own_container import Admitted, ContainerObject, OwnContainer
+from runtime import entries
+from runtime.javascript import bindings, error_text, js, js_headers, or_none, unwrapped, variable
 from runtime.log import log
 from runtime.sql import SqlStore
 
@@ -28,6 +32,8 @@ LEASE_MS = 120_000
 # A request that only running ones keep out waits so long for one of them to end: a report may be on its way.
 PATIENCE_SECONDS = 0.25
 MOST_WAITING = 100
+# A report that came with an answer is written with the next admission, or so much later.
+WRITE_AFTER_MS = 20
 WEBHOOK_TIMEOUT_MS = 10_000
 _AT_ONCE = 100
 _RETRY_MS = 5_000
@@ -35,7 +41,15 @@ _TRIM_EVERY_MS = 3_600_000
 _DAY_MS = 86_400_000
 
 
-class Ledger(DurableObject):
+class _Carried(NamedTuple):
+    """A report that came with an answer, as it stands in the journal of its container."""
+
+    report: settle.Report
+    number: int
+    oldest: int
+
+
+class Ledger(ContainerObject):
     """One object, named `edge.ledger.NAME`; every decision in it runs alone."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
@@ -51,6 +65,9 @@ class Ledger(DurableObject):
         self._alarm_at: int | None = None
         self._ended = asyncio.Event()
         self._waiting = 0
+        self._carried: list[_Carried] = []  # not written yet
+        self._write_soon: Any = None  # a proxy of `_write_carried`, once it has been needed
+        self._write_awaited = False
         found = self._store.run(schema.migrate(self._store.dialect))
         if not found["ok"]:
             raise RuntimeError(found["message"])
@@ -59,16 +76,54 @@ class Ledger(DurableObject):
         if done["made"] or done["changed"] or done["blocked"]:
             log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
         self._set_alarm(_now())
+        self._drain_alarm = _DrainAlarm(self)
+        self._own = None
+        container = or_none(ctx.container)
+        if container is not None:
+            self._own = OwnContainer(container, self._storage, _OwnLedger(self), self._drain_alarm)
+            # An object before this one may have left memory before it had fetched everything.
+            if self._own.running or self._store.run(due())["reservation"] is not None:
+                self._drain_alarm.set(0.0)
+
+    @entries.direct
+    async def fetch(self, request: Any, *_: Any) -> Any:
+        """The container's response to a request. One with ASK_HEADER is admitted first, the others need no admission.
+
+        A refusal is a 403 with REFUSAL_HEADER. Where no container has got the request it is a 503 with
+        NO_INSTANCE_HEADER, and nothing is reserved any more.
+        """
+        incoming = entries.js_request(request)
+        asked = or_none(incoming.headers.get(ASK_HEADER))
+        if asked is None:
+            return await self._answer(incoming)
+        fields = json.loads(asked)
+        ask = admit.Ask(**fields["ask"], instance="" if self._own is None else self._own.instance, lease=LEASE_MS)
+        result = await self._let_in(ask)
+        if not result["ok"]:
+            return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, json.dumps(result))]))
+        admitted = Admitted(
+            ask.id,
+            ask.instance,
+            fields["patient"],
+            lambda ack: grant(fields["ask"], result, fields["add_limit"], ack),
+            self._settle_soon,
+        )
+        response = await self._answer(incoming, admitted)
+        if response.status == 503 and or_none(response.headers.get(NO_INSTANCE_HEADER)) is not None:
+            self._report("", [settle.Report(ask.id, "", 0, status=503)], [])
+        return response
 
     async def admit(self, text: str) -> str:
         """The fields of `ledger.admit.Ask` but its lease → what `ledger.admit.admit` says."""
-        ask = admit.Ask(**json.loads(text), lease=LEASE_MS)
+        return json.dumps(await self._let_in(admit.Ask(**json.loads(text), lease=LEASE_MS)))
+
+    async def _let_in(self, ask: admit.Ask) -> dict[str, Any]:
         result = self._admit(ask)
         if "soon" in result and self._waiting < MOST_WAITING:
             deadline = time.monotonic() + PATIENCE_SECONDS
             while "soon" in result and await self._one_ends(deadline - time.monotonic()):
                 result = self._admit(ask)
-        return json.dumps(result)
+        return result
 
     async def authenticate(self, text: str) -> str:
         """{"secret_hash"} → what `ledger.admit.authenticate` says."""
@@ -80,6 +135,7 @@ class Ledger(DurableObject):
 
     async def administer(self, text: str) -> str:
         """A call as `api.admin.call` makes it → what `ledger.administration.decide` says."""
+        self._write_carried()
         decision = administration.decide(self._store.dialect, self._policy, json.loads(text), _now())
         result = json.dumps(self._store.run(decision))
         self._changed()
@@ -87,29 +143,75 @@ class Ledger(DurableObject):
 
     async def report(self, text: str) -> str:
         """{"instance", "reports": [fields of `ledger.settle.Report`, …], "renew": [id, …]} → {"ok", "outcomes"}."""
-        asked, now = json.loads(text), _now()
+        asked = json.loads(text)
         reports = [settle.Report(*fields) for fields in asked["reports"]]
-        if asked["renew"]:
-            self._store.run(settle.renew(asked["instance"], asked["renew"], now + LEASE_MS))
+        return json.dumps({"ok": True, "outcomes": self._report(asked["instance"], reports, asked["renew"])})
+
+    def _report(self, instance: str, reports: list[settle.Report], renew: list[str]) -> list[str]:
+        now = _now()
+        if renew:
+            self._store.run(settle.renew(instance, renew, now + LEASE_MS))
         outcomes: list[str] = []
         for first in range(0, len(reports), REPORTS_IN_AN_OBJECT):
             some = reports[first : first + REPORTS_IN_AN_OBJECT]
             outcomes += self._store.run(turn(self._store.dialect, self._policy, some, (), now))["outcomes"]
+        self._reported(reports, outcomes)
+        return outcomes
+
+    def _reported(self, reports: list[settle.Report], outcomes: list[str]) -> None:
         for report, outcome in zip(reports, outcomes, strict=True):
             if outcome in ("unknown", "foreign"):
                 log("warning", f"ledger_report_{outcome}", reservation=report.id, instance=report.instance)
         if reports:
             self._changed()
-        return json.dumps({"ok": True, "outcomes": outcomes})
+
+    def _settle_soon(self, fields: list[Any], number: int, oldest: int) -> None:
+        """In one transaction with the next admission, or a little later."""
+        self._carried.append(_Carried(settle.Report(*fields), number, oldest))
+        if self._waiting or len(self._carried) >= REPORTS_IN_AN_OBJECT:
+            self._write_carried()
+        elif not self._write_awaited:
+            self._write_awaited = True
+            if self._write_soon is None:
+                self._write_soon = create_proxy(self._write_in_time)
+            js.setTimeout(self._write_soon, WRITE_AFTER_MS)
+
+    def _write_in_time(self) -> None:
+        self._write_awaited = False
+        self._write_carried()
+
+    def _write_carried(self) -> None:
+        if self._carried:
+            self._turn(())
+
+    def _turn(self, asks: tuple[admit.Ask, ...]) -> list[dict[str, Any]]:
+        """Writes what answers have carried, and admits; what is written may be acknowledged."""
+        carried = self._carried
+        reports = [one.report for one in carried]
+        done = self._store.run(turn(self._store.dialect, self._policy, reports, asks, _now()))
+        self._carried = []
+        if self._own is not None:
+            for one in carried:
+                self._own.drain.write(one.report.instance, one.number, one.oldest)
+        self._reported(reports, done["outcomes"])
+        return done["results"]
 
     async def bind(self, text: str) -> str:
         """{"id", "instance"}: who gets the request, where that was not foreseen."""
         asked = json.loads(text)
-        return json.dumps(self._store.run(settle.bind(asked["id"], asked["instance"])))
+        return json.dumps(self._bind(asked["id"], asked["instance"]))
+
+    def _bind(self, id: str, instance: str) -> dict[str, Any]:
+        return self._store.run(settle.bind(id, instance))
 
     async def ended(self, text: str) -> str:
         """{"instance"}: that container is gone, and what it had open ends now."""
-        instance, expired, last = json.loads(text)["instance"], 0, _AT_ONCE
+        return json.dumps({"ok": True, "expired": self._ends(json.loads(text)["instance"])})
+
+    def _ends(self, instance: str) -> int:
+        """Of a container that is gone: how many reservations end with it."""
+        self._write_carried()
+        expired, last = 0, _AT_ONCE
         while last == _AT_ONCE:
             decision = settle.expire_instance(self._store.dialect, instance, _now(), _AT_ONCE)
             last = self._store.run(decision)["expired"]
@@ -117,12 +219,15 @@ class Ledger(DurableObject):
         if expired:
             log("warning", "ledger_instance_ended", instance=instance, reservations=expired)
             self._changed()
-        return json.dumps({"ok": True, "expired": expired})
+        return expired
 
     async def alarm(self, *_: Any) -> None:
         """Whatever is due. Its failures are tried again later: an alarm that raises is given up after a while."""
         self._alarm_at = None
+        if self._own is not None and self._drain_alarm.is_set:
+            self._own.drain.ring()
         try:
+            self._write_carried()
             self._expire()
             self._trim()
             await self._send_alerts()
@@ -134,7 +239,10 @@ class Ledger(DurableObject):
 
     def _admit(self, ask: admit.Ask) -> dict[str, Any]:
         now = _now()
-        result = self._store.run(admit.admit(self._store.dialect, self._policy, ask, now))
+        if self._carried:
+            (result,) = self._turn((ask,))
+        else:
+            result = self._store.run(admit.admit(self._store.dialect, self._policy, ask, now))
         if result["ok"]:
             self._set_alarm_at(result["expires"])
         if self._store.alerts:
@@ -209,6 +317,37 @@ class Ledger(DurableObject):
         if self._alarm_at is None or at < self._alarm_at:
             self._alarm_at = at
             self._storage.setAlarm(at)
+
+
+class _OwnLedger:
+    """The ledger of this very object, as its container wants it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> None:
+        self._ledger._report(instance, [settle.Report(*fields) for fields in reports], renew)
+
+    async def ended(self, instance: str) -> None:
+        self._ledger._ends(instance)
+
+    async def bind(self, id: str, instance: str) -> None:
+        self._ledger._bind(id, instance)
+
+
+class _DrainAlarm:
+    """The drain's part in the object's one alarm, which has other duties, too."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.is_set = False
+
+    def set(self, seconds: float) -> None:
+        self.is_set = True
+        self._ledger._set_alarm_at(_now() + int(seconds * 1000))
+
+    def delete(self) -> None:
+        self.is_set = False
 
 
 def _now() -> int:

@@ -78,6 +78,29 @@ class Alarm(Protocol):
     def delete(self) -> None: ...
 
 
+class Entries:
+    """Which of a journal's entries the ledger has: all up to `upto`, and some after it."""
+
+    def __init__(self) -> None:
+        self.upto = 0
+        self._after: set[int] = set()
+
+    def __contains__(self, number: int) -> bool:
+        return number <= self.upto or number in self._after
+
+    def add(self, number: int, oldest: int) -> None:
+        """`oldest`: the journal begins there. It had everything before acknowledged, perhaps by an object that has left
+        memory since."""
+        if oldest > self.upto + 1:
+            self.upto = oldest - 1
+            self._after = {one for one in self._after if one > self.upto}
+        if number > self.upto:
+            self._after.add(number)
+        while self.upto + 1 in self._after:
+            self.upto += 1
+            self._after.discard(self.upto)
+
+
 class Drain:
     """One container's. `clock` in seconds."""
 
@@ -99,8 +122,8 @@ class Drain:
         self._alarm_until = 0.0
         self._alarm_set = False
         self._touched = 0  # counts
-        self._instance: str | None = None  # whose journal `_ack` and the rest are about
-        self._ack = 0
+        self._instance: str | None = None  # whose journal `_has` and the rest are about
+        self._has = Entries()
         self._renew: dict[str, None] = {}
         self._doubtful: dict[str, str] = {}  # id -> instance
         self._gone: dict[str, None] = {}
@@ -116,6 +139,22 @@ class Drain:
         if self._task is None:
             self._start()
             self._set_alarm()
+
+    def ring(self) -> None:
+        """For an object whose alarm has other duties, too, and waits for none of them: goes on, and sets it again."""
+        self._alarm_set = False
+        if self._task is None:
+            self._start()
+        self._set_alarm()
+
+    def written(self, instance: str) -> int:
+        """The number up to which the ledger has the journal of this container."""
+        return self._has.upto if instance == self._instance else 0
+
+    def write(self, instance: str, number: int, oldest: int) -> None:
+        """The ledger has an entry that came with an answer, see `Entries.add`."""
+        if instance == self._instance:
+            self._has.add(number, oldest)
 
     def doubt(self, id: str, instance: str) -> None:
         """The request of this reservation was sent to this container, and may never have arrived."""
@@ -199,7 +238,7 @@ class Drain:
             if self._instance is not None and instance is not None:
                 self._gone[self._instance] = None
             self._renew.clear()
-            self._instance, self._ack = instance, 0
+            self._instance, self._has = instance, Entries()
         for id, theirs in list(self._doubtful.items()):
             if theirs != instance:  # it may have been reserved after the ledger was told
                 self._gone[theirs] = None
@@ -210,7 +249,7 @@ class Drain:
         """One page, told to the ledger. None when its container has ended. Raises Failed."""
         doubtful = list(self._doubtful)[:_AT_ONCE]
         try:
-            page = await self._container.page(self._ack, wait, doubtful)
+            page = await self._container.page(self._has.upto, wait, doubtful)
         except Failed:
             if self._container.instance == instance:
                 raise
@@ -218,15 +257,14 @@ class Drain:
         for id in doubtful:
             self._doubtful.pop(id, None)
         self._renew.update(dict.fromkeys(page.renew))
-        if not page.entries and not self._renew:
-            return page
-        renew = list(self._renew)[:_AT_ONCE]
-        reports = [fields for _, fields in page.entries]
-        await self._ledger.report(instance, reports, renew)
-        for id in renew:
-            self._renew.pop(id, None)
-        if page.entries:
-            self._ack = page.entries[-1][0]
+        news = [entry for entry in page.entries if entry[0] not in self._has]
+        if news or self._renew:
+            renew = list(self._renew)[:_AT_ONCE]
+            await self._ledger.report(instance, [fields for _, fields in news], renew)
+            for id in renew:
+                self._renew.pop(id, None)
+        for number, _ in page.entries:
+            self._has.add(number, page.entries[0][0])
         return page
 
     async def _tell_gone(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.api.errors import unauthenticated
+from worker.api.hop import REPORT_HEADER
 from worker.ledger.charges import Charge
 from worker.ledger.estimate import Prompt, prompt
 from worker.ledger.settle import Report
@@ -21,12 +22,25 @@ from .tariff import Tariff
 _DRAIN_SECONDS = 10.0
 
 
+class _CarriedReports:
+    """The journal, for requests whose answers may carry their reports."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.now = journal.now
+        self.later = journal.later
+
+    async def with_answer(self, report: Report) -> list[tuple[str, str]]:
+        return [(REPORT_HEADER, self._journal.carried(report))]
+
+
 class EdgeAccounting:
     """`tariff`: what answers cost, and what uploads can; `instance`: of this container's start."""
 
     def __init__(self, tariff: Tariff, instance: str) -> None:
         self.tariff = tariff
         self.journal = Journal(instance)
+        self._carried = _CarriedReports(self.journal)
         self._instance = instance
 
     @property
@@ -84,12 +98,13 @@ class EdgeAccounting:
         use."""
         check_models(exchange, route)
         grant = exchange.grant
+        reports = self.journal if grant.ack is None else self._carried
         exchange.always = [*exchange.always, *grant.headers]
         exchange.reserved = True
         return Reservation(
             grant.reservation,
             self.tariff,
-            self.journal,
+            reports,
             self._instance,
             amount=grant.amount,
             prompt=None,

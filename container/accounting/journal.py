@@ -3,12 +3,14 @@
 journal.opened(id)                      # the edge has reserved for this request
 journal.later(report)                   # what became of it
 page = await journal.page(ack, 20.0)    # the edge asks, and acknowledges what it has got before
+text = journal.carried(report)          # or: the answer itself carries the report to the edge
 
 An entry stays until it is acknowledged, so an edge that loses its memory is told again: a second report changes
 nothing. Nothing here survives the process; what it takes along is charged in full.
 """
 
 import asyncio
+import json
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -23,6 +25,8 @@ MOST_WAITING = 10_000
 PAGE = 50
 # A reservation lasts two minutes without a renewal: this leaves room for two that go wrong.
 RENEW_SECONDS = 40.0
+# An answer that carries its report reaches the edge at once. Without an acknowledgement for so many seconds it has not.
+CARRY_SECONDS = 1.0
 # How long a request that the edge has given up may still arrive here, and the most of them that are remembered.
 _DISOWNED_SECONDS = 120.0
 _MOST_DISOWNED = 10_000
@@ -45,6 +49,7 @@ class Journal:
         self._instance = instance
         self._clock = clock
         self._entries: deque[tuple[int, Report]] = deque()
+        self._carried: OrderedDict[int, float] = OrderedDict()  # number -> until when its answer may be on its way
         self._last = 0
         self._open: OrderedDict[str, float] = OrderedDict()  # id -> when it is to be renewed, soonest first
         self._disowned: OrderedDict[str, float] = OrderedDict()  # id -> when
@@ -74,15 +79,37 @@ class Journal:
 
     def later(self, report: Report) -> None:
         """What became of a request; from here on it is the edge's to fetch."""
+        self._add(report)
+        self._tell()
+
+    def carried(self, report: Report) -> str:
+        """What became of a request whose answer carries this text, see REPORT_HEADER: the edge need not be told."""
+        self._add(report)
+        self._carried[self._last] = self._clock() + CARRY_SECONDS
+        return json.dumps([self._last, self._entries[0][0], *report])
+
+    def acknowledge(self, ack: int) -> None:
+        """The ledger has everything up to this number."""
+        while self._entries and self._entries[0][0] <= ack:
+            number, _ = self._entries.popleft()
+            self._carried.pop(number, None)
+        if not self._entries:
+            self._empty.set()
+
+    def _add(self, report: Report) -> None:
         self._open.pop(report.id, None)
         self._last += 1
         self._entries.append((self._last, report))
         self._empty.clear()
-        self._tell()
 
     async def now(self, report: Report) -> None:
         """The same: nobody's answer waits for the edge."""
         self.later(report)
+
+    async def with_answer(self, report: Report) -> list[tuple[str, str]]:
+        """The same, for the edge to fetch: the answer carries nothing."""
+        self.later(report)
+        return []
 
     async def page(self, ack: int, wait: float, doubtful: Iterable[str] = ()) -> Page:
         """What the edge has to know, as soon as there is something, or after `wait` seconds.
@@ -90,18 +117,14 @@ class Journal:
         `ack`: the number up to which it has everything. `doubtful`: ids of requests that it sent and that may never
         have arrived. Whoever asks next ends the wait of whoever asked before, which is an edge that has been replaced.
         """
-        while self._entries and self._entries[0][0] <= ack:
-            self._entries.popleft()
-        if not self._entries:
-            self._empty.set()
+        self.acknowledge(ack)
         for id in doubtful:
             self._disown(id)
         self._tell()
         end = self._clock() + wait
-        while not self._entries and not self._closing:
-            due = next(iter(self._open.values()), end)
-            left = min(due, end) - self._clock()
-            if left <= 0 or not await self._told(left):
+        while not self._has_news() and not self._closing:
+            left = min(next(iter(self._open.values()), end), end) - self._clock()
+            if left <= 0 or not await self._told(min(left, CARRY_SECONDS)):
                 break
         entries = [self._entries[i] for i in range(min(PAGE, len(self._entries)))]
         return Page(entries, self._renewals(), len(self._open), len(self._entries))
@@ -118,6 +141,13 @@ class Journal:
         except TimeoutError:
             log.warning("edge_slow", reports_waiting=len(self._entries))
         return len(self._entries)
+
+    def _has_news(self) -> bool:
+        """Whether there are entries that no answer carries, or whose answer must have been lost."""
+        now = self._clock()
+        while self._carried and next(iter(self._carried.values())) <= now:
+            self._carried.popitem(last=False)
+        return len(self._entries) > len(self._carried)
 
     async def _told(self, seconds: float) -> bool:
         """Waits until something happens; False when someone else has asked meanwhile."""

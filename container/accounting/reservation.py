@@ -26,6 +26,10 @@ class Reports(Protocol):
     async def now(self, report: Report) -> None:
         """Before the end of the answer."""
 
+    async def with_answer(self, report: Report) -> list[tuple[str, str]]:
+        """As `now`, of an answer in one piece: the headers that it carries for it."""
+        ...
+
     def later(self, report: Report) -> None:
         """Soon, whatever happens to the request's task."""
 
@@ -142,6 +146,13 @@ class Reservation:
         if not self._closed:
             self._closed = True
             await self._settlements.now(self._report(status))
+
+    async def settle_with_answer(self, status: int) -> list[tuple[str, str]]:
+        """As `settle`, of an answer in one piece: the headers that it carries for it."""
+        if self._closed:
+            return []
+        self._closed = True
+        return await self._settlements.with_answer(self._report(status))
 
     def abandon(self, status: int = CLIENT_LEFT) -> None:
         """When the request's task ends: what has not been settled is reported by another task, soon."""
@@ -267,6 +278,9 @@ class Unaccounted:
         return None
 
     async def settle(self, status: int) -> None: ...
+
+    async def settle_with_answer(self, status: int) -> list[tuple[str, str]]:
+        return []
 
     def abandon(self, status: int = CLIENT_LEFT) -> None: ...
 

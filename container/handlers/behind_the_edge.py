@@ -136,6 +136,8 @@ class BehindTheEdge:
     def _read_grant(self, exchange: Exchange) -> None:
         exchange.grant = grant.read(exchange.header(grant.GRANT_HEADER))
         exchange.models = exchange.grant.models
+        if exchange.grant.ack is not None:
+            self._journal.acknowledge(exchange.grant.ack)
 
     def _refuse_when_full(self) -> None:
         """Raises ApiError 503: of this request nothing is kept, so the edge may send it elsewhere."""

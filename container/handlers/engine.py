@@ -208,7 +208,7 @@ async def _pass_on(
     if content_type.startswith("application/json"):
         raw = await response.read()
         charge(reservation, engine_charges.usage(raw), raw, headers)
-        await reservation.settle(200)
+        headers += await reservation.settle_with_answer(200)
         text = audio.as_text(raw, body.response_format) if isinstance(body, FormBody) else None
         if text is not None:
             exchange.respond(200, text[0], headers, text[1])

@@ -50,17 +50,17 @@ class Relay:
         overhead = time.monotonic() - self.exchange.began - self.exchange.body_seconds - upstream_seconds
         headers = [*self._headers(), ("x-litellm-overhead-duration-ms", f"{max(0.0, overhead) * 1000:.3f}")]
         charge(self.reservation, answer.usage, answer.body, headers)
-        await self.reservation.settle(200)
+        headers += await self.reservation.settle_with_answer(200)
         self.exchange.respond(200, answer.body, headers)
 
     async def kept(self, body: bytes, *, stream: bool) -> None:
         """An answer out of the cache: nobody was asked, so it costs nothing."""
         exchange = self.exchange
         headers = [("x-litellm-call-id", exchange.id), ("x-litellm-response-cost", "0")]
-        await self.reservation.settle(200)
         if not stream:
-            exchange.respond(200, body, headers)
+            exchange.respond(200, body, headers + await self.reservation.settle_with_answer(200))
             return
+        await self.reservation.settle(200)
         await exchange.start(200, [*_STREAM_HEADERS, *headers[:1]], EVENT_STREAM)
         await exchange.finish(body)
 

@@ -10,7 +10,7 @@ import pytest
 from container.accounting.journal import Journal
 from worker import usage_drain
 from worker.ledger.settle import Report
-from worker.usage_drain import Drain, Failed, LedgerFailed, Page
+from worker.usage_drain import Drain, Entries, Failed, LedgerFailed, Page
 
 
 class FakeContainer:
@@ -104,6 +104,12 @@ class Scene:
     def ends(self, id: str) -> None:
         self.container.journal.later(Report(id, self.container.instance or "", 5))
 
+    def carries(self, id: str) -> tuple[int, int]:
+        """It ends, and its answer carries its report: the entry's number, and the oldest one's."""
+        text = self.container.journal.carried(Report(id, self.container.instance or "", 5))
+        number, oldest, *_ = json.loads(text)
+        return number, oldest
+
     async def quiet(self) -> None:
         await until(lambda: not self.drain.running)
         assert self.alarm.at is None
@@ -193,6 +199,69 @@ async def test_a_container_that_does_not_answer_is_given_up(scene: Scene, monkey
     scene.drain.touch()
     await scene.quiet()
     assert scene.ledger.reported == ["one"]
+
+
+async def test_what_came_with_an_answer_is_acknowledged_and_not_told_again(scene: Scene):
+    scene.request("one")
+    await until(lambda: scene.container.polls)
+    scene.drain.write("first", *scene.carries("one"))
+    assert scene.drain.written("first") == 1
+    await scene.quiet()
+    assert scene.ledger.reported == []
+    assert scene.container.polls[-1][0] == 1
+    assert await scene.container.journal.drained(0.01) == 0
+
+
+async def test_what_came_with_an_answer_to_an_object_that_lost_its_memory_is_told_again(scene: Scene):
+    for id in ("one", "two"):
+        scene.request(id)
+    await until(lambda: scene.container.polls)
+    scene.drain.write("first", *scene.carries("one"))
+    scene.carries("two")  # nobody has written it
+    scene.drain = scene.object()
+    await scene.drain.alarm()
+    assert "two" in scene.ledger.reported
+    assert await scene.container.journal.drained(0.01) == 0
+
+
+async def test_what_another_container_carried_is_not_acknowledged(scene: Scene):
+    scene.request("one")
+    await until(lambda: scene.container.polls)
+    scene.drain.write("another", 1, 1)
+    assert (scene.drain.written("first"), scene.drain.written("another")) == (0, 0)
+    scene.ends("one")
+    await scene.quiet()
+
+
+def test_entries_are_had_up_to_the_first_gap():
+    has = Entries()
+    for number in (3, 1):
+        has.add(number, 1)
+    assert (has.upto, 2 in has, 3 in has) == (1, False, True)
+    has.add(2, 2)
+    assert has.upto == 3
+
+
+def test_whatever_is_older_than_the_journal_is_had():
+    """It was acknowledged by an object that has left memory since; without it nothing would ever be acknowledged."""
+    has = Entries()
+    has.add(2, 1)
+    has.add(8, 7)
+    assert (has.upto, 2 in has, 8 in has) == (6, True, True)
+    has.add(7, 7)
+    assert has.upto == 8
+
+
+async def test_an_alarm_with_other_duties_goes_on_and_waits_for_nothing(scene: Scene):
+    scene.request("long")
+    await until(lambda: scene.container.polls)
+    scene.drain = scene.object()
+    scene.alarm.at = None  # it goes off
+    scene.drain.ring()
+    assert (scene.drain.running, scene.alarm.at) == (True, usage_drain.ALARM_AFTER)
+    scene.ends("long")
+    await scene.quiet()
+    assert scene.ledger.reported[-1] == "long"
 
 
 async def test_a_new_object_goes_on_with_its_alarm(scene: Scene):

@@ -13,8 +13,18 @@ NO_INSTANCE_HEADER = "x-internal-no-instance"
 ENDING = "ending"
 # What the ledger granted, as ASCII JSON: {"reservation": id, "amount": nano-dollars | null, "output_limit": int | null,
 # "limited": bool, "models": [name, …] | null (all), "headers": [[name, value], …] for the answer, "owner": the hash of
-# the virtual key or "master"}; where nothing is reserved only "models".
+# the virtual key or "master", "ack": int | null}; where nothing is reserved only "models". With "ack" the ledger
+# has the journal up to that number, and the answer may carry its report.
 GRANT_HEADER = "x-internal-grant"
+# From the Worker to the object that keeps the ledger: what a request that is to be admitted there asks for, as ASCII
+# JSON: {"ask": the fields of `ledger.admit.Ask` but its instance and lease, "add_limit": int | null,
+# "patient": whether it waits while a container that is about to end is replaced}.
+ASK_HEADER = "x-internal-ask"
+# The object's answer where the ledger has refused: the fields of `ledger.refusal`, as ASCII JSON.
+REFUSAL_HEADER = "x-internal-refusal"
+# From the container, on an answer in one piece, where the grant has an "ack": what the request came to, as ASCII JSON:
+# [its number in the journal, the oldest number there, *the fields of `ledger.settle.Report`].
+REPORT_HEADER = "x-internal-report"
 # The hash of the edge's catalog: a container with another one would count by other prices.
 CATALOG_HEADER = "x-internal-catalog"
 # The start id of the container that the reservation was made for, '' while that is not known.

@@ -102,11 +102,17 @@ class Lifecycle:
         """The start of the container that ran last, while none runs or is being started."""
         return self._record.load() if not self._starting and not self._engine.running else None
 
+    @property
+    def serving(self) -> str | None:
+        """The token of a container that is known to serve; `ready` finds out where it is None."""
+        return self._token if self._token is not None and self._engine.running else None
+
     async def ready(self, *, patient: bool = True) -> str:
         """The token of a container that serves, started if need be. Raises NotServing; at once, where not `patient`,
         while one that is being replaced has its time to end."""
-        if self._token is not None and self._engine.running:
-            return self._token
+        token = self.serving
+        if token is not None:
+            return token
         if self._awakening is None:
             failure = self._recent_failure()
             if failure is not None:

@@ -5,20 +5,24 @@ says what it can cost, and waits there until the ledger has let it in.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pyodide.ffi import JsException
 
 from api.endpoints import Endpoint
 from api.errors import ApiError, refused
-from api.hop import GO_PREFIX, GRANT_HEADER, INSTANCE_HEADER, PARK_PREFIX
-from ledger.inline import Quoter
+from api.hop import ASK_HEADER, GO_PREFIX, GRANT_HEADER, INSTANCE_HEADER, PARK_PREFIX, REFUSAL_HEADER
+from api.request_id import new_id
+from ledger.inline import Quoted, Quoter
 from ledger.reserve import Quote
-from runtime.javascript import error_text
+from runtime.javascript import error_text, or_none
 from runtime.log import log
 
 from . import body
 from .forward import Answered, Client, Instances, NoContainer, client_left, inward
+from .grant import grant
+from .instances import FIRST
 from .ledger import LedgerClient, LedgerUnavailable, unavailable
 
 # A body over this is parked. Reading one of 60 KB here costs 1.4 ms of CPU more than a small one, parking 3.5 ms (in
@@ -69,14 +73,43 @@ class Admission:
             quoted = self._quoter.quote(paid.endpoint.name, content) if body.can_be_parsed(content) else None
             if quoted is None:
                 return await self._parked(paid, buffer)
-            instance = self._instances.start_id(paid.names[0])
-            grant = await self._admit(paid, quoted.model, quoted.quote, instance)
-            added = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, instance)]
-            return await self._send(
-                grant, paid, paid.names, lambda: inward(paid.client, paid.path, added, buffer), again=True
-            )
+            ids = _ids(paid.client)
+            if paid.names[0] != FIRST:
+                return await self._admitted_first(paid, quoted, buffer, paid.names, next(ids))
+            try:
+                return await self._admitted_there(paid, quoted, buffer, ids)
+            except NoContainer:
+                if not paid.names[1:]:
+                    raise
+            return await self._admitted_first(paid, quoted, buffer, paid.names[1:], next(ids))
         finally:
             self._held -= length
+
+    async def _admitted_there(self, paid: Paid, quoted: Quoted, buffer: Any, ids: Iterator[str]) -> Any:
+        """By the object that keeps the ledger, which sends it on to its own container. Raises ApiError."""
+        patient = len(paid.names) == 1  # else another one serves while this one ends
+
+        def asking() -> Any:
+            ask = _ask(paid, quoted.model, quoted.quote, next(ids))
+            asked = {"ask": ask, "add_limit": quoted.quote.add_limit, "patient": patient}
+            return inward(paid.client, paid.path, [(ASK_HEADER, json.dumps(asked))], buffer)
+
+        try:
+            response = await self._instances.ask(asking, paid.client, patient=patient)
+        except LedgerUnavailable as error:
+            raise unavailable(error, paid.client.id) from None
+        if response.status == 403:
+            refusal = or_none(response.headers.get(REFUSAL_HEADER))
+            if refusal is not None:
+                raise refused(json.loads(refusal))
+        return response
+
+    async def _admitted_first(self, paid: Paid, quoted: Quoted, buffer: Any, names: list[str], id: str) -> Any:
+        """Admitted by the ledger, then sent to the first of these instances that can serve. Raises ApiError."""
+        instance = self._instances.start_id(names[0])
+        grant = await self._admit(paid, quoted.model, quoted.quote, instance, id)
+        added = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, instance)]
+        return await self._send(grant, paid, names, lambda: inward(paid.client, paid.path, added, buffer), again=True)
 
     def _inline_length(self, client: Client) -> int:
         """Bytes of the body, 0 where it is not read here."""
@@ -101,46 +134,24 @@ class Admission:
         said = json.loads(await parked.response.text())
         try:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"])
-            grant = await self._admit(paid, said["model"], quote, parked.instance)
+            grant = await self._admit(paid, said["model"], quote, parked.instance, client.own_id)
         except ApiError:
             await self._forget(paid, parked, said["id"])
             raise
         going = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, parked.instance)]
         return await self._send(grant, paid, [parked.name], lambda: inward(client, GO_PREFIX + said["id"], going, None))
 
-    async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str) -> "_Grant":
+    async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str, id: str) -> "_Grant":
         """Raises ApiError where the ledger refuses, or cannot be asked."""
-        client = paid.client
-        id = client.own_id
-        ask = {
-            "id": id,
-            "request_id": client.named or "",
-            "secret_hash": paid.key_hash,
-            "model": model,
-            "endpoint": paid.endpoint.name,
-            "amount": quote.amount,
-            "tokens": quote.tokens,
-            "instance": instance,
-            "unpriced": quote.unpriced,
-        }
+        ask = _ask(paid, model, quote, id)
         try:
-            result = await self._ledger.call("admit", ask)
+            result = await self._ledger.call("admit", {**ask, "instance": instance})
         except LedgerUnavailable as error:
-            await self._release(id, paid.client.id)  # it may have been let in all the same
+            await self._release(ask["id"], paid.client.id)  # it may have been let in all the same
             raise unavailable(error, paid.client.id) from None
         if not result["ok"]:
             raise refused(result)
-        limited = result["limited"]
-        grant = {
-            "reservation": id,
-            "amount": quote.amount,
-            "output_limit": quote.add_limit if limited else None,
-            "limited": limited,
-            "models": None,  # the ledger has looked
-            "headers": result["headers"],
-            "owner": paid.key_hash or "master",
-        }
-        return _Grant(id, json.dumps(grant))
+        return _Grant(ask["id"], grant(ask, result, quote.add_limit))
 
     async def _send(self, grant: "_Grant", paid: Paid, names: list[str], make: Any, *, again: bool = False) -> Any:
         """To a container; what surely reached none costs nothing."""
@@ -168,6 +179,28 @@ class Admission:
         except JsException as error:
             # The container forgets it by itself, a little later.
             log("warning", "park_not_forgotten", request_id=paid.client.id, reason=error_text(error))
+
+
+def _ids(client: Client) -> Iterator[str]:
+    """Of reservations: each is used once, and the first one is the request's own id."""
+    yield client.own_id
+    while True:
+        yield new_id()
+
+
+def _ask(paid: Paid, model: str, quote: Quote, id: str) -> dict[str, Any]:
+    """The fields of `ledger.admit.Ask` but its instance and lease."""
+    client = paid.client
+    return {
+        "id": id,
+        "request_id": (client.named or "") if id == client.own_id else client.id,
+        "secret_hash": paid.key_hash,
+        "model": model,
+        "endpoint": paid.endpoint.name,
+        "amount": quote.amount,
+        "tokens": quote.tokens,
+        "unpriced": quote.unpriced,
+    }
 
 
 class _Grant(NamedTuple):

@@ -14,6 +14,9 @@ from catalog import CATALOG
 from runtime.javascript import error_text, js, js_record, or_none
 from runtime.log import log
 
+from . import ledger
+from .instances import FIRST
+
 # Seconds an instance that has answered is trusted to serve without being asked first.
 TRUST = 60.0
 _SAME_BODY = object()
@@ -86,11 +89,12 @@ class Answered(NamedTuple):
 
 
 class Instances:
-    """The ProxyContainers of this deployment. `namespace`: their binding, None where there is none; `start_limit`:
-    seconds that waking one may take."""
+    """The containers of this deployment. `ledger`, `others`: the bindings of the object that has the first one, and of
+    those that have the others; None where there is none. `start_limit`: seconds that waking one may take."""
 
-    def __init__(self, namespace: Any, start_limit: float) -> None:
-        self._namespace = namespace
+    def __init__(self, ledger: Any, others: Any, start_limit: float) -> None:
+        self._ledger = ledger
+        self._others = others
         self._start_limit = start_limit
         self._trusted: dict[str, float] = {}  # name -> when it answered last
         self._started: dict[str, str] = {}  # name -> the start id that it named last
@@ -107,26 +111,25 @@ class Instances:
         `make` makes the request; where it can do so `again`, with the same body, one that was refused can go elsewhere.
         A body that can be sent only once waits until an instance that has not answered lately says that it serves.
         """
-        if self._namespace is None:
-            log("error", "instance_unavailable", request_id=client.id, reason="no PROXY_CONTAINER binding")
-            raise NoContainer(60)
-        retry_after, sent = 5.0, False
         names = list(names)
+        retry_after, sent = 5.0, False
         for number, name in enumerate(names):  # which may grow
-            stub = self._namespace.getByName(name)
             request = None
             try:
+                stub = self._stub(name)
                 refusal = None if self._is_trusted(name) else await self._wake(name, stub, number == len(names) - 1)
                 if refusal is None:
                     request = make()
                     response = await stub.fetch(request)
                     headers = response.headers
-                    if or_none(headers.get(NO_INSTANCE_HEADER)) is None:
+                    if response.status != 503 or or_none(headers.get(NO_INSTANCE_HEADER)) is None:
                         self._trusted[name] = time.monotonic()
                         return self._answered(name, response)
                     refusal = ("it cannot serve now", float(headers.get("retry-after")))
                     if again and headers.get(NO_INSTANCE_HEADER) == ENDING and names.count(name) == 1:
                         names.append(name)  # where no other one serves, it is waited for its successor
+            except _NoBinding as error:
+                refusal = (str(error), 60.0)
             except (JsException, TimeoutError) as error:
                 sent = sent or request is not None
                 if client.left:
@@ -139,6 +142,34 @@ class Instances:
             if sent or (request is not None and not again):
                 break
         raise NoContainer(retry_after, sent=sent)
+
+    async def ask(self, make: Callable[[], Any], client: Client, *, patient: bool) -> Any:
+        """The response of the object that keeps the ledger, which wakes its container only for what it has admitted.
+
+        `make` makes a request with an ASK_HEADER, each time with a new id; `patient`: a container that is about to end
+        is waited for. Raises LedgerUnavailable; NoContainer where nothing is reserved any more.
+        """
+        once_more = patient
+        while True:
+            try:
+                response = await self._stub(FIRST).fetch(make())
+            except _NoBinding as error:
+                raise ledger.LedgerUnavailable(str(error)) from None
+            except JsException as error:
+                self._trusted.pop(FIRST, None)
+                if client.left:
+                    raise client_left() from None
+                raise ledger.LedgerUnavailable(error_text(error)) from None
+            refusal = or_none(response.headers.get(NO_INSTANCE_HEADER)) if response.status == 503 else None
+            if refusal is None:
+                if response.status < 400:  # else the ledger may have refused it
+                    self._trusted[FIRST] = time.monotonic()
+                return response
+            self._trusted.pop(FIRST, None)
+            log("error", "instance_unavailable", request_id=client.id, instance=FIRST, reason="it cannot serve now")
+            if refusal != ENDING or not once_more:
+                raise NoContainer(float(response.headers.get("retry-after")))
+            once_more = False
 
     def _answered(self, name: str, response: Any) -> Answered:
         """What the object says about itself is not for the client."""
@@ -167,12 +198,27 @@ class Instances:
         request = js.Request.new(f"http://container{path}", method="DELETE")
         request.headers.set(REQUEST_ID_HEADER, request_id)
         request.headers.set(CATALOG_HEADER, CATALOG["hash"])
-        response = await self._namespace.getByName(name).fetch(request)
+        response = await self._stub(name).fetch(request)
         if response.body:
             await response.body.cancel()
 
     async def state(self, name: str, timeout: float) -> str:
         """Raises JsException or TimeoutError where there is no engine."""
-        if self._namespace is None:
+        try:
+            stub = self._stub(name)
+        except _NoBinding:
             return UNAVAILABLE
-        return await asyncio.wait_for(self._namespace.getByName(name).state(), timeout)
+        return await asyncio.wait_for(stub.state(), timeout)
+
+    def _stub(self, name: str) -> Any:
+        """Raises _NoBinding."""
+        namespace, object_name, binding = (
+            (self._ledger, ledger.NAME, "LEDGER") if name == FIRST else (self._others, name, "PROXY_CONTAINER")
+        )
+        if namespace is None:
+            raise _NoBinding(f"there is no {binding} binding")
+        return namespace.getByName(object_name)
+
+
+class _NoBinding(Exception):
+    """The deployment lacks the binding of an instance's object."""

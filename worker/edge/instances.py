@@ -2,6 +2,9 @@
 
 import hashlib
 
+FIRST = "proxy-0"
+"""The instance that is the ledger's object's own."""
+
 
 def instance_names(count: int) -> list[str]:
     """The names of the Durable Objects, one container each."""

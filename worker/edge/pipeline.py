@@ -67,10 +67,10 @@ class Edge:
 
         self._is_set = is_set
         self._models = models_on(CATALOG["models"], is_set)
-        namespace = or_none(getattr(env, "PROXY_CONTAINER", None))
+        ledger_binding, others = (or_none(getattr(env, name, None)) for name in ("LEDGER", "PROXY_CONTAINER"))
         limit = lifecycle.longest_wake(container_settings.read(read))
-        self._instances = Instances(namespace, limit)
-        self._ledger = ledger = LedgerClient(or_none(getattr(env, "LEDGER", None)))
+        self._instances = Instances(ledger_binding, others, limit)
+        self._ledger = ledger = LedgerClient(ledger_binding)
         quoter = Quoter(
             CATALOG["deployments"],
             CATALOG["reach"],

@@ -1,0 +1,108 @@
+"""Reports that come with their answers: the journal keeps them until they are acknowledged, and tells of lost ones."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from container.accounting.journal import CARRY_SECONDS, Journal
+from tests.fakes import Behaviour, FakeProvider, failing
+from tests.money import chat, deployment
+from tests.processes import StartProxy
+from worker.api.hop import REPORT_HEADER
+from worker.ledger.settle import Report
+
+from .edge import Behind, behind
+
+
+def carry(journal: Journal, id: str) -> list[object]:
+    assert journal.opened(id)
+    return json.loads(journal.carried(Report(id, "i", 5)))
+
+
+async def at_once(journal: Journal, ack: int = 0) -> list[int]:
+    """The numbers of the entries of a page that is asked for without patience."""
+    return [number for number, _ in (await journal.page(ack, 0.0)).entries]
+
+
+async def test_a_carried_report_has_its_number_and_the_oldest_one() -> None:
+    journal = Journal("i")
+    assert carry(journal, "one")[:4] == [1, 1, "one", "i"]
+    assert carry(journal, "two")[:3] == [2, 1, "two"]
+    journal.acknowledge(1)
+    assert carry(journal, "three")[:3] == [3, 2, "three"]
+    assert await at_once(journal) == [2, 3]
+
+
+async def test_what_is_acknowledged_is_gone() -> None:
+    journal = Journal("i")
+    carry(journal, "one")
+    assert await journal.drained(0.001) == 1
+    journal.acknowledge(1)
+    assert (await journal.drained(0.001), await at_once(journal)) == (0, [])
+
+
+async def test_a_carried_report_does_not_wake_who_asks_and_another_one_does() -> None:
+    journal = Journal("i")
+    asking = asyncio.ensure_future(journal.page(0, 5.0))
+    carry(journal, "one")
+    await asyncio.sleep(0.02)
+    assert not asking.done()
+    journal.later(Report("two", "i", 5))
+    assert [number for number, _ in (await asking).entries] == [1, 2]
+
+
+async def test_one_that_must_have_been_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("container.accounting.journal.CARRY_SECONDS", 0.05)
+    journal = Journal("i")
+    asking = asyncio.ensure_future(journal.page(0, 5.0))
+    await asyncio.sleep(0)
+    carry(journal, "one")
+    async with asyncio.timeout(2):
+        assert [number for number, _ in (await asking).entries] == [1]
+
+
+async def test_nobody_is_told_of_one_that_was_acknowledged_in_time() -> None:
+    now = 0.0
+    journal = Journal("i", lambda: now)
+    carry(journal, "one")
+    journal.acknowledge(1)
+    now = CARRY_SECONDS + 1
+    asking = asyncio.ensure_future(journal.page(1, 5.0))
+    await asyncio.sleep(0.02)
+    assert not asking.done()
+    asking.cancel()
+
+
+@pytest.fixture
+def edge(proxy: StartProxy, fake: FakeProvider) -> Iterator[Behind]:
+    config = {"model_list": [deployment(fake, "gpt")], "router_settings": {"num_retries": 0, "disable_cooldowns": True}}
+    playing = behind(proxy, config)
+    yield playing
+    playing.finish()
+
+
+def test_a_plain_answer_carries_its_report_where_the_grant_allows_it(edge: Behind, fake: FakeProvider) -> None:
+    fake.always(Behaviour(usage=(10, 5)))
+    answer = edge.post(grant={"reservation": "one", "ack": 0})
+    number, oldest, *fields = json.loads(answer.headers[REPORT_HEADER])
+    report = Report(*fields)
+    assert (number, oldest, report.id, report.cost, report.status) == (1, 1, "one", 20_000, 200)
+    assert edge.poll()["entries"] == [[1, fields]]
+    edge.post(grant={"reservation": "two", "ack": 1})
+    assert [number for number, _ in edge.poll()["entries"]] == [2]
+
+
+def test_no_other_answer_carries_one(edge: Behind, fake: FakeProvider) -> None:
+    fake.always(Behaviour(usage=(10, 5)))
+    assert REPORT_HEADER not in edge.post().headers, "without an `ack`"
+    assert REPORT_HEADER not in edge.post(grant={"ack": 0}, json=chat(stream=True)).headers
+    fake.always(failing(500))
+    failed = edge.post(grant={"ack": 0})
+    assert (failed.status_code >= 500, REPORT_HEADER in failed.headers) == (True, False)
+    assert [number for number, _ in edge.poll()["entries"]] == [1, 2, 3]
+
+
+def test_an_acknowledgement_that_is_no_number_is_refused(edge: Behind) -> None:
+    assert edge.post(grant={"ack": "1"}).status_code == 500

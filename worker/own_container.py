@@ -1,0 +1,249 @@
+"""A Durable Object's container: its life, the requests that are sent to it, and what they came to on the way back."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from pyodide.ffi import JsException
+from workers import DurableObject
+
+from api import errors
+from api.health import UNAVAILABLE
+from api.hop import (
+    ASK_HEADER,
+    ENDING,
+    GRANT_HEADER,
+    INSTANCE_HEADER,
+    NO_INSTANCE_HEADER,
+    PARK_PREFIX,
+    REPORT_HEADER,
+    REQUEST_ID_HEADER,
+    TOKEN_HEADER,
+)
+from api.instance import instance_of
+from catalog import CATALOG
+from container_life import settings
+from container_life.engine import CloudflareContainer, NeverConnected, never_connected
+from container_life.environment import container_environment
+from container_life.lifecycle import Lifecycle, NotServing
+from container_life.readiness import PROBE_TIMEOUT
+from container_life.record import StoredRecord
+from drain_ends import RunningContainer
+from edge.body import broke_off
+from edge.ledger import LedgerUnavailable
+from edge.respond import error_response
+from runtime.javascript import bindings, error_text, js, or_none, variable
+from runtime.log import log
+from usage_drain import Alarm, Drain, Ledger
+
+_NONE_CONFIGURED = "no container is configured for this Durable Object"
+_PARK = f"http://container{PARK_PREFIX}/"
+
+
+class LedgerEnd(Ledger, Protocol):
+    """The ledger, as a container's object wants it."""
+
+    async def bind(self, id: str, instance: str) -> None:
+        """The request was admitted for another container, or for whichever there is. Raises LedgerUnavailable."""
+
+
+class Admitted(NamedTuple):
+    """A request that this object has admitted.
+
+    `instance`: of the container that it was admitted for; `patient`: it waits while a container that is about to end is
+    replaced; `grant`: makes the grant's text out of the number up to which the ledger has the journal; `carried`: takes
+    a report that came with an answer, its number, and the oldest number in the journal.
+    """
+
+    reservation: str
+    instance: str
+    patient: bool
+    grant: Callable[[int], str]
+    carried: Callable[[list[Any], int, int], None]
+
+
+class ClientLeft(Exception):
+    """The client left before it had sent everything, or had its answer: no fault of the container."""
+
+
+class OwnContainer:
+    """`container`: `ctx.container`; `storage`: the object's, unwrapped."""
+
+    def __init__(self, container: Any, storage: Any, ledger: LedgerEnd, alarm: Alarm) -> None:
+        env = bindings()
+        limits = settings.read(lambda name: variable(env, name))
+        for problem in limits.problems:
+            log("warning", "setting_ignored", reason=problem)
+        self._engine = CloudflareContainer(container)
+        self.life = Lifecycle(
+            self._engine,
+            StoredRecord(storage),
+            lambda: container_environment(CATALOG["environment"], lambda name: variable(env, name)),
+            CATALOG["hash"],
+            limits,
+            log,
+            gone=lambda started: self.drain.gone(instance_of(started.token)),
+            owes=lambda: self.drain.touch(),
+        )
+        self._ledger = ledger
+        self._known = "", ""  # a token and its instance
+        self.drain = Drain(RunningContainer(self._engine, self.life), ledger, alarm, log)
+        self.life.adopt()
+
+    @property
+    def running(self) -> bool:
+        return self._engine.running
+
+    @property
+    def instance(self) -> str:
+        """The start id of the container that serves, '' where none is known to."""
+        token = self.life.serving
+        return "" if token is None else self._instance_of(token)
+
+    async def answer(self, incoming: Any, admitted: Admitted | None = None) -> Any:
+        """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere."""
+        try:
+            return await self._send_once(incoming, admitted)
+        except NotServing as failure:
+            return not_serving(incoming, failure)
+        except ClientLeft as error:
+            log("info", "client_left", request_id=request_id(incoming), reason=str(error))
+            refusal = broke_off()
+        except JsException as error:
+            log("error", "container_lost", request_id=request_id(incoming), reason=error_text(error))
+            refusal = errors.service_unavailable("The container went away before it had answered.", retry_after=1)
+        return error_response(refusal)
+
+    async def _send_once(self, incoming: Any, admitted: Admitted | None) -> Any:
+        """Again only if nothing of it has left. Raises NotServing, ClientLeft, JsException."""
+        reservation = None if admitted is None else admitted.reservation
+        if admitted is None:
+            grant = or_none(incoming.headers.get(GRANT_HEADER))
+            reservation = None if grant is None else json.loads(grant).get("reservation")
+        again = or_none(incoming.body) is None
+        while True:
+            try:
+                return await self._send(incoming, reservation, admitted)
+            except NeverConnected as error:
+                if not again:
+                    raise NotServing(str(error), retry_after=1) from None
+            again = False
+
+    async def _send(self, incoming: Any, reservation: str | None, admitted: Admitted | None) -> Any:
+        """`reservation`: the id of the one that pays for it; None where nothing does."""
+        token = self.life.serving or await self.life.ready(patient=admitted is None or admitted.patient)
+        instance = self._instance_of(token)
+        outgoing = js.Request.new(incoming)  # a copy, as the headers of the original cannot be changed
+        headers = outgoing.headers
+        headers.set(TOKEN_HEADER, token)
+        if admitted is None:
+            foreseen = or_none(headers.get(INSTANCE_HEADER))
+        else:
+            foreseen = admitted.instance
+            headers.delete(ASK_HEADER)
+            headers.set(GRANT_HEADER, admitted.grant(self.drain.written(instance)))
+        if reservation is not None and foreseen != instance:
+            await self._bind(reservation, instance)
+        self.drain.touch()  # for any request: it is the drain that notices a container which hangs
+        try:
+            response = await self._engine.fetch(outgoing)
+        except JsException as error:
+            if never_connected(error):
+                self.life.doubt()
+                raise NeverConnected(error_text(error)) from None
+            if reservation is not None:
+                self.drain.doubt(reservation, instance)
+            if await self._client_left(incoming, streams=reservation is None):
+                raise ClientLeft(error_text(error)) from None
+            self.life.doubt()
+            raise
+        if response.status == 503 and or_none(response.headers.get(NO_INSTANCE_HEADER)) == ENDING:
+            self.life.ending(token)
+            return response
+        if reservation is not None:
+            self.drain.touch()
+        elif not incoming.url.startswith(_PARK):
+            return response
+        if admitted is not None:
+            return self._taken_off(response, instance, admitted)
+        return response if foreseen == instance else _from(response, instance)
+
+    def _taken_off(self, response: Any, instance: str, admitted: Admitted) -> Any:
+        """The response without the report that it carries."""
+        text = or_none(response.headers.get(REPORT_HEADER))
+        if text is None:
+            return response
+        number, oldest, *report = json.loads(text)
+        admitted.carried(report, number, oldest)
+        copy = js.Response.new(response.body, response)
+        copy.headers.delete(REPORT_HEADER)
+        return copy
+
+    async def _client_left(self, incoming: Any, *, streams: bool) -> bool:
+        """Whether a request has failed for its client's sake. `streams`: its body may have come from there just then.
+
+        A connection that is reset aborts the signal. One that is closed in the middle of a body aborts nothing, and the
+        error is the one of a container that ends; that it still serves tells them apart.
+        """
+        if incoming.signal.aborted:
+            return True
+        if not streams or or_none(incoming.body) is None or not self._engine.running:
+            return False
+        return await self._engine.probe(PROBE_TIMEOUT) is None
+
+    async def _bind(self, reservation: str, instance: str) -> None:
+        """Raises NotServing."""
+        try:
+            await self._ledger.bind(reservation, instance)
+        except LedgerUnavailable as error:
+            raise NotServing(f"the ledger cannot be used: {error}", retry_after=1) from None
+
+    def _instance_of(self, token: str) -> str:
+        if self._known[0] != token:
+            self._known = token, instance_of(token)
+        return self._known[1]
+
+
+class ContainerObject(DurableObject):
+    """What every object that has a container is asked for. `_own` is None where none is configured."""
+
+    _own: OwnContainer | None
+
+    async def state(self) -> str:
+        """`running`, `sleeping` or `unavailable`; wakes nothing."""
+        return UNAVAILABLE if self._own is None else self._own.life.state
+
+    async def ready(self, patient: bool) -> dict[str, Any]:
+        """Wakes the container; see `Lifecycle.ready`. A failure is returned, as RPC would lose an exception."""
+        try:
+            if self._own is None:
+                raise NotServing(_NONE_CONFIGURED, retry_after=60)
+            token = await self._own.life.ready(patient=patient)
+        except NotServing as failure:
+            return {"serves": False, "reason": str(failure), "retry_after": failure.retry_after}
+        return {"serves": True, "instance": instance_of(token)}
+
+    async def _answer(self, incoming: Any, admitted: Admitted | None = None) -> Any:
+        """The container's response, or a 503; see `OwnContainer.answer`."""
+        if self._own is None:
+            return not_serving(incoming, NotServing(_NONE_CONFIGURED, retry_after=60))
+        return await self._own.answer(incoming, admitted)
+
+
+def not_serving(incoming: Any, failure: NotServing) -> Any:
+    """A 503 with NO_INSTANCE_HEADER."""
+    log("warning", "container_not_serving", request_id=request_id(incoming), reason=str(failure))
+    refusal = errors.service_unavailable("The container cannot serve now.", round(failure.retry_after))
+    refusal.headers.append((NO_INSTANCE_HEADER, "1"))
+    return error_response(refusal)
+
+
+def request_id(request: Any) -> str | None:
+    return or_none(request.headers.get(REQUEST_ID_HEADER))
+
+
+def _from(response: Any, instance: str) -> Any:
+    """The response, which says whose it is, for the edge to remember."""
+    copy = js.Response.new(response.body, response)
+    copy.headers.set(INSTANCE_HEADER, instance)
+    return copy
