@@ -312,6 +312,12 @@ class Ledger(ContainerObject):
         if known:
             self._set_alarm_at(max(now, min(known)))
 
+    def _set_alarm_anew(self) -> None:
+        """A duty is done: no alarm is left over that would bring the object back for nothing."""
+        self._alarm_at = None
+        self._storage.deleteAlarm()
+        self._set_alarm(_now())
+
     def _set_alarm_at(self, at: int) -> None:
         """Unless it rings before."""
         if self._alarm_at is None or at < self._alarm_at:
@@ -348,6 +354,7 @@ class _DrainAlarm:
 
     def delete(self) -> None:
         self.is_set = False
+        self._ledger._set_alarm_anew()
 
 
 def _now() -> int:

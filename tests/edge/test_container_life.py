@@ -289,8 +289,8 @@ def test_when_nothing_runs_nobody_asks_the_container_and_no_alarm_is_set(
 
 
 def alarms(edge: Edge) -> int:
-    """How many are set for ProxyContainers, as workerd has it on disk."""
-    (path,) = edge.offline.directory.glob("storage/*ProxyContainer/metadata.sqlite")
+    """How many are set for the ledger's object, as workerd has it on disk."""
+    (path,) = edge.offline.directory.glob("storage/*Ledger/metadata.sqlite")
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         return database.execute("SELECT COUNT(*) FROM _cf_ALARM").fetchone()[0]
 
