@@ -24,4 +24,6 @@ def test_every_container_is_of_one_image_and_has_room_for_a_roll_out() -> None:
     instances = {name: entry.pop("max_instances") for name, entry in containers.items()}
     assert instances["Ledger"] == 2
     assert instances["ProxyContainer"] >= 2 * (int(RAW["vars"]["CONTAINER_INSTANCES"]) - 1)
+    for entry in containers.values():
+        assert entry.pop("rollout_step_percentage")[-1] == 100
     assert containers["Ledger"] == containers["ProxyContainer"]
