@@ -9,6 +9,7 @@ def test_other(start_edge):              # one of your own, ended with the test 
 
 import contextlib
 import dataclasses
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -79,6 +80,12 @@ class Edge:
     def set_image(self, image: Image | None) -> None:
         """What the next start of the container runs; None: the image is missing."""
         self.offline.set_image(image)
+
+    def alarms(self) -> list[float]:
+        """In how many seconds those of the ledger's object go off, as workerd has it on disk."""
+        (path,) = self.offline.directory.glob("storage/*Ledger/metadata.sqlite")
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return [at / 1e9 - time.time() for (at,) in database.execute("SELECT scheduled_time FROM _cf_ALARM")]
 
     def stop_worker(self) -> None:
         self.offline.stop_worker()

@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import Behaviour, FakeProvider, failing
 from tests.money import deployment
 
-from .conftest import Edge, StartEdge
+from .conftest import Edge, StartEdge, wait_for
 from .money import Money
 
 
@@ -90,6 +90,7 @@ def test_a_key_that_is_blocked_is_refused_with_the_very_next_request(money: Mone
 def test_nothing_is_left_open(money: Money):
     spend = money.spend()
     assert (spend["running_requests"], spend["reserved"]) == (0, 0)
+    wait_for(lambda: not money.edge.alarms(), "the end of all alarms", timeout=20)
 
 
 def assert_nothing_internal(answer: httpx.Response) -> None:
