@@ -280,7 +280,7 @@ def test_without_a_ledger_nothing_goes_out(start_edge: StartEdge, plain: FakePro
         assert code(answer) == (503, "service_unavailable")
         assert "ledger" in answer.json()["error"]["message"]
         assert int(answer.headers["retry-after"]) >= 1
-    assert money.http.get("/health").status_code == 200
+    assert money.http.get("/health").status_code == 503, "its object has the container, too"
     assert money.http.get("/health/readiness").status_code == 503
     assert money.http.get("/health/liveliness").status_code == 200
     assert plain.requests == []

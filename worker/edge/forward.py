@@ -14,8 +14,9 @@ from catalog import CATALOG
 from runtime.javascript import error_text, js, js_record, or_none
 from runtime.log import log
 
-from . import ledger
 from .instances import FIRST
+from .ledger import NAME as LEDGER_NAME
+from .ledger import LedgerUnavailable, unavailable
 
 # Seconds an instance that has answered is trusted to serve without being asked first.
 TRUST = 60.0
@@ -128,6 +129,8 @@ class Instances:
                     refusal = ("it cannot serve now", float(headers.get("retry-after")))
                     if again and headers.get(NO_INSTANCE_HEADER) == ENDING and names.count(name) == 1:
                         names.append(name)  # where no other one serves, it is waited for its successor
+            except LedgerUnavailable as error:
+                raise unavailable(error, client.id) from None
             except _NoBinding as error:
                 refusal = (str(error), 60.0)
             except (JsException, TimeoutError) as error:
@@ -153,13 +156,11 @@ class Instances:
         while True:
             try:
                 response = await self._stub(FIRST).fetch(make())
-            except _NoBinding as error:
-                raise ledger.LedgerUnavailable(str(error)) from None
             except JsException as error:
                 self._trusted.pop(FIRST, None)
                 if client.left:
                     raise client_left() from None
-                raise ledger.LedgerUnavailable(error_text(error)) from None
+                raise LedgerUnavailable(error_text(error)) from None
             refusal = or_none(response.headers.get(NO_INSTANCE_HEADER)) if response.status == 503 else None
             if refusal is None:
                 if response.status < 400:  # else the ledger may have refused it
@@ -206,19 +207,20 @@ class Instances:
         """Raises JsException or TimeoutError where there is no engine."""
         try:
             stub = self._stub(name)
-        except _NoBinding:
+        except (LedgerUnavailable, _NoBinding):
             return UNAVAILABLE
         return await asyncio.wait_for(stub.state(), timeout)
 
     def _stub(self, name: str) -> Any:
-        """Raises _NoBinding."""
-        namespace, object_name, binding = (
-            (self._ledger, ledger.NAME, "LEDGER") if name == FIRST else (self._others, name, "PROXY_CONTAINER")
-        )
-        if namespace is None:
-            raise _NoBinding(f"there is no {binding} binding")
-        return namespace.getByName(object_name)
+        """Raises LedgerUnavailable, _NoBinding."""
+        if name == FIRST:
+            if self._ledger is None:
+                raise LedgerUnavailable("there is no LEDGER binding")
+            return self._ledger.getByName(LEDGER_NAME)
+        if self._others is None:
+            raise _NoBinding("there is no PROXY_CONTAINER binding")
+        return self._others.getByName(name)
 
 
 class _NoBinding(Exception):
-    """The deployment lacks the binding of an instance's object."""
+    """The deployment lacks the binding of the further instances."""
