@@ -6,15 +6,18 @@ can have done wrong, as RPC would lose it on its way.
 """
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pyodide.ffi import JsException, create_proxy
 
-from api.hop import ASK_HEADER, NO_INSTANCE_HEADER, REFUSAL_HEADER
+from api.hop import ASK_HEADER, GRANT_HEADER, INSTANCE_HEADER, NO_INSTANCE_HEADER, REFUSAL_HEADER
 from catalog import CATALOG
 from edge.grant import grant
+from edge.ledger import LedgerUnavailable
 from edge.settings import read_ledger
 from ledger import administration, admit, alerts, schema, settle, spend
 from ledger.accounts import Limits
@@ -27,6 +30,7 @@ from runtime import entries
 from runtime.javascript import bindings, error_text, js, js_headers, or_none, unwrapped, variable
 from runtime.log import log
 from runtime.sql import SqlStore
+from usage_drain import LedgerFailed
 
 LEASE_MS = 120_000
 # A request that only running ones keep out waits so long for one of them to end: a report may be on its way.
@@ -90,14 +94,15 @@ class Ledger(ContainerObject):
         """The container's response to a request. One with ASK_HEADER is admitted first, the others need no admission.
 
         A refusal is a 403 with REFUSAL_HEADER. Where no container has got the request it is a 503 with
-        NO_INSTANCE_HEADER, and nothing is reserved any more.
+        NO_INSTANCE_HEADER; if it has been admitted, with the grant, too, and the caller sends it elsewhere or releases
+        it.
         """
         incoming = entries.js_request(request)
         asked = or_none(incoming.headers.get(ASK_HEADER))
-        if asked is None:
+        if asked is None or self._own is None:
             return await self._answer(incoming)
         fields = json.loads(asked)
-        ask = admit.Ask(**fields["ask"], instance="" if self._own is None else self._own.instance, lease=LEASE_MS)
+        ask = admit.Ask(**fields["ask"], instance=self._own.instance, lease=LEASE_MS)
         result = await self._let_in(ask)
         if not result["ok"]:
             return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, json.dumps(result))]))
@@ -110,7 +115,9 @@ class Ledger(ContainerObject):
         )
         response = await self._answer(incoming, admitted)
         if response.status == 503 and or_none(response.headers.get(NO_INSTANCE_HEADER)) is not None:
-            self._report("", [settle.Report(ask.id, "", 0, status=503)], [])
+            response = js.Response.new(response.body, response)
+            response.headers.set(GRANT_HEADER, admitted.grant(None))
+            response.headers.set(INSTANCE_HEADER, ask.instance)
         return response
 
     async def admit(self, text: str) -> str:
@@ -184,12 +191,19 @@ class Ledger(ContainerObject):
         if self._carried:
             self._turn(())
 
-    def _turn(self, asks: tuple[admit.Ask, ...]) -> list[dict[str, Any]]:
-        """Writes what answers have carried, and admits; what is written may be acknowledged."""
-        carried = self._carried
+    def _turn(self, asks: tuple[admit.Ask, ...]) -> list[dict[str, Any]] | None:
+        """Writes what answers have carried, and admits. None if that failed: then nothing was written.
+
+        Only what is written is acknowledged. So the container's journal still has what could not be written, and the
+        drain fetches it; no admission depends on it.
+        """
+        carried, self._carried = self._carried, []
         reports = [one.report for one in carried]
-        done = self._store.run(turn(self._store.dialect, self._policy, reports, asks, _now()))
-        self._carried = []
+        try:
+            done = self._store.run(turn(self._store.dialect, self._policy, reports, asks, _now()))
+        except Exception as error:  # noqa: BLE001 an admission says what is wrong; a report is fetched again
+            log("error", "ledger_reports_not_written", reports=len(reports), reason=error_text(error))
+            return None
         if self._own is not None:
             for one in carried:
                 self._own.drain.write(one.report.instance, one.number, one.oldest)
@@ -239,10 +253,11 @@ class Ledger(ContainerObject):
 
     def _admit(self, ask: admit.Ask) -> dict[str, Any]:
         now = _now()
-        if self._carried:
-            (result,) = self._turn((ask,))
-        else:
+        admitted = self._turn((ask,)) if self._carried else None
+        if admitted is None:
             result = self._store.run(admit.admit(self._store.dialect, self._policy, ask, now))
+        else:
+            (result,) = admitted
         if result["ok"]:
             self._set_alarm_at(result["expires"])
         if self._store.alerts:
@@ -332,13 +347,25 @@ class _OwnLedger:
         self._ledger = ledger
 
     async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> None:
-        self._ledger._report(instance, [settle.Report(*fields) for fields in reports], renew)
+        with _failing_as(LedgerFailed):
+            self._ledger._report(instance, [settle.Report(*fields) for fields in reports], renew)
 
     async def ended(self, instance: str) -> None:
-        self._ledger._ends(instance)
+        with _failing_as(LedgerFailed):
+            self._ledger._ends(instance)
 
     async def bind(self, id: str, instance: str) -> None:
-        self._ledger._bind(id, instance)
+        with _failing_as(LedgerUnavailable):
+            self._ledger._bind(id, instance)
+
+
+@contextlib.contextmanager
+def _failing_as(kind: type[Exception]) -> Iterator[None]:
+    """Whatever the ledger raises, its callers know what to do about a ledger that cannot be used."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 the same as over RPC, which loses what kind it was
+        raise kind(f"{type(error).__name__}: {error_text(error)}") from None
 
 
 class _DrainAlarm:

@@ -8,12 +8,12 @@ from pyodide.ffi import JsException
 from workers import DurableObject
 
 from api import errors
-from api.health import UNAVAILABLE
 from api.hop import (
     ASK_HEADER,
     ENDING,
     GRANT_HEADER,
     INSTANCE_HEADER,
+    NO_CONTAINER,
     NO_INSTANCE_HEADER,
     PARK_PREFIX,
     REPORT_HEADER,
@@ -51,14 +51,15 @@ class Admitted(NamedTuple):
     """A request that this object has admitted.
 
     `instance`: of the container that it was admitted for; `patient`: it waits while a container that is about to end is
-    replaced; `grant`: makes the grant's text out of the number up to which the ledger has the journal; `carried`: takes
-    a report that came with an answer, its number, and the oldest number in the journal.
+    replaced; `grant`: makes the grant's text out of the number up to which the ledger has the journal, None where the
+    answer must carry no report; `carried`: takes a report that came with an answer, its number, and the oldest number
+    in the journal.
     """
 
     reservation: str
     instance: str
     patient: bool
-    grant: Callable[[int], str]
+    grant: Callable[[int | None], str]
     carried: Callable[[list[Any], int, int], None]
 
 
@@ -173,8 +174,11 @@ class OwnContainer:
         text = or_none(response.headers.get(REPORT_HEADER))
         if text is None:
             return response
-        number, oldest, *report = json.loads(text)
-        admitted.carried(report, number, oldest)
+        try:
+            number, oldest, *report = json.loads(text)
+            admitted.carried(report, number, oldest)
+        except (ValueError, TypeError) as error:  # the journal still has it
+            log("error", "report_not_read", reservation=admitted.reservation, reason=str(error))
         copy = js.Response.new(response.body, response)
         copy.headers.delete(REPORT_HEADER)
         return copy
@@ -210,14 +214,14 @@ class ContainerObject(DurableObject):
     _own: OwnContainer | None
 
     async def state(self) -> str:
-        """`running`, `sleeping` or `unavailable`; wakes nothing."""
-        return UNAVAILABLE if self._own is None else self._own.life.state
+        """`running`, `sleeping`, `unavailable`, or NO_CONTAINER; wakes nothing."""
+        return NO_CONTAINER if self._own is None else self._own.life.state
 
     async def ready(self, patient: bool) -> dict[str, Any]:
         """Wakes the container; see `Lifecycle.ready`. A failure is returned, as RPC would lose an exception."""
+        if self._own is None:
+            return {"serves": False, "reason": _NONE_CONFIGURED, "retry_after": 60, "state": NO_CONTAINER}
         try:
-            if self._own is None:
-                raise NotServing(_NONE_CONFIGURED, retry_after=60)
             token = await self._own.life.ready(patient=patient)
         except NotServing as failure:
             return {"serves": False, "reason": str(failure), "retry_after": failure.retry_after}
@@ -226,15 +230,15 @@ class ContainerObject(DurableObject):
     async def _answer(self, incoming: Any, admitted: Admitted | None = None) -> Any:
         """The container's response, or a 503; see `OwnContainer.answer`."""
         if self._own is None:
-            return not_serving(incoming, NotServing(_NONE_CONFIGURED, retry_after=60))
+            return not_serving(incoming, NotServing(_NONE_CONFIGURED, retry_after=60), NO_CONTAINER)
         return await self._own.answer(incoming, admitted)
 
 
-def not_serving(incoming: Any, failure: NotServing) -> Any:
+def not_serving(incoming: Any, failure: NotServing, why: str = "1") -> Any:
     """A 503 with NO_INSTANCE_HEADER."""
     log("warning", "container_not_serving", request_id=request_id(incoming), reason=str(failure))
     refusal = errors.service_unavailable("The container cannot serve now.", round(failure.retry_after))
-    refusal.headers.append((NO_INSTANCE_HEADER, "1"))
+    refusal.headers.append((NO_INSTANCE_HEADER, why))
     return error_response(refusal)
 
 

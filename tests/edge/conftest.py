@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from container.config import catalog, load
-from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
+from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
+from dev.offline import wrangler
 from dev.process_engine import ContainerInfo, Image
 from tests import canaries, log_lines
 
@@ -97,6 +98,14 @@ class Edge:
         """kill -9: the container stays, and the next workerd finds it running."""
         self.offline.kill_worker()
 
+    def deploy(self, *, replaced: Mapping[str, str] | None = None) -> None:
+        """This checkout's Worker in place of the one that runs; containers stay. `replaced`: besides the catalog."""
+        self.offline.config = wrangler.read(WRANGLER_CONFIG)
+        self.offline.replaced = {"catalog.py": self.offline.replaced["catalog.py"], **(replaced or {})}
+        assert self.offline.images is not None
+        self.set_image(self.offline.images[PROXY_CLASS])
+        self.offline.deploy(self.offline.vars)
+
     def restart_worker(self) -> None:
         """On the same port, with the same storage. Containers end with workerd."""
         self.offline.restart_worker()
@@ -119,11 +128,12 @@ class StartEdge(Protocol):
     vars        on top of the master key; None takes a variable away
     image       instead of the proxy with this config
     engine      False: no container engine is configured, or the one at `engine_socket`
-    containers  False: the Durable Object has no container at all
+    containers  False: no Durable Object has a container at all; or the classes that have one
     ledger      False: the Worker has no LEDGER binding
     local       LOCAL_DEVELOPMENT
     directory   for the storage, to find it again (default: a fresh one)
     replaced    sources of the Worker, {path below worker/: text}
+    checkout    whose Worker (default: this one's)
     """
 
     def __call__(
@@ -134,11 +144,12 @@ class StartEdge(Protocol):
         image: Image | None = ...,
         engine: bool = ...,
         engine_socket: Path | None = ...,
-        containers: bool = ...,
+        containers: bool | frozenset[str] = ...,
         ledger: bool = ...,
         local: bool = ...,
         directory: Path | None = ...,
         replaced: Mapping[str, str] | None = ...,
+        checkout: Path = ...,
     ) -> Edge: ...
 
 
@@ -174,11 +185,12 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             image: Image | None = None,
             engine: bool = True,
             engine_socket: Path | None = None,
-            containers: bool = True,
+            containers: bool | frozenset[str] = True,
             ledger: bool = True,
             local: bool = True,
             directory: Path | None = None,
             replaced: Mapping[str, str] | None = None,
+            checkout: Path = ROOT,
         ) -> Edge:
             own = directory or tmp_path_factory.mktemp("edge")
             if config is None:
@@ -195,10 +207,11 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
                 {PROXY_CLASS: image or proxy_image(path)} if engine else None,
                 engine_socket=engine_socket,
                 replaced={"catalog.py": catalog.source(load(path, {})), **(replaced or {})},
+                wrangler_path=checkout / WRANGLER_CONFIG.name,
                 log=lines.append,
             )
-            if not containers:
-                offline.config = dataclasses.replace(offline.config, containers=frozenset())
+            if containers is not True:
+                offline.config = dataclasses.replace(offline.config, containers=containers or frozenset())
             if not ledger:
                 bindings = {name: kind for name, kind in offline.config.bindings.items() if name != "LEDGER"}
                 offline.config = dataclasses.replace(offline.config, bindings=bindings)

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 
 TOKEN_HEADER = "x-internal-token"
 REQUEST_ID_HEADER = "x-request-id"
-# On a 503 from a ProxyContainer: this instance has no container to give, another one may. Never leaves the edge.
+# On a 503 from an object that has a container: it cannot serve now, another one may. Never leaves the edge.
 NO_INSTANCE_HEADER = "x-internal-no-instance"
 # Its value where a container has been told to end, and refuses what is new.
 ENDING = "ending"
+# Its value, and the object's state, where the object's class has no container at all.
+NO_CONTAINER = "none"
 # What the ledger granted, as ASCII JSON: {"reservation": id, "amount": nano-dollars | null, "output_limit": int | null,
 # "limited": bool, "models": [name, …] | null (all), "headers": [[name, value], …] for the answer, "owner": the hash of
 # the virtual key or "master", "ack": int | null}; where nothing is reserved only "models". With "ack" the ledger

@@ -5,22 +5,29 @@ says what it can cost, and waits there until the ledger has let it in.
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pyodide.ffi import JsException
 
 from api.endpoints import Endpoint
 from api.errors import ApiError, refused
-from api.hop import ASK_HEADER, GO_PREFIX, GRANT_HEADER, INSTANCE_HEADER, PARK_PREFIX, REFUSAL_HEADER
-from api.request_id import new_id
+from api.hop import (
+    ASK_HEADER,
+    ENDING,
+    GO_PREFIX,
+    GRANT_HEADER,
+    INSTANCE_HEADER,
+    NO_INSTANCE_HEADER,
+    PARK_PREFIX,
+    REFUSAL_HEADER,
+)
 from ledger.inline import Quoted, Quoter
 from ledger.reserve import Quote
 from runtime.javascript import error_text, or_none
 from runtime.log import log
 
 from . import body
-from .forward import Answered, Client, Instances, NoContainer, client_left, inward
+from .forward import Answered, Apart, Client, Instances, NoContainer, client_left, inward
 from .grant import grant
 from .instances import FIRST
 from .ledger import LedgerClient, LedgerUnavailable, unavailable
@@ -73,41 +80,53 @@ class Admission:
             quoted = self._quoter.quote(paid.endpoint.name, content) if body.can_be_parsed(content) else None
             if quoted is None:
                 return await self._parked(paid, buffer)
-            ids = _ids(paid.client)
-            if paid.names[0] != FIRST:
-                return await self._admitted_first(paid, quoted, buffer, paid.names, next(ids))
-            try:
-                return await self._admitted_there(paid, quoted, buffer, ids)
-            except NoContainer:
-                if not paid.names[1:]:
-                    raise
-            return await self._admitted_first(paid, quoted, buffer, paid.names[1:], next(ids))
+            if paid.names[0] == FIRST and not self._instances.apart:
+                try:
+                    return await self._admitted_there(paid, quoted, buffer)
+                except Apart:
+                    pass
+            instance = self._instances.start_id(paid.names[0])
+            grant = await self._admit(paid, quoted.model, quoted.quote, instance)
+            return await self._send_inline(grant, paid, paid.names, instance, buffer)
         finally:
             self._held -= length
 
-    async def _admitted_there(self, paid: Paid, quoted: Quoted, buffer: Any, ids: Iterator[str]) -> Any:
-        """By the object that keeps the ledger, which sends it on to its own container. Raises ApiError."""
-        patient = len(paid.names) == 1  # else another one serves while this one ends
-
-        def asking() -> Any:
-            ask = _ask(paid, quoted.model, quoted.quote, next(ids))
-            asked = {"ask": ask, "add_limit": quoted.quote.add_limit, "patient": patient}
-            return inward(paid.client, paid.path, [(ASK_HEADER, json.dumps(asked))], buffer)
-
+    async def _admitted_there(self, paid: Paid, quoted: Quoted, buffer: Any) -> Any:
+        """By the object that keeps the ledger, which sends it on to its own container. Raises Apart, ApiError."""
+        client = paid.client
+        asked = {
+            "ask": _ask(paid, quoted.model, quoted.quote),
+            "add_limit": quoted.quote.add_limit,
+            "patient": len(paid.names) == 1,  # else another one serves while this one ends
+        }
+        request = inward(client, paid.path, [(ASK_HEADER, json.dumps(asked))], buffer)
         try:
-            response = await self._instances.ask(asking, paid.client, patient=patient)
+            response = await self._instances.ask(request, client)
         except LedgerUnavailable as error:
-            raise unavailable(error, paid.client.id) from None
+            raise unavailable(error, client.id) from None
         if response.status == 403:
             refusal = or_none(response.headers.get(REFUSAL_HEADER))
             if refusal is not None:
                 raise refused(json.loads(refusal))
+        elif response.status == 503:
+            why = or_none(response.headers.get(NO_INSTANCE_HEADER))
+            if why is not None:
+                return await self._sent_elsewhere(paid, response.headers, why == ENDING, buffer)
         return response
 
-    async def _admitted_first(self, paid: Paid, quoted: Quoted, buffer: Any, names: list[str], id: str) -> Any:
-        """Admitted by the ledger, then sent to the first of these instances that can serve. Raises ApiError."""
-        instance = self._instances.start_id(names[0])
-        grant = await self._admit(paid, quoted.model, quoted.quote, instance, id)
+    async def _sent_elsewhere(self, paid: Paid, headers: Any, ends: bool, buffer: Any) -> Any:
+        """What the ledger has admitted, and its own container cannot serve. `ends`: it is about to be replaced."""
+        grant = _Grant(paid.client.own_id, headers.get(GRANT_HEADER))
+        names = paid.names[1:]
+        if ends:  # where no other one serves, it is waited for its successor
+            names = [*names, FIRST]
+        if not names:
+            await self._release(grant.id, paid.client.id)
+            raise NoContainer(float(headers.get("retry-after")))
+        return await self._send_inline(grant, paid, names, headers.get(INSTANCE_HEADER), buffer)
+
+    async def _send_inline(self, grant: "_Grant", paid: Paid, names: list[str], instance: str, buffer: Any) -> Any:
+        """`instance`: the start id of the container that it was admitted for."""
         added = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, instance)]
         return await self._send(grant, paid, names, lambda: inward(paid.client, paid.path, added, buffer), again=True)
 
@@ -134,16 +153,16 @@ class Admission:
         said = json.loads(await parked.response.text())
         try:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"])
-            grant = await self._admit(paid, said["model"], quote, parked.instance, client.own_id)
+            grant = await self._admit(paid, said["model"], quote, parked.instance)
         except ApiError:
             await self._forget(paid, parked, said["id"])
             raise
         going = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, parked.instance)]
         return await self._send(grant, paid, [parked.name], lambda: inward(client, GO_PREFIX + said["id"], going, None))
 
-    async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str, id: str) -> "_Grant":
+    async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str) -> "_Grant":
         """Raises ApiError where the ledger refuses, or cannot be asked."""
-        ask = _ask(paid, model, quote, id)
+        ask = _ask(paid, model, quote)
         try:
             result = await self._ledger.call("admit", {**ask, "instance": instance})
         except LedgerUnavailable as error:
@@ -181,19 +200,12 @@ class Admission:
             log("warning", "park_not_forgotten", request_id=paid.client.id, reason=error_text(error))
 
 
-def _ids(client: Client) -> Iterator[str]:
-    """Of reservations: each is used once, and the first one is the request's own id."""
-    yield client.own_id
-    while True:
-        yield new_id()
-
-
-def _ask(paid: Paid, model: str, quote: Quote, id: str) -> dict[str, Any]:
+def _ask(paid: Paid, model: str, quote: Quote) -> dict[str, Any]:
     """The fields of `ledger.admit.Ask` but its instance and lease."""
     client = paid.client
     return {
-        "id": id,
-        "request_id": (client.named or "") if id == client.own_id else client.id,
+        "id": client.own_id,
+        "request_id": client.named or "",
         "secret_hash": paid.key_hash,
         "model": model,
         "endpoint": paid.endpoint.name,

@@ -9,7 +9,15 @@ from pyodide.ffi import JsException
 
 from api.errors import ApiError, service_unavailable
 from api.health import UNAVAILABLE
-from api.hop import CATALOG_HEADER, ENDING, INSTANCE_HEADER, NO_INSTANCE_HEADER, REQUEST_ID_HEADER, dropped
+from api.hop import (
+    CATALOG_HEADER,
+    ENDING,
+    INSTANCE_HEADER,
+    NO_CONTAINER,
+    NO_INSTANCE_HEADER,
+    REQUEST_ID_HEADER,
+    dropped,
+)
 from catalog import CATALOG
 from runtime.javascript import error_text, js, js_record, or_none
 from runtime.log import log
@@ -20,6 +28,10 @@ from .ledger import LedgerUnavailable, unavailable
 
 # Seconds an instance that has answered is trusted to serve without being asked first.
 TRUST = 60.0
+# Seconds after which a ledger's object that had no container is asked again whether it has one.
+APART = 60.0
+# What workerd says of an object whose code is older than the first container's move into the ledger's object.
+_OLDER = ("does not export a fetch() function", "does not implement the method")
 _SAME_BODY = object()
 
 
@@ -81,6 +93,10 @@ class NoContainer(ApiError):
         self.sent = sent
 
 
+class Apart(Exception):
+    """The object that keeps the ledger has no container. Nothing has been admitted, nor sent anywhere."""
+
+
 class Answered(NamedTuple):
     """`instance`: the start id of the container that answered, where its object has named it, else ''."""
 
@@ -91,7 +107,11 @@ class Answered(NamedTuple):
 
 class Instances:
     """The containers of this deployment. `ledger`, `others`: the bindings of the object that has the first one, and of
-    those that have the others; None where there is none. `start_limit`: seconds that waking one may take."""
+    those that have the others; None where there is none. `start_limit`: seconds that waking one may take.
+
+    The ledger's object may have no container: for some minutes after a deployment it may run older code, and its class
+    may not be allowed one. Then the first container is `apart`, in one of the other objects, where it was before.
+    """
 
     def __init__(self, ledger: Any, others: Any, start_limit: float) -> None:
         self._ledger = ledger
@@ -99,6 +119,11 @@ class Instances:
         self._start_limit = start_limit
         self._trusted: dict[str, float] = {}  # name -> when it answered last
         self._started: dict[str, str] = {}  # name -> the start id that it named last
+        self._apart_until = 0.0
+
+    @property
+    def apart(self) -> bool:
+        return time.monotonic() < self._apart_until
 
     def start_id(self, name: str) -> str:
         """Of the container that most likely runs there now, '' while none is known."""
@@ -115,7 +140,7 @@ class Instances:
         names = list(names)
         retry_after, sent = 5.0, False
         for number, name in enumerate(names):  # which may grow
-            request = None
+            request, in_ledger = None, self._is_in_ledger(name)
             try:
                 stub = self._stub(name)
                 refusal = None if self._is_trusted(name) else await self._wake(name, stub, number == len(names) - 1)
@@ -133,7 +158,13 @@ class Instances:
                 raise unavailable(error, client.id) from None
             except _NoBinding as error:
                 refusal = (str(error), 60.0)
+            except Apart:
+                names.insert(number + 1, name)
+                continue
             except (JsException, TimeoutError) as error:
+                if in_ledger and (request is None or again) and self._finds_apart(error_text(error)):
+                    names.insert(number + 1, name)
+                    continue
                 sent = sent or request is not None
                 if client.left:
                     raise client_left() from None
@@ -146,31 +177,31 @@ class Instances:
                 break
         raise NoContainer(retry_after, sent=sent)
 
-    async def ask(self, make: Callable[[], Any], client: Client, *, patient: bool) -> Any:
-        """The response of the object that keeps the ledger, which wakes its container only for what it has admitted.
+    async def ask(self, request: Any, client: Client) -> Any:
+        """The response of the object that keeps the ledger to a request with an ASK_HEADER.
 
-        `make` makes a request with an ASK_HEADER, each time with a new id; `patient`: a container that is about to end
-        is waited for. Raises LedgerUnavailable; NoContainer where nothing is reserved any more.
+        A 503 with NO_INSTANCE_HEADER is of one that it has admitted, and that no container has got. Raises Apart;
+        LedgerUnavailable where it may have been admitted, or sent, all the same.
         """
-        once_more = patient
-        while True:
-            try:
-                response = await self._stub(FIRST).fetch(make())
-            except JsException as error:
-                self._trusted.pop(FIRST, None)
-                if client.left:
-                    raise client_left() from None
-                raise LedgerUnavailable(error_text(error)) from None
-            refusal = or_none(response.headers.get(NO_INSTANCE_HEADER)) if response.status == 503 else None
-            if refusal is None:
-                if response.status < 400:  # else the ledger may have refused it
-                    self._trusted[FIRST] = time.monotonic()
-                return response
+        try:
+            response = await self._ledger_stub().fetch(request)
+        except JsException as error:
+            if self._finds_apart(error_text(error)):
+                raise Apart from None
             self._trusted.pop(FIRST, None)
-            log("error", "instance_unavailable", request_id=client.id, instance=FIRST, reason="it cannot serve now")
-            if refusal != ENDING or not once_more:
-                raise NoContainer(float(response.headers.get("retry-after")))
-            once_more = False
+            if client.left:
+                raise client_left() from None
+            raise LedgerUnavailable(error_text(error)) from None
+        if response.status < 400:  # else the ledger may have refused it
+            self._trusted[FIRST] = time.monotonic()
+        elif response.status == 503:
+            refusal = or_none(response.headers.get(NO_INSTANCE_HEADER))
+            if refusal is not None:
+                if self._finds_apart(refusal):
+                    raise Apart
+                self._trusted.pop(FIRST, None)
+                log("error", "instance_unavailable", request_id=client.id, instance=FIRST, reason="it cannot serve now")
+        return response
 
     def _answered(self, name: str, response: Any) -> Answered:
         """What the object says about itself is not for the client."""
@@ -187,9 +218,12 @@ class Instances:
 
     async def _wake(self, name: str, stub: Any, last: bool) -> tuple[str, float] | None:
         """None when it serves, else why not and after how many seconds to try again. Only of the last instance it is
-        worth to wait while it is being replaced."""
+        worth to wait while it is being replaced. Raises Apart."""
+        in_ledger = self._is_in_ledger(name)
         outcome = await asyncio.wait_for(stub.ready(last), self._start_limit)
         if not outcome.serves:
+            if in_ledger and self._finds_apart(getattr(outcome, "state", "")):
+                raise Apart
             return outcome.reason, outcome.retry_after
         self._started[name] = outcome.instance
         return None
@@ -205,18 +239,45 @@ class Instances:
 
     async def state(self, name: str, timeout: float) -> str:
         """Raises JsException or TimeoutError where there is no engine."""
+        in_ledger = self._is_in_ledger(name)
         try:
-            stub = self._stub(name)
+            found = await asyncio.wait_for(self._stub(name).state(), timeout)
         except (LedgerUnavailable, _NoBinding):
             return UNAVAILABLE
-        return await asyncio.wait_for(stub.state(), timeout)
+        except JsException as error:
+            found = error_text(error)
+            if not (in_ledger and self._finds_apart(found)):
+                raise
+            return await self.state(name, timeout)
+        if in_ledger and self._finds_apart(found):
+            return await self.state(name, timeout)
+        return UNAVAILABLE if found == NO_CONTAINER else found
+
+    def _is_in_ledger(self, name: str) -> bool:
+        """Whether the ledger's object is asked for this instance."""
+        return name == FIRST and not self.apart
+
+    def _finds_apart(self, found: str) -> bool:
+        """Whether the ledger's object has no container. `found`: what it said of itself, or why it failed."""
+        if found != NO_CONTAINER and not any(text in found for text in _OLDER):
+            return False
+        if not self.apart:
+            log("warning", "first_container_apart", reason=found)
+            self._trusted.pop(FIRST, None)
+            self._started.pop(FIRST, None)
+        self._apart_until = time.monotonic() + APART
+        return True
+
+    def _ledger_stub(self) -> Any:
+        """Raises LedgerUnavailable."""
+        if self._ledger is None:
+            raise LedgerUnavailable("there is no LEDGER binding")
+        return self._ledger.getByName(LEDGER_NAME)
 
     def _stub(self, name: str) -> Any:
         """Raises LedgerUnavailable, _NoBinding."""
-        if name == FIRST:
-            if self._ledger is None:
-                raise LedgerUnavailable("there is no LEDGER binding")
-            return self._ledger.getByName(LEDGER_NAME)
+        if self._is_in_ledger(name):
+            return self._ledger_stub()
         if self._others is None:
             raise _NoBinding("there is no PROXY_CONTAINER binding")
         return self._others.getByName(name)

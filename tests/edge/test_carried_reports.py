@@ -1,0 +1,124 @@
+"""A report that comes with a plain answer is settled once, whatever ends before it is written or acknowledged."""
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import Behaviour, FakeProvider
+from tests.money import chat, deployment, wait_for
+
+from .conftest import Edge, StartEdge
+from .money import Money
+
+WORKER = Path(__file__).parents[2] / "worker"
+COST = 0.00002
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as one:
+        one.always(Behaviour(usage=(10, 5)))
+        yield one
+
+
+@pytest.fixture
+def config(provider: FakeProvider) -> dict[str, Any]:
+    router = {"num_retries": 0, "disable_cooldowns": True}
+    return {"model_list": [deployment(provider, "gpt")], "router_settings": router}
+
+
+def changed(path: str, old: str, new: str) -> Mapping[str, str]:
+    """The Worker with this change."""
+    source = (WORKER / path).read_text()
+    assert source.count(old) == 1
+    return {path: source.replace(old, new)}
+
+
+NEVER_WRITTEN = changed("ledger_object.py", "WRITE_AFTER_MS = 20\n", "WRITE_AFTER_MS = 3_600_000\n")
+CANNOT_BE_WRITTEN = changed(
+    "ledger_object.py",
+    "            done = self._store.run(turn(self._store.dialect, self._policy, reports, asks, _now()))\n",
+    "            self._storage.sql.exec('no such statement')\n",
+)
+HAS_NO_MEANING = changed("own_container.py", "*report = json.loads(text)", "*report = json.loads(text + '!')")
+
+
+def once(money: Money, key: str, lines: int = 1) -> None:
+    """Each request is settled, at what it cost, once."""
+    found = money.settled(key, lines, seconds=20)
+    wait_for(money.spend, lambda spend: spend["running_requests"] == 0, 20)
+    found = money.settled(key, lines)
+    assert [(line["state"], line["status"]) for line in found] == [("settled", 200)] * lines
+    assert money.info(key)["spend"] == pytest.approx(lines * COST)
+    spend = money.spend()
+    assert (spend["spend"], spend["reserved"]) == (pytest.approx(lines * COST), 0)
+
+
+def test_the_object_ends_before_it_has_written_the_report(start_edge: StartEdge, config: dict[str, Any]) -> None:
+    money = Money(start_edge(config, replaced=NEVER_WRITTEN))
+    key = money.key(max_budget=1)
+    assert money.ask(key).status_code == 200
+    money.edge.kill_worker()
+    money.edge.start_worker()
+    once(money, key)
+
+
+def test_the_container_ends_before_the_report_is_acknowledged(start_edge: StartEdge, config: dict[str, Any]) -> None:
+    money = Money(start_edge(config, replaced=NEVER_WRITTEN))
+    key = money.key(max_budget=1)
+    assert money.ask(key).status_code == 200
+    money.edge.kill_container()
+    once(money, key)
+    assert money.ask(key).status_code == 200
+    once(money, key, 2)
+
+
+@pytest.mark.parametrize("fault", [CANNOT_BE_WRITTEN, HAS_NO_MEANING], ids=["cannot be written", "has no meaning"])
+def test_a_report_that_the_object_cannot_use_is_fetched_from_the_journal(
+    start_edge: StartEdge, config: dict[str, Any], fault: Mapping[str, str]
+) -> None:
+    money = Money(start_edge(config, replaced=fault))
+    key = money.key(max_budget=1)
+    with ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(lambda _: money.ask(key), range(12))]
+    assert [answer.status_code for answer in answers] == [200] * 12, "no request depends on another one's report"
+    assert not [name for name in answers[0].headers if name.startswith("x-internal")]
+    once(money, key, 12)
+
+
+@pytest.mark.parametrize("resets", [True, False], ids=["resets", "closes"])
+def test_a_client_that_leaves_before_a_plain_answer_pays_once(
+    start_edge: StartEdge, config: dict[str, Any], provider: FakeProvider, resets: bool
+) -> None:
+    money = Money(start_edge(config))
+    key = money.key(max_budget=1)
+    assert money.ask(key).status_code == 200
+    provider.always(Behaviour(usage=(10, 5), delay=1.5))
+    leaves(money.edge, key, resets)
+    lines = money.settled(key, 2, seconds=20)
+    # A connection that is only closed may wait for its answer, for all workerd knows.
+    assert sorted((line["state"], line["status"]) for line in lines) == [
+        ("settled", 200),
+        ("settled", 499 if resets else 200),
+    ]
+    spend = wait_for(money.spend, lambda found: found["running_requests"] == 0)
+    assert spend["reserved"] == 0
+    assert spend["spend"] == pytest.approx(sum(line["spend"] for line in lines))
+
+
+def leaves(edge: Edge, key: str, resets: bool) -> None:
+    """Asks for a plain answer, and is gone half a second later."""
+    body = json.dumps({**chat(), "max_tokens": 5}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    with socket.create_connection(("127.0.0.1", int(edge.url.rpartition(":")[2])), 20) as client:
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        time.sleep(0.5)
+        if resets:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

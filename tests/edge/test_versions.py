@@ -1,0 +1,133 @@
+"""A deployment meets the version before it: its storage, its objects that still run, its containers.
+
+The version before is the last one whose Worker forwarded requests to a `ProxyContainer`, also to the first container.
+"""
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes import Behaviour, FakeProvider
+from tests.money import chat, deployment, wait_for
+
+from .conftest import ROOT, StartEdge
+from .money import Money
+
+BEFORE = "c9e100aa4630b53f1f5b062aa50b8888e4571898"
+LARGE = "word " * 20_000  # such a body is parked
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of the Worker as it was."""
+    command = ["git", "-C", str(ROOT), "archive", BEFORE, "worker", "wrangler.jsonc"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("this clone lacks the commit of the version before")
+    checkout = tmp_path_factory.mktemp("before")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(checkout, filter="data")
+    return checkout
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as one:
+        one.always(Behaviour(usage=(10, 5)))
+        yield one
+
+
+@pytest.fixture
+def config(provider: FakeProvider) -> dict[str, Any]:
+    return {"model_list": [deployment(provider, "gpt")], "router_settings": {"num_retries": 0}}
+
+
+def test_keys_and_spending_are_kept(
+    start_edge: StartEdge, config: dict[str, Any], before: Path, tmp_path: Path
+) -> None:
+    money = Money(start_edge(config, directory=tmp_path, checkout=before))
+    key, blocked = money.key(max_budget=1), money.key()
+    money.admin("/key/block", {"key": blocked})
+    assert [money.ask(key).status_code for _ in range(3)] == [200] * 3
+    spent = money.settled(key, 3)
+    money.edge.stop()
+
+    money = Money(start_edge(config, directory=tmp_path))
+    assert money.logs(key) == spent
+    assert money.info(key)["spend"] == pytest.approx(3 * 0.00002)
+    assert (money.ask(key).status_code, money.ask(blocked).status_code) == (200, 401)
+    money.settled(key, 4)
+    assert money.spend()["spend"] == pytest.approx(4 * 0.00002)
+
+
+def test_what_runs_in_a_container_of_before_is_settled(
+    start_edge: StartEdge, config: dict[str, Any], before: Path, provider: FakeProvider
+) -> None:
+    provider.always(Behaviour(usage=(10, 5), pace=0.3, chunks=10, text="word " * 10))
+    money = Money(start_edge(config, checkout=before))
+    key = money.key(max_budget=10)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(money.ask, key, stream=True)
+        wait_for(lambda: provider.requests, bool)
+        money.edge.deploy()
+        with pytest.raises(httpx.HTTPError):
+            asking.result(10)
+    assert money.ask(key).status_code == 200
+    lines = money.settled(key, 2, seconds=20)
+    assert sorted((line["status"], line["state"]) for line in lines) == [(200, "settled"), (499, "settled")]
+    wait_for(money.spend, lambda found: found["running_requests"] == 0)
+    assert money.spend()["reserved"] == 0
+
+
+def test_an_object_of_before_is_asked_as_before(
+    start_edge: StartEdge, config: dict[str, Any], before: Path, provider: FakeProvider
+) -> None:
+    """Objects keep their code for some minutes after a deployment."""
+    old = {"ledger_object.py": (before / "worker" / "ledger_object.py").read_text()}
+    money = Money(start_edge(config, replaced=old))
+    asked_of_everything(money)
+    money.edge.deploy()
+    assert {info.state for info in money.edge.containers()} == {"running"}
+    asked_of_everything(money)
+
+
+def test_a_ledger_without_a_container_has_the_first_one_in_another_object(
+    start_edge: StartEdge, config: dict[str, Any]
+) -> None:
+    money = Money(start_edge(config, containers=frozenset({"ProxyContainer"})))
+    refused = money.ask(money.key(max_budget=0))
+    assert (refused.status_code, money.edge.containers(None)) == (429, [])
+    asked_of_everything(money)
+    assert len(money.edge.containers(None)) == 1
+
+
+def asked_of_everything(money: Money) -> None:
+    """Plain, streamed and parked, several at a time; each is answered, and settled once."""
+    key = money.key(max_budget=10)
+    headers = {"authorization": f"Bearer {key}"}
+
+    def parked() -> httpx.Response:
+        body = {**chat(), "messages": [{"role": "user", "content": LARGE}]}
+        return httpx.post(f"{money.edge.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(money.ask, key) for _ in range(4)]
+        asking += [pool.submit(money.ask, key, stream=True), pool.submit(parked)]
+        answers = [one.result() for one in asking]
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert not [name for answer in answers for name in answer.headers if name.startswith("x-internal")]
+    assert httpx.get(f"{money.edge.url}/v1/models", headers=headers, timeout=30).status_code == 200
+    assert httpx.get(f"{money.edge.url}/health/readiness", timeout=30).json()["container"] == "running"
+    lines = money.settled(key, 6)
+    assert [line["state"] for line in lines] == ["settled"] * 6
+    money.admin("/key/block", {"key": key})
+    assert money.ask(key).status_code == 401
+    spend = wait_for(money.spend, lambda found: found["running_requests"] == 0)
+    assert spend["reserved"] == 0
