@@ -316,6 +316,21 @@ class Ledger(ContainerObject):
 
     def _set_alarm(self, now: int) -> None:
         """For the first thing that is due; none when nothing is."""
+        at = self._first_due(now)
+        if at is not None:
+            self._set_alarm_at(at)
+
+    def _set_alarm_anew(self) -> None:
+        """The same where the alarm that is set may be for something that is done: it would bring the object back for
+        nothing."""
+        at = self._first_due(_now())
+        if at is None:
+            self._storage.deleteAlarm()
+        else:
+            self._storage.setAlarm(at)
+        self._alarm_at = at
+
+    def _first_due(self, now: int) -> int | None:
         found = self._store.run(due())
         times = [found["reservation"]]
         if self._settings.alert_webhook_url is not None:
@@ -324,14 +339,7 @@ class Ledger(ContainerObject):
             end = found["line"] + int(self._settings.retention_days * _DAY_MS)
             times.append(end - end % -_TRIM_EVERY_MS)
         known = [at for at in times if at is not None]
-        if known:
-            self._set_alarm_at(max(now, min(known)))
-
-    def _set_alarm_anew(self) -> None:
-        """A duty is done: no alarm is left over that would bring the object back for nothing."""
-        self._alarm_at = None
-        self._storage.deleteAlarm()
-        self._set_alarm(_now())
+        return max(now, min(known)) if known else None
 
     def _set_alarm_at(self, at: int) -> None:
         """Unless it rings before."""

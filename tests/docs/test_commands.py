@@ -38,6 +38,8 @@ NOT_RUN = {
     "deploy-cloudflare": {
         "just deploy": "wants an account; tests/deploy/test_deploy.py deploys by a fake wrangler",
         "wrangler secret put": "wants an account; tests/deploy/test_cloudflare_page.py asks wrangler for the command",
+        "export URL=": "a person's list for a deployment on Cloudflare",
+        "while true": "the load of that list",
     },
     "deploy-compose": {"--profile full": "wants images of PostgreSQL and Redis; tests/image/test_compose.py has none"},
     "deploy-systemd": {"systemctl": "wants root and a running systemd", "sudo cp": "wants root"},

@@ -35,7 +35,7 @@ SAID = [
     ("ledger", f"for {turns._LIE_SECONDS * 1000:g} ms at most"),
     ("ledger", f"asks for renewal every {journal.RENEW_SECONDS:g} seconds"),
     ("ledger", f"| {journal.MOST_WAITING:,} reports wait |"),
-    ("ledger", f"Up to {journal.PAGE} reports go to `Ledger.report` at a time"),
+    ("ledger", f"Up to {journal.PAGE} reports are settled at a time"),
     ("ledger", f"does not answer for {usage_drain.PATIENCE:g} seconds"),
     ("ledger", f"waits there ({park.LIFE_SECONDS:g} s)"),
     ("ledger", f"after {park.ROOM_SECONDS:g} seconds in line the answer is 503"),
