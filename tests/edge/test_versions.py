@@ -98,6 +98,15 @@ def test_an_object_of_before_is_asked_as_before(
     asked_of_everything(money)
 
 
+def test_a_worker_of_before_finds_what_it_asks_for(start_edge: StartEdge, config: dict[str, Any], before: Path) -> None:
+    """It may still run somewhere when the objects have the new code."""
+    names = [f"edge/{name}.py" for name in ("pipeline", "admission", "forward", "instances")]
+    old = {name: (before / "worker" / name).read_text() for name in names}
+    money = Money(start_edge(config, replaced=old))
+    asked_of_everything(money)
+    assert len(money.edge.containers(None)) == 1
+
+
 def test_a_ledger_without_a_container_has_the_first_one_in_another_object(
     start_edge: StartEdge, config: dict[str, Any]
 ) -> None:
