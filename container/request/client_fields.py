@@ -18,6 +18,7 @@ TRACKING = frozenset(f"{_LABELS} {_WISHES}".split())
 _TOOLS = ("tools", "functions")
 _OF_TOOLS = ("tool_choice", "parallel_tool_calls", "function_call")
 _NO_CHOICE = ("auto", "none")
+_MAY_SAY_NOTHING = frozenset(("stop", "modalities", "reasoning_effort"))
 
 
 def drop_labels(body: dict[str, Any]) -> None:
@@ -43,8 +44,10 @@ def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
         if "input" in body:
             body = chat_from_input(body)
         _tidy_tools(body)
-    if body.get("stop") == []:
-        del body["stop"]
+    if not _MAY_SAY_NOTHING.isdisjoint(body):
+        for name in _MAY_SAY_NOTHING.intersection(body):
+            if body[name] in ("", []):
+                del body[name]
     return body
 
 

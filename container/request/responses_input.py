@@ -14,14 +14,14 @@ _TEXTS = frozenset(("input_text", "output_text", "text", "summary_text"))
 _LIMIT, _CHAT_LIMIT = "max_output_tokens", "max_completion_tokens"
 # What the Responses API has and chat does not, and what changes nothing that a client would miss. Nothing is stored.
 _LEFT_OUT = (
-    "input", "instructions", "text", "reasoning", "include", "truncation", "store", "background", "max_tool_calls",
+    "input", "messages", "instructions", "text", "reasoning", "include", "truncation", "store", "background", "max_tool_calls",
     _LIMIT,
 )  # fmt: skip
 
 
 def chat_from_input(body: dict[str, Any]) -> dict[str, Any]:
     """The fields of a chat completion; where there are `messages`, those given without `input`. Raises ApiError 400."""
-    if "messages" in body:
+    if body.get("messages"):
         return {name: value for name, value in body.items() if name != "input"}
     for name in ("previous_response_id", "conversation", "prompt"):
         if body.get(name):

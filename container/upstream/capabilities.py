@@ -227,7 +227,7 @@ def _of(d: Deployment, model: str) -> Capabilities:
     known = known_models.known(*names) or Known()
     own = known_models.read(d.info)
     known = known._replace(
-        max_output=own.max_output or known.max_output,
+        max_output=own.max_output or known.max_output or known_models.usual_output(d.info),
         reasons=own.reasons or known.reasons,
         efforts={**known.efforts, **own.efforts},
         levels=own.levels or known.levels,

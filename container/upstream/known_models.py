@@ -48,6 +48,12 @@ def read(entry: Mapping[str, Any]) -> Known:
     )
 
 
+def usual_output(info: Mapping[str, Any]) -> int | None:
+    """Tokens of an answer by `model_info.max_tokens`, where nobody says more exactly: many mean the output by it, and
+    those who mean the context as well name no limit that is too small."""
+    return _count(info.get("max_tokens"))
+
+
 def fields(provider: str, model: str) -> frozenset[str] | None:
     """The fields of OpenAI's chat API that LiteLLM sends to the model; None for a provider of the engine's."""
     of_provider, sets = _fields()

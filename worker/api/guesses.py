@@ -43,7 +43,7 @@ def too_many(retry_after: int) -> ApiError:
         "rate_limit_error",
         "Too many keys from this address were not valid. Try again later; a valid key is let in all the same.",
         code="too_many_failed_keys",
-        headers=[("retry-after", str(retry_after))],
+        headers=[("retry-after", str(retry_after)), ("x-should-retry", "false")],  # the key will be as wrong then
     )
 
 

@@ -67,6 +67,9 @@ def test_a_limit_stays():
         {"stream": None, "stream_options": {"include_usage": True}},
         {"stop": None, "n": None, "temperature": None, "tools": None, "response_format": None},
         {"stop": []},
+        {"stop": ""},
+        {"modalities": []},
+        {"reasoning_effort": ""},
         {"tools": []},
         {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True},
         {"functions": [], "function_call": "auto"},
@@ -179,6 +182,12 @@ def test_the_other_fields_in_chat_s_words():
     assert (made["reasoning_effort"], made["verbosity"]) == ("low", "low")
     assert made["response_format"] == {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}
     assert not made.keys() & {"input", "include", "store", "truncation", "text", "reasoning", "max_output_tokens"}
+
+
+@pytest.mark.parametrize("messages", [[], None])
+def test_an_input_goes_before_messages_that_say_nothing(messages):
+    made = parse("chat_completions", orjson.dumps({"model": "m", "input": "Hi", "messages": messages})).body
+    assert made == {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 def test_messages_go_before_input():

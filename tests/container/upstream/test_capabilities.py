@@ -84,6 +84,9 @@ def test_the_largest_output_is_the_maps_and_the_configs_goes_over_it(of):
     assert of("openai/gpt-4o", {"max_output_tokens": None}).max_output == 16_384
     assert of("hosted_vllm/mine").max_output is None
     assert of("hosted_vllm/mine", {"max_output_tokens": 512}).max_output == 512
+    assert of("hosted_vllm/mine", {"max_tokens": 4096}).max_output == 4096
+    assert of("hosted_vllm/mine", {"max_tokens": 4096, "max_output_tokens": 512}).max_output == 512
+    assert of("openai/gpt-4o", {"max_tokens": 128_000}).max_output == 16_384
 
 
 def test_a_model_of_the_engines_has_its_largest_output_too(of):
