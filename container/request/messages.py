@@ -25,6 +25,8 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     name_user(body)
     body.pop("stream_options", None)  # OpenAI's, for what Anthropic's streams tell anyway
     refuse_forbidden(body)
+    if body.get("speed") == "standard":  # the usual one, at the usual price
+        del body["speed"]
     for name in DEARER.intersection(body):
         raise refusal(name)
     for name in _FOREIGN_LIMITS.intersection(body):

@@ -51,7 +51,11 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten():
 
 def test_what_is_told():
     error = too_many(17)
-    assert (error.status, error.code, error.headers) == (429, "too_many_failed_keys", [("retry-after", "17"), ("x-should-retry", "false")])
+    assert (error.status, error.code, error.headers) == (
+        429,
+        "too_many_failed_keys",
+        [("retry-after", "17"), ("x-should-retry", "false")],
+    )
 
 
 def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch):

@@ -74,6 +74,10 @@ def test_what_makes_an_answer_dearer_is_refused(name: str):
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
+def test_the_usual_speed_is_left_out():
+    assert "speed" not in parsed(speed="standard").body
+
+
 def test_limits_by_other_names_do_not_go_on():
     found = parsed(max_tokens=1, max_completion_tokens=50_000, max_output_tokens=50_000)
     assert {name: found.body[name] for name in found.body if "tokens" in name} == {"max_tokens": 1}

@@ -23,6 +23,7 @@ _PICTURES = ("https://", "http://", "gs://", "data:image/")
 _CANNOT = ("container", "mcp_servers")
 # What Anthropic keeps between two requests: a client that does not get it back cannot go on.
 _KEPT_THERE = ("thread",)
+_KNOWN = ("text", "image", "document", "search_result")
 
 
 def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
     for name in _KEPT_THERE:
         if fields.get(name) is not None:
             raise Malformed(name, f"'{name}' needs a Claude model.")
-    made: dict[str, Any] = {"messages": _messages(fields)}
+    made: dict[str, Any] = {"messages": _messages(fields, drop_params)}
     for name in ("temperature", "top_p", "stream"):
         if fields.get(name) is not None:
             made[name] = fields[name]
@@ -59,18 +60,21 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
     return made
 
 
-def _messages(fields: Fields) -> list[dict[str, Any]]:
+def _messages(fields: Fields, drop_params: bool) -> list[dict[str, Any]]:
+    """A note stands for a block that nobody knows in what was said before: it would be refused for as long as the
+    conversation goes on."""
     made: list[dict[str, Any]] = []
     system = _text(fields.get("system"), "system")
     if system:
         made.append({"role": "system", "content": system})
-    for message in fields["messages"]:
+    last = len(fields["messages"]) - 1
+    for index, message in enumerate(fields["messages"]):
         role, content = message.get("role"), message.get("content")
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
         if role == "assistant":
             made.append(_assistant(blocks))
         elif role == "user":
-            made += _user(blocks)
+            made += _user(blocks, lenient=drop_params or index < last)
         elif role == "system":
             made.append({"role": "system", "content": _text(content, "messages")})
         else:
@@ -107,17 +111,18 @@ def _assistant(blocks: Sequence[Fields]) -> dict[str, Any]:
     return {**made, "tool_calls": calls} if calls else made
 
 
-def _user(blocks: Sequence[Fields]) -> list[dict[str, Any]]:
-    """The results of tools first, each a message of its own, as they follow the calls; then what the user says."""
+def _user(blocks: Sequence[Fields], *, lenient: bool) -> list[dict[str, Any]]:
+    """The results of tools first, each a message of its own, as they follow the calls; then what the user says.
+    `lenient`: a note stands for a block of a type that nobody knows."""
     results: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     for block in blocks:
         if block.get("type") != "tool_result":
-            parts += _parts(block)
+            parts += _parts(block, lenient)
             continue
         content = block.get("content")
         inner = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-        known = [part for one in inner for part in _parts(one)]
+        known = [part for one in inner for part in _parts(one, lenient)]
         texts = [str(part["text"]) for part in known if part["type"] == "text"]
         text = "\n".join(texts) if known or not inner else foreign_parts.summary(inner)
         results.append({"role": "tool", "tool_call_id": block["tool_use_id"], "content": text})
@@ -131,20 +136,22 @@ def _user(blocks: Sequence[Fields]) -> list[dict[str, Any]]:
     return [*results, {"role": "user", "content": only}]
 
 
-def _parts(block: Fields) -> list[dict[str, Any]]:
+def _parts(block: Fields, lenient: bool) -> list[dict[str, Any]]:
     """None for what is Claude's alone, several for what is made of parts itself."""
     kind, source = block.get("type"), block.get("source")
     if foreign_parts.is_foreign(kind):
         return []
+    if lenient and kind not in _KNOWN:
+        return [{"type": "text", "text": foreign_parts.LEFT_OUT.format(kind=kind)}]
     inner = source.get("content") if kind == "document" and isinstance(source, dict) else None
     if kind == "search_result":
         inner = block.get("content")
         heading = " ".join(str(block[name]) for name in ("title", "source") if block.get(name))
-        return [{"type": "text", "text": heading}, *(part for one in inner or () for part in _parts(one))]
+        return [{"type": "text", "text": heading}, *(part for one in inner or () for part in _parts(one, lenient))]
     if isinstance(inner, str):
         return [{"type": "text", "text": inner}]
     if isinstance(inner, list):
-        return [part for one in inner for part in _parts(one)]
+        return [part for one in inner for part in _parts(one, lenient)]
     return [_part(block)]
 
 

@@ -211,6 +211,21 @@ def test_what_is_claude_s_alone_is_left_out_for_others(sent, provider, block):
         assert b'"' + block["type"].encode() + b'"' not in orjson.dumps(body)
 
 
+@pytest.mark.parametrize("provider", ["openai", "groq", "gemini"])
+@pytest.mark.parametrize("inside", [False, True], ids=["beside a result", "in a result"])
+def test_of_a_block_that_nobody_knows_an_earlier_turn_keeps_a_note(sent, provider, inside):
+    new = {"type": "brand_new", "x": 1}
+    request = messages()
+    turn = request.body["messages"][2]["content"]
+    if inside:
+        turn[0]["content"] = [new]
+    else:
+        turn.append(new)
+    request.body["messages"] += [{"role": "assistant", "content": "Done."}, {"role": "user", "content": "And now?"}]
+    body, _, _ = sent(provider, request)
+    assert b"[left out: brand_new]" in orjson.dumps(body)
+
+
 def test_claude_keeps_what_is_its_own(sent):
     body, _, _ = sent("anthropic", messages(*ONLY_CLAUDES[:2]))
     assert [block["type"] for block in body["messages"][1]["content"]][:2] == [b["type"] for b in ONLY_CLAUDES[:2]]
