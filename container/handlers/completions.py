@@ -14,6 +14,7 @@ from ..request.completion import Completion
 from ..response_cache import ResponseCache, controls
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
+from ..upstream import wrong_endpoint
 from ..upstream.answer import Answer, Plain
 from ..upstream.attempt import Upstream
 from .attempts import log_attempt
@@ -111,6 +112,8 @@ class Completions:
             waited = time.monotonic() - began
             if isinstance(answer, Outcome):
                 outcome = self._judged(answer, step, request)
+                d = step.target.deployment
+                outcome = wrong_endpoint.excused(outcome, d, step.target.model, request.endpoint)
                 if not outcome.impatient:
                     relay.reservation.failed(unread=outcome.unread)
             elif isinstance(answer, Plain):

@@ -69,7 +69,8 @@ def refusal(model: str, failed: Failed) -> ApiError:
     if last.kind in ("caller", "unsupported", "context_window", "content_policy"):
         special = last.kind if last.kind in ("context_window", "content_policy") else None
         # A filter's 401, 403 or 451 would tell the client that its key or its country is at fault.
-        status = 400 if special == "content_policy" else last.status or 400
+        status = 400 if special == "content_policy" or last.status in (401, 403) else last.status or 400
+        status = 400 if status >= 500 else status  # the engine's word for what a model is not made for
         named = last.code is not None and not (special and last.code.isdigit())
         code = last.code if named else special
         return ApiError(status, "invalid_request_error", last.message, code=code, param=last.param)

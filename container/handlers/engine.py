@@ -17,7 +17,7 @@ from ..exchange import Exchange
 from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
-from ..upstream import audio, chat_only, failure, prepare, responses_history
+from ..upstream import audio, chat_only, failure, prepare, responses_history, wrong_endpoint
 from ..upstream.attempt import read_error
 from ..upstream.capabilities import capabilities
 from ..upstream.chat_only import ChatOnly
@@ -110,6 +110,7 @@ class EngineEndpoints:
                     refused = None if chats is None else chat_only.of_both(refused, chats)
                 if refused is not None:
                     outcome = audio.judged(refused) if endpoint.name in audio.ENDPOINTS else refused
+                    outcome = wrong_endpoint.excused(outcome, d, model, endpoint.name)
                     return outcome
                 loop = asyncio.get_running_loop()
                 await _pass_on(

@@ -15,7 +15,7 @@ from worker.api.errors import invalid_request
 
 from ..config import output_limits
 from ..routing.router import RouteRequest
-from . import engine_fields
+from . import engine_fields, shapes
 from .authority import refuse_forbidden
 from .client_fields import TRACKING, drop_labels, name_user
 from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
@@ -46,8 +46,9 @@ class JsonBody:
         wanted = CHECKS["n"](fields["n"]) if fields.get("n") is not None else None  # what is paid for by the piece
         if wanted:
             raise invalid_request(f"'n' has to be {wanted}.", param="n")
-        if endpoint.name == "speech" and not isinstance(fields.get("input"), str):  # paid for by its characters
+        if endpoint.name == "speech" and fields.get("input") is None:  # paid for by its characters
             raise invalid_request("'input' has to be a text.", param="input")
+        shapes.check(endpoint.name, fields)
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         fields.pop("metadata", None)  # to LiteLLM it is authority

@@ -14,8 +14,8 @@ _TEXTS = frozenset(("input_text", "output_text", "text", "summary_text"))
 _LIMIT, _CHAT_LIMIT = "max_output_tokens", "max_completion_tokens"
 # What the Responses API has and chat does not, and what changes nothing that a client would miss. Nothing is stored.
 _LEFT_OUT = (
-    "input", "messages", "instructions", "text", "reasoning", "include", "truncation", "store", "background", "max_tool_calls",
-    _LIMIT,
+    "input", "messages", "instructions", "text", "reasoning", "include", "truncation", "store", "background",
+    "max_tool_calls", _LIMIT,
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ _PASSED_ON_PREFIX = "x-ratelimit-"
 # The engine hands its provider's headers on with this before their names,
 _ENGINE_PREFIX = "llm_provider-"
 # and adds to messages what it knows the deployment by.
-_ENGINE_ADDS = ("\n\nLiteLLM: ", "Received Model Group=")
+_ENGINE_ADDS = ("\n\nLiteLLM: ", "Received Model Group=", "\nTraceback (most recent call last)")
 
 # What providers call a field, or a value of it, that they do not have; LiteLLM says so in its message.
 UNSUPPORTED_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
@@ -188,11 +188,11 @@ class Said(NamedTuple):
 
 def _kind(said: Said) -> Kind:
     status, message = said.status, said.message
+    if status > 401 and status not in _CALLER and words.says_feature_missing(message):
+        return "unsupported"
     if status in (401, 403, 407):
         return _of_forbidden(said)
     if status == 404:
-        if words.says_feature_missing(message):
-            return "unsupported"
         return "caller" if words.says_request_named_it(said.param, said.code, message) else "not_found"
     if status == 410:
         return "not_found"
@@ -220,6 +220,8 @@ def _is_blameless(said: Said, kind: Kind, *, page: bool) -> bool:
         return page or not words.says_of_key(said.code, said.type, said.message)
     if said.status == 402:
         return words.says_too_dear(said.message)
+    if kind == "server":
+        return words.says_engine_stumbled(said.message)
     return said.status == 404 and words.says_no_choice(said.message)
 
 

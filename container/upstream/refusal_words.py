@@ -103,7 +103,23 @@ _IDS = re.compile(
 )
 _MODEL = re.compile(r"\bmodels?\b|\bdeployment\b")
 _NAMED_MODEL = re.compile(r"\b(?:model|deployment)s?:? ?[`'\"/]")
-_FEATURE_MISSING = re.compile(r"no endpoints found that (?:support|can handle)|not a (?:chat|multimodal|vision) model")
+_FEATURE_MISSING = re.compile(
+    r"no endpoints found that (?:support|can handle)|not an? (?:chat|multimodal|vision|completion|embeddings?) model"
+    r"|not allowed to (?:generate embeddings|sample) from this model|is a chat model and not supported"
+    r"|only supported in v1/|not supported (?:in|for|with|at) (?:the )?/?v1/|invalid model for endpoint"
+    r"|does not support (?:this (?:endpoint|api|operation)|chat|embeddings?|completions?|(?:image|speech) generation)\b"
+    r"|operation not supported for this model|unsupported provider:"
+)
+# A path that a server does not have; of a model that is missing it says more.
+_PATH_MISSING = re.compile(
+    r"(?:404 page |path |url |endpoint )?not found\W*$|the provider answered with status|method not allowed"
+    r"|not implemented|(?:invalid|unknown) (?:request )?url|cannot post |does not support |not supported by this server"
+)
+# How Python says that the engine has stumbled over the request or over the answer to it.
+_ENGINE_STUMBLED = re.compile(
+    r"object (?:is not|has no attribute|does not support|of type)\b|indices must be|<class '\w+'>|unhashable type"
+    r"|unsupported operand|litellm\.apiconnectionerror: '\w+'$"
+)
 # OpenRouter, where a request or the account leaves no provider to choose from.
 _NO_CHOICE = re.compile(r"no endpoints (?:found|available) matching|no allowed providers|providers have been ignored")
 _STORED_AND_MISSING = re.compile(
@@ -143,7 +159,7 @@ def says_no_such_model(code: str, message: str) -> bool:
 
 
 def says_feature_missing(message: str) -> bool:
-    """The model cannot do what the request asks for, and says so with a 404."""
+    """The model cannot do what the request asks for, or not at this endpoint; the status is a 404, 403, 405 or 5xx."""
     return _FEATURE_MISSING.search(message) is not None
 
 
@@ -160,6 +176,16 @@ def says_too_dear(message: str) -> bool:
 def says_of_key(code: str, kind: str, message: str) -> bool:
     """A 403 is about our key or account, and not about what this one request asks for."""
     return _OF_KEY.search(f"{code} {kind} {message}") is not None
+
+
+def says_path_missing(message: str) -> bool:
+    """The server does not have the endpoint; of the model it says nothing."""
+    return _PATH_MISSING.match(message) is not None
+
+
+def says_engine_stumbled(message: str) -> bool:
+    """The engine could not translate the request, or the answer, and a deployment has no part in it."""
+    return _ENGINE_STUMBLED.search(message) is not None
 
 
 def says_request_named_it(param: str, code: str, message: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..config import Deployment
 from . import call_ids, tool_names
 from .capabilities import capabilities
+from .responses_models import gives_reasoning
 
 # Longer than in chat completions.
 _LONGEST_ID = 64
@@ -19,6 +20,10 @@ _SIGNED = ("gemini", "vertex_ai", "vertex_ai_beta")
 # They have a Responses API of their own; for all others LiteLLM makes chat of it, and refuses labels of OpenAI's.
 _NATIVE = ("openai", "azure", "xai", "openrouter")
 _OPENAIS = frozenset("prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier".split())
+
+
+# They refuse what another model has thought where the one at hand does not think.
+_OF_OPENAI = ("openai", "azure")
 
 
 class Fitted(NamedTuple):
@@ -41,6 +46,10 @@ def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
     length = None if can.call_id_length is None else max(can.call_id_length, _LONGEST_ID)
     made: dict[str, Any] = {}
     items = fields.get("input")
+    if isinstance(items, list) and d.provider in _OF_OPENAI and not gives_reasoning(d, model):
+        items = _without_reasoning(items)
+        if items is not fields["input"]:
+            made["input"] = items
     if isinstance(items, list):
         fit = call_ids.fitted_items(items, length, can.call_id_pattern)
         if fit is not items:
@@ -49,3 +58,9 @@ def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
     if names:
         made.update({name: changed[name] for name in ("tools", "tool_choice", "input") if name in changed})
     return Fitted(made, names, dropped)
+
+
+def _without_reasoning(items: list[Any]) -> list[Any]:
+    """The same list where there is none."""
+    kept = [item for item in items if not (isinstance(item, dict) and item.get("type") == "reasoning")]
+    return items if len(kept) == len(items) else kept

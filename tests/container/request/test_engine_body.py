@@ -55,6 +55,33 @@ def test_a_field_that_the_endpoint_does_not_have_is_left_out(endpoint, name):
     assert name not in sent_json(endpoint, model="m", **{name: {"a": 1}})
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "name", "value"),
+    [
+        ("/responses", "input", 5),
+        ("/responses", "input", ["x"]),
+        ("/responses", "input", {"role": "user"}),
+        ("/responses", "tools", 5),
+        ("/responses", "tools", [5]),
+        ("/responses", "tools", [{}]),
+        ("/responses", "text", 5),
+        ("/responses", "reasoning", "high"),
+        ("/responses", "instructions", 5),
+        ("/responses", "include", "reasoning.encrypted_content"),
+        ("/images/generations", "prompt", ["a"]),
+        ("/images/generations", "prompt", 5),
+        ("/moderations", "input", 5),
+        ("/rerank", "documents", "x"),
+        ("/rerank", "query", 5),
+        ("/audio/speech", "input", 5),
+    ],
+)
+def test_a_shape_that_litellm_would_stumble_over_is_a_400(endpoint, name, value):
+    with pytest.raises(ApiError) as caught:
+        sent_json(TABLE[endpoint], model="m", **{"input": "x", name: value})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
 def test_a_response_is_limited_by_the_lowest_limit_of_any_name():
     sent = sent_json(RESPONSES, model="m", input="Hi", max_tokens=9, max_output_tokens=50, max_completion_tokens=20)
     assert {name: sent[name] for name in sent if name.startswith("max")} == {"max_output_tokens": 9}

@@ -63,6 +63,6 @@ def test_another_models_reasoning_is_left_to_the_engine():
     assert sent(input=[USER, NAMED_ONLY], reasons=False)["input"] == [USER, NAMED_ONLY]
 
 
-@pytest.mark.parametrize("given", ["Hi", [], None, [5, "x"]])
-def test_input_of_any_shape_goes_on(given):
+@pytest.mark.parametrize("given", ["Hi", [], None])
+def test_an_input_without_items_goes_on(given):
     assert sent(input=given)["input"] == given

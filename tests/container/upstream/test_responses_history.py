@@ -72,3 +72,18 @@ def test_labels_of_openais_are_not_sent_to_who_refuses_them(deployment, model):
 
 def test_openai_gets_its_labels(openai):
     assert fitted(openai, "gpt-4o", {"input": "Hi", **LABELS}) == Fitted()
+
+
+REASONING = [
+    {"type": "reasoning", "id": "rs_1", "summary": []},
+    {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gAAAA"},
+    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}], "encrypted_content": None},
+]
+
+
+@pytest.mark.parametrize("item", REASONING)
+def test_a_model_that_does_not_think_gets_no_thoughts_of_another(openai, deployment, item):
+    said = [{"role": "user", "content": "Hi"}, item, {"role": "assistant", "content": "Hello"}]
+    assert fitted(openai, "gpt-4o", {"input": said}).fields == {"input": [said[0], said[2]]}
+    thinks = deployment(model="openai/gpt-5.4", api_key="k")
+    assert fitted(thinks, "gpt-5.4", {"input": said}) == Fitted()
