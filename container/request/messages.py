@@ -14,8 +14,9 @@ from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_objec
 # skills, change who is asking, or cost more, are not a client's to name.
 _BETA = re.compile(r"(?!files-api|skills|oauth|fast-mode)[a-z0-9.-]{1,64}")
 _MOST_BETAS = 20
-# Whoever translates the request could take them for its limit.
-_FOREIGN_LIMITS = output_limits.NAMES - {"max_tokens"}
+# Whoever translates the request could take them for its limit, and whoever counts what it may cost for how many answers
+# it asks for, where a deployment's preset is what goes out.
+_FOREIGN = (output_limits.NAMES - {"max_tokens"}) | {"n", "best_of"}
 
 
 def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
@@ -29,7 +30,7 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
         del body["speed"]
     for name in DEARER.intersection(body):
         raise refusal(name)
-    for name in _FOREIGN_LIMITS.intersection(body):
+    for name in _FOREIGN.intersection(body):
         del body[name]
     model = named_model(body.get("model"))
     for name, value in body.items():

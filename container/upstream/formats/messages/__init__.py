@@ -33,6 +33,8 @@ _COUNT = "/count_tokens"
 _ID = "[a-zA-Z0-9_-]+"
 # Made of what Anthropic's clients send to every model, so that a server may refuse it without the request failing.
 _GUIDING = ("reasoning_effort", "user", "parallel_tool_calls")
+# Anthropic's tiers by OpenAI's names.
+_TIERS = {"standard_only": "default"}
 # What the config presets for a deployment in the same words as Anthropic.
 _PRESETS = ("temperature", "top_p", "top_k", "max_tokens", "thinking", "output_config", "cache_control")
 
@@ -183,6 +185,9 @@ def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: boo
     except (AttributeError, KeyError, TypeError) as error:
         raise Malformed("messages", "The request is not one of Anthropic's: check messages and tools.") from error
     body["max_tokens"] = request.body["max_tokens"]
+    tier = request.body.get("service_tier")
+    if tier is not None and "service_tier" in d.presets:  # by the client's the request is charged
+        body["service_tier"] = _TIERS.get(tier, tier) if isinstance(tier, str) else tier
     optional = tuple(name for name in _GUIDING if name in body)
     return replace(request, endpoint="chat_completions", body=body, client_wants_usage=False, optional=optional)
 
