@@ -1,6 +1,6 @@
 """Written by `litellm-router catalog` from litellm_config.yaml: change that file, not this one."""
 
-CATALOG = {'hash': '5250a734568092e4',
+CATALOG = {'hash': '648c60bc0783e75f',
  'models': {'mock': [[]],
             'claude-sonnet': [['ANTHROPIC_API_KEY']],
             'gpt-4o': [['OPENAI_API_KEY']],
@@ -254,6 +254,7 @@ CATALOG = {'hash': '5250a734568092e4',
                             'max_input': 128000,
                             'image_tokens': 48169,
                             'max_output': 16384,
+                            'min_output': 16,
                             'tokenizer': 'o200k'}},
                  {'id': '64da8b64db2dc2fc',
                   'group': 'openrouter/*',

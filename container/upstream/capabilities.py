@@ -20,6 +20,7 @@ from .responses_models import served
 
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 EITHER = (MAX_TOKENS, MAX_COMPLETION_TOKENS)
+Texts = Literal["parts", "joined", "only"]
 
 
 class Capabilities(NamedTuple):
@@ -37,9 +38,11 @@ class Capabilities(NamedTuple):
     `responses`: when chat is served by the provider's Responses API (`with_tools`: only a request with function tools
     and reasoning); `accepted`: all fields that may be sent, told from `fields` and `own_fields`, None where others may
     be sent but for those `refused`; `renamed`: what it calls fields of OpenAI's; `default_effort`: the level of a
-    request that names none; `effort_as`: the field that says how much to think (`toggle`: `reasoning`
-    switches it off); `samples`: whether it takes `temperature` and its like; `named_roles`: whose messages may have a
-    `name`, None for all; `empty_turns`: an assistant may have said nothing; `most_stops`: the most `stop` texts.
+    request that names none; `effort_as`: the field that says how much to think (`toggle`: `reasoning` switches it off;
+    `itself`: none, as the model decides); `samples`: whether it takes `temperature` and its like; `named_roles`: whose
+    messages may have a `name`, None for all; `empty_turns`: an assistant may have said nothing; `most_stops`: the most
+    `stop` texts; `texts`: how it takes the text of a message (`parts`: a list of parts, too; `joined`: a list, but one
+    of nothing but text as one text; `only`: nothing but texts).
     """
 
     fields: frozenset[str] | None = None
@@ -60,11 +63,12 @@ class Capabilities(NamedTuple):
     refused: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = {}
     default_effort: str | None = None
-    effort_as: Literal["reasoning_effort", "thinking", "toggle"] = "reasoning_effort"
+    effort_as: Literal["reasoning_effort", "thinking", "toggle", "itself"] = "reasoning_effort"
     samples: Literal["always", "unless_reasoning", "never"] = "always"
     named_roles: frozenset[str] | None = None
     empty_turns: bool = True
     most_stops: int | None = None
+    texts: Texts = "parts"
 
 
 # The fields that LiteLLM asks for whether a provider takes them; what is no field of OpenAI's is the client's own.
@@ -86,6 +90,10 @@ _remembered: dict[tuple[str, str], tuple[Deployment, Capabilities]] = {}
 # Names of OpenAI's models, with a hyphen or without, as Azure's deployments are often called.
 _GPT = re.compile(r"(?<![a-z0-9])gpt-?([5-9])(?:[.-]?(\d+)(?!\d))?(?![0-9])")
 _O_SERIES = re.compile(r"(?<![a-z0-9])o[1-9](?![a-z0-9])|o_series/")
+# Other names of OpenAI's; `gpt-oss` is everybody's.
+_OPENAIS = re.compile(
+    r"(?:ft:)?(?:(?:chat)?gpt-[34](?![0-9])|gpt-(?:audio|daybreak|rosalind)|(?:davinci|babbage)-002|codex-|computer-use)"
+)
 # Both ways of OpenAI's to call a model of a family that LiteLLM does not list.
 _TEMPLATES = {"gpt": "gpt-5", "chat": "gpt-4o", "o": "o3"}
 _THREE = frozenset(("low", "medium", "high"))
@@ -116,6 +124,7 @@ _PROVIDERS: dict[str, Capabilities] = {
     ),
     # https://console.groq.com/docs/api-reference#chat-create
     "groq": Capabilities(
+        texts="joined",
         limit_name=MAX_COMPLETION_TOKENS,
         limit_names=EITHER,
         efforts=_THREE,
@@ -132,6 +141,7 @@ _PROVIDERS: dict[str, Capabilities] = {
     ),
     # https://docs.mistral.ai/api/endpoint/chat
     "mistral": Capabilities(
+        texts="joined",
         call_id_length=9,
         call_id_pattern="[a-zA-Z0-9]{9}",
         renamed={"seed": "random_seed"},
@@ -140,16 +150,19 @@ _PROVIDERS: dict[str, Capabilities] = {
         own_fields=frozenset("safe_prompt random_seed prompt_mode guardrails".split()),
     ),
     # https://api-docs.deepseek.com/guides/thinking_mode
-    "deepseek": Capabilities(thoughts="require", effort_as="thinking", efforts=_THREE | {"none"}),
+    "deepseek": Capabilities(thoughts="require", effort_as="thinking", efforts=_THREE | {"none"}, texts="only"),
     # https://docs.together.ai/docs/reasoning
-    "together_ai": Capabilities(thoughts="keep", tool_name_length=None, effort_as="toggle", efforts=_THREE | {"none"}),
+    "together_ai": Capabilities(
+        thoughts="keep", tool_name_length=None, effort_as="toggle", efforts=_THREE | {"none"}, texts="joined"
+    ),
     # https://docs.fireworks.ai/api-reference/post-chatcompletions
-    "fireworks_ai": Capabilities(thoughts="keep"),
+    "fireworks_ai": Capabilities(thoughts="keep", texts="joined"),
     # https://docs.x.ai/docs/api-reference#chat-completions
-    "xai": Capabilities(thoughts="keep", named_roles=frozenset(("user",))),
-    "perplexity": Capabilities(),
+    "xai": Capabilities(thoughts="keep", named_roles=frozenset(("user",)), texts="joined"),
+    "perplexity": Capabilities(texts="joined"),
     # https://inference-docs.cerebras.ai/api-reference/chat-completions
     "cerebras": Capabilities(
+        texts="joined",
         limit_name=MAX_COMPLETION_TOKENS,
         limit_names=EITHER,
         own_fields=frozenset(
@@ -157,13 +170,13 @@ _PROVIDERS: dict[str, Capabilities] = {
             "top_k".split()
         ),
     ),
-    "nvidia_nim": Capabilities(thoughts="keep", tool_name_length=None),
-    "deepinfra": Capabilities(thoughts="keep", efforts=_THREE | {"none"}),
+    "nvidia_nim": Capabilities(thoughts="keep", tool_name_length=None, texts="joined"),
+    "deepinfra": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, texts="joined"),
     # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
-    "hosted_vllm": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None),
-    "ollama": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None),
-    "ollama_chat": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None),
-    "lm_studio": Capabilities(thoughts="keep", tool_name_length=None),
+    "hosted_vllm": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None, texts="joined"),
+    "ollama": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None, texts="joined"),
+    "ollama_chat": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None, texts="joined"),
+    "lm_studio": Capabilities(thoughts="keep", tool_name_length=None, texts="joined"),
     "custom_openai": Capabilities(thoughts="keep", tool_name_length=None),
     "openai_like": Capabilities(thoughts="keep", tool_name_length=None),
 }
@@ -247,16 +260,25 @@ def _of(d: Deployment, model: str) -> Capabilities:
         fields -= {"frequency_penalty", "presence_penalty"}
         if any(name in model for name in _WITHOUT_STOP):
             fields -= {"stop"}
-    if d.provider == "mistral" and "magistral" in model:  # it thinks by itself
+    if d.provider == "mistral" and "magistral" in model:
         fields -= {"thinking", "reasoning_effort"}
+        can = can._replace(effort_as="itself")
     if d.provider in ("ollama", "ollama_chat"):  # its API that speaks OpenAI's format, which LiteLLM does not use
         fields |= {"presence_penalty", "tool_choice"}
     can = can._replace(fields=fields, efforts=_efforts(d.provider, model, known, can.efforts, fields))
     if d.provider == "openrouter":
         can = can._replace(cache_markers=any(name in model.lower() for name in _MARKED_AT_OPENROUTER))
+        if model.startswith("openai/"):  # asked for at OpenAI's Responses API
+            can = can._replace(min_output=LEAST_OF_RESPONSES)
     elif claude:
         can = can._replace(call_id_pattern="[a-zA-Z0-9_-]+", tool_name_length=128)
-    return can
+    return _wanting_thoughts(can, model)
+
+
+def _wanting_thoughts(can: Capabilities, model: str) -> Capabilities:
+    """Kimi wants them back wherever it is, DeepSeek at a server that keeps them."""
+    wants = can.thoughts == "keep" and any(name in model.lower() for name in _WANT_THOUGHTS)
+    return can._replace(thoughts="require") if wants else can
 
 
 # LiteLLM lists the fields of these providers' models under another name.
@@ -264,6 +286,8 @@ _LISTED_AS = {"ollama": "ollama_chat", "vertex_ai": "gemini"}
 # https://docs.x.ai/docs/models
 _WITHOUT_STOP = ("grok-3-mini", "grok-4", "grok-code-fast")
 _WITHOUT_PENALTIES = (*_WITHOUT_STOP, "grok-3")
+# https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model, https://api-docs.deepseek.com/guides/thinking_mode
+_WANT_THOUGHTS = ("kimi", "deepseek")
 # https://openrouter.ai/docs/features/prompt-caching
 _MARKED_AT_OPENROUTER = ("claude", "gemini", "minimax", "glm", "z-ai", "qwen")
 
@@ -292,7 +316,7 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
     base = d.info.get("base_model")
     name = base if isinstance(base, str) and not d.wildcard else model
     family, _ = _family(f"{d.route}/{name}")
-    theirs = d.provider == "azure" or bool(family) or known_models.known(model) is not None or _is_openai(d.base)
+    theirs = d.provider == "azure" or bool(family or _OPENAIS.match(name.lower())) or _is_openai(d.base)
     fields = known_models.fields(d.provider, name.removeprefix(f"{d.provider}/"))
     if family and fields == known_models.fields(d.provider, ""):
         fields = known_models.fields(d.provider, _TEMPLATES[family])
@@ -312,7 +336,7 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
         can = can._replace(samples="unless_reasoning" if "none" in levels else "never")
     elif theirs and known != Known():
         can = can._replace(efforts=frozenset())
-    return can
+    return can if theirs else _wanting_thoughts(can, model)
 
 
 def _family(name: str) -> tuple[Literal["gpt", "o", "chat", ""], tuple[int, int]]:

@@ -39,6 +39,8 @@ _SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 _OF_OURS = frozenset(("thinking_blocks", "provider_specific_fields", "reasoning_items"))
 _THOUGHTS = _OF_OURS | {"reasoning_content", "reasoning", "reasoning_details"}
 # What a strict provider knows of a message.
+_OF_A_CALL = frozenset(("id", "type", "function", "custom"))
+_OF_A_FUNCTION = frozenset(("name", "arguments"))
 _OF_A_MESSAGE = frozenset("role content name tool_calls tool_call_id function_call prefix".split())
 
 
@@ -96,6 +98,10 @@ def sample(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_
 
 def _think(body: Fields, can: Capabilities) -> None:
     """`reasoning_effort` at a level that the model knows; `thinking` as it is for who takes that, else as an effort."""
+    if can.effort_as == "itself":
+        body.pop("reasoning_effort", None)
+        body.pop("thinking", None)
+        return
     asked = body.get("reasoning_effort")
     if isinstance(asked, dict):  # the Responses API's
         asked = asked.get("effort")
@@ -155,6 +161,9 @@ def _message(message: Any, can: Capabilities, unwanted: frozenset[str], strict: 
         fitted = {name: value for name, value in fitted.items() if value is not None or name == "content"}
     if can.named_roles is not None and "name" in message and message.get("role") not in can.named_roles:
         fitted = {name: value for name, value in fitted.items() if name != "name"}
+    calls = message.get("tool_calls")
+    if calls and can.accepted is not None and not all(map(_is_plain_call, calls)):
+        fitted = {**fitted, "tool_calls": [_plain_call(call) for call in calls]}
     if not can.cache_markers:
         if "cache_control" in message:
             fitted = {name: value for name, value in fitted.items() if name != "cache_control"}
@@ -164,6 +173,23 @@ def _message(message: Any, can: Capabilities, unwanted: frozenset[str], strict: 
             if parts is not content:
                 fitted = {**fitted, "content": parts}
     return fitted
+
+
+def _is_plain_call(call: Any) -> bool:
+    return not isinstance(call, dict) or (
+        call.keys() <= _OF_A_CALL
+        and (not isinstance(call.get("function"), dict) or call["function"].keys() <= _OF_A_FUNCTION)
+    )
+
+
+def _plain_call(call: Any) -> Any:
+    """A call without what only other providers or LiteLLM know of one: `index`, `provider_specific_fields`, …"""
+    if not isinstance(call, dict):
+        return call
+    made = {name: value for name, value in call.items() if name in _OF_A_CALL}
+    if isinstance(made.get("function"), dict):
+        made["function"] = {name: value for name, value in made["function"].items() if name in _OF_A_FUNCTION}
+    return made
 
 
 def _unmarked(items: list[Any]) -> list[Any]:

@@ -88,7 +88,7 @@ def fit(
             fitted = foreign_parts.without(fitted)
             if not gemini:
                 fitted = earlier_thoughts.fitted(fitted, required=can.thoughts == "require")
-                fitted = parts.fitted(fitted, parts.taken_by(d.provider), drop_params=drop_params)
+                fitted = parts.fitted(fitted, can.texts, drop_params=drop_params)
         if fitted is not messages:
             body = {**body, "messages": fitted}
     if claude:  # its format has longer names, and renames itself

@@ -144,3 +144,59 @@ def test_a_wildcards_models_are_told_apart(deployment: LoadOne):
     d = deployment(group="openai/*", model="openai/*", api_key="k")
     assert capabilities(d, "gpt-4o").limit_name == "max_tokens"
     assert capabilities(d, "gpt-5").limit_name == "max_completion_tokens"
+
+
+@pytest.mark.parametrize(
+    ("model", "texts"),
+    [
+        ("openai/gpt-4o", "parts"),
+        ("openai/local", "parts"),
+        ("azure/mine", "parts"),
+        ("openrouter/x/y", "parts"),
+        ("custom_openai/x", "parts"),
+        ("openai_like/x", "parts"),
+        ("deepseek/deepseek-chat", "only"),
+        ("mistral/mistral-large-latest", "joined"),
+        ("groq/llama-3.3-70b-versatile", "joined"),
+        ("hosted_vllm/x", "joined"),
+        ("lm_studio/x", "joined"),
+    ],
+)
+def test_lists_of_texts_stay_where_cache_markers_and_pictures_may_be_read(of, model: str, texts: str):
+    assert of(model).texts == texts
+
+
+@pytest.mark.parametrize("model", ["gpt-4-turbo", "gpt-3.5-turbo-0125", "chatgpt-4o-latest", "ft:gpt-4o:org::x"])
+def test_openais_older_models_are_known_by_their_names_wherever_they_are(of, model: str):
+    can = of(f"openai/{model}", api_base="http://127.0.0.1:1/v1")
+    assert (can.developer_role, can.call_id_length) == (True, 40)
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-oss-120b", "gpt-40b", "my-gpt-4", "gpt4all", "claude-sonnet-4-5", "deepseek-chat"]
+)
+def test_names_that_only_look_like_openais_are_not(of, model: str):
+    assert not of(f"openai/{model}", api_base="http://127.0.0.1:1/v1").developer_role
+
+
+@pytest.mark.parametrize(
+    ("model", "thoughts"),
+    [
+        ("openrouter/moonshotai/kimi-k2-thinking", "require"),
+        ("hosted_vllm/moonshotai/Kimi-K2.5", "require"),
+        ("openai/kimi-k2.6", "require"),
+        ("openai/deepseek-reasoner", "require"),
+        ("openai/local", "keep"),
+        ("hosted_vllm/qwen", "keep"),
+        ("groq/moonshotai/kimi-k2-instruct", "strip"),
+    ],
+)
+def test_kimi_and_deepseek_want_their_thoughts_back(of, model: str, thoughts: str):
+    assert of(model, **({"api_base": "http://127.0.0.1:1/v1"} if "openai/" in model else {})).thoughts == thoughts
+
+
+def test_openrouter_asks_openai_at_its_responses_api(of):
+    """https://platform.openai.com/docs/api-reference/responses/create#responses_create-max_output_tokens"""
+    assert of("openrouter/openai/gpt-4.1-mini").min_output == 16
+    assert of("openrouter/openai/gpt-5").min_output == 16
+    assert of("openrouter/anthropic/claude-sonnet-4.5").min_output == 1

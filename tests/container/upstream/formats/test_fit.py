@@ -435,3 +435,47 @@ def test_one_call_at_a_time_is_asked_of_who_can(sending: Sending, model: str, ta
     sent = sending.message(model, tools=tools, tool_choice=choice)
     assert sent.get("parallel_tool_calls") is (False if taken else None)
     assert sent["tools"][0]["function"]["strict"] is True
+
+
+@pytest.mark.parametrize("model", [*STRICT, "openai/gpt-4o", "azure/mine"])
+@pytest.mark.parametrize("endpoint", ["chat", "with other fields"])
+def test_calls_go_out_without_what_only_others_know_of_them(sending: Sending, model: str, endpoint: str):
+    function = {"name": "f", "arguments": "{}"}
+    signed = {"thought_signature": "x"}
+    call = {"id": "abcdefghi", "type": "function", "function": function}
+    odd = {
+        **call,
+        "index": 0,
+        "provider_specific_fields": signed,
+        "extra_content": {"google": signed},
+        "function": {**function, "provider_specific_fields": signed},
+    }
+    messages = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [odd]},
+        {"role": "tool", "tool_call_id": "abcdefghi", "content": "r"},
+    ]
+    more = {} if endpoint == "chat" else {"temperature": 1}
+    assert sending.chat(model, messages, **more)["messages"][1]["tool_calls"] == [call]
+
+
+@pytest.mark.parametrize("model", ["hosted_vllm/x", "custom_openai/x"])
+def test_signatures_that_a_server_with_openais_format_has_given_go_back_to_it(sending: Sending, model: str):
+    call = {
+        "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"},
+        "extra_content": {"google": {"thought_signature": "x"}},
+    }  # fmt: skip
+    messages = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "r"},
+    ]
+    assert sending.chat(model, messages)["messages"][1]["tool_calls"] == [call]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 2000}}]
+)
+def test_a_model_that_decides_itself_how_much_to_think_is_not_told(sending: Sending, asked: dict[str, Any]):
+    sent = sending.chat("mistral/magistral-medium-latest", **asked)
+    assert not sent.keys() & {"reasoning_effort", "thinking"}

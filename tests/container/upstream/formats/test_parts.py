@@ -5,9 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.config.providers import DIRECT
 from container.request.completion import parse
-from container.upstream.formats import parts
 from container.upstream.formats.parts import Texts, fitted
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -113,12 +111,3 @@ def test_a_conversation_reaches_a_deployment_with_the_parts_that_it_takes(format
     request = parse("chat_completions", orjson.dumps({"model": "m", "messages": messages}))
     sent = formats.of(d, "deepseek-chat", "chat_completions").request(d, "deepseek-chat", request)
     assert orjson.loads(sent.body)["messages"] == [{"role": "user", "content": "A\nB"}]
-
-
-@pytest.mark.parametrize("provider", ["openai", "azure", "openrouter", "custom_openai", "openai_like"])
-def test_where_cache_markers_and_pictures_may_be_read_lists_stay(provider):
-    assert parts.taken_by(provider) == "parts"
-
-
-def test_the_providers_are_called_directly():
-    assert DIRECT.keys() > parts._JOINED | parts._ONLY_TEXTS
