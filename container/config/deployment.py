@@ -30,12 +30,14 @@ _OWN = frozenset(
     "model api_key api_base base_url api_version custom_llm_provider organization extra_headers weight rpm tpm timeout "
     "stream_timeout max_parallel_requests max_retries num_retries mock_response order".split()
 )
+# Thoughts as `<think>…</think>` in a stream's text, which LiteLLM does: true sends the model through the engine.
+_MERGED = "merge_reasoning_content_in_choices"
 # Those that change nothing here, with the reason.
 _IDLE = {
     "tags": "tags choose no deployment here",
     "tag_regex": "tags choose no deployment here",
     "use_in_pass_through": "there are no pass-through endpoints",
-    "merge_reasoning_content_in_choices": "thoughts are `reasoning_content`",
+    _MERGED: "thoughts are `reasoning_content`",
     "litellm_trace_id": "each request has an id of its own",
     "keepalive_seconds": "STREAM_KEEPALIVE says it",
     "allow_client_keepalive_override": "STREAM_KEEPALIVE says it",
@@ -147,9 +149,11 @@ def parse(
     direct = DIRECT.get(provider or "")
     own = _OWN if provider != "vertex_ai" else (_OWN | vertex.PARAMETERS) - {"api_key"}
     foreign = sorted(n for n in params.keys() - own - _PRESETS - _IDLE.keys() if not pricing.is_price(n))
+    if str(read.value(_MERGED)).lower() == "true":
+        foreign.append(_MERGED)
     if direct and mock is None and not _explain(document, at, foreign, own | _PRESETS):
         return None
-    for idle in sorted(params.keys() & _IDLE.keys()) if direct else ():
+    for idle in sorted((params.keys() & _IDLE.keys()) - set(foreign)) if direct else ():
         document.report("note", (*at, idle), f"does nothing here: {_IDLE[idle]}.")
     read.refuse_odd_references()
     ours = direct and not foreign and not engine_reason and ("*" in model or direct.takes(model))

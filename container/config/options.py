@@ -9,56 +9,17 @@ from worker.ledger.accounts import Limits
 from worker.ledger.policy import Policy
 from worker.ledger.secret import hash_secret
 
-from . import callbacks, instead, request_logging, response_cache, sections, virtual_keys
+from . import callbacks, instead, request_logging, response_cache, sections, stops, virtual_keys
 from . import option_values as read
-from .document import REFERENCE, Document, KeyPath, references, resolved
+from .document import Document, KeyPath, references, resolved
+from .engine_settings import COMPANIONS, ENGINE
 from .request_logging import RequestLogging
 from .response_cache import ResponseCache
+from .settings_walk import SettingsWalk
 from .suggest import did_you_mean, slip
 from .variables import Variables
 from .virtual_keys import VirtualKey
 
-# Settings of LiteLLM that only LiteLLM can honour: they send every model group through the engine.
-_ENGINE = (
-    *callbacks.SETTINGS,
-    "guardrails",
-    "modify_params",
-    "model_alias_map",
-    "ssl_verify",
-    "ssl_certificate",
-    "ssl_security_level",
-    "ssl_ecdh_curve",
-    "force_ipv4",
-    "api_base",
-    "api_key",
-    "api_version",
-    "organization",
-    "headers",
-    "custom_provider_map",
-    "input_callback",
-    "post_call_rules",
-    "pre_call_rules",
-)
-# They say how callbacks of LiteLLM's are told, so they go along to the engine and send nothing there by themselves.
-_COMPANIONS = frozenset(
-    f"litellm_settings.{name}"
-    for name in (
-        "turn_off_message_logging",
-        "redact_user_api_key_info",
-        "redact_messages_in_exceptions",
-        "standard_logging_payload_excluded_fields",
-        "global_disable_no_log_param",
-        "langfuse_default_tags",
-        "disable_streaming_logging",
-        "s3_callback_params",
-        "aws_sqs_callback_params",
-        "datadog_params",
-        "generic_logger_headers",
-        "langsmith_batch_size",
-        "banned_keywords_list",
-        "blocked_user_list",
-    )
-)
 # Budgets by LiteLLM's names for them: its internal users are the `user_id`s of keys.
 _ALSO = {
     "max_internal_user_budget": "max_user_budget",
@@ -144,7 +105,7 @@ class _Reader:
     def __init__(self, document: Document, groups: tuple[str, ...], given: Variables) -> None:
         self.document, self.groups, self.environment = document, groups, given.environment
         self.names = (*groups, *_aliases(document))
-        self.sections = _Sections(document, given)
+        self.sections = SettingsWalk(document, given)
         self.values: dict[str, Any] = {}
         self.engine: dict[str, Any] = {}
         self.reason: str | None = None
@@ -184,7 +145,9 @@ class _Reader:
             engine_sections=whole,
             engine_reason=self.reason,
             from_environment=tuple(self.sections.referenced),
-            budgets_unset=tuple(self.sections.budgets_unset),
+            budgets_unset=tuple(
+                variable for name, variable in self.sections.unset if _ALSO.get(name, name) in _BUDGETS
+            ),
             variables=frozenset(
                 self.sections.variables | _variables({**self.engine, **whole}, values.get("response_cache"))
             ),
@@ -249,7 +212,7 @@ class _Reader:
             kept = callbacks.kept(document, path, value)
             if kept:
                 self._engines(path, kept)
-        elif name in _ENGINE:
+        elif name in ENGINE:
             if value not in (False, [], {}):
                 self._engines(path, value)
         else:
@@ -298,7 +261,7 @@ class _Reader:
         """A setting that nothing here reads: it stops the start, or it is said what does it."""
         document, (section, name) = self.document, (str(path[0]), str(path[1]))
         key = f"{section}.{name}"
-        stop = instead.stop(key, value, has_master_key=has_master_key)
+        stop = stops.stop(key, value, has_master_key=has_master_key)
         if name == "block_requests_for_models_without_pricing" and read.flag(document, path, value):
             if self.values.get("max_budget") is None and self.values.get("max_user_budget") is None:
                 message = "refuses models without a price; here they are refused under a budget only."
@@ -318,7 +281,7 @@ class _Reader:
             return
         if section == "litellm_settings":
             self.engine[name] = value  # as LiteLLM does with whatever stands there
-        if key in _COMPANIONS:
+        if key in COMPANIONS:
             document.report("note", path, "is LiteLLM's: it holds for models that go through the engine.")
             return
         effect = "reaches only models that go through the engine" if section == "litellm_settings" else "does nothing"
@@ -348,7 +311,7 @@ def _no_master_key(document: Document, path: KeyPath, found: tuple[VirtualKey, .
 
 def _meant(name: str, section: str) -> str:
     """What to do about a setting that is not known where it stands."""
-    elsewhere = [other for other, names in _NAMES.items() if name in names or f"{other}.{name}" in instead.STOPS]
+    elsewhere = [other for other, names in _NAMES.items() if name in names or f"{other}.{name}" in stops.STOPS]
     if elsewhere:
         return f"It belongs in {' or '.join(elsewhere)}."
     return did_you_mean(name, (*_NAMES[section], *instead.HARMLESS))
@@ -374,44 +337,12 @@ _NAMES = {
         "drop_params",
         "cache",
         "cache_params",
-        *_ENGINE,
+        *ENGINE,
         *_BUDGETS,
         *_DURATIONS,
     ),
     "general_settings": ("master_key", "allowed_origins", "virtual_keys", "request_logging"),
 }
-
-
-class _Sections:
-    """Walks the three sections, references to the environment replaced."""
-
-    def __init__(self, document: Document, given: Variables) -> None:
-        self.document, self.environment, self.done = document, given.environment, given.read
-        self.referenced: list[str] = []
-        self.budgets_unset: list[str] = []
-        self.variables: set[str] = set()
-
-    def settings(self):
-        for section in ("router_settings", "litellm_settings", "general_settings"):
-            content = self.document.data.get(section)
-            if content is None:
-                continue
-            if not isinstance(content, dict):
-                self.document.error((section,), "has to be a mapping.")
-                continue
-            for name, value in content.items():
-                path = (section, name)
-                if isinstance(value, str) and value.startswith(REFERENCE) and path not in self.done:
-                    self.referenced.append(name)
-                    if name != "master_key":  # it stays outside, whatever its name
-                        self.variables.update(references(value))
-                    variable = value[len(REFERENCE) :]
-                    value = self.environment.get(variable) or None
-                    if value is None and name != "master_key":
-                        self.document.report("warning", path, f"{variable} is not set, so it is as if left out.")
-                        self.budgets_unset += [variable] if _ALSO.get(name, name) in _BUDGETS else []
-                if value is not None and path not in self.done:  # blank is as if it were not there
-                    yield section, path, name, value
 
 
 def _budgets_fit(document: Document, values: Mapping[str, Any]) -> None:

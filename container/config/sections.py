@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import callbacks, instead
+from . import callbacks, instead, stops
 from .document import Document, resolved
 
 SECTIONS = ("model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables")
@@ -19,9 +19,9 @@ def check(document: Document) -> None:
     for name, value in document.data.items():
         if name in _OURS or value in (None, [], {}):
             continue
-        stop = instead.stop(name, value, has_master_key=True)
-        if stop:
-            document.error((name,), stop.lost, stop.mend)
+        lost = stops.stop(name, value, has_master_key=True)
+        if lost:
+            document.error((name,), lost.lost, lost.mend)
         elif name in instead.SECTIONS:
             document.report("warning", (name,), f"does nothing here. {instead.SECTIONS[name]}")
         else:

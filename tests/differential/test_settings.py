@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from container.config import Config, ConfigError, Options
-from container.config.instead import OTHER_AUTHENTICATION, STOPS
+from container.config.stops import OTHER_AUTHENTICATION, STOPS
 from tests.container.conftest import load_config
 
 __all__ = ["load_config"]

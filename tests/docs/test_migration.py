@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container.config import instead
+from container.config import instead, stops
 from tests.deploy.pages import Page, shell
 from tests.processes import ROOT
 
@@ -45,7 +45,7 @@ def test_it_lists_every_setting_that_does_nothing_here():
 
 
 def test_it_lists_every_setting_that_stops_the_start():
-    expected = {**instead.STOPS, **instead.OTHER_AUTHENTICATION}
+    expected = {**stops.STOPS, **stops.OTHER_AUTHENTICATION}
     assert rows("stops") == {name: (f"it {stop.lost}", stop.mend) for name, stop in expected.items()}
 
 
@@ -56,8 +56,8 @@ def test_it_lists_every_setting_that_stops_the_start():
         (instead.FAMILIES, "families of them"),
         (instead.SECTIONS, "sections likewise"),
         (instead.HARMLESS, "settings need nothing"),
-        (instead.STOPS, "settings |"),
-        (instead.OTHER_AUTHENTICATION, "settings, without a master key"),
+        (stops.STOPS, "settings |"),
+        (stops.OTHER_AUTHENTICATION, "settings, without a master key"),
     ],
     ids=["instead", "families", "sections", "harmless", "stops", "authentication"],
 )

@@ -78,6 +78,16 @@ def test_a_version_that_yaml_takes_for_a_date_is_that_date(load_config):
 
 
 @pytest.mark.parametrize(
+    ("value", "kind"),
+    [(True, "engine"), ("true", "engine"), ("os.environ/MERGE", "engine"), (False, "direct"), (None, "direct")],
+)
+def test_thoughts_are_merged_into_the_text_by_litellm(load_config, value, kind):
+    params = {"model": "openai/x", "api_key": "k", "merge_reasoning_content_in_choices": value}
+    config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}]}, {"MERGE": "True"})
+    assert config.deployments[0].kind == kind
+
+
+@pytest.mark.parametrize(
     "name", ["timeout", "stream_timeout", "rpm", "num_retries", "order", "weight", "extra_headers"]
 )
 def test_a_blank_parameter_is_none(deployment, name):

@@ -3,7 +3,7 @@
 import pytest
 
 from container.config import ConfigError
-from container.config.instead import OTHER_AUTHENTICATION, STOPS
+from container.config.stops import OTHER_AUTHENTICATION, STOPS
 from container.engine.configuration import configuration
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}

@@ -1,0 +1,128 @@
+"""LiteLLM's settings that stop the start, because nothing here does what they promise: without them money, keys or a
+protection would be lost. docs/migration.md lists them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+# What a key that is generated would be limited by.
+KEY_LIMITS = frozenset(
+    "max_budget soft_budget budget_duration tpm_limit rpm_limit max_parallel_requests models duration "
+    "team_id key_type".split()
+)
+
+
+class Stop(NamedTuple):
+    """`lost`: what would be lost, to follow the setting's name; `mend`: what to do; `applies`: whether such a value
+    promises anything."""
+
+    lost: str
+    mend: str
+    applies: Callable[[Any], bool] = bool
+
+
+def _limits_keys(value: Any) -> bool:
+    return isinstance(value, dict) and any(value.get(name) not in (None, [], {}) for name in KEY_LIMITS)
+
+
+def _is_on(value: Any) -> bool:
+    return value not in (None, False, 0, "", [], {}) and str(value).lower() not in ("false", "off", "no", "0")
+
+
+def _names_a_route_of_keys(value: Any) -> bool:
+    """Whether a path is for administrators only that a virtual key may ask here."""
+    ours = ("/key", "/user", "/team", "/spend", "/global", "/config", "/organization", "/customer", "/model/")
+    return bool(value) and not (
+        isinstance(value, list) and all(isinstance(one, str) and one.startswith(ours) for one in value)
+    )
+
+
+_ONE_MODEL = Stop(
+    "sends every such request to one model, whatever it names; here each would go to the model that it names.",
+    "List that model alone, or give the names that clients use as `router_settings.model_group_alias`.",
+)
+_NO_MASTER_KEY = "decides who is let in; without a master key everybody would be."
+_SET_A_MASTER_KEY = "Set LITELLM_MASTER_KEY, and give each client a virtual key."
+
+# By "section.name", or the name of a section.
+STOPS: Mapping[str, Stop] = {
+    "general_settings.allowed_ips": Stop(
+        "lets in these addresses alone; here every address would be.",
+        "Restrict them in front of the gateway (firewall, reverse proxy), and remove it.",
+    ),
+    "general_settings.completion_model": _ONE_MODEL,
+    "general_settings.embedding_model": _ONE_MODEL,
+    "general_settings.image_generation_model": _ONE_MODEL,
+    "general_settings.moderation_model": _ONE_MODEL,
+    "general_settings.enforced_params": Stop(
+        "refuses requests without these fields; here they would be let in.", "Remove it to let them in."
+    ),
+    "general_settings.admin_only_routes": Stop(
+        "keeps these paths for administrators; here keys may use them.",
+        "Remove it, and give keys only the `models` that they need.",
+        _names_a_route_of_keys,
+    ),
+    "general_settings.enforce_fallback_model_access": Stop(
+        "keeps keys off fallback models that they may not use; here the config's fallbacks are everybody's.",
+        "Leave models that are not for everybody out of `fallbacks`, and remove it.",
+        _is_on,
+    ),
+    "litellm_settings.max_end_user_budget": Stop(
+        "limits what each end user (`user`) may spend, which nothing here does.",
+        "Give each a key with a `user_id`, set `litellm_settings.max_user_budget`, and remove it.",
+    ),
+    "litellm_settings.max_end_user_budget_id": Stop(
+        "limits what each end user (`user`) may spend, which nothing here does.",
+        "Give each a key with a `user_id`, set `litellm_settings.max_user_budget`, and remove it.",
+    ),
+    "litellm_settings.tag_budget_config": Stop(
+        "limits what requests with a tag may spend, which nothing here does.",
+        "Give each purpose a key with a `max_budget`, and remove it.",
+    ),
+    "litellm_settings.cost_margin_config": Stop(
+        "charges more than the provider does; here the provider's price would be charged.",
+        "Write the price to charge into each `model_info`, and remove it.",
+    ),
+    "litellm_settings.upperbound_key_generate_params": Stop(
+        "limits every key that is generated; here a key has the limits that `/key/generate` is sent.",
+        "Send them with every `/key/generate`, or set `max_user_budget`, and remove it.",
+        _limits_keys,
+    ),
+    "litellm_settings.default_key_generate_params": Stop(
+        "limits keys that are generated without limits; here a key has those that `/key/generate` is sent.",
+        "Send them with every `/key/generate`, and remove it.",
+        _limits_keys,
+    ),
+    "router_settings.provider_budget_config": Stop(
+        "limits what a provider may cost, which nothing here does.",
+        "Set `litellm_settings.max_budget`, or budgets of keys, and remove it.",
+    ),
+    "router_settings.guardrail_list": Stop(
+        "lists guardrails; here requests would pass unguarded.", "Write them as the section `guardrails`."
+    ),
+    "policies": Stop(
+        "says which guardrails hold for whom; here requests would pass unguarded.",
+        "Write guardrails with `default_on: true`, and remove it.",
+    ),
+}
+
+# These let clients in by something else than keys. With a master key they are refused instead, so nothing is lost.
+OTHER_AUTHENTICATION: Mapping[str, Stop] = {
+    f"general_settings.{name}": Stop(_NO_MASTER_KEY, _SET_A_MASTER_KEY, _is_on)
+    for name in (
+        "custom_auth",
+        "enable_jwt_auth",
+        "litellm_jwtauth",
+        "enable_oauth2_auth",
+        "enable_oauth2_proxy_auth",
+        "enforce_rbac",
+    )
+}
+
+
+def stop(key: str, value: Any, *, has_master_key: bool) -> Stop | None:
+    """Why a setting with this value stops the start. `key`: as in `STOPS`; the value not None."""
+    found = STOPS.get(key)
+    if found is None and not has_master_key:
+        found = OTHER_AUTHENTICATION.get(key)
+    return found if found and found.applies(value) else None
