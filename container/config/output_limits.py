@@ -4,7 +4,7 @@ A reservation covers one limit, so one limit is sent. A server that knows anothe
 (llama.cpp takes `n_predict` before `max_tokens`) must not find it in the request.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Any
 
 # OpenAI's names, and what Gemini, Hugging Face, llama.cpp, Ollama, Cohere and Bedrock call it.
@@ -14,10 +14,10 @@ NAMES = frozenset(
 )
 
 
-def lowest(fields: Mapping[str, Any], names: Set[str] = NAMES) -> int | None:
+def lowest(fields: Mapping[str, Any], names: frozenset[str] = NAMES) -> int | None:
     """Of the limits among the fields, in tokens; None where there is none. What is no whole number over 0 is none."""
     found = None
-    for name in fields.keys() & names:
+    for name in names.intersection(fields):
         limit = _limit(fields[name])
         if limit and (found is None or limit < found):
             found = limit

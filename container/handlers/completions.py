@@ -127,6 +127,7 @@ class Completions:
                 relay.asked = unseen.kept(request.body, request.output_limit)
                 if exchange.let_go is not None:  # an upload: nobody else will be asked, so its room can be used again
                     request.body.clear()
+                    request.seen = None
                     exchange.let_go()
                 broken = await relay.stream(answer)
                 if broken is None and step.fallbacks == 0:

@@ -19,6 +19,8 @@ _TOOLS = ("tools", "functions")
 _OF_TOOLS = ("tool_choice", "parallel_tool_calls", "function_call")
 _NO_CHOICE = ("auto", "none")
 _MAY_SAY_NOTHING = frozenset(("stop", "modalities", "reasoning_effort"))
+# All that is looked at by name, but for the output limits.
+_TIDIED = TRACKING.union(_TOOLS, _OF_TOOLS, _MAY_SAY_NOTHING, ("stream_options", "user", "input"))
 
 
 def drop_labels(body: dict[str, Any]) -> None:
@@ -30,12 +32,16 @@ def drop_labels(body: dict[str, Any]) -> None:
 def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
     """The request's fields as providers take them; `body` may be changed. Raises ApiError 400 for an `input` that no
     conversation can be made of."""
-    drop_labels(body)
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
     for name in output_limits.NAMES.intersection(body):
         if _is_no_limit(body[name]):
             del body[name]
+    return body if _TIDIED.isdisjoint(body) else _tidied(endpoint, body)
+
+
+def _tidied(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
+    drop_labels(body)
     if "stream_options" in body and not body.get("stream"):
         del body["stream_options"]
     if "user" in body:
@@ -52,7 +58,7 @@ def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_no_limit(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value <= 0
+    return type(value) in (int, float) and value <= 0
 
 
 def name_user(body: dict[str, Any]) -> None:
@@ -70,7 +76,7 @@ def _tidy_tools(body: dict[str, Any]) -> None:
             del body[name]
     tools = body.get("tools")
     if isinstance(tools, list):
-        if any(_is_flat(tool) for tool in tools):
+        if any("name" in tool for tool in tools if isinstance(tool, dict)):
             body["tools"] = [nested(tool) if _is_flat(tool) else tool for tool in tools]
     elif "functions" not in body:
         for name in _OF_TOOLS:  # providers refuse a choice among no tools

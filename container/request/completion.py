@@ -11,6 +11,7 @@ from worker.api.errors import ApiError, invalid_request
 from ..routing.router import RouteRequest
 from .authority import DEARER, forbidden, refusal
 from .client_fields import tidy
+from .conversation import Conversation, look
 
 # Taken from the body by the proxy itself; providers never see them.
 OWN_FIELDS = ("cache", "disable_fallbacks", "fallbacks", "num_retries", "timeout")
@@ -28,7 +29,8 @@ class Completion:
     `timeout` in seconds: the client's own limit for an attempt; one that is shorter than the deployment's ends the
     request, too. `output_limit`: tokens, set where the request has no limit of its own and needs one; `limited`: a
     budget relies on the limit. `betas`: features of Anthropic's that the client asks for. `cache`: the client's own
-    wishes, `no-cache` and `no-store`. `optional`: fields of a translated request that may be left out.
+    wishes, `no-cache` and `no-store`. `optional`: fields of a translated request that may be left out. `seen`: what a
+    chat's messages hold, once somebody has looked.
     """
 
     endpoint: str
@@ -43,14 +45,17 @@ class Completion:
     betas: str = ""
     cache: Mapping[str, Any] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
+    seen: Conversation | None = None
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:
     """The request, checked as far as every provider would. Raises ApiError 400 naming the field."""
     body = tidy(endpoint, parse_object(raw))
     model = named_model(body.get("model"))
+    seen = look(body)
+    checks = _OF_THE_REST if seen is not None and seen.ordinary else CHECKS
     for name, value in body.items():
-        check = CHECKS.get(name)
+        check = checks.get(name)
         if check is None:
             if name in DEARER or forbidden((name,)):
                 raise refusal(name)
@@ -64,7 +69,9 @@ def parse(endpoint: str, raw: bytes) -> Completion:
     route = routed(model, len(raw), own, stream=stream)
     options = body.get("stream_options")
     wants_usage = bool(options and options.get("include_usage"))
-    return Completion(endpoint, body, model, stream, wants_usage, route, own["timeout"], cache=own["cache"] or {})
+    return Completion(
+        endpoint, body, model, stream, wants_usage, route, own["timeout"], cache=own["cache"] or {}, seen=seen
+    )
 
 
 def named_model(value: Any) -> str:
@@ -242,6 +249,8 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "num_retries": _retries,
     "timeout": _seconds,
 }
+
+_OF_THE_REST = {**CHECKS, "messages": lambda ordinary: None}
 
 
 def _require(name: str) -> Callable[[dict[str, Any]], None]:

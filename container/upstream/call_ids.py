@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 SIGNATURE_MARK = "__thought__"
+# What `Conversation.longest_id` goes by.
+USUAL = "[a-zA-Z0-9_-]+"
 _LETTERS = string.digits + string.ascii_letters
 _RESULTS = ("tool", "function")
 
@@ -93,7 +95,7 @@ def fitted(messages: list[Any], length: int | None, pattern: str, *, signed: boo
         calls = message.get("tool_calls")
         if calls and isinstance(calls, list) and all(isinstance(call, dict) for call in calls):
             given = [call.get("id") for call in calls]
-            sent = ids.calls(given, list(_results_of(messages[at + 1 :])))
+            sent = ids.calls(given, list(_results_of(messages, at + 1)))
             if sent != given:
                 renamed = [{**call, "id": id} for call, id in zip(calls, sent, strict=True)]
                 changed = {**message, "tool_calls": renamed}
@@ -143,9 +145,10 @@ def fitted_items(items: list[Any], length: int | None, pattern: str) -> list[Any
     return items if made is None else made
 
 
-def _results_of(messages: Iterable[Any]) -> Iterable[Any]:
-    """The ids that the results right behind a message name."""
-    for message in messages:
+def _results_of(messages: Sequence[Any], start: int) -> Iterable[Any]:
+    """The ids that the results name which stand together from `start` on."""
+    for at in range(start, len(messages)):
+        message = messages[at]
         if not isinstance(message, dict) or message.get("role") not in _RESULTS:
             return
         yield message.get("tool_call_id")

@@ -132,14 +132,15 @@ def merge(
     model takes. `name`: what it is called.
     """
     merged = {**d.presets, **fields} if d.presets else dict(fields)
-    if added is None and output_limits.NAMES.isdisjoint(merged):
+    limits = output_limits.NAMES.intersection(merged)
+    if added is None and not limits:
         return merged
     limit = output_limits.lowest(fields)
     if limit is None:
         limit = (output_limits.lowest(d.presets) if d.presets else None) or added
     elif added is not None:  # the client's is one that no reservation knows
         limit = min(limit, added)
-    for other in output_limits.NAMES.intersection(merged):
+    for other in limits:
         del merged[other]
     if limit is not None:
         merged[name] = fitting(limit, can)

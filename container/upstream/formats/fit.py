@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ...request.conversation import Conversation
 from .. import effort
 from ..capabilities import VALIDATED, Capabilities
-from ..plain_chat import is_plain
 from .format import Unsupported
 
 Fields = dict[str, Any]
@@ -44,32 +44,54 @@ _OF_A_FUNCTION = frozenset(("name", "arguments"))
 _OF_A_MESSAGE = frozenset("role content name tool_calls tool_call_id function_call prefix".split())
 
 
-def chat(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_params: bool) -> None:
-    """Fits the merged fields of a chat completion, in place; its values are not touched. Raises Unsupported for a
-    client's field that the model does not take and that would be missed, unless `drop_params`."""
-    if "thinking" in body or "reasoning_effort" in body:
+# What is looked at by name, beside the messages.
+_NAMED = frozenset("thinking reasoning_effort tool_choice parallel_tool_calls stop metadata tools".split())
+
+
+def chat(
+    body: Fields,
+    can: Capabilities,
+    presets: Mapping[str, Any],
+    seen: Conversation | None = None,
+    *,
+    drop_params: bool,
+) -> None:
+    """Fits the merged fields of a chat completion, in place; its values are not touched. `seen`: what the client's
+    messages hold, where that is known. Raises Unsupported for a client's field that the model does not take and that
+    would be missed, unless `drop_params`."""
+    named = not _NAMED.isdisjoint(body)
+    if named and ("thinking" in body or "reasoning_effort" in body):
         _think(body, can)
-    unknown = body.keys() & can.refused if can.accepted is None else body.keys() - can.accepted
-    for name in unknown:
-        _leave_out(body, name, presets, drop_params)
+    if can.accepted is not None:
+        for name in body.keys() - can.accepted:
+            _leave_out(body, name, presets, drop_params)
+    elif not can.refused.isdisjoint(body):
+        for name in body.keys() & can.refused:
+            _leave_out(body, name, presets, drop_params)
     if can.samples != "always":
         sample(body, can, presets, drop_params=drop_params)
-    if ("tool_choice" in body or "parallel_tool_calls" in body) and not (body.get("tools") or body.get("functions")):
-        body.pop("tool_choice", None)
-        body.pop("parallel_tool_calls", None)
     if can.renamed:
         for name in can.renamed.keys() & body.keys():
             body.setdefault(can.renamed[name], body.pop(name))
+    if named:
+        _fit_named(body, can, seen, drop_params=drop_params)
+    messages = body["messages"]
+    if seen is None or seen.messages is not messages or not (seen.plain or _takes_all(can, seen)):
+        body["messages"] = _messages(messages, can)
+
+
+def _fit_named(body: Fields, can: Capabilities, seen: Conversation | None, *, drop_params: bool) -> None:
+    tools = body.get("tools")
+    if ("tool_choice" in body or "parallel_tool_calls" in body) and not (tools or body.get("functions")):
+        body.pop("tool_choice", None)
+        body.pop("parallel_tool_calls", None)
     stop = body.get("stop")
     if drop_params and can.most_stops and isinstance(stop, list):
         body["stop"] = stop[: can.most_stops]
     if "metadata" in body and not body.get("store"):  # OpenAI refuses it then, and for others it is ours alone
         del body["metadata"]
-    messages = body["messages"]
-    if not is_plain(messages):
-        body["messages"] = _messages(messages, can)
-    if not can.cache_markers and body.get("tools"):
-        body["tools"] = _unmarked(body["tools"])
+    if not can.cache_markers and tools and (seen is None or seen.tools is not tools):
+        body["tools"] = _unmarked(tools)
 
 
 def _leave_out(body: Fields, name: str, presets: Mapping[str, Any], drop_params: bool) -> None:
@@ -127,10 +149,24 @@ def _think(body: Fields, can: Capabilities) -> None:
         body["reasoning_effort"] = level
 
 
+def _takes_all(can: Capabilities, seen: Conversation) -> bool:
+    """Whether the messages can stay as they are."""
+    if not seen.ordinary or (seen.developer and not can.developer_role) or (seen.unsaid and _is_strict(can)):
+        return False
+    return can.empty_turns or not seen.unsaid
+
+
+def _unwanted(can: Capabilities) -> frozenset[str]:
+    return _THOUGHTS if can.thoughts == "strip" else frozenset() if can.cache_markers else _OF_OURS
+
+
+def _is_strict(can: Capabilities) -> bool:
+    return can.accepted is not None and not can.developer_role
+
+
 def _messages(messages: list[Any], can: Capabilities) -> list[Any]:
     """The same list where nothing has to change."""
-    unwanted = _THOUGHTS if can.thoughts == "strip" else frozenset() if can.cache_markers else _OF_OURS
-    strict = can.accepted is not None and not can.developer_role
+    unwanted, strict = _unwanted(can), _is_strict(can)
     made: list[Any] | None = None
     for index, message in enumerate(messages):
         fitted = _message(message, can, unwanted, strict)

@@ -1,6 +1,7 @@
 """OpenAI's wire format, which clients speak too: the body goes on as it came, but for a few fields. The engine's."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...config import Deployment, output_limits
@@ -8,6 +9,7 @@ from ...config.model_routes import split_route
 from ...engine.supervisor import Engine
 from ...request import engine_fields
 from ...request.completion import Completion
+from ...request.conversation import Conversation
 from ...routing.outcome import Outcome
 from .. import failure, prepare
 from ..answer import Plain, plain
@@ -98,12 +100,14 @@ class OpenAI:
             added=request.output_limit,
             limit_name=note.limit,
             called=self._model(d, model),
-            fit=self._fit if request.endpoint == "chat_completions" else None,
+            fit=partial(self._fit, seen=request.seen) if request.endpoint == "chat_completions" else None,
         )
         return Sent(body, None, note if asks == note.usage else note._replace(usage=asks))
 
-    def _fit(self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any]) -> None:
-        fit.chat(body, can, presets, drop_params=self._drop_params)
+    def _fit(
+        self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any], *, seen: Conversation | None
+    ) -> None:
+        fit.chat(body, can, presets, seen, drop_params=self._drop_params)
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """The client's fields that the provider gets."""
@@ -157,7 +161,9 @@ class ThroughEngine(OpenAI):
         """Raises Unsupported."""
         return shown_to_engine(request, drop_params=self._drop_params)
 
-    def _fit(self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any]) -> None:
+    def _fit(
+        self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any], *, seen: Conversation | None
+    ) -> None:
         """LiteLLM does it."""
 
     def _model(self, d: Deployment, model: str) -> str:
