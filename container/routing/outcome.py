@@ -20,6 +20,8 @@ Kind = Literal[
 TRANSIENT: frozenset[Kind] = frozenset({"rate_limit", "connection", "server"})
 # What says something about the health of a deployment.
 UNHEALTHY: frozenset[Kind] = frozenset({"rate_limit", "authentication", "not_found", "timeout", "connection", "server"})
+# Of those the ones that are only counted: several of them cool a deployment, and one of the others does.
+COUNTED: frozenset[Kind] = frozenset({"timeout", "connection", "server"})
 
 
 class Outcome(NamedTuple):

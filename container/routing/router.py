@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ..config import Config, Options
 from .groups import Groups, Target
 from .health import MAX_COOLDOWN_SECONDS, Health
-from .outcome import TRANSIENT, Outcome
+from .outcome import COUNTED, TRANSIENT, Outcome
 from .strategies import STRATEGIES, USAGE_BASED, Prices, Situation
 
 BACKOFF_SECONDS = 0.25
@@ -317,13 +317,16 @@ class _Walk:
                 self.exhausted.add(name)
 
     def _try(self, target: Target, name: str, index: int) -> Generator[Step, Outcome | None, Outcome]:
+        again = target.deployment.id in self.tried
         self.tried.add(target.deployment.id)
         self.router.began(target, self.request.tokens)
         outcome: Outcome | None = None
         try:
             outcome = yield Try(target, name, self.retries, index)
         finally:
-            self.router.ended(target, self.request, outcome)
+            # However often a request is tried, as what fails may be what it asks for, it counts once.
+            counted = outcome._replace(blameless=True) if again and outcome and outcome.kind in COUNTED else outcome
+            self.router.ended(target, self.request, counted)
         assert outcome is not None, "a Try is answered with its Outcome"
         if outcome.kind != "unsupported":
             self.last = outcome

@@ -22,6 +22,7 @@ PATHS = {
 
 # Azure's API without dated versions, which takes OpenAI's paths and the deployment's name in the body.
 _AZURE_V1 = frozenset(("v1", "preview", "latest"))
+_AZURE_DEPLOYMENTS = "/openai/deployments/"
 # The first dated version that has the Responses API.
 _AZURE_RESPONSES = "2025-03-01"
 
@@ -66,6 +67,8 @@ def url(d: Deployment, base: str, model: str, endpoint: str) -> str:
     path = PATHS[endpoint]
     if d.provider == "azure" and not base.endswith("/v1"):
         _, deployed = split_route(d.provider, model)
+        base, _, named = base.partition(_AZURE_DEPLOYMENTS)  # an address may name the deployment, too
+        deployed = named.partition("/")[0] or deployed
         return _azure_url(d, base.removesuffix("/openai") + "/openai", deployed, path)
     if d.provider == "perplexity" and endpoint == "responses":
         return f"{base}/v1{path}"

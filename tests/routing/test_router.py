@@ -257,6 +257,15 @@ class TestCooldown:
         run(router, "a", {"a1": SERVER_ERROR})
         assert router.health["a1"].resting(clock())
 
+    def test_one_request_counts_once_however_often_it_is_tried(self):
+        clock = Clock()
+        router = make(deployment("a", "a1"), clock=clock, allowed_fails=1)
+        request = RouteRequest("a", num_retries=10)
+        assert run(router, request, {"a1": SERVER_ERROR}, clock).count("a1") == 11
+        assert router.health["a1"].cooldowns == 0
+        run(router, request, {"a1": SERVER_ERROR}, clock)
+        assert router.health["a1"].cooldowns == 1
+
     def test_failures_more_than_a_minute_ago_do_not_count(self):
         clock = Clock()
         router = make(deployment("a", "a1"), clock=clock, num_retries=0, allowed_fails=1)

@@ -78,6 +78,20 @@ def test_azures_deployment_is_in_the_path_unless_the_base_is_of_its_v1_api(deplo
     assert prepare.url(d, d.base, model, "chat_completions") == url
 
 
+@pytest.mark.parametrize("base", ["https://h/openai/deployments/real", "https://h/openai/deployments/real/"])
+@pytest.mark.parametrize(
+    ("version", "endpoint", "url"),
+    [
+        ("2024-10-21", "chat_completions", "https://h/openai/deployments/real/chat/completions?api-version=2024-10-21"),
+        ("2025-04-01-preview", "responses", "https://h/openai/responses?api-version=2025-04-01-preview"),
+        ("v1", "chat_completions", "https://h/openai/v1/chat/completions"),
+    ],
+)
+def test_an_address_that_names_azures_deployment_does_so_once(deployment, base, version, endpoint, url):
+    d = deployment(model="azure/alias", api_key="k", api_base=base, api_version=version)
+    assert prepare.url(d, d.base, "alias", endpoint) == url
+
+
 def test_azures_version_is_quoted(deployment):
     d = deployment(model="azure/x", api_key="k", api_base="https://h", api_version="2025&x=1")
     assert prepare.url(d, d.base, "x", "embeddings").endswith("?api-version=2025%26x%3D1")
