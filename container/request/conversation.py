@@ -88,6 +88,10 @@ def _look(messages: list[Any]) -> Conversation:
             if not _are_texts(content):
                 return found
             found.listed = True
+    if not (calls or results):
+        found.ordinary, found.plain = True, not (found.developer or found.listed)
+        found.longest_id, found.names = 0, set()
+        return found
     functions = [call["function"] for call in calls]
     if calls and not (
         set().union(*functions) <= _OF_A_FUNCTION
@@ -95,10 +99,9 @@ def _look(messages: list[Any]) -> Conversation:
         and {call["type"] for call in calls} == {"function"}
     ):
         return found
-    found.longest_id = _longest([call["id"] for call in calls], results) if calls or results else 0
+    found.longest_id = _longest([call["id"] for call in calls], results)
     found.names = _texts([function["name"] for function in functions])
     found.ordinary = True
-    found.plain = not (calls or results or found.developer or found.listed)
     return found
 
 
