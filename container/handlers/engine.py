@@ -206,7 +206,7 @@ async def _pass_on(
     theirs = dict.fromkeys(name.encode() for name in (prepare.engine_model(d, step.target.model), d.id))
     headers = answer_headers(exchange, step)
     content_type = response.headers.get("content-type", "application/octet-stream")
-    if content_type.startswith("application/json"):
+    if content_type.lower().startswith("application/json"):
         raw = await response.read()
         charge(reservation, engine_charges.usage(raw), raw, headers)
         headers += await reservation.settle_with_answer(200)
@@ -219,7 +219,7 @@ async def _pass_on(
                 answer = answer.replace(name, ours)
             exchange.respond(200, answer, headers, content_type)
         return
-    events = content_type.startswith("text/event-stream")
+    events = content_type.lower().startswith("text/event-stream")
     said, found = Transcript(), UsageEvents()
     quoted = ((orjson.dumps(sent), orjson.dumps(own)) for sent, own in names.items())
     rename = Renames([*((name, ours) for name in theirs), *quoted])

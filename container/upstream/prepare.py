@@ -54,6 +54,20 @@ def address(d: Deployment) -> Address:
     return Address(d.base, headers)
 
 
+class Addresses:
+    """Of deployments that are called directly, each worked out once by `made`."""
+
+    def __init__(self, made: Callable[[Deployment], Address] = address) -> None:
+        self._known: dict[str, Address] = {}
+        self._made = made
+
+    def of(self, d: Deployment) -> Address:
+        known = self._known.get(d.id)
+        if known is None:
+            known = self._known[d.id] = self._made(d)
+        return known
+
+
 def engine_address(port: int, key: str) -> Address:
     """The engine on loopback."""
     return Address(f"http://127.0.0.1:{port}/v1", {**JSON, "authorization": f"Bearer {key}"})

@@ -44,15 +44,12 @@ class OpenAI:
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
-        self._addresses: dict[str, prepare.Address] = {}
+        self._addresses = prepare.Addresses()
         self._limit_names: dict[tuple[str, str], str] = {}  # by deployment and model, of those that refuse the usual
         self._rejects_usage: set[str] = set()  # ids of deployments that refused stream_options
 
     async def address(self, d: Deployment, patience: float) -> prepare.Address:
-        known = self._addresses.get(d.id)
-        if known is None:
-            known = self._addresses[d.id] = prepare.address(d)
-        return known
+        return self._addresses.of(d)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         return prepare.url(d, base, model, endpoint)

@@ -9,7 +9,7 @@ from ....routing.outcome import Outcome
 from ... import failure, prepare
 from ...answer import Plain
 from ...capabilities import capabilities
-from ...prepare import Address
+from ...prepare import Address, Addresses
 from ..format import Malformed, Sent
 from . import answer
 from .models import Traits, traits
@@ -33,13 +33,10 @@ class Anthropic:
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
-        self._addresses: dict[str, Address] = {}
+        self._addresses = Addresses(address)
 
     async def address(self, d: Deployment, patience: float) -> Address:
-        known = self._addresses.get(d.id)
-        if known is None:
-            known = self._addresses[d.id] = address(d)
-        return known
+        return self._addresses.of(d)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         return url(base)

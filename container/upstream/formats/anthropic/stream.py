@@ -9,55 +9,27 @@ from typing import Any
 
 import orjson
 
-from ....routing.outcome import Outcome
 from ...answer import UNEXPECTED, UNREADABLE
-from ...sse import Reader
+from ..translated_stream import DONE, TranslatedStream
 from . import answer
 from .request import JSON_TOOL, Translated
 
-_DONE = b"data: [DONE]\n\n"
 _CALLS = ("tool_use", "server_tool_use")
 
 
-class ChunkStream:
+class ChunkStream(TranslatedStream):
     """`name`: the model's public name; `wants_usage`: the client has asked for the usage chunk."""
 
     def __init__(self, name: str, asked: Translated, *, wants_usage: bool) -> None:
-        self.usage: dict[str, Any] | None = None
-        self.done = self.finished = False
-        self.failed: Outcome | None = None
+        super().__init__(name, wants_usage=wants_usage)
         self._asked = asked
-        self._name = name
-        self._wants_usage = wants_usage
-        self._reader = Reader()
-        self._begun = False
-        self._error: Outcome | None = None
         self._said: dict[str, Any] = {}  # the usage as Anthropic said it
         self._calls = -1
         self._block = ""  # the type of the block that is open
         self._silent_call = False  # it is a call of which no argument has come
         self._json = False  # it is a call that is the answer
         self._json_answered = False
-        self._head = self._after = b""
         self._open(None)
-
-    def feed(self, data: bytes) -> bytes:
-        return b"".join([self._translate(event) for event in self._reader.feed(data)])
-
-    def end(self) -> bytes:
-        rest = b"".join([self._translate(event) for event in self._reader.end()])
-        if self.finished and not self.done and not self.failed:
-            self.done = True
-            rest += _DONE
-        return rest
-
-    def begins(self, new: bytes) -> bool | Outcome:
-        """What comes before the first block is not yet an answer: a provider that is overloaded may say so then."""
-        return self._error or self._begun
-
-    @property
-    def cut_off(self) -> bool:
-        return not (self.done or self.finished or self.failed)
 
     def _translate(self, event: Mapping[str, Any]) -> bytes:
         if self.failed or self._error:
@@ -148,27 +120,14 @@ class ChunkStream:
         finish = "stop" if self._json_answered and self._calls < 0 else answer.finish_reason(reason)
         more = {"provider_specific_fields": {"container": delta["container"]}} if delta.get("container") else {}
         made = self._head + orjson.dumps(more) + b',"finish_reason":' + orjson.dumps(finish) + b"}]}\n\n"
-        if self._wants_usage:
-            made += (
-                self._head.split(b'"choices":', 1)[0] + b'"choices":[],"usage":' + orjson.dumps(self.usage) + b"}\n\n"
-            )
-        return made
+        return made + self._usage_chunk()
 
     def _message_stop(self, event: Mapping[str, Any]) -> bytes:
         self.done = True
-        return _DONE
+        return DONE
 
     def _failure(self, event: Mapping[str, Any]) -> bytes:
         return self._fail(answer.error(event))
-
-    def _fail(self, outcome: Outcome) -> bytes:
-        """Before the answer has begun another deployment can take over; after that the client is told."""
-        if not self._begun:
-            self._error = outcome
-            return b""
-        self.failed = outcome
-        shown = {"message": outcome.message, "type": "upstream_error", "param": None, "code": "upstream_error"}
-        return b"data: " + orjson.dumps({"error": shown}) + b"\n\n"
 
     def _count(self, said: Any) -> None:
         """Later numbers replace earlier ones; what is not said again stays."""
@@ -183,11 +142,7 @@ class ChunkStream:
             "created": int(time.time()),
             "model": self._name,
         }
-        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":[{"index":0,"delta":'
-        self._after = b',"finish_reason":null}]}\n\n'
-
-    def _chunk(self, delta: Mapping[str, Any]) -> bytes:
-        return self._head + orjson.dumps(delta) + self._after
+        self._opened_with(head)
 
 
 def read_so_far(said: Mapping[str, Any]) -> dict[str, Any] | None:

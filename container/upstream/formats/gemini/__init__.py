@@ -30,15 +30,10 @@ class Gemini:
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
-        self._addresses: dict[str, prepare.Address] = {}
+        self._addresses = prepare.Addresses(_address)
 
     async def address(self, d: Deployment, patience: float) -> prepare.Address:
-        known = self._addresses.get(d.id)
-        if known is None:
-            # In a header: addresses are logged on the way.
-            key = {"x-goog-api-key": d.api_key} if d.api_key else {}
-            known = self._addresses[d.id] = prepare.Address(d.base, {**prepare.JSON, **key, **d.extra_headers})
-        return known
+        return self._addresses.of(d)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         if base == HOME and traits(model, vertex=False).resolution_of_parts:
@@ -75,3 +70,9 @@ class Gemini:
 def method(stream: bool) -> str:
     """The end of the path, with the parameter that makes events of the stream."""
     return "streamGenerateContent?alt=sse" if stream else "generateContent"
+
+
+def _address(d: Deployment) -> prepare.Address:
+    # In a header: addresses are logged on the way.
+    key = {"x-goog-api-key": d.api_key} if d.api_key else {}
+    return prepare.Address(d.base, {**prepare.JSON, **key, **d.extra_headers})

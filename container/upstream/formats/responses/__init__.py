@@ -43,14 +43,11 @@ class Responses:
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
-        self._addresses: dict[str, Address] = {}
+        self._addresses = prepare.Addresses()
         self._secretive: set[tuple[str, str]] = set()  # deployments and models that keep their reasoning
 
     async def address(self, d: Deployment, patience: float) -> Address:
-        known = self._addresses.get(d.id)
-        if known is None:
-            known = self._addresses[d.id] = prepare.address(d)
-        return known
+        return self._addresses.of(d)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         return prepare.url(d, base, model, _ENDPOINT)

@@ -9,27 +9,18 @@ from typing import Any
 
 import orjson
 
-from ....routing.outcome import Outcome
 from ...answer import UNEXPECTED, UNREADABLE
-from ...sse import Reader
+from ..translated_stream import DONE, TranslatedStream
 from . import answer
 
-_DONE = b"data: [DONE]\n\n"
 _ROLE = {"role": "assistant", "content": ""}
 
 
-class ChunkStream:
+class ChunkStream(TranslatedStream):
     """`name`: the model's public name; `wants_usage`: the client has asked for the usage chunk."""
 
     def __init__(self, name: str, *, wants_usage: bool) -> None:
-        self.usage: dict[str, Any] | None = None
-        self.done = self.finished = False
-        self.failed: Outcome | None = None
-        self._name = name
-        self._wants_usage = wants_usage
-        self._reader = Reader()
-        self._begun = False
-        self._error: Outcome | None = None
+        super().__init__(name, wants_usage=wants_usage)
         self._calls: dict[Any, int] = {}  # the index in chat of the call at an `output_index`
         self._told: set[Any] = set()  # what has been told by its deltas, by kind and place
         self._starts: dict[Any, int] = {}  # where in the answer the text of each part begins, in characters
@@ -38,26 +29,7 @@ class ChunkStream:
         self._thoughts: tuple[Any, Any] | None = None  # the place of the last thought
         self._kept: list[dict[str, Any]] = []
         self._tier: str | None = None
-        self._head = self._after = b""
         self._open({})
-
-    def feed(self, data: bytes) -> bytes:
-        return b"".join([self._translate(event) for event in self._reader.feed(data)])
-
-    def end(self) -> bytes:
-        rest = b"".join([self._translate(event) for event in self._reader.end()])
-        if self.finished and not self.done and not self.failed:
-            self.done = True
-            rest += _DONE
-        return rest
-
-    def begins(self, new: bytes) -> bool | Outcome:
-        """Before the first item of the answer a provider may say that it is overloaded."""
-        return self._error or self._begun
-
-    @property
-    def cut_off(self) -> bool:
-        return not (self.done or self.finished or self.failed)
 
     def _translate(self, event: Mapping[str, Any]) -> bytes:
         if self.failed or self._error or self.finished:
@@ -224,11 +196,9 @@ class ChunkStream:
         finish = answer.finish_reason(response, called=bool(self._calls))
         delta = {"reasoning_items": self._kept} if self._kept else {}
         made += self._head + orjson.dumps(delta) + b',"finish_reason":' + orjson.dumps(finish) + b"}]}\n\n"
-        if self._wants_usage:
-            opening = self._head.split(b'"choices":', 1)[0]
-            made += opening + b'"choices":[],"usage":' + orjson.dumps(self.usage) + b"}\n\n"
+        made += self._usage_chunk()
         self.done = True
-        return made + _DONE
+        return made + DONE
 
     def _failure(self, event: Mapping[str, Any]) -> bytes:
         """`response.failed` holds the error in its response, `error` in a field of it or is one itself."""
@@ -242,15 +212,6 @@ class ChunkStream:
             said = {name: value for name, value in said.items() if name != "type"}
         return self._fail(answer.error(said))
 
-    def _fail(self, outcome: Outcome) -> bytes:
-        """Before the answer has begun another deployment can take over; after that the client is told."""
-        if not self._begun:
-            self._error = outcome
-            return b""
-        self.failed = outcome
-        shown = {"message": outcome.message, "type": "upstream_error", "param": None, "code": "upstream_error"}
-        return b"data: " + orjson.dumps({"error": shown}) + b"\n\n"
-
     def _open(self, response: Mapping[str, Any]) -> None:
         """What all chunks begin and end with."""
         head = {
@@ -261,11 +222,7 @@ class ChunkStream:
         }
         if self._tier:
             head["service_tier"] = self._tier
-        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":[{"index":0,"delta":'
-        self._after = b',"finish_reason":null}]}\n\n'
-
-    def _chunk(self, delta: Mapping[str, Any], more: bytes = b"") -> bytes:
-        return self._head + orjson.dumps(delta) + more + self._after
+        self._opened_with(head)
 
 
 _HANDLERS = {
