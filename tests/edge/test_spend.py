@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 
 from tests.fakes import Behaviour, FakeProvider, Fault, failing
@@ -46,6 +47,7 @@ def edge(start_module_edge: StartEdge, providers: tuple[FakeProvider, FakeProvid
     models = [
         deployment(providers[0], "gpt"),
         deployment(providers[0], "embed"),
+        deployment(providers[0], "cached", cache_read_input_token_cost=0.0000001),
         deployment(providers[1], "spare", input_cost_per_token=0.00001),
     ]
     router = {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"gpt": ["spare"]}]}
@@ -92,6 +94,21 @@ def test_a_stream(money: Money, provider: FakeProvider):
     assert answer.text.rstrip().endswith("data: [DONE]")
     (line,) = money.settled(key)
     assert (line["spend"], line["cached_tokens"], line["reasoning_tokens"]) == (COST, 4, 3)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_cached_tokens_cost_less_whichever_way_a_provider_tells_of_them(
+    money: Money, provider: FakeProvider, stream: bool
+):
+    """https://api-docs.deepseek.com/guides/kv_cache"""
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_cache_hit_tokens": 4}
+    choice = {"index": 0, "message": {"content": "x"}, "delta": {"content": "x"}, "finish_reason": "stop"}
+    raw = orjson.dumps({"id": "1", "model": "m", "choices": [choice], "usage": usage})
+    provider.always(Behaviour(raw=(b"data: " + raw + b"\n\n", b"data: [DONE]\n\n") if stream else (raw,)))
+    key = money.key(max_budget=1)
+    assert money.ask(key, model="cached", stream=stream).status_code == 200
+    (line,) = money.settled(key)
+    assert (line["spend"], line["cached_tokens"]) == (pytest.approx(6 * 1e-6 + 4 * 1e-7 + 5 * 2e-6), 4)
 
 
 def test_a_stream_whose_client_leaves(money: Money, provider: FakeProvider):
