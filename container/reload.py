@@ -12,7 +12,7 @@ from . import log
 from .accounting import Accounts
 from .cannot_serve import CannotServe, reasons_not_to_serve, reasons_to_keep
 from .config import Config, ConfigError, load
-from .engine.configuration import configuration
+from .engine.configuration import same_engine
 from .engine.supervisor import Engine, EngineUnavailable
 from .gateway import Gateway, router_for
 from .routing.router import Router
@@ -134,8 +134,7 @@ class Reloading:
     async def _engine(self, config: Config, before: Gateway) -> Engine:
         """The one that runs where nothing has changed for it; else another one, up and running if it is needed.
         Raises EngineUnavailable, so that a config that the engine cannot run changes nothing."""
-        same = configuration(config) == configuration(before.config)
-        if same and config.environment == before.config.environment:
+        if same_engine(config, before.config):
             return before.engine
         limit = self._settings.engine_start_timeout
         engine = Engine(config, config.environment, start_timeout=limit)

@@ -5,24 +5,28 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
 
 from worker.api.guesses import Guesses
+from worker.api.hop import PROTOCOL
 from worker.api.instance import instance_of
 from worker.ledger.declared import Declared
 
 from . import accounting as accounts
 from . import log
+from .authenticate import Authenticator
 from .cannot_serve import CannotServe, reasons_not_to_serve
-from .config import Config, load
+from .config import Config, load, loads
 from .config.catalog import catalog
+from .configurations import Configurations, Given
+from .engine.configuration import same_engine
 from .engine.supervisor import Engine
 from .gateway import Gateway, router_for
-from .http_server import MAX_HEADER_BYTES, MAX_HEADER_BYTES_OF_THE_EDGE, HttpServer
+from .http_server import MAX_HEADER_BYTES, MAX_HEADER_BYTES_OF_THE_EDGE, Handler, HttpServer
 from .listen import cannot_listen, listen
 from .redis_address import redis_url
 from .reload import Reloading
@@ -44,29 +48,39 @@ GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 def run(config_path: Path, environment: Mapping[str, str]) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigError, SettingsError or CannotServe."""
-    config = load(config_path, environment)
-    settings = read_settings(config.environment)
+    config = Config() if _is_given_its_config(environment) else load(config_path, environment)
+    settings = read_settings(config.environment or environment)
     for reason in reasons_not_to_serve(settings, config):
         raise CannotServe(reason)
-    catalog_hash = catalog(load(config_path, {}))["hash"] if settings.internal_token else ""
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
+    serving = (
+        _behind_the_edge(config, config_path, settings, environment, listening)
+        if settings.internal_token
+        else _alone(config, config_path, settings, environment, listening)
+    )
     try:
-        uvloop.run(_serve(config, config_path, settings, environment, listening, catalog_hash))
+        uvloop.run(serving)
     finally:
         for one in listening:
             one.close()
         log.flush()
 
 
-async def _serve(
+def _is_given_its_config(environment: Mapping[str, str]) -> bool:
+    """Whether the edge gives this container its configuration. An edge of before says nothing of it, and relies on the
+    file in the image."""
+    settings = read_settings(environment)
+    return settings.internal_token is not None and settings.internal_protocol >= PROTOCOL
+
+
+async def _alone(
     config: Config,
     path: Path,
     settings: Settings,
     environment: Mapping[str, str],
     listening: list[socket.socket],
-    catalog_hash: str = "",
 ) -> None:
     router = router_for(config)
     claim, accounting = _accounting(config, settings, router)
@@ -84,17 +98,9 @@ async def _serve(
         await accounting.start()
         return accounting
 
+    guesses = Guesses(settings.failed_keys_per_minute)
     reloading = Reloading(
-        Gateway(
-            config,
-            settings,
-            router,
-            engine,
-            accounting,
-            Guesses(settings.failed_keys_per_minute),
-            catalog=catalog_hash,
-            tracing=tracing,
-        ),
+        Gateway(config, settings, router, engine, accounting, guesses, tracing=tracing),
         path,
         settings,
         environment,
@@ -102,56 +108,164 @@ async def _serve(
         announce=_announce,
         shared=shared,
     )
-    edge = reloading.current.edge
-    server = HttpServer(reloading, MAX_HEADER_BYTES_OF_THE_EDGE if edge else MAX_HEADER_BYTES)
-    loop = asyncio.get_running_loop()
-    stop, at_once = asyncio.Event(), asyncio.Event()
-
-    def end() -> None:
-        """The first signal lets running requests end; a second one does not wait for them."""
-        (at_once if stop.is_set() else stop).set()
-
-    # Behind the edge the image holds the config, and the edge's catalog fits no other.
-    on_hangup = _not_here if settings.internal_token else reloading.ask
-    on_signal = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: on_hangup}
-    for number, work in on_signal.items():
-        loop.add_signal_handler(number, work)
     if shared:
         shared.start()
     await accounting.start()
     if config.needs_engine:
         engine.start()
-    _calm_garbage_collector()
-    watchdog = Watchdog(settings.watchdog_seconds)
-    watchdog.start()
     try:
-        try:
-            await server.start(listening)
-        except OSError as error:  # someone else has begun to listen since we took the address
-            raise cannot_listen(settings.host, settings.port, error) from None
-        _announce(config)
-        for one in listening:
-            address = one.getsockname()
-            log.info("listening", host=address[0], port=address[1], config=config.name, models=len(config.groups))
-        if not settings.internal_token:
+        async with _Running(reloading, MAX_HEADER_BYTES, settings, listening, on_hangup=reloading.ask) as running:
+            _announce(config)
+            _say_listening(listening, config)
             reloading.start()
-        await stop.wait()
-        if edge:
-            await edge.finish(settings.shutdown_grace, at_once)
-        await server.stop(settings.shutdown_grace, at_once)
+            await running.stop.wait()
     finally:
-        watchdog.stop()
         if shared:
             await shared.stop()
         await accounting.close()
         if claim:
             claim.close()
         await reloading.close()
-        if tracing:
-            await asyncio.to_thread(tracing.close)
-        log.info("stopped")
-        for number in on_signal:  # while the interpreter ends there are no handlers any more, and one would kill it
-            signal.signal(number, signal.SIG_IGN)
+        await _close(tracing)
+
+
+async def _behind_the_edge(
+    config: Config,
+    path: Path,
+    settings: Settings,
+    environment: Mapping[str, str],
+    listening: list[socket.socket],
+) -> None:
+    """`config`: what is served until the edge has given another one."""
+    assert settings.internal_token is not None
+    folder = path.absolute().parent  # noqa: ASYNC240 nothing is read
+    tracing = _tracing(settings)
+    router = router_for(config)
+    tariff = accounts.Tariff(config, router, default_max_output=settings.default_max_output)
+    accounting = accounts.EdgeAccounting(tariff, instance_of(settings.internal_token))
+    engine = Engine(config, config.environment, start_timeout=settings.engine_start_timeout)
+    hashed = catalog(load(path, {}))["hash"] if config.deployments else ""
+    guesses = Guesses(settings.failed_keys_per_minute)
+    first = Gateway(config, settings, router, engine, accounting, guesses, catalog=hashed, tracing=tracing)
+    if config.needs_engine:
+        engine.start()
+    url = redis_url(config.environment)
+    shared = SharedCooldowns(router, url) if url else None
+
+    async def made(given: Given, before: Gateway) -> Gateway:
+        """Raises ConfigError, SettingsError, CannotServe."""
+        nonlocal shared
+        others = {name: value for name, value in environment.items() if name not in given.variables}
+        surroundings = {**others, **given.environment}
+        new = await asyncio.to_thread(loads, given.file, given.document, surroundings, folder)
+        its_settings = read_settings(new.environment)
+        for reason in reasons_not_to_serve(its_settings, new):
+            raise CannotServe(reason)
+        its_router = router_for(new, before.router, before.config)
+        its_tariff = accounts.Tariff(new, its_router, default_max_output=its_settings.default_max_output)
+        its_engine = before.engine
+        if not same_engine(new, before.config):
+            its_engine = Engine(new, new.environment, start_timeout=its_settings.engine_start_timeout)
+        if new.needs_engine:
+            its_engine.start()
+        its_url = redis_url(new.environment)
+        if shared is not None:
+            shared.follow(its_router)
+        elif its_url:
+            shared = SharedCooldowns(its_router, its_url)
+            shared.start()
+        _announce(new)
+        log.info("config_given", config=new.name, models=len(new.groups), engine=its_engine.state)
+        return Gateway(
+            new,
+            its_settings,
+            its_router,
+            its_engine,
+            accounting.under(its_tariff),
+            guesses,
+            catalog=given.catalog,
+            tracing=tracing,
+        )
+
+    configurations = Configurations(first, Authenticator(settings, None, ()), made)
+    if shared:
+        shared.start()
+    try:
+        async with _Running(
+            configurations, MAX_HEADER_BYTES_OF_THE_EDGE, settings, listening, on_hangup=_not_here
+        ) as running:
+            _announce(config)
+            _say_listening(listening, config)
+            await running.stop.wait()
+            await configurations.finish(settings.shutdown_grace, running.at_once)
+    finally:
+        if shared:
+            await shared.stop()
+        await accounting.close()
+        await configurations.close()
+        await _close(tracing)
+
+
+class _Running:
+    """The server and the signals, from the first request to the last.
+
+    `stop` is set by SIGTERM or SIGINT, which lets running requests end; `at_once` by a second one, which does not wait
+    for them.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        max_header_bytes: int,
+        settings: Settings,
+        listening: list[socket.socket],
+        *,
+        on_hangup: Callable[[], None],
+    ) -> None:
+        self.stop, self.at_once = asyncio.Event(), asyncio.Event()
+        self._server = HttpServer(handler, max_header_bytes)
+        self._settings = settings
+        self._listening = listening
+        self._watchdog = Watchdog(settings.watchdog_seconds)
+        self._on_signal = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: on_hangup}
+
+    def _end(self) -> None:
+        (self.at_once if self.stop.is_set() else self.stop).set()
+
+    async def __aenter__(self) -> "_Running":
+        """Raises CannotServe."""
+        loop = asyncio.get_running_loop()
+        for number, work in self._on_signal.items():
+            loop.add_signal_handler(number, work)
+        _calm_garbage_collector()
+        self._watchdog.start()
+        try:
+            await self._server.start(self._listening)
+        except OSError as error:  # someone else has begun to listen since we took the address
+            self._watchdog.stop()
+            raise cannot_listen(self._settings.host, self._settings.port, error) from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._server.stop(self._settings.shutdown_grace, self.at_once)
+        finally:
+            self._watchdog.stop()
+
+
+async def _close(tracing: "Tracing | None") -> None:
+    """The last thing that is done."""
+    if tracing:
+        await asyncio.to_thread(tracing.close)
+    log.info("stopped")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # while the interpreter ends there are no handlers any more
+
+
+def _say_listening(listening: list[socket.socket], config: Config) -> None:
+    for one in listening:
+        address = one.getsockname()
+        log.info("listening", host=address[0], port=address[1], config=config.name, models=len(config.groups))
 
 
 def _tracing(settings: Settings) -> "Tracing | None":
@@ -167,15 +281,11 @@ def _tracing(settings: Settings) -> "Tracing | None":
 
 
 def _not_here() -> None:
-    log.warning("config_not_reloaded", effect="Behind the edge a config comes with its image: deploy again.")
+    log.warning("config_not_reloaded", effect="Behind the edge a config comes from the Worker: deploy it again.")
 
 
 def _accounting(config: Config, settings: Settings, router: Router) -> tuple[accounts.Claim | None, accounts.Accounts]:
-    """The ledger, where one is wanted: the edge's behind it. Raises CannotServe where it cannot be kept
-    and something relies on it."""
-    if settings.internal_token:
-        tariff = accounts.Tariff(config, router, default_max_output=settings.default_max_output)
-        return None, accounts.EdgeAccounting(tariff, instance_of(settings.internal_token))
+    """The ledger, where one is wanted. Raises CannotServe where it cannot be kept and something relies on it."""
     if not accounts.wanted(settings):
         return None, accounts.NoAccounting()
     try:

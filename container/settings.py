@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.api.hop import PROTOCOL_VARIABLE
+
 from . import parsers
 from .client_address import Network
 from .config import tracing as otel
@@ -39,6 +41,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LITELLM_MASTER_KEY", str, None, "the key that may do everything", edge=False, secret=True),
     Variable(
         "INTERNAL_TOKEN", str, None, "set by the edge: answer nobody who does not send it", edge=False, secret=True
+    ),
+    Variable(
+        PROTOCOL_VARIABLE, parsers.whole("a number over 0", 1, 1000), 1, "set by the edge: its version", edge=False
     ),
     Variable("LITELLM_LOG_LEVEL", parsers.level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
     Variable("MAX_BODY_MB", _megabytes, 32.0, "largest request body, in MB"),
@@ -152,6 +157,7 @@ class Settings:
     alert_webhook_url: str | None = field(repr=False)
     master_key: str | None = field(repr=False)
     internal_token: str | None = field(repr=False)
+    internal_protocol: int
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -194,4 +200,5 @@ def read(environment: Mapping[str, str]) -> Settings:
         alert_webhook_url=values["ALERT_WEBHOOK_URL"],
         master_key=values["LITELLM_MASTER_KEY"],
         internal_token=values["INTERNAL_TOKEN"],
+        internal_protocol=values[PROTOCOL_VARIABLE],
     )

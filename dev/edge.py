@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class OfflineEdge:
     sidecar_image  that engine's image of workerd's networking sidecar
     replaced       generated sources, see build()
     wrangler_path  which Worker
+    versions       other versions of the Worker, each at one of `version_urls`
     """
 
     directory: Path
@@ -51,6 +52,7 @@ class OfflineEdge:
     sidecar_image: str = SIDECAR_IMAGE
     replaced: Mapping[str, str] = field(default_factory=dict)
     wrangler_path: Path = WRANGLER_CONFIG
+    versions: Sequence[build.Version] = ()
     log: LogLine = print
 
     def __post_init__(self) -> None:
@@ -62,6 +64,11 @@ class OfflineEdge:
     def url(self) -> str:
         assert self.workerd is not None
         return self.workerd.url
+
+    @property
+    def version_urls(self) -> list[str]:
+        assert self.workerd is not None
+        return [f"http://{self.host}:{port}" for port in self.workerd.version_ports]
 
     def start(self, health: str = _HEALTH) -> int:
         """Starts everything; the status of GET `health`. Raises OSError (port taken), WorkerdFailed, MissingTool."""
@@ -77,6 +84,7 @@ class OfflineEdge:
                 port=self.port,
                 log=lambda line: self.log(f"worker | {line}"),
                 grace=_GRACE_SECONDS if self.engine is not None else _DOCKER_GRACE_SECONDS,
+                versions=len(self.versions),
             )
             return self.start_worker(health)
         except BaseException:
@@ -100,6 +108,7 @@ class OfflineEdge:
             engine=build.Engine(socket, self.sidecar_image) if socket else None,
             snapshot=kept,
             replaced=self.replaced,
+            versions=self.versions,
         )
 
     def _images(self) -> dict[str, Image]:

@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 from pyodide.ffi import JsException, create_proxy
 
 from api.hop import ASK_HEADER, GRANT_HEADER, INSTANCE_HEADER, NO_INSTANCE_HEADER, REFUSAL_HEADER
-from catalog import CATALOG
+from configuration import Configuration, read
 from edge.grant import grant
 from edge.ledger import LedgerUnavailable
 from edge.settings import read_ledger
 from ledger import administration, admit, alerts, schema, settle, spend
-from ledger.accounts import Limits
-from ledger.declared import hold, resolve
+from ledger.declared import hold
 from ledger.due import due
 from ledger.policy import Policy
 from ledger.turn import REPORTS_IN_AN_OBJECT, turn
@@ -38,6 +37,8 @@ PATIENCE_SECONDS = 0.25
 MOST_WAITING = 100
 # A report that came with an answer is written with the next admission, or so much later.
 WRITE_AFTER_MS = 20
+# A configuration that no request has named for so long has been replaced by another one.
+OUT_OF_USE_SECONDS = 15.0
 WEBHOOK_TIMEOUT_MS = 10_000
 _AT_ONCE = 100
 _RETRY_MS = 5_000
@@ -62,8 +63,9 @@ class Ledger(ContainerObject):
         self._settings = read_ledger(lambda name: variable(env, name))
         for problem in self._settings.problems:
             log("warning", "setting_ignored", reason=problem)
-        everyone, each_user = (Limits(*CATALOG["policy"][name]) for name in ("everyone", "each_user"))
-        self._policy = Policy(everyone, each_user)
+        self._current = self._configurations.own
+        self._policy = self._current.limits
+        self._named: dict[str, float] = {}  # when requests named a configuration last
         self._storage = unwrapped(ctx.storage)
         self._store = SqlStore(self._storage)
         self._alarm_at: int | None = None
@@ -75,10 +77,7 @@ class Ledger(ContainerObject):
         found = self._store.run(schema.migrate(self._store.dialect))
         if not found["ok"]:
             raise RuntimeError(found["message"])
-        declared = resolve(CATALOG["virtual_keys"], lambda name: variable(env, name))
-        done = self._store.run(hold(self._store.dialect, declared, _now()))
-        if done["made"] or done["changed"] or done["blocked"]:
-            log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
+        self._hold()
         self._set_alarm(_now())
         self._drain_alarm = _DrainAlarm(self)
         self._own = None
@@ -99,11 +98,12 @@ class Ledger(ContainerObject):
         """
         incoming = entries.js_request(request)
         asked = or_none(incoming.headers.get(ASK_HEADER))
-        if asked is None or self._own is None:
+        configuration = self._configuration(incoming)
+        if asked is None or configuration is None or self._own is None:
             return await self._answer(incoming)
         fields = json.loads(asked)
         ask = admit.Ask(**fields["ask"], instance=self._own.instance, lease=LEASE_MS)
-        result = await self._let_in(ask)
+        result = await self._let_in(ask, self._limits_of(configuration))
         if not result["ok"]:
             return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, json.dumps(result))]))
         admitted = Admitted(
@@ -121,15 +121,47 @@ class Ledger(ContainerObject):
         return response
 
     async def admit(self, text: str) -> str:
-        """The fields of `ledger.admit.Ask` but its lease → what `ledger.admit.admit` says."""
-        return json.dumps(await self._let_in(admit.Ask(**json.loads(text), lease=LEASE_MS)))
+        """The fields of `ledger.admit.Ask` but its lease, and the name of the "configuration" → what
+        `ledger.admit.admit` says; {"unconfigured": True} where it has to be told of that one first."""
+        asked = json.loads(text)
+        configuration = self._configurations.named(asked.pop("configuration", None))
+        if configuration is None:
+            return json.dumps({"unconfigured": True})
+        ask = admit.Ask(**asked, lease=LEASE_MS)
+        return json.dumps(await self._let_in(ask, self._limits_of(configuration)))
 
-    async def _let_in(self, ask: admit.Ask) -> dict[str, Any]:
-        result = self._admit(ask)
+    async def configure(self, text: str) -> None:
+        await super().configure(text)
+        self._limits_of(read(text))
+
+    def _limits_of(self, configuration: Configuration) -> Policy:
+        """What a request under this configuration is held to. The one that was deployed last says which keys there are:
+        the one that has come into use, or has stayed in use alone."""
+        now = time.monotonic()
+        before = self._named.get(configuration.name)
+        self._named[configuration.name] = now
+        if configuration.name == self._current.name:
+            return self._policy
+        alone = now - self._named.get(self._current.name, 0.0) > OUT_OF_USE_SECONDS
+        if before is None or now - before > OUT_OF_USE_SECONDS or alone:
+            self._current, self._policy = configuration, configuration.limits
+            self._hold()
+            log("info", "configuration_current", configuration=configuration.name)
+            return self._policy
+        return configuration.limits
+
+    def _hold(self) -> None:
+        """Makes the ledger hold the keys that the current configuration declares."""
+        done = self._store.run(hold(self._store.dialect, self._current.declared(), _now()))
+        if done["made"] or done["changed"] or done["blocked"]:
+            log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
+
+    async def _let_in(self, ask: admit.Ask, policy: Policy) -> dict[str, Any]:
+        result = self._admit(ask, policy)
         if "soon" in result and self._waiting < MOST_WAITING:
             deadline = time.monotonic() + PATIENCE_SECONDS
             while "soon" in result and await self._one_ends(deadline - time.monotonic()):
-                result = self._admit(ask)
+                result = self._admit(ask, policy)
         return result
 
     async def authenticate(self, text: str) -> str:
@@ -189,9 +221,9 @@ class Ledger(ContainerObject):
 
     def _write_carried(self) -> None:
         if self._carried:
-            self._turn(())
+            self._turn((), self._policy)
 
-    def _turn(self, asks: tuple[admit.Ask, ...]) -> list[dict[str, Any]] | None:
+    def _turn(self, asks: tuple[admit.Ask, ...], policy: Policy) -> list[dict[str, Any]] | None:
         """Writes what answers have carried, and admits. None if that failed: then nothing was written.
 
         Only what is written is acknowledged. So the container's journal still has what could not be written, and the
@@ -200,7 +232,7 @@ class Ledger(ContainerObject):
         carried, self._carried = self._carried, []
         reports = [one.report for one in carried]
         try:
-            done = self._store.run(turn(self._store.dialect, self._policy, reports, asks, _now()))
+            done = self._store.run(turn(self._store.dialect, policy, reports, asks, _now()))
         except Exception as error:  # noqa: BLE001 an admission says what is wrong; a report is fetched again
             log("error", "ledger_reports_not_written", reports=len(reports), reason=error_text(error))
             return None
@@ -251,11 +283,11 @@ class Ledger(ContainerObject):
         else:
             self._set_alarm(_now())
 
-    def _admit(self, ask: admit.Ask) -> dict[str, Any]:
+    def _admit(self, ask: admit.Ask, policy: Policy) -> dict[str, Any]:
         now = _now()
-        admitted = self._turn((ask,)) if self._carried else None
+        admitted = self._turn((ask,), policy) if self._carried else None
         if admitted is None:
-            result = self._store.run(admit.admit(self._store.dialect, self._policy, ask, now))
+            result = self._store.run(admit.admit(self._store.dialect, policy, ask, now))
         else:
             (result,) = admitted
         if result["ok"]:

@@ -1,5 +1,6 @@
 """A Durable Object's container: its life, the requests that are sent to it, and what they came to on the way back."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -10,18 +11,25 @@ from workers import DurableObject
 from api import errors
 from api.hop import (
     ASK_HEADER,
+    CONFIGURATION_HEADER,
+    CONFIGURATION_PATH,
     ENDING,
     GRANT_HEADER,
     INSTANCE_HEADER,
+    MOST_CONFIGURATIONS,
     NO_CONTAINER,
     NO_INSTANCE_HEADER,
     PARK_PREFIX,
+    PROTOCOL,
+    PROTOCOL_VARIABLE,
     REPORT_HEADER,
     REQUEST_ID_HEADER,
     TOKEN_HEADER,
+    UNCONFIGURED,
 )
 from api.instance import instance_of
 from catalog import CATALOG
+from configuration import Configuration, Known, own
 from container_life import settings
 from container_life.engine import CloudflareContainer, NeverConnected, never_connected
 from container_life.environment import container_environment
@@ -32,12 +40,13 @@ from drain_ends import RunningContainer
 from edge.body import broke_off
 from edge.ledger import LedgerUnavailable
 from edge.respond import error_response
-from runtime.javascript import bindings, error_text, js, or_none, variable
+from runtime.javascript import bindings, error_text, js, js_headers, or_none, variable
 from runtime.log import log
 from usage_drain import Alarm, Drain, Ledger
 
 _NONE_CONFIGURED = "no container is configured for this Durable Object"
 _PARK = f"http://container{PARK_PREFIX}/"
+_CONFIGURATION = f"http://container{CONFIGURATION_PATH}"
 
 
 class LedgerEnd(Ledger, Protocol):
@@ -79,8 +88,11 @@ class OwnContainer:
         self.life = Lifecycle(
             self._engine,
             StoredRecord(storage),
-            lambda: container_environment(CATALOG["environment"], lambda name: variable(env, name)),
-            CATALOG["hash"],
+            lambda: {
+                **container_environment(CATALOG["environment"], lambda name: variable(env, name)),
+                PROTOCOL_VARIABLE: str(PROTOCOL),
+            },
+            lambda: container_environment(CATALOG["restart"], lambda name: variable(env, name)),
             limits,
             log,
             gone=lambda started: self.drain.gone(instance_of(started.token)),
@@ -88,6 +100,8 @@ class OwnContainer:
         )
         self._ledger = ledger
         self._known = "", ""  # a token and its instance
+        self._given: dict[str, asyncio.Task[str | None]] = {}  # by name, in the order in which they were given
+        self._given_to = ""  # the container with this token
         self.drain = Drain(RunningContainer(self._engine, self.life), ledger, alarm, log)
         self.life.adopt()
 
@@ -101,10 +115,11 @@ class OwnContainer:
         token = self.life.serving
         return "" if token is None else self._instance_of(token)
 
-    async def answer(self, incoming: Any, admitted: Admitted | None = None) -> Any:
-        """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere."""
+    async def answer(self, incoming: Any, configuration: Configuration, admitted: Admitted | None = None) -> Any:
+        """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere.
+        `configuration`: the one that the request goes by."""
         try:
-            return await self._send_once(incoming, admitted)
+            return await self._send_once(incoming, configuration, admitted)
         except NotServing as failure:
             return not_serving(incoming, failure)
         except ClientLeft as error:
@@ -115,7 +130,7 @@ class OwnContainer:
             refusal = errors.service_unavailable("The container went away before it had answered.", retry_after=1)
         return error_response(refusal)
 
-    async def _send_once(self, incoming: Any, admitted: Admitted | None) -> Any:
+    async def _send_once(self, incoming: Any, configuration: Configuration, admitted: Admitted | None) -> Any:
         """Again only if nothing of it has left. Raises NotServing, ClientLeft, JsException."""
         reservation = None if admitted is None else admitted.reservation
         if admitted is None:
@@ -124,15 +139,19 @@ class OwnContainer:
         again = or_none(incoming.body) is None
         while True:
             try:
-                return await self._send(incoming, reservation, admitted)
+                return await self._send(incoming, configuration, reservation, admitted)
             except NeverConnected as error:
                 if not again:
                     raise NotServing(str(error), retry_after=1) from None
             again = False
 
-    async def _send(self, incoming: Any, reservation: str | None, admitted: Admitted | None) -> Any:
+    async def _send(
+        self, incoming: Any, configuration: Configuration, reservation: str | None, admitted: Admitted | None
+    ) -> Any:
         """`reservation`: the id of the one that pays for it; None where nothing does."""
         token = self.life.serving or await self.life.ready(patient=admitted is None or admitted.patient)
+        if self._given_to != token or configuration.name not in self._given:
+            await self._give(token, configuration)
         instance = self._instance_of(token)
         outgoing = js.Request.new(incoming)  # a copy, as the headers of the original cannot be changed
         headers = outgoing.headers
@@ -158,9 +177,14 @@ class OwnContainer:
                 raise ClientLeft(error_text(error)) from None
             self.life.doubt()
             raise
-        if response.status == 503 and or_none(response.headers.get(NO_INSTANCE_HEADER)) == ENDING:
-            self.life.ending(token)
-            return response
+        if response.status == 503:
+            refusal = or_none(response.headers.get(NO_INSTANCE_HEADER))
+            if refusal == ENDING:
+                self.life.ending(token)
+                return response
+            if refusal == UNCONFIGURED:
+                self._given.pop(configuration.name, None)
+                return response
         if reservation is not None:
             self.drain.touch()
         elif not incoming.url.startswith(_PARK):
@@ -168,6 +192,39 @@ class OwnContainer:
         if admitted is not None:
             return self._taken_off(response, instance, admitted)
         return response if foreseen == instance else _from(response, instance)
+
+    async def _give(self, token: str, configuration: Configuration) -> None:
+        """Gives the container this configuration, once for all requests that wait for it. Raises NotServing."""
+        if self._given_to != token:
+            self._given_to, self._given = token, {}
+        task = self._given.get(configuration.name)
+        if task is None:
+            task = self._given[configuration.name] = asyncio.ensure_future(self._post(token, configuration))
+            if len(self._given) > MOST_CONFIGURATIONS:
+                del self._given[next(iter(self._given))]
+        failure = await asyncio.shield(task)
+        if failure is not None:
+            if self._given.get(configuration.name) is task:
+                del self._given[configuration.name]
+            raise NotServing(failure, retry_after=1)
+
+    async def _post(self, token: str, configuration: Configuration) -> str | None:
+        """Why the container has not got it, None when it has."""
+        headers = js_headers([(TOKEN_HEADER, token), ("content-type", "application/json")])
+        try:
+            request = js.Request.new(_CONFIGURATION, method="POST", headers=headers, body=configuration.for_container())
+            response = await self._engine.fetch(request)
+            said = await response.text()
+        except JsException as error:
+            self.life.doubt()
+            return f"it could not be given its configuration: {error_text(error)}"
+        if response.status == 404:  # an image of before, which has its own
+            return None
+        if response.status == 200:
+            log("info", "container_configured", configuration=configuration.name)
+            return None
+        log("error", "configuration_refused", configuration=configuration.name, status=response.status, reason=said)
+        return "it has refused its configuration"
 
     def _taken_off(self, response: Any, instance: str, admitted: Admitted) -> Any:
         """The response without the report that it carries."""
@@ -213,6 +270,16 @@ class ContainerObject(DurableObject):
 
     _own: OwnContainer | None
 
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        values = bindings()
+        self._configurations = Known(own(CATALOG, lambda name: variable(values, name)))
+
+    async def configure(self, text: str) -> None:
+        """`Configuration.text` of a Worker that goes by another configuration than this object."""
+        told = self._configurations.learn(text)
+        log("info", "configuration_told", configuration=told.name)
+
     async def state(self) -> str:
         """`running`, `sleeping`, `unavailable`, or NO_CONTAINER; wakes nothing."""
         return NO_CONTAINER if self._own is None else self._own.life.state
@@ -227,15 +294,26 @@ class ContainerObject(DurableObject):
             return {"serves": False, "reason": str(failure), "retry_after": failure.retry_after}
         return {"serves": True, "instance": instance_of(token)}
 
+    async def has(self, name: str) -> bool:
+        """Whether requests may name this configuration."""
+        return self._configurations.named(name) is not None
+
+    def _configuration(self, incoming: Any) -> Configuration | None:
+        """The one that a request goes by; None where this object has to be told of it first."""
+        return self._configurations.named(or_none(incoming.headers.get(CONFIGURATION_HEADER)))
+
     async def _answer(self, incoming: Any, admitted: Admitted | None = None) -> Any:
         """The container's response, or a 503; see `OwnContainer.answer`."""
+        configuration = self._configuration(incoming)
+        if configuration is None:
+            return not_serving(incoming, NotServing("it has to be told the configuration", retry_after=1), UNCONFIGURED)
         if self._own is None:
             return not_serving(incoming, NotServing(_NONE_CONFIGURED, retry_after=60), NO_CONTAINER)
-        return await self._own.answer(incoming, admitted)
+        return await self._own.answer(incoming, configuration, admitted)
 
 
 def not_serving(incoming: Any, failure: NotServing, why: str = "1") -> Any:
-    """A 503 with NO_INSTANCE_HEADER."""
+    """A 503 with NO_INSTANCE_HEADER: `why`."""
     log("warning", "container_not_serving", request_id=request_id(incoming), reason=str(failure))
     refusal = errors.service_unavailable("The container cannot serve now.", round(failure.retry_after))
     refusal.headers.append((NO_INSTANCE_HEADER, why))

@@ -35,13 +35,18 @@ class _CarriedReports:
 
 
 class EdgeAccounting:
-    """`tariff`: what answers cost, and what uploads can; `instance`: of this container's start."""
+    """`tariff`: what answers cost, and what uploads can; `instance`: of this container's start. The journal is one for
+    all configurations."""
 
-    def __init__(self, tariff: Tariff, instance: str) -> None:
+    def __init__(self, tariff: Tariff, instance: str, journal: Journal | None = None) -> None:
         self.tariff = tariff
-        self.journal = Journal(instance)
+        self.journal = journal or Journal(instance)
         self._carried = _CarriedReports(self.journal)
         self._instance = instance
+
+    def under(self, tariff: Tariff) -> "EdgeAccounting":
+        """The same accounts under another configuration."""
+        return EdgeAccounting(tariff, self._instance, self.journal)
 
     @property
     def unsettled(self) -> int:

@@ -57,6 +57,7 @@ class Journal:
         self._empty = asyncio.Event()
         self._empty.set()
         self._closing = False
+        self.ending = False  # the process has been told to end: nothing new is taken
 
     @property
     def full(self) -> bool:

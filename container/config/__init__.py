@@ -10,8 +10,8 @@ catalog.py     the extract of it that the edge needs
 """
 
 from .deployment import Deployment
-from .load import Config, load
+from .load import Config, load, loads
 from .options import Options
 from .problems import ConfigError, Problem
 
-__all__ = ["Config", "ConfigError", "Deployment", "Options", "Problem", "load"]
+__all__ = ["Config", "ConfigError", "Deployment", "Options", "Problem", "load", "loads"]

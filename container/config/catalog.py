@@ -1,6 +1,7 @@
-"""The extract of the configuration that the edge needs, written as a module that the Worker imports."""
+"""What the edge has of the configuration, written as a module that the Worker imports."""
 
 import hashlib
+import json
 import pprint
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,15 @@ _EARLY = (
     "user_budget_duration",
     "max_fallbacks",
 )
+# Beginnings of the names of settings that a process reads once.
+_AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
+# Secrets that only a proxy alone needs.
+_ALONE = ("master_key", "database_url")
 DEFAULT_PATH = Path(__file__).parents[2] / "worker" / "catalog.py"
 
 
 def catalog(config: Config) -> dict:
-    """What the edge knows of a config. `hash` names the rest:
+    """What the edge has of a config. `hash` names what it reserves by, `configuration` everything:
 
     models        {name: [needs of each deployment]}, as in `worker.api.models`
     environment   the variables that the edge hands to the container
@@ -42,6 +47,9 @@ def catalog(config: Config) -> dict:
     deployments   [{"id", "group", "needs", "price"}], prices as in `worker.ledger.prices`
     reach         {name of a model: [indices of the deployments at which a request for it may end up]}, without the
                   models that the edge cannot quote
+    restart       those of `environment` that a container reads only when it starts
+    file          the config's name
+    document      what stands in it, as JSON, for the container; without what only a proxy alone needs
 
     Raises ConfigError for what the edge would not enforce.
     """
@@ -55,7 +63,28 @@ def catalog(config: Config) -> dict:
         "virtual_keys": [{"variable": k.variable, "fields": dict(k.fields)} for k in config.options.virtual_keys],
         **_prices(config),
     }
-    return {"hash": hashlib.sha256(repr(content).encode()).hexdigest()[:16], **content}
+    hashed = _hash(repr(content))
+    document = _document(config)
+    return {
+        "hash": hashed,
+        "configuration": _hash(f"{hashed} {config.name} {document}"),
+        **content,
+        "restart": [v.name for v in VARIABLES if v.edge and v.name.startswith(_AT_START)],
+        "file": config.name,
+        "document": document,
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _document(config: Config) -> str:
+    document = json.loads(config.document)
+    general = document.get("general_settings")
+    if isinstance(general, dict):
+        document["general_settings"] = {name: value for name, value in general.items() if name not in _ALONE}
+    return json.dumps(document)
 
 
 def _prices(config: Config) -> dict[str, Any]:
@@ -109,10 +138,13 @@ def environment_names(config: Config) -> list[str]:
 
 
 def source(config: Config) -> str:
-    text = pprint.pformat(catalog(config), width=116, sort_dicts=False)
+    extract = catalog(config)
+    document = extract.pop("document")
+    text = pprint.pformat(extract, width=116, sort_dicts=False)
     return (
         f'"""Written by `litellm-router catalog` from {config.name}: change that file, not this one."""\n\n'
         f"CATALOG = {text}\n"
+        f'CATALOG["document"] = {document!r}\n'
     )
 
 

@@ -104,6 +104,11 @@ def read(path: Path) -> Document:
     return document
 
 
+def of(name: str, data: dict[str, Any], folder: Path) -> Document:
+    """A document that is plain data already: nobody knows its lines any more."""
+    return Document(name, data, {}, folder)
+
+
 def _included(document: Document, path: Path) -> list[tuple[str, Path]]:
     names = document.data.pop("include", None)
     if names is None:

@@ -1,5 +1,6 @@
 """The whole configuration: file and environment in, `Config` or the list of what is wrong out."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,10 +18,11 @@ from .problems import ConfigError, Problem
 class Config:
     """`deployments` in the order of the file; `problems`: warnings and notes only. `left_out`: faults of those entries
     of `model_list` that cannot be used, by the model's name. `environment`: that of the process, as the file completes
-    it; `written`: the variables that the file sets, as in `variables.Variables`. `folder`: where the file lies."""
+    it; `written`: the variables that the file sets, as in `variables.Variables`. `folder`: where the file
+    lies. `document`: what stands in it and in the files that it includes, as JSON."""
 
-    deployments: tuple[Deployment, ...]
-    options: Options
+    deployments: tuple[Deployment, ...] = ()
+    options: Options = field(default_factory=Options)
     problems: tuple[Problem, ...] = ()
     name: str = "litellm_config.yaml"
     groups: Mapping[str, tuple[Deployment, ...]] = field(default_factory=dict)
@@ -28,6 +30,7 @@ class Config:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     written: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
+    document: str = field(default="", repr=False, compare=False)
 
     @property
     def needs_engine(self) -> bool:
@@ -37,7 +40,16 @@ class Config:
 
 def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Raises ConfigError, naming every problem, when the file cannot be run."""
-    document = documents.read(path)
+    return _config(documents.read(path), environment)
+
+
+def loads(name: str, text: str, environment: Mapping[str, str], folder: Path) -> Config:
+    """The configuration that `Config.document` tells of another one, in this environment. Raises ConfigError."""
+    return _config(documents.of(name, json.loads(text), folder), environment)
+
+
+def _config(document: documents.Document, environment: Mapping[str, str]) -> Config:
+    text = json.dumps(document.data, default=str)
     completed = variables.complete(document, environment)
     sections.check(document)
     entries = sections.models(document, completed.environment)
@@ -69,12 +81,13 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         deployments=tuple(found),
         options=options,
         problems=tuple(document.problems),
-        name=path.name,
+        name=document.name,
         groups={name: tuple(members) for name, members in groups.items()},
         left_out=left_out,
         environment=completed.environment,
         written=completed.written,
-        folder=path.absolute().parent,
+        folder=document.folder,
+        document=text,
     )
 
 

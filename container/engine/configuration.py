@@ -54,6 +54,11 @@ _USE_WHAT_IT_SHIPS = (
 )
 
 
+def same_engine(one: Config, other: Config) -> bool:
+    """Whether the engine of one configuration can serve the other."""
+    return configuration(one) == configuration(other) and one.environment == other.environment
+
+
 def configuration(config: Config) -> str:
     """YAML for `litellm --config`; every deployment that is on and is no mock is in it."""
     content: dict[str, Any] = {

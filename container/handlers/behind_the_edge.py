@@ -38,7 +38,6 @@ class BehindTheEdge:
         self._journal = accounting.journal
         self._parking = parking
         self._catalog = catalog
-        self._ending = False
 
     async def __call__(self, exchange: Exchange, serve: Serve) -> None:
         """`serve`: answers what has been let in. Raises ApiError, ClientLeft."""
@@ -67,7 +66,7 @@ class BehindTheEdge:
 
     async def finish(self, grace: float, at_once: asyncio.Event) -> None:
         """Before the end: takes nothing new, waits `grace` seconds for what runs, then for the edge to fetch it all."""
-        self._ending = True
+        self._journal.ending = True
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
         while self._journal.open and loop.time() < end and not at_once.is_set():  # noqa: ASYNC110 once, at the end
@@ -141,10 +140,11 @@ class BehindTheEdge:
 
     def _refuse_when_full(self) -> None:
         """Raises ApiError 503: of this request nothing is kept, so the edge may send it elsewhere."""
-        if self._ending or self._journal.full:
-            what = "is about to end" if self._ending else "waits until the ledger has what requests came to"
-            error = service_unavailable(f"This container {what}.", retry_after=1 if self._ending else 5)
-            error.headers.append((NO_INSTANCE_HEADER, ENDING if self._ending else "1"))
+        ending = self._journal.ending
+        if ending or self._journal.full:
+            what = "is about to end" if ending else "waits until the ledger has what requests came to"
+            error = service_unavailable(f"This container {what}.", retry_after=1 if ending else 5)
+            error.headers.append((NO_INSTANCE_HEADER, ENDING if ending else "1"))
             raise error
 
 

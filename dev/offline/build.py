@@ -1,10 +1,11 @@
 """Writes a directory that workerd serves: the Worker's Python, the SDK, Pyodide's files and a config."""
 
+import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,22 @@ class Engine:
 
     socket: Path
     sidecar_image: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """Another version of the Worker, while the Durable Objects run the code of the first: as after a deploy.
+
+    `vars`, `replaced`: as of `build()`; `main`: its main module, where that lies in another checkout.
+    """
+
+    vars: Mapping[str, str]
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    main: Path | None = None
+
+
+def version_socket(number: int) -> str:
+    return f"{SOCKET}-{number}"
 
 
 def worker_sources(main: Path) -> dict[str, str]:
@@ -51,42 +68,59 @@ def build(
     engine: Engine | None = None,
     snapshot: Path | None = None,
     replaced: Mapping[str, str] | None = None,
+    versions: Sequence[Version] = (),
 ) -> Path:
     """Fills `out` and returns the path of workerd's config in it. `storage` holds the Durable Objects' databases.
 
     Without an engine the Durable Objects have no container behind them, as in a deployment that lacks one:
     `ctx.container` is there and fails when it is used. `replaced` are generated sources of the Worker
-    ({path: text}) that take the place of what lies in its directory.
+    ({path: text}) that take the place of what lies in its directory. `versions` answer at sockets of their own, see
+    `version_socket`.
     """
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     storage.mkdir(parents=True, exist_ok=True)
-    data = {name: path.read_text(encoding="utf-8") for name, path in config.data_files().items()}
-    sources = {**all_sources(config.main), **data, **(replaced or {})}
     for name in ("prelude.mjs", "interpreter.mjs", "host.mjs"):
         shutil.copyfile(JS / name, out / name)
-    (out / "sources.json").write_text(json.dumps(sources), encoding="utf-8")
     _place_snapshot(snapshot, out / "snapshot.bin")
-    (out / "main.mjs").write_text(_main_module(config), encoding="utf-8")
-    modules = [
-        ("main.mjs", "esModule", "main.mjs"),
-        ("host.mjs", "esModule", "host.mjs"),
-        *interpreter_modules(out),
-        ("snapshot.bin", "data", "snapshot.bin"),
-        ("sources.json", "text", "sources.json"),
+    (out / "main.mjs").write_text(_main_module(config, _classes(config)), encoding="utf-8")
+    (out / "version.mjs").write_text(_main_module(config, []), encoding="utf-8")
+    modules = [_modules(config, out, "main.mjs", config.main, replaced or {}, "")]
+    modules += [
+        _modules(config, out, "version.mjs", version.main or config.main, version.replaced, f"{number}-")
+        for number, version in enumerate(versions)
     ]
-    for path, text in sources.items():  # the SDK's own JavaScript, which it imports by path
-        if path.endswith(".js") and path not in data:
-            file = out / path.replace("/", "_")
-            file.write_text(text, encoding="utf-8")
-            modules.append((path, "esModule", file.name))
     path = out / CONFIG
     path.touch(mode=0o600)
     path.chmod(0o600)  # it holds the vars, and so the secrets
     path.write_text(
-        _config(config, modules, {**config.vars, **(vars or {})}, storage.resolve(), engine), encoding="utf-8"
+        _config(config, modules, [vars or {}, *(one.vars for one in versions)], storage.resolve(), engine),
+        encoding="utf-8",
     )
     return path
+
+
+def _modules(
+    config: wrangler.WranglerConfig, out: Path, entry: str, main: Path, replaced: Mapping[str, str], prefix: str
+) -> list[tuple[str, str, str]]:
+    """The modules of one Worker: (name, kind, path relative to `out`). `prefix`: of the files that are its own."""
+    root = dataclasses.replace(config, main=main)
+    data = {name: path.read_text(encoding="utf-8") for name, path in root.data_files().items()}
+    sources = {**all_sources(main), **data, **replaced}
+    (out / f"{prefix}sources.json").write_text(json.dumps(sources), encoding="utf-8")
+    modules = [
+        (entry, "esModule", entry),
+        ("host.mjs", "esModule", "host.mjs"),
+        *interpreter_modules(out),
+        ("snapshot.bin", "data", "snapshot.bin"),
+        ("sources.json", "text", f"{prefix}sources.json"),
+    ]
+    for path, text in sources.items():  # the SDK's own JavaScript, which it imports by path
+        if path.endswith(".js") and path not in data:
+            file = out / (prefix + path.replace("/", "_"))
+            file.write_text(text, encoding="utf-8")
+            modules.append((path, "esModule", file.name))
+    return modules
 
 
 def _place_snapshot(snapshot: Path | None, target: Path) -> None:
@@ -115,50 +149,71 @@ def module_list(modules: Iterable[tuple[str, str, str]]) -> str:
     return _list(f"(name = {_text(name)}, {kind} = embed {_text(path)})" for name, kind, path in modules)
 
 
-def _main_module(config: wrangler.WranglerConfig) -> str:
+def _main_module(config: wrangler.WranglerConfig, classes: Iterable[str]) -> str:
     """The classes must be exported by name, and statically."""
     lines = [
         'import { serve } from "./host.mjs";',
         f"const classes = await serve({_text(config.main.stem)});",
         "export default classes.Default;",
     ]
-    lines += [f"export const {name} = classes.{name};" for name in _classes(config)]
+    lines += [f"export const {name} = classes.{name};" for name in classes]
     return "\n".join(lines) + "\n"
 
 
 def _config(
     config: wrangler.WranglerConfig,
-    modules: list[tuple[str, str, str]],
-    vars: Mapping[str, Any],
+    modules: list[list[tuple[str, str, str]]],
+    vars: list[Mapping[str, Any]],
     storage: Path,
     engine: Engine | None,
 ) -> str:
+    """`modules`, `vars`: of the Worker that has the Durable Objects, then of its other versions."""
     flags = [_text(flag) for flag in config.compatibility_flags if flag not in _OWN_FLAGS]
-    bindings = [_variable(name, value) for name, value in vars.items()]
-    bindings += [
-        f"(name = {_text(name)}, durableObjectNamespace = {_text(class_name)})"
-        for name, class_name in config.bindings.items()
-    ]
+    names = ["main", *(f"version{number}" for number in range(1, len(modules)))]
+    sockets = [SOCKET, *(version_socket(number) for number in range(1, len(modules)))]
+    bindings: list[list[str]] = []
+    for name, own in zip(names, vars, strict=True):
+        service = "" if name == "main" else ', serviceName = "main"'
+        bindings.append([_variable(variable, value) for variable, value in {**config.vars, **own}.items()])
+        bindings[-1] += [
+            f"(name = {_text(binding)}, durableObjectNamespace = (className = {_text(class_name)}{service}))"
+            for binding, class_name in config.bindings.items()
+        ]
     container_engine = "none = void"
     if engine is not None:
         container_engine = (
             f"localDocker = (socketPath = {_text(f'unix:{engine.socket}')}, "
             f"containerEgressInterceptorImage = {_text(engine.sidecar_image)})"
         )
+
+    def one(number: int) -> str:
+        return f"""const {names[number]} :Workerd.Worker = (
+  modules = {module_list(modules[number])},
+  compatibilityDate = {_text(config.compatibility_date)},
+  compatibilityFlags = [{", ".join(flags)}],
+  bindings = {_list(bindings[number])},
+);
+"""
+
     return f"""using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
-    (name = "main", worker = .main),
+    {"".join(f'(name = "{name}", worker = .{name}), ' for name in names)}
     (name = "storage", disk = (path = {_text(str(storage))}, writable = true)),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
-  sockets = [(name = "{SOCKET}", address = "127.0.0.1:0", http = (), service = "main")],
+  sockets = {
+        _list(
+            f'(name = "{socket}", address = "127.0.0.1:0", http = (), service = "{name}")'
+            for socket, name in zip(sockets, names, strict=True)
+        )
+    },
 );
-const main :Workerd.Worker = (
-  modules = {module_list(modules)},
+{"".join(one(number) for number in range(1, len(names)))}const main :Workerd.Worker = (
+  modules = {module_list(modules[0])},
   compatibilityDate = {_text(config.compatibility_date)},
   compatibilityFlags = [{", ".join(flags)}],
-  bindings = {_list(bindings)},
+  bindings = {_list(bindings[0])},
   durableObjectNamespaces = {_list(_namespace(config, name) for name in _classes(config))},
   durableObjectStorage = (localDisk = "storage"),
   containerEngine = ({container_engine}),

@@ -1,5 +1,6 @@
 """workerd as a child process: start it on a port of ours, wait until it answers, pass its log on, end it."""
 
+import contextlib
 import http.client
 import signal
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from .. import child
 from . import tools
-from .build import SOCKET
+from .build import SOCKET, version_socket
 
 LogLine = Callable[[str], None]
 _POLL_SECONDS = 0.02
@@ -27,16 +28,25 @@ class WorkerdFailed(Exception):
 class Workerd:
     """One workerd that serves `config` (see build.py) on host:port; port 0 takes a free one, see `port`.
 
-    `grace`: seconds that stop() gives it to end its requests and its containers.
+    `grace`: seconds that stop() gives it to end its requests and its containers. `versions`: how many other versions of
+    the Worker there are, at `version_ports`.
     """
 
     def __init__(
-        self, config: Path, *, host: str = "127.0.0.1", port: int = 0, log: LogLine | None = None, grace: float = 5.0
+        self,
+        config: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        log: LogLine | None = None,
+        grace: float = 5.0,
+        versions: int = 0,
     ) -> None:
         self.config = config
         self.grace = grace
         self.host = host
         self.port = port
+        self.version_ports = [0] * versions
         self._log = log or _to_stderr
         self._tail: deque[str] = deque(maxlen=_LAST_LINES)
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,24 +64,37 @@ class Workerd:
         """Binds the port (OSError when it is taken) and starts the process. Requests wait until it is ready."""
         if self.pid is not None:
             raise RuntimeError("workerd runs already")
-        with socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self.host, self.port))
-            listener.listen(512)
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(self._listener(self.port))
             self.port = listener.getsockname()[1]
+            others = [stack.enter_context(self._listener(port)) for port in self.version_ports]
+            self.version_ports = [one.getsockname()[1] for one in others]
             command = [str(tools.workerd_binary()), "serve", str(self.config)]
             command += ["--socket-fd", f"{SOCKET}={listener.fileno()}"]
+            for number, one in enumerate(others, 1):
+                command += ["--socket-fd", f"{version_socket(number)}={one.fileno()}"]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=[listener.fileno()],
+                pass_fds=[one.fileno() for one in (listener, *others)],
                 start_new_session=True,  # a Ctrl-C in the terminal is for us, who end it in order
                 preexec_fn=child.tied_to_parent(signal.SIGKILL),
             )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
+
+    def _listener(self, port: int) -> socket.socket:
+        listener = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self.host, port))
+            listener.listen(512)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
 
     def wait_until_ready(self, path: str = "/", timeout: float = 60.0) -> int:
         """The status of the first answer to GET `path`. Raises WorkerdFailed."""

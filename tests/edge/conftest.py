@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ import yaml
 from container.config import catalog, load
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
 from dev.offline import wrangler
+from dev.offline.build import Version
 from dev.process_engine import ContainerInfo, Image
 from tests import canaries, log_lines
 
@@ -134,6 +135,7 @@ class StartEdge(Protocol):
     directory   for the storage, to find it again (default: a fresh one)
     replaced    sources of the Worker, {path below worker/: text}
     checkout    whose Worker (default: this one's)
+    versions    other versions of the Worker, at `edge.offline.version_urls`
     """
 
     def __call__(
@@ -150,6 +152,7 @@ class StartEdge(Protocol):
         directory: Path | None = ...,
         replaced: Mapping[str, str] | None = ...,
         checkout: Path = ...,
+        versions: Sequence[Version] = ...,
     ) -> Edge: ...
 
 
@@ -191,6 +194,7 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             directory: Path | None = None,
             replaced: Mapping[str, str] | None = None,
             checkout: Path = ROOT,
+            versions: Sequence[Version] = (),
         ) -> Edge:
             own = directory or tmp_path_factory.mktemp("edge")
             if config is None:
@@ -209,6 +213,7 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
                 replaced={"catalog.py": catalog.source(load(path, {})), **(replaced or {})},
                 wrangler_path=checkout / WRANGLER_CONFIG.name,
                 log=lines.append,
+                versions=versions,
             )
             if containers is not True:
                 offline.config = dataclasses.replace(offline.config, containers=containers or frozenset())

@@ -13,6 +13,8 @@ NO_INSTANCE_HEADER = "x-internal-no-instance"
 ENDING = "ending"
 # Its value, and the object's state, where the object's class has no container at all.
 NO_CONTAINER = "none"
+# Its value where an object or a container has not got the configuration that the request goes by.
+UNCONFIGURED = "unconfigured"
 # What the ledger granted, as ASCII JSON: {"reservation": id, "amount": nano-dollars | null, "output_limit": int | null,
 # "limited": bool, "models": [name, …] | null (all), "headers": [[name, value], …] for the answer, "owner": the hash of
 # the virtual key or "master", "ack": int | null}; where nothing is reserved only "models". With "ack" the ledger
@@ -29,12 +31,24 @@ REFUSAL_HEADER = "x-internal-refusal"
 REPORT_HEADER = "x-internal-report"
 # The hash of the edge's catalog: a container with another one would count by other prices.
 CATALOG_HEADER = "x-internal-catalog"
+# The name of the configuration that a request goes by, see `configuration`. Object and container hold several, as the
+# Worker's and the objects' code change at different times.
+CONFIGURATION_HEADER = "x-internal-configuration"
+# So many configurations a container holds: those that it was given last. Its object counts the same way.
+MOST_CONFIGURATIONS = 4
 # The start id of the container that the reservation was made for, '' while that is not known.
 INSTANCE_HEADER = "x-internal-instance"
 # Paths at which the container answers its edge alone.
 PARK_PREFIX = "/internal/park"  # and the client's path
 GO_PREFIX = "/internal/go/"  # and the id
 JOURNAL_PATH = "/internal/journal"
+# POST a configuration, as JSON: {"name", "catalog": its hash, "file": the config file's name, "document": its content
+# as JSON text, "variables": the names of those that it may read, "environment": {name: value} of those that are set}.
+# 200: requests may name it from now on. 422: it cannot be run. A container of an older image answers 404.
+CONFIGURATION_PATH = "/internal/configuration"
+# Tells a container, in its environment, what its object can do: from 2 on the configuration is given to it.
+PROTOCOL_VARIABLE = "INTERNAL_PROTOCOL"
+PROTOCOL = 2
 
 CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
 # CORS is the edge's business alone: without an origin the container grants nothing.

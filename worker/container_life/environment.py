@@ -16,7 +16,7 @@ def container_environment(names: Iterable[str], variable: Callable[[str], str | 
     return {name: value for name, value in found.items() if value}
 
 
-def fingerprint(environment: Mapping[str, str], image: str, token: str) -> str:
-    """Differs when the environment or the image (its catalog's hash) does. Keyed, as the environment holds secrets."""
-    content = json.dumps([image, sorted(environment.items())]).encode()
+def fingerprint(environment: Mapping[str, str], token: str) -> str:
+    """Differs when the environment does. Keyed, as it may hold secrets."""
+    content = json.dumps(sorted(environment.items())).encode()
     return hmac.new(token.encode(), content, hashlib.sha256).hexdigest()

@@ -1,6 +1,6 @@
 """One container's way from asleep to serving, shared by all requests that wait for it.
 
-    life = Lifecycle(engine, record, environment, image, limits, log)
+    life = Lifecycle(engine, record, environment, at_start, limits, log)
     token = await life.ready()          # wakes the container if need be; raises NotServing
 
 Whoever comes first starts the work, later ones join it, and nobody's departure ends it: it is a task of the
@@ -49,16 +49,16 @@ def longest_wake(limits: Limits) -> float:
 
 
 class Lifecycle:
-    """The one owner of a container. `environment` is asked at each start; `image` names what is started; `gone` is told
-    of the start before, when there is another one; `owes` is called when a container is about to end that may still
-    have something for the ledger."""
+    """The one owner of a container. `environment` is asked at each start; `at_start`: what of it only another start can
+    change; `gone` is told of the start before, when there is another one; `owes` is called when a container is about to
+    end that may still have something for the ledger."""
 
     def __init__(
         self,
         engine: Engine,
         record: Record,
         environment: Callable[[], Mapping[str, str]],
-        image: str,
+        at_start: Callable[[], Mapping[str, str]],
         limits: Limits,
         log: Log,
         gone: Callable[[Started], None] = lambda _: None,
@@ -69,7 +69,7 @@ class Lifecycle:
         self._engine = engine
         self._record = record
         self._environment = environment
-        self._image = image
+        self._at_start = at_start
         self._limits = limits
         self._log = log
         self._token: str | None = None  # of a container known to serve
@@ -154,11 +154,10 @@ class Lifecycle:
         return started is not None and started.token == self._ending
 
     def _is_outdated(self) -> bool:
-        """Whether what runs was started with another environment or from another image than are deployed now."""
+        """Whether what runs was started with other settings than are deployed now. Another image is the platform's
+        business, which rolls it out."""
         started = self._record.load() if self._engine.running else None
-        return started is not None and started.fingerprint != fingerprint(
-            dict(self._environment()), self._image, started.token
-        )
+        return started is not None and started.fingerprint != fingerprint(self._at_start(), started.token)
 
     def _recent_failure(self) -> NotServing | None:
         if self._failure is not None and time.monotonic() - self._failed_at < PAUSE_AFTER_FAILURE:
@@ -216,7 +215,7 @@ class Lifecycle:
         if self._ends():  # a second SIGTERM would end what it runs at once
             self._log("info", "container_retiring", reason="it has been told to end")
         else:
-            self._log("info", "container_retiring", reason="its environment or its image is not the deployed one")
+            self._log("info", "container_retiring", reason="its settings are not the deployed ones")
             self._owes()
             self._engine.terminate()
         end = began + self._limits.shutdown_grace + RETIRE_SLACK
@@ -244,7 +243,7 @@ class Lifecycle:
         if before is not None:
             self._gone(before)
         # Saved first: should the object restart in the middle, the token of what it finds running is known.
-        self._record.save(Started(token, time.time(), fingerprint(environment, self._image, token)))
+        self._record.save(Started(token, time.time(), fingerprint(self._at_start(), token)))
         self._log("info", "container_start", variables=sorted(environment))
         self._engine.start({**environment, TOKEN_VARIABLE: token})
         failure = await until_ready(self._engine, self._limits.start_timeout)

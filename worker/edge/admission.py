@@ -27,7 +27,7 @@ from runtime.javascript import error_text, or_none
 from runtime.log import log
 
 from . import body
-from .forward import Answered, Apart, Client, Instances, NoContainer, client_left, inward
+from .forward import Answered, Apart, Client, Instances, NoContainer, client_left, configuration, inward
 from .grant import grant
 from .instances import FIRST
 from .ledger import LedgerClient, LedgerUnavailable, unavailable
@@ -99,9 +99,9 @@ class Admission:
             "add_limit": quoted.quote.add_limit,
             "patient": len(paid.names) == 1,  # else another one serves while this one ends
         }
-        request = inward(client, paid.path, [(ASK_HEADER, json.dumps(asked))], buffer)
+        added = [(ASK_HEADER, json.dumps(asked))]
         try:
-            response = await self._instances.ask(request, client)
+            response = await self._instances.ask(lambda: inward(client, paid.path, added, buffer), client)
         except LedgerUnavailable as error:
             raise unavailable(error, client.id) from None
         if response.status == 403:
@@ -164,7 +164,7 @@ class Admission:
         """Raises ApiError where the ledger refuses, or cannot be asked."""
         ask = _ask(paid, model, quote)
         try:
-            result = await self._ledger.call("admit", {**ask, "instance": instance})
+            result = await self._ledger.admit({**ask, "instance": instance}, configuration())
         except LedgerUnavailable as error:
             await self._release(ask["id"], paid.client.id)  # it may have been let in all the same
             raise unavailable(error, paid.client.id) from None

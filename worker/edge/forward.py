@@ -1,6 +1,7 @@
 """On to the container: the request the container gets, and the instance that gets it."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -11,15 +12,18 @@ from api.errors import ApiError, service_unavailable
 from api.health import UNAVAILABLE
 from api.hop import (
     CATALOG_HEADER,
+    CONFIGURATION_HEADER,
     ENDING,
     INSTANCE_HEADER,
     NO_CONTAINER,
     NO_INSTANCE_HEADER,
     REQUEST_ID_HEADER,
+    UNCONFIGURED,
     dropped,
 )
 from catalog import CATALOG
-from runtime.javascript import error_text, js, js_record, or_none
+from configuration import Configuration, own
+from runtime.javascript import bindings, error_text, js, js_record, or_none, variable
 from runtime.log import log
 
 from .instances import FIRST
@@ -33,6 +37,13 @@ APART = 60.0
 # What workerd says of an object whose code is older than the first container's move into the ledger's object.
 _OLDER = ("does not export a fetch() function", "does not implement the method")
 _SAME_BODY = object()
+
+
+@functools.cache
+def configuration() -> Configuration:
+    """What this code was deployed with; the variables of an isolate never change."""
+    env = bindings()
+    return own(CATALOG, lambda name: variable(env, name))
 
 
 class Client(NamedTuple):
@@ -61,7 +72,12 @@ def inward(client: Client, path_and_query: str, added: Iterable[tuple[str, str]]
     """
     url, request = f"http://container{path_and_query}", client.request
     outside = dropped(client.headers)
-    ours = {REQUEST_ID_HEADER: client.id, CATALOG_HEADER: CATALOG["hash"], **dict(added)}
+    ours = {
+        REQUEST_ID_HEADER: client.id,
+        CATALOG_HEADER: CATALOG["hash"],
+        CONFIGURATION_HEADER: configuration().name,
+        **dict(added),
+    }
     if body is _SAME_BODY and request.method != "HEAD":
         copy = js.Request.new(url, request)
         for name in outside:
@@ -152,7 +168,10 @@ class Instances:
                         self._trusted[name] = time.monotonic()
                         return self._answered(name, response)
                     refusal = ("it cannot serve now", float(headers.get("retry-after")))
-                    if again and headers.get(NO_INSTANCE_HEADER) == ENDING and names.count(name) == 1:
+                    kind = headers.get(NO_INSTANCE_HEADER)
+                    if kind == UNCONFIGURED:
+                        await self._tell(stub)
+                    if again and kind in (ENDING, UNCONFIGURED) and names.count(name) == 1:
                         names.append(name)  # where no other one serves, it is waited for its successor
             except LedgerUnavailable as error:
                 raise unavailable(error, client.id) from None
@@ -177,14 +196,18 @@ class Instances:
                 break
         raise NoContainer(retry_after, sent=sent)
 
-    async def ask(self, request: Any, client: Client) -> Any:
-        """The response of the object that keeps the ledger to a request with an ASK_HEADER.
+    async def ask(self, make: Callable[[], Any], client: Client) -> Any:
+        """The response of the object that keeps the ledger to a request with an ASK_HEADER, which `make` makes.
 
         A 503 with NO_INSTANCE_HEADER is of one that it has admitted, and that no container has got. Raises Apart;
         LedgerUnavailable where it may have been admitted, or sent, all the same.
         """
         try:
-            response = await self._ledger_stub().fetch(request)
+            stub = self._ledger_stub()
+            response = await stub.fetch(make())
+            if response.status == 503 and or_none(response.headers.get(NO_INSTANCE_HEADER)) == UNCONFIGURED:
+                await self._tell(stub)
+                response = await stub.fetch(make())
         except JsException as error:
             if self._finds_apart(error_text(error)):
                 raise Apart from None
@@ -225,14 +248,21 @@ class Instances:
             if in_ledger and self._finds_apart(getattr(outcome, "state", "")):
                 raise Apart
             return outcome.reason, outcome.retry_after
+        if not await stub.has(configuration().name):
+            await self._tell(stub)
         self._started[name] = outcome.instance
         return None
+
+    async def _tell(self, stub: Any) -> None:
+        """Tells an object of this configuration: its code is of another version. Raises JsException."""
+        await stub.configure(configuration().text())
 
     async def forget(self, name: str, path: str, request_id: str) -> None:
         """What was parked there is not wanted any more. Raises JsException."""
         request = js.Request.new(f"http://container{path}", method="DELETE")
         request.headers.set(REQUEST_ID_HEADER, request_id)
         request.headers.set(CATALOG_HEADER, CATALOG["hash"])
+        request.headers.set(CONFIGURATION_HEADER, configuration().name)
         response = await self._stub(name).fetch(request)
         if response.body:
             await response.body.cancel()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.errors import ApiError, service_unavailable
+from configuration import Configuration
 from runtime.javascript import error_text
 from runtime.log import log
 
@@ -14,6 +15,8 @@ NAME = "ledger"
 # Seconds that what is known of its health holds, and that it may take to say so.
 FRESH_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
+# What an object says of a field that its code does not know. It has done nothing then.
+_UNKNOWN_FIELD = "unexpected keyword argument"
 
 
 class LedgerUnavailable(Exception):
@@ -40,13 +43,29 @@ class LedgerClient:
         self._known = time.monotonic(), found
         return found
 
+    async def admit(self, ask: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
+        """What `ledger.admit.admit` says under this configuration. `ask`: the fields of `ledger.admit.Ask` but its lease.
+        Raises LedgerUnavailable."""
+        try:
+            result = await self.call("admit", {**ask, "configuration": configuration.name})
+            if "unconfigured" not in result:
+                return result
+            await self._asked("configure", configuration.text())
+            return await self.call("admit", {**ask, "configuration": configuration.name})
+        except LedgerUnavailable as error:
+            if _UNKNOWN_FIELD not in str(error):
+                raise
+        return await self.call("admit", ask)  # an object of before, which has its own configuration
+
     async def call(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What the ledger's method answers. Raises LedgerUnavailable."""
+        return json.loads(await self._asked(method, json.dumps(fields)))
+
+    async def _asked(self, method: str, text: str) -> str:
         if self._namespace is None:
             raise LedgerUnavailable("there is no LEDGER binding")
         try:
-            stub = self._namespace.getByName(NAME)
-            return json.loads(await getattr(stub, method)(json.dumps(fields)))
+            return await getattr(self._namespace.getByName(NAME), method)(text)
         except Exception as error:  # noqa: BLE001 whatever it is, nothing can be paid for
             raise LedgerUnavailable(f"{type(error).__name__}: {error_text(error)}") from None
 
