@@ -42,7 +42,7 @@ class Given(NamedTuple):
     catalog: str
     file: str
     document: str
-    variables: tuple[str, ...]
+    variables: list[str]
     environment: Mapping[str, str]
 
 
@@ -179,10 +179,10 @@ def _given(raw: bytes) -> Given:
     try:
         fields: Any = orjson.loads(raw)
         given = Given(**{name: fields[name] for name in Given._fields})
-        texts = [given.name, given.catalog, given.file, given.document, *given.variables]
-        texts += [*given.environment, *given.environment.values()]
+        variables, environment = given.variables, given.environment
+        texts = [given.name, given.catalog, given.file, given.document, *variables, *environment.values()]
     except (ValueError, TypeError, KeyError, AttributeError):
         raise invalid_request("This is no configuration.") from None
-    if not all(isinstance(text, str) for text in texts):
+    if not isinstance(variables, list) or not all(isinstance(text, str) for text in texts):
         raise invalid_request("This is no configuration.")
     return given

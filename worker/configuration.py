@@ -91,6 +91,10 @@ class Known:
         self.own = own
         self._told: dict[str, Configuration] = {}
 
+    @property
+    def names(self) -> list[str]:
+        return [self.own.name, *self._told]
+
     def named(self, name: str | None) -> Configuration | None:
         """None where it has to be told; its own for who names none, as a Worker of before does."""
         if name is None or name == self.own.name:

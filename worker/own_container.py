@@ -292,11 +292,8 @@ class ContainerObject(DurableObject):
             token = await self._own.life.ready(patient=patient)
         except NotServing as failure:
             return {"serves": False, "reason": str(failure), "retry_after": failure.retry_after}
-        return {"serves": True, "instance": instance_of(token)}
-
-    async def has(self, name: str) -> bool:
-        """Whether requests may name this configuration."""
-        return self._configurations.named(name) is not None
+        configurations = " ".join(self._configurations.names)
+        return {"serves": True, "instance": instance_of(token), "configurations": configurations}
 
     def _configuration(self, incoming: Any) -> Configuration | None:
         """The one that a request goes by; None where this object has to be told of it first."""

@@ -1,5 +1,6 @@
 """A YAML file as plain data that remembers on which line each value stands."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,14 @@ def read(path: Path) -> Document:
     return document
 
 
-def of(name: str, data: dict[str, Any], folder: Path) -> Document:
-    """A document that is plain data already: nobody knows its lines any more."""
+def of(name: str, text: str, folder: Path) -> Document:
+    """A document that has been written as JSON: nobody knows its lines any more. Raises ConfigError."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ConfigError([Problem("error", name, f"not valid JSON: {error}.")]) from None
+    if not isinstance(data, dict):
+        raise ConfigError([Problem("error", name, "it has to be a mapping.")])
     return Document(name, data, {}, folder)
 
 

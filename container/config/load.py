@@ -45,7 +45,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
 
 def loads(name: str, text: str, environment: Mapping[str, str], folder: Path) -> Config:
     """The configuration that `Config.document` tells of another one, in this environment. Raises ConfigError."""
-    return _config(documents.of(name, json.loads(text), folder), environment)
+    return _config(documents.of(name, text, folder), environment)
 
 
 def _config(document: documents.Document, environment: Mapping[str, str]) -> Config:

@@ -10,7 +10,7 @@ import pytest
 
 from container.cannot_serve import CannotServe
 from container.listen import listen
-from container.serve import _serve
+from container.serve import _alone
 from container.settings import read
 from tests.ipv6 import needs_ipv6
 
@@ -153,4 +153,4 @@ async def test_an_address_that_is_taken_in_the_last_moment_is_said_to_be(bound, 
     other.listen()
     settings = read({"PORT": str(port), "LEDGER_PATH": str(tmp_path / "ledger.db")})
     with pytest.raises(CannotServe, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
-        await _serve(config, tmp_path / "config.yaml", settings, {}, ours)
+        await _alone(config, tmp_path / "config.yaml", settings, {}, ours)

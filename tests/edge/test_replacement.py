@@ -1,5 +1,5 @@
-"""A container that has to go while it serves: new secrets, a new image, SIGTERM. What it runs comes to its end, what is
-new goes to its successor, and the ledger is told of both."""
+"""A container that has to go while it serves: new settings, a new image, SIGTERM. What it runs comes to its end, what
+is new goes to its successor, and the ledger is told of both."""
 
 import os
 import signal
@@ -89,7 +89,7 @@ def test_sigterm_with_one_instance_makes_new_requests_wait_for_its_successor(
     assert money.spend()["running_requests"] == 0
 
 
-def test_a_rotated_secret_replaces_the_container_once_what_it_runs_has_ended(
+def test_a_setting_of_the_process_replaces_the_container_once_what_it_runs_has_ended(
     start_edge: StartEdge, provider: FakeProvider, pool: ThreadPoolExecutor
 ):
     """The stream is asked of the container itself: one through the Worker ends with the Worker's process here."""
@@ -110,7 +110,7 @@ def test_a_rotated_secret_replaces_the_container_once_what_it_runs_has_ended(
     url = f"http://127.0.0.1:{old.local_port}/v1/chat/completions"
     running = pool.submit(httpx.post, url, json=chat(stream=True), headers=headers, timeout=30)
     provider.wait_for(lambda: provider.last is not asked and provider.last.events_sent, 30)
-    edge.offline.deploy({**vars, "PROVIDER_KEY": "sk-after"})
+    edge.offline.deploy({**vars, "PROVIDER_KEY": "sk-after", "LITELLM_LOG_LEVEL": "DEBUG"})
     with ThreadPoolExecutor(5) as clients:
         answers = list(clients.map(lambda _: money.ask(key), range(5)))
     assert [answer.status_code for answer in answers] == [200] * 5
@@ -121,29 +121,26 @@ def test_a_rotated_secret_replaces_the_container_once_what_it_runs_has_ended(
     assert len(money.settled(key, 6)) == 6
 
 
-def test_the_same_secrets_find_the_container_again(start_edge: StartEdge, provider: FakeProvider):
+def test_a_rotated_secret_finds_the_container_again(start_edge: StartEdge, provider: FakeProvider):
     vars = {**SECRETS, "PROVIDER_KEY": "sk-before"}
     edge = start_edge(config(provider, "os.environ/PROVIDER_KEY"), vars=vars)
     money = Money(edge)
     assert money.ask().status_code == 200
     pid = edge.container_pid
-    edge.offline.deploy({**vars, "CORS_ALLOW_ORIGINS": "*"})  # the edge's own
+    edge.offline.deploy({**vars, "PROVIDER_KEY": "sk-after", "CORS_ALLOW_ORIGINS": "*"})
     assert money.ask().status_code == 200
+    assert provider.last.api_key == "sk-after"
     assert edge.container_pid == pid
 
 
-def test_an_image_of_another_config_is_a_clear_503(start_edge: StartEdge, provider: FakeProvider, tmp_path: Path):
+def test_what_config_the_image_holds_does_not_matter(start_edge: StartEdge, provider: FakeProvider, tmp_path: Path):
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump(config(provider, input_cost_per_token=0.5)))
     money = Money(start_edge(config(provider), image=proxy_image(other)))
     key = money.key(max_budget=1)
-    answer = money.ask(key)
-    assert answer.status_code == 503
-    assert int(answer.headers["retry-after"]) >= 1
-    assert "made from different configurations" in answer.json()["error"]["message"]
-    assert provider.requests == []
+    assert money.ask(key).status_code == 200
     (line,) = money.settled(key)
-    assert (line["spend"], line["status"]) == (0, 503)
+    assert 0 < line["spend"] < 0.01
 
 
 def catalog_of(source: str) -> str:

@@ -248,7 +248,7 @@ class Instances:
             if in_ledger and self._finds_apart(getattr(outcome, "state", "")):
                 raise Apart
             return outcome.reason, outcome.retry_after
-        if not await stub.has(configuration().name):
+        if configuration().name not in outcome.configurations.split():
             await self._tell(stub)
         self._started[name] = outcome.instance
         return None

@@ -79,8 +79,8 @@ class Log(list):
         return [event for event, _ in self]
 
 
-KEPT = Started("kept", 0, fingerprint({"OPENAI_API_KEY": "sk-provider"}, "image", "kept"))
-OUTDATED = Started("kept", 0, fingerprint({"OPENAI_API_KEY": "sk-before"}, "image", "kept"))
+KEPT = Started("kept", 0, fingerprint({"SHUTDOWN_GRACE": "30"}, "kept"))
+OUTDATED = Started("kept", 0, fingerprint({"SHUTDOWN_GRACE": "60"}, "kept"))
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -94,7 +94,8 @@ async def until(condition: Callable[[], object]) -> None:
 def a_life(
     engine: FakeEngine, record: FakeRecord | None = None, log: Log | None = None, start_timeout: float = 1
 ) -> Lifecycle:
-    environment = {"OPENAI_API_KEY": "sk-provider"}
+    at_start = {"SHUTDOWN_GRACE": "30"}
+    environment = {"OPENAI_API_KEY": "sk-provider", **at_start}
     limits = Limits(start_timeout=start_timeout, sleep_after=60, shutdown_grace=0.1)
     log = Log() if log is None else log
-    return Lifecycle(engine, record or FakeRecord(), lambda: environment, "image", limits, log)
+    return Lifecycle(engine, record or FakeRecord(), lambda: environment, lambda: at_start, limits, log)

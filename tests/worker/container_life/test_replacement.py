@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from tests.worker.container_life.support import OUTDATED, FakeEngine, FakeRecord, Log, a_life
-from worker.container_life.environment import fingerprint
 from worker.container_life.lifecycle import NotServing
 from worker.container_life.record import Started
 
@@ -23,14 +22,6 @@ async def test_a_container_of_another_environment_may_end_what_it_runs_and_is_re
     assert log.events == ["container_retiring", "container_retired", "container_start", "container_ready"]
     assert await life.ready() == token
     assert len(engine.starts) == 1
-
-
-async def test_one_of_another_image_is_replaced_too():
-    engine = FakeEngine()
-    engine.running = True
-    record = FakeRecord(Started("kept", 0, fingerprint({"OPENAI_API_KEY": "sk-provider"}, "image before", "kept")))
-    assert await a_life(engine, record).ready() != "kept"
-    assert engine.terminated == 1
 
 
 async def test_one_that_does_not_end_in_time_is_ended():

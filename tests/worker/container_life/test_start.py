@@ -14,7 +14,7 @@ async def test_starts_waits_and_gives_the_token():
     life = a_life(engine, record, log)
     assert life.state == "sleeping"
     token = await life.ready()
-    assert engine.starts == [{"OPENAI_API_KEY": "sk-provider", "INTERNAL_TOKEN": token}]
+    assert engine.starts == [{"OPENAI_API_KEY": "sk-provider", "SHUTDOWN_GRACE": "30", "INTERNAL_TOKEN": token}]
     assert len(token) >= 32
     assert record.started is not None
     assert record.started.token == token
@@ -109,9 +109,7 @@ async def test_a_container_that_died_is_started_again_with_another_token():
 
 async def test_while_another_one_starts_the_old_token_is_not_given():
     engine, gone = FakeEngine(), []
-    life = Lifecycle(
-        engine, FakeRecord(), dict, "image", Limits(start_timeout=1, sleep_after=60), Log(), gone=gone.append
-    )
+    life = Lifecycle(engine, FakeRecord(), dict, dict, Limits(start_timeout=1, sleep_after=60), Log(), gone=gone.append)
     first = await life.ready()
     assert life.running is not None
     assert life.running.token == first
