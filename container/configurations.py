@@ -115,22 +115,17 @@ class Configurations:
 
     async def _hold(self, given: Given, digest: bytes) -> None:
         """Raises ApiError 422 for one that cannot be run: what is held stays as it is."""
-        known = self._held.pop(given.name, None)
+        known, before = self._held.get(given.name), self.newest
         if known is not None and known.digest == digest:
-            self._held[given.name] = known  # now the one that was given last
-            self.newest = known.gateway
+            self._newest_is(given.name, known)
             return
-        before = self.newest
         try:
             gateway = await self._make(given, before)
         except (ConfigError, SettingsError, CannotServe) as error:
-            if known is not None:
-                self._held[given.name] = known
             reasons = str(error).splitlines()
             log.error("config_refused", config=given.file, reasons=reasons, effect="the ones before stay")
             raise ApiError(422, "server_error", "\n".join(reasons), code="config_refused") from None
-        self._held[given.name] = _Held(gateway, digest)
-        self.newest = gateway
+        self._newest_is(given.name, _Held(gateway, digest))
         if known is not None:
             self._retire(known.gateway)
         if self._unnamed is not None:
@@ -140,6 +135,11 @@ class Configurations:
             self._retire(self._held.pop(next(iter(self._held))).gateway)
         if before.engine is not gateway.engine:
             self._run(self._rest(before))
+
+    def _newest_is(self, name: str, held: _Held) -> None:
+        self._held.pop(name, None)
+        self._held[name] = held
+        self.newest = held.gateway
 
     def _retire(self, gateway: Gateway) -> None:
         self._run(self._retired(gateway))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from worker.api.guesses import Guesses
+from worker.api.hop import PROTOCOL
 from worker.api.instance import instance_of
 
 from . import accounting as accounts
@@ -86,7 +87,9 @@ async def behind_the_edge(
         calm_garbage_collector()
         return gateway
 
-    configurations = Configurations(first, Authenticator(settings, None, ()), made)
+    configurations = Configurations(
+        first, Authenticator(settings, None, ()), made, given=settings.internal_protocol >= PROTOCOL
+    )
     if shared:
         shared.start()
     try:

@@ -248,7 +248,8 @@ class Instances:
             if in_ledger and self._finds_apart(getattr(outcome, "state", "")):
                 raise Apart
             return outcome.reason, outcome.retry_after
-        if configuration().name not in outcome.configurations.split():
+        known = getattr(outcome, "configurations", None)  # an object of before does not say it
+        if known is not None and configuration().name not in known.split():
             await self._tell(stub)
         self._started[name] = outcome.instance
         return None
