@@ -150,7 +150,8 @@ class OwnContainer:
     ) -> Any:
         """`reservation`: the id of the one that pays for it; None where nothing does."""
         token = self.life.serving or await self.life.ready(patient=admitted is None or admitted.patient)
-        if self._given_to != token or configuration.name not in self._given:
+        giving = self._given.get(configuration.name) if self._given_to == token else None
+        if giving is None or not giving.done():
             await self._give(token, configuration)
         instance = self._instance_of(token)
         outgoing = js.Request.new(incoming)  # a copy, as the headers of the original cannot be changed

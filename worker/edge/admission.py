@@ -20,6 +20,7 @@ from api.hop import (
     NO_INSTANCE_HEADER,
     PARK_PREFIX,
     REFUSAL_HEADER,
+    UNCONFIGURED,
 )
 from ledger.inline import Quoted, Quoter
 from ledger.reserve import Quote
@@ -111,14 +112,14 @@ class Admission:
         elif response.status == 503:
             why = or_none(response.headers.get(NO_INSTANCE_HEADER))
             if why is not None:
-                return await self._sent_elsewhere(paid, response.headers, why == ENDING, buffer)
+                return await self._sent_elsewhere(paid, response.headers, why in (ENDING, UNCONFIGURED), buffer)
         return response
 
-    async def _sent_elsewhere(self, paid: Paid, headers: Any, ends: bool, buffer: Any) -> Any:
-        """What the ledger has admitted, and its own container cannot serve. `ends`: it is about to be replaced."""
+    async def _sent_elsewhere(self, paid: Paid, headers: Any, again: bool, buffer: Any) -> Any:
+        """What the ledger has admitted, and its own container cannot serve. `again`: not now, but in a moment."""
         grant = _Grant(paid.client.own_id, headers.get(GRANT_HEADER))
         names = paid.names[1:]
-        if ends:  # where no other one serves, it is waited for its successor
+        if again:  # where no other one serves, it is waited for its successor
             names = [*names, FIRST]
         if not names:
             await self._release(grant.id, paid.client.id)

@@ -14,6 +14,7 @@ from api.hop import (
     CATALOG_HEADER,
     CONFIGURATION_HEADER,
     ENDING,
+    GRANT_HEADER,
     INSTANCE_HEADER,
     NO_CONTAINER,
     NO_INSTANCE_HEADER,
@@ -205,7 +206,7 @@ class Instances:
         try:
             stub = self._ledger_stub()
             response = await stub.fetch(make())
-            if response.status == 503 and or_none(response.headers.get(NO_INSTANCE_HEADER)) == UNCONFIGURED:
+            if response.status == 503 and _wants_configuration(response.headers):
                 await self._tell(stub)
                 response = await stub.fetch(make())
         except JsException as error:
@@ -312,6 +313,11 @@ class Instances:
         if self._others is None:
             raise _NoBinding("there is no PROXY_CONTAINER binding")
         return self._others.getByName(name)
+
+
+def _wants_configuration(headers: Any) -> bool:
+    """Whether the object that keeps the ledger has admitted nothing, as it has to be told of the configuration."""
+    return headers.get(NO_INSTANCE_HEADER) == UNCONFIGURED and or_none(headers.get(GRANT_HEADER)) is None
 
 
 class _NoBinding(Exception):
