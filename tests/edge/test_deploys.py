@@ -1,6 +1,11 @@
 """A deploy changes the Worker at once and the objects later. What a request was reserved under is what it is served and
 charged under, and nothing is refused or started anew for a changed configuration."""
 
+import dataclasses
+import itertools
+import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +20,12 @@ from dev.offline.build import Version
 from tests.fakes import Behaviour, FakeProvider
 from tests.money import deployment
 
-from .conftest import MASTER_KEY, Edge, StartEdge
+from .conftest import MASTER_KEY, ROOT, Edge, StartEdge, wait_for
 from .money import Money
 
 VARS = {"LITELLM_MASTER_KEY": MASTER_KEY, "LOCAL_DEVELOPMENT": "true"}
 PLAIN = Behaviour(usage=(10, 5))
+ROUNDS = 10
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +133,66 @@ def test_a_stream_ends_under_its_own_configuration(deployed: Deployed, provider:
         assert deployed.ask(1, key).status_code == 200
         assert running.result(30).text.endswith("data: [DONE]\n\n")
     assert sorted(line["spend"] for line in deployed.money.settled(key, 2)) == pytest.approx([0.015, 0.03])
+
+
+def test_no_request_fails_while_everything_is_deployed_again_and_again(
+    start_edge: StartEdge, provider: FakeProvider, tmp_path_factory: pytest.TempPathFactory
+):
+    """Sixteen clients, plain and streamed, while the configuration changes to and fro, the Worker's code, a secret, and
+    the image, which ends the containers one after the other."""
+    provider.always(Behaviour(text="one two three", chunks=4, pace=0.05, usage=(10, 5)))
+    directory = tmp_path_factory.mktemp
+    other_code = {"edge/instances.py": (ROOT / "worker/edge/instances.py").read_text() + "\nDEPLOYED = 'again'\n"}
+    cheap, dear = config(provider, price=0.001), config(provider, price=0.002)
+    changed = version(directory("dear"), dear, PROVIDER_KEY="sk-first")
+    rotated = version(directory("rotated"), cheap, PROVIDER_KEY="sk-second")
+    same = version(directory("code"), cheap, PROVIDER_KEY="sk-first")
+    edge = start_edge(
+        cheap,
+        vars={"PROVIDER_KEY": "sk-first", "CONTAINER_INSTANCES": "2"},
+        versions=[
+            dataclasses.replace(one, vars={**one.vars, "CONTAINER_INSTANCES": "2"})
+            for one in (changed, rotated, dataclasses.replace(same, replaced={**same.replaced, **other_code}))
+        ],
+    )
+    deployed = Deployed(edge)
+    keys = [deployed.money.key(max_budget=100) for _ in range(16)]
+    now, ended, answers = [0], threading.Event(), []
+
+    def client(number: int) -> None:
+        for turn in itertools.count():
+            if ended.is_set():
+                return
+            answer = deployed.ask(now[0], keys[number], stream=(number + turn) % 2 == 0)
+            whole = "[DONE]" in answer.text or '"usage"' in answer.text
+            answers.append((answer.status_code, whole))
+
+    with ThreadPoolExecutor(16) as pool:
+        clients = [pool.submit(client, number) for number in range(16)]
+        try:
+            for _ in range(ROUNDS):
+                for which in (1, 0, 2, 3):
+                    now[0] = which
+                    at_least(answers, 16)
+                old = edge.containers()[0].pid
+                assert old is not None
+                os.kill(old, signal.SIGTERM)
+                wait_for(lambda old=old: all(one.pid != old for one in edge.containers()), "the old one's end", 60)
+                at_least(answers, 16)
+        finally:
+            ended.set()
+        for one in clients:
+            one.result(60)
+    assert [answer for answer in answers if answer != (200, True)] == []
+    spent = [line["spend"] for key in keys for line in deployed.money.logs(key)]
+    assert len(spent) == len(answers)
+    assert {round(one, 6) for one in spent} == {0.015, 0.03}
+    spend = deployed.money.spend()
+    assert (spend["running_requests"], spend["reserved"]) == (0, 0)
+    assert spend["spend"] == pytest.approx(sum(spent))
+
+
+def at_least(answers: list[Any], more: int) -> None:
+    """Waits for so many further answers."""
+    wanted = len(answers) + more
+    wait_for(lambda: len(answers) >= wanted, f"{more} answers", 60)
