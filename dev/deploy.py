@@ -10,6 +10,7 @@ from container.config import ConfigError, catalog, load
 from worker.api.models import missing
 
 from . import bundle
+from .image_contents import image_hash
 from .offline import wrangler
 from .offline.tools import MissingTool
 from .runtime_choice import docker_problem
@@ -19,6 +20,8 @@ CONFIG = "litellm_config.yaml"  # what the image holds
 MASTER_KEY = "LITELLM_MASTER_KEY"
 SHORTEST_KEY = 16  # characters
 EXAMPLE_KEY = "sk-1234"
+# Of the version that brings an image along: which one.
+TAG = "image-"
 CREDENTIALS = {
     "CLOUDFLARE_API_TOKEN": "make one at dash.cloudflare.com/profile/api-tokens (template Edit Cloudflare Workers)",
     "CLOUDFLARE_ACCOUNT_ID": "the address of your dashboard ends in it: dash.cloudflare.com/<account id>",
@@ -41,7 +44,7 @@ def main(
     environment = {name: value.strip() for name, value in environment.items() if value.strip()}
     try:
         tool = tool or Wrangler.installed(environment)
-        run(tool, environment, dry_run=given.dry_run, docker=docker)
+        run(tool, environment, dry_run=given.dry_run, docker=docker, config_only=given.config_only)
     except ConfigError as error:
         return _say(str(error))
     except (Refused, MissingTool, bundle.BundleError, wrangler.WranglerConfigError) as error:
@@ -60,10 +63,23 @@ def _parser() -> argparse.ArgumentParser:
         "Exit codes: 0 deployed (or fine, with --dry-run), 1 refused or failed, 2 wrong usage.",
     )
     parser.add_argument("--dry-run", action="store_true", help="check everything without touching Cloudflare")
+    parser.add_argument(
+        "--config-only",
+        action="store_true",
+        help="deploy the Worker with its configuration and leave the containers as they are: no Docker, no roll-out. "
+        "It happens by itself where the image would be the one that is deployed",
+    )
     return parser
 
 
-def run(tool: Wrangler, environment: Mapping[str, str], *, dry_run: bool, docker: bool = True) -> None:
+def run(
+    tool: Wrangler,
+    environment: Mapping[str, str],
+    *,
+    dry_run: bool,
+    docker: bool = True,
+    config_only: bool = False,
+) -> None:
     """Raises Refused, ConfigError, BundleError, MissingTool, WranglerConfigError."""
     key = environment.get(MASTER_KEY)
     if key is not None and (problem := key_problem(key)):
@@ -73,8 +89,16 @@ def run(tool: Wrangler, environment: Mapping[str, str], *, dry_run: bool, docker
     absent = [name for name in CREDENTIALS if name not in environment]
     if absent and not dry_run:
         raise Refused(" ".join(f"{name} is not set: {CREDENTIALS[name]}." for name in absent))
-    if docker and not dry_run and (problem := docker_problem()):
-        raise Refused(f"The image is built here, which needs Docker, and {problem}.")
+    tag = TAG + image_hash(tool.directory)
+    image = ["--containers-rollout=none"] if config_only else ["--tag", tag]
+    if not dry_run and not config_only and deployed_tag(tool) == tag:
+        print("The deployed image is this one: the containers stay as they are.")
+        config_only, image = True, ["--containers-rollout=none", "--tag", tag]
+    if docker and not dry_run and not config_only and (problem := docker_problem()):
+        raise Refused(
+            f"The image is built here, which needs Docker, and {problem}. "
+            "A changed configuration alone needs no image: just deploy --config-only"
+        )
     print(f"The Worker's bundle: {bundle.checked(tool)}")
     if dry_run:
         for name in absent:
@@ -90,7 +114,7 @@ def run(tool: Wrangler, environment: Mapping[str, str], *, dry_run: bool, docker
     if key is None and MASTER_KEY not in secrets:
         raise Refused(f"The Worker has no {MASTER_KEY} yet, and would answer nobody. Give it one: {GENERATE}")
     # First the Worker, for a secret needs one to belong to. Until it has its key it answers nobody.
-    if tool.show("deploy"):
+    if tool.show("deploy", *image):
         raise Refused("wrangler deploy failed; its output is above.")
     if key is not None:
         put_secret(tool, MASTER_KEY, key)
@@ -142,6 +166,19 @@ def secret_names(tool: Wrangler) -> set[str]:
             return set()
         raise Refused(f"wrangler cannot list the Worker's secrets:\n{said}")
     return {secret["name"] for secret in json.loads(done.stdout)}
+
+
+def deployed_tag(tool: Wrangler) -> str | None:
+    """The tag of the newest version that brought an image along; None where none is known."""
+    done = tool.capture("versions", "list", "--json")
+    if done.returncode:
+        return None  # there is no such Worker yet, or whatever is wrong is said by what comes next
+    try:
+        versions = sorted(json.loads(done.stdout), key=lambda one: one["metadata"]["created_on"], reverse=True)
+        tags = [(one.get("annotations") or {}).get("workers/tag") for one in versions]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return next((tag for tag in tags if tag and tag.startswith(TAG)), None)
 
 
 def put_secret(tool: Wrangler, name: str, value: str) -> None:

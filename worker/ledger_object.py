@@ -109,7 +109,6 @@ class Ledger(ContainerObject):
         admitted = Admitted(
             ask.id,
             ask.instance,
-            fields["patient"],
             lambda ack: grant(fields["ask"], result, fields["add_limit"], ack),
             self._settle_soon,
         )

@@ -14,6 +14,7 @@ from api.hop import (
     CONFIGURATION_HEADER,
     CONFIGURATION_PATH,
     ENDING,
+    GONE,
     GRANT_HEADER,
     INSTANCE_HEADER,
     MOST_CONFIGURATIONS,
@@ -59,15 +60,13 @@ class LedgerEnd(Ledger, Protocol):
 class Admitted(NamedTuple):
     """A request that this object has admitted.
 
-    `instance`: of the container that it was admitted for; `patient`: it waits while a container that is about to end is
-    replaced; `grant`: makes the grant's text out of the number up to which the ledger has the journal, None where the
-    answer must carry no report; `carried`: takes a report that came with an answer, its number, and the oldest number
-    in the journal.
+    `instance`: of the container that it was admitted for; `grant`: makes the grant's text out of the number up to which
+    the ledger has the journal, None where the answer must carry no report; `carried`: takes a report that came with an
+    answer, its number, and the oldest number in the journal.
     """
 
     reservation: str
     instance: str
-    patient: bool
     grant: Callable[[int | None], str]
     carried: Callable[[list[Any], int, int], None]
 
@@ -89,6 +88,7 @@ class OwnContainer:
             self._engine,
             StoredRecord(storage),
             lambda: {
+                "SHUTDOWN_GRACE": f"{limits.shutdown_grace:g}",
                 **container_environment(CATALOG["environment"], lambda name: variable(env, name)),
                 PROTOCOL_VARIABLE: str(PROTOCOL),
             },
@@ -121,7 +121,7 @@ class OwnContainer:
         try:
             return await self._send_once(incoming, configuration, admitted)
         except NotServing as failure:
-            return not_serving(incoming, failure)
+            return not_serving(incoming, failure, ENDING if failure.ending else GONE if failure.gone else "1")
         except ClientLeft as error:
             log("info", "client_left", request_id=request_id(incoming), reason=str(error))
             refusal = broke_off()
@@ -142,14 +142,14 @@ class OwnContainer:
                 return await self._send(incoming, configuration, reservation, admitted)
             except NeverConnected as error:
                 if not again:
-                    raise NotServing(str(error), retry_after=1) from None
+                    raise NotServing(str(error), retry_after=1, gone=True) from None
             again = False
 
     async def _send(
         self, incoming: Any, configuration: Configuration, reservation: str | None, admitted: Admitted | None
     ) -> Any:
         """`reservation`: the id of the one that pays for it; None where nothing does."""
-        token = self.life.serving or await self.life.ready(patient=admitted is None or admitted.patient)
+        token = self.life.serving or await self.life.ready(patient=False)
         giving = self._given.get(configuration.name) if self._given_to == token else None
         if giving is None or not giving.done():
             await self._give(token, configuration)
@@ -292,7 +292,12 @@ class ContainerObject(DurableObject):
         try:
             token = await self._own.life.ready(patient=patient)
         except NotServing as failure:
-            return {"serves": False, "reason": str(failure), "retry_after": failure.retry_after}
+            return {
+                "serves": False,
+                "reason": str(failure),
+                "retry_after": failure.retry_after,
+                "ending": failure.ending,
+            }
         configurations = " ".join(self._configurations.names)
         return {"serves": True, "instance": instance_of(token), "configurations": configurations}
 

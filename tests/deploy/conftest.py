@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dev import deploy
+from dev.image_contents import image_hash
 from dev.wrangler_command import Wrangler
 from tests.processes import ROOT
 
@@ -51,6 +52,11 @@ class Project:
     def deploy(self, *arguments: str, **environment: str) -> int:
         """The exit code of `just deploy`; no Docker is asked for."""
         return deploy.main(arguments, environment, self.tool, docker=False)
+
+    @property
+    def whole(self) -> str:
+        """The command that deploys the Worker and its image."""
+        return f"deploy --tag image-{image_hash(self.folder)}"
 
     @property
     def calls(self) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """`just deploy` against a fake wrangler: what it refuses, what it asks, and what it never says."""
 
+import json
 import os
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,8 @@ from .conftest import Project
 GOOD_KEY = "sk-0123456789abcdef0123456789abcdef"
 CLOUDFLARE = {"CLOUDFLARE_API_TOKEN": "token-of-the-tests", "CLOUDFLARE_ACCOUNT_ID": "account"}
 DRY_RUN = "deploy --dry-run --containers-rollout=none"
+VERSIONS = "versions list --json"
+CONFIG_ONLY = "deploy --containers-rollout=none"
 NO_SUCH_WORKER = (
     1,
     "",
@@ -23,8 +27,9 @@ NO_SUCH_WORKER = (
 def test_first_deployment(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.answers({"secret list": NO_SUCH_WORKER})
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY=GOOD_KEY) == 0
-    assert project.commands == [DRY_RUN, "secret list --format json", "deploy", "secret put LITELLM_MASTER_KEY"]
-    assert [call["stdin"] for call in project.calls] == ["", "", "", GOOD_KEY]
+    asked = [VERSIONS, DRY_RUN, "secret list --format json", project.whole, "secret put LITELLM_MASTER_KEY"]
+    assert project.commands == asked
+    assert [call["stdin"] for call in project.calls] == ["", "", "", "", GOOD_KEY]
     assert not [call for call in project.calls if "LITELLM_MASTER_KEY" in call["environment"]]
     said = capfd.readouterr()
     assert "Not set yet: OPENAI_API_KEY for gpt-4o, " in said.out
@@ -35,14 +40,14 @@ def test_first_deployment(project: Project, capfd: pytest.CaptureFixture[str]) -
 def test_first_deployment_without_a_key(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.answers({"secret list": NO_SUCH_WORKER})
     assert project.deploy(**CLOUDFLARE) == 1
-    assert "deploy" not in project.commands
+    assert project.whole not in project.commands
     assert "openssl rand -hex 32" in capfd.readouterr().err
 
 
 def test_later_deployment_needs_no_key(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.secrets("LITELLM_MASTER_KEY", "OPENAI_API_KEY")
     assert project.deploy(**CLOUDFLARE) == 0
-    assert project.commands == [DRY_RUN, "secret list --format json", "deploy"]
+    assert project.commands == [VERSIONS, DRY_RUN, "secret list --format json", project.whole]
     said = capfd.readouterr().out
     assert "OPENAI_API_KEY" not in said
     assert "Not set yet: ANTHROPIC_API_KEY for claude-sonnet" in said
@@ -137,15 +142,60 @@ def test_the_catalog_is_brought_up_to_date(project: Project) -> None:
 def test_secrets_that_cannot_be_listed(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.answers({"secret list": (1, "", "✘ [ERROR] Authentication error [code: 10000]")})
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY=GOOD_KEY) == 1
-    assert "deploy" not in project.commands
+    assert project.whole not in project.commands
     assert "Authentication error" in capfd.readouterr().err
 
 
 def test_a_deployment_that_fails(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.answers({"deploy --dry-run": (0, "", ""), "deploy": (1, "", "✘ [ERROR] no such plan")})
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY=GOOD_KEY) == 1
-    assert project.commands[-1] == "deploy"
+    assert project.commands[-1] == project.whole
     assert "wrangler deploy failed" in capfd.readouterr().err
+
+
+def version(created: str, tag: str | None = None) -> dict[str, Any]:
+    """As `wrangler versions list --json` tells one."""
+    return {"id": created, "metadata": {"created_on": created}, "annotations": {"workers/tag": tag} if tag else {}}
+
+
+def deployed(project: Project, *versions: dict[str, Any]) -> None:
+    secrets = json.dumps([{"name": "LITELLM_MASTER_KEY"}])
+    project.answers({"secret list": (0, secrets, ""), "versions list": (0, json.dumps(versions), "")})
+
+
+def test_a_changed_configuration_alone_rolls_out_no_image(project: Project) -> None:
+    tag = project.whole.split()[-1]
+    deployed(project, version("2026-01-01", tag), version("2026-01-02"))  # a config, or a secret, came after the image
+    (project.folder / "litellm_config.yaml").write_text("model_list: []\n")
+    assert project.deploy(**CLOUDFLARE) == 0
+    assert project.commands[-1] == f"{CONFIG_ONLY} --tag {tag}"
+
+
+def test_a_changed_image_is_rolled_out(project: Project) -> None:
+    for versions in (
+        [version("2026-01-02", "image-0123456789abcdef"), version("2026-01-01", project.whole.split()[-1])],
+        [version("2026-01-01", "somebody's own")],
+        [version("2026-01-01")],
+        [],
+    ):
+        deployed(project, *versions)
+        assert project.deploy(**CLOUDFLARE) == 0
+        assert project.commands[-1] == project.whole
+
+
+@pytest.mark.parametrize("said", ["", "nonsense", "{}", "[1]", '[{"metadata": null}]'])
+def test_versions_that_cannot_be_read_mean_a_whole_deployment(project: Project, said: str) -> None:
+    project.answers(
+        {"secret list": (0, json.dumps([{"name": "LITELLM_MASTER_KEY"}]), ""), "versions list": (0, said, "")}
+    )
+    assert project.deploy(**CLOUDFLARE) == 0
+    assert project.commands[-1] == project.whole
+
+
+def test_config_only_can_be_asked_for(project: Project) -> None:
+    project.secrets("LITELLM_MASTER_KEY")
+    assert project.deploy("--config-only", **CLOUDFLARE) == 0
+    assert project.commands == [DRY_RUN, "secret list --format json", CONFIG_ONLY]
 
 
 def test_a_key_that_cannot_be_put(project: Project, capfd: pytest.CaptureFixture[str]) -> None:

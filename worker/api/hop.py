@@ -13,6 +13,8 @@ NO_INSTANCE_HEADER = "x-internal-no-instance"
 ENDING = "ending"
 # Its value, and the object's state, where the object's class has no container at all.
 NO_CONTAINER = "none"
+# Its value where nobody listened in the container any more: the next request finds another one.
+GONE = "gone"
 # Its value where an object or a container has not got the configuration that the request goes by.
 UNCONFIGURED = "unconfigured"
 # What the ledger granted, as ASCII JSON: {"reservation": id, "amount": nano-dollars | null, "output_limit": int | null,
@@ -21,8 +23,7 @@ UNCONFIGURED = "unconfigured"
 # has the journal up to that number, and the answer may carry its report.
 GRANT_HEADER = "x-internal-grant"
 # From the Worker to the object that keeps the ledger: what a request that is to be admitted there asks for, as ASCII
-# JSON: {"ask": the fields of `ledger.admit.Ask` but its instance and lease, "add_limit": int | null,
-# "patient": whether it waits while a container that is about to end is replaced}.
+# JSON: {"ask": the fields of `ledger.admit.Ask` but its instance and lease, "add_limit": int | null}.
 ASK_HEADER = "x-internal-ask"
 # The object's answer where the ledger has refused: the fields of `ledger.refusal`, as ASCII JSON.
 REFUSAL_HEADER = "x-internal-refusal"

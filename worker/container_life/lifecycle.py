@@ -31,15 +31,20 @@ Log = Callable[..., None]
 
 
 class NotServing(Exception):
-    """The container cannot serve now. The message says why; `retry_after` in seconds."""
+    """The container cannot serve now. The message says why; `retry_after` in seconds. `ending`: it comes to its end,
+    and another one is started then; `gone`: it has come to it."""
 
-    def __init__(self, message: str, retry_after: float = PAUSE_AFTER_FAILURE) -> None:
+    def __init__(
+        self, message: str, retry_after: float = PAUSE_AFTER_FAILURE, *, ending: bool = False, gone: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.ending = ending
+        self.gone = gone
 
     def again(self) -> "NotServing":
         """The same for another request: raising one exception twice would keep the frames of both."""
-        return NotServing(str(self), self.retry_after)
+        return NotServing(str(self), self.retry_after, ending=self.ending, gone=self.gone)
 
 
 def longest_wake(limits: Limits) -> float:
@@ -122,7 +127,7 @@ class Lifecycle:
             self._awakening = asyncio.create_task(self._awake())
         self._wanted = True
         if self._retiring and not patient:
-            raise NotServing("it is about to end, and another one is started then", retry_after=1)
+            raise NotServing("it is about to end, and another one is started then", retry_after=1, ending=True)
         outcome = await asyncio.shield(self._awakening)
         if isinstance(outcome, NotServing):
             raise outcome.again()

@@ -9,7 +9,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
 START_TIMEOUT = 120.0
 SLEEP_AFTER = 600.0
-SHUTDOWN_GRACE = 30.0
+# A roll-out leaves fifteen minutes after SIGTERM (https://developers.cloudflare.com/containers/platform-details/rollouts/).
+SHUTDOWN_GRACE = 870.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from api.hop import (
     NO_INSTANCE_HEADER,
     PARK_PREFIX,
     REFUSAL_HEADER,
-    UNCONFIGURED,
 )
 from ledger.inline import Quoted, Quoter
 from ledger.reserve import Quote
@@ -28,7 +27,7 @@ from runtime.javascript import error_text, or_none
 from runtime.log import log
 
 from . import body
-from .forward import Answered, Apart, Client, Instances, NoContainer, client_left, configuration, inward
+from .forward import AGAIN, Answered, Apart, Client, Instances, NoContainer, client_left, configuration, inward
 from .grant import grant
 from .instances import FIRST
 from .ledger import LedgerClient, LedgerUnavailable, unavailable
@@ -98,7 +97,6 @@ class Admission:
         asked = {
             "ask": _ask(paid, quoted.model, quoted.quote),
             "add_limit": quoted.quote.add_limit,
-            "patient": len(paid.names) == 1,  # else another one serves while this one ends
         }
         added = [(ASK_HEADER, json.dumps(asked))]
         try:
@@ -112,15 +110,17 @@ class Admission:
         elif response.status == 503:
             why = or_none(response.headers.get(NO_INSTANCE_HEADER))
             if why is not None:
-                return await self._sent_elsewhere(paid, response.headers, why in (ENDING, UNCONFIGURED), buffer)
+                return await self._sent_elsewhere(paid, response.headers, why, buffer)
         return response
 
-    async def _sent_elsewhere(self, paid: Paid, headers: Any, again: bool, buffer: Any) -> Any:
-        """What the ledger has admitted, and its own container cannot serve. `again`: not now, but in a moment."""
+    async def _sent_elsewhere(self, paid: Paid, headers: Any, why: str, buffer: Any) -> Any:
+        """What the ledger has admitted, and its own container could not serve. `why`: what NO_INSTANCE_HEADER says."""
         grant = _Grant(paid.client.own_id, headers.get(GRANT_HEADER))
         names = paid.names[1:]
-        if again:  # where no other one serves, it is waited for its successor
-            names = [*names, FIRST]
+        if why in AGAIN:
+            names = [FIRST, *names]
+        elif why == ENDING:
+            names = self._instances.besides(FIRST, names)
         if not names:
             await self._release(grant.id, paid.client.id)
             raise NoContainer(float(headers.get("retry-after")))

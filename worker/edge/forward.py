@@ -14,6 +14,7 @@ from api.hop import (
     CATALOG_HEADER,
     CONFIGURATION_HEADER,
     ENDING,
+    GONE,
     GRANT_HEADER,
     INSTANCE_HEADER,
     NO_CONTAINER,
@@ -29,7 +30,7 @@ from runtime.log import log
 
 from .instances import FIRST
 from .ledger import NAME as LEDGER_NAME
-from .ledger import LedgerUnavailable, unavailable
+from .ledger import LedgerUnavailable, object_of, unavailable
 
 # Seconds an instance that has answered is trusted to serve without being asked first.
 TRUST = 60.0
@@ -37,6 +38,8 @@ TRUST = 60.0
 APART = 60.0
 # What workerd says of an object whose code is older than the first container's move into the ledger's object.
 _OLDER = ("does not export a fetch() function", "does not implement the method")
+# Values of NO_INSTANCE_HEADER after which the same instance is asked once more.
+AGAIN = (GONE, UNCONFIGURED)
 _SAME_BODY = object()
 
 
@@ -124,16 +127,19 @@ class Answered(NamedTuple):
 
 class Instances:
     """The containers of this deployment. `ledger`, `others`: the bindings of the object that has the first one, and of
-    those that have the others; None where there is none. `start_limit`: seconds that waking one may take.
+    those that have the others; None where there is none. `start_limit`: seconds that waking one may take. `place`: see
+    `object_of`. `stand_in`: an instance that serves while the only one is being replaced.
 
     The ledger's object may have no container: for some minutes after a deployment it may run older code, and its class
     may not be allowed one. Then the first container is `apart`, in one of the other objects, where it was before.
     """
 
-    def __init__(self, ledger: Any, others: Any, start_limit: float) -> None:
+    def __init__(self, ledger: Any, others: Any, start_limit: float, place: str | None, stand_in: str | None) -> None:
         self._ledger = ledger
         self._others = others
         self._start_limit = start_limit
+        self._place = place
+        self._stand_in = stand_in
         self._trusted: dict[str, float] = {}  # name -> when it answered last
         self._started: dict[str, str] = {}  # name -> the start id that it named last
         self._apart_until = 0.0
@@ -147,20 +153,29 @@ class Instances:
         return self._started.get(name, "")
 
     async def answer(
-        self, make: Callable[[], Any], names: Iterable[str], client: Client, *, again: bool = False
+        self,
+        make: Callable[[], Any],
+        names: Iterable[str],
+        client: Client,
+        *,
+        again: bool = False,
+        stand_in: bool = True,
     ) -> Answered:
         """The response of the first of the instances that can serve. Raises NoContainer.
 
         `make` makes the request; where it can do so `again`, with the same body, one that was refused can go elsewhere.
         A body that can be sent only once waits until an instance that has not answered lately says that it serves.
+        One that is being replaced is waited for when nobody else serves; `stand_in`: which may be one that is started
+        for it.
         """
         names = list(names)
         retry_after, sent = 5.0, False
         for number, name in enumerate(names):  # which may grow
             request, in_ledger = None, self._is_in_ledger(name)
+            waited_for = name in names[:number]
             try:
                 stub = self._stub(name)
-                refusal = None if self._is_trusted(name) else await self._wake(name, stub, number == len(names) - 1)
+                refusal = None if self._is_trusted(name) else await self._wake(name, stub, patient=waited_for)
                 if refusal is None:
                     request = make()
                     response = await stub.fetch(request)
@@ -168,16 +183,16 @@ class Instances:
                     if response.status != 503 or or_none(headers.get(NO_INSTANCE_HEADER)) is None:
                         self._trusted[name] = time.monotonic()
                         return self._answered(name, response)
-                    refusal = ("it cannot serve now", float(headers.get("retry-after")))
                     kind = headers.get(NO_INSTANCE_HEADER)
+                    refusal = _Refusal("it cannot serve now", float(headers.get("retry-after")), kind == ENDING)
                     if kind == UNCONFIGURED:
                         await self._tell(stub)
-                    if again and kind in (ENDING, UNCONFIGURED) and names.count(name) == 1:
-                        names.append(name)  # where no other one serves, it is waited for its successor
+                    if kind in AGAIN and again and not waited_for:
+                        names.insert(number + 1, name)
             except LedgerUnavailable as error:
                 raise unavailable(error, client.id) from None
             except _NoBinding as error:
-                refusal = (str(error), 60.0)
+                refusal = _Refusal(str(error), 60.0)
             except Apart:
                 names.insert(number + 1, name)
                 continue
@@ -189,13 +204,22 @@ class Instances:
                 if client.left:
                     raise client_left() from None
                 # An engine that is missing shows only here: every call to the object fails.
-                refusal = (f"its object failed: {error_text(error) or 'no answer in time'}", retry_after)
+                refusal = _Refusal(f"its object failed: {error_text(error) or 'no answer in time'}", retry_after)
             self._trusted.pop(name, None)
-            reason, retry_after = refusal
-            log("error", "instance_unavailable", request_id=client.id, instance=name, reason=reason)
+            retry_after = refusal.retry_after
+            log("error", "instance_unavailable", request_id=client.id, instance=name, reason=refusal.reason)
             if sent or (request is not None and not again):
                 break
+            if refusal.ending and not waited_for:
+                rest = names[number + 1 :]
+                names[number + 1 :] = self.besides(name, rest) if stand_in else [*rest, name]
         raise NoContainer(retry_after, sent=sent)
+
+    def besides(self, name: str, others: list[str]) -> list[str]:
+        """Who serves while this one is being replaced; where nobody does, its successor is waited for."""
+        if name == FIRST and self._stand_in is not None:
+            others = [*others, self._stand_in]
+        return [*others, name]
 
     async def ask(self, make: Callable[[], Any], client: Client) -> Any:
         """The response of the object that keeps the ledger to a request with an ASK_HEADER, which `make` makes.
@@ -240,15 +264,14 @@ class Instances:
     def _is_trusted(self, name: str) -> bool:
         return time.monotonic() - self._trusted.get(name, -TRUST) < TRUST
 
-    async def _wake(self, name: str, stub: Any, last: bool) -> tuple[str, float] | None:
-        """None when it serves, else why not and after how many seconds to try again. Only of the last instance it is
-        worth to wait while it is being replaced. Raises Apart."""
+    async def _wake(self, name: str, stub: Any, *, patient: bool) -> "_Refusal | None":
+        """None when it serves. `patient`: while it is being replaced it is waited for. Raises Apart."""
         in_ledger = self._is_in_ledger(name)
-        outcome = await asyncio.wait_for(stub.ready(last), self._start_limit)
+        outcome = await asyncio.wait_for(stub.ready(patient), self._start_limit)
         if not outcome.serves:
             if in_ledger and self._finds_apart(getattr(outcome, "state", "")):
                 raise Apart
-            return outcome.reason, outcome.retry_after
+            return _Refusal(outcome.reason, outcome.retry_after, bool(getattr(outcome, "ending", False)))
         known = getattr(outcome, "configurations", None)  # an object of before does not say it
         if known is not None and configuration().name not in known.split():
             await self._tell(stub)
@@ -304,7 +327,7 @@ class Instances:
         """Raises LedgerUnavailable."""
         if self._ledger is None:
             raise LedgerUnavailable("there is no LEDGER binding")
-        return self._ledger.getByName(LEDGER_NAME)
+        return object_of(self._ledger, LEDGER_NAME, self._place)
 
     def _stub(self, name: str) -> Any:
         """Raises LedgerUnavailable, _NoBinding."""
@@ -312,7 +335,15 @@ class Instances:
             return self._ledger_stub()
         if self._others is None:
             raise _NoBinding("there is no PROXY_CONTAINER binding")
-        return self._others.getByName(name)
+        return object_of(self._others, name, self._place)
+
+
+class _Refusal(NamedTuple):
+    """Why an instance does not serve, and after how many seconds to try again. `ending`: it is being replaced."""
+
+    reason: str
+    retry_after: float
+    ending: bool = False
 
 
 def _wants_configuration(headers: Any) -> bool:

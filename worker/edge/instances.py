@@ -11,6 +11,11 @@ def instance_names(count: int) -> list[str]:
     return [f"proxy-{number}" for number in range(count)]
 
 
+def stand_in(count: int) -> str | None:
+    """Who serves while the only instance is being replaced; None where there are others."""
+    return instance_names(2)[1] if count == 1 else None
+
+
 def candidates(count: int, key: str | None) -> list[str]:
     """Every instance, the one of this key first, so that a key's requests stay together while all is well."""
     names = instance_names(count)

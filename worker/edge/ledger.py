@@ -8,7 +8,7 @@ from typing import Any
 
 from api.errors import ApiError, service_unavailable
 from configuration import Configuration
-from runtime.javascript import error_text
+from runtime.javascript import error_text, js_object
 from runtime.log import log
 
 NAME = "ledger"
@@ -24,10 +24,11 @@ class LedgerUnavailable(Exception):
 
 
 class LedgerClient:
-    """`namespace`: the binding LEDGER; None where there is none."""
+    """`namespace`: the binding LEDGER; None where there is none. `place`: see `object_of`."""
 
-    def __init__(self, namespace: Any) -> None:
+    def __init__(self, namespace: Any, place: str | None = None) -> None:
         self._namespace = namespace
+        self._place = place
         self._known: tuple[float, bool] | None = None
 
     async def usable(self) -> bool:
@@ -65,9 +66,15 @@ class LedgerClient:
         if self._namespace is None:
             raise LedgerUnavailable("there is no LEDGER binding")
         try:
-            return await getattr(self._namespace.getByName(NAME), method)(text)
+            return await getattr(object_of(self._namespace, NAME, self._place), method)(text)
         except Exception as error:  # noqa: BLE001 whatever it is, nothing can be paid for
             raise LedgerUnavailable(f"{type(error).__name__}: {error_text(error)}") from None
+
+
+def object_of(namespace: Any, name: str, place: str | None) -> Any:
+    """The stub of a Durable Object. `place`: where it is made if it does not exist yet, for good; None leaves it to
+    Cloudflare (https://developers.cloudflare.com/durable-objects/reference/data-location/#provide-a-location-hint)."""
+    return namespace.getByName(name) if place is None else namespace.getByName(name, js_object({"locationHint": place}))
 
 
 def unavailable(error: LedgerUnavailable, request_id: str) -> ApiError:

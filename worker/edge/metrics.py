@@ -34,7 +34,7 @@ class Metrics:
         text = exposition(states)
         if states[name] == RUNNING:
             try:
-                found = await self._instances.answer(lambda: inward(client, PATH, ()), [name], client)
+                found = await self._instances.answer(lambda: inward(client, PATH, ()), [name], client, stand_in=False)
                 said = await found.response.text()
             except JsException:
                 raise service_unavailable("The container went away in the middle of its answer.", 1) from None

@@ -29,7 +29,7 @@ from . import settings
 from .administration import Administration
 from .admission import Admission, Paid
 from .forward import Client, Instances, inward
-from .instances import candidates, instance_names
+from .instances import candidates, instance_names, stand_in
 from .ledger import LedgerClient
 from .metrics import Metrics
 from .page import page_response
@@ -69,8 +69,9 @@ class Edge:
         self._models = models_on(CATALOG["models"], is_set)
         ledger_binding, others = (or_none(getattr(env, name, None)) for name in ("LEDGER", "PROXY_CONTAINER"))
         limit = lifecycle.longest_wake(container_settings.read(read))
-        self._instances = Instances(ledger_binding, others, limit)
-        self._ledger = ledger = LedgerClient(ledger_binding)
+        place = found.location_hint
+        self._instances = Instances(ledger_binding, others, limit, place, stand_in(found.instances))
+        self._ledger = ledger = LedgerClient(ledger_binding, place)
         quoter = Quoter(
             CATALOG["deployments"],
             CATALOG["reach"],
@@ -111,7 +112,7 @@ class Edge:
             return await self._admission.answer(Paid(client, endpoint, path + search, key_hash, names))
         models = await self._admission.authenticate(key_hash, request_id)
         grant = [(GRANT_HEADER, json.dumps({"models": models}))]
-        found = await self._instances.answer(lambda: inward(client, path + search, grant), names, client)
+        found = await self._instances.answer(lambda: inward(client, path + search, grant), names, client, again=True)
         return await without_body(found.response) if request.method == "HEAD" else found.response
 
     async def _model_info(self, client: Client, path: str, key_hash: str | None, models: list[str] | None) -> Any:
@@ -121,7 +122,8 @@ class Edge:
         running = [name for name, state in states.items() if state == health.RUNNING]
         if running:
             grant = [(GRANT_HEADER, json.dumps({"models": models, "owner": key_hash or "master"}))]
-            response = (await self._instances.answer(lambda: inward(client, path, grant), running, client)).response
+            asking = self._instances.answer(lambda: inward(client, path, grant), running, client, stand_in=False)
+            response = (await asking).response
         else:
             data = listed(CATALOG["models"], self._is_set)
             if key_hash is not None:

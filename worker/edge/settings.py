@@ -9,6 +9,8 @@ DEFAULT_MAX_OUTPUT = 4096
 MOST_TOKENS = (1 << 31) - 1
 MOST_DAYS = 36_500
 FAILED_KEYS_PER_MINUTE = 30
+# https://developers.cloudflare.com/durable-objects/reference/data-location/#supported-locations-1
+LOCATIONS = ("wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 Variable = Callable[[str], str | None]
@@ -17,7 +19,7 @@ Variable = Callable[[str], str | None]
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
     """`cors_allow_origins` is None when the variable is not set, so that the catalog decides. `default_max_output`:
-    tokens.
+    tokens. `location_hint`: where Durable Objects are made.
 
     `problems`: sentences about variables that were not understood, for the log.
     """
@@ -30,6 +32,7 @@ class EdgeSettings:
     instances: int
     failed_keys_per_minute: int
     default_max_output: int = DEFAULT_MAX_OUTPUT
+    location_hint: str | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -55,6 +58,7 @@ def read(variable: Variable) -> EdgeSettings:
         instances=int(found.number("CONTAINER_INSTANCES", 1, 1, MAX_INSTANCES)),
         failed_keys_per_minute=int(found.number("FAILED_KEYS_PER_MINUTE", FAILED_KEYS_PER_MINUTE, 1, 1_000_000)),
         default_max_output=int(found.number("DEFAULT_MAX_OUTPUT", DEFAULT_MAX_OUTPUT, 1, MOST_TOKENS)),
+        location_hint=found.one_of("LOCATION_HINT", LOCATIONS),
         problems=tuple(found.problems),
     )
 
@@ -82,6 +86,13 @@ class _Reader:
         if text:
             self.problems.append(f"{name} is {text!r}, which is neither true nor false; using {str(default).lower()}.")
         return default
+
+    def one_of(self, name: str, values: tuple[str, ...]) -> str | None:
+        text = (self._variable(name) or "").strip().lower()
+        if text and text not in values:
+            self.problems.append(f"{name} is {text!r}, which is none of {', '.join(values)}; it is left out.")
+            return None
+        return text or None
 
     def number(self, name: str, default: float, lowest: float, highest: float) -> float:
         text = (self._variable(name) or "").strip()

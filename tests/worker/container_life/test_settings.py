@@ -17,7 +17,7 @@ def test_no_durations(text):
 
 
 def test_defaults_and_settings():
-    assert read({}.get) == Limits(start_timeout=120, sleep_after=600, shutdown_grace=30)
+    assert read({}.get) == Limits(start_timeout=120, sleep_after=600, shutdown_grace=870)
     variables = {"CONTAINER_START_TIMEOUT": "3s", "CONTAINER_SLEEP_AFTER": "1h"}
     assert read(variables.get) == Limits(start_timeout=3, sleep_after=3600)
 

@@ -1,0 +1,50 @@
+"""The image's hash: it changes with what is in the image, and with nothing else."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dev.image_contents import LEFT_OUT, PARTS, image_hash
+from tests.processes import ROOT
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "page"))
+        else:
+            (tmp_path / part).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / part, tmp_path / part)
+    return tmp_path
+
+
+@pytest.mark.parametrize("changed", ["Dockerfile", "container/app.py", "worker/api/hop.py", "deploy/image/trim.py"])
+def test_it_changes_with_what_is_in_the_image(copy: Path, changed: str) -> None:
+    before = image_hash(copy)
+    path = copy / changed
+    path.write_text(path.read_text() + "\n")
+    assert image_hash(copy) != before
+
+
+def test_it_changes_with_a_name(copy: Path) -> None:
+    before = image_hash(copy)
+    (copy / "container" / "app.py").rename(copy / "container" / "apps.py")
+    assert image_hash(copy) != before
+
+
+def test_the_configuration_is_not_in_it(copy: Path) -> None:
+    before = image_hash(copy)
+    (copy / "worker" / "catalog.py").write_text("CATALOG = {}\n")
+    (copy / "litellm_config.yaml").write_text("model_list: []\n")
+    assert image_hash(copy) == before
+    assert set(LEFT_OUT) <= set((ROOT / ".dockerignore").read_text().splitlines())
+
+
+def test_it_covers_all_that_the_dockerfile_copies() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    names = [name for line in copied for name in line.split()]
+    configs = [name for name in names if name.endswith("litellm_config.yaml")]
+    assert [name for name in names if name not in configs and not name.startswith(PARTS)] == []
