@@ -164,7 +164,7 @@ def test_no_request_fails_while_everything_is_deployed_again_and_again(
                 return
             answer = deployed.ask(now[0], keys[number], stream=(number + turn) % 2 == 0)
             whole = "[DONE]" in answer.text or '"usage"' in answer.text
-            answers.append((answer.status_code, whole))
+            answers.append((answer.status_code, whole, answer.headers["x-request-id"]))
 
     with ThreadPoolExecutor(16) as pool:
         clients = [pool.submit(client, number) for number in range(16)]
@@ -182,7 +182,8 @@ def test_no_request_fails_while_everything_is_deployed_again_and_again(
             ended.set()
         for one in clients:
             one.result(60)
-    assert [answer for answer in answers if answer != (200, True)] == []
+    failed = [id for status, whole, id in answers if (status, whole) != (200, True)]
+    assert failed == [], [line for line in edge.lines if any(id in line for id in failed)]
 
     def settled() -> list[float]:
         lines = [line for key in keys for line in deployed.money.logs(key)]
