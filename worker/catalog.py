@@ -1,7 +1,7 @@
 """Written by `litellm-router catalog` from litellm_config.yaml: change that file, not this one."""
 
-CATALOG = {'hash': '5250a734568092e4',
- 'configuration': '8a75b39d4cc1871f',
+CATALOG = {'hash': '648c60bc0783e75f',
+ 'configuration': '521e7fd1f5588c98',
  'models': {'mock': [[]],
             'claude-sonnet': [['ANTHROPIC_API_KEY']],
             'gpt-4o': [['OPENAI_API_KEY']],
@@ -255,6 +255,7 @@ CATALOG = {'hash': '5250a734568092e4',
                             'max_input': 128000,
                             'image_tokens': 48169,
                             'max_output': 16384,
+                            'min_output': 16,
                             'tokenizer': 'o200k'}},
                  {'id': '64da8b64db2dc2fc',
                   'group': 'openrouter/*',

@@ -44,7 +44,7 @@ def changed(path: str, old: str, new: str) -> Mapping[str, str]:
 NEVER_WRITTEN = changed("ledger_object.py", "WRITE_AFTER_MS = 20\n", "WRITE_AFTER_MS = 3_600_000\n")
 CANNOT_BE_WRITTEN = changed(
     "ledger_object.py",
-    "            done = self._store.run(turn(self._store.dialect, self._policy, reports, asks, _now()))\n",
+    "            done = self._store.run(turn(self._store.dialect, policy, reports, asks, _now()))\n",
     "            self._storage.sql.exec('no such statement')\n",
 )
 HAS_NO_MEANING = changed("own_container.py", "*report = json.loads(text)", "*report = json.loads(text + '!')")
