@@ -82,6 +82,11 @@ class StandIn:
         self.note("request", **_shown(request))
         return web.json_response({"object": "list", "data": []})
 
+    async def configure(self, request: web.Request) -> web.Response:
+        given = await request.json()
+        self.note("configure", name=given["name"])
+        return web.json_response({})
+
     async def journal(self, request: web.Request) -> web.Response:
         """Nothing to tell. What the edge reserved for the stand-in stays reserved until it expires."""
         asked = await request.json()
@@ -183,6 +188,7 @@ def application(stand_in: StandIn) -> web.Application:
     app.router.add_get("/health/readiness", stand_in.readiness)
     app.router.add_get("/{path:.*}", stand_in.models)
     app.router.add_post("/internal/journal", stand_in.journal)
+    app.router.add_post("/internal/configuration", stand_in.configure)
     app.router.add_post("/internal/go/{name}", stand_in.go)
     app.router.add_delete("/internal/park/{name}", stand_in.forget)
     app.router.add_post("/internal/park/{path:.*}", stand_in.park)
