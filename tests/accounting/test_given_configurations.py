@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.fakes import Behaviour, FakeProvider
-from tests.money import chat, deployment
+from tests.money import chat, deployment, wait_for
 from tests.processes import RunningProxy, StartProxy
 from worker.api.hop import MOST_CONFIGURATIONS, PROTOCOL
 
@@ -84,7 +84,7 @@ def test_what_is_given_again_is_the_same_unless_it_has_changed(edge: Giving, fak
         assert edge.give("one", secret, environment={"PROVIDER_KEY": value}).status_code == 200
         assert edge.ask("one").status_code == 200
         assert fake.last.api_key == value
-    assert edge.proxy.log().count('"config_given"') == 2
+    wait_for(lambda: edge.proxy.log().count('"config_given"'), lambda found: found == 2)
     assert edge.give("one", secret).status_code == 200  # the secret is gone
     assert edge.ask("one").status_code == 503
 
