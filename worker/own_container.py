@@ -278,8 +278,12 @@ class ContainerObject(DurableObject):
 
     async def configure(self, text: str) -> None:
         """`Configuration.text` of a Worker that goes by another configuration than this object."""
+        self._told(text)
+
+    def _told(self, text: str) -> Configuration:
         told = self._configurations.learn(text)
         log("info", "configuration_told", configuration=told.name)
+        return told
 
     async def state(self) -> str:
         """`running`, `sleeping`, `unavailable`, or NO_CONTAINER; wakes nothing."""
