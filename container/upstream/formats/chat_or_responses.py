@@ -1,14 +1,12 @@
 """OpenAI's format: chat completions, or the Responses API where a model serves a request there alone."""
 
 import re
-from collections.abc import Mapping
 
 from ...config import Deployment
 from ...request.completion import Completion
 from ...routing.outcome import Outcome
 from ..answer import Events, Plain
 from ..capabilities import capabilities
-from ..prepare import Address
 from ..responses_models import Served, refuses_tools
 from .format import Format, Sent
 from .responses import Note, Responses
@@ -32,9 +30,8 @@ class ChatOrResponses:
         self._chat = chat
         self._responses = Responses(drop_params=drop_params)
         self._learnt: dict[tuple[str, str], Served] = {}
-
-    async def address(self, d: Deployment, patience: float) -> Address:
-        return await self._chat.address(d, patience)
+        self.address = chat.address
+        self.failure = chat.failure
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         format = self._responses if endpoint == "responses" else self._chat
@@ -60,9 +57,6 @@ class ChatOrResponses:
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         return self._answering(sent).events(name, request, sent)
-
-    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
-        return self._chat.failure(status, headers, raw)
 
     def _answering(self, sent: Sent) -> Format:
         """Whose answer it is; only an answer shows that a refusal was understood."""

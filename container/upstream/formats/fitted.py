@@ -11,7 +11,6 @@ from ...routing.outcome import Outcome
 from .. import call_ids, earlier_thoughts, foreign_parts, tool_names
 from ..answer import Events, Plain
 from ..capabilities import Capabilities, capabilities
-from ..prepare import Address
 from ..tool_names import RestoredEvents
 from . import parts
 from .format import Format, Sent
@@ -30,12 +29,10 @@ class Fitted:
     def __init__(self, inner: Format, *, drop_params: bool) -> None:
         self._inner = inner
         self._drop_params = drop_params
-
-    async def address(self, d: Deployment, patience: float) -> Address:
-        return await self._inner.address(d, patience)
-
-    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        return self._inner.url(d, base, model, endpoint, stream=stream)
+        # As they are: for each request a call less.
+        self.address = inner.address
+        self.url = inner.url
+        self.failure = inner.failure
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         if request.endpoint != _CHAT:
@@ -70,9 +67,6 @@ class Fitted:
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         events = self._inner.events(name, request, sent)
         return RestoredEvents(events, sent.names) if sent.names else events
-
-    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
-        return self._inner.failure(status, headers, raw)
 
 
 def fit(
