@@ -36,7 +36,6 @@ async def behind_the_edge(
 ) -> None:
     """`config`: what is served until the edge has given another one."""
     assert settings.internal_token is not None
-    folder = path.absolute().parent  # noqa: ASYNC240 nothing is read
     tracing = tracing_of(settings)
     router = router_for(config)
     tariff = accounts.Tariff(config, router, default_max_output=settings.default_max_output)
@@ -55,7 +54,7 @@ async def behind_the_edge(
         nonlocal shared
         others = {name: value for name, value in environment.items() if name not in given.variables}
         surroundings = {**others, **given.environment}
-        new = await asyncio.to_thread(loads, given.file, given.document, surroundings, folder)
+        new = await asyncio.to_thread(loads, given.file, given.document, surroundings, path)
         its_settings = read_settings(new.environment)
         for reason in reasons_not_to_serve(its_settings, new):
             raise CannotServe(reason)

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from container.config import ConfigError, catalog, load
 from worker.api.models import missing
@@ -84,12 +85,13 @@ def run(
     key = environment.get(MASTER_KEY)
     if key is not None and (problem := key_problem(key)):
         raise Refused(f"{MASTER_KEY} {problem}. A good one: {GENERATE}")
-    needs = check_config(tool)
+    extract = check_config(tool)
+    needs = extract["models"]
     vars_ = check_vars(tool, needs)
     absent = [name for name in CREDENTIALS if name not in environment]
     if absent and not dry_run:
         raise Refused(" ".join(f"{name} is not set: {CREDENTIALS[name]}." for name in absent))
-    tag = TAG + image_hash(tool.directory)
+    tag = TAG + image_hash(tool.directory, extract["document"])
     image = ["--containers-rollout=none"] if config_only else ["--tag", tag]
     if not dry_run and not config_only and deployed_tag(tool) == tag:
         print("The deployed image is this one: the containers stay as they are.")
@@ -133,15 +135,15 @@ def key_problem(key: str) -> str | None:
     return None
 
 
-def check_config(tool: Wrangler) -> dict[str, list[list[str]]]:
-    """What `litellm-router check` and `catalog` do; the needs of each model. Raises ConfigError."""
+def check_config(tool: Wrangler) -> dict[str, Any]:
+    """What `litellm-router check` and `catalog` do; the catalog. Raises ConfigError."""
     path = tool.directory / CONFIG
     config = load(path, {})
     for problem in config.problems:
         _say(str(problem))
     if catalog.write(path, tool.directory / "worker" / "catalog.py"):
         print("worker/catalog.py written")
-    return catalog.catalog(config)["models"]
+    return catalog.catalog(config)
 
 
 def check_vars(tool: Wrangler, needs: Mapping[str, Iterable[Iterable[str]]]) -> dict[str, str]:

@@ -1,17 +1,22 @@
 """What the image is made of, as one hash: when it is the same, a deployment needs no new image."""
 
 import hashlib
+import re
 from pathlib import Path
+
+from container.config.literals import IN_IMAGE
 
 # What the Dockerfile copies, without the configs: behind the edge a container is given its own.
 PARTS = ("Dockerfile", "requirements/container.txt", "deploy/image", "container", "worker")
+_IN_IMAGE = re.compile(re.escape(IN_IMAGE) + r"\w+")
 # In the Worker's bundle and not in the image (.dockerignore).
 LEFT_OUT = ("worker/catalog.py",)
 
 
-def image_hash(directory: Path) -> str:
-    """Of the files below `directory` that make the image: 16 hexadecimal digits."""
-    content = hashlib.sha256()
+def image_hash(directory: Path, config: str) -> str:
+    """Of the files below `directory` that make the image, and of the secrets of the `config` (the catalog's `document`)
+    that only the image has: 16 hexadecimal digits."""
+    content = hashlib.sha256("\n".join(sorted(_IN_IMAGE.findall(config))).encode())
     for path in sorted(one for part in PARTS for one in _files(directory / part)):
         name = path.relative_to(directory).as_posix()
         if name not in LEFT_OUT and "__pycache__" not in path.parts:

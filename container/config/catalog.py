@@ -10,7 +10,7 @@ from ..accounting.tariff import Tariff, targets
 from ..routing.groups import Target
 from ..routing.router import Router, RouteRequest
 from ..settings import VARIABLES
-from . import vertex
+from . import literals, vertex
 from .load import Config, load
 from .problems import ConfigError, Problem
 from .providers import (
@@ -32,8 +32,8 @@ _EARLY = (
 )
 # Beginnings of the names of settings that a process reads once.
 _AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
-# Secrets that only a proxy alone needs.
-_ALONE = ("master_key", "database_url")
+# What only a proxy alone needs.
+_ALONE = ("master_key", "database_url", "virtual_keys")
 DEFAULT_PATH = Path(__file__).parents[2] / "worker" / "catalog.py"
 
 
@@ -49,7 +49,8 @@ def catalog(config: Config) -> dict:
                   models that the edge cannot quote
     restart       those of `environment` that a container reads only when it starts
     file          the config's name
-    document      what stands in it, as JSON, for the container; without what only a proxy alone needs
+    document      what stands in it, as JSON, for the container; without what only a proxy alone needs, and with a
+                  reference in the place of each secret, see `literals`
 
     Raises ConfigError for what the edge would not enforce.
     """
@@ -84,7 +85,7 @@ def _document(config: Config) -> str:
     general = document.get("general_settings")
     if isinstance(general, dict):
         document["general_settings"] = {name: value for name, value in general.items() if name not in _ALONE}
-    return json.dumps(document)
+    return json.dumps(literals.without(document))
 
 
 def _prices(config: Config) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import deployment as deployments
 from . import document as documents
-from . import google_credentials, sections, variables
+from . import google_credentials, literals, sections, variables
 from . import options as option_sections
 from .deployment import Deployment
 from .options import Options
@@ -43,9 +43,14 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     return _config(documents.read(path), environment)
 
 
-def loads(name: str, text: str, environment: Mapping[str, str], folder: Path) -> Config:
-    """The configuration that `Config.document` tells of another one, in this environment. Raises ConfigError."""
-    return _config(documents.of(name, text, folder), environment)
+def loads(name: str, text: str, environment: Mapping[str, str], own: Path) -> Config:
+    """The configuration of a document in JSON, in this environment. `own`: the file that has the secrets which the
+    document has not, see `literals`, where there is one. Raises ConfigError."""
+    document = documents.of(name, text, own.absolute().parent)
+    if literals.IN_IMAGE in text:
+        known = literals.values(documents.read(own).data) if own.exists() else {}
+        document.data = literals.restored(document.data, known)
+    return _config(document, environment)
 
 
 def _config(document: documents.Document, environment: Mapping[str, str]) -> Config:

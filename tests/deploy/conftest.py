@@ -56,7 +56,7 @@ class Project:
     @property
     def whole(self) -> str:
         """The command that deploys the Worker and its image."""
-        return f"deploy --tag image-{image_hash(self.folder)}"
+        return f"deploy --tag image-{image_hash(self.folder, '')}"
 
     @property
     def calls(self) -> list[dict[str, Any]]:

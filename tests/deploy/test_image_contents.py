@@ -23,23 +23,23 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("changed", ["Dockerfile", "container/app.py", "worker/api/hop.py", "deploy/image/trim.py"])
 def test_it_changes_with_what_is_in_the_image(copy: Path, changed: str) -> None:
-    before = image_hash(copy)
+    before = image_hash(copy, "")
     path = copy / changed
     path.write_text(path.read_text() + "\n")
-    assert image_hash(copy) != before
+    assert image_hash(copy, "") != before
 
 
 def test_it_changes_with_a_name(copy: Path) -> None:
-    before = image_hash(copy)
+    before = image_hash(copy, "")
     (copy / "container" / "app.py").rename(copy / "container" / "apps.py")
-    assert image_hash(copy) != before
+    assert image_hash(copy, "") != before
 
 
 def test_the_configuration_is_not_in_it(copy: Path) -> None:
-    before = image_hash(copy)
+    before = image_hash(copy, "")
     (copy / "worker" / "catalog.py").write_text("CATALOG = {}\n")
     (copy / "litellm_config.yaml").write_text("model_list: []\n")
-    assert image_hash(copy) == before
+    assert image_hash(copy, "") == before
     assert set(LEFT_OUT) <= set((ROOT / ".dockerignore").read_text().splitlines())
 
 
@@ -48,3 +48,8 @@ def test_it_covers_all_that_the_dockerfile_copies() -> None:
     names = [name for line in copied for name in line.split()]
     configs = [name for name in names if name.endswith("litellm_config.yaml")]
     assert [name for name in names if name not in configs and not name.startswith(PARTS)] == []
+
+
+def test_it_changes_with_a_secret_that_only_the_image_has(copy: Path) -> None:
+    first, second = (image_hash(copy, f'{{"api_key": "os.image/{name * 32}"}}') for name in "ab")
+    assert len({first, second, image_hash(copy, "")}) == 3

@@ -72,7 +72,7 @@ def test_retries_fallbacks_and_cooldowns(watched: Watched, fake: FakeProvider):
     assert found["litellm_router_attempts_total", "model=gpt", "outcome=server"] == 2
     assert found["litellm_router_retries_total", "model=gpt"] == 1
     assert found["litellm_router_fallbacks_total", "model=gpt", "fallback=spare"] == 1
-    assert found["litellm_router_cooldowns_total", "model=gpt"] == 2
+    assert found["litellm_router_cooldowns_total", "model=gpt"] == 1
     assert found["litellm_router_deployment_cooldown_seconds", "model=gpt"] > 0
     assert found["litellm_router_deployment_cooldown_seconds", "model=spare"] == 0
     # What a fallback answers is a success of the model that was asked for, and the fallback's use.

@@ -83,7 +83,7 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         "user_id": TEXT,
         "key_alias": TEXT,
         "key_hash": TEXT,
-        "status": {"enum": ["active", "expired", "revoked"]},
+        "status": {"enum": ["active", "expired", "revoked", ""]},
     },
     "spend_logs": {
         "key": TEXT,
