@@ -23,6 +23,7 @@ INTERNAL = "internal"
 _MAX_BODY_MB = 1.0
 _LONGEST_WAIT = 60.0
 _POLL_SECONDS = 0.02
+_REFUSING_SECONDS = 0.5
 
 Serve = Callable[[Exchange, Endpoint], Awaitable[None]]
 
@@ -65,13 +66,19 @@ class BehindTheEdge:
         await serve(exchange, endpoint)
 
     async def finish(self, grace: float, at_once: asyncio.Event) -> None:
-        """Before the end: takes nothing new, waits `grace` seconds for what runs, then for the edge to fetch it all."""
+        """Before the end: takes nothing new, waits `grace` seconds for what runs, then for the edge to fetch it all.
+
+        It goes on refusing for a moment: a request that came on a connection while that is closed would be lost, and
+        after the first refusal the edge sends no other.
+        """
         self._journal.ending = True
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
         while self._journal.open and loop.time() < end and not at_once.is_set():  # noqa: ASYNC110 once, at the end
             await asyncio.sleep(_POLL_SECONDS)
         await self._accounting.drained()
+        if not at_once.is_set():
+            await asyncio.sleep(_REFUSING_SECONDS)
 
     async def _reserved(self, exchange: Exchange, serve: Serve, endpoint: Endpoint | None) -> None:
         """Serves a request that the edge has reserved for, or the parked one that it names. Whatever becomes of it is
