@@ -88,7 +88,7 @@ def build(
     modules = [_modules(config, out, "main.mjs", config.main, replaced or {}, "")]
     modules += [
         _modules(config, out, "version.mjs", version.main or config.main, version.replaced, f"{number}-")
-        for number, version in enumerate(versions)
+        for number, version in enumerate(versions, 1)
     ]
     path = out / CONFIG
     path.touch(mode=0o600)
@@ -173,12 +173,11 @@ def _config(
     sockets = [SOCKET, *(version_socket(number) for number in range(1, len(modules)))]
     bindings: list[list[str]] = []
     for name, own in zip(names, vars, strict=True):
-        service = "" if name == "main" else ', serviceName = "main"'
         bindings.append([_variable(variable, value) for variable, value in {**config.vars, **own}.items()])
-        bindings[-1] += [
-            f"(name = {_text(binding)}, durableObjectNamespace = (className = {_text(class_name)}{service}))"
-            for binding, class_name in config.bindings.items()
-        ]
+        for binding, class_name in config.bindings.items():
+            there = f'(className = {_text(class_name)}, serviceName = "main")'
+            namespace = _text(class_name) if name == "main" else there
+            bindings[-1].append(f"(name = {_text(binding)}, durableObjectNamespace = {namespace})")
     container_engine = "none = void"
     if engine is not None:
         container_engine = (

@@ -115,6 +115,19 @@ def test_bindings_namespaces_and_flags(config: wrangler.WranglerConfig, tmp_path
     assert "containerEngine = (none = void)" in text
 
 
+def test_another_version_has_its_own_sources_and_variables_and_the_objects_of_the_first(
+    config: wrangler.WranglerConfig, tmp_path: Path
+) -> None:
+    other = build.Version({"GREETING": "second"}, {"helpers.py": "# of the second"})
+    text = capnp(config, tmp_path, vars={"GREETING": "first"}, versions=[other])
+    assert '(name = "BOX", durableObjectNamespace = (className = "Box", serviceName = "main"))' in text
+    assert f'(name = "{build.version_socket(1)}"' in text
+    assert [text.count(f'text = "{one}"') for one in ("first", "second")] == [1, 1]
+    assert text.count("durableObjectNamespaces") == 1
+    own, others = (json.loads((tmp_path / "build" / name).read_text()) for name in ("sources.json", "1-sources.json"))
+    assert others["helpers.py"] == "# of the second" != own["helpers.py"]
+
+
 def test_an_engine_is_a_socket_and_a_sidecar(config: wrangler.WranglerConfig, tmp_path: Path) -> None:
     text = capnp(config, tmp_path, engine=build.Engine(Path("/run/e.sock"), "side:1"))
     assert 'localDocker = (socketPath = "unix:/run/e.sock", containerEgressInterceptorImage = "side:1")' in text
