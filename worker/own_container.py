@@ -100,7 +100,7 @@ class OwnContainer:
         )
         self._ledger = ledger
         self._known = "", ""  # a token and its instance
-        self._given: dict[str, asyncio.Task[str | None]] = {}  # by name, in the order in which they were given
+        self._given: dict[str, asyncio.Task[NotServing | None]] = {}  # by name, in the order in which they were given
         self._given_to = ""  # the container with this token
         self.drain = Drain(RunningContainer(self._engine, self.life), ledger, alarm, log)
         self.life.adopt()
@@ -207,9 +207,9 @@ class OwnContainer:
         if failure is not None:
             if self._given.get(configuration.name) is task:
                 del self._given[configuration.name]
-            raise NotServing(failure, retry_after=1)
+            raise failure.again()
 
-    async def _post(self, token: str, configuration: Configuration) -> str | None:
+    async def _post(self, token: str, configuration: Configuration) -> NotServing | None:
         """Why the container has not got it, None when it has."""
         headers = js_headers([(TOKEN_HEADER, token), ("content-type", "application/json")])
         try:
@@ -218,14 +218,14 @@ class OwnContainer:
             said = await response.text()
         except JsException as error:
             self.life.doubt()
-            return f"it could not be given its configuration: {error_text(error)}"
+            return NotServing(f"it could not be given its configuration: {error_text(error)}", retry_after=1, gone=True)
         if response.status == 404:  # an image of before, which has its own
             return None
         if response.status == 200:
             log("info", "container_configured", configuration=configuration.name)
             return None
         log("error", "configuration_refused", configuration=configuration.name, status=response.status, reason=said)
-        return "it has refused its configuration"
+        return NotServing("it has refused its configuration", retry_after=5)
 
     def _taken_off(self, response: Any, instance: str, admitted: Admitted) -> Any:
         """The response without the report that it carries."""
