@@ -137,6 +137,7 @@ def test_a_stream_ends_under_its_own_configuration(deployed: Deployed, provider:
     assert sorted(line["spend"] for line in deployed.money.settled(key, 2)) == pytest.approx([0.015, 0.03])
 
 
+@pytest.mark.timeout(300)
 def test_no_request_fails_while_everything_is_deployed_again_and_again(
     start_edge: StartEdge, provider: FakeProvider, tmp_path_factory: pytest.TempPathFactory
 ):
