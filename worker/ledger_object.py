@@ -100,7 +100,7 @@ class Ledger(ContainerObject):
         asked = or_none(incoming.headers.get(ASK_HEADER))
         configuration = self._configuration(incoming)
         if asked is None or configuration is None or self._own is None:
-            return await self._answer(incoming)
+            return await self._answer(incoming, configuration)
         fields = json.loads(asked)
         ask = admit.Ask(**fields["ask"], instance=self._own.instance, lease=LEASE_MS)
         result = await self._let_in(ask, self._limits_of(configuration))
@@ -112,7 +112,7 @@ class Ledger(ContainerObject):
             lambda ack: grant(fields["ask"], result, fields["add_limit"], ack),
             self._settle_soon,
         )
-        response = await self._answer(incoming, admitted)
+        response = await self._answer(incoming, configuration, admitted)
         if response.status == 503 and or_none(response.headers.get(NO_INSTANCE_HEADER)) is not None:
             response = js.Response.new(response.body, response)
             response.headers.set(GRANT_HEADER, admitted.grant(None))

@@ -309,9 +309,10 @@ class ContainerObject(DurableObject):
         """The one that a request goes by; None where this object has to be told of it first."""
         return self._configurations.named(or_none(incoming.headers.get(CONFIGURATION_HEADER)))
 
-    async def _answer(self, incoming: Any, admitted: Admitted | None = None) -> Any:
-        """The container's response, or a 503; see `OwnContainer.answer`."""
-        configuration = self._configuration(incoming)
+    async def _answer(
+        self, incoming: Any, configuration: Configuration | None, admitted: Admitted | None = None
+    ) -> Any:
+        """The container's response, or a 503; see `OwnContainer.answer`. `configuration`: see `_configuration`."""
         if configuration is None:
             return not_serving(incoming, NotServing("it has to be told the configuration", retry_after=1), UNCONFIGURED)
         if self._own is None:

@@ -29,4 +29,5 @@ class ProxyContainer(ContainerObject):
     @entries.direct
     async def fetch(self, request: Any, *_: Any) -> Any:
         """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere."""
-        return await self._answer(entries.js_request(request))
+        incoming = entries.js_request(request)
+        return await self._answer(incoming, self._configuration(incoming))
