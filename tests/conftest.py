@@ -1,6 +1,12 @@
 """Fixtures for all tests: fake providers and the proxy as a process."""
 
 import os
+import sys
+
+# Where bytecode is forbidden, hundreds of processes would each compile what they import. Before all other imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
