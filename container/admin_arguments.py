@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from worker.ledger.key_fields import FIELDS
+
 from . import admin_commands as admin
 from .admin_client import DEFAULT_URL, AdminClient, AdminError, UsageError, from_environment
-from .admin_commands import FIELDS, word
+from .admin_commands import word
 
 Work = Callable[[AdminClient, argparse.Namespace], tuple[Any, str]]
 _EPILOG = (
@@ -26,10 +29,11 @@ def add(commands: Any) -> None:
     _command(actions, "list", "all keys, the newest first (what `keys` alone does)", admin.list_keys)
     _with_fields(_command(actions, "create", "make a key; the only time its secret is shown", admin.create))
     _with_key(_command(actions, "show", "everything about a key", admin.show))
+    settable = [name for name, (_, field) in FIELDS.items() if field.option]
     update = _with_fields(_with_key(_command(actions, "update", "change what is given, leave the rest", admin.update)))
     update.add_argument(
-        "--unset", action="append", default=[], metavar="FIELD", choices=[name for _, name, *_ in FIELDS],
-        help="take a limit or another field away: " + ", ".join(name for _, name, *_ in FIELDS),
+        "--unset", action="append", default=[], metavar="FIELD", choices=settable,
+        help="take a limit or another field away: " + ", ".join(settable),
     )  # fmt: skip
     _with_key(_command(actions, "block", "refuse the key from the next request on", admin.block))
     _with_key(_command(actions, "unblock", "take a blocked key again", admin.unblock))
@@ -90,9 +94,49 @@ def _with_key(parser: argparse.ArgumentParser, *, many: bool = False) -> argpars
 
 
 def _with_fields(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    for flag, name, kind, metavar, help in FIELDS:
-        parser.add_argument(flag, dest=name, type=kind, metavar=metavar, help=help)
+    for name, (_, field) in FIELDS.items():
+        if field.option:
+            option, _, value = field.option.partition(" ")
+            convert = _CONVERT[field.kind.argument]
+            parser.add_argument(option, dest=name, type=convert, metavar=value, help=field.meaning)
     return parser
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("a JSON object is wanted")
+    return value
+
+
+def _names(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("it names nothing; leave the option out, or `update` with --unset FIELD")
+    return names
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; for no limit leave the option out")
+    return value
+
+
+# How an option's text becomes the field's value, by `field_kinds.Kind.argument`.
+_CONVERT: dict[str, Callable[[str], Any]] = {
+    "text": word,
+    "list": _names,
+    "number": _number,
+    "integer": int,
+    "json": _object,
+}
 
 
 def _count(text: str) -> int:

@@ -3,69 +3,25 @@ and returns the answer as JSON and as text."""
 
 import argparse
 import json
-import math
 import sys
 from typing import Any
+
+from worker.ledger import field_kinds
+from worker.ledger.key_fields import FIELDS
 
 from .admin_client import AdminClient, AdminError, UsageError
 from .tables import pairs, table, usd
 
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("a JSON object is wanted")
-    return value
+_MONEY = (
+    "spend", "reserved", "total_spend", *(name for name, (_, field) in FIELDS.items() if field.kind is field_kinds.USD),
+)  # fmt: skip
 
 
 def word(text: str) -> str:
-    """An option's value: an empty one is a shell variable that is not set, and would often mean no limit at all."""
+    """An option's value. An empty one comes from an unset shell variable and would often lift a limit."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty; leave the option out if that is meant")
     return text
-
-
-def _names(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError(
-            "no model is named; for all models leave the option out, or `update` with --unset models"
-        )
-    return names
-
-
-def _usd(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of money; for no limit leave the option out")
-    return value
-
-
-FIELDS = (
-    ("--alias", "key_alias", word, "NAME", "what people know the key by"),
-    ("--user", "user_id", word, "ID", "whose key it is: a user's budget holds for all of the user's keys"),
-    (
-        "--models",
-        "models",
-        _names,
-        "A,B",
-        "models it may use, `*` for anything",
-    ),
-    ("--max-budget", "max_budget", _usd, "USD", "what it may spend in a period"),
-    ("--soft-budget", "soft_budget", _usd, "USD", "what it may spend before somebody is told"),
-    ("--budget-duration", "budget_duration", word, "TIME", "the period, such as 1h, 1d, 7d or 30d"),
-    ("--rpm", "rpm_limit", int, "N", "requests a minute"),
-    ("--tpm", "tpm_limit", int, "N", "tokens a minute"),
-    ("--parallel", "max_parallel_requests", int, "N", "requests at the same time"),
-    ("--duration", "duration", word, "TIME", "how long it is valid from now, such as 30d"),
-    ("--metadata", "metadata", _object, "JSON", "anything, as a JSON object"),
-)
 
 
 def _named(client: AdminClient, name: str) -> str:
@@ -77,7 +33,7 @@ def _named(client: AdminClient, name: str) -> str:
 
 
 def _fields(given: argparse.Namespace) -> dict[str, Any]:
-    values = {name: getattr(given, name) for _, name, *_ in FIELDS}
+    values = {name: getattr(given, name) for name, (_, field) in FIELDS.items() if field.option}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -147,10 +103,9 @@ def delete(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _about(key: dict[str, Any]) -> str:
-    money = ("spend", "reserved", "total_spend", "max_budget", "soft_budget")
-    shown = {**key, **{name: usd(key[name]) for name in money}, "metadata": json.dumps(key["metadata"])}
-    shown["models"] = key["models"] or "all"
-    return pairs(list(shown.items()))
+    shown = {**key, **{name: usd(key[name]) for name in _MONEY}, "models": key["models"] or "all"}
+    texts = {name: json.dumps(value) for name, value in shown.items() if isinstance(value, dict)}
+    return pairs(list({**shown, **texts}.items()))
 
 
 def total(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:

@@ -3,6 +3,7 @@
 import orjson
 
 from worker.api import health, openapi
+from worker.ledger.key_schemas import KEY_SCHEMAS
 
 from ..accounting import Accounts
 from ..engine.supervisor import Engine
@@ -38,7 +39,7 @@ class Health:
         await _say(exchange, {"status": "healthy"})
 
     async def description(self, exchange: Exchange) -> None:
-        exchange.respond(200, openapi.text().encode())
+        exchange.respond(200, openapi.text(KEY_SCHEMAS).encode())
 
 
 async def _say(exchange: Exchange, fields: dict) -> None:

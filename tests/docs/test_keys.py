@@ -3,6 +3,7 @@
 import re
 
 from container.config import load
+from dev.key_fields_table import with_table
 from tests.processes import ROOT
 
 PAGE = (ROOT / "docs" / "keys.md").read_text()
@@ -18,3 +19,7 @@ def test_its_example_declares_a_key(tmp_path):
     [key] = config.options.virtual_keys
     assert key.held is not None
     assert (key.held.alias, key.held.columns["max_budget"]) == ("bot", 10 * 10**9)
+
+
+def test_its_table_of_fields_is_up_to_date():
+    assert with_table(PAGE) == PAGE, "run: python -m dev.key_fields_table"

@@ -92,3 +92,19 @@ async def test_a_newer_ledger_is_left_alone(empty: Store) -> None:
     with pytest.raises(LedgerUnavailable, match="newer version"):
         await store.open()
     await store.close()
+
+
+def test_the_keys_columns_of_released_versions_stay_as_they_were() -> None:
+    """They are made from the table of fields, which changes."""
+    of_keys = [[sql for sql in statements if "TABLE ledger_keys" in sql] for statements in schema.MIGRATIONS[:4]]
+    assert of_keys == [
+        [
+            "CREATE TABLE ledger_keys (id TEXT PRIMARY KEY, alias TEXT, user_id TEXT NOT NULL, hint TEXT NOT NULL, "
+            "models TEXT NOT NULL, metadata TEXT NOT NULL, max_budget BIGINT, soft_budget BIGINT, "
+            "budget_duration TEXT, rpm_limit BIGINT, tpm_limit BIGINT, max_parallel_requests BIGINT, "
+            "blocked BIGINT NOT NULL, expires BIGINT, created BIGINT NOT NULL, updated BIGINT NOT NULL)"
+        ],
+        [],
+        ["ALTER TABLE ledger_keys ADD COLUMN declared BIGINT NOT NULL DEFAULT 0"],
+        [],
+    ]

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from .endpoints import DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE, Endpoint
-from .openapi_schemas import TEXT, Schema, ref, schemas
+from .openapi_schemas import TEXT, KeyFields, Schema, ref, schemas
 
 VERSION = "1"
 _ERRORS = {
@@ -106,12 +106,13 @@ _QUERIES: dict[str, dict[str, Schema]] = {
 
 
 @cache
-def text() -> str:
+def text(key: KeyFields) -> str:
     """The document as JSON; made when it is first asked for."""
-    return json.dumps(document())
+    return json.dumps(document(key))
 
 
-def document() -> dict[str, Any]:
+def document(key: KeyFields) -> dict[str, Any]:
+    """`key`: `ledger.key_schemas.KEY_SCHEMAS`; handed in, as nothing here knows the ledger."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE):
         paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint)}
@@ -133,7 +134,7 @@ def document() -> dict[str, Any]:
                 "apiKey": {"type": "apiKey", "in": "header", "name": "api-key"},
             },
             "responses": {str(status): _refusal(status, meaning) for status, meaning in _ERRORS.items()},
-            "schemas": schemas(),
+            "schemas": schemas(key),
         },
     }
 

@@ -5,7 +5,7 @@ proxy by tests/openapi.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 Schema = dict[str, Any]
 
@@ -18,19 +18,7 @@ COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
 LIMIT: Schema = {"anyOf": [COUNT, {"type": "number", "maximum": 0, "description": "No limit."}]}
 USER: Schema = {"description": "A text. A number is written as a text; any other value is left out."}
 OBJECT: Schema = {"type": "object"}
-USD: Schema = {"type": "number", "minimum": 0, "maximum": 9_007_199}
 MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
-# One visible line: no controls, no marks that turn the writing's direction, no spaces that look like others.
-PRINTABLE = (
-    r"[^\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
-    r"\ufeff\ufff9-\ufffb]+"
-)
-DURATION: Schema = {
-    "type": "string",
-    "pattern": "^([1-9][0-9]{0,5}[sm]|[1-9][0-9]{0,4}h|[1-9][0-9]{0,3}d|[1-9][0-9]{0,2}(w|mo)"
-    "|hourly|daily|weekly|monthly)$",
-    "examples": ["30s", "1h", "7d", "30d", "1mo"],
-}
 
 
 def ref(name: str) -> Schema:
@@ -107,20 +95,6 @@ _MESSAGES_API = {
     ),
 }
 _USAGE = an_object({"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}})
-_KEY_FIELDS = _optional(
-    key_alias=ref("PrintableText"),
-    user_id=ref("PrintableText"),
-    models={"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 1000},
-    metadata=OBJECT,
-    max_budget=USD,
-    soft_budget=USD,
-    budget_duration=DURATION,
-    rpm_limit={"type": "integer", "minimum": 0, "maximum": 2**40 - 1},
-    tpm_limit={"type": "integer", "minimum": 0, "maximum": 2**40 - 1},
-    max_parallel_requests={"type": "integer", "minimum": 0, "maximum": 2**40 - 1},
-    duration={"anyOf": [DURATION, {"const": "-1"}]},
-    blocked=FLAG,
-)
 # LiteLLM's own clients send fields that mean nothing here, as null or empty; anything else is refused.
 _NOTHING_ELSE: Schema = {"enum": [None, {}, [], "", False]}
 _NAMED: Schema = {"type": "string", "minLength": 1, "description": "The key's secret, or its token."}
@@ -133,12 +107,20 @@ _COUNTED = {
 _MONEY = {"spend": NUMBER, "reserved": NUMBER, "total_spend": NUMBER}
 
 
-def _key_request(own: dict[str, Schema], required: Iterable[str] = ()) -> Schema:
-    return an_object({**own, **_KEY_FIELDS}, required, additionalProperties=_NOTHING_ELSE)
+class KeyFields(Protocol):
+    """What there is to say of a key, see `ledger.key_schemas`."""
+
+    sent: dict[str, Schema]
+    shown: dict[str, Schema]
+    duration: Schema
 
 
-def schemas() -> dict[str, Schema]:
+def schemas(key: KeyFields) -> dict[str, Schema]:
     """`components.schemas`."""
+
+    def key_request(own: dict[str, Schema], required: Iterable[str] = ()) -> Schema:
+        return an_object({**own, **key.sent}, required, additionalProperties=_NOTHING_ELSE)
+
     return {
         "Error": an_object(
             {
@@ -199,11 +181,13 @@ def schemas() -> dict[str, Schema]:
         ),
         "EngineRequest": an_object({"model": _MODEL}, ["model"], description="What LiteLLM takes on this path."),
         "EngineForm": an_object({"model": _MODEL}, ["model"], description="What LiteLLM takes on this path."),
-        "PrintableText": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": f"^{PRINTABLE}$"},
-        "KeyGenerate": _key_request({"key": nullable(ref("Secret"))}),
-        "KeyUpdate": _key_request({"key": _NAMED}, ["key"]),
-        "KeyRegenerate": _key_request(
-            {"new_key": nullable(ref("Secret")), "grace_period": nullable({"anyOf": [DURATION, {"enum": ["", "0"]}]})}
+        "KeyGenerate": key_request({"key": nullable(ref("Secret"))}),
+        "KeyUpdate": key_request({"key": _NAMED}, ["key"]),
+        "KeyRegenerate": key_request(
+            {
+                "new_key": nullable(ref("Secret")),
+                "grace_period": nullable({"anyOf": [key.duration, {"enum": ["", "0"]}]}),
+            }
         ),
         "KeyNamed": an_object({"key": _NAMED}, ["key"], additionalProperties=_NOTHING_ELSE),
         "KeyDelete": an_object(
@@ -213,19 +197,8 @@ def schemas() -> dict[str, Schema]:
         ),
         "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},
         "Key": an_object(
-            {
-                "token": TEXT,
-                "key_alias": {"type": ["string", "null"]},
-                "models": array(TEXT),
-                "metadata": OBJECT,
-                **_MONEY,
-                "max_budget": {"type": ["number", "null"]},
-                "budget_reset_at": MOMENT,
-                "blocked": FLAG,
-                "expires": MOMENT,
-                "created_at": MOMENT,
-            },
-            ["token", "key_alias", "models", "spend", "total_spend", "max_budget", "blocked", "expires"],
+            {"token": TEXT, **key.shown, **_MONEY, "budget_reset_at": MOMENT},
+            ["token", *key.shown, *_MONEY, "budget_reset_at"],
         ),
         "KeyInfo": an_object({"key": TEXT, "info": ref("Key")}, ["key", "info"]),
         "KeyList": an_object(

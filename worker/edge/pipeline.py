@@ -20,6 +20,7 @@ from catalog import CATALOG
 from container_life import lifecycle
 from container_life import settings as container_settings
 from ledger.inline import Quoter
+from ledger.key_schemas import KEY_SCHEMAS
 from ledger.keys import of_a_key
 from ledger.secret import hash_secret
 from runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
@@ -92,7 +93,7 @@ class Edge:
         asked = gatekeeper.admit(request.method, path, headers.get, self._rules)
         endpoint = asked.endpoint
         if endpoint.name == "openapi":
-            return text_response(openapi.text())
+            return text_response(openapi.text(KEY_SCHEMAS))
         if endpoint.name in ("dashboard", "dashboard_file"):
             return page_response(path, headers.get("if-none-match"))
         if endpoint.public:

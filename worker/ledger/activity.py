@@ -6,7 +6,7 @@ requests in it, the largest groups by themselves and all others together.
 
 from typing import Any, NamedTuple
 
-from . import keys, periods, spend
+from . import periods, spend
 from .decision import Decision, Row, Steps
 from .dialect import marks
 from .money import usd
@@ -71,13 +71,13 @@ def _over_time(wanted: Wanted) -> Steps:
     return {
         "ok": True,
         "body": {
-            "from": keys.iso(begin),
-            "to": keys.iso(wanted.end),
+            "from": periods.iso(begin),
+            "to": periods.iso(wanted.end),
             "bucket": wanted.bucket,
             "group_by": wanted.group_by,
-            "complete_from": keys.iso(complete_from),
+            "complete_from": periods.iso(complete_from),
             "groups": [{"group": row[0], "name": names[row[0]], **_counted(row[2:])} for row in totals],
-            "data": [{"start": keys.iso(row[0]), "group": row[1], **_counted(row[2:])} for row in rows],
+            "data": [{"start": periods.iso(row[0]), "group": row[1], **_counted(row[2:])} for row in rows],
         },
     }
 

@@ -6,7 +6,7 @@ The host asks `pending`, sends each to the webhook, and answers `delivered` or `
 from . import periods
 from .accounts import GLOBAL, Account, Limits, user_account
 from .decision import Decision, Steps
-from .keys import Key, iso
+from .key_fields import Key
 from .money import usd
 
 SOFT, EXHAUSTED = "soft_budget", "budget_exhausted"
@@ -70,7 +70,7 @@ def _pending(now: int, limit: int) -> Steps:
             "spent": usd(spent),
             "reserved": usd(reserved),
             "budget": usd(budget),
-            "created": iso(created),
+            "created": periods.iso(created),
             "attempts": attempts,
         }
         for account, start, kind, name, spent, reserved, budget, created, attempts in rows

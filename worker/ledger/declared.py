@@ -13,8 +13,7 @@ from . import key_fields, keys, periods, secret
 from .accounts import key_account, open_account, user_account
 from .decision import Decision, Steps
 from .dialect import Dialect
-from .key_fields import FieldError
-from .keys import Key
+from .key_fields import FieldError, Key
 
 # Read by `parse` and not by `key_fields`: `key` is the secret.
 _OWN = ("key", "duration", "grace_period")

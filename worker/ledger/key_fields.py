@@ -1,50 +1,128 @@
-"""The fields of `/key/generate`, `/key/update` and `/key/{key}/regenerate`: LiteLLM's names, checked one by one."""
+"""The fields of a key: one table, from which everything that states them is made.
 
-import json
-import re
-from collections.abc import Callable, Mapping
-from typing import Any
+That is the columns of `ledger_keys` and their migrations (`schema`), a row (`Key`), the checks of `/key/generate`,
+`/key/update`, `/key/{key}/regenerate` and of keys in the config file (`columns`), what `/key/info` and `/key/list` show
+(`keys.shown`), the API's description (`api.openapi_schemas`), the options of `litellm-router keys create` and `update`,
+the form of the dashboard, and the table in docs/keys.md. A new field is one line in `Key`.
+"""
 
-from . import money, periods, secret
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
-MAX_METADATA = 16 * 1024
-# Whoever shows a key parses it, and most parsers are recursive.
-MAX_DEPTH = 32
-MAX_MODELS = 1000
-# They travel in a header, from the edge to its container.
-MAX_MODELS_BYTES = 32 * 1024
-_MAX_COUNT = 1 << 40
+from . import field_kinds as kinds
+from . import secret
+from .accounts import Limits
+from .field_kinds import FieldError, Kind, length
+
+__all__ = ["DEFAULTS", "FIELDS", "NAMES", "FieldError", "Key"]
+
 _BUDGETS = ("soft_budget", "max_budget")
-# One visible line: no controls, no marks that turn the writing's direction, no spaces that look like others. Spelt out,
-# as what is printable changes with Unicode's version, and Python's differs between the edge and the container.
-PRINTABLE = re.compile(
-    r"[^\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
-    r"\ufeff\ufff9-\ufffb]+"
+
+
+class Form(NamedTuple):
+    """The field in the dashboard's form. `blank`: shown in an empty input; `hint`: below it. `choices`: values and
+    their names; the first one is chosen, and "" leaves the field out. `follows`: sent only together with that field."""
+
+    label: str
+    blank: str = ""
+    hint: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    follows: str = ""
+    wide: bool = False
+
+
+class Field(NamedTuple):
+    """A column of ledger_keys.
+
+    `name`: the field's in requests, "" where clients cannot set it. `meaning`: a phrase for people. `option`: of the
+    command line, with what stands for its value. `shown`: the name in answers, "" where that is `name`. `since`: the
+    version of the schema that the column came with.
+    """
+
+    kind: Kind
+    name: str = ""
+    meaning: str = ""
+    option: str = ""
+    form: Form | None = None
+    shown: str = ""
+    since: int = 1
+
+
+_NAME = Form("Name", "bot", wide=True)
+_MODELS = Form("Models", "all", "Names, separated by commas; * stands for anything", wide=True)
+_BUDGET = Form("Budget in US dollars", "none")
+_EACH = Form(
+    "each",
+    choices=(("1d", "day"), ("", "in total"), ("1h", "hour"), ("7d", "week"), ("30d", "month")),
+    follows="max_budget",
 )
+_AT_ONCE = Form("Requests at once", "no limit")
+_VALID = Form(
+    "Valid for",
+    choices=(
+        ("", "good"), ("1d", "a day"), ("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"), ("365d", "a year"),
+    ),
+)  # fmt: skip
+
+
+# fmt: off
+class Key(NamedTuple):
+    """A row of ledger_keys; `models` and `metadata` are JSON, money is nano-dollars. `declared`: see `keys`."""
+
+    id: Annotated[str, Field(kinds.ID)]
+    alias: Annotated[str | None, Field(
+        kinds.TEXT, "key_alias", "what people call the key; no other key has the same", "--alias NAME", _NAME)]
+    user_id: Annotated[str, Field(
+        kinds.OWNER, "user_id", "whose key it is; a user's budget holds for all of the user's keys", "--user ID")]
+    hint: Annotated[str, Field(kinds.HINT, shown="key_name")]
+    models: Annotated[str, Field(
+        kinds.MODELS, "models", "models it may use, `*` for anything; none means all", "--models A,B", _MODELS)]
+    metadata: Annotated[str, Field(
+        kinds.METADATA, "metadata", "anything, as a JSON object", "--metadata JSON")]
+    max_budget: Annotated[int | None, Field(
+        kinds.USD, "max_budget", "US dollars it may spend in a period", "--max-budget USD", _BUDGET)]
+    soft_budget: Annotated[int | None, Field(
+        kinds.USD, "soft_budget", "US dollars it may spend in a period before somebody is told", "--soft-budget USD")]
+    budget_duration: Annotated[str | None, Field(
+        kinds.PERIOD, "budget_duration", "the period, such as 1h, 1d, 7d or 30d", "--budget-duration TIME", _EACH)]
+    rpm_limit: Annotated[int | None, Field(
+        kinds.COUNT, "rpm_limit", "requests a minute", "--rpm N", Form("Requests a minute", "no limit"))]
+    tpm_limit: Annotated[int | None, Field(
+        kinds.COUNT, "tpm_limit", "tokens a minute", "--tpm N", Form("Tokens a minute", "no limit"))]
+    max_parallel_requests: Annotated[int | None, Field(
+        kinds.COUNT, "max_parallel_requests", "requests at the same time", "--parallel N", _AT_ONCE)]
+    blocked: Annotated[int, Field(
+        kinds.FLAG, "blocked", "true refuses the key")]
+    expires: Annotated[int | None, Field(
+        kinds.EXPIRY, "duration", "how long it is valid from now, such as 30d", "--duration TIME", _VALID, "expires")]
+    created: Annotated[int, Field(kinds.MOMENT, shown="created_at")]
+    updated: Annotated[int, Field(kinds.MOMENT, shown="updated_at")]
+    declared: Annotated[int, Field(kinds.DECLARED, shown="declared", since=3)]
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            self.max_budget, self.soft_budget, self.budget_duration,
+            self.rpm_limit, self.tpm_limit, self.max_parallel_requests,
+        )
+
+    @property
+    def name(self) -> str:
+        """What people know the key by."""
+        return self.alias or self.hint
+# fmt: on
+
+
+def _columns() -> dict[str, Field]:
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(Key, include_extras=True).items()}
+
+
+# Every column of ledger_keys by its name, and those that clients can set by theirs: (column, field).
+COLUMNS = _columns()
+FIELDS = {field.name: (column, field) for column, field in COLUMNS.items() if field.name}
+NAMES = tuple(FIELDS)
 # Of a key about which nothing is said, as columns of ledger_keys.
-DEFAULTS: dict[str, Any] = {
-    "alias": None,
-    "user_id": "",
-    "models": "[]",
-    "metadata": "{}",
-    "max_budget": None,
-    "soft_budget": None,
-    "budget_duration": None,
-    "rpm_limit": None,
-    "tpm_limit": None,
-    "max_parallel_requests": None,
-    "blocked": 0,
-    "expires": None,
-}
-
-
-class FieldError(Exception):
-    """A field that cannot be used; `param` names it."""
-
-    def __init__(self, param: str, message: str) -> None:
-        super().__init__(message)
-        self.param = param
-        self.message = message
+DEFAULTS: dict[str, Any] = {column: field.kind.default for column, field in FIELDS.values()}
 
 
 def columns(fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[str, Any]:
@@ -57,10 +135,10 @@ def columns(fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[s
     for name, value in fields.items():
         if name in own:
             continue
-        read = _FIELDS.get(name)
-        if read is not None:
-            column, convert = read
-            result[column] = convert(name, value, now)
+        known = FIELDS.get(name)
+        if known is not None:
+            column, field = known
+            result[column] = field.kind.read(name, value, now)
         elif _says_something(value):
             raise FieldError(name, f"'{name}' is not a field that this gateway knows.")
     check_budgets(result)
@@ -108,113 +186,10 @@ def grace(fields: Mapping[str, Any]) -> int:
     value = fields.get("grace_period")
     if value in (None, "", "0", 0, "0s"):
         return 0
-    return _length("grace_period", value)
+    return length("grace_period", value)
 
 
 def duration(fields: Mapping[str, Any]) -> int | None:
     """Milliseconds that the key is valid, None for good. Raises FieldError."""
     value = fields.get("duration")
-    return None if value in (None, "-1") else _length("duration", value)
-
-
-def _length(name: str, value: Any) -> int:
-    if not isinstance(value, str):
-        raise FieldError(name, f"'{name}' has to be a duration such as 30s, 1h or 30d.")
-    try:
-        return periods.length(value)
-    except ValueError as error:
-        raise FieldError(name, f"'{name}': {error}.") from None
-
-
-def _budget(name: str, value: Any, now: int) -> int | None:
-    if value is None:
-        return None
-    if not money.is_amount(value):
-        raise FieldError(name, f"'{name}' has to be US dollars from 0 to {money.MAX_USD}.")
-    return money.nano(value)
-
-
-def _count(name: str, value: Any, now: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
-        raise FieldError(name, f"'{name}' has to be a whole number from 0.")
-    return value
-
-
-def _duration(name: str, value: Any, now: int) -> str | None:
-    if value is None:
-        return None
-    _length(name, value)
-    return value
-
-
-def _expiry(name: str, value: Any, now: int) -> int | None:
-    length = duration({name: value})
-    return None if length is None else now + length
-
-
-def _text(name: str, value: Any, now: int) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or len(value) > 255 or not PRINTABLE.fullmatch(value):
-        raise FieldError(name, f"'{name}' has to be a text of 1 to 255 printable characters.")
-    return value
-
-
-def _text_or_empty(name: str, value: Any, now: int) -> str:
-    return _text(name, value, now) or ""
-
-
-def _models(name: str, value: Any, now: int) -> str:
-    names = [] if value is None else value
-    if not isinstance(names, list) or len(names) > MAX_MODELS or not all(isinstance(n, str) and n for n in names):
-        raise FieldError(name, f"'{name}' has to be an array of model names, '*' standing for anything.")
-    text = json.dumps(names)
-    if len(text) > MAX_MODELS_BYTES:
-        raise FieldError(name, f"'{name}' comes to over {MAX_MODELS_BYTES // 1024} KB; use patterns with '*'.")
-    return text
-
-
-def _metadata(name: str, value: Any, now: int) -> str:
-    text = json.dumps({} if value is None else value)
-    if not isinstance(value, dict | None) or len(text) > MAX_METADATA:
-        raise FieldError(name, f"'{name}' has to be an object of at most {MAX_METADATA // 1024} KB.")
-    if _depth(value) > MAX_DEPTH:
-        raise FieldError(name, f"'{name}' is nested more than {MAX_DEPTH} levels deep.")
-    return text
-
-
-def _depth(value: Any) -> int:
-    """Levels of arrays and objects."""
-    deepest, stack = 0, [(value, 1)]
-    while stack:
-        one, level = stack.pop()
-        inside = one.values() if isinstance(one, dict) else one if isinstance(one, list) else None
-        if inside is not None:
-            deepest = max(deepest, level)
-            stack += [(part, level + 1) for part in inside]
-    return deepest
-
-
-def _flag(name: str, value: Any, now: int) -> int:
-    if not isinstance(value, bool | None):
-        raise FieldError(name, f"'{name}' has to be true or false.")
-    return int(bool(value))
-
-
-_FIELDS: dict[str, tuple[str, Callable[[str, Any, int], Any]]] = {
-    "key_alias": ("alias", _text),
-    "user_id": ("user_id", _text_or_empty),
-    "models": ("models", _models),
-    "metadata": ("metadata", _metadata),
-    "max_budget": ("max_budget", _budget),
-    "soft_budget": ("soft_budget", _budget),
-    "budget_duration": ("budget_duration", _duration),
-    "rpm_limit": ("rpm_limit", _count),
-    "tpm_limit": ("tpm_limit", _count),
-    "max_parallel_requests": ("max_parallel_requests", _count),
-    "duration": ("expires", _expiry),
-    "blocked": ("blocked", _flag),
-}
-NAMES = tuple(_FIELDS)
+    return None if value in (None, "-1") else length("duration", value)

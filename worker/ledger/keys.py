@@ -3,61 +3,24 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import periods
-from .accounts import Account, Limits
+from . import key_fields, periods
+from .accounts import Account
 from .decision import Row
+from .key_fields import Key
 from .money import usd
 
-_NAMES = (
-    "id alias user_id hint models metadata max_budget soft_budget budget_duration rpm_limit tpm_limit "
-    "max_parallel_requests blocked expires created updated declared"
-).split()
-COLUMNS = ", ".join(f"k.{name}" for name in _NAMES)
-COLUMN_COUNT = len(_NAMES)
+COLUMNS = ", ".join(f"k.{name}" for name in Key._fields)
+COLUMN_COUNT = len(Key._fields)
 # `declared`: made over HTTP; in the config file; in it no more, and blocked for that.
 NOT_DECLARED, DECLARED, NO_LONGER_DECLARED = 0, 1, 2
-
-
-class Key(NamedTuple):
-    """A row of ledger_keys; `models` and `metadata` are JSON."""
-
-    id: str
-    alias: str | None
-    user_id: str
-    hint: str
-    models: str
-    metadata: str
-    max_budget: int | None
-    soft_budget: int | None
-    budget_duration: str | None
-    rpm_limit: int | None
-    tpm_limit: int | None
-    max_parallel_requests: int | None
-    blocked: int
-    expires: int | None
-    created: int
-    updated: int
-    declared: int
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(
-            self.max_budget,
-            self.soft_budget,
-            self.budget_duration,
-            self.rpm_limit,
-            self.tpm_limit,
-            self.max_parallel_requests,
-        )
-
-    @property
-    def name(self) -> str:
-        """What people know the key by."""
-        return self.alias or self.hint
+_SHOWN = tuple(
+    (field.shown or field.name, index, field.kind.show)
+    for index, field in enumerate(key_fields.COLUMNS.values())
+    if field.shown or field.name
+)
 
 
 def key(row: Row) -> Key:
@@ -98,26 +61,11 @@ def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, 
     end = periods.end(key.budget_duration, now)
     return {
         "token": token,
-        "key_name": key.hint,
-        "key_alias": key.alias,
-        "user_id": key.user_id or None,
-        "models": json.loads(key.models),
-        "metadata": json.loads(key.metadata),
+        **{name: show(key[index]) for name, index, show in _SHOWN},
         "spend": usd(account.spent) if account and current else 0.0,
         "reserved": usd(account.reserved) if account and current else 0.0,
         "total_spend": usd(account.total) if account else 0.0,
-        "max_budget": _usd(key.max_budget),
-        "soft_budget": _usd(key.soft_budget),
-        "budget_duration": key.budget_duration,
-        "budget_reset_at": iso(end),
-        "rpm_limit": key.rpm_limit,
-        "tpm_limit": key.tpm_limit,
-        "max_parallel_requests": key.max_parallel_requests,
-        "blocked": bool(key.blocked),
-        "declared": key.declared == DECLARED,
-        "expires": iso(key.expires),
-        "created_at": iso(key.created),
-        "updated_at": iso(key.updated),
+        "budget_reset_at": periods.iso(end),
     }
 
 
@@ -126,14 +74,3 @@ def insert_columns(values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
     names = tuple(values)
     sql = f"INSERT INTO ledger_keys ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     return sql, tuple(values.values())
-
-
-def iso(at: int | None) -> str | None:
-    """Milliseconds since 1970 as ISO 8601 in UTC."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _usd(amount: int | None) -> float | None:
-    return None if amount is None else usd(amount)

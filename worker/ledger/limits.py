@@ -5,7 +5,7 @@ Minutes are those of the clock. Tokens are counted at their most when a request 
 
 from . import periods, refusal
 from .accounts import GLOBAL, Account, Limits, key_account
-from .keys import Key, iso
+from .key_fields import Key
 from .money import NANO, usd
 
 Headers = list[list[str]]
@@ -47,7 +47,7 @@ def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: i
     if account.spent + amount <= most:
         message = f"What is left of the budget {_owner(account, key)} is held by requests that still run: {so_far}"
         return refusal.soon(refusal.budget_held(message))
-    until = "" if end is None else f" It is renewed at {iso(end)}."
+    until = "" if end is None else f" It is renewed at {periods.iso(end)}."
     message = f"The budget {_owner(account, key)} is exhausted: {so_far}{until}"
     return refusal.budget_exceeded(message, None if end is None else max(1, -((now - end) // 1000)))
 

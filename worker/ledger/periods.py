@@ -72,6 +72,13 @@ def end(duration: str | None, now: int) -> int | None:
     return start(duration, now) + _UNITS[unit] * count
 
 
+def iso(at: int | None) -> str | None:
+    """Milliseconds since 1970 as ISO 8601 in UTC."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _length(count: int, unit: str) -> int:
     return count * (30 * DAY if unit == "mo" else _UNITS[unit])
 

@@ -3,20 +3,18 @@
 Times are milliseconds since 1970, money is nano-dollars, flags are 0 and 1, absent texts are ''.
 """
 
+from collections.abc import Iterator
+
 from . import refusal
 from .decision import Decision, Steps
 from .dialect import Dialect
+from .key_fields import COLUMNS
 
-# Each tuple brings a store from the version before to the next. What has been released is never changed.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+# Each tuple brings a store from the version before to the next. What has been released is never changed. ledger_keys is
+# not here: a version creates the columns that `key_fields` says it came with, before it does what stands here.
+_TABLES: tuple[tuple[str, ...], ...] = (
     (
-        # A key is the grant; its secrets come and go with regeneration.
-        """CREATE TABLE ledger_keys (
-            id TEXT PRIMARY KEY, alias TEXT, user_id TEXT NOT NULL, hint TEXT NOT NULL,
-            models TEXT NOT NULL, metadata TEXT NOT NULL,
-            max_budget BIGINT, soft_budget BIGINT, budget_duration TEXT,
-            rpm_limit BIGINT, tpm_limit BIGINT, max_parallel_requests BIGINT,
-            blocked BIGINT NOT NULL, expires BIGINT, created BIGINT NOT NULL, updated BIGINT NOT NULL)""",
+        # A key's secrets come and go with regeneration.
         "CREATE UNIQUE INDEX ledger_keys_alias ON ledger_keys (alias)",
         "CREATE INDEX ledger_keys_created ON ledger_keys (created, id)",
         # `expires`: the end of a grace period; null is the key's current secret.
@@ -59,17 +57,35 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             attempts BIGINT NOT NULL DEFAULT 0, due BIGINT, PRIMARY KEY (account, start, kind))""",
         "CREATE INDEX ledger_alerts_due ON ledger_alerts (due) WHERE due IS NOT NULL",
     ),
-    (
-        # Whether the key stands in the config file; see `keys`.
-        "ALTER TABLE ledger_keys ADD COLUMN declared BIGINT NOT NULL DEFAULT 0",
-    ),
+    (),
     (
         # The client's own name of the request, '' where it goes by `id`. It need not be unique.
         "ALTER TABLE ledger_requests ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX ledger_requests_named ON ledger_requests (request_id) WHERE request_id <> ''",
     ),
 )
-VERSION = len(MIGRATIONS)
+VERSION = max(len(_TABLES), *(field.since for field in COLUMNS.values()))
+
+
+def _key_columns(version: int) -> Iterator[str]:
+    """The statements that create the columns of ledger_keys that came with the version."""
+    added = {name: field.kind for name, field in COLUMNS.items() if field.since == version}
+    if version == 1:
+        yield f"CREATE TABLE ledger_keys ({', '.join(f'{name} {kind.sql}' for name, kind in added.items())})"
+        return
+    for name, kind in added.items():
+        default = f" DEFAULT {_literal(kind.default)}" if kind.default is not None else ""
+        yield f"ALTER TABLE ledger_keys ADD COLUMN {name} {kind.sql}{default}"
+
+
+def _literal(value: int | str) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+MIGRATIONS = tuple(
+    (*_key_columns(version), *(_TABLES[version - 1] if version <= len(_TABLES) else ()))
+    for version in range(1, VERSION + 1)
+)
 
 
 def writable() -> Decision:

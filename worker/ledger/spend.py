@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from . import keys, periods, refusal, secret
+from . import periods, refusal, secret
 from .accounts import COLUMNS, GLOBAL, Account, account
 from .decision import Decision, Row, Steps
 from .money import usd
@@ -106,8 +106,8 @@ def _line(line: dict[str, Any]) -> dict[str, Any]:
     return {
         "request_id": line["request_id"] or line["id"],
         "state": _STATES[line["state"]],
-        "startTime": keys.iso(line["created"]),
-        "endTime": keys.iso(line["settled"]),
+        "startTime": periods.iso(line["created"]),
+        "endTime": periods.iso(line["settled"]),
         "key_id": line["key_id"] or "master",
         "key_alias": line["key_alias"] or None,
         "user_id": line["user_id"] or None,
@@ -172,9 +172,9 @@ def _everything(policy: Policy, now: int) -> Steps:
             "total_spend": usd(found.total),
             "max_budget": None if limit.max_budget is None else usd(limit.max_budget),
             "budget_duration": limit.duration,
-            "budget_reset_at": keys.iso(periods.end(limit.duration, now)),
+            "budget_reset_at": periods.iso(periods.end(limit.duration, now)),
             "running_requests": found.parallel,
-            "periods": [{"start": keys.iso(start), "spend": usd(spent)} for start, spent in past],
+            "periods": [{"start": periods.iso(start), "spend": usd(spent)} for start, spent in past],
         },
     }
 

@@ -47,7 +47,8 @@ function actions(key) {
   return h("div", { class: "actions" }, ...all);
 }
 
-function show(found) {
+function show([found, inputs]) {
+  if (inputs) $("create-fields").replaceChildren(...inputs);
   const pages = Math.max(1, found.total_pages);
   if (page > pages) {
     page = pages;
@@ -91,16 +92,33 @@ async function copySecret() {
   announce("The secret is on the clipboard.");
 }
 
+/** The inputs of the form for new keys, as `/openapi.json` describes the fields of a key. */
+async function createInputs() {
+  const description = await get("openapi.json");
+  const fields = Object.entries(description.components.schemas.KeyGenerate.properties);
+  return fields.filter(([, field]) => field["x-form"]).map(([name, field]) => input(name, field["x-form"], field.anyOf[0]));
+}
+
+function input(name, form, schema) {
+  const hint = form.hint ? h("span", { class: "note", id: `${name}-hint` }, form.hint) : null;
+  const common = { name, "data-input": form.input, "data-follows": form.follows || null, "aria-describedby": hint?.id };
+  const number = { type: "number", min: 0, step: form.input === "integer" ? 1 : "any", inputmode: "decimal" };
+  const field = form.choices.length
+    ? h("select", common, ...form.choices.map(([value, text]) => h("option", { value }, text)))
+    : h("input", { ...common, placeholder: form.blank, maxlength: schema.maxLength, ...(["number", "integer"].includes(form.input) && number) });
+  return h("label", { class: form.wide ? "wide" : null }, `${form.label} `, field, hint);
+}
+
 /** What stands in the form, empty fields left out. */
 function fieldsOf(form) {
   const fields = {};
   for (const [name, text] of new FormData(form)) {
     const value = text.trim();
-    if (!value) continue;
-    if (name === "models") fields.models = value.split(",").map((model) => model.trim()).filter(Boolean);
-    else fields[name] = form.elements[name].type === "number" ? Number(value) : value;
+    const { input, follows } = form.elements[name].dataset;
+    if (!value || (follows && !form.elements[follows].value.trim())) continue;
+    if (input === "list") fields[name] = value.split(",").map((one) => one.trim()).filter(Boolean);
+    else fields[name] = ["number", "integer"].includes(input) ? Number(value) : value;
   }
-  if (fields.max_budget === undefined) delete fields.budget_duration;
   return fields;
 }
 
@@ -147,7 +165,12 @@ async function block(key, button) {
   await keys.refresh();
 }
 
-export const keys = new Panel("keys", () => get("key/list", { page: String(page), size: String(SIZE), return_full_object: "true" }), show);
+async function load() {
+  const listed = get("key/list", { page: String(page), size: String(SIZE), return_full_object: "true" });
+  return Promise.all([listed, $("create-fields").children.length ? null : createInputs()]);
+}
+
+export const keys = new Panel("keys", load, show);
 $("create-key").addEventListener("click", create);
 $("copy-secret").addEventListener("click", copySecret);
 $("keys-pages").addEventListener("click", (event) => {

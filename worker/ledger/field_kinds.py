@@ -1,0 +1,229 @@
+"""The kinds of value that a key's field can have: how each is checked, stored, shown and described.
+
+A `Kind` knows nothing of a particular field; `key_fields` says which field is of which kind.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import money, periods
+
+Schema = dict[str, Any]
+
+MAX_METADATA = 16 * 1024
+# Whoever shows a key parses it, and most parsers are recursive.
+MAX_DEPTH = 32
+MAX_MODELS = 1000
+# They travel in a header, from the edge to its container.
+MAX_MODELS_BYTES = 32 * 1024
+MAX_COUNT = (1 << 40) - 1
+# One visible line: no controls, no marks that turn the writing's direction, no spaces that look like others. Spelt out,
+# as what is printable changes with Unicode's version, and Python's differs between the edge and the container.
+PRINTABLE = (
+    r"[^\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
+    r"\ufeff\ufff9-\ufffb]+"
+)
+_PRINTABLE = re.compile(PRINTABLE)
+_MAX_TEXT = 255
+
+DURATION: Schema = {
+    "type": "string",
+    "pattern": "^([1-9][0-9]{0,5}[sm]|[1-9][0-9]{0,4}h|[1-9][0-9]{0,3}d|[1-9][0-9]{0,2}(w|mo)"
+    "|hourly|daily|weekly|monthly)$",
+    "examples": ["30s", "1h", "7d", "30d", "1mo"],
+}
+USD_SCHEMA: Schema = {"type": "number", "minimum": 0, "maximum": money.MAX_USD}
+MOMENT_SCHEMA: Schema = {"type": ["string", "null"], "format": "date-time"}
+_FLAG: Schema = {"type": "boolean"}
+_TEXT: Schema = {"type": "string"}
+
+
+class FieldError(Exception):
+    """A field that cannot be used; `param` names it."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message)
+        self.param = param
+        self.message = message
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _not_settable(name: str, value: Any, now: int) -> Any:
+    raise FieldError(name, f"'{name}' is not a field that can be set.")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`sql`: the column's type. `default`: the column's value where nothing is said of the field.
+
+    `read`: from the field's name, its JSON value and the time now to the column's value; raises FieldError. `show`:
+    from the column's value to JSON. `schema`: of the JSON value that is sent, where null unsets it; `shown`: of the one
+    that is answered. `argument`: how the text on a command line or in a form becomes JSON: "text", "list" (of texts,
+    separated by commas), "number", "integer", "json", or "" where it cannot be given there.
+    """
+
+    sql: str
+    default: Any = None
+    read: Callable[[str, Any, int], Any] = _not_settable
+    show: Callable[[Any], Any] = _as_it_is
+    schema: Schema = field(default_factory=dict)
+    shown: Schema = field(default_factory=dict)
+    argument: str = "text"
+
+
+def length(name: str, value: Any) -> int:
+    """A duration in milliseconds. Raises FieldError."""
+    if not isinstance(value, str):
+        raise FieldError(name, f"'{name}' has to be a duration such as 30s, 1h or 30d.")
+    try:
+        return periods.length(value)
+    except ValueError as error:
+        raise FieldError(name, f"'{name}': {error}.") from None
+
+
+def is_printable(value: Any, longest: int) -> bool:
+    """Whether the value is one visible line of 1 to `longest` characters."""
+    return isinstance(value, str) and len(value) <= longest and _PRINTABLE.fullmatch(value) is not None
+
+
+def printable_schema(longest: int) -> Schema:
+    return {"type": "string", "minLength": 1, "maxLength": longest, "pattern": f"^{PRINTABLE}$"}
+
+
+def _text(name: str, value: Any, now: int) -> str | None:
+    if value is None:
+        return None
+    if not is_printable(value, _MAX_TEXT):
+        raise FieldError(name, f"'{name}' has to be a text of 1 to {_MAX_TEXT} printable characters.")
+    return value
+
+
+def _owner(name: str, value: Any, now: int) -> str:
+    return _text(name, value, now) or ""
+
+
+def _models(name: str, value: Any, now: int) -> str:
+    names = [] if value is None else value
+    if not isinstance(names, list) or len(names) > MAX_MODELS or not all(isinstance(n, str) and n for n in names):
+        raise FieldError(name, f"'{name}' has to be an array of model names, '*' standing for anything.")
+    text = json.dumps(names)
+    if len(text) > MAX_MODELS_BYTES:
+        raise FieldError(name, f"'{name}' comes to over {MAX_MODELS_BYTES // 1024} KB; use patterns with '*'.")
+    return text
+
+
+def _metadata(name: str, value: Any, now: int) -> str:
+    text = json.dumps({} if value is None else value)
+    if not isinstance(value, dict | None) or len(text) > MAX_METADATA:
+        raise FieldError(name, f"'{name}' has to be an object of at most {MAX_METADATA // 1024} KB.")
+    if _depth(value) > MAX_DEPTH:
+        raise FieldError(name, f"'{name}' is nested more than {MAX_DEPTH} levels deep.")
+    return text
+
+
+def _depth(value: Any) -> int:
+    """Levels of arrays and objects."""
+    deepest, stack = 0, [(value, 1)]
+    while stack:
+        one, level = stack.pop()
+        inside = one.values() if isinstance(one, dict) else one if isinstance(one, list) else None
+        if inside is not None:
+            deepest = max(deepest, level)
+            stack += [(part, level + 1) for part in inside]
+    return deepest
+
+
+def _usd(name: str, value: Any, now: int) -> int | None:
+    if value is None:
+        return None
+    if not money.is_amount(value):
+        raise FieldError(name, f"'{name}' has to be US dollars from 0 to {money.MAX_USD}.")
+    return money.nano(value)
+
+
+def _show_usd(value: int | None) -> float | None:
+    return None if value is None else money.usd(value)
+
+
+def _count(name: str, value: Any, now: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
+        raise FieldError(name, f"'{name}' has to be a whole number from 0.")
+    return value
+
+
+def _period(name: str, value: Any, now: int) -> str | None:
+    if value is None:
+        return None
+    length(name, value)
+    return value
+
+
+def _expiry(name: str, value: Any, now: int) -> int | None:
+    return None if value in (None, "-1") else now + length(name, value)
+
+
+def _flag(name: str, value: Any, now: int) -> int:
+    if not isinstance(value, bool | None):
+        raise FieldError(name, f"'{name}' has to be true or false.")
+    return int(bool(value))
+
+
+def _nullable(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+TEXT = Kind("TEXT", None, _text, schema=printable_schema(_MAX_TEXT), shown=_nullable(_TEXT))
+# Stored as '' where there is none, as it is part of statements that join on it.
+OWNER = Kind("TEXT NOT NULL", "", _owner, lambda value: value or None, schema=TEXT.schema, shown=TEXT.shown)
+MODELS = Kind(
+    "TEXT NOT NULL",
+    "[]",
+    _models,
+    json.loads,
+    schema={"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": MAX_MODELS},
+    shown={"type": "array", "items": _TEXT},
+    argument="list",
+)
+METADATA = Kind(
+    "TEXT NOT NULL",
+    "{}",
+    _metadata,
+    json.loads,
+    schema={"type": "object"},
+    shown={"type": "object"},
+    argument="json",
+)
+USD = Kind("BIGINT", None, _usd, _show_usd, schema=USD_SCHEMA, shown={"type": ["number", "null"]}, argument="number")
+COUNT = Kind(
+    "BIGINT",
+    None,
+    _count,
+    schema={"type": "integer", "minimum": 0, "maximum": MAX_COUNT},
+    shown={"type": ["integer", "null"]},
+    argument="integer",
+)
+PERIOD = Kind("TEXT", None, _period, schema=DURATION, shown=_nullable(_TEXT))
+# Sent as a duration from now, stored and shown as the moment when it ends.
+EXPIRY = Kind(
+    "BIGINT",
+    None,
+    _expiry,
+    periods.iso,
+    schema={"anyOf": [DURATION, {"const": "-1"}]},
+    shown=MOMENT_SCHEMA,
+)
+FLAG = Kind("BIGINT NOT NULL", 0, _flag, bool, schema=_FLAG, shown=_FLAG, argument="")
+# Of the gateway's own columns.
+ID = Kind("TEXT PRIMARY KEY")
+HINT = Kind("TEXT NOT NULL", shown=_TEXT)
+MOMENT = Kind("BIGINT NOT NULL", show=periods.iso, shown=MOMENT_SCHEMA)
+# See `keys.DECLARED`.
+DECLARED = Kind("BIGINT NOT NULL", 0, show=lambda value: value == 1, shown=_FLAG)
