@@ -41,6 +41,7 @@ class OfflineEdge:
     replaced       generated sources, see build()
     wrangler_path  which Worker
     versions       other versions of the Worker, each at one of `version_urls`
+    v8_flags       of workerd's JavaScript engine
     """
 
     directory: Path
@@ -53,6 +54,7 @@ class OfflineEdge:
     replaced: Mapping[str, str] = field(default_factory=dict)
     wrangler_path: Path = WRANGLER_CONFIG
     versions: Sequence[build.Version] = ()
+    v8_flags: Sequence[str] = ()
     log: LogLine = print
 
     def __post_init__(self) -> None:
@@ -109,6 +111,7 @@ class OfflineEdge:
             snapshot=kept,
             replaced=self.replaced,
             versions=self.versions,
+            v8_flags=self.v8_flags,
         )
 
     def _images(self) -> dict[str, Image]:

@@ -69,13 +69,14 @@ def build(
     snapshot: Path | None = None,
     replaced: Mapping[str, str] | None = None,
     versions: Sequence[Version] = (),
+    v8_flags: Sequence[str] = (),
 ) -> Path:
     """Fills `out` and returns the path of workerd's config in it. `storage` holds the Durable Objects' databases.
 
     Without an engine the Durable Objects have no container behind them, as in a deployment that lacks one:
     `ctx.container` is there and fails when it is used. `replaced` are generated sources of the Worker
     ({path: text}) that take the place of what lies in its directory. `versions` answer at sockets of their own, see
-    `version_socket`.
+    `version_socket`. `v8_flags`: of workerd's JavaScript engine.
     """
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def build(
     path.touch(mode=0o600)
     path.chmod(0o600)  # it holds the vars, and so the secrets
     path.write_text(
-        _config(config, modules, [vars or {}, *(one.vars for one in versions)], storage.resolve(), engine),
+        _config(config, modules, [vars or {}, *(one.vars for one in versions)], storage.resolve(), engine, v8_flags),
         encoding="utf-8",
     )
     return path
@@ -166,6 +167,7 @@ def _config(
     vars: list[Mapping[str, Any]],
     storage: Path,
     engine: Engine | None,
+    v8_flags: Sequence[str] = (),
 ) -> str:
     """`modules`, `vars`: of the Worker that has the Durable Objects, then of its other versions."""
     flags = [_text(flag) for flag in config.compatibility_flags if flag not in _OWN_FLAGS]
@@ -196,6 +198,7 @@ def _config(
 
     return f"""using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
+  v8Flags = [{", ".join(_text(flag) for flag in v8_flags)}],
   services = [
     {"".join(f'(name = "{name}", worker = .{name}), ' for name in names)}
     (name = "storage", disk = (path = {_text(str(storage))}, writable = true)),

@@ -32,6 +32,9 @@ ROOT = Path(__file__).parents[2]
 SHIPPED_CONFIG = ROOT / "litellm_config.yaml"
 MASTER_KEY = "sk-master-of-the-tests"
 
+# Optimising Pyodide's WebAssembly costs two seconds of CPU, which a Worker of a few requests never earns back.
+V8_FLAGS = ("--liftoff-only",)
+
 Found = TypeVar("Found")
 
 
@@ -214,6 +217,7 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
                 wrangler_path=checkout / WRANGLER_CONFIG.name,
                 log=lines.append,
                 versions=versions,
+                v8_flags=V8_FLAGS,
             )
             if containers is not True:
                 offline.config = dataclasses.replace(offline.config, containers=containers or frozenset())
