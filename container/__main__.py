@@ -1,4 +1,4 @@
-"""`python -m container` is `litellm-router`."""
+"""`python -m container` is `litellm-router` without its `dev` command, which only a checkout has."""
 
 import sys
 

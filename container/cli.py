@@ -5,14 +5,23 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from . import VERSION, admin_arguments
 
 DEFAULT_CONFIG = "litellm_config.yaml"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _parser()
+class Development(Protocol):
+    """The `dev` command. Only a checkout has one."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+def main(arguments: Sequence[str] | None = None, development: Development | None = None) -> int:
+    parser = _parser(development)
     given = parser.parse_args(arguments)
     try:
         return given.run(given)
@@ -20,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(development: Development | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="litellm-router",
         description="One OpenAI-compatible endpoint in front of every LLM provider.",
@@ -64,9 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs the Worker and the proxy behind it on this machine, without Docker and without a network.",
     )
     _add_config(dev)
-    try:
-        from dev import run as development
-    except ImportError:  # an installed copy has no development tools
+    if development is None:
         dev.set_defaults(run=_no_dev)
     else:
         development.add_arguments(dev)
@@ -122,7 +129,8 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _catalog(given: argparse.Namespace) -> int:
-    from .config import ConfigError, catalog, load
+    from . import catalog
+    from .config import ConfigError, load
 
     try:
         if given.check:

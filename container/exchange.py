@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -18,13 +18,10 @@ from worker.api.request_id import acceptable
 
 from . import ids
 from .grant import Grant
+from .recording import Capture, Trace
+from .request.asked import Asked
 from .routing.router import Try
 from .whole_answer import WholeAnswer
-
-if TYPE_CHECKING:
-    from .handlers.reading import Asked
-    from .request_log import Capture
-    from .tracing.exporter import Trace
 
 Headers = Iterable[tuple[str, str]]
 

@@ -13,8 +13,8 @@ from . import accounting as accounts
 from . import log
 from .authenticate import Authenticator
 from .cannot_serve import CannotServe, reasons_not_to_serve
+from .catalog import catalog
 from .config import Config, load, loads
-from .config.catalog import catalog
 from .configurations import Configurations, Given
 from .engine.configuration import same_engine
 from .engine.supervisor import Engine

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from container.config import ConfigError, catalog, load
+from container import catalog
+from container.config import ConfigError, load
 from worker.api.models import missing
 
 from . import bundle

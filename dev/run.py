@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until it is told to end; the exit code."""
-    from .session import CannotRun, Session
+    from .runtime_choice import CannotRun
+    from .session import Session
 
     try:
         return Session.prepare(arguments.config, arguments.host, arguments.port).run(arguments.runtime)

@@ -12,6 +12,10 @@ TIMEOUT_SECONDS = 2.0
 CLOUDFLARE_HOST = "pyodide-capnp-bin.edgeworker.net"
 
 
+class CannotRun(Exception):
+    """What is wrong and how to mend it, in one sentence."""
+
+
 class Choice(NamedTuple):
     """`name`: "wrangler" or "offline"; `why` completes the sentence "…, because …"."""
 

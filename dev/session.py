@@ -12,23 +12,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from container.config import Config, ConfigError, catalog, load
+from container import catalog
+from container.config import Config, ConfigError, load
 from worker.api.models import missing
 
-from . import runtime_choice, variables
+from . import runtime_choice, variables, wrangler_dev
 from .edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
 from .offline import wrangler
 from .offline.tools import REPOSITORY, MissingTool
 from .offline.workerd import WorkerdFailed
 from .progress import say, step
+from .runtime_choice import CannotRun
 
 STATE = REPOSITORY / ".dev"
 # What the image is built with, and what the tracked worker/catalog.py is made from.
 _OWN_CONFIG = REPOSITORY / "litellm_config.yaml"
-
-
-class CannotRun(Exception):
-    """What is wrong and how to mend it, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,7 @@ class Session:
             )
         with _signals_interrupt():
             if choice.name == "wrangler":
-                from . import wrangler_dev
-
-                return wrangler_dev.run(self)
+                return wrangler_dev.run(self.host, self.port, self.url, self.vars, self.example())
             return self._run_offline()
 
     def example(self) -> str:

@@ -1,6 +1,7 @@
 """wrangler, as npm installed it for this project, on the Node that the project brings along."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .offline.tools import NODE_MODULES, REPOSITORY, MissingTool
-from .wrangler_dev import MINIMUM_NODE, node_is_new_enough
 
+MINIMUM_NODE = (22, 12)
 WITHHELD = ("LITELLM_MASTER_KEY",)
 """What of our environment it has no need to see."""
 
@@ -58,3 +59,9 @@ class Wrangler:
         return subprocess.run(
             [*self.command, *arguments], cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL, check=False
         ).returncode
+
+
+def node_is_new_enough(version: str) -> bool:
+    """`version` as node prints it: "v22.12.0"."""
+    match = re.match(r"v(\d+)\.(\d+)\.", version)
+    return match is not None and (int(match[1]), int(match[2])) >= MINIMUM_NODE

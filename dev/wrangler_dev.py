@@ -1,6 +1,5 @@
 """`wrangler dev` with the same Worker, the same variables and Docker: for machines that have a network."""
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -9,27 +8,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from . import child
+from . import bundle, child
 from .offline.tools import MissingTool
 from .progress import step
-from .runtime_choice import docker_problem
-from .session import CannotRun
+from .runtime_choice import CannotRun, docker_problem
+from .wrangler_command import Wrangler
 
-if TYPE_CHECKING:
-    from .session import Session
-
-MINIMUM_NODE = (22, 12)
 _START_SECONDS = 600  # it builds the image first
 
 
-def run(session: "Session") -> int:
-    """Serves until it is told to end. Raises CannotRun."""
-    # These check Node by the rule below.
-    from . import bundle
-    from .wrangler_command import Wrangler
-
+def run(host: str, port: int, url: str, vars: Mapping[str, str], example: str) -> int:
+    """Serves until it is told to end. `vars`: the Worker's; `example`: a request to show. Raises CannotRun."""
     problem = docker_problem()
     if problem:
         raise CannotRun(f"wrangler dev needs Docker, and {problem}; start it or use --runtime offline.")
@@ -41,8 +31,8 @@ def run(session: "Session") -> int:
     with tempfile.TemporaryDirectory(prefix="wrangler-") as scratch:
         variables = Path(scratch) / "vars.env"
         variables.touch(mode=0o600)  # it holds the secrets
-        variables.write_text(dotenv(session.vars), encoding="utf-8")
-        command = [*tool.command, "dev", "--ip", session.host, "--port", str(session.port)]
+        variables.write_text(dotenv(vars), encoding="utf-8")
+        command = [*tool.command, "dev", "--ip", host, "--port", str(port)]
         command += ["--env-file", str(variables), "--show-interactive-dev-session=false"]
         process = subprocess.Popen(
             command,
@@ -55,8 +45,8 @@ def run(session: "Session") -> int:
         )
         try:
             with step("Starting wrangler dev (the first time it builds the image)"):
-                _wait_until_ready(process, session.url)
-            print(f"Listening on {session.url} - try: {session.example()}", flush=True)
+                _wait_until_ready(process, url)
+            print(f"Listening on {url} - try: {example}", flush=True)
             try:
                 code = process.wait()
             except KeyboardInterrupt:
@@ -77,12 +67,6 @@ def _quoted(value: str) -> str:
         if quote not in escaped:
             return quote + escaped + quote
     return '"' + escaped.replace("\n", "\\n") + '"'
-
-
-def node_is_new_enough(version: str) -> bool:
-    """`version` as node prints it: "v22.12.0"."""
-    match = re.match(r"v(\d+)\.(\d+)\.", version)
-    return match is not None and (int(match[1]), int(match[2])) >= MINIMUM_NODE
 
 
 def _wait_until_ready(process: subprocess.Popen, url: str) -> None:

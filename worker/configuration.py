@@ -21,7 +21,7 @@ from ledger.policy import Policy
 class Configuration(NamedTuple):
     """`name`: differs when anything of it does. `catalog`: the hash of what the edge reserves by. `policy`: the budgets
     of everyone and of each user. `virtual_keys`: entries of `ledger.declared`. `file`, `document`: see
-    `container.config.catalog`. `variables`: the names of those that it may read; `values`: of those that are set, and
+    `container.catalog`. `variables`: the names of those that it may read; `values`: of those that are set, and
     of the variables of virtual keys."""
 
     name: str

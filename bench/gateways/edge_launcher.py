@@ -12,7 +12,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from container.config import catalog, load
+from container import catalog
+from container.config import load
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 
 READY = "ready: "

@@ -11,7 +11,8 @@ from worker.ledger.tokenizers import LARGEST
 
 from ..config import Config, Deployment, output_limits
 from ..config.model_routes import split_route
-from ..config.prices import entry, price_map
+from ..config.price_map import price_map
+from ..config.prices import entry
 from ..config.tokenizer import tokenizer
 from ..routing.groups import Target
 from ..routing.router import Router, RouteRequest

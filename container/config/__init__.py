@@ -6,7 +6,6 @@ providers.py   who speaks OpenAI's wire format, where they live and which variab
 deployment.py  one entry of `model_list`
 options.py     router_settings, litellm_settings, general_settings
 load.py        the whole
-catalog.py     the extract of it that the edge needs
 """
 
 from .deployment import Deployment

@@ -1,6 +1,18 @@
 """A provider's address: whose it is, and whether it can be used. Messages do not repeat it: it may hold a password."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+# The headers of every call.
+JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
+
+
+class Address(NamedTuple):
+    """Where the proxy finds a server that speaks OpenAI's wire format, and the headers that open it."""
+
+    base: str
+    headers: Mapping[str, str]
 
 
 def wrong(base: str) -> str | None:

@@ -12,7 +12,7 @@ from .document import REFERENCE, Document, KeyPath, references
 from .engine_providers import ENGINE_PROVIDERS
 from .model_routes import split_route
 from .parameters import Parameters
-from .prices import provider_of
+from .price_map import provider_of
 from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, provider_at, split_model
 from .suggest import did_you_mean, slip
 from .vertex import Vertex

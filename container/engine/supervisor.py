@@ -21,8 +21,8 @@ import aiohttp
 
 from .. import log, metrics
 from ..config import Config
-from ..upstream.failure import hide_secrets
-from ..upstream.prepare import Address, engine_address
+from ..config.address import JSON, Address
+from ..hide_secrets import hide_secrets
 from .configuration import configuration, environment, modules
 
 POLL_SECONDS = 0.25
@@ -46,6 +46,11 @@ class EngineUnavailable(Exception):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+def engine_address(port: int, key: str) -> Address:
+    """The engine on loopback."""
+    return Address(f"http://127.0.0.1:{port}/v1", {**JSON, "authorization": f"Bearer {key}"})
 
 
 class Engine:

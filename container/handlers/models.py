@@ -13,7 +13,7 @@ from worker.ledger import keys
 
 from ..config import Config
 from ..config.known_models import names
-from ..config.prices import price_map
+from ..config.price_map import price_map
 from ..exchange import Exchange
 from ..routing.groups import Groups
 from .drive import model_off

@@ -17,9 +17,10 @@ from worker.ledger.secret import new_id
 
 from ..accounting import Tariff
 from ..exchange import Exchange, Pace
-from ..request_log import Capture
+from ..recording import Capture
+from ..request.asked import Asked
 from ..room import NoRoom, Room, Share
-from .reading import Asked, Reading
+from .reading import Reading
 
 LIFE_SECONDS = 30.0
 # How long an upload waits until others have left enough room.

@@ -1,36 +1,23 @@
 """A request's body as its endpoint understands it: read, checked, and somebody there who could answer."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
-
 from worker.api.endpoints import Endpoint
 from worker.ledger import charges
-from worker.ledger.charges import Charge
 from worker.ledger.estimate import Prompt, prompt
 
 from ..accounting import check_models
 from ..exchange import Exchange
+from ..request.asked import Asked
 from ..request.completion import Completion, parse
-from ..request.engine_body import FormBody, JsonBody, read_body
+from ..request.engine_body import FormBody, read_body
 from ..request.messages import parse_messages
 from ..routing.router import Router
 from ..routing.strategies import USAGE_BASED
 from .drive import admit
 
-Request = Completion | JsonBody | FormBody
 # How much a file comes to is not known before it is sent.
 _FILE = Prompt(0, 0, ("file",))
 # Of a picture, a sound or a file, for routing by usage. What it takes is known when the answer comes.
 _TOKENS_EACH = 1000
-
-
-class Asked(NamedTuple):
-    """`fields` and `charge`: what it is charged by; `prompt`: its size, None while that has not been estimated."""
-
-    request: Request
-    fields: Mapping[str, Any]
-    charge: Charge
-    prompt: Prompt | None = None
 
 
 class Reading:

@@ -15,6 +15,7 @@ from worker.api.endpoints import TABLE
 from .. import log
 from ..config.request_logging import RequestLogging
 from ..exchange import Exchange
+from ..recording import Capture
 from . import redact
 from .redact import OVERLAP, Secrets
 
@@ -22,30 +23,6 @@ from .redact import OVERLAP, Secrets
 MOST_WAITING = 64 * 1024 * 1024
 # The requests that are logged: those that ask a model.
 _LOGGED = frozenset(e.name for e in TABLE.values() if e.methods == ("POST",) and not e.admin)
-
-
-class Capture:
-    """The beginning of a request's body and of its answer's, `most` bytes each, and how long they are. `events`: the
-    answer is a stream of them."""
-
-    __slots__ = ("_most", "answer", "answer_size", "asked", "asked_size", "events")
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.asked = b""
-        self.asked_size = 0
-        self.answer: list[bytes] = []
-        self.answer_size = 0
-        self.events = False
-
-    def request(self, raw: bytes) -> None:
-        self.asked, self.asked_size = raw[: self._most], len(raw)
-
-    def answered(self, data: bytes) -> None:
-        room = self._most - self.answer_size
-        self.answer_size += len(data)
-        if room > 0:
-            self.answer.append(data[:room])
 
 
 class RequestLog:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from ..accounting.transcript import Transcript
-from ..upstream.failure import hide_secrets
+from ..hide_secrets import hide_secrets
 
 # Fields of the providers' APIs whose texts come from a short list and say nothing of anybody.
 _KEPT = frozenset(

@@ -5,9 +5,9 @@ Source: https://www.w3.org/TR/trace-context/
 
 import random
 import re
-from typing import NamedTuple
 
 from ..config.tracing import Sampler
+from ..recording import TraceContext
 
 _TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII
@@ -16,22 +16,15 @@ _SAMPLED = 1
 _WHOLE = 1 << 64
 
 
-class Context(NamedTuple):
-    """`trace`: 16 bytes; `parent`: the client's span, 8 bytes, empty where the trace begins here."""
-
-    trace: bytes
-    parent: bytes = b""
-
-
-def context(traceparent: str | None, sampler: Sampler) -> Context | None:
+def context(traceparent: str | None, sampler: Sampler) -> TraceContext | None:
     """None for a request that is not traced. A header that is none counts as missing."""
     found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if found is None or (found[1] == "00" and found[5]):
         trace = random.getrandbits(128)
-        return Context(trace.to_bytes(16, "big")) if _drawn(trace, sampler.ratio) else None
+        return TraceContext(trace.to_bytes(16, "big")) if _drawn(trace, sampler.ratio) else None
     trace = int(found[2], 16)
     traced = int(found[4], 16) & _SAMPLED if sampler.parent else _drawn(trace, sampler.ratio)
-    return Context(bytes.fromhex(found[2]), bytes.fromhex(found[3])) if traced else None
+    return TraceContext(bytes.fromhex(found[2]), bytes.fromhex(found[3])) if traced else None
 
 
 def new_span() -> bytes:

@@ -6,7 +6,6 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
@@ -16,11 +15,10 @@ from .. import VERSION, log, metrics
 from ..config.tracing import SERVICE
 from ..config.tracing import Tracing as Options
 from ..exchange import Exchange
-from ..routing.outcome import Outcome
-from ..routing.router import Try
+from ..recording import Trace
 from . import otlp
-from .context import Context, context
-from .spans import ROUTES, Attempt, Finished, spans
+from .context import context
+from .spans import ROUTES, Finished, spans
 
 # Statuses after which the protocol wants another try.
 _AGAIN = (429, 502, 503, 504)
@@ -29,21 +27,6 @@ _LONGEST_PAUSE = 30.0
 # Seconds after which spans that were not taken are given up, so that newer ones get their turn.
 _PATIENCE = 120.0
 _CLOSING = 5.0
-
-
-class Trace:
-    """What one request notes of itself."""
-
-    __slots__ = ("attempts", "context")
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.attempts: list[Attempt] = []
-
-    def attempted(self, step: Try, outcome: Outcome, began: float, noted: Mapping[str, Any]) -> None:
-        """One attempt has ended now. `noted`: what the log says of it, too."""
-        stream, used = bool(noted.get("stream")), noted.get("usage")
-        self.attempts.append(Attempt(step, outcome, began, time.monotonic(), stream, used))
 
 
 class Tracing:

@@ -6,17 +6,15 @@ a provider's words, which may quote them.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from worker.api.endpoints import TABLE
 from worker.ledger.usage import usage
 
 from ..metrics import CLIENT_LEFT
-from ..routing.outcome import Outcome
-from ..routing.router import Try
-from .context import Context, new_span
+from ..recording import Attempt, TraceContext
+from .context import new_span
 from .otlp import CLIENT, SERVER, Span, Value
 
 ROUTES = {e.name: f"/v1{e.path}" for e in TABLE.values() if e.methods == ("POST",) and not e.admin}
@@ -37,22 +35,11 @@ _LONGEST = 256
 _LEFT = "client_left"
 
 
-class Attempt(NamedTuple):
-    """One that has ended. Times on `time.monotonic`; `used`: as the provider reported it."""
-
-    step: Try
-    outcome: Outcome
-    began: float
-    ended: float
-    stream: bool
-    used: Mapping[str, Any] | None
-
-
 class Finished(NamedTuple):
     """A request that has ended. `clock`: nanoseconds since 1970 less those of `time.monotonic`; `sent`: the status that
     the client saw, 0 for none; `status`: what became of it."""
 
-    context: Context
+    context: TraceContext
     clock: int
     began: float
     ended: float

@@ -11,6 +11,7 @@ import orjson
 
 from worker.api.errors import upstream_failed
 
+from ..hide_secrets import hide_secrets
 from ..routing.outcome import Kind, Outcome
 from . import refusal_words as words
 from .error_body import error_fields, fields_of
@@ -51,19 +52,6 @@ _STATUS_OF_TYPE = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-# What looks like a key: a provider's prefix and more, with a digit in it; or a long run of letters and digits. No
-# expression here looks ahead without a bound, as these texts are the clients' and providers' own, and long.
-_PREFIXED = re.compile(
-    r"(?<![A-Za-z0-9])(?:sk|rk|gsk|csk|xai|pplx|nvapi|r8|hf|tgp|fw)[-_]([A-Za-z0-9_*-]{8,})",
-)
-_HAS_DIGIT = re.compile(r"[0-9*]")
-_SECRET = re.compile(
-    r"(?<![A-Za-z0-9])(?:AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_.-]{20,}|[A-Za-z0-9]{32,})"
-)
-_IN_ADDRESS = re.compile(
-    r"(?<=://)[^\s/@]{1,500}@|(?<=[?&])([\w-]{0,40}?(?:key|token|secret|password|sig)[\w-]{0,40}=)[^&\s\"'<>]+",
-    re.IGNORECASE,
-)
 _CALLER = frozenset({400, 406, 409, 411, 412, 413, 414, 415, 417, 422, 428, 431})
 _FLEX_CAPACITY = 498  # Groq's, for a tier that is full
 
@@ -140,13 +128,6 @@ def shown(message: str) -> str:
         if found:
             message = said.rstrip(". \t\r\n")
     return hide_secrets(message)[:_SHOWN]
-
-
-def hide_secrets(text: str) -> str:
-    """The text without what looks like a key, and without the user, the password and the keys of an address."""
-    text = _IN_ADDRESS.sub(lambda found: f"{found[1]}***" if found[1] else "***@", text)
-    text = _PREFIXED.sub(lambda found: "***" if _HAS_DIGIT.search(found[1]) else found[0], text)
-    return _SECRET.sub("***", text)
 
 
 def credentials_refused(status: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ..config.prices import price_map
+from ..config.price_map import price_map
 
 _FIELDS_FILE = Path(__file__).with_name("litellm_fields.json")
 _ANSWERS_IN_TEXT = ("chat", "completion", "responses", None)

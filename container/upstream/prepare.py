@@ -1,12 +1,13 @@
 """The request that a deployment gets: address, headers, body. Pure; what can be worked out at start is."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from worker.ledger.charges import LEAST_OF_RESPONSES
 
 from ..config import Deployment, output_limits
+from ..config.address import JSON, Address
 from ..config.model_routes import split_route
 from ..request.completion import encode
 from .capabilities import MAX_TOKENS, Capabilities, capabilities
@@ -30,16 +31,6 @@ _OF_RESPONSES = frozenset(("max_output_tokens",))
 
 # To LiteLLM these are authority: guardrails, log destinations, sessions, routing.
 AUTHORITY = frozenset(("metadata", "tags"))
-
-# The headers of every call.
-JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
-
-
-class Address(NamedTuple):
-    """Where the proxy finds a server that speaks OpenAI's wire format, and the headers that open it."""
-
-    base: str
-    headers: Mapping[str, str]
 
 
 def address(d: Deployment) -> Address:
@@ -66,11 +57,6 @@ class Addresses:
         if known is None:
             known = self._known[d.id] = self._made(d)
         return known
-
-
-def engine_address(port: int, key: str) -> Address:
-    """The engine on loopback."""
-    return Address(f"http://127.0.0.1:{port}/v1", {**JSON, "authorization": f"Bearer {key}"})
 
 
 def url(d: Deployment, base: str, model: str, endpoint: str) -> str:

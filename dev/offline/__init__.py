@@ -2,7 +2,7 @@
 
 By hand, with any directory that holds a wrangler.jsonc (here the repository itself):
 
-    .venv/bin/python -m dev.offline . --port 8787 --var LITELLM_MASTER_KEY=sk-1234 --var LOCAL_DEVELOPMENT=true \\
+    .venv/bin/python -m dev.run_offline . --port 8787 --var LITELLM_MASTER_KEY=sk-1234 --var LOCAL_DEVELOPMENT=true \\
         --container "ProxyContainer=.venv/bin/python -m container serve --config litellm_config.yaml --port {port}"
 
 Without `--container` no engine runs, and calls to a Durable Object that has a container fail.

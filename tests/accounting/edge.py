@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from container.config import catalog, load
+from container import catalog
+from container.config import load
 from tests.money import chat
 from tests.processes import RunningProxy, StartProxy
 from worker.api.instance import instance_of

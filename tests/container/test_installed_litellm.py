@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from container.config.engine_providers import ENGINE_PROVIDERS
-from container.config.prices import MAP_FILE, price_map
+from container.config.price_map import MAP_FILE, price_map
 from container.config.providers import DIRECT, ENGINE_NEEDS
 from container.engine.configuration import environment
 from container.request.authority import forbidden

@@ -8,10 +8,11 @@ import pytest
 
 from container.accounting.transcript import UsageEvents
 from container.client_address import client_address
+from container.hide_secrets import hide_secrets
 from container.parsers import networks
 from container.request_log.redact import Secrets, without_contents
 from container.upstream.events import EventStream
-from container.upstream.failure import from_response, hide_secrets, shown
+from container.upstream.failure import from_response, shown
 from container.upstream.formats.anthropic import content
 from container.upstream.formats.messages.passing import PassedEvents
 from tests.linear import grows_linearly

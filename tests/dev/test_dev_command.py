@@ -30,7 +30,7 @@ class Dev:
         clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "container", "dev", "--port", str(self.port), *arguments],
+                [sys.executable, "-m", "litellm_router", "dev", "--port", str(self.port), *arguments],
                 cwd=ROOT,
                 env={**clean, **environment},
                 stdout=out,

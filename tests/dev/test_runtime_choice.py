@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dev import runtime_choice
-from dev.wrangler_dev import node_is_new_enough
+from dev.wrangler_command import node_is_new_enough
 
 
 @pytest.fixture

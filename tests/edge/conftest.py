@@ -19,7 +19,8 @@ import httpx
 import pytest
 import yaml
 
-from container.config import catalog, load
+from container import catalog
+from container.config import load
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
 from dev.offline import wrangler
 from dev.offline.build import Version

@@ -20,7 +20,8 @@ import httpx
 import psutil
 import yaml
 
-from container.config import catalog, load
+from container import catalog
+from container.config import load
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
 
 KEY = "sk-master-of-the-figures"

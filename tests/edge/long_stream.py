@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-from container.config import catalog, load
+from container import catalog
+from container.config import load
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from tests.fakes import Behaviour, FakeProvider
 from tests.money import chat, deployment

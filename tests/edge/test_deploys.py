@@ -15,7 +15,8 @@ import httpx
 import pytest
 import yaml
 
-from container.config import catalog, load
+from container import catalog
+from container.config import load
 from dev.offline.build import Version
 from tests.fakes import Behaviour, FakeProvider
 from tests.money import deployment

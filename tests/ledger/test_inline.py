@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from container import catalog
 from container.accounting import Tariff
-from container.config import Config, catalog, load
+from container.config import Config, load
 from container.request.completion import parse
 from container.routing.router import Router
 from tests.processes import ROOT

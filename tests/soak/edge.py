@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import yaml
 
-from container.config import catalog, load
+from container import catalog
+from container.config import load
 from container.ledger import SqliteStore
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from tests import canaries

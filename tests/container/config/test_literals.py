@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from container.catalog import catalog
 from container.config import load, loads
-from container.config.catalog import catalog
 from container.config.literals import IN_IMAGE, restored, values, without
 
 TEXTS = st.text(min_size=1).filter(lambda text: not text.startswith((IN_IMAGE, "os.environ/")))

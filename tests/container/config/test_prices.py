@@ -2,7 +2,8 @@
 
 import pytest
 
-from container.config.prices import blended, entry, price_map
+from container.config.price_map import price_map
+from container.config.prices import blended, entry
 
 PRICES = {
     "gpt-4o": {"input_cost_per_token": 1.0, "output_cost_per_token": 2.0, "max_tokens": 5},

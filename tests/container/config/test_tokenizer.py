@@ -7,9 +7,9 @@ import pytest
 import tiktoken.model
 
 from container.accounting import Tariff
+from container.catalog import catalog
 from container.config import load
-from container.config.catalog import catalog
-from container.config.prices import price_map
+from container.config.price_map import price_map
 from container.config.providers import split_model
 from container.config.tokenizer import tokenizer
 from container.routing.router import Router

@@ -3,7 +3,7 @@
 import pytest
 
 from container import settings
-from container.config.catalog import catalog
+from container.catalog import catalog
 from container.redis_address import redis_url
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x"}}

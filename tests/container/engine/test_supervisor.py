@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 import yaml
 
+from container.config.address import Address
 from container.engine import supervisor
 from container.engine.configuration import MASTER_KEY_VARIABLE
 from container.engine.supervisor import Engine, EngineUnavailable
-from container.upstream.prepare import Address
 from tests.processes import ROOT
 
 FAKE = Path(__file__).with_name("fake_litellm.py")

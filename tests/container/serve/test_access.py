@@ -3,7 +3,8 @@
 import orjson
 import pytest
 
-from container.config import catalog, load
+from container import catalog
+from container.config import load
 from tests.container.serve.support import AUTHORIZED, CHAT, PROVIDER_KEY, get, models, post, refused
 from tests.fakes import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy

@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from container.engine.supervisor import engine_address
 from container.upstream import prepare
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -43,7 +44,7 @@ def test_extra_headers_go_last(deployment):
 
 
 def test_the_engine_is_on_loopback_with_its_own_key():
-    base, headers = prepare.engine_address(4711, "sk-engine")
+    base, headers = engine_address(4711, "sk-engine")
     assert base == "http://127.0.0.1:4711/v1"
     assert headers["authorization"] == "Bearer sk-engine"
 

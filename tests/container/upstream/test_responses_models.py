@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.config.prices import price_map
+from container.config.price_map import price_map
 from container.upstream.capabilities import capabilities
 from container.upstream.responses_models import gives_reasoning, refuses_tools, served, streams
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from container.catalog import DEFAULT_PATH, catalog, source, write
 from container.config import ConfigError
-from container.config.catalog import DEFAULT_PATH, catalog, source, write
 from tests.processes import ROOT
 from worker.api.models import models_on
 from worker.ledger.accounts import Limits

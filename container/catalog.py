@@ -6,20 +6,18 @@ import pprint
 from pathlib import Path
 from typing import Any
 
-from ..accounting.tariff import Tariff, targets
-from ..routing.groups import Target
-from ..routing.router import Router, RouteRequest
-from ..settings import VARIABLES
-from . import literals, vertex
-from .load import Config, load
-from .problems import ConfigError, Problem
-from .providers import (
+from .accounting.tariff import Tariff, targets
+from .config import Config, ConfigError, Problem, literals, load, vertex
+from .config.providers import (
     AZURE_VERSION_VARIABLE,
     DIRECT,
     ENGINE_NEEDS,
     ENGINE_VARIABLES,
     OPTIONAL_KEYS,
 )
+from .routing.groups import Target
+from .routing.router import Router, RouteRequest
+from .settings import VARIABLES
 
 # Settings by which the edge reserves.
 _EARLY = (
@@ -34,7 +32,7 @@ _EARLY = (
 _AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
 # What only a proxy alone needs.
 _ALONE = ("master_key", "database_url", "virtual_keys")
-DEFAULT_PATH = Path(__file__).parents[2] / "worker" / "catalog.py"
+DEFAULT_PATH = Path(__file__).parents[1] / "worker" / "catalog.py"
 
 
 def catalog(config: Config) -> dict:

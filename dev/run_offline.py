@@ -1,4 +1,4 @@
-"""Runs any Worker by hand: python -m dev.offline DIRECTORY [--port 8787] [--var NAME=VALUE …]"""
+"""Runs any Worker by hand: python -m dev.run_offline DIRECTORY [--port 8787] [--var NAME=VALUE …]"""
 
 import argparse
 import contextlib
@@ -9,10 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..edge import OfflineEdge
-from ..process_engine import Image
-from ..progress import say
-from . import tools, workerd, wrangler
+from .edge import OfflineEdge
+from .offline import tools, workerd, wrangler
+from .process_engine import Image
+from .progress import say
 
 
 def main() -> int:
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m dev.offline", description="Runs a Python Worker offline.")
+    parser = argparse.ArgumentParser(prog="python -m dev.run_offline", description="Runs a Python Worker offline.")
     parser.add_argument("directory", type=Path, help="where the wrangler.jsonc lies, or the file itself")
     parser.add_argument("--port", type=int, default=8787)
     parser.add_argument("--var", action="append", default=[], type=_pair, metavar="NAME=VALUE", help="a variable")

@@ -1,0 +1,7 @@
+"""`python -m litellm_router` is `litellm-router`."""
+
+import sys
+
+from . import main
+
+sys.exit(main())
