@@ -32,7 +32,10 @@ _EARLY = (
 _AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
 # What only a proxy alone needs.
 _ALONE = ("master_key", "database_url", "virtual_keys")
-DEFAULT_PATH = Path(__file__).parents[1] / "worker" / "catalog.py"
+_ROOT = Path(__file__).parents[1]
+DEFAULT_PATH = _ROOT / "worker" / "catalog.py"
+# An installed copy has no Worker to deploy.
+IN_CHECKOUT = (_ROOT / "wrangler.jsonc").is_file()
 
 
 def catalog(config: Config) -> dict:

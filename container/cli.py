@@ -59,7 +59,7 @@ def _parser(development: Development | None) -> argparse.ArgumentParser:
     catalog = commands.add_parser(
         "catalog",
         help="write worker/catalog.py, the extract of the config that the edge needs",
-        description="Writes worker/catalog.py from the config. `just dev`, `just test` and `just deploy` do it, too.",
+        description="Writes worker/catalog.py from the config. wrangler does it, too, before it bundles the Worker.",
     )
     _add_config(catalog)
     catalog.add_argument("--check", action="store_true", help="write nothing; exit code 1 when it is out of date")
@@ -74,7 +74,7 @@ def _parser(development: Development | None) -> argparse.ArgumentParser:
     )
     _add_config(dev)
     if development is None:
-        dev.set_defaults(run=_no_dev)
+        dev.set_defaults(run=lambda _given: _no_checkout("dev"))
     else:
         development.add_arguments(dev)
         dev.set_defaults(run=development.run)
@@ -132,6 +132,8 @@ def _catalog(given: argparse.Namespace) -> int:
     from . import catalog
     from .config import ConfigError, load
 
+    if not catalog.IN_CHECKOUT:
+        return _no_checkout("catalog")
     try:
         if given.check:
             target = catalog.DEFAULT_PATH
@@ -148,6 +150,6 @@ def _catalog(given: argparse.Namespace) -> int:
     return 0
 
 
-def _no_dev(_given: argparse.Namespace) -> int:
-    _say("litellm-router: `dev` runs from a checkout of the repository only.")
+def _no_checkout(command: str) -> int:
+    _say(f"litellm-router: `{command}` runs from a checkout of the repository only.")
     return 1

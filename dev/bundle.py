@@ -88,7 +88,7 @@ def check(tool: Wrangler, bundle: Bundle) -> None:
         for path in main.parent.rglob("*.py")
         if "__pycache__" not in path.parts
     }
-    sources |= config.data_files().keys()
+    sources |= {"catalog.py", *config.data_files()}  # catalog.py: wrangler has it made
     problems = [f"{name} would be uploaded and belongs to nothing" for name in bundle.own.keys() - sources]
     problems += [f"{name} is missing" for name in sources - bundle.own.keys()]
     if f"{VENDORED}/workers/__init__.py" not in bundle.vendored:

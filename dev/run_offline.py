@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         state = given.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="offline-")))
         try:
+            _build(path)
             images = {
                 name: Image(tuple(shlex.split(command)), given.container_port) for name, command in given.container
             }
@@ -37,6 +39,13 @@ def main() -> int:
             return 1
         except KeyboardInterrupt:
             return 0
+
+
+def _build(path: Path) -> None:
+    """Runs the Worker's own build command, as wrangler does. Raises WranglerConfigError."""
+    command = wrangler.read(path).build
+    if command and subprocess.run(command, shell=True, cwd=path.parent, check=False).returncode:  # noqa: S602 the Worker's
+        raise wrangler.WranglerConfigError(f"{path}: the build command failed, see above: {command}")
 
 
 def _arguments() -> argparse.Namespace:

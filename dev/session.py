@@ -25,7 +25,7 @@ from .progress import say, step
 from .runtime_choice import CannotRun
 
 STATE = REPOSITORY / ".dev"
-# What the image is built with, and what the tracked worker/catalog.py is made from.
+# What the image is built with, and what worker/catalog.py is made from.
 _OWN_CONFIG = REPOSITORY / "litellm_config.yaml"
 
 

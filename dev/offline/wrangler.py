@@ -18,7 +18,7 @@ class WranglerConfigError(Exception):
 @dataclass(frozen=True)
 class WranglerConfig:
     """`bindings`: binding name -> Durable Object class; `containers`: the classes that have a container;
-    `data`: globs of files that are no Python."""
+    `data`: globs of files that are no Python; `build`: the command to run beforehand, '' without one."""
 
     name: str
     main: Path
@@ -29,6 +29,7 @@ class WranglerConfig:
     sqlite_classes: frozenset[str]
     containers: frozenset[str]
     data: tuple[str, ...] = ()
+    build: str = ""
 
     def data_files(self) -> dict[str, Path]:
         """What travels with the Python modules and is none, by its path beside the main module."""
@@ -63,6 +64,7 @@ def read(path: Path) -> WranglerConfig:
         sqlite_classes=frozenset(c for m in migrations for c in m.get("new_sqlite_classes", [])),
         containers=frozenset(c["class_name"] for c in raw.get("containers", [])),
         data=tuple(glob for rule in raw.get("rules", []) if rule.get("type") == "Data" for glob in rule["globs"]),
+        build=raw.get("build", {}).get("command", ""),
     )
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from container.catalog import DEFAULT_PATH, catalog, source, write
+from container.catalog import catalog, source, write
 from container.config import ConfigError
-from tests.processes import ROOT
 from worker.api.models import models_on
 from worker.ledger.accounts import Limits
 
@@ -199,12 +198,6 @@ def test_no_secret_of_the_file_gets_into_it(load_config):
     )
     assert "secret" not in source(config)
     assert "s3cret" not in source(config)
-
-
-def test_the_catalog_in_the_repository_is_the_shipped_configs(tmp_path):
-    target = tmp_path / "catalog.py"
-    target.write_text(DEFAULT_PATH.read_text())
-    assert write(ROOT / "litellm_config.yaml", target) is False, "run: litellm-router catalog"
 
 
 @pytest.mark.parametrize("secret", ["os.environ/A", "text"])

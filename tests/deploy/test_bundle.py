@@ -3,12 +3,15 @@
 import ast
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from container import catalog
+from container.config import load
 from dev import bundle
 from dev.wrangler_command import Wrangler
 from tests.processes import ROOT
@@ -30,6 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[bundle.Bundle, Path]
         "HTTP_PROXY": "http://127.0.0.1:9",
         "DOCKER_HOST": "tcp://127.0.0.1:9",
     }
+    (ROOT / "worker" / "catalog.py").unlink(missing_ok=True)  # as in a new checkout
     return bundle.make(Wrangler.installed({**os.environ, **nowhere}), out), out
 
 
@@ -58,6 +62,19 @@ def test_imports_only_what_is_there(made: tuple[bundle.Bundle, Path]) -> None:
     for name in [name for name in found.own if name.endswith(".py")]:
         unknown = imports((out / name).read_text()) - own - AT_THE_EDGE - sys.stdlib_module_names
         assert not unknown, f"{name} imports {unknown}"
+
+
+def test_the_catalog_is_built_from_the_config(made: tuple[bundle.Bundle, Path]) -> None:
+    _, out = made
+    assert (out / "catalog.py").read_text() == catalog.source(load(ROOT / "litellm_config.yaml", {}))
+
+
+def test_without_a_setup_the_build_says_what_to_run(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    shutil.copy(ROOT / "dev" / "catalog", tmp_path / "dev")
+    done = subprocess.run([tmp_path / "dev" / "catalog"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "just setup" in done.stderr
 
 
 def test_the_sdk_is_the_locked_one(made: tuple[bundle.Bundle, Path]) -> None:
