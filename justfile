@@ -29,11 +29,13 @@ alias install := setup
 @browser: setup
     python -m tests.dashboard.browser --install
 
-# Check formatting, style and types
-@lint: setup
+# Check formatting, style, types, and what imports what
+@lint: setup catalog
     ruff format --check
     ruff check
     pyright
+    python -m dev.imports
+    python -m dev.dependencies
 
 # Format the code and mend what can be mended
 @format: setup
@@ -45,7 +47,7 @@ alias install := setup
 @check *args: setup
     litellm-router check "$@"
 
-# Write worker/catalog.py, the edge's extract of the config (--config)
+# Write worker/catalog.py, the edge's extract of the config; whatever needs it does so first (--config)
 @catalog *args: setup
     litellm-router catalog "$@"
 

@@ -1,0 +1,147 @@
+"""`python -m dev.imports`: no circles between modules or packages, and no layer that imports one above it.
+
+Every import counts: those inside functions, and those that only type checkers follow. Packages are compared with what
+lies beside them: if anything in one imports anything in another, the first depends on the second.
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("container", "worker", "dev", "bench", "deploy/wheel/litellm_router")
+# `a: b`: nothing in `a` imports anything in `b`.
+LAYERS: Mapping[str, tuple[str, ...]] = {
+    "worker": ("container", "dev", "bench"),
+    "container": ("dev", "bench"),
+    "container.config": ("container.handlers", "container.routing", "container.accounting", "container.upstream"),
+    "container.routing": ("container.upstream", "container.handlers", "container.accounting"),
+}
+
+# {module: {what it imports: the line}}
+Graph = dict[str, dict[str, int]]
+
+
+def graph(root: Path = ROOT, folders: Iterable[str] = FOLDERS) -> Graph:
+    """The modules below the folders, and which of them import which."""
+    files: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*.py")):
+            parts = path.relative_to((root / folder).parent).with_suffix("").parts
+            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return {name: dict(_imports(name, path, files)) for name, path in files.items()}
+
+
+def _imports(module: str, path: Path, known: Mapping[str, Path]) -> Iterator[tuple[str, int]]:
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    top = module.partition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            # The Worker's own modules are at the top of its world: `api.errors` is `worker.api.errors`.
+            found = _longest(name, known) or (_longest(f"worker.{name}", known) if top == "worker" else None)
+            if found and found not in (module, "worker" if top == "worker" else ""):
+                yield found, node.lineno
+
+
+def _longest(name: str, known: Mapping[str, Path]) -> str | None:
+    """The module that a dotted name is, or is in."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def circles(imports: Graph) -> list[list[str]]:
+    """Groups of siblings that all depend on each other, modules and packages alike."""
+    packages = {name.rpartition(".")[0] for name in imports}
+    packages |= {".".join(name.split(".")[:depth]) for name in packages for depth in range(name.count(".") + 1)}
+    return [group for package in sorted(packages) for group in _circles(_children(imports, package))]
+
+
+def _children(imports: Graph, package: str) -> dict[str, set[str]]:
+    """What lies directly in the package, each with everything below it; the package's own `__init__` is one of them."""
+    depth = package.count(".") + 1 if package else 0
+
+    def child(module: str) -> str | None:
+        inside = not package or module == package or module.startswith(f"{package}.")
+        return ".".join(module.split(".")[: depth + 1]) if inside else None
+
+    found: dict[str, set[str]] = {}
+    for module, targets in imports.items():
+        one = child(module)
+        if one is not None:
+            found.setdefault(one, set()).update(other for other in map(child, targets) if other and other != one)
+    return found
+
+
+def _circles(edges: Mapping[str, set[str]]) -> list[list[str]]:
+    """Tarjan's algorithm: the strongly connected components of more than one node."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        number[node] = low[node] = len(number)
+        stack.append(node)
+        for other in edges.get(node, ()):
+            if other not in number:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], number[other])
+        if low[node] == number[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in edges:
+        if node not in number:
+            visit(node)
+    return found
+
+
+def climbing(imports: Graph, layers: Mapping[str, tuple[str, ...]] = LAYERS) -> list[str]:
+    """A line for every import that goes up."""
+    return [
+        f"{module}, line {line}: imports {target}, and {low} may not import {high}"
+        for low, highs in layers.items()
+        for high in highs
+        for module, targets in imports.items()
+        if _within(module, low)
+        for target, line in targets.items()
+        if _within(target, high)
+    ]
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _explained(group: list[str], imports: Graph) -> Iterator[str]:
+    yield f"a circle: {', '.join(group)}"
+    for module, targets in imports.items():
+        for target, line in targets.items():
+            ends = [next((one for one in group if _within(name, one)), None) for name in (module, target)]
+            if None not in ends and ends[0] != ends[1]:
+                yield f"    {module}, line {line}: imports {target}"
+
+
+def main() -> int:
+    imports = graph()
+    problems = [line for group in circles(imports) for line in _explained(group, imports)] + climbing(imports)
+    print("\n".join(problems) or f"{len(imports)} modules, no circles.")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

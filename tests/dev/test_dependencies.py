@@ -1,0 +1,62 @@
+"""The check of pyproject.toml against the imports."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dev.dependencies import ROOT, UNIMPORTED, UNIMPORTED_IN_DEVELOPMENT, problems
+
+
+@pytest.fixture
+def project(tmp_path: Path):
+    def project(extra: list[str], group: list[str], files: dict[str, str]) -> str:
+        text = f"[project.optional-dependencies]\ncontainer = {json.dumps(extra)}\n"
+        (tmp_path / "pyproject.toml").write_text(f"{text}[dependency-groups]\ndev = {json.dumps(group)}\n")
+        for name, source in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source)
+        return "\n".join(problems(tmp_path))
+
+    return project
+
+
+def test_what_is_imported_has_to_be_declared(project) -> None:
+    found = project(["aiohttp"], ["pytest"], {"container/a.py": "import aiohttp, yaml", "tests/a.py": "import pytest"})
+    assert "container/a.py imports yaml, and pyyaml is not in the extra container" in found
+    assert "aiohttp" not in found
+
+
+def test_an_import_inside_a_function_counts(project) -> None:
+    found = project([], [], {"container/a.py": "def f():\n    from redis import asyncio"})
+    assert "redis is not in the extra container" in found
+
+
+def test_what_is_declared_has_to_be_imported(project) -> None:
+    found = project(["uvloop"], ["httpx"], {"container/a.py": "import json", "tests/a.py": "import uvloop"})
+    assert "uvloop is in the extra container, and nothing imports it" in found
+    assert "httpx is in the group dev, and nothing imports it" in found
+
+
+def test_packages_that_share_a_name_are_told_apart(project) -> None:
+    files = {
+        "container/a.py": "from google.auth import exceptions",
+        "tests/a.py": "from google.protobuf import message",
+    }
+    assert project(["google-auth"], ["protobuf"], files) == ""
+    assert "protobuf is not in the group dev" in project(["google-auth"], [], files)
+
+
+def test_what_runs_elsewhere_has_packages_of_its_own(project) -> None:
+    assert project([], [], {"tests/x/probe/a.py": "import nonesuch", "worker/a.py": "import js, workers"}) == ""
+
+
+def test_this_project_declares_what_it_imports() -> None:
+    assert problems() == []
+
+
+def test_no_exception_is_left_over() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    for name in (*UNIMPORTED, *UNIMPORTED_IN_DEVELOPMENT):
+        assert f'"{name}' in text, name

@@ -1,0 +1,94 @@
+"""The check of what imports what, on trees that break each rule."""
+
+from pathlib import Path
+
+import pytest
+
+from dev import imports
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(files: dict[str, str]) -> imports.Graph:
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return imports.graph(tmp_path, sorted({name.partition("/")[0] for name in files}))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from . import b",
+        "from .b import Name",
+        "import top.b",
+        "from top import b",
+        "def f():\n    from . import b",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import Name",
+    ],
+)
+def test_a_circle_of_two_modules_is_found(write, source: str) -> None:
+    found = write({"top/__init__.py": "", "top/a.py": source, "top/b.py": "from .a import other"})
+    assert imports.circles(found) == [["top.a", "top.b"]]
+
+
+def test_packages_form_a_circle_where_no_modules_do(write) -> None:
+    found = write(
+        {
+            "top/__init__.py": "",
+            "top/a/__init__.py": "",
+            "top/a/high.py": "from ..b.high import name",
+            "top/a/low.py": "",
+            "top/b/__init__.py": "",
+            "top/b/high.py": "from ..a.low import name",
+        }
+    )
+    assert imports.circles(found) == [["top.a", "top.b"]]
+
+
+def test_a_module_that_imports_the_package_that_imports_it_is_a_circle(write) -> None:
+    found = write({"top/__init__.py": "from .a import name", "top/a.py": "from . import other"})
+    assert imports.circles(found) == [["top", "top.a"]]
+
+
+def test_top_level_folders_are_compared_too(write) -> None:
+    found = write({"one/__init__.py": "", "one/a.py": "import two.b", "two/b.py": "", "two/c.py": "from one import a"})
+    assert imports.circles(found) == [["one", "two"]]
+
+
+def test_the_worker_names_its_modules_without_the_folder(write) -> None:
+    found = write({"worker/a.py": "from api.errors import Name", "worker/api/errors.py": "from a import other"})
+    assert found["worker.a"] == {"worker.api.errors": 1}
+    assert imports.circles(found) == [["worker.a", "worker.api"]]
+
+
+def test_what_depends_in_one_direction_is_fine(write) -> None:
+    found = write({"top/a.py": "from . import b, c", "top/b.py": "from . import c", "top/c.py": "import json"})
+    assert imports.circles(found) == []
+
+
+def test_an_import_that_goes_up_is_named_with_its_line(write) -> None:
+    found = write({"low/a.py": "import json\nimport high.b", "high/b.py": "import low.c", "low/c.py": ""})
+    (line,) = imports.climbing(found, {"low": ("high",)})
+    assert line.startswith("low.a, line 2: imports high.b")
+
+
+def test_the_layers_are_of_packages_that_there_are() -> None:
+    known = {name for module in imports.graph() for name in _with_parents(module)}
+    named = {name for low, highs in imports.LAYERS.items() for name in (low, *highs)}
+    assert named <= known
+
+
+def test_this_project_has_no_circles() -> None:
+    found = imports.graph()
+    assert len(found) > 200
+    assert imports.circles(found) == []
+    assert imports.climbing(found) == []
+
+
+def _with_parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
