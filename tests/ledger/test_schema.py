@@ -43,6 +43,7 @@ async def test_from_every_older_version(empty: Store, version: int, monkeypatch:
     ledger = Ledger(store)
     info = await ledger.info("sk-old-key")
     assert (info["key_alias"], info["spend"], info["reserved"]) == ("old", 70e-9, 30e-9)
+    assert info["tags"] == []
     assert await ledger.settle("running", 20) == "settled"
     assert (await ledger.admit("sk-old-key", 11))["code"] == "budget_exceeded"
     assert [a["kind"] for a in await store.run(alerts.pending(ledger.now))] == ["budget_exhausted"]

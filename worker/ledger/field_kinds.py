@@ -19,6 +19,8 @@ MAX_DEPTH = 32
 MAX_MODELS = 1000
 # They travel in a header, from the edge to its container.
 MAX_MODELS_BYTES = 32 * 1024
+# They are in every line of the spend log.
+MAX_TAGS, MAX_TAG = 20, 100
 MAX_COUNT = (1 << 40) - 1
 # One visible line: no controls, no marks that turn the writing's direction, no spaces that look like others. Spelt out,
 # as what is printable changes with Unicode's version, and Python's differs between the edge and the container.
@@ -118,6 +120,15 @@ def _models(name: str, value: Any, now: int) -> str:
     return text
 
 
+def _tags(name: str, value: Any, now: int) -> str:
+    tags = [] if value is None else value
+    if not isinstance(tags, list) or len(tags) > MAX_TAGS or not all(is_printable(tag, MAX_TAG) for tag in tags):
+        raise FieldError(
+            name, f"'{name}' has to be an array of at most {MAX_TAGS} texts of 1 to {MAX_TAG} printable characters."
+        )
+    return json.dumps(list(dict.fromkeys(tags)))
+
+
 def _metadata(name: str, value: Any, now: int) -> str:
     text = json.dumps({} if value is None else value)
     if not isinstance(value, dict | None) or len(text) > MAX_METADATA:
@@ -189,6 +200,15 @@ MODELS = Kind(
     _models,
     json.loads,
     schema={"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": MAX_MODELS},
+    shown={"type": "array", "items": _TEXT},
+    argument="list",
+)
+TAGS = Kind(
+    "TEXT NOT NULL",
+    "[]",
+    _tags,
+    json.loads,
+    schema={"type": "array", "items": printable_schema(MAX_TAG), "maxItems": MAX_TAGS},
     shown={"type": "array", "items": _TEXT},
     argument="list",
 )

@@ -67,7 +67,7 @@ _VALID = Form(
 
 # fmt: off
 class Key(NamedTuple):
-    """A row of ledger_keys; `models` and `metadata` are JSON, money is nano-dollars. `declared`: see `keys`."""
+    """A row of ledger_keys; `models`, `metadata` and `tags` are JSON, money is nano-dollars. `declared`: see `keys`."""
 
     id: Annotated[str, Field(kinds.ID)]
     alias: Annotated[str | None, Field(
@@ -79,6 +79,8 @@ class Key(NamedTuple):
         kinds.MODELS, "models", "models it may use, `*` for anything; none means all", "--models A,B", _MODELS)]
     metadata: Annotated[str, Field(
         kinds.METADATA, "metadata", "anything, as a JSON object", "--metadata JSON")]
+    tags: Annotated[str, Field(
+        kinds.TAGS, "tags", "labels of its lines in the spend log", "--tags A,B", Form("Tags", wide=True), since=5)]
     max_budget: Annotated[int | None, Field(
         kinds.USD, "max_budget", "US dollars it may spend in a period", "--max-budget USD", _BUDGET)]
     soft_budget: Annotated[int | None, Field(
