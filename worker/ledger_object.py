@@ -102,7 +102,8 @@ class Ledger(ContainerObject):
         if asked is None or configuration is None or self._own is None:
             return await self._answer(incoming, configuration)
         fields = json.loads(asked)
-        ask = admit.Ask(**fields["ask"], instance=self._own.instance, lease=LEASE_MS)
+        own = fields.get("tags", "")  # a Worker of before says nothing of them
+        ask = admit.Ask(**fields["ask"], instance=self._own.instance, lease=LEASE_MS, tags=own)
         result = await self._let_in(ask, self._limits_of(configuration))
         if not result["ok"]:
             return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, json.dumps(result))]))

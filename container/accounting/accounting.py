@@ -161,10 +161,11 @@ class Accounting:
         charge: Charge,
         *,
         estimated: Prompt | None = None,
+        tags: str = "",
     ) -> Reservation | Unaccounted:
         """Sets aside what the request can cost, and puts the key's limits into the answer's headers. Raises ApiError.
 
-        `estimated`: the prompt, where it is not in `body`.
+        `estimated`: the prompt, where it is not in `body`. `tags`: the request's, see `worker.ledger.tags`.
         """
         check_models(exchange, route)
 
@@ -181,10 +182,10 @@ class Accounting:
         limited = known.limited if known else self.policy.everyone.max_budget is not None
         quote, size = quoted() if limited else (None, None)
         id, named = exchange.reservation()
-        result = await self._asked(self._ask(id, named, secret, endpoint, route, quote))
+        result = await self._asked(self._ask(id, named, secret, endpoint, route, quote, tags))
         if "unsized" in result:  # a limit that it did not have a moment ago
             quote, size = quoted()
-            result = await self._asked(self._ask(id, named, secret, endpoint, route, quote))
+            result = await self._asked(self._ask(id, named, secret, endpoint, route, quote, tags))
         exchange.judged()
         if not result["ok"]:
             if secret:
@@ -226,13 +227,22 @@ class Accounting:
             log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
 
     def _ask(
-        self, id: str, named: str, secret: str | None, endpoint: str, route: RouteRequest, quote: Quote | None
+        self,
+        id: str,
+        named: str,
+        secret: str | None,
+        endpoint: str,
+        route: RouteRequest,
+        quote: Quote | None,
+        tags: str,
     ) -> Ask:
         model, instance = route.model, self.instance
         if quote is None:
-            return Ask(id, secret, model, endpoint, 0, 0, instance, LEASE_MS, sized=False, request_id=named)
+            return Ask(id, secret, model, endpoint, 0, 0, instance, LEASE_MS, sized=False, request_id=named, tags=tags)
         amount, tokens, unpriced = quote.amount, quote.tokens, quote.unpriced
-        return Ask(id, secret, model, endpoint, amount, tokens, instance, LEASE_MS, unpriced, request_id=named)
+        return Ask(
+            id, secret, model, endpoint, amount, tokens, instance, LEASE_MS, unpriced, request_id=named, tags=tags
+        )
 
     async def _asked(self, ask: Ask) -> dict[str, Any]:
         try:

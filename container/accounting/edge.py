@@ -98,9 +98,10 @@ class EdgeAccounting:
         charge: Charge,
         *,
         estimated: Prompt | None = None,
+        tags: str = "",
     ) -> Reservation:
-        """The edge has admitted it already. Raises ApiError 403 for a fallback of the client's that the key may not
-        use."""
+        """The edge has admitted it, with its tags. Raises ApiError 403 for a fallback of the client's that the key may
+        not use."""
         check_models(exchange, route)
         grant = exchange.grant
         reports = self.journal if grant.ack is None else self._carried

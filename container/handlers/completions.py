@@ -53,7 +53,13 @@ class Completions:
             request.stream, request.route = False, request.route._replace(stream=False)
             del request.body["stream"]
         reservation = await self._accounting.admit(
-            exchange, endpoint.name, request.body, request.route, asked.charge, estimated=asked.prompt
+            exchange,
+            endpoint.name,
+            request.body,
+            request.route,
+            asked.charge,
+            estimated=asked.prompt,
+            tags=request.tags,
         )
         request.output_limit, request.limited = reservation.output_limit, reservation.limited
         try:

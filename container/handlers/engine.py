@@ -57,7 +57,7 @@ class EngineEndpoints:
         body = asked.request
         assert isinstance(body, (JsonBody, FormBody)), "the endpoint is the engine's"
         reservation = await self._accounting.admit(
-            exchange, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt
+            exchange, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt, tags=body.tags
         )
         engine_charges.limit_output(endpoint, body, reservation.output_limit)
         try:

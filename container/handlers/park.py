@@ -84,6 +84,7 @@ class Parking:
                     "tokens": quote.tokens,
                     "add_limit": quote.add_limit,
                     "unpriced": quote.unpriced,
+                    "tags": asked.request.tags,
                 }
             ),
         )

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from worker.api.errors import ApiError, invalid_request
+from worker.ledger import tags
 
 from ..routing.router import RouteRequest
 from .authority import DEARER, forbidden, refusal
@@ -30,7 +31,7 @@ class Completion:
     request, too. `output_limit`: tokens, set where the request has no limit of its own and needs one; `limited`: a
     budget relies on the limit. `betas`: features of Anthropic's that the client asks for. `cache`: the client's own
     wishes, `no-cache` and `no-store`. `optional`: fields of a translated request that may be left out. `seen`: what a
-    chat's messages hold, once somebody has looked.
+    chat's messages hold, once somebody has looked. `tags`: for the spend log, see `worker.ledger.tags`.
     """
 
     endpoint: str
@@ -46,6 +47,7 @@ class Completion:
     cache: Mapping[str, Any] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     seen: Conversation | None = None
+    tags: str = ""
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:
@@ -70,7 +72,16 @@ def parse(endpoint: str, raw: bytes) -> Completion:
     options = body.get("stream_options")
     wants_usage = bool(options and options.get("include_usage"))
     return Completion(
-        endpoint, body, model, stream, wants_usage, route, own["timeout"], cache=own["cache"] or {}, seen=seen
+        endpoint,
+        body,
+        model,
+        stream,
+        wants_usage,
+        route,
+        own["timeout"],
+        cache=own["cache"] or {},
+        seen=seen,
+        tags=tags.of_request(body),
     )
 
 

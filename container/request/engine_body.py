@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 
 from worker.api.endpoints import Endpoint
 from worker.api.errors import invalid_request
+from worker.ledger import tags
 
 from ..config import output_limits
 from ..routing.router import RouteRequest
@@ -51,6 +52,7 @@ class JsonBody:
         shapes.check(endpoint.name, fields)
         for name in _OWN_FIELDS:
             fields.pop(name, None)
+        self.tags = tags.of_request(fields)
         fields.pop("metadata", None)  # to LiteLLM it is authority
         self._responses = endpoint.name == "responses"
         if self._responses and not output_limits.NAMES.isdisjoint(fields):
@@ -98,6 +100,8 @@ class JsonBody:
 
 class FormBody:
     """multipart/form-data (RFC 7578): audio and images. `response_format`: as the form has it."""
+
+    tags = ""
 
     def __init__(self, endpoint: Endpoint, raw: bytes, content_type: str) -> None:
         self._boundary = secrets.token_hex(16)

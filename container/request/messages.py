@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from worker.api.errors import invalid_request
+from worker.ledger import tags
 
 from ..config import output_limits
 from .authority import DEARER, refusal, refuse_forbidden
@@ -41,12 +42,13 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
             raise invalid_request(f"'{name}' is missing.", param=name)
     own = {name: body.pop(name, None) for name in OWN_FIELDS}
     # To LiteLLM the rest would be authority.
+    labels = tags.of_request(body)
     metadata = body.pop("metadata", None)
     if metadata and isinstance(metadata.get("user_id"), str):
         body["metadata"] = {"user_id": metadata["user_id"]}
     stream = endpoint == "messages" and bool(body.get("stream"))
     route = routed(model, len(raw), own, stream=stream)
-    return Completion(endpoint, body, model, stream, False, route, own["timeout"], betas=_known(betas))
+    return Completion(endpoint, body, model, stream, False, route, own["timeout"], betas=_known(betas), tags=labels)
 
 
 def _check(name: str, value: Any) -> None:

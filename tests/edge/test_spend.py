@@ -88,6 +88,14 @@ def test_a_plain_answer(money: Money, provider: FakeProvider):
     assert money.info(key)["spend"] == COST
 
 
+@pytest.mark.parametrize("content", ["Hi", "x" * 70_000], ids=["quoted", "parked"])
+def test_tags_of_the_key_and_of_the_request(money: Money, provider: FakeProvider, content: str):
+    key = money.key(max_budget=10, tags=["team:a"])
+    assert money.ask(key, content=content, metadata={"tags": ["job:1"]}).status_code == 200
+    (line,) = money.settled(key)
+    assert line["request_tags"] == ["team:a", "job:1"]
+
+
 def test_a_stream(money: Money, provider: FakeProvider):
     key = money.key(max_budget=1)
     answer = money.ask(key, stream=True)

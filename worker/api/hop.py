@@ -23,7 +23,8 @@ UNCONFIGURED = "unconfigured"
 # has the journal up to that number, and the answer may carry its report.
 GRANT_HEADER = "x-internal-grant"
 # From the Worker to the object that keeps the ledger: what a request that is to be admitted there asks for, as ASCII
-# JSON: {"ask": the fields of `ledger.admit.Ask` but its instance and lease, "add_limit": int | null}.
+# JSON: {"ask": the fields of `ledger.admit.Ask` but its instance and lease, "add_limit": int | null,
+# "tags": the request's, a JSON list or ""}.
 ASK_HEADER = "x-internal-ask"
 # The object's answer where the ledger has refused: the fields of `ledger.refusal`, as ASCII JSON.
 REFUSAL_HEADER = "x-internal-refusal"

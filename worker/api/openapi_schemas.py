@@ -209,7 +209,8 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
             {"data": array(ref("SpendLine")), "next": {"type": ["string", "null"]}}, ["data", "next"]
         ),
         "SpendLine": an_object(
-            {"request_id": TEXT, "startTime": MOMENT, "model": TEXT, "spend": NUMBER}, ["request_id", "model", "spend"]
+            {"request_id": TEXT, "startTime": MOMENT, "model": TEXT, "spend": NUMBER, "request_tags": array(TEXT)},
+            ["request_id", "model", "spend", "request_tags"],
         ),
         "SpendKeys": an_object({"data": array(an_object({**_MONEY, "key_id": TEXT}, ["key_id", *_MONEY]))}, ["data"]),
         "SpendActivity": an_object(

@@ -86,7 +86,7 @@ class Admission:
                 except Apart:
                     pass
             instance = self._instances.start_id(paid.names[0])
-            grant = await self._admit(paid, quoted.model, quoted.quote, instance)
+            grant = await self._admit(paid, quoted.model, quoted.quote, instance, quoted.tags)
             return await self._send_inline(grant, paid, paid.names, instance, buffer)
         finally:
             self._held -= length
@@ -97,6 +97,7 @@ class Admission:
         asked = {
             "ask": _ask(paid, quoted.model, quoted.quote),
             "add_limit": quoted.quote.add_limit,
+            "tags": quoted.tags,
         }
         added = [(ASK_HEADER, json.dumps(asked))]
         try:
@@ -154,18 +155,18 @@ class Admission:
         said = json.loads(await parked.response.text())
         try:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"])
-            grant = await self._admit(paid, said["model"], quote, parked.instance)
+            grant = await self._admit(paid, said["model"], quote, parked.instance, said.get("tags", ""))
         except ApiError:
             await self._forget(paid, parked, said["id"])
             raise
         going = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, parked.instance)]
         return await self._send(grant, paid, [parked.name], lambda: inward(client, GO_PREFIX + said["id"], going, None))
 
-    async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str) -> "_Grant":
+    async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str, tags: str) -> "_Grant":
         """Raises ApiError where the ledger refuses, or cannot be asked."""
         ask = _ask(paid, model, quote)
         try:
-            result = await self._ledger.admit({**ask, "instance": instance}, configuration())
+            result = await self._ledger.admit({**ask, "instance": instance, "tags": tags}, configuration())
         except LedgerUnavailable as error:
             await self._release(ask["id"], paid.client.id)  # it may have been let in all the same
             raise unavailable(error, paid.client.id) from None

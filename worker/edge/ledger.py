@@ -56,7 +56,8 @@ class LedgerClient:
         except LedgerUnavailable as error:
             if _UNKNOWN_FIELD not in str(error):
                 raise
-        return await self.call("admit", ask)  # an object of before, which has its own configuration
+        # An object of before, which has its own configuration and knows no tags.
+        return await self.call("admit", {name: value for name, value in ask.items() if name != "tags"})
 
     async def call(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What the ledger's method answers. Raises LedgerUnavailable."""

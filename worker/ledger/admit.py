@@ -7,7 +7,7 @@ In the order of the checks: the key (401), its models (403), a price under a bud
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import alerts, keys, limits, periods, refusal
+from . import alerts, keys, limits, periods, refusal, tags
 from .accounts import (
     COLUMN_COUNT,
     COLUMNS,
@@ -42,7 +42,8 @@ class Ask(NamedTuple):
     `amount`: the most it can cost, in nano-dollars; None where nobody knows, and then `unpriced` says why and what
     mends it. `tokens`: the most it can use, prompt and answer. `instance`: of the container that will get it, '' while
     that is not known. `lease`: milliseconds until the reservation expires unless it is renewed or settled.
-    `request_id`: what the client calls the request, '' where it goes by `id`; others may use the same.
+    `request_id`: what the client calls the request, '' where it goes by `id`; others may use the same. `tags`: of the
+    request, as `tags.of_request` finds them.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Ask(NamedTuple):
     unpriced: str = ""
     sized: bool = True
     request_id: str = ""
+    tags: str = ""
 
 
 # The answer to a request that has to be sized first, and asked for again.
@@ -218,7 +220,7 @@ def _with_limits(refused: refusal.Result, grant: Grant, ask: Ask, now: int) -> r
 
 ROW = (
     "id instance key_id key_alias user_id model endpoint amount tokens minute global_start key_start user_start "
-    "created expires request_id"
+    "created expires request_id tags"
 ).split()
 # The other columns of a new request, the same for all.
 NEW: dict[str, int | str] = {
@@ -236,7 +238,7 @@ NEW: dict[str, int | str] = {
 
 def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
     """The new request's values of the columns ROW."""
-    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id = ask
+    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own = ask
     return (
         id,
         instance,
@@ -250,6 +252,7 @@ def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
         now,
         now + lease,
         request_id,
+        tags.together(grant.key.tags if grant.key else "[]", own),
     )
 
 

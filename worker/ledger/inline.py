@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from . import charges
+from . import charges, tags
 from .estimate import prompt
 from .prices import Price
 from .reserve import Quote
@@ -18,10 +18,11 @@ _OWN_WAY = ("fallbacks", "disable_fallbacks")
 
 
 class Quoted(NamedTuple):
-    """`model`: as the client names it."""
+    """`model`: as the client names it. `tags`: the request's, as `tags.of_request` finds them."""
 
     model: str
     quote: Quote
+    tags: str = ""
 
 
 class Quoter:
@@ -60,4 +61,4 @@ class Quoter:
             found = charges.most(body, prompt(body), reachable, charge, self._default_max_output)
         except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             return None  # a field that is none of what it should be: the proxy says which
-        return Quoted(model, found)
+        return Quoted(model, found, tags.of_request(body))

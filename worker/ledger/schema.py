@@ -63,6 +63,10 @@ _TABLES: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE ledger_requests ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX ledger_requests_named ON ledger_requests (request_id) WHERE request_id <> ''",
     ),
+    (
+        # A JSON list: those of the key when the request was admitted, and the request's own.
+        "ALTER TABLE ledger_requests ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+    ),
 )
 VERSION = max(len(_TABLES), *(field.since for field in COLUMNS.values()))
 

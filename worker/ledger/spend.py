@@ -1,5 +1,6 @@
 """What was spent: line by line, by key, and altogether. Metadata only: no prompt or answer is ever here."""
 
+import json
 from typing import Any, NamedTuple
 
 from . import periods, refusal, secret
@@ -15,7 +16,7 @@ _STATES = {0: "running", 1: "expired", 2: "settled"}
 STATUSES = {"success": "r.status BETWEEN 200 AND 399", "failure": "(r.status >= 400 OR r.state = 1)"}
 _NAMES = (
     "id state key_id key_alias user_id model endpoint amount charged created settled answered_by deployment status "
-    "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated request_id"
+    "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated request_id tags"
 ).split()
 _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
@@ -111,6 +112,7 @@ def _line(line: dict[str, Any]) -> dict[str, Any]:
         "key_id": line["key_id"] or "master",
         "key_alias": line["key_alias"] or None,
         "user_id": line["user_id"] or None,
+        "request_tags": json.loads(line["tags"]),
         "endpoint": line["endpoint"],
         "model": line["model"],
         "answered_by": line["answered_by"] or None,
