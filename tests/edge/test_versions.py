@@ -60,7 +60,7 @@ def test_keys_and_spending_are_kept(
     money.edge.stop()
 
     money = Money(start_edge(config, directory=tmp_path))
-    assert money.logs(key) == spent
+    assert money.logs(key) == [{**line, "request_tags": []} for line in spent]
     assert money.info(key)["spend"] == pytest.approx(3 * 0.00002)
     assert (money.ask(key).status_code, money.ask(blocked).status_code) == (200, 401)
     money.settled(key, 4)
@@ -100,7 +100,8 @@ def test_an_object_of_before_is_asked_as_before(
 
 def test_a_worker_of_before_finds_what_it_asks_for(start_edge: StartEdge, config: dict[str, Any], before: Path) -> None:
     """It may still run somewhere when the objects have the new code."""
-    names = [f"edge/{name}.py" for name in ("pipeline", "admission", "forward", "instances")]
+    edge = [f"edge/{name}.py" for name in ("pipeline", "admission", "forward", "instances")]
+    names = [*edge, "api/guesses.py", "api/health.py"]
     old = {name: (before / "worker" / name).read_text() for name in names}
     money = Money(start_edge(config, replaced=old))
     asked_of_everything(money)
