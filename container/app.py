@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from worker.api import cors
-from worker.api.authenticate import presented_key
 from worker.api.endpoints import ANTHROPIC, Endpoint, find, model_id
 from worker.api.errors import ApiError, internal_error, unknown_path, wrong_method
-from worker.api.guesses import Guesses, too_many
+from worker.api.failed_auth import FailedAuthLimiter
 
 from . import log, metrics
 from .accounting import Accounts, NoAccounting
@@ -51,12 +50,12 @@ class App:
         metrics: Metrics | None = None,
         request_log: RequestLog | None = None,
         tracing: "Tracing | None" = None,
-        guesses: Guesses | None = None,
+        failed_auth: FailedAuthLimiter | None = None,
         trusted_proxies: Sequence[Network] = (),
     ) -> None:
-        """`admin`: None behind the edge; `edge`: None anywhere else. `guesses`: counts wrong keys; None where no client
-        comes itself."""
-        self._guesses = guesses
+        """`admin`: None behind the edge; `edge`: None anywhere else. `failed_auth`: counts wrong keys; None where
+        no client comes itself."""
+        self._failed_auth = failed_auth
         self._trusted_proxies = trusted_proxies
         self._authenticator = authenticator
         self._completions = completions
@@ -69,11 +68,11 @@ class App:
         self._request_log = request_log
         self._tracing = tracing
         self._simple = {
-            "root": health.root,
-            "health": health.health,
-            "liveliness": health.alive,
-            "liveness": health.alive,
-            "readiness": health.ready,
+            "root": health,
+            "health": health,
+            "liveliness": health,
+            "liveness": health,
+            "readiness": health,
             "openapi": health.description,
             "models": models.list,
             "model_info": model_info,
@@ -124,28 +123,23 @@ class App:
         return exchange.response
 
     def _counted(self, exchange: Exchange, refused: ApiError) -> ApiError:
-        """The refusal of a key, or that there were too many of them. A request without a key guesses nothing."""
-        if self._guesses is None or presented_key(exchange.header) is None:
+        """The refusal of a key, or that there were too many of them."""
+        if self._failed_auth is None:
             return refused
         address = client_address(exchange.request.remote, exchange.header, self._trusted_proxies)
-        seconds, passed = self._guesses.failed(address, time.monotonic())
+        answer, passed = self._failed_auth.refusal(refused, exchange.header, address, time.monotonic())
         if passed:
             log.warning("failed_keys", address=address, effect="Many wrong keys; further ones are answered 429.")
-        return too_many(seconds) if seconds else refused
+        return answer
 
     async def _serve(self, exchange: Exchange) -> None:
         if self._edge is not None:
             await self._edge(exchange, self._dispatch)
             return
-        origin = exchange.header("origin")
-        if origin is not None or self._allowed_origins:
-            if cors.is_preflight(exchange.method, origin, exchange.header("access-control-request-method")):
-                assert origin is not None
-                wanted = exchange.header("access-control-request-headers")
-                headers = cors.preflight_headers(origin, wanted, self._allowed_origins)
-                exchange.respond(204, b"", headers)
-                return
-            exchange.always = cors.response_headers(origin, self._allowed_origins)
+        exchange.always, preflight = cors.decide(exchange.method, exchange.header, self._allowed_origins)
+        if preflight:
+            exchange.respond(204, b"")
+            return
         endpoint = find(exchange.method, exchange.path, exchange.header("upgrade"))
         exchange.endpoint = endpoint.name
         exchange.anthropic = endpoint.name in ANTHROPIC

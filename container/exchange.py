@@ -6,7 +6,7 @@ the task that answers when the client closes its connection.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -109,7 +109,7 @@ class Exchange:
         self.named = acceptable(self.header("x-request-id"))
         self.own_id = ids.new()
         self.id = self.named or self.own_id
-        self.always: list[tuple[str, str]] = []  # headers of every answer to this request
+        self.always: Sequence[tuple[str, str]] = ()  # headers of every answer to this request
         self.response: web.StreamResponse | None = None
         self.administrator = False
         self.anthropic = False

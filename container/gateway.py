@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from worker.api.guesses import Guesses
+from worker.api.failed_auth import FailedAuthLimiter
 
 from .accounting import Accounting, Accounts, EdgeAccounting
 from .app import App
@@ -65,7 +65,7 @@ class Gateway:
         router: Router,
         engine: Engine,
         accounting: Accounts,
-        guesses: Guesses,
+        failed_auth: FailedAuthLimiter,
         *,
         catalog: str = "",
         tracing: "Tracing | None" = None,
@@ -74,7 +74,7 @@ class Gateway:
         wants traces."""
         self.config = config
         self.router = router
-        self.guesses = guesses
+        self.failed_auth = failed_auth
         self.tracing = tracing
         self.engine = engine
         self._running = 0
@@ -120,7 +120,7 @@ class Gateway:
             ),
             request_log=self._request_log,
             tracing=tracing,
-            guesses=None if settings.internal_token else guesses,
+            failed_auth=None if settings.internal_token else failed_auth,
             trusted_proxies=settings.trusted_proxies,
         )
 

@@ -118,7 +118,7 @@ class Reloading:
             router = router_for(config, before.router, before.config)
             accounting = await self._accounting(config, router)
             gateway = Gateway(
-                config, self._settings, router, engine, accounting, before.guesses, tracing=before.tracing
+                config, self._settings, router, engine, accounting, before.failed_auth, tracing=before.tracing
             )
         except BaseException:
             if engine is not before.engine:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvloop
 
-from worker.api.guesses import Guesses
+from worker.api.failed_auth import FailedAuthLimiter
 from worker.api.hop import PROTOCOL
 from worker.ledger.declared import Declared
 
@@ -85,9 +85,9 @@ async def _alone(
         await accounting.start()
         return accounting
 
-    guesses = Guesses(settings.failed_keys_per_minute)
+    failed_auth = FailedAuthLimiter(settings.failed_keys_per_minute)
     reloading = Reloading(
-        Gateway(config, settings, router, engine, accounting, guesses, tracing=tracing),
+        Gateway(config, settings, router, engine, accounting, failed_auth, tracing=tracing),
         path,
         settings,
         environment,

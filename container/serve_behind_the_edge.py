@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from worker.api.guesses import Guesses
+from worker.api.failed_auth import FailedAuthLimiter
 from worker.api.hop import PROTOCOL
 from worker.api.instance import instance_of
 
@@ -42,8 +42,8 @@ async def behind_the_edge(
     accounting = accounts.EdgeAccounting(tariff, instance_of(settings.internal_token))
     engine = Engine(config, config.environment, start_timeout=settings.engine_start_timeout)
     hashed = catalog(load(path, {}))["hash"] if config.deployments else ""
-    guesses = Guesses(settings.failed_keys_per_minute)
-    first = Gateway(config, settings, router, engine, accounting, guesses, catalog=hashed, tracing=tracing)
+    failed_auth = FailedAuthLimiter(settings.failed_keys_per_minute)
+    first = Gateway(config, settings, router, engine, accounting, failed_auth, catalog=hashed, tracing=tracing)
     if config.needs_engine:
         engine.start()
     url = redis_url(config.environment)
@@ -79,7 +79,7 @@ async def behind_the_edge(
             its_router,
             its_engine,
             accounting.under(its_tariff),
-            guesses,
+            failed_auth,
             catalog=given.catalog,
             tracing=tracing,
         )

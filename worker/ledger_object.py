@@ -43,7 +43,6 @@ WEBHOOK_TIMEOUT_MS = 10_000
 _AT_ONCE = 100
 _RETRY_MS = 5_000
 _TRIM_EVERY_MS = 3_600_000
-_DAY_MS = 86_400_000
 
 
 class _Carried(NamedTuple):
@@ -332,19 +331,15 @@ class Ledger(ContainerObject):
         """A part at a time; what is left is due at once."""
         days = self._settings.retention_days
         if days is not None:
-            self._store.run(spend.trim(_now() - int(days * _DAY_MS), _AT_ONCE))
+            self._store.run(spend.trim_old(days, _now(), _AT_ONCE))
 
     async def _send_alerts(self) -> None:
         url = self._settings.alert_webhook_url
         if url is None:
             return
         for alert in self._store.run(alerts.pending(_now())):
-            name = alert["account"], alert["start"], alert["kind"]
-            content = {field: value for field, value in alert.items() if field not in ("account", "attempts")}
-            if await _posted(url, content):
-                self._store.run(alerts.delivered(*name))
-            else:
-                self._store.run(alerts.failed(*name, alert["attempts"], _now()))
+            delivered = await _posted(url, alerts.content(alert))
+            self._store.run(alerts.tried(alert, _now(), delivered=delivered))
 
     def _set_alarm(self, now: int) -> None:
         """For the first thing that is due; none when nothing is."""
@@ -368,7 +363,7 @@ class Ledger(ContainerObject):
         if self._settings.alert_webhook_url is not None:
             times.append(found["alert"])
         if self._settings.retention_days is not None and found["line"] is not None:
-            end = found["line"] + int(self._settings.retention_days * _DAY_MS)
+            end = found["line"] + spend.kept_ms(self._settings.retention_days)
             times.append(end - end % -_TRIM_EVERY_MS)
         known = [at for at in times if at is not None]
         return max(now, min(known)) if known else None
@@ -444,7 +439,7 @@ async def _posted(url: str, content: dict[str, Any]) -> bool:
     except JsException as error:
         log("warning", "alert_not_sent", kind=content["kind"], reason=str(getattr(error, "name", "") or "no answer"))
         return False
-    if 200 <= response.status < 300:
+    if alerts.is_delivered(response.status):
         return True
     log("warning", "alert_refused", kind=content["kind"], status=response.status)
     return False

@@ -13,7 +13,6 @@ from .. import log
 from ..ledger import LedgerUnavailable, Store
 from .settlements import Settlements
 
-_DAY_MS = 86_400_000
 _EXPIRY_SECONDS = 1.0
 _TRIM_SECONDS = 3600.0
 _TRIM_AT_ONCE = 500
@@ -72,28 +71,26 @@ class Housekeeping:
 
     async def _trim(self) -> None:
         assert self._retention_days is not None
-        before = self._now() - int(self._retention_days * _DAY_MS)
         deleted = _TRIM_AT_ONCE
         while deleted == _TRIM_AT_ONCE:
-            deleted = (await self._store.run(spend.trim(before, _TRIM_AT_ONCE)))["deleted"]
+            deleted = (await self._store.run(spend.trim_old(self._retention_days, self._now(), _TRIM_AT_ONCE)))[
+                "deleted"
+            ]
             await asyncio.sleep(_TRIM_PAUSE)
 
     async def _alert(self) -> None:
         for alert in await self._store.run(alerts.pending(self._now())):
-            name = alert["account"], alert["start"], alert["kind"]
-            if await self._sent(alert):
-                await self._store.run(alerts.delivered(*name))
-            else:
-                await self._store.run(alerts.failed(*name, alert["attempts"], self._now()))
+            delivered = await self._sent(alert)
+            await self._store.run(alerts.tried(alert, self._now(), delivered=delivered))
 
     async def _sent(self, alert: dict[str, Any]) -> bool:
         assert self._webhook is not None
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=_WEBHOOK_TIMEOUT)
-        content = {name: value for name, value in alert.items() if name not in ("account", "attempts")}
+        content = alerts.content(alert)
         try:
             async with self._session.post(self._webhook, json=content, allow_redirects=False) as response:
-                if response.status < 300:
+                if alerts.is_delivered(response.status):
                     return True
                 log.warning("alert_refused", status=response.status, kind=alert["kind"])
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -44,9 +44,7 @@ async def serve(logged) -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
     """`await serve(work)`: the port of an app whose chat completions are `work(exchange, name)`."""
 
     async def started(work: Work) -> int:
-        nobody: Any = SimpleNamespace(
-            root=None, health=None, alive=None, ready=None, description=None, list=None, one=None
-        )
+        nobody: Any = SimpleNamespace(description=None, list=None, one=None)
         everybody: Any = SimpleNamespace(check=lambda exchange, endpoint: None)
         completions: Any = work
         app = App(everybody, completions, nobody, nobody, nobody, nobody, ())

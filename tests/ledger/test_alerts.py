@@ -26,7 +26,7 @@ async def test_soft_budget_and_exhaustion_are_told_once_a_period(ledger: Ledger)
         await ledger.admit(key, 300)
     assert sorted(await pending()) == [("budget_exhausted", "key bot"), ("soft_budget", "key bot")]
     for alert in await ledger.store.run(alerts.pending(ledger.now)):
-        await ledger.store.run(alerts.delivered(alert["account"], alert["start"], alert["kind"]))
+        await ledger.store.run(alerts.tried(alert, ledger.now, delivered=True))
     await ledger.admit(key, 300)
     assert await pending() == []
     ledger.now += periods.HOUR
@@ -64,9 +64,7 @@ async def test_an_alert_is_tried_again_later_and_later(ledger: Ledger) -> None:
     for attempt in range(60):
         (alert,) = await ledger.store.run(alerts.pending(ledger.now))
         assert alert["attempts"] == attempt
-        await ledger.store.run(
-            alerts.failed(alert["account"], alert["start"], alert["kind"], alert["attempts"], ledger.now)
-        )
+        await ledger.store.run(alerts.tried(alert, ledger.now, delivered=False))
         before = ledger.now
         due = await query(ledger.store, "SELECT due FROM ledger_alerts")
         if due[0][0] is None:

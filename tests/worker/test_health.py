@@ -1,29 +1,68 @@
+"""Health, as both doors answer it: the edge by its container, the proxy by its engine."""
+
+from typing import Any
+
 import pytest
 
 from worker.api import health
 
 
+class Door:
+    """Fails the test when something is asked of it that the answer does not need."""
+
+    def __init__(self, *, refusal: str | None = None, ledger: bool | None = None, **behind: str) -> None:
+        self.models = ["mock"]
+        self.refusal = refusal
+        self._ledger = ledger
+        self._behind = behind
+
+    async def behind(self) -> dict[str, str]:
+        assert self._behind
+        return self._behind
+
+    async def ledger_usable(self) -> bool:
+        assert self._ledger is not None
+        return self._ledger
+
+
+async def asked(name: str, **known: Any) -> tuple[int, dict[str, Any]]:
+    found = await health.answer(name, Door(**known))
+    assert (("retry-after", "5") in found.headers) is (found.status == 503)
+    return found.status, found.body
+
+
 @pytest.mark.parametrize("state", ["running", "sleeping"])
-def test_a_container_that_runs_or_can_be_woken_is_healthy(state):
-    assert health.health(state, ["mock"]) == (200, {"status": "healthy", "models": ["mock"], "container": state})
-    assert health.readiness(state) == (200, {"status": "healthy", "container": state})
+async def test_a_container_that_runs_or_can_be_woken_is_healthy(state: str):
+    fields = {"status": "healthy", "container": state}
+    assert await asked("health", container=state) == (200, {**fields, "models": ["mock"]})
+    assert await asked("readiness", container=state, ledger=True) == (200, fields)
 
 
-def test_unavailable():
-    assert health.health("unavailable", []) == (
-        503,
-        {"status": "unhealthy", "models": [], "container": "unavailable"},
+async def test_a_container_that_cannot_be_reached_is_not():
+    fields = {"status": "unhealthy", "container": "unavailable"}
+    assert await asked("health", container="unavailable") == (503, {**fields, "models": ["mock"]})
+    assert await asked("readiness", container="unavailable", ledger=True) == (503, fields)
+
+
+async def test_without_a_container_the_engine_is_told_and_readiness_does_not_go_by_it():
+    assert await asked("health", engine="stopped") == (
+        200,
+        {"status": "healthy", "models": ["mock"], "engine": "stopped"},
     )
-    assert health.readiness("unavailable")[0] == 503
+    assert await asked("readiness", engine="stopped", ledger=True) == (200, {"status": "healthy"})
 
 
-def test_not_ready_while_everything_is_refused():
-    assert health.readiness("running", "no key") == (503, {"status": "unhealthy", "reason": "no key"})
+async def test_not_ready_while_everything_is_refused():
+    assert await asked("readiness", refusal="no key") == (503, {"status": "unhealthy", "reason": "no key"})
 
 
-def test_root_and_liveliness_ask_nobody():
-    assert health.root()[0] == 200
-    assert health.liveliness()[0] == 200
+async def test_not_ready_without_a_ledger():
+    assert await asked("readiness", ledger=False) == (503, {"status": "unhealthy", "reason": health.NO_LEDGER})
+
+
+@pytest.mark.parametrize("name", ["root", "liveliness", "liveness"])
+async def test_root_and_liveliness_ask_nobody(name: str):
+    assert (await asked(name))[0] == 200
 
 
 @pytest.mark.parametrize(

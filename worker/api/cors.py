@@ -4,7 +4,8 @@ Source: https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 EXPOSED = (
     "x-request-id, x-litellm-call-id, x-litellm-model-id, x-litellm-model-group, x-litellm-response-cost, "
@@ -24,6 +25,27 @@ def parse_origins(text: str | None) -> tuple[str, ...]:
 def is_origin(text: str) -> bool:
     """Whether an entry of an allow-list can ever be a browser's origin: a scheme, a host, perhaps a port; or `*`."""
     return text == "*" or _ORIGIN.fullmatch(text) is not None
+
+
+class Decision(NamedTuple):
+    """`headers`: for whatever the answer is. `preflight`: the answer is 204, and nothing else is asked."""
+
+    headers: Sequence[tuple[str, str]]
+    preflight: bool = False
+
+
+_NOTHING = Decision(())
+
+
+def decide(method: str, header: Callable[[str], str | None], allowed: tuple[str, ...]) -> Decision:
+    """How a request is answered across origins. `header`: of the request, by its name in lower case."""
+    origin = header("origin")
+    if origin is None:
+        return Decision(response_headers(None, allowed)) if allowed else _NOTHING
+    if is_preflight(method, origin, header("access-control-request-method")):
+        wanted = header("access-control-request-headers")
+        return Decision(preflight_headers(origin, wanted, allowed), preflight=True)
+    return Decision(response_headers(origin, allowed))
 
 
 def response_headers(origin: str | None, allowed: Iterable[str]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,9 +11,9 @@ from pyodide.ffi import JsException
 
 from api import cors, gatekeeper, health, openapi
 from api.authenticate import presented_key
-from api.endpoints import Endpoint, speaks_anthropic
+from api.endpoints import speaks_anthropic
 from api.errors import ApiError, internal_error, invalid_request
-from api.guesses import Guesses, too_many
+from api.failed_auth import FailedAuthLimiter
 from api.hop import GRANT_HEADER, REQUEST_ID_HEADER
 from api.models import listed, missing, models_on
 from api.request_id import acceptable, new_id
@@ -41,7 +42,7 @@ STATE_TIMEOUT = 5.0
 
 
 class Edge:
-    """One deployment's edge. Made once for an isolate, as its variables never change."""
+    """One deployment's edge, also as `health.Door`. Made once for an isolate, as its variables never change."""
 
     def __init__(self) -> None:
         env = bindings()
@@ -61,13 +62,13 @@ class Edge:
         )
         origins = found.cors_allow_origins
         self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
-        self.guesses = Guesses(found.failed_keys_per_minute)
+        self.failed_auth = FailedAuthLimiter(found.failed_keys_per_minute)
 
         def is_set(name: str) -> bool:
             return read(name) is not None
 
         self._is_set = is_set
-        self._models = models_on(CATALOG["models"], is_set)
+        self.models = models_on(CATALOG["models"], is_set)
         ledger_binding, others = (or_none(getattr(env, name, None)) for name in ("LEDGER", "PROXY_CONTAINER"))
         limit = lifecycle.longest_wake(container_settings.read(read))
         place = found.location_hint
@@ -97,7 +98,7 @@ class Edge:
         if endpoint.name in ("dashboard", "dashboard_file"):
             return page_response(path, headers.get("if-none-match"))
         if endpoint.public:
-            return json_response(*await self._health(endpoint))
+            return json_response(*await health.answer(endpoint.name, self))
         key_hash = None if asked.key is None else hash_secret(asked.key)
         if endpoint.admin:
             models = await self._admission.authenticate(key_hash, request_id)
@@ -132,21 +133,17 @@ class Edge:
             response = json_response(200, {"container": health.overall(states.values()), "data": data})
         return await without_body(response) if client.request.method == "HEAD" else response
 
-    async def _health(self, endpoint: Endpoint) -> health.Answer:
-        if endpoint.name == "root":
-            return health.root()
-        if endpoint.name in ("liveliness", "liveness"):
-            return health.liveliness()
-        state = await self._state()
-        if endpoint.name == "readiness":
-            refusal = gatekeeper.refusal_to_serve(self._rules)
-            if refusal is not None:
-                return health.readiness(state, refusal.message)
-            return health.readiness(state, None if await self._ledger.usable() else health.NO_LEDGER)
-        return health.health(state, self._models)
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing but health is served."""
+        refusal = gatekeeper.refusal_to_serve(self._rules)
+        return None if refusal is None else refusal.message
 
-    async def _state(self) -> str:
-        return health.overall((await self._states()).values())
+    async def behind(self) -> dict[str, str]:
+        return {"container": health.overall((await self._states()).values())}
+
+    async def ledger_usable(self) -> bool:
+        return await self._ledger.usable()
 
     async def _states(self) -> dict[str, str]:
         """Of every instance."""
@@ -181,29 +178,24 @@ def _deployment() -> Edge:
 
 def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> ApiError:
     """The refusal of a key, or that there were too many of them from there. Each isolate counts for itself."""
-    if presented_key(headers.get) is None:
-        return refused
     address = headers.get("cf-connecting-ip", "")
-    seconds, passed = _deployment().guesses.failed(address, time.monotonic())
+    answer, passed = _deployment().failed_auth.refusal(refused, headers.get, address, time.monotonic())
     if passed:
         log("warning", "failed_keys", request_id=request_id, address=address)
-    return too_many(seconds) if seconds else refused
+    return answer
 
 
 async def handle(request: Any) -> Any:
     """A JS response to a JS request, whatever happens."""
     headers = headers_of(request)
-    origin = headers.get("origin")
     client = Client(request, headers, new_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
     request_id = client.id
-    origins: tuple[str, ...] = ()
+    always: Sequence[tuple[str, str]] = ()
     try:
         edge = _deployment()
-        origins = edge.origins
-        asked = headers.get("access-control-request-method")
-        if origin is not None and cors.is_preflight(request.method, origin, asked):
-            allowed = cors.preflight_headers(origin, headers.get("access-control-request-headers"), origins)
-            return finished(empty_response(204), request_id, allowed)
+        always, preflight = cors.decide(request.method, headers.get, edge.origins)
+        if preflight:
+            return finished(empty_response(204), request_id, always)
         response = await edge.answer(client)
     except ApiError as error:
         refused = _counted(headers, request_id, error) if error.status == 401 else error
@@ -212,4 +204,4 @@ async def handle(request: Any) -> Any:
         fault = f"{type(error).__name__}: {error_text(error)}"
         log("error", "edge_failed", request_id=request_id, reason=fault, where=where(error))
         response = error_response(internal_error(request_id))
-    return finished(response, request_id, cors.response_headers(origin, origins))
+    return finished(response, request_id, always)

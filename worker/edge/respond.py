@@ -16,8 +16,9 @@ def error_response(error: ApiError, *, anthropic: bool = False) -> Any:
     return js.Response.new(body, status=error.status, headers=js_headers([JSON, *error.headers]))
 
 
-def json_response(status: int, body: dict) -> Any:
-    return js.Response.new(json.dumps(body), status=status, headers=js_headers([JSON, ("cache-control", "no-store")]))
+def json_response(status: int, body: dict, headers: Iterable[tuple[str, str]] = ()) -> Any:
+    said = js_headers([JSON, ("cache-control", "no-store"), *headers])
+    return js.Response.new(json.dumps(body), status=status, headers=said)
 
 
 def text_response(body: str) -> Any:

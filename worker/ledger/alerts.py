@@ -1,7 +1,10 @@
 """Once a period: a soft budget is passed, or a budget is used up. Rows that somebody else delivers.
 
-The host asks `pending`, sends each to the webhook, and answers `delivered` or `failed`, which asks for another try.
+The host asks `pending`, sends the `content` of each to the webhook, and answers `tried`.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from . import periods
 from .accounts import GLOBAL, Account, Limits, user_account
@@ -77,15 +80,23 @@ def _pending(now: int, limit: int) -> Steps:
     ]
 
 
-def delivered(account: str, start: int, kind: str) -> Decision:
-    """The webhook has it: never again in this period."""
-    return Decision(_due(account, start, kind, None))
+def content(alert: Mapping[str, Any]) -> dict[str, Any]:
+    """What the webhook is sent, as JSON. `alert`: one of `pending`."""
+    return {name: value for name, value in alert.items() if name not in ("account", "attempts")}
 
 
-def failed(account: str, start: int, kind: str, attempts: int, now: int) -> Decision:
-    """Another try later, each time later, until it is given up. `attempts`: as `pending` said."""
+def is_delivered(status: int) -> bool:
+    """Whether the webhook has it. A redirect is not followed: it may lead anywhere."""
+    return 200 <= status < 300
+
+
+def tried(alert: Mapping[str, Any], now: int, *, delivered: bool) -> Decision:
+    """A delivered alert never comes again in its period. A failed one is tried again, each time later, until it is
+    given up. `alert`: one of `pending`."""
+    attempts = alert["attempts"]
     wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempts, 20))
-    return Decision(_due(account, start, kind, None if attempts + 1 >= _ATTEMPTS else now + wait))
+    over = delivered or attempts + 1 >= _ATTEMPTS
+    return Decision(_due(alert["account"], alert["start"], alert["kind"], None if over else now + wait))
 
 
 def _due(account: str, start: int, kind: str, due: int | None) -> Steps:

@@ -58,6 +58,16 @@ def trim(before: int, limit: int = _TRIM_AT_ONCE) -> Decision:
     return Decision(_trim(before, limit))
 
 
+def trim_old(days: float, now: int, limit: int = _TRIM_AT_ONCE) -> Decision:
+    """The same for lines that are kept for so many days and are older."""
+    return trim(now - kept_ms(days), limit)
+
+
+def kept_ms(days: float) -> int:
+    """For how long a line is kept."""
+    return int(days * periods.DAY)
+
+
 def _logs(filters: Filters) -> Steps:
     where, parameters = ["r.state > 0"], []
     if filters.key is not None:

@@ -5,22 +5,22 @@ import hmac
 import pytest
 
 from worker.api import authenticate
-from worker.api.guesses import MAX_ADDRESSES, WINDOW_SECONDS, Guesses, too_many
+from worker.api.failed_auth import MAX_ADDRESSES, WINDOW_SECONDS, FailedAuthLimiter, too_many
 
 
 def test_the_limit_is_told_with_the_seconds_that_are_left_and_said_once():
-    guesses = Guesses(3)
-    assert [guesses.failed("192.0.2.1", at) for at in (0.0, 1.0, 2.0)] == [(0, False)] * 3
-    assert guesses.failed("192.0.2.1", 10.0) == (50, True)
-    assert guesses.failed("192.0.2.1", 59.9) == (1, False)
-    assert guesses.failed("192.0.2.1", WINDOW_SECONDS) == (0, False)
+    limiter = FailedAuthLimiter(3)
+    assert [limiter.failed("192.0.2.1", at) for at in (0.0, 1.0, 2.0)] == [(0, False)] * 3
+    assert limiter.failed("192.0.2.1", 10.0) == (50, True)
+    assert limiter.failed("192.0.2.1", 59.9) == (1, False)
+    assert limiter.failed("192.0.2.1", WINDOW_SECONDS) == (0, False)
 
 
 def test_another_address_has_a_count_of_its_own():
-    guesses = Guesses(1)
-    guesses.failed("192.0.2.1", 0.0)
-    assert guesses.failed("192.0.2.1", 0.0)[0]
-    assert guesses.failed("192.0.2.2", 0.0)[0] == 0
+    limiter = FailedAuthLimiter(1)
+    limiter.failed("192.0.2.1", 0.0)
+    assert limiter.failed("192.0.2.1", 0.0)[0]
+    assert limiter.failed("192.0.2.2", 0.0)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,18 @@ def test_another_address_has_a_count_of_its_own():
     ],
 )
 def test_an_ipv6_network_counts_as_one_client(one: str, other: str, together: bool):
-    guesses = Guesses(1)
-    guesses.failed(one, 0.0)
-    assert bool(guesses.failed(other, 0.0)[0]) is together
+    limiter = FailedAuthLimiter(1)
+    limiter.failed(one, 0.0)
+    assert bool(limiter.failed(other, 0.0)[0]) is together
 
 
 def test_memory_is_bounded_and_the_oldest_is_forgotten():
-    guesses = Guesses(1)
+    limiter = FailedAuthLimiter(1)
     for number in range(MAX_ADDRESSES + 1):
-        guesses.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
-    assert len(guesses._counts) == MAX_ADDRESSES
-    assert guesses.failed("10.0.0.0", 0.0)[0] == 0, "forgotten"
-    assert guesses.failed("10.0.39.16", 0.0)[0] > 0
+        limiter.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
+    assert len(limiter._counts) == MAX_ADDRESSES
+    assert limiter.failed("10.0.0.0", 0.0)[0] == 0, "forgotten"
+    assert limiter.failed("10.0.39.16", 0.0)[0] > 0
 
 
 def test_what_is_told():

@@ -1,12 +1,14 @@
-"""Keys that were wrong, counted by the address they came from, in bounded memory.
+"""Wrong keys, counted by the address they came from, in bounded memory.
 
-Whoever has tried too many is told so (429) instead of 401, whatever was wrong with the key. A valid key is never asked
+An address that has sent too many gets 429 instead of 401, whatever was wrong with the key. Valid keys are not checked
 here, so nobody is locked out by a neighbour behind the same address.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 
+from .authenticate import presented_key
 from .errors import ApiError
 
 WINDOW_SECONDS = 60.0
@@ -15,12 +17,22 @@ MAX_ADDRESSES = 10_000
 _IPV6_NETWORK_BITS = 64  # what one customer gets
 
 
-class Guesses:
+class FailedAuthLimiter:
     """`limit`: wrong keys of one address within a minute that are still answered 401."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()  # (end of the window, wrong keys in it)
+
+    def refusal(
+        self, refused: ApiError, header: Callable[[str], str | None], address: str, now: float
+    ) -> tuple[ApiError, bool]:
+        """The answer to a request that was `refused` with 401, and whether it was the one that passed the limit, which
+        is logged. A request without a key is not counted. `now`: as in `failed`."""
+        if presented_key(header) is None:
+            return refused, False
+        seconds, passed = self.failed(address, now)
+        return (too_many(seconds) if seconds else refused), passed
 
     def failed(self, address: str, now: float) -> tuple[int, bool]:
         """Counts one. Seconds to wait, 0 while under the limit; and whether this was the one that passed it. `now`:
