@@ -287,7 +287,9 @@ def _print(title: str, *walks: tuple[str, list[str]]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m dev.trace_request", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.trace_request", description="The files that one plain chat request walks through."
+    )
     parser.add_argument("--alone", action="store_true", help="the proxy alone, without the edge")
     parser.add_argument("--serve", nargs=4, metavar=("FILE", "CONFIG", "HOST", "PORT"), help=argparse.SUPPRESS)
     given = parser.parse_args()
