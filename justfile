@@ -25,7 +25,12 @@ alias install := setup
 @test *args: setup catalog
     exec dev/test "$@"
 
-# Install Debian's Chromium for the tests of the dashboard, where there is none (as root)
+# Run the tests that start no process, in under a minute
+[no-exit-message]
+@test-unit *args: setup catalog
+    exec dev/test --unit "$@"
+
+# Install a Chromium from npm for the tests of the dashboard, where the machine has none
 @browser: setup
     python -m tests.dashboard.browser --install
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import canaries_of_answers
+from tests import canaries_of_answers, order
 from tests.fakes import FakeProvider
 from tests.processes import StartProxy, free_tcp_port, proxy_starter
 
@@ -23,6 +23,24 @@ from tests.processes import StartProxy, free_tcp_port, proxy_starter
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> order.ByFile:
+    return order.ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` picks from them
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if order.starts_a_process(item):
+            item.add_marker(pytest.mark.process)
+    if hasattr(config, "workerinput"):  # one of xdist's workers
+        order.longest_first(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.getreports("skipped")]
+    terminalreporter.write_line(f"skipped: {order.skips(reasons)}")
 
 
 @pytest.fixture(scope="session", autouse=True)

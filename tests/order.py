@@ -1,0 +1,86 @@
+"""Which tests start a process, and how pytest-xdist's workers share the tests: each file is one worker's, and the
+longest files come first.
+
+Files that share an engine or an edge of the session are one worker's, too.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
+
+# Paths begin so. A long file at the end would leave the other workers idle.
+LONGEST = (
+    "tests/soak",
+    "tests/engine",
+    "tests/edge/test_deploys",
+    "tests/edge/test_container_life",
+    "tests/edge",
+    "tests/differential",
+    "tests/openapi",
+    "tests/hostile",
+    "tests/dev",
+    "tests/bench",
+    "tests/docs",
+    "tests/accounting",
+    "tests/reload",
+    "tests/ledger",
+    "tests/tracing",
+    "tests/dashboard",
+    "tests/deploy",
+    "tests/sdk",
+    "tests/seeds",
+    "tests/responses",
+)
+# By file or folder.
+TOGETHER = {
+    "tests/engine/test_messages.py": "tests/engine",
+    "tests/engine/test_translation.py": "tests/engine",
+    "tests/engine/test_trouble.py": "tests/engine",
+    "tests/sdk": "tests/sdk",
+    "tests/seeds": "tests/seeds",
+    "tests/hostile": "tests/hostile",
+}
+# Fixtures, the values of parametrized ones, and names in a test's module.
+_FIXTURES = {"proxy", "module_proxy", "session_proxy", "new_database", "durable_objects"}
+_FIXTURES |= {"start_edge", "start_module_edge", "start_session_edge"}
+_STORES = ("postgres", "durable object")
+_NAMES = ("subprocess", "RunningProxy", "OfflineEdge")
+
+
+def starts_a_process(item: pytest.Item) -> bool:
+    """Whether it is a test of more than the modules that it imports."""
+    given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return (
+        not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        or any(isinstance(value, str) and value in _STORES for value in given)
+        or any(hasattr(getattr(item, "module", None), name) for name in _NAMES)
+    )
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Sorts in place, and keeps the order within a file."""
+    items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(nodeid: str) -> int:
+    return next((rank for rank, prefix in enumerate(LONGEST) if nodeid.startswith(prefix)), len(LONGEST))
+
+
+class ByFile(LoadScopeScheduling):
+    """Keeps the order of collection, unlike its base, which puts the files with the most tests first."""
+
+    def __init__(self, config: pytest.Config, log: object = None) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return TOGETHER.get(path) or TOGETHER.get(path.rpartition("/")[0], path)
+
+
+def skips(reasons: Iterable[str]) -> str:
+    """How many tests were skipped and why, in a line."""
+    counted = Counter(reason.removeprefix("Skipped: ") for reason in reasons)
+    return "; ".join(f"{count} × {reason}" for reason, count in counted.most_common()) or "nothing"
