@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pyodide.ffi import JsException, create_proxy
 
-from api.hop import ASK_HEADER, GRANT_HEADER, INSTANCE_HEADER, NO_INSTANCE_HEADER, REFUSAL_HEADER
+from api.hop import ASK_HEADER, CONFIGURATION_HEADER, REFUSAL_HEADER
 from configuration import Configuration
 from edge.grant import grant
 from edge.ledger import LedgerUnavailable
@@ -26,7 +26,7 @@ from ledger.policy import Policy
 from ledger.turn import REPORTS_IN_AN_OBJECT, turn
 from own_container import Admitted, ContainerObject, OwnContainer
 from runtime import entries
-from runtime.javascript import bindings, error_text, js, js_headers, or_none, unwrapped, variable
+from runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, unwrapped, variable
 from runtime.log import log
 from runtime.sql import SqlStore
 from usage_drain import LedgerFailed
@@ -96,11 +96,16 @@ class Ledger(ContainerObject):
         it.
         """
         incoming = entries.js_request(request)
-        asked = or_none(incoming.headers.get(ASK_HEADER))
-        configuration = self._configuration(incoming)
-        if asked is None or configuration is None or self._own is None:
-            return await self._answer(incoming, configuration)
+        headers = incoming.headers
+        asked = or_none(headers.get(ASK_HEADER))
+        if asked is None or self._own is None:
+            return await self._answer(incoming, self._configuration(headers))
         fields = json.loads(asked)
+        # A Worker of before has named it in a header alone.
+        named = fields["configuration"] if "configuration" in fields else headers.get(CONFIGURATION_HEADER)
+        configuration = self._configurations.named(or_none(named))
+        if configuration is None:
+            return await self._answer(incoming, None)
         own = fields.get("tags", "")  # a Worker of before says nothing of them
         ask = admit.Ask(**fields["ask"], instance=self._own.instance, lease=LEASE_MS, tags=own)
         result = await self._let_in(ask, self._limits_of(configuration))
@@ -112,12 +117,7 @@ class Ledger(ContainerObject):
             lambda ack: grant(fields["ask"], result, fields["add_limit"], ack),
             self._settle_soon,
         )
-        response = await self._answer(incoming, configuration, admitted)
-        if response.status == 503 and or_none(response.headers.get(NO_INSTANCE_HEADER)) is not None:
-            response = js.Response.new(response.body, response)
-            response.headers.set(GRANT_HEADER, admitted.grant(None))
-            response.headers.set(INSTANCE_HEADER, ask.instance)
-        return response
+        return await self._own.answer(incoming, configuration, admitted)
 
     async def admit(self, text: str) -> str:
         """The fields of `ledger.admit.Ask` but its lease, and the name of the "configuration" → what
@@ -212,7 +212,7 @@ class Ledger(ContainerObject):
             self._write_awaited = True
             if self._write_soon is None:
                 self._write_soon = create_proxy(self._write_in_time)
-            js.setTimeout(self._write_soon, WRITE_AFTER_MS)
+            kept("setTimeout")(self._write_soon, WRITE_AFTER_MS)
 
     def _write_in_time(self) -> None:
         self._write_awaited = False

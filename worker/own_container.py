@@ -41,7 +41,7 @@ from drain_ends import RunningContainer
 from edge.body import broke_off
 from edge.ledger import LedgerUnavailable
 from edge.respond import error_response
-from runtime.javascript import bindings, error_text, js, js_headers, or_none, variable
+from runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, variable
 from runtime.log import log
 from usage_drain import Alarm, Drain, Ledger
 
@@ -116,12 +116,13 @@ class OwnContainer:
         return "" if token is None else self._instance_of(token)
 
     async def answer(self, incoming: Any, configuration: Configuration, admitted: Admitted | None = None) -> Any:
-        """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere.
-        `configuration`: the one that the request goes by."""
+        """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere, and has
+        the grant of a request that this object has admitted. `configuration`: the one that the request goes by."""
         try:
             return await self._send_once(incoming, configuration, admitted)
         except NotServing as failure:
-            return not_serving(incoming, failure, ENDING if failure.ending else GONE if failure.gone else "1")
+            why = ENDING if failure.ending else GONE if failure.gone else "1"
+            return _with_grant(not_serving(incoming, failure, why), admitted)
         except ClientLeft as error:
             log("info", "client_left", request_id=request_id(incoming), reason=str(error))
             refusal = broke_off()
@@ -154,7 +155,7 @@ class OwnContainer:
         if giving is None or not giving.done():
             await self._give(token, configuration)
         instance = self._instance_of(token)
-        outgoing = js.Request.new(incoming)  # a copy, as the headers of the original cannot be changed
+        outgoing = kept("Request.new")(incoming)  # a copy, as the headers of the original cannot be changed
         headers = outgoing.headers
         headers.set(TOKEN_HEADER, token)
         if admitted is None:
@@ -182,10 +183,10 @@ class OwnContainer:
             refusal = or_none(response.headers.get(NO_INSTANCE_HEADER))
             if refusal == ENDING:
                 self.life.ending(token)
-                return response
-            if refusal == UNCONFIGURED:
+            elif refusal == UNCONFIGURED:
                 self._given.pop(configuration.name, None)
-                return response
+            if refusal is not None:
+                return _with_grant(response, admitted)
         if reservation is not None:
             self.drain.touch()
         elif not incoming.url.startswith(_PARK):
@@ -237,7 +238,7 @@ class OwnContainer:
             admitted.carried(report, number, oldest)
         except (ValueError, TypeError) as error:  # the journal still has it
             log("error", "report_not_read", reservation=admitted.reservation, reason=str(error))
-        copy = js.Response.new(response.body, response)
+        copy = kept("Response.new")(response.body, response)
         copy.headers.delete(REPORT_HEADER)
         return copy
 
@@ -305,19 +306,17 @@ class ContainerObject(DurableObject):
         configurations = " ".join(self._configurations.names)
         return {"serves": True, "instance": instance_of(token), "configurations": configurations}
 
-    def _configuration(self, incoming: Any) -> Configuration | None:
-        """The one that a request goes by; None where this object has to be told of it first."""
-        return self._configurations.named(or_none(incoming.headers.get(CONFIGURATION_HEADER)))
+    def _configuration(self, headers: Any) -> Configuration | None:
+        """The one that a request with these headers goes by; None where this object has to be told of it first."""
+        return self._configurations.named(or_none(headers.get(CONFIGURATION_HEADER)))
 
-    async def _answer(
-        self, incoming: Any, configuration: Configuration | None, admitted: Admitted | None = None
-    ) -> Any:
+    async def _answer(self, incoming: Any, configuration: Configuration | None) -> Any:
         """The container's response, or a 503; see `OwnContainer.answer`. `configuration`: see `_configuration`."""
         if configuration is None:
             return not_serving(incoming, NotServing("it has to be told the configuration", retry_after=1), UNCONFIGURED)
         if self._own is None:
             return not_serving(incoming, NotServing(_NONE_CONFIGURED, retry_after=60), NO_CONTAINER)
-        return await self._own.answer(incoming, configuration, admitted)
+        return await self._own.answer(incoming, configuration)
 
 
 def not_serving(incoming: Any, failure: NotServing, why: str = "1") -> Any:
@@ -336,4 +335,14 @@ def _from(response: Any, instance: str) -> Any:
     """The response, which says whose it is, for the edge to remember."""
     copy = js.Response.new(response.body, response)
     copy.headers.set(INSTANCE_HEADER, instance)
+    return copy
+
+
+def _with_grant(response: Any, admitted: Admitted | None) -> Any:
+    """A response with NO_INSTANCE_HEADER, for the Worker to send the request elsewhere with what it was granted."""
+    if admitted is None:
+        return response
+    copy = js.Response.new(response.body, response)
+    copy.headers.set(GRANT_HEADER, admitted.grant(None))
+    copy.headers.set(INSTANCE_HEADER, admitted.instance)
     return copy

@@ -30,4 +30,4 @@ class ProxyContainer(ContainerObject):
     async def fetch(self, request: Any, *_: Any) -> Any:
         """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere."""
         incoming = entries.js_request(request)
-        return await self._answer(incoming, self._configuration(incoming))
+        return await self._answer(incoming, self._configuration(incoming.headers))

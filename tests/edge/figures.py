@@ -1,16 +1,20 @@
 """What a request costs at the edge: `.venv/bin/python -m tests.edge.figures`.
 
 CPU of workerd and of the container for each request, requests a second, and their 50th and 99th percentile, by kind of
-request and number of clients; and how long after the last byte of an answer the ledger has it. With another checkout's
-Worker beside this one's, turn by turn in the same run (its container is this one's):
+request and number of clients; how long after the last byte of an answer the ledger has it; and how long a fresh workerd
+takes to its first answer. With another checkout's Worker beside this one's, turn by turn in the same run (its container
+is this one's), and with the floor: a Worker that only forwards, through one object, to a container that answers at
+once.
 
     git worktree add ../before HEAD~1
-    .venv/bin/python -m tests.edge.figures --before ../before --rounds 5
+    .venv/bin/python -m tests.edge.figures --before ../before --floor --rounds 5 --kinds 2,3
 """
 
 import argparse
 import asyncio
+import contextlib
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,16 +27,18 @@ import yaml
 from container import catalog
 from container.config import load
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
+from dev.process_engine import Image
+from tests.fakes import Behaviour, FakeProvider
+from tests.money import deployment
 
 KEY = "sk-master-of-the-figures"
-CONFIG = {
-    "model_list": [
-        {
-            "model_name": "mock",
-            "litellm_params": {"model": "openai/mock", "mock_response": "Hello out there!"},
-            "model_info": {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.000002},
-        }
-    ]
+FLOOR = Path(__file__).parent / "floor"
+EVENTS = 50
+PACE = 0.02
+_MOCK = {
+    "model_name": "mock",
+    "litellm_params": {"model": "openai/mock", "mock_response": "Hello out there!"},
+    "model_info": {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.000002},
 }
 BODY = {"model": "mock", "messages": [{"role": "user", "content": "Hello? " * 50}]}
 EVERY_LIMIT = {
@@ -52,6 +58,7 @@ class Kind(NamedTuple):
     key: str
     path: str = "/v1/chat/completions"
     status: int = 200
+    model: str = "mock"  # the others stream
 
 
 class Cost(NamedTuple):
@@ -64,10 +71,18 @@ class Cost(NamedTuple):
     p99: float
 
 
-def edge(directory: Path, checkout: Path) -> OfflineEdge:
+def provider() -> FakeProvider:
+    """It streams EVENTS events: of `stream` as fast as it can, of `paced` one every PACE seconds."""
+    fake = FakeProvider()
+    for model, pace in (("stream", 0.0), ("paced", PACE)):
+        fake.always(Behaviour(text="word " * EVENTS, chunks=EVENTS, pace=pace, usage=(10, EVENTS)), model=model)
+    return fake
+
+
+def edge(directory: Path, checkout: Path, fake: FakeProvider) -> OfflineEdge:
     directory.mkdir()
     path = directory / "litellm_config.yaml"
-    path.write_text(yaml.safe_dump(CONFIG))
+    path.write_text(yaml.safe_dump({"model_list": [_MOCK, deployment(fake, "stream"), deployment(fake, "paced")]}))
     return OfflineEdge(
         directory,
         {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOG_LEVEL": "WARNING"},
@@ -78,8 +93,23 @@ def edge(directory: Path, checkout: Path) -> OfflineEdge:
     )
 
 
-def kinds(one: OfflineEdge) -> list[Kind]:
+def floor(directory: Path) -> OfflineEdge:
+    directory.mkdir()
+    runtime = WRANGLER_CONFIG.parent / "worker" / "runtime"
+    return OfflineEdge(
+        directory,
+        {},
+        {"Forwarder": Image((sys.executable, str(FLOOR / "answers.py")))},
+        replaced={f"runtime/{path.name}": path.read_text("utf-8") for path in runtime.glob("*.py")},
+        wrangler_path=FLOOR / WRANGLER_CONFIG.name,
+        log=lambda _: None,
+    )
+
+
+def kinds(one: OfflineEdge, name: str) -> list[Kind]:
     def new_key(fields: dict[str, object]) -> str:
+        if name == "floor":
+            return KEY  # it looks at none
         headers = {"authorization": f"Bearer {KEY}"}
         return httpx.post(f"{one.url}/key/generate", json=fields, headers=headers, timeout=60).json()["key"]
 
@@ -92,6 +122,8 @@ def kinds(one: OfflineEdge) -> list[Kind]:
         Kind("key with every limit", 1, limited),
         Kind("key with every limit", 16, limited),
         Kind("key with every limit", 64, limited),
+        Kind("stream", 16, limited, model="stream"),
+        Kind("paced stream", 16, limited, model="paced"),
     ]
 
 
@@ -104,12 +136,13 @@ def seconds_of_cpu(pid: int | None) -> float:
 async def ask(client: httpx.AsyncClient, kind: Kind, requests: int) -> list[float]:
     """How long each took, in milliseconds."""
     left, took = iter(range(requests)), []
+    body = {**BODY, "model": kind.model, "stream": kind.model != "mock"}
 
     async def one() -> None:
         for _ in left:
             began = time.perf_counter()
             if kind.key:
-                answer = await client.post(kind.path, json=BODY, headers={"authorization": f"Bearer {kind.key}"})
+                answer = await client.post(kind.path, json=body, headers={"authorization": f"Bearer {kind.key}"})
             else:
                 answer = await client.get(kind.path)
             took.append((time.perf_counter() - began) * 1000)
@@ -159,51 +192,85 @@ def warm_up(one: OfflineEdge, requests: int) -> None:
     asyncio.run(run())
 
 
+def cold(one: OfflineEdge) -> float:
+    """Seconds from the start of workerd, whose container runs already, to the first answer of a plain request."""
+    assert one.workerd is not None
+    one.kill_worker()
+    began = time.monotonic()
+    one.workerd.start()
+    one.workerd.wait_until_ready("/")
+    headers = {"authorization": f"Bearer {KEY}"}
+    assert httpx.post(f"{one.url}/v1/chat/completions", json=BODY, headers=headers, timeout=60).status_code == 200
+    return time.monotonic() - began
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="a checkout whose Worker is measured, too")
+    parser.add_argument("--floor", action="store_true", help="measure the floor, too")
+    parser.add_argument("--kinds", help="only these kinds: their numbers from 0, with commas between them")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=400, help="in each round, of each kind")
     parser.add_argument("--warm-up", type=int, default=1000)
+    parser.add_argument("--only-cold", action="store_true", help="only the time to the first answer")
     options = parser.parse_args()
     checkouts = {"now": WRANGLER_CONFIG.parent}
     if options.before:
         checkouts = {"before": options.before.resolve(), **checkouts}
-    with tempfile.TemporaryDirectory() as directory:
-        edges = {name: edge(Path(directory) / name, checkout) for name, checkout in checkouts.items()}
-        try:
+    with tempfile.TemporaryDirectory() as directory, provider() as fake, contextlib.ExitStack() as stack:
+        edges = {name: edge(Path(directory) / name, checkout, fake) for name, checkout in checkouts.items()}
+        if options.floor:
+            edges["floor"] = floor(Path(directory) / "floor")
+        for one in edges.values():
+            stack.callback(one.stop)
+            one.start("/")
+            warm_up(one, 4 if options.only_cold else options.warm_up)
+        if not options.only_cold:
             measure(edges, options)
-        finally:
-            for one in edges.values():
-                one.stop()
+        for name, one in edges.items():
+            took = sorted(cold(one) for _ in range(options.rounds))
+            print(f"fresh workerd, {name}: first answer after {statistics.median(took):.2f} s (median)")
 
 
 def measure(edges: dict[str, OfflineEdge], options: argparse.Namespace) -> None:
-    for one in edges.values():
-        one.start()
-        warm_up(one, options.warm_up)
-    asked = {name: kinds(one) for name, one in edges.items()}
-    found: dict[tuple[str, int], list[Cost]] = {}
-    for _ in range(options.rounds):
-        for index in range(len(asked["now"])):
-            for name, one in edges.items():
-                cost_now = asyncio.run(cost(one, asked[name][index], options.requests))
-                found.setdefault((name, index), []).append(cost_now)
-    print("milliseconds of CPU and of wall clock a request, medians of the rounds")
-    for index, kind in enumerate(asked["now"]):
-        for name in edges:
-            middle = Cost(*(statistics.median(values) for values in zip(*found[name, index], strict=True)))
+    asked = {name: kinds(one, name) for name, one in edges.items()}
+    chosen = map(int, options.kinds.split(",")) if options.kinds else range(len(asked["now"]))
+    print("milliseconds of CPU and of wall clock a request, medians of the rounds; × is against the first")
+    for index in chosen:
+        kind = asked["now"][index]
+        those = {
+            name: one for name, one in edges.items() if name != "floor" or (kind.model == "mock" and kind.key == KEY)
+        }
+        found: dict[str, list[Cost]] = {name: [] for name in those}
+        for _ in range(options.rounds):
+            for name, one in those.items():
+                found[name].append(asyncio.run(cost(one, asked[name][index], options.requests)))
+        first = _middle(next(iter(found.values())))
+        for name, costs in found.items():
+            middle = _middle(costs)
+            everything = (middle.workerd + middle.container) / (first.workerd + first.container)
             print(
-                f"{kind.name}, {kind.clients} clients, {name}: workerd {middle.workerd:.2f}, container "
-                f"{middle.container:.2f}; {middle.rate:.0f}/s, p50 {middle.p50:.1f}, p99 {middle.p99:.1f}"
+                f"{kind.name}, {kind.clients} clients, {name}: workerd {middle.workerd:.2f} "
+                f"({middle.workerd / first.workerd:.2f}×), container {middle.container:.2f} (both {everything:.2f}×); "
+                f"{middle.rate:.0f}/s ({middle.rate / first.rate:.2f}×), p50 {middle.p50:.1f} "
+                f"({middle.p50 / first.p50:.2f}×), p99 {middle.p99:.1f}",
+                flush=True,
             )
+    if options.kinds:
+        return
     for stream in (False, True):
         for name, one in edges.items():
+            if name == "floor":
+                continue
             took = free_after(one, stream=stream)
             print(
                 f"{'stream' if stream else 'plain'}, {name}: free {statistics.median(took):.0f} ms after the last byte "
                 f"(median), {took[-1]:.0f} ms at most"
             )
+
+
+def _middle(costs: list[Cost]) -> Cost:
+    return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ UNCONFIGURED = "unconfigured"
 GRANT_HEADER = "x-internal-grant"
 # From the Worker to the object that keeps the ledger: what a request that is to be admitted there asks for, as ASCII
 # JSON: {"ask": the fields of `ledger.admit.Ask` but its instance and lease, "add_limit": int | null,
-# "tags": the request's, a JSON list or ""}.
+# "tags": the request's, a JSON list or "", "configuration": as in CONFIGURATION_HEADER}.
 ASK_HEADER = "x-internal-ask"
 # The object's answer where the ledger has refused: the fields of `ledger.refusal`, as ASCII JSON.
 REFUSAL_HEADER = "x-internal-refusal"

@@ -41,7 +41,7 @@ class Administration:
         if endpoint.methods == ("POST",):
             log("info", "admin", request_id=client.id, call=endpoint.name, status=result.get("status", 200))
         response = json_response(200, admin.answer(result))
-        return await without_body(response) if client.request.method == "HEAD" else response
+        return await without_body(response) if client.method == "HEAD" else response
 
 
 async def _body(client: Client) -> bytes:

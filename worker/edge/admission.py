@@ -98,17 +98,18 @@ class Admission:
             "ask": _ask(paid, quoted.model, quoted.quote),
             "add_limit": quoted.quote.add_limit,
             "tags": quoted.tags,
+            "configuration": configuration().name,
         }
         added = [(ASK_HEADER, json.dumps(asked))]
         try:
-            response = await self._instances.ask(lambda: inward(client, paid.path, added, buffer), client)
+            response, status = await self._instances.ask(lambda: inward(client, paid.path, added, buffer), client)
         except LedgerUnavailable as error:
             raise unavailable(error, client.id) from None
-        if response.status == 403:
+        if status == 403:
             refusal = or_none(response.headers.get(REFUSAL_HEADER))
             if refusal is not None:
                 raise refused(json.loads(refusal))
-        elif response.status == 503:
+        elif status == 503:
             why = or_none(response.headers.get(NO_INSTANCE_HEADER))
             if why is not None:
                 return await self._sent_elsewhere(paid, response.headers, why, buffer)

@@ -5,7 +5,7 @@ from typing import Any
 from pyodide.ffi import JsException, to_js
 
 from api.errors import ApiError, body_too_slow, invalid_request
-from runtime.javascript import js
+from runtime.javascript import kept
 
 from .forward import Client
 from .nesting import can_be_parsed
@@ -20,14 +20,14 @@ async def buffer(client: Client) -> Any:
     """A JS buffer. Raises ApiError 400 when the body breaks off, 408 when it takes too long."""
     # Nothing here tells whether it is there already. A promise of its own costs 80 µs; to cancel Python's task would be
     # cheaper, but leaks what waits for a body that never comes.
-    late = js.Promise.withResolvers()
-    timer = js.setTimeout(late.resolve, int(MOST_SECONDS * 1000))
+    late = kept("Promise.withResolvers")()
+    timer = kept("setTimeout")(late.resolve, int(MOST_SECONDS * 1000))
     try:
-        found = await js.Promise.race(to_js([client.request.arrayBuffer(), late.promise]))
+        found = await kept("Promise.race")(to_js([client.request.arrayBuffer(), late.promise]))
     except JsException:
         raise broke_off() from None
     finally:
-        js.clearTimeout(timer)
+        kept("clearTimeout")(timer)
     if found is None:
         raise body_too_slow()
     return found

@@ -22,10 +22,11 @@ from api.hop import (
     REQUEST_ID_HEADER,
     UNCONFIGURED,
     dropped,
+    is_dropped,
 )
 from catalog import CATALOG
 from configuration import Configuration, own
-from runtime.javascript import bindings, error_text, js, js_record, or_none, variable
+from runtime.javascript import bindings, error_text, js, js_record, kept, or_none, variable
 from runtime.log import log
 
 from .instances import FIRST
@@ -51,10 +52,11 @@ def configuration() -> Configuration:
 
 
 class Client(NamedTuple):
-    """A client's request: the JS object, its headers by lower-case name, and its ids: what the client has `named` it,
-    and the gateway's own."""
+    """A client's request: the JS object, its method, its headers by lower-case name, and its ids: what the client has
+    `named` it, and the gateway's own."""
 
     request: Any
+    method: str
     headers: Mapping[str, str]
     own_id: str
     named: str | None = None
@@ -74,29 +76,32 @@ def inward(client: Client, path_and_query: str, added: Iterable[tuple[str, str]]
 
     HEAD becomes GET: on a new connection to the container workerd loses the response to whatever comes after a HEAD.
     """
-    url, request = f"http://container{path_and_query}", client.request
-    outside = dropped(client.headers)
-    ours = {
-        REQUEST_ID_HEADER: client.id,
-        CATALOG_HEADER: CATALOG["hash"],
-        CONFIGURATION_HEADER: configuration().name,
-        **dict(added),
-    }
-    if body is _SAME_BODY and request.method != "HEAD":
-        copy = js.Request.new(url, request)
-        for name in outside:
+    url, request, method = f"http://container{path_and_query}", client.request, client.method
+    ours = {REQUEST_ID_HEADER: client.id, **_of_this_code(), **dict(added)}
+    if body is _SAME_BODY and method != "HEAD":
+        copy = kept("Request.new")(url, request)
+        for name in dropped(client.headers):
             copy.headers.delete(name)
         for name, value in ours.items():
             copy.headers.set(name, value)
         return copy
-    method = "GET" if request.method == "HEAD" else request.method
-    content = {} if body is _SAME_BODY or body is None else {"body": body}
+    headers = {name: value for name, value in client.headers.items() if not is_dropped(name)} | ours
     if body is None:
-        outside.append("content-length")
-    headers = {name: value for name, value in client.headers.items() if name not in outside} | ours
-    return js.Request.new(
-        url, method=method, headers=js_record(headers), signal=request.signal, redirect="manual", **content
+        headers.pop("content-length", None)
+    return kept("Request.new")(
+        url,
+        method="GET" if method == "HEAD" else method,
+        headers=js_record(headers),
+        signal=request.signal,
+        redirect="manual",
+        **({} if body is _SAME_BODY or body is None else {"body": body}),
     )
+
+
+@functools.cache
+def _of_this_code() -> dict[str, str]:
+    """Headers that are the same for every request."""
+    return {CATALOG_HEADER: CATALOG["hash"], CONFIGURATION_HEADER: configuration().name}
 
 
 def client_left() -> ApiError:
@@ -221,8 +226,9 @@ class Instances:
             others = [*others, self._stand_in]
         return [*others, name]
 
-    async def ask(self, make: Callable[[], Any], client: Client) -> Any:
-        """The response of the object that keeps the ledger to a request with an ASK_HEADER, which `make` makes.
+    async def ask(self, make: Callable[[], Any], client: Client) -> tuple[Any, int]:
+        """The response, and its status, of the object that keeps the ledger to a request with an ASK_HEADER, which
+        `make` makes.
 
         A 503 with NO_INSTANCE_HEADER is of one that it has admitted, and that no container has got. Raises Apart;
         LedgerUnavailable where it may have been admitted, or sent, all the same.
@@ -240,16 +246,17 @@ class Instances:
             if client.left:
                 raise client_left() from None
             raise LedgerUnavailable(error_text(error)) from None
-        if response.status < 400:  # else the ledger may have refused it
+        status = response.status
+        if status < 400:  # else the ledger may have refused it
             self._trusted[FIRST] = time.monotonic()
-        elif response.status == 503:
+        elif status == 503:
             refusal = or_none(response.headers.get(NO_INSTANCE_HEADER))
             if refusal is not None:
                 if self._finds_apart(refusal):
                     raise Apart
                 self._trusted.pop(FIRST, None)
                 log("error", "instance_unavailable", request_id=client.id, instance=FIRST, reason="it cannot serve now")
-        return response
+        return response, status
 
     def _answered(self, name: str, response: Any) -> Answered:
         """What the object says about itself is not for the client."""

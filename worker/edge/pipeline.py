@@ -91,7 +91,7 @@ class Edge:
             path, search = _split(request.url)  # dot segments resolved: what is checked is what is sent
         except JsException:  # what was sent as the host makes it none
             raise invalid_request("The request's address is not a valid URL.") from None
-        asked = gatekeeper.admit(request.method, path, headers.get, self._rules)
+        asked = gatekeeper.admit(client.method, path, headers.get, self._rules)
         endpoint = asked.endpoint
         if endpoint.name == "openapi":
             return text_response(openapi.text(KEY_SCHEMAS))
@@ -108,14 +108,14 @@ class Edge:
         if endpoint.name == "metrics":
             await self._admission.authenticate(key_hash, request_id)
             found = await self._metrics.answer(client, search[1:], await self._states(), by_master=key_hash is None)
-            return await without_body(found) if request.method == "HEAD" else found
+            return await without_body(found) if client.method == "HEAD" else found
         names = candidates(self._settings.instances, presented_key(headers.get))
         if endpoint.methods == ("POST",):
             return await self._admission.answer(Paid(client, endpoint, path + search, key_hash, names))
         models = await self._admission.authenticate(key_hash, request_id)
         grant = [(GRANT_HEADER, json.dumps({"models": models}))]
         found = await self._instances.answer(lambda: inward(client, path + search, grant), names, client, again=True)
-        return await without_body(found.response) if request.method == "HEAD" else found.response
+        return await without_body(found.response) if client.method == "HEAD" else found.response
 
     async def _model_info(self, client: Client, path: str, key_hash: str | None, models: list[str] | None) -> Any:
         """As a container that runs tells it; none is woken for it. `models`: those of a virtual key, None for all.
@@ -131,7 +131,7 @@ class Edge:
             if key_hash is not None:
                 data = of_a_key(data, json.dumps(models or []))
             response = json_response(200, {"container": health.overall(states.values()), "data": data})
-        return await without_body(response) if client.request.method == "HEAD" else response
+        return await without_body(response) if client.method == "HEAD" else response
 
     @property
     def refusal(self) -> str | None:
@@ -188,12 +188,12 @@ def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> Api
 async def handle(request: Any) -> Any:
     """A JS response to a JS request, whatever happens."""
     headers = headers_of(request)
-    client = Client(request, headers, new_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
+    client = Client(request, request.method, headers, new_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
     request_id = client.id
     always: Sequence[tuple[str, str]] = ()
     try:
         edge = _deployment()
-        always, preflight = cors.decide(request.method, headers.get, edge.origins)
+        always, preflight = cors.decide(client.method, headers.get, edge.origins)
         if preflight:
             return finished(empty_response(204), request_id, always)
         response = await edge.answer(client)

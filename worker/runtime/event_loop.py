@@ -14,7 +14,7 @@ otherwise the same, and tests/worker/runtime/test_event_loop.py fails.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from pyodide.webloop import WebLoop  # pyright: ignore[reportMissingImports]
 
 from .javascript import js
 
-_ready: deque[asyncio.Handle] = deque()
+_ready: deque["_Call"] = deque()
 _awaited = False  # whether a microtask will see to what is ready, or does so now
 # The two below are made with the first request, as the runtime may keep what it has imported.
 _queue_microtask: Any = None
@@ -41,6 +41,33 @@ def install() -> None:
     WebLoop.create_task = _create_task
 
 
+class _Call:
+    """asyncio.Handle, without what only its debug mode needs."""
+
+    __slots__ = ("_args", "_callback", "_context")
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None) -> None:
+        self._callback: Callable[..., Any] | None = callback
+        self._args = args
+        self._context = copy_context() if context is None else context
+
+    def cancel(self) -> None:
+        self._callback, self._args = None, ()
+
+    def cancelled(self) -> bool:
+        return self._callback is None
+
+    def run(self, loop: Any) -> None:
+        if self._callback is None:
+            return
+        try:
+            self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 as asyncio.Handle
+            loop.call_exception_handler({"message": "a callback failed", "exception": error})
+
+
 def _create_future(self: Any) -> asyncio.Future[Any]:
     """A method of the loop's."""
     return asyncio.Future(loop=self)
@@ -55,9 +82,9 @@ def _create_task(self: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> a
     return asyncio.Task(coro, loop=self, **options)
 
 
-def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> _Call:
     """A method of the loop's."""
-    handle = asyncio.Handle(callback, args, self, context=context)
+    handle = _Call(callback, args, context)
     _ready.append(handle)
     if not _awaited:
         _await(self)
@@ -93,9 +120,7 @@ def _call_all(loop: Any) -> None:
     loop._install_asyncgen_hooks()
     try:
         while _ready:
-            handle = _ready.popleft()
-            if not handle.cancelled():
-                handle._run()
+            _ready.popleft().run(loop)
     finally:
         _awaited = False
         if _ready:  # one of them has ended the turn: the others are not to blame

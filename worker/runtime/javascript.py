@@ -5,6 +5,7 @@ A Python dict as headers in a raw JS call ends the whole process, and JS `null` 
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import js as _js  # pyright: ignore[reportMissingImports]
@@ -20,6 +21,19 @@ NULL: Any = _jsnull
 def bindings() -> Any:
     """The Worker's variables, secrets and bindings as JS has them: the SDK's wrappers cost half a request."""
     return import_from_javascript("cloudflare:workers").env
+
+
+@cache
+def kept(path: str) -> Any:
+    """A function of JavaScript's global scope, as `Object.fromEntries`; `Request.new` makes an object of a class.
+
+    Looked up once in an isolate: each step of the path is a step over the boundary. Not for use while a module is
+    imported, as the runtime may keep what it has imported.
+    """
+    found = js
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
 
 
 def or_none(value: Any) -> Any:
@@ -40,23 +54,23 @@ def unwrapped(value: Any) -> Any:
 
 def js_object(fields: Mapping[str, Any]) -> JsProxy:
     """A plain JS object, nested mappings too."""
-    return to_js(fields, dict_converter=js.Object.fromEntries)
+    return to_js(fields, dict_converter=kept("Object.fromEntries"))
 
 
 def js_record(texts: Mapping[str, str]) -> Any:
     """A plain JS object of texts, such as a new Request takes for its headers. As one JSON text, as each value by
     itself would be a step over the boundary."""
-    return js.JSON.parse(json.dumps(texts))
+    return kept("JSON.parse")(json.dumps(texts))
 
 
 def js_headers(pairs: Iterable[tuple[str, str]]) -> Any:
     """A JS Headers object."""
-    return js.Headers.new(to_js([[name, value] for name, value in pairs]))
+    return kept("Headers.new")(to_js([[name, value] for name, value in pairs]))
 
 
 def headers_of(message: Any) -> dict[str, str]:
     """All headers of a JS Request or Response, names in lower case, in one step over the boundary."""
-    return js.Object.fromEntries(message.headers).to_py()
+    return kept("Object.fromEntries")(message.headers).to_py()
 
 
 def error_text(error: Exception) -> str:

@@ -1,0 +1,37 @@
+"""Forwards every request, untouched, through one object to its container. It uses the Worker's own `runtime`."""
+
+import gc
+from typing import Any
+
+from workers import DurableObject, WorkerEntrypoint
+
+from runtime import entries, event_loop
+from runtime.javascript import bindings, js, js_object
+
+entries.install()
+event_loop.install()
+
+
+class Forwarder(DurableObject):
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        if not ctx.container.running:
+            ctx.container.start(js_object({"enableInternet": False}))
+        self._fetch = ctx.container.getTcpPort(4000).fetch
+
+    @entries.direct
+    async def fetch(self, request: Any, *_: Any) -> Any:
+        return await self._fetch(entries.js_request(request))
+
+
+@entries.stateless
+class Default(WorkerEntrypoint):
+    @entries.direct
+    async def fetch(self, request: Any, *_: Any) -> Any:
+        incoming = entries.js_request(request)
+        if incoming.method == "GET":
+            return js.Response.new("{}")
+        return await bindings().FORWARDER.getByName("one").fetch(incoming)
+
+
+gc.freeze()
