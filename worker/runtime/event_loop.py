@@ -82,7 +82,7 @@ def _create_task(self: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> a
     return asyncio.Task(coro, loop=self, **options)
 
 
-def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> _Call:
+def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
     """A method of the loop's."""
     handle = _Call(callback, args, context)
     _ready.append(handle)
