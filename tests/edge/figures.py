@@ -204,15 +204,6 @@ def cold(one: OfflineEdge) -> float:
     return time.monotonic() - began
 
 
-def wait_for(one: OfflineEdge) -> None:
-    """Until a request gets through: the floor does not wait for its container."""
-    deadline = time.monotonic() + 60
-    while httpx.post(f"{one.url}/v1/chat/completions", json=BODY, timeout=60).status_code == 500:
-        if time.monotonic() > deadline:
-            raise TimeoutError("the container does not listen")
-        time.sleep(0.1)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="a checkout whose Worker is measured, too")
@@ -233,7 +224,6 @@ def main() -> None:
         for one in edges.values():
             stack.callback(one.stop)
             one.start("/")
-            wait_for(one)
             warm_up(one, 4 if options.only_cold else options.warm_up)
         if not options.only_cold:
             measure(edges, options)

@@ -1,8 +1,10 @@
 """Forwards every request, untouched, through one object to its container. It uses the Worker's own `runtime`."""
 
+import asyncio
 import gc
 from typing import Any
 
+from pyodide.ffi import JsException
 from workers import DurableObject, WorkerEntrypoint
 
 from runtime import entries, event_loop
@@ -18,9 +20,15 @@ class Forwarder(DurableObject):
         if not ctx.container.running:
             ctx.container.start(js_object({"enableInternet": False}))
         self._fetch = ctx.container.getTcpPort(4000).fetch
+        self._listens = False
 
     @entries.direct
     async def fetch(self, request: Any, *_: Any) -> Any:
+        while not self._listens:
+            try:
+                self._listens = bool(await self._fetch("http://container/"))
+            except JsException:
+                await asyncio.sleep(0.1)
         return await self._fetch(entries.js_request(request))
 
 
