@@ -8,6 +8,7 @@ from worker.api.authenticate import presented_key, refusal_to_serve, require_mas
 from worker.api.endpoints import Endpoint
 from worker.api.errors import ApiError, forbidden, unauthenticated
 from worker.api.hop import TOKEN_HEADER
+from worker.api.settings import public_models
 from worker.ledger.secret import PREFIX, hash_secret
 
 from .exchange import Exchange
@@ -34,7 +35,7 @@ class Authenticator:
         loopback = is_loopback(settings.host)
         self._keyless = not master_key and (loopback or settings.allow_anonymous)
         self._strangers = self._keyless and not loopback
-        public = settings.local_development if settings.public_models is None else settings.public_models
+        public = public_models(settings.public_models, local=settings.local_development)
         self._public_models = public or self._keyless
         self._public_metrics = settings.metrics_public
         self._allowed_origins = allowed_origins

@@ -1,43 +1,15 @@
-"""How the values of environment variables are read. Each raises ValueError, which says what to write instead."""
+"""How the values of environment variables are read. Each raises ValueError, which says what to write instead.
 
-import re
+Those that the Worker needs, too, are in `worker.api.settings`.
+"""
+
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from urllib.parse import urlsplit
 
 from worker.api.cors import is_origin, parse_origins
+from worker.api.settings import address
 
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-
-
-def number(what: str, lowest: float, highest: float, *, above: bool = True) -> Callable[[str], float]:
-    """`above`: `lowest` itself is not allowed."""
-
-    def parse(text: str) -> float:
-        value = float(text) if _DECIMAL.fullmatch(text) else float("nan")
-        if not lowest <= value <= highest or (above and value == lowest):
-            raise ValueError(f"write {what}")
-        return value
-
-    return parse
-
-
-def whole(what: str, lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else lowest - 1
-        if not lowest <= value <= highest:
-            raise ValueError(f"write {what}")
-        return value
-
-    return parse
-
-
-def flag(text: str) -> bool:
-    if text.lower() not in _TRUE + _FALSE:
-        raise ValueError("write true or false")
-    return text.lower() in _TRUE
 
 
 def level(text: str) -> str:
@@ -55,13 +27,9 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def web_address(text: str) -> str:
-    return _url(text, ("http", "https"), "an http(s) address")
-
-
 def redis_address(text: str) -> str:
     what = "redis://[user:password@]host[:port][/database], rediss://… or unix:///path"
-    return text if text.startswith("unix:///") else _url(text, ("redis", "rediss"), what)
+    return text if text.startswith("unix:///") else address(text, ("redis", "rediss"), what)
 
 
 def postgres_address(text: str) -> str:
@@ -86,14 +54,3 @@ def origins(text: str) -> tuple[str, ...]:
     if strange is not None or not found:
         raise ValueError(f"'{strange}' is no origin: write https://host or * , several with commas between")
     return found
-
-
-def _url(text: str, schemes: tuple[str, ...], what: str) -> str:
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        usable = False
-    if not usable:
-        raise ValueError(f"write {what}")
-    return text

@@ -5,20 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.api.hop import PROTOCOL_VARIABLE
+from worker.api.settings import SHARED, flag, number, whole
 
 from . import parsers
 from .client_address import Network
 from .config import tracing as otel
 
-_seconds = parsers.number("a number of seconds over 0", 0, 1e7)
-_port = parsers.whole("a port from 0 to 65535", 0, 65535)
-_megabytes = parsers.number("megabytes, a number over 0 and at most 1024", 0, 1024)
-_days = parsers.number("a number of days over 0", 0, 36500)
-_keys = parsers.whole("a whole number of keys over 0", 1, 1_000_000)
-_tokens = parsers.whole("a whole number of tokens over 0", 1, (1 << 31) - 1)
-_milliseconds = parsers.whole("a whole number of milliseconds over 0", 1, 86_400_000)
-_spans = parsers.whole("a whole number of spans from 1 to 1000000", 1, 1_000_000)
-_share = parsers.number("a number from 0 to 1", 0, 1, above=False)
+_seconds = number("a number of seconds over 0", 0, 1e7)
+_port = whole("a port from 0 to 65535", 0, 65535)
+_megabytes = number("megabytes, a number over 0 and at most 1024", 0, 1024)
+_milliseconds = whole("a whole number of milliseconds over 0", 1, 86_400_000)
+_spans = whole("a whole number of spans from 1 to 1000000", 1, 1_000_000)
+_share = number("a number from 0 to 1", 0, 1, above=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +32,30 @@ class Variable:
     secret: bool = False
 
 
+def _shared(name: str, meaning: str, *, edge: bool = True) -> Variable:
+    """One that the Worker reads, too."""
+    parse, default, secret = SHARED[name]
+    return Variable(name, parse, default, meaning, edge, secret)
+
+
 VARIABLES: tuple[Variable, ...] = (
     Variable("LITELLM_HOST", str, "127.0.0.1", "address to listen on; `::` for all, IPv4 too", edge=False),
     Variable("LITELLM_PORT", _port, None, "port to listen on, before PORT", edge=False),
     Variable("PORT", _port, 4000, "port to listen on", edge=False),
-    Variable("LITELLM_MASTER_KEY", str, None, "the key that may do everything", edge=False, secret=True),
+    _shared("LITELLM_MASTER_KEY", "the key that may do everything", edge=False),
     Variable(
         "INTERNAL_TOKEN", str, None, "set by the edge: answer nobody who does not send it", edge=False, secret=True
     ),
-    Variable(
-        PROTOCOL_VARIABLE, parsers.whole("a number over 0", 1, 1000), 1, "set by the edge: its version", edge=False
-    ),
+    Variable(PROTOCOL_VARIABLE, whole("a number over 0", 1, 1000), 1, "set by the edge: its version", edge=False),
     Variable("LITELLM_LOG_LEVEL", parsers.level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
-    Variable("MAX_BODY_MB", _megabytes, 32.0, "largest request body, in MB"),
+    _shared("MAX_BODY_MB", "largest request body, in MB"),
     Variable("UPLOAD_MEMORY_MB", _megabytes, 128.0, "behind the edge: memory that large uploads share, in MB"),
     Variable("STREAM_KEEPALIVE", _seconds, 5.0, "seconds of silence in a stream before a comment line is sent"),
     Variable("ENGINE_START_TIMEOUT", _seconds, 60.0, "seconds a request waits for the engine to start"),
     Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests have after SIGTERM"),
     Variable("WATCHDOG_SECONDS", _seconds, 60.0, "the process ends when it has hung for so many seconds"),
     Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds to connect to a provider"),
-    Variable(
-        "CONFIG_WATCH", parsers.flag, True, "whether a changed config file is read anew; SIGHUP always is", edge=False
-    ),
+    Variable("CONFIG_WATCH", flag, True, "whether a changed config file is read anew; SIGHUP always is", edge=False),
     Variable("LEDGER_PATH", str, None, "SQLite file of keys and spending, else .litellm-router/ledger.db", edge=False),
     Variable(
         "DATABASE_URL",
@@ -65,11 +65,9 @@ VARIABLES: tuple[Variable, ...] = (
         edge=False,
         secret=True,
     ),
-    Variable("DEFAULT_MAX_OUTPUT", _tokens, 4096, "output limit of requests without one, under a budget"),
-    Variable("SPEND_LOG_RETENTION_DAYS", _days, None, "days that the spend log is kept; else for good", edge=False),
-    Variable(
-        "ALERT_WEBHOOK_URL", parsers.web_address, None, "gets a POST when a budget is passed", edge=False, secret=True
-    ),
+    _shared("DEFAULT_MAX_OUTPUT", "output limit of requests without one, under a budget"),
+    _shared("SPEND_LOG_RETENTION_DAYS", "days that the spend log is kept; else for good", edge=False),
+    _shared("ALERT_WEBHOOK_URL", "gets a POST when a budget is passed", edge=False),
     Variable(
         "REDIS_URL",
         parsers.redis_address,
@@ -83,17 +81,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("REDIS_USERNAME", str, None, "user at REDIS_HOST", edge=False),
     Variable("REDIS_PASSWORD", str, None, "password at REDIS_HOST", edge=False, secret=True),
     Variable("CORS_ALLOW_ORIGINS", parsers.origins, None, "origins that browsers may call from, or `*`", edge=False),
-    Variable("FAILED_KEYS_PER_MINUTE", _keys, 30, "wrong keys of one address until it is told 429", edge=False),
+    _shared("FAILED_KEYS_PER_MINUTE", "wrong keys of one address until it is told 429", edge=False),
     Variable("TRUSTED_PROXIES", parsers.networks, (), "who may say X-Forwarded-For: addresses, networks", edge=False),
-    Variable("METRICS_PUBLIC", parsers.flag, False, "whether /metrics answers without a key", edge=False),
-    Variable("PUBLIC_MODELS", parsers.flag, None, "whether /v1/models answers without a key", edge=False),
-    Variable(
-        "LOCAL_DEVELOPMENT", parsers.flag, False, "a developer's machine: the key sk-1234 is accepted", edge=False
-    ),
-    Variable(
-        "ALLOW_ANONYMOUS", parsers.flag, False, "serve without keys on an address that is not loopback", edge=False
-    ),
-    Variable("OTEL_SDK_DISABLED", parsers.flag, False, "no traces, whatever else says so"),
+    Variable("METRICS_PUBLIC", flag, False, "whether /metrics answers without a key", edge=False),
+    _shared("PUBLIC_MODELS", "whether /v1/models answers without a key", edge=False),
+    _shared("LOCAL_DEVELOPMENT", "a developer's machine: the key sk-1234 is accepted", edge=False),
+    Variable("ALLOW_ANONYMOUS", flag, False, "serve without keys on an address that is not loopback", edge=False),
+    Variable("OTEL_SDK_DISABLED", flag, False, "no traces, whatever else says so"),
     Variable("OTEL_TRACES_EXPORTER", parsers.one_of("otlp", "none"), None, "otlp: traces to the default address"),
     Variable("OTEL_SERVICE_NAME", str, None, "what this service is called in traces, else litellm-router"),
     Variable("OTEL_RESOURCE_ATTRIBUTES", otel.pairs, {}, "of this service in traces: name=value,name=value"),

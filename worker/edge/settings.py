@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-MAX_BODY_MB = 32.0
+from api.settings import SHARED, Setting, public_models, whole
+
 MAX_INSTANCES = 100
-DEFAULT_MAX_OUTPUT = 4096
-MOST_TOKENS = (1 << 31) - 1
-MOST_DAYS = 36_500
-FAILED_KEYS_PER_MINUTE = 30
+DEFAULT_MAX_OUTPUT: int = SHARED["DEFAULT_MAX_OUTPUT"].default
 # https://developers.cloudflare.com/durable-objects/reference/data-location/#supported-locations-1
 LOCATIONS = ("wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me")
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_instances = whole(f"a whole number from 1 to {MAX_INSTANCES}", 1, MAX_INSTANCES)
 
 Variable = Callable[[str], str | None]
 
@@ -48,16 +47,16 @@ class LedgerSettings:
 def read(variable: Variable) -> EdgeSettings:
     """Settings from the Worker's variables and secrets; set but empty means unset, nonsense means the default."""
     found = _Reader(variable)
-    local = found.flag("LOCAL_DEVELOPMENT", default=False)
+    local = found.shared("LOCAL_DEVELOPMENT")
     return EdgeSettings(
-        master_key=variable("LITELLM_MASTER_KEY") or "",
+        master_key=found.shared("LITELLM_MASTER_KEY") or "",
         local=local,
-        public_models=found.flag("PUBLIC_MODELS", default=local),
+        public_models=public_models(found.shared("PUBLIC_MODELS"), local=local),
         cors_allow_origins=variable("CORS_ALLOW_ORIGINS") or None,
-        max_body_mb=found.number("MAX_BODY_MB", MAX_BODY_MB, 0.001, 1000),
-        instances=int(found.number("CONTAINER_INSTANCES", 1, 1, MAX_INSTANCES)),
-        failed_keys_per_minute=int(found.number("FAILED_KEYS_PER_MINUTE", FAILED_KEYS_PER_MINUTE, 1, 1_000_000)),
-        default_max_output=int(found.number("DEFAULT_MAX_OUTPUT", DEFAULT_MAX_OUTPUT, 1, MOST_TOKENS)),
+        max_body_mb=found.shared("MAX_BODY_MB"),
+        instances=found.read("CONTAINER_INSTANCES", Setting(_instances, 1)),
+        failed_keys_per_minute=found.shared("FAILED_KEYS_PER_MINUTE"),
+        default_max_output=found.shared("DEFAULT_MAX_OUTPUT"),
         location_hint=found.one_of("LOCATION_HINT", LOCATIONS),
         problems=tuple(found.problems),
     )
@@ -66,12 +65,8 @@ def read(variable: Variable) -> EdgeSettings:
 def read_ledger(variable: Variable) -> LedgerSettings:
     """The same for the object that keeps the ledger."""
     found = _Reader(variable)
-    days = found.number("SPEND_LOG_RETENTION_DAYS", 0, 0, MOST_DAYS)
-    url = (variable("ALERT_WEBHOOK_URL") or "").strip() or None
-    if url is not None and not url.startswith(("http://", "https://")):
-        found.problems.append("ALERT_WEBHOOK_URL is not an http(s) address; nobody is told of budgets.")
-        url = None
-    return LedgerSettings(days or None, url, tuple(found.problems))
+    days, url = found.shared("SPEND_LOG_RETENTION_DAYS"), found.shared("ALERT_WEBHOOK_URL")
+    return LedgerSettings(days, url, tuple(found.problems))
 
 
 class _Reader:
@@ -79,13 +74,21 @@ class _Reader:
         self._variable = variable
         self.problems: list[str] = []
 
-    def flag(self, name: str, *, default: bool) -> bool:
-        text = (self._variable(name) or "").strip().lower()
-        if text in _TRUE or text in _FALSE:
-            return text in _TRUE
-        if text:
-            self.problems.append(f"{name} is {text!r}, which is neither true nor false; using {str(default).lower()}.")
-        return default
+    def shared(self, name: str) -> Any:
+        """A variable that the proxy reads, too."""
+        return self.read(name, SHARED[name])
+
+    def read(self, name: str, setting: Setting) -> Any:
+        text = (self._variable(name) or "").strip()
+        if not text:
+            return setting.default
+        try:
+            return setting.parse(text)
+        except ValueError as error:
+            shown = name if setting.secret else f"{name}={text!r}"
+            default = "" if setting.default is None else f" Using {setting.default}."
+            self.problems.append(f"{shown} cannot be used: {error}.{default}")
+            return setting.default
 
     def one_of(self, name: str, values: tuple[str, ...]) -> str | None:
         text = (self._variable(name) or "").strip().lower()
@@ -93,18 +96,3 @@ class _Reader:
             self.problems.append(f"{name} is {text!r}, which is none of {', '.join(values)}; it is left out.")
             return None
         return text or None
-
-    def number(self, name: str, default: float, lowest: float, highest: float) -> float:
-        text = (self._variable(name) or "").strip()
-        if not text:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if lowest <= value <= highest:
-            return value
-        self.problems.append(
-            f"{name} is {text!r}, which is not a number from {lowest:g} to {highest:g}; using {default:g}."
-        )
-        return default

@@ -1,0 +1,87 @@
+"""The variables that both doors read, the Worker and the proxy: what each may be, and its default.
+
+What to do about a value that cannot be used is up to the door: the proxy does not start, the Worker logs it and goes by
+the default.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+def number(what: str, lowest: float, highest: float, *, above: bool = True) -> Callable[[str], float]:
+    """A parser, which raises ValueError saying what to write: here `what`. `above`: `lowest` itself is not allowed."""
+
+    def parse(text: str) -> float:
+        value = float(text) if _DECIMAL.fullmatch(text) else float("nan")
+        if not lowest <= value <= highest or (above and value == lowest):
+            raise ValueError(f"write {what}")
+        return value
+
+    return parse
+
+
+def whole(what: str, lowest: int, highest: int) -> Callable[[str], int]:
+    """The same for whole numbers."""
+
+    def parse(text: str) -> int:
+        value = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else lowest - 1
+        if not lowest <= value <= highest:
+            raise ValueError(f"write {what}")
+        return value
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """Raises ValueError."""
+    if text.lower() not in _TRUE + _FALSE:
+        raise ValueError("write true or false")
+    return text.lower() in _TRUE
+
+
+def address(text: str, schemes: tuple[str, ...], what: str) -> str:
+    """A URL with one of the schemes and a host. Raises ValueError."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number
+        usable = False
+    if not usable:
+        raise ValueError(f"write {what}")
+    return text
+
+
+def web_address(text: str) -> str:
+    """Raises ValueError."""
+    return address(text, ("http", "https"), "an http(s) address")
+
+
+class Setting(NamedTuple):
+    """`parse` raises ValueError saying what to write. `secret`: the value is shown nowhere."""
+
+    parse: Callable[[str], Any]
+    default: Any
+    secret: bool = False
+
+
+SHARED = {
+    "LITELLM_MASTER_KEY": Setting(str, None, secret=True),
+    "LOCAL_DEVELOPMENT": Setting(flag, False),
+    # None: as LOCAL_DEVELOPMENT, see `public_models`.
+    "PUBLIC_MODELS": Setting(flag, None),
+    "MAX_BODY_MB": Setting(number("megabytes, a number over 0 and at most 1024", 0, 1024), 32.0),
+    "FAILED_KEYS_PER_MINUTE": Setting(whole("a whole number of keys over 0", 1, 1_000_000), 30),
+    "DEFAULT_MAX_OUTPUT": Setting(whole("a whole number of tokens over 0", 1, (1 << 31) - 1), 4096),
+    "SPEND_LOG_RETENTION_DAYS": Setting(number("a number of days over 0", 0, 36500), None),
+    "ALERT_WEBHOOK_URL": Setting(web_address, None, secret=True),
+}
+
+
+def public_models(wanted: bool | None, *, local: bool) -> bool:
+    """Whether /v1/models answers without a key. `wanted`: PUBLIC_MODELS; `local`: LOCAL_DEVELOPMENT."""
+    return local if wanted is None else wanted
