@@ -10,10 +10,6 @@ from .settings import Settings
 NEW_KEY = "sk-$(openssl rand -hex 32)"
 
 
-class CannotServe(Exception):
-    """Its text says why, and what to do about it."""
-
-
 def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
     """Each says what to do about it."""
     master_key = settings.master_key or config.options.master_key

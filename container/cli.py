@@ -102,8 +102,8 @@ def _environment(given: argparse.Namespace) -> Mapping[str, str]:
 
 def _serve(given: argparse.Namespace) -> int:
     from . import settings
-    from .cannot_serve import CannotServe
     from .config import ConfigError
+    from .config.problems import CannotServe
     from .serve import run
 
     environment = _environment(given)

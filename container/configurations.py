@@ -23,8 +23,8 @@ from worker.api.hop import (
 
 from . import log
 from .authenticate import Authenticator
-from .cannot_serve import CannotServe
 from .config import ConfigError
+from .config.problems import CannotServe
 from .exchange import ClientLeft, Exchange
 from .gateway import Gateway
 from .settings import SettingsError

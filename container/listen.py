@@ -3,7 +3,7 @@
 import errno
 import socket
 
-from .cannot_serve import CannotServe
+from .config.problems import CannotServe
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 

@@ -10,8 +10,9 @@ from aiohttp import web
 
 from . import log
 from .accounting import Accounts
-from .cannot_serve import CannotServe, reasons_not_to_serve, reasons_to_keep
+from .cannot_serve import reasons_not_to_serve, reasons_to_keep
 from .config import Config, ConfigError, load
+from .config.problems import CannotServe
 from .engine.configuration import same_engine
 from .engine.supervisor import Engine, EngineUnavailable
 from .gateway import Gateway, router_for

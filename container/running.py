@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import log
-from .cannot_serve import CannotServe
 from .config import Config
+from .config.problems import CannotServe
 from .http_server import Handler, HttpServer
 from .listen import cannot_listen
 from .settings import Settings

@@ -13,8 +13,9 @@ from worker.ledger.declared import Declared
 
 from . import accounting as accounts
 from . import log
-from .cannot_serve import CannotServe, reasons_not_to_serve
+from .cannot_serve import reasons_not_to_serve
 from .config import Config, load
+from .config.problems import CannotServe
 from .engine.supervisor import Engine
 from .gateway import Gateway, router_for
 from .http_server import MAX_HEADER_BYTES

@@ -12,9 +12,10 @@ from worker.api.instance import instance_of
 from . import accounting as accounts
 from . import log
 from .authenticate import Authenticator
-from .cannot_serve import CannotServe, reasons_not_to_serve
+from .cannot_serve import reasons_not_to_serve
 from .catalog import catalog
 from .config import Config, load, loads
+from .config.problems import CannotServe
 from .configurations import Configurations, Given
 from .engine.configuration import same_engine
 from .engine.supervisor import Engine

@@ -25,3 +25,7 @@ class ConfigError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(p) for p in problems if p.level == "error"))
         self.problems = problems
+
+
+class CannotServe(Exception):
+    """Its text says why, and what to do about it."""

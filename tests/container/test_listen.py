@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from container.cannot_serve import CannotServe
+from container.config.problems import CannotServe
 from container.listen import listen
 from container.serve import _alone
 from container.settings import read
