@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from worker.api.authenticate import presented_key, refusal_to_serve, require_master_key, same_secret
 from worker.api.endpoints import Endpoint
 from worker.api.errors import ApiError, forbidden, unauthenticated
-from worker.api.hop import TOKEN_HEADER
 from worker.api.settings import public_models
 from worker.ledger.secret import PREFIX, hash_secret
+from worker.protocol import TOKEN_HEADER
 
 from .exchange import Exchange
 from .settings import Settings

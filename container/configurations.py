@@ -6,19 +6,19 @@ served under the same one, so that several serve side by side meanwhile, and a r
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-import orjson
 from aiohttp import web
 
 from worker.api.errors import ApiError, invalid_request, service_unavailable, wrong_method
-from worker.api.hop import (
+from worker.protocol import (
     CONFIGURATION_HEADER,
     CONFIGURATION_PATH,
     MOST_CONFIGURATIONS,
     NO_INSTANCE_HEADER,
     UNCONFIGURED,
+    GivenConfiguration,
 )
 
 from . import log
@@ -35,23 +35,12 @@ MAX_MB = 8.0
 ENGINE_LINGERS = 60.0
 
 
-class Given(NamedTuple):
-    """A configuration as the edge gives it; see CONFIGURATION_PATH."""
-
-    name: str
-    catalog: str
-    file: str
-    document: str
-    variables: list[str]
-    environment: Mapping[str, str]
-
-
 class _Held(NamedTuple):
     gateway: Gateway
     digest: bytes  # of what was given
 
 
-Make = Callable[[Given, Gateway], Awaitable[Gateway]]
+Make = Callable[[GivenConfiguration, Gateway], Awaitable[Gateway]]
 
 
 class Configurations:
@@ -113,7 +102,7 @@ class Configurations:
         assert exchange.response is not None, "it is answered in either case"
         return exchange.response
 
-    async def _hold(self, given: Given, digest: bytes) -> None:
+    async def _hold(self, given: GivenConfiguration, digest: bytes) -> None:
         """Raises ApiError 422 for one that cannot be run: what is held stays as it is."""
         known, before = self._held.get(given.name), self.newest
         if known is not None and known.digest == digest:
@@ -174,15 +163,9 @@ async def _unconfigured(request: web.BaseRequest) -> web.StreamResponse:
     return exchange.response
 
 
-def _given(raw: bytes) -> Given:
+def _given(raw: bytes) -> GivenConfiguration:
     """Raises ApiError 400."""
     try:
-        fields: Any = orjson.loads(raw)
-        given = Given(**{name: fields[name] for name in Given._fields})
-        variables, environment = given.variables, given.environment
-        texts = [given.name, given.catalog, given.file, given.document, *variables, *environment.values()]
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return GivenConfiguration.decode(raw)
+    except (ValueError, TypeError):
         raise invalid_request("This is no configuration.") from None
-    if not isinstance(variables, list) or not all(isinstance(text, str) for text in texts):
-        raise invalid_request("This is no configuration.")
-    return given

@@ -15,9 +15,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.api.errors import ApiError, body_too_large, body_too_slow, invalid_request
 from worker.api.request_id import acceptable
+from worker.protocol import EdgeGrant
 
 from . import ids
-from .grant import Grant
 from .recording import Capture, Trace
 from .request.asked import Asked
 from .routing.router import Try
@@ -26,7 +26,7 @@ from .whole_answer import WholeAnswer
 Headers = Iterable[tuple[str, str]]
 
 SERVER = "litellm-router"
-_NOTHING_GRANTED = Grant()
+_NOTHING_GRANTED = EdgeGrant()
 _VALUE = itemgetter(1)
 
 

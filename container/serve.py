@@ -8,8 +8,8 @@ from pathlib import Path
 import uvloop
 
 from worker.api.failed_auth import FailedAuthLimiter
-from worker.api.hop import PROTOCOL
 from worker.ledger.declared import Declared
+from worker.protocol import GIVES_CONFIGURATION
 
 from . import accounting as accounts
 from . import log
@@ -60,7 +60,7 @@ def _is_given_its_config(environment: Mapping[str, str]) -> bool:
     """Whether the edge gives this container its configuration. An edge of before says nothing of it, and relies on the
     file in the image."""
     settings = read_settings(environment)
-    return settings.internal_token is not None and settings.internal_protocol >= PROTOCOL
+    return settings.internal_token is not None and settings.internal_protocol >= GIVES_CONFIGURATION
 
 
 async def _alone(

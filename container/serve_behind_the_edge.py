@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from worker.api.failed_auth import FailedAuthLimiter
-from worker.api.hop import PROTOCOL
 from worker.api.instance import instance_of
+from worker.protocol import GIVES_CONFIGURATION, GivenConfiguration
 
 from . import accounting as accounts
 from . import log
@@ -16,7 +16,7 @@ from .cannot_serve import reasons_not_to_serve
 from .catalog import catalog
 from .config import Config, load, loads
 from .config.problems import CannotServe
-from .configurations import Configurations, Given
+from .configurations import Configurations
 from .engine.configuration import same_engine
 from .engine.supervisor import Engine
 from .gateway import Gateway, router_for
@@ -50,7 +50,7 @@ async def behind_the_edge(
     url = redis_url(config.environment)
     shared = SharedCooldowns(router, url) if url else None
 
-    async def made(given: Given, before: Gateway) -> Gateway:
+    async def made(given: GivenConfiguration, before: Gateway) -> Gateway:
         """Raises ConfigError, SettingsError, CannotServe."""
         nonlocal shared
         others = {name: value for name, value in environment.items() if name not in given.variables}
@@ -88,7 +88,7 @@ async def behind_the_edge(
         return gateway
 
     configurations = Configurations(
-        first, Authenticator(settings, None, ()), made, given=settings.internal_protocol >= PROTOCOL
+        first, Authenticator(settings, None, ()), made, given=settings.internal_protocol >= GIVES_CONFIGURATION
     )
     if shared:
         shared.start()

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.api.hop import PROTOCOL_VARIABLE
 from worker.api.settings import SHARED, flag, number, whole
+from worker.protocol import PROTOCOL_VARIABLE
 
 from . import parsers
 from .client_address import Network
@@ -103,7 +103,7 @@ VARIABLES: tuple[Variable, ...] = (
         for prefix, of in ((otel.OTLP, ""), (otel.OTLP_TRACES, ", of traces alone"))
         for name, parse, meaning, secret in (
             ("ENDPOINT", otel.collector, "where traces are sent, by OTLP over HTTP", True),
-            ("PROTOCOL", parsers.one_of("http/protobuf"), "the protocol; there is this one", False),
+            ("VERSION", parsers.one_of("http/protobuf"), "the protocol; there is this one", False),
             ("HEADERS", otel.headers, "sent along with traces: name=value,name=value", True),
             ("TIMEOUT", _milliseconds, "milliseconds that sending may take", False),
             ("COMPRESSION", parsers.one_of("gzip", "none"), "gzip or none", False),

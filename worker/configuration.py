@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from api.hop import MOST_CONFIGURATIONS
 from container_life.environment import NEVER_PASSED, container_environment
 from ledger.accounts import Limits
 from ledger.declared import Declared, resolve
 from ledger.policy import Policy
+from protocol import MOST_CONFIGURATIONS, GivenConfiguration
 
 
 class Configuration(NamedTuple):
@@ -46,16 +46,11 @@ class Configuration(NamedTuple):
         return json.dumps(self._asdict())
 
     def for_container(self) -> str:
-        """See `api.hop.CONFIGURATION_PATH`."""
-        fields = {
-            "name": self.name,
-            "catalog": self.catalog,
-            "file": self.file,
-            "document": self.document,
-            "variables": self.variables,
-            "environment": container_environment(self.variables, self.values.get),
-        }
-        return json.dumps(fields)
+        """A `protocol.GivenConfiguration`."""
+        environment = container_environment(self.variables, self.values.get)
+        return GivenConfiguration(
+            self.name, self.catalog, self.file, self.document, self.variables, environment
+        ).encode()
 
 
 def own(catalog: Mapping[str, Any], variable: Callable[[str], str | None]) -> Configuration:

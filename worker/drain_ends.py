@@ -1,19 +1,18 @@
 """What a `Drain` drains from and into: the container's journal, the ledger's object, this object's alarm."""
 
-import json
 import time
 from typing import Any
 
 from pyodide.ffi import JsException, create_proxy
 
-from api.hop import JOURNAL_PATH, TOKEN_HEADER
 from api.instance import instance_of
 from container_life.engine import CloudflareContainer
 from container_life.lifecycle import Lifecycle
 from container_life.record import Started
 from edge.ledger import LedgerClient, LedgerUnavailable
+from protocol import JOURNAL_PATH, TOKEN_HEADER, JournalPage, JournalPoll
 from runtime.javascript import error_text, js, js_headers
-from usage_drain import Failed, LedgerFailed, Page
+from usage_drain import Failed, LedgerFailed
 
 _URL = f"http://container{JOURNAL_PATH}"
 # Seconds that an answer may take on top of what the question is held for.
@@ -35,7 +34,7 @@ class RunningContainer:
     def ended(self) -> str | None:
         return _instance(self._life.ended)
 
-    async def page(self, ack: int, wait: float, doubtful: list[str]) -> Page:
+    async def page(self, ack: int, wait: float, doubtful: list[str]) -> JournalPage:
         started = self._life.running
         if started is None:
             raise Failed("it does not run")
@@ -47,7 +46,7 @@ class RunningContainer:
                 _URL,
                 method="POST",
                 headers=js_headers([(TOKEN_HEADER, started.token)]),
-                body=json.dumps({"ack": ack, "wait": wait, "doubtful": doubtful}),
+                body=JournalPoll(ack, wait, doubtful).encode(),
                 signal=aborting.signal,
             )
             response = await self._engine.fetch(request)
@@ -60,7 +59,7 @@ class RunningContainer:
             abort.destroy()
         if response.status != 200:
             raise Failed(f"the journal answered {response.status}")
-        return Page(**json.loads(text))
+        return JournalPage.decode(text)
 
 
 class LedgerObject:

@@ -14,17 +14,23 @@ from typing import Any, NamedTuple
 
 from pyodide.ffi import JsException, create_proxy
 
-from api.hop import ASK_HEADER, CONFIGURATION_HEADER, REFUSAL_HEADER
 from configuration import Configuration
-from edge.grant import grant
 from edge.ledger import LedgerUnavailable
 from edge.settings import read_ledger
-from ledger import administration, admit, alerts, schema, settle, spend
+from ledger import administration, admit, alerts, expiry, schema, settle, spend
+from ledger.batch import batch
 from ledger.declared import hold
 from ledger.due import due
 from ledger.policy import Policy
-from ledger.turn import REPORTS_IN_AN_OBJECT, turn
 from own_container import Admitted, ContainerObject, OwnContainer
+from protocol import (
+    ASK_HEADER,
+    CONFIGURATION_HEADER,
+    REFUSAL_HEADER,
+    decode_admission,
+    encode_refusal,
+    grant_of,
+)
 from runtime import entries
 from runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, unwrapped, variable
 from runtime.log import log
@@ -37,6 +43,8 @@ PATIENCE_SECONDS = 0.25
 MOST_WAITING = 100
 # A report that came with an answer is written with the next admission, or so much later.
 WRITE_AFTER_MS = 20
+# So many of them are written at once, without waiting.
+MOST_CARRIED = 32
 # A configuration that no request has named for so long has been replaced by another one.
 OUT_OF_USE_SECONDS = 15.0
 WEBHOOK_TIMEOUT_MS = 10_000
@@ -100,33 +108,31 @@ class Ledger(ContainerObject):
         asked = or_none(headers.get(ASK_HEADER))
         if asked is None or self._own is None:
             return await self._answer(incoming, self._configuration(headers))
-        fields = json.loads(asked)
-        # A Worker of before has named it in a header alone.
-        named = fields["configuration"] if "configuration" in fields else headers.get(CONFIGURATION_HEADER)
-        configuration = self._configurations.named(or_none(named))
+        fields, add_limit, own, named = decode_admission(asked)
+        # A Worker of before has named the configuration in a header alone.
+        configuration = self._configurations.named(named or or_none(headers.get(CONFIGURATION_HEADER)))
         if configuration is None:
             return await self._answer(incoming, None)
-        own = fields.get("tags", "")  # a Worker of before says nothing of them
-        ask = admit.Ask(**fields["ask"], instance=self._own.instance, lease=LEASE_MS, tags=own)
+        ask = admit.AdmissionRequest(**fields, instance=self._own.instance, lease=LEASE_MS, tags=own)
         result = await self._let_in(ask, self._limits_of(configuration))
         if not result["ok"]:
-            return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, json.dumps(result))]))
+            return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, encode_refusal(result))]))
         admitted = Admitted(
             ask.id,
             ask.instance,
-            lambda ack: grant(fields["ask"], result, fields["add_limit"], ack),
+            lambda ack: grant_of(fields, result, add_limit, ack).encode(),
             self._settle_soon,
         )
         return await self._own.answer(incoming, configuration, admitted)
 
     async def admit(self, text: str) -> str:
-        """The fields of `ledger.admit.Ask` but its lease, and the name of the "configuration" → what
-        `ledger.admit.admit` says; {"unconfigured": True} where it has to be told of that one first."""
+        """The fields of `ledger.admit.AdmissionRequest` but its lease, and the name of the "configuration" → a
+        result of `ledger.batch.batch`; {"unconfigured": True} where it has to be told of that one first."""
         asked = json.loads(text)
         configuration = self._configurations.named(asked.pop("configuration", None))
         if configuration is None:
             return json.dumps({"unconfigured": True})
-        ask = admit.Ask(**asked, lease=LEASE_MS)
+        ask = admit.AdmissionRequest(**asked, lease=LEASE_MS)
         return json.dumps(await self._let_in(ask, self._limits_of(configuration)))
 
     async def configure(self, text: str) -> None:
@@ -155,7 +161,7 @@ class Ledger(ContainerObject):
         if done["made"] or done["changed"] or done["blocked"]:
             log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
 
-    async def _let_in(self, ask: admit.Ask, policy: Policy) -> dict[str, Any]:
+    async def _let_in(self, ask: admit.AdmissionRequest, policy: Policy) -> dict[str, Any]:
         result = self._admit(ask, policy)
         if "soon" in result and self._waiting < MOST_WAITING:
             deadline = time.monotonic() + PATIENCE_SECONDS
@@ -190,9 +196,8 @@ class Ledger(ContainerObject):
         if renew:
             self._store.run(settle.renew(instance, renew, now + LEASE_MS))
         outcomes: list[str] = []
-        for first in range(0, len(reports), REPORTS_IN_AN_OBJECT):
-            some = reports[first : first + REPORTS_IN_AN_OBJECT]
-            outcomes += self._store.run(turn(self._store.dialect, self._policy, some, (), now))["outcomes"]
+        if reports:
+            outcomes = self._store.run(batch(self._store.dialect, self._policy, reports, (), now))["outcomes"]
         self._reported(reports, outcomes)
         return outcomes
 
@@ -206,7 +211,7 @@ class Ledger(ContainerObject):
     def _settle_soon(self, fields: list[Any], number: int, oldest: int) -> None:
         """In one transaction with the next admission, or a little later."""
         self._carried.append(_Carried(settle.Report(*fields), number, oldest))
-        if self._waiting or len(self._carried) >= REPORTS_IN_AN_OBJECT:
+        if self._waiting or len(self._carried) >= MOST_CARRIED:
             self._write_carried()
         elif not self._write_awaited:
             self._write_awaited = True
@@ -220,9 +225,9 @@ class Ledger(ContainerObject):
 
     def _write_carried(self) -> None:
         if self._carried:
-            self._turn((), self._policy)
+            self._batch((), self._policy)
 
-    def _turn(self, asks: tuple[admit.Ask, ...], policy: Policy) -> list[dict[str, Any]] | None:
+    def _batch(self, asks: tuple[admit.AdmissionRequest, ...], policy: Policy) -> list[dict[str, Any]] | None:
         """Writes what answers have carried, and admits. None if that failed: then nothing was written.
 
         Only what is written is acknowledged. So the container's journal still has what could not be written, and the
@@ -231,7 +236,7 @@ class Ledger(ContainerObject):
         carried, self._carried = self._carried, []
         reports = [one.report for one in carried]
         try:
-            done = self._store.run(turn(self._store.dialect, policy, reports, asks, _now()))
+            done = self._store.run(batch(self._store.dialect, policy, reports, asks, _now()))
         except Exception as error:  # noqa: BLE001 an admission says what is wrong; a report is fetched again
             log("error", "ledger_reports_not_written", reports=len(reports), reason=error_text(error))
             return None
@@ -258,7 +263,7 @@ class Ledger(ContainerObject):
         self._write_carried()
         expired, last = 0, _AT_ONCE
         while last == _AT_ONCE:
-            decision = settle.expire_instance(self._store.dialect, instance, _now(), _AT_ONCE)
+            decision = expiry.expire_instance(self._store.dialect, instance, _now(), _AT_ONCE)
             last = self._store.run(decision)["expired"]
             expired += last
         if expired:
@@ -282,13 +287,12 @@ class Ledger(ContainerObject):
         else:
             self._set_alarm(_now())
 
-    def _admit(self, ask: admit.Ask, policy: Policy) -> dict[str, Any]:
+    def _admit(self, ask: admit.AdmissionRequest, policy: Policy) -> dict[str, Any]:
         now = _now()
-        admitted = self._turn((ask,), policy) if self._carried else None
-        if admitted is None:
-            result = self._store.run(admit.admit(self._store.dialect, policy, ask, now))
-        else:
-            (result,) = admitted
+        results = self._batch((ask,), policy) if self._carried else None
+        if results is None:
+            results = self._store.run(batch(self._store.dialect, policy, (), (ask,), now))["results"]
+        (result,) = results
         if result["ok"]:
             self._set_alarm_at(result["expires"])
         if self._store.alerts:
@@ -322,7 +326,7 @@ class Ledger(ContainerObject):
     def _expire(self) -> None:
         expired = _AT_ONCE
         while expired == _AT_ONCE:
-            expired = self._store.run(settle.expire(self._store.dialect, _now(), _AT_ONCE))["expired"]
+            expired = self._store.run(expiry.expire(self._store.dialect, _now(), _AT_ONCE))["expired"]
             if expired:
                 log("warning", "ledger_reservations_expired", reservations=expired)
                 self._changed()

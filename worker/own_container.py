@@ -1,7 +1,6 @@
 """A Durable Object's container: its life, the requests that are sent to it, and what they came to on the way back."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -9,25 +8,6 @@ from pyodide.ffi import JsException
 from workers import DurableObject
 
 from api import errors
-from api.hop import (
-    ASK_HEADER,
-    CONFIGURATION_HEADER,
-    CONFIGURATION_PATH,
-    ENDING,
-    GONE,
-    GRANT_HEADER,
-    INSTANCE_HEADER,
-    MOST_CONFIGURATIONS,
-    NO_CONTAINER,
-    NO_INSTANCE_HEADER,
-    PARK_PREFIX,
-    PROTOCOL,
-    PROTOCOL_VARIABLE,
-    REPORT_HEADER,
-    REQUEST_ID_HEADER,
-    TOKEN_HEADER,
-    UNCONFIGURED,
-)
 from api.instance import instance_of
 from catalog import CATALOG
 from configuration import Configuration, Known, own
@@ -41,6 +21,27 @@ from drain_ends import RunningContainer
 from edge.body import broke_off
 from edge.ledger import LedgerUnavailable
 from edge.respond import error_response
+from protocol import (
+    ASK_HEADER,
+    CONFIGURATION_HEADER,
+    CONFIGURATION_PATH,
+    ENDING,
+    GONE,
+    GRANT_HEADER,
+    INSTANCE_HEADER,
+    MOST_CONFIGURATIONS,
+    NO_CONTAINER,
+    NO_INSTANCE_HEADER,
+    PARK_PREFIX,
+    PROTOCOL_VARIABLE,
+    PROTOCOL_VERSION,
+    REPORT_HEADER,
+    REQUEST_ID_HEADER,
+    TOKEN_HEADER,
+    UNCONFIGURED,
+    CarriedReport,
+    EdgeGrant,
+)
 from runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, variable
 from runtime.log import log
 from usage_drain import Alarm, Drain, Ledger
@@ -90,7 +91,7 @@ class OwnContainer:
             lambda: {
                 "SHUTDOWN_GRACE": f"{limits.shutdown_grace:g}",
                 **container_environment(CATALOG["environment"], lambda name: variable(env, name)),
-                PROTOCOL_VARIABLE: str(PROTOCOL),
+                PROTOCOL_VARIABLE: str(PROTOCOL_VERSION),
             },
             lambda: container_environment(CATALOG["restart"], lambda name: variable(env, name)),
             limits,
@@ -136,7 +137,7 @@ class OwnContainer:
         reservation = None if admitted is None else admitted.reservation
         if admitted is None:
             grant = or_none(incoming.headers.get(GRANT_HEADER))
-            reservation = None if grant is None else json.loads(grant).get("reservation")
+            reservation = None if grant is None else EdgeGrant.decode(grant).reservation or None
         again = or_none(incoming.body) is None
         while True:
             try:
@@ -234,8 +235,8 @@ class OwnContainer:
         if text is None:
             return response
         try:
-            number, oldest, *report = json.loads(text)
-            admitted.carried(report, number, oldest)
+            carried = CarriedReport.decode(text)
+            admitted.carried(list(carried.report), carried.number, carried.oldest)
         except (ValueError, TypeError) as error:  # the journal still has it
             log("error", "report_not_read", reservation=admitted.reservation, reason=str(error))
         copy = kept("Response.new")(response.body, response)

@@ -11,8 +11,8 @@ alarm waits for the loop, which keeps the object in memory for as long as a stre
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 # Seconds. A question is held so long: shortly where nothing runs, as then nothing may come any more.
 QUIET, LONG = 2.0, 20.0
@@ -35,17 +35,29 @@ class LedgerFailed(Failed):
     """The ledger could not; it stays in the journal until it can."""
 
 
-class Page(NamedTuple):
-    """As `container.accounting.journal.Page` says, out of JSON: `entries` are [number, fields of a Report]."""
+class Page(Protocol):
+    """Of a journal, see `protocol.JournalPage`."""
 
-    entries: list[list[Any]]
-    renew: list[str]
-    open: int
-    waiting: int
+    @property
+    def entries(self) -> Sequence[Sequence[Any]]: ...
+
+    @property
+    def renew(self) -> Sequence[str]: ...
+
+    @property
+    def open(self) -> int: ...
+
+    @property
+    def waiting(self) -> int: ...
 
 
-# Another round has to look what runs now.
-_ENDED_MEANWHILE = Page([], [], 1, 0)
+class _EndedMeanwhile:
+    """An empty page; another round has to look what runs now."""
+
+    entries: Sequence[Sequence[Any]] = ()
+    renew: Sequence[str] = ()
+    open = 1
+    waiting = 0
 
 
 class Container(Protocol):
@@ -253,7 +265,7 @@ class Drain:
         except Failed:
             if self._container.instance == instance:
                 raise
-            return _ENDED_MEANWHILE
+            return _EndedMeanwhile()
         for id in doubtful:
             self._doubtful.pop(id, None)
         self._renew.update(dict.fromkeys(page.renew))

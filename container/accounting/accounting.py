@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from worker.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
 from worker.ledger import admit as admission
 from worker.ledger import keys
-from worker.ledger.admit import Ask
+from worker.ledger.admit import AdmissionRequest
 from worker.ledger.charges import Charge
 from worker.ledger.decision import Decision
 from worker.ledger.declared import Declared, hold
@@ -23,12 +23,11 @@ from .. import log
 from ..exchange import Exchange
 from ..ledger import LedgerUnavailable, Store
 from ..routing.router import RouteRequest
+from .batcher import LedgerBatcher
 from .housekeeping import Housekeeping
 from .ledger_check import LedgerCheck
 from .reservation import UNACCOUNTED, Reservation, Unaccounted
-from .settlements import Settlements
 from .tariff import Tariff
-from .turns import Turns
 
 # How long a reservation lasts when this process does not renew it any more.
 LEASE_MS = 120_000
@@ -63,11 +62,10 @@ class Accounting:
         self._store = store
         self._now = now
         self._tariff = tariff
-        self._turns = Turns(store, policy, now, lambda report, outcome: self._settlements.acknowledged(report, outcome))
-        self._settlements = Settlements(store, self._turns, self.instance, now, LEASE_MS, alone=alone)
+        self._batcher = LedgerBatcher(store, policy, self.instance, now, alone=alone)
         self._housekeeping = Housekeeping(
             store,
-            self._settlements,
+            self._batcher,
             self.instance if alone else None,
             now=now,
             lease=LEASE_MS,
@@ -83,12 +81,12 @@ class Accounting:
     @property
     def unsettled(self) -> int:
         """Reports that the ledger has not taken."""
-        return self._turns.waiting
+        return self._batcher.waiting
 
     @property
     def open(self) -> int:
         """Reservations of this process that have not been settled."""
-        return self._settlements.open
+        return self._batcher.open
 
     async def start(self) -> None:
         """A ledger that is not there yet does not keep the proxy from starting: it answers 503 until it is."""
@@ -98,11 +96,11 @@ class Accounting:
         except LedgerUnavailable as error:
             log.error("ledger_unavailable", reason=str(error))
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work) for work in (self._turns.work(), *self._housekeeping.work())]
+        self._tasks = [loop.create_task(work) for work in (self._batcher.work(), *self._housekeeping.work())]
 
     async def close(self) -> None:
         """After the last request: waits for settlements on their way."""
-        lost = await self._settlements.drained(_DRAIN_SECONDS)
+        lost = await self._batcher.drained(_DRAIN_SECONDS)
         if lost:
             log.error("reports_not_sent", reports=lost, effect="their reservations are charged in full")
         for task in self._tasks:
@@ -117,13 +115,13 @@ class Accounting:
 
     async def run(self, decision: Decision) -> Any:
         """A decision's result, after everything that has been reported. Raises LedgerUnavailable."""
-        return await self._turns.run(decision)
+        return await self._batcher.run(decision)
 
     def under(self, policy: Policy, tariff: Tariff, declared: Sequence[Declared]) -> "Accounting":
         """The same ledger under another configuration. Requests that came under this one are quoted and settled by its
         own prices still; only this one is started and closed."""
         self._declared = declared  # where the old ones are not held yet, they must not come after the new ones
-        self._turns.policy = policy
+        self._batcher.policy = policy
         other = copy.copy(self)
         other.policy, other._tariff, other._holds_declared, other._known = policy, tariff, False, {}
         return other
@@ -134,7 +132,7 @@ class Accounting:
         try:
             if not self._holds_declared:
                 await self._hold_declared()
-            found = await self._turns.run(admission.authenticate(exchange.key_hash, self._now()))
+            found = await self._batcher.run(admission.authenticate(exchange.key_hash, self._now()))
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
         if not found["ok"]:
@@ -182,21 +180,20 @@ class Accounting:
         limited = known.limited if known else self.policy.everyone.max_budget is not None
         quote, size = quoted() if limited else (None, None)
         id, named = exchange.reservation()
-        result = await self._asked(self._ask(id, named, secret, endpoint, route, quote, tags))
+        result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags))
         if "unsized" in result:  # a limit that it did not have a moment ago
             quote, size = quoted()
-            result = await self._asked(self._ask(id, named, secret, endpoint, route, quote, tags))
+            result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags))
         exchange.judged()
         if not result["ok"]:
             if secret:
                 self._known.pop(secret, None)
             raise refused(result)
-        self._settlements.opened(id)
         limited = result["limited"]
         reservation = Reservation(
             id,
             self._tariff,
-            self._settlements,
+            self._batcher,
             self.instance,
             amount=quote.amount if quote else None,
             prompt=size,
@@ -226,7 +223,7 @@ class Accounting:
         if done["made"] or done["changed"] or done["blocked"]:
             log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
 
-    def _ask(
+    def _request(
         self,
         id: str,
         named: str,
@@ -235,25 +232,25 @@ class Accounting:
         route: RouteRequest,
         quote: Quote | None,
         tags: str,
-    ) -> Ask:
+    ) -> AdmissionRequest:
         model, instance = route.model, self.instance
         if quote is None:
-            return Ask(id, secret, model, endpoint, 0, 0, instance, LEASE_MS, sized=False, request_id=named, tags=tags)
+            return AdmissionRequest(
+                id, secret, model, endpoint, 0, 0, instance, LEASE_MS, sized=False, request_id=named, tags=tags
+            )
         amount, tokens, unpriced = quote.amount, quote.tokens, quote.unpriced
-        return Ask(
+        return AdmissionRequest(
             id, secret, model, endpoint, amount, tokens, instance, LEASE_MS, unpriced, request_id=named, tags=tags
         )
 
-    async def _asked(self, ask: Ask) -> dict[str, Any]:
+    async def _decided(self, request: AdmissionRequest) -> dict[str, Any]:
+        """Raises ApiError 503."""
         try:
             if not self._holds_declared:
                 await self._hold_declared()
-            return await self._turns.admit(ask)
-        except BaseException as error:
-            self._settlements.release(ask.id)
-            if isinstance(error, LedgerUnavailable):
-                raise _unavailable(error) from None
-            raise
+            return await self._batcher.admit(request)
+        except LedgerUnavailable as error:
+            raise _unavailable(error) from None
 
     def _remember(self, secret: str, models: str, limited: bool) -> None:
         known = self._known.get(secret)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.api.errors import unauthenticated
-from worker.api.hop import REPORT_HEADER
 from worker.ledger.charges import Charge
 from worker.ledger.estimate import Prompt, prompt
 from worker.ledger.settle import Report
+from worker.protocol import REPORT_HEADER
 
 from .. import log
 from ..exchange import Exchange

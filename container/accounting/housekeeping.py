@@ -7,16 +7,15 @@ from typing import Any
 import aiohttp
 
 from worker.ledger import alerts, spend
-from worker.ledger.settle import expire, expire_others
+from worker.ledger.expiry import AT_ONCE, expire, expire_others
 
 from .. import log
 from ..ledger import LedgerUnavailable, Store
-from .settlements import Settlements
+from .batcher import LedgerBatcher
 
 _EXPIRY_SECONDS = 1.0
 _TRIM_SECONDS = 3600.0
 _TRIM_AT_ONCE = 500
-_EXPIRE_AT_ONCE = 100
 _TRIM_PAUSE = 0.05
 _ALERT_SECONDS = 2.0
 _WEBHOOK_TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -28,7 +27,7 @@ class Housekeeping:
     def __init__(
         self,
         store: Store,
-        settlements: Settlements,
+        batcher: LedgerBatcher,
         only: str | None,
         *,
         now: Callable[[], int],
@@ -37,7 +36,7 @@ class Housekeeping:
         webhook: str | None,
     ) -> None:
         self._store = store
-        self._settlements = settlements
+        self._batcher = batcher
         self._only = only
         self._now = now
         self._lease = lease
@@ -49,7 +48,7 @@ class Housekeeping:
         """The tasks to run, each until it is cancelled."""
         tasks: list[Coroutine[Any, Any, None]] = [
             _every(_EXPIRY_SECONDS, self._expire),
-            _every(self._lease / 3000, self._settlements.renew),
+            _every(self._lease / 3000, self._renew),
         ]
         if self._retention_days is not None:
             tasks.append(_every(_TRIM_SECONDS, self._trim))
@@ -61,13 +60,16 @@ class Housekeeping:
         if self._session is not None:
             await self._session.close()
 
+    async def _renew(self) -> None:
+        await self._batcher.renew(self._lease)
+
     async def _expire(self) -> None:
         while self._only is not None:
-            decision = expire_others(self._store.dialect, self._only, self._now(), _EXPIRE_AT_ONCE)
-            if (await self._store.run(decision))["expired"] < _EXPIRE_AT_ONCE:
+            decision = expire_others(self._store.dialect, self._only, self._now(), AT_ONCE)
+            if (await self._store.run(decision))["expired"] < AT_ONCE:
                 self._only = None  # once: nobody else will come
         # More than can be ended at once is ended in the next second.
-        await self._store.run(expire(self._store.dialect, self._now(), _EXPIRE_AT_ONCE))
+        await self._store.run(expire(self._store.dialect, self._now(), AT_ONCE))
 
     async def _trim(self) -> None:
         assert self._retention_days is not None

@@ -10,13 +10,13 @@ nothing. Nothing here survives the process; what it takes along is charged in fu
 """
 
 import asyncio
-import json
+import itertools
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from worker.ledger.settle import Report
+from worker.protocol import CarriedReport, JournalPage
 
 from .. import log
 
@@ -30,16 +30,6 @@ CARRY_SECONDS = 1.0
 # How long a request that the edge has given up may still arrive here, and the most of them that are remembered.
 _DISOWNED_SECONDS = 120.0
 _MOST_DISOWNED = 10_000
-
-
-class Page(NamedTuple):
-    """`entries`: (number, report) of what is not acknowledged; `renew`: ids of requests that run long; `open`: how many
-    run; `waiting`: how many entries there are."""
-
-    entries: list[tuple[int, Report]]
-    renew: list[str]
-    open: int
-    waiting: int
 
 
 class Journal:
@@ -87,7 +77,7 @@ class Journal:
         """What became of a request whose answer carries this text, see REPORT_HEADER: the edge need not be told."""
         self._add(report)
         self._carried[self._last] = self._clock() + CARRY_SECONDS
-        return json.dumps([self._last, self._entries[0][0], *report])
+        return CarriedReport(self._last, self._entries[0][0], report).encode()
 
     def acknowledge(self, ack: int) -> None:
         """The ledger has everything up to this number."""
@@ -112,7 +102,7 @@ class Journal:
         self.later(report)
         return []
 
-    async def page(self, ack: int, wait: float, doubtful: Iterable[str] = ()) -> Page:
+    async def page(self, ack: int, wait: float, doubtful: Iterable[str] = ()) -> JournalPage:
         """What the edge has to know, as soon as there is something, or after `wait` seconds.
 
         `ack`: the number up to which it has everything. `doubtful`: ids of requests that it sent and that may never
@@ -127,8 +117,8 @@ class Journal:
             left = min(next(iter(self._open.values()), end), end) - self._clock()
             if left <= 0 or not await self._told(min(left, CARRY_SECONDS)):
                 break
-        entries = [self._entries[i] for i in range(min(PAGE, len(self._entries)))]
-        return Page(entries, self._renewals(), len(self._open), len(self._entries))
+        entries = [(number, [*report]) for number, report in itertools.islice(self._entries, PAGE)]
+        return JournalPage(entries, self._renewals(), len(self._open), len(self._entries))
 
     def close(self) -> None:
         """The process is about to end: nobody is kept waiting any more."""

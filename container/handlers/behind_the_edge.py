@@ -3,13 +3,10 @@ requests came to."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
-
-import orjson
 
 from worker.api.endpoints import ANTHROPIC, Endpoint, find
 from worker.api.errors import ApiError, invalid_request, service_unavailable, unknown_path, wrong_method
-from worker.api.hop import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX
+from worker.protocol import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX, JournalPoll
 
 from .. import grant
 from ..accounting import EdgeAccounting
@@ -133,11 +130,9 @@ class BehindTheEdge:
 
     async def _page(self, exchange: Exchange) -> None:
         _require("POST", exchange)
-        ack, wait, doubtful = _poll(await exchange.body(_MAX_BODY_MB))
-        page = await self._journal.page(ack, wait, doubtful)
-        entries = [[number, [*report]] for number, report in page.entries]
-        fields = {"entries": entries, "open": page.open, "renew": page.renew, "waiting": page.waiting}
-        exchange.respond(200, orjson.dumps(fields))
+        poll = _poll(await exchange.body(_MAX_BODY_MB))
+        page = await self._journal.page(poll.ack, min(max(0.0, poll.wait), _LONGEST_WAIT), poll.doubtful)
+        exchange.respond(200, page.encode().encode())
 
     def _read_grant(self, exchange: Exchange) -> None:
         exchange.grant = grant.read(exchange.header(grant.GRANT_HEADER))
@@ -160,11 +155,9 @@ def _require(method: str, exchange: Exchange) -> None:
         raise wrong_method(exchange.method, exchange.path, (method,))
 
 
-def _poll(raw: bytes) -> tuple[int, float, list[str]]:
+def _poll(raw: bytes) -> JournalPoll:
     """Raises ApiError 400."""
     try:
-        fields: Any = orjson.loads(raw)
-        ack, wait, doubtful = int(fields["ack"]), float(fields["wait"]), [str(id) for id in fields.get("doubtful", ())]
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return JournalPoll.decode(raw)
+    except (ValueError, TypeError):
         raise invalid_request("This is no poll of the journal.") from None
-    return ack, min(max(0.0, wait), _LONGEST_WAIT), doubtful

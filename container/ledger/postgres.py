@@ -12,8 +12,7 @@ import asyncpg
 
 from worker.ledger import schema
 from worker.ledger.decision import Decision
-from worker.ledger.dialect import Dialect
-from worker.ledger.postgres import Postgres
+from worker.ledger.dialect import POSTGRES, Dialect
 
 from .store import LedgerUnavailable
 
@@ -27,7 +26,7 @@ class PostgresStore:
     """`url` as in DATABASE_URL. `connections`: at most so many. `patience`: seconds for a statement or a connection."""
 
     def __init__(self, url: str, *, connections: int = 8, patience: float = 10.0) -> None:
-        self.dialect: Dialect = Postgres()
+        self.dialect: Dialect = POSTGRES
         self._url = url
         self._connections = connections
         self._patience = patience

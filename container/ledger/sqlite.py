@@ -17,8 +17,7 @@ from typing import Any
 
 from worker.ledger import schema
 from worker.ledger.decision import Decision, Parameters, Row, run
-from worker.ledger.dialect import Dialect
-from worker.ledger.sqlite import Sqlite
+from worker.ledger.dialect import SQLITE, Dialect
 
 from .store import LedgerUnavailable
 
@@ -32,7 +31,7 @@ class SqliteStore:
     """`path`: of the file, `:memory:` for none. `patience`: seconds to wait for another process that writes."""
 
     def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
-        self.dialect: Dialect = Sqlite()
+        self.dialect: Dialect = SQLITE
         self._path = str(path)
         self._patience = patience
         self._connection: sqlite3.Connection | None = None

@@ -10,8 +10,8 @@ from container.accounting.journal import CARRY_SECONDS, Journal
 from tests.fakes import Behaviour, FakeProvider, failing
 from tests.money import chat, deployment
 from tests.processes import StartProxy
-from worker.api.hop import REPORT_HEADER
 from worker.ledger.settle import Report
+from worker.protocol import REPORT_HEADER
 
 from .edge import Behind, behind
 

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import Behaviour, FakeProvider
 from tests.money import chat, deployment, wait_for
 from tests.processes import RunningProxy, StartProxy
-from worker.api.hop import MOST_CONFIGURATIONS, PROTOCOL
+from worker.protocol import MOST_CONFIGURATIONS, PROTOCOL_VERSION
 
 from .edge import BEHIND, TOKEN, Behind, a_grant
 
@@ -46,7 +46,7 @@ def edge(proxy: StartProxy, fake: FakeProvider) -> Iterator[Giving]:
     """The file that the proxy is started with has a model, which nobody may reach."""
     fake.always(USAGE)
     file = {"model_list": [deployment(fake, "of-the-file")]}
-    environment = {**BEHIND, "INTERNAL_PROTOCOL": str(PROTOCOL)}
+    environment = {**BEHIND, "INTERNAL_PROTOCOL": str(PROTOCOL_VERSION)}
     playing = Giving(proxy(file, master_key=None, environment=environment))
     yield playing
     playing.finish()

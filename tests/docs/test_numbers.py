@@ -3,7 +3,7 @@
 import pytest
 
 from container import exchange, response_cache
-from container.accounting import accounting, journal, turns
+from container.accounting import accounting, batcher, journal
 from container.config.response_cache import DEFAULT_TTL
 from container.handlers import park
 from container.metrics import families
@@ -32,7 +32,7 @@ SAID = [
     ("reliability", f"bodies under {exchange.PATIENT.rate:g} bytes a second after a minute"),
     ("ledger", f"when the lease of {WORDS[accounting.LEASE_MS / 60_000]} minutes has run out"),
     ("ledger", f"a lease is {accounting.LEASE_MS / 1000:g}"),
-    ("ledger", f"for {turns._LIE_SECONDS * 1000:g} ms at most"),
+    ("ledger", f"for {batcher._LIE_SECONDS * 1000:g} ms at most"),
     ("ledger", f"asks for renewal every {journal.RENEW_SECONDS:g} seconds"),
     ("ledger", f"| {journal.MOST_WAITING:,} reports wait |"),
     ("ledger", f"Up to {journal.PAGE} reports are settled at a time"),

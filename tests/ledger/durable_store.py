@@ -17,8 +17,7 @@ import aiohttp
 from dev.edge import OfflineEdge
 from tests.ledger.support import BrokenOff, breaking_off
 from worker.ledger.decision import Decision, Row, Steps
-from worker.ledger.dialect import Dialect
-from worker.ledger.sqlite import Sqlite
+from worker.ledger.dialect import SQLITE, Dialect
 
 HERE = Path(__file__).parent / "durable"
 WORKER = Path(__file__).parents[2] / "worker"
@@ -69,7 +68,7 @@ class DurableStore:
     """`url`: of the Worker; `name`: of the object."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.dialect: Dialect = Sqlite()
+        self.dialect: Dialect = SQLITE
         self._base = f"{url}/{name}/"
         self._session: aiohttp.ClientSession | None = None
 

@@ -1,4 +1,4 @@
-"""What the ledger costs: CPU and wall time of an admission and a settlement, on each store, one by one and in turns.
+"""What the ledger costs: CPU and wall time of an admission and a settlement, on each store, one by one and in batches.
 
 .venv/bin/python -m tests.ledger.figures
 """
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from container.accounting.turns import Turns
+from container.accounting.batcher import LedgerBatcher
 from container.ledger import PostgresStore, SqliteStore, Store
 from tests.ledger.corpus import PROSE, USUAL
 from tests.ledger.postgres_server import PostgresServer
@@ -48,12 +48,12 @@ async def measure(name: str, stores: list[Store], clients: int) -> None:
             admissions.append(between - began)
             settlements.append(time.perf_counter() - between)
 
-    async def in_turns(ledger: Ledger, turns: Turns) -> None:
+    async def in_batches(ledger: Ledger, batcher: LedgerBatcher) -> None:
         for _ in range(REQUESTS // clients):
             began = time.perf_counter()
-            id = (await turns.admit(ledger.ask(key, 1000, tokens=10)))["reservation"]
+            id = (await batcher.admit(ledger.request(key, 1000, tokens=10)))["reservation"]
             admissions.append(time.perf_counter() - began)
-            turns.report(Report(id, "one", 900, prompt_tokens=5, completion_tokens=5))
+            batcher.later(Report(id, "one", 900, prompt_tokens=5, completion_tokens=5))
             settlements.append(0.0)
             await asyncio.sleep(0)
 
@@ -61,15 +61,15 @@ async def measure(name: str, stores: list[Store], clients: int) -> None:
     admissions.clear()
     settlements.clear()
     await timed(name, [client(ledgers[i % len(ledgers)]) for i in range(clients)], admissions, settlements)
-    gathering = [Turns(store, policy, lambda: NOON, lambda *_: None) for store in stores]
-    work = [asyncio.create_task(turns.work()) for turns in gathering]
+    gathering = [LedgerBatcher(store, policy, "one", lambda: NOON, alone=True) for store in stores]
+    work = [asyncio.create_task(batcher.work()) for batcher in gathering]
     admissions.clear()
     settlements.clear()
     both = list(zip(ledgers, gathering, strict=True))
-    jobs = [in_turns(*both[i % len(both)]) for i in range(clients)]
-    await timed(f"{name}, in turns", jobs, admissions, settlements)
-    for turns, task in zip(gathering, work, strict=True):
-        await turns.settled()
+    jobs = [in_batches(*both[i % len(both)]) for i in range(clients)]
+    await timed(f"{name}, in batches", jobs, admissions, settlements)
+    for batcher, task in zip(gathering, work, strict=True):
+        await batcher.settled()
         task.cancel()
     await check_balance(stores[0])
     for store in stores:

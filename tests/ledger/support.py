@@ -7,11 +7,11 @@ from typing import Any
 
 from container.ledger import Store
 from worker.ledger import key_admin, secret
-from worker.ledger.admit import Ask, admit
+from worker.ledger.admit import AdmissionRequest
+from worker.ledger.batch import batch
 from worker.ledger.decision import Decision, Steps
 from worker.ledger.policy import Policy
-from worker.ledger.settle import Report, settle
-from worker.ledger.turn import turn
+from worker.ledger.settle import Report
 
 # 2026-11-20T12:00:30Z, a Friday.
 NOON = 1_795_176_030_000
@@ -34,11 +34,11 @@ class Ledger:
 
     async def admit(self, key: str | None, amount: int | None = 0, **fields: Any) -> dict[str, Any]:
         """`key`: a secret, None for the master key."""
-        ask = self.ask(key, amount, **fields)
-        return await self.store.run(admit(self.store.dialect, self.policy, ask, self.now))
+        _, (result,) = await self.batch((), [self.request(key, amount, **fields)])
+        return result
 
-    def ask(self, key: str | None, amount: int | None = 0, **fields: Any) -> Ask:
-        return Ask(
+    def request(self, key: str | None, amount: int | None = 0, **fields: Any) -> AdmissionRequest:
+        return AdmissionRequest(
             id=f"request-{next(_ids)}",
             secret_hash=None if key is None else secret.hash_secret(key),
             model="gpt-4o",
@@ -51,12 +51,14 @@ class Ledger:
 
     async def settle(self, id: str, cost: int, instance: str = "one", **fields: Any) -> str:
         """The outcome."""
-        report = Report(id, instance, cost, **fields)
-        return (await self.store.run(settle(self.store.dialect, self.policy, report, self.now)))["outcome"]
+        (outcome,), _ = await self.batch([Report(id, instance, cost, **fields)], ())
+        return outcome
 
-    async def turn(self, reports: Sequence[Report], asks: Sequence[Ask]) -> tuple[list[str], list[dict[str, Any]]]:
+    async def batch(
+        self, reports: Sequence[Report], requests: Sequence[AdmissionRequest]
+    ) -> tuple[list[str], list[dict[str, Any]]]:
         """The outcomes and the results."""
-        found = await self.store.run(turn(self.store.dialect, self.policy, reports, asks, self.now))
+        found = await self.store.run(batch(self.store.dialect, self.policy, reports, requests, self.now))
         return found["outcomes"], found["results"]
 
     async def info(self, key: str) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import BrokenOff, Ledger, breaking_off, check_balance, query
 from worker.ledger import periods
 from worker.ledger.accounts import Limits
-from worker.ledger.admit import Ask, admit
+from worker.ledger.admit import AdmissionRequest
+from worker.ledger.batch import batch
 from worker.ledger.decision import Decision
+from worker.ledger.expiry import expire, expire_instance
 from worker.ledger.policy import Policy
-from worker.ledger.settle import Report, expire, expire_instance, renew
-from worker.ledger.turn import turn
+from worker.ledger.settle import Report, renew
 
 LEASE = 20 * periods.MINUTE
 INSTANCES = ("one", "two")
@@ -76,15 +77,14 @@ class Machine(RuleBasedStateMachine):
         instance=st.sampled_from(INSTANCES),
     )
     def admit(self, key: int | None, amount: int, tokens: int, instance: str) -> None:
-        ask = self.ask(key, amount, tokens, instance)
-        result = self.wait(self.store.run(admit(self.store.dialect, POLICY, ask, self.ledger.now)))
-        self.asked(key, amount, tokens, instance, result)
+        _, (result,) = self.wait(self.ledger.batch((), [self.request(key, amount, tokens, instance)]))
+        self.decided(key, amount, tokens, instance, result)
 
-    def ask(self, key: int | None, amount: int, tokens: int, instance: str) -> Ask:
+    def request(self, key: int | None, amount: int, tokens: int, instance: str) -> AdmissionRequest:
         text = None if key is None else self.keys[key]
-        return self.ledger.ask(text, amount, tokens=tokens, instance=instance, lease=LEASE)
+        return self.ledger.request(text, amount, tokens=tokens, instance=instance, lease=LEASE)
 
-    def asked(self, key: int | None, amount: int, tokens: int, instance: str, result: dict[str, Any]) -> None:
+    def decided(self, key: int | None, amount: int, tokens: int, instance: str, result: dict[str, Any]) -> None:
         assert result["ok"] == self.allowed(key, amount, tokens), result
         if result["ok"]:
             now = self.ledger.now
@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         reports=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 60), st.sampled_from(INSTANCES)), max_size=5),
-        asks=st.lists(
+        requests=st.lists(
             st.tuples(
                 st.sampled_from([0, 0, 1, 2, None]),
                 st.integers(0, 450),
@@ -163,21 +163,21 @@ class Machine(RuleBasedStateMachine):
         ),
         breaks_off=st.one_of(st.none(), st.integers(0, 7)),
     )
-    def turn(
+    def batch(
         self,
         data: Any,
         reports: list[tuple[int, int, str]],
-        asks: list[tuple[int | None, int, int, str]],
+        requests: list[tuple[int | None, int, int, str]],
         breaks_off: int | None,
     ) -> None:
         """Several at once come to what they come to one after another; `breaks_off`: the process ends before that
         statement, and nothing has happened."""
         about = [(found, *report) for report in reports if (found := self.some(data)) is not None]
-        decision = turn(
+        decision = batch(
             self.store.dialect,
             POLICY,
             [Report(r.id, i, r.amount * share // 100, completion_tokens=used) for r, share, used, i in about],
-            [self.ask(*fields) for fields in asks],
+            [self.request(*fields) for fields in requests],
             self.ledger.now,
         )
         if breaks_off is not None:
@@ -187,8 +187,8 @@ class Machine(RuleBasedStateMachine):
         result = self.wait(self.store.run(decision))
         for (request, share, used, instance), outcome in zip(about, result["outcomes"], strict=True):
             self.settled(self.requests[request.id], request.amount * share // 100, used, instance, outcome)
-        for fields, found in zip(asks, result["results"], strict=True):
-            self.asked(*fields, found)
+        for fields, found in zip(requests, result["results"], strict=True):
+            self.decided(*fields, found)
 
     @rule()
     def settle_nothing(self) -> None:
@@ -200,7 +200,7 @@ class Machine(RuleBasedStateMachine):
         due = [r for r in self.requests.values() if r.state == "open" and r.expires <= self.ledger.now]
         self.end(due, result["expired"])
         left = [r.expires for r in self.requests.values() if r.state == "open"]
-        assert result["next"] == (min(left) if left else None)
+        assert self.wait(self.store.run(due()))["reservation"] == (min(left) if left else None)
 
     @rule(instance=st.sampled_from(INSTANCES))
     def instance_dies(self, instance: str) -> None:

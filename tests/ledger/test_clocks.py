@@ -8,8 +8,9 @@ import pytest
 from container.ledger import Store
 from tests.ledger.support import Ledger, check_balance, header, query
 from worker.ledger import periods
+from worker.ledger.expiry import expire
 from worker.ledger.policy import Policy
-from worker.ledger.settle import Report, expire
+from worker.ledger.settle import Report
 
 YEAR = 365 * periods.DAY
 Admit = Callable[..., Awaitable[dict]]
@@ -20,15 +21,16 @@ def ledger(store: Store) -> Ledger:
     return Ledger(store)
 
 
-@pytest.fixture(params=["one by one", "in turns"])
-def admit(request: pytest.FixtureRequest, ledger: Ledger) -> Admit:
-    """Both ways into the ledger."""
+@pytest.fixture(params=["alone", "with another key's request"])
+async def admit(request: pytest.FixtureRequest, ledger: Ledger) -> Admit:
+    """A batch of one key reads its accounts in another way than one of several. The other request is refused."""
+    other = await ledger.key(models=["another-model"])
 
-    async def in_turns(key: str | None, amount: int | None = 0, **fields) -> dict:
-        _, (result,) = await ledger.turn((), [ledger.ask(key, amount, **fields)])
+    async def in_company(key: str | None, amount: int | None = 0, **fields) -> dict:
+        _, (result, _) = await ledger.batch((), [ledger.request(key, amount, **fields), ledger.request(other)])
         return result
 
-    return ledger.admit if request.param == "one by one" else in_turns
+    return ledger.admit if request.param == "alone" else in_company
 
 
 async def test_a_clock_that_was_ahead_leaves_each_period_with_what_it_spent(ledger: Ledger, admit: Admit) -> None:
@@ -139,7 +141,7 @@ async def test_reports_and_requests_of_one_turn_across_a_jump(store: Store) -> N
     await ledger.admit(key, 100)
     ledger.now -= periods.DAY
     report = Report(running["reservation"], "one", 450)
-    outcomes, (refused, let_in) = await ledger.turn([report], [ledger.ask(key, 551), ledger.ask(key, 550)])
+    outcomes, (refused, let_in) = await ledger.batch([report], [ledger.request(key, 551), ledger.request(key, 550)])
     assert outcomes == ["settled"]
     assert (refused["ok"], let_in["ok"]) == (False, True)
     await check_balance(store)

@@ -6,9 +6,12 @@ import pytest
 
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import Ledger, check_balance, query
+from worker.ledger.expiry import expire_instance
 from worker.ledger.money import MAX_NANO
 from worker.ledger.settle import Report
-from worker.ledger.turn import REPORTS_IN_AN_OBJECT
+
+# Their accounts are more than one statement has parameters for.
+MANY = 40
 
 
 @pytest.fixture
@@ -32,15 +35,26 @@ async def test_the_largest_amount_comes_back_as_it_went(store: DurableStore) -> 
     assert await query(store, "SELECT spent, alerted_soft FROM ledger_accounts") == [(MAX_NANO, -1)]
 
 
-async def test_a_turn_takes_as_many_reports_as_it_says_each_with_accounts_of_its_own(store: DurableStore) -> None:
+async def test_a_batch_takes_any_number_of_reports_and_requests_each_with_accounts_of_its_own(
+    store: DurableStore,
+) -> None:
     ledger = Ledger(store)
-    keys = [await ledger.key(user_id=f"user {i}") for i in range(REPORTS_IN_AN_OBJECT)]
-    ids = [(await ledger.admit(key, 10))["reservation"] for key in keys]
-    outcomes, _ = await ledger.turn([Report(id, "one", 7) for id in ids], [])
-    assert outcomes == ["settled"] * REPORTS_IN_AN_OBJECT
-    assert await query(store, "SELECT spent, reserved FROM ledger_accounts WHERE id = 'global'") == [
-        (7 * REPORTS_IN_AN_OBJECT, 0)
-    ]
+    keys = [await ledger.key(user_id=f"user {i}") for i in range(MANY)]
+    _, made = await ledger.batch([], [ledger.request(key, 10) for key in keys])
+    ids = [one["reservation"] for one in made]
+    outcomes, results = await ledger.batch([Report(id, "one", 7) for id in ids], [ledger.request(key) for key in keys])
+    assert outcomes == ["settled"] * MANY
+    assert all(result["ok"] for result in results)
+    assert await query(store, "SELECT spent, reserved FROM ledger_accounts WHERE id = 'global'") == [(7 * MANY, 0)]
+    await check_balance(store)
+
+
+async def test_any_number_of_reservations_ends_at_once(store: DurableStore) -> None:
+    ledger = Ledger(store)
+    keys = [await ledger.key(user_id=f"user {i}") for i in range(MANY)]
+    await ledger.batch([], [ledger.request(key, 10) for key in keys])
+    assert (await store.run(expire_instance(store.dialect, "one", ledger.now, MANY)))["expired"] == MANY
+    assert await query(store, "SELECT spent, reserved FROM ledger_accounts WHERE id = 'global'") == [(10 * MANY, 0)]
     await check_balance(store)
 
 

@@ -7,8 +7,9 @@ from tests.ledger.support import NOON, Ledger, check_balance, header
 from worker.ledger import periods, spend
 from worker.ledger.accounts import Limits
 from worker.ledger.activity import Wanted, over_time
+from worker.ledger.expiry import expire, expire_instance, expire_others
 from worker.ledger.policy import Policy
-from worker.ledger.settle import bind, expire, expire_instance, expire_others, release, renew
+from worker.ledger.settle import bind, renew
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ async def test_what_costs_more_than_was_reserved_is_charged_in_full_and_the_next
 async def test_what_was_never_sent_costs_nothing(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1)
     id = (await ledger.admit(key, 1000))["reservation"]
-    assert (await ledger.store.run(release(ledger.store.dialect, id, ledger.now)))["outcome"] == "settled"
+    assert await ledger.settle(id, 0, instance="", status=503) == "settled"
     info = await ledger.info(key)
     assert (info["spend"], info["reserved"]) == (0, 0)
 

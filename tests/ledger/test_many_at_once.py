@@ -13,8 +13,9 @@ from container.ledger import PostgresStore, SqliteStore, Store
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.ledger import key_admin, periods
 from worker.ledger.accounts import Limits
+from worker.ledger.expiry import expire
 from worker.ledger.policy import Policy
-from worker.ledger.settle import Report, expire, renew
+from worker.ledger.settle import Report, renew
 
 
 @pytest.fixture(params=["one SQLite file, two connections", "PostgreSQL, two pools"])
@@ -95,8 +96,8 @@ async def test_an_alias_that_is_being_taken_is_taken(stores: list[Store]) -> Non
     }
 
 
-async def test_turns_of_two_processes_let_in_exactly_as_many_as_fit(stores: list[Store]) -> None:
-    """Each turn settles what the process has admitted, at half the price, and asks for more."""
+async def test_batches_of_two_processes_let_in_exactly_as_many_as_fit(stores: list[Store]) -> None:
+    """Each batch settles what the process has admitted, at half the price, and asks for more."""
     ledgers = [Ledger(store) for store in stores]
     key = await ledgers[0].key(max_budget=100_000e-9, user_id="ada")
     spent: list[int] = []
@@ -104,7 +105,7 @@ async def test_turns_of_two_processes_let_in_exactly_as_many_as_fit(stores: list
     async def process(ledger: Ledger) -> None:
         reports: list[Report] = []
         for _ in range(20):
-            outcomes, results = await ledger.turn(reports, [ledger.ask(key, 1000) for _ in range(10)])
+            outcomes, results = await ledger.batch(reports, [ledger.request(key, 1000) for _ in range(10)])
             assert set(outcomes) <= {"settled"}
             spent.extend([500] * len(outcomes))
             reports = [Report(r["reservation"], "one", 500) for r in results if r["ok"]]
@@ -151,8 +152,10 @@ async def test_everything_at_once(stores: list[Store], seed: int) -> None:
         reports: list[Report] = []
         for _ in range(15):
             turn_clocks()
-            asks = [ledger.ask(rng.choice(keys), rng.randrange(1500), lease=rng.choice([2_000, 60_000])) for _ in "123"]
-            _, results = await ledger.turn(reports, asks)
+            asks = [
+                ledger.request(rng.choice(keys), rng.randrange(1500), lease=rng.choice([2_000, 60_000])) for _ in "123"
+            ]
+            _, results = await ledger.batch(reports, asks)
             reports = [Report(r["reservation"], "one", rng.randrange(400)) for r in results if r["ok"]] + reports[:1]
 
     async def client(ledger: Ledger) -> None:

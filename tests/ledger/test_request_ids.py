@@ -43,8 +43,8 @@ async def test_nobody_overwrites_or_hides_a_line_with_a_name(ledger: Ledger) -> 
 
 
 async def test_many_at_once_keep_their_names(ledger: Ledger) -> None:
-    asks = [ledger.ask(None, 5, id=letter * 32, request_id=f"name-{letter}") for letter in "xyz"]
-    _, results = await ledger.turn([], asks)
+    asks = [ledger.request(None, 5, id=letter * 32, request_id=f"name-{letter}") for letter in "xyz"]
+    _, results = await ledger.batch([], asks)
     assert [result["ok"] for result in results] == [True] * 3
     for ask in asks:
         await ledger.settle(ask.id, 5)

@@ -8,7 +8,6 @@ import pytest
 from container.ledger import Store
 from tests.ledger.support import NOON, Ledger
 from worker.ledger import key_admin, spend, tags
-from worker.ledger.admit import admit
 
 
 @pytest.mark.parametrize(
@@ -39,17 +38,18 @@ async def test_a_line_has_the_tags_of_its_key_and_of_its_request(store: Store, t
     key = await ledger.key(tags=["team:a", "beta"])
     own = tags.of_request({"metadata": {"tags": ["beta", "job:1"]}})
     asks = [
-        ledger.ask(key),
-        ledger.ask(key, tags=own),
-        ledger.ask(await ledger.key(), tags=own),
-        ledger.ask(None, tags=own),
-        ledger.ask(None),
+        ledger.request(key),
+        ledger.request(key, tags=own),
+        ledger.request(await ledger.key(), tags=own),
+        ledger.request(None, tags=own),
+        ledger.request(None),
     ]
     if together:
-        await ledger.turn((), asks)
+        await ledger.batch((), asks)
     else:
         for ask in asks:
-            assert (await store.run(admit(store.dialect, ledger.policy, ask, NOON)))["ok"]
+            _, (result,) = await ledger.batch((), [ask])
+            assert result["ok"]
     untagged = key_admin.update(store.dialect, {"key": key, "tags": None}, NOON)
     assert (await store.run(untagged))["body"]["tags"] == []
     for ask in asks:

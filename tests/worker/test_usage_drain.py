@@ -10,6 +10,7 @@ import pytest
 from container.accounting.journal import Journal
 from worker import usage_drain
 from worker.ledger.settle import Report
+from worker.protocol import JournalPage
 from worker.usage_drain import Drain, Entries, Failed, LedgerFailed, Page
 
 
@@ -38,7 +39,7 @@ class FakeContainer:
             raise Failed("the connection broke off")
         page = polling.result()
         # As it comes out of JSON.
-        return Page(*json.loads(json.dumps([[[n, list(r)] for n, r in page.entries], *page[1:]])))
+        return JournalPage.decode(page.encode())
 
     def dies(self) -> None:
         self.ended, self.instance = self.instance, None

@@ -11,7 +11,9 @@ from pyodide.ffi import JsException
 
 from api.endpoints import Endpoint
 from api.errors import ApiError, refused
-from api.hop import (
+from ledger.inline import Quoted, Quoter
+from ledger.reserve import Quote
+from protocol import (
     ASK_HEADER,
     ENDING,
     GO_PREFIX,
@@ -20,15 +22,16 @@ from api.hop import (
     NO_INSTANCE_HEADER,
     PARK_PREFIX,
     REFUSAL_HEADER,
+    EdgeGrant,
+    decode_refusal,
+    encode_admission,
+    grant_of,
 )
-from ledger.inline import Quoted, Quoter
-from ledger.reserve import Quote
 from runtime.javascript import error_text, or_none
 from runtime.log import log
 
 from . import body
 from .forward import AGAIN, Answered, Apart, Client, Instances, NoContainer, client_left, configuration, inward
-from .grant import grant
 from .instances import FIRST
 from .ledger import LedgerClient, LedgerUnavailable, unavailable
 
@@ -94,13 +97,9 @@ class Admission:
     async def _admitted_there(self, paid: Paid, quoted: Quoted, buffer: Any) -> Any:
         """By the object that keeps the ledger, which sends it on to its own container. Raises Apart, ApiError."""
         client = paid.client
-        asked = {
-            "ask": _ask(paid, quoted.model, quoted.quote),
-            "add_limit": quoted.quote.add_limit,
-            "tags": quoted.tags,
-            "configuration": configuration().name,
-        }
-        added = [(ASK_HEADER, json.dumps(asked))]
+        quote = quoted.quote
+        asked = encode_admission(_ask(paid, quoted.model, quote), quote.add_limit, quoted.tags, configuration().name)
+        added = [(ASK_HEADER, asked)]
         try:
             response, status = await self._instances.ask(lambda: inward(client, paid.path, added, buffer), client)
         except LedgerUnavailable as error:
@@ -108,7 +107,7 @@ class Admission:
         if status == 403:
             refusal = or_none(response.headers.get(REFUSAL_HEADER))
             if refusal is not None:
-                raise refused(json.loads(refusal))
+                raise refused(decode_refusal(refusal))
         elif status == 503:
             why = or_none(response.headers.get(NO_INSTANCE_HEADER))
             if why is not None:
@@ -147,7 +146,7 @@ class Admission:
         """`read`: the body, if it has been read."""
         client = paid.client
         models = await self.authenticate(paid.key_hash, client.id)
-        added = [(GRANT_HEADER, json.dumps({"models": models}))]
+        added = [(GRANT_HEADER, EdgeGrant(models=json.dumps(models or [])).encode())]
         parked = await self._instances.answer(
             lambda: inward(client, PARK_PREFIX + paid.path, added, *read), paid.names, client, again=bool(read)
         )
@@ -173,7 +172,7 @@ class Admission:
             raise unavailable(error, paid.client.id) from None
         if not result["ok"]:
             raise refused(result)
-        return _Grant(ask["id"], grant(ask, result, quote.add_limit))
+        return _Grant(ask["id"], grant_of(ask, result, quote.add_limit).encode())
 
     async def _send(self, grant: "_Grant", paid: Paid, names: list[str], make: Any, *, again: bool = False) -> Any:
         """To a container; what surely reached none costs nothing."""
@@ -204,7 +203,7 @@ class Admission:
 
 
 def _ask(paid: Paid, model: str, quote: Quote) -> dict[str, Any]:
-    """The fields of `ledger.admit.Ask` but its instance and lease."""
+    """The fields of `ledger.admit.AdmissionRequest` but its instance and lease."""
     client = paid.client
     return {
         "id": client.own_id,

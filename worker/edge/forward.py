@@ -10,7 +10,9 @@ from pyodide.ffi import JsException
 
 from api.errors import ApiError, service_unavailable
 from api.health import UNAVAILABLE
-from api.hop import (
+from catalog import CATALOG
+from configuration import Configuration, own
+from protocol import (
     CATALOG_HEADER,
     CONFIGURATION_HEADER,
     ENDING,
@@ -21,14 +23,11 @@ from api.hop import (
     NO_INSTANCE_HEADER,
     REQUEST_ID_HEADER,
     UNCONFIGURED,
-    dropped,
-    is_dropped,
 )
-from catalog import CATALOG
-from configuration import Configuration, own
 from runtime.javascript import bindings, error_text, js, js_record, kept, or_none, variable
 from runtime.log import log
 
+from .client_headers import dropped, is_dropped
 from .instances import FIRST
 from .ledger import NAME as LEDGER_NAME
 from .ledger import LedgerUnavailable, object_of, unavailable

@@ -45,8 +45,8 @@ class LedgerClient:
         return found
 
     async def admit(self, ask: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
-        """What `ledger.admit.admit` says under this configuration. `ask`: the fields of `ledger.admit.Ask` but its
-        lease. Raises LedgerUnavailable."""
+        """A result of `ledger.batch.batch` under this configuration. `ask`: the fields of
+        `ledger.admit.AdmissionRequest` but its lease. Raises LedgerUnavailable."""
         try:
             result = await self.call("admit", {**ask, "configuration": configuration.name})
             if "unconfigured" not in result:

@@ -14,7 +14,6 @@ from api.authenticate import presented_key
 from api.endpoints import speaks_anthropic
 from api.errors import ApiError, internal_error, invalid_request
 from api.failed_auth import FailedAuthLimiter
-from api.hop import GRANT_HEADER, REQUEST_ID_HEADER
 from api.models import listed, missing, models_on
 from api.request_id import acceptable, new_id
 from catalog import CATALOG
@@ -24,6 +23,7 @@ from ledger.inline import Quoter
 from ledger.key_schemas import KEY_SCHEMAS
 from ledger.keys import of_a_key
 from ledger.secret import hash_secret
+from protocol import GRANT_HEADER, REQUEST_ID_HEADER
 from runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
 from runtime.log import log, where
 

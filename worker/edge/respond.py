@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from api.errors import ApiError
-from api.hop import REQUEST_ID_HEADER
+from protocol import REQUEST_ID_HEADER
 from runtime.javascript import NULL, js, js_headers, or_none
 
 JSON = ("content-type", "application/json")

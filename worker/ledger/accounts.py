@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .decision import Row, Statement
-from .money import MAX_NANO
 
 GLOBAL = "global"
 NAMES = "id start spent reserved total minute requests tokens parallel alerted_soft alerted_full".split()
 COLUMNS = ", ".join(f"a.{name}" for name in NAMES)
-COLUMN_COUNT = len(NAMES)
 
 
 def key_account(key_id: str) -> str:
@@ -51,33 +49,8 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
-class Guard(NamedTuple):
-    """The conditions under which an account lets a request in, as numbers that can stand in a statement."""
-
-    id: str
-    start: int
-    money: int
-    rpm: int
-    tpm: int
-    parallel: int
-
-
 def account(row: Row) -> Account:
     return Account(*row)
-
-
-def guard(account: Account, limits: Limits) -> Guard:
-    def number(limit: int | None) -> int:
-        return MAX_NANO if limit is None else limit
-
-    return Guard(
-        account.id,
-        account.start,
-        number(limits.max_budget),
-        number(limits.rpm),
-        number(limits.tpm),
-        number(limits.parallel),
-    )
 
 
 def open_account(account_id: str, start: int) -> Statement:

@@ -1,49 +1,32 @@
-"""May this request go out, and what is set aside for it: one call that checks everything and reserves.
+"""Whether a request is admitted, and what the ledger writes and answers when it is. `batch` reads and writes.
 
-In the order of the checks: the key (401), its models (403), a price under a budget (400), rate limits and budgets
-(429), the key's before its user's before everyone's. A request is counted when it is let in and not before.
+The checks run in this order: the key (401), its models (403), a known price under a budget (400), rate limits and
+budgets (429); the key's limits before its user's before everyone's. Only an admitted request is counted.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import alerts, keys, limits, periods, refusal, tags
-from .accounts import (
-    COLUMN_COUNT,
-    COLUMNS,
-    GLOBAL,
-    Account,
-    Limits,
-    account,
-    guard,
-    key_account,
-    user_account,
-)
+from . import keys, limits, refusal, tags
+from .accounts import Account, Limits
 from .decision import Decision, Steps
-from .dialect import Dialect
-from .keys import Key
-from .policy import Policy
+from .key_fields import Key
 
-# Of a key that is blocked, expired or replaced, too: whoever guesses shall not learn that there is such a key.
+# Blocked, expired and replaced keys get the same message: a guess must not reveal that the key exists.
 _NOT_VALID = "This API key is not valid here."
-# On PostgreSQL every lost race means that another request went through, so this many in a row are an overload.
-_TRIES = 64
-
-_BY_SECRET = f"""SELECT {keys.COLUMNS}, s.expires, {COLUMNS}
-FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id
-JOIN ledger_accounts a ON a.id IN ('{GLOBAL}', 'key:' || k.id, 'user:' || k.user_id) WHERE s.hash = ?"""
-_EVERYONE = f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id = '{GLOBAL}'"
+_BY_SECRET = f"""SELECT s.expires, {keys.COLUMNS}
+FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash = ?"""
 
 
-class Ask(NamedTuple):
-    """A request that wants to be let in.
+class AdmissionRequest(NamedTuple):
+    """A request to be admitted.
 
-    `id`: new and unique; the reservation's name. `secret_hash`: of the key presented, None for the master key.
-    `amount`: the most it can cost, in nano-dollars; None where nobody knows, and then `unpriced` says why and what
-    mends it. `tokens`: the most it can use, prompt and answer. `instance`: of the container that will get it, '' while
-    that is not known. `lease`: milliseconds until the reservation expires unless it is renewed or settled.
-    `request_id`: what the client calls the request, '' where it goes by `id`; others may use the same. `tags`: of the
-    request, as `tags.of_request` finds them.
+    `id`: new and unique; names the reservation. `secret_hash`: of the key presented, None for the master key.
+    `amount`: the most the request can cost, in nano-dollars, None if unknown; `unpriced` then says why and how to fix
+    it. `tokens`: the most it can use, prompt and answer. `instance`: the container that will serve it, '' if not yet
+    known. `lease`: milliseconds until the reservation expires unless renewed or settled. `sized`: False while `amount`
+    and `tokens` have not been worked out. `request_id`: the client's own name for the request, '' if it has none;
+    need not be unique. `tags`: of the request, as `tags.of_request` finds them.
     """
 
     id: str
@@ -60,17 +43,20 @@ class Ask(NamedTuple):
     tags: str = ""
 
 
-# The answer to a request that has to be sized first, and asked for again.
+# A limit applies to the request: work out its amount and tokens, and ask again.
 UNSIZED = {"ok": False, "unsized": True}
 
 
 Payer = tuple[Account, Limits]
 
 
-class Grant(NamedTuple):
-    """Who asks, and the accounts that pay, in the order of checks: the key's, the user's, everyone's; none for a key
-    that there is not. `rated` and `budgeted`: those of them with such limits; `limited`: a budget or a limit on tokens
-    applies. `who` and `starts`: the request's columns that follow from them."""
+class Principal(NamedTuple):
+    """The key a request presents and the accounts that pay for it, in the order of checks: the key's, the user's,
+    everyone's. An unknown key has no accounts.
+
+    `rated`, `budgeted`: the accounts with such limits. `limited`: a budget or a token limit applies. `who`, `starts`:
+    the request's columns that follow from the key and its accounts.
+    """
 
     key: Key | None = None
     secret_expires: int | None = None
@@ -82,12 +68,12 @@ class Grant(NamedTuple):
     starts: tuple[int, int, int] = (0, 0, 0)
 
 
-def granted(key: Key | None, secret_expires: int | None, accounts: Sequence[Payer]) -> Grant:
+def principal(key: Key | None, secret_expires: int | None, accounts: Sequence[Payer]) -> Principal:
     """`accounts`: in their current periods."""
     rated = [one for one in accounts if one[1][-3:] != (None, None, None)]
     budgeted = [one for one in accounts if one[1].max_budget is not None]
     everyone = accounts[-1][0].start
-    return Grant(
+    return Principal(
         key,
         secret_expires,
         accounts,
@@ -99,122 +85,67 @@ def granted(key: Key | None, secret_expires: int | None, accounts: Sequence[Paye
     )
 
 
-def admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Decision:
-    """{"ok": True, "reservation", "key_id", "key_alias", "user_id", "models", "expires", "limited", "headers"} or a
-    refusal.
-
-    `models`: those that the key may use, a JSON list, empty for all. `limited`: a budget or a limit on tokens applies,
-    so the request has to be sent with the output limit that it was reserved with.
-    """
-    return Decision(_admit(dialect, policy, ask, now))
-
-
 def authenticate(secret_hash: str, now: int) -> Decision:
-    """Whether a key is valid, without letting anything in: {"ok": True, "key_id", "key_alias", "user_id", "models"}.
+    """Checks a key without admitting anything: {"ok": True, "key_id", "key_alias", "user_id", "models"} or a refusal.
 
-    An empty list of models means all of them.
+    An empty list of models means all models.
     """
     return Decision(_authenticate(secret_hash, now))
 
 
 def _authenticate(secret_hash: str, now: int) -> Steps:
-    grant = yield from _read(Policy(), secret_hash)
-    refused = _key_refusal(grant, now)
-    if refused or grant.key is None:
-        return refused
-    shown = keys.shown(grant.key, secret_hash, None, now)
-    key = grant.key
-    return {"ok": True, "key_id": key.id, "key_alias": key.name, "user_id": key.user_id, "models": shown["models"]}
-
-
-def _admit(dialect: Dialect, policy: Policy, ask: Ask, now: int) -> Steps:
-    for _ in range(_TRIES):
-        grant = yield from _read(policy, ask.secret_hash)
-        rolled = False
-        for payer, limit in grant.accounts:
-            start = periods.current(payer.start, limit.duration, now)
-            if payer.start != start:
-                yield from dialect.roll(payer.id, payer.start, start)
-                rolled = True
-        if rolled:
-            continue
-        refused, exhausted = refusal_of(grant, ask, now)
-        if refused:
-            if exhausted:
-                yield from alerts.exhausted(grant.key, *exhausted, now)
-            return refused
-        amount = ask.amount or 0
-        minute = now - now % periods.MINUTE
-        guards = sorted(guard(payer, limit) for payer, limit in grant.accounts)
-        row = (*zip(ROW, row_of(grant, ask, minute, now), strict=True), *NEW.items())
-        moved = yield from dialect.admit(guards, amount, ask.tokens, minute, row)
-        if moved is None:
-            continue
-        yield from alerts.soft(grant.key, grant.accounts, now)
-        return admitted(grant, ask, now)
-    return refusal.unavailable("The ledger is too busy to let this request in.")
-
-
-def _read(policy: Policy, secret_hash: str | None) -> Steps:
-    if secret_hash is None:
-        rows = yield _EVERYONE, ()
-        return granted(None, None, [(account(rows[0]), policy.everyone)])
     rows = yield _BY_SECRET, (secret_hash,)
     if not rows:
-        return Grant()
-    key = keys.key(rows[0][: keys.COLUMN_COUNT])
-    found = {row[keys.COLUMN_COUNT + 1]: account(row[keys.COLUMN_COUNT + 1 :][:COLUMN_COUNT]) for row in rows}
-    accounts = [(found[key_account(key.id)], key.limits)]
-    if key.user_id:
-        accounts.append((found[user_account(key.user_id)], policy.user(key.user_id)))
-    accounts.append((found[GLOBAL], policy.everyone))
-    return granted(key, rows[0][keys.COLUMN_COUNT], accounts)
-
-
-def _key_refusal(grant: Grant, now: int) -> refusal.Result | None:
-    if not grant.accounts:
         return refusal.unauthenticated(_NOT_VALID)
-    key = grant.key
-    if key is None:
-        return None
-    if key.blocked:
-        return refusal.unauthenticated(_NOT_VALID)
-    if key.expires is not None and key.expires <= now:
-        return refusal.unauthenticated(_NOT_VALID)
-    if grant.secret_expires is not None and grant.secret_expires <= now:
-        return refusal.unauthenticated(_NOT_VALID)
-    return None
-
-
-def refusal_of(grant: Grant, ask: Ask, now: int) -> tuple[refusal.Result | None, tuple[Account, Limits] | None]:
-    """Why the request may not go out, None when it may; and the account whose budget is used up, to tell of it."""
-    refused = _key_refusal(grant, now)
+    expires, key = rows[0][0], keys.key(rows[0][1:])
+    refused = _key_refusal(key, expires, now)
     if refused:
-        return refused, None
-    if grant.key and not keys.allows(grant.key.models, ask.model):
-        return refusal.model_refused(ask.model), None
-    if not ask.sized and grant.limited:
+        return refused
+    models = keys.shown(key, secret_hash, None, now)["models"]
+    return {"ok": True, "key_id": key.id, "key_alias": key.name, "user_id": key.user_id, "models": models}
+
+
+def _key_refusal(key: Key, secret_expires: int | None, now: int) -> refusal.Result | None:
+    expired = key.expires is not None and key.expires <= now
+    replaced = secret_expires is not None and secret_expires <= now
+    return refusal.unauthenticated(_NOT_VALID) if key.blocked or expired or replaced else None
+
+
+def refusal_of(
+    principal: Principal, request: AdmissionRequest, now: int
+) -> tuple[refusal.Result | None, tuple[Account, Limits] | None]:
+    """Why the request is not admitted, None if it is; and the account whose budget is exhausted, for an alert."""
+    if not principal.accounts:
+        return refusal.unauthenticated(_NOT_VALID), None
+    key = principal.key
+    if key is not None:
+        refused = _key_refusal(key, principal.secret_expires, now)
+        if refused:
+            return refused, None
+        if not keys.allows(key.models, request.model):
+            return refusal.model_refused(request.model), None
+    if not request.sized and principal.limited:
         return UNSIZED, None
-    if ask.amount is None and grant.budgeted:
-        return refusal.invalid(ask.unpriced, "model", "price_unknown"), None
-    amount, tokens = ask.amount or 0, ask.tokens
-    for payer, limit in grant.rated:
+    if request.amount is None and principal.budgeted:
+        return refusal.invalid(request.unpriced, "model", "price_unknown"), None
+    amount, tokens = request.amount or 0, request.tokens
+    for payer, limit in principal.rated:
         refused = limits.rate(payer, limit, tokens, now)
         if refused:
-            return _with_limits(refused, grant, ask, now), None
+            return _with_limits(refused, principal, request, now), None
     if amount > limits.MOST_AT_ONCE:
-        return _with_limits(limits.too_expensive(amount), grant, ask, now), None
-    for payer, limit in grant.budgeted:
-        refused = limits.budget(payer, limit, grant.key, amount, now)
+        return _with_limits(limits.too_expensive(amount), principal, request, now), None
+    for payer, limit in principal.budgeted:
+        refused = limits.budget(payer, limit, key, amount, now)
         if refused:
             used_up = "soon" not in refused and limits.fits_an_empty_budget(limit, amount)
             exhausted = (payer, limit) if used_up else None
-            return _with_limits(refused, grant, ask, now), exhausted
+            return _with_limits(refused, principal, request, now), exhausted
     return None, None
 
 
-def _with_limits(refused: refusal.Result, grant: Grant, ask: Ask, now: int) -> refusal.Result:
-    refused["headers"] = [*_headers(grant, ask, now, admitted=False), *refused["headers"]]
+def _with_limits(refused: refusal.Result, principal: Principal, request: AdmissionRequest, now: int) -> refusal.Result:
+    refused["headers"] = [*_headers(principal, request, now, admitted=False), *refused["headers"]]
     return refused
 
 
@@ -222,7 +153,7 @@ ROW = (
     "id instance key_id key_alias user_id model endpoint amount tokens minute global_start key_start user_start "
     "created expires request_id tags"
 ).split()
-# The other columns of a new request, the same for all.
+# The other columns of a new request, the same for every one.
 NEW: dict[str, int | str] = {
     "state": 0,
     "charged": 0,
@@ -236,45 +167,45 @@ NEW: dict[str, int | str] = {
 }
 
 
-def row_of(grant: Grant, ask: Ask, minute: int, now: int) -> tuple[Any, ...]:
+def row_of(principal: Principal, request: AdmissionRequest, minute: int, now: int) -> tuple[Any, ...]:
     """The new request's values of the columns ROW."""
-    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own = ask
+    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own = request
     return (
         id,
         instance,
-        *grant.who,
+        *principal.who,
         model,
         endpoint,
         amount or 0,
         tokens,
         minute,
-        *grant.starts,
+        *principal.starts,
         now,
         now + lease,
         request_id,
-        tags.together(grant.key.tags if grant.key else "[]", own),
+        tags.together(principal.key.tags if principal.key else "[]", own),
     )
 
 
-def _headers(grant: Grant, ask: Ask, now: int, *, admitted: bool) -> list[list[str]]:
-    """The key's limits; a request that was let in has been counted."""
-    own, limit = grant.accounts[0]
-    if grant.key is None or (limit.rpm is None and limit.tpm is None):
+def _headers(principal: Principal, request: AdmissionRequest, now: int, *, admitted: bool) -> list[list[str]]:
+    """The key's limits and what is left of them. An admitted request counts."""
+    own, limit = principal.accounts[0]
+    if principal.key is None or (limit.rpm is None and limit.tpm is None):
         return []
-    return limits.headers(own, limit, 1 if admitted else 0, ask.tokens if admitted else 0, now)
+    return limits.headers(own, limit, 1 if admitted else 0, request.tokens if admitted else 0, now)
 
 
-def admitted(grant: Grant, ask: Ask, now: int) -> dict[str, Any]:
-    """What `admit` answers to a request that it lets in; the accounts are still those that it found."""
-    key_id, key_alias, user_id = grant.who
+def admitted(principal: Principal, request: AdmissionRequest, now: int) -> dict[str, Any]:
+    """The result for an admitted request; see `batch.batch`. The accounts do not yet count it."""
+    key_id, key_alias, user_id = principal.who
     return {
         "ok": True,
-        "reservation": ask.id,
+        "reservation": request.id,
         "key_id": key_id,
         "key_alias": key_alias,
         "user_id": user_id,
-        "models": grant.key.models if grant.key else "[]",
-        "expires": now + ask.lease,
-        "limited": grant.limited,
-        "headers": _headers(grant, ask, now, admitted=True),
+        "models": principal.key.models if principal.key else "[]",
+        "expires": now + request.lease,
+        "limited": principal.limited,
+        "headers": _headers(principal, request, now, admitted=True),
     }

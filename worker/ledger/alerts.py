@@ -7,43 +7,37 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import periods
-from .accounts import GLOBAL, Account, Limits, user_account
-from .decision import Decision, Steps
+from .accounts import GLOBAL, Account, user_account
+from .decision import Decision, Statement, Steps
 from .key_fields import Key
 from .money import usd
 
 SOFT, EXHAUSTED = "soft_budget", "budget_exhausted"
-_MARKS = {SOFT: "alerted_soft", EXHAUSTED: "alerted_full"}
 _FIRST_WAIT = 5 * periods.SECOND
 _LONGEST_WAIT = periods.HOUR
 # About two days of trying.
 _ATTEMPTS = 60
 
 
-def soft(key: Key | None, accounts: list[tuple[Account, Limits]], now: int) -> Steps:
-    """Writes the alerts of soft budgets that have been passed, if they are new."""
-    for account, limit in accounts:
-        if limit.soft_budget is not None and account.spent >= limit.soft_budget:
-            yield from _write(SOFT, account.alerted_soft, key, account, limit.soft_budget, now)
+def soft(key: Key | None, account: Account, budget: int, now: int) -> Statement:
+    """Writes the alert that a soft budget has been passed, and notes in the account that there is one now."""
+    account.alerted_soft = account.start
+    return _insert(SOFT, key, account, budget, now)
 
 
-def exhausted(key: Key | None, account: Account, limit: Limits, now: int) -> Steps:
-    """Writes the alert of a budget that is used up, if it is new."""
-    yield from _write(EXHAUSTED, account.alerted_full, key, account, limit.max_budget or 0, now)
+def exhausted(key: Key | None, account: Account, budget: int, now: int) -> Statement:
+    """Writes the alert that a budget is used up. As `soft`."""
+    account.alerted_full = account.start
+    return _insert(EXHAUSTED, key, account, budget, now)
 
 
-def _write(kind: str, alerted: int, key: Key | None, account: Account, budget: int, now: int) -> Steps:
-    if alerted == account.start:
-        return
+def _insert(kind: str, key: Key | None, account: Account, budget: int, now: int) -> Statement:
     name = _name(account, key)
-    yield (
+    return (
         "INSERT INTO ledger_alerts (account, start, kind, name, spent, reserved, budget, created, due) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, start, kind) DO NOTHING",
         (account.id, account.start, kind, name, account.spent, account.reserved, budget, now, now),
     )
-    # So that the next request need not try to write it again.
-    sql = f"UPDATE ledger_accounts SET {_MARKS[kind]} = ? WHERE id = ? AND start = ?"
-    yield sql, (account.start, account.id, account.start)
 
 
 def _name(account: Account, key: Key | None) -> str:

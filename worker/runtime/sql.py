@@ -5,25 +5,27 @@ Python's None. Integers stay exact up to 2^53, as the ledger keeps them.
 """
 
 import json
+import re
 from functools import lru_cache
 from typing import Any
 
 from pyodide.ffi import create_proxy
 
 from ledger.decision import Decision, Parameters, Row, run
-from ledger.dialect import Dialect
-from ledger.sqlite import Sqlite
+from ledger.dialect import SQLITE, Dialect
 
 from .javascript import NULL, js
 
 _ALERTS = "INSERT INTO ledger_alerts"
+_VALUES = re.compile(r"VALUES (\([^)]*\))")
+_MOST_PARAMETERS = 100
 
 
 class SqlStore:
     """`storage`: the object's own, unwrapped. `alerts`: a decision has written one; the reader resets it."""
 
     def __init__(self, storage: Any) -> None:
-        self.dialect: Dialect = Sqlite()
+        self.dialect: Dialect = SQLITE
         self.alerts = False
         self._transaction = storage.transactionSync
         self._exec = storage.sql.exec
@@ -48,8 +50,7 @@ class SqlStore:
 
     def _execute(self, sql: str, parameters: Parameters) -> list[Row]:
         if isinstance(parameters, list):
-            for one in parameters:
-                self._execute(sql, one)
+            self._execute_many(sql, parameters)
             return []
         has_rows, is_alert = _kind(sql)
         if None in parameters:
@@ -57,6 +58,22 @@ class SqlStore:
         cursor = self._exec(sql, *parameters)
         self.alerts = self.alerts or is_alert
         return json.loads(self._stringify(cursor.raw().toArray())) if has_rows else []
+
+    def _execute_many(self, sql: str, parameters: list[tuple[Any, ...]]) -> None:
+        """Inserts as many rows with each statement as its parameters allow: a statement costs more than a row."""
+        at_once = _MOST_PARAMETERS // len(parameters[0]) if sql.startswith("INSERT") else 1
+        for first in range(0, len(parameters), at_once):
+            some = parameters[first : first + at_once]
+            if len(some) == 1:
+                self._execute(sql, some[0])
+            else:
+                self._execute(_of_rows(sql, len(some)), tuple(value for row in some for value in row))
+
+
+@lru_cache(maxsize=512)
+def _of_rows(sql: str, count: int) -> str:
+    """The statement that inserts so many rows."""
+    return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), sql)
 
 
 @lru_cache(maxsize=512)

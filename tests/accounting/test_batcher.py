@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from container.accounting.settlements import Settlements
-from container.accounting.turns import Turns
+from container.accounting.batcher import LedgerBatcher
 from container.ledger import LedgerUnavailable, SqliteStore
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.ledger.decision import Decision
@@ -20,14 +19,14 @@ from worker.ledger.settle import Report
 
 
 class Counting(SqliteStore):
-    """`turns`: so many decisions have been run; `down`: none can be; `slow`: seconds that each takes."""
+    """`decisions`: how many have been run; `down`: none can be; `slow`: seconds that each takes."""
 
-    turns = 0
+    decisions = 0
     down = False
     slow = 0.0
 
     async def run(self, decision: Decision) -> Any:
-        self.turns += 1
+        self.decisions += 1
         await asyncio.sleep(self.slow)
         if self.down:
             decision.steps.close()
@@ -35,22 +34,30 @@ class Counting(SqliteStore):
         return await super().run(decision)
 
 
+class Batcher(LedgerBatcher):
+    """Keeps the outcomes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.outcomes: list[tuple[str, str]] = []
+        self.told = asyncio.Event()
+
+    def _taken(self, report: Report, outcome: str) -> None:
+        super()._taken(report, outcome)
+        self.outcomes.append((report.id, outcome))
+        self.told.set()
+
+
 class Desk:
-    """Turns at work on a ledger of their own."""
+    """A batcher at work on a ledger of its own."""
 
     def __init__(self, store: Counting) -> None:
         self.store = store
         self.ledger = Ledger(store)
-        self.outcomes: list[tuple[str, str]] = []
-        self.told = asyncio.Event()
-        self.turns = Turns(store, self.ledger.policy, lambda: NOON, self.taken)
-
-    def taken(self, report: Report, outcome: str) -> None:
-        self.outcomes.append((report.id, outcome))
-        self.told.set()
+        self.batcher = Batcher(store, self.ledger.policy, "one", lambda: NOON, alone=True)
 
     async def admit(self, key: str | None = None, amount: int = 0, **fields: Any) -> dict[str, Any]:
-        return await self.turns.admit(self.ledger.ask(key, amount, **fields))
+        return await self.batcher.admit(self.ledger.request(key, amount, **fields))
 
 
 @pytest.fixture
@@ -58,26 +65,26 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     store = Counting(tmp_path / "ledger.db")
     await store.open()
     made = Desk(store)
-    work = asyncio.create_task(made.turns.work())
+    work = asyncio.create_task(made.batcher.work())
     yield made
     work.cancel()
     await store.close()
 
 
-async def test_those_who_come_together_share_a_turn(desk: Desk) -> None:
+async def test_those_who_come_together_share_a_batch(desk: Desk) -> None:
     results = await asyncio.gather(*(desk.admit() for _ in range(20)))
     assert all(r["ok"] for r in results)
-    assert desk.store.turns == 1
+    assert desk.store.decisions == 1
     await check_balance(desk.store)
 
 
-async def test_while_a_turn_is_on_its_way_the_next_gathers(desk: Desk) -> None:
+async def test_while_a_batch_is_on_its_way_the_next_gathers(desk: Desk) -> None:
     desk.store.slow = 0.05
     first = asyncio.create_task(desk.admit())
     await asyncio.sleep(0.02)
     rest = [asyncio.create_task(desk.admit()) for _ in range(300)]
     await asyncio.gather(first, *rest)
-    assert desk.store.turns == 4  # one, and at most 128 in each of the others
+    assert desk.store.decisions == 4  # one, and at most 128 in each of the others
 
 
 async def test_an_admission_sees_what_was_reported_before_it(desk: Desk) -> None:
@@ -86,50 +93,52 @@ async def test_an_admission_sees_what_was_reported_before_it(desk: Desk) -> None
         made = await desk.admit(key, 600)
         assert made["ok"]
         assert not (await desk.admit(key, 100))["ok"]
-        desk.turns.report(Report(made["reservation"], "one", 100))
+        desk.batcher.later(Report(made["reservation"], "one", 100))
     assert (await desk.ledger.info(key))["spend"] == pytest.approx(200e-9)
 
 
 async def test_a_report_is_written_soon_even_if_nobody_asks(desk: Desk) -> None:
     made = await desk.admit()
-    desk.turns.report(Report(made["reservation"], "one", 100))
-    await asyncio.wait_for(desk.told.wait(), 5)
-    assert desk.outcomes == [(made["reservation"], "settled")]
+    desk.batcher.later(Report(made["reservation"], "one", 100))
+    await asyncio.wait_for(desk.batcher.told.wait(), 5)
+    assert desk.batcher.outcomes == [(made["reservation"], "settled")]
 
 
 async def test_whatever_else_is_asked_sees_what_was_reported_before_it(desk: Desk) -> None:
     made = [await desk.admit(amount=500) for _ in range(200)]
     for one in made:
-        desk.turns.report(Report(one["reservation"], "one", 100))
+        desk.batcher.later(Report(one["reservation"], "one", 100))
 
     def total():
         rows = yield "SELECT spent, parallel FROM ledger_accounts", ()
         return tuple(rows[0])
 
-    assert await desk.turns.run(Decision(total())) == (20_000, 0)
+    assert await desk.batcher.run(Decision(total())) == (20_000, 0)
 
 
 async def test_an_outage_is_everybodys_and_reports_outlast_it(desk: Desk) -> None:
     made = await desk.admit(amount=500)
     desk.store.down = True
-    desk.turns.report(Report(made["reservation"], "one", 100))
+    desk.batcher.later(Report(made["reservation"], "one", 100))
     refused = await asyncio.gather(*(desk.admit() for _ in range(5)), return_exceptions=True)
     assert all(isinstance(r, LedgerUnavailable) for r in refused)
-    await desk.turns.settled()
-    assert desk.turns.waiting == 1
+    await desk.batcher.settled()
+    assert desk.batcher.waiting == 6  # and the releases of those that were refused
     desk.store.down = False
     assert (await desk.admit())["ok"]
-    assert (desk.turns.waiting, desk.outcomes) == (0, [(made["reservation"], "settled")])
+    assert desk.batcher.waiting == 0
+    assert [outcome for _, outcome in desk.batcher.outcomes] == ["settled", *["unknown"] * 5]
+    assert desk.batcher.outcomes[0][0] == made["reservation"]
     await check_balance(desk.store)
 
 
 async def test_after_an_outage_reports_go_by_themselves(desk: Desk) -> None:
     made = await desk.admit(amount=500)
     desk.store.down = True
-    desk.turns.report(Report(made["reservation"], "one", 100))
-    await desk.turns.settled()
+    desk.batcher.later(Report(made["reservation"], "one", 100))
+    await desk.batcher.settled()
     desk.store.down = False
-    await asyncio.wait_for(desk.told.wait(), 10)
+    await asyncio.wait_for(desk.batcher.told.wait(), 10)
     await check_balance(desk.store)
 
 
@@ -137,17 +146,18 @@ async def test_one_that_cannot_be_written_takes_nobody_along(desk: Desk) -> None
     before, other = await desk.admit(), await desk.admit()
     poison = [Report(other["reservation"], "one", 1, latency=2**70), Report(before["reservation"], "one", 7)]
     for report in poison:
-        desk.turns.report(report)
+        desk.batcher.later(report)
     results = await asyncio.gather(desk.admit(model="a"), desk.admit(model="\ud800"), return_exceptions=True)
     assert isinstance(results[0], dict)
     assert results[0]["ok"]
     assert isinstance(results[1], UnicodeEncodeError)
-    assert dict(desk.outcomes) == {before["reservation"]: "settled", other["reservation"]: "failed"}
-    assert desk.turns.waiting == 0
+    assert desk.batcher.outcomes == [(other["reservation"], "failed"), (before["reservation"], "settled")]
+    await desk.batcher.settled()
+    assert desk.batcher.waiting == 0
     await check_balance(desk.store)
 
 
-async def test_who_leaves_before_the_turn_is_not_admitted(desk: Desk) -> None:
+async def test_who_leaves_before_the_batch_is_not_admitted(desk: Desk) -> None:
     leaving = asyncio.create_task(desk.admit())
     staying = asyncio.create_task(desk.admit())
     await asyncio.sleep(0)
@@ -158,36 +168,43 @@ async def test_who_leaves_before_the_turn_is_not_admitted(desk: Desk) -> None:
 
 @pytest.mark.parametrize("alone", [True, False])
 async def test_where_others_look_into_the_ledger_an_answer_waits_for_its_settlement(desk: Desk, alone: bool) -> None:
-    settlements = Settlements(desk.store, desk.turns, "one", lambda: NOON, 60_000, alone=alone)
-    made = await desk.admit(amount=500)
-    await settlements.now(Report(made["reservation"], "one", 100))
-    assert (desk.outcomes == []) == alone
+    batcher = Batcher(desk.store, desk.ledger.policy, "one", lambda: NOON, alone=alone)
+    work = asyncio.create_task(batcher.work())
+    made = await batcher.admit(desk.ledger.request(None, 500))
+    await batcher.now(Report(made["reservation"], "one", 100))
+    assert (batcher.outcomes == []) == alone
     desk.store.down = True
-    await settlements.now(Report(made["reservation"], "one", 100))
-    assert await settlements.drained(0.1) == 1
+    await batcher.now(Report(made["reservation"], "one", 100))
+    assert await batcher.drained(0.1) == 1
+    work.cancel()
 
 
 _KILLED = """
 import asyncio, sys
-from container.accounting.turns import Turns
+from container.accounting.batcher import LedgerBatcher
 from container.ledger import SqliteStore
 from tests.ledger.support import NOON, Ledger
 from worker.ledger.settle import Report
+
+class Batcher(LedgerBatcher):
+    def _taken(self, report, outcome):
+        super()._taken(report, outcome)
+        print("settled", report.id, flush=True)
 
 async def main():
     store = SqliteStore(sys.argv[1])
     await store.open()
     ledger = Ledger(store)
     key = await ledger.key(max_budget=1000)
-    turns = Turns(store, ledger.policy, lambda: NOON, lambda report, outcome: print("settled", report.id, flush=True))
-    work = asyncio.create_task(turns.work())
+    batcher = Batcher(store, ledger.policy, "one", lambda: NOON, alone=True)
+    work = asyncio.create_task(batcher.work())
 
     async def client():
         while True:
-            made = await turns.admit(ledger.ask(key, 1000))
+            made = await batcher.admit(ledger.request(key, 1000))
             print("admitted", made["reservation"], flush=True)
             await asyncio.sleep(0)
-            turns.report(Report(made["reservation"], "one", 400))
+            batcher.later(Report(made["reservation"], "one", 400))
 
     await asyncio.gather(*(client() for _ in range(16)))
 
@@ -206,7 +223,7 @@ def _killed_in_mid_load(path: Path) -> list[tuple[str, str]]:
     return [(what, id) for line in lines if line.endswith("\n") for what, id in [line.split()]]
 
 
-async def test_kill_minus_nine_between_two_turns_loses_nothing_acknowledged(tmp_path: Path) -> None:
+async def test_kill_minus_nine_between_two_batches_loses_nothing_acknowledged(tmp_path: Path) -> None:
     said = await asyncio.to_thread(_killed_in_mid_load, tmp_path / "ledger.db")
     store = SqliteStore(tmp_path / "ledger.db")
     await store.open()

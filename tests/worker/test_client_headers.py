@@ -1,6 +1,7 @@
 import pytest
 
-from worker.api.hop import NO_INSTANCE_HEADER, TOKEN_HEADER, dropped, is_dropped
+from worker.edge.client_headers import dropped, is_dropped
+from worker.protocol import NO_INSTANCE_HEADER, TOKEN_HEADER
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,250 @@
+"""Admissions and reports of this process go to the ledger in batches: all that are at hand in one transaction.
+
+While one batch is on its way the next one gathers, so a database is asked as often as it can answer and no more.
+Reports come first in a batch. A report may wait a moment to share the commit of the next request; if it is lost with
+the process, its reservation counts in full.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter as clock
+from typing import Any
+
+from worker.ledger.admit import AdmissionRequest
+from worker.ledger.batch import batch
+from worker.ledger.decision import Decision
+from worker.ledger.policy import Policy
+from worker.ledger.settle import Report, renew
+
+from .. import log, metrics
+from ..ledger import LedgerUnavailable, Store
+
+# More would keep a SQLite file's event loop from its other work for too long.
+_MOST = 128
+_LIE_SECONDS = 0.005
+_RETRY_SECONDS = 1.0
+# A busy event loop delays a batch by so many of its rounds at most. A shorter round than this is idle.
+_ROUNDS = 8
+_IDLE_SECONDS = 20e-6
+# The end of an answer waits no longer than this for its settlement.
+_PATIENCE = 0.5
+_MOST_RELEASES = 10_000
+
+_Waiting = tuple[AdmissionRequest, asyncio.Future[Any]]
+
+
+class LedgerBatcher:
+    """`instance`: of this process. `alone`: no other process uses the store. `now`: milliseconds since 1970."""
+
+    def __init__(self, store: Store, policy: Policy, instance: str, now: Callable[[], int], *, alone: bool) -> None:
+        self._store = store
+        self.policy = policy
+        self._instance = instance
+        self._now = now
+        self._alone = alone
+        self._open: set[str] = set()
+        self._requests: list[_Waiting] = []
+        self._reports: dict[str, Report] = {}
+        self._wake: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watching: list[asyncio.Future[None]] = []
+        self._complained = False
+
+    @property
+    def waiting(self) -> int:
+        """Reports that the ledger has not taken."""
+        return len(self._reports)
+
+    @property
+    def open(self) -> int:
+        """Reservations that have not been settled."""
+        return len(self._open)
+
+    async def admit(self, request: AdmissionRequest) -> Any:
+        """A result of `worker.ledger.batch`. Raises LedgerUnavailable. If this raises or is cancelled, the reservation
+        is released: the request may have been admitted all the same."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._requests.append((request, future))
+        self._go()
+        try:
+            result = await future
+        except BaseException:
+            # A long outage drops some. Their reservations end with their leases.
+            if len(self._reports) < _MOST_RELEASES:
+                self.later(Report(request.id, self._instance, 0, status=0))
+            raise
+        if result["ok"]:
+            self._open.add(request.id)
+        return result
+
+    def later(self, report: Report) -> None:
+        """Reports soon, whatever happens to the request's task. The report is kept until the ledger has it."""
+        self._reports[report.id] = report
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LIE_SECONDS, self._time_is_up)
+
+    async def now(self, report: Report) -> None:
+        """Reports, so that whatever is asked of the ledger next knows it. If other processes use the ledger, waits a
+        moment until it is written; being cancelled does not cancel the report."""
+        self.later(report)
+        if self._alone:
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self.settled()
+        except TimeoutError:
+            log.warning("ledger_slow", reports_waiting=len(self._reports))
+
+    async def with_answer(self, report: Report) -> list[tuple[str, str]]:
+        """As `now`. The answer carries no report."""
+        await self.now(report)
+        return []
+
+    async def settled(self) -> None:
+        """Returns when everything that has been reported is in the ledger, or could not be written now."""
+        if self._reports:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._watching.append(future)
+            self._go()
+            await future
+
+    async def drained(self, seconds: float) -> int:
+        """Waits until all reports are in the ledger. Returns the number of those that are not."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._reports:
+                    await self.settled()
+                    if self._reports:
+                        await asyncio.sleep(_PATIENCE)
+        except TimeoutError:
+            log.warning("ledger_slow", reports_waiting=len(self._reports))
+        return len(self._reports)
+
+    async def renew(self, lease: int) -> None:
+        """Extends the reservations of all requests that run or wait, by milliseconds. Raises LedgerUnavailable."""
+        if self._open:
+            await self._store.run(renew(self._instance, [*self._open], self._now() + lease))
+
+    async def run(self, decision: Decision) -> Any:
+        """Any other decision's result; it sees what has been reported before. Raises LedgerUnavailable."""
+        try:
+            await self.settled()
+        except BaseException:
+            decision.steps.close()
+            raise
+        return await self._store.run(decision)
+
+    async def work(self) -> None:
+        """Carries out batch after batch, for as long as the proxy runs."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._requests and not self._watching:
+                self._wake = loop.create_future()
+                await self._wake
+            await self._gathered()
+            watching, self._watching = self._watching, []
+            left = await self._next()
+            if left and not self._complained:
+                self._watching += watching
+                continue
+            for future in watching:
+                if not future.done():
+                    future.set_result(None)
+            if self._complained and self._reports and self._timer is None:
+                self._timer = loop.call_later(_RETRY_SECONDS, self._time_is_up)
+
+    async def _gathered(self) -> None:
+        """Returns when the event loop has dealt with what is ready, or after some rounds of a busy one: the requests
+        among that come into the same batch. An idle loop's round takes no time."""
+        began = clock()
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
+            now = clock()
+            if now - began < _IDLE_SECONDS:
+                return
+            began = now
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        if self._reports:
+            self._go()
+
+    def _go(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _next(self) -> bool:
+        """Carries out a batch. Returns whether there are reports that it had no room for."""
+        requests, self._requests = self._requests[:_MOST], self._requests[_MOST:]
+        requests = [one for one in requests if not one[1].done()]
+        reports = list(self._reports.values())
+        left = len(reports) > _MOST
+        del reports[_MOST:]
+        if not requests and not reports:
+            return False
+        try:
+            await self._decide(reports, requests)
+        except Exception as error:  # noqa: BLE001 the next batch has to come, whatever went wrong
+            log.error("ledger_turn_failed", error=type(error).__name__)
+            self._complained = True
+        finally:
+            _fail(requests, LedgerUnavailable("The ledger's batch was not carried out."))
+        return left
+
+    async def _decide(self, reports: list[Report], requests: list[_Waiting]) -> None:
+        decision = batch(self._store.dialect, self.policy, reports, [request for request, _ in requests], self._now())
+        began = clock()
+        try:
+            done = await self._store.run(decision)
+            metrics.turn_duration.observe((), clock() - began)
+        except LedgerUnavailable as error:
+            self._unavailable(error)
+            _fail(requests, error)
+        except Exception as error:  # noqa: BLE001 one that cannot be written must not take the others with it
+            if len(reports) + len(requests) > 1:
+                await self._divide(reports, requests, error)
+            elif requests:
+                _fail(requests, error)
+            else:
+                log.error(
+                    "settlement_failed",
+                    error=type(error).__name__,
+                    reservation=reports[0].id,
+                    effect="It is charged in full when its reservation ends.",
+                )
+                self._taken(reports[0], "failed")
+        else:
+            self._complained = False
+            for report, outcome in zip(reports, done["outcomes"], strict=True):
+                self._taken(report, outcome)
+            for (_, future), result in zip(requests, done["results"], strict=True):
+                if not future.done():
+                    future.set_result(result)
+
+    async def _divide(self, reports: list[Report], requests: list[_Waiting], error: Exception) -> None:
+        """Each one by itself."""
+        log.error("ledger_turn_divided", error=type(error).__name__, requests=len(requests), reports=len(reports))
+        for report in reports:
+            await self._decide([report], [])
+        for one in requests:
+            if not one[1].done():
+                await self._decide([], [one])
+
+    def _taken(self, report: Report, outcome: str) -> None:
+        if self._reports.get(report.id) is report:
+            del self._reports[report.id]
+        if outcome in ("unknown", "foreign") and report.id in self._open:
+            log.warning("settlement_" + outcome, reservation=report.id)
+        self._open.discard(report.id)
+
+    def _unavailable(self, error: LedgerUnavailable) -> None:
+        metrics.ledger_unavailable.add()
+        if not self._complained:
+            log.error("ledger_unavailable", reason=str(error), reports_waiting=len(self._reports))
+        self._complained = True
+
+
+def _fail(requests: list[_Waiting], error: Exception) -> None:
+    for _, future in requests:
+        if not future.done():
+            future.set_exception(error)

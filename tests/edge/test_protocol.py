@@ -1,0 +1,173 @@
+"""What Worker, objects and containers tell each other: any message comes back as it went, and versions that meet
+understand each other.
+
+tests/edge/protocol/v<version>/ has each message as that version writes it. After PROTOCOL_VERSION has been raised:
+
+    .venv/bin/python -m tests.edge.test_protocol
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker import protocol
+from worker.ledger import refusal
+from worker.ledger.settle import Report
+from worker.protocol import CarriedReport, EdgeGrant, GivenConfiguration, JournalPage, JournalPoll
+
+HERE = Path(__file__).parent / "protocol"
+REQUEST = {
+    "id": "0123456789abcdef0123456789abcdef",
+    "request_id": "the client's name",
+    "secret_hash": "ab" * 32,
+    "model": "gpt-4o",
+    "endpoint": "chat_completions",
+    "amount": 1_234_567,
+    "tokens": 4321,
+    "unpriced": "",
+}
+RESULT = {"ok": True, "limited": True, "headers": [["x-ratelimit-limit-requests", "10"]]}
+REPORT = Report(REQUEST["id"], "start", 1234, "gpt-4o", "deployment", 200, 321, 11, 7, 5, 3, 1)
+# By the fixture's name: the message, and how to read it.
+MESSAGES: dict[str, tuple[str, Callable[[str], Any], Any]] = {}
+
+
+def _add(name: str, text: str, decode: Callable[[str], Any], decoded: Any) -> None:
+    MESSAGES[name] = text, decode, decoded
+
+
+_GRANT = protocol.grant_of(REQUEST, RESULT, 4096, 7)
+_add("grant", _GRANT.encode(), EdgeGrant.decode, _GRANT)
+_FREE = protocol.grant_of({**REQUEST, "secret_hash": None, "amount": None}, {**RESULT, "limited": False}, 4096)
+_add("grant_of_the_master_key", _FREE.encode(), EdgeGrant.decode, _FREE)
+_MODELS = EdgeGrant(models='["gpt-4o", "claude-*"]')
+_add("grant_of_models", _MODELS.encode(), EdgeGrant.decode, _MODELS)
+_add("grant_of_nothing", EdgeGrant().encode(), EdgeGrant.decode, EdgeGrant())
+_add(
+    "admission", protocol.encode_admission(REQUEST, 4096, '["a"]'), protocol.decode_admission, (REQUEST, 4096, '["a"]')
+)
+_REFUSAL = refusal.rate_limited("Limit of 3 requests a minute reached.", 12, [["x-should-retry", "false"]])
+_add("refusal", protocol.encode_refusal(_REFUSAL), protocol.decode_refusal, _REFUSAL)
+_CARRIED = CarriedReport(9, 4, [*REPORT])
+_add("carried_report", _CARRIED.encode(), CarriedReport.decode, _CARRIED)
+_POLL = JournalPoll(3, 20.0, ["doubtful"])
+_add("journal_poll", _POLL.encode(), JournalPoll.decode, _POLL)
+_PAGE = JournalPage([[4, [*REPORT]], [5, [*REPORT]]], ["long"], 2, 2)
+_add("journal_page", _PAGE.encode(), JournalPage.decode, _PAGE)
+_CONFIGURATION = GivenConfiguration("name", "hash", "config.yaml", '{"model_list": []}', ["A", "B"], {"A": "ä"})
+_add("configuration", _CONFIGURATION.encode(), GivenConfiguration.decode, _CONFIGURATION)
+
+
+def fixture(name: str, version: int = protocol.PROTOCOL_VERSION) -> Path:
+    return HERE / f"v{version}" / f"{name}.json"
+
+
+def versions() -> list[int]:
+    return sorted(int(path.name[1:]) for path in HERE.glob("v*"))
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_is_written_as_it_was_recorded(name: str) -> None:
+    assert json.loads(MESSAGES[name][0]) == json.loads(fixture(name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [(v, p.stem) for v in versions() for p in sorted((HERE / f"v{v}").glob("*"))]
+)
+def test_a_recorded_message_is_understood(version: int, name: str) -> None:
+    _, decode, decoded = MESSAGES[name]
+    assert decode(fixture(name, version).read_text(encoding="utf-8")) == decoded
+
+
+def test_every_message_of_this_version_has_been_recorded() -> None:
+    assert {path.stem for path in fixture("").parent.glob("*.json")} == set(MESSAGES)
+
+
+def test_a_message_in_a_header_is_ascii() -> None:
+    report = CarriedReport(1, 1, [*REPORT._replace(deployment="größe", answered_by="模型")])
+    grant = EdgeGrant("id", models='["größe"]', owner="ü")
+    for text in (report.encode(), grant.encode(), protocol.encode_admission({**REQUEST, "model": "größe"}, None)):
+        assert text.isascii()
+        assert "\n" not in text
+
+
+TEXT = st.text(max_size=8)
+TEXTS = st.lists(TEXT, max_size=3)
+NUMBER = st.integers(0, 2**53)
+FIELDS = st.lists(st.one_of(TEXT, NUMBER), max_size=12)
+
+
+@given(
+    st.builds(
+        EdgeGrant,
+        st.text(min_size=1, max_size=8),
+        st.none() | NUMBER,
+        st.none() | NUMBER,
+        st.booleans(),
+        TEXTS.map(json.dumps),
+        st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple),
+        TEXT,
+        st.none() | NUMBER,
+    )
+)
+def test_any_grant_comes_back(grant: EdgeGrant) -> None:
+    assert EdgeGrant.decode(grant.encode()) == grant
+
+
+@given(
+    st.one_of(
+        st.builds(CarriedReport, NUMBER, NUMBER, FIELDS),
+        st.builds(JournalPoll, NUMBER, st.floats(0, 60), TEXTS),
+        st.builds(
+            JournalPage,
+            st.lists(st.tuples(NUMBER, FIELDS).map(list), max_size=3),
+            TEXTS,
+            NUMBER,
+            NUMBER,
+        ),
+        st.builds(
+            GivenConfiguration,
+            TEXT,
+            TEXT,
+            TEXT,
+            TEXT,
+            TEXTS,
+            st.dictionaries(TEXT, TEXT, max_size=3),
+        ),
+    )
+)
+def test_any_other_message_comes_back(message: Any) -> None:
+    assert type(message).decode(message.encode()) == message
+
+
+@given(st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4), st.none() | NUMBER, TEXT)
+def test_any_request_to_admit_comes_back(request: dict[str, Any], add_limit: int | None, tags: str) -> None:
+    assert protocol.decode_admission(protocol.encode_admission(request, add_limit, tags)) == (request, add_limit, tags)
+
+
+def test_a_request_to_admit_without_tags_is_understood() -> None:
+    text = json.dumps({"ask": REQUEST, "add_limit": None})
+    assert protocol.decode_admission(text) == (REQUEST, None, "")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "7", '"text"', "[7]", '{"models": 7}', '{"reservation": 7}', '{"ack": "1"}']
+)
+@pytest.mark.parametrize(
+    "decode",
+    [EdgeGrant.decode, CarriedReport.decode, JournalPoll.decode, JournalPage.decode, GivenConfiguration.decode],
+)
+def test_what_is_no_message_is_refused(decode: Callable[[str], Any], text: str) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        decode(text)
+
+
+if __name__ == "__main__":
+    fixture("").parent.mkdir(parents=True, exist_ok=True)
+    for name, (text, _, _) in MESSAGES.items():
+        fixture(name).write_text(json.dumps(json.loads(text), indent=2) + "\n", encoding="utf-8")
