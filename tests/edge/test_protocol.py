@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker import protocol
@@ -96,12 +96,14 @@ def test_a_message_in_a_header_is_ascii() -> None:
         assert "\n" not in text
 
 
+PATIENTLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(max_size=8)
 TEXTS = st.lists(TEXT, max_size=3)
 NUMBER = st.integers(0, 2**53)
 FIELDS = st.lists(st.one_of(TEXT, NUMBER), max_size=12)
 
 
+@PATIENTLY
 @given(
     st.builds(
         EdgeGrant,
@@ -119,6 +121,7 @@ def test_any_grant_comes_back(grant: EdgeGrant) -> None:
     assert EdgeGrant.decode(grant.encode()) == grant
 
 
+@PATIENTLY
 @given(
     st.one_of(
         st.builds(CarriedReport, NUMBER, NUMBER, FIELDS),
@@ -145,6 +148,7 @@ def test_any_other_message_comes_back(message: Any) -> None:
     assert type(message).decode(message.encode()) == message
 
 
+@PATIENTLY
 @given(st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4), st.none() | NUMBER, TEXT)
 def test_any_request_to_admit_comes_back(request: dict[str, Any], add_limit: int | None, tags: str) -> None:
     assert protocol.decode_admission(protocol.encode_admission(request, add_limit, tags)) == (request, add_limit, tags)
