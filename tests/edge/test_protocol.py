@@ -48,9 +48,8 @@ _add("grant_of_the_master_key", _FREE.encode(), EdgeGrant.decode, _FREE)
 _MODELS = EdgeGrant(models='["gpt-4o", "claude-*"]')
 _add("grant_of_models", _MODELS.encode(), EdgeGrant.decode, _MODELS)
 _add("grant_of_nothing", EdgeGrant().encode(), EdgeGrant.decode, EdgeGrant())
-_add(
-    "admission", protocol.encode_admission(REQUEST, 4096, '["a"]'), protocol.decode_admission, (REQUEST, 4096, '["a"]')
-)
+_ADMISSION = REQUEST, 4096, '["a"]', "configuration"
+_add("admission", protocol.encode_admission(*_ADMISSION), protocol.decode_admission, _ADMISSION)
 _REFUSAL = refusal.rate_limited("Limit of 3 requests a minute reached.", 12, [["x-should-retry", "false"]])
 _add("refusal", protocol.encode_refusal(_REFUSAL), protocol.decode_refusal, _REFUSAL)
 _CARRIED = CarriedReport(9, 4, [*REPORT])
@@ -91,7 +90,11 @@ def test_every_message_of_this_version_has_been_recorded() -> None:
 def test_a_message_in_a_header_is_ascii() -> None:
     report = CarriedReport(1, 1, [*REPORT._replace(deployment="größe", answered_by="模型")])
     grant = EdgeGrant("id", models='["größe"]', owner="ü")
-    for text in (report.encode(), grant.encode(), protocol.encode_admission({**REQUEST, "model": "größe"}, None)):
+    for text in (
+        report.encode(),
+        grant.encode(),
+        protocol.encode_admission({**REQUEST, "model": "größe"}, None, "", ""),
+    ):
         assert text.isascii()
         assert "\n" not in text
 
@@ -149,14 +152,15 @@ def test_any_other_message_comes_back(message: Any) -> None:
 
 
 @PATIENTLY
-@given(st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4), st.none() | NUMBER, TEXT)
-def test_any_request_to_admit_comes_back(request: dict[str, Any], add_limit: int | None, tags: str) -> None:
-    assert protocol.decode_admission(protocol.encode_admission(request, add_limit, tags)) == (request, add_limit, tags)
+@given(st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4), st.none() | NUMBER, TEXT, TEXT)
+def test_any_request_to_admit_comes_back(request: dict[str, Any], limit: int | None, tags: str, name: str) -> None:
+    text = protocol.encode_admission(request, limit, tags, name)
+    assert protocol.decode_admission(text) == (request, limit, tags, name)
 
 
-def test_a_request_to_admit_without_tags_is_understood() -> None:
+def test_a_request_to_admit_of_an_older_worker_is_understood() -> None:
     text = json.dumps({"ask": REQUEST, "add_limit": None})
-    assert protocol.decode_admission(text) == (REQUEST, None, "")
+    assert protocol.decode_admission(text) == (REQUEST, None, "", None)
 
 
 @pytest.mark.parametrize(
