@@ -93,13 +93,13 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[StartProxy]:
+def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartProxy]:
     """`proxy(config, **options)` starts `python -m container serve`; see `tests.processes.RunningProxy`.
 
-    Afterwards every one is ended with SIGTERM and has to exit 0.
+    Afterwards every one is ended with SIGTERM and has to exit 0. `FRESH_PROXIES = True` in a module: `fresh` for all.
     """
     with ExitStack() as stack:
-        yield proxy_starter(stack, tmp_path)
+        yield proxy_starter(stack, tmp_path, fresh=getattr(request.module, "FRESH_PROXIES", False))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import httpx
 import yaml
 from openai import AsyncOpenAI, OpenAI
 
-from tests import canaries, log_lines
+from tests import canaries, forked, log_lines
 
 ROOT = Path(__file__).parents[1]
 MASTER_KEY = "sk-master-of-the-tests"
@@ -38,6 +38,7 @@ class RunningProxy:
     arguments    more command line
     cwd          where it runs
     address_in   "arguments", or "environment": LITELLM_HOST and LITELLM_PORT
+    fresh        a Python of its own that imports everything, instead of a fork, see `tests.forked`
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class RunningProxy:
         address_in: Literal["arguments", "environment"] = "arguments",
         wait: bool = True,
         cwd: Path = ROOT,
+        fresh: bool = False,
     ) -> None:
         self.directory = directory
         self._cwd = cwd
+        self._fresh = fresh or "PYTHONPATH" in (environment or {})
         self.port = free_tcp_port()
         self.master_key = master_key
         self.log_path = directory / "proxy.log"
@@ -115,12 +118,20 @@ class RunningProxy:
 
     def __enter__(self) -> Self:
         canaries.planted |= self._secrets
-        command = [sys.executable, "-m", "container", "serve", "--config", str(self.config_path), *self._arguments]
+        words = ["serve", "--config", str(self.config_path), *self._arguments]
+        # A session of its own, so that nothing it started can survive unnoticed.
         with self.log_path.open("wb") as log:
-            # A session of its own, so that nothing it started can survive unnoticed.
-            self._process = subprocess.Popen(
-                command, cwd=self._cwd, env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
+            if self._fresh:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "container", *words],
+                    cwd=self._cwd,
+                    env=self._environment,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            else:
+                self._process = forked.start(words, self._cwd, self._environment, log.fileno())
         if self._wait:
             try:
                 self.wait_until_ready()
@@ -203,13 +214,13 @@ class StartProxy(Protocol):
     def __call__(self, config: Mapping[str, Any] | Path, **options: Any) -> RunningProxy: ...
 
 
-def proxy_starter(stack: ExitStack, directory: Path) -> StartProxy:
+def proxy_starter(stack: ExitStack, directory: Path, **defaults: Any) -> StartProxy:
     """Starts proxies that `stack` ends, each in a directory of its own below `directory`."""
 
     def start(config: Mapping[str, Any] | Path, **options: Any) -> RunningProxy:
         own = directory / f"proxy-{len(list(directory.glob('proxy-*')))}"
         own.mkdir()
-        return stack.enter_context(RunningProxy(config, own, **options))
+        return stack.enter_context(RunningProxy(config, own, **{**defaults, **options}))
 
     return start
 

@@ -13,6 +13,8 @@ from tests.engine.conftest import THROUGH_THE_ENGINE
 from tests.fakes import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
+FRESH_PROXIES = True  # starts and ends are what is tested
+
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 
 

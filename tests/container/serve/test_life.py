@@ -28,6 +28,8 @@ from tests.container.serve.support import (
 from tests.fakes import Behaviour, FakeProvider
 from tests.processes import ROOT, RunningProxy, free_tcp_port
 
+FRESH_PROXIES = True  # starts and ends are what is tested
+
 
 def test_it_is_ready_after_a_second_and_a_half_of_cpu_and_small_though_it_needs_the_engine(proxy, provider):
     content = models(provider)

@@ -1,0 +1,142 @@
+"""Proxies that start in a few milliseconds: forks of one process that has imported the proxy's modules already.
+
+Such a proxy is what `python -m container` is, with its own environment, directory, log and session, but it pays for no
+imports. A test of the start itself, or of memory, starts the real thing: `RunningProxy(…, fresh=True)`.
+"""
+
+import importlib
+import os
+import pkgutil
+import runpy
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+ROOT = Path(__file__).parents[1]
+_MOST_BYTES = 1 << 18
+_POLL_SECONDS = 0.01
+
+
+class Forked:
+    """What `subprocess.Popen` is for one of them."""
+
+    def __init__(self, parent: "Parent", pid: int) -> None:
+        self._parent = parent
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._parent.asked({"poll": self.pid})["code"]
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        end = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if end is not None and time.monotonic() > end:
+                raise subprocess.TimeoutExpired(f"proxy {self.pid}", timeout or 0)
+            time.sleep(_POLL_SECONDS)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+class Parent:
+    """The process that forks; it ends with the tests, as its socket does."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+            command = [sys.executable, "-m", "tests.forked", str(theirs.fileno())]
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()])
+
+    def start(self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> Forked:
+        """`words`: after `python -m container`."""
+        wanted = {"words": list(words), "cwd": str(cwd), "environment": dict(environment)}
+        socket.send_fds(self._socket, [orjson.dumps(wanted)], [log])
+        return Forked(self, self._answer()["pid"])
+
+    def asked(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        self._socket.send(orjson.dumps(question))
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        answer = self._socket.recv(_MOST_BYTES)
+        assert answer, "the process that forks proxies has ended"
+        return orjson.loads(answer)
+
+
+_parent: Parent | None = None
+
+
+def start(words: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> Forked:
+    global _parent
+    if _parent is None:
+        _parent = Parent()
+    return _parent.start(words, cwd, environment, log)
+
+
+def _serve(connection: socket.socket) -> None:
+    """Forks, and says what became of the forks, until nobody asks any more."""
+    package = importlib.import_module("container")
+    for module in pkgutil.walk_packages(package.__path__, "container."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 1)
+        if not message:
+            return
+        wanted = orjson.loads(message)
+        if "poll" in wanted:
+            pid, status = os.waitpid(wanted["poll"], os.WNOHANG)
+            connection.send(orjson.dumps({"code": os.waitstatus_to_exitcode(status) if pid else None}))
+            continue
+        (log,) = descriptors
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _become(wanted, log)
+        os.close(log)
+        connection.send(orjson.dumps({"pid": pid}))
+
+
+def _become(wanted: Mapping[str, Any], log: int) -> None:
+    """The proxy, in the fork."""
+    code = 1
+    try:
+        os.setsid()
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        os.chdir(wanted["cwd"])
+        os.environ.clear()
+        os.environ.update(wanted["environment"])
+        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+        sys.argv[1:] = wanted["words"]
+        # Made once for each process, when it is imported.
+        importlib.reload(importlib.import_module("container.ids"))
+        runpy.run_module("container", run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:  # noqa: BLE001 - as the interpreter would
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        _serve(connection)
