@@ -42,10 +42,18 @@ TOGETHER = {
     "tests/seeds": "tests/seeds",
     "tests/hostile": "tests/hostile",
 }
+# Whose tests share nothing, so that each may go to another worker.
+APART = (
+    "tests/bench/test_command",
+    "tests/edge/test_container_life",
+    "tests/engine/test_life",
+    "tests/reload/",
+    "tests/soak/",
+)
 # Fixtures, the values of parametrized ones, and names in a test's module.
 _FIXTURES = {"proxy", "module_proxy", "session_proxy", "new_database", "durable_objects"}
 _FIXTURES |= {"start_edge", "start_module_edge", "start_session_edge"}
-_STORES = ("postgres", "durable object")
+_STORES = ("postgres", "PostgreSQL, two pools", "durable object")
 _NAMES = ("subprocess", "RunningProxy", "OfflineEdge")
 
 
@@ -76,6 +84,8 @@ class ByFile(LoadScopeScheduling):
         super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(APART):
+            return nodeid
         path = nodeid.partition("::")[0]
         return TOGETHER.get(path) or TOGETHER.get(path.rpartition("/")[0], path)
 
