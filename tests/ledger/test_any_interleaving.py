@@ -20,6 +20,7 @@ from worker.ledger.accounts import Limits
 from worker.ledger.admit import AdmissionRequest
 from worker.ledger.batch import batch
 from worker.ledger.decision import Decision
+from worker.ledger.due import due
 from worker.ledger.expiry import expire, expire_instance
 from worker.ledger.policy import Policy
 from worker.ledger.settle import Report, renew
@@ -197,8 +198,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         result = self.wait(self.store.run(expire(self.store.dialect, self.ledger.now)))
-        due = [r for r in self.requests.values() if r.state == "open" and r.expires <= self.ledger.now]
-        self.end(due, result["expired"])
+        over = [r for r in self.requests.values() if r.state == "open" and r.expires <= self.ledger.now]
+        self.end(over, result["expired"])
         left = [r.expires for r in self.requests.values() if r.state == "open"]
         assert self.wait(self.store.run(due()))["reservation"] == (min(left) if left else None)
 
