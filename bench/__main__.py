@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import chart, document, markdown, measure, summary
-from .gateways import ALL, ON_REQUEST
-from .gateways.base import Unavailable
-from .measure import Plan
-from .processes import ROOT, DidNotStart
-from .workload import WORKLOADS
+from bench import chart, document, markdown, measure, summary
+from bench.gateways import ALL, ON_REQUEST
+from bench.gateways.base import Unavailable
+from bench.measure import Plan
+from bench.processes import ROOT, DidNotStart
+from bench.workload import WORKLOADS
 
 OUTPUT = ROOT / ".dev" / "bench"
 # What --quick leaves out: the second way to run a competitor.

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import endurance, load, process_tree
-from .gateways import ALL, Gateway
-from .gateways.base import Running, Unavailable
-from .processes import DidNotStart, Process, free_port
-from .workload import WORKLOADS
+from bench import endurance, load, process_tree
+from bench.gateways import ALL
+from bench.gateways.base import Gateway, Running, Unavailable
+from bench.processes import DidNotStart, Process, free_port
+from bench.workload import WORKLOADS
 
 Say = Callable[[str], None]
 _PROVIDER_SECONDS = 15.0

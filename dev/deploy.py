@@ -7,16 +7,16 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from container import catalog
-from container.config import ConfigError, load
-from worker.api.models import missing
-
-from . import bundle
-from .image_contents import image_hash
-from .offline import wrangler
-from .offline.tools import MissingTool
-from .runtime_choice import docker_problem
-from .wrangler_command import Wrangler
+from container.config.load import load
+from container.config.problems import ConfigError
+from container.proxy import catalog
+from dev import bundle
+from dev.image_contents import image_hash
+from dev.offline import wrangler
+from dev.offline.tools import MissingTool
+from dev.runtime_choice import docker_problem
+from dev.wrangler_command import Wrangler
+from worker.core.api.models import missing
 
 CONFIG = "litellm_config.yaml"  # what the image holds
 MASTER_KEY = "LITELLM_MASTER_KEY"

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .offline import build, snapshot, wrangler
-from .offline.tools import REPOSITORY
-from .offline.workerd import Workerd
-from .process_engine import SIDECAR_IMAGE, ContainerInfo, Image, ProcessEngine
+from dev.offline import build, snapshot, wrangler
+from dev.offline.tools import REPOSITORY
+from dev.offline.workerd import Workerd
+from dev.process_engine.containers import ContainerInfo, Image
+from dev.process_engine.engine import SIDECAR_IMAGE, ProcessEngine
 
 WRANGLER_CONFIG = REPOSITORY / "wrangler.jsonc"
 PROXY_CLASS = "ProxyContainer"

@@ -46,7 +46,7 @@ def _imports(module: str, path: Path, known: Mapping[str, Path]) -> Iterator[tup
         else:
             continue
         for name in names:
-            # The Worker's own modules are at the top of its world: `api.errors` is `worker.api.errors`.
+            # The Worker's own modules are at the top of its world: `api.errors` is `worker.core.api.errors`.
             found = _longest(name, known) or (_longest(f"worker.{name}", known) if top == "worker" else None)
             if found and found not in (module, "worker" if top == "worker" else ""):
                 yield found, node.lineno

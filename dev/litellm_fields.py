@@ -1,4 +1,4 @@
-"""Writes `container/upstream/litellm_fields.json`: the chat fields that LiteLLM sends to each provider called directly.
+"""Writes `formats/shared/litellm_fields.json`: the chat fields that LiteLLM sends to each provider called directly.
 
 `requirements/lock` runs it when the locked LiteLLM changes; a test compares the file with the installed one. LiteLLM is
 asked, not read: `get_supported_openai_params` knows each of its models. Importing it takes seconds, so the proxy reads
@@ -15,7 +15,7 @@ from typing import Any
 from container.config.price_map import price_map
 from container.config.providers import DIRECT
 
-TARGET = Path(__file__).parents[1] / "container" / "upstream" / "litellm_fields.json"
+TARGET = Path(__file__).parents[1] / "container" / "formats" / "shared" / "litellm_fields.json"
 # A model that LiteLLM's map does not know: the answer is what the provider takes in general.
 _UNKNOWN = "a-model-that-nobody-knows"
 _MODES = ("chat", "completion", "responses", None)

@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from .edge import OfflineEdge
-from .offline import tools, workerd, wrangler
-from .process_engine import Image
-from .progress import say
+from dev.edge import OfflineEdge
+from dev.offline import tools, workerd, wrangler
+from dev.process_engine.containers import Image
+from dev.progress import say
 
 
 def main() -> int:

@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from container import catalog
-from container.config import Config, ConfigError, load
-from worker.api.models import missing
-
-from . import runtime_choice, variables, wrangler_dev
-from .edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
-from .offline import wrangler
-from .offline.tools import REPOSITORY, MissingTool
-from .offline.workerd import WorkerdFailed
-from .progress import say, step
-from .runtime_choice import CannotRun
+from container.config.load import Config, load
+from container.config.problems import ConfigError
+from container.proxy import catalog
+from dev import runtime_choice, variables, wrangler_dev
+from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
+from dev.offline import wrangler
+from dev.offline.tools import REPOSITORY, MissingTool
+from dev.offline.workerd import WorkerdFailed
+from dev.progress import say, step
+from dev.runtime_choice import CannotRun
+from worker.core.api.models import missing
 
 STATE = REPOSITORY / ".dev"
 # What the image is built with, and what worker/catalog.py is made from.

@@ -22,13 +22,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from container import catalog, cli
-from container.config import load
-
-from .edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge
-from .offline import wrangler
-from .offline.tools import REPOSITORY
-from .process_engine import Image
+from container.cli.main import main as cli
+from container.config.load import load
+from container.proxy import catalog
+from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge
+from dev.offline import wrangler
+from dev.offline.tools import REPOSITORY
+from dev.process_engine.containers import Image
 
 MASTER_KEY = "sk-of-the-trace"
 KEY = {"max_budget": 1.0, "rpm_limit": 1000, "tpm_limit": 1_000_000}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests import canaries_of_answers, order
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy, free_tcp_port, proxy_starter
 
 # No limit on an example's time, as the machine may be busy. In CI the same examples each time: what fails there is the

@@ -124,7 +124,7 @@ def _become(wanted: Mapping[str, Any], log: int) -> None:
         sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv[1:] = wanted["words"]
         # Made once for each process, when it is imported.
-        importlib.reload(importlib.import_module("container.ids"))
+        importlib.reload(importlib.import_module("container.server.ids"))
         runpy.run_module("container", run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 
 # US dollars for a token in and a token out.
 IN, OUT = 0.000001, 0.000002

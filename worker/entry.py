@@ -5,22 +5,22 @@ from typing import Any
 
 from workers import WorkerEntrypoint
 
-from edge.pipeline import handle
-from ledger_object import Ledger
-from proxy_container import ProxyContainer
-from runtime import entries, event_loop
+from edge.app import handle
+from edge.objects.ledger import Ledger
+from edge.objects.proxy_container import ProxyContainer
+from edge.runtime import interpreter
 
 __all__ = ["Default", "Ledger", "ProxyContainer"]
 
-entries.install()
-event_loop.install()
+interpreter.install_entries()
+interpreter.install_event_loop()
 
 
-@entries.stateless
+@interpreter.stateless
 class Default(WorkerEntrypoint):
-    @entries.direct
+    @interpreter.direct
     async def fetch(self, request: Any, *_: Any) -> Any:
-        return await handle(entries.js_request(request))
+        return await handle(interpreter.js_request(request))
 
 
 gc.freeze()  # what is imported stays: no collection looks through it again

@@ -12,8 +12,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from container import catalog
-from container.config import load
+from container.config.load import load
+from container.proxy import catalog
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 
 READY = "ready: "

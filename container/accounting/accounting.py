@@ -7,27 +7,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from worker.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
-from worker.ledger import admit as admission
-from worker.ledger import keys
-from worker.ledger.admit import AdmissionRequest
-from worker.ledger.charges import Charge
-from worker.ledger.decision import Decision
-from worker.ledger.declared import Declared, hold
-from worker.ledger.estimate import Prompt, prompt
-from worker.ledger.policy import Policy
-from worker.ledger.reserve import Quote
-from worker.ledger.secret import new_id
+from worker.core.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
+from worker.core.ledger import admit as admission
+from worker.core.ledger import keys
+from worker.core.ledger.accounts import Policy
+from worker.core.ledger.admit import AdmissionRequest
+from worker.core.ledger.decision import Decision
+from worker.core.ledger.declared import Declared, sync_declared_keys
+from worker.core.ledger.secrets import new_id
+from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.quote import Charge, Quote
 
-from .. import log
-from ..exchange import Exchange
-from ..ledger import LedgerUnavailable, Store
+from ..ledger.store import LedgerUnavailable, Store
+from ..observability import log
 from ..routing.router import RouteRequest
+from ..server.context import RequestContext
 from .batcher import LedgerBatcher
-from .housekeeping import Housekeeping
-from .ledger_check import LedgerCheck
+from .housekeeping import Housekeeping, LedgerCheck
+from .price_book import PriceBook
 from .reservation import UNACCOUNTED, Reservation, Unaccounted
-from .tariff import Tariff
 
 # How long a reservation lasts when this process does not renew it any more.
 LEASE_MS = 120_000
@@ -48,7 +46,7 @@ class Accounting:
         self,
         store: Store,
         policy: Policy,
-        tariff: Tariff,
+        price_book: PriceBook,
         *,
         alone: bool,
         declared: Sequence[Declared] = (),
@@ -61,7 +59,7 @@ class Accounting:
         self.instance = new_id()
         self._store = store
         self._now = now
-        self._tariff = tariff
+        self._price_book = price_book
         self._batcher = LedgerBatcher(store, policy, self.instance, now, alone=alone)
         self._housekeeping = Housekeeping(
             store,
@@ -117,42 +115,42 @@ class Accounting:
         """A decision's result, after everything that has been reported. Raises LedgerUnavailable."""
         return await self._batcher.run(decision)
 
-    def under(self, policy: Policy, tariff: Tariff, declared: Sequence[Declared]) -> "Accounting":
+    def under(self, policy: Policy, price_book: PriceBook, declared: Sequence[Declared]) -> "Accounting":
         """The same ledger under another configuration. Requests that came under this one are quoted and settled by its
         own prices still; only this one is started and closed."""
         self._declared = declared  # where the old ones are not held yet, they must not come after the new ones
         self._batcher.policy = policy
         other = copy.copy(self)
-        other.policy, other._tariff, other._holds_declared, other._known = policy, tariff, False, {}
+        other.policy, other._price_book, other._holds_declared, other._known = policy, price_book, False, {}
         return other
 
-    async def authenticate(self, exchange: Exchange) -> None:
+    async def authenticate(self, context: RequestContext) -> None:
         """Looks up the virtual key that was presented. Raises ApiError 401 or 503."""
-        assert exchange.key_hash is not None, "there is a key to look up"
+        assert context.key_hash is not None, "there is a key to look up"
         try:
             if not self._holds_declared:
                 await self._hold_declared()
-            found = await self._batcher.run(admission.authenticate(exchange.key_hash, self._now()))
+            found = await self._batcher.run(admission.authenticate(context.key_hash, self._now()))
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
         if not found["ok"]:
-            self._known.pop(exchange.key_hash, None)
+            self._known.pop(context.key_hash, None)
             raise refused(found)
-        exchange.models = json.dumps(found["models"])
-        exchange.judged()
+        context.models = json.dumps(found["models"])
+        context.key_verified()
 
-    def recognise(self, exchange: Exchange) -> bool:
+    def assume_cached_key(self, context: RequestContext) -> bool:
         """Whether the key was good a moment ago: for a request that will be admitted that is taken for granted until
-        then, and `exchange.recognised` says so."""
-        known = self._known.get(exchange.key_hash or "")
+        then, and `context.recognised` says so."""
+        known = self._known.get(context.key_hash or "")
         if known is None:
             return False
-        exchange.models, exchange.recognised = known.models, True
+        context.models, context.recognised = known.models, True
         return True
 
     async def admit(
         self,
-        exchange: Exchange,
+        context: RequestContext,
         endpoint: str,
         body: Mapping[str, Any],
         route: RouteRequest,
@@ -163,28 +161,28 @@ class Accounting:
     ) -> Reservation | Unaccounted:
         """Sets aside what the request can cost, and puts the key's limits into the answer's headers. Raises ApiError.
 
-        `estimated`: the prompt, where it is not in `body`. `tags`: the request's, see `worker.ledger.tags`.
+        `estimated`: the prompt, where it is not in `body`. `tags`: the request's, see `worker.core.values.tags`.
         """
-        check_models(exchange, route)
+        check_models(context, route)
 
         def quoted() -> tuple[Quote, Prompt]:
             size = estimated or prompt(body)
-            return self._tariff.quote(body, size, route, charge), size
+            return self._price_book.quote(body, size, route, charge), size
 
         def measure() -> tuple[int | None, Prompt]:
             quote, size = quoted()
             return quote.amount, size
 
-        secret = exchange.key_hash
+        secret = context.key_hash
         known = self._known.get(secret) if secret else None
         limited = known.limited if known else self.policy.everyone.max_budget is not None
         quote, size = quoted() if limited else (None, None)
-        id, named = exchange.reservation()
+        id, named = context.reservation()
         result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags))
         if "unsized" in result:  # a limit that it did not have a moment ago
             quote, size = quoted()
             result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags))
-        exchange.judged()
+        context.key_verified()
         if not result["ok"]:
             if secret:
                 self._known.pop(secret, None)
@@ -192,7 +190,7 @@ class Accounting:
         limited = result["limited"]
         reservation = Reservation(
             id,
-            self._tariff,
+            self._price_book,
             self._batcher,
             self.instance,
             amount=quote.amount if quote else None,
@@ -205,20 +203,20 @@ class Accounting:
         )
         if secret:
             self._remember(secret, result["models"], limited)
-            if exchange.models != result["models"]:
-                exchange.models = result["models"]
+            if context.models != result["models"]:
+                context.models = result["models"]
                 try:
-                    check_models(exchange, route)  # fallbacks of the request's own, which the ledger does not see
+                    check_models(context, route)  # fallbacks of the request's own, which the ledger does not see
                 except ApiError as error:
                     reservation.abandon(error.status)
                     raise
             if result["headers"]:
-                exchange.always = [*exchange.always, *map(tuple, result["headers"])]
+                context.always = [*context.always, *map(tuple, result["headers"])]
         return reservation
 
     async def _hold_declared(self) -> None:
         """Once; what was taken out of the file must not let anyone in before. Raises LedgerUnavailable."""
-        done = await self._store.run(hold(self.dialect, self._declared, self._now()))
+        done = await self._store.run(sync_declared_keys(self.dialect, self._declared, self._now()))
         self._holds_declared = True
         if done["made"] or done["changed"] or done["blocked"]:
             log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
@@ -282,20 +280,20 @@ class NoAccounting:
     async def usable(self) -> bool:
         return True
 
-    async def authenticate(self, exchange: Exchange) -> None:
+    async def authenticate(self, context: RequestContext) -> None:
         raise unauthenticated("This API key is not valid here.")
 
-    def recognise(self, exchange: Exchange) -> bool:
+    def assume_cached_key(self, context: RequestContext) -> bool:
         return False
 
-    async def admit(self, exchange: Exchange, *_: Any, **__: Any) -> Reservation | Unaccounted:
-        if exchange.key_hash is not None:  # nobody could tell whether there is such a key
+    async def admit(self, context: RequestContext, *_: Any, **__: Any) -> Reservation | Unaccounted:
+        if context.key_hash is not None:  # nobody could tell whether there is such a key
             raise unauthenticated("This API key is not valid here.")
         return UNACCOUNTED
 
 
-def check_models(exchange: Exchange, route: RouteRequest) -> None:
+def check_models(context: RequestContext, route: RouteRequest) -> None:
     """Raises ApiError 403 when the key may not use the model, or a fallback that the request itself names."""
     for name in (route.model, *(route.fallbacks or ())):
-        if not keys.allows(exchange.models, name):
+        if not keys.allows(context.models, name):
             raise forbidden(f"This key may not use the model '{name[:200]}'.")

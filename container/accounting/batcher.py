@@ -10,14 +10,14 @@ from collections.abc import Callable
 from time import perf_counter as clock
 from typing import Any
 
-from worker.ledger.admit import AdmissionRequest
-from worker.ledger.batch import batch
-from worker.ledger.decision import Decision
-from worker.ledger.policy import Policy
-from worker.ledger.settle import Report, renew
+from worker.core.ledger.accounts import Policy
+from worker.core.ledger.admit import AdmissionRequest
+from worker.core.ledger.batch import batch
+from worker.core.ledger.decision import Decision
+from worker.core.ledger.settle import Report, renew
 
-from .. import log, metrics
-from ..ledger import LedgerUnavailable, Store
+from ..ledger.store import LedgerUnavailable, Store
+from ..observability import log, metrics
 
 # More would keep a SQLite file's event loop from its other work for too long.
 _MOST = 128
@@ -61,7 +61,7 @@ class LedgerBatcher:
         return len(self._open)
 
     async def admit(self, request: AdmissionRequest) -> Any:
-        """A result of `worker.ledger.batch`. Raises LedgerUnavailable. If this raises or is cancelled, the reservation
+        """A result of `core.ledger.batch`. Raises LedgerUnavailable. If this raises or is cancelled, the reservation
         is released: the request may have been admitted all the same."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._requests.append((request, future))

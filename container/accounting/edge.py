@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.api.errors import unauthenticated
-from worker.ledger.charges import Charge
-from worker.ledger.estimate import Prompt, prompt
-from worker.ledger.settle import Report
-from worker.protocol import REPORT_HEADER
+from worker.core.api.errors import unauthenticated
+from worker.core.ledger.settle import Report
+from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.quote import Charge
+from worker.core.protocol import REPORT_HEADER
 
-from .. import log
-from ..exchange import Exchange
-from ..grant import misfit
+from ..observability import log
 from ..routing.router import RouteRequest
-from .accounting import check_models
+from ..server.context import RequestContext
+from ..server.edge_grant import misfit
+from .accounting import Accounting, NoAccounting, check_models
 from .journal import Journal
+from .price_book import PriceBook
 from .reservation import Reservation
-from .tariff import Tariff
 
 # What is not fetched when the process ends is charged in full.
 _DRAIN_SECONDS = 10.0
@@ -35,18 +35,18 @@ class _CarriedReports:
 
 
 class EdgeAccounting:
-    """`tariff`: what answers cost, and what uploads can; `instance`: of this container's start. The journal is one for
+    """`price_book`: what answers and uploads cost; `instance`: of this container's start. The journal is one for
     all configurations."""
 
-    def __init__(self, tariff: Tariff, instance: str, journal: Journal | None = None) -> None:
-        self.tariff = tariff
+    def __init__(self, price_book: PriceBook, instance: str, journal: Journal | None = None) -> None:
+        self.price_book = price_book
         self.journal = journal or Journal(instance)
         self._carried = _CarriedReports(self.journal)
         self._instance = instance
 
-    def under(self, tariff: Tariff) -> "EdgeAccounting":
+    def under(self, price_book: PriceBook) -> "EdgeAccounting":
         """The same accounts under another configuration."""
-        return EdgeAccounting(tariff, self._instance, self.journal)
+        return EdgeAccounting(price_book, self._instance, self.journal)
 
     @property
     def unsettled(self) -> int:
@@ -73,25 +73,25 @@ class EdgeAccounting:
             log.error("reports_not_fetched", reports=lost, effect="their reservations are charged in full")
         self.journal.close()
 
-    async def authenticate(self, exchange: Exchange) -> None:
+    async def authenticate(self, context: RequestContext) -> None:
         """Keys stay at the edge."""
         raise unauthenticated("This API key is not valid here.")
 
-    def recognise(self, exchange: Exchange) -> bool:
+    def assume_cached_key(self, context: RequestContext) -> bool:
         return False
 
-    def opened(self, exchange: Exchange) -> None:
+    def opened(self, context: RequestContext) -> None:
         """The edge has reserved for this request. Raises ApiError 500 for what is here already."""
-        if not self.journal.opened(exchange.grant.reservation):
+        if not self.journal.opened(context.grant.reservation):
             raise misfit("A reservation was used twice.")
 
-    def released(self, exchange: Exchange, status: int) -> None:
+    def released(self, context: RequestContext, status: int) -> None:
         """It went to no provider."""
-        self.journal.later(Report(exchange.grant.reservation, self._instance, 0, status=status))
+        self.journal.later(Report(context.grant.reservation, self._instance, 0, status=status))
 
     async def admit(
         self,
-        exchange: Exchange,
+        context: RequestContext,
         endpoint: str,
         body: Mapping[str, Any],
         route: RouteRequest,
@@ -102,14 +102,14 @@ class EdgeAccounting:
     ) -> Reservation:
         """The edge has admitted it, with its tags. Raises ApiError 403 for a fallback of the client's that the key may
         not use."""
-        check_models(exchange, route)
-        grant = exchange.grant
+        check_models(context, route)
+        grant = context.grant
         reports = self.journal if grant.ack is None else self._carried
-        exchange.always = [*exchange.always, *grant.headers]
-        exchange.reserved = True
+        context.always = [*context.always, *grant.headers]
+        context.reserved = True
         return Reservation(
             grant.reservation,
-            self.tariff,
+            self.price_book,
             reports,
             self._instance,
             amount=grant.amount,
@@ -120,3 +120,6 @@ class EdgeAccounting:
             tier=body.get("service_tier"),
             units=charge.units,
         )
+
+
+Accounts = Accounting | EdgeAccounting | NoAccounting

@@ -15,10 +15,10 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 
-from worker.ledger.settle import Report
-from worker.protocol import CarriedReport, JournalPage
+from worker.core.ledger.settle import Report
+from worker.core.protocol import CarriedReport, JournalPage
 
-from .. import log
+from ..observability import log
 
 # New requests are refused while so many entries wait.
 MOST_WAITING = 10_000

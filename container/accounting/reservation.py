@@ -4,17 +4,17 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from worker.ledger import prices
-from worker.ledger.estimate import Prompt
-from worker.ledger.prices import Price
-from worker.ledger.reserve import Quote, quote
-from worker.ledger.settle import Report
-from worker.ledger.usage import Usage, count, usage, whole
+from worker.core.ledger.settle import Report
+from worker.core.pricing import prices
+from worker.core.pricing.estimate import Prompt
+from worker.core.pricing.prices import Price
+from worker.core.pricing.quote import Quote, quote
+from worker.core.pricing.usage import Usage, count, usage, whole
 
-from .. import metrics
+from ..observability import metrics
 from ..routing.router import Try
-from . import unseen
-from .tariff import Tariff
+from . import hidden_reasoning
+from .price_book import PriceBook
 from .transcript import Transcript
 
 CLIENT_LEFT = 499
@@ -55,11 +55,11 @@ class Reservation:
         "_early",
         "_instance",
         "_measure",
+        "_price_book",
         "_prompt",
         "_said",
         "_settlements",
         "_step",
-        "_tariff",
         "_units",
         "_unread",
         "id",
@@ -72,7 +72,7 @@ class Reservation:
     def __init__(
         self,
         id: str,
-        tariff: Tariff,
+        price_book: PriceBook,
         settlements: Reports,
         instance: str,
         *,
@@ -92,7 +92,7 @@ class Reservation:
         self.limited = limited
         self.tier = tier
         self.transcript: Transcript | None = None
-        self._tariff = tariff
+        self._price_book = price_book
         self._settlements = settlements
         self._instance = instance
         self._closed = False
@@ -216,7 +216,7 @@ class Reservation:
             completion = self.transcript.tokens(prices.tokenizer(price))
         step = self._step
         if self._early and step is not None:
-            completion = max(completion, unseen.output(self._asked, step.target, price) or 0)
+            completion = max(completion, hidden_reasoning.output(self._asked, step.target, price) or 0)
         used = told._replace(prompt=most.tokens if most else told.prompt, completion=completion)
         estimated = self._said is None or self._early or used != told
         if price is None:
@@ -246,7 +246,7 @@ class Reservation:
 
     def _price(self) -> Price | None:
         """Of the deployment tried last."""
-        return None if self._step is None else self._tariff.price(self._step.target)
+        return None if self._step is None else self._price_book.price(self._step.target)
 
     def _size(self) -> tuple[int | None, Prompt]:
         """Nano-dollars at most, None where nobody knows the price, and the prompt."""
@@ -286,3 +286,6 @@ class Unaccounted:
 
 
 UNACCOUNTED = Unaccounted()
+
+
+AnyReservation = Reservation | Unaccounted

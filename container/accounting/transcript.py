@@ -5,9 +5,9 @@ from typing import Any
 
 import orjson
 
-from worker.ledger.text_tokens import text_tokens
+from worker.core.pricing.tokens import text_tokens
 
-from ..upstream.sse import payload, split
+from ..formats.shared.sse import payload, split
 
 # Of longer answers the beginning is counted, and the rest taken to be like it.
 _MOST_BYTES = 256 * 1024

@@ -7,10 +7,3 @@ deployment.py  one entry of `model_list`
 options.py     router_settings, litellm_settings, general_settings
 load.py        the whole
 """
-
-from .deployment import Deployment
-from .load import Config, load, loads
-from .options import Options
-from .problems import ConfigError, Problem
-
-__all__ = ["Config", "ConfigError", "Deployment", "Options", "Problem", "load", "loads"]

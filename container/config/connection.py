@@ -1,9 +1,114 @@
 """Where a provider is, which key goes there, and which variables are needed for it."""
 
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
 from . import address
 from .address import origin
 from .parameters import Parameters
+from .problems import Problem
 from .providers import ENGINE_NEEDS, OPTIONAL_KEYS, Direct
+
+VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+_MEND = "Set it to the path of a credentials file, or to the file's JSON."
+
+
+def problem(environment: Mapping[str, str]) -> Problem | None:
+    """A warning, as other models work without; it quotes nothing of the credentials."""
+    text = environment.get(VARIABLE, "").strip()
+    message = wrong_google_credentials(text) if text else None
+    return Problem("warning", "environment", f"{VARIABLE} {message}.", _MEND) if message else None
+
+
+def wrong_google_credentials(text: str) -> str | None:
+    """Of a path or the JSON itself; None where nothing is."""
+    if not text.startswith("{"):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            return f"names a file that cannot be read ({getattr(error, 'strerror', None) or 'not text'})"
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return "holds no valid JSON"
+    return None if isinstance(content, dict) and content.get("type") else "holds no credentials: there is no `type`"
+
+
+# litellm_params, each under two names.
+PARAMETERS = frozenset(
+    f"{prefix}_{name}" for prefix in ("vertex", "vertex_ai") for name in ("project", "location", "credentials")
+)
+CREDENTIALS = VARIABLE
+BASES = ("VERTEXAI_API_BASE", "VERTEX_API_BASE")
+PROJECTS = ("VERTEXAI_PROJECT", "VERTEX_PROJECT")
+LOCATIONS = ("VERTEXAI_LOCATION", "VERTEX_LOCATION")
+# Both become part of an address.
+_NAME = re.compile(r"[a-z][a-z0-9-]*$")
+_PROJECT = re.compile(r"[a-z0-9.:-]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Vertex:
+    """`credentials`: the path of a key's file or its JSON; empty when no token may be sent to the address. `project`:
+    None where the credentials name it; `location`: None where the model has a default."""
+
+    credentials: str = field(repr=False)
+    project: str | None
+    location: str | None
+
+
+def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
+    """The settings, the base URL (empty: Google's own, which depends on the location) and the needs."""
+    needs: list[str] = []
+    explicit = read.text("api_base") or read.text("base_url")
+    base = (explicit or _first(read.environment, BASES) or "").rstrip("/")
+    wrong = address.wrong(base) if base else None
+    if wrong:
+        read.leave_out("api_base", wrong)
+    named = "vertex_credentials" in read.params or "vertex_ai_credentials" in read.params
+    credentials = _credentials(read, "vertex_credentials") or _credentials(read, "vertex_ai_credentials")
+    if not named:
+        credentials = read.environment.get(CREDENTIALS, "")
+        # As with any provider's key: the default one goes to its own address, or one the environment names.
+        if explicit and not re.match(r"https://[a-z0-9.-]+\.googleapis\.com(?:/|$)", explicit):
+            read.document.report(
+                "warning",
+                (*read.path, "api_base"),
+                f"is not Vertex AI's own address, so {CREDENTIALS} is not used there.",
+                f"Write `vertex_credentials: os.environ/{CREDENTIALS}` beside it if it needs a token.",
+            )
+            credentials = ""
+        else:
+            needs.append(CREDENTIALS)
+    _look_at(read, credentials)
+    project = read.text("vertex_project") or read.text("vertex_ai_project") or _first(read.environment, PROJECTS)
+    location = read.text("vertex_location") or read.text("vertex_ai_location") or _first(read.environment, LOCATIONS)
+    for name, value, form in (("vertex_project", project, _PROJECT), ("vertex_location", location, _NAME)):
+        if value is not None and not form.match(value):
+            mend = "Write for example `global`." if form is _NAME else "Write the project's id."
+            read.leave_out(name, f"{value!r} is not the name of one", mend)
+    return Vertex(credentials, project, location), base, needs
+
+
+def _credentials(read: Parameters, name: str) -> str:
+    """The key may stand in the file as a mapping."""
+    value = read.value(name)
+    return json.dumps(value) if isinstance(value, dict) else read.text(name) or ""
+
+
+def _look_at(read: Parameters, credentials: str) -> None:
+    """Says what is wrong with a key as far as it can be seen from here; what Google thinks of it shows at a request."""
+    message = wrong_google_credentials(credentials.strip()) if credentials else None
+    if message and credentials != read.environment.get(CREDENTIALS):  # of which it is said already
+        mend = "Give a service account's key, as JSON or as the path of a file."
+        read.document.report("warning", (*read.path, "vertex_credentials"), f"{message}.", mend)
+
+
+def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((environment[name] for name in names if environment.get(name)), None)
 
 
 def called_directly(read: Parameters, provider: str, direct: Direct) -> tuple[str, str | None, list[str]]:

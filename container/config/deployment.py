@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from worker.api.models import missing
+from worker.core.api.models import missing
 
-from . import connection, output_limits, pricing, vertex
+from . import connection, parameters, price_map
+from .connection import Vertex
 from .document import REFERENCE, Document, KeyPath, references
-from .engine_providers import ENGINE_PROVIDERS
-from .model_routes import split_route
-from .parameters import Parameters
+from .parameters import Parameters, split_route
 from .price_map import provider_of
-from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, provider_at, split_model
-from .suggest import did_you_mean, slip
-from .vertex import Vertex
+from .problems import did_you_mean, slip
+from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, ENGINE_PROVIDERS, provider_at, split_model
 
 Kind = Literal["direct", "engine", "mock"]
 
@@ -63,14 +61,14 @@ _PRESETS = frozenset(
     "logprobs top_logprobs seed user response_format tools tool_choice parallel_tool_calls reasoning_effort "
     "service_tier extra_body dimensions encoding_format store verbosity modalities top_k min_p repetition_penalty "
     "keep_alive provider transforms thinking output_config cache_control context_management".split()
-).union(output_limits.NAMES)
+).union(parameters.NAMES)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """`id` is unique and stable; `group` the public model name; `model` the provider's name for it.
 
-    `needs`: environment variables without which it is off (`worker.api.models`); `off`: those missing now. Times in
+    `needs`: environment variables without which it is off (`core.api.models`); `off`: those missing now. Times in
     seconds, None where the group's or the router's setting applies. `format`: the wire format in which it is called
     directly; `route`: LiteLLM's prefix before the model's name, '' without one; `order`: the lowest is asked first;
     `vertex`: what Vertex AI wants to know. `params`: its litellm_params as written, secrets still as references;
@@ -130,8 +128,8 @@ def parse(
         message = f"{custom!r} names no provider that is known; the model is left out."
         document.report("warning", (*at, "custom_llm_provider"), message, "Write for example `openai`.")
         return None
-    params = pricing.read(document, at, params, environment)
-    info = None if params is None else pricing.read(document, (*path, "model_info"), info, environment)
+    params = price_map.read(document, at, params, environment)
+    info = None if params is None else price_map.read(document, (*path, "model_info"), info, environment)
     if params is None or info is None:
         return None
     read = Parameters(document, at, params, environment)
@@ -147,8 +145,8 @@ def parse(
             return None
     route, model = split_route(provider, model)
     direct = DIRECT.get(provider or "")
-    own = _OWN if provider != "vertex_ai" else (_OWN | vertex.PARAMETERS) - {"api_key"}
-    foreign = sorted(n for n in params.keys() - own - _PRESETS - _IDLE.keys() if not pricing.is_price(n))
+    own = _OWN if provider != "vertex_ai" else (_OWN | connection.PARAMETERS) - {"api_key"}
+    foreign = sorted(n for n in params.keys() - own - _PRESETS - _IDLE.keys() if not price_map.is_price(n))
     if str(read.value(_MERGED)).lower() == "true":
         foreign.append(_MERGED)
     if direct and mock is None and not _explain(document, at, foreign, own | _PRESETS):
@@ -161,7 +159,7 @@ def parse(
     base, key, needs = "", None, references(params)
     at_vertex: Vertex | None = None
     if kind == "direct" and provider == "vertex_ai":
-        at_vertex, base, more = vertex.parse(read)
+        at_vertex, base, more = connection.parse(read)
         needs += more
     elif kind == "direct" and direct:
         base, key, more = connection.called_directly(read, provider or "", direct)
@@ -212,7 +210,7 @@ def _named(document: Document, path: KeyPath, entry: Any) -> tuple[str, dict[str
     known = {"model_name", "litellm_params", "model_info"}
     for name in sorted(entry.keys() - known):
         mend = did_you_mean(name, known)
-        if name in _OWN | _PRESETS or pricing.is_price(name):
+        if name in _OWN | _PRESETS or price_map.is_price(name):
             mend = "It belongs in litellm_params."
         document.report("warning", (*path, name), "is not a setting of a model, and does nothing.", mend)
     if isinstance(group, bool | int | float):  # what YAML makes of `off`, `no`, `yes` and of names that are numbers

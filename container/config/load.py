@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from . import connection, literals, sections, variables
 from . import deployment as deployments
 from . import document as documents
-from . import google_credentials, literals, sections, variables
 from . import options as option_sections
 from .deployment import Deployment
 from .options import Options
@@ -74,8 +74,8 @@ def _config(document: documents.Document, environment: Mapping[str, str]) -> Con
             left_out[name] = (*left_out.get(name, ()), *document.problems[said:])
     found = _limited(_unique(document, found), options)
     sections.check_tags(document, options.tag_filtering, [d.params for d in found])
-    if any(google_credentials.VARIABLE in d.needs for d in found):
-        wrong = google_credentials.problem(completed.environment)
+    if any(connection.VARIABLE in d.needs for d in found):
+        wrong = connection.problem(completed.environment)
         document.problems += [wrong] if wrong else []
     groups: dict[str, list[Deployment]] = {}
     for d in found:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from worker.api.cors import is_origin
-from worker.ledger import money, periods
+from worker.core.api.cors import is_origin
+from worker.core.values import money, periods
 
 from .document import Document, KeyPath
-from .suggest import did_you_mean
+from .problems import did_you_mean
 
 # LiteLLM's name for what this is the successor of.
 _SUCCESSORS = {"usage-based-routing": "usage-based-routing-v2"}

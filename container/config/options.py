@@ -5,18 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.ledger.accounts import Limits
-from worker.ledger.policy import Policy
-from worker.ledger.secret import hash_secret
+from worker.core.ledger.accounts import Limits, Policy
+from worker.core.ledger.secrets import hash_secret
 
-from . import callbacks, instead, request_logging, response_cache, sections, stops, virtual_keys
+from . import callbacks, observability, refused_settings, replaced_settings, response_cache, sections, virtual_keys
 from . import option_values as read
 from .document import Document, KeyPath, references, resolved
 from .engine_settings import COMPANIONS, ENGINE
-from .request_logging import RequestLogging
+from .observability import RequestLogging
+from .problems import did_you_mean, slip
 from .response_cache import ResponseCache
-from .settings_walk import SettingsWalk
-from .suggest import did_you_mean, slip
+from .sections import SettingsWalk
 from .variables import Variables
 from .virtual_keys import VirtualKey
 
@@ -239,7 +238,7 @@ class _Reader:
         elif name == "virtual_keys":
             self.keys_at = path, value
         elif name == "request_logging":
-            values[name] = request_logging.parse(document, path, value)
+            values[name] = observability.parse(document, path, value)
         else:
             return False
         return True
@@ -261,7 +260,7 @@ class _Reader:
         """A setting that nothing here reads: it stops the start, or it is said what does it."""
         document, (section, name) = self.document, (str(path[0]), str(path[1]))
         key = f"{section}.{name}"
-        stop = stops.stop(key, value, has_master_key=has_master_key)
+        stop = refused_settings.stop(key, value, has_master_key=has_master_key)
         if name == "block_requests_for_models_without_pricing" and read.flag(document, path, value):
             if self.values.get("max_budget") is None and self.values.get("max_user_budget") is None:
                 message = "refuses models without a price; here they are refused under a budget only."
@@ -270,7 +269,7 @@ class _Reader:
         if stop:
             document.error(path, stop.lost, stop.mend)
             return
-        said = instead.instead(key)
+        said = replaced_settings.instead(key)
         if said:
             document.report(said[0], path, said[1])
             return
@@ -311,10 +310,12 @@ def _no_master_key(document: Document, path: KeyPath, found: tuple[VirtualKey, .
 
 def _meant(name: str, section: str) -> str:
     """What to do about a setting that is not known where it stands."""
-    elsewhere = [other for other, names in _NAMES.items() if name in names or f"{other}.{name}" in stops.STOPS]
+    elsewhere = [
+        other for other, names in _NAMES.items() if name in names or f"{other}.{name}" in refused_settings.STOPS
+    ]
     if elsewhere:
         return f"It belongs in {' or '.join(elsewhere)}."
-    return did_you_mean(name, (*_NAMES[section], *instead.HARMLESS))
+    return did_you_mean(name, (*_NAMES[section], *replaced_settings.HARMLESS))
 
 
 _BUDGETS = ("max_budget", "soft_budget", "max_user_budget")

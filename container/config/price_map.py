@@ -1,13 +1,60 @@
-"""LiteLLM's price map, read without importing LiteLLM."""
+"""Prices and limits as numbers: as people write them, and from LiteLLM's price map, which is read without LiteLLM."""
 
 import importlib.util
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from .engine_providers import ENGINE_PROVIDERS
+from .document import REFERENCE, Document, KeyPath
+from .providers import ENGINE_PROVIDERS
+
+# `input_cost_per_token`, `cache_read_input_token_cost_above_200k_tokens`, `cost_per_second`, …
+# (`litellm.types.utils.CustomPricingLiteLLMParams`)
+_PRICE = re.compile(r"(?:^|_)cost(?:_|$)|^output_vector_size$|^tiered_pricing$|^regional_.*_multiplier(?:_|$)")
+_LIMIT = re.compile(r"max_(?:input_|output_|image_)?tokens|max_tokens_per_\w+")
+
+
+def is_price(name: str) -> bool:
+    """Whether one of litellm_params says what the model costs."""
+    return _PRICE.search(name) is not None
+
+
+def read(
+    document: Document, path: KeyPath, values: Mapping[str, Any], environment: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """The same, with numbers where a price or a limit is meant. None where one is none, which is reported: the model is
+    left out, as LiteLLM does, for nobody could say what it costs."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, str) or not (is_price(name) or (path[-1] == "model_info" and _LIMIT.fullmatch(name))):
+            found[name] = value
+            continue
+        text = environment.get(value[len(REFERENCE) :], "") if value.startswith(REFERENCE) else value
+        if not text and value.startswith(REFERENCE):  # the deployment is off
+            found[name] = value
+            continue
+        number = _number(text)
+        if number is None:
+            message = f"is no number: {value!r}; the model is left out."
+            document.report("warning", (*path, name), message, "Write for example 0.000003 or 3.0e-6.")
+            return None
+        found[name] = number
+    return found
+
+
+def _number(text: str) -> int | float | None:
+    try:
+        number = float(text.strip())
+    except ValueError:
+        return None
+    if not math.isfinite(number):
+        return None
+    return int(number) if number.is_integer() and number > 1 else number
+
 
 MAP_FILE = "model_prices_and_context_window_backup.json"
 

@@ -1,15 +1,28 @@
-"""`litellm_settings.cache` and `cache_params`: a cache in Redis is ours, what else LiteLLM can cache in the engine's.
-
-The engine is told of no Redis, so that nothing there could keep answers apart by key.
-"""
+"""`litellm_settings.cache` and `cache_params`, and where Redis is."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
-from ..redis_address import VARIABLES, redis_url
 from .document import REFERENCE, Document, KeyPath, references
+
+VARIABLES = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD")
+
+
+def redis_url(environment: Mapping[str, str]) -> str | None:
+    """`REDIS_URL`, or what `REDIS_HOST`, `REDIS_PORT`, `REDIS_USERNAME` and `REDIS_PASSWORD` make up; None without."""
+    url = environment.get("REDIS_URL")
+    if url:
+        return url
+    host = environment.get("REDIS_HOST")
+    if not host:
+        return None
+    user, password = environment.get("REDIS_USERNAME", ""), environment.get("REDIS_PASSWORD", "")
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
+    return f"redis://{login}{host}:{environment.get('REDIS_PORT') or 6379}"
+
 
 _ENGINES = ("local", "disk", "s3", "gcs", "azure-blob", "qdrant-semantic")
 _WHERE = ("url", "host", "port", "username", "password")

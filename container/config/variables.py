@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from worker.container_life.environment import TOKEN_VARIABLE
-from worker.ledger import periods
+from worker.core.container_environment import TOKEN_VARIABLE
+from worker.core.values import periods
 
-from ..redis_address import redis_url
 from .document import REFERENCE, Document, KeyPath
+from .response_cache import redis_url
 
 # They change how programs start, and LiteLLM does not take them from the file either; the last is the edge's.
 BLOCKED = frozenset(

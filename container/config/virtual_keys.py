@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.container_life.environment import TOKEN_VARIABLE
-from worker.ledger import declared
-from worker.ledger.declared import Declared
-from worker.ledger.key_fields import FieldError
+from worker.core.container_environment import TOKEN_VARIABLE
+from worker.core.ledger import declared
+from worker.core.ledger.declared import Declared
+from worker.core.ledger.key_fields import FieldError
 
 from .document import REFERENCE, Document, KeyPath
-from .suggest import did_you_mean
+from .problems import did_you_mean
 
 # Stands for a secret that is not known, so that the other fields can be checked.
 _NO_SECRET = "sk-unknown"

@@ -9,11 +9,13 @@ from typing import Any
 
 import yaml
 
-from ..config import Config, Deployment, callbacks, output_limits
+from ..config import callbacks, parameters
 from ..config.address import origin
+from ..config.deployment import Deployment
 from ..config.document import REFERENCE
+from ..config.load import Config
 from ..config.providers import DIRECT
-from ..settings import VARIABLES
+from ..server.settings import VARIABLES
 
 MASTER_KEY_VARIABLE = "LITELLM_ROUTER_ENGINE_KEY"
 
@@ -84,11 +86,11 @@ def configuration(config: Config) -> str:
 
 
 def _model(d: Deployment) -> dict[str, Any]:
-    params = {name: value for name, value in d.params.items() if name not in _OURS and name not in output_limits.NAMES}
+    params = {name: value for name, value in d.params.items() if name not in _OURS and name not in parameters.NAMES}
     extra = params.get("extra_body")
-    if isinstance(extra, dict) and not output_limits.NAMES.isdisjoint(extra):
+    if isinstance(extra, dict) and not parameters.NAMES.isdisjoint(extra):
         # An output limit is sent with each request: one of the engine's own would go over the client's.
-        params["extra_body"] = {k: v for k, v in extra.items() if k not in output_limits.NAMES}
+        params["extra_body"] = {k: v for k, v in extra.items() if k not in parameters.NAMES}
     params["max_retries"] = 0
     if _is_strangers(d):
         params["api_key"] = _NO_KEY

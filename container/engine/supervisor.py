@@ -19,10 +19,10 @@ from pathlib import Path
 
 import aiohttp
 
-from .. import log, metrics
-from ..config import Config
 from ..config.address import JSON, Address
-from ..hide_secrets import hide_secrets
+from ..config.load import Config
+from ..observability import log, metrics
+from ..observability.hide_secrets import hide_secrets
 from .configuration import configuration, environment, modules
 
 POLL_SECONDS = 0.25

@@ -6,18 +6,18 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from worker.api import admin
-from worker.api.endpoints import OF_ONES_OWN, Endpoint
-from worker.api.errors import service_unavailable
-from worker.ledger.administration import decide
-from worker.ledger.decision import Decision
-from worker.ledger.dialect import Dialect
-from worker.ledger.policy import Policy
-from worker.ledger.secret import reference
+from worker.core.api import admin
+from worker.core.api.endpoints import OF_ONES_OWN, Endpoint
+from worker.core.api.errors import service_unavailable
+from worker.core.ledger.accounts import Policy
+from worker.core.ledger.administration import decide
+from worker.core.ledger.decision import Decision
+from worker.core.ledger.dialect import Dialect
+from worker.core.ledger.secrets import reference
 
-from .. import log
-from ..exchange import Exchange
-from ..ledger import LedgerUnavailable
+from ..ledger.store import LedgerUnavailable
+from ..observability import log
+from ..server.context import RequestContext
 
 Run = Callable[[Decision], Awaitable[Any]]
 
@@ -45,20 +45,20 @@ class Admin:
         self._master_key = master_key
         self._clock = clock
 
-    async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
+    async def __call__(self, context: RequestContext, endpoint: Endpoint) -> None:
         """Raises ApiError: 403 before anything is read, 400 naming the field, 404 for a key, 503."""
-        if not exchange.administrator and endpoint.name not in OF_ONES_OWN:
+        if not context.administrator and endpoint.name not in OF_ONES_OWN:
             raise admin.master_key_only()
-        body = await exchange.body(admin.MAX_BODY_MB)
-        query = exchange.request.raw_path.partition("?")[2]
-        call = admin.call(endpoint, exchange.path, query, body, self._master_key)
-        if not exchange.administrator:
-            call = admin.of_its_own(endpoint, call, exchange.key_hash, reference)
+        body = await context.body(admin.MAX_BODY_MB)
+        query = context.request.raw_path.partition("?")[2]
+        call = admin.call(endpoint, context.path, query, body, self._master_key)
+        if not context.administrator:
+            call = admin.of_its_own(endpoint, call, context.key_hash, reference)
         result = await self._run(decide(self._dialect, self._policy, call, self._clock()))
         if endpoint.methods == ("POST",):
-            log.info("admin", request_id=exchange.id, call=endpoint.name, status=result.get("status", 200))
+            log.info("admin", request_id=context.id, call=endpoint.name, status=result.get("status", 200))
         # Not orjson, which has no number over 64 bits: a key's metadata may.
-        exchange.respond(200, json.dumps(admin.answer(result)).encode(), admin.HEADERS)
+        context.respond(200, json.dumps(admin.answer(result)).encode(), admin.HEADERS)
 
     async def _run(self, decision: Decision) -> dict[str, Any]:
         try:

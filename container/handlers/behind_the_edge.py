@@ -4,15 +4,15 @@ requests came to."""
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from worker.api.endpoints import ANTHROPIC, Endpoint, find
-from worker.api.errors import ApiError, invalid_request, service_unavailable, unknown_path, wrong_method
-from worker.protocol import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX, JournalPoll
+from worker.core.api.endpoints import ANTHROPIC, Endpoint, find
+from worker.core.api.errors import ApiError, invalid_request, service_unavailable, unknown_path, wrong_method
+from worker.core.protocol import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX, JournalPoll
 
-from .. import grant
-from ..accounting import EdgeAccounting
-from ..authenticate import Authenticator
-from ..exchange import ClientLeft, Exchange
-from .park import Parking
+from ..accounting.edge import EdgeAccounting
+from ..server import edge_grant
+from ..server.auth import Authenticator
+from ..server.context import ClientLeft, RequestContext
+from .parked_uploads import Parking
 
 # The edge's own calls, by the name that their endpoint is given.
 INTERNAL = "internal"
@@ -22,7 +22,7 @@ _LONGEST_WAIT = 60.0
 _POLL_SECONDS = 0.02
 _REFUSING_SECONDS = 0.5
 
-Serve = Callable[[Exchange, Endpoint], Awaitable[None]]
+Serve = Callable[[RequestContext, Endpoint], Awaitable[None]]
 
 
 class BehindTheEdge:
@@ -37,30 +37,30 @@ class BehindTheEdge:
         self._parking = parking
         self._catalog = catalog
 
-    async def __call__(self, exchange: Exchange, serve: Serve) -> None:
+    async def __call__(self, context: RequestContext, serve: Serve) -> None:
         """`serve`: answers what has been let in. Raises ApiError, ClientLeft."""
-        path = exchange.path
+        path = context.path
         if path.startswith("/internal/"):
-            exchange.endpoint = INTERNAL
-            self._authenticator.require_token(exchange)
+            context.endpoint = INTERNAL
+            self._authenticator.require_token(context)
             if path == JOURNAL_PATH:
-                await self._page(exchange)
+                await self._page(context)
             elif path.startswith(GO_PREFIX):
-                _require("POST", exchange)
-                await self._reserved(exchange, serve, None)
+                _require("POST", context)
+                await self._reserved(context, serve, None)
             elif path.startswith(PARK_PREFIX + "/"):
-                await self._park(exchange, path.removeprefix(PARK_PREFIX))
+                await self._park(context, path.removeprefix(PARK_PREFIX))
             else:
                 raise unknown_path(path)
             return
-        endpoint = find(exchange.method, path)
-        exchange.endpoint = endpoint.name
-        self._authenticator.check(exchange, endpoint)
+        endpoint = find(context.method, path)
+        context.endpoint = endpoint.name
+        self._authenticator.check(context, endpoint)
         if endpoint.methods == ("POST",) and not endpoint.admin:
-            await self._reserved(exchange, serve, endpoint)
+            await self._reserved(context, serve, endpoint)
             return
-        self._read_grant(exchange)
-        await serve(exchange, endpoint)
+        self._read_grant(context)
+        await serve(context, endpoint)
 
     async def finish(self, grace: float, at_once: asyncio.Event) -> None:
         """Before the end: takes nothing new, waits `grace` seconds for what runs, then for the edge to fetch it all.
@@ -77,22 +77,22 @@ class BehindTheEdge:
         if not at_once.is_set():
             await asyncio.sleep(_REFUSING_SECONDS)
 
-    async def _reserved(self, exchange: Exchange, serve: Serve, endpoint: Endpoint | None) -> None:
+    async def _reserved(self, context: RequestContext, serve: Serve, endpoint: Endpoint | None) -> None:
         """Serves a request that the edge has reserved for, or the parked one that it names. Whatever becomes of it is
         in the journal when this returns."""
         self._refuse_when_full()
-        self._read_grant(exchange)
-        if not exchange.grant.reservation:
-            raise grant.misfit("The edge has reserved nothing for this request.")
-        self._accounting.opened(exchange)
+        self._read_grant(context)
+        if not context.grant.reservation:
+            raise edge_grant.misfit("The edge has reserved nothing for this request.")
+        self._accounting.opened(context)
         status = 500
         try:
-            grant.check_catalog(exchange.headers, self._catalog)
+            edge_grant.check_catalog(context.headers, self._catalog)
             if endpoint is None:
-                endpoint = self._unpark(exchange)
-            exchange.endpoint = endpoint.name
-            exchange.anthropic = endpoint.name in ANTHROPIC
-            await serve(exchange, endpoint)
+                endpoint = self._unpark(context)
+            context.endpoint = endpoint.name
+            context.anthropic = endpoint.name in ANTHROPIC
+            await serve(context, endpoint)
         except ApiError as error:
             status = error.status
             raise
@@ -100,45 +100,45 @@ class BehindTheEdge:
             status = 499
             raise
         finally:
-            if not exchange.reserved:
-                self._accounting.released(exchange, status)
-            if exchange.let_go is not None:
-                exchange.let_go()
+            if not context.reserved:
+                self._accounting.released(context, status)
+            if context.release_memory is not None:
+                context.release_memory()
 
-    async def _park(self, exchange: Exchange, path: str) -> None:
-        if exchange.method == "DELETE":
+    async def _park(self, context: RequestContext, path: str) -> None:
+        if context.method == "DELETE":
             self._parking.forget(path[1:])
-            exchange.respond(204, b"")
+            context.respond(204, b"")
             return
-        _require("POST", exchange)
+        _require("POST", context)
         self._refuse_when_full()
-        grant.check_catalog(exchange.headers, self._catalog)
-        self._read_grant(exchange)
+        edge_grant.check_catalog(context.headers, self._catalog)
+        self._read_grant(context)
         endpoint = find("POST", path)
         if endpoint.admin:
             raise unknown_path(path)
-        exchange.anthropic = endpoint.name in ANTHROPIC
-        await self._parking.park(exchange, endpoint, path)
+        context.anthropic = endpoint.name in ANTHROPIC
+        await self._parking.park(context, endpoint, path)
 
-    def _unpark(self, exchange: Exchange) -> Endpoint:
-        parked = self._parking.take(exchange.path.removeprefix(GO_PREFIX))
-        exchange.path = parked.path
-        exchange.asked = parked.asked
-        exchange.let_go = parked.share.free
-        exchange.capture = parked.capture
+    def _unpark(self, context: RequestContext) -> Endpoint:
+        parked = self._parking.take(context.path.removeprefix(GO_PREFIX))
+        context.path = parked.path
+        context.asked = parked.asked
+        context.release_memory = parked.share.free
+        context.capture = parked.capture
         return parked.endpoint
 
-    async def _page(self, exchange: Exchange) -> None:
-        _require("POST", exchange)
-        poll = _poll(await exchange.body(_MAX_BODY_MB))
+    async def _page(self, context: RequestContext) -> None:
+        _require("POST", context)
+        poll = _poll(await context.body(_MAX_BODY_MB))
         page = await self._journal.page(poll.ack, min(max(0.0, poll.wait), _LONGEST_WAIT), poll.doubtful)
-        exchange.respond(200, page.encode().encode())
+        context.respond(200, page.encode().encode())
 
-    def _read_grant(self, exchange: Exchange) -> None:
-        exchange.grant = grant.read(exchange.header(grant.GRANT_HEADER))
-        exchange.models = exchange.grant.models
-        if exchange.grant.ack is not None:
-            self._journal.acknowledge(exchange.grant.ack)
+    def _read_grant(self, context: RequestContext) -> None:
+        context.grant = edge_grant.read(context.header(edge_grant.GRANT_HEADER))
+        context.models = context.grant.models
+        if context.grant.ack is not None:
+            self._journal.acknowledge(context.grant.ack)
 
     def _refuse_when_full(self) -> None:
         """Raises ApiError 503: of this request nothing is kept, so the edge may send it elsewhere."""
@@ -150,9 +150,9 @@ class BehindTheEdge:
             raise error
 
 
-def _require(method: str, exchange: Exchange) -> None:
-    if exchange.method != method:
-        raise wrong_method(exchange.method, exchange.path, (method,))
+def _require(method: str, context: RequestContext) -> None:
+    if context.method != method:
+        raise wrong_method(context.method, context.path, (method,))
 
 
 def _poll(raw: bytes) -> JournalPoll:

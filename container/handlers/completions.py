@@ -3,24 +3,26 @@
 import time
 from typing import Any
 
-from worker.api.endpoints import Endpoint
-from worker.ledger.usage import count
-from worker.ledger.usage import usage as said
+from worker.core.api.endpoints import Endpoint
+from worker.core.pricing.usage import count
+from worker.core.pricing.usage import usage as said
 
-from .. import metrics
-from ..accounting import UNACCOUNTED, Accounts, AnyReservation, unseen
-from ..exchange import Exchange
+from ..accounting import hidden_reasoning
+from ..accounting.edge import Accounts
+from ..accounting.reservation import UNACCOUNTED, AnyReservation
+from ..formats.shared import prepare
+from ..formats.shared.answer import Answer, Plain
+from ..observability import metrics
 from ..request.completion import Completion
-from ..response_cache import ResponseCache, controls
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
-from ..upstream import wrong_endpoint
-from ..upstream.answer import Answer, Plain
+from ..server.context import RequestContext
 from ..upstream.attempt import Upstream
-from .attempts import log_attempt
+from .attempt_log import log_attempt
 from .drive import drive, refusal
-from .reading import Reading
 from .relay import Relay
+from .request_parser import RequestParser
+from .response_cache import ResponseCache, controls
 
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
 
@@ -33,7 +35,7 @@ class Completions:
         router: Router,
         upstream: Upstream,
         accounting: Accounts,
-        reading: Reading,
+        reading: RequestParser,
         *,
         keepalive: float,
         cache: ResponseCache | None = None,
@@ -45,15 +47,15 @@ class Completions:
         self._reading = reading
         self._keepalive = keepalive
 
-    async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        asked = await self._reading.asked(exchange, endpoint)
+    async def __call__(self, context: RequestContext, endpoint: Endpoint) -> None:
+        asked = await self._reading.asked(context, endpoint)
         request = asked.request
         assert isinstance(request, Completion), "the endpoint is not the engine's"
         if request.stream and endpoint.name == "embeddings":  # nobody streams these
             request.stream, request.route = False, request.route._replace(stream=False)
             del request.body["stream"]
         reservation = await self._accounting.admit(
-            exchange,
+            context,
             endpoint.name,
             request.body,
             request.route,
@@ -64,37 +66,37 @@ class Completions:
         request.output_limit, request.limited = reservation.output_limit, reservation.limited
         try:
             if self._cache is None:
-                await self._route(exchange, request, reservation)
+                await self._route(context, request, reservation)
             else:
-                await self._cached(self._cache, exchange, request, reservation)
+                await self._cached(self._cache, context, request, reservation)
         finally:
             reservation.abandon()
 
     async def _cached(
-        self, cache: ResponseCache, exchange: Exchange, request: Completion, reservation: AnyReservation
+        self, cache: ResponseCache, context: RequestContext, request: Completion, reservation: AnyReservation
     ) -> None:
         """The answer that was given to the same request, or a new one that is kept if it is whole."""
         targets = self._router.groups.targets(request.model)
-        key = cache.key(exchange, request, tuple(t.deployment.id for t in targets))
-        may_take, may_keep = controls(exchange, request)
+        key = cache.key(context, request, tuple(t.deployment.id for t in targets))
+        may_take, may_keep = controls(context, request)
         found = await cache.get(key) if key is not None and may_take else None
         if key is not None:
             said = [("x-litellm-cache-key", key), ("x-cache", "miss" if found is None else "hit")]
-            exchange.always = [*exchange.always, *said]
+            context.always = [*context.always, *said]
         if found is not None:
-            metrics.cache_hits.add((exchange.group,))
-            await Relay(exchange, self._keepalive, reservation).kept(found, stream=request.stream)
+            metrics.cache_hits.add((context.group,))
+            await Relay(context, self._keepalive, reservation).kept(found, stream=request.stream)
             return
-        answer = await self._route(exchange, request, reservation)
+        answer = await self._route(context, request, reservation)
         if key is not None and may_keep and answer is not None:
             cache.put(key, answer)
 
-    async def _route(self, exchange: Exchange, request: Completion, reservation: AnyReservation) -> bytes | None:
+    async def _route(self, context: RequestContext, request: Completion, reservation: AnyReservation) -> bytes | None:
         """The answer as the client got it, where it is whole, came from the model itself and is not too long."""
-        relay = Relay(exchange, self._keepalive, reservation)
+        relay = Relay(context, self._keepalive, reservation)
         try:
             failed = await drive(
-                self._router.route(request.route), lambda step: self._try(exchange, request, step, relay)
+                self._router.route(request.route), lambda step: self._try(context, request, step, relay)
             )
         finally:
             relay.close()
@@ -102,11 +104,11 @@ class Completions:
             return relay.complete
         error = refusal(request.model, failed)
         await reservation.settle(error.status)
-        if not exchange.started:
+        if not context.started:
             raise error
         await relay.fail(error)
 
-    async def _try(self, exchange: Exchange, request: Completion, step: Try, relay: Relay) -> Outcome:
+    async def _try(self, context: RequestContext, request: Completion, step: Try, relay: Relay) -> Outcome:
         """One attempt; an answer is passed on to the client before this returns."""
         began = time.monotonic()
         usage: dict[str, Any] | None = None
@@ -119,8 +121,8 @@ class Completions:
             if isinstance(answer, Outcome):
                 outcome = self._judged(answer, step, request)
                 d = step.target.deployment
-                outcome = wrong_endpoint.excused(outcome, d, step.target.model, request.endpoint)
-                if not outcome.impatient:
+                outcome = prepare.excused(outcome, d, step.target.model, request.endpoint)
+                if not outcome.client_timeout:
                     relay.reservation.failed(unread=outcome.unread)
             elif isinstance(answer, Plain):
                 usage = answer.usage or {}
@@ -129,12 +131,14 @@ class Completions:
                 per_token = waited / max(1, count(usage, "completion_tokens"))
                 outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=count(usage, "total_tokens"))
             else:
-                metrics.first_token.observe((exchange.group,), time.monotonic() - exchange.began)
-                relay.asked = unseen.kept(request.body, request.output_limit)
-                if exchange.let_go is not None:  # an upload: nobody else will be asked, so its room can be used again
+                metrics.first_token.observe((context.group,), time.monotonic() - context.began)
+                relay.asked = hidden_reasoning.kept(request.body, request.output_limit)
+                if (
+                    context.release_memory is not None
+                ):  # an upload: nobody else will be asked, so its room can be used again
                     request.body.clear()
                     request.seen = None
-                    exchange.let_go()
+                    context.release_memory()
                 broken = await relay.stream(answer)
                 if broken is None and step.fallbacks == 0:
                     relay.complete = relay.said.whole() if relay.said else None
@@ -145,7 +149,7 @@ class Completions:
             if relay.reservation is UNACCOUNTED and usage:  # else the reservation knows, and what it cost
                 d = step.target.deployment
                 metrics.answered(d.group, d.id, said(usage), 0)
-            log_attempt(exchange, step, request.model, outcome, began, stream=request.stream, usage=usage)
+            log_attempt(context, step, request.model, outcome, began, stream=request.stream, usage=usage)
         return outcome
 
     def _judged(self, outcome: Outcome, step: Try, request: Completion) -> Outcome:
@@ -154,7 +158,7 @@ class Completions:
         if (
             outcome.kind == "timeout"
             and not outcome.status
-            and self._upstream.impatient(step.target.deployment, request)
+            and self._upstream.client_timeout(step.target.deployment, request)
         ):
-            return outcome._replace(impatient=True, final=True)
+            return outcome._replace(client_timeout=True, final=True)
         return outcome

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
-from worker.api.errors import ApiError, model_not_found, service_unavailable, timed_out, upstream_failed
+from worker.core.api.errors import ApiError, model_not_found, service_unavailable, timed_out, upstream_failed
 
 from ..routing.groups import Target
 from ..routing.outcome import Outcome
@@ -13,7 +13,7 @@ from ..routing.router import Pause, Plan, Router, RouteRequest, Step, Try
 Failed = list[tuple[Try, Outcome]]
 
 
-def admit(router: Router, request: RouteRequest) -> None:
+def require_routable(router: Router, request: RouteRequest) -> None:
     """Raises ApiError when no deployment can serve the model, saying what would help."""
     model = request.model
     targets = router.groups.targets(model)

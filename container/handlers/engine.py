@@ -1,35 +1,79 @@
-"""The endpoints of the allow-list that the engine serves: routed like any other, answered by LiteLLM, or where that
-changes the answer (container/upstream/audio.py) by the provider."""
+"""The endpoints that the engine serves: routed like any other, answered by LiteLLM, and what they are charged."""
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import orjson
 
-from worker.api.endpoints import Endpoint
+from worker.core.api.endpoints import Endpoint
+from worker.core.pricing.usage import count
 
-from ..accounting import Accounts, AnyReservation, Transcript, UsageEvents, unseen
-from ..config import Deployment
-from ..config.model_routes import split_route
+from ..accounting import hidden_reasoning
+from ..accounting.edge import Accounts
+from ..accounting.reservation import AnyReservation
+from ..accounting.transcript import Transcript, UsageEvents
+from ..config.deployment import Deployment
+from ..config.parameters import split_route
 from ..engine.supervisor import Engine, EngineUnavailable
-from ..exchange import Exchange
+from ..formats.shared import failure, prepare, responses
+from ..formats.shared.capabilities import capabilities
+from ..formats.shared.known_models import gives_reasoning
+from ..formats.shared.responses import ChatOnly, Fitted
+from ..formats.shared.tool_names import given_back
+from ..http_client.client import Client
+from ..http_client.request import HttpError
+from ..http_client.response import Response
 from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
-from ..upstream import audio, chat_only, failure, prepare, responses_history, wrong_endpoint
+from ..server.context import RequestContext
+from ..upstream import audio
 from ..upstream.attempt import read_error
-from ..upstream.capabilities import capabilities
-from ..upstream.chat_only import ChatOnly
-from ..upstream.http import Client, HttpError, Response
-from ..upstream.responses_history import Fitted
-from ..upstream.responses_models import gives_reasoning
-from ..upstream.tool_names import given_back
-from . import engine_charges
-from .attempts import answer_headers, charge, log_attempt
+from .attempt_log import answer_headers, charge, log_attempt
 from .drive import drive, refusal
-from .reading import Reading
-from .rename import Renames
+from .relay import Renames
+from .request_parser import RequestParser
+
+# The field that limits the answer, where it comes in tokens.
+_OUTPUT_LIMITS = {"responses": "max_output_tokens"}
+# What a ranking has read, by the names that there are for it.
+_READ = ("prompt_tokens", "total_tokens", "input_tokens")
+
+
+def limit_output(endpoint: Endpoint, body: JsonBody | FormBody, tokens: int | None) -> None:
+    """Where a budget relies on it. `tokens`: None where the request has a limit or needs none."""
+    if tokens is not None and isinstance(body, JsonBody):
+        body.limit_output(_OUTPUT_LIMITS[endpoint.name], tokens)
+
+
+def usage(raw: bytes) -> Mapping[str, Any] | None:
+    """What a whole answer says that it used; of a ranking also {"search_units": how many searches it was}."""
+    if b'"usage"' not in raw and b'"billed_units"' not in raw:
+        return None
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(body, dict):
+        return None
+    found = body.get("usage")
+    said = found if isinstance(found, dict) else None
+    return _ranked(body, said or {}) if "results" in body else said
+
+
+def _ranked(body: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A ranking has no text: whatever tokens it took are its prompt's. Cohere's words, and Voyage's."""
+    meta = body.get("meta")
+    billed = meta.get("billed_units") if isinstance(meta, dict) else None
+    billed = billed if isinstance(billed, dict) else {}
+    tokens = (count(each, name) for each in (said, billed) for name in _READ)
+    read = next((found for found in tokens if found), 0)
+    counted = {"prompt_tokens": read, "completion_tokens": 0} if read else {}
+    searches = count(billed, "search_units")
+    return {**counted, "search_units": searches} if searches else counted
+
 
 CONNECT_SECONDS = 30.0  # the engine listens on this machine
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
@@ -39,7 +83,7 @@ class EngineEndpoints:
     """Hands a request to the engine's deployment of the model, with failover; the answer passes through."""
 
     def __init__(
-        self, router: Router, engine: Engine, accounting: Accounts, reading: Reading, *, timeout: float
+        self, router: Router, engine: Engine, accounting: Accounts, reading: RequestParser, *, timeout: float
     ) -> None:
         self._router = router
         self._accounting = accounting
@@ -52,25 +96,25 @@ class EngineEndpoints:
     async def close(self) -> None:
         await self._client.close()
 
-    async def __call__(self, exchange: Exchange, endpoint: Endpoint) -> None:
-        asked = await self._reading.asked(exchange, endpoint)
+    async def __call__(self, context: RequestContext, endpoint: Endpoint) -> None:
+        asked = await self._reading.asked(context, endpoint)
         body = asked.request
         assert isinstance(body, (JsonBody, FormBody)), "the endpoint is the engine's"
         reservation = await self._accounting.admit(
-            exchange, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt, tags=body.tags
+            context, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt, tags=body.tags
         )
-        engine_charges.limit_output(endpoint, body, reservation.output_limit)
+        limit_output(endpoint, body, reservation.output_limit)
         try:
 
             async def attempt(step: Try) -> Outcome:
                 reservation.trying(step)
-                outcome = await self._attempt(exchange, endpoint, step, body, reservation)
+                outcome = await self._attempt(context, endpoint, step, body, reservation)
                 if not outcome.ok:
                     reservation.failed(unread=outcome.unread)
                 return outcome
 
             failed = await drive(self._router.route(body.route), attempt)
-            if not exchange.started:
+            if not context.started:
                 error = refusal(body.model, failed)
                 await reservation.settle(error.status)
                 raise error
@@ -79,7 +123,7 @@ class EngineEndpoints:
 
     async def _attempt(
         self,
-        exchange: Exchange,
+        context: RequestContext,
         endpoint: Endpoint,
         step: Try,
         body: JsonBody | FormBody,
@@ -107,14 +151,14 @@ class EngineEndpoints:
                     chats = await _refusal(response)
                     if chats is None:
                         self._chat_only.learn(d, model)
-                    refused = None if chats is None else chat_only.of_both(refused, chats)
+                    refused = None if chats is None else responses.of_both(refused, chats)
                 if refused is not None:
                     outcome = audio.judged(refused) if endpoint.name in audio.ENDPOINTS else refused
-                    outcome = wrong_endpoint.excused(outcome, d, model, endpoint.name)
+                    outcome = prepare.excused(outcome, d, model, endpoint.name)
                     return outcome
                 loop = asyncio.get_running_loop()
                 await _pass_on(
-                    exchange,
+                    context,
                     response,
                     step,
                     body,
@@ -133,14 +177,14 @@ class EngineEndpoints:
         finally:
             if response is not None:
                 response.close()
-            log_attempt(exchange, step, body.model, outcome, began, endpoint=endpoint.name)
-        if exchange.started and not outcome.ok:
+            log_attempt(context, step, body.model, outcome, began, endpoint=endpoint.name)
+        if context.started and not outcome.ok:
             # Bytes have gone out: no other deployment can take over, and the answer must not look whole.
             raise ConnectionAbortedError(outcome.message)
         return outcome
 
     def _try_chat(self, endpoint: Endpoint, d: Deployment, model: str, refused: Outcome) -> bool:
-        if endpoint.name != chat_only.ENDPOINT or not chat_only.may_be(refused) or self._chat_only.knows(d, model):
+        if endpoint.name != responses.ENDPOINT or not responses.may_be(refused) or self._chat_only.knows(d, model):
             return False
         return capabilities(d, model).responses != "always"
 
@@ -162,8 +206,8 @@ class EngineEndpoints:
             raw = body.for_model(split_route(d.provider, model)[1])
         else:
             where = await self._engine.ready(limit)
-            if through_chat or (endpoint.name == chat_only.ENDPOINT and self._chat_only.knows(d, model)):
-                fit = fit._replace(fields={**fit.fields, **chat_only.THROUGH_CHAT})
+            if through_chat or (endpoint.name == responses.ENDPOINT and self._chat_only.knows(d, model)):
+                fit = fit._replace(fields={**fit.fields, **responses.THROUGH_CHAT})
             url, raw = where.base + endpoint.path, _for_engine(endpoint, body, d, model, fit)
         return await self._client.post(url, raw, {**where.headers, "content-type": body.content_type})
 
@@ -179,7 +223,7 @@ def _fitted(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model:
     """What of a conversation has to change for the deployment."""
     if endpoint.name != "responses" or not isinstance(body, JsonBody):
         return Fitted()
-    return responses_history.fitted(d, model, body.fields)
+    return responses.fitted(d, model, body.fields)
 
 
 def _for_engine(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str, fit: Fitted) -> bytes:
@@ -191,7 +235,7 @@ def _for_engine(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, mo
 
 
 async def _pass_on(
-    exchange: Exchange,
+    context: RequestContext,
     response: Response,
     step: Try,
     body: JsonBody | FormBody,
@@ -204,29 +248,29 @@ async def _pass_on(
     d, ours = step.target.deployment, body.model.encode()
     # A wildcard's name goes first, which begins with the id.
     theirs = dict.fromkeys(name.encode() for name in (prepare.engine_model(d, step.target.model), d.id))
-    headers = answer_headers(exchange, step)
+    headers = answer_headers(context, step)
     content_type = response.headers.get("content-type", "application/octet-stream")
     if content_type.lower().startswith("application/json"):
         raw = await response.read()
-        charge(reservation, engine_charges.usage(raw), raw, headers)
+        charge(reservation, usage(raw), raw, headers)
         headers += await reservation.settle_with_answer(200)
         text = audio.as_text(raw, body.response_format) if isinstance(body, FormBody) else None
         if text is not None:
-            exchange.respond(200, text[0], headers, text[1])
+            context.respond(200, text[0], headers, text[1])
         else:
             answer = given_back(raw, names)
             for name in theirs:
                 answer = answer.replace(name, ours)
-            exchange.respond(200, answer, headers, content_type)
+            context.respond(200, answer, headers, content_type)
         return
     events = content_type.lower().startswith("text/event-stream")
     said, found = Transcript(), UsageEvents()
     quoted = ((orjson.dumps(sent), orjson.dumps(own)) for sent, own in names.items())
     rename = Renames([*((name, ours) for name in theirs), *quoted])
-    reservation.streaming(said, unseen.kept(body.fields) if isinstance(body, JsonBody) else {})
+    reservation.streaming(said, hidden_reasoning.kept(body.fields) if isinstance(body, JsonBody) else {})
     ended = False
     data = await response.readany()
-    await exchange.start(200, headers, content_type)
+    await context.start(200, headers, content_type)
     try:
         while data:
             patience()
@@ -235,10 +279,10 @@ async def _pass_on(
                 found.feed(data)
             data = rename.feed(data) if events else data
             if data:
-                await exchange.write(data)
+                await context.write(data)
             data = await response.readany()
         ended = True
     finally:
         reservation.answered(found.usage, early=not ended)
     await reservation.settle(200)
-    await exchange.finish(rename.end())
+    await context.finish(rename.end())

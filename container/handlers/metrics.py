@@ -3,15 +3,16 @@
 import time
 from collections.abc import Callable
 
-from worker.api.admin import master_key_only
+from worker.core.api.admin import master_key_only
 
-from .. import VERSION, metrics
-from ..accounting import Accounts, NoAccounting
+from .. import VERSION
+from ..accounting.accounting import NoAccounting
+from ..accounting.edge import Accounts
 from ..engine.supervisor import Engine
-from ..exchange import Exchange
-from ..metrics import process
-from ..metrics.families import CONTENT_TYPE, Family, Gauge, Total
+from ..observability import metrics
+from ..observability.metric_families import CONTENT_TYPE, Family, Gauge, Total
 from ..routing.router import Router
+from ..server.context import RequestContext
 
 ENGINE_STATES = ("idle", "starting", "running")
 _DEPLOYMENT = ("model", "deployment")
@@ -29,13 +30,13 @@ class Metrics:
         self._running = running
         self._public = public
 
-    async def __call__(self, exchange: Exchange) -> None:
+    async def __call__(self, context: RequestContext) -> None:
         """Raises ApiError 403 for virtual keys."""
-        if not (self._public or exchange.administrator):
+        if not (self._public or context.administrator):
             raise master_key_only()
-        families = (*metrics.RECORDED, *self.state(), *process.families())
+        families = (*metrics.RECORDED, *self.state(), *metrics.families())
         text = "".join(family.text() for family in families)
-        exchange.respond(200, text.encode(), [("cache-control", "no-store")], CONTENT_TYPE)
+        context.respond(200, text.encode(), [("cache-control", "no-store")], CONTENT_TYPE)
 
     def state(self) -> list[Family]:
         """What is as it is now."""

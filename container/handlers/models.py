@@ -1,21 +1,25 @@
-"""`/models` and `/models/{id}`: the models that can be asked now, in OpenAI's shape, or in Anthropic's for a client
-that sends its version (https://docs.anthropic.com/en/api/models-list)."""
+"""`/models`, `/models/{id}` and `/model/info`: which models can be asked now, and how their deployments are doing."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 
-from worker.api.errors import invalid_request, model_not_found
-from worker.ledger import keys
+from worker.core.api import admin
+from worker.core.api.errors import invalid_request, model_not_found
+from worker.core.api.health import RUNNING
+from worker.core.ledger import keys
 
-from ..config import Config
-from ..config.known_models import names
+from ..config.deployment import Deployment
+from ..config.load import Config
 from ..config.price_map import price_map
-from ..exchange import Exchange
+from ..config.wildcards import names
 from ..routing.groups import Groups
+from ..routing.router import Router
+from ..server.context import RequestContext
 from .drive import model_off
 
 # When a model came into being is nobody's concern here; clients want a time.
@@ -36,26 +40,26 @@ class Models:
         self._everything: tuple[str, ...] | None = None
         self._reading = asyncio.Lock()
 
-    async def list(self, exchange: Exchange) -> None:
+    async def list(self, context: RequestContext) -> None:
         """A virtual key sees what it may use. Raises ApiError 400."""
-        exchange.anthropic = _is_anthropics(exchange)
+        context.anthropic = _is_anthropics(context)
         found = await self._names()
-        if exchange.models != "[]":
-            found = _allowed(found, exchange)
-        if exchange.anthropic:
-            exchange.respond(200, orjson.dumps(_page(found, exchange)))
+        if context.models != "[]":
+            found = _allowed(found, context)
+        if context.anthropic:
+            context.respond(200, orjson.dumps(_page(found, context)))
         else:
-            exchange.respond(200, orjson.dumps({"object": "list", "data": [_model(name) for name in found]}))
+            context.respond(200, orjson.dumps({"object": "list", "data": [_model(name) for name in found]}))
 
-    async def one(self, exchange: Exchange, name: str) -> None:
+    async def one(self, context: RequestContext, name: str) -> None:
         """One that is off answers as it does when it is asked something: 503, saying what to set."""
-        exchange.anthropic = _is_anthropics(exchange)
+        context.anthropic = _is_anthropics(context)
         targets = self._groups.targets(name)
-        if not targets or not keys.allows(exchange.models, name):
-            raise model_not_found(name, _allowed(self.on, exchange))
+        if not targets or not keys.allows(context.models, name):
+            raise model_not_found(name, _allowed(self.on, context))
         if all(t.deployment.off for t in targets):
             raise model_off(name, targets)
-        exchange.respond(200, orjson.dumps((_anthropics if exchange.anthropic else _model)(name)))
+        context.respond(200, orjson.dumps((_anthropics if context.anthropic else _model)(name)))
 
     async def _names(self) -> tuple[str, ...]:
         async with self._reading:
@@ -66,13 +70,13 @@ class Models:
             return self._everything
 
 
-def _is_anthropics(exchange: Exchange) -> bool:
-    return exchange.headers.get("anthropic-version") is not None
+def _is_anthropics(context: RequestContext) -> bool:
+    return context.headers.get("anthropic-version") is not None
 
 
-def _page(found: Sequence[str], exchange: Exchange) -> dict[str, Any]:
+def _page(found: Sequence[str], context: RequestContext) -> dict[str, Any]:
     """All of them, unless the client asks for fewer. Raises ApiError 400."""
-    query = dict(parse_qsl(exchange.request.raw_path.partition("?")[2]))
+    query = dict(parse_qsl(context.request.raw_path.partition("?")[2]))
     limit = query.get("limit", str(_MOST))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= _MOST):
         raise invalid_request(f"'limit' has to be a whole number from 1 to {_MOST}.", param="limit")
@@ -93,8 +97,8 @@ def _page(found: Sequence[str], exchange: Exchange) -> dict[str, Any]:
     return {"data": page, "has_more": more, "first_id": ends[0], "last_id": ends[1]}
 
 
-def _allowed(names: Sequence[str], exchange: Exchange) -> list[str]:
-    return [name for name in names if keys.allows(exchange.models, name)]
+def _allowed(names: Sequence[str], context: RequestContext) -> list[str]:
+    return [name for name in names if keys.allows(context.models, name)]
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -103,3 +107,42 @@ def _model(name: str) -> dict[str, Any]:
 
 def _anthropics(name: str) -> dict[str, Any]:
     return {"type": "model", "id": name, "display_name": name, "created_at": _CREATED_AT}
+
+
+# Of what the config's `model_info` says, what clients look for and no secret can be in.
+_SHOWN = re.compile(r"mode|base_model|max_\w*tokens|\w*cost\w*|supports_\w+|rpm|tpm")
+
+
+class ModelInfo:
+    """`vouched`: whoever comes is the edge, which has asked for a key."""
+
+    def __init__(self, config: Config, router: Router, *, vouched: bool) -> None:
+        self._deployments = config.deployments
+        self._router = router
+        self._vouched = vouched
+
+    async def __call__(self, context: RequestContext) -> None:
+        """Raises ApiError 403."""
+        of_everything = context.owner == "master" or (self._vouched and context.owner is None)
+        if not of_everything and context.owner is None:
+            raise admin.master_key_only()
+        data = [self._shown(d) for d in self._deployments]
+        if not of_everything:
+            data = keys.of_a_key(data, context.models)
+        context.respond(200, orjson.dumps({"container": RUNNING, "data": data}), admin.HEADERS)
+
+    def _shown(self, d: Deployment) -> dict[str, Any]:
+        """Named one by one: in what the config says of a deployment there may be secrets."""
+        known = {name: value for name, value in d.info.items() if _SHOWN.fullmatch(name) and _is_plain(value)}
+        return {
+            "model_name": d.group,
+            "litellm_params": {"model": f"{d.provider}/{d.model}"},
+            "model_info": {**known, "id": d.id, "provider": d.provider, "kind": d.kind},
+            "on": not d.off,
+            "set": [need.replace("|", " or ") for need in d.off],
+            "health": None if d.off else self._router.shown(d.id),
+        }
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str) and not str(value).startswith("os.environ/")

@@ -1,20 +1,77 @@
-"""The client's side of a completion: its headers once, then a whole answer or a stream that never falls silent."""
+"""The client's side of an answer: whole, or a stream that never falls silent, under the model's public name."""
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
-from worker.api.errors import ApiError, timed_out, upstream_failed
+from worker.core.api.errors import ApiError, timed_out, upstream_failed
 
-from ..accounting import AnyReservation, Transcript
-from ..exchange import Exchange
+from ..accounting.reservation import AnyReservation
+from ..accounting.transcript import Transcript
+from ..formats.shared.answer import Plain, Stream, StreamBroken
 from ..routing.outcome import Outcome
 from ..routing.router import Try
-from ..upstream.answer import Plain, Stream, StreamBroken
-from .attempts import answer_headers, charge
+from ..server.context import RequestContext
+from .attempt_log import answer_headers, charge
+
+
+class Rename:
+    """`feed` returns what may go on; the end of a read that could be the beginning of `old` waits for the next one."""
+
+    __slots__ = ("_held", "_new", "_old")
+
+    def __init__(self, old: bytes, new: bytes) -> None:
+        self._old = old
+        self._new = new
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        if self._held:
+            data = self._held + data
+        cut = len(data) - self._begun(data)
+        self._held = data[cut:]
+        return data[:cut].replace(self._old, self._new)
+
+    def end(self) -> bytes:
+        """What was held back, as nothing follows any more."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _begun(self, data: bytes) -> int:
+        """How many bytes at the end are the beginning of the old name, and not part of a whole one."""
+        old = self._old
+        first = old[:1]
+        whole = data.rfind(old)
+        at = data.find(first, max(len(data) - len(old) + 1, whole + len(old) if whole >= 0 else 0))
+        while at >= 0:
+            if old.startswith(data[at:]):
+                return len(data) - at
+            at = data.find(first, at + 1)
+        return 0
+
+
+class Renames:
+    """Several at once: `pairs` of an old and a new name."""
+
+    __slots__ = ("_each",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._each = [Rename(old, new) for old, new in pairs]
+
+    def feed(self, data: bytes) -> bytes:
+        for one in self._each:
+            data = one.feed(data)
+        return data
+
+    def end(self) -> bytes:
+        rest = b""
+        for one in self._each:
+            rest = one.feed(rest) + one.end()
+        return rest
+
 
 KEEP_ALIVE = b": keep-alive\n\n"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -26,8 +83,8 @@ class Relay:
     may make of an answer beyond what it shows, `unseen.kept`; `said`: what a stream has
     said; `complete`: a whole answer."""
 
-    def __init__(self, exchange: Exchange, keepalive: float, reservation: AnyReservation) -> None:
-        self.exchange = exchange
+    def __init__(self, context: RequestContext, keepalive: float, reservation: AnyReservation) -> None:
+        self.context = context
         self.reservation = reservation
         self.answered = False
         self.said: Transcript | None = None
@@ -43,26 +100,26 @@ class Relay:
 
     def _headers(self) -> list[tuple[str, str]]:
         assert self.step is not None, "an attempt comes first"
-        return answer_headers(self.exchange, self.step)
+        return answer_headers(self.context, self.step)
 
     async def whole(self, answer: Plain, upstream_seconds: float) -> None:
         self.answered = True
-        overhead = time.monotonic() - self.exchange.began - self.exchange.body_seconds - upstream_seconds
+        overhead = time.monotonic() - self.context.began - self.context.body_seconds - upstream_seconds
         headers = [*self._headers(), ("x-litellm-overhead-duration-ms", f"{max(0.0, overhead) * 1000:.3f}")]
         charge(self.reservation, answer.usage, answer.body, headers)
         headers += await self.reservation.settle_with_answer(200)
-        self.exchange.respond(200, answer.body, headers)
+        self.context.respond(200, answer.body, headers)
 
     async def kept(self, body: bytes, *, stream: bool) -> None:
         """An answer out of the cache: nobody was asked, so it costs nothing."""
-        exchange = self.exchange
-        headers = [("x-litellm-call-id", exchange.id), ("x-litellm-response-cost", "0")]
+        context = self.context
+        headers = [("x-litellm-call-id", context.id), ("x-litellm-response-cost", "0")]
         if not stream:
-            exchange.respond(200, body, headers + await self.reservation.settle_with_answer(200))
+            context.respond(200, body, headers + await self.reservation.settle_with_answer(200))
             return
         await self.reservation.settle(200)
-        await exchange.start(200, [*_STREAM_HEADERS, *headers[:1]], EVENT_STREAM)
-        await exchange.finish(body)
+        await context.start(200, [*_STREAM_HEADERS, *headers[:1]], EVENT_STREAM)
+        await context.finish(body)
 
     async def silence(self) -> None:
         """A provider has accepted the request and says nothing: let the client know that we are here."""
@@ -96,18 +153,18 @@ class Relay:
         self.close()
         failed = answer.events.failed
         if failed is not None:
-            self.exchange.failure = 502
-        await self.reservation.settle(self.exchange.failure or 200)
-        await self.exchange.finish()
+            self.context.failure = 502
+        await self.reservation.settle(self.context.failure or 200)
+        await self.context.finish()
         return None if failed is None else failed._replace(final=True)
 
     async def fail(self, error: ApiError) -> None:
         """Ends a stream that has begun with an error event; there is no `[DONE]` after it."""
         self.close()
-        self.exchange.failure = error.status
-        before = b"event: error\n" if self.exchange.anthropic else b""
-        fields = error.fields(anthropic=self.exchange.anthropic)
-        await self.exchange.finish(before + b"data: " + orjson.dumps(fields) + b"\n\n")
+        self.context.failure = error.status
+        before = b"event: error\n" if self.context.anthropic else b""
+        fields = error.fields(anthropic=self.context.anthropic)
+        await self.context.finish(before + b"data: " + orjson.dumps(fields) + b"\n\n")
 
     def close(self) -> None:
         if self._timer is not None:
@@ -118,15 +175,15 @@ class Relay:
             self._speaking = None
 
     async def _begin(self) -> None:
-        if not self.exchange.started:
-            await self.exchange.start(200, [*_STREAM_HEADERS, *self._headers()], EVENT_STREAM)
+        if not self.context.started:
+            await self.context.start(200, [*_STREAM_HEADERS, *self._headers()], EVENT_STREAM)
             self._last = self._loop.time()
             self._timer = self._loop.call_later(self._keepalive, self._tick)
 
     async def _write(self, data: bytes) -> None:
         self._last = self._loop.time()
         self._writing = True
-        await self.exchange.write(data)
+        await self.context.write(data)
         self._writing = False
 
     def _tick(self) -> None:

@@ -3,9 +3,3 @@
 store = await open_sqlite(path)            # or await open_postgres(url)
 result = await store.run(admit(store.dialect, policy, ask, now))
 """
-
-from .postgres import PostgresStore
-from .sqlite import SqliteStore
-from .store import LedgerUnavailable, Store
-
-__all__ = ["LedgerUnavailable", "PostgresStore", "SqliteStore", "Store"]

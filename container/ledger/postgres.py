@@ -10,9 +10,9 @@ from typing import Any
 
 import asyncpg
 
-from worker.ledger import schema
-from worker.ledger.decision import Decision
-from worker.ledger.dialect import POSTGRES, Dialect
+from worker.core.ledger import schema
+from worker.core.ledger.decision import Decision
+from worker.core.ledger.dialect import POSTGRES, Dialect
 
 from .store import LedgerUnavailable
 

@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from worker.ledger import schema
-from worker.ledger.decision import Decision, Parameters, Row, run
-from worker.ledger.dialect import SQLITE, Dialect
+from worker.core.ledger import schema
+from worker.core.ledger.decision import Decision, Parameters, Row, run
+from worker.core.ledger.dialect import SQLITE, Dialect
 
 from .store import LedgerUnavailable
 

@@ -2,8 +2,8 @@
 
 from typing import Any, Protocol
 
-from worker.ledger.decision import Decision
-from worker.ledger.dialect import Dialect
+from worker.core.ledger.decision import Decision
+from worker.core.ledger.dialect import Dialect
 
 
 class LedgerUnavailable(Exception):

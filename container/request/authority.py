@@ -6,7 +6,7 @@ follows LiteLLM's own parameters; a test compares the two.
 
 from collections.abc import Iterable
 
-from worker.api.errors import ApiError, invalid_request
+from worker.core.api.errors import ApiError, invalid_request
 
 # Acted on by LiteLLM's proxy and SDK as authority.
 _ADDRESSES = """

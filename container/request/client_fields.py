@@ -1,14 +1,15 @@
-"""What clients of LiteLLM send and no provider takes, made into what was meant.
-
-LiteLLM answers all of it. Labels and wishes of its own (`tags`, `litellm_session_id`, `drop_params`, …) are taken out
-unread: they decide nothing here. What says nothing (null, an output limit of -1, options of a stream that is none, no
-tools) is left out.
-"""
+"""What clients of LiteLLM send and no provider takes: labels, and fields made into what was meant."""
 
 from typing import Any
 
-from ..config import output_limits
-from .responses_input import chat_from_input
+from ..config import parameters
+from .responses import chat_from_input
+
+LABELS = frozenset(
+    "user metadata store safety_identifier prompt_cache_key prompt_cache_retention prompt_cache_options "
+    "prompt_cache_isolation_key client_metadata session_id trace_id user_id extra_metadata".split()
+)
+
 
 # LiteLLM's labels. To its proxy some of them are authority, so the engine never sees them either.
 _LABELS = "tags litellm_session_id litellm_trace_id litellm_metadata litellm_call_id id"
@@ -34,7 +35,7 @@ def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
     conversation can be made of."""
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    for name in output_limits.NAMES.intersection(body):
+    for name in parameters.NAMES.intersection(body):
         if _is_no_limit(body[name]):
             del body[name]
     return body if _TIDIED.isdisjoint(body) else _tidied(endpoint, body)

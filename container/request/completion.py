@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from worker.api.errors import ApiError, invalid_request
-from worker.ledger import tags
+from worker.core.api.errors import ApiError, invalid_request
+from worker.core.values import tags
 
 from ..routing.router import RouteRequest
 from .authority import DEARER, forbidden, refusal
@@ -31,7 +31,7 @@ class Completion:
     request, too. `output_limit`: tokens, set where the request has no limit of its own and needs one; `limited`: a
     budget relies on the limit. `betas`: features of Anthropic's that the client asks for. `cache`: the client's own
     wishes, `no-cache` and `no-store`. `optional`: fields of a translated request that may be left out. `seen`: what a
-    chat's messages hold, once somebody has looked. `tags`: for the spend log, see `worker.ledger.tags`.
+    chat's messages hold, once somebody has looked. `tags`: for the spend log, see `worker.core.values.tags`.
     """
 
     endpoint: str

@@ -1,26 +1,72 @@
-"""The bodies of the endpoints that the engine serves: JSON, or a form with files.
-
-Both are taken apart and written anew, so that LiteLLM reads nothing that was not seen here.
-"""
+"""The bodies of the endpoints that the engine serves: JSON, or a form with files, in shapes that it reads."""
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from python_multipart import multipart
 from python_multipart.exceptions import FormParserError
 
-from worker.api.endpoints import Endpoint
-from worker.api.errors import invalid_request
-from worker.ledger import tags
+from worker.core.api.endpoints import Endpoint
+from worker.core.api.errors import invalid_request
+from worker.core.values import tags
 
-from ..config import output_limits
+from ..config import parameters
 from ..routing.router import RouteRequest
-from . import engine_fields, shapes
+from . import engine_fields
 from .authority import refuse_forbidden
 from .client_fields import TRACKING, drop_labels, name_user
 from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
-from .responses_body import refuse_stored, without_storage
+from .responses import refuse_stored, without_storage
+
+
+def check(endpoint: str, fields: Mapping[str, Any]) -> None:
+    """`endpoint`: its name in worker/core/api/endpoints.py. Raises ApiError 400 naming the field."""
+    for name, (fits, wanted) in _SHAPES.get(endpoint, {}).items():
+        if fields.get(name) is not None and not fits(fields[name]):
+            raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+def _is_said(value: Any) -> bool:
+    return isinstance(value, str) or _are_objects(value)
+
+
+def _are_tools(value: Any) -> bool:
+    return _are_objects(value) and all(isinstance(one.get("type"), str) for one in value)
+
+
+_TEXT, _OBJECT = (_is_text, "a text"), (_is_object, "an object")
+_SHAPES: Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "responses": {
+        "input": (_is_said, "a text or an array of items"),
+        "tools": (_are_tools, "an array of tools, each with a 'type'"),
+        "text": _OBJECT,
+        "reasoning": _OBJECT,
+        "instructions": (_is_said, "a text"),
+        "include": (_is_list, "an array of texts"),
+    },
+    "image_generation": {"prompt": _TEXT},
+    "speech": {"input": _TEXT},
+    "moderations": {"input": (lambda value: isinstance(value, str | list), "a text or an array")},
+    "rerank": {"query": _TEXT, "documents": (_is_list, "an array")},
+}
+
 
 # Of a form: what is chosen or paid for by them.
 _SINGLE = ("model", "n")
@@ -49,15 +95,15 @@ class JsonBody:
             raise invalid_request(f"'n' has to be {wanted}.", param="n")
         if endpoint.name == "speech" and fields.get("input") is None:  # paid for by its characters
             raise invalid_request("'input' has to be a text.", param="input")
-        shapes.check(endpoint.name, fields)
+        check(endpoint.name, fields)
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         self.tags = tags.of_request(fields)
         fields.pop("metadata", None)  # to LiteLLM it is authority
         self._responses = endpoint.name == "responses"
-        if self._responses and not output_limits.NAMES.isdisjoint(fields):
-            limit = output_limits.lowest(fields)
-            for name in output_limits.NAMES.intersection(fields):
+        if self._responses and not parameters.NAMES.isdisjoint(fields):
+            limit = parameters.lowest(fields)
+            for name in parameters.NAMES.intersection(fields):
                 del fields[name]
             if limit is not None:
                 fields["max_output_tokens"] = limit

@@ -9,8 +9,8 @@ operator presets in the config is not a client's, and goes on as it is.
 import re
 from collections.abc import Iterable, Mapping
 
-from ..config import output_limits
-from .labels import LABELS
+from ..config import parameters
+from .client_fields import LABELS
 
 _CHAT = """
     model messages stream stream_options temperature top_p n stop seed user metadata store tools tool_choice
@@ -52,7 +52,7 @@ _SPEECH = "model input voice instructions response_format speed stream_format me
 _RERANK = """
     model query documents top_n return_documents rank_fields max_chunks_per_doc max_tokens_per_doc metadata
 """
-# By the endpoints' names in worker/api/endpoints.py.
+# By the endpoints' names in worker/core/api/endpoints.py.
 FIELDS: Mapping[str, frozenset[str]] = {
     name: frozenset(fields.split())
     for name, fields in (
@@ -86,8 +86,8 @@ _LIMITED = ("chat_completions", "completions")
 
 def foreign(endpoint: str, names: Iterable[str]) -> list[str]:
     """Those of the fields that the engine is not shown. (A chat's output limit goes on under one name, whichever it
-    has: `container.upstream.prepare.merge`.)"""
-    known = FIELDS[endpoint] | output_limits.NAMES if endpoint in _LIMITED else FIELDS[endpoint]
+    has: `container.formats.shared.prepare.merge`.)"""
+    known = FIELDS[endpoint] | parameters.NAMES if endpoint in _LIMITED else FIELDS[endpoint]
     return [name for name in names if name not in known]
 
 

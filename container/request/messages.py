@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from worker.api.errors import invalid_request
-from worker.ledger import tags
+from worker.core.api.errors import invalid_request
+from worker.core.values import tags
 
-from ..config import output_limits
+from ..config import parameters
 from .authority import DEARER, refusal, refuse_forbidden
 from .client_fields import drop_labels, name_user
 from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
@@ -17,7 +17,7 @@ _BETA = re.compile(r"(?!files-api|skills|oauth|fast-mode)[a-z0-9.-]{1,64}")
 _MOST_BETAS = 20
 # Whoever translates the request could take them for its limit, and whoever counts what it may cost for how many answers
 # it asks for, where a deployment's preset is what goes out.
-_FOREIGN = (output_limits.NAMES - {"max_tokens"}) | {"n", "best_of"}
+_FOREIGN = (parameters.NAMES - {"max_tokens"}) | {"n", "best_of"}
 
 
 def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:

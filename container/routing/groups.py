@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..config import Config, Deployment
+from ..config.deployment import Deployment
+from ..config.load import Config
 
 
 class Target(NamedTuple):

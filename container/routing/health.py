@@ -66,7 +66,7 @@ class Health:
     ) -> None:
         """Counts a failure; cools at once when the provider says so, when trying again is pointless, or after a
         failed probe. `allowed_of_kind`: how many such failures the config allows within a minute, before all that."""
-        if outcome.kind not in UNHEALTHY or outcome.impatient or outcome.blameless:
+        if outcome.kind not in UNHEALTHY or outcome.client_timeout or outcome.blameless:
             return
         self.failures.append(now)
         while self.failures and self.failures[0] <= now - WINDOW_SECONDS:

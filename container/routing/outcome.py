@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
     `message` is fit for the client; `code` and `param` are the provider's own for the caller's mistakes; `headers` are
     those of the provider that may reach the client. `final`: nobody else can take over, as the client has part of the
-    answer or no more time. `impatient`: the client's own limit of time was over, which says nothing about the
+    answer or no more time. `client_timeout`: the client's own limit of time was over, which says nothing about the
     deployment. `unread`: the provider said that it had done its work, and what came could not be read: it may charge.
     `blameless`: what the model made of this request says nothing about the deployment.
     `latency` in seconds: to the first token of a stream, per output token otherwise. `tokens`: used in all.
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
     param: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     final: bool = False
-    impatient: bool = False
+    client_timeout: bool = False
     unread: bool = False
     blameless: bool = False
     latency: float | None = None

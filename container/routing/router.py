@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..config import Config, Options
+from ..config.load import Config
+from ..config.options import Options
 from .groups import Groups, Target
 from .health import MAX_COOLDOWN_SECONDS, Health
 from .outcome import COUNTED, TRANSIENT, Outcome
-from .strategies import STRATEGIES, USAGE_BASED, Prices, Situation
+from .strategies import STRATEGIES, USAGE_BASED, Prices, RoutingContext
 
 BACKOFF_SECONDS = 0.25
 MAX_BACKOFF_SECONDS = 4.0
@@ -165,7 +166,7 @@ class Router:
         options = self.options
         return self._strategy(
             targets,
-            Situation(
+            RoutingContext(
                 self.health,
                 now,
                 self._rng,

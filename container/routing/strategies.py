@@ -13,7 +13,7 @@ from .health import Health
 Prices = Mapping[str, float]
 
 
-class Situation(NamedTuple):
+class RoutingContext(NamedTuple):
     """What a strategy decides by. `now` in seconds on the router's clock; `tokens`: the request's, estimated; `stream`:
     whether it wants a stream;
     `latency_ttl` in seconds; `latency_buffer`: deployments slower by up to this share of the fastest count as equal;
@@ -32,10 +32,10 @@ class Situation(NamedTuple):
         return self.health[target.deployment.id]
 
 
-Strategy = Callable[[Sequence[Target], Situation], Target | None]
+Strategy = Callable[[Sequence[Target], RoutingContext], Target | None]
 
 
-def simple_shuffle(targets: Sequence[Target], situation: Situation) -> Target | None:
+def simple_shuffle(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
     """By `weight` where one is given, else by `rpm`, else by `tpm`, else all alike."""
     for attribute in ("weight", "rpm", "tpm"):
         weights = [getattr(t.deployment, attribute) or 0.0 for t in targets]
@@ -50,7 +50,7 @@ def simple_shuffle(targets: Sequence[Target], situation: Situation) -> Target | 
     return situation.rng.choice(targets)
 
 
-def latency_based(targets: Sequence[Target], situation: Situation) -> Target | None:
+def latency_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
     """The fastest of late. One of which nothing is known goes first, unless a request is already finding out."""
     known: list[tuple[float, Target]] = []
     for target in targets:
@@ -67,13 +67,13 @@ def latency_based(targets: Sequence[Target], situation: Situation) -> Target | N
     return situation.rng.choice([target for latency, target in known if latency <= limit])
 
 
-def least_busy(targets: Sequence[Target], situation: Situation) -> Target | None:
+def least_busy(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
     """The one with the fewest requests in flight."""
     fewest = min(situation.of(t).in_flight for t in targets)
     return situation.rng.choice([t for t in targets if situation.of(t).in_flight == fewest])
 
 
-def usage_based(targets: Sequence[Target], situation: Situation) -> Target | None:
+def usage_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
     """The one that has used least of its tokens this minute; None when every one is at its `rpm` or `tpm`."""
     room: list[tuple[float, Target]] = []
     for target in targets:
@@ -90,7 +90,7 @@ def usage_based(targets: Sequence[Target], situation: Situation) -> Target | Non
     return situation.rng.choice([target for used, target in room if used == least])
 
 
-def cost_based(targets: Sequence[Target], situation: Situation) -> Target | None:
+def cost_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
     """The cheapest; one whose price is unknown goes last."""
     prices = situation.prices or {}
     of = {t.deployment.id: prices.get(t.deployment.id, float("inf")) for t in targets}

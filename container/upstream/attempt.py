@@ -4,20 +4,24 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import orjson
 
-from ..config import Deployment, Options
-from ..deadline import Deadline
+from ..config.deployment import Deployment
+from ..config.options import Options
 from ..engine.supervisor import Engine, EngineUnavailable
+from ..formats import Formats, messages
+from ..formats.shared import mock
+from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, json_object
+from ..formats.shared.assemble import as_events, is_stream
+from ..formats.shared.error_body import words
+from ..formats.shared.format import Format, Sent, Unreachable, Unsupported
+from ..formats.shared.odd_chunks import failure_in
+from ..formats.shared.sse import MAX_EVENT_BYTES, OversizedEvent
+from ..http_client.client import Client
+from ..http_client.deadline import Deadline
+from ..http_client.request import BadBody, CannotConnect, ConnectTimeout, HttpError, Silent
+from ..http_client.response import Response
 from ..request.completion import Completion
 from ..routing.outcome import Outcome
 from ..routing.router import Try
-from . import mock
-from .answer import Answer, Events, Stream, StreamBroken, json_object
-from .assemble import as_events, is_stream
-from .error_body import words
-from .formats import Format, Formats, Sent, Unreachable, Unsupported, messages
-from .http import BadBody, CannotConnect, Client, ConnectTimeout, HttpError, Response, Silent
-from .odd_chunks import failure_in
-from .sse import MAX_EVENT_BYTES, OversizedEvent
 
 MAX_ERROR_BYTES = 64 * 1024
 # After such a refusal the same deployment may take the request in other words.
@@ -118,7 +122,7 @@ class Upstream:
             if response is not None and not kept:
                 response.close()  # unless it is at its end, which tells the provider to stop
 
-    def impatient(self, d: Deployment, request: Completion) -> bool:
+    def client_timeout(self, d: Deployment, request: Completion) -> bool:
         """Whether the client waits for a shorter time than this deployment is given."""
         return request.timeout is not None and request.timeout < self._patience(d, stream=request.stream)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from ..config import Deployment
+from ..config.deployment import Deployment
+from ..formats.shared import refusals
 from ..routing.outcome import Outcome
-from . import refusal_words
 
 ENDPOINTS = frozenset(("transcription", "translation"))
 # Those that have the endpoints at the same address and in the same words as OpenAI.
@@ -34,7 +34,7 @@ def refused(endpoint: str) -> Outcome | None:
 
 def judged(outcome: Outcome) -> Outcome:
     """A server without these endpoints is a fine server for others."""
-    if outcome.kind != "not_found" or refusal_words.says_no_such_model(outcome.code or "", outcome.message.lower()):
+    if outcome.kind != "not_found" or refusals.says_no_such_model(outcome.code or "", outcome.message.lower()):
         return outcome
     return Outcome("unsupported", 400, "This model's server has no such endpoint for sound.", param="model")
 

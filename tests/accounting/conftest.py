@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.ledger.conftest import NewDatabase, new_database
 from tests.money import Money, deployment, wait_for
 from tests.processes import MASTER_KEY, ROOT, RunningProxy, StartProxy

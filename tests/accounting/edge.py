@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 
-from container import catalog
-from container.config import load
+from container.config.load import load
+from container.proxy import catalog
 from tests.money import chat
 from tests.processes import RunningProxy, StartProxy
-from worker.api.instance import instance_of
-from worker.ledger.settle import Report
+from worker.core.ledger.settle import Report
+from worker.core.protocol import instance_of
 
 TOKEN = "t0ken-of-the-edge"
 BEHIND = {"INTERNAL_TOKEN": TOKEN}

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from tests.accounting.conftest import Ledgered, Start
-from tests.fakes import OK, Behaviour, FakeProvider, Fault, failing
+from tests.fakes.behaviour import OK, Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider
 from tests.money import IN, OUT, chat, deployment, wait_for
 from tests.processes import MASTER_KEY, RunningProxy
 

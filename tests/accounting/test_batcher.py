@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from container.accounting.batcher import LedgerBatcher
-from container.ledger import LedgerUnavailable, SqliteStore
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import LedgerUnavailable
 from tests.ledger.support import NOON, Ledger, check_balance, query
-from worker.ledger.decision import Decision
-from worker.ledger.settle import Report
+from worker.core.ledger.decision import Decision
+from worker.core.ledger.settle import Report
 
 
 class Counting(SqliteStore):
@@ -184,7 +185,7 @@ import asyncio, sys
 from container.accounting.batcher import LedgerBatcher
 from container.ledger import SqliteStore
 from tests.ledger.support import NOON, Ledger
-from worker.ledger.settle import Report
+from worker.core.ledger.settle import Report
 
 class Batcher(LedgerBatcher):
     def _taken(self, report, outcome):

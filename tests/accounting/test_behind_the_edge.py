@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from tests.accounting.edge import TOKEN, Behind, behind
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
 from tests.processes import StartProxy
-
-from .edge import TOKEN, Behind, behind
 
 USAGE = Behaviour(usage=(10, 5))
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from container.accounting.journal import CARRY_SECONDS, Journal
-from tests.fakes import Behaviour, FakeProvider, failing
+from tests.accounting.edge import Behind, behind
+from tests.fakes.behaviour import Behaviour, failing
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment
 from tests.processes import StartProxy
-from worker.ledger.settle import Report
-from worker.protocol import REPORT_HEADER
-
-from .edge import Behind, behind
+from worker.core.ledger.settle import Report
+from worker.core.protocol import REPORT_HEADER
 
 
 def carry(journal: Journal, id: str) -> list[object]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from container.ledger import SqliteStore
+from container.ledger.sqlite import SqliteStore
 from tests.accounting.clock import Clock
 from tests.accounting.conftest import Ledgered
-from tests.fakes import Behaviour, FakeProvider
-from tests.fakes.behaviour import failing
+from tests.fakes.behaviour import Behaviour, failing
+from tests.fakes.server import FakeProvider
 from tests.ledger.support import check_balance
 from tests.money import chat, deployment, wait_for
 from tests.processes import StartProxy

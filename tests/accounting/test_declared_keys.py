@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from container.cli import main
+from container.cli.main import main
 from tests.accounting.conftest import Ledgered
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.processes import StartProxy
 

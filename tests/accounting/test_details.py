@@ -4,7 +4,8 @@ import orjson
 import pytest
 
 from tests.accounting.conftest import Start
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 
 # US dollars a token: in, out, read from a cache, reasoned.

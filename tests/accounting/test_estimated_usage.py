@@ -4,16 +4,15 @@ from pathlib import Path
 
 import orjson
 
-from container.accounting import Tariff
+from container.accounting.price_book import PriceBook
 from container.accounting.reservation import Reservation
 from container.accounting.transcript import Transcript
-from container.config import load
+from container.config.load import load
 from container.routing.router import Router, Try
 from tests.ledger.corpus import PROSE
-from worker.ledger.estimate import prompt
-from worker.ledger.settle import Report
-from worker.ledger.text_tokens import text_tokens
-from worker.ledger.tokenizers import CL100K, LARGEST, O200K
+from worker.core.ledger.settle import Report
+from worker.core.pricing.estimate import prompt
+from worker.core.pricing.tokens import CL100K, LARGEST, O200K, text_tokens
 
 CONFIG = """
 model_list:
@@ -38,11 +37,11 @@ def test_by_the_tokenizer_of_whoever_answered(tmp_path: Path) -> None:
     file.write_text(CONFIG)
     config = load(file, {"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"})
     router = Router(config)
-    tariff = Tariff(config, router, default_max_output=1)
+    price_book = PriceBook(config, router, default_max_output=1)
     for name, table in (("a", O200K), ("b", LARGEST), ("c", CL100K)):
         reports = Reports()
         reservation = Reservation(
-            "r", tariff, reports, "i", amount=None, prompt=prompt(BODY), output_limit=None, limited=False
+            "r", price_book, reports, "i", amount=None, prompt=prompt(BODY), output_limit=None, limited=False
         )
         [target] = router.groups.targets(name)
         reservation.trying(Try(target, "a", 0, 0))

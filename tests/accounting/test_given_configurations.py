@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider
+from tests.accounting.edge import BEHIND, TOKEN, Behind, a_grant
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
 from tests.processes import RunningProxy, StartProxy
-from worker.protocol import MOST_CONFIGURATIONS, PROTOCOL_VERSION
-
-from .edge import BEHIND, TOKEN, Behind, a_grant
+from worker.core.protocol import MOST_CONFIGURATIONS, PROTOCOL_VERSION
 
 USAGE = Behaviour(usage=(10, 5))
 PATH = "/internal/configuration"

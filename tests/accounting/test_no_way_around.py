@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.accounting.conftest import Start
-from tests.fakes import OK, Behaviour, FakeProvider
+from tests.fakes.behaviour import OK, Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import IN, OUT, deployment
 
 IMAGES, COMPLETIONS = "/v1/images/generations", "/v1/completions"

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.accounting.conftest import Ledgered, Start
-from tests.fakes import OK, Behaviour, FakeProvider, Fault
+from tests.fakes.behaviour import OK, Behaviour, Fault
+from tests.fakes.server import FakeProvider
 from tests.money import IN, OUT, deployment
 
 

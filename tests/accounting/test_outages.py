@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from container.accounting.accounting import LEASE_MS
-from container.ledger import PostgresStore, SqliteStore, Store
+from container.ledger.postgres import PostgresStore
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import Store
 from tests.accounting.clock import Clock
 from tests.accounting.conftest import Ledgered
 from tests.accounting.crowd import CLIENT_LEFT, NO_ANSWER, Crowd
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import check_balance
 from tests.money import IN, OUT, deployment, wait_for

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.accounting.conftest import Ledgered
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import IN, OUT
 from tests.processes import StartProxy
 

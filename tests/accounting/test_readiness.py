@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from container.accounting import NoAccounting, ledger_check
-from container.accounting.ledger_check import LedgerCheck
-from container.handlers.health import Health
-from container.ledger import LedgerUnavailable, SqliteStore
+from container.accounting import housekeeping
+from container.accounting.accounting import NoAccounting
+from container.accounting.housekeeping import LedgerCheck
+from container.handlers.public import Health
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import LedgerUnavailable
 from tests.accounting.conftest import Start
 from tests.ledger.postgres_server import PostgresServer
 from tests.money import wait_for
@@ -58,7 +60,7 @@ async def test_many_probes_are_one_question(check: LedgerCheck, ledger: Ledger, 
     assert await asyncio.gather(*(check.usable() for _ in range(50))) == [True] * 50
     assert await check.usable()
     assert ledger.asked == 1
-    now[0] += ledger_check.FRESH_SECONDS
+    now[0] += housekeeping.FRESH_SECONDS
     assert await check.usable()
     assert ledger.asked == 2
 
@@ -66,7 +68,7 @@ async def test_many_probes_are_one_question(check: LedgerCheck, ledger: Ledger, 
 async def test_a_ledger_that_is_away_or_hangs_is_not_usable_until_it_is_back(
     check: LedgerCheck, ledger: Ledger, now: list[float], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(ledger_check, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(housekeeping, "PATIENCE_SECONDS", 0.01)
     ledger.down = True
     assert not await check.usable()
     now[0] += 10
@@ -135,9 +137,9 @@ async def test_postgres_that_goes_and_comes_back(start: Callable[..., Any], post
 
 async def test_while_every_request_is_refused_it_is_not_ready():
     answers: list[tuple[int, bytes]] = []
-    exchange: Any = SimpleNamespace(respond=lambda status, data, headers=(): answers.append((status, data)))
+    context: Any = SimpleNamespace(respond=lambda status, data, headers=(): answers.append((status, data)))
     unused: Any = None
     for refusal in ("no master key", None):
-        await Health([], unused, NoAccounting(), refusal).ready(exchange)
+        await Health([], unused, NoAccounting(), refusal).ready(context)
     assert [status for status, _ in answers] == [503, 200]
     assert b"no master key" in answers[0][1]

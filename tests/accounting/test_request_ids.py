@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 
 from tests.accounting.conftest import Start
-from tests.fakes import FakeProvider, failing
+from tests.fakes.behaviour import failing
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
 
 NAME = "a-client-s-name-0001"

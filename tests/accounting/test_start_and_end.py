@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from container.accounting import fleeting
-from container.cli import main
+from container.cli.main import main
+from container.ledger.location import ephemeral_mount
 from tests.accounting.conftest import Start
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import IN, deployment, wait_for
 from tests.processes import MASTER_KEY
 
@@ -118,13 +119,13 @@ MOUNTS = """\
 )
 def test_a_place_that_is_lost_one_day_is_known(tmp_path: Path, place: str, lost: str | None) -> None:
     (tmp_path / "mountinfo").write_text(MOUNTS)
-    found = fleeting(Path(place), tmp_path / "mountinfo")
+    found = ephemeral_mount(Path(place), tmp_path / "mountinfo")
     assert (found is None) == (lost is None)
     assert lost is None or lost in (found or "")
 
 
 def test_where_nobody_can_tell_nothing_is_said(tmp_path: Path) -> None:
-    assert fleeting(tmp_path / "ledger.db", tmp_path / "no-such-list") is None
+    assert ephemeral_mount(tmp_path / "ledger.db", tmp_path / "no-such-list") is None
 
 
 def test_a_ledger_in_memory_is_in_no_file(start: Start, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Tags of a key and of a request, on the line of the spend log."""
 
 from tests.accounting.conftest import Start
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 
 
 def test_they_come_with_every_api(start: Start, fake: FakeProvider) -> None:

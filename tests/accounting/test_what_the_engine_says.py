@@ -7,16 +7,18 @@ from typing import Any
 import orjson
 import pytest
 
-from container.accounting import Tariff, Transcript, unseen
+from container.accounting import hidden_reasoning
+from container.accounting.price_book import PriceBook
 from container.accounting.reservation import Reservation
-from container.config import load
-from container.handlers.attempts import charge
-from container.handlers.engine_charges import usage
+from container.accounting.transcript import Transcript
+from container.config.load import load
+from container.handlers.attempt_log import charge
+from container.handlers.engine import usage
 from container.routing.router import Router, Try
 from tests.accounting.test_estimated_usage import Reports
-from worker.ledger.estimate import Prompt
-from worker.ledger.settle import Report
-from worker.ledger.tokenizers import LARGEST
+from worker.core.ledger.settle import Report
+from worker.core.pricing.estimate import Prompt
+from worker.core.pricing.tokens import LARGEST
 
 CONFIG = """
 model_list:
@@ -39,14 +41,14 @@ def report(tmp_path: Path) -> Any:
     file.write_text(CONFIG)
     config = load(file, dict.fromkeys(("OPENAI_API_KEY", "VOYAGE_API_KEY", "COHERE_API_KEY"), "x"))
     router = Router(config)
-    tariff = Tariff(config, router, default_max_output=1)
+    price_book = PriceBook(config, router, default_max_output=1)
 
     def reported(
         model: str, answer: Mapping[str, Any] | None, prompt: Prompt, units: Any = None, **streamed: Any
     ) -> Report:
         reports = Reports()
         reservation = Reservation(
-            "r", tariff, reports, "i", amount=NANO, prompt=prompt, output_limit=None, limited=True, units=units
+            "r", price_book, reports, "i", amount=NANO, prompt=prompt, output_limit=None, limited=True, units=units
         )
         [target] = router.groups.targets(model)
         reservation.trying(Try(target, model, 0, 0))
@@ -130,7 +132,7 @@ def test_who_thinks_unasked(tmp_path: Path, model: str, thinks: bool) -> None:
         f"model_list: [{{model_name: a, litellm_params: {{model: {model}, api_key: k, api_base: 'https://a.example'}}}}]"
     )
     [target] = Router(load(file, {})).groups.targets("a")
-    found = unseen.output({"max_tokens": 77}, target, {"input": 1, "output": 1, "image_tokens": 1})
+    found = hidden_reasoning.output({"max_tokens": 77}, target, {"input": 1, "output": 1, "image_tokens": 1})
     assert found == (77 if thinks else None)
 
 

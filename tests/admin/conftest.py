@@ -9,17 +9,17 @@ import orjson
 import pytest
 
 from container.accounting.accounting import Accounting
-from container.app import App
-from container.authenticate import Authenticator
-from container.exchange import Exchange
 from container.handlers.admin import Admin
-from container.handlers.model_info import ModelInfo
-from container.ledger import SqliteStore
-from container.settings import read
+from container.handlers.models import ModelInfo
+from container.ledger.sqlite import SqliteStore
+from container.proxy.app import App
+from container.server.auth import Authenticator
+from container.server.context import RequestContext
+from container.server.settings import read
 from tests.container.raw import Answer, ask
 from tests.container.serving import serving
 from tests.ledger.support import Ledger
-from worker.ledger.secret import new_id
+from worker.core.ledger.secrets import new_id
 
 MASTER = "sk-master-of-the-tests"
 
@@ -56,8 +56,8 @@ class Gateway:
         await self.ledger.settle(id, cost, prompt_tokens=10, completion_tokens=5, status=200)
 
 
-async def _healthy(exchange: Exchange) -> None:
-    exchange.respond(200, orjson.dumps({"status": "healthy", "models": ["gpt-4o", "mock"]}))
+async def _healthy(context: RequestContext) -> None:
+    context.respond(200, orjson.dumps({"status": "healthy", "models": ["gpt-4o", "mock"]}))
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ async def gateway() -> AsyncIterator[Gateway]:
     health: Any = SimpleNamespace(root=None, health=_healthy, alive=None, ready=None, description=None)
     no_models: Any = SimpleNamespace(deployments=())
     models = ModelInfo(no_models, nobody, vouched=False)
-    tariff: Any = None  # nothing is priced here
-    accounting = Accounting(store, ledger.policy, tariff, alone=True, now=lambda: ledger.now)
+    price_book: Any = None  # nothing is priced here
+    accounting = Accounting(store, ledger.policy, price_book, alone=True, now=lambda: ledger.now)
     admin = Admin(lambda decision: store.run(decision), store.dialect, ledger.policy, MASTER, lambda: ledger.now)
     async with serving(App(guard, nobody, nobody, nobody, models, health, (), admin, accounting)) as port:
         yield Gateway(port, ledger)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from container.ledger import LedgerUnavailable
+from container.ledger.store import LedgerUnavailable
 from tests.admin.conftest import MASTER, Gateway
-from worker.ledger import periods
+from worker.core.values import periods
 
 POSTS = ["/key/generate", "/key/update", "/key/delete", "/key/block", "/key/unblock", "/key/x/regenerate"]
 GETS = ["/key/info", "/key/list", "/spend/logs", "/spend/keys", "/spend/activity", "/global/spend", "/model/info"]

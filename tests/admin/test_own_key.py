@@ -6,7 +6,7 @@ import pytest
 
 from tests.admin.conftest import Gateway
 from tests.container.raw import ask
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, StartProxy
 
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from worker.api.admin import answer, call
-from worker.api.endpoints import TABLE, find
-from worker.api.errors import ApiError
-from worker.ledger import refusal
+from worker.core.api.admin import answer, call
+from worker.core.api.endpoints import TABLE, find
+from worker.core.api.errors import ApiError
+from worker.core.ledger import decision
 
 MASTER = "sk/master"
 ADMIN = {
@@ -137,7 +137,7 @@ def test_the_master_key_is_no_virtual_key(method, path, query, fields, param):
 def test_a_result_is_a_body_or_an_error():
     assert answer({"ok": True, "body": [1]}) == [1]
     with pytest.raises(ApiError) as caught:
-        answer(refusal.rate_limited("Slower.", 7, [["x-a", "b"]]))
+        answer(decision.rate_limited("Slower.", 7, [["x-a", "b"]]))
     error = caught.value
     assert (error.status, error.type, error.message) == (429, "rate_limit_error", "Slower.")
     assert error.headers == [("x-a", "b"), ("retry-after", "7")]

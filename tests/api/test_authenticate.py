@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.api import authenticate
-from worker.api.authenticate import presented_key, refusal_to_serve, require_master_key, same_secret
-from worker.api.errors import ApiError
+from worker.core.api import auth
+from worker.core.api.auth import presented_key, refusal_without_master_key, require_master_key, same_secret
+from worker.core.api.errors import ApiError
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_secrets_are_compared_in_constant_time(monkeypatch):
         compared.append((a, b))
         return True
 
-    monkeypatch.setattr(authenticate.hmac, "compare_digest", compare)
+    monkeypatch.setattr(auth.hmac, "compare_digest", compare)
     assert same_secret("x", "y")
     assert compared == [(b"x", b"y")]
 
@@ -88,7 +88,7 @@ def test_the_master_key_passes():
     ],
 )
 def test_what_cannot_be_served_safely_is_not_served(master_key, local, refused):
-    refusal = refusal_to_serve(master_key, local=local)
+    refusal = refusal_without_master_key(master_key, local=local)
     assert (refusal is not None) is refused
     if refusal is not None:
         assert refusal.status == 503

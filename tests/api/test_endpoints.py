@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.api.endpoints import TABLE, dashboard_file, find, model_id, speaks_anthropic
-from worker.api.errors import ApiError
+from worker.core.api.endpoints import TABLE, dashboard_file, find, model_id, speaks_anthropic
+from worker.core.api.errors import ApiError
 
 POSTED = {
     "/chat/completions": "chat_completions",

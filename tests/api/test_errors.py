@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from worker.api import errors
-from worker.api.errors import ApiError
+from worker.core.api import errors
+from worker.core.api.errors import ApiError
 
 
 def test_the_body_has_four_fields():

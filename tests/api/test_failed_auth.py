@@ -4,8 +4,8 @@ import hmac
 
 import pytest
 
-from worker.api import authenticate
-from worker.api.failed_auth import MAX_ADDRESSES, WINDOW_SECONDS, FailedAuthLimiter, too_many
+from worker.core.api import auth
+from worker.core.api.auth import MAX_ADDRESSES, WINDOW_SECONDS, FailedAuthLimiter, too_many
 
 
 def test_the_limit_is_told_with_the_seconds_that_are_left_and_said_once():
@@ -61,5 +61,5 @@ def test_what_is_told():
 def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch):
     compared = []
     monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or False)
-    assert not authenticate.same_secret("sk-a", "sk-b")
+    assert not auth.same_secret("sk-a", "sk-b")
     assert compared == [(b"sk-a", b"sk-b")]

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from worker.api import openapi
-from worker.api.endpoints import DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE, find
-from worker.ledger import key_fields
-from worker.ledger.key_schemas import KEY_SCHEMAS
+from worker.core.api import openapi
+from worker.core.api.endpoints import DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE, find
+from worker.core.ledger import key_fields
+from worker.core.ledger.key_schemas import KEY_SCHEMAS
 
 DOCUMENT = openapi.document(KEY_SCHEMAS)
 

@@ -8,8 +8,9 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.fakes import Behaviour, FakeProvider, failing
+from tests.fakes.behaviour import Behaviour, failing
 from tests.fakes.formats.audio import HEARD, TEXTS, fields
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 SOUND = ("a.wav", b"RIFF....WAVE")

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy, free_tcp_port
 from tests.redis_server import RedisServer

@@ -10,7 +10,9 @@ import pytest
 import uvloop
 import yaml
 
-from container.config import Config, ConfigError, Deployment, load
+from container.config.deployment import Deployment
+from container.config.load import Config, load
+from container.config.problems import ConfigError
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from container.http_server import Handler, HttpServer
+from container.server.http import Handler, HttpServer
 
 
 async def started(handler: Handler) -> tuple[HttpServer, int]:

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from container import log
-from container.app import App
-from container.exchange import Exchange
+from container.observability import log
+from container.proxy.app import App
+from container.server.context import RequestContext
 from tests.container.raw import Answer, Connection, ask
 from tests.container.serving import serving
-from worker.api.endpoints import Endpoint
-from worker.api.errors import ApiError
+from worker.core.api.endpoints import Endpoint
+from worker.core.api.errors import ApiError
 
 SECRET = "sk-0123456789 and a prompt"
-Work = Callable[[Exchange, str], Awaitable[None]]
+Work = Callable[[RequestContext, str], Awaitable[None]]
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def logged(monkeypatch) -> Callable[[], str]:
 
 @pytest.fixture
 async def serve(logged) -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
-    """`await serve(work)`: the port of an app whose chat completions are `work(exchange, name)`."""
+    """`await serve(work)`: the port of an app whose chat completions are `work(context, name)`."""
 
     async def started(work: Work) -> int:
         nobody: Any = SimpleNamespace(description=None, list=None, one=None)
-        everybody: Any = SimpleNamespace(check=lambda exchange, endpoint: None)
+        everybody: Any = SimpleNamespace(check=lambda context, endpoint: None)
         completions: Any = work
         app = App(everybody, completions, nobody, nobody, nobody, nobody, ())
         return await stack.enter_async_context(serving(app))
@@ -60,7 +60,7 @@ async def asked(port: int) -> Answer:
 
 
 async def test_an_error_is_an_answer(serve):
-    async def work(exchange: Exchange, endpoint: Endpoint) -> None:
+    async def work(context: RequestContext, endpoint: Endpoint) -> None:
         raise ApiError(418, "teapot", f"{endpoint.name}: short and stout.", headers=[("x-a", "b")])
 
     answer = await asked(await serve(work))
@@ -69,7 +69,7 @@ async def test_an_error_is_an_answer(serve):
 
 
 async def test_a_fault_of_our_own_is_a_500_that_shows_and_logs_nothing_but_where_it_was(serve, logged):
-    async def work(exchange: Exchange, name: str) -> None:
+    async def work(context: RequestContext, name: str) -> None:
         raise RuntimeError(SECRET)
 
     answer = await asked(await serve(work))
@@ -91,9 +91,9 @@ async def test_a_fault_of_our_own_is_a_500_that_shows_and_logs_nothing_but_where
 
 @pytest.mark.parametrize("error", [RuntimeError(SECRET), ApiError(500, "t", SECRET)])
 async def test_what_has_begun_and_cannot_go_on_does_not_look_whole(serve, logged, error):
-    async def work(exchange: Exchange, name: str) -> None:
-        await exchange.start(200, [], "text/event-stream")
-        await exchange.write(b"data: 1\n\n")
+    async def work(context: RequestContext, name: str) -> None:
+        await context.start(200, [], "text/event-stream")
+        await context.write(b"data: 1\n\n")
         raise error
 
     def follow(port: int) -> tuple[bytes, bytes | None]:

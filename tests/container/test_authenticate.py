@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from container.accounting import NoAccounting
-from container.authenticate import Authenticator, is_loopback
-from container.exchange import Exchange
-from container.settings import read
-from worker.api.endpoints import find
-from worker.api.errors import ApiError
-from worker.ledger.secret import hash_secret
+from container.accounting.accounting import NoAccounting
+from container.server.auth import Authenticator, is_loopback
+from container.server.context import RequestContext
+from container.server.settings import read
+from worker.core.api.endpoints import find
+from worker.core.api.errors import ApiError
+from worker.core.ledger.secrets import hash_secret
 
 KEY = "sk-master"
 NO_HEADERS: Mapping[str, str] = {}
@@ -31,9 +31,9 @@ def refusal(
 ) -> int | None:
     """The status that a request is refused with, or None."""
     method = method or ("POST" if path.endswith("completions") else "GET")
-    exchange = Exchange(make_mocked_request(method, path, headers))
+    context = RequestContext(make_mocked_request(method, path, headers))
     try:
-        a.check(exchange, find(method, path))
+        a.check(context, find(method, path))
     except ApiError as error:
         return error.status
     return None
@@ -76,10 +76,10 @@ def test_anything_else_is_401(headers):
 
 @pytest.mark.parametrize("presented", [f"{KEY}x", KEY[:-1], "sk-other"])
 def test_what_looks_like_a_virtual_key_is_left_to_the_ledger(presented):
-    exchange = Exchange(make_mocked_request("POST", "/v1/embeddings", {"x-api-key": presented}))
+    context = RequestContext(make_mocked_request("POST", "/v1/embeddings", {"x-api-key": presented}))
     guard = Authenticator(read({"LITELLM_MASTER_KEY": KEY}), KEY, (), virtual_keys=True)
-    guard.check(exchange, find("POST", "/v1/embeddings"))
-    assert (exchange.key_hash, exchange.administrator) == (hash_secret(presented), False)
+    guard.check(context, find("POST", "/v1/embeddings"))
+    assert (context.key_hash, context.administrator) == (hash_secret(presented), False)
 
 
 @pytest.mark.parametrize("presented", [f"{KEY}x", KEY[:-1], "sk-other"])
@@ -88,23 +88,23 @@ def test_without_a_ledger_only_the_master_key_is_one(presented):
 
 
 async def test_without_a_ledger_a_virtual_key_that_got_this_far_is_refused():
-    exchange = Exchange(make_mocked_request("POST", "/v1/embeddings", {}))
-    exchange.key_hash = hash_secret("sk-other")
+    context = RequestContext(make_mocked_request("POST", "/v1/embeddings", {}))
+    context.key_hash = hash_secret("sk-other")
     with pytest.raises(ApiError) as caught:
-        await NoAccounting().admit(exchange)
+        await NoAccounting().admit(context)
     assert caught.value.status == 401
 
 
 def test_the_master_key_is_the_administrators():
-    exchange = Exchange(make_mocked_request("POST", "/v1/embeddings", {"x-api-key": KEY}))
-    authenticator(LITELLM_MASTER_KEY=KEY).check(exchange, find("POST", "/v1/embeddings"))
-    assert (exchange.key_hash, exchange.administrator) == (None, True)
+    context = RequestContext(make_mocked_request("POST", "/v1/embeddings", {"x-api-key": KEY}))
+    authenticator(LITELLM_MASTER_KEY=KEY).check(context, find("POST", "/v1/embeddings"))
+    assert (context.key_hash, context.administrator) == (None, True)
 
 
 def test_strangers_may_spend_the_global_budget_and_administer_nothing():
-    exchange = Exchange(make_mocked_request("POST", "/v1/embeddings", {"host": "gateway.example"}))
-    authenticator(LITELLM_HOST="0.0.0.0", ALLOW_ANONYMOUS="true").check(exchange, find("POST", "/v1/embeddings"))
-    assert (exchange.key_hash, exchange.administrator) == (None, False)
+    context = RequestContext(make_mocked_request("POST", "/v1/embeddings", {"host": "gateway.example"}))
+    authenticator(LITELLM_HOST="0.0.0.0", ALLOW_ANONYMOUS="true").check(context, find("POST", "/v1/embeddings"))
+    assert (context.key_hash, context.administrator) == (None, False)
 
 
 def test_the_configs_master_key_counts_like_the_environments():

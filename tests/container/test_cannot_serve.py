@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.cannot_serve import reasons_to_keep
+from container.proxy.startup_checks import reasons_to_keep
 
 KEY = {"KEY": "sk-provider"}
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from container.catalog import catalog, source, write
-from container.config import ConfigError
-from worker.api.models import models_on
-from worker.ledger.accounts import Limits
+from container.config.problems import ConfigError
+from container.proxy.catalog import catalog, source, write
+from worker.core.api.models import models_on
+from worker.core.ledger.accounts import Limits
 
 CONTENT = {
     "model_list": [

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from container import catalog
-from container.cli import main
+from container.cli.main import main
+from container.proxy import catalog
 
 MODELS: list[dict[str, Any]] = [
     {"model_name": "free", "litellm_params": {"model": "openai/x", "mock_response": "hi"}},

@@ -2,10 +2,10 @@
 
 import pytest
 
-from container import parsers
-from container.client_address import client_address
+from container.server import settings
+from container.server.client_address import client_address
 
-TRUSTED = parsers.networks("10.0.0.0/8, fd00::/8")
+TRUSTED = settings.networks("10.0.0.0/8, fd00::/8")
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_without_trusted_proxies_the_header_means_nothing():
 @pytest.mark.parametrize("text", ["10.0.0.0/33", "example.com", "10.0.0.1/8", "10.0.0.0/8 192.0.2.1"])
 def test_what_is_no_network_is_refused(text):
     with pytest.raises(ValueError, match=r"10\.0\.0\.0/8"):
-        parsers.networks(text)
+        settings.networks(text)

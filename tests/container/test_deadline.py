@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from container.deadline import Deadline
+from container.http_client.deadline import Deadline
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

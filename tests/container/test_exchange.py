@@ -7,30 +7,30 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import web
 
-from container.exchange import ClientLeft, Exchange
+from container.server.context import ClientLeft, RequestContext
 from tests.container.raw import Answer, Connection, ask
 from tests.container.serving import serving
-from worker.api.errors import ApiError, wrong_method
+from worker.core.api.errors import ApiError, wrong_method
 
 MB = 1024 * 1024
-Work = Callable[[Exchange], Awaitable[None]]
+Work = Callable[[RequestContext], Awaitable[None]]
 
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
-    """`await serve(work)` is the port where `work(exchange)` answers; ApiErrors become answers."""
+    """`await serve(work)` is the port where `work(context)` answers; ApiErrors become answers."""
 
     async def started(work: Work) -> int:
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            exchange = Exchange(request)
+            context = RequestContext(request)
             try:
-                await work(exchange)
+                await work(context)
             except ApiError as error:
-                exchange.error(error)
+                context.error(error)
             except ClientLeft:
                 raise ConnectionResetError from None
-            assert exchange.response is not None
-            return exchange.response
+            assert context.response is not None
+            return context.response
 
         return await stack.enter_async_context(serving(handler))
 
@@ -42,13 +42,13 @@ async def asked(port: int, method: str = "POST", path: str = "/", headers=None, 
     return await asyncio.to_thread(ask, port, method, path, headers, body)
 
 
-async def nothing(exchange: Exchange) -> None:
-    exchange.respond(204, b"")
+async def nothing(context: RequestContext) -> None:
+    context.respond(204, b"")
 
 
-async def echo(exchange: Exchange) -> None:
+async def echo(context: RequestContext) -> None:
     """The body, under the limit of 1 MB."""
-    exchange.respond(200, await exchange.body(1), content_type="application/octet-stream")
+    context.respond(200, await context.body(1), content_type="application/octet-stream")
 
 
 # The request
@@ -57,9 +57,9 @@ async def echo(exchange: Exchange) -> None:
 async def test_the_path_is_raw_and_without_its_query(serve):
     seen: list[str] = []
 
-    async def work(exchange: Exchange) -> None:
-        seen.append(exchange.path)
-        exchange.respond(200, b"{}")
+    async def work(context: RequestContext) -> None:
+        seen.append(context.path)
+        context.respond(200, b"{}")
 
     port = await serve(work)
     for path in ("/v1/models/a%2Fb", "/v1//models", "/v1/../x", "/a?api_key=1#b", "/%ff"):
@@ -68,8 +68,8 @@ async def test_the_path_is_raw_and_without_its_query(serve):
 
 
 async def test_header_names_have_no_case_and_repeated_ones_are_one_list(serve):
-    async def work(exchange: Exchange) -> None:
-        exchange.respond(200, f"{exchange.header('AUTHORIZATION')}|{exchange.header('missing')}".encode())
+    async def work(context: RequestContext) -> None:
+        context.respond(200, f"{context.header('AUTHORIZATION')}|{context.header('missing')}".encode())
 
     port = await serve(work)
     with Connection(port) as connection:
@@ -156,10 +156,10 @@ async def test_a_body_that_is_said_not_to_be_compressed_is_read(serve, encoding)
 async def test_a_client_that_leaves_within_its_body_is_noticed(serve):
     began, left = asyncio.Event(), asyncio.Event()
 
-    async def work(exchange: Exchange) -> None:
+    async def work(context: RequestContext) -> None:
         began.set()
         try:
-            await exchange.body(1)
+            await context.body(1)
         except (ClientLeft, asyncio.CancelledError):
             left.set()
             raise
@@ -180,8 +180,8 @@ async def test_a_body_whose_chunks_are_broken_is_refused(serve):
 
 
 async def test_a_whole_answer(serve):
-    async def work(exchange: Exchange) -> None:
-        exchange.respond(200, b'{"a":1}', [("x-a", "b")])
+    async def work(context: RequestContext) -> None:
+        context.respond(200, b'{"a":1}', [("x-a", "b")])
 
     answer = await asked(await serve(work))
     assert (answer.status, answer.body) == (200, b'{"a":1}')
@@ -191,8 +191,8 @@ async def test_a_whole_answer(serve):
 
 
 async def test_the_answer_to_head_has_the_length_but_no_body(serve):
-    async def work(exchange: Exchange) -> None:
-        exchange.respond(200, b'{"a":1}')
+    async def work(context: RequestContext) -> None:
+        context.respond(200, b'{"a":1}')
 
     def twice() -> list[Answer]:
         with Connection(port) as connection:
@@ -214,8 +214,8 @@ async def test_an_answer_without_content_has_no_length(serve):
 
 
 async def test_some_headers_are_in_every_answer(serve):
-    async def work(exchange: Exchange) -> None:
-        exchange.always = [("vary", "Origin")]
+    async def work(context: RequestContext) -> None:
+        context.always = [("vary", "Origin")]
         raise wrong_method("PUT", "/v1/models", ("GET",))
 
     answer = await asked(await serve(work))
@@ -226,14 +226,14 @@ async def test_some_headers_are_in_every_answer(serve):
 async def test_a_streamed_answer_comes_as_it_is_written(serve):
     go_on = asyncio.Event()
 
-    async def work(exchange: Exchange) -> None:
-        assert not exchange.started
-        await exchange.start(200, [("x-a", "b")], "text/event-stream")
-        assert exchange.started
-        await exchange.write(b"a")
+    async def work(context: RequestContext) -> None:
+        assert not context.started
+        await context.start(200, [("x-a", "b")], "text/event-stream")
+        assert context.started
+        await context.write(b"a")
         await go_on.wait()
-        await exchange.write(b"b")
-        await exchange.finish(b"c")
+        await context.write(b"b")
+        await context.finish(b"c")
 
     with Connection(await serve(work)) as connection:
         connection.request("GET", "/")
@@ -246,8 +246,8 @@ async def test_a_streamed_answer_comes_as_it_is_written(serve):
 
 
 async def test_a_header_that_http_cannot_carry_is_made_to_fit(serve):
-    async def work(exchange: Exchange) -> None:
-        exchange.respond(200, b"", [("x-litellm-model-group", "モデル"), ("x-b", "a\r\nx-evil: 1")])
+    async def work(context: RequestContext) -> None:
+        context.respond(200, b"", [("x-litellm-model-group", "モデル"), ("x-b", "a\r\nx-evil: 1")])
 
     answer = await asked(await serve(work))
     assert answer.headers["x-litellm-model-group"] == "???"
@@ -257,11 +257,11 @@ async def test_a_header_that_http_cannot_carry_is_made_to_fit(serve):
 async def test_a_client_that_leaves_a_stream_is_noticed(serve):
     left = asyncio.Event()
 
-    async def work(exchange: Exchange) -> None:
-        await exchange.start(200, [], "text/event-stream")
+    async def work(context: RequestContext) -> None:
+        await context.start(200, [], "text/event-stream")
         try:
             while True:
-                await exchange.write(b"x" * 1000)
+                await context.write(b"x" * 1000)
                 await asyncio.sleep(0.01)
         except (ClientLeft, asyncio.CancelledError):
             left.set()
@@ -276,8 +276,8 @@ async def test_a_client_that_leaves_a_stream_is_noticed(serve):
 async def test_a_client_that_leaves_while_it_waits_is_noticed(serve):
     began, left = asyncio.Event(), asyncio.Event()
 
-    async def work(exchange: Exchange) -> None:
-        await exchange.body(1)
+    async def work(context: RequestContext) -> None:
+        await context.body(1)
         began.set()
         try:
             await asyncio.sleep(60)
@@ -295,11 +295,11 @@ async def test_a_client_that_leaves_while_it_waits_is_noticed(serve):
 async def test_a_slow_reader_holds_the_writer_back(serve):
     written = 0
 
-    async def work(exchange: Exchange) -> None:
+    async def work(context: RequestContext) -> None:
         nonlocal written
-        await exchange.start(200, [], "text/event-stream")
+        await context.start(200, [], "text/event-stream")
         for _ in range(1000):
-            await exchange.write(b"x" * 100_000)
+            await context.write(b"x" * 100_000)
             written += 100_000
 
     with Connection(await serve(work)) as connection:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from container.exchange import Exchange
-from container.http_server import MAX_HEADER_BYTES
+from container.server.context import RequestContext
+from container.server.http import MAX_HEADER_BYTES
 from tests.container.raw import Answer, Connection
 from tests.container.serving import serving, started
 
@@ -57,13 +57,13 @@ async def test_a_running_answer_may_come_to_its_end():
     go_on = asyncio.Event()
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(request)
-        await exchange.start(200, [], "text/plain")
-        await exchange.write(b"a")
+        context = RequestContext(request)
+        await context.start(200, [], "text/plain")
+        await context.write(b"a")
         await go_on.wait()
-        await exchange.finish(b"b")
-        assert exchange.response is not None
-        return exchange.response
+        await context.finish(b"b")
+        assert context.response is not None
+        return context.response
 
     server, port = await started(handler)
     with Connection(port) as connection:
@@ -82,9 +82,9 @@ async def test_a_running_answer_may_come_to_its_end():
 @pytest.mark.parametrize("urgent", [False, True], ids=["after the grace", "at once"])
 async def test_an_answer_that_does_not_end_is_ended(urgent):
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(request)
-        await exchange.start(200, [], "text/plain")
-        await exchange.write(b"a")
+        context = RequestContext(request)
+        await context.start(200, [], "text/plain")
+        await context.write(b"a")
         await asyncio.sleep(60)
         raise AssertionError("not cancelled")
 

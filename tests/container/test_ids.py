@@ -3,8 +3,9 @@
 import json
 import re
 
-from container import ids
-from worker.api import openapi
+from container.server import ids
+from worker.core.api import openapi
+from worker.core.ledger.key_schemas import KEY_SCHEMAS
 
 
 def test_ids_have_32_digits_are_unique_and_in_order():
@@ -15,6 +16,6 @@ def test_ids_have_32_digits_are_unique_and_in_order():
 
 
 def test_a_page_s_cursor_is_as_described():
-    described = json.loads(openapi.text())["paths"]["/spend/logs"]["get"]["parameters"]
+    described = json.loads(openapi.text(KEY_SCHEMAS))["paths"]["/spend/logs"]["get"]["parameters"]
     (after,) = (parameter["schema"] for parameter in described if parameter["name"] == "after")
     assert re.search(after["pattern"], f"1800000000000-{ids.new()}")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from container.config.engine_providers import ENGINE_PROVIDERS
 from container.config.price_map import MAP_FILE, price_map
-from container.config.providers import DIRECT, ENGINE_NEEDS
+from container.config.providers import DIRECT, ENGINE_NEEDS, ENGINE_PROVIDERS
 from container.engine.configuration import environment
 from container.request.authority import forbidden
 from container.request.engine_fields import FIELDS, foreign

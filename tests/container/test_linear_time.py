@@ -7,16 +7,16 @@ import orjson
 import pytest
 
 from container.accounting.transcript import UsageEvents
-from container.client_address import client_address
-from container.hide_secrets import hide_secrets
-from container.parsers import networks
-from container.request_log.redact import Secrets, without_contents
-from container.upstream.events import EventStream
-from container.upstream.failure import from_response, shown
-from container.upstream.formats.anthropic import content
-from container.upstream.formats.messages.passing import PassedEvents
+from container.formats.anthropic import messages
+from container.formats.messages.passing import PassedEvents
+from container.formats.shared.events import EventStream
+from container.formats.shared.failure import from_response, shown
+from container.observability.hide_secrets import hide_secrets
+from container.records.request_log import Secrets, without_contents
+from container.server.client_address import client_address
+from container.server.settings import networks
 from tests.linear import grows_linearly
-from worker.ledger import keys
+from worker.core.ledger import keys
 
 PROXIES = networks("10.0.0.0/8")
 
@@ -44,7 +44,7 @@ def message_event(text: str) -> object:
 
 
 def picture(text: str) -> object:
-    return content._DATA.fullmatch("data:" + text)
+    return messages._DATA.fullmatch("data:" + text)
 
 
 def forwarded(text: str) -> object:

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 
 import pytest
 
+from container.cli.serve import _alone
 from container.config.problems import CannotServe
-from container.listen import listen
-from container.serve import _alone
-from container.settings import read
+from container.server.http import listen
+from container.server.settings import read
 from tests.ipv6 import needs_ipv6
 
 

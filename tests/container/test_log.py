@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from container import log
+from container.observability import log
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from container.room import NoRoom, Room
+from container.server.memory_budget import MemoryBudget, NoRoom
 
 
 async def test_shares_are_given_and_given_back():
-    room = Room(10)
+    room = MemoryBudget(10)
     one = await room.take(6, 1)
     two = await room.take(4, 1)
     assert room.left == 0
@@ -23,7 +23,7 @@ async def test_shares_are_given_and_given_back():
 
 
 async def test_who_comes_first_is_served_first():
-    room = Room(10)
+    room = MemoryBudget(10)
     first = await room.take(8, 1)
     order: list[str] = []
 
@@ -43,7 +43,7 @@ async def test_who_comes_first_is_served_first():
 
 
 async def test_one_that_is_too_large_gets_it_all():
-    room = Room(10)
+    room = MemoryBudget(10)
     share = await room.take(50, 1)
     assert (share.size, room.left) == (10, 0)
     share.free()
@@ -51,7 +51,7 @@ async def test_one_that_is_too_large_gets_it_all():
 
 
 async def test_patience_ends():
-    room = Room(10)
+    room = MemoryBudget(10)
     share = await room.take(10, 1)
     with pytest.raises(NoRoom):
         await room.take(1, 0.01)
@@ -61,7 +61,7 @@ async def test_patience_ends():
 
 
 async def test_who_leaves_lets_those_behind_it_pass():
-    room = Room(10)
+    room = MemoryBudget(10)
     share = await room.take(5, 1)
     large = asyncio.create_task(room.take(10, 5))
     await asyncio.sleep(0)
@@ -76,7 +76,7 @@ async def test_who_leaves_lets_those_behind_it_pass():
 
 async def test_all_leave_at_once():
     """Those who hold a share and those who wait for one, in the same step of the loop."""
-    room = Room(10)
+    room = MemoryBudget(10)
 
     async def upload() -> None:
         share = await room.take(5, 60)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.settings import VARIABLES, SettingsError, read
+from container.server.settings import VARIABLES, SettingsError, read
 
 
 def test_defaults():

@@ -6,12 +6,12 @@ import subprocess
 import sys
 import time
 
-from container.watchdog import EXIT_CODE
+from container.proxy.process import EXIT_CODE
 from tests.processes import ROOT
 
 PROGRAM = """
 import asyncio, sys, time
-from container.watchdog import Watchdog
+from container.proxy.process import Watchdog
 
 async def main():
     Watchdog(0.5).start()

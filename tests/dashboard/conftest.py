@@ -16,10 +16,9 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from tests.dashboard import history
 from tests.dashboard.browser import MISSING, find
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
-from worker.ledger.accounts import Limits
-from worker.ledger.policy import Policy
+from worker.core.ledger.accounts import Limits, Policy
 
 BUDGET, LENGTH = 5, "1d"
 POLICY = Policy(everyone=Limits(max_budget=BUDGET * 10**9, duration=LENGTH))

@@ -4,10 +4,10 @@ import random
 import time
 from pathlib import Path
 
-from container.ledger import SqliteStore
+from container.ledger.sqlite import SqliteStore
 from tests.ledger.support import Ledger
-from worker.ledger import periods
-from worker.ledger.policy import Policy
+from worker.core.ledger.accounts import Policy
+from worker.core.values import periods
 
 MODELS = (("claude-sonnet", 9_000_000), ("gpt-4o", 6_000_000), ("gpt-4o-mini", 400_000), ("gemini-flash", 250_000))
 KEYS = (

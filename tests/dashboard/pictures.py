@@ -12,8 +12,8 @@ from playwright.async_api import Browser, async_playwright
 from tests.dashboard import history
 from tests.dashboard.browser import MISSING, find
 from tests.dashboard.conftest import KEYS, POLICY, config, sign_in
-from tests.fakes import FakeProvider
 from tests.fakes.behaviour import failing
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, ROOT, RunningProxy
 
 # Name: width, height, pixels per point, colour scheme, what is scrolled to.

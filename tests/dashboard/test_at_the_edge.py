@@ -9,7 +9,7 @@ from playwright.async_api import expect
 from tests.dashboard.conftest import Visit, settled
 from tests.dashboard.test_files import FOLDER
 from tests.edge.conftest import Edge, StartEdge, start_module_edge, wait_for
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from worker import dashboard
 
 __all__ = ["start_module_edge"]

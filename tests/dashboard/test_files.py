@@ -5,7 +5,7 @@ import re
 import httpx
 import pytest
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, RunningProxy, StartProxy
 from worker import dashboard
 

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from container import catalog
-from container.config import load
+from container.config.load import load
+from container.proxy import catalog
 from dev import bundle
 from dev.wrangler_command import Wrangler
+from tests.deploy.conftest import Project
 from tests.processes import ROOT
 from worker import dashboard
-
-from .conftest import Project
 
 # What Python finds in a Worker beside its own library: the SDK's packages, and JavaScript's side.
 AT_THE_EDGE = {"workers", "js", "pyodide", "pyodide_js"}
@@ -52,7 +51,7 @@ def test_the_workers_modules_and_nothing_else(made: tuple[bundle.Bundle, Path]) 
     found, _ = made
     sources = {p.relative_to(ROOT / "worker").as_posix() for p in (ROOT / "worker").rglob("*.py")}
     assert found.own.keys() == sources | {f"dashboard/page/{name}" for name in dashboard.TYPES}
-    assert {"entry.py", "proxy_container.py", "catalog.py", "api/authenticate.py"} <= found.own.keys()
+    assert {"entry.py", "edge/objects/proxy_container.py", "catalog.py", "core/api/auth.py"} <= found.own.keys()
     bundle.check(Wrangler.installed(), found)
 
 
@@ -96,9 +95,9 @@ def test_what_does_not_belong_is_named(project: Project, tmp_path: Path) -> None
 
 def test_what_is_missing_is_named(project: Project, tmp_path: Path) -> None:
     made = bundle.make(project.tool, tmp_path / "out")
-    made.own.pop("api/errors.py")
+    made.own.pop("core/api/errors.py")
     made.vendored.clear()
-    with pytest.raises(bundle.BundleError, match=r"api/errors\.py is missing; the Workers SDK is missing"):
+    with pytest.raises(bundle.BundleError, match=r"core/api/errors\.py is missing; the Workers SDK is missing"):
         bundle.check(project.tool, made)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from container.config import load
+from container.config.load import load
 from tests.deploy.pages import Page, curl, shell
-from tests.fakes import FakeProvider
 from tests.fakes.environment import pointing_at
+from tests.fakes.server import FakeProvider
 from tests.ledger.conftest import new_database
 from tests.processes import ROOT, StartProxy, free_tcp_port
 from tests.redis_server import RedisServer

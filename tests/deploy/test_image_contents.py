@@ -21,7 +21,9 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("changed", ["Dockerfile", "container/app.py", "worker/protocol.py", "deploy/image/trim.py"])
+@pytest.mark.parametrize(
+    "changed", ["Dockerfile", "container/proxy/app.py", "worker/core/protocol.py", "deploy/image/trim.py"]
+)
 def test_it_changes_with_what_is_in_the_image(copy: Path, changed: str) -> None:
     before = image_hash(copy, "")
     path = copy / changed

@@ -11,8 +11,8 @@ import pytest
 from openai import OpenAI
 
 from tests.deploy.pages import Page, curl, railway, wait_until_healthy
-from tests.fakes import FakeProvider
 from tests.fakes.environment import pointing_at
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, RunningProxy, StartProxy, free_tcp_port
 
 WORKERS, BOT = Page("deploy-railway-workers"), Page("deploy-railway-bot")

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from container.config import load
+from container.config.load import load
 from tests.deploy.pages import Page, curl, shell, wait_until_healthy
-from tests.fakes import FakeProvider
 from tests.fakes.environment import pointing_at
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, free_tcp_port
 
 PAGE = Page("deploy-systemd")

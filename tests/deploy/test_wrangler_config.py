@@ -14,7 +14,7 @@ def test_the_ledger_stays_where_it_was() -> None:
     ]
     bindings = {binding["name"]: binding["class_name"] for binding in RAW["durable_objects"]["bindings"]}
     assert bindings == {"PROXY_CONTAINER": "ProxyContainer", "LEDGER": "Ledger"}
-    source = (WRANGLER_CONFIG.parent / "worker" / "edge" / "ledger.py").read_text()
+    source = (WRANGLER_CONFIG.parent / "worker" / "edge" / "ledger_client.py").read_text()
     assert '\nNAME = "ledger"\n' in source
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dev.edge import OfflineEdge
-from dev.process_engine import Image
+from dev.process_engine.containers import Image
 
 PROBE = Path(__file__).parent / "probe"
 APP = Image((sys.executable, str(PROBE / "app.py")), port=8080)

@@ -60,9 +60,9 @@ def test_top_level_folders_are_compared_too(write) -> None:
 
 
 def test_the_worker_names_its_modules_without_the_folder(write) -> None:
-    found = write({"worker/a.py": "from api.errors import Name", "worker/api/errors.py": "from a import other"})
-    assert found["worker.a"] == {"worker.api.errors": 1}
-    assert imports.circles(found) == [["worker.a", "worker.api"]]
+    found = write({"worker/a.py": "from api.errors import Name", "worker/core/api/errors.py": "from a import other"})
+    assert found["worker.a"] == {"worker.core.api.errors": 1}
+    assert imports.circles(found) == [["worker.a", "worker.core.api"]]
 
 
 def test_what_depends_in_one_direction_is_fine(write) -> None:

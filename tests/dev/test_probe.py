@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from dev.process_engine import Image
+from dev.process_engine.containers import Image
 from tests.dev.conftest import APP, Probe, wait_for
 
 

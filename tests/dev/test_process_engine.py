@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from dev.process_engine import SIDECAR_IMAGE, Image, ProcessEngine
+from dev.process_engine.containers import Image
+from dev.process_engine.engine import SIDECAR_IMAGE, ProcessEngine
 from tests.dev.conftest import PROBE, wait_for
 
 PYTHON = sys.executable

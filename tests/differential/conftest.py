@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.same_examples import no_constants_of_other_modules
 
 __all__ = ["no_constants_of_other_modules"]

@@ -9,7 +9,8 @@ import httpx
 import orjson
 from hypothesis import HealthCheck, settings
 
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
 
 # It would fetch its price map otherwise.

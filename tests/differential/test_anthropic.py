@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from container.upstream.formats.anthropic.models import traits
+from container.formats.anthropic.models import traits
 from tests.differential import requests as shapes
 from tests.differential.oracle import PATIENT, Oracle
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
 KEY = "sk-ant-provider"

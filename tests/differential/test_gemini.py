@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.differential import requests as shapes
 from tests.differential.google import canonical
 from tests.differential.oracle import PATIENT, Oracle
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
 from tests.fakes.environment import service_account
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
 KEY = "AIza-provider"

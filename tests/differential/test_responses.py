@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.differential import requests as shapes
 from tests.differential.oracle import PATIENT, Oracle
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
 from tests.fakes.formats.responses import streamed
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
 MODELS = ("gpt-5-pro", "gpt-5.1-codex", "o3-pro")  # the first does not stream

@@ -1,5 +1,5 @@
 """LiteLLM as the oracle for settings: each that its own types know starts here, blank and quoted, too, or stops the
-start for the reason that `container.config.instead` lists."""
+start for the reason that `container.config.replaced_settings` lists."""
 
 import ast
 import os
@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from container.config import Config, ConfigError, Options
-from container.config.stops import OTHER_AUTHENTICATION, STOPS
+from container.config.load import Config
+from container.config.options import Options
+from container.config.problems import ConfigError
+from container.config.refused_settings import OTHER_AUTHENTICATION, STOPS
 from tests.container.conftest import load_config
 
 __all__ = ["load_config"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from container.cli import _parser
+from container.cli.main import _parser
 from tests.deploy.pages import BLOCK
 from tests.docs.test_pages import PAGES
 from tests.processes import ROOT

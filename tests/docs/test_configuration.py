@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from container.accounting.place import DEFAULT_PATH
-from container.config import Options, load
 from container.config.callbacks import CALLBACKS
-from container.settings import VARIABLES, Variable
+from container.config.load import load
+from container.config.options import Options
+from container.ledger.location import DEFAULT_PATH
+from container.server.settings import VARIABLES, Variable
 from tests.processes import ROOT
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text()

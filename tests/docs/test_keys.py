@@ -2,7 +2,7 @@
 
 import re
 
-from container.config import load
+from container.config.load import load
 from dev.key_fields_table import with_table
 from tests.processes import ROOT
 

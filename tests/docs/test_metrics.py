@@ -5,11 +5,10 @@ import re
 
 import pytest
 
-from container import metrics
-from container.metrics import process
+from container.observability import metrics
 from tests.metrics.conftest import Watched, watched
 from tests.processes import ROOT
-from worker.api.endpoints import TABLE
+from worker.core.api.endpoints import TABLE
 
 __all__ = ["watched"]
 
@@ -26,7 +25,7 @@ def expressions() -> list[str]:
 
 def there_is(watched: Watched) -> dict[str, set[str]]:
     """The labels of each metric, by the names under which Prometheus keeps it."""
-    recorded = {family.name: family for family in (*metrics.RECORDED, *process.families())}
+    recorded = {family.name: family for family in (*metrics.RECORDED, *metrics.families())}
     found = {name: set(family.labels) for name, family in recorded.items() if family.kind != "histogram"}
     for family in (f for f in recorded.values() if f.kind == "histogram"):
         found[f"{family.name}_bucket"] = {*family.labels, "le"}

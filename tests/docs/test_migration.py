@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container.config import instead, stops
+from container.config import refused_settings, replaced_settings
 from tests.deploy.pages import Page, shell
 from tests.processes import ROOT
 
@@ -39,25 +39,25 @@ def rows(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def test_it_lists_every_setting_that_does_nothing_here():
-    families = {f"{name}…": text for name, text in instead.FAMILIES}
-    expected = {**instead.INSTEAD, **families, **instead.SECTIONS, **instead.HARMLESS}
+    families = {f"{name}…": text for name, text in replaced_settings.FAMILIES}
+    expected = {**replaced_settings.INSTEAD, **families, **replaced_settings.SECTIONS, **replaced_settings.HARMLESS}
     assert {name: cells[0] for name, cells in rows("settings").items()} == expected
 
 
 def test_it_lists_every_setting_that_stops_the_start():
-    expected = {**stops.STOPS, **stops.OTHER_AUTHENTICATION}
+    expected = {**refused_settings.STOPS, **refused_settings.OTHER_AUTHENTICATION}
     assert rows("stops") == {name: (f"it {stop.lost}", stop.mend) for name, stop in expected.items()}
 
 
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (instead.INSTEAD, "settings, wherever they stand"),
-        (instead.FAMILIES, "families of them"),
-        (instead.SECTIONS, "sections likewise"),
-        (instead.HARMLESS, "settings need nothing"),
-        (stops.STOPS, "settings |"),
-        (stops.OTHER_AUTHENTICATION, "settings, without a master key"),
+        (replaced_settings.INSTEAD, "settings, wherever they stand"),
+        (replaced_settings.FAMILIES, "families of them"),
+        (replaced_settings.SECTIONS, "sections likewise"),
+        (replaced_settings.HARMLESS, "settings need nothing"),
+        (refused_settings.STOPS, "settings |"),
+        (refused_settings.OTHER_AUTHENTICATION, "settings, without a master key"),
     ],
     ids=["instead", "families", "sections", "harmless", "stops", "authentication"],
 )

@@ -2,34 +2,35 @@
 
 import pytest
 
-from container import exchange, response_cache
 from container.accounting import accounting, batcher, journal
 from container.config.response_cache import DEFAULT_TTL
-from container.handlers import park
-from container.metrics import families
-from container.request_log import MOST_WAITING
+from container.formats.vertex import tokens
+from container.handlers import parked_uploads, response_cache
+from container.http_client import client, connection, response
+from container.observability import metric_families
+from container.records.request_log import MOST_WAITING
 from container.routing import health
-from container.upstream.formats.vertex import tokens
-from container.upstream.http import connect, pool, response
+from container.server import context
 from tests.processes import ROOT
-from worker import usage_drain
-from worker.container_life import lifecycle
-from worker.ledger import activity, estimate, key_admin, prices
+from worker.core.ledger import activity, key_admin
+from worker.core.pricing import estimate, prices
+from worker.edge.container_life import lifecycle
+from worker.edge.objects import usage_drain
 
 KB, MB = 1024, 1024 * 1024
 WORDS = {2: "two", 5: "five", 10: "ten", 0.5: "half a second"}
 
 SAID = [
-    ("reliability", f"keeps addresses for {connect.DNS_SECONDS:g} seconds"),
-    ("reliability", f"idle connections for {pool.IDLE_SECONDS:g}"),
+    ("reliability", f"keeps addresses for {connection.DNS_SECONDS:g} seconds"),
+    ("reliability", f"idle connections for {client.IDLE_SECONDS:g}"),
     ("reliability", f"over {response.MAX_HEAD_BYTES // KB} KB or {response.MAX_HEADERS} lines of headers"),
     ("reliability", f"over {response.MAX_INTERIM} interim answers"),
     ("reliability", f"a plain answer over {response.MAX_BODY_BYTES // MB} MB"),
     ("reliability", f"a shared cooldown lasts {health.MAX_COOLDOWN_SECONDS / 60:g} minutes at most"),
     ("reliability", f"it is given up {lifecycle.SILENCE_LIMIT:g} s after a question"),
     ("reliability", f"{WORDS[lifecycle.PAUSE_AFTER_FAILURE]} seconds later the next request tries again"),
-    ("reliability", f"silent bodies ({exchange.PATIENT.silence:g} s)"),
-    ("reliability", f"bodies under {exchange.PATIENT.rate:g} bytes a second after a minute"),
+    ("reliability", f"silent bodies ({context.PATIENT.silence:g} s)"),
+    ("reliability", f"bodies under {context.PATIENT.rate:g} bytes a second after a minute"),
     ("ledger", f"when the lease of {WORDS[accounting.LEASE_MS / 60_000]} minutes has run out"),
     ("ledger", f"a lease is {accounting.LEASE_MS / 1000:g}"),
     ("ledger", f"for {batcher._LIE_SECONDS * 1000:g} ms at most"),
@@ -37,16 +38,20 @@ SAID = [
     ("ledger", f"| {journal.MOST_WAITING:,} reports wait |"),
     ("ledger", f"Up to {journal.PAGE} reports are settled at a time"),
     ("ledger", f"does not answer for {usage_drain.PATIENCE:g} seconds"),
-    ("ledger", f"waits there ({park.LIFE_SECONDS:g} s)"),
-    ("ledger", f"after {park.ROOM_SECONDS:g} seconds in line the answer is 503"),
-    ("ledger", f"408 after {park.PATIENT.silence:g} seconds without a byte, or under {park.PATIENT.rate:g} bytes"),
-    ("ledger", f"cut off after {park.HURRIED.silence:g} seconds of silence"),
-    ("ledger", f"or when after {park.HURRIED.grace:g} seconds it has come at less than"),
-    ("ledger", f"it has come at less than {park.HURRIED.rate / KB:g} KB a second"),
+    ("ledger", f"waits there ({parked_uploads.LIFE_SECONDS:g} s)"),
+    ("ledger", f"after {parked_uploads.ROOM_SECONDS:g} seconds in line the answer is 503"),
+    (
+        "ledger",
+        f"408 after {parked_uploads.PATIENT.silence:g} seconds without a byte, "
+        f"or under {parked_uploads.PATIENT.rate:g} bytes",
+    ),
+    ("ledger", f"cut off after {parked_uploads.HURRIED.silence:g} seconds of silence"),
+    ("ledger", f"or when after {parked_uploads.HURRIED.grace:g} seconds it has come at less than"),
+    ("ledger", f"it has come at less than {parked_uploads.HURRIED.rate / KB:g} KB a second"),
     ("ledger", f"| {estimate._PER_MESSAGE} tokens each; {estimate._ONCE} |"),
     ("ledger", f"{estimate._PER_TOOL} tokens each, {estimate._FOR_TOOLS} for what"),
     ("ledger", f"| {prices.IMAGE_TOKENS:,} tokens; "),
-    ("metrics", f"at most {families.MOST_SERIES} sets of labels"),
+    ("metrics", f"at most {metric_families.MOST_SERIES} sets of labels"),
     ("configuration", f"ttl: {DEFAULT_TTL:g}"),
     ("configuration", f"up to {response_cache.MOST_BYTES // MB} MB"),
     ("configuration", f"it is asked for {WORDS[response_cache.PATIENCE_SECONDS]} at most"),

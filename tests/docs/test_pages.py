@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import ROOT
-from worker.api.endpoints import TABLE
+from worker.core.api.endpoints import TABLE
 
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
 FOLDERS = "worker|container|dev|tests|bench|deploy|docs|requirements"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.pages import Page, shell
-from tests.fakes import FakeProvider
 from tests.fakes.environment import pointing_at
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, free_tcp_port
 
 PAGE = Page("quickstart")

@@ -1,7 +1,7 @@
 """docs/traces.md: the variables of its example, set as it sets them, do what it says."""
 
 from tests.deploy.pages import Page, shell
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 from tests.tracing.collector import Collector
 from tests.tracing.conftest import PARENT, ask, collector, config

@@ -19,15 +19,14 @@ import httpx
 import pytest
 import yaml
 
-from container import catalog
-from container.config import load
+from container.config.load import load
+from container.proxy import catalog
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
 from dev.offline import wrangler
 from dev.offline.build import Version
-from dev.process_engine import ContainerInfo, Image
+from dev.process_engine.containers import ContainerInfo, Image
 from tests import canaries, log_lines
-
-from .stand_in import CONFIG as STAND_IN_CONFIG
+from tests.edge.stand_in import CONFIG as STAND_IN_CONFIG
 
 ROOT = Path(__file__).parents[2]
 SHIPPED_CONFIG = ROOT / "litellm_config.yaml"

@@ -24,11 +24,12 @@ import httpx
 import psutil
 import yaml
 
-from container import catalog
-from container.config import load
+from container.config.load import load
+from container.proxy import catalog
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
-from dev.process_engine import Image
-from tests.fakes import Behaviour, FakeProvider
+from dev.process_engine.containers import Image
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 
 KEY = "sk-master-of-the-figures"
@@ -95,12 +96,12 @@ def edge(directory: Path, checkout: Path, fake: FakeProvider) -> OfflineEdge:
 
 def floor(directory: Path) -> OfflineEdge:
     directory.mkdir()
-    runtime = WRANGLER_CONFIG.parent / "worker" / "runtime"
+    runtime = WRANGLER_CONFIG.parent / "worker" / "edge" / "runtime"
     return OfflineEdge(
         directory,
         {},
         {"Forwarder": Image((sys.executable, str(FLOOR / "answers.py")))},
-        replaced={f"runtime/{path.name}": path.read_text("utf-8") for path in runtime.glob("*.py")},
+        replaced={f"edge/runtime/{path.name}": path.read_text("utf-8") for path in runtime.glob("*.py")},
         wrangler_path=FLOOR / WRANGLER_CONFIG.name,
         log=lambda _: None,
     )

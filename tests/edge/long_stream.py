@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx
 import yaml
 
-from container import catalog
-from container.config import load
+from container.config.load import load
+from container.proxy import catalog
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment
 from tests.processes import MASTER_KEY
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
-from dev.process_engine import Image
+from dev.process_engine.containers import Image
 
 GAP = 0.3
 CHUNKS = 5

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider
+from tests.edge.conftest import Edge, StartEdge
+from tests.edge.money import Money
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import IN, OUT, chat, deployment, wait_for
-
-from .conftest import Edge, StartEdge
-from .money import Money
 
 CHAT = "/v1/chat/completions"
 USAGE = 20, 10

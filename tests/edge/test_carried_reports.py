@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider
+from tests.edge.conftest import Edge, StartEdge
+from tests.edge.money import Money
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
-
-from .conftest import Edge, StartEdge
-from .money import Money
 
 WORKER = Path(__file__).parents[2] / "worker"
 COST = 0.00002
@@ -41,13 +41,15 @@ def changed(path: str, old: str, new: str) -> Mapping[str, str]:
     return {path: source.replace(old, new)}
 
 
-NEVER_WRITTEN = changed("ledger_object.py", "WRITE_AFTER_MS = 20\n", "WRITE_AFTER_MS = 3_600_000\n")
+NEVER_WRITTEN = changed("edge/objects/ledger.py", "WRITE_AFTER_MS = 20\n", "WRITE_AFTER_MS = 3_600_000\n")
 CANNOT_BE_WRITTEN = changed(
-    "ledger_object.py",
-    "            done = self._store.run(turn(self._store.dialect, policy, reports, asks, _now()))\n",
+    "edge/objects/ledger.py",
+    "            done = self._store.run(batch(self._store.dialect, policy, reports, asks, _now()))\n",
     "            self._storage.sql.exec('no such statement')\n",
 )
-HAS_NO_MEANING = changed("own_container.py", "*report = json.loads(text)", "*report = json.loads(text + '!')")
+HAS_NO_MEANING = changed(
+    "edge/objects/own_container.py", "*report = json.loads(text)", "*report = json.loads(text + '!')"
+)
 
 
 def once(money: Money, key: str, lines: int = 1) -> None:

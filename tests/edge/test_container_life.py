@@ -21,7 +21,7 @@ ECHO = {"model": "echo"}
 BEARER = {"authorization": f"Bearer {MASTER_KEY}"}
 START_TIMEOUT = 3
 WORKER = Path(__file__).parents[2] / "worker"
-LIFECYCLE = "container_life/lifecycle.py"
+LIFECYCLE = "edge/container_life/lifecycle.py"
 PAUSE = 5.5  # seconds after a failed start before the next one is tried, and a little
 
 
@@ -162,7 +162,9 @@ def test_a_stream_whose_container_ends_is_cut_and_the_next_one_is_served(
 
 def test_a_container_that_hangs_is_replaced(start_edge: StartEdge, events: Events):
     """SIGSTOP: the socket goes on taking connections, and nobody answers. The limits are shortened."""
-    edge = start_edge(image=image(events), replaced=shorter({"drain_ends.py": "_SLACK", LIFECYCLE: "SILENCE_LIMIT"}))
+    edge = start_edge(
+        image=image(events), replaced=shorter({"edge/objects/drain_ends.py": "_SLACK", LIFECYCLE: "SILENCE_LIMIT"})
+    )
     assert post(edge).status_code == 200
     pid = edge.container_pid
     os.kill(pid, signal.SIGSTOP)

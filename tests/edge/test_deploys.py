@@ -15,15 +15,15 @@ import httpx
 import pytest
 import yaml
 
-from container import catalog
-from container.config import load
+from container.config.load import load
+from container.proxy import catalog
 from dev.offline.build import Version
-from tests.fakes import Behaviour, FakeProvider
+from tests.edge.conftest import MASTER_KEY, ROOT, Edge, StartEdge, wait_for
+from tests.edge.money import Money
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.money import wait_for as wait_until
-
-from .conftest import MASTER_KEY, ROOT, Edge, StartEdge, wait_for
-from .money import Money
 
 VARS = {"LITELLM_MASTER_KEY": MASTER_KEY, "LOCAL_DEVELOPMENT": "true"}
 PLAIN = Behaviour(usage=(10, 5))

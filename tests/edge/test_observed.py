@@ -9,16 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.edge.conftest import Edge, StartEdge
+from tests.edge.money import Money
 from tests.engine.receiver import Receiver
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
 from tests.processes import free_tcp_port
 from tests.redis_server import RedisServer
 from tests.tracing.collector import CLIENT, SERVER, Collector
 from tests.tracing.conftest import PARENT
-
-from .conftest import Edge, StartEdge
-from .money import Money
 
 CANARY = "the-canary-sings"
 OVER_THE_LIMIT = "x" * (70 * 1024)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, failing
+from tests.edge.conftest import Edge, StartEdge, wait_for
+from tests.edge.money import Money
+from tests.fakes.behaviour import Behaviour, failing
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
-
-from .conftest import Edge, StartEdge, wait_for
-from .money import Money
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker import protocol
-from worker.ledger import refusal
-from worker.ledger.settle import Report
-from worker.protocol import CarriedReport, EdgeGrant, GivenConfiguration, JournalPage, JournalPoll
+from worker.core import protocol
+from worker.core.ledger import decision
+from worker.core.ledger.settle import Report
+from worker.core.protocol import CarriedReport, EdgeGrant, GivenConfiguration, JournalPage, JournalPoll
 
 HERE = Path(__file__).parent / "protocol"
 REQUEST = {
@@ -50,7 +50,7 @@ _add("grant_of_models", _MODELS.encode(), EdgeGrant.decode, _MODELS)
 _add("grant_of_nothing", EdgeGrant().encode(), EdgeGrant.decode, EdgeGrant())
 _ADMISSION = REQUEST, 4096, '["a"]', "configuration"
 _add("admission", protocol.encode_admission(*_ADMISSION), protocol.decode_admission, _ADMISSION)
-_REFUSAL = refusal.rate_limited("Limit of 3 requests a minute reached.", 12, [["x-should-retry", "false"]])
+_REFUSAL = decision.rate_limited("Limit of 3 requests a minute reached.", 12, [["x-should-retry", "false"]])
 _add("refusal", protocol.encode_refusal(_REFUSAL), protocol.decode_refusal, _REFUSAL)
 _CARRIED = CarriedReport(9, 4, [*REPORT])
 _add("carried_report", _CARRIED.encode(), CarriedReport.decode, _CARRIED)

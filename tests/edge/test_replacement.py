@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from dev.edge import proxy_image
-from tests.fakes import Behaviour, FakeProvider
+from tests.edge.conftest import MASTER_KEY, StartEdge, wait_for
+from tests.edge.money import Money
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment
 from worker.edge.instances import FIRST, candidates
-
-from .conftest import MASTER_KEY, StartEdge, wait_for
-from .money import Money
 
 WORDS = "one two three four five six seven eight nine ten"
 SLOW = Behaviour(text=WORDS, chunks=12, pace=0.5)

@@ -10,12 +10,11 @@ import httpx
 import pytest
 import yaml
 
-from dev.process_engine import Image
+from dev.process_engine.containers import Image
 from tests.container.raw import Connection
-from tests.fakes import FakeProvider
+from tests.edge.conftest import Edge, StartEdge
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment
-
-from .conftest import Edge, StartEdge
 
 CHAT = "/v1/chat/completions"
 MEGABYTE = 1024 * 1024
@@ -23,8 +22,8 @@ ROOM_MB = 32
 # The proxy with shorter limits: 2 s of silence; while others wait 64 KB/s after a second.
 HASTY = """
 import sys
-from container.cli import main
-from container.exchange import Pace
+from container.cli.main import main
+from container.server.context import Pace
 from container.handlers import park
 park.PATIENT = Pace(silence=2.0, grace=60.0, rate=512)
 park.HURRIED = Pace(silence=2.0, grace=1.0, rate=65536)

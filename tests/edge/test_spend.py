@@ -8,13 +8,13 @@ import httpx
 import orjson
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from tests.edge.conftest import Edge, StartEdge
+from tests.edge.money import Money
+from tests.edge.stand_in import Events, image
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
-from worker import usage_drain
-
-from .conftest import Edge, StartEdge
-from .money import Money
-from .stand_in import Events, image
+from worker.edge.objects import usage_drain
 
 USAGE = Behaviour(usage=(10, 5), usage_details=(4, 3))
 COST = 0.00002

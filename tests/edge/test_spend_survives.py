@@ -11,15 +11,15 @@ import httpx
 import pytest
 
 from dev.edge import proxy_image
-from dev.process_engine import Image
-from tests.fakes import Behaviour, FakeProvider
+from dev.process_engine.containers import Image
+from tests.edge.conftest import StartEdge
+from tests.edge.money import Money
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
 
-from .conftest import StartEdge
-from .money import Money
-
 CLIENTS = 12
-LEDGER = (Path(__file__).parents[2] / "worker" / "ledger_object.py").read_text()
+LEDGER = (Path(__file__).parents[2] / "worker" / "edge/objects/ledger.py").read_text()
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def leases_of(seconds: int) -> dict[str, str]:
     """The Worker with leases that a test can wait for."""
     short = LEDGER.replace("LEASE_MS = 120_000", f"LEASE_MS = {seconds}_000")
     assert short != LEDGER
-    return {"ledger_object.py": short}
+    return {"edge/objects/ledger.py": short}
 
 
 def nano(usd: float) -> int:
@@ -193,6 +193,6 @@ def impatient(config: Path) -> Image:
     python, _, _, *arguments = image.command
     code = (
         "import sys, container.accounting.journal as journal; journal.RENEW_SECONDS = 1.0; "
-        "from container.cli import main; sys.exit(main(sys.argv[1:]))"
+        "from container.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     return Image((python, "-c", code, *arguments))

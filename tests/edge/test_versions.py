@@ -4,6 +4,7 @@ The version before is the last one whose Worker forwarded requests to a `ProxyCo
 """
 
 import io
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider
+from tests.edge.conftest import ROOT, StartEdge
+from tests.edge.money import Money
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
-
-from .conftest import ROOT, StartEdge
-from .money import Money
 
 BEFORE = "c9e100aa4630b53f1f5b062aa50b8888e4571898"
 LARGE = "word " * 20_000  # such a body is parked
@@ -35,6 +36,20 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(checkout, filter="data")
     return checkout
+
+
+def beside(before: Path, replaced: dict[str, str]) -> dict[str, str]:
+    """The Worker as it was, as a package `before` of the present one; `replaced`: modules that are taken from it."""
+    worker = before / "worker"
+    ours = {path.stem for path in worker.glob("*.py")} | {path.name for path in worker.iterdir() if path.is_dir()}
+    names = "|".join(sorted(ours - {"catalog", "entry"}))
+    imports = re.compile(rf"^(\s*from |\s*import )(?=(?:{names})\b)", re.M)
+    sources = {
+        f"before/{path.relative_to(worker).as_posix()}": imports.sub(r"\1before.", path.read_text("utf-8"))
+        for path in worker.rglob("*.py")
+        if path.name not in ("catalog.py", "entry.py")
+    }
+    return {**sources, **replaced}
 
 
 @pytest.fixture
@@ -90,7 +105,7 @@ def test_an_object_of_before_is_asked_as_before(
     start_edge: StartEdge, config: dict[str, Any], before: Path, provider: FakeProvider
 ) -> None:
     """Objects keep their code for some minutes after a deployment."""
-    old = {"ledger_object.py": (before / "worker" / "ledger_object.py").read_text()}
+    old = beside(before, {"edge/objects/ledger.py": "from before.ledger_object import Ledger"})
     money = Money(start_edge(config, replaced=old))
     asked_of_everything(money)
     money.edge.deploy()
@@ -100,9 +115,7 @@ def test_an_object_of_before_is_asked_as_before(
 
 def test_a_worker_of_before_finds_what_it_asks_for(start_edge: StartEdge, config: dict[str, Any], before: Path) -> None:
     """It may still run somewhere when the objects have the new code."""
-    edge = [f"edge/{name}.py" for name in ("pipeline", "admission", "forward", "instances")]
-    names = [*edge, "api/guesses.py", "api/health.py"]
-    old = {name: (before / "worker" / name).read_text() for name in names}
+    old = beside(before, {"edge/app.py": "from before.edge.pipeline import handle"})
     money = Money(start_edge(config, replaced=old))
     asked_of_everything(money)
     assert len(money.edge.containers(None)) == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 # A parameter that LiteLLM alone knows, and that changes nothing at these providers.

@@ -8,7 +8,8 @@ import openai
 import pytest
 
 from tests.engine.receiver import Receiver
-from tests.fakes import FakeProvider, failing
+from tests.fakes.behaviour import failing
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 from tests.tracing.collector import Collector
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.engine.test_life import ask, children
 from tests.engine.test_reload import translated
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.engine.conftest import THROUGH_THE_ENGINE
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 FRESH_PROXIES = True  # starts and ends are what is tested

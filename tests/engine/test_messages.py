@@ -5,7 +5,8 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.fakes import FakeProvider, count_tokens
+from tests.fakes.answers import count_tokens
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
 
 HELLO: Any = [{"role": "user", "content": "Hello there, world"}]

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 
 from tests.engine.test_life import ask, children
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 from tests.reload.conftest import AUTHORIZED, HELLO, reload
 

@@ -7,7 +7,8 @@ import pytest
 from openai import OpenAI
 
 from tests.conversation import ARGUMENTS, HELLO, TEXT, TOOL, streamed_call, use_tool
-from tests.fakes import FakeProvider, count_tokens
+from tests.fakes.answers import count_tokens
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy
 
 BOTH = pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from typing import NoReturn
 
 from aiohttp import web
 
-from .behaviour import Behaviour, Fault
-from .formats import Events, Format
-from .record import Recorded
+from tests.fakes.behaviour import Behaviour, Fault
+from tests.fakes.formats.base import Events, Format
+from tests.fakes.record import Recorded
 
 MID_STREAM = frozenset(
     {Fault.RESET_MID_STREAM, Fault.HANG_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY, Fault.ERROR_MID_STREAM}

@@ -12,14 +12,15 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
-from . import behaviour as behaviours
-from . import formats, strict
-from .behaviour import Behaviour, Fault, Orders
-from .formats.google_token import GOOGLE_TOKEN
-from .formats.openai import OPENAI
-from .loop_thread import LoopThread
-from .record import Recorded
-from .sending import Exchange
+from tests.fakes import behaviour as behaviours
+from tests.fakes import formats, strict
+from tests.fakes.behaviour import Behaviour, Fault, Orders
+from tests.fakes.formats.base import Events, Format, Refusal, Setting
+from tests.fakes.formats.google_token import GOOGLE_TOKEN
+from tests.fakes.formats.openai import OPENAI
+from tests.fakes.loop_thread import LoopThread
+from tests.fakes.record import Recorded
+from tests.fakes.sending import Exchange
 
 DEFAULT_CHUNKS = 5
 KEPT_REQUESTS = 10_000
@@ -283,28 +284,26 @@ class FakeProvider:
             return _json(against.status, against.body)
         if endpoint == "models":
             return _json(200, {"object": "list", "data": [_model(name) for name in LISTED_MODELS]})
-        setting = formats.Setting(seen.number, behaviour, behaviour.chunks or self.chunks)
+        setting = Setting(seen.number, behaviour, behaviour.chunks or self.chunks)
         if format.wants_stream(seen, endpoint):
             pace = self.pace if behaviour.pace is None else behaviour.pace
-            events = formats.Events(content=list(behaviour.raw)) if behaviour.raw else None
+            events = Events(content=list(behaviour.raw)) if behaviour.raw else None
             return await exchange.stream(events or format.events(seen, endpoint, setting), format, pace, self._steps)
         answer = behaviour.raw[0] if behaviour.raw else format.plain(seen, endpoint, setting)
         if isinstance(answer, str):
             return await exchange.plain(answer.encode(), format, "text/plain; charset=utf-8")
         return await exchange.plain(answer if isinstance(answer, bytes) else orjson.dumps(answer), format)
 
-    def _refusal(
-        self, seen: Recorded, format: formats.Format, endpoint: str, behaviour: Behaviour
-    ) -> formats.Refusal | None:
+    def _refusal(self, seen: Recorded, format: Format, endpoint: str, behaviour: Behaviour) -> Refusal | None:
         if seen.method != ("GET" if endpoint == "models" else "POST"):
-            return formats.Refusal(405, f"Not allowed to {seen.method} on {seen.path}.")
+            return Refusal(405, f"Not allowed to {seen.method} on {seen.path}.")
         refusal = format.refusal(seen, endpoint)
         if refusal is not None:
             return refusal
         if self.keys is not None and format is not GOOGLE_TOKEN and seen.api_key not in self.keys:
-            return formats.Refusal(401, "Incorrect API key provided.")
+            return Refusal(401, "Incorrect API key provided.")
         if behaviour.fault is Fault.REJECT_STREAM_OPTIONS and "stream_options" in seen.body:
-            return formats.Refusal(400, "Unrecognized request argument supplied: stream_options")
+            return Refusal(400, "Unrecognized request argument supplied: stream_options")
         return None
 
     async def _control(self, request: web.BaseRequest, path: str) -> web.StreamResponse:

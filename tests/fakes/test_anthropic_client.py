@@ -5,7 +5,9 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, Fault, count_tokens
+from tests.fakes.answers import count_tokens
+from tests.fakes.behaviour import Behaviour, Fault
+from tests.fakes.server import FakeProvider
 
 # Any: the client's types tell a literal's dicts apart only in place.
 TOOL: Any = {

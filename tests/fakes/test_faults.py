@@ -9,7 +9,8 @@ import time
 import httpx
 import pytest
 
-from tests.fakes import OK, Behaviour, FakeProvider, Fault, failing, parse, refusing_port
+from tests.fakes.behaviour import OK, Behaviour, Fault, failing, parse
+from tests.fakes.server import FakeProvider, refusing_port
 
 HEADERS = {"authorization": "Bearer sk-fake"}
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hello there, world"}]}

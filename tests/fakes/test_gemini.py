@@ -5,7 +5,8 @@ import json
 import httpx
 import pytest
 
-from tests.fakes import FakeProvider, count_tokens
+from tests.fakes.answers import count_tokens
+from tests.fakes.server import FakeProvider
 
 DECLARATION = {"name": "weather", "parameters": {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}}}
 

@@ -6,7 +6,11 @@ from typing import Any
 import openai
 import pytest
 
-from tests.fakes import DEPLOYED_MODEL, SNAPSHOT, Behaviour, FakeProvider, count_tokens, embedding
+from tests.fakes.answers import count_tokens, embedding
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.formats.azure import DEPLOYED_MODEL
+from tests.fakes.formats.openai import SNAPSHOT
+from tests.fakes.server import FakeProvider
 
 # Any: the client's types tell a literal's dicts apart only in place.
 WEATHER_TOOL: Any = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 KEY = "AIza-provider"

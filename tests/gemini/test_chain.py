@@ -7,9 +7,9 @@ import pytest
 import yaml
 from openai import OpenAI
 
-from container.config import load
-from tests.fakes import FakeProvider
+from container.config.load import load
 from tests.fakes.environment import pointing_at
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, RunningProxy, StartProxy
 
 CHAIN = ("claude-sonnet", "gpt-4o", "gemini-pro")

@@ -4,7 +4,8 @@ import orjson
 import pytest
 
 from tests.accounting.conftest import Ledgered
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
 SEARCHED = {

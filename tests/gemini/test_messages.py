@@ -6,7 +6,8 @@ import pytest
 from anthropic import Anthropic
 
 from tests.conversation import TEXT
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
 
 HELLO: Any = [{"role": "user", "content": TEXT}]

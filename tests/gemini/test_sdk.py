@@ -8,7 +8,9 @@ from openai import OpenAI
 from pydantic import BaseModel
 
 from tests.conversation import ARGUMENTS, HELLO, TEXT, TOOL, streamed_call, use_tool
-from tests.fakes import Behaviour, FakeProvider, count_tokens
+from tests.fakes.answers import count_tokens
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.gemini.conftest import KEY
 from tests.processes import RunningProxy
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from container.upstream.formats import Unreachable
-from container.upstream.formats.vertex import tokens
-from container.upstream.formats.vertex.tokens import Tokens
-from tests.fakes import FakeProvider, refusing_port
+from container.formats.shared.format import Unreachable
+from container.formats.vertex import tokens
+from container.formats.vertex.tokens import Tokens
 from tests.fakes.environment import service_account
+from tests.fakes.server import FakeProvider, refusing_port
 from tests.gemini.token_endpoint import TokenEndpoint
 
 

@@ -8,7 +8,8 @@ import pytest
 from openai import OpenAI
 
 from tests.conversation import leave_in_mid_stream, raw_stream
-from tests.fakes import Behaviour, FakeProvider, Fault
+from tests.fakes.behaviour import Behaviour, Fault
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy
 
 HELLO: Any = [{"role": "user", "content": "Hello there"}]

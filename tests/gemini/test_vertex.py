@@ -9,13 +9,13 @@ import orjson
 import pytest
 from openai import OpenAI
 
-from container.config import Deployment
+from container.config.deployment import Deployment
+from container.formats.anthropic import Anthropic
+from container.formats.vertex import Vertex
 from container.request.completion import parse
-from container.upstream.formats.anthropic import Anthropic
-from container.upstream.formats.vertex import Vertex
 from tests.conversation import ARGUMENTS, HELLO, TEXT, TOOL, use_tool
-from tests.fakes import FakeProvider
 from tests.fakes.environment import service_account
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 TOKEN = "Bearer ya29.fake-access-token"

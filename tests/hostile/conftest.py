@@ -8,7 +8,7 @@ import pytest
 
 from tests.container.raw import Answer, Connection, ask
 from tests.edge.conftest import Edge, StartEdge, start_module_edge, start_session_edge
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 __all__ = ["start_module_edge", "start_session_edge"]

@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, Fault, failing, refusing_port
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider, refusing_port
 from tests.metrics.conftest import MASTER
 from tests.money import chat, deployment
 from tests.processes import RunningProxy, StartProxy

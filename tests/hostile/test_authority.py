@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from tests.container.raw import ask
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.hostile.conftest import AUTHORIZED, CHAT, PROVIDER_KEY, Door, config
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
-from worker.api.endpoints import TABLE
+from worker.core.api.endpoints import TABLE
 
 PLANTED = "planted-by-the-client"
 JSON_BODIES: dict[str, dict[str, Any]] = {

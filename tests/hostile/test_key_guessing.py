@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.edge.conftest import Edge, StartEdge, start_module_edge
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.processes import MASTER_KEY, StartProxy
 from tests.reload.conftest import events, wait_for_event

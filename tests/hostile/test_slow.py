@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from container import exchange, http_server
+from container.server import context, http
 from tests.container.raw import Connection
 from tests.container.test_exchange import echo, serve
 from tests.hostile.conftest import AUTHORIZED, CHAT, PLAIN, Door
@@ -19,8 +19,8 @@ Serve = Callable[[object], Awaitable[int]]
 @pytest.fixture
 async def hasty(monkeypatch: pytest.MonkeyPatch, serve) -> int:
     """A server with the limits of a test: 0.5 s of silence, 1 s of grace, 1000 bytes a second, 1 s for a head."""
-    monkeypatch.setattr(exchange, "PATIENT", exchange.Pace(silence=0.5, grace=1.0, rate=1000))
-    monkeypatch.setattr(http_server, "IDLE_CONNECTION_SECONDS", 1.0)
+    monkeypatch.setattr(context, "PATIENT", context.Pace(silence=0.5, grace=1.0, rate=1000))
+    monkeypatch.setattr(http, "IDLE_CONNECTION_SECONDS", 1.0)
     return await serve(echo)
 
 

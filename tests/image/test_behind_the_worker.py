@@ -9,9 +9,8 @@ import httpx
 import pytest
 
 from dev.edge import PROXY_CLASS, OfflineEdge
-from dev.process_engine import SIDECAR_IMAGE
-
-from .docker import BUILD_TIMEOUT, docker
+from dev.process_engine.engine import SIDECAR_IMAGE
+from tests.image.docker import BUILD_TIMEOUT, docker
 
 pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + 300)
 MASTER_KEY = "sk-master-of-the-tests"

@@ -109,4 +109,4 @@ def test_nothing_else_reaches_the_build() -> None:
     ):
         assert ignored(path), path
     assert not ignored("container/routing/router.py")
-    assert not ignored("worker/api/errors.py")
+    assert not ignored("worker/core/api/errors.py")

@@ -110,8 +110,8 @@ def test_holds_no_secret(image: str) -> None:
 def test_bytecode_is_there(image: str) -> None:
     """Nobody can write it later, so the start would be compiled anew every time."""
     code = """
-import importlib.util, os, container.cli, litellm, asyncio, worker.api.errors
-for module in (container.cli, litellm, asyncio, worker.api.errors):
+import importlib.util, os, container.cli.main, litellm, asyncio, worker.core.api.errors
+for module in (container.cli.main, litellm, asyncio, worker.core.api.errors):
     if not os.path.exists(importlib.util.cache_from_source(module.__file__)):
         print(module.__file__)
 """

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from container.ledger import PostgresStore, SqliteStore, Store
+from container.ledger.postgres import PostgresStore
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import Store
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.postgres_server import PostgresServer
 

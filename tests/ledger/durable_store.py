@@ -16,8 +16,8 @@ import aiohttp
 
 from dev.edge import OfflineEdge
 from tests.ledger.support import BrokenOff, breaking_off
-from worker.ledger.decision import Decision, Row, Steps
-from worker.ledger.dialect import SQLITE, Dialect
+from worker.core.ledger.decision import Decision, Row, Steps
+from worker.core.ledger.dialect import SQLITE, Dialect
 
 HERE = Path(__file__).parent / "durable"
 WORKER = Path(__file__).parents[2] / "worker"
@@ -29,7 +29,7 @@ class DurableObjects:
     """workerd with the Worker; `new_name()` is that of an empty ledger."""
 
     def __init__(self, directory: Path) -> None:
-        parts = [path for part in ("ledger", "runtime") for path in (WORKER / part).glob("*.py")]
+        parts = [path for part in ("core", "edge/runtime") for path in (WORKER / part).rglob("*.py")]
         sources = {path.relative_to(WORKER).as_posix(): path.read_text(encoding="utf-8") for path in parts}
         self.edge = OfflineEdge(directory, {}, None, wrangler_path=HERE / "wrangler.jsonc", replaced=sources)
         self._numbers = itertools.count()
@@ -94,7 +94,7 @@ class DurableStore:
         breaks_off = None
         if steps.gi_code is breaking_off.__code__:
             steps, breaks_off = steps.gi_frame.f_locals["steps"], steps.gi_frame.f_locals["after"]
-        if not steps.gi_frame.f_globals["__name__"].startswith("worker.ledger."):
+        if not steps.gi_frame.f_globals["__name__"].startswith("worker.core.ledger."):
             return await self._statement_by_statement(decision)
         packed = io.BytesIO()
         _Packer(packed).dump(steps)

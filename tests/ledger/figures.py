@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from container.accounting.batcher import LedgerBatcher
-from container.ledger import PostgresStore, SqliteStore, Store
+from container.ledger.postgres import PostgresStore
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import Store
 from tests.ledger.corpus import PROSE, USUAL
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import NOON, Ledger, check_balance
 from tests.ledger.tokenizers import loaded
-from worker.ledger.accounts import Limits
-from worker.ledger.estimate import prompt
-from worker.ledger.policy import Policy
-from worker.ledger.prices import price
-from worker.ledger.reserve import quote
-from worker.ledger.settle import Report
-from worker.ledger.text_tokens import text_tokens
-from worker.ledger.tokenizers import LARGEST, WEIGHTS
+from worker.core.ledger.accounts import Limits, Policy
+from worker.core.ledger.settle import Report
+from worker.core.pricing.estimate import prompt
+from worker.core.pricing.prices import price
+from worker.core.pricing.quote import quote
+from worker.core.pricing.tokens import LARGEST, WEIGHTS, text_tokens
 
 REQUESTS = 3000
 

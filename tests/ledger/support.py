@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from container.ledger import Store
-from worker.ledger import key_admin, secret
-from worker.ledger.admit import AdmissionRequest
-from worker.ledger.batch import batch
-from worker.ledger.decision import Decision, Steps
-from worker.ledger.policy import Policy
-from worker.ledger.settle import Report
+from container.ledger.store import Store
+from worker.core.ledger import key_admin, secrets
+from worker.core.ledger.accounts import Policy
+from worker.core.ledger.admit import AdmissionRequest
+from worker.core.ledger.batch import batch
+from worker.core.ledger.decision import Decision, Steps
+from worker.core.ledger.settle import Report
 
 # 2026-11-20T12:00:30Z, a Friday.
 NOON = 1_795_176_030_000
@@ -40,7 +40,7 @@ class Ledger:
     def request(self, key: str | None, amount: int | None = 0, **fields: Any) -> AdmissionRequest:
         return AdmissionRequest(
             id=f"request-{next(_ids)}",
-            secret_hash=None if key is None else secret.hash_secret(key),
+            secret_hash=None if key is None else secrets.hash_secret(key),
             model="gpt-4o",
             endpoint="chat_completions",
             amount=amount,

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger
-from worker.ledger import activity, key_admin, periods
-from worker.ledger.activity import Wanted
+from worker.core.ledger import activity, key_admin
+from worker.core.ledger.activity import Wanted
+from worker.core.values import periods
 
 HOUR, DAY = periods.HOUR, periods.DAY
 DOLLAR = 1_000_000_000

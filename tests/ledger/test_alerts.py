@@ -2,9 +2,10 @@
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import Ledger, header, query
-from worker.ledger import alerts, periods
+from worker.core.ledger import alerts
+from worker.core.values import periods
 
 
 @pytest.fixture

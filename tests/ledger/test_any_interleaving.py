@@ -12,18 +12,18 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from container.ledger import PostgresStore, SqliteStore, Store
+from container.ledger.postgres import PostgresStore
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import Store
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import BrokenOff, Ledger, breaking_off, check_balance, query
-from worker.ledger import periods
-from worker.ledger.accounts import Limits
-from worker.ledger.admit import AdmissionRequest
-from worker.ledger.batch import batch
-from worker.ledger.decision import Decision
-from worker.ledger.due import due
-from worker.ledger.expiry import expire, expire_instance
-from worker.ledger.policy import Policy
-from worker.ledger.settle import Report, renew
+from worker.core.ledger.accounts import Limits, Policy
+from worker.core.ledger.admit import AdmissionRequest
+from worker.core.ledger.batch import batch
+from worker.core.ledger.decision import Decision
+from worker.core.ledger.expiry import expire, expire_instance, next_deadlines
+from worker.core.ledger.settle import Report, renew
+from worker.core.values import periods
 
 LEASE = 20 * periods.MINUTE
 INSTANCES = ("one", "two")
@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
         over = [r for r in self.requests.values() if r.state == "open" and r.expires <= self.ledger.now]
         self.end(over, result["expired"])
         left = [r.expires for r in self.requests.values() if r.state == "open"]
-        assert self.wait(self.store.run(due()))["reservation"] == (min(left) if left else None)
+        assert self.wait(self.store.run(next_deadlines()))["reservation"] == (min(left) if left else None)
 
     @rule(instance=st.sampled_from(INSTANCES))
     def instance_dies(self, instance: str) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import Ledger, check_balance, header, query
-from worker.ledger import periods
-from worker.ledger.expiry import expire
-from worker.ledger.policy import Policy
-from worker.ledger.settle import Report
+from worker.core.ledger.accounts import Policy
+from worker.core.ledger.expiry import expire
+from worker.core.ledger.settle import Report
+from worker.core.values import periods
 
 YEAR = 365 * periods.DAY
 Admit = Callable[..., Awaitable[dict]]

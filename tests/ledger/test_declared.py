@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger, check_balance, query
-from worker.ledger import declared, key_admin, periods
-from worker.ledger.admit import authenticate
-from worker.ledger.key_fields import FieldError
-from worker.ledger.secret import hash_secret
+from worker.core.ledger import declared, key_admin
+from worker.core.ledger.admit import authenticate
+from worker.core.ledger.key_fields import FieldError
+from worker.core.ledger.secrets import hash_secret
+from worker.core.values import periods
 
 BOT, CI, OTHER = "sk-secret-of-bot", "sk-secret-of-ci", "sk-another-secret"
 DAY = periods.DAY
@@ -22,7 +23,7 @@ class File(Ledger):
     async def start(self, *entries: tuple[str, dict[str, Any]]) -> tuple[int, int, int]:
         """How many keys were made, changed and blocked."""
         found = [declared.parse(fields, text) for text, fields in entries]
-        result = await self.store.run(declared.hold(self.store.dialect, found, self.now))
+        result = await self.store.run(declared.sync_declared_keys(self.store.dialect, found, self.now))
         return result["made"], result["changed"], result["blocked"]
 
     async def spend(self, key: str, amount: int) -> None:

@@ -2,11 +2,10 @@
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import Ledger
-from worker.ledger.accounts import Limits
-from worker.ledger.due import due
-from worker.ledger.policy import Policy
+from worker.core.ledger.accounts import Limits, Policy
+from worker.core.ledger.expiry import next_deadlines
 
 
 @pytest.fixture
@@ -15,18 +14,18 @@ def ledger(store: Store) -> Ledger:
 
 
 async def test_what_is_due_first(ledger: Ledger) -> None:
-    assert await ledger.store.run(due()) == {"reservation": None, "alert": None, "line": None}
+    assert await ledger.store.run(next_deadlines()) == {"reservation": None, "alert": None, "line": None}
     first, began = (await ledger.admit(None, 10))["reservation"], ledger.now
     ledger.now += 1000
     second = (await ledger.admit(None, 10))["reservation"]
-    assert await ledger.store.run(due()) == {"reservation": began + 60_000, "alert": None, "line": None}
+    assert await ledger.store.run(next_deadlines()) == {"reservation": began + 60_000, "alert": None, "line": None}
     await ledger.settle(first, 10)
-    assert await ledger.store.run(due()) == {"reservation": began + 61_000, "alert": None, "line": began}
+    assert await ledger.store.run(next_deadlines()) == {"reservation": began + 61_000, "alert": None, "line": began}
     await ledger.settle(second, 10)
-    assert (await ledger.store.run(due()))["reservation"] is None
+    assert (await ledger.store.run(next_deadlines()))["reservation"] is None
 
 
 async def test_an_alert_is_due_when_it_is_written(ledger: Ledger) -> None:
     ledger.policy = Policy(everyone=Limits(max_budget=5))
     await ledger.settle((await ledger.admit(None, 5))["reservation"], 5)
-    assert (await ledger.store.run(due()))["alert"] == ledger.now
+    assert (await ledger.store.run(next_deadlines()))["alert"] == ledger.now

@@ -6,9 +6,9 @@ import pytest
 
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import Ledger, check_balance, query
-from worker.ledger.expiry import expire_instance
-from worker.ledger.money import MAX_NANO
-from worker.ledger.settle import Report
+from worker.core.ledger.expiry import expire_instance
+from worker.core.ledger.settle import Report
+from worker.core.values.money import MAX_NANO
 
 # Their accounts are more than one statement has parameters for.
 MANY = 40

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 
 from tests.ledger.corpus import CORPUS, USUAL
 from tests.ledger.tokenizers import Tokenizer, loaded
-from worker.ledger import prices
-from worker.ledger.charges import most, of_body
-from worker.ledger.estimate import Prompt, prompt
-from worker.ledger.prices import Price
-from worker.ledger.reserve import quote
-from worker.ledger.text_tokens import text_tokens
-from worker.ledger.tokenizers import CL100K, LARGEST, O200K
-from worker.ledger.usage import Usage
+from worker.core.pricing import prices
+from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.prices import Price
+from worker.core.pricing.quote import most, of_body, quote
+from worker.core.pricing.tokens import CL100K, LARGEST, O200K, text_tokens
+from worker.core.pricing.usage import Usage
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,7 @@ def test_of_a_very_long_text_the_rest_is_never_under_what_it_would_be_counted_as
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = text_tokens(text)
-    monkeypatch.setattr("worker.ledger.text_tokens._MOST_COUNTED", 1000)
+    monkeypatch.setattr("worker.core.pricing.tokens._MOST_COUNTED", 1000)
     assert text_tokens(text) >= counted
 
 

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from container import catalog
-from container.accounting import Tariff
-from container.config import Config, load
+from container.accounting.price_book import PriceBook
+from container.config.load import Config, load
+from container.proxy import catalog
 from container.request.completion import parse
 from container.routing.router import Router
 from tests.processes import ROOT
-from worker.api.models import missing
-from worker.ledger import charges
-from worker.ledger.estimate import prompt
-from worker.ledger.inline import Quoter
+from worker.core.api.models import missing
+from worker.core.pricing import quote
+from worker.core.pricing.estimate import prompt
+from worker.core.pricing.quote import Quoter
 
 ENVIRONMENT = {"OPENAI_API_KEY": "sk-x", "GEMINI_API_KEY": "x"}
 LIMIT = 4096
@@ -58,12 +58,12 @@ def content(model: str = "gpt-4o", **fields: Any) -> bytes:
 def test_it_is_the_proxys_quote(config: Config, model: str, fields: dict[str, Any]):
     raw = content(model, **fields)
     request = parse("chat_completions", raw)
-    charge = charges.of_body("chat_completions", request.body)
-    tariff = Tariff(config, Router(config), default_max_output=LIMIT)
-    wanted = tariff.quote(request.body, prompt(request.body), request.route, charge)
+    charge = quote.of_body("chat_completions", request.body)
+    price_book = PriceBook(config, Router(config), default_max_output=LIMIT)
+    wanted = price_book.quote(request.body, prompt(request.body), request.route, charge)
     found = quoter(config, ENVIRONMENT).quote("chat_completions", raw)
     assert found is not None
-    assert found == (model, wanted)
+    assert (found.model, found.quote) == (model, wanted)
 
 
 def test_deployments_that_are_off_are_not_reserved_for(config: Config):
@@ -111,22 +111,22 @@ def test_tokens_stay_within_what_the_ledger_can_count(config: Config):
 @pytest.mark.parametrize(
     ("endpoint", "fields", "charge"),
     [
-        ("embeddings", {}, charges.Charge()),
-        ("moderations", {}, charges.Charge()),
-        ("count_tokens", {}, charges.Charge(free=True)),
-        ("messages", {}, charges.Charge(("max_tokens",))),
-        ("responses", {}, charges.Charge(("max_output_tokens",), least=16)),
-        ("image_generation", {"n": 3}, charges.Charge(units={"image": 3})),
-        ("image_generation", {"n": "3"}, charges.Charge(units={"image": 1})),
-        ("speech", {"input": "four"}, charges.Charge(units={"character": 4})),
-        ("speech", {"input": 4}, charges.Charge(units={"character": 0})),
-        ("rerank", {}, charges.Charge(units={"query": 1})),
-        ("rerank", {"documents": ["one"] * 100}, charges.Charge(units={"query": 1})),
-        ("rerank", {"documents": ["one"] * 101}, charges.Charge(units={"query": 2})),
+        ("embeddings", {}, quote.Charge()),
+        ("moderations", {}, quote.Charge()),
+        ("count_tokens", {}, quote.Charge(free=True)),
+        ("messages", {}, quote.Charge(("max_tokens",))),
+        ("responses", {}, quote.Charge(("max_output_tokens",), least=16)),
+        ("image_generation", {"n": 3}, quote.Charge(units={"image": 3})),
+        ("image_generation", {"n": "3"}, quote.Charge(units={"image": 1})),
+        ("speech", {"input": "four"}, quote.Charge(units={"character": 4})),
+        ("speech", {"input": 4}, quote.Charge(units={"character": 0})),
+        ("rerank", {}, quote.Charge(units={"query": 1})),
+        ("rerank", {"documents": ["one"] * 100}, quote.Charge(units={"query": 1})),
+        ("rerank", {"documents": ["one"] * 101}, quote.Charge(units={"query": 2})),
     ],
 )
-def test_how_each_endpoint_is_charged(endpoint: str, fields: dict[str, Any], charge: charges.Charge):
-    assert charges.of_body(endpoint, fields) == charge
+def test_how_each_endpoint_is_charged(endpoint: str, fields: dict[str, Any], charge: quote.Charge):
+    assert quote.of_body(endpoint, fields) == charge
 
 
 def test_a_free_endpoint_reserves_nothing(config: Config):

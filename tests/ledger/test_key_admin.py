@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger, query
-from worker.ledger import key_admin, money, periods, secret
-from worker.ledger.administration import decide
-from worker.ledger.admit import authenticate
-from worker.ledger.decision import Decision
-from worker.ledger.policy import Policy
+from worker.core.ledger import key_admin, secrets
+from worker.core.ledger.accounts import Policy
+from worker.core.ledger.administration import decide
+from worker.core.ledger.admit import authenticate
+from worker.core.ledger.decision import Decision
+from worker.core.values import money, periods
 
 DAY = periods.DAY
 
@@ -201,7 +202,7 @@ async def test_a_key_expires(ledger: Ledger) -> None:
     assert (await ledger.admit(key))["ok"]
     ledger.now += 1
     assert (await ledger.admit(key))["message"] == "This API key is not valid here."
-    found = await ledger.store.run(authenticate(secret.hash_secret(key), ledger.now))
+    found = await ledger.store.run(authenticate(secrets.hash_secret(key), ledger.now))
     assert found["status"] == 401
 
 
@@ -224,7 +225,7 @@ async def test_a_rotated_key_works_old_and_new_then_only_new(ledger: Ledger) -> 
 async def test_without_a_grace_period_the_old_one_is_gone(ledger: Ledger) -> None:
     old = await ledger.key()
     regenerate = key_admin.regenerate(
-        ledger.store.dialect, secret.hash_secret(old), {"new_key": "sk-the-new-one"}, NOON
+        ledger.store.dialect, secrets.hash_secret(old), {"new_key": "sk-the-new-one"}, NOON
     )
     assert (await do(ledger, regenerate))["key"] == "sk-the-new-one"
     assert (await ledger.admit(old))["status"] == 401
@@ -250,7 +251,7 @@ async def test_a_deleted_key_is_gone_and_its_spending_is_not(ledger: Ledger) -> 
     assert (await ledger.admit(key))["ok"]
     # By their tokens: a secret is shown once, when it is made.
     assert await do(ledger, key_admin.delete(ledger.store.dialect, {"keys": [key]})) == {
-        "deleted_keys": [secret.hash_secret(key)]
+        "deleted_keys": [secrets.hash_secret(key)]
     }
     assert (await ledger.admit(key))["status"] == 401
     assert await ledger.settle(running["reservation"], 400) == "settled"
@@ -269,7 +270,7 @@ async def test_deletion_by_alias(ledger: Ledger) -> None:
 
 async def test_keys_and_aliases_are_deleted_together_or_not_at_all(ledger: Ledger) -> None:
     bot, other = await ledger.key(key_alias="bot"), await ledger.key(key_alias="other")
-    token = secret.hash_secret(other)
+    token = secrets.hash_secret(other)
     for body, param in (
         ({"keys": [other], "key_aliases": ["nobody"]}, "key_aliases"),
         ({"keys": ["sk-nobody"], "key_aliases": ["bot"]}, "keys"),

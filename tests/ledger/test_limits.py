@@ -2,14 +2,14 @@
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger, check_balance, header
-from worker.ledger import periods, spend
-from worker.ledger.accounts import Limits
-from worker.ledger.activity import Wanted, over_time
-from worker.ledger.expiry import expire, expire_instance, expire_others
-from worker.ledger.policy import Policy
-from worker.ledger.settle import bind, renew
+from worker.core.ledger import spend
+from worker.core.ledger.accounts import Limits, Policy
+from worker.core.ledger.activity import Wanted, over_time
+from worker.core.ledger.expiry import expire, expire_instance, expire_others
+from worker.core.ledger.settle import bind, renew
+from worker.core.values import periods
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from container.ledger import PostgresStore, SqliteStore, Store
+from container.ledger.postgres import PostgresStore
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger, check_balance, query
-from worker.ledger import key_admin, periods
-from worker.ledger.accounts import Limits
-from worker.ledger.expiry import expire
-from worker.ledger.policy import Policy
-from worker.ledger.settle import Report, renew
+from worker.core.ledger import key_admin
+from worker.core.ledger.accounts import Limits, Policy
+from worker.core.ledger.expiry import expire
+from worker.core.ledger.settle import Report, renew
+from worker.core.values import periods
 
 
 @pytest.fixture(params=["one SQLite file, two connections", "PostgreSQL, two pools"])

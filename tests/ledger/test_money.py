@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ledger import prices
-from worker.ledger.money import MAX_NANO, is_amount, nano, nano_up, usd
-from worker.ledger.usage import Usage, usage
+from worker.core.pricing import prices
+from worker.core.pricing.usage import Usage, usage
+from worker.core.values.money import MAX_NANO, is_amount, nano, nano_up, usd
 
 
 @pytest.mark.parametrize(("dollars", "amount"), [(0, 0), (1, 10**9), (0.1, 10**8), (7.5e-8, 75), ("0.3", 3 * 10**8)])

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from container.ledger import LedgerUnavailable, PostgresStore, SqliteStore
+from container.ledger.postgres import PostgresStore
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import LedgerUnavailable
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import Ledger, check_balance, query
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ledger import periods
+from worker.core.values import periods
 
 
 def at(text: str) -> int:

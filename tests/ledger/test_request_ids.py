@@ -2,10 +2,10 @@
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import Ledger
-from worker.ledger import spend
-from worker.ledger.spend import Filters
+from worker.core.ledger import spend
+from worker.core.ledger.spend import Filters
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from worker.ledger import prices
-from worker.ledger.estimate import Prompt
-from worker.ledger.reserve import quote
-from worker.ledger.usage import Usage
+from worker.core.pricing import prices
+from worker.core.pricing.estimate import Prompt
+from worker.core.pricing.quote import quote
+from worker.core.pricing.usage import Usage
 
 ENTRY = {
     "input_cost_per_token": 1e-6,

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from container.ledger import LedgerUnavailable, PostgresStore, SqliteStore, Store
+from container.ledger.postgres import PostgresStore
+from container.ledger.sqlite import SqliteStore
+from container.ledger.store import LedgerUnavailable, Store
 from tests.ledger.support import Ledger, check_balance, query
-from worker.ledger import alerts, schema
-from worker.ledger.decision import Decision, Steps
-from worker.ledger.secret import hash_secret
-from worker.ledger.settle import OPEN
+from worker.core.ledger import alerts, schema
+from worker.core.ledger.decision import Decision, Steps
+from worker.core.ledger.secrets import hash_secret
+from worker.core.ledger.settle import OPEN
 
 
 @pytest.fixture(params=["file", "postgres"])

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger
-from worker.ledger import key_admin, spend, tags
+from worker.core.ledger import key_admin, spend
+from worker.core.values import tags
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.ledger.usage import Usage, usage, whole, with_details
+from worker.core.pricing.usage import Usage, usage, whole, with_details
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 MODELS = ("claude", "gpt", "gemini")

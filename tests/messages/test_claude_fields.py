@@ -10,13 +10,13 @@ import pytest
 from anthropic.types import message_create_params
 from anthropic.types.beta import message_create_params as beta_params
 
-from container.config import Deployment
+from container.config.deployment import Deployment
+from container.formats.messages import ToClaude
+from container.formats.messages.request import ANTHROPIC, VERTEX
+from container.formats.messages.vertex_claude import BETAS, ToVertexClaude
+from container.formats.shared.format import Unsupported
+from container.formats.vertex import Vertex
 from container.request.messages import parse_messages
-from container.upstream.formats.format import Unsupported
-from container.upstream.formats.messages import ToClaude
-from container.upstream.formats.messages.fields import ANTHROPIC, VERTEX
-from container.upstream.formats.messages.vertex_claude import BETAS, ToVertexClaude
-from container.upstream.formats.vertex import Vertex
 
 HELLO = [{"role": "user", "content": "Hi"}]
 D = Deployment(id="d", group="m", provider="anthropic", model="*", kind="direct", needs=(), off=(), format="anthropic")

@@ -10,7 +10,9 @@ from openai import OpenAI
 from pydantic import BaseModel
 
 from tests.conversation import ARGUMENTS, HELLO, TEXT, streamed_call, use_tool, weather
-from tests.fakes import Behaviour, FakeProvider, Fault, count_tokens, failing
+from tests.fakes.answers import count_tokens
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy
 
 TOOL = weather("weather.of/city")

@@ -7,7 +7,9 @@ import anthropic
 import pytest
 
 from tests.conversation import TEXT
-from tests.fakes import Behaviour, FakeProvider, Fault, count_tokens, failing
+from tests.fakes.answers import count_tokens
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider
 from tests.messages.conftest import FORMATS, MODELS
 from tests.processes import RunningProxy
 

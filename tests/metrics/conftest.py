@@ -7,7 +7,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 

@@ -7,7 +7,8 @@ import time
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider
 from tests.metrics.conftest import MASTER, Scraped, Watched
 from tests.money import IN, OUT
 from tests.processes import MASTER_KEY, StartProxy

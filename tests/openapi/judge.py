@@ -16,9 +16,9 @@ from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from container.request import authority
-from worker.api.endpoints import KEY_REGENERATE, TABLE
-from worker.api.openapi_schemas import COUNT
-from worker.ledger.money import MAX_USD
+from worker.core.api.endpoints import KEY_REGENERATE, TABLE
+from worker.core.api.openapi_schemas import COUNT
+from worker.core.values.money import MAX_USD
 
 # Asking for a model that nobody has says little, so most calls ask for one that there is.
 MODELS = ("mock", "mock", None)

@@ -5,8 +5,9 @@ import pytest
 from tests.edge.conftest import MASTER_KEY, Edge, StartEdge, start_module_edge
 from tests.openapi.judge import Judge
 from tests.openapi.test_standalone import MANY_WRONG_KEYS, OPERATIONS
-from worker.api import openapi
-from worker.api.endpoints import ANTHROPIC
+from worker.core.api import openapi
+from worker.core.api.endpoints import ANTHROPIC
+from worker.core.ledger.key_schemas import KEY_SCHEMAS
 
 __all__ = ["start_module_edge"]
 
@@ -33,4 +34,4 @@ def test_answers_conform(judge: Judge, behind_the_edge: Edge, name: str):
 
 
 def test_the_description_is_the_same_as_standalone(behind_the_edge: Edge):
-    assert behind_the_edge.client.get("/openapi.json").json() == openapi.document()
+    assert behind_the_edge.client.get("/openapi.json").json() == openapi.document(KEY_SCHEMAS)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.openapi.judge import Judge
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
-from worker.api.endpoints import ANTHROPIC, DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE
+from worker.core.api.endpoints import ANTHROPIC, DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE
 
 EXAMPLES = 100
 # schemathesis tries wrong keys, too, and expects 401 for each.

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.processes import MASTER_KEY, StartProxy
 from tests.reload.conftest import AUTHORIZED, HELLO, ask, events, reload, wait_for_event, write

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, failing
+from tests.fakes.behaviour import Behaviour, failing
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 

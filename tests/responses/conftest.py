@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 PRICE = {"input_cost_per_token": 0.0001, "output_cost_per_token": 0.001, "cache_read_input_token_cost": 0.00001}

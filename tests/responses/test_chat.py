@@ -9,8 +9,9 @@ from openai import OpenAI
 from pydantic import BaseModel
 
 from tests.conversation import ARGUMENTS, CALL, HELLO, TEXT, TOOL, streamed_call, use_tool
-from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from tests.fakes.behaviour import Behaviour, Fault, failing
 from tests.fakes.formats.responses import ENCRYPTED, THOUGHT
+from tests.fakes.server import FakeProvider
 
 REFUSES_CHAT = (
     "This model is only supported in v1/responses and not in v1/chat/completions.",

@@ -7,9 +7,9 @@ import orjson
 import pytest
 from openai import OpenAI
 
-from tests.fakes import FakeProvider
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.formats.responses import ENCRYPTED
+from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
 USER: Any = {"role": "user", "content": "Hello there"}

@@ -5,7 +5,8 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, Fault
+from tests.fakes.behaviour import Behaviour, Fault
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
 
 TOOL: Any = {

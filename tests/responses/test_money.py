@@ -6,7 +6,8 @@ import pytest
 from openai import OpenAI
 
 from tests.conversation import HELLO
-from tests.fakes import Behaviour, FakeProvider, failing
+from tests.fakes.behaviour import Behaviour, failing
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
 
 ADMIN = {"authorization": f"Bearer {MASTER_KEY}"}

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from container.config import Config, Deployment, Options
+from container.config.deployment import Deployment
+from container.config.load import Config
+from container.config.options import Options
 from container.routing.outcome import OK, Outcome
 from container.routing.router import Pause, Router, RouteRequest, Try
 

@@ -9,8 +9,8 @@ import httpx
 import orjson
 import pytest
 
-from tests.fakes import FakeProvider
 from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 ROLE = b'data: {"id":"1","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.fakes import FakeProvider, refusing_port
 from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider, refusing_port
 from tests.processes import RunningProxy, StartProxy
 
 LIMIT = 1.0  # seconds, for connecting apart

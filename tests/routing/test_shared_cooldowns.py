@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from container.redis_address import redis_url
-from tests.fakes import FakeProvider
+from container.config.response_cache import redis_url
 from tests.fakes.behaviour import failing
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 from tests.redis_server import RedisServer
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from container.handlers.reading import Reading
+from container.handlers.request_parser import RequestParser
 from container.routing.router import Router
-from worker.api.endpoints import find
-
-from .support import config, deployment
+from tests.routing.support import config, deployment
+from worker.core.api.endpoints import find
 
 DATA = base64.b64encode(bytes(600_000)).decode()
 PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}
@@ -27,7 +26,7 @@ def tokens(path: str, body: dict[str, Any], strategy: str = "usage-based-routing
     router = Router(config([deployment("a", "x", tpm=30_000)], routing_strategy=strategy))
     exchange: Any = SimpleNamespace(anthropic=path == MESSAGES, models="[]", header=lambda name: None)
     raw = json.dumps({"model": "a", "max_tokens": 10, **body}).encode()
-    return Reading(router, 100).read(exchange, find("POST", path), raw).request.route.tokens
+    return RequestParser(router, 100).read(exchange, find("POST", path), raw).request.route.tokens
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,9 @@ def test_data_of_the_responses_api_neither():
     raw = {name: value for name, value in body.items() if name != "max_tokens"}
     router = Router(config([deployment("a", "x")], routing_strategy="usage-based-routing-v2"))
     exchange: Any = SimpleNamespace(anthropic=False, models="[]", header=lambda name: None)
-    read = Reading(router, 100).read(exchange, find("POST", RESPONSES), json.dumps({"model": "a", **raw}).encode())
+    read = RequestParser(router, 100).read(
+        exchange, find("POST", RESPONSES), json.dumps({"model": "a", **raw}).encode()
+    )
     assert 100 < read.request.route.tokens < 5_000
 
 

@@ -8,7 +8,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.edge.conftest import StartEdge, start_session_edge
-from tests.fakes import FakeProvider, refusing_port
+from tests.fakes.server import FakeProvider, refusing_port
 from tests.processes import MASTER_KEY, StartProxy
 
 __all__ = ["start_session_edge"]

@@ -7,7 +7,9 @@ import pytest
 from openai import OpenAI
 
 from tests.conversation import HELLO, TEXT, streamed_call, use_tool
-from tests.fakes import Behaviour, FakeProvider, count_tokens
+from tests.fakes.answers import count_tokens
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
 from tests.sdk.conftest import Gateway
 

@@ -7,7 +7,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.fakes import Behaviour, FakeProvider, Fault
+from tests.fakes.behaviour import Behaviour, Fault
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
 from tests.sdk.conftest import Gateway
 

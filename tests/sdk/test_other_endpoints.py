@@ -3,7 +3,8 @@
 import pytest
 from openai import OpenAI
 
-from tests.fakes import FakeProvider, count_tokens, embedding
+from tests.fakes.answers import count_tokens, embedding
+from tests.fakes.server import FakeProvider
 from tests.sdk.conftest import Gateway
 
 

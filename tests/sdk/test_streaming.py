@@ -5,7 +5,8 @@ import itertools
 
 import httpx
 
-from tests.fakes import Behaviour, FakeProvider, Fault
+from tests.fakes.behaviour import Behaviour, Fault
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
 from tests.sdk.conftest import Gateway
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.edge.conftest import StartEdge, start_session_edge
-from tests.fakes import FakeProvider
 from tests.fakes.environment import pointing_at
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, StartProxy
 from tests.seeds.commands import Gateway
 

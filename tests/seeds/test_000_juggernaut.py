@@ -3,7 +3,7 @@
 import pytest
 from openai import OpenAI
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.seeds.commands import Gateway, run
 
 HOST = "https://juggernaut-litellm-production.up.railway.app"

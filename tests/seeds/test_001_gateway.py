@@ -6,8 +6,8 @@ import pytest
 import yaml
 from openai import APIStatusError, OpenAI
 
-from tests.fakes import FakeProvider
 from tests.fakes.environment import KEYS
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, StartProxy
 from tests.seeds.commands import Gateway, run
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.fakes import FakeProvider
 from tests.fakes.environment import KEYS, pointing_at
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, StartProxy
 from tests.seeds.commands import Gateway, run
 

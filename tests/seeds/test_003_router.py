@@ -3,7 +3,8 @@
 import pytest
 from openai import OpenAI
 
-from tests.fakes import FakeProvider, embedding
+from tests.fakes.answers import embedding
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, StartProxy
 from tests.seeds.commands import Gateway, run
 

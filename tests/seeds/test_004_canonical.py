@@ -3,7 +3,7 @@
 import httpx
 from openai import OpenAI
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.seeds.commands import Gateway, run
 
 HOST = "http://127.0.0.1:4000"

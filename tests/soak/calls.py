@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from tests.fakes import Behaviour, Fault, embedding
-
-from .provider import random_fault
+from tests.fakes.answers import embedding
+from tests.fakes.behaviour import Behaviour, Fault
+from tests.soak.provider import random_fault
 
 # Seconds a client waits for the next byte. No request may need as long, whatever fails: one of the engine waits
 # ENGINE_START_TIMEOUT (60) and then its deployment's timeout (30).

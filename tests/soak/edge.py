@@ -12,28 +12,27 @@ from typing import Any
 import httpx
 import yaml
 
-from container import catalog
-from container.config import load
-from container.ledger import SqliteStore
+from container.config.load import load
+from container.ledger.sqlite import SqliteStore
+from container.proxy import catalog
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from tests import canaries
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
-
-from .chaos import Blow
-from .judge import Judge
-from .keys import block_for_a_while, make_keys, provider_away, rotate, spend_at_rest
-from .ledger import balance
-from .models import config
-from .provider import SoakProvider
-from .watch import Watch
+from tests.soak.chaos import Blow
+from tests.soak.judge import Judge
+from tests.soak.keys import block_for_a_while, make_keys, provider_away, rotate, spend_at_rest
+from tests.soak.ledger import balance
+from tests.soak.models import config
+from tests.soak.provider import SoakProvider
+from tests.soak.watch import Watch
 
 # Seconds: of a reservation that nobody renews any more, and until all of them have ended.
 _LEASE = 10
 _AT_REST = 30.0
 # A container that died is started anew in a second or two, after a failed start five seconds later.
 _RECOVERY = 10.0
-_SOURCE = Path(__file__).parents[2] / "worker" / "ledger_object.py"
+_SOURCE = Path(__file__).parents[2] / "worker" / "edge/objects/ledger.py"
 
 
 class AtTheEdge:
@@ -53,7 +52,7 @@ class AtTheEdge:
             directory,
             {"LITELLM_MASTER_KEY": MASTER_KEY, "LOCAL_DEVELOPMENT": "true", "SHUTDOWN_GRACE": "12"},
             {PROXY_CLASS: proxy_image(path)},
-            replaced={"catalog.py": catalog.source(load(path, {})), "ledger_object.py": leases},
+            replaced={"catalog.py": catalog.source(load(path, {})), "edge/objects/ledger.py": leases},
             log=self._lines.append,
         )
         self.keys: dict[str, str] = {}

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from container.ledger import Store
+from container.ledger.store import Store
 from tests.ledger.support import check_balance, query
-
-from .judge import Judge
+from tests.soak.judge import Judge
 
 
 async def balance(store: Store, judge: Judge) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from tests.fakes import FakeProvider
-
-from .provider import SoakProvider
+from tests.fakes.server import FakeProvider
+from tests.soak.provider import SoakProvider
 
 # Seconds without a byte from a provider until another one is asked.
 TIMEOUT = 2

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tests.fakes import OK, Behaviour, FakeProvider, Fault, Recorded, failing
+from tests.fakes.behaviour import OK, Behaviour, Fault, failing
+from tests.fakes.record import Recorded
+from tests.fakes.server import FakeProvider
 
 if TYPE_CHECKING:
-    from .calls import Call
+    from tests.soak.calls import Call
 
 _NUMBER = re.compile(rb"soak-(\d+)-")
 _STATUSES = (429, 500, 502, 503, 529)

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.fakes import FakeProvider
-
-from .calls import ENGINE, KINDS, Call, Kind, calls
-from .chaos import Blow, Chaos
-from .judge import Judge
-from .load import Load
-from .provider import SoakProvider
-from .report import progress, table
-from .watch import Watch
+from tests.fakes.server import FakeProvider
+from tests.soak.calls import ENGINE, KINDS, Call, Kind, calls
+from tests.soak.chaos import Blow, Chaos
+from tests.soak.judge import Judge
+from tests.soak.load import Load
+from tests.soak.provider import SoakProvider
+from tests.soak.report import progress, table
+from tests.soak.watch import Watch
 
 _LOOK_EVERY = 2.0
 _SAY_EVERY = 10.0

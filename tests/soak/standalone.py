@@ -14,20 +14,19 @@ import httpx
 import orjson
 import yaml
 
-from container.ledger import PostgresStore
+from container.ledger.postgres import PostgresStore
 from tests import canaries
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.ledger.postgres_server import PostgresServer
 from tests.processes import MASTER_KEY, RunningProxy, free_tcp_port
 from tests.redis_server import RedisServer
-
-from .chaos import Blow
-from .judge import Judge
-from .keys import OUTAGE, block_for_a_while, make_keys, provider_away, rotate, spend_at_rest
-from .ledger import balance
-from .models import config
-from .provider import SoakProvider
-from .watch import Watch
+from tests.soak.chaos import Blow
+from tests.soak.judge import Judge
+from tests.soak.keys import OUTAGE, block_for_a_while, make_keys, provider_away, rotate, spend_at_rest
+from tests.soak.ledger import balance
+from tests.soak.models import config
+from tests.soak.provider import SoakProvider
+from tests.soak.watch import Watch
 
 _LEASE = 125.0  # seconds after which what a killed proxy had open has ended
 # After it has come back: the pool looks again with growing pauses.

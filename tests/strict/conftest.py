@@ -7,7 +7,8 @@ import pytest
 from anthropic import Anthropic
 from openai import OpenAI
 
-from tests.fakes import FakeProvider, strict
+from tests.fakes import strict
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, StartProxy
 
 MODELS = {

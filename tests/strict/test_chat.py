@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import TARGETS, WITHOUT_TOOLS, Gateway
+from tests.strict.conftest import TARGETS, WITHOUT_TOOLS, Gateway
 
 _NAME = "mcp__weather_service_of_the_whole_wide_world__current_conditions_in_a_city"  # 74 characters
 _SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

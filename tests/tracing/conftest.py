@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 from tests.tracing.collector import Collector

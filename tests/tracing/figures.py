@@ -14,15 +14,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, set_span_in_context
 
-from container.config import Deployment
-from container.config.tracing import Sampler
+from container.config.deployment import Deployment
+from container.config.observability import Sampler
+from container.records import traces
+from container.records.trace_exporter import Trace
+from container.records.traces import Finished, context, spans
 from container.routing.groups import Target
 from container.routing.outcome import Outcome
 from container.routing.router import Try
-from container.tracing import otlp
-from container.tracing.context import context
-from container.tracing.exporter import Trace
-from container.tracing.spans import Finished, spans
 
 REQUESTS, BATCH, ROUNDS = 5_000, 256, 5
 STEP = Try(
@@ -37,7 +36,7 @@ ALWAYS = Sampler(True, 1.0)
 
 
 def noted() -> Finished:
-    """As `container.tracing.exporter` notes it."""
+    """As `container.records.trace_exporter` notes it."""
     found = context(None, ALWAYS)
     assert found is not None
     trace = Trace(found)
@@ -47,7 +46,7 @@ def noted() -> Finished:
     return Finished(found, clock, now, now, "chat_completions", "gpt", "b" * 32, "c" * 64, 200, 200, trace.attempts)
 
 
-def sdks(provider: TracerProvider, root: otlp.Span, attempt: otlp.Span) -> None:
+def sdks(provider: TracerProvider, root: traces.Span, attempt: traces.Span) -> None:
     """The same two spans, as the SDK's tracer makes them."""
     tracer = provider.get_tracer("figures")
     outer = tracer.start_span(root.name, kind=SpanKind.SERVER, attributes=root.attributes)
@@ -76,7 +75,7 @@ def repeated(work: Callable[[], Any]) -> Callable[[], None]:
 
 
 def encoded(done: Iterable[Finished]) -> bytes:
-    return otlp.request({}, "figures", "1", [span for one in done for span in spans(one)])
+    return traces.request({}, "figures", "1", [span for one in done for span in spans(one)])
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from container.config.tracing import Sampler
-from container.tracing.context import context
+from container.config.observability import Sampler
+from container.records.traces import context
 
 ALWAYS, PARENT_ONLY = Sampler(False, 1.0), Sampler(True, 0.0)
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

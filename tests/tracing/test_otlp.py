@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.tracing import otlp
-from container.tracing.otlp import Span
+from container.records import traces
+from container.records.traces import Span
 from tests.tracing.collector import read
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -17,7 +17,7 @@ SPANS = st.builds(
     st.just(b"") | st.binary(min_size=8, max_size=8),
     st.booleans(),
     TEXTS,
-    st.sampled_from([otlp.SERVER, otlp.CLIENT]),
+    st.sampled_from([traces.SERVER, traces.CLIENT]),
     NANOSECONDS,
     st.integers(10**9, 2**60),
     st.dictionaries(TEXTS, VALUES, max_size=20),
@@ -27,7 +27,7 @@ SPANS = st.builds(
 
 @given(st.lists(SPANS, max_size=5), st.dictionaries(TEXTS, TEXTS, max_size=5))
 def test_whatever_is_in_a_span_comes_out_of_it(spans, resource):
-    found = read(otlp.request(resource, "scope", "1.0", spans))
+    found = read(traces.request(resource, "scope", "1.0", spans))
     assert len(found) == len(spans)
     for got, span in zip(found, spans, strict=True):
         assert (got.trace, got.id, got.parent) == (span.trace.hex(), span.id.hex(), span.parent.hex())
@@ -40,6 +40,6 @@ def test_whatever_is_in_a_span_comes_out_of_it(spans, resource):
 
 
 def test_a_lone_surrogate_does_no_harm():
-    span = Span(b"t" * 16, b"s" * 8, b"", False, "x\ud800", otlp.CLIENT, 1, 2, {"a": "\udfff"}, False)
-    (found,) = read(otlp.request({}, "scope", "1.0", [span]))
+    span = Span(b"t" * 16, b"s" * 8, b"", False, "x\ud800", traces.CLIENT, 1, 2, {"a": "\udfff"}, False)
+    (found,) = read(traces.request({}, "scope", "1.0", [span]))
     assert (found.name, found.attributes) == ("x?", {"a": "?"})

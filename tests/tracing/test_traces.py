@@ -8,7 +8,8 @@ import time
 import httpx
 import pytest
 
-from tests.fakes import Behaviour, FakeProvider, Fault, failing
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider
 from tests.metrics.conftest import Scraped
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy, free_tcp_port
 from tests.tracing.collector import CLIENT, SERVER, Collector, Seen
@@ -303,9 +304,8 @@ def test_what_cannot_be_used_stops_the_start(proxy: StartProxy, fake: FakeProvid
 def test_nothing_of_it_is_imported_while_it_is_off():
     import subprocess
 
-    code = (
-        "import sys, container.serve; print(json.dumps([m for m in sys.modules if m.startswith('container.tracing')]))"
-    )
+    records = "[m for m in sys.modules if m.startswith('container.records.trace')]"
+    code = f"import sys, container.cli.serve; print(json.dumps({records}))"
     done = subprocess.run([sys.executable, "-c", f"import json; {code}"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
 

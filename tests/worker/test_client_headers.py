@@ -1,7 +1,7 @@
 import pytest
 
+from worker.core.protocol import NO_INSTANCE_HEADER, TOKEN_HEADER
 from worker.edge.client_headers import dropped, is_dropped
-from worker.protocol import NO_INSTANCE_HEADER, TOKEN_HEADER
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from worker.api import authenticate
-from worker.api.errors import ApiError
-from worker.api.gatekeeper import BYTES_PER_MB, Rules, admit
+from worker.core.api import auth
+from worker.core.api.auth import BYTES_PER_MB, Rules, admit
+from worker.core.api.errors import ApiError
 
 KEY = "sk-secret-of-this-test"
 RULES = Rules(master_key=KEY, local=False, public_models=False, max_body_mb=32)
@@ -69,7 +69,7 @@ def test_public_models_opens_the_models_and_nothing_else():
 
 
 def test_without_a_usable_master_key_only_health_is_served():
-    for master_key in ("", authenticate.WELL_KNOWN_KEY):
+    for master_key in ("", auth.WELL_KNOWN_KEY):
         rules = Rules(master_key=master_key, local=False, public_models=True, max_body_mb=32)
         assert admit("GET", "/health", {}.get, rules).endpoint.name == "health"
         for headers in ({}, {"authorization": f"Bearer {master_key}"}):
@@ -78,7 +78,7 @@ def test_without_a_usable_master_key_only_health_is_served():
 
 
 def test_the_well_known_key_is_good_enough_on_a_developers_machine():
-    rules = Rules(master_key=authenticate.WELL_KNOWN_KEY, local=True, public_models=True, max_body_mb=32)
+    rules = Rules(master_key=auth.WELL_KNOWN_KEY, local=True, public_models=True, max_body_mb=32)
     assert admit("POST", "/v1/embeddings", {"authorization": "Bearer sk-1234"}.get, rules)
     assert refused("POST", "/v1/embeddings", {}, rules).status == 401
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.api import health
+from worker.core.api import health
 
 
 class Door:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from container.accounting.journal import Journal
-from worker import usage_drain
-from worker.ledger.settle import Report
-from worker.protocol import JournalPage
-from worker.usage_drain import Drain, Entries, Failed, LedgerFailed, Page
+from worker.core.ledger.settle import Report
+from worker.core.protocol import JournalPage
+from worker.edge.objects import usage_drain
+from worker.edge.objects.usage_drain import Drain, Entries, Failed, LedgerFailed, Page
 
 
 class FakeContainer:

@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from api import admin
-from api.authenticate import presented_key
-from api.endpoints import OF_ONES_OWN, Endpoint
-from api.errors import ApiError, body_too_large, invalid_request, service_unavailable
-from ledger.secret import reference
-from runtime.javascript import or_none
-from runtime.log import log
+from core.api import admin
+from core.api.auth import presented_key
+from core.api.endpoints import OF_ONES_OWN, Endpoint
+from core.api.errors import ApiError, body_too_large, invalid_request, service_unavailable
+from core.ledger.secrets import reference
 
 from . import body
-from .forward import Client
-from .ledger import LedgerClient, LedgerUnavailable
-from .respond import json_response, without_body
+from .forwarding import Client
+from .ledger_client import LedgerClient, LedgerUnavailable
+from .responses import json_response, without_body
+from .runtime.javascript import or_none
+from .runtime.log import log
 
 _MAX_BYTES = int(admin.MAX_BODY_MB * 1024 * 1024)
 

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 from pyodide.ffi import JsException
 
-from api.endpoints import Endpoint
-from api.errors import ApiError, refused
-from ledger.inline import Quoted, Quoter
-from ledger.reserve import Quote
-from protocol import (
+from core.api.endpoints import Endpoint
+from core.api.errors import ApiError, refused
+from core.pricing.quote import Quote, Quoted, Quoter
+from core.protocol import (
     ASK_HEADER,
     ENDING,
     GO_PREFIX,
@@ -27,13 +26,23 @@ from protocol import (
     encode_admission,
     grant_of,
 )
-from runtime.javascript import error_text, or_none
-from runtime.log import log
 
 from . import body
-from .forward import AGAIN, Answered, Apart, Client, Instances, NoContainer, client_left, configuration, inward
+from .forwarding import (
+    AGAIN,
+    Answered,
+    Apart,
+    Client,
+    Instances,
+    NoContainer,
+    client_left,
+    configuration,
+    container_request,
+)
 from .instances import FIRST
-from .ledger import LedgerClient, LedgerUnavailable, unavailable
+from .ledger_client import LedgerClient, LedgerUnavailable, unavailable
+from .runtime.javascript import error_text, or_none
+from .runtime.log import log
 
 # A body over this is parked. Reading one of 60 KB here costs 1.4 ms of CPU more than a small one, parking 3.5 ms (in
 # workerd); so it is memory that sets the bound, as many may be waiting for a container that wakes.
@@ -42,7 +51,7 @@ INLINE_BYTES = 64 * 1024
 MOST_HELD_BYTES = 8 * 1024 * 1024
 
 
-class Paid(NamedTuple):
+class BillableRequest(NamedTuple):
     """`path`: the client's, with its query; `key_hash`: None for the master key; `names`: of instances, in order."""
 
     client: Client
@@ -71,37 +80,41 @@ class Admission:
             raise refused(found)
         return found["models"] or None
 
-    async def answer(self, paid: Paid) -> Any:
+    async def answer(self, billable: BillableRequest) -> Any:
         """A JS response. Raises ApiError."""
-        length = self._inline_length(paid.client)
+        length = self._inline_length(billable.client)
         if not length:
-            return await self._parked(paid)
+            return await self._parked(billable)
         self._held += length
         try:
-            buffer = await body.buffer(paid.client)
+            buffer = await body.buffer(billable.client)
             content = buffer.to_bytes()
-            quoted = self._quoter.quote(paid.endpoint.name, content) if body.can_be_parsed(content) else None
+            quoted = self._quoter.quote(billable.endpoint.name, content) if body.can_be_parsed(content) else None
             if quoted is None:
-                return await self._parked(paid, buffer)
-            if paid.names[0] == FIRST and not self._instances.apart:
+                return await self._parked(billable, buffer)
+            if billable.names[0] == FIRST and not self._instances.apart:
                 try:
-                    return await self._admitted_there(paid, quoted, buffer)
+                    return await self._admitted_there(billable, quoted, buffer)
                 except Apart:
                     pass
-            instance = self._instances.start_id(paid.names[0])
-            grant = await self._admit(paid, quoted.model, quoted.quote, instance, quoted.tags)
-            return await self._send_inline(grant, paid, paid.names, instance, buffer)
+            instance = self._instances.start_id(billable.names[0])
+            grant = await self._admit(billable, quoted.model, quoted.quote, instance, quoted.tags)
+            return await self._send_inline(grant, billable, billable.names, instance, buffer)
         finally:
             self._held -= length
 
-    async def _admitted_there(self, paid: Paid, quoted: Quoted, buffer: Any) -> Any:
+    async def _admitted_there(self, billable: BillableRequest, quoted: Quoted, buffer: Any) -> Any:
         """By the object that keeps the ledger, which sends it on to its own container. Raises Apart, ApiError."""
-        client = paid.client
+        client = billable.client
         quote = quoted.quote
-        asked = encode_admission(_ask(paid, quoted.model, quote), quote.add_limit, quoted.tags, configuration().name)
+        asked = encode_admission(
+            _ask(billable, quoted.model, quote), quote.add_limit, quoted.tags, configuration().name
+        )
         added = [(ASK_HEADER, asked)]
         try:
-            response, status = await self._instances.ask(lambda: inward(client, paid.path, added, buffer), client)
+            response, status = await self._instances.ask(
+                lambda: container_request(client, billable.path, added, buffer), client
+            )
         except LedgerUnavailable as error:
             raise unavailable(error, client.id) from None
         if status == 403:
@@ -111,26 +124,30 @@ class Admission:
         elif status == 503:
             why = or_none(response.headers.get(NO_INSTANCE_HEADER))
             if why is not None:
-                return await self._sent_elsewhere(paid, response.headers, why, buffer)
+                return await self._sent_elsewhere(billable, response.headers, why, buffer)
         return response
 
-    async def _sent_elsewhere(self, paid: Paid, headers: Any, why: str, buffer: Any) -> Any:
+    async def _sent_elsewhere(self, billable: BillableRequest, headers: Any, why: str, buffer: Any) -> Any:
         """What the ledger has admitted, and its own container could not serve. `why`: what NO_INSTANCE_HEADER says."""
-        grant = _Grant(paid.client.own_id, headers.get(GRANT_HEADER))
-        names = paid.names[1:]
+        grant = _Grant(billable.client.own_id, headers.get(GRANT_HEADER))
+        names = billable.names[1:]
         if why in AGAIN:
             names = [FIRST, *names]
         elif why == ENDING:
             names = self._instances.besides(FIRST, names)
         if not names:
-            await self._release(grant.id, paid.client.id)
+            await self._release(grant.id, billable.client.id)
             raise NoContainer(float(headers.get("retry-after")))
-        return await self._send_inline(grant, paid, names, headers.get(INSTANCE_HEADER), buffer)
+        return await self._send_inline(grant, billable, names, headers.get(INSTANCE_HEADER), buffer)
 
-    async def _send_inline(self, grant: "_Grant", paid: Paid, names: list[str], instance: str, buffer: Any) -> Any:
+    async def _send_inline(
+        self, grant: "_Grant", billable: BillableRequest, names: list[str], instance: str, buffer: Any
+    ) -> Any:
         """`instance`: the start id of the container that it was admitted for."""
         added = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, instance)]
-        return await self._send(grant, paid, names, lambda: inward(paid.client, paid.path, added, buffer), again=True)
+        return await self._send(
+            grant, billable, names, lambda: container_request(billable.client, billable.path, added, buffer), again=True
+        )
 
     def _inline_length(self, client: Client) -> int:
         """Bytes of the body, 0 where it is not read here."""
@@ -142,48 +159,55 @@ class Admission:
             return 0
         return length
 
-    async def _parked(self, paid: Paid, *read: Any) -> Any:
+    async def _parked(self, billable: BillableRequest, *read: Any) -> Any:
         """`read`: the body, if it has been read."""
-        client = paid.client
-        models = await self.authenticate(paid.key_hash, client.id)
+        client = billable.client
+        models = await self.authenticate(billable.key_hash, client.id)
         added = [(GRANT_HEADER, EdgeGrant(models=json.dumps(models or [])).encode())]
         parked = await self._instances.answer(
-            lambda: inward(client, PARK_PREFIX + paid.path, added, *read), paid.names, client, again=bool(read)
+            lambda: container_request(client, PARK_PREFIX + billable.path, added, *read),
+            billable.names,
+            client,
+            again=bool(read),
         )
         if parked.response.status != 200:
             return parked.response
         said = json.loads(await parked.response.text())
         try:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"])
-            grant = await self._admit(paid, said["model"], quote, parked.instance, said.get("tags", ""))
+            grant = await self._admit(billable, said["model"], quote, parked.instance, said.get("tags", ""))
         except ApiError:
-            await self._forget(paid, parked, said["id"])
+            await self._forget(billable, parked, said["id"])
             raise
         going = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, parked.instance)]
-        return await self._send(grant, paid, [parked.name], lambda: inward(client, GO_PREFIX + said["id"], going, None))
+        return await self._send(
+            grant, billable, [parked.name], lambda: container_request(client, GO_PREFIX + said["id"], going, None)
+        )
 
-    async def _admit(self, paid: Paid, model: str, quote: Quote, instance: str, tags: str) -> "_Grant":
+    async def _admit(self, billable: BillableRequest, model: str, quote: Quote, instance: str, tags: str) -> "_Grant":
         """Raises ApiError where the ledger refuses, or cannot be asked."""
-        ask = _ask(paid, model, quote)
+        ask = _ask(billable, model, quote)
         try:
             result = await self._ledger.admit({**ask, "instance": instance, "tags": tags}, configuration())
         except LedgerUnavailable as error:
-            await self._release(ask["id"], paid.client.id)  # it may have been let in all the same
-            raise unavailable(error, paid.client.id) from None
+            await self._release(ask["id"], billable.client.id)  # it may have been let in all the same
+            raise unavailable(error, billable.client.id) from None
         if not result["ok"]:
             raise refused(result)
         return _Grant(ask["id"], grant_of(ask, result, quote.add_limit).encode())
 
-    async def _send(self, grant: "_Grant", paid: Paid, names: list[str], make: Any, *, again: bool = False) -> Any:
+    async def _send(
+        self, grant: "_Grant", billable: BillableRequest, names: list[str], make: Any, *, again: bool = False
+    ) -> Any:
         """To a container; what surely reached none costs nothing."""
-        if paid.client.left:
-            await self._release(grant.id, paid.client.id)
+        if billable.client.left:
+            await self._release(grant.id, billable.client.id)
             raise client_left()
         try:
-            return (await self._instances.answer(make, names, paid.client, again=again)).response
+            return (await self._instances.answer(make, names, billable.client, again=again)).response
         except NoContainer as error:
             if not error.sent:
-                await self._release(grant.id, paid.client.id)
+                await self._release(grant.id, billable.client.id)
             raise
 
     async def _release(self, id: str, request_id: str) -> None:
@@ -194,23 +218,23 @@ class Admission:
             # Its lease ends it, in full.
             log("error", "ledger_not_released", request_id=request_id, reservation=id, reason=str(error))
 
-    async def _forget(self, paid: Paid, parked: Answered, id: str) -> None:
+    async def _forget(self, billable: BillableRequest, parked: Answered, id: str) -> None:
         try:
-            await self._instances.forget(parked.name, f"{PARK_PREFIX}/{id}", paid.client.id)
+            await self._instances.forget(parked.name, f"{PARK_PREFIX}/{id}", billable.client.id)
         except JsException as error:
             # The container forgets it by itself, a little later.
-            log("warning", "park_not_forgotten", request_id=paid.client.id, reason=error_text(error))
+            log("warning", "park_not_forgotten", request_id=billable.client.id, reason=error_text(error))
 
 
-def _ask(paid: Paid, model: str, quote: Quote) -> dict[str, Any]:
+def _ask(billable: BillableRequest, model: str, quote: Quote) -> dict[str, Any]:
     """The fields of `ledger.admit.AdmissionRequest` but its instance and lease."""
-    client = paid.client
+    client = billable.client
     return {
         "id": client.own_id,
         "request_id": client.named or "",
-        "secret_hash": paid.key_hash,
+        "secret_hash": billable.key_hash,
         "model": model,
-        "endpoint": paid.endpoint.name,
+        "endpoint": billable.endpoint.name,
         "amount": quote.amount,
         "tokens": quote.tokens,
         "unpriced": quote.unpriced,

@@ -4,11 +4,11 @@ from typing import Any
 
 from pyodide.ffi import JsException, to_js
 
-from api.errors import ApiError, body_too_slow, invalid_request
-from runtime.javascript import kept
+from core.api.errors import ApiError, body_too_slow, invalid_request
 
-from .forward import Client
+from .forwarding import Client
 from .nesting import can_be_parsed
+from .runtime.javascript import kept
 
 __all__ = ["broke_off", "buffer", "can_be_parsed", "refuse_compressed"]
 

@@ -6,12 +6,12 @@ from urllib.parse import parse_qs
 
 from pyodide.ffi import JsException
 
-from api.admin import master_key_only
-from api.errors import invalid_request, service_unavailable
-from api.health import RUNNING
+from core.api.admin import master_key_only
+from core.api.errors import invalid_request, service_unavailable
+from core.api.health import RUNNING
 
-from .forward import Client, Instances, inward
-from .respond import plain_response
+from .forwarding import Client, Instances, container_request
+from .responses import plain_response
 
 PATH = "/metrics"
 _HELP = "Whether a container runs; 0 while it sleeps."
@@ -34,7 +34,9 @@ class Metrics:
         text = exposition(states)
         if states[name] == RUNNING:
             try:
-                found = await self._instances.answer(lambda: inward(client, PATH, ()), [name], client, stand_in=False)
+                found = await self._instances.answer(
+                    lambda: container_request(client, PATH, ()), [name], client, stand_in=False
+                )
                 said = await found.response.text()
             except JsException:
                 raise service_unavailable("The container went away in the middle of its answer.", 1) from None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from api.settings import SHARED, Setting, public_models, whole
+from core.settings import SHARED, Setting, public_models, whole
 
 MAX_INSTANCES = 100
 DEFAULT_MAX_OUTPUT: int = SHARED["DEFAULT_MAX_OUTPUT"].default

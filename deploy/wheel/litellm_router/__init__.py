@@ -18,10 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code. `arguments`: `sys.argv[1:]` unless they are given."""
     if _INSTALLED and str(_HERE) not in sys.path:
         sys.path.insert(0, str(_HERE))
-    from container import cli
+    from container.cli.main import main as command
 
     if _INSTALLED:
-        return cli.main(arguments)
+        return command(arguments)
     from dev import run as development
 
-    return cli.main(arguments, development)
+    return command(arguments, development)

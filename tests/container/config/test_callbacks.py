@@ -8,7 +8,7 @@ import pytest
 from container.config import callbacks
 from container.config.callbacks import CALLBACKS
 from container.engine.configuration import modules
-from container.settings import VARIABLES
+from container.server.settings import VARIABLES
 
 MODELS = [{"model_name": "a", "litellm_params": {"model": "openai/x", "mock_response": "hi"}}]
 

@@ -5,8 +5,8 @@ from textwrap import dedent
 
 import pytest
 
-from container.config import ConfigError
 from container.config.document import Document, read
+from container.config.problems import ConfigError
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.config.known_models import names
+from container.config.wildcards import names
 from container.routing.groups import Groups
 
 KNOWN = {

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.catalog import catalog
-from container.config import load, loads
 from container.config.literals import IN_IMAGE, restored, values, without
+from container.config.load import load, loads
+from container.proxy.catalog import catalog
 
 TEXTS = st.text(min_size=1).filter(lambda text: not text.startswith((IN_IMAGE, "os.environ/")))
 DATA = st.recursive(

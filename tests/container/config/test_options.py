@@ -2,9 +2,8 @@
 
 import pytest
 
-from container.config import Options
-
-from .conftest import MODELS
+from container.config.options import Options
+from tests.container.config.conftest import MODELS
 
 
 def test_defaults(options):

@@ -2,16 +2,16 @@
 
 import pytest
 
-from container.accounting.tariff import Tariff
-from container.config import load
+from container.accounting.price_book import PriceBook
+from container.config.load import load
 from container.routing.router import Router, RouteRequest
-from worker.ledger.prices import price
+from worker.core.pricing.prices import price
 
 
 def priced(config):
     """Femto-dollars of a token in and a token out, by the price that requests are charged."""
-    tariff = Tariff(config, Router(config), default_max_output=1)
-    [found] = [price for _, price in tariff.reach(RouteRequest("m")).plain]
+    price_book = PriceBook(config, Router(config), default_max_output=1)
+    [found] = [price for _, price in price_book.reach(RouteRequest("m")).plain]
     return found and (found["input"], found["output"])
 
 
@@ -52,8 +52,8 @@ def test_a_limit_in_quotes_is_a_number(deployment):
 def test_every_price_may_stand_in_litellm_params(load_config, name):
     params = {"model": "openai/unknown-to-all", "api_key": "k", "input_cost_per_token": 0, "output_cost_per_token": 0}
     config = load_config({"model_list": [{"model_name": "m", "litellm_params": {**params, name: "1e-3"}}]})
-    tariff = Tariff(config, Router(config), default_max_output=1)
-    [(_, found)] = tariff.reach(RouteRequest("m")).plain
+    price_book = PriceBook(config, Router(config), default_max_output=1)
+    [(_, found)] = price_book.reach(RouteRequest("m")).plain
     assert 10**12 in found.values()
     assert config.deployments[0].kind == "direct"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from container.config import ConfigError
-from container.config.request_logging import RequestLogging
+from container.config.observability import RequestLogging
+from container.config.problems import ConfigError
 
 MODEL = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hi"}}
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from container.config import Options
 from container.config.option_values import STRATEGIES
-
-from .conftest import MODELS
+from container.config.options import Options
+from tests.container.config.conftest import MODELS
 
 
 def test_numbers_are_read(options):

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 import tiktoken.model
 
-from container.accounting import Tariff
-from container.catalog import catalog
-from container.config import load
+from container.accounting.price_book import PriceBook
+from container.config.load import load
 from container.config.price_map import price_map
+from container.config.prices import tokenizer
 from container.config.providers import split_model
-from container.config.tokenizer import tokenizer
+from container.proxy.catalog import catalog
 from container.routing.router import Router
-from worker.ledger import prices
-from worker.ledger.tokenizers import CL100K, LARGEST, O200K, WEIGHTS
+from worker.core.pricing import prices
+from worker.core.pricing.tokens import CL100K, LARGEST, O200K, WEIGHTS
 
 
 def known(tmp_path: Path, model: str, asked: str | None = None, **more: Any) -> str:
@@ -104,8 +104,8 @@ def test_the_tariff_and_the_catalog_say_it_with_the_prices(tmp_path: Path) -> No
     )
     config = load(file, {"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"})
     router = Router(config)
-    tariff = Tariff(config, router, default_max_output=1)
-    assert [prices.tokenizer(tariff.price(router.groups.targets(name)[0])) for name in "abc"] == [
+    price_book = PriceBook(config, router, default_max_output=1)
+    assert [prices.tokenizer(price_book.price(router.groups.targets(name)[0])) for name in "abc"] == [
         O200K,
         LARGEST,
         CL100K,

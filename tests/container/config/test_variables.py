@@ -2,9 +2,9 @@
 
 import pytest
 
-from container import settings
-from container.catalog import catalog
-from container.redis_address import redis_url
+from container.config.response_cache import redis_url
+from container.proxy.catalog import catalog
+from container.server import settings
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x"}}
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from container.config import Config
+from container.config.load import Config
 from container.engine.configuration import MASTER_KEY_VARIABLE, configuration, environment
-from container.settings import VARIABLES
+from container.server.settings import VARIABLES
 
 
 def told(config: Config) -> dict[str, Any]:

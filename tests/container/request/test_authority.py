@@ -3,7 +3,7 @@
 import pytest
 
 from container.request.authority import forbidden, refuse_forbidden
-from worker.api.errors import ApiError
+from worker.core.api.errors import ApiError
 
 
 @pytest.mark.parametrize(

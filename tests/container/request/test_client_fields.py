@@ -9,9 +9,9 @@ import pytest
 from container.request.completion import Completion, parse
 from container.request.engine_body import read_body
 from container.request.messages import parse_messages
-from worker.api.endpoints import TABLE
-from worker.api.errors import ApiError
-from worker.ledger.inline import Quoter
+from worker.core.api.endpoints import TABLE
+from worker.core.api.errors import ApiError
+from worker.core.pricing.quote import Quoter
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 LABELS = {

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.request.completion import encode, parse, parse_object
-from worker.api.errors import ApiError
+from worker.core.api.errors import ApiError
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 

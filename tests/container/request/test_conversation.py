@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from container.formats.shared import fit, fitted
+from container.formats.shared.capabilities import capabilities
 from container.request.conversation import look
-from container.upstream.capabilities import capabilities
-from container.upstream.formats import fit, fitted
 from tests.container.conftest import LoadConfig
 
 PROVIDERS = (

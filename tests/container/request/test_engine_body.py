@@ -9,8 +9,8 @@ from starlette.requests import Request
 
 from container.request.authority import forbidden
 from container.request.engine_body import FormBody, JsonBody, read_body
-from worker.api.endpoints import TABLE
-from worker.api.errors import ApiError
+from worker.core.api.endpoints import TABLE
+from worker.core.api.errors import ApiError
 
 RESPONSES, IMAGES = TABLE["/responses"], TABLE["/images/generations"]
 AUDIO = TABLE["/audio/transcriptions"]

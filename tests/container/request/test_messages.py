@@ -7,7 +7,7 @@ import pytest
 
 from container.request.completion import Completion
 from container.request.messages import parse_messages
-from worker.api.errors import ApiError
+from worker.core.api.errors import ApiError
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

@@ -6,9 +6,9 @@ import orjson
 import pytest
 
 from container.request.engine_body import JsonBody
-from container.request.responses_body import ENCRYPTED_REASONING
-from worker.api.endpoints import TABLE
-from worker.api.errors import ApiError
+from container.request.responses import ENCRYPTED_REASONING
+from worker.core.api.endpoints import TABLE
+from worker.core.api.errors import ApiError
 
 USER = {"role": "user", "content": "Hi"}
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}

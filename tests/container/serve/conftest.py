@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.container.serve.support import models
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 

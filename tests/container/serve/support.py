@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 
 from tests.container.raw import Answer, ask
-from tests.fakes import Behaviour, FakeProvider
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
 
 PROVIDER_KEY = "sk-provider-0123456789abcdef"

@@ -3,10 +3,10 @@
 import orjson
 import pytest
 
-from container import catalog
-from container.config import load
+from container.config.load import load
+from container.proxy import catalog
 from tests.container.serve.support import AUTHORIZED, CHAT, PROVIDER_KEY, get, models, post, refused
-from tests.fakes import FakeProvider
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 

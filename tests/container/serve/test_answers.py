@@ -10,17 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
-from container.upstream.sse import payload, split
+from container.formats.shared.sse import payload, split
 from tests.container.raw import Connection, ask
-from tests.container.serve.support import (
-    AUTHORIZED,
-    CHAT,
-    MESSAGES,
-    PROVIDER_KEY,
-    post,
-    resident_megabytes,
-)
-from tests.fakes import Behaviour, FakeProvider, failing
+from tests.container.serve.support import AUTHORIZED, CHAT, MESSAGES, PROVIDER_KEY, post, resident_megabytes
+from tests.fakes.behaviour import Behaviour, failing
+from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
 
 

@@ -15,17 +15,9 @@ import pytest
 import yaml
 
 from tests.container.raw import Connection
-from tests.container.serve.support import (
-    AUTHORIZED,
-    CHAT,
-    ENDLESS,
-    MESSAGES,
-    get,
-    models,
-    post,
-    resident_megabytes,
-)
-from tests.fakes import Behaviour, FakeProvider
+from tests.container.serve.support import AUTHORIZED, CHAT, ENDLESS, MESSAGES, get, models, post, resident_megabytes
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, RunningProxy, free_tcp_port
 
 FRESH_PROXIES = True  # starts and ends are what is tested

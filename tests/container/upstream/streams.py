@@ -4,14 +4,15 @@ from collections.abc import Iterable
 
 import orjson
 
+from container.formats.shared.events import EventStream
+from container.formats.shared.failure import error_event
+from container.formats.shared.sse import payload
 from container.routing.outcome import Outcome
-from container.upstream.events import EventStream
-from container.upstream.failure import error_event
-from container.upstream.sse import payload
-from tests.fakes import Behaviour, Recorded
-from tests.fakes.formats import Setting
+from tests.fakes.behaviour import Behaviour
 from tests.fakes.formats.azure import AZURE
+from tests.fakes.formats.base import Setting
 from tests.fakes.formats.openai import OPENAI
+from tests.fakes.record import Recorded
 
 OURS = 'gpt "our" \\ möglich/x'  # a name that has to be escaped
 TRICKY = (

@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
+from container.formats.shared.answer import Plain, plain
 from container.routing.outcome import Outcome
-from container.upstream.answer import Plain, plain
 
 CHOICE = {"index": 0, "message": {}, "finish_reason": "stop"}
 

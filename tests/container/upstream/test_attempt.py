@@ -10,14 +10,15 @@ import pytest
 from aiohttp import web
 
 from container.engine.supervisor import Engine
+from container.formats.shared.answer import Answer, Plain, Stream, StreamBroken
+from container.formats.shared.sse import payload, split
 from container.request.completion import parse
 from container.routing.groups import Target
 from container.routing.outcome import Outcome
 from container.routing.router import Try
-from container.upstream.answer import Answer, Plain, Stream, StreamBroken
 from container.upstream.attempt import Upstream
-from container.upstream.sse import payload, split
-from tests.fakes import Behaviour, FakeProvider, Fault, failing, refusing_port
+from tests.fakes.behaviour import Behaviour, Fault, failing
+from tests.fakes.server import FakeProvider, refusing_port
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 Attempt = Callable[..., Awaitable[Answer]]
@@ -284,7 +285,7 @@ def picky(fake: FakeProvider, monkeypatch) -> Callable[..., None]:
     def refuse(*fields: str, code: str = "unsupported_parameter") -> None:
         original = fake._answer
 
-        async def answer(request, seen, exchange):
+        async def answer(request, seen, context):
             for name in fields:
                 if name in seen.body:
                     error = {
@@ -294,7 +295,7 @@ def picky(fake: FakeProvider, monkeypatch) -> Callable[..., None]:
                         "code": code,
                     }
                     return web.json_response({"error": error}, status=400)
-            return await original(request, seen, exchange)
+            return await original(request, seen, context)
 
         monkeypatch.setattr(fake, "_answer", answer)
 

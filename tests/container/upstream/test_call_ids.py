@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.upstream.call_ids import SIGNATURE_MARK, fitted, fitted_blocks, fitted_items
+from container.formats.shared.call_ids import SIGNATURE_MARK, fitted, fitted_blocks, fitted_items
 
 SIGNED = f"call_1f{SIGNATURE_MARK}CiQB+/abc/def+ghi{'A' * 300}=="
 OPENAI = (40, "[a-zA-Z0-9_-]+")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from container.config.providers import DIRECT
-from container.upstream import known_models
-from container.upstream.capabilities import Capabilities, capabilities
+from container.formats.shared import known_models
+from container.formats.shared.capabilities import Capabilities, capabilities
 from tests.container.conftest import LoadOne
 from tests.processes import ROOT
 
@@ -33,7 +33,7 @@ def test_the_file_of_fields_is_what_the_installed_litellm_says():
         timeout=120,
         text=True,
     )
-    written = (ROOT / "container" / "upstream" / "litellm_fields.json").read_text(encoding="utf-8")
+    written = (ROOT / "container" / "formats" / "shared" / "litellm_fields.json").read_text(encoding="utf-8")
     assert made.stdout[made.stdout.index("{") :] == written
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from container.upstream.earlier_thoughts import fitted
+from container.formats.shared.reasoning import fitted
 
 CALLS = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 SIGNED = {"type": "thinking", "thinking": "I should call f.", "signature": "abc"}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.upstream.error_body import error_fields, fields_of, says_error, words
-from container.upstream.failure import from_response
+from container.formats.shared.error_body import error_fields, fields_of, says_error, words
+from container.formats.shared.failure import from_response
 
 EXTRA = {"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs are not permitted", "input": 1}
 

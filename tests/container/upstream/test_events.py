@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.upstream.events import EventStream
-
-from .streams import OURS, PIECE, STREAMS, chunk, passed_on, recorded, rewritten, whole
+from container.formats.shared.events import EventStream
+from tests.container.upstream.streams import OURS, PIECE, STREAMS, chunk, passed_on, recorded, rewritten, whole
 
 
 @pytest.mark.parametrize("drop_usage", [False, True])

@@ -3,11 +3,10 @@
 import orjson
 import pytest
 
+from container.formats.shared.events import EventStream
+from container.formats.shared.sse import MAX_EVENT_BYTES, OversizedEvent
 from container.routing.outcome import Outcome
-from container.upstream.events import EventStream
-from container.upstream.sse import MAX_EVENT_BYTES, OversizedEvent
-
-from .streams import OURS, PIECE, STREAMS, TRICKY, chunk, passed_on, recorded, rewritten
+from tests.container.upstream.streams import OURS, PIECE, STREAMS, TRICKY, chunk, passed_on, recorded, rewritten
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from container.upstream.failure import from_error_event, from_response, retry_after
+from container.formats.shared.failure import from_error_event, from_response, retry_after
 
 NOW = 1_800_000_000.0
 

@@ -6,11 +6,11 @@ from openai.types import Completion as TextCompletion
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from container.formats.shared import mock
+from container.formats.shared.answer import Plain, Stream
+from container.formats.shared.sse import payload, split
 from container.request.completion import parse
 from container.routing.outcome import Outcome
-from container.upstream import mock
-from container.upstream.answer import Plain, Stream
-from container.upstream.sse import payload, split
 
 TEXT = "Hello there,  friend.\nBye"
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.upstream import tool_calls
-from container.upstream.events import EventStream
-from container.upstream.formats.messages.stream import MessageEvents
-from container.upstream.sse import payload, split
+from container.formats.messages.answer import MessageEvents
+from container.formats.shared import tool_calls
+from container.formats.shared.events import EventStream
+from container.formats.shared.sse import payload, split
 
 A, B = '{"city": "Rom{e", "n": {"x": 1}}', '{"b":2}'
 
@@ -252,7 +252,7 @@ def test_arguments_of_an_ordinary_stream_are_not_parsed():
     stream = EventStream("ours", drop_usage=True)
     for event in events[:2]:
         stream.feed(event)
-    with mock.patch("container.upstream.events.payload", side_effect=AssertionError("parsed")):
+    with mock.patch("container.formats.shared.events.payload", side_effect=AssertionError("parsed")):
         for event in events[2:4]:
             stream.feed(event)
 

@@ -7,20 +7,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from container.accounting import Tariff
-from container.config import Config, output_limits
+from container.accounting.price_book import PriceBook
+from container.config import parameters
+from container.config.load import Config
 from container.engine.configuration import configuration
 from container.engine.supervisor import Engine
+from container.formats import Formats
+from container.formats.shared.format import Unsupported
+from container.formats.shared.prepare import responses_limit
 from container.request.completion import Completion, parse
 from container.request.engine_body import JsonBody
 from container.request.messages import parse_messages
 from container.routing.router import Router
-from container.upstream.formats import Formats, Unsupported
-from container.upstream.prepare import responses_limit
 from tests.container.conftest import LoadConfig
-from worker.api.endpoints import TABLE
-from worker.ledger import charges
-from worker.ledger.estimate import Prompt
+from worker.core.api.endpoints import TABLE
+from worker.core.pricing import quote
+from worker.core.pricing.estimate import Prompt
 
 FREE_PROMPT = {"input_cost_per_token": 0, "output_cost_per_token": 1e-6}
 HOME = {"api_base": "http://127.0.0.1:1/v1"}
@@ -42,7 +44,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0": {},
 }
 LIMIT = st.sampled_from([1, 15, 16, 100, 1024, 5000, 20_000, 10**6])
-NAMED = st.dictionaries(st.sampled_from(sorted(output_limits.NAMES)), LIMIT, max_size=3)
+NAMED = st.dictionaries(st.sampled_from(sorted(parameters.NAMES)), LIMIT, max_size=3)
 PRESETS = st.fixed_dictionaries(
     {},
     optional={
@@ -72,7 +74,7 @@ def configured(load_config: LoadConfig, model: str, presets: dict[str, Any], inf
 def sent_limit(body: dict[str, Any]) -> int:
     """The one limit of a body, in whichever wire format."""
     fields = {**body, **body.get("generationConfig", {})}
-    [name] = output_limits.NAMES & fields.keys()
+    [name] = parameters.NAMES & fields.keys()
     return fields[name]
 
 
@@ -83,8 +85,8 @@ def sent_answers(body: dict[str, Any]) -> int:
 
 
 def reserved_limit(config: Config, request: Completion | JsonBody, endpoint: str, fields: dict[str, Any]) -> Any:
-    tariff = Tariff(config, Router(config), default_max_output=4096)
-    found = tariff.quote(fields, Prompt(0), request.route, charges.of_body(endpoint, fields))
+    price_book = PriceBook(config, Router(config), default_max_output=4096)
+    found = price_book.quote(fields, Prompt(0), request.route, quote.of_body(endpoint, fields))
     assert found.amount is not None
     return found.amount // 1000, found.add_limit
 

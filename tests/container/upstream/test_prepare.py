@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from container.engine.supervisor import engine_address
-from container.upstream import prepare
+from container.formats.shared import prepare
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from container.upstream.failure import from_response
+from container.formats.shared.failure import from_response
 
 
 def kind(status: int, message: str, **fields) -> str:

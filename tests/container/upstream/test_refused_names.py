@@ -2,8 +2,8 @@
 
 import pytest
 
+from container.formats.shared.refusals import refuses_name
 from container.routing.outcome import Outcome
-from container.upstream.refused_names import refuses_name
 
 OLD, NEW = "max_tokens", "max_completion_tokens"
 

@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from container.handlers.rename import Renames
-from container.upstream.responses_history import Fitted, fitted
-from container.upstream.tool_names import given_back
+from container.formats.shared.responses import Fitted, fitted
+from container.formats.shared.tool_names import given_back
+from container.handlers.relay import Renames
 
 SIGNED = f"call_1f__thought__{'A+/' * 100}=="
 LONG = "mcp__a_server_with_a_rather_long_name__a_tool_whose_name_is_long_as_well_and_longer"

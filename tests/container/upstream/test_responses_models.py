@@ -3,8 +3,8 @@
 import pytest
 
 from container.config.price_map import price_map
-from container.upstream.capabilities import capabilities
-from container.upstream.responses_models import gives_reasoning, refuses_tools, served, streams
+from container.formats.shared.capabilities import capabilities
+from container.formats.shared.known_models import gives_reasoning, refuses_tools, served, streams
 
 TOOL = {"type": "function", "function": {"name": "f"}}
 ANSWER_IN_TEXT = ("chat", "responses")

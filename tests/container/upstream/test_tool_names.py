@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.upstream import tool_names
-from container.upstream.tool_names import GOOGLES, USUAL, fitted, fitting, given_back
+from container.formats.shared import tool_names
+from container.formats.shared.tool_names import GOOGLES, USUAL, fitted, fitting, given_back
 
 LONG = "mcp__a_server_with_a_rather_long_name__a_tool_whose_name_is_long_as_well_and_longer"
 DOTTED = "files.read/all"

@@ -3,9 +3,9 @@
 import orjson
 import pytest
 
+from container.formats.shared.failure import from_response
+from container.formats.shared.prepare import excused
 from container.routing.outcome import UNHEALTHY, Outcome
-from container.upstream.failure import from_response
-from container.upstream.wrong_endpoint import excused
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ import yaml
 
 from container.config.load import load
 from container.engine.supervisor import Engine
+from container.formats import Formats
+from container.formats.shared.format import Unsupported
 from container.request.completion import parse
 from container.request.messages import parse_messages
-from container.upstream.formats import Formats, Unsupported
-from worker.api.errors import ApiError
-
-from .targets import HOST, TARGETS, options
+from tests.differential.fields.targets import HOST, TARGETS, options
+from worker.core.api.errors import ApiError
 
 # LiteLLM fetches both otherwise.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"

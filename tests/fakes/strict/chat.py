@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import refusal as shapes
-from .refusal import Refusal, Wrong
+from tests.fakes.strict import refusal as shapes
+from tests.fakes.strict.refusal import Refusal, Wrong
 
 MESSAGE_FIELDS: Mapping[str, frozenset[str]] = {
     "developer": frozenset({"role", "content", "name"}),

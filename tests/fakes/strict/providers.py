@@ -6,9 +6,9 @@ from typing import Any
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 
-from . import refusal as shapes
-from .chat import MESSAGE_FIELDS, PART_FIELDS, Chat
-from .refusal import Wrong
+from tests.fakes.strict import refusal as shapes
+from tests.fakes.strict.chat import MESSAGE_FIELDS, PART_FIELDS, Chat
+from tests.fakes.strict.refusal import Wrong
 
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 _TEXT_AND_PICTURES = {name: PART_FIELDS[name] for name in ("text", "image_url")}

@@ -13,10 +13,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.fakes import Behaviour, FakeProvider
-
-from .others import WORD, OtherProviders
-from .requests import KEY, answers, deployments
+from tests.fakes.behaviour import Behaviour
+from tests.fakes.server import FakeProvider
+from tests.image.probe.others import WORD, OtherProviders
+from tests.image.probe.requests import KEY, answers, deployments
 
 START_LIMIT = 240.0  # seconds; a start without bytecode on a quarter of a core takes two minutes
 LOG_TAIL = 4000  # characters of the engine's log that are reported when something failed

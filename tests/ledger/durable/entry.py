@@ -15,10 +15,10 @@ import pickle
 
 from workers import DurableObject, WorkerEntrypoint
 
-from ledger import schema
-from ledger.decision import Decision
-from runtime.javascript import js, unwrapped
-from runtime.sql import SqlStore
+from core.ledger import schema
+from core.ledger.decision import Decision
+from edge.runtime.javascript import js, unwrapped
+from edge.runtime.sql import SqlStore
 
 
 class _Here(pickle.Unpickler):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.container_life import lifecycle, readiness
+from worker.edge.container_life import lifecycle, readiness
 
 
 @pytest.fixture(autouse=True)

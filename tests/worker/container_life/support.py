@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from worker.container_life.environment import fingerprint
-from worker.container_life.lifecycle import Lifecycle
-from worker.container_life.record import Started
-from worker.container_life.settings import Limits
+from worker.core.container_environment import fingerprint
+from worker.edge.container_life.lifecycle import Lifecycle
+from worker.edge.container_life.readiness import Started
+from worker.edge.container_life.settings import Limits
 
 
 class FakeEngine:

@@ -1,4 +1,4 @@
-from worker.container_life.environment import container_environment, fingerprint
+from worker.core.container_environment import container_environment, fingerprint
 
 NAMES = ["OPENAI_API_KEY", "GROQ_API_KEY", "LITELLM_MASTER_KEY", "INTERNAL_TOKEN"]
 

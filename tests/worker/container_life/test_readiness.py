@@ -2,7 +2,7 @@
 
 import itertools
 
-from worker.container_life.readiness import waits
+from worker.edge.container_life.readiness import waits
 
 
 def test_waits_grow_to_a_second():

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.worker.container_life.support import OUTDATED, FakeEngine, FakeRecord, Log, a_life
-from worker.container_life.lifecycle import NotServing
-from worker.container_life.record import Started
+from worker.edge.container_life.lifecycle import NotServing
+from worker.edge.container_life.readiness import Started
 
 
 async def test_a_container_of_another_environment_may_end_what_it_runs_and_is_replaced():

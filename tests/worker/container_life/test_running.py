@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.worker.container_life.support import KEPT, FakeEngine, FakeRecord, Log, a_life, until
-from worker.container_life import lifecycle
-from worker.container_life.lifecycle import NotServing
+from worker.edge.container_life import lifecycle
+from worker.edge.container_life.lifecycle import NotServing
 
 
 async def test_a_restarted_object_finds_its_container():

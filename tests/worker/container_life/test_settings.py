@@ -1,6 +1,6 @@
 import pytest
 
-from worker.container_life.settings import Limits, read, seconds
+from worker.edge.container_life.settings import Limits, read, seconds
 
 
 @pytest.mark.parametrize(

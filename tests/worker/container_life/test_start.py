@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.worker.container_life.support import FakeEngine, FakeRecord, Log, a_life, until
-from worker.container_life.lifecycle import Lifecycle, NotServing
-from worker.container_life.settings import Limits
+from worker.edge.container_life.lifecycle import Lifecycle, NotServing
+from worker.edge.container_life.settings import Limits
 
 
 async def test_starts_waits_and_gives_the_token():

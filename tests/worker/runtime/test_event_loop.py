@@ -14,7 +14,9 @@ WORKER = Path(__file__).parents[3] / "worker"
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    sources = {f"runtime/{path.name}": path.read_text("utf-8") for path in (WORKER / "runtime").glob("*.py")}
+    sources = {
+        f"edge/runtime/{path.name}": path.read_text("utf-8") for path in (WORKER / "edge" / "runtime").glob("*.py")
+    }
     wrangler_path = Path(__file__).parent / "event_loop" / "wrangler.jsonc"
     edge = OfflineEdge(tmp_path_factory.mktemp("loop"), {}, None, wrangler_path=wrangler_path, replaced=sources)
     assert edge.start("/") == 200

@@ -5,10 +5,9 @@ import gc
 from typing import Any
 
 from pyodide.ffi import JsException
-from workers import DurableObject, WorkerEntrypoint
-
 from runtime import entries, event_loop
 from runtime.javascript import bindings, js, js_object
+from workers import DurableObject, WorkerEntrypoint
 
 entries.install()
 event_loop.install()

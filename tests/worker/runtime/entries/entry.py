@@ -3,10 +3,9 @@
 import json
 
 from pyodide.ffi import create_proxy
-from workers import DurableObject, WorkerEntrypoint
-
 from runtime import entries, event_loop
 from runtime.javascript import bindings, js
+from workers import DurableObject, WorkerEntrypoint
 
 entries.install()
 event_loop.install()

@@ -6,10 +6,9 @@ from functools import partial
 
 import pyodide_js
 from pyodide.ffi import create_once_callable
-from workers import WorkerEntrypoint
-
 from runtime import event_loop
 from runtime.javascript import js
+from workers import WorkerEntrypoint
 
 event_loop.install()
 LEFT = []

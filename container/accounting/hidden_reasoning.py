@@ -1,0 +1,56 @@
+"""What a model may have written without showing it: how much it thought, only its usage tells, at the end."""
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from worker.core.pricing.estimate import Prompt
+from worker.core.pricing.prices import Price
+from worker.core.pricing.quote import ANY_LIMIT, DEFAULT_MAX_OUTPUT, Charge, most
+
+from ..config import parameters
+from ..formats.anthropic.models import traits
+from ..routing.groups import Target
+
+_ASKS = ("reasoning_effort", "thinking", "reasoning")
+_OFF: tuple[Any, ...] = (None, False, "", "none", {}, {"type": "disabled"}, {"effort": "none"}, {"enabled": False})
+_SIZES = (*ANY_LIMIT, "max_output_tokens", "n", "best_of", "prompt")
+_KEPT = frozenset((*_ASKS, *_SIZES))
+_CHARGE = Charge((*ANY_LIMIT, "max_output_tokens"))
+_NOTHING = Prompt(0)
+# Models that think unasked and show little or nothing of it.
+_THINKERS = re.compile(
+    r"(?:^|[/.:])(?:o[1-9](?:[-:@]|$)|gpt-(?:[5-9]|1\d)(?!\d|.*chat)|grok-(?:[4-9]|3-mini)(?!.*non-))"
+)
+_RESEARCH = "deep-research"
+
+
+def kept(body: Mapping[str, Any], output_limit: int | None = None) -> dict[str, Any]:
+    """The fields of a request by which `output` judges it; its body need not be kept for that. `output_limit`: what it
+    is sent with, where it has no limit of its own."""
+    found = {name: body[name] for name in _KEPT & body.keys()}
+    if output_limit is not None:
+        found["max_tokens"] = output_limit
+    return found
+
+
+def output(fields: Mapping[str, Any], target: Target, price: Price | None) -> int | None:
+    """The most tokens that the answer may have come to; None where all of it is shown. `fields`: as `kept`."""
+    presets = target.deployment.presets
+    asked = any(fields.get(name, presets.get(name)) not in _OFF for name in _ASKS)
+    if not (asked or (price is not None and "reasoning" in price) or _thinks(target)):
+        return None
+    return most(parameters.over(presets, fields), _NOTHING, [("", price)], _CHARGE, DEFAULT_MAX_OUTPUT).tokens
+
+
+def _thinks(target: Target) -> bool:
+    info = target.deployment.info
+    base = info.get("base_model")
+    return bool(info.get("supports_reasoning")) or _known(base if isinstance(base, str) else target.model)
+
+
+@functools.lru_cache(maxsize=1024)
+def _known(model: str) -> bool:
+    name = model.lower()
+    return _RESEARCH in name or _THINKERS.search(name) is not None or traits(name).always_thinks

@@ -1,0 +1,1 @@
+"""`litellm-router`: the commands."""

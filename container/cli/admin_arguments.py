@@ -1,0 +1,161 @@
+"""`litellm-router keys`, `spend`, `status`: the admin API from the shell."""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from worker.core.ledger.key_fields import FIELDS
+
+from . import admin_commands as admin
+from .admin_client import DEFAULT_URL, AdminClient, AdminError, UsageError, from_environment
+from .admin_commands import word
+
+Work = Callable[[AdminClient, argparse.Namespace], tuple[Any, str]]
+_EPILOG = (
+    "The master key is read from LITELLM_MASTER_KEY. A KEY is an alias, a token, or the secret itself; "
+    "`-` reads it from standard input."
+)
+
+
+def add(commands: Any) -> None:
+    """Adds the three commands to the parser's."""
+    keys = commands.add_parser("keys", help="make, show, change, block and delete keys", epilog=_EPILOG)
+    _add_common(keys)
+    keys.set_defaults(run=_runner(keys, admin.list_keys))
+    actions = keys.add_subparsers(title="actions", metavar="ACTION")
+    _command(actions, "list", "all keys, the newest first (what `keys` alone does)", admin.list_keys)
+    _with_fields(_command(actions, "create", "make a key; the only time its secret is shown", admin.create))
+    _with_key(_command(actions, "show", "everything about a key", admin.show))
+    settable = [name for name, (_, field) in FIELDS.items() if field.option]
+    update = _with_fields(_with_key(_command(actions, "update", "change what is given, leave the rest", admin.update)))
+    update.add_argument(
+        "--unset", action="append", default=[], metavar="FIELD", choices=settable,
+        help="take a limit or another field away: " + ", ".join(settable),
+    )  # fmt: skip
+    _with_key(_command(actions, "block", "refuse the key from the next request on", admin.block))
+    _with_key(_command(actions, "unblock", "take a blocked key again", admin.unblock))
+    rotate = _with_key(_command(actions, "rotate", "give a key a new secret", admin.rotate))
+    rotate.add_argument(
+        "--grace", type=word, metavar="TIME", help="how long the old secret works on, such as 24h; else not at all"
+    )
+    _with_key(
+        _command(actions, "delete", "delete keys; what they have spent stays in the totals", admin.delete), many=True
+    )
+
+    spend = commands.add_parser(
+        "spend", help="say what was spent: altogether, by key, request by request", epilog=_EPILOG
+    )
+    _add_common(spend)
+    spend.set_defaults(run=_runner(spend, admin.total))
+    actions = spend.add_subparsers(title="actions", metavar="ACTION")
+    _command(
+        actions, "total", "what was spent altogether, and the global budget (what `spend` alone does)", admin.total
+    )
+    _command(actions, "keys", "what each key has spent, the dearest first", admin.spend_by_key)
+    logs = _command(actions, "logs", "the requests, the newest first", admin.logs)
+    logs.add_argument("--key", type=word, help="of this key; `master` for the master key's")
+    logs.add_argument("--model", type=word, help="of this model")
+    logs.add_argument("--request-id", type=word, metavar="ID", help="with this `x-request-id` in the answer")
+    logs.add_argument(
+        "--from", dest="begin", type=word, metavar="TIME", help="from this day or time (UTC), such as 2026-01-31"
+    )
+    logs.add_argument(
+        "--to", dest="end", type=word, metavar="TIME", help="until the end of this day, or before this time"
+    )
+    logs.add_argument("--limit", type=_count, default=100, metavar="N", help="at most so many (%(default)s)")
+
+    _command(
+        commands, "status", "say whether the proxy is up, its models and what was spent", admin.status
+    ).epilog = _EPILOG
+
+
+def _command(commands: Any, name: str, help: str, work: Work) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_EPILOG)
+    # Left out they must not undo what stands before the action.
+    _add_common(parser, url=argparse.SUPPRESS, json=argparse.SUPPRESS)
+    parser.set_defaults(run=_runner(parser, work))
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, url: str | None = None, json: bool | str = False) -> None:
+    parser.add_argument("--url", default=url, help=f"where the proxy is (LITELLM_ROUTER_URL, else {DEFAULT_URL})")
+    parser.add_argument("--json", action="store_true", default=json, help="print the answer as JSON")
+
+
+def _with_key(parser: argparse.ArgumentParser, *, many: bool = False) -> argparse.ArgumentParser:
+    if many:
+        parser.add_argument("keys", nargs="+", metavar="KEY")
+    else:
+        parser.add_argument("key", metavar="KEY")
+    return parser
+
+
+def _with_fields(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    for name, (_, field) in FIELDS.items():
+        if field.option:
+            option, _, value = field.option.partition(" ")
+            convert = _CONVERT[field.kind.argument]
+            parser.add_argument(option, dest=name, type=convert, metavar=value, help=field.meaning)
+    return parser
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("a JSON object is wanted")
+    return value
+
+
+def _names(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("it names nothing; leave the option out, or `update` with --unset FIELD")
+    return names
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; for no limit leave the option out")
+    return value
+
+
+# How an option's text becomes the field's value, by `field_kinds.Kind.argument`.
+_CONVERT: dict[str, Callable[[str], Any]] = {
+    "text": word,
+    "list": _names,
+    "number": _number,
+    "integer": int,
+    "json": _object,
+}
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError("a number from 1 to 1000000")
+    return value
+
+
+def _runner(parser: argparse.ArgumentParser, work: Work) -> Callable[[argparse.Namespace], int]:
+    def run(given: argparse.Namespace) -> int:
+        try:
+            found, text = work(from_environment(getattr(given, "url", None)), given)
+        except UsageError as error:
+            parser.error(str(error))
+        except AdminError as error:
+            print(f"litellm-router: {error}", file=sys.stderr)
+            return 1
+        print(json.dumps(found, indent=2) if getattr(given, "json", False) else text)
+        return 0
+
+    return run

@@ -1,0 +1,119 @@
+"""The admin API over HTTP, for the commands. The master key goes to the address asked for and nowhere else."""
+
+import http.client
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+DEFAULT_URL = "http://127.0.0.1:4000"
+_TIMEOUT = 30.0
+_PAGE = 500
+_NAMED = re.compile(r"sk-.*|[0-9a-f]{64}", re.DOTALL)
+
+
+class AdminError(Exception):
+    """Why there is no answer to show, and what to do about it."""
+
+
+class UsageError(Exception):
+    """What was given cannot be meant, whatever the answer would be."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would take the master key along to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class AdminClient:
+    """`url`: without `/v1`; `master_key`: None where the proxy takes none. Raises AdminError for a URL or a key that
+    cannot be used."""
+
+    def __init__(self, url: str, master_key: str | None) -> None:
+        from ..server.auth import is_loopback  # here, as it brings the server along, which no --help should wait for
+
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise AdminError(f"{url!r} is no address of a proxy; write one such as {DEFAULT_URL}")
+        if master_key and not (master_key.isascii() and master_key.isprintable()):
+            raise AdminError("LITELLM_MASTER_KEY holds a character that no header can carry")
+        self.url = url.rstrip("/").removesuffix("/v1")
+        self._headers = {"authorization": f"Bearer {master_key}"} if master_key else {}
+        proxies = {} if is_loopback(parts.hostname) else None
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _NoRedirect())
+
+    def get(
+        self, path: str, query: Mapping[str, str | int | None] | None = None, *, accept: tuple[int, ...] = ()
+    ) -> Any:
+        """The JSON of the answer. `accept`: statuses that are none of our errors. Raises AdminError."""
+        wanted = {name: value for name, value in (query or {}).items() if value is not None}
+        return self._ask("GET", path + ("?" + urlencode(wanted) if wanted else ""), None, accept)
+
+    def post(self, path: str, fields: Mapping[str, Any]) -> Any:
+        return self._ask("POST", path, json.dumps(fields).encode(), ())
+
+    def keys(self, alias: str | None = None) -> Iterator[dict[str, Any]]:
+        """Every key, the newest first; with `alias` only the key of that name."""
+        page = 1
+        while True:
+            query = {"page": page, "size": _PAGE, "return_full_object": "true", "key_alias": alias}
+            found = self.get("/key/list", query)
+            yield from found["keys"]
+            if page >= found["total_pages"]:
+                return
+            page += 1
+
+    def token(self, name: str) -> str:
+        """What the API knows a key by: its secret or its token as they are, an alias looked up."""
+        if _NAMED.fullmatch(name):
+            return name
+        for key in self.keys(alias=name):
+            if key["key_alias"] == name:
+                return key["token"]
+        raise AdminError(f"there is no key with the alias {name!r}; `litellm-router keys list` shows all")
+
+    def regenerate(self, token: str, fields: Mapping[str, Any]) -> Any:
+        return self.post(f"/key/{quote(token, safe='')}/regenerate", fields)
+
+    def _ask(self, method: str, path: str, body: bytes | None, accept: tuple[int, ...]) -> Any:
+        headers = {**self._headers, "content-type": "application/json"}
+        request = urllib.request.Request(self.url + path, data=body, headers=headers, method=method)  # noqa: S310 checked
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT) as response:
+                data = response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                data = error.read()
+            if error.code not in accept:
+                raise AdminError(_refusal(error.code, data, bool(self._headers))) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            raise AdminError(
+                f"no answer from {self.url}: {reason}. Is the proxy running? Say where with --url or LITELLM_ROUTER_URL"
+            ) from None
+        try:
+            return json.loads(data)
+        except ValueError:
+            raise AdminError(f"what answers at {self.url} is not this gateway") from None
+
+
+def from_environment(url: str | None) -> AdminClient:
+    """`url`, else LITELLM_ROUTER_URL, else this machine; with LITELLM_MASTER_KEY. Raises AdminError."""
+    where = url or os.environ.get("LITELLM_ROUTER_URL") or DEFAULT_URL
+    return AdminClient(where, os.environ.get("LITELLM_MASTER_KEY") or None)
+
+
+def _refusal(status: int, data: bytes, had_key: bool) -> str:
+    try:
+        message = str(json.loads(data)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the answer is HTTP {status}, and not this gateway's"
+    if status == 401:
+        message += " It is read from LITELLM_MASTER_KEY" + ("." if had_key else ", which is not set.")
+    return message

@@ -1,0 +1,156 @@
+"""`litellm-router`: the commands. Exit codes: 0 fine, 1 something is wrong and was said, 2 wrong usage."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .. import VERSION
+from . import admin_arguments
+
+DEFAULT_CONFIG = "litellm_config.yaml"
+
+
+class Development(Protocol):
+    """The `dev` command. Only a checkout has one."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+def main(arguments: Sequence[str] | None = None, development: Development | None = None) -> int:
+    parser = _parser(development)
+    given = parser.parse_args(arguments)
+    try:
+        return given.run(given)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(development: Development | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="litellm-router",
+        description="One OpenAI-compatible endpoint in front of every LLM provider.",
+        epilog="Every command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser(
+        "serve",
+        help="run the proxy and, when the config needs it, the engine",
+        description="Runs the proxy and, when the config needs it, the engine. SIGTERM lets running requests end.",
+    )
+    _add_config(serve)
+    serve.add_argument("--host", help="address to listen on (LITELLM_HOST, else 127.0.0.1; `::` for all)")
+    serve.add_argument("--port", type=int, help="port to listen on (LITELLM_PORT, PORT, else 4000)")
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser(
+        "check",
+        help="say what is wrong with a config, where, and how to mend it",
+        description="Reads the config and the environment; exit code 1 when the proxy would not start with them.",
+    )
+    _add_config(check)
+    check.set_defaults(run=_check)
+
+    catalog = commands.add_parser(
+        "catalog",
+        help="write worker/catalog.py, the extract of the config that the edge needs",
+        description="Writes worker/catalog.py from the config. wrangler does it, too, before it bundles the Worker.",
+    )
+    _add_config(catalog)
+    catalog.add_argument("--check", action="store_true", help="write nothing; exit code 1 when it is out of date")
+    catalog.set_defaults(run=_catalog)
+
+    admin_arguments.add(commands)
+
+    dev = commands.add_parser(
+        "dev",
+        help="run the Worker on 127.0.0.1:8787 and the proxy behind it",
+        description="Runs the Worker and the proxy behind it on this machine, without Docker and without a network.",
+    )
+    _add_config(dev)
+    if development is None:
+        dev.set_defaults(run=lambda _given: _no_checkout("dev"))
+    else:
+        development.add_arguments(dev)
+        dev.set_defaults(run=development.run)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    default = os.environ.get("LITELLM_CONFIG") or DEFAULT_CONFIG
+    parser.add_argument("--config", default=default, help="the config file (LITELLM_CONFIG, else %(default)s)")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _environment(given: argparse.Namespace) -> Mapping[str, str]:
+    """The environment, with what the command line says on top."""
+    environment = {name: value for name, value in os.environ.items() if value}
+    if getattr(given, "host", None):
+        environment["LITELLM_HOST"] = given.host
+    if getattr(given, "port", None) is not None:
+        environment["LITELLM_PORT"] = str(given.port)
+    return environment
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from ..config.problems import CannotServe, ConfigError
+    from ..server import settings
+    from .serve import run
+
+    environment = _environment(given)
+    try:
+        run(Path(given.config), environment)
+    except ConfigError as error:
+        _say(str(error))
+        return 1
+    except settings.SettingsError as error:
+        for problem in error.problems:
+            _say(f"litellm-router: {problem}")
+        return 1
+    except CannotServe as error:
+        _say(f"litellm-router: {error}")
+        return 1
+    return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    from .check import check
+
+    return check(Path(given.config), _environment(given))
+
+
+def _catalog(given: argparse.Namespace) -> int:
+    from ..config.load import load
+    from ..config.problems import ConfigError
+    from ..proxy import catalog
+
+    if not catalog.IN_CHECKOUT:
+        return _no_checkout("catalog")
+    try:
+        if given.check:
+            target = catalog.DEFAULT_PATH
+            text = target.read_text(encoding="utf-8") if target.exists() else ""
+            if text == catalog.source(load(Path(given.config), {})):
+                return 0
+            _say(f"{target.name} is out of date. Run: litellm-router catalog")
+            return 1
+        changed = catalog.write(Path(given.config))
+    except ConfigError as error:
+        _say(str(error))
+        return 1
+    print(f"worker/catalog.py {'written' if changed else 'is up to date'}")
+    return 0
+
+
+def _no_checkout(command: str) -> int:
+    _say(f"litellm-router: `{command}` runs from a checkout of the repository only.")
+    return 1

@@ -1,0 +1,66 @@
+"""The wire formats of the providers that the proxy calls itself: OpenAI's, which clients speak too, and those that are
+translated. Everything else is the engine's."""
+
+from ..config.deployment import Deployment
+from ..config.options import Options
+from ..config.providers import DIRECT
+from ..engine.supervisor import Engine
+from . import messages
+from .anthropic import Anthropic
+from .chat_or_responses import ChatOrResponses
+from .gemini import Gemini
+from .messages import OverChat, ToClaude, ToEngine
+from .messages.vertex_claude import ToVertexClaude
+from .openai import OpenAI, ThroughEngine
+from .shared.fitted import Fitted
+from .shared.format import Format, Malformed, Sent, Unreachable, Unsupported
+from .vertex import Vertex, is_claude
+
+
+class Formats:
+    """Which format a deployment's endpoint is called in. Translated formats serve chat completions only: for anything
+    else their deployments are the engine's."""
+
+    def __init__(self, options: Options, engine: Engine) -> None:
+        drop = options.drop_params
+        openai = OpenAI(drop_params=drop)
+        self._openai = Fitted(ChatOrResponses(openai, drop_params=drop), drop_params=drop)
+        self._engine = ThroughEngine(engine, drop_params=drop)
+        vertex = Vertex(drop_params=drop)
+        # By `Direct.format` (container/config/providers.py).
+        self._translated: dict[str, Format] = {
+            "anthropic": Fitted(Anthropic(drop_params=drop), drop_params=drop),
+            "gemini": Fitted(Gemini(drop_params=drop), drop_params=drop),
+            "vertex_ai": Fitted(vertex, drop_params=drop),
+        }
+        self._to_engine = ToEngine(engine, drop_params=drop)
+        self._to_claude = ToClaude(drop_params=drop)
+        self._to_vertex_claude = ToVertexClaude(vertex, drop_params=drop)
+        self._over_chat: dict[Format, Format] = {
+            inner: OverChat(inner, drop_params=drop) for inner in (self._openai, *self._translated.values())
+        }
+
+    def of(self, d: Deployment, model: str, endpoint: str) -> Format:
+        if endpoint in messages.ENDPOINTS:
+            return self._messages(d, model, endpoint)
+        if d.kind != "direct":
+            return self._engine
+        if d.format == "openai":
+            return self._openai
+        # A wildcard's model is known only now.
+        takes = endpoint == "chat_completions" and DIRECT[d.provider].takes(model)
+        return self._translated[d.format] if takes else self._engine
+
+    def _messages(self, d: Deployment, model: str, endpoint: str) -> Format:
+        """Anthropic's Messages API. Tokens are counted by Anthropic and the engine only."""
+        if d.kind == "direct" and d.format == "anthropic":
+            return self._to_claude
+        if d.kind == "direct" and d.format == "vertex_ai" and endpoint == "messages" and is_claude(model):
+            return self._to_vertex_claude
+        inner = self.of(d, model, "chat_completions")
+        if inner is self._engine or endpoint == "count_tokens":
+            return self._to_engine
+        return self._over_chat[inner]
+
+
+__all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported", "messages"]

@@ -1,0 +1,192 @@
+"""A message of Anthropic's as a chat completion, shaped as LiteLLM shapes it."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from worker.core.pricing.usage import count
+
+from ...routing.outcome import Outcome
+from ..shared import failure
+from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
+from ..shared.error_body import says_error, words
+from .request import JSON_TOOL, Translated
+
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "compaction": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+# What Anthropic's errors mean as statuses: within a stream it gives none.
+STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_CALLS = ("tool_use", "server_tool_use")
+_SEARCHED = ("web_search_tool_result", "web_fetch_tool_result")
+
+
+def finish_reason(stop_reason: Any) -> str:
+    return _FINISH.get(stop_reason, "stop")
+
+
+def message(raw: bytes) -> dict[str, Any] | Outcome:
+    """A whole answer with status 200, or what is wrong with it."""
+    body = json_object(raw)
+    if isinstance(body, Outcome):
+        return body
+    if says_error(body) or (not isinstance(body.get("content"), list) and words(body)):
+        return error(body)
+    if not isinstance(body.get("content"), list):
+        return Outcome("server", 0, "The provider's answer holds no content.")
+    return body
+
+
+def error(body: Mapping[str, Any]) -> Outcome:
+    """Of an error that came with status 200, or in a stream: Anthropic's, or any of a server like it."""
+    said = body.get("error")
+    if not isinstance(said, dict) or "type" not in said:
+        return failure.from_error_event(body)
+    status = STATUSES.get(str(said["type"]), 500)
+    return failure.from_response(status, {}, orjson.dumps({"error": said}))
+
+
+def unnamed_error(event: Mapping[str, Any]) -> Outcome | None:
+    """What an event without a type of Anthropic's reports, where that is an error."""
+    if event.get("type") in (None, "error") and (says_error(event) or words(event)):
+        return error(event)
+    return None
+
+
+def plain(raw: bytes, name: str, asked: Translated) -> Plain | Outcome:
+    body = message(raw)
+    if isinstance(body, Outcome):
+        return body
+    try:
+        return _plain(body, name, asked)
+    except UNEXPECTED:
+        return UNREADABLE
+
+
+def _plain(body: Mapping[str, Any], name: str, asked: Translated) -> Plain:
+    reason = finish_reason(body.get("stop_reason"))
+    blocks = [b for b in body["content"] if isinstance(b, dict)]
+    said, answered = _message(blocks, asked, body)
+    used = body.get("usage")
+    counted = usage(used) if isinstance(used, dict) else None
+    choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": "stop" if answered else reason}
+    made = {
+        "id": body.get("id") or "chatcmpl-anthropic",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": name,
+        "choices": [choice],
+        "usage": counted,
+    }
+    return Plain(orjson.dumps(made), counted)
+
+
+def _message(blocks: list[dict[str, Any]], asked: Translated, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The assistant's message, and whether it is nothing but the JSON that was asked for."""
+    text = "".join(str(b.get("text") or "") for b in blocks if b.get("type") == "text")
+    thoughts = [b for b in blocks if b.get("type") in ("thinking", "redacted_thinking")]
+    called = [b for b in blocks if b.get("type") in _CALLS]
+    answers = [b for b in called if asked.json_tool and b.get("name") == JSON_TOOL]
+    called = [b for b in called if b not in answers]
+    if answers:
+        text = text + _json(answers[0].get("input")) if called else _json(answers[0].get("input"))
+    made: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
+    if called:
+        made["tool_calls"] = [_call(b, asked.names) for b in called]
+    if thoughts:
+        made["reasoning_content"] = "".join(str(b.get("thinking") or "") for b in thoughts)
+        made["thinking_blocks"] = thoughts
+    more = specific(blocks, body)
+    if more:
+        made["provider_specific_fields"] = more
+    return made, bool(answers) and not called
+
+
+def _json(value: Any) -> str:
+    inner = value.get("values") if isinstance(value, dict) else None
+    return orjson.dumps(value if inner is None else inner).decode()
+
+
+def _call(block: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    name = block.get("name")
+    function = {"name": names.get(str(name), name), "arguments": orjson.dumps(block.get("input") or {}).decode()}
+    made = {"id": block.get("id"), "type": "function", "function": function}
+    return {**made, "caller": block["caller"]} if block.get("caller") else made
+
+
+def specific(blocks: Iterable[Mapping[str, Any]], body: Mapping[str, Any]) -> dict[str, Any]:
+    """What OpenAI has no words for, by LiteLLM's names: sources, searches, results of Anthropic's own tools."""
+    found: dict[str, Any] = {}
+    for block in blocks:
+        kind = str(block.get("type"))
+        if block.get("citations"):
+            sources = [{**c, "supported_text": block.get("text", "")} for c in block["citations"]]
+            found.setdefault("citations", []).append(sources)
+        if kind in _SEARCHED:
+            found.setdefault("web_search_results", []).append(block)
+        elif kind.endswith("_tool_result") and kind != "tool_search_tool_result":
+            found.setdefault("tool_results", []).append(block)
+        elif kind == "compaction":
+            found.setdefault("compaction_blocks", []).append(block)
+    for name in ("context_management", "container"):
+        if body.get(name) is not None:
+            found[name] = body[name]
+    return found
+
+
+def usage(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Anthropic counts apart what it read from and wrote to its cache; OpenAI's `prompt_tokens` are all of it."""
+    listed = said.get("iterations")
+    steps = [s for s in listed if isinstance(s, dict)] if isinstance(listed, list) else []
+    inputs, outputs = _sum(said, steps, "input_tokens"), _sum(said, steps, "output_tokens")
+    read, written = _sum(said, steps, "cache_read_input_tokens"), _sum(said, steps, "cache_creation_input_tokens")
+    made: dict[str, Any] = {
+        "prompt_tokens": inputs + read + written,
+        "completion_tokens": outputs,
+        "total_tokens": inputs + read + written + outputs,
+        "prompt_tokens_details": {"cached_tokens": read, "cache_creation_tokens": written},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": read,
+    }
+    hour = sum(_kept_for_an_hour(step) for step in steps) or _kept_for_an_hour(said)
+    if hour:
+        kept = {"ephemeral_5m_input_tokens": max(0, written - hour), "ephemeral_1h_input_tokens": hour}
+        made["prompt_tokens_details"]["cache_creation_token_details"] = kept
+    details = said.get("output_tokens_details")
+    if isinstance(details, dict):
+        made["completion_tokens_details"]["reasoning_tokens"] = min(count(details, "thinking_tokens"), outputs)
+    for name in ("server_tool_use", "service_tier", "cache_creation"):
+        if said.get(name) is not None:
+            made[name] = said[name]
+    return made
+
+
+def _sum(said: Mapping[str, Any], steps: list[dict[str, Any]], name: str) -> int:
+    return sum(count(step, name) for step in steps) if steps else count(said, name)
+
+
+def _kept_for_an_hour(said: Mapping[str, Any]) -> int:
+    """Tokens written to the cache at the dearer price."""
+    written = said.get("cache_creation")
+    return count(written, "ephemeral_1h_input_tokens") if isinstance(written, dict) else 0

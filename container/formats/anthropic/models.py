@@ -1,0 +1,145 @@
+"""What Claude's models can do, told from their names: by family and version, as LiteLLM's map has it (a test compares).
+
+https://platform.claude.com/docs/en/about-claude/models/overview
+
+How long Claude thinks: `reasoning_effort` and `thinking` as each model takes them.
+
+Newer models decide themselves, guided by an effort; older ones get a number of tokens.
+https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from ..shared.format import Malformed
+
+DEFAULT_MAX_TOKENS = 4096
+
+# `claude-sonnet-4-6`, `claude-opus-4-5-20251101`, `claude-sonnet-4.6@20260219`; Claude 3's differ.
+_NAME = re.compile(r"claude-([a-z]+)-(\d)(?:[-._](\d{1,2}))?(?!\d)")
+_ALWAYS_THINKING = ("fable", "mythos")
+# Of these no answer can be forced to be a call.
+_UNFORCED = re.compile(r"claude-(?:sonnet|opus|fable|mythos)-5-5|claude-(?:fable|mythos)-5-1")
+
+
+class Traits(NamedTuple):
+    """`max_tokens`: the most it writes; `json_schema`: it takes `output_format`; `adaptive`: it decides itself how long
+    it thinks, `budgets`: by a number of tokens, too; `sampling`: temperature and its like; `forced_tools`: tool_choice
+    `any` and `tool`; `system_turns`: system messages within the conversation; `efforts`: those of `output_config`;
+    `thinks`: it can; `always_thinks`: that cannot be switched off."""
+
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    json_schema: bool = False
+    adaptive: bool = False
+    budgets: bool = True
+    sampling: bool = True
+    forced_tools: bool = True
+    system_turns: bool = False
+    efforts: frozenset[str] = frozenset()
+    thinks: bool = True
+    always_thinks: bool = False
+
+
+_OLD = Traits(thinks=False)
+
+
+@lru_cache(maxsize=1024)
+def traits(model: str) -> Traits:
+    name = model.lower()
+    found = _NAME.search(name)
+    preview = "claude-mythos-preview" in name
+    if found is None and not preview:
+        return _OLD._replace(thinks="claude-3-7-sonnet" in name)
+    family, version = ("mythos", (4, 8)) if found is None else (found[1], (int(found[2]), int(found[3] or 0)))
+    if version < (4, 5):  # retired
+        return Traits()
+    adaptive = version >= (4, 6)
+    efforts: set[str] = set()
+    if adaptive or name.startswith("claude-opus-4-5"):
+        efforts |= {"low", "medium", "high"}
+    if adaptive:
+        efforts.add("max")
+    if version >= (4, 7):
+        efforts.add("xhigh")
+    return Traits(
+        max_tokens=128_000 if adaptive else 64_000,
+        json_schema=True,
+        adaptive=adaptive,
+        budgets=version <= (4, 6),
+        sampling=version < (4, 7),
+        forced_tools=_UNFORCED.search(name) is None,
+        system_turns=version >= (4, 8) and not preview,
+        efforts=frozenset(efforts),
+        always_thinks=family in _ALWAYS_THINKING or _UNFORCED.search(name) is not None,
+    )
+
+
+LEAST_BUDGET = 1024
+# LiteLLM's.
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
+_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+_DISPLAYS = ("summarized", "omitted")
+
+
+def thinking(fields: Mapping[str, Any], can: Traits) -> dict[str, Any]:
+    """What of `thinking` and `output_config` goes into the body. Raises Malformed."""
+    made: dict[str, Any] = {}
+    effort = fields.get("reasoning_effort")
+    if isinstance(effort, dict):
+        effort = effort.get("effort")
+    if effort is not None and effort != "none":
+        made = _by_effort(effort, can)
+    given = fields.get("thinking")
+    if given is not None:
+        if not isinstance(given, dict):
+            raise Malformed("thinking", "'thinking' has to be an object.")
+        made.update(_as_asked(given, can, {**fields, **made}))
+    if made.get("thinking") is None:
+        made.pop("thinking", None)
+    return made
+
+
+def _by_effort(effort: Any, can: Traits) -> dict[str, Any]:
+    if effort not in _EFFORTS:
+        raise Malformed("reasoning_effort", f"'reasoning_effort' has to be one of {', '.join(_EFFORTS)} or none.")
+    if not can.adaptive:
+        return {"thinking": {"type": "enabled", "budget_tokens": BUDGETS[effort]}}
+    level = _EFFORTS[effort]
+    if level not in can.efforts:
+        raise Malformed("reasoning_effort", f"This model does not take the 'reasoning_effort' {effort}.")
+    # Without `display` what it thinks is not shown.
+    return {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": level}}
+
+
+def _as_asked(given: dict[str, Any], can: Traits, fields: Mapping[str, Any]) -> dict[str, Any]:
+    kind, budget = given.get("type"), given.get("budget_tokens")
+    if kind == "disabled" and can.always_thinks:
+        return {"thinking": None}
+    if kind == "adaptive" and not can.adaptive:
+        return {"thinking": capped(BUDGETS["medium"], fields.get("max_completion_tokens") or fields.get("max_tokens"))}
+    if kind == "enabled" and not can.budgets:
+        shown = {"display": given["display"]} if given.get("display") in _DISPLAYS else {}
+        config = fields.get("output_config")
+        effort = effort_of(budget if isinstance(budget, int) else 0, can)
+        return {
+            "thinking": {"type": "adaptive", **shown},
+            "output_config": {"effort": effort, **(config if isinstance(config, dict) else {})},
+        }
+    return {"thinking": given}
+
+
+def capped(budget: int, max_tokens: Any) -> dict[str, Any] | None:
+    """A budget of tokens that leaves some of the limit to the answer; None where there is no room to think."""
+    if isinstance(max_tokens, int):
+        if max_tokens <= LEAST_BUDGET:
+            return None
+        budget = min(budget, max_tokens - 1)
+    return {"type": "enabled", "budget_tokens": budget}
+
+
+def effort_of(budget: int, can: Traits) -> str:
+    if budget >= BUDGETS["xhigh"] and "xhigh" in can.efforts:
+        return "xhigh"
+    return "high" if budget >= BUDGETS["high"] else "medium" if budget >= BUDGETS["medium"] else "low"

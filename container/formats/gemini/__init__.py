@@ -1,0 +1,78 @@
+"""Gemini's `generateContent`, at Google AI Studio."""
+
+import time
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from ...config.deployment import Deployment
+from ...request.completion import Completion, encode
+from ...routing.outcome import Outcome
+from ..shared import prepare
+from ..shared.answer import Events, Plain
+from ..shared.capabilities import capabilities
+from ..shared.format import Malformed, Sent
+from . import answer
+from .models import traits
+from .request import body
+from .stream import GeminiEvents
+
+HOME = "https://generativelanguage.googleapis.com/v1beta"
+# Where Google serves what is new in Gemini 3, the resolution of single pictures among it.
+_HOME_OF_NEW = "https://generativelanguage.googleapis.com/v1alpha"
+# A request's note that it lets Gemini fetch pages.
+FETCHES = object()
+
+
+class Gemini:
+    """A `Format` (container/formats/shared/format.py)."""
+
+    vertex = False
+
+    def __init__(self, *, drop_params: bool) -> None:
+        self._drop_params = drop_params
+        self._addresses = prepare.Addresses(_address)
+
+    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+        return self._addresses.of(d)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        if base == HOME and traits(model, vertex=False).resolution_of_parts:
+            base = _HOME_OF_NEW
+        return f"{base}/models/{quote(model, safe='')}:{method(stream)}"
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        fields = prepare.merge(d, capabilities(d, model), request.body, request.output_limit)
+        can = traits(model, vertex=self.vertex)
+        try:
+            said = body(fields, can, drop_params=self._drop_params)
+        except (AttributeError, KeyError, TypeError) as error:
+            # Values of types that nothing can be made of, deep in messages and tools.
+            message = "Gemini's request cannot be made of this one: check messages and tools."
+            raise Malformed("messages", message) from error
+        return Sent(
+            encode(said), note=FETCHES if any("urlContext" in tool for tool in said.get("tools") or ()) else None
+        )
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        return None
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        return answer.plain(raw, name, int(time.time()), fetches=sent.note is FETCHES)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        fetches = sent.note is FETCHES
+        return GeminiEvents(name, int(time.time()), wants_usage=request.client_wants_usage, fetches=fetches)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return answer.from_response(status, headers, raw)
+
+
+def method(stream: bool) -> str:
+    """The end of the path, with the parameter that makes events of the stream."""
+    return "streamGenerateContent?alt=sse" if stream else "generateContent"
+
+
+def _address(d: Deployment) -> prepare.Address:
+    # In a header: addresses are logged on the way.
+    key = {"x-goog-api-key": d.api_key} if d.api_key else {}
+    return prepare.Address(d.base, {**prepare.JSON, **key, **d.extra_headers})

@@ -1,0 +1,318 @@
+"""Gemini's refusals: an error's status and details, or a blocked prompt, as an Outcome.
+
+`{"error": {"code": 429, "message", "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "….RetryInfo", …}]}}`
+Sources: https://ai.google.dev/gemini-api/docs/troubleshooting, https://cloud.google.com/apis/design/errors
+
+Gemini's candidates in OpenAI's words: a message or the delta of a stream, why it ended, and what it used.
+
+Source: https://ai.google.dev/api/generate-content#generatecontentresponse
+"""
+
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from worker.core.pricing.usage import count, unsaid
+
+from ...routing.outcome import Outcome
+from ..shared import failure
+from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
+from ..shared.error_body import says_error, words
+from ..shared.refusals import says_of_key
+from .messages import SIGNATURE_MARK
+
+_RETRY = "google.rpc.RetryInfo"
+_REASON = "google.rpc.ErrorInfo"
+_OF_ANSWERS = ("candidates", "promptFeedback", "usageMetadata", "responseId", "modelVersion")
+# A 400 that is about this gateway's key or account.
+_OURS = frozenset(("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABLED", "BILLING_DISABLED"))
+
+
+def from_response(status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+    """An answer that is not 200."""
+    outcome = failure.from_response(status, headers, raw)
+    error = failure.error_fields(raw)
+    listed = error.get("details")
+    details = [d for d in listed if isinstance(d, dict)] if isinstance(listed, list) else []
+    if outcome.kind == "caller" and (
+        # A file that is not ready is one, too.
+        (error.get("status") == "FAILED_PRECONDITION" and says_of_key("", "", outcome.message.lower()))
+        or any(str(d.get("reason")) in _OURS for d in _of_type(details, _REASON))
+    ):
+        outcome = Outcome("authentication", status, failure.credentials_refused(status))
+    wait = next((_seconds(d.get("retryDelay")) for d in _of_type(details, _RETRY)), None)
+    if wait is None or outcome.retry_after is not None:
+        return outcome
+    return outcome._replace(retry_after=wait, headers=(*outcome.headers, ("retry-after", str(math.ceil(wait)))))
+
+
+def instead_of_answer(said: Mapping[str, Any]) -> Outcome | None:
+    """What an answer with status 200, or the first event of a stream, refuses: an error, or the prompt."""
+    if says_error(said):
+        return failure.from_error_event(said)
+    if not any(name in said for name in _OF_ANSWERS) and words(said):
+        return failure.from_error_event(said)
+    feedback = said.get("promptFeedback")
+    if not isinstance(feedback, dict) or not feedback.get("blockReason") or said.get("candidates"):
+        return None
+    why = feedback.get("blockReasonMessage") or f"The prompt was blocked ({feedback['blockReason']})."
+    return Outcome("content_policy", 400, failure.shown(str(why)), code="content_filter", param="messages")
+
+
+def _of_type(details: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [d for d in details if str(d.get("@type")).endswith(name)]
+
+
+def _seconds(text: Any) -> float | None:
+    """`"34.07s"`, how Google writes a duration."""
+    try:
+        seconds = float(str(text).removesuffix("s"))
+    except ValueError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+_FINISH = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "FINISH_REASON_UNSPECIFIED": "stop",
+}
+# The model has written no answer: Google holds back what it wrote.
+_BROKEN = frozenset(
+    (
+        "MALFORMED_FUNCTION_CALL",
+        "MALFORMED_RESPONSE",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+    )
+)
+_OTHER = "OTHER"
+# Every other reason is one of Google's filters (SAFETY, RECITATION, BLOCKLIST, …) or as good as one.
+_FILTERED = "content_filter"
+
+
+def plain(raw: bytes, name: str, created: int, *, fetches: bool = False) -> Plain | Outcome:
+    """A whole answer with status 200. `name`: the model's public name; `created`: seconds since the epoch; `fetches`:
+    as in `usage`."""
+    said = json_object(raw)
+    if isinstance(said, Outcome):
+        return said
+    failed = instead_of_answer(said)
+    if failed is not None:
+        return failed
+    try:
+        return _plain(said, name, created, fetches)
+    except UNEXPECTED:
+        return UNREADABLE
+
+
+def _plain(said: Mapping[str, Any], name: str, created: int, fetches: bool) -> Plain | Outcome:
+    found = candidates(said)
+    if not found:
+        return Outcome("server", 0, "The provider's answer holds no candidates.")
+    failures = [broken(candidate, said=False) for _, candidate in found]
+    if all(failures) and failures[0] is not None:
+        return failures[0]
+    used = usage(said, fetches=fetches)
+    body: dict[str, Any] = {
+        "id": identity(said),
+        "object": "chat.completion",
+        "created": created,
+        "model": name,
+        "choices": [_choice(candidate, index) for index, candidate in found],
+    }
+    body.update(grounding(found))
+    if used is not None:
+        body["usage"] = used
+    return Plain(orjson.dumps(body), used)
+
+
+def candidates(said: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """Each candidate with its index."""
+    listed = said.get("candidates")
+    if not isinstance(listed, list):
+        return []
+    return [(c.get("index", at), c) for at, c in enumerate(listed) if isinstance(c, dict)]
+
+
+def identity(said: Mapping[str, Any]) -> str:
+    return said.get("responseId") or f"chatcmpl-{uuid.uuid4().hex}"
+
+
+def broken(candidate: Mapping[str, Any], *, said: bool) -> Outcome | None:
+    """What a candidate failed by; None for an answer. `said`: it has said something before."""
+    reason = candidate.get("finishReason")
+    if reason not in _BROKEN and (reason != _OTHER or said or any(delta(candidate, 0).values())):
+        return None
+    why = candidate.get("finishMessage")
+    message = failure.shown(f"The model's answer was broken ({reason}){f': {why}' if why else '.'}")
+    return Outcome("server", 0, message, unread=True, blameless=True)
+
+
+def finish(reason: str, *, called: bool) -> str:
+    """`called`: the candidate has called a tool."""
+    mapped = _FINISH.get(reason, _FILTERED)
+    return "tool_calls" if called and mapped == "stop" else mapped
+
+
+def delta(candidate: Mapping[str, Any], calls_before: int) -> dict[str, Any]:
+    """What the candidate says: `content`, `reasoning_content`, `tool_calls` and the signatures of its thoughts, each
+    where there is one. `calls_before`: how many calls the same candidate has made already."""
+    content = candidate.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
+    signatures: list[str] = []
+    for part in parts or ():
+        signature = part.get("thoughtSignature")
+        if signature:
+            signatures.append(signature)
+        text = part.get("text")
+        if text is None and "inlineData" in part:
+            text = _data_url(part["inlineData"])
+        if part.get("thought") is True:
+            thoughts.append(text or "")
+            blocks.append(
+                {"type": "thinking", "thinking": text or "", **({"signature": signature} if signature else {})}
+            )
+        elif text is not None:
+            texts.append(text)
+        elif "functionCall" in part:
+            calls.append(_call(part["functionCall"], signature, calls_before + len(calls)))
+    said: dict[str, Any] = {}
+    if texts:
+        said["content"] = "".join(texts)
+    if thoughts:
+        said["reasoning_content"] = "".join(thoughts)
+        said["thinking_blocks"] = blocks
+    if calls:
+        said["tool_calls"] = calls
+    if signatures:
+        said["provider_specific_fields"] = {"thought_signatures": signatures}
+    cited = _citations(candidate)
+    if cited:
+        said["annotations"] = cited
+    return said
+
+
+def logprobs(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
+    result = candidate.get("logprobsResult")
+    if not isinstance(result, dict) or not result.get("chosenCandidates"):
+        return None
+    tops = [t.get("candidates") or [] for t in result.get("topCandidates") or ()]
+    return {
+        "content": [
+            {**_token(token), "top_logprobs": [_token(t) for t in (tops[at] if at < len(tops) else ())]}
+            for at, token in enumerate(result["chosenCandidates"])
+        ]
+    }
+
+
+def usage(said: Mapping[str, Any], *, fetches: bool = False) -> dict[str, Any] | None:
+    """In OpenAI's words: what was thought counts as answer, what a tool of Google's fed in counts as prompt, unless it
+    was nothing but a search, which is paid by the search. `fetches`: the request lets it fetch pages."""
+    counts = said.get("usageMetadata")
+    if not isinstance(counts, dict):
+        return None
+    prompt, answered = count(counts, "promptTokenCount"), count(counts, "candidatesTokenCount")
+    thought, fed = count(counts, "thoughtsTokenCount"), count(counts, "toolUsePromptTokenCount")
+    completion = answered
+    if thought and prompt + answered + fed != count(counts, "totalTokenCount"):
+        completion += thought  # otherwise `candidatesTokenCount` has them already
+    if prompt:
+        completion += unsaid(counts, "totalTokenCount", prompt + fed + completion)
+    if fed and (fetches or not _only_searched(said)):
+        prompt += fed
+    heard, made = _by_kind(counts, "promptTokensDetails"), _by_kind(counts, "candidatesTokensDetails")
+    details = {"reasoning_tokens": thought, "audio_tokens": made.get("AUDIO", 0)}
+    if made.get("IMAGE"):
+        details["image_tokens"] = made["IMAGE"]
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {
+            "cached_tokens": count(counts, "cachedContentTokenCount"),
+            "audio_tokens": heard.get("AUDIO", 0),
+        },
+        "completion_tokens_details": details,
+    }
+
+
+def grounding(found: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    """Where an answer that was looked up comes from, under LiteLLM's name."""
+    sources = [c["groundingMetadata"] for _, c in found if c.get("groundingMetadata")]
+    return {"vertex_ai_grounding_metadata": sources} if sources else {}
+
+
+def _choice(candidate: dict[str, Any], index: int) -> dict[str, Any]:
+    said = delta(candidate, 0)
+    for call in said.get("tool_calls") or ():
+        del call["index"]
+    reason = finish(candidate.get("finishReason") or "STOP", called="tool_calls" in said)
+    message = {"role": "assistant", "content": None, **said}
+    return {"index": index, "message": message, "finish_reason": reason, "logprobs": logprobs(candidate)}
+
+
+def _call(call: Mapping[str, Any], signature: str | None, index: int) -> dict[str, Any]:
+    id = call.get("id") or f"call_{uuid.uuid4().hex[:28]}"
+    made: dict[str, Any] = {
+        "index": index,
+        "id": f"{id}{SIGNATURE_MARK}{signature}" if signature else id,
+        "type": "function",
+        "function": {"name": call.get("name") or "", "arguments": orjson.dumps(call.get("args") or {}).decode()},
+    }
+    if signature:
+        made["provider_specific_fields"] = {"thought_signature": signature}
+    return made
+
+
+def _data_url(blob: Mapping[str, Any]) -> str:
+    return f"data:{blob.get('mimeType', '')};base64,{blob.get('data', '')}"
+
+
+def _token(token: Mapping[str, Any]) -> dict[str, Any]:
+    text = token.get("token") or ""
+    return {"token": text, "logprob": token.get("logProbability"), "bytes": list(text.encode())}
+
+
+def _citations(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The web pages behind parts of the text, as OpenAI's annotations."""
+    found = candidate.get("groundingMetadata")
+    if not isinstance(found, dict):
+        return []
+    chunks = found.get("groundingChunks") or []
+    cited = []
+    for support in found.get("groundingSupports") or ():
+        segment, behind = support.get("segment") or {}, support.get("groundingChunkIndices") or []
+        web = chunks[behind[0]].get("web") if behind and behind[0] < len(chunks) else None
+        if web and segment.get("endIndex") is not None:
+            place = {"start_index": segment.get("startIndex", 0), "end_index": segment["endIndex"]}
+            page = {"url": web.get("uri", ""), "title": web.get("title", "")}
+            cited.append({"type": "url_citation", "url_citation": {**place, **page}})
+    return cited
+
+
+def _only_searched(said: Mapping[str, Any]) -> bool:
+    """Pages that were fetched are paid for by the token, also beside a search."""
+    found = [c for _, c in candidates(said)]
+    searched = any(_searched(c.get("groundingMetadata")) for c in found)
+    return searched and not any(c.get("urlContextMetadata") for c in found)
+
+
+def _searched(found: Any) -> bool:
+    return isinstance(found, dict) and bool(found.get("webSearchQueries"))
+
+
+def _by_kind(counts: Mapping[str, Any], name: str) -> dict[str, int]:
+    kinds: dict[str, int] = {}
+    for detail in counts.get(name) or ():
+        kind = str(detail.get("modality"))
+        kinds[kind] = kinds.get(kind, 0) + count(detail, "tokenCount")
+    return kinds

@@ -1,0 +1,118 @@
+"""Pictures, sound and documents of a message as Gemini's parts.
+
+What comes as data goes on as data (`inlineData`). What comes as an address goes on as an address (`fileData`): Google
+fetches it. The proxy itself fetches nothing that a client names, for it stands where clients do not.
+Sources: https://ai.google.dev/gemini-api/docs/file-input-methods, https://ai.google.dev/api/caching#Part
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..shared.format import Unsupported
+
+FILES_API = "https://generativelanguage.googleapis.com/v1beta/files/"
+
+# https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding and its siblings
+_TYPES = {
+    "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp",
+    "pdf": "application/pdf", "txt": "text/plain",
+    "aac": "audio/aac", "flac": "audio/flac", "mp3": "audio/mpeg", "mpa": "audio/m4a", "mpga": "audio/mpga",
+    "opus": "audio/opus", "pcm": "audio/pcm", "wav": "audio/wav", "ogg": "audio/ogg",
+    "flv": "video/x-flv", "mov": "video/quicktime", "mp4": "video/mp4", "mpeg": "video/mpeg", "mpg": "video/mpg",
+    "mpegps": "video/mpegps", "webm": "video/webm", "wmv": "video/wmv", "3gpp": "video/3gpp", "avi": "video/avi",
+}  # fmt: skip
+_YOUTUBE = re.compile(r"https://(?:[^/?#]*[.@])?(?:youtube\.com|youtube-nocookie\.com|youtu\.be)(?=[/:?#.]|$)", re.I)
+_LEVELS = {"low": "LOW", "medium": "MEDIUM", "high": "HIGH", "ultra_high": "ULTRA_HIGH"}
+_VIDEO = (("fps", "fps"), ("start_offset", "startOffset"), ("end_offset", "endOffset"))
+
+Part = dict[str, Any]
+
+
+def image(value: Any, *, vertex: bool) -> Part:
+    """`image_url` of a message's part: an address, or `{"url", "format"}`. What an address does not say otherwise is
+    sent as a JPEG: a budget counts it as a picture, so it must not be taken for a film. Raises Unsupported for
+    what says of itself that it is none."""
+    fields = value if isinstance(value, dict) else {"url": value}
+    url, stated = fields.get("url"), _stated_type(fields)
+    if stated is None and isinstance(url, str) and url.startswith(("https://", "gs://")):
+        stated = _guessed_type(url) or "image/jpeg"
+    if (stated is not None and not stated.startswith("image/")) or _is_googles(url):
+        raise Unsupported("messages", "What is no picture, or need not be one, has to be sent as a 'file'.")
+    return _located(url, stated, "image_url", vertex=vertex)
+
+
+def _is_googles(url: Any) -> bool:
+    """Of these Google knows by itself what they are."""
+    return isinstance(url, str) and (url.startswith(FILES_API) or bool(_YOUTUBE.match(url)))
+
+
+def file(value: Any, *, vertex: bool) -> Part:
+    """`file` of a message's part: `{"file_id" | "file_data", "format", "video_metadata"}`."""
+    fields = value if isinstance(value, dict) else {}
+    part = _located(fields.get("file_id") or fields.get("file_data"), _stated_type(fields), "file", vertex=vertex)
+    video = fields.get("video_metadata")
+    if isinstance(video, dict):
+        said = {theirs: video[ours] for ours, theirs in _VIDEO if ours in video}
+        if said:
+            part["videoMetadata"] = said
+    return part
+
+
+def audio(value: Any) -> Part:
+    """`input_audio` of a message's part: `{"data": base64, "format": "wav"}`."""
+    fields = value if isinstance(value, dict) else {}
+    data, format = fields.get("data"), fields.get("format")
+    if not isinstance(data, str) or not isinstance(format, str):
+        raise Unsupported("messages", "An 'input_audio' needs 'data' and 'format'.")
+    return {"inlineData": {"mimeType": format if format.startswith("audio/") else f"audio/{format}", "data": data}}
+
+
+def inline(url: Any, stated: str | None = None) -> Part | None:
+    """A `data:` URL as a part, None for any other address. Raises Unsupported for a broken one."""
+    if not isinstance(url, str) or not url.startswith("data:"):
+        return None
+    head, comma, data = url.partition(",")
+    kind, *parameters = head[5:].split(";")
+    if not comma or "base64" not in parameters or not (stated or kind):
+        raise Unsupported("messages", "A 'data:' URL has to be 'data:<type>;base64,<data>'.")
+    return {"inlineData": {"mimeType": stated or kind, "data": data}}
+
+
+def level(value: Any) -> str | None:
+    """The resolution that the `detail` of an image or a file asks for."""
+    detail = value.get("detail") if isinstance(value, dict) else None
+    return _LEVELS.get(detail) if isinstance(detail, str) else None
+
+
+def highest(levels: list[str]) -> str | None:
+    return max(levels, key=list(_LEVELS.values()).index) if levels else None
+
+
+def _located(url: Any, stated: str | None, field: str, *, vertex: bool) -> Part:
+    if not isinstance(url, str) or not url:
+        raise Unsupported("messages", f"An '{field}' of a message names no data and no address.")
+    found = inline(url, stated)
+    if found is not None:
+        return found
+    if url.startswith(FILES_API):
+        return {"fileData": {**({"mimeType": stated} if stated else {}), "fileUri": url}}
+    if not url.startswith(("gs://", "https://")):
+        raise Unsupported("messages", f"An '{field}' has to be a 'data:', 'https:' or 'gs:' URL for this model.")
+    kind = stated or _guessed_type(url)
+    if kind is None and (vertex or url.startswith("gs://")):
+        raise Unsupported("messages", f"The address of an '{field}' does not tell its type: add '{field}.format'.")
+    return {"fileData": {**({"mimeType": kind} if kind else {}), "fileUri": url}}
+
+
+def _stated_type(fields: Mapping[str, Any]) -> str | None:
+    for name in ("format", "mime_type", "content_type"):
+        if isinstance(fields.get(name), str) and fields[name]:
+            return "image/jpeg" if fields[name] == "image/jpg" else fields[name]
+    return None
+
+
+def _guessed_type(url: str) -> str | None:
+    """By the ending of the path."""
+    return _TYPES.get(urlsplit(url).path.rpartition(".")[2].lower())

@@ -1,0 +1,228 @@
+"""Anthropic's Messages API as clients speak it: to Claude as it came, to other models through chat completions."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from ...config.deployment import Deployment
+from ...engine.supervisor import Engine
+from ...request.completion import Completion, encode
+from ...routing.outcome import Outcome
+from ..anthropic import Anthropic, betas, url
+from ..anthropic.models import capped, traits
+from ..openai import shown_to_engine
+from ..shared import failure, mock, prepare
+from ..shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
+from ..shared.call_ids import fitted_blocks
+from ..shared.capabilities import Capabilities, capabilities
+from ..shared.events import EventStream
+from ..shared.format import Format, Malformed, Sent
+from ..shared.prepare import Address
+from . import passing, thinking
+from .answer import MessageEvents, message
+from .passing import PassedEvents
+from .request import ANTHROPIC, chat, known
+
+ENDPOINTS = ("messages", "count_tokens")
+_COUNT = "/count_tokens"
+_ID = "[a-zA-Z0-9_-]+"
+# Made of what Anthropic's clients send to every model, so that a server may refuse it without the request failing.
+_GUIDING = ("reasoning_effort", "user", "parallel_tool_calls")
+# Anthropic's tiers by OpenAI's names.
+_TIERS = {"standard_only": "default"}
+# What the config presets for a deployment in the same words as Anthropic.
+_PRESETS = ("temperature", "top_p", "top_k", "max_tokens", "thinking", "output_config", "cache_control")
+
+
+class ToClaude(Anthropic):
+    """The client's request as it came, with our credentials and the provider's name of the model."""
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return url(base) + (_COUNT if endpoint == "count_tokens" else "")
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        presets = {} if request.endpoint == "count_tokens" else d.presets
+        body = {name: value for name, value in presets.items() if name in _PRESETS}
+        body.update(self._shown(request), messages=self._messages(request), **self._called(d, model))
+        if request.endpoint == "messages":
+            self._think(body, model)
+            _limit(body, request.body, capabilities(d, model))
+        wanted = tuple(beta for beta in request.betas.split(",") if beta and not (request.limited and _longer(beta)))
+        headers = betas(d, self._betas(wanted)) if wanted else None
+        return Sent(encode(body), headers, request.endpoint)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        return passing.counted(raw) if sent.note == "count_tokens" else passing.plain(raw, name)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        return PassedEvents(name)
+
+    def _messages(self, request: Completion) -> list[dict[str, Any]]:
+        """Without what Anthropic would refuse of other models' answers: their thoughts and their ids of calls."""
+        return fitted_blocks(_signed(request.body["messages"]), None, _ID)
+
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """The client's fields that the provider gets."""
+        return known(request.body, ANTHROPIC)
+
+    def _called(self, d: Deployment, model: str) -> Mapping[str, Any]:
+        """What says in the body whom it is for."""
+        return {"model": model}
+
+    def _betas(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the client's that the provider has."""
+        return wanted
+
+    def _think(self, body: dict[str, Any], model: str) -> None:
+        """Fits what the body says of thinking to the model; of others that speak like Claude nothing is known."""
+        if ("thinking" in body or "output_config" in body) and "claude" in model:
+            thinking.fitted(body, traits(model))
+
+
+class ToEngine(ToClaude):
+    """LiteLLM speaks Anthropic's Messages API itself."""
+
+    def __init__(self, engine: Engine, *, drop_params: bool) -> None:
+        super().__init__(drop_params=drop_params)
+        self._engine = engine
+
+    async def address(self, d: Deployment, patience: float) -> Address:
+        return await self._engine.ready(patience)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return f"{base}/messages{_COUNT if endpoint == 'count_tokens' else ''}"
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return failure.from_response(status, headers, raw)
+
+    def _messages(self, request: Completion) -> list[dict[str, Any]]:
+        """LiteLLM takes signatures out of ids itself, for who does not want them."""
+        return _signed(request.body["messages"])
+
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """Raises Unsupported."""
+        return shown_to_engine(request, drop_params=self._drop_params)
+
+    def _called(self, d: Deployment, model: str) -> Mapping[str, Any]:
+        return {"model": prepare.engine_model(d, model)}
+
+    def _think(self, body: dict[str, Any], model: str) -> None:
+        """LiteLLM does it."""
+
+
+class OverChat:
+    """`inner`: the format in which the deployment's chat completions are called."""
+
+    def __init__(self, inner: Format, *, drop_params: bool) -> None:
+        self._inner = inner
+        self._drop_params = drop_params
+
+    async def address(self, d: Deployment, patience: float) -> Address:
+        return await self._inner.address(d, patience)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        inner = "chat_completions" if endpoint in ENDPOINTS else endpoint
+        return self._inner.url(d, base, model, inner, stream=stream)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        as_chat = _as_chat(request, d, model, drop_params=self._drop_params)
+        return self._wrapped(self._inner.request(d, model, as_chat), as_chat)
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        inner, as_chat = sent.note
+        other = self._inner.again(d, model, as_chat, inner, refusal)
+        return None if other is None else self._wrapped(other, as_chat)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        answer = self._inner.plain(raw, name, sent.note[0])
+        return _as_message(answer, name) if isinstance(answer, Plain) else answer
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        inner, as_chat = sent.note
+        return MessageEvents(self._inner.events(name, as_chat, inner), name)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return self._inner.failure(status, headers, raw)
+
+    def _wrapped(self, inner: Sent, as_chat: Completion) -> Sent:
+        return inner._replace(note=(inner, as_chat))
+
+
+def _longer(beta: str) -> bool:
+    """Whether it asks for a longer window than the model's, which is more than was set aside for the prompt."""
+    return beta.startswith("context-1m")
+
+
+def mocked(d: Deployment, request: Completion, name: str) -> Answer:
+    """What a mock model says. Raises Unsupported."""
+    if request.endpoint == "count_tokens":
+        return Outcome("caller", 400, "A mock model counts no tokens.", param="model")
+    answer = mock.answer(d, _as_chat(request, d, d.model, drop_params=True), name)
+    if isinstance(answer, Plain):
+        return _as_message(answer, name)
+    if isinstance(answer, Outcome):
+        return answer
+    inner = EventStream(name, drop_usage=True)
+    inner.usage = answer.events.usage
+    events = MessageEvents(inner, name)
+    return Stream(events.feed(answer.first), _told(answer.rest, events), events)
+
+
+async def _told(rest: AsyncGenerator[bytes], events: MessageEvents) -> AsyncGenerator[bytes]:
+    async for data in rest:
+        yield events.feed(data)
+    yield events.end()
+
+
+def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: bool) -> Completion:
+    try:
+        body = chat(request.body, d, model, drop_params=drop_params)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Malformed("messages", "The request is not one of Anthropic's: check messages and tools.") from error
+    body["max_tokens"] = request.body["max_tokens"]
+    tier = request.body.get("service_tier")
+    if tier is not None and "service_tier" in d.presets:  # by the client's the request is charged
+        body["service_tier"] = _TIERS.get(tier, tier) if isinstance(tier, str) else tier
+    optional = tuple(name for name in _GUIDING if name in body)
+    return replace(request, endpoint="chat_completions", body=body, client_wants_usage=False, optional=optional)
+
+
+def _as_message(answer: Plain, name: str) -> Plain | Outcome:
+    try:
+        return Plain(orjson.dumps(message(orjson.loads(answer.body), name)), answer.usage)
+    except UNEXPECTED:
+        return UNREADABLE
+
+
+def _limit(body: dict[str, Any], asked: Mapping[str, Any], can: Capabilities) -> None:
+    """The client's limit as the model takes it, and the thoughts that have to fit into it, unless the client chose
+    both."""
+    limit = body["max_tokens"] = prepare.fitting(asked["max_tokens"], can)
+    thinking = body.get("thinking")
+    if not isinstance(thinking, dict) or not isinstance(thinking.get("budget_tokens"), int):
+        return
+    if limit <= thinking["budget_tokens"] and ("thinking" not in asked or limit != asked["max_tokens"]):
+        fitting = capped(thinking["budget_tokens"], limit)
+        if fitting is None:
+            del body["thinking"]
+        else:
+            body["thinking"] = {**thinking, **fitting}
+
+
+def _signed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the thoughts of other models, which bear no signature and which Anthropic would refuse."""
+    if not any(_unsigned(b) for m in messages for b in _blocks(m)):
+        return messages
+    kept = [{**m, "content": [b for b in _blocks(m) if not _unsigned(b)] or m.get("content")} for m in messages]
+    return [m if isinstance(given.get("content"), list) else given for m, given in zip(kept, messages, strict=True)]
+
+
+def _blocks(message: Mapping[str, Any]) -> list[Any]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
+
+
+def _unsigned(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "thinking" and not block.get("signature")

@@ -1,0 +1,60 @@
+"""`thinking` and `output_config.effort` of Anthropic's clients, as the Claude model at hand takes them.
+
+Clients write them for the newest models, and a gateway's name may stand for an older one.
+https://docs.claude.com/en/docs/build-with-claude/adaptive-thinking
+"""
+
+from typing import Any
+
+from ..anthropic.models import BUDGETS, Traits, capped, effort_of
+
+
+def fitted(body: dict[str, Any], can: Traits) -> None:
+    """Changes `thinking`, `output_config` and `temperature` in the body, as LiteLLM does. Values that it cannot read
+    stay, for Anthropic to refuse."""
+    thinking, config = body.get("thinking"), body.get("output_config")
+    kind = thinking.get("type") if isinstance(thinking, dict) else None
+    effort = config.get("effort") if isinstance(config, dict) else None
+    if kind == "disabled" and can.always_thinks:
+        del body["thinking"]
+    elif kind == "enabled" and not can.budgets:
+        _by_itself(body, can)
+    elif not can.adaptive and (kind == "adaptive" or effort is not None):
+        _by_budget(body, can, kind, effort)
+    if not can.adaptive and body.get("temperature") not in (None, 1) and _thinks(body):
+        del body["temperature"]
+
+
+def _by_itself(body: dict[str, Any], can: Traits) -> None:
+    """A budget becomes an effort: the newest models take no budgets."""
+    thinking, config = body["thinking"], body.get("output_config")
+    budget = thinking.get("budget_tokens")
+    rest = {name: value for name, value in thinking.items() if name in ("display", "block_binding")}
+    body["thinking"] = {**rest, "type": "adaptive"}
+    effort = effort_of(budget if isinstance(budget, int) else 0, can)
+    body["output_config"] = {"effort": effort, **(config if isinstance(config, dict) else {})}
+
+
+def _by_budget(body: dict[str, Any], can: Traits, kind: str | None, effort: Any) -> None:
+    """An effort becomes a budget, where there is room for one: older models take no efforts."""
+    if can.efforts and (kind != "adaptive" or effort in can.efforts):
+        if kind == "adaptive":
+            del body["thinking"]
+        return
+    budget = BUDGETS.get(effort or "medium") if isinstance(effort, str | None) else None
+    fitting = capped(budget, body.get("max_tokens")) if can.thinks and budget else None
+    if fitting is not None:
+        body["thinking"] = fitting
+    else:
+        body.pop("thinking", None)
+    if effort is not None:
+        rest = {name: value for name, value in body["output_config"].items() if name != "effort"}
+        body["output_config"] = rest
+        if not rest:
+            del body["output_config"]
+
+
+def _thinks(body: dict[str, Any]) -> bool:
+    thinking, config = body.get("thinking"), body.get("output_config")
+    enabled = isinstance(thinking, dict) and thinking.get("type") == "enabled"
+    return enabled or (isinstance(config, dict) and config.get("effort") is not None)

@@ -1,0 +1,177 @@
+"""OpenAI's wire format, which clients speak too: the body goes on as it came, but for a few fields. The engine's."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from ...config import parameters
+from ...config.deployment import Deployment
+from ...config.parameters import split_route
+from ...engine.supervisor import Engine
+from ...request import engine_fields
+from ...request.completion import Completion
+from ...request.conversation import Conversation
+from ...routing.outcome import Outcome
+from ..shared import failure, fit, prepare
+from ..shared.answer import Plain, plain
+from ..shared.capabilities import EITHER, MAX_TOKENS, Capabilities, capabilities
+from ..shared.events import EventStream
+from ..shared.format import Sent, Unsupported
+from ..shared.refusals import refuses_name
+
+# Without these it would be another request.
+_ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
+_MAX_LEFT_OUT = 5
+_NONE: frozenset[str] = frozenset()
+_MOST_LEARNT = 4096
+
+
+class _Note(NamedTuple):
+    """How a request was sent: `usage` was asked for; the fields left out; `limit`: what its output limit is called;
+    `learnt`: the deployment and the model that turn out to call it so if the request is answered."""
+
+    usage: bool
+    left_out: frozenset[str]
+    limit: str
+    learnt: tuple[str, str] | None = None
+
+
+class OpenAI:
+    """Goes by the table of what each model takes. What that does not know is learnt of a deployment: that it refuses
+    `stream_options`, or the usual name of an output limit."""
+
+    _withheld: frozenset[str] = frozenset()
+
+    def __init__(self, *, drop_params: bool) -> None:
+        self._drop_params = drop_params
+        self._addresses = prepare.Addresses()
+        self._limit_names: dict[tuple[str, str], str] = {}  # by deployment and model, of those that refuse the usual
+        self._rejects_usage: set[str] = set()  # ids of deployments that refused stream_options
+
+    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+        return self._addresses.of(d)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return prepare.url(d, base, model, endpoint)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        limit = MAX_TOKENS
+        if request.endpoint == "chat_completions":
+            learnt = self._limit_names.get((d.id, model)) if self._limit_names else None
+            limit = learnt or prepare.limit_name(capabilities(d, model), request.body)
+        return self._sent(d, model, request, _Note(False, _NONE, limit))
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        note: _Note = sent.note
+        if len(note.left_out) >= _MAX_LEFT_OUT:
+            return None
+        if note.learnt is None and request.endpoint == "chat_completions":
+            other = EITHER[note.limit == EITHER[0]]
+            if refuses_name(refusal, note.limit, other):
+                return self._sent(d, model, request, note._replace(limit=other, learnt=(d.id, model)))
+        unwanted = self._unwanted(d, request, refusal, note.usage)
+        if unwanted is None or unwanted in note.left_out or unwanted in parameters.NAMES:
+            return None  # without its limit the request could cost more than was set aside for it
+        return self._sent(d, model, request, note._replace(left_out=note.left_out | {unwanted}))
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        self._learn(sent.note)
+        return plain(raw, name)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> EventStream:
+        self._learn(sent.note)
+        return EventStream(name, drop_usage=sent.note.usage)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return failure.from_response(status, headers, raw)
+
+    def _sent(self, d: Deployment, model: str, request: Completion, note: _Note) -> Sent:
+        asks = request.stream and not request.client_wants_usage and d.asks_usage and d.id not in self._rejects_usage
+        out = note.left_out | self._withheld if note.left_out else self._withheld
+        body = prepare.body(
+            d,
+            model,
+            self._shown(request),
+            ask_usage=asks,
+            leave_out=out,
+            added=request.output_limit,
+            limit_name=note.limit,
+            called=self._model(d, model),
+            fit=partial(self._fit, seen=request.seen) if request.endpoint == "chat_completions" else None,
+        )
+        return Sent(body, None, note if asks == note.usage else note._replace(usage=asks))
+
+    def _fit(
+        self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any], *, seen: Conversation | None
+    ) -> None:
+        fit.chat(body, can, presets, seen, drop_params=self._drop_params)
+
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """The client's fields that the provider gets."""
+        return request.body
+
+    def _model(self, d: Deployment, model: str) -> str:
+        return split_route(d.provider, model)[1]
+
+    def _learn(self, note: _Note) -> None:
+        """A limit under its other name was taken, so that is the deployment's. (A refusal alone may repeat a client's
+        words.)"""
+        if note.learnt is not None:
+            if len(self._limit_names) >= _MOST_LEARNT:
+                self._limit_names.clear()
+            self._limit_names[note.learnt] = note.limit
+
+    def _unwanted(self, d: Deployment, request: Completion, refusal: Outcome, asked_usage: bool) -> str | None:
+        """The field that the provider refuses and that may be left out: one that was added in translation, and with
+        `drop_params` any that it does not know."""
+        if asked_usage and any(refuses_name(refusal, name) for name in ("stream_options", "include_usage")):
+            self._rejects_usage.add(d.id)
+            return "stream_options"
+        for name in request.optional:
+            if refuses_name(refusal, name):
+                return name
+        if not self._drop_params:
+            return None
+        if refusal.code in failure.UNSUPPORTED_CODES and refusal.param:
+            name = refusal.param
+        else:
+            name = next((name for name in request.body if refuses_name(refusal, name)), None)
+        return None if name in _ESSENTIAL else name
+
+
+class ThroughEngine(OpenAI):
+    """LiteLLM's proxy on loopback: OpenAI's format, with the deployment's id for a model."""
+
+    _withheld = prepare.AUTHORITY
+
+    def __init__(self, engine: Engine, *, drop_params: bool) -> None:
+        super().__init__(drop_params=drop_params)
+        self._engine = engine
+
+    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+        return await self._engine.ready(patience)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return base + prepare.PATHS[endpoint]
+
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """Raises Unsupported."""
+        return shown_to_engine(request, drop_params=self._drop_params)
+
+    def _fit(
+        self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any], *, seen: Conversation | None
+    ) -> None:
+        """LiteLLM does it."""
+
+    def _model(self, d: Deployment, model: str) -> str:
+        return prepare.engine_model(d, model)
+
+
+def shown_to_engine(request: Completion, *, drop_params: bool) -> Mapping[str, Any]:
+    """The client's fields that LiteLLM is shown; others are left out. Raises Unsupported for one that the client must
+    not believe to be acted on, unless `drop_params`."""
+    foreign = engine_fields.foreign(request.endpoint, request.body)
+    believed = engine_fields.believed(foreign) if foreign and not drop_params else None
+    if believed:
+        raise Unsupported(believed, engine_fields.explained(believed))
+    return {name: value for name, value in request.body.items() if name not in foreign} if foreign else request.body

@@ -1,0 +1,120 @@
+"""OpenAI's Responses API behind chat completions, for models that are served there alone."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from worker.core.pricing.quote import LEAST_OF_RESPONSES
+
+from ...config.deployment import Deployment
+from ...config.parameters import split_route
+from ...request.completion import Completion, encode
+from ...request.responses import ENCRYPTED_REASONING
+from ...routing.outcome import Outcome
+from ..shared import failure, fit, prepare
+from ..shared.answer import Plain
+from ..shared.capabilities import MAX_TOKENS, capabilities
+from ..shared.format import Malformed, Sent, Unsupported
+from ..shared.known_models import Served, gives_reasoning, streams
+from ..shared.prepare import Address
+from . import answer
+from .request import translate
+from .stream import ChunkStream
+
+_ENDPOINT = "responses"
+# Without these it would be another request, or a dearer one.
+_ESSENTIAL = frozenset(("model", "input", "instructions", "stream", "store", "max_output_tokens"))
+_MAX_LEFT_OUT = 5
+
+
+class Note(NamedTuple):
+    """`body`: as it was sent; `left_out`: how many of its fields the provider has refused; `learns`: the deployment,
+    the model, and when it is served here, if the answer is one."""
+
+    deployment: str
+    model: str
+    body: Mapping[str, Any]
+    left_out: int
+    learns: tuple[str, str, Served] | None = None
+
+
+class Responses:
+    """Learns which models do not give their reasoning."""
+
+    def __init__(self, *, drop_params: bool) -> None:
+        self._drop_params = drop_params
+        self._addresses = prepare.Addresses()
+        self._secretive: set[tuple[str, str]] = set()  # deployments and models that keep their reasoning
+
+    async def address(self, d: Deployment, patience: float) -> Address:
+        return self._addresses.of(d)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return prepare.url(d, base, model, _ENDPOINT)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        can = capabilities(d, model)
+        fields = prepare.merge(d, can, request.body, request.output_limit)
+        limit = fields.get(MAX_TOKENS)
+        if limit is not None and request.limited and can.min_output <= limit < LEAST_OF_RESPONSES:
+            # Where it was known before that the model is served here, so much was set aside.
+            raise Unsupported(MAX_TOKENS, f"This model takes no limit of fewer than {LEAST_OF_RESPONSES} tokens.")
+        if can.samples != "always":
+            fit.sample(fields, can, d.presets, drop_params=self._drop_params)
+        encrypted = gives_reasoning(d, model) and (d.id, model) not in self._secretive
+        try:
+            body = translate(
+                fields,
+                d.presets,
+                efforts=can.efforts,
+                limit=None if limit is None else max(limit, LEAST_OF_RESPONSES),
+                encrypted=encrypted,
+                drop_params=self._drop_params,
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            # Values of types that nothing can be made of, deep in messages and tools.
+            raise Malformed("messages", "The request cannot be translated: check messages and tools.") from error
+        if request.stream and not streams(d, model):
+            del body["stream"]
+        return _sent(Note(d.id, model, {"model": split_route(d.provider, model)[1], **body}, 0))
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        note: Note = sent.note
+        if note.left_out >= _MAX_LEFT_OUT:
+            return None
+        body = self._without(note, refusal)
+        if body is None:
+            return None
+        return _sent(note._replace(body=body, left_out=note.left_out + 1))._replace(stands=sent.stands)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        return answer.plain(raw, name)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> ChunkStream:
+        return ChunkStream(name, wants_usage=request.client_wants_usage)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return failure.from_response(status, headers, raw)
+
+    def _without(self, note: Note, refusal: Outcome) -> dict[str, Any] | None:
+        """The body without what was refused and may be left out; None where the refusal stands."""
+        text = f"{refusal.param} {refusal.code} {refusal.message}".lower()
+        include = note.body.get("include") or ()
+        if ENCRYPTED_REASONING in include and ("include" in text or "encrypted content is not" in text):
+            self._secretive.add((note.deployment, note.model))
+            kept = [name for name in include if name != ENCRYPTED_REASONING]
+            rest = {name: value for name, value in note.body.items() if name != "include"}
+            return {**rest, "include": kept} if kept else rest
+        given = [item for item in note.body["input"] if item.get("type") == "reasoning"]
+        if given and "encrypted" in text:
+            # Another account's reasoning: a fallback has answered before.
+            return {**note.body, "input": [item for item in note.body["input"] if item not in given]}
+        name = (refusal.param or "").partition(".")[0].partition("[")[0]
+        if not self._drop_params or refusal.code not in failure.UNSUPPORTED_CODES or name not in note.body:
+            return None
+        if name in _ESSENTIAL:
+            return None
+        return {key: value for key, value in note.body.items() if key != name}
+
+
+def _sent(note: Note) -> Sent:
+    return Sent(encode(note.body), None, note, endpoint=_ENDPOINT)

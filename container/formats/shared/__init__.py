@@ -1,0 +1,1 @@
+"""What the wire formats share: events, tool calls, capabilities, refusals."""

@@ -1,0 +1,363 @@
+"""What each provider and model takes: fields, roles, output limits, content, thoughts, ids.
+
+The wire formats fit a request by this table before it is sent, so that nothing has to be learnt from a refusal. What
+LiteLLM knows comes from `known_models`; a deployment's `model_info` goes over it; what stands here is our own.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from worker.core.pricing.quote import LEAST_OF_RESPONSES
+
+from ...config.deployment import Deployment
+from ...config.parameters import split_route
+from ...request.client_fields import LABELS
+from . import known_models
+from .known_models import Known, served
+
+MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
+EITHER = (MAX_TOKENS, MAX_COMPLETION_TOKENS)
+Texts = Literal["parts", "joined", "only"]
+
+
+class Capabilities(NamedTuple):
+    """What one model at one provider takes.
+
+    `fields`: the fields of OpenAI's chat API that it takes, None where every field may pass; `own_fields`: those that
+    it takes beside OpenAI's, None where every field may pass; `developer_role`: it knows the role, else `system` stands
+    in; `limit_name`: the field of an output limit, `limit_names`: all that it knows; `max_output` and `min_output`: the
+    largest and smallest limit it takes, in tokens (None: unknown); `cache_markers`: `cache_control` may stay in
+    messages and tools; `thoughts`: how it wants an earlier answer's reasoning back (`strip`: not at all, `keep`:
+    `reasoning_content` may stay, `require`: `reasoning_content` must stand beside tool calls); `efforts`: the
+    `reasoning_effort` levels it knows, None where any may pass, empty where it does not take the field;
+    `tool_name_length`: the longest name of a tool, in characters; `call_id_length`: the longest id of a tool call
+    (None: no bound); `call_id_pattern`: a regular expression that such an id has to match in full ('': any);
+    `responses`: when chat is served by the provider's Responses API (`with_tools`: only a request with function tools
+    and reasoning); `accepted`: all fields that may be sent, told from `fields` and `own_fields`, None where others may
+    be sent but for those `refused`; `renamed`: what it calls fields of OpenAI's; `default_effort`: the level of a
+    request that names none; `effort_as`: the field that says how much to think (`toggle`: `reasoning` switches it off;
+    `itself`: none, as the model decides); `samples`: whether it takes `temperature` and its like; `named_roles`: whose
+    messages may have a `name`, None for all; `empty_turns`: an assistant may have said nothing; `most_stops`: the most
+    `stop` texts; `texts`: how it takes the text of a message (`parts`: a list of parts, too; `joined`: a list, but one
+    of nothing but text as one text; `only`: nothing but texts).
+    """
+
+    fields: frozenset[str] | None = None
+    own_fields: frozenset[str] | None = None
+    developer_role: bool = False
+    limit_name: str = MAX_TOKENS
+    limit_names: tuple[str, ...] = (MAX_TOKENS,)
+    max_output: int | None = None
+    min_output: int = 1
+    cache_markers: bool = False
+    thoughts: Literal["strip", "keep", "require"] = "strip"
+    efforts: frozenset[str] | None = None
+    tool_name_length: int | None = 64
+    call_id_length: int | None = None
+    call_id_pattern: str = ""
+    responses: Literal["never", "with_tools", "always"] = "never"
+    accepted: frozenset[str] | None = None
+    refused: frozenset[str] = frozenset()
+    renamed: Mapping[str, str] = {}
+    default_effort: str | None = None
+    effort_as: Literal["reasoning_effort", "thinking", "toggle", "itself"] = "reasoning_effort"
+    samples: Literal["always", "unless_reasoning", "never"] = "always"
+    named_roles: frozenset[str] | None = None
+    empty_turns: bool = True
+    most_stops: int | None = None
+    texts: Texts = "parts"
+
+
+# The fields that LiteLLM asks for whether a provider takes them; what is no field of OpenAI's is the client's own.
+VALIDATED = frozenset(
+    "functions function_call temperature top_p n stop modalities prediction audio presence_penalty frequency_penalty "
+    "logit_bias response_format seed tools tool_choice logprobs top_logprobs parallel_tool_calls reasoning_effort "
+    "verbosity thinking web_search_options service_tier".split()
+)
+# Everybody takes these.
+_ALWAYS = frozenset(("messages", "model", "stream", *EITHER))
+# Servers that do not mind what they do not know.
+_LENIENT = frozenset(
+    "openrouter deepseek together_ai hosted_vllm ollama ollama_chat lm_studio custom_openai openai_like".split()
+)
+
+_MOST_REMEMBERED = 4096
+_remembered: dict[tuple[str, str], tuple[Deployment, Capabilities]] = {}
+
+# Names of OpenAI's models, with a hyphen or without, as Azure's deployments are often called.
+_GPT = re.compile(r"(?<![a-z0-9])gpt-?([5-9])(?:[.-]?(\d+)(?!\d))?(?![0-9])")
+_O_SERIES = re.compile(r"(?<![a-z0-9])o[1-9](?![a-z0-9])|o_series/")
+# Other names of OpenAI's; `gpt-oss` is everybody's.
+_OPENAIS = re.compile(
+    r"(?:ft:)?(?:(?:chat)?gpt-[34](?![0-9])|gpt-(?:audio|daybreak|rosalind)|(?:davinci|babbage)-002|codex-|computer-use)"
+)
+# Both ways of OpenAI's to call a model of a family that LiteLLM does not list.
+_TEMPLATES = {"gpt": "gpt-5", "chat": "gpt-4o", "o": "o3"}
+_THREE = frozenset(("low", "medium", "high"))
+_ROUTED = frozenset(("none", "minimal", "low", "medium", "high", "xhigh"))
+_STRICT: frozenset[str] = frozenset()
+
+# By the names in `DIRECT`. Sources: each provider's API reference, and LiteLLM's `llms/<provider>/chat`.
+_PROVIDERS: dict[str, Capabilities] = {
+    # https://docs.claude.com/en/api/messages: the ids of `tool_use`
+    "anthropic": Capabilities(
+        developer_role=True,
+        limit_names=EITHER,
+        cache_markers=True,
+        thoughts="keep",
+        tool_name_length=128,
+        call_id_pattern="[a-zA-Z0-9_-]+",
+    ),
+    "gemini": Capabilities(developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep"),
+    "vertex_ai": Capabilities(developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep"),
+    # https://openrouter.ai/docs/api-reference/parameters
+    "openrouter": Capabilities(
+        limit_names=EITHER,
+        thoughts="keep",
+        efforts=_ROUTED,
+        # As those to whom it goes on take them.
+        call_id_length=40,
+        call_id_pattern="[a-zA-Z0-9_-]+",
+    ),
+    # https://console.groq.com/docs/api-reference#chat-create
+    "groq": Capabilities(
+        texts="joined",
+        limit_name=MAX_COMPLETION_TOKENS,
+        limit_names=EITHER,
+        efforts=_THREE,
+        own_fields=frozenset(
+            "user reasoning_format include_reasoning search_settings exclude_domains include_domains documents "
+            "citation_options compound_custom disable_tool_validation".split()
+        ),
+        refused=frozenset(
+            "audio modalities prediction prompt_cache_key prompt_cache_retention safety_identifier logit_bias logprobs "
+            "top_logprobs verbosity".split()
+        ),
+        named_roles=frozenset(),
+        most_stops=4,
+    ),
+    # https://docs.mistral.ai/api/endpoint/chat
+    "mistral": Capabilities(
+        texts="joined",
+        call_id_length=9,
+        call_id_pattern="[a-zA-Z0-9]{9}",
+        renamed={"seed": "random_seed"},
+        named_roles=frozenset(("tool",)),
+        empty_turns=False,
+        own_fields=frozenset("safe_prompt random_seed prompt_mode guardrails".split()),
+    ),
+    # https://api-docs.deepseek.com/guides/thinking_mode
+    "deepseek": Capabilities(thoughts="require", effort_as="thinking", efforts=_THREE | {"none"}, texts="only"),
+    # https://docs.together.ai/docs/reasoning
+    "together_ai": Capabilities(
+        thoughts="keep", tool_name_length=None, effort_as="toggle", efforts=_THREE | {"none"}, texts="joined"
+    ),
+    # https://docs.fireworks.ai/api-reference/post-chatcompletions
+    "fireworks_ai": Capabilities(thoughts="keep", texts="joined"),
+    # https://docs.x.ai/docs/api-reference#chat-completions
+    "xai": Capabilities(thoughts="keep", named_roles=frozenset(("user",)), texts="joined"),
+    "perplexity": Capabilities(texts="joined"),
+    # https://inference-docs.cerebras.ai/api-reference/chat-completions
+    "cerebras": Capabilities(
+        texts="joined",
+        limit_name=MAX_COMPLETION_TOKENS,
+        limit_names=EITHER,
+        own_fields=frozenset(
+            "clear_thinking disable_reasoning reasoning_format min_tokens min_completion_tokens queue_threshold "
+            "top_k".split()
+        ),
+    ),
+    "nvidia_nim": Capabilities(thoughts="keep", tool_name_length=None, texts="joined"),
+    "deepinfra": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, texts="joined"),
+    # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+    "hosted_vllm": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None, texts="joined"),
+    "ollama": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None, texts="joined"),
+    "ollama_chat": Capabilities(thoughts="keep", efforts=_THREE | {"none"}, tool_name_length=None, texts="joined"),
+    "lm_studio": Capabilities(thoughts="keep", tool_name_length=None, texts="joined"),
+    "custom_openai": Capabilities(thoughts="keep", tool_name_length=None),
+    "openai_like": Capabilities(thoughts="keep", tool_name_length=None),
+}
+# OpenAI itself. https://platform.openai.com/docs/api-reference/chat/create
+_OPENAI = Capabilities(
+    own_fields=_STRICT,
+    developer_role=True,
+    limit_names=EITHER,
+    call_id_length=40,
+    call_id_pattern="[a-zA-Z0-9_-]+",
+    most_stops=4,
+)
+_OPENAIS_LABELS = frozenset("user metadata store moderation prompt_cache_options".split())
+# A server of somebody's own that speaks OpenAI's format: what hardly any of them refuses.
+_COMPATIBLE = Capabilities(cache_markers=True, thoughts="keep", tool_name_length=None)
+# The engine's: LiteLLM translates, so it is told everything.
+_ENGINE = Capabilities(
+    developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep", tool_name_length=None
+)
+
+
+def capabilities(d: Deployment, model: str) -> Capabilities:
+    """Of `model`, the provider's name with a wildcard filled in, at the deployment."""
+    key = (d.id, model)
+    found = _remembered.get(key)
+    if found is not None and found[0] is d:  # another configuration may use the same id
+        return found[1]
+    if len(_remembered) >= _MOST_REMEMBERED:  # a wildcard's models are what clients write
+        _remembered.clear()
+    made = _sending(d, _of(d, split_route(d.provider, model)[1]))
+    responses = served(d, model)
+    if responses != "never":
+        made = made._replace(responses=responses, min_output=LEAST_OF_RESPONSES)
+    _remembered[key] = (d, made)
+    return made
+
+
+def _sending(d: Deployment, can: Capabilities) -> Capabilities:
+    """With the fields that may be sent to it, told from `fields` and `own_fields`."""
+    if can.fields is None:
+        return can
+    if can.own_fields is not None:
+        usage = {"stream_options"}
+        known = can.fields.union(can.own_fields, _ALWAYS, can.renamed) - can.refused
+        return can._replace(accepted=known | usage if d.asks_usage else known - usage)
+    refused = VALIDATED - can.fields
+    if not d.asks_usage:
+        refused |= {"stream_options"}
+    return can._replace(refused=refused | {"client_metadata"} | (LABELS - can.fields if not _lenient(d) else set()))
+
+
+def _lenient(d: Deployment) -> bool:
+    return d.provider in _LENIENT or d.provider == "openai"
+
+
+def _of(d: Deployment, model: str) -> Capabilities:
+    base = d.info.get("base_model")
+    names = (f"{d.provider}/{model}", model, base) if d.wildcard else (base, f"{d.provider}/{model}", model)
+    if d.provider == "openrouter":
+        names = (*names, model.rpartition("/")[2])
+    known = known_models.known(*names) or Known()
+    own = known_models.read(d.info)
+    known = known._replace(
+        max_output=own.max_output or known.max_output or known_models.usual_output(d.info),
+        reasons=own.reasons or known.reasons,
+        efforts={**known.efforts, **own.efforts},
+        levels=own.levels or known.levels,
+        default_effort=own.default_effort or known.default_effort,
+    )
+    if d.kind != "direct":
+        return _ENGINE._replace(max_output=known.max_output)
+    if d.provider in ("openai", "azure"):
+        return _of_openai(d, model, known)
+    can = _PROVIDERS.get(d.provider, _COMPATIBLE)._replace(max_output=known.max_output)
+    claude = d.provider == "vertex_ai" and model.startswith("claude-")
+    listed = "anthropic" if claude else _LISTED_AS.get(d.provider, d.provider)
+    fields = known_models.fields(listed, model) or frozenset()
+    if own.reasons:
+        fields |= {"reasoning_effort"}
+    if d.provider == "xai" and any(name in model for name in _WITHOUT_PENALTIES):
+        fields -= {"frequency_penalty", "presence_penalty"}
+        if any(name in model for name in _WITHOUT_STOP):
+            fields -= {"stop"}
+    if d.provider == "mistral" and "magistral" in model:
+        fields -= {"thinking", "reasoning_effort"}
+        can = can._replace(effort_as="itself")
+    if d.provider in ("ollama", "ollama_chat"):  # its API that speaks OpenAI's format, which LiteLLM does not use
+        fields |= {"presence_penalty", "tool_choice"}
+    can = can._replace(fields=fields, efforts=_efforts(d.provider, model, known, can.efforts, fields))
+    if d.provider == "openrouter":
+        can = can._replace(cache_markers=any(name in model.lower() for name in _MARKED_AT_OPENROUTER))
+        if model.startswith("openai/"):  # asked for at OpenAI's Responses API
+            can = can._replace(min_output=LEAST_OF_RESPONSES)
+    elif claude:
+        can = can._replace(call_id_pattern="[a-zA-Z0-9_-]+", tool_name_length=128)
+    return _wanting_thoughts(can, model)
+
+
+def _wanting_thoughts(can: Capabilities, model: str) -> Capabilities:
+    """Kimi wants them back wherever it is, DeepSeek at a server that keeps them."""
+    wants = can.thoughts == "keep" and any(name in model.lower() for name in _WANT_THOUGHTS)
+    return can._replace(thoughts="require") if wants else can
+
+
+# LiteLLM lists the fields of these providers' models under another name.
+_LISTED_AS = {"ollama": "ollama_chat", "vertex_ai": "gemini"}
+# https://docs.x.ai/docs/models
+_WITHOUT_STOP = ("grok-3-mini", "grok-4", "grok-code-fast")
+_WITHOUT_PENALTIES = (*_WITHOUT_STOP, "grok-3")
+# https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model, https://api-docs.deepseek.com/guides/thinking_mode
+_WANT_THOUGHTS = ("kimi", "deepseek")
+# https://openrouter.ai/docs/features/prompt-caching
+_MARKED_AT_OPENROUTER = ("claude", "gemini", "minimax", "glm", "z-ai", "qwen")
+
+
+def _efforts(
+    provider: str, model: str, known: Known, usual: frozenset[str] | None, fields: frozenset[str] | None
+) -> frozenset[str] | None:
+    """The levels of `reasoning_effort`."""
+    if fields is not None and "reasoning_effort" not in fields:
+        return frozenset()
+    if known.levels is not None:
+        return known.levels
+    if provider == "groq" and "qwen" in model:
+        return frozenset(("none", "default"))
+    if provider == "together_ai" and "gpt-oss" in model:
+        return _THREE
+    if provider == "together_ai" and model.startswith("deepseek-ai/DeepSeek-V4-Pro"):
+        return frozenset(("none", "high", "max"))
+    if provider == "cerebras":
+        return _THREE if "gpt-oss" in model else frozenset(("none",))
+    return usual
+
+
+def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
+    """OpenAI's models, wherever they are, and those of servers that speak like OpenAI."""
+    base = d.info.get("base_model")
+    name = base if isinstance(base, str) and not d.wildcard else model
+    family, _ = _family(f"{d.route}/{name}")
+    theirs = d.provider == "azure" or bool(family or _OPENAIS.match(name.lower())) or _is_openai(d.base)
+    fields = known_models.fields(d.provider, name.removeprefix(f"{d.provider}/"))
+    if family and fields == known_models.fields(d.provider, ""):
+        fields = known_models.fields(d.provider, _TEMPLATES[family])
+    if theirs:
+        fields = (fields or frozenset()) | _OPENAIS_LABELS
+        if not family and known == Known():  # an Azure deployment may be of any model
+            fields |= {"reasoning_effort", "verbosity"}
+    can = (_OPENAI if theirs else _COMPATIBLE)._replace(fields=fields, max_output=known.max_output)
+    if family:
+        can = can._replace(limit_name=MAX_COMPLETION_TOKENS, limit_names=(MAX_COMPLETION_TOKENS,))
+    if family == "o" and fields is not None:
+        # https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning#not-supported
+        can = can._replace(fields=fields - {"logit_bias", "stop"})
+    if family in ("gpt", "o"):
+        levels = _gpt_efforts(known) if family == "gpt" else _THREE
+        can = can._replace(efforts=levels, min_output=LEAST_OF_RESPONSES, default_effort=known.default_effort)
+        can = can._replace(samples="unless_reasoning" if "none" in levels else "never")
+    elif theirs and known != Known():
+        can = can._replace(efforts=frozenset())
+    return can if theirs else _wanting_thoughts(can, model)
+
+
+def _family(name: str) -> tuple[Literal["gpt", "o", "chat", ""], tuple[int, int]]:
+    """`gpt`: GPT-5 and later, which reason; `chat`: those that do not; `o`; '' for older ones and others'."""
+    name = name.lower()
+    found = _GPT.search(name)
+    if found:
+        version = int(found[1]), int(found[2] or 0)
+        return "chat" if re.search(r"gpt-?[5-9][\d.]*-chat(?!-latest$)|gpt-?5-chat", name) else "gpt", version
+    return ("o" if _O_SERIES.search(name) else ""), (0, 0)
+
+
+def _gpt_efforts(known: Known) -> frozenset[str]:
+    """Medium and high are never missing; minimal and low are refused, xhigh and none are granted by the map."""
+    if known.levels is not None:
+        return known.levels
+    said = known.efforts
+    levels = {"medium", "high"}
+    levels |= {level for level in ("minimal", "low") if said.get(level, True)}
+    return frozenset(levels | {level for level in ("none", "xhigh") if said.get(level)})
+
+
+def _is_openai(base: str) -> bool:
+    host = urlsplit(base).hostname or ""
+    return host == "openai.com" or host.endswith(".openai.com")

@@ -1,0 +1,234 @@
+"""What a provider's refusal means: a status, headers and a body in, an Outcome out."""
+
+import email.utils
+import math
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from worker.core.api.errors import upstream_failed
+
+from ...observability.hide_secrets import hide_secrets
+from ...routing.outcome import Kind, Outcome
+from . import refusals as words
+from .error_body import error_fields, fields_of
+
+_SHOWN = 500
+_STATUS = re.compile("[45][0-9]{2}")
+# Headers by which a provider says how much is left and when to come again.
+_PASSED_ON = ("retry-after", "retry-after-ms")
+_PASSED_ON_PREFIX = "x-ratelimit-"
+# The engine hands its provider's headers on with this before their names,
+_ENGINE_PREFIX = "llm_provider-"
+# and adds to messages what it knows the deployment by.
+_ENGINE_ADDS = ("\n\nLiteLLM: ", "Received Model Group=", "\nTraceback (most recent call last)")
+
+# What providers call a field, or a value of it, that they do not have; LiteLLM says so in its message.
+UNSUPPORTED_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
+_UNSUPPORTED_PHRASE = "unsupportedparamserror"
+_CREDENTIAL_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error"}
+# At the beginning only: further on a message may repeat what the client has sent.
+_CREDENTIALS = re.compile(
+    r"(?:error: |litellm\.\w+: )?(?:\w+exception ?- )?"
+    r"(?:incorrect api key|invalid api key|api key not valid|invalid x-api-key)"
+)
+# Statuses for the types of errors that come with status 200 or in a stream, without a status of their own.
+_STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "badrequesterror": 400,
+    "bad_request": 400,
+    "invalid_argument": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "notfounderror": 404,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "ratelimiterror": 429,
+    "too_many_requests": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_CALLER = frozenset({400, 406, 409, 411, 412, 413, 414, 415, 417, 422, 428, 431})
+_FLEX_CAPACITY = 498  # Groq's, for a tier that is full
+
+
+def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: float | None = None) -> Outcome:
+    """The outcome of an answer that is not 200. `now`: seconds since the epoch, for dates in `Retry-After`."""
+    said = {name.lower().removeprefix(_ENGINE_PREFIX): value for name, value in headers.items()}
+    passed = [(n, value) for n, value in said.items() if n in _PASSED_ON or n.startswith(_PASSED_ON_PREFIX)]
+    return _outcome(
+        error_fields(raw),
+        status,
+        f"The provider answered with status {status}.",
+        retry_after=retry_after(said, time.time() if now is None else now),
+        headers=tuple(passed),
+    )
+
+
+def from_error_event(error: Any) -> Outcome:
+    """The outcome of an answer with status 200 that is an error, or of an event that is one. `error`: the whole body
+    or its `error`, of any shape (container/formats/shared/error_body.py)."""
+    fields = fields_of(error)
+    return _outcome(fields, _status_in(fields), "The provider answered with an error.")
+
+
+def error_event(failed: Outcome) -> bytes:
+    """Tells a client of OpenAI's that the answer has failed in its middle."""
+    return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
+
+
+def _outcome(fields: Mapping[str, Any], status: int, default: str, **more: Any) -> Outcome:
+    """`status`: 0 where the provider gave none."""
+    code, param, type = (_text(fields.get(name)) for name in ("code", "param", "type"))
+    message = shown(_text(fields.get("message")) or "")
+    type = (type or _text(fields.get("error_type")) or "").lower()
+    implied = status or _STATUS_OF_TYPE.get(type) or 500
+    said = Said(implied, (code or "").lower(), type, (param or "").lower(), message.lower())
+    kind = _filtered_by_openrouter(fields) or _kind(said)
+    blameless = _is_blameless(said, kind, page=fields.get("page") is True)
+    hides = kind == "authentication" and not blameless
+    return Outcome(
+        kind,
+        status,
+        credentials_refused(status) if hides else message or shown(_text(fields.get("unread")) or "") or default,
+        code=code,
+        param=param,
+        blameless=blameless,
+        **more,
+    )
+
+
+def _status_in(fields: Mapping[str, Any]) -> int:
+    """The HTTP status that an error names in its fields; 0 where it names none."""
+    for name in ("code", "status", "status_code", "http_code"):
+        value = fields.get(name)
+        if type(value) is int and 400 <= value < 600:
+            return value
+        if isinstance(value, str) and _STATUS.fullmatch(value):
+            return int(value)
+    return 0
+
+
+def _filtered_by_openrouter(fields: Mapping[str, Any]) -> Kind | None:
+    """Its moderation says what it flagged. https://openrouter.ai/docs/api-reference/errors"""
+    metadata = fields.get("metadata")
+    flagged = isinstance(metadata, dict) and (metadata.get("flagged_input") or metadata.get("reasons"))
+    return "content_policy" if flagged else None
+
+
+def shown(message: str) -> str:
+    """A provider's message, fit for the client: short, and without what looks like a key."""
+    message = message[: 4 * _SHOWN]
+    for mark in _ENGINE_ADDS:
+        said, found, _ = message.partition(mark)
+        if found:
+            message = said.rstrip(". \t\r\n")
+    return hide_secrets(message)[:_SHOWN]
+
+
+def credentials_refused(status: int) -> str:
+    return "The provider refused this gateway's credentials" + (f" (status {status})." if status else ".")
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that the provider asks us to wait, or None. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or not text:
+        return seconds
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return max(0.0, value) if math.isfinite(value) else None
+
+
+class Said(NamedTuple):
+    """What a refusal says, in lower case; '' for what it does not say."""
+
+    status: int
+    code: str
+    type: str
+    param: str
+    message: str
+
+
+def _kind(said: Said) -> Kind:
+    status, message = said.status, said.message
+    if status > 401 and status not in _CALLER and words.says_feature_missing(message):
+        return "unsupported"
+    if status in (401, 403, 407):
+        return _of_forbidden(said)
+    if status == 404:
+        return "caller" if words.says_request_named_it(said.param, said.code, message) else "not_found"
+    if status == 410:
+        return "not_found"
+    if status in (413, 429) and words.says_too_large_at_once(said.code, message):
+        return "context_window"
+    if status in (429, _FLEX_CAPACITY):
+        return "rate_limit"
+    if status in (408, 504):
+        return "timeout"
+    if status == 413 or words.says_too_long(status, said.code, said.type, message):
+        return "context_window"
+    if status in _CALLER:
+        return _of_bad_request(said)
+    if status == 451:
+        return "content_policy"
+    if said.code in ("rate_limit_exceeded", "insufficient_quota") or said.type == "rate_limit_error":
+        return "rate_limit"
+    return "server"
+
+
+def _is_blameless(said: Said, kind: Kind, *, page: bool) -> bool:
+    """Whether this one request may be what was refused, so that others are still served. A firewall's page may be about
+    the text of a prompt."""
+    if said.status == 403 and kind == "authentication":
+        return page or not words.says_of_key(said.code, said.type, said.message)
+    if said.status == 402:
+        return words.says_too_dear(said.message)
+    if kind == "server":
+        return words.says_engine_stumbled(said.message)
+    return said.status == 404 and words.says_no_choice(said.message)
+
+
+def _of_forbidden(said: Said) -> Kind:
+    """A 401, 403 or 407: about our key, unless it is about what was asked."""
+    if said.status == 403:
+        if words.says_stored_thing_missing(said.message):
+            return "caller"
+        if words.says_filtered("", "", said.message):
+            return "content_policy"
+    if words.says_filtered(said.code, said.type, ""):
+        return "content_policy"
+    return "not_found" if words.says_no_such_model(said.code, said.message) else "authentication"
+
+
+def _of_bad_request(said: Said) -> Kind:
+    if said.code in UNSUPPORTED_CODES or _UNSUPPORTED_PHRASE in said.message:
+        return "unsupported"
+    if words.says_filtered(said.code, said.type, said.message):
+        return "content_policy"
+    if said.code in _CREDENTIAL_CODES or said.type in _CREDENTIAL_CODES or _CREDENTIALS.match(said.message):
+        return "authentication"
+    return "caller"
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,244 @@
+"""The words in which providers refuse: a prompt too long, a filter, a name that they did not find."""
+
+import re
+
+from ...routing.outcome import Outcome
+
+_CONTEXT_CODES = frozenset(
+    (
+        "context_length_exceeded",
+        "context_window_exceeded",
+        "contextwindowexceedederror",
+        "exceed_context_size_error",
+        "model_max_prompt_tokens_exceeded",
+        "max_context_length_exceeded",
+        "tokens_limit_reached",
+        "prompt_too_long",
+        "input_too_long",
+        "request_too_large",
+    )
+)
+# About the context and nothing else, so they count with a status of 500, too.
+_CONTEXT = re.compile(
+    r"context (?:length|window|size|limit|overflow)"
+    r"|(?:prompt|input text) is too long|input is too long|prompt too long"
+    r"|maximum (?:prompt|input|model) length|longer than the maximum model|max message tokens"
+    r"|exceeds? (?:the )?(?:maximum|max) (?:prompt|input|sequence) length"
+    r"|reduce the length of (?:the |your )?(?:messages|prompt|input|either)"
+    r"|current length is .{1,40} while limit is"
+    r"|(?:prompt|input) .{0,40}too large for model"
+    r"|tokens to keep from the initial prompt"
+    r"|contextwindowexceeded|context_length_exceeded|exceed_context_size|max_model_len"
+)
+_CONTEXT_OF_REFUSALS = re.compile(
+    r"`?inputs`? tokens \+ `?max_new_tokens`?|`?inputs`? must have less than"
+    r"|range of input length should be|input text length should not exceed|length limit exceeded"
+    r"|too many (?:input |prompt )?tokens|prompt: length|expected maxlength"
+    r"|\b(?:prompt|inputs?|messages?)\b(?: length)?[^.;]{0,30}\bexceeds?\b[^.;]{0,40}\blength|prompt \+ max_tokens"
+    r"|(?:prompt|inputs?|request|conversation)(?: (?:body|payload|length|size|is|are|was))* too (?:long|large)\b"
+    r"|request (?:body|payload) (?:size )?exceeds"
+)
+_TOKENS = re.compile(
+    r"(?:\b(?:prompt|inputs?|request|messages?|total|number of)\b[^.]{0,60})?\btokens?\b[^.]{0,80}\bexceed"
+    r"|\bexceed[^.]{0,80}\btokens?\b|\btoken (?:count|limit)\b[^.]{0,40}\bexceed"
+)
+_OUTPUT_TOO_LONG = re.compile(
+    r"max_(?:completion_|output_|new_)?tokens\W{0,3}[^.]{0,30}(?:too large|exceed|must|greater)"
+)
+_MAXIMUM_LENGTH = re.compile(r"maximum length (\d+)")
+_SHORT_TEXT = 100_000  # characters: ids and names have to be shorter, prompts may be longer
+
+_POLICY_CODES = frozenset(
+    (
+        "content_filter",
+        "content_filtered",
+        "content_filter_error",
+        "content_policy_violation",
+        "responsibleaipolicyviolation",
+        "moderation_blocked",
+        "content_moderation",
+        "data_inspection_failed",
+        "datainspectionfailed",
+        "prohibited_content",
+        "policy_violation",
+        "guardrail_intervened",
+        "invalid_prompt",
+        "sensitive",
+        "1301",
+    )
+)
+_POLICY = re.compile(
+    r"content management policy|contentpolicyviolation|content_policy|content[ _]filter|responsible ?ai"
+    r"|safety (?:system|reasons|check|settings|filter)|safety_check|\bmoderation\b"
+    r"|\b(?:input|prompt|content|request|text|image|response)\b[^.]{0,60}\bflagged\b"
+    r"|violat\w*\b[^.]{0,60}\b(?:usage|use|content|safety|community|service)\b[^.]{0,20}\b(?:polic|guideline|terms)"
+    r"|content (?:violates|exists risk)|considered high risk|inappropriate content|harmful content|invalid content"
+    r"|sensitive content|unsafe content|blocked by (?:our |the )?(?:content|safety|guardrail)|guardrail"
+    r"|(?:prompt|response|output|input) (?:was|is|has been) blocked|敏感|content policy"
+)
+
+_MODEL_CODES = frozenset(
+    ("model_not_found", "deploymentnotfound", "model_not_available", "unknown_model", "invalid_model", "modelnotfound")
+)
+_NO_ACCESS_TO_MODEL = re.compile(r"\baccess to (?:the )?model\b|\bmodel\b[^.]{0,80}\bdoes not (?:exist|have access)")
+# https://openrouter.ai/docs/api-reference/errors
+_TOO_DEAR = re.compile(r"fewer max_tokens|can only afford|prompt tokens limit exceeded")
+_OF_KEY = re.compile(
+    r"\b(?:api[ _-]?)?keys?\b|credential|token\b|auth|permission|access|account|organi[sz]ation|project|team|user\b"
+    r"|workspace|subscription|suspend|disabled|bann?ed|billing|credits?\b|quota|spend|limit|payment|balance"
+    r"|countr|region|territor|location|\bip\b|address|not been used|not enabled"
+)
+# What a request can name that is stored with a provider, and how the ids of such things begin.
+_THINGS = re.compile(
+    r"\b(?:items?|files?|previous[ _]response|response|conversation|container|vector[ _]store|assistant|thread|run"
+    r"|batch|tool|function|skill|prompt|upload|message|reasoning|session|voice|cached ?content|image|document)\b"
+)
+_IDS = re.compile(
+    r"\b(?:rs|msg|fc|fco|ctc|resp|conv|file|item|vs|cntr|thread|asst|call|run|batch|ws|ig|mcp|toolu|skill|pmpt|upload)"
+    r"[_-][a-z0-9]{4,}"
+)
+_MODEL = re.compile(r"\bmodels?\b|\bdeployment\b")
+_NAMED_MODEL = re.compile(r"\b(?:model|deployment)s?:? ?[`'\"/]")
+_FEATURE_MISSING = re.compile(
+    r"no endpoints found that (?:support|can handle)|not an? (?:chat|multimodal|vision|completion|embeddings?) model"
+    r"|not allowed to (?:generate embeddings|sample) from this model|is a chat model and not supported"
+    r"|only supported in v1/|not supported (?:in|for|with|at) (?:the )?/?v1/|invalid model for endpoint"
+    r"|does not support (?:this (?:endpoint|api|operation)|chat|embeddings?|completions?|(?:image|speech) generation)\b"
+    r"|operation not supported for this model|unsupported provider:"
+)
+# A path that a server does not have; of a model that is missing it says more.
+_PATH_MISSING = re.compile(
+    r"(?:404 page |path |url |endpoint )?not found\W*$|the provider answered with status|method not allowed"
+    r"|not implemented|(?:invalid|unknown) (?:request )?url|cannot post |does not support |not supported by this server"
+)
+# How Python says that the engine has stumbled over the request or over the answer to it.
+_ENGINE_STUMBLED = re.compile(
+    r"object (?:is not|has no attribute|does not support|of type)\b|indices must be|<class '\w+'>|unhashable type"
+    r"|unsupported operand|litellm\.apiconnectionerror: '\w+'$"
+)
+# OpenRouter, where a request or the account leaves no provider to choose from.
+_NO_CHOICE = re.compile(r"no endpoints (?:found|available) matching|no allowed providers|providers have been ignored")
+_STORED_AND_MISSING = re.compile(
+    r"\b(?:cached ?content|file|item)\b[^.]{0,120}\b(?:not found|does not exist|may not exist|permission to access)"
+    r"|permission to access the (?:file|cached ?content)"
+)
+
+
+def says_too_long(status: int, code: str, kind: str, message: str) -> bool:
+    """The prompt does not fit. `kind`: the error's type. A string that is too long is a prompt only if so long a one
+    could be one; ids and names may not be long either."""
+    if code == "string_above_max_length" or "string too long" in message:
+        most = _MAXIMUM_LENGTH.search(message)
+        return most is not None and int(most[1][:12]) >= _SHORT_TEXT
+    if code in _CONTEXT_CODES or kind in _CONTEXT_CODES or _CONTEXT.search(message):
+        return True
+    if status >= 500:
+        return False
+    if _CONTEXT_OF_REFUSALS.search(message):
+        return True
+    return bool(_TOKENS.search(message)) and not _OUTPUT_TOO_LONG.search(message)
+
+
+def says_too_large_at_once(code: str, message: str) -> bool:
+    """The request alone needs more than the deployment's limit per minute: waiting does not help, and smaller requests
+    are still served (Groq's 413, OpenAI's 429)."""
+    return "request too large" in message or (code == "rate_limit_exceeded" and "too large" in message)
+
+
+def says_filtered(code: str, kind: str, message: str) -> bool:
+    """A filter refused the prompt or the answer."""
+    return code in _POLICY_CODES or kind in _POLICY_CODES or _POLICY.search(message) is not None
+
+
+def says_no_such_model(code: str, message: str) -> bool:
+    return code in _MODEL_CODES or _NO_ACCESS_TO_MODEL.search(message) is not None
+
+
+def says_feature_missing(message: str) -> bool:
+    """The model cannot do what the request asks for, or not at this endpoint; the status is a 404, 403, 405 or 5xx."""
+    return _FEATURE_MISSING.search(message) is not None
+
+
+def says_no_choice(message: str) -> bool:
+    """Of the providers behind this one the request may use none."""
+    return _NO_CHOICE.search(message) is not None
+
+
+def says_too_dear(message: str) -> bool:
+    """The request may cost more than the credit that is left; smaller ones are still served (OpenRouter's 402)."""
+    return _TOO_DEAR.search(message) is not None
+
+
+def says_of_key(code: str, kind: str, message: str) -> bool:
+    """A 403 is about our key or account, and not about what this one request asks for."""
+    return _OF_KEY.search(f"{code} {kind} {message}") is not None
+
+
+def says_path_missing(message: str) -> bool:
+    """The server does not have the endpoint; of the model it says nothing."""
+    return _PATH_MISSING.match(message) is not None
+
+
+def says_engine_stumbled(message: str) -> bool:
+    """The engine could not translate the request, or the answer, and a deployment has no part in it."""
+    return _ENGINE_STUMBLED.search(message) is not None
+
+
+def says_request_named_it(param: str, code: str, message: str) -> bool:
+    """A 404 is about something that the request names, such as an item or a file, and not about the model."""
+    if param == "model" or says_no_such_model(code, message) or _NAMED_MODEL.search(message):
+        return False
+    if param or _IDS.search(message):
+        return True
+    return _THINGS.search(message) is not None and _MODEL.search(message) is None
+
+
+def says_stored_thing_missing(message: str) -> bool:
+    """Google answers 403 for a file or a cache that is not there."""
+    return _STORED_AND_MISSING.search(message) is not None
+
+
+_OF_NAMES = frozenset("unsupported_parameter unknown_parameter extra_forbidden unknown_field wrong_api_format".split())
+_OF_VALUES = frozenset(
+    "unsupported_value invalid_value invalid_type integer_above_max_value integer_below_min_value "
+    "decimal_above_max_value decimal_below_min_value context_length_exceeded string_above_max_length".split()
+)
+# What is said of a value: a name that is not known has none that would be wrong.
+_VALUE = re.compile(
+    r"too (?:large|big|high|long|small|low|many)|at (?:most|least)|maximum|minimum|exceed|greater|larger than|less than"
+    r"|smaller than|between|range|must be|should be|has to be|above|below|positive|integer|up to|value of"
+)
+_UNKNOWN = (
+    r"(?:unrecogni[sz]ed|unknown|unsupported(?! value)|unexpected|extra|additional|undefined|unpermitted"
+    r"|invalid (?:field|parameter|argument|property|key|name)s?)\b"
+)
+_NOT_TAKEN = (
+    r"(?:not (?:supported|permitted|allowed|recogni[sz]ed|known|accepted|available|a valid|valid)|unsupported"
+    r"|unexpected|unknown|unrecogni[sz]ed|no longer|deprecated|extra (?:inputs|fields))"
+)
+_GAP = r"[^.;\d]{0,60}?"
+
+
+def refuses_name(refusal: Outcome, name: str, instead: str = "") -> bool:
+    """Whether the refusal says that `name` is not known. `instead`: the name by which the provider may know it."""
+    param, code = refusal.param or "", refusal.code or ""
+    if code in _OF_VALUES or (param and not _is(param, name)):
+        return False
+    if param and code in _OF_NAMES:
+        return True
+    said = refusal.message.lower()
+    # Azure writes `MaxTokens`.
+    name, instead = (each.replace("_", "_?") for each in (name, instead))
+    here = rf"(?<![\w.-])(?:body\.|\$\.)?{name}(?![\w-])"
+    if not re.search(here, said):
+        return False
+    if instead and re.search(rf"\b{instead}\b\W{{0,4}} instead|(?:use|mean)\W+{instead}\b", said):
+        return True
+    if not re.search(rf"{_UNKNOWN}{_GAP}{here}|{here}{_GAP}{_NOT_TAKEN}", said):
+        return False
+    return code in _OF_NAMES or not (_VALUE.search(said) or re.search(rf"{here}\W{{0,4}}\d", said))
+
+
+def _is(param: str, name: str) -> bool:
+    """`max_tokens`, `body.max_tokens`, `["max_tokens"]`."""
+    return re.split(r"[.\[\]\"' ]+", param.strip(".[]\"' "))[-1] == name

@@ -1,0 +1,98 @@
+"""Vertex AI: Gemini's `generateContent` and Claude's `rawPredict`, opened by Google's access tokens."""
+
+import re
+from urllib.parse import quote, urlsplit
+
+from ...config.deployment import Deployment
+from ...request.completion import Completion
+from ...routing.outcome import Outcome
+from ..anthropic import answer as anthropic
+from ..anthropic.stream import ChunkStream
+from ..gemini import FETCHES, Gemini, method
+from ..gemini.models import traits
+from ..shared import prepare
+from ..shared.answer import Events, Plain
+from ..shared.format import Sent, Unreachable
+from . import claude
+from .tokens import Tokens
+
+# Of models before Gemini 3; later ones and Claude are offered globally, and hardly any of them there.
+DEFAULT_LOCATION = "us-central1"
+_VERSION = "/v1"
+_TUNED = re.compile(r"(?:gemini/)?(\d+)$")
+
+
+class Vertex(Gemini):
+    """A `Format` (container/formats/shared/format.py). A request's note says that it was Claude's."""
+
+    vertex = True
+
+    def __init__(self, *, drop_params: bool) -> None:
+        super().__init__(drop_params=drop_params)
+        self._tokens = Tokens()
+        self._projects: dict[str, str] = {}  # by the deployments' ids
+
+    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+        assert d.vertex is not None, "a deployment of Vertex AI has its settings"
+        project, opened = d.vertex.project, {}
+        if d.vertex.credentials:
+            token = await self._tokens.get(d.vertex.credentials)
+            project = project or token.project
+            opened = {"authorization": f"Bearer {token.value}"}
+        if not project:
+            message = "Nothing says whose Vertex AI this gateway uses: set vertex_project."
+            raise Unreachable(Outcome("authentication", 0, message))
+        self._projects[d.id] = project
+        return prepare.Address(d.base, {**prepare.JSON, **opened, **d.extra_headers})
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        assert d.vertex is not None, "a deployment of Vertex AI has its settings"
+        called = claude.method(stream) if is_claude(model) else method(stream)
+        return url(base, self._projects[d.id], d.vertex.location, model, called)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        if is_claude(model):
+            return claude.request(d, model, request, drop_params=self._drop_params)
+        return super().request(d, model, request)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        claudes = sent.note and sent.note is not FETCHES
+        return anthropic.plain(raw, name, sent.note) if claudes else super().plain(raw, name, sent)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        if sent.note and sent.note is not FETCHES:
+            return ChunkStream(name, sent.note, wants_usage=request.client_wants_usage)
+        return super().events(name, request, sent)
+
+
+def url(base: str, project: str, location: str | None, model: str, method: str) -> str:
+    """https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations; a `base` of the config's or the
+    environment's with a path of its own is a proxy that knows the model, as LiteLLM has it."""
+    new = is_claude(model) or traits(model, vertex=True).call_ids
+    location = location or ("global" if new else DEFAULT_LOCATION)
+    path = f"/projects/{quote(project)}/locations/{location}/{_resource(model)}:{method}"
+    if not base:
+        return f"https://{host(location)}{_VERSION}{path}"
+    own = urlsplit(base).path
+    if own in ("/v1", "/v1beta1"):
+        return base + path
+    return f"{base}:{method}" if own else f"{base}{_VERSION}{path}"
+
+
+def host(location: str) -> str:
+    """Of a region (`europe-west4`), of several (`eu`), of all (`global`)."""
+    if location == "global":
+        return "aiplatform.googleapis.com"
+    return f"{location}-aiplatform.googleapis.com" if "-" in location else f"aiplatform.{location}.rep.googleapis.com"
+
+
+def _resource(model: str) -> str:
+    tuned = _TUNED.match(model)
+    if tuned:
+        return f"endpoints/{tuned[1]}"
+    publisher = "anthropic" if is_claude(model) else "google"
+    return f"publishers/{publisher}/models/{quote(model.removeprefix('gemini/'), safe='@')}"
+
+
+def is_claude(model: str) -> bool:
+    return model.startswith(claude.PREFIX)

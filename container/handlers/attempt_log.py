@@ -1,0 +1,83 @@
+"""What is said of an attempt: to the client in headers, to the operator in one line of the log."""
+
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from worker.core.pricing.usage import whole
+from worker.core.values.money import NANO
+
+from ..accounting.reservation import AnyReservation
+from ..accounting.transcript import Transcript
+from ..observability import log, metrics
+from ..routing.outcome import Outcome
+from ..routing.router import Try
+from ..server.context import RequestContext
+
+
+def answer_headers(context: RequestContext, step: Try) -> list[tuple[str, str]]:
+    return [
+        ("x-litellm-call-id", context.id),
+        ("x-litellm-model-id", step.target.deployment.id),
+        ("x-litellm-model-group", step.group),
+        ("x-litellm-attempted-retries", str(step.retries)),
+        ("x-litellm-attempted-fallbacks", str(step.fallbacks)),
+    ]
+
+
+def charge(
+    reservation: AnyReservation, usage: Mapping[str, Any] | None, body: bytes, headers: list[tuple[str, str]]
+) -> None:
+    """A whole answer: what it cost, in its headers, too. Without a usage that says so its text is counted."""
+    said: Transcript | None = None
+    if not usage or not whole(usage):
+        said = Transcript()
+        said.add(body)
+    reservation.answered(usage, said)
+    cost = reservation.cost()
+    if cost is not None:
+        headers.append(("x-litellm-response-cost", f"{cost // NANO}.{cost % NANO:09d}"))
+
+
+@functools.cache
+def _shown(base: str) -> str:
+    """An address without what may be secret in it: a user and a password, a query."""
+    parts = urlsplit(base)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def log_attempt(context: RequestContext, step: Try, model: str, outcome: Outcome, began: float, **more: Any) -> None:
+    """`model`: as the client named it; `began` on `time.monotonic`."""
+    d = step.target.deployment
+    _count(context, step, outcome)
+    if context.trace is not None:
+        context.trace.attempted(step, outcome, began, more)
+    log.info(
+        "attempt",
+        request_id=context.id,
+        model=model,
+        deployment=d.id,
+        provider=d.provider,
+        provider_model=step.target.model,
+        api_base=_shown(d.base) or None,
+        retries=step.retries,
+        fallbacks=step.fallbacks,
+        outcome=outcome.kind,
+        status=outcome.status,
+        error=outcome.message or None,
+        seconds=round(time.monotonic() - began, 4),
+        **more,
+    )
+
+
+def _count(context: RequestContext, step: Try, outcome: Outcome) -> None:
+    """Which of the attempts are retries and fallbacks, the numbers of the one before tell."""
+    before, context.step = context.step, step
+    d = step.target.deployment
+    metrics.attempts.add((d.group, d.id, outcome.kind))
+    if step.retries > (before.retries if before else 0):
+        metrics.retries.add((d.group,))
+    if step.fallbacks > (before.fallbacks if before else 0):
+        metrics.fallbacks.add((context.group, d.group))

@@ -1,0 +1,122 @@
+"""Uploads that the edge cannot quote by itself: read and quoted here, kept for a moment, served when the edge says go.
+
+The edge asks its ledger in between, so nothing is sent to a provider before it is paid for, and the body passes through
+the edge once, as a stream.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import orjson
+
+from worker.core.api.endpoints import Endpoint
+from worker.core.api.errors import service_unavailable
+from worker.core.ledger.secrets import new_id
+from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.quote import Quote
+
+from ..accounting.price_book import PriceBook
+from ..request.parsed_request import ParsedRequest
+from ..server.context import Pace, RequestContext
+from ..server.memory_budget import Lease, MemoryBudget, NoRoom
+from ..server.recording import Capture
+from .request_parser import RequestParser
+
+LIFE_SECONDS = 30.0
+# How long an upload waits until others have left enough room.
+ROOM_SECONDS = 60.0
+PATIENT = Pace(silence=20.0, grace=60.0, rate=512)
+# While others wait for the room that it has.
+HURRIED = Pace(silence=10.0, grace=10.0, rate=128 * 1024)
+# The least that an upload takes, as what it is kept in takes some, too.
+_LEAST = 16 * 1024
+# Estimating a larger body takes milliseconds, and streams should not stand still meanwhile.
+_LARGE = 128 * 1024
+
+
+@dataclass(slots=True)
+class Parked:
+    """A request that has been read and waits for its reservation."""
+
+    endpoint: Endpoint
+    path: str
+    asked: ParsedRequest
+    share: Lease
+    end: asyncio.TimerHandle
+    capture: Capture | None
+
+
+class Parking:
+    """`room`: what all uploads together may take, until their answers have begun."""
+
+    def __init__(self, reading: RequestParser, price_book: PriceBook, room: MemoryBudget) -> None:
+        self._reading = reading
+        self._price_book = price_book
+        self._room = room
+        self._parked: dict[str, Parked] = {}
+
+    async def park(self, context: RequestContext, endpoint: Endpoint, path: str) -> None:
+        """Reads and checks a request as its endpoint would, and says what it can cost. Raises ApiError, ClientLeft."""
+        limit = int(self._reading.max_body_mb * 1024 * 1024)
+        length = context.request.content_length
+        share = await self._share(limit if length is None else min(length, limit))
+        try:
+            raw = await context.body(self._reading.max_body_mb, self._pace)
+            share.shrink(max(len(raw), _LEAST))
+            asked = self._reading.read(context, endpoint, raw)
+            large = len(raw) > _LARGE
+            del raw
+            asked, quote = await self._quoted(asked, large=large)
+        except BaseException:
+            share.free()
+            raise
+        id = new_id()
+        end = asyncio.get_running_loop().call_later(LIFE_SECONDS, self.forget, id)
+        self._parked[id] = Parked(endpoint, path, asked, share, end, context.capture)
+        context.capture = None  # the answer to keep is another one
+        context.respond(
+            200,
+            orjson.dumps(
+                {
+                    "id": id,
+                    "model": asked.request.model,
+                    "amount": quote.amount,
+                    "tokens": quote.tokens,
+                    "add_limit": quote.add_limit,
+                    "unpriced": quote.unpriced,
+                    "tags": asked.request.tags,
+                }
+            ),
+        )
+
+    def take(self, id: str) -> Parked:
+        """It is served now. Raises ApiError 503 when it is not there (any more)."""
+        parked = self._parked.pop(id, None)
+        if parked is None:
+            raise service_unavailable("The upload was not kept for so long. Send it again.", retry_after=1)
+        parked.end.cancel()
+        return parked
+
+    def forget(self, id: str) -> None:
+        """It will not be served."""
+        parked = self._parked.pop(id, None)
+        if parked is not None:
+            parked.end.cancel()
+            parked.share.free()
+
+    def _pace(self) -> Pace:
+        return HURRIED if self._room.waited_for else PATIENT
+
+    async def _share(self, size: int) -> Lease:
+        try:
+            return await self._room.take(max(size, _LEAST), ROOM_SECONDS)
+        except NoRoom:
+            raise service_unavailable("Too many large requests are under way.", retry_after=5) from None
+
+    async def _quoted(self, asked: ParsedRequest, *, large: bool) -> tuple[ParsedRequest, Quote]:
+        def work() -> tuple[Prompt, Quote]:
+            size = asked.prompt or prompt(asked.fields)
+            return size, self._price_book.quote(asked.fields, size, asked.request.route, asked.charge)
+
+        size, quote = await asyncio.to_thread(work) if large else work()
+        return asked._replace(prompt=size), quote

@@ -1,0 +1,60 @@
+"""A request's body as its endpoint understands it: read, checked, and somebody there who could answer."""
+
+from worker.core.api.endpoints import Endpoint
+from worker.core.pricing import quote
+from worker.core.pricing.estimate import Prompt, prompt
+
+from ..accounting.accounting import check_models
+from ..request.completion import Completion, parse
+from ..request.engine_body import FormBody, read_body
+from ..request.messages import parse_messages
+from ..request.parsed_request import ParsedRequest
+from ..routing.router import Router
+from ..routing.strategies import USAGE_BASED
+from ..server.context import RequestContext
+from .drive import require_routable
+
+# How much a file comes to is not known before it is sent.
+_FILE = Prompt(0, 0, ("file",))
+# Of a picture, a sound or a file, for routing by usage. What it takes is known when the answer comes.
+_TOKENS_EACH = 1000
+
+
+class RequestParser:
+    """The same for a request that is served at once and for one that is parked."""
+
+    def __init__(self, router: Router, max_body_mb: float) -> None:
+        self._router = router
+        self.max_body_mb = max_body_mb
+
+    async def asked(self, context: RequestContext, endpoint: Endpoint) -> ParsedRequest:
+        """Raises ApiError, ClientLeft."""
+        if context.asked is not None:
+            context.group = self._router.groups.label(context.asked.request.model)
+            return context.asked
+        return self.read(context, endpoint, await context.body(self.max_body_mb))
+
+    def read(self, context: RequestContext, endpoint: Endpoint, raw: bytes) -> ParsedRequest:
+        """Raises ApiError 400 for a bad body, 403 for a model that the key may not use, 404, 503."""
+        if endpoint.engine:
+            request = read_body(endpoint, raw, context.header("content-type") or "")
+        elif context.anthropic:
+            request = parse_messages(endpoint.name, raw, context.header("anthropic-beta") or "")
+        else:
+            request = parse(endpoint.name, raw)
+        context.group = self._router.groups.label(request.model)
+        check_models(context, request.route)
+        require_routable(self._router, request.route)
+        if isinstance(request, FormBody):
+            return ParsedRequest(request, {}, quote.of_form(endpoint.name, request.count), _FILE)
+        fields = request.body if isinstance(request, Completion) else request.fields
+        size = None
+        if self._router.options.routing_strategy == USAGE_BASED:
+            size = prompt(fields)
+            request.route = request.route._replace(tokens=min(request.route.tokens, _tokens(size)))
+        return ParsedRequest(request, fields, quote.of_body(endpoint.name, fields), size)
+
+
+def _tokens(size: Prompt) -> int:
+    """About what the prompt comes to: its bytes say nothing where they are a picture, a sound or a file."""
+    return size.tokens() + _TOKENS_EACH * (size.images + len(size.unbounded))

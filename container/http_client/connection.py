@@ -1,0 +1,240 @@
+"""Connections: how they are made, and how each carries one request at a time."""
+
+import asyncio
+import select
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+from .request import BrokenOff, CannotConnect, ConnectTimeout, Place
+from .response import Response
+
+DNS_SECONDS = 60.0
+MAX_NAMES = 1000
+# https://www.rfc-editor.org/rfc/rfc8305#section-8
+NEXT_ADDRESS_SECONDS = 0.25
+
+
+class Connector:
+    """`timeout`: seconds from the look-up of the name to the end of the TLS handshake. Proxies that the environment
+    names are not used."""
+
+    def __init__(self, timeout: float, context: ssl.SSLContext | None = None) -> None:
+        self._timeout = timeout
+        self._context = context
+        self._names = Names()
+
+    async def connect(self, place: Place, protocol: asyncio.Protocol) -> None:
+        """Raises CannotConnect."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._connect(place, protocol)
+        except TimeoutError:
+            raise ConnectTimeout(f"not within {self._timeout:g} s") from None
+        except (OSError, ValueError) as error:
+            self._names.forget(place)
+            raise CannotConnect(type(error).__name__) from None
+
+    async def _connect(self, place: Place, protocol: asyncio.Protocol) -> None:
+        addresses = await self._names.find(place)
+        # uvloop's own create_connection tries one address after another.
+        one = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1)
+        context = self._tls() if place.tls else None
+        name = place.host.rstrip(".").partition("%")[0] if place.tls else None
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.create_connection(lambda: protocol, sock=one, ssl=context, server_hostname=name)
+        except BaseException:
+            one.close()
+            raise
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context()
+            self._context.set_alpn_protocols(["http/1.1"])
+        return self._context
+
+    def close(self) -> None:
+        self._names.close()
+
+
+class Names:
+    """Addresses by name, each kept for DNS_SECONDS or until none of them answers. Simultaneous look-ups of one name
+    are one."""
+
+    def __init__(self) -> None:
+        self._known: dict[Place, tuple[float, Sequence[AddrInfoType]]] = {}
+        self._looking: dict[Place, asyncio.Task[Sequence[AddrInfoType]]] = {}
+
+    async def find(self, place: Place) -> Sequence[AddrInfoType]:
+        """Raises OSError, and UnicodeError for what cannot be a name."""
+        until, addresses = self._known.get(place, (0.0, ()))
+        if until > asyncio.get_running_loop().time():
+            return addresses
+        task = self._looking.get(place)
+        if task is None:
+            task = self._looking[place] = asyncio.create_task(self._look_up(place))
+            task.add_done_callback(lambda done: self._looked_up(place, done))
+        # Whoever gives up must not end it for the others.
+        return await asyncio.shield(task)
+
+    def forget(self, place: Place) -> None:
+        self._known.pop(place, None)
+
+    def close(self) -> None:
+        for task in self._looking.values():
+            task.cancel()
+
+    def _looked_up(self, place: Place, done: asyncio.Task[Sequence[AddrInfoType]]) -> None:
+        self._looking.pop(place, None)
+        if not done.cancelled():
+            done.exception()  # everybody who wanted to know may have left
+
+    async def _look_up(self, place: Place) -> Sequence[AddrInfoType]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        if len(self._known) >= MAX_NAMES:
+            self._known.clear()
+        self._known[place] = loop.time() + DNS_SECONDS, found
+        return found
+
+
+# What is handed to the transport in one piece; a larger body goes out as the server takes it.
+PIECE = 64 * 1024
+
+
+class Connection(asyncio.Protocol):
+    """`made` is called when it is open, `released` whenever it is free again, `lost` once when it is gone."""
+
+    def __init__(
+        self,
+        place: Place,
+        loop: asyncio.AbstractEventLoop,
+        made: Callable[["Connection"], None],
+        released: Callable[["Connection"], None],
+        lost: Callable[["Connection"], None],
+    ) -> None:
+        self.place = place
+        self.transport: asyncio.Transport  # from `connection_made` on
+        self._known = False  # to whoever counts connections
+        self._unwanted = False
+        self.idle_since = 0.0
+        self._loop = loop
+        self._made = made
+        self._released = released
+        self._lost = lost
+        self._response: Response | None = None
+        self._sending = False
+        self._full = False
+        self._room: asyncio.Future[None] | None = None
+
+    async def ask(self, head: bytes, body: bytes, idle: float | None) -> Response:
+        """Sends a request and waits for the head of the answer. `idle`: as for Response. Raises BrokenOff or Silent.
+
+        A server that refuses while the body is under way is sent no more of it, and the connection is not used again.
+        """
+        if self.transport.is_closing():
+            raise BrokenOff("closed as soon as it was made")
+        response = self._response = Response(self, self._loop, idle)
+        try:
+            if len(body) <= PIECE:
+                self.transport.write(head + body)
+            else:
+                await self._send(response, head, body)
+            await response.head()
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    async def _send(self, response: Response, head: bytes, body: bytes) -> None:
+        self._sending = True
+        self.transport.write(head)
+        rest = memoryview(body)
+        for at in range(0, len(rest), PIECE):
+            while self._full and not response.answered:
+                self._room = self._loop.create_future()
+                try:
+                    await self._room
+                finally:
+                    self._room = None
+            if response.answered or self.transport.is_closing():
+                return
+            self.transport.write(rest[at : at + PIECE])
+        self._sending = False
+
+    def alive(self) -> bool:
+        """Whether an idle connection can be used: the server has neither closed it nor said anything unasked."""
+        return not self.transport.is_closing() and not self._poll.poll(0)
+
+    def done(self, reusable: bool) -> None:
+        """The answer is whole."""
+        self._response = None
+        if reusable and not self._sending and not self.transport.get_write_buffer_size():
+            self.idle_since = self._loop.time()
+            self._released(self)
+        else:
+            self.abort()
+        self._make_room()
+
+    def abort(self) -> None:
+        """Ends it at once, and with it the answer under way."""
+        self._end(ConnectionAbortedError())
+        self.transport.abort()
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more. uvloop may yet call `connection_made`, and `connection_lost` never."""
+        self._unwanted = True
+        if self._known:
+            self.transport.abort()
+            self._lost(self)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._unwanted:
+            cast(asyncio.Transport, transport).abort()
+            return
+        self._known = True
+        self.transport = cast(asyncio.Transport, transport)
+        # What the event loop has not yet been told shows here: a server that closes while we are busy elsewhere.
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP)
+        self._made(self)
+
+    def data_received(self, data: bytes) -> None:
+        response = self._response
+        if response is None:
+            self.abort()  # nobody has asked
+            return
+        response.feed(data)
+        if self._sending and response.answered:
+            self._make_room()
+
+    def eof_received(self) -> None:
+        self._end(None)
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc)
+        self._lost(self)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._make_room()
+
+    def _end(self, error: Exception | None) -> None:
+        response, self._response = self._response, None
+        if response is not None:
+            response.ended(error)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)

@@ -1,0 +1,127 @@
+"""What this process counts, for as long as it runs, and what Prometheus' clients say of every process."""
+
+import os
+import resource
+from pathlib import Path
+
+from worker.core.pricing.usage import Usage
+from worker.core.values.money import NANO
+
+from .metric_families import OTHER, Counter, Gauge, Histogram, Total
+
+# Seconds. From a refusal at the door to the ten minutes that a request may take.
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+TURN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+CLIENT_LEFT = 499
+
+_REQUEST = ("endpoint", "model", "status")
+_DEPLOYMENT = ("model", "deployment")
+
+requests = Counter("litellm_router_requests_total", "Requests that have been answered.", _REQUEST)
+request_duration = Histogram(
+    "litellm_router_request_duration_seconds", "From the request's head to the answer's end.", _REQUEST, bounds=SECONDS
+)
+first_token = Histogram(
+    "litellm_router_time_to_first_token_seconds",
+    "From a streamed request's head to the first part of its answer.",
+    ("model",),
+    bounds=SECONDS,
+)
+attempts = Counter(
+    "litellm_router_attempts_total", "Attempts at deployments, by how they ended.", (*_DEPLOYMENT, "outcome")
+)
+retries = Counter("litellm_router_retries_total", "Attempts that repeated one in the same model group.", ("model",))
+fallbacks = Counter("litellm_router_fallbacks_total", "Requests that a fallback was asked for.", ("model", "fallback"))
+prompt_tokens = Counter("litellm_router_prompt_tokens_total", "Tokens of prompts, cached ones too.", _DEPLOYMENT)
+completion_tokens = Counter("litellm_router_completion_tokens_total", "Tokens of answers, reasoning too.", _DEPLOYMENT)
+cached_tokens = Counter(
+    "litellm_router_cached_prompt_tokens_total", "Tokens of prompts that a provider had in its cache.", _DEPLOYMENT
+)
+reasoning_tokens = Counter("litellm_router_reasoning_tokens_total", "Tokens of reasoning.", _DEPLOYMENT)
+spend = Counter("litellm_router_spend_usd_total", "US dollars that answers have cost.", _DEPLOYMENT, unit=NANO)
+turn_duration = Histogram(
+    "litellm_router_ledger_turn_duration_seconds", "Transactions of the ledger's database.", bounds=TURN_SECONDS
+)
+ledger_unavailable = Counter("litellm_router_ledger_unavailable_total", "Transactions that the ledger could not make.")
+cache_hits = Counter(
+    "litellm_router_cache_hits_total", "Requests that were answered out of the response cache.", ("model",)
+)
+spans_sent = Counter("litellm_router_spans_sent_total", "Spans that the collector has taken.")
+spans_dropped = Counter("litellm_router_spans_dropped_total", "Spans that were not sent, or not taken.")
+engine_restarts = Counter("litellm_router_engine_restarts_total", "Ends of the engine that nobody had asked for.")
+
+RECORDED = (
+    requests,
+    request_duration,
+    first_token,
+    attempts,
+    retries,
+    fallbacks,
+    prompt_tokens,
+    completion_tokens,
+    cached_tokens,
+    reasoning_tokens,
+    spend,
+    turn_duration,
+    ledger_unavailable,
+    cache_hits,
+    spans_sent,
+    spans_dropped,
+    engine_restarts,
+)
+_CLASSES = {hundreds: f"{hundreds}xx" for hundreds in range(1, 6)}
+
+
+def request(endpoint: str, model: str, status: int, seconds: float) -> None:
+    """One that has ended. `status`: CLIENT_LEFT when the client did not wait for the end; `model`: its group."""
+    labels = (endpoint, model, "client_left" if status == CLIENT_LEFT else _CLASSES.get(status // 100, OTHER))
+    requests.add(labels)
+    request_duration.observe(labels, seconds)
+
+
+def answered(model: str, deployment: str, used: Usage, cost: int) -> None:
+    """What an answer used. `cost` in nano-dollars."""
+    labels = (model, deployment)
+    prompt_tokens.add(labels, used.prompt)
+    completion_tokens.add(labels, used.completion)
+    if used.cached:
+        cached_tokens.add(labels, used.cached)
+    if used.reasoning:
+        reasoning_tokens.add(labels, used.reasoning)
+    spend.add(labels, cost)
+
+
+_SELF = Path("/proc/self")
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def families() -> list[Gauge]:
+    """Of this process, the engine's not among it."""
+    try:
+        # The name in brackets may hold anything, blanks too.
+        fields = (_SELF / "stat").read_text().rpartition(")")[2].split()
+        booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+        descriptors = len(os.listdir(_SELF / "fd"))
+    except (OSError, StopIteration):
+        return []
+    # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, counted from the field after the name.
+    user, system, started, virtual, resident = (int(fields[index]) for index in (11, 12, 19, 20, 21))
+    cpu = (user + system) / _TICK
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return [
+        Total("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", values=[((), cpu)]),
+        _gauge("process_resident_memory_bytes", "Resident memory size in bytes.", resident * _PAGE),
+        _gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", virtual),
+        _gauge("process_open_fds", "Number of open file descriptors.", descriptors),
+        _gauge("process_max_fds", "Maximum number of open file descriptors.", most),
+        _gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            int(booted.split()[1]) + started / _TICK,
+        ),
+    ]
+
+
+def _gauge(name: str, help: str, value: float) -> Gauge:
+    return Gauge(name, help, values=[((), value)])

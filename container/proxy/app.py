@@ -1,0 +1,188 @@
+"""The proxy: one table from endpoint to handler, and one place where errors become answers."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from worker.core.api import cors
+from worker.core.api.auth import FailedAuthLimiter
+from worker.core.api.endpoints import ANTHROPIC, Endpoint, find, model_id
+from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
+
+from ..accounting.accounting import NoAccounting
+from ..accounting.edge import Accounts
+from ..handlers import public
+from ..handlers.admin import Admin
+from ..handlers.behind_the_edge import INTERNAL, BehindTheEdge
+from ..handlers.completions import Completions
+from ..handlers.engine import EngineEndpoints
+from ..handlers.metrics import Metrics
+from ..handlers.models import ModelInfo, Models
+from ..handlers.public import Health
+from ..observability import log, metrics
+from ..records.request_log import RequestLog
+from ..server.auth import Authenticator
+from ..server.client_address import Network, client_address
+from ..server.context import ClientLeft, RequestContext
+
+if TYPE_CHECKING:
+    from ..records.trace_exporter import Tracing
+
+
+class App:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        completions: Completions,
+        engine_endpoints: EngineEndpoints,
+        models: Models,
+        model_info: ModelInfo,
+        health: Health,
+        allowed_origins: tuple[str, ...],
+        admin: Admin | None = None,
+        accounting: Accounts | None = None,
+        edge: BehindTheEdge | None = None,
+        *,
+        metrics: Metrics | None = None,
+        request_log: RequestLog | None = None,
+        tracing: "Tracing | None" = None,
+        failed_auth: FailedAuthLimiter | None = None,
+        trusted_proxies: Sequence[Network] = (),
+    ) -> None:
+        """`admin`: None behind the edge; `edge`: None anywhere else. `failed_auth`: counts wrong keys; None where
+        no client comes itself."""
+        self._failed_auth = failed_auth
+        self._trusted_proxies = trusted_proxies
+        self._authenticator = authenticator
+        self._completions = completions
+        self._engine_endpoints = engine_endpoints
+        self._models = models
+        self._allowed_origins = allowed_origins
+        self._admin = admin
+        self._accounting = accounting or NoAccounting()
+        self._edge = edge
+        self._request_log = request_log
+        self._tracing = tracing
+        self._simple = {
+            "root": health,
+            "health": health,
+            "liveliness": health,
+            "liveness": health,
+            "readiness": health,
+            "openapi": health.description,
+            "models": models.list,
+            "model_info": model_info,
+            "dashboard": public.serve,
+            "dashboard_file": public.serve,
+        }
+        if metrics is not None:
+            self._simple["metrics"] = metrics
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request. Cancelled when the client leaves."""
+        context = RequestContext(request)
+        if self._request_log is not None:
+            context.capture = self._request_log.capture()
+        if self._tracing is not None:
+            context.trace = self._tracing.begin(context.header("traceparent"))
+        try:
+            await self._serve(context)
+        except ApiError as error:
+            if context.started:
+                context.failure = error.status
+                raise
+            context.error(self._counted(context, error) if error.status == 401 else error)
+        except asyncio.CancelledError:
+            context.failure = metrics.CLIENT_LEFT
+            raise
+        except ClientLeft:
+            context.failure = metrics.CLIENT_LEFT
+            log.debug("client_left", request_id=context.id)
+            raise ConnectionResetError from None
+        except Exception as error:  # noqa: BLE001 whatever it is, the client gets an answer
+            # Where it happened is logged, not what was in it: a message may quote a prompt or a key.
+            where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][-6:]
+            log.error("internal_error", request_id=context.id, error=type(error).__name__, where=where)
+            if context.started:
+                context.failure = 500
+                raise ConnectionAbortedError from None  # what was sent must not look whole
+            context.error(internal_error(context.id))
+        finally:
+            status = context.failure or (context.response.status if context.response is not None else 500)
+            if context.endpoint != INTERNAL:
+                metrics.request(context.endpoint, context.group, status, time.monotonic() - context.began)
+            if self._request_log is not None:
+                self._request_log.ended(context, status)
+            if self._tracing is not None:
+                self._tracing.ended(context, status)
+        assert context.response is not None, "every handler answers"
+        return context.response
+
+    def _counted(self, context: RequestContext, refused: ApiError) -> ApiError:
+        """The refusal of a key, or that there were too many of them."""
+        if self._failed_auth is None:
+            return refused
+        address = client_address(context.request.remote, context.header, self._trusted_proxies)
+        answer, passed = self._failed_auth.refusal(refused, context.header, address, time.monotonic())
+        if passed:
+            log.warning("failed_keys", address=address, effect="Many wrong keys; further ones are answered 429.")
+        return answer
+
+    async def _serve(self, context: RequestContext) -> None:
+        if self._edge is not None:
+            await self._edge(context, self._dispatch)
+            return
+        context.always, preflight = cors.decide(context.method, context.header, self._allowed_origins)
+        if preflight:
+            context.respond(204, b"")
+            return
+        endpoint = find(context.method, context.path, context.header("upgrade"))
+        context.endpoint = endpoint.name
+        context.anthropic = endpoint.name in ANTHROPIC
+        self._authenticator.check(context, endpoint)
+        if context.key_hash is not None:
+            if not (endpoint.engine or endpoint.methods == ("POST",)) or endpoint.admin:
+                await self._accounting.authenticate(context)
+            else:
+                await self._admitted(context, endpoint)
+                return
+        await self._dispatch(context, endpoint)
+
+    async def _admitted(self, context: RequestContext, endpoint: Endpoint) -> None:
+        """A virtual key's request that the ledger lets in, or refuses, in one go: nobody learns more of what is wrong
+        with a request than that its key is. What a key may do may have changed since it was seen last, so a refusal
+        that goes by that is thought over with what holds now."""
+        if not self._accounting.assume_cached_key(context):
+            await self._accounting.authenticate(context)
+        assumed = context.models
+        try:
+            await self._dispatch(context, endpoint)
+        except ApiError:
+            if not context.recognised or context.started:
+                raise
+            body = context.kept
+            await self._accounting.authenticate(context)
+            if context.models == assumed:
+                raise
+            context.kept = body
+            await self._dispatch(context, endpoint)
+
+    def _dispatch(self, context: RequestContext, endpoint: Endpoint) -> Awaitable[None]:
+        simple = self._simple.get(endpoint.name)
+        if simple is not None:
+            return simple(context)
+        if endpoint.name == "model":
+            return self._models.one(context, model_id(context.path))
+        if endpoint.admin:
+            if self._admin is None:
+                raise unknown_path(context.path)
+            return self._admin(context, endpoint)
+        if endpoint.engine:
+            return self._engine_endpoints(context, endpoint)
+        if endpoint.methods == ("POST",):
+            return self._completions(context, endpoint)
+        raise wrong_method(context.method, context.path, endpoint.methods)

@@ -1,0 +1,155 @@
+"""What the edge has of the configuration, written as a module that the Worker imports."""
+
+import hashlib
+import json
+import pprint
+from pathlib import Path
+from typing import Any
+
+from ..accounting.price_book import PriceBook, targets
+from ..config import connection, literals
+from ..config.load import Config, load
+from ..config.problems import ConfigError, Problem
+from ..config.providers import AZURE_VERSION_VARIABLE, DIRECT, ENGINE_NEEDS, ENGINE_VARIABLES, OPTIONAL_KEYS
+from ..routing.groups import Target
+from ..routing.router import Router, RouteRequest
+from ..server.settings import VARIABLES
+
+# Settings by which the edge reserves.
+_EARLY = (
+    "max_budget",
+    "soft_budget",
+    "budget_duration",
+    "max_user_budget",
+    "user_budget_duration",
+    "max_fallbacks",
+)
+# Beginnings of the names of settings that a process reads once.
+_AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
+# What only a proxy alone needs.
+_ALONE = ("master_key", "database_url", "virtual_keys")
+_ROOT = Path(__file__).parents[2]
+DEFAULT_PATH = _ROOT / "worker" / "catalog.py"
+# An installed copy has no Worker to deploy.
+IN_CHECKOUT = (_ROOT / "wrangler.jsonc").is_file()
+
+
+def catalog(config: Config) -> dict:
+    """What the edge has of a config. `hash` names what it reserves by, `configuration` everything:
+
+    models        {name: [needs of each deployment]}, as in `worker.core.api.models`
+    environment   the variables that the edge hands to the container
+    policy        {"everyone", "each_user"}: the fields of `worker.core.ledger.accounts.Limits`
+    virtual_keys  entries of `worker.core.ledger.declared`
+    deployments   [{"id", "group", "needs", "price"}], prices as in `worker.core.pricing.prices`
+    reach         {name of a model: [indices of the deployments at which a request for it may end up]}, without the
+                  models that the edge cannot quote
+    restart       those of `environment` that a container reads only when it starts
+    file          the config's name
+    document      what stands in it, as JSON, for the container; without what only a proxy alone needs, and with a
+                  reference in the place of each secret, see `literals`
+
+    Raises ConfigError for what the edge would not enforce.
+    """
+    _refuse_late(config)
+    policy = config.options.policy
+    content = {
+        "models": {name: [list(d.needs) for d in members] for name, members in config.groups.items()},
+        "allowed_origins": list(config.options.allowed_origins),
+        "environment": environment_names(config),
+        "policy": {"everyone": list(policy.everyone), "each_user": list(policy.each_user)},
+        "virtual_keys": [{"variable": k.variable, "fields": dict(k.fields)} for k in config.options.virtual_keys],
+        **_prices(config),
+    }
+    hashed = _hash(repr(content))
+    document = _document(config)
+    return {
+        "hash": hashed,
+        "configuration": _hash(f"{hashed} {config.name} {document}"),
+        **content,
+        "restart": [v.name for v in VARIABLES if v.edge and v.name.startswith(_AT_START)],
+        "file": config.name,
+        "document": document,
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _document(config: Config) -> str:
+    document = json.loads(config.document)
+    general = document.get("general_settings")
+    if isinstance(general, dict):
+        document["general_settings"] = {name: value for name, value in general.items() if name not in _ALONE}
+    return json.dumps(literals.without(document))
+
+
+def _prices(config: Config) -> dict[str, Any]:
+    router = Router(config)
+    price_book = PriceBook(config, router, default_max_output=1)
+    place = {d.id: index for index, d in enumerate(config.deployments)}
+    deployments = [
+        {"id": d.id, "group": d.group, "needs": list(d.needs), "price": price_book.price(Target(d, d.model))}
+        for d in config.deployments
+    ]
+    reach: dict[str, list[int]] = {}
+    for name in router.groups.names:
+        ends = [target.deployment for _, target in targets(router, RouteRequest(name))]
+        if not any(d.wildcard or d.presets for d in ends):
+            reach[name] = list(dict.fromkeys(place[d.id] for d in ends))
+    return {"deployments": deployments, "reach": reach}
+
+
+def _refuse_late(config: Config) -> None:
+    """Raises ConfigError for what has to be known when the Worker is built and stands in a variable, and for what may
+    not stand in the Worker: secrets of keys."""
+    late = [name for name in config.options.from_environment if name in _EARLY]
+    if late:
+        message = "stands in a variable, and the edge has to know it when the Worker is built."
+        raise ConfigError([Problem("error", f"{config.name}: {late[0]}", message, "Write its value into the file.")])
+    if any(key.variable is None for key in config.options.virtual_keys):
+        message = "a key's secret stands in the file, and the Worker is no place for it."
+        mend = "Write `key: os.environ/NAME`, and set NAME with `just wrangler secret put NAME`."
+        raise ConfigError([Problem("error", f"{config.name}: general_settings.virtual_keys", message, mend)])
+
+
+def environment_names(config: Config) -> list[str]:
+    """Every variable that the proxy or its engine may read with this config, and that the edge may hand on."""
+    names = {variable.name for variable in VARIABLES if variable.edge} | config.options.variables
+    names.update(source for source in config.written.values() if source)
+    for d in config.deployments:
+        names.update(name for need in d.needs for name in need.split("|"))
+        direct = DIRECT.get(d.provider)
+        if direct:
+            names.update(direct.base_variables, direct.key_variables)
+        if d.provider in OPTIONAL_KEYS:
+            names.add(OPTIONAL_KEYS[d.provider])
+        if d.provider == "azure":
+            names.add(AZURE_VERSION_VARIABLE)
+        names.update(name for need in ENGINE_NEEDS.get(d.provider, ()) for name in need.split("|"))
+        if d.kind == "engine":
+            names.update(ENGINE_VARIABLES)
+        if d.vertex is not None:
+            names.update((connection.CREDENTIALS, *connection.BASES, *connection.PROJECTS, *connection.LOCATIONS))
+    return sorted(names)
+
+
+def source(config: Config) -> str:
+    extract = catalog(config)
+    document = extract.pop("document")
+    text = pprint.pformat(extract, width=116, sort_dicts=False)
+    return (
+        f'"""Written by `litellm-router catalog` from {config.name}: change that file, not this one."""\n\n'
+        f"CATALOG = {text}\n"
+        f'CATALOG["document"] = {document!r}\n'
+    )
+
+
+def write(config_path: Path, target: Path = DEFAULT_PATH) -> bool:
+    """Writes the catalog of the config if it differs; says whether it did. Raises ConfigError."""
+    text = source(load(Path(config_path), {}))
+    if target.exists() and target.read_text(encoding="utf-8") == text:
+        return False
+    target.write_text(text, encoding="utf-8")
+    return True

@@ -1,0 +1,158 @@
+"""Everything that one configuration makes: routing, providers, handlers. Another configuration makes another one."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from worker.core.api.auth import FailedAuthLimiter
+
+from ..accounting.accounting import Accounting
+from ..accounting.edge import Accounts, EdgeAccounting
+from ..config.load import Config
+from ..config.prices import blended
+from ..engine.supervisor import Engine
+from ..handlers.admin import Admin
+from ..handlers.behind_the_edge import BehindTheEdge
+from ..handlers.completions import Completions
+from ..handlers.engine import EngineEndpoints
+from ..handlers.metrics import Metrics
+from ..handlers.models import ModelInfo, Models
+from ..handlers.parked_uploads import Parking
+from ..handlers.public import Health
+from ..handlers.request_parser import RequestParser
+from ..handlers.response_cache import ResponseCache
+from ..records.request_log import RequestLog
+from ..routing.router import Router
+from ..server.auth import Authenticator
+from ..server.memory_budget import MemoryBudget
+from ..server.settings import Settings
+from ..upstream.attempt import Upstream
+from .app import App
+
+if TYPE_CHECKING:
+    from ..records.trace_exporter import Tracing
+
+
+def router_for(config: Config, before: Router | None = None, known: Config | None = None) -> Router:
+    """A router; what `before` has learnt about deployments of `known` that have not changed stays known, their
+    requests in flight and their cooldowns among it."""
+    by_cost = config.options.routing_strategy == "cost-based-routing"
+    router = Router(config, prices=blended(config.deployments) if by_cost else None)
+    if before is None or known is None:
+        return router
+    # An id holds the place in the file, too, which says nothing of the deployment.
+    learnt = defaultdict(list)
+    for d in known.deployments:
+        learnt[repr(replace(d, id="")), d.api_key].append(before.health[d.id])
+    for d in config.deployments:
+        found = learnt[repr(replace(d, id="")), d.api_key]
+        if found:
+            router.adopt(d.id, found.pop(0))
+    return router
+
+
+class Gateway:
+    """Answers requests. The engine, the accounting and the tracing are not its own: another Gateway may go on with
+    them."""
+
+    def __init__(
+        self,
+        config: Config,
+        settings: Settings,
+        router: Router,
+        engine: Engine,
+        accounting: Accounts,
+        failed_auth: FailedAuthLimiter,
+        *,
+        catalog: str = "",
+        tracing: "Tracing | None" = None,
+    ) -> None:
+        """`catalog`: its hash, which the edge has to have, too; '' where there is none. `tracing`: None where nobody
+        wants traces."""
+        self.config = config
+        self.router = router
+        self.failed_auth = failed_auth
+        self.tracing = tracing
+        self.engine = engine
+        self._running = 0
+        self._ended = asyncio.Event()
+        self._upstream = Upstream(
+            config.options, engine, connect_timeout=settings.connect_timeout, keepalive=settings.stream_keepalive
+        )
+        reading = RequestParser(router, settings.max_body_mb)
+        self._engine_endpoints = EngineEndpoints(router, engine, accounting, reading, timeout=config.options.timeout)
+        models = Models(config, router.groups)
+        # Behind the edge it is the edge that answers browsers.
+        origins = settings.cors_allow_origins or config.options.allowed_origins
+        origins = () if settings.internal_token else origins
+        keeps_ledger = isinstance(accounting, Accounting)
+        master_key = settings.master_key or config.options.master_key
+        authenticator = Authenticator(settings, master_key, origins, virtual_keys=keeps_ledger)
+        self.edge: BehindTheEdge | None = None
+        if isinstance(accounting, EdgeAccounting):
+            room = MemoryBudget(int(max(settings.upload_memory_mb, settings.max_body_mb) * 1024 * 1024))
+            self.edge = BehindTheEdge(authenticator, accounting, Parking(reading, accounting.price_book, room), catalog)
+        kept = config.options.response_cache
+        self._cache = ResponseCache(kept) if kept and kept.url else None
+        self._request_log = _request_log(config, settings)
+        self._app = App(
+            authenticator,
+            Completions(
+                router, self._upstream, accounting, reading, keepalive=settings.stream_keepalive, cache=self._cache
+            ),
+            self._engine_endpoints,
+            models,
+            ModelInfo(config, router, vouched=settings.internal_token is not None),
+            Health(models.on, engine, accounting, None if settings.internal_token else authenticator.refusal),
+            origins,
+            Admin(accounting.run, accounting.dialect, accounting.policy, master_key) if keeps_ledger else None,
+            accounting,
+            self.edge,
+            metrics=Metrics(
+                router,
+                engine,
+                accounting,
+                lambda: self._running,
+                public=settings.metrics_public or settings.internal_token is not None,
+            ),
+            request_log=self._request_log,
+            tracing=tracing,
+            failed_auth=None if settings.internal_token else failed_auth,
+            trusted_proxies=settings.trusted_proxies,
+        )
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._running += 1
+        try:
+            return await self._app(request)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._ended.set()
+
+    async def ended(self) -> None:
+        """When nobody sends it new requests: returns when the last one has ended."""
+        while self._running:
+            self._ended.clear()
+            await self._ended.wait()
+
+    async def close(self) -> None:
+        await self._engine_endpoints.close()
+        await self._upstream.close()
+        if self._cache is not None:
+            await self._cache.close()
+        if self._request_log is not None:
+            await asyncio.to_thread(self._request_log.close)
+
+
+def _request_log(config: Config, settings: Settings) -> RequestLog | None:
+    options = config.options.request_logging
+    if options is None:
+        return None
+    secrets = [settings.master_key, config.options.master_key, settings.internal_token]
+    for d in config.deployments:
+        secrets += [d.api_key, *d.extra_headers.values()]
+    return RequestLog(options, [one for one in secrets if one])

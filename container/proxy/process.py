@@ -1,0 +1,165 @@
+"""The process while it serves: its server, its signals, its watchdog."""
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..config.load import Config
+from ..config.problems import CannotServe
+from ..observability import log
+from ..server.http import Handler, HttpServer, cannot_listen
+from ..server.settings import Settings
+
+if TYPE_CHECKING:
+    from ..records.trace_exporter import Tracing
+
+EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
+_LOOKS_PER_LIMIT = 5
+
+
+class Watchdog:
+    """`limit`: seconds without a turn of the loop. A process that was stopped, or a machine that slept, is no hang."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._turned = time.monotonic()
+        self._stopped = threading.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Watches the running loop."""
+        self._turn(asyncio.get_running_loop())
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._turned = time.monotonic()
+        self._timer = loop.call_later(self._limit / _LOOKS_PER_LIMIT, self._turn, loop)
+
+    def _watch(self) -> None:
+        pause = self._limit / _LOOKS_PER_LIMIT
+        silent_looks = 0
+        while True:
+            seen, asleep = self._turned, time.monotonic()
+            if self._stopped.wait(pause):
+                return
+            # A look that comes late means that this thread did not run either.
+            late = time.monotonic() - asleep > 3 * pause
+            silent_looks = 0 if late or self._turned != seen else silent_looks + 1
+            if silent_looks > _LOOKS_PER_LIMIT:
+                log.error("hung", silent_seconds=round(time.monotonic() - self._turned, 1), effect="the process ends")
+                log.flush()
+                os._exit(EXIT_CODE)
+
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+GARBAGE_THRESHOLDS = (50_000, 20, 20)
+
+
+class Running:
+    """The server and the signals, from the first request to the last.
+
+    `stop` is set by SIGTERM or SIGINT, which lets running requests end; `at_once` by a second one, which does not wait
+    for them.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        max_header_bytes: int,
+        settings: Settings,
+        listening: list[socket.socket],
+        *,
+        on_hangup: Callable[[], None],
+    ) -> None:
+        self.stop, self.at_once = asyncio.Event(), asyncio.Event()
+        self._server = HttpServer(handler, max_header_bytes)
+        self._settings = settings
+        self._listening = listening
+        self._watchdog = Watchdog(settings.watchdog_seconds)
+        self._on_signal = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: on_hangup}
+
+    def _end(self) -> None:
+        (self.at_once if self.stop.is_set() else self.stop).set()
+
+    async def __aenter__(self) -> "Running":
+        """Raises CannotServe."""
+        loop = asyncio.get_running_loop()
+        for number, work in self._on_signal.items():
+            loop.add_signal_handler(number, work)
+        calm_garbage_collector()
+        self._watchdog.start()
+        try:
+            await self._server.start(self._listening)
+        except OSError as error:  # someone else has begun to listen since we took the address
+            self._watchdog.stop()
+            raise cannot_listen(self._settings.host, self._settings.port, error) from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._server.stop(self._settings.shutdown_grace, self.at_once)
+        finally:
+            self._watchdog.stop()
+
+
+def tracing_of(settings: Settings) -> "Tracing | None":
+    """Raises CannotServe."""
+    if settings.tracing is None:
+        return None
+    from ..records.trace_exporter import Tracing  # only who wants traces pays for it
+
+    try:
+        return Tracing(settings.tracing)
+    except OSError as error:
+        raise CannotServe(f"OTEL_EXPORTER_OTLP_CERTIFICATE cannot be used: {error}.") from None
+
+
+async def close(tracing: "Tracing | None") -> None:
+    """The last thing that is done."""
+    if tracing:
+        await asyncio.to_thread(tracing.close)
+    log.info("stopped")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # while the interpreter ends there are no handlers any more
+
+
+def calm_garbage_collector() -> None:
+    """What exists now stays for good, so it is not looked at again; requests leave few cycles, so looking less often
+    costs little memory and saves a tenth of the CPU per request (bench/)."""
+    gc.collect()
+    if hasattr(_LIBC, "malloc_trim"):  # glibc's: what a start has read and let go of, LiteLLM's map above all
+        _LIBC.malloc_trim(0)
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+
+
+def say_listening(listening: list[socket.socket], config: Config) -> None:
+    for one in listening:
+        address = one.getsockname()
+        log.info("listening", host=address[0], port=address[1], config=config.name, models=len(config.groups))
+
+
+def announce(config: Config) -> None:
+    for problem in config.problems:
+        log.warning("config", problem=str(problem)) if problem.level == "warning" else None
+    if not config.deployments:  # as LiteLLM, which may have models in its database, it starts all the same
+        log.error("no_models", config=config.name, effect="Every request for a model is answered 404.")
+    off: dict[str, list[str]] = {}
+    for d in config.deployments:
+        for need in d.off:
+            off.setdefault(need, []).append(d.group)
+    for need, groups in off.items():
+        log.warning("models_off", set=need.replace("|", " or "), models=sorted(set(groups)))

@@ -1,0 +1,82 @@
+"""Why the proxy does not start, or does not take a new configuration: what would be unsafe, or could not work."""
+
+from worker.core.api.auth import WELL_KNOWN_KEY, same_secret
+
+from ..config.load import Config
+from ..records.request_log import cannot_write
+from ..server.auth import is_loopback
+from ..server.settings import Settings
+
+NEW_KEY = "sk-$(openssl rand -hex 32)"
+
+
+def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
+    """Each says what to do about it."""
+    master_key = settings.master_key or config.options.master_key
+    found = (
+        _strangers(settings, master_key, config),
+        _keys_for_nothing(settings, master_key, config),
+        _no_budget(config),
+        cannot_write(config.options.request_logging),
+    )
+    return [reason for reason in found if reason]
+
+
+def reasons_to_keep(running: Config, new: Config) -> list[str]:
+    """Models that clients can ask now and that a fault of the new file would take away, each with the fault. A model
+    that the new file does not name is removed on purpose."""
+    if running.groups and not new.groups:
+        return ["The new config has no model."]
+    return [reason for name in running.groups if (reason := _taken_away(name, running, new))]
+
+
+def _taken_away(name: str, running: Config, new: Config) -> str | None:
+    before, after = (config.groups.get(name, ()) for config in (running, new))
+    if sum(not d.off for d in after) >= sum(not d.off for d in before):
+        return None
+    faults = [str(problem) for problem in new.left_out.get(name, ()) if problem.level == "warning"]
+    known = {need for d in before for need in d.off}
+    unset = sorted({need.replace("|", " or ") for d in after for need in d.off if need not in known})
+    faults += [f"set {' and '.join(unset)}"] if unset else []
+    return f"The model '{name}' runs now, and would be left out: {' '.join(faults)}" if faults else None
+
+
+def _no_budget(config: Config) -> str | None:
+    """Where a budget stands in a variable that is not set, so that there would be none."""
+    names = config.options.budgets_unset
+    if not names:
+        return None
+    return f"A budget of the config is in {names[0]}, which is not set: nothing would be limited. Set {names[0]}."
+
+
+def _strangers(settings: Settings, master_key: str | None, config: Config) -> str | None:
+    """Where anyone who reaches the address could spend money without a limit."""
+    open_to_others = not settings.internal_token and not is_loopback(settings.host)
+    if open_to_others and master_key and same_secret(master_key, WELL_KNOWN_KEY):
+        return (
+            f"LITELLM_MASTER_KEY is {WELL_KNOWN_KEY}, which everybody knows, and {settings.host} is not this machine's "
+            f"alone. Set another one (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
+        )
+    if settings.internal_token or master_key or is_loopback(settings.host):
+        return None
+    if settings.allow_anonymous and config.options.max_budget is not None:
+        return None
+    if settings.allow_anonymous:
+        return (
+            "ALLOW_ANONYMOUS needs a global budget: set litellm_settings.max_budget in the config, or set "
+            "LITELLM_MASTER_KEY."
+        )
+    return (
+        f"Without a LITELLM_MASTER_KEY anyone who reaches {settings.host} could spend your money. Set "
+        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or listen on --host 127.0.0.1."
+    )
+
+
+def _keys_for_nothing(settings: Settings, master_key: str | None, config: Config) -> str | None:
+    """Where everyone is served anyway, and the limits of keys would hold for nobody."""
+    if not config.options.virtual_keys or master_key or settings.internal_token:
+        return None
+    return (
+        "The config declares virtual_keys, and without a LITELLM_MASTER_KEY nobody needs a key. Set "
+        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or remove virtual_keys."
+    )

@@ -1,0 +1,118 @@
+"""Who may ask: the edge by its token, the master key, a virtual key, or on loopback without a master key anyone at this
+machine."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from worker.core.api.auth import presented_key, refusal_without_master_key, require_master_key, same_secret
+from worker.core.api.endpoints import Endpoint
+from worker.core.api.errors import ApiError, forbidden, unauthenticated
+from worker.core.ledger.secrets import PREFIX, hash_secret
+from worker.core.protocol import TOKEN_HEADER
+from worker.core.settings import public_models
+
+from .context import RequestContext
+from .settings import Settings
+
+_PROBES = ("liveliness", "readiness")
+
+
+class Authenticator:
+    """Decided at start; called once per request."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        master_key: str | None,
+        allowed_origins: tuple[str, ...],
+        *,
+        virtual_keys: bool = False,
+    ) -> None:
+        """`virtual_keys`: a ledger knows other keys than the master key."""
+        self._virtual_keys = virtual_keys
+        self._token = settings.internal_token
+        self._master_key = master_key
+        loopback = is_loopback(settings.host)
+        self._keyless = not master_key and (loopback or settings.allow_anonymous)
+        self._strangers = self._keyless and not loopback
+        public = public_models(settings.public_models, local=settings.local_development)
+        self._public_models = public or self._keyless
+        self._public_metrics = settings.metrics_public
+        self._allowed_origins = allowed_origins
+        local = settings.local_development or is_loopback(settings.host)
+        self._refusal = None if self._keyless else refusal_without_master_key(master_key, local=local)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing but health is served."""
+        return self._refusal.message if self._refusal else None
+
+    def check(self, context: RequestContext, endpoint: Endpoint) -> None:
+        """Raises ApiError 401, 403 or 503 unless the request may go on.
+
+        What looks like a virtual key is left in `context.key_hash` for the ledger to judge.
+        """
+        if self._token is not None:
+            if endpoint.name not in _PROBES:
+                self.require_token(context)
+            return
+        if endpoint.public or (self._public_metrics and endpoint.name == "metrics"):
+            return
+        if self._refusal is not None:
+            raise ApiError(
+                self._refusal.status, self._refusal.type, self._refusal.message, headers=self._refusal.headers
+            )
+        if self._strangers:
+            return  # they spend the global budget, and administer nothing
+        if self._keyless:
+            context.administrator = True
+            self._refuse_web_pages(context.header("origin"), context.header("host") or "")
+            return
+        assert self._master_key is not None
+        given = presented_key(context.header)
+        if (
+            self._virtual_keys
+            and given is not None
+            and given.startswith(PREFIX)
+            and not same_secret(given, self._master_key)
+        ):
+            context.key_hash = hash_secret(given)  # the ledger knows whether there is such a key
+            return
+        if self._public_models and endpoint.name in ("models", "model"):
+            return
+        require_master_key(given, self._master_key)
+        context.administrator = True
+
+    def require_token(self, context: RequestContext) -> None:
+        """Raises ApiError 401 unless it is the edge that asks."""
+        if self._token is None or not same_secret(context.header(TOKEN_HEADER) or "", self._token):
+            raise unauthenticated("This proxy answers its edge alone.")
+
+    def _refuse_web_pages(self, origin: str | None, host: str) -> None:
+        """Without keys a web page open on this machine must not spend money: neither by a plain POST from a foreign
+        origin, nor under a name that was made to point at this machine. This gateway's own page may."""
+        known = (f"http://{host}", *self._allowed_origins)
+        if origin is not None and origin not in known and "*" not in known:
+            raise forbidden(f"Web pages at {origin[:200]} may not call this gateway; see CORS_ALLOW_ORIGINS.")
+        if not _is_this_machine(host):
+            raise forbidden("Without a LITELLM_MASTER_KEY this gateway answers to localhost only.")
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a `Host` header cannot be a name that someone else's DNS points here: localhost, or any address."""
+    try:
+        name = urlsplit("//" + host).hostname or ""
+        if name != "localhost":
+            ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""What the edge says of a request that it lets through: the reservation it has made, and what the key may use."""
+
+from collections.abc import Mapping
+
+from worker.core.api.errors import ApiError, service_unavailable
+from worker.core.protocol import CATALOG_HEADER, GRANT_HEADER, EdgeGrant
+
+
+def read(header: str | None) -> EdgeGrant:
+    """Raises ApiError 500 for a malformed grant: a bug between edge and container, not a client's error."""
+    if header is None:
+        return EdgeGrant()
+    try:
+        return EdgeGrant.decode(header)
+    except (ValueError, TypeError):
+        raise misfit(f"The {GRANT_HEADER} header cannot be read.") from None
+
+
+def check_catalog(headers: Mapping[str, str], own: str) -> None:
+    """Raises ApiError 503 when the edge goes by another catalog: it would reserve by other prices and models."""
+    theirs = headers.get(CATALOG_HEADER)
+    if theirs != own:
+        raise service_unavailable(
+            "The edge and its container were made from different configurations "
+            f"(catalog {(theirs or 'unknown')[:32]} there, {own} here). Deploy again, so that both have the same.",
+            retry_after=30,
+        )
+
+
+def misfit(what: str) -> ApiError:
+    """A fault between the two halves of a deployment, which no client can mend."""
+    return ApiError(
+        500,
+        "server_error",
+        f"{what} The edge and its container do not fit together: deploy again, so that both are of one version.",
+        code="version_mismatch",
+        headers=[("retry-after", "30")],
+    )

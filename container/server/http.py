@@ -1,0 +1,159 @@
+"""The HTTP server: aiohttp's, with our sockets, errors and limits, and an end that lets running requests finish."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from worker.core.api.errors import ApiError, internal_error
+
+from ..config.problems import CannotServe
+from ..observability import log
+
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to the address: `::` is every address, IPv4 too, `localhost` both loopbacks. A machine without
+    IPv6 has less of them. Raises CannotServe."""
+    sockets: list[socket.socket] = []
+    refusal: OSError | None = None
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(_addresses(host, port)):
+            try:
+                one = socket.socket(family, kind, protocol)
+            except OSError as error:
+                refusal = error
+                continue
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+            try:
+                one.bind(address)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_ADDRESS:
+                    raise
+                refusal = error
+                sockets.pop().close()
+                continue
+            one.setblocking(False)
+            if host == "::":
+                break
+        if not sockets:
+            raise refusal or OSError("there is no such address")
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise cannot_listen(host, port, error) from None
+    return sockets
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> CannotServe:
+    return CannotServe(f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another with --port.")
+
+
+def _addresses(host: str, port: int) -> list:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    if host == "::":  # on a machine without IPv6 what is left of it
+        found += socket.getaddrinfo("0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # noqa: S104
+    return found
+
+
+BACKLOG = 2048
+IDLE_CONNECTION_SECONDS = 75.0
+# What a client that was refused in mid-body has left to send is read for this long, so that it sees the answer.
+LINGER_SECONDS = 10.0
+MAX_HEADER_BYTES = 16 * 1024
+# The edge sends the list of a key's models along.
+MAX_HEADER_BYTES_OF_THE_EDGE = 64 * 1024
+POLL_SECONDS = 0.02
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class HttpServer:
+    """Serves `handler` on sockets that listen already; the handler is cancelled when its client leaves."""
+
+    def __init__(self, handler: Handler, max_header_bytes: int = MAX_HEADER_BYTES) -> None:
+        self._handler = handler
+        self._running = 0
+        self._server = _Server(
+            self._count,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=IDLE_CONNECTION_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=max_header_bytes,
+            max_field_size=max_header_bytes,
+            auto_decompress=False,
+        )
+        self._listeners: list[asyncio.Server] = []
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Raises OSError when someone else listens there."""
+        loop = asyncio.get_running_loop()
+        for one in sockets:
+            one.listen(BACKLOG)  # uvloop would keep quiet about a failure
+            self._listeners.append(await loop.create_server(self._server, sock=one, backlog=BACKLOG))
+
+    async def stop(self, grace: float, at_once: asyncio.Event) -> None:
+        """Takes no new connections; running requests may end for `grace` seconds or until `at_once`, then are ended."""
+        for listener in self._listeners:
+            listener.close()
+        await asyncio.sleep(0)
+        self._server.pre_shutdown()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        while self._running and loop.time() < end and not at_once.is_set():  # noqa: ASYNC110 once, at the end
+            await asyncio.sleep(POLL_SECONDS)
+        if self._running:
+            log.warning("requests_ended", running=self._running, grace_seconds=grace)
+        await self._server.shutdown(POLL_SECONDS)
+
+    async def _count(self, request: web.BaseRequest) -> web.StreamResponse:
+        coding = ", ".join(request.headers.getall("transfer-encoding", ())) or None
+        if coding is not None and coding.strip().lower() != "chunked":
+            return _closing(501, "Of transfer codings there is 'chunked' here, and no other.", "unknown_coding")
+        self._running += 1
+        try:
+            return await self._handler(request)
+        finally:
+            self._running -= 1
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(RequestHandler):
+    """What is wrong with the HTTP itself is answered like every other error."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("Part of an answer has been sent.")
+        if status >= 500:
+            log.error("internal_error", error=type(exc).__name__)
+            return _closed(internal_error("-"))
+        return _closing(status, "This is not a valid HTTP/1.1 request.", "bad_request")
+
+
+def _closing(status: int, message: str, code: str) -> web.StreamResponse:
+    return _closed(ApiError(status, "invalid_request_error", message, code=code))
+
+
+def _closed(error: ApiError) -> web.StreamResponse:
+    """The answer after which the connection ends, as nobody knows where the next request would begin."""
+    response = web.Response(status=error.status, body=error.body(), content_type="application/json")
+    response.force_close()
+    return response

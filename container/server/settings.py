@@ -1,0 +1,244 @@
+"""The environment variables that the proxy reads: one table, with defaults and how each value is read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from worker.core.api.cors import is_origin, parse_origins
+from worker.core.protocol import PROTOCOL_VARIABLE
+from worker.core.settings import SHARED, address, flag, number, whole
+
+from ..config import observability as otel
+from .client_address import Network
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def level(text: str) -> str:
+    if text.upper() not in _LEVELS:
+        raise ValueError("write DEBUG, INFO, WARNING or ERROR")
+    return text.upper()
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"write {', '.join(words[:-1])} or {words[-1]}" if words[1:] else f"write {words[0]}")
+        return text
+
+    return parse
+
+
+def redis_address(text: str) -> str:
+    what = "redis://[user:password@]host[:port][/database], rediss://… or unix:///path"
+    return text if text.startswith("unix:///") else address(text, ("redis", "rediss"), what)
+
+
+def postgres_address(text: str) -> str:
+    """As PostgreSQL's own library takes it: also several hosts, or a socket's directory in the query."""
+    if not text.startswith(("postgres://", "postgresql://")):
+        raise ValueError("write postgresql://user:password@host[:port]/database")
+    return text
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Of `10.0.0.0/8, fd00::/8, 192.0.2.1`."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("write addresses or networks such as 10.0.0.0/8, several with commas between") from None
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Of `https://a.example, https://b.example`, or `*`."""
+    found = parse_origins(text)
+    strange = next((origin for origin in found if not is_origin(origin)), None)
+    if strange is not None or not found:
+        raise ValueError(f"'{strange}' is no origin: write https://host or * , several with commas between")
+    return found
+
+
+_seconds = number("a number of seconds over 0", 0, 1e7)
+_port = whole("a port from 0 to 65535", 0, 65535)
+_megabytes = number("megabytes, a number over 0 and at most 1024", 0, 1024)
+_milliseconds = whole("a whole number of milliseconds over 0", 1, 86_400_000)
+_spans = whole("a whole number of spans from 1 to 1000000", 1, 1_000_000)
+_share = number("a number from 0 to 1", 0, 1, above=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: `edge` says whether the Worker hands it on to its container, `secret` whether its value
+    may be shown."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Any
+    meaning: str
+    edge: bool = True
+    secret: bool = False
+
+
+def _shared(name: str, meaning: str, *, edge: bool = True) -> Variable:
+    """One that the Worker reads, too."""
+    parse, default, secret = SHARED[name]
+    return Variable(name, parse, default, meaning, edge, secret)
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("LITELLM_HOST", str, "127.0.0.1", "address to listen on; `::` for all, IPv4 too", edge=False),
+    Variable("LITELLM_PORT", _port, None, "port to listen on, before PORT", edge=False),
+    Variable("PORT", _port, 4000, "port to listen on", edge=False),
+    _shared("LITELLM_MASTER_KEY", "the key that may do everything", edge=False),
+    Variable(
+        "INTERNAL_TOKEN", str, None, "set by the edge: answer nobody who does not send it", edge=False, secret=True
+    ),
+    Variable(PROTOCOL_VARIABLE, whole("a number over 0", 1, 1000), 1, "set by the edge: its version", edge=False),
+    Variable("LITELLM_LOG_LEVEL", level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
+    _shared("MAX_BODY_MB", "largest request body, in MB"),
+    Variable("UPLOAD_MEMORY_MB", _megabytes, 128.0, "behind the edge: memory that large uploads share, in MB"),
+    Variable("STREAM_KEEPALIVE", _seconds, 5.0, "seconds of silence in a stream before a comment line is sent"),
+    Variable("ENGINE_START_TIMEOUT", _seconds, 60.0, "seconds a request waits for the engine to start"),
+    Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests have after SIGTERM"),
+    Variable("WATCHDOG_SECONDS", _seconds, 60.0, "the process ends when it has hung for so many seconds"),
+    Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds to connect to a provider"),
+    Variable("CONFIG_WATCH", flag, True, "whether a changed config file is read anew; SIGHUP always is", edge=False),
+    Variable("LEDGER_PATH", str, None, "SQLite file of keys and spending, else .litellm-router/ledger.db", edge=False),
+    Variable(
+        "DATABASE_URL",
+        postgres_address,
+        None,
+        "PostgreSQL for keys and spending, instead of the file",
+        edge=False,
+        secret=True,
+    ),
+    _shared("DEFAULT_MAX_OUTPUT", "output limit of requests without one, under a budget"),
+    _shared("SPEND_LOG_RETENTION_DAYS", "days that the spend log is kept; else for good", edge=False),
+    _shared("ALERT_WEBHOOK_URL", "gets a POST when a budget is passed", edge=False),
+    Variable(
+        "REDIS_URL",
+        redis_address,
+        None,
+        "Redis, through which replicas share cooldowns",
+        edge=False,
+        secret=True,
+    ),
+    Variable("REDIS_HOST", str, None, "Redis, where there is no REDIS_URL", edge=False),
+    Variable("REDIS_PORT", _port, 6379, "port of REDIS_HOST", edge=False),
+    Variable("REDIS_USERNAME", str, None, "user at REDIS_HOST", edge=False),
+    Variable("REDIS_PASSWORD", str, None, "password at REDIS_HOST", edge=False, secret=True),
+    Variable("CORS_ALLOW_ORIGINS", origins, None, "origins that browsers may call from, or `*`", edge=False),
+    _shared("FAILED_KEYS_PER_MINUTE", "wrong keys of one address until it is told 429", edge=False),
+    Variable("TRUSTED_PROXIES", networks, (), "who may say X-Forwarded-For: addresses, networks", edge=False),
+    Variable("METRICS_PUBLIC", flag, False, "whether /metrics answers without a key", edge=False),
+    _shared("PUBLIC_MODELS", "whether /v1/models answers without a key", edge=False),
+    _shared("LOCAL_DEVELOPMENT", "a developer's machine: the key sk-1234 is accepted", edge=False),
+    Variable("ALLOW_ANONYMOUS", flag, False, "serve without keys on an address that is not loopback", edge=False),
+    Variable("OTEL_SDK_DISABLED", flag, False, "no traces, whatever else says so"),
+    Variable("OTEL_TRACES_EXPORTER", one_of("otlp", "none"), None, "otlp: traces to the default address"),
+    Variable("OTEL_SERVICE_NAME", str, None, "what this service is called in traces, else litellm-router"),
+    Variable("OTEL_RESOURCE_ATTRIBUTES", otel.pairs, {}, "of this service in traces: name=value,name=value"),
+    Variable("OTEL_TRACES_SAMPLER", one_of(*otel.SAMPLERS), "parentbased_always_on", "which requests are traced"),
+    Variable("OTEL_TRACES_SAMPLER_ARG", _share, 1.0, "the share that traceidratio traces"),
+    Variable("OTEL_BSP_SCHEDULE_DELAY", _milliseconds, 5000, "milliseconds that spans wait for others"),
+    Variable("OTEL_BSP_MAX_QUEUE_SIZE", _spans, 2048, "spans that wait at most; more are dropped"),
+    Variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _spans, 512, "spans that are sent together at most"),
+    *(
+        Variable(prefix + name, parse, None, f"{meaning}{of}", secret=secret)
+        for prefix, of in ((otel.OTLP, ""), (otel.OTLP_TRACES, ", of traces alone"))
+        for name, parse, meaning, secret in (
+            ("ENDPOINT", otel.collector, "where traces are sent, by OTLP over HTTP", True),
+            ("VERSION", one_of("http/protobuf"), "the protocol; there is this one", False),
+            ("HEADERS", otel.headers, "sent along with traces: name=value,name=value", True),
+            ("TIMEOUT", _milliseconds, "milliseconds that sending may take", False),
+            ("COMPRESSION", one_of("gzip", "none"), "gzip or none", False),
+            ("CERTIFICATE", str, "file with the certificates to trust", False),
+        )
+    ),
+)
+
+
+class SettingsError(Exception):
+    """Variables whose values cannot be used: `problems` says of each what to write."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says; see `VARIABLES`. Times in seconds."""
+
+    host: str
+    port: int
+    log_level: str
+    max_body_mb: float
+    upload_memory_mb: float
+    stream_keepalive: float
+    engine_start_timeout: float
+    shutdown_grace: float
+    watchdog_seconds: float
+    connect_timeout: float
+    config_watch: bool
+    cors_allow_origins: tuple[str, ...] | None
+    failed_keys_per_minute: int
+    trusted_proxies: tuple[Network, ...]
+    metrics_public: bool
+    public_models: bool | None
+    local_development: bool
+    allow_anonymous: bool
+    ledger_path: str | None
+    default_max_output: int
+    spend_log_retention_days: float | None
+    tracing: otel.Tracing | None
+    database_url: str | None = field(repr=False)
+    alert_webhook_url: str | None = field(repr=False)
+    master_key: str | None = field(repr=False)
+    internal_token: str | None = field(repr=False)
+    internal_protocol: int
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Raises SettingsError naming every variable that cannot be used."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for variable in VARIABLES:
+        text = environment.get(variable.name, "").strip()
+        try:
+            values[variable.name] = variable.parse(text) if text else variable.default
+        except ValueError as error:
+            shown = variable.name if variable.secret else f"{variable.name}={text!r}"
+            problems.append(f"{shown} cannot be used: {error}.")
+    if problems:
+        raise SettingsError(problems)
+    return Settings(
+        host=values["LITELLM_HOST"],
+        port=values["PORT"] if values["LITELLM_PORT"] is None else values["LITELLM_PORT"],
+        log_level=values["LITELLM_LOG_LEVEL"],
+        max_body_mb=values["MAX_BODY_MB"],
+        upload_memory_mb=values["UPLOAD_MEMORY_MB"],
+        stream_keepalive=values["STREAM_KEEPALIVE"],
+        engine_start_timeout=values["ENGINE_START_TIMEOUT"],
+        shutdown_grace=values["SHUTDOWN_GRACE"],
+        watchdog_seconds=values["WATCHDOG_SECONDS"],
+        connect_timeout=values["CONNECT_TIMEOUT"],
+        config_watch=values["CONFIG_WATCH"],
+        cors_allow_origins=values["CORS_ALLOW_ORIGINS"],
+        failed_keys_per_minute=values["FAILED_KEYS_PER_MINUTE"],
+        trusted_proxies=values["TRUSTED_PROXIES"],
+        metrics_public=values["METRICS_PUBLIC"],
+        public_models=values["PUBLIC_MODELS"],
+        local_development=values["LOCAL_DEVELOPMENT"],
+        allow_anonymous=values["ALLOW_ANONYMOUS"],
+        ledger_path=values["LEDGER_PATH"],
+        default_max_output=values["DEFAULT_MAX_OUTPUT"],
+        spend_log_retention_days=values["SPEND_LOG_RETENTION_DAYS"],
+        tracing=otel.tracing(values),
+        database_url=values["DATABASE_URL"],
+        alert_webhook_url=values["ALERT_WEBHOOK_URL"],
+        master_key=values["LITELLM_MASTER_KEY"],
+        internal_token=values["INTERNAL_TOKEN"],
+        internal_protocol=values[PROTOCOL_VARIABLE],
+    )

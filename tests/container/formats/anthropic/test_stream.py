@@ -1,0 +1,124 @@
+"""Anthropic's events as chunks, however they are cut into pieces, and what is wrong with them."""
+
+import itertools
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from container.formats.anthropic.request import JSON_TOOL, Translated
+from container.formats.anthropic.stream import ChunkStream
+from container.formats.messages.passing import PassedEvents
+from container.formats.shared.sse import payload, split
+from container.routing.outcome import Outcome
+from worker.core.pricing.usage import whole
+
+START = {"type": "message_start", "message": {"id": "msg_1", "model": "claude-x", "usage": {"input_tokens": 7}}}
+TEXT = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+STOP: list[dict[str, Any]] = [
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}},
+    {"type": "message_stop"},
+]
+OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+
+
+def sse(*events: dict[str, Any], end: bytes = b"\n") -> bytes:
+    lines = [b"event: " + e["type"].encode() + end + b"data: " + orjson.dumps(e) + end + end for e in events]
+    return b"".join(lines)
+
+
+def chunks(*, wants_usage: bool = False, json_tool: bool = False) -> ChunkStream:
+    return ChunkStream("claude", Translated({}, json_tool=json_tool), wants_usage=wants_usage)
+
+
+def text_of(data: bytes) -> str:
+    found = [payload(event) for event in split(data)]
+    return "".join(c["choices"][0]["delta"].get("content") or "" for c in found if c and c["choices"])
+
+
+WHOLE = (START, TEXT, said("Hël"), said('lo "x"\n'), *STOP)
+
+
+@given(cuts=st.lists(st.integers(0, 900)), end=st.sampled_from((b"\n", b"\r\n")))
+def test_the_pieces_do_not_matter(cuts: list[int], end: bytes):
+    data, stream, out = sse(*WHOLE, end=end), chunks(), b""
+    edges = [0, *sorted(cuts), len(data)]
+    for a, b in itertools.pairwise(edges):
+        out += stream.feed(data[a:b])
+    out += stream.end()
+    assert text_of(out) == 'Hëllo "x"\n'
+    assert out.endswith(b"data: [DONE]\n\n")
+    assert out.count(b'"finish_reason":"stop"') == 1
+    assert not stream.cut_off
+    assert stream.usage
+    assert (stream.usage["prompt_tokens"], stream.usage["completion_tokens"]) == (7, 3)
+
+
+def test_usage_is_a_chunk_of_its_own_for_who_asked():
+    assert b'"usage"' not in chunks().feed(sse(*WHOLE))
+    found = [payload(event) for event in split(chunks(wants_usage=True).feed(sse(*WHOLE)))]
+    last = found[-2]
+    assert last
+    assert (last["choices"], last["usage"]["total_tokens"], last["model"]) == ([], 10, "claude")
+
+
+@pytest.mark.parametrize("make", [chunks, lambda: PassedEvents("claude")])
+def test_an_error_before_the_answer_lets_another_take_over(make):
+    stream = make()
+    begun = stream.begins(stream.feed(sse(START)))
+    assert begun is False
+    outcome = stream.begins(stream.feed(sse(OVERLOADED)))
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.status, outcome.message) == ("server", 529, "Overloaded")
+
+
+@pytest.mark.parametrize("make", [chunks, lambda: PassedEvents("claude")])
+def test_an_error_within_the_answer_is_passed_on(make):
+    stream = make()
+    new = stream.feed(sse(START, TEXT, said("Hel")))
+    assert stream.begins(new) is True
+    told = stream.feed(sse(OVERLOADED))
+    assert b"Overloaded" in told
+    assert stream.failed
+    assert b"[DONE]" not in told + stream.end()
+
+
+@pytest.mark.parametrize("make", [chunks, lambda: PassedEvents("claude")])
+def test_a_stream_that_stops_in_the_middle_is_cut_off_and_says_what_its_prompt_was(make):
+    stream = make()
+    stream.feed(sse(START, TEXT, said("Hel")) + b"event: content_block_delta\ndata: {")
+    stream.end()
+    assert stream.cut_off
+    assert stream.usage["prompt_tokens"] == 7
+    assert not whole(stream.usage), "one token at the beginning is not what it wrote"
+
+
+def test_an_answer_that_had_to_come_as_a_call_is_a_text():
+    start = {
+        "type": "content_block_start",
+        "index": 0,
+        "content_block": {"type": "tool_use", "id": "t", "name": JSON_TOOL},
+    }
+    parts = [{"type": "input_json_delta", "partial_json": p} for p in ('{"a"', ": 1}")]
+    deltas = [{"type": "content_block_delta", "index": 0, "delta": part} for part in parts]
+    end = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 3}}
+    out = chunks(json_tool=True).feed(sse(START, start, *deltas, STOP[0], end, STOP[2]))
+    assert text_of(out) == '{"a": 1}'
+    assert b'"finish_reason":"stop"' in out
+    assert b"tool_calls" not in out
+
+
+def test_what_passes_is_as_it_came_but_for_the_models_name():
+    stream = PassedEvents('my "claude"')
+    out = stream.feed(sse(*WHOLE))
+    assert out == sse(*WHOLE).replace(b'"model":"claude-x"', b'"model":"my \\"claude\\""')
+    assert not stream.cut_off
+    assert stream.usage
+    assert stream.usage["total_tokens"] == 10

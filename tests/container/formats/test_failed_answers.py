@@ -1,0 +1,93 @@
+"""Failures that Claude, or a server that speaks as it does, tells with status 200."""
+
+import itertools
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from container.formats.anthropic.request import Translated
+from container.formats.anthropic.stream import ChunkStream
+from container.formats.messages import passing
+from container.formats.messages.passing import PassedEvents
+from container.formats.shared.sse import payload, split
+from container.routing.outcome import Outcome
+
+START = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","model":"theirs","usage":{}}}\n\n'
+BLOCK = (
+    b'event: content_block_start\ndata: {"type":"content_block_start","index":0,'
+    b'"content_block":{"type":"text","text":""}}\n\n'
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":"so far, \\"error\\" and data: {}"}}\n\n'
+)
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+ERRORS = {
+    b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"boom"}}\n\n': 529,
+    b'data: {"type":"error","error":"boom"}\n\n': 0,
+    b'data: {"error":{"message":"boom","code":502}}\n\n': 502,
+    b'data: {"error":"boom"}\n\n': 0,
+    b'data: {"detail":"boom"}\n\n': 0,
+    b'data: {"object":"error","message":"boom","code":500}\n\n': 500,
+    b'data: {"base_resp":{"status_code":1008,"status_msg":"boom"}}\n\n': 402,
+}
+
+
+@pytest.mark.parametrize("body", [payload(event) for event in ERRORS] + [{"content": None, "message": "boom"}])
+def test_a_whole_answer_that_is_an_error(body):
+    found = passing.plain(orjson.dumps(body), "ours")
+    assert isinstance(found, Outcome)
+    assert (found.kind, found.message) == ("server", "boom")
+
+
+@pytest.mark.parametrize("event", [*ERRORS, b"event: error\ndata: boom\n\n", b"data: boom\n\n"])
+def test_before_the_answer_it_leaves_it_to_another(event):
+    events = PassedEvents("ours")
+    began = events.begins(events.feed(START + event))
+    assert isinstance(began, Outcome)
+    assert (began.kind, began.status, began.message) == ("server", ERRORS.get(event, 0), "boom")
+    assert events.feed(BLOCK + STOP) + events.end() == b""
+
+
+@pytest.mark.parametrize("event", [*ERRORS, b"event: error\ndata: boom\n\n"])
+@given(cuts=st.lists(st.integers(0, 900), max_size=6))
+def test_in_mid_stream_the_client_gets_one_error_event_and_nothing_more(event, cuts):
+    sent = START + BLOCK + event + BLOCK + STOP
+    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    events = PassedEvents("ours")
+    got = b"".join(events.feed(sent[a:b]) for a, b in itertools.pairwise(edges)) + events.end()
+    *before, last = split(got)
+    assert b"".join(before) == START.replace(b"theirs", b"ours") + BLOCK
+    error = payload(last)
+    assert error is not None
+    assert (error["type"], error["error"]["message"]) == ("error", "boom")
+    assert events.failed is not None
+
+
+@pytest.mark.parametrize("event", ERRORS)
+def test_in_mid_stream_a_client_of_chat_gets_openais_error(event):
+    names = dict.fromkeys(Translated._fields)
+    asked = Translated(**{**names, "names": {}, "json_tool": False})
+    events = ChunkStream("ours", asked, wants_usage=False)
+    assert events.begins(events.feed(START + BLOCK)) is True
+    error = payload(events.feed(event))
+    assert error is not None
+    assert error["error"]["message"] == "boom"
+    assert events.failed is not None
+    assert events.feed(BLOCK + STOP) + events.end() == b""
+
+
+@pytest.mark.parametrize("noise", [b"data: [DONE]\n\n", b"data:\n\n", b"data: null\n\n", b"data: []\n\n"])
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_data_that_is_no_event_does_not_reach_clients_of_messages(noise, size):
+    sent = noise + START + noise + BLOCK + noise + STOP + noise
+    events = PassedEvents("ours")
+    got = b"".join(events.feed(sent[i : i + size]) for i in range(0, len(sent), size)) + events.end()
+    assert got == START.replace(b"theirs", b"ours") + BLOCK + STOP
+    assert not events.cut_off
+
+
+def test_events_without_a_name_get_theirs_as_anthropics_sdks_go_by_it():
+    unnamed = b"\n".join(line for line in (START + BLOCK + STOP).split(b"\n") if not line.startswith(b"event:"))
+    assert PassedEvents("theirs").feed(unnamed) == START + BLOCK + STOP

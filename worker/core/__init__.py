@@ -1,0 +1,1 @@
+"""What the edge and the proxy share: pure decisions, without I/O, Cloudflare or aiohttp."""

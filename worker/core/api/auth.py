@@ -1,0 +1,180 @@
+"""The checks that every request passes before anything is woken for it: path, method, key, size.
+
+Addresses that send too many wrong keys are refused for a while.
+"""
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
+
+from . import endpoints
+from .endpoints import Endpoint
+from .errors import ApiError, body_too_large, invalid_request, service_unavailable, unauthenticated
+
+# The master key of every tutorial. It opens nothing but a developer's own machine.
+WELL_KNOWN_KEY = "sk-1234"
+
+# What every virtual key begins with.
+VIRTUAL_KEY_PREFIX = "sk-"
+
+NO_MASTER_KEY = (
+    "This gateway has no LITELLM_MASTER_KEY, so it serves nothing but /health. Set the secret and try again."
+)
+WELL_KNOWN_MASTER_KEY = (
+    "LITELLM_MASTER_KEY is sk-1234, which everybody knows, so this gateway serves nothing but /health. Set another one."
+)
+
+
+def presented_key(header: Callable[[str], str | None]) -> str | None:
+    """The key a client sent: `Authorization: Bearer`, `x-api-key` or `api-key`, in this order."""
+    authorization = header("authorization")
+    if authorization:
+        scheme, _, value = authorization.strip().partition(" ")
+        if scheme.lower() == "bearer" and value.strip():
+            return value.strip()
+    return header("x-api-key") or header("api-key") or None
+
+
+def same_secret(given: str, expected: str) -> bool:
+    """Compares in constant time."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass"))
+
+
+def virtual_key(given: str | None, master_key: str) -> str | None:
+    """What was presented, if it can be a virtual key: whether it is one the ledger knows."""
+    if given is None or not given.startswith(VIRTUAL_KEY_PREFIX) or same_secret(given, master_key):
+        return None
+    return given
+
+
+def refusal_without_master_key(master_key: str | None, *, local: bool) -> ApiError | None:
+    """Why nothing is served with this master key; None when all is well. `local`: a developer's own machine."""
+    if not master_key:
+        return service_unavailable(NO_MASTER_KEY, retry_after=60)
+    if same_secret(master_key, WELL_KNOWN_KEY) and not local:
+        return service_unavailable(WELL_KNOWN_MASTER_KEY, retry_after=60)
+    return None
+
+
+def require_master_key(given: str | None, master_key: str) -> None:
+    """Raises ApiError 401 unless `given` is the master key."""
+    if given is None:
+        raise unauthenticated("No API key given. Send it as 'Authorization: Bearer <key>', with the word Bearer.")
+    if not same_secret(given, master_key):
+        raise unauthenticated("This API key is not valid here.")
+
+
+WINDOW_SECONDS = 60.0
+# About 2 MB. Who comes from more addresses than that finds the oldest forgotten.
+MAX_ADDRESSES = 10_000
+_IPV6_NETWORK_BITS = 64  # what one customer gets
+
+
+class FailedAuthLimiter:
+    """`limit`: wrong keys of one address within a minute that are still answered 401."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()  # (end of the window, wrong keys in it)
+
+    def refusal(
+        self, refused: ApiError, header: Callable[[str], str | None], address: str, now: float
+    ) -> tuple[ApiError, bool]:
+        """The answer to a request that was `refused` with 401, and whether it was the one that passed the limit, which
+        is logged. A request without a key is not counted. `now`: as in `failed`."""
+        if presented_key(header) is None:
+            return refused, False
+        seconds, passed = self.failed(address, now)
+        return (too_many(seconds) if seconds else refused), passed
+
+    def failed(self, address: str, now: float) -> tuple[int, bool]:
+        """Counts one. Seconds to wait, 0 while under the limit; and whether this was the one that passed it. `now`:
+        seconds on any clock that does not go back."""
+        name = _network(address)
+        end, count = self._counts.pop(name, (0.0, 0))
+        if end <= now:
+            end, count = now + WINDOW_SECONDS, 0
+        self._counts[name] = end, count + 1
+        if len(self._counts) > MAX_ADDRESSES:
+            self._counts.popitem(last=False)
+        if count < self._limit:
+            return 0, False
+        return max(1, round(end - now)), count == self._limit
+
+
+def too_many(retry_after: int) -> ApiError:
+    return ApiError(
+        429,
+        "rate_limit_error",
+        "Too many keys from this address were not valid. Try again later; a valid key is let in all the same.",
+        code="too_many_failed_keys",
+        headers=[("retry-after", str(retry_after)), ("x-should-retry", "false")],  # the key will be as wrong then
+    )
+
+
+def _network(address: str) -> str:
+    """What is counted together: an IPv4 address, or an IPv6 network."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+        return str(IPv6Address(int(found) >> _IPV6_NETWORK_BITS << _IPV6_NETWORK_BITS))
+    return str(found)
+
+
+BYTES_PER_MB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a deployment allows. `local`: it is a developer's own machine."""
+
+    master_key: str
+    local: bool
+    public_models: bool
+    max_body_mb: float
+
+
+class AuthorizedRequest(NamedTuple):
+    """`key`: the virtual key that was presented, which the ledger has yet to judge; None for the master key, and where
+    none is needed."""
+
+    endpoint: Endpoint
+    key: str | None = None
+
+
+def admit(method: str, path: str, header: Callable[[str], str | None], rules: Rules) -> AuthorizedRequest:
+    """What is asked for. Raises ApiError 404, 405, 426, 503 (refusal), 401, 400 or 413."""
+    endpoint = endpoints.find(method, path, header("upgrade"))
+    if endpoint.public:
+        return AuthorizedRequest(endpoint)
+    refusal = refusal_to_serve(rules)
+    if refusal is not None:
+        raise refusal
+    given = presented_key(header)
+    virtual = virtual_key(given, rules.master_key)
+    if virtual is None and not (rules.public_models and endpoint.name in ("models", "model")):
+        require_master_key(given, rules.master_key)
+    _check_length(header("content-length"), rules.max_body_mb)
+    return AuthorizedRequest(endpoint, virtual)
+
+
+def refusal_to_serve(rules: Rules) -> ApiError | None:
+    """Why nothing but health is served; a new error each time, as raising one that is kept would keep its frames."""
+    return refusal_without_master_key(rules.master_key, local=rules.local)
+
+
+def _check_length(content_length: str | None, max_body_mb: float) -> None:
+    """A body without a length is measured by whoever reads it."""
+    if content_length is None:
+        return
+    if not (content_length.isascii() and content_length.isdigit()):
+        raise invalid_request("The Content-Length header is not a number.")
+    if int(content_length) > max_body_mb * BYTES_PER_MB:
+        raise body_too_large(max_body_mb)

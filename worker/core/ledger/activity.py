@@ -1,0 +1,98 @@
+"""Spending and requests over time, by model or by key: what charts are drawn from.
+
+Bounded in what it reads and in what it answers, whatever the log holds: a range of so many buckets, the newest so many
+requests in it, the largest groups by themselves and all others together.
+"""
+
+from typing import Any, NamedTuple
+
+from ..values import periods
+from ..values.money import usd
+from . import spend
+from .decision import Decision, Row, Steps
+from .dialect import marks
+
+# Length of a bucket in milliseconds, and how many of them a range may have.
+BUCKETS = {"hour": (periods.HOUR, 31 * 24), "day": (periods.DAY, 400)}
+DEFAULT_BUCKETS = {"hour": 24, "day": 30}
+COLUMNS = {"model": "r.model", "key": "r.key_id"}
+MAX_REQUESTS = 100_000
+MAX_GROUPS = 20
+_COUNTED = ("spend", "requests", "failures", "prompt_tokens", "completion_tokens")
+_SUMS = f"""CAST(SUM(r.charged) AS BIGINT), COUNT(*),
+    CAST(SUM(CASE WHEN {spend.STATUSES["failure"]} THEN 1 ELSE 0 END) AS BIGINT),
+    CAST(SUM(r.prompt_tokens) AS BIGINT), CAST(SUM(r.completion_tokens) AS BIGINT)"""
+_RANGE = "r.state > 0 AND r.created >= ? AND r.created < ?"
+
+
+class Wanted(NamedTuple):
+    """`begin` ≤ time of the request < `end`, in milliseconds; `begin` None: the bucket's usual range up to `end`."""
+
+    begin: int | None
+    end: int
+    bucket: str = "hour"
+    group_by: str = "model"
+    max_requests: int = MAX_REQUESTS
+    max_groups: int = MAX_GROUPS
+
+
+def over_time(wanted: Wanted) -> Decision:
+    """`GET /spend/activity`: {"from", "to", "bucket", "group_by", "complete_from", "groups": [total of each group, the
+    largest first], "data": [{"start", "group", "spend", "requests", …}]}. A group is a model's name, or a key's id;
+    null is all that are not listed. Buckets begin on UTC boundaries; empty ones are left out, running requests too."""
+    return Decision(_over_time(wanted))
+
+
+def _over_time(wanted: Wanted) -> Steps:
+    length, most = BUCKETS[wanted.bucket]
+    usual = wanted.end - 1 - (DEFAULT_BUCKETS[wanted.bucket] - 1) * length
+    begin = max(usual if wanted.begin is None else wanted.begin, wanted.end - 1 - (most - 1) * length)
+    begin -= begin % length
+    column = COLUMNS[wanted.group_by]
+    first = yield (
+        "SELECT created FROM ledger_requests WHERE created >= ? AND created < ? ORDER BY created DESC LIMIT 1 OFFSET ?",
+        (begin, wanted.end, wanted.max_requests),
+    )
+    complete_from = first[0][0] + 1 if first else begin
+    totals = yield (
+        f"SELECT {column}, MAX(r.key_alias), {_SUMS} FROM ledger_requests r WHERE {_RANGE} "
+        "GROUP BY 1 ORDER BY 3 DESC, 4 DESC, 1 LIMIT ?",
+        (complete_from, wanted.end, wanted.max_groups),
+    )
+    groups = tuple(row[0] for row in totals)
+    names = yield from _names(totals, wanted.group_by)
+    rows: list[Row] = []
+    if groups:
+        group = f"CASE WHEN {column} IN ({marks(len(groups))}) THEN {column} END"
+        rows = yield (
+            f"SELECT r.created - r.created % ?, {group}, {_SUMS} FROM ledger_requests r WHERE {_RANGE} "
+            "GROUP BY 1, 2 ORDER BY 1, 2",
+            (length, *groups, complete_from, wanted.end),
+        )
+    return {
+        "ok": True,
+        "body": {
+            "from": periods.iso(begin),
+            "to": periods.iso(wanted.end),
+            "bucket": wanted.bucket,
+            "group_by": wanted.group_by,
+            "complete_from": periods.iso(complete_from),
+            "groups": [{"group": row[0], "name": names[row[0]], **_counted(row[2:])} for row in totals],
+            "data": [{"start": periods.iso(row[0]), "group": row[1], **_counted(row[2:])} for row in rows],
+        },
+    }
+
+
+def _names(totals: list[Row], group_by: str) -> Steps:
+    """What people call the groups. A key that was deleted goes by the alias it had."""
+    if group_by == "model" or not totals:
+        return {row[0]: row[0] for row in totals}
+    ids = tuple(row[0] for row in totals)
+    found = yield f"SELECT id, COALESCE(alias, hint) FROM ledger_keys WHERE id IN ({marks(len(ids))})", ids
+    known = {row[0]: row[1] for row in found}
+    return {key_id: known.get(key_id) or alias or key_id or "master key" for key_id, alias, *_ in totals}
+
+
+def _counted(sums: Row) -> dict[str, Any]:
+    found = dict(zip(_COUNTED, sums, strict=True))
+    return {**found, "spend": usd(found["spend"])}

@@ -1,0 +1,189 @@
+"""From a call of the admin API, as `api.admin` makes it, to the decision that answers it.
+
+A call is a plain dict, so that it survives the way into a Durable Object:
+{"name": the endpoint's, "key": text | None (out of the path), "query": {name: text}, "body": JSON | None}
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from . import activity, decision, key_admin, spend
+from .accounts import Policy
+from .decision import Decision, Result, Steps
+from .dialect import Dialect
+from .key_fields import FieldError
+
+Call = Mapping[str, Any]
+# A page where the caller names no size; LiteLLM's for keys.
+_KEYS_PAGE, _SPEND_PAGE = 10, 100
+_MAX_NUMBER = 1_000_000
+_LAST_SECOND = 100_000_000_000  # the year 5138; a larger number is milliseconds
+_MAX_DIGITS = 14
+_LAST_TIME = 253_402_300_799_999  # in milliseconds: the end of the year 9999, the last that has a date
+
+
+def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
+    """The decision for a call; one that refuses where the query cannot be used. `now`: milliseconds since 1970."""
+    body = {} if call["body"] is None else call["body"]
+    query = _Query(call["query"])
+    try:
+        match call["name"]:
+            case "key_generate":
+                return key_admin.generate(dialect, body, now)
+            case "key_update":
+                return key_admin.update(dialect, body, now)
+            case "key_delete":
+                return key_admin.delete(dialect, body)
+            case "key_block":
+                return key_admin.block(dialect, body, now)
+            case "key_unblock":
+                return key_admin.unblock(dialect, body, now)
+            case "key_regenerate":
+                return key_admin.regenerate(dialect, call["key"], body, now)
+            case "key_info":
+                return query.used(key_admin.info(query.text("key") or "", now))
+            case "key_list":
+                page, size = query.page(), query.size("size", _KEYS_PAGE, key_admin.MAX_PAGE)
+                filters = _key_filters(query)
+                return query.used(key_admin.list_keys(page, size, now, filters, full=query.flag("return_full_object")))
+            case "spend_logs":
+                return query.used(spend.logs(_filters(query)))
+            case "spend_keys":
+                page, size = query.page(), query.size("size", _SPEND_PAGE, spend.MAX_PAGE)
+                return query.used(spend.by_key(now, page, size))
+            case "spend_activity":
+                return query.used(activity.over_time(_wanted(query, now)))
+            case "global_spend":
+                return query.used(spend.everything(policy, now))
+    except FieldError as error:
+        return Decision(_refused(decision.invalid(error.message, error.param)))
+    raise ValueError(f"{call['name']} is no call of the admin API")
+
+
+def _key_filters(query: "_Query") -> key_admin.KeyFilters:
+    return key_admin.KeyFilters(
+        user_id=query.text("user_id"),
+        alias=query.text("key_alias"),
+        token=query.text("key_hash"),
+        status=query.choice("status", tuple(key_admin.STATUSES)),
+    )
+
+
+def _filters(query: "_Query") -> spend.Filters:
+    return spend.Filters(
+        key=query.text("key", "api_key"),
+        model=query.text("model"),
+        status=query.status("status"),
+        begin=query.time("from", "start_date"),
+        end=query.time("to", "end_date", whole_day=True),
+        after=query.text("after"),
+        size=query.size("size", _SPEND_PAGE, spend.MAX_PAGE),
+        request_id=query.text("request_id"),
+    )
+
+
+def _wanted(query: "_Query", now: int) -> activity.Wanted:
+    end = query.time("to", "end_date", whole_day=True)
+    return activity.Wanted(
+        begin=query.time("from", "start_date"),
+        end=now + 1 if end is None else end,
+        bucket=query.choice("bucket", tuple(activity.BUCKETS)) or "hour",
+        group_by=query.choice("group_by", tuple(activity.COLUMNS)) or "model",
+    )
+
+
+class _Query:
+    """A query's parameters; an empty one counts as not sent. Methods raise FieldError naming what cannot be read."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._left = {name: value for name, value in given.items() if value != ""}
+
+    def used(self, decision: Decision) -> Decision:
+        """The decision, if nothing is left over: a filter that is silently not applied is worse than none."""
+        for name in self._left:
+            decision.steps.close()
+            raise FieldError(name, f"'{name}' is not a parameter of this path.")
+        return decision
+
+    def text(self, *names: str) -> str | None:
+        """The value under the first of the names that was sent."""
+        found = self._take(names)
+        return None if found is None else found[1]
+
+    def choice(self, name: str, known: tuple[str, ...]) -> str | None:
+        value = self.text(name)
+        if value is not None and value not in known:
+            raise FieldError(name, f"'{name}' has to be one of {', '.join(known)}.")
+        return value
+
+    def page(self) -> int:
+        return self.size("page", 1, _MAX_NUMBER)
+
+    def size(self, name: str, default: int, most: int) -> int:
+        found = self._take((name,))
+        if found is None:
+            return default
+        value = _whole(found[1])
+        if value is None or not 1 <= value <= most:
+            raise FieldError(name, f"'{name}' has to be a whole number from 1 to {most}.")
+        return value
+
+    def flag(self, name: str) -> bool:
+        found = self._take((name,))
+        if found is None:
+            return False
+        value = found[1].lower()
+        if value not in ("true", "false", "1", "0"):
+            raise FieldError(name, f"'{name}' has to be true or false.")
+        return value in ("true", "1")
+
+    def status(self, name: str) -> str | int | None:
+        """One of spend.STATUSES, or an HTTP status."""
+        value = self.text(name)
+        if value is None or value in spend.STATUSES:
+            return value
+        number = _whole(value)
+        if number is None or not 100 <= number <= 599:
+            raise FieldError(name, f"'{name}' has to be success, failure, or an HTTP status such as 429.")
+        return number
+
+    def time(self, *names: str, whole_day: bool = False) -> int | None:
+        """Milliseconds since 1970. `whole_day`: a day without a time means its end."""
+        found = self._take(names)
+        if found is None:
+            return None
+        name, value = found
+        number = _whole(value)
+        if number is not None:
+            return number * 1000 if number < _LAST_SECOND else number
+        try:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            if whole_day and len(value) <= len("2026-01-31"):
+                moment += timedelta(days=1)
+            at = int(moment.timestamp() * 1000)
+        except (ValueError, OverflowError):
+            at = -1
+        if not 0 <= at <= _LAST_TIME:
+            message = (
+                f"'{name}' has to be a day or a time such as 2026-01-31 or 2026-01-31T12:00:00Z, or seconds since 1970."
+            )
+            raise FieldError(name, message)
+        return at
+
+    def _take(self, names: tuple[str, ...]) -> tuple[str, str] | None:
+        sent = [(name, self._left.pop(name)) for name in names if name in self._left]
+        if len(sent) > 1:
+            raise FieldError(sent[1][0], f"'{sent[0][0]}' and '{sent[1][0]}' mean the same: send one of them.")
+        return sent[0] if sent else None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
+
+
+def _refused(result: Result) -> Steps:
+    return result
+    yield

@@ -1,0 +1,102 @@
+"""Once a period: a soft budget is passed, or a budget is used up. Rows that somebody else delivers.
+
+The host asks `pending`, sends the `content` of each to the webhook, and answers `tried`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..values import periods
+from ..values.money import usd
+from .accounts import GLOBAL, Account, user_account
+from .decision import Decision, Statement, Steps
+from .key_fields import Key
+
+SOFT, EXHAUSTED = "soft_budget", "budget_exhausted"
+_FIRST_WAIT = 5 * periods.SECOND
+_LONGEST_WAIT = periods.HOUR
+# About two days of trying.
+_ATTEMPTS = 60
+
+
+def soft(key: Key | None, account: Account, budget: int, now: int) -> Statement:
+    """Writes the alert that a soft budget has been passed, and notes in the account that there is one now."""
+    account.alerted_soft = account.start
+    return _insert(SOFT, key, account, budget, now)
+
+
+def exhausted(key: Key | None, account: Account, budget: int, now: int) -> Statement:
+    """Writes the alert that a budget is used up. As `soft`."""
+    account.alerted_full = account.start
+    return _insert(EXHAUSTED, key, account, budget, now)
+
+
+def _insert(kind: str, key: Key | None, account: Account, budget: int, now: int) -> Statement:
+    name = _name(account, key)
+    return (
+        "INSERT INTO ledger_alerts (account, start, kind, name, spent, reserved, budget, created, due) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, start, kind) DO NOTHING",
+        (account.id, account.start, kind, name, account.spent, account.reserved, budget, now, now),
+    )
+
+
+def _name(account: Account, key: Key | None) -> str:
+    if account.id == GLOBAL or key is None:
+        return GLOBAL
+    return f"user {key.user_id}" if account.id == user_account(key.user_id) else f"key {key.name}"
+
+
+def pending(now: int, limit: int = 20) -> Decision:
+    """Alerts to send now: [{"account", "start", "kind", "name", "spent", "reserved", "budget", "created",
+    "attempts"}]; money in US dollars."""
+    return Decision(_pending(now, limit))
+
+
+def _pending(now: int, limit: int) -> Steps:
+    rows = yield (
+        "SELECT account, start, kind, name, spent, reserved, budget, created, attempts FROM ledger_alerts "
+        "WHERE due IS NOT NULL AND due <= ? ORDER BY due LIMIT ?",
+        (now, limit),
+    )
+    return [
+        {
+            "account": account,
+            "start": start,
+            "kind": kind,
+            "name": name,
+            "spent": usd(spent),
+            "reserved": usd(reserved),
+            "budget": usd(budget),
+            "created": periods.iso(created),
+            "attempts": attempts,
+        }
+        for account, start, kind, name, spent, reserved, budget, created, attempts in rows
+    ]
+
+
+def content(alert: Mapping[str, Any]) -> dict[str, Any]:
+    """What the webhook is sent, as JSON. `alert`: one of `pending`."""
+    return {name: value for name, value in alert.items() if name not in ("account", "attempts")}
+
+
+def is_delivered(status: int) -> bool:
+    """Whether the webhook has it. A redirect is not followed: it may lead anywhere."""
+    return 200 <= status < 300
+
+
+def tried(alert: Mapping[str, Any], now: int, *, delivered: bool) -> Decision:
+    """A delivered alert never comes again in its period. A failed one is tried again, each time later, until it is
+    given up. `alert`: one of `pending`."""
+    attempts = alert["attempts"]
+    wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempts, 20))
+    over = delivered or attempts + 1 >= _ATTEMPTS
+    return Decision(_due(alert["account"], alert["start"], alert["kind"], None if over else now + wait))
+
+
+def _due(account: str, start: int, kind: str, due: int | None) -> Steps:
+    sql = (
+        "UPDATE ledger_alerts SET due = ?, attempts = attempts + 1 "
+        "WHERE account = ? AND start = ? AND kind = ? AND due IS NOT NULL"
+    )
+    yield sql, (due, account, start, kind)
+    return {"ok": True}

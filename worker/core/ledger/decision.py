@@ -1,0 +1,108 @@
+"""A decision is a generator that yields statements, is sent their rows, and returns a plain result or a refusal."""
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+Row = Sequence[Any]
+Parameters = tuple[Any, ...] | list[tuple[Any, ...]]
+Statement = tuple[str, Parameters]
+Steps = Generator[Statement, list[Row], Any]
+
+
+class Decision(NamedTuple):
+    """`transaction`: all statements or none take effect, and they are on the disk before the result is known. `whole`:
+    all or none, and as durable as any other.
+
+    A decision with neither is written for being interrupted between any two statements, and for others changing the
+    rows in between: what it changes, it changes in one conditional statement. A store may still use a transaction.
+    """
+
+    steps: Steps
+    transaction: bool = False
+    whole: bool = False
+
+
+def run(decision: Decision, execute: Any) -> Any:
+    """The result, where `execute(sql, parameters)` answers at once with rows. Closes the decision if that raises."""
+    steps = decision.steps
+    try:
+        sql, parameters = next(steps)
+        while True:
+            sql, parameters = steps.send(execute(sql, parameters))
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
+
+
+Result = dict[str, Any]
+
+
+def refuse(
+    status: int,
+    type: str,
+    message: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    retry_after: int | None = None,
+    headers: list[list[str]] | None = None,
+) -> Result:
+    """`retry_after` in seconds also becomes a header."""
+    headers = list(headers or [])
+    if retry_after is not None:
+        headers.append(["retry-after", str(retry_after)])
+    return {
+        "ok": False,
+        "status": status,
+        "type": type,
+        "code": code,
+        "message": message,
+        "param": param,
+        "retry_after": retry_after,
+        "headers": headers,
+    }
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> Result:
+    return refuse(400, "invalid_request_error", message, param=param, code=code)
+
+
+def not_found(message: str, param: str | None = None) -> Result:
+    return refuse(404, "invalid_request_error", message, param=param, code="not_found")
+
+
+def unauthenticated(message: str) -> Result:
+    return refuse(
+        401, "authentication_error", message, code="invalid_api_key", headers=[["www-authenticate", "Bearer"]]
+    )
+
+
+def model_refused(model: str) -> Result:
+    return refuse(403, "permission_error", f"This key may not use the model '{model}'.", param="model")
+
+
+def rate_limited(message: str, retry_after: int, headers: list[list[str]] | None = None) -> Result:
+    return refuse(
+        429, "rate_limit_error", message, code="rate_limit_exceeded", retry_after=retry_after, headers=headers
+    )
+
+
+def budget_exceeded(message: str, retry_after: int | None) -> Result:
+    """The SDKs obey `x-should-retry`: asking again at once would only be refused again."""
+    headers = [["x-should-retry", "false"]]
+    return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=retry_after, headers=headers)
+
+
+def budget_held(message: str) -> Result:
+    """It passes when a running request ends, which mostly takes less than was set aside for it."""
+    return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=1)
+
+
+def soon(refused: Result) -> Result:
+    """The same, where the end of a running request could let this one in."""
+    return {**refused, "soon": True}
+
+
+def unavailable(message: str, retry_after: int = 1) -> Result:
+    return refuse(503, "service_unavailable", message, code="service_unavailable", retry_after=retry_after)

@@ -1,0 +1,155 @@
+"""Keys that stand in the configuration file: at each start the ledger is brought to what the file says.
+
+An entry is plain JSON, so that a catalog can carry it: {"variable": name of the environment variable with the secret,
+"fields": the others, as of `/key/generate`}. What says who a key is, in this order: its alias; its secret, where no
+other entry has the alias of the key that it belongs to. So a key keeps its counters when its secret or its alias is
+changed. A key that has left the file, or whose variable is not set any more, is blocked; it comes back with the file.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ..values import periods
+from . import key_fields, keys, secrets
+from .accounts import key_account, open_account, user_account
+from .decision import Decision, Steps
+from .dialect import Dialect
+from .key_fields import FieldError, Key
+
+# Read by `parse` and not by `key_fields`: `key` is the secret.
+_OWN = ("key", "duration", "grace_period")
+FIELDS = (*_OWN, *key_fields.NAMES)
+
+
+class Declared(NamedTuple):
+    """`hash`, `hint`: of the secret. `columns`: of ledger_keys, all that an operator can set; `blocked` only where the
+    file says it. `duration`: milliseconds from when the key was made, None for good. `grace`: milliseconds that the
+    secret before works on."""
+
+    hash: str
+    hint: str
+    columns: Mapping[str, Any]
+    duration: int | None
+    grace: int
+
+    @property
+    def alias(self) -> str | None:
+        return self.columns["alias"]
+
+
+def parse(fields: Mapping[str, Any], text: str) -> Declared:
+    """A key with the secret `text`. Raises FieldError."""
+    if key_fields.chosen_secret({"key": text}, "key") is None:
+        raise FieldError("key", "'key' is missing.")
+    wanted = key_fields.columns(fields, _OWN, 0)
+    blocked = {"blocked": wanted["blocked"]} if "blocked" in wanted else {}
+    columns = {**key_fields.DEFAULTS, **wanted}
+    del columns["blocked"], columns["expires"]
+    return Declared(
+        secrets.hash_secret(text),
+        secrets.hint(text),
+        {**columns, **blocked},
+        key_fields.duration(fields),
+        key_fields.grace(fields),
+    )
+
+
+def resolve(entries: Iterable[Mapping[str, Any]], variable: Callable[[str], str | None]) -> list[Declared]:
+    """The keys of a catalog whose variables are set. Raises FieldError, which holds no secret."""
+    found = ((entry["fields"], variable(entry["variable"])) for entry in entries)
+    return [parse(fields, text) for fields, text in found if text]
+
+
+def sync_declared_keys(dialect: Dialect, declared: Iterable[Declared], now: int) -> Decision:
+    """Makes the ledger hold these keys and no others that were declared: {"ok": True, "made", "changed", "blocked":
+    how many}. `now`: milliseconds since 1970."""
+    return Decision(_hold(dialect, list(declared), now), transaction=True)
+
+
+def _hold(dialect: Dialect, declared: list[Declared], now: int) -> Steps:
+    for sql in dialect.lock:
+        yield sql, ()
+    aliases = {d.alias for d in declared if d.alias is not None}
+    held: set[str] = set()
+    made = changed = 0
+    for one in declared:
+        found = yield from _known_as(one, aliases)
+        if found is None:
+            key_id = yield from _make(one, now)
+            made += 1
+        else:
+            key_id = found.id
+            changed += yield from _bring(found, one, now)
+        held.add(key_id)
+    rows = yield "SELECT id FROM ledger_keys WHERE declared = ?", (keys.DECLARED,)
+    gone = sorted({row[0] for row in rows} - held)
+    for key_id in gone:
+        sql = "UPDATE ledger_keys SET declared = ?, blocked = 1, updated = ? WHERE id = ?"
+        yield sql, (keys.NO_LONGER_DECLARED, now, key_id)
+    return {"ok": True, "made": made, "changed": changed, "blocked": len(gone)}
+
+
+def _known_as(one: Declared, aliases: set[str]) -> Steps:
+    """The Key that this is; None where there is none yet."""
+    if one.alias is not None:
+        rows = yield f"SELECT {keys.COLUMNS} FROM ledger_keys k WHERE k.alias = ?", (one.alias,)
+        if rows:
+            return keys.key(rows[0])
+    rows = yield (
+        f"SELECT {keys.COLUMNS} FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash = ?",
+        (one.hash,),
+    )
+    found = keys.key(rows[0]) if rows else None
+    return None if found is None or found.alias in aliases else found
+
+
+def _make(one: Declared, now: int) -> Steps:
+    key_id = secrets.new_id()
+    columns = {**key_fields.DEFAULTS, **one.columns, "expires": _end(one, now)}
+    yield keys.insert_columns(
+        {"id": key_id, "hint": one.hint, **columns, "declared": keys.DECLARED, "created": now, "updated": now}
+    )
+    yield from _give_secret(key_id, one, now)
+    yield open_account(key_account(key_id), periods.start(columns["budget_duration"], now))
+    yield from _open_user(one)
+    return key_id
+
+
+def _bring(found: Key, one: Declared, now: int) -> Steps:
+    """Makes the key what the file says; 1 if it was not. An operator's block outlasts a start."""
+    columns = {**one.columns, "hint": one.hint, "expires": _end(one, found.created), "declared": keys.DECLARED}
+    if found.declared == keys.NO_LONGER_DECLARED:
+        columns.setdefault("blocked", 0)
+    new = {name: value for name, value in columns.items() if getattr(found, name) != value}
+    rotated = yield from _give_secret(found.id, one, now)
+    if not new and not rotated:
+        return 0
+    new["updated"] = now
+    sql = f"UPDATE ledger_keys SET {', '.join(f'{name} = ?' for name in new)} WHERE id = ?"
+    yield sql, (*new.values(), found.id)
+    yield from _open_user(one)
+    return 1
+
+
+def _give_secret(key_id: str, one: Declared, now: int) -> Steps:
+    """Makes the secret the key's current one; whether it was not. Whoever else had it has it no more."""
+    rows = yield "SELECT key_id, expires FROM ledger_secrets WHERE hash = ?", (one.hash,)
+    if rows and rows[0][0] == key_id and rows[0][1] is None:
+        return False
+    yield "DELETE FROM ledger_secrets WHERE hash = ? OR (key_id = ? AND expires <= ?)", (one.hash, key_id, now)
+    if one.grace:
+        sql = "UPDATE ledger_secrets SET expires = ? WHERE key_id = ? AND expires IS NULL"
+        yield sql, (now + one.grace, key_id)
+    else:
+        yield "DELETE FROM ledger_secrets WHERE key_id = ?", (key_id,)
+    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (one.hash, key_id)
+    return True
+
+
+def _open_user(one: Declared) -> Steps:
+    if one.columns["user_id"]:
+        yield open_account(user_account(one.columns["user_id"]), 0)
+
+
+def _end(one: Declared, made: int) -> int | None:
+    return None if one.duration is None else made + one.duration

@@ -1,0 +1,68 @@
+"""Reservations that run out, and when a host that can be woken has something to do next."""
+
+from typing import Any
+
+from .accounts import GLOBAL, Account, Policy
+from .batch import Books, read_accounts
+from .decision import Decision, Steps
+from .dialect import Dialect
+from .settle import COLUMNS, Found
+
+AT_ONCE = 100
+# Longer than any lease: what ends later was made by a clock that was ahead.
+_LONGEST_LEASE = 60 * 60_000
+
+
+def expire(dialect: Dialect, now: int, limit: int = AT_ONCE) -> Decision:
+    """Ends the reservations whose lease is over: {"ok": True, "expired": int}. Call again while that equals `limit`."""
+    return Decision(_expire(dialect, "expires <= ?", (now,), now, limit), whole=True)
+
+
+def expire_instance(dialect: Dialect, instance: str, now: int, limit: int = AT_ONCE) -> Decision:
+    """Ends all reservations of a container that is gone. As `expire`."""
+    return Decision(_expire(dialect, "instance = ?", (instance,), now, limit), whole=True)
+
+
+def expire_others(dialect: Dialect, instance: str, now: int, limit: int = AT_ONCE) -> Decision:
+    """Ends all reservations but those of this instance, the only one there is. As `expire`."""
+    return Decision(_expire(dialect, "instance <> ?", (instance,), now, limit), whole=True)
+
+
+def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int, limit: int) -> Steps:
+    due = f"SELECT {COLUMNS} FROM ledger_requests r WHERE state = 0 AND {which} ORDER BY expires LIMIT ?"
+    rows = yield due, (*parameters, limit)
+    accounts: dict[str, Account] = {}
+    if rows and dialect.locks:
+        yield from read_accounts(dialect, (GLOBAL,), accounts)
+        rows = yield due, (*parameters, limit)  # some may have been settled meanwhile
+    if rows:
+        found = [Found(*row) for row in rows]
+        yield from read_accounts(dialect, set().union(*(one.accounts for one in found)), accounts)
+        books = Books(Policy(), now, accounts)
+        for one in found:
+            books.expire(one)
+        yield from books.write()
+    latest = now + _LONGEST_LEASE
+    yield "UPDATE ledger_requests SET expires = ? WHERE state = 0 AND expires > ?", (latest, latest)
+    return {"ok": True, "expired": len(rows)}
+
+
+_FIRST = (
+    ("reservation", "SELECT expires FROM ledger_requests WHERE state = 0 ORDER BY expires LIMIT 1"),
+    ("alert", "SELECT due FROM ledger_alerts WHERE due IS NOT NULL ORDER BY due LIMIT 1"),
+    ("line", "SELECT created FROM ledger_requests WHERE state > 0 ORDER BY created LIMIT 1"),
+)
+
+
+def next_deadlines() -> Decision:
+    """{"reservation": when the first one expires, "alert": when the first is to be sent, "line": from when the oldest
+    line of the spend log is}; milliseconds since 1970, None where there is none."""
+    return Decision(_due())
+
+
+def _due() -> Steps:
+    found = {}
+    for name, sql in _FIRST:
+        rows = yield sql, ()
+        found[name] = rows[0][0] if rows else None
+    return found

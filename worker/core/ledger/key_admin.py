@@ -1,0 +1,300 @@
+"""The admin API of keys, as LiteLLM words it. Every change is effective with the next request.
+
+Each decision takes the request's JSON body, checked by nobody yet, and gives {"ok": True, "body": …} or a refusal.
+A key is named by its secret or by its `token`, the secret's SHA-256.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..values import periods
+from . import decision, key_fields, keys, secrets
+from .accounts import COLUMNS as ACCOUNT_COLUMNS
+from .accounts import account, key_account, open_account, user_account
+from .decision import Decision, Row, Steps
+from .dialect import Dialect, marks
+from .key_fields import FieldError
+
+_MAX_KEYS_AT_ONCE = 50
+_NAME_SOME = f"Name 1 to {_MAX_KEYS_AT_ONCE} keys in 'keys', in 'key_aliases', or in both."
+MAX_PAGE = 500
+_IN_THE_FILE = (
+    "This key stands in the config file (general_settings.virtual_keys): change it there. Here it can be blocked and "
+    "unblocked."
+)
+_BY_TOKEN = f"""SELECT {keys.COLUMNS}, s.expires FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id
+WHERE s.hash = ?"""
+# Left joins, so that one row comes for each key whatever is missing.
+_SHOWN = f"""SELECT {keys.COLUMNS}, s.hash, {ACCOUNT_COLUMNS} FROM ledger_keys k
+LEFT JOIN ledger_secrets s ON s.key_id = k.id AND s.expires IS NULL
+LEFT JOIN ledger_accounts a ON a.id = 'key:' || k.id"""
+
+
+def generate(dialect: Dialect, body: Any, now: int) -> Decision:
+    """`POST /key/generate`: the only answer that shows the secret."""
+    return Decision(_checked(dialect, _generate(body, now), body), transaction=True)
+
+
+def update(dialect: Dialect, body: Any, now: int) -> Decision:
+    """`POST /key/update`: `key`, and what shall change; null unsets."""
+    return Decision(_checked(dialect, _update(body, now), body), transaction=True)
+
+
+def regenerate(dialect: Dialect, key: str, body: Any, now: int) -> Decision:
+    """`POST /key/{key}/regenerate`: a new secret; the old one works for `grace_period` longer, else no more."""
+    return Decision(_checked(dialect, _regenerate(key, body, now), body), transaction=True)
+
+
+def block(dialect: Dialect, body: Any, now: int) -> Decision:
+    return Decision(_checked(dialect, _block(body, 1, now), body), transaction=True)
+
+
+def unblock(dialect: Dialect, body: Any, now: int) -> Decision:
+    return Decision(_checked(dialect, _block(body, 0, now), body), transaction=True)
+
+
+def delete(dialect: Dialect, body: Any) -> Decision:
+    """`POST /key/delete`: `keys`, `key_aliases` or both; answers with tokens and aliases. What they have spent stays in
+    the log and in the totals."""
+    return Decision(_checked(dialect, _delete(body), body), transaction=True)
+
+
+def info(key: str, now: int) -> Decision:
+    """`GET /key/info?key=…`."""
+    return Decision(_info(key, now))
+
+
+class KeyFilters(NamedTuple):
+    """Of `GET /key/list`: exact values; None for any. `status`: one of STATUSES."""
+
+    user_id: str | None = None
+    alias: str | None = None
+    token: str | None = None
+    status: str | None = None
+
+
+# As LiteLLM has them: every key is in one of them.
+STATUSES = {
+    "active": "k.blocked = 0 AND (k.expires IS NULL OR k.expires > ?)",
+    "expired": "k.blocked = 0 AND k.expires <= ?",
+    "revoked": "k.blocked = 1",
+}
+_ANY = KeyFilters()
+
+
+def list_keys(page: int, size: int, now: int, filters: KeyFilters = _ANY, *, full: bool = False) -> Decision:
+    """`GET /key/list`: tokens, or with `full` everything about each key; the newest first. `page` counts from 1."""
+    return Decision(_list(max(1, page), min(max(1, size), MAX_PAGE), now, filters, full))
+
+
+def _checked(dialect: Dialect, steps: Steps, body: Any) -> Steps:
+    if not isinstance(body, Mapping):
+        steps.close()
+        return decision.invalid("The body has to be a JSON object.")
+    for sql in dialect.lock:
+        yield sql, ()
+    try:
+        return (yield from steps)
+    except FieldError as error:
+        return decision.invalid(error.message, error.param)
+
+
+def _generate(body: Mapping[str, Any], now: int) -> Steps:
+    wanted = key_fields.columns(body, ("key",), now)
+    text = key_fields.chosen_secret(body, "key") or secrets.new_secret()
+    taken = yield from _taken(text, wanted.get("alias"), "")
+    if taken:
+        return taken
+    values = {**key_fields.DEFAULTS, **wanted}
+    key_id = secrets.new_id()
+    yield keys.insert_columns({"id": key_id, "hint": secrets.hint(text), **values, "created": now, "updated": now})
+    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (secrets.hash_secret(text), key_id)
+    yield open_account(key_account(key_id), periods.start(values["budget_duration"], now))
+    if values["user_id"]:
+        yield open_account(user_account(values["user_id"]), 0)
+    return (yield from _with_secret(key_id, text, now))
+
+
+def _update(body: Mapping[str, Any], now: int) -> Steps:
+    wanted = key_fields.columns(body, ("key",), now)
+    found, refused = yield from _changeable(body.get("key"))
+    if refused:
+        return refused
+    if wanted.get("alias") is not None:
+        taken = yield from _taken(None, wanted["alias"], found.id)
+        if taken:
+            return taken
+    key_fields.check_budgets(wanted, found._asdict())
+    yield from _change(found.id, wanted, now)
+    if wanted.get("user_id"):
+        yield open_account(user_account(wanted["user_id"]), 0)
+    return (yield from _show_one(found.id, now))
+
+
+def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
+    wanted = key_fields.columns(body, ("key", "new_key", "grace_period"), now)
+    grace = key_fields.grace(body)
+    text = key_fields.chosen_secret(body, "new_key") or secrets.new_secret()
+    found, refused = yield from _changeable(key)
+    if refused:
+        return refused
+    key_fields.check_budgets(wanted, found._asdict())
+    taken = yield from _taken(text, wanted.get("alias"), found.id)
+    if taken:
+        return taken
+    yield "DELETE FROM ledger_secrets WHERE key_id = ? AND expires <= ?", (found.id, now)
+    if grace:
+        # An older one that is still in its grace period keeps its own end.
+        sql = "UPDATE ledger_secrets SET expires = ? WHERE key_id = ? AND expires IS NULL"
+        yield sql, (now + grace, found.id)
+    else:
+        yield "DELETE FROM ledger_secrets WHERE key_id = ?", (found.id,)
+    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (secrets.hash_secret(text), found.id)
+    yield from _change(found.id, {**wanted, "hint": secrets.hint(text)}, now)
+    if wanted.get("user_id"):
+        yield open_account(user_account(wanted["user_id"]), 0)
+    return (yield from _with_secret(found.id, text, now))
+
+
+def _block(body: Mapping[str, Any], blocked: int, now: int) -> Steps:
+    key_fields.only(body, ("key",))
+    found, refused = yield from _named(body.get("key"))
+    if refused:
+        return refused
+    yield from _change(found.id, {"blocked": blocked}, now)
+    return (yield from _show_one(found.id, now))
+
+
+def _delete(body: Mapping[str, Any]) -> Steps:
+    key_fields.only(body, ("keys", "key_aliases"))
+    named, aliases = _names(body, "keys"), _names(body, "key_aliases")
+    if not named and not aliases:
+        raise FieldError("keys", _NAME_SOME)
+    tokens = [secrets.reference(name) for name in named]
+    deleted: list[str] = []
+    doomed: set[str] = set()
+    for param, column, names in (("keys", "s.hash", tokens), ("key_aliases", "k.alias", aliases)):
+        wanted = list(dict.fromkeys(names))
+        if not wanted:
+            continue
+        rows = yield (
+            f"SELECT {column}, k.id, k.declared FROM ledger_keys k LEFT JOIN ledger_secrets s ON s.key_id = k.id "
+            f"WHERE {column} IN ({marks(len(wanted))})",
+            tuple(wanted),
+        )
+        missing = set(wanted) - {row[0] for row in rows}
+        if missing:
+            return decision.not_found(f"{len(missing)} of these keys do not exist; nothing was deleted.", param)
+        if any(row[2] == keys.DECLARED for row in rows):
+            return decision.invalid(_IN_THE_FILE, param)
+        doomed |= {row[1] for row in rows}
+        deleted += wanted
+    for key_id in sorted(doomed):
+        yield "DELETE FROM ledger_secrets WHERE key_id = ?", (key_id,)
+        yield "DELETE FROM ledger_keys WHERE id = ?", (key_id,)
+    return {"ok": True, "body": {"deleted_keys": deleted}}
+
+
+def _names(body: Mapping[str, Any], field: str) -> list[str]:
+    names = [] if body.get(field) is None else body[field]
+    if not isinstance(names, list) or len(names) > _MAX_KEYS_AT_ONCE or not all(isinstance(n, str) for n in names):
+        raise FieldError(field, _NAME_SOME)
+    return names
+
+
+def _info(name: str, now: int) -> Steps:
+    found, refused = yield from _named(name)
+    if refused:
+        return refused
+    fields = (yield from _show_one(found.id, now))["body"]
+    return {"ok": True, "body": {"key": fields["token"], "info": fields}}
+
+
+def _list(page: int, size: int, now: int, filters: KeyFilters, full: bool) -> Steps:
+    conditions, values = _conditions(filters, now)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    counted = yield f"SELECT COUNT(*) FROM ledger_keys k{where}", tuple(values)
+    total = counted[0][0]
+    rows = yield (
+        f"{_SHOWN}{where} ORDER BY k.created DESC, k.id LIMIT ? OFFSET ?",
+        (*values, size, (page - 1) * size),
+    )
+    shown = [_shown(row, now) for row in rows]
+    return {
+        "ok": True,
+        "body": {
+            "keys": shown if full else [s["token"] for s in shown],
+            "total_count": total,
+            "current_page": page,
+            "total_pages": -(-total // size),
+        },
+    }
+
+
+def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
+    """SQL of `k`, and its parameters."""
+    found: list[tuple[str, list[Any]]] = []
+    if filters.user_id is not None:
+        found.append(("k.user_id = ?", [filters.user_id]))
+    if filters.alias is not None:
+        found.append(("k.alias = ?", [filters.alias]))
+    if filters.token is not None:
+        by_secret = "k.id IN (SELECT key_id FROM ledger_secrets WHERE hash = ? AND (expires IS NULL OR expires > ?))"
+        found.append((by_secret, [secrets.reference(filters.token), now]))
+    if filters.status is not None:
+        condition = STATUSES[filters.status]
+        found.append((condition, [now] * condition.count("?")))
+    return [condition for condition, _ in found], [value for _, values in found for value in values]
+
+
+def _named(name: Any) -> Steps:
+    """(the key, None), or (None, the refusal)."""
+    if not isinstance(name, str) or not name:
+        return None, decision.invalid("'key' is missing.", "key")
+    rows = yield _BY_TOKEN, (secrets.reference(name),)
+    if not rows:
+        return None, decision.not_found("This key does not exist.", "key")
+    return keys.key(rows[0][: keys.COLUMN_COUNT]), None
+
+
+def _changeable(name: Any) -> Steps:
+    """The same, refused where the next start would undo the change."""
+    found, refused = yield from _named(name)
+    if found is not None and found.declared == keys.DECLARED:
+        return None, decision.invalid(_IN_THE_FILE, "key")
+    return found, refused
+
+
+def _taken(text: str | None, alias: str | None, key_id: str) -> Steps:
+    """The refusal, if another key has the secret or the alias."""
+    if text is not None:
+        rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (secrets.hash_secret(text),)
+        if rows:
+            return decision.invalid("This key exists already.", "key")
+    if alias is not None:
+        rows = yield "SELECT id FROM ledger_keys WHERE alias = ?", (alias,)
+        if rows and rows[0][0] != key_id:
+            return decision.invalid(f"There is a key with the alias '{alias}' already.", "key_alias")
+    return None
+
+
+def _change(key_id: str, values: Mapping[str, Any], now: int) -> Steps:
+    values = {**values, "updated": now}
+    sql = f"UPDATE ledger_keys SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"
+    yield sql, (*values.values(), key_id)
+
+
+def _with_secret(key_id: str, text: str, now: int) -> Steps:
+    fields = (yield from _show_one(key_id, now))["body"]
+    return {"ok": True, "body": {"key": text, "token_id": fields["token"], **fields}}
+
+
+def _show_one(key_id: str, now: int) -> Steps:
+    rows = yield f"{_SHOWN} WHERE k.id = ?", (key_id,)
+    return {"ok": True, "body": _shown(rows[0], now)}
+
+
+def _shown(row: Row, now: int) -> dict[str, Any]:
+    end = keys.COLUMN_COUNT
+    counters = row[end + 1 :]
+    return keys.shown(keys.key(row[:end]), row[end], account(counters) if counters[0] is not None else None, now)

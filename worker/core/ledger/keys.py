@@ -1,0 +1,77 @@
+"""A key as it is stored and as LiteLLM's admin API shows it, and which models it may use."""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from ..values import periods
+from ..values.money import usd
+from . import key_fields
+from .accounts import Account
+from .decision import Row
+from .key_fields import Key
+
+COLUMNS = ", ".join(f"k.{name}" for name in Key._fields)
+COLUMN_COUNT = len(Key._fields)
+# `declared`: made over HTTP; in the config file; in it no more, and blocked for that.
+NOT_DECLARED, DECLARED, NO_LONGER_DECLARED = 0, 1, 2
+_SHOWN = tuple(
+    (field.shown or field.name, index, field.kind.show)
+    for index, field in enumerate(key_fields.COLUMNS.values())
+    if field.shown or field.name
+)
+
+
+def key(row: Row) -> Key:
+    return Key._make(row)
+
+
+def allows(models: str, model: str) -> bool:
+    """Whether a key with this JSON list may use the model: by name, or by a pattern with `*`; an empty list is all."""
+    return models == "[]" or _matcher(models).fullmatch(model) is not None
+
+
+def of_a_key(listed: list[dict[str, Any]], models: str) -> list[dict[str, Any]]:
+    """Of the `data` of `/model/info` what a virtual key with this JSON list sees: its models that are on, and nothing
+    that only the operator needs."""
+    return [{**one, "set": [], "health": None} for one in listed if one["on"] and allows(models, one["model_name"])]
+
+
+@lru_cache(maxsize=512)
+def _matcher(models: str) -> re.Pattern[str]:
+    names = json.loads(models)
+    if not names or "all-proxy-models" in names:
+        return re.compile(".*", re.DOTALL)
+    return re.compile("|".join(map(_pattern, names)), re.DOTALL)
+
+
+def _pattern(name: str) -> str:
+    """Each part between two `*` is taken where it is found first and never looked for again: with several `*`, plain
+    backtracking would take a power of the length of the client's model name."""
+    first, *parts = (re.escape(part) for part in name.split("*"))
+    if not parts:
+        return first
+    return first + "".join(f"(?>.*?{part})" for part in parts[:-1]) + ".*" + parts[-1]
+
+
+def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, Any]:
+    """A key as `/key/info` and `/key/list` show it; money in US dollars. `token`: the hash of its current secret."""
+    current = account is not None and periods.goes_on(account.start, key.budget_duration, now)
+    end = periods.end(key.budget_duration, now)
+    return {
+        "token": token,
+        **{name: show(key[index]) for name, index, show in _SHOWN},
+        "spend": usd(account.spent) if account and current else 0.0,
+        "reserved": usd(account.reserved) if account and current else 0.0,
+        "total_spend": usd(account.total) if account else 0.0,
+        "budget_reset_at": periods.iso(end),
+    }
+
+
+def insert_columns(values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """The statement that writes a new key."""
+    names = tuple(values)
+    sql = f"INSERT INTO ledger_keys ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    return sql, tuple(values.values())

@@ -1,0 +1,100 @@
+"""Does a request fit into what an account has left: requests and tokens of this minute, parallel requests, money.
+
+Minutes are those of the clock. Tokens are counted at their most when a request is let in, and corrected when it ends.
+"""
+
+from ..values import periods
+from ..values.money import NANO, usd
+from . import decision
+from .accounts import GLOBAL, Account, Limits, key_account
+from .key_fields import Key
+
+Headers = list[list[str]]
+# More than any model's largest answer costs: with less no request, whatever it asks for, fills the counters up.
+MOST_AT_ONCE = 1_000 * NANO
+
+
+def rate(account: Account, limit: Limits, tokens: int, now: int) -> decision.Result | None:
+    """The refusal, if a rate limit stands in the way."""
+    _, _, _, rpm, tpm, parallel = limit
+    if rpm is not None or tpm is not None:
+        used_requests, used_tokens = _used(account, now)
+        if rpm is not None and used_requests >= rpm:
+            return decision.rate_limited(f"Limit of {rpm} requests a minute reached.", _seconds_left(now))
+        if tpm is not None and tokens > tpm:
+            message = (
+                f"This request may use {tokens} tokens, and the limit is {tpm} a minute: "
+                "send a smaller max_tokens or a shorter prompt."
+            )
+            return decision.rate_limited(message, _seconds_left(now), [["x-should-retry", "false"]])
+        if tpm is not None and used_tokens + tokens > tpm:
+            message = f"Limit of {tpm} tokens a minute: {used_tokens} used, and this request may use {tokens}."
+            return decision.rate_limited(message, _seconds_left(now))
+    if parallel is not None and account.parallel >= parallel:
+        return decision.soon(decision.rate_limited(f"Limit of {parallel} requests at a time reached.", 1))
+    return None
+
+
+def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: int) -> decision.Result | None:
+    """The refusal, if the money is not there. `key`: whose request it is, None for the master key's."""
+    most = limit.max_budget
+    if most is None or account.spent + account.reserved + amount <= most:
+        return None
+    end = periods.end(limit.duration, now)
+    held = f", ${usd(account.reserved):.6f} are held by running requests" if account.reserved else ""
+    so_far = (
+        f"${usd(account.spent):.6f} of ${usd(most):.6f} are spent{held}, and this request may cost ${usd(amount):.6f}."
+    )
+    if account.spent + amount <= most:
+        message = f"What is left of the budget {_owner(account, key)} is held by requests that still run: {so_far}"
+        return decision.soon(decision.budget_held(message))
+    until = "" if end is None else f" It is renewed at {periods.iso(end)}."
+    message = f"The budget {_owner(account, key)} is exhausted: {so_far}{until}"
+    return decision.budget_exceeded(message, None if end is None else max(1, -((now - end) // 1000)))
+
+
+def too_expensive(amount: int) -> decision.Result:
+    """The refusal of more than MOST_AT_ONCE."""
+    message = f"This request may cost ${usd(amount):.2f}; ${usd(MOST_AT_ONCE):.0f} are the most at once."
+    return decision.invalid(f"{message} Send a smaller max_tokens or n.", "max_tokens", "too_expensive")
+
+
+def fits_an_empty_budget(limit: Limits, amount: int) -> bool:
+    """Whether the request would ever be let in; if not, its refusal says nothing about the budget."""
+    return limit.max_budget is not None and amount <= limit.max_budget
+
+
+def headers(account: Account, limit: Limits, requests: int, tokens: int, now: int) -> Headers:
+    """`x-ratelimit-*` with what is left once `requests` and `tokens` more are counted."""
+    used_requests, used_tokens = _used(account, now)
+    reset = f"{_seconds_left(now)}s"
+    result: Headers = []
+    if limit.rpm is not None:
+        result += _left("requests", limit.rpm, used_requests + requests, reset)
+    if limit.tpm is not None:
+        result += _left("tokens", limit.tpm, used_tokens + tokens, reset)
+    return result
+
+
+def _left(kind: str, most: int, used: int, reset: str) -> Headers:
+    return [
+        [f"x-ratelimit-limit-{kind}", str(most)],
+        [f"x-ratelimit-remaining-{kind}", str(most - used if used < most else 0)],
+        [f"x-ratelimit-reset-{kind}", reset],
+    ]
+
+
+def _owner(account: Account, key: Key | None) -> str:
+    if account.id == GLOBAL or key is None:
+        return "of this gateway"
+    return f"of the key '{key.name}'" if account.id == key_account(key.id) else f"of the user '{key.user_id}'"
+
+
+def _used(account: Account, now: int) -> tuple[int, int]:
+    """Requests and tokens of this minute. Another replica's clock may be a little ahead."""
+    minute = now - now % periods.MINUTE
+    return (account.requests, account.tokens) if minute <= account.minute <= minute + periods.SKEW else (0, 0)
+
+
+def _seconds_left(now: int) -> int:
+    return max(1, -(-(periods.MINUTE - now % periods.MINUTE) // 1000))

@@ -1,0 +1,141 @@
+"""The tables, version by version, and how a store comes from any older version to the newest.
+
+Times are milliseconds since 1970, money is nano-dollars, flags are 0 and 1, absent texts are ''.
+"""
+
+from collections.abc import Iterator
+
+from . import decision
+from .decision import Decision, Steps
+from .dialect import Dialect
+from .key_fields import COLUMNS
+
+# Each tuple brings a store from the version before to the next. What has been released is never changed. ledger_keys is
+# not here: a version creates the columns that `key_fields` says it came with, before it does what stands here.
+_TABLES: tuple[tuple[str, ...], ...] = (
+    (
+        # A key's secrets come and go with regeneration.
+        "CREATE UNIQUE INDEX ledger_keys_alias ON ledger_keys (alias)",
+        "CREATE INDEX ledger_keys_created ON ledger_keys (created, id)",
+        # `expires`: the end of a grace period; null is the key's current secret.
+        "CREATE TABLE ledger_secrets (hash TEXT PRIMARY KEY, key_id TEXT NOT NULL, expires BIGINT)",
+        "CREATE INDEX ledger_secrets_key ON ledger_secrets (key_id)",
+        # One row for everything that has counters: 'global', 'key:<id>', 'user:<user_id>'. `start`: of the current
+        # period, which `spent` and `reserved` belong to; `total`: spent ever; `requests` and `tokens`: in `minute`.
+        """CREATE TABLE ledger_accounts (
+            id TEXT PRIMARY KEY, start BIGINT NOT NULL DEFAULT 0,
+            spent BIGINT NOT NULL DEFAULT 0, reserved BIGINT NOT NULL DEFAULT 0, total BIGINT NOT NULL DEFAULT 0,
+            minute BIGINT NOT NULL DEFAULT 0, requests BIGINT NOT NULL DEFAULT 0, tokens BIGINT NOT NULL DEFAULT 0,
+            parallel BIGINT NOT NULL DEFAULT 0)""",
+        "INSERT INTO ledger_accounts (id) VALUES ('global')",
+        # Periods that are over. A report that comes late is still added to its own.
+        """CREATE TABLE ledger_periods (
+            account TEXT NOT NULL, start BIGINT NOT NULL, spent BIGINT NOT NULL, PRIMARY KEY (account, start))""",
+        # A reservation, and after it the line of the spend log. `state`: 0 open, 1 expired (spent in full until a
+        # report says otherwise), 2 settled. `charged`: what was added to the accounts' spending; `amount`: reserved.
+        """CREATE TABLE ledger_requests (
+            id TEXT PRIMARY KEY, state BIGINT NOT NULL, instance TEXT NOT NULL,
+            key_id TEXT NOT NULL, key_alias TEXT NOT NULL, user_id TEXT NOT NULL,
+            model TEXT NOT NULL, endpoint TEXT NOT NULL,
+            amount BIGINT NOT NULL, charged BIGINT NOT NULL, tokens BIGINT NOT NULL, minute BIGINT NOT NULL,
+            global_start BIGINT NOT NULL, key_start BIGINT NOT NULL, user_start BIGINT NOT NULL,
+            created BIGINT NOT NULL, expires BIGINT NOT NULL, settled BIGINT,
+            answered_by TEXT NOT NULL, deployment TEXT NOT NULL, status BIGINT, latency BIGINT,
+            prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,
+            cached_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, estimated BIGINT NOT NULL)""",
+        "CREATE INDEX ledger_requests_open ON ledger_requests (expires) WHERE state = 0",
+        "CREATE INDEX ledger_requests_created ON ledger_requests (created, id)",
+        "CREATE INDEX ledger_requests_key ON ledger_requests (key_id, created, id)",
+    ),
+    (
+        # `alerted_*`: the period for which an alert has been written, -1 for none yet.
+        "ALTER TABLE ledger_accounts ADD COLUMN alerted_soft BIGINT NOT NULL DEFAULT -1",
+        "ALTER TABLE ledger_accounts ADD COLUMN alerted_full BIGINT NOT NULL DEFAULT -1",
+        """CREATE TABLE ledger_alerts (
+            account TEXT NOT NULL, start BIGINT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+            spent BIGINT NOT NULL, reserved BIGINT NOT NULL, budget BIGINT NOT NULL, created BIGINT NOT NULL,
+            attempts BIGINT NOT NULL DEFAULT 0, due BIGINT, PRIMARY KEY (account, start, kind))""",
+        "CREATE INDEX ledger_alerts_due ON ledger_alerts (due) WHERE due IS NOT NULL",
+    ),
+    (),
+    (
+        # The client's own name of the request, '' where it goes by `id`. It need not be unique.
+        "ALTER TABLE ledger_requests ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX ledger_requests_named ON ledger_requests (request_id) WHERE request_id <> ''",
+    ),
+    (
+        # A JSON list: those of the key when the request was admitted, and the request's own.
+        "ALTER TABLE ledger_requests ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+    ),
+)
+VERSION = max(len(_TABLES), *(field.since for field in COLUMNS.values()))
+
+
+def _key_columns(version: int) -> Iterator[str]:
+    """The statements that create the columns of ledger_keys that came with the version."""
+    added = {name: field.kind for name, field in COLUMNS.items() if field.since == version}
+    if version == 1:
+        yield f"CREATE TABLE ledger_keys ({', '.join(f'{name} {kind.sql}' for name, kind in added.items())})"
+        return
+    for name, kind in added.items():
+        default = f" DEFAULT {_literal(kind.default)}" if kind.default is not None else ""
+        yield f"ALTER TABLE ledger_keys ADD COLUMN {name} {kind.sql}{default}"
+
+
+def _literal(value: int | str) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+MIGRATIONS = tuple(
+    (*_key_columns(version), *(_TABLES[version - 1] if version <= len(_TABLES) else ()))
+    for version in range(1, VERSION + 1)
+)
+
+
+def writable() -> Decision:
+    """Writes a row and takes it away again: {"ok": True}. A full disk and a replica that only reads fail here, too.
+
+    An update to the same value would not do: SQLite writes no page for it.
+    """
+    return Decision(_writable(), whole=True)
+
+
+def _writable() -> Steps:
+    yield "INSERT INTO ledger_periods (account, start, spent) VALUES ('', 0, 0)", ()
+    yield "DELETE FROM ledger_periods WHERE account = ''", ()
+    return {"ok": True}
+
+
+def readable() -> Decision:
+    """Reads a row: {"ok": True}."""
+    return Decision(_readable())
+
+
+def _readable() -> Steps:
+    yield "SELECT version FROM ledger_schema", ()
+    return {"ok": True}
+
+
+def migrate(dialect: Dialect, target: int = VERSION) -> Decision:
+    """Brings the store to `target`: {"ok": True, "version": int}, or a refusal when the store is newer than this."""
+    return Decision(_migrate(dialect, target), transaction=True)
+
+
+def _migrate(dialect: Dialect, target: int) -> Steps:
+    for sql in dialect.lock:
+        yield sql, ()
+    yield "CREATE TABLE IF NOT EXISTS ledger_schema (version BIGINT NOT NULL)", ()
+    rows = yield "SELECT version FROM ledger_schema", ()
+    version = rows[0][0] if rows else 0
+    if version > target:
+        return decision.unavailable(
+            f"The ledger was written by a newer version (schema {version}, this one knows {target})."
+        )
+    if not rows:
+        yield "INSERT INTO ledger_schema (version) VALUES (0)", ()
+    for statements in MIGRATIONS[version:target]:
+        for sql in statements:
+            yield sql, ()
+    if version != target:
+        yield "UPDATE ledger_schema SET version = ?", (target,)
+    return {"ok": True, "version": target}

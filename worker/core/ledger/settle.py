@@ -1,0 +1,154 @@
+"""What a report changes of its request. `batch` reads and writes.
+
+    open ──report──▶ settled            final: a second report changes nothing
+      └──expiry──▶ expired ──report──▶ settled    meanwhile it counts as spent in full
+
+A reservation belongs to the periods it was admitted in, whenever it ends, and to the container instance that got the
+request: no other instance may report on it or renew it.
+"""
+
+from typing import Any, NamedTuple
+
+from ..values.money import MAX_NANO
+from .accounts import GLOBAL, Limits, Policy, key_account, user_account
+from .decision import Decision, Steps
+from .dialect import marks
+
+OPEN, EXPIRED, SETTLED = 0, 1, 2
+# A Durable Object's SQL takes at most 100 parameters.
+_RENEW_AT_ONCE = 50
+
+_NAMES = "id state instance key_id user_id amount charged tokens minute global_start key_start user_start".split()
+COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
+
+
+class Report(NamedTuple):
+    """What a request came to. `cost` in nano-dollars, `latency` in milliseconds.
+
+    `status`: of the answer, 499 if the client disconnected. `estimated`: 1 if the provider did not report the usage.
+    `answered_by`: the public name of the model that answered, which may be a fallback.
+    """
+
+    id: str
+    instance: str
+    cost: int
+    answered_by: str = ""
+    deployment: str = ""
+    status: int = 200
+    latency: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: int = 0
+
+
+# What a report changes of its request.
+REPORTED = (
+    "state charged settled answered_by deployment status latency prompt_tokens completion_tokens cached_tokens "
+    "reasoning_tokens estimated"
+).split()
+
+
+class Found(NamedTuple):
+    """A request as a report finds it, with the budgets of its key. See the schema."""
+
+    id: str
+    state: int
+    instance: str
+    key_id: str
+    user_id: str
+    amount: int
+    charged: int
+    tokens: int
+    minute: int
+    global_start: int
+    key_start: int
+    user_start: int
+    soft_budget: int | None = None
+    max_budget: int | None = None
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The ids of the accounts that pay for it."""
+        if not self.key_id:
+            return (GLOBAL,)
+        own = key_account(self.key_id)
+        return (GLOBAL, own, user_account(self.user_id)) if self.user_id else (GLOBAL, own)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The period that it was admitted in, for each of `accounts`."""
+        if not self.key_id:
+            return (self.global_start,)
+        starts = (self.global_start, self.key_start)
+        return (*starts, self.user_start) if self.user_id else starts
+
+
+def bind(id: str, instance: str) -> Decision:
+    """The instance gets the request, whichever one was foreseen. Where that one's end has ended the reservation, too,
+    it stays so until the instance reports."""
+    return Decision(_bind(id, instance))
+
+
+def renew(instance: str, ids: list[str], expires: int) -> Decision:
+    """Requests still run: their open reservations last until `expires`."""
+    return Decision(_renew(instance, ids, expires))
+
+
+def objection(found: Found | None, report: Report) -> str:
+    """The outcome of a report that changes nothing, '' if it changes something: "unknown" (no such reservation),
+    "foreign" (another instance's), "duplicate" (already settled). Reporting again does not help."""
+    if found is None:
+        return "unknown"
+    if found.instance != report.instance and found.instance and report.instance:
+        return "foreign"
+    return "duplicate" if found.state == SETTLED else ""
+
+
+def reported(found: Found, report: Report, now: int) -> tuple[Any, ...]:
+    """The request's values of the columns REPORTED."""
+    return (
+        SETTLED,
+        min(max(0, report.cost), MAX_NANO),
+        now,
+        report.answered_by,
+        report.deployment,
+        report.status,
+        report.latency,
+        report.prompt_tokens,
+        report.completion_tokens,
+        report.cached_tokens,
+        report.reasoning_tokens,
+        report.estimated,
+    )
+
+
+def _bind(id: str, instance: str) -> Steps:
+    sql = "UPDATE ledger_requests SET instance = ? WHERE id = ? AND state < ? RETURNING id"
+    rows = yield sql, (instance, id, SETTLED)
+    return {"ok": True, "bound": len(rows)}
+
+
+def _renew(instance: str, ids: list[str], expires: int) -> Steps:
+    renewed = 0
+    ids = sorted(ids)
+    for first in range(0, len(ids), _RENEW_AT_ONCE):
+        some = ids[first : first + _RENEW_AT_ONCE]
+        rows = yield (
+            "UPDATE ledger_requests SET expires = ? WHERE state = 0 AND instance = ? AND expires < ? "
+            f"AND id IN ({marks(len(some))}) RETURNING id",
+            (expires, instance, expires, *some),
+        )
+        renewed += len(rows)
+    return {"ok": True, "renewed": renewed}
+
+
+def limits_of(policy: Policy, found: Found) -> dict[str, Limits]:
+    """The budgets of a request's accounts, by the accounts' names."""
+    limits = {GLOBAL: policy.everyone}
+    if found.user_id:
+        limits[user_account(found.user_id)] = policy.user(found.user_id)
+    if found.key_id:
+        limits[key_account(found.key_id)] = Limits(found.max_budget, found.soft_budget)
+    return limits

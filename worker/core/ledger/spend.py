@@ -1,0 +1,201 @@
+"""What was spent: line by line, by key, and altogether. Metadata only: no prompt or answer is ever here."""
+
+import json
+from typing import Any, NamedTuple
+
+from ..values import periods
+from ..values.money import usd
+from . import decision, secrets
+from .accounts import COLUMNS, GLOBAL, Account, Policy, account
+from .decision import Decision, Row, Steps
+
+MAX_PAGE = 1000
+_TRIM_AT_ONCE = 500
+_STATES = {0: "running", 1: "expired", 2: "settled"}
+# One that was lost with its process has no status, and is charged in full.
+STATUSES = {"success": "r.status BETWEEN 200 AND 399", "failure": "(r.status >= 400 OR r.state = 1)"}
+_NAMES = (
+    "id state key_id key_alias user_id model endpoint amount charged created settled answered_by deployment status "
+    "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated request_id tags"
+).split()
+_COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
+
+
+class Filters(NamedTuple):
+    """`key`: a secret, a token, a key's id or 'master'; `status`: one of STATUSES, or an HTTP status; `begin` ≤ time of
+    the request < `end`, in milliseconds; `after`: the cursor that the page before ended with;
+    `request_id`: an answer's `x-request-id`, which several requests of a client's may have."""
+
+    key: str | None = None
+    model: str | None = None
+    status: str | int | None = None
+    begin: int | None = None
+    end: int | None = None
+    after: str | None = None
+    size: int = 100
+    request_id: str | None = None
+
+
+def logs(filters: Filters) -> Decision:
+    """`GET /spend/logs`: {"data": [line], "next": cursor | None}, the newest first; running requests are not in it."""
+    return Decision(_logs(filters))
+
+
+def by_key(now: int, page: int = 1, size: int = 100) -> Decision:
+    """`GET /spend/keys`: {"data": [{"token", "key_alias", "spend", "total_spend", …}], "total_count"}, those that
+    have spent most first; keys that were deleted are in it by their account alone."""
+    return Decision(_by_key(now, max(1, page), min(max(1, size), MAX_PAGE)))
+
+
+def everything(policy: Policy, now: int) -> Decision:
+    """`GET /global/spend`: {"spend", "reserved", "total_spend", "max_budget", "budget_reset_at", "periods": […]}."""
+    return Decision(_everything(policy, now))
+
+
+def trim(before: int, limit: int = _TRIM_AT_ONCE) -> Decision:
+    """Deletes lines older than `before` (milliseconds), never a running request's: {"deleted": int}; call again while
+    that equals `limit`. Totals keep what the lines said."""
+    return Decision(_trim(before, limit))
+
+
+def trim_old(days: float, now: int, limit: int = _TRIM_AT_ONCE) -> Decision:
+    """The same for lines that are kept for so many days and are older."""
+    return trim(now - kept_ms(days), limit)
+
+
+def kept_ms(days: float) -> int:
+    """For how long a line is kept."""
+    return int(days * periods.DAY)
+
+
+def _logs(filters: Filters) -> Steps:
+    where, parameters = ["r.state > 0"], []
+    if filters.key is not None:
+        key_id = "" if filters.key == "master" else filters.key
+        if key_id.startswith(secrets.PREFIX) or len(key_id) == 64:
+            rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (secrets.reference(key_id),)
+            if not rows:
+                return decision.not_found("This key does not exist.", "key")
+            key_id = rows[0][0]
+        where.append("r.key_id = ?")
+        parameters.append(key_id)
+    status = filters.status
+    if isinstance(status, str):
+        where.append(STATUSES[status])
+        status = None
+    for condition, value in (
+        ("r.model = ?", filters.model),
+        ("r.status = ?", status),
+        ("r.created >= ?", filters.begin),
+        ("r.created < ?", filters.end),
+    ):
+        if value is not None:
+            where.append(condition)
+            parameters.append(value)
+    if filters.request_id is not None:
+        # The index of names has no empty ones, and is not used unless that is said.
+        where.append("(r.id = ? OR (r.request_id = ? AND r.request_id <> ''))")
+        parameters += [filters.request_id, filters.request_id]
+    if filters.after is not None:
+        created, _, last = filters.after.partition("-")
+        if not (created.isascii() and created.isdigit()) or len(created) > 15:
+            return decision.invalid("'after' is no cursor.", "after")
+        where.append("(r.created < ? OR (r.created = ? AND r.id < ?))")
+        parameters += [int(created), int(created), last]
+    size = min(max(1, filters.size), MAX_PAGE)
+    rows = yield (
+        f"SELECT {_COLUMNS} FROM ledger_requests r WHERE {' AND '.join(where)} "
+        "ORDER BY r.created DESC, r.id DESC LIMIT ?",
+        (*parameters, size + 1),
+    )
+    lines: list[dict[str, Any]] = [dict(zip(_NAMES, row, strict=True)) for row in rows[:size]]
+    cursor = f"{lines[-1]['created']}-{lines[-1]['id']}" if len(rows) > size else None
+    return {"ok": True, "body": {"data": [_line(line) for line in lines], "next": cursor}}
+
+
+def _line(line: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "request_id": line["request_id"] or line["id"],
+        "state": _STATES[line["state"]],
+        "startTime": periods.iso(line["created"]),
+        "endTime": periods.iso(line["settled"]),
+        "key_id": line["key_id"] or "master",
+        "key_alias": line["key_alias"] or None,
+        "user_id": line["user_id"] or None,
+        "request_tags": json.loads(line["tags"]),
+        "endpoint": line["endpoint"],
+        "model": line["model"],
+        "answered_by": line["answered_by"] or None,
+        "deployment": line["deployment"] or None,
+        "spend": usd(line["charged"]),
+        "reserved": usd(line["amount"]),
+        "prompt_tokens": line["prompt_tokens"],
+        "completion_tokens": line["completion_tokens"],
+        "cached_tokens": line["cached_tokens"],
+        "reasoning_tokens": line["reasoning_tokens"],
+        "estimated": bool(line["estimated"]),
+        "status": line["status"],
+        "latency_ms": line["latency"],
+    }
+
+
+def _by_key(now: int, page: int, size: int) -> Steps:
+    counted = yield "SELECT COUNT(*) FROM ledger_accounts WHERE id LIKE 'key:%'", ()
+    rows = yield (
+        f"SELECT {COLUMNS}, k.alias, k.hint, k.user_id, k.budget_duration, s.hash FROM ledger_accounts a "
+        "LEFT JOIN ledger_keys k ON 'key:' || k.id = a.id "
+        "LEFT JOIN ledger_secrets s ON s.key_id = k.id AND s.expires IS NULL "
+        "WHERE a.id LIKE 'key:%' ORDER BY a.total DESC, a.id LIMIT ? OFFSET ?",
+        (size, (page - 1) * size),
+    )
+    return {"ok": True, "body": {"data": [_key_line(row, now) for row in rows], "total_count": counted[0][0]}}
+
+
+def _key_line(row: Row, now: int) -> dict[str, Any]:
+    found: Account = account(row[:-5])
+    alias, hint, user_id, duration, token = row[-5:]
+    current = periods.goes_on(found.start, duration, now)
+    return {
+        "token": token,
+        "key_id": found.id.removeprefix("key:"),
+        "key_name": hint,
+        "key_alias": alias,
+        "user_id": user_id or None,
+        "spend": usd(found.spent) if current else 0.0,
+        "reserved": usd(found.reserved) if current else 0.0,
+        "total_spend": usd(found.total),
+    }
+
+
+def _everything(policy: Policy, now: int) -> Steps:
+    rows = yield f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id = ?", (GLOBAL,)
+    past = yield (
+        "SELECT start, spent FROM ledger_periods WHERE account = ? ORDER BY start DESC LIMIT 100",
+        (GLOBAL,),
+    )
+    found = account(rows[0])
+    limit = policy.everyone
+    current = periods.goes_on(found.start, limit.duration, now)
+    return {
+        "ok": True,
+        "body": {
+            "spend": usd(found.spent) if current else 0.0,
+            "reserved": usd(found.reserved) if current else 0.0,
+            "total_spend": usd(found.total),
+            "max_budget": None if limit.max_budget is None else usd(limit.max_budget),
+            "budget_duration": limit.duration,
+            "budget_reset_at": periods.iso(periods.end(limit.duration, now)),
+            "running_requests": found.parallel,
+            "periods": [{"start": periods.iso(start), "spend": usd(spent)} for start, spent in past],
+        },
+    }
+
+
+def _trim(before: int, limit: int) -> Steps:
+    rows = yield (
+        "DELETE FROM ledger_requests WHERE id IN "
+        "(SELECT id FROM ledger_requests WHERE created < ? AND state > 0 ORDER BY created LIMIT ?) "
+        "AND state > 0 RETURNING id",
+        (before, limit),
+    )
+    return {"ok": True, "deleted": len(rows)}

@@ -1,0 +1,1 @@
+"""What a request may cost, and what an answer did cost: prices, tokens, estimates, usage."""

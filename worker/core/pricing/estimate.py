@@ -1,0 +1,230 @@
+"""What a request's prompt may come to, in tokens: never under the truth as far as anyone can know it beforehand.
+
+Texts are counted by their kinds of characters (`text_tokens`), wherever they stand; what that makes depends on the
+model's tokenizer. Pictures count by a ceiling for each model. What cannot be known from the request (files, sound, what
+a provider keeps or looks up) is named in `unbounded`, and counts as the model's whole context window.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .tokens import LARGEST, Counted, count, text_tokens, tokens
+
+# What chat templates add for each message, and once.
+_PER_MESSAGE = 8
+_ONCE = 8
+# What providers put around tool definitions; Anthropic's own text for them has up to 700 tokens.
+_PER_TOOL = 16
+_FOR_TOOLS = 700
+
+# Parts of a message by their type, and the fields in which their data stands, whatever type they claim to have.
+_PICTURES = frozenset(("image_url", "input_image", "image", "computer_screenshot"))
+_PICTURE_FIELDS = frozenset(("image_url", "input_image", "image"))
+_OPAQUE = frozenset(
+    "file input_file document input_audio audio audio_url video video_url input_video item_reference "
+    "image_generation_call container_upload".split()
+)
+_OPAQUE_FIELDS = frozenset(
+    "file input_file file_id file_data file_url fileData inlineData document document_url input_audio audio audio_url "
+    "video video_url input_video".split()
+)
+# Nothing in these is more than text, whatever it looks like.
+_TEXT_FIELDS = frozenset(("arguments", "action", "annotations", "citations"))
+# A part that has none of these fields, and whose type is an ordinary one, is its texts.
+_TELLING = _PICTURE_FIELDS | _OPAQUE_FIELDS | _TEXT_FIELDS | {"source", "images", "input", "cache_control"}
+_ORDINARY = frozenset(
+    "message text input_text output_text summary_text reasoning reasoning_text thinking redacted_thinking refusal "
+    "function custom tool_call content search_result web_search_result".split()
+)
+_ORDINARY_ENDINGS = ("_call", "_call_output", "tool_use", "tool_result")
+# What a part of any other type may bring its data by.
+_POINTERS = frozenset(("url", "uri", "id", "data", "base64", "content_id"))
+_ADDRESSES = ("https://", "http://", "gs://", "data:image/")
+_STATED = ("format", "mime_type", "content_type", "media_type", "mimeType")
+# Fields by which a provider brings in what the request does not show.
+_ELSEWHERE = frozenset(
+    "previous_response_id conversation prompt_id web_search_options container mcp_servers cached_content "
+    "cachedContent plugins search_parameters data_sources enable_search connectors".split()
+)
+# An empty object is none of them: it may switch something on, as `web_search_options` does.
+_NOTHING: tuple[Any, ...] = (None, False, "", [])
+_OWN_TOOLS = frozenset(("function", "custom"))
+_OF_PARTS = frozenset(("messages", "input", "system"))
+_TOOLS = frozenset(("tools", "functions"))
+_CACHING = frozenset(("cache_control", "cache_control_injection_points"))
+# Fields that no model reads. The text of all others counts, known or not.
+_UNREAD = frozenset(
+    "model stream stream_options temperature top_p top_k min_p n best_of seed stop stop_sequences max_tokens "
+    "max_completion_tokens max_output_tokens user metadata tags store service_tier safety_identifier prompt_cache_key "
+    "prompt_cache_retention presence_penalty frequency_penalty logit_bias logprobs top_logprobs modalities audio "
+    "reasoning reasoning_effort thinking verbosity parallel_tool_calls include truncation background encoding_format "
+    "dimensions timeout num_retries fallbacks disable_fallbacks safety_settings safetySettings voice size "
+    "quality".split()
+)
+
+
+class Prompt(NamedTuple):
+    """`fixed`: tokens that are the same for every tokenizer; `images`: how many; `unbounded`: what else there is, by
+    the request's own words; `cached`: the request asks for its prompt to be cached, which some providers charge more
+    for; `text`: what its texts are made of."""
+
+    fixed: int
+    images: int = 0
+    unbounded: tuple[str, ...] = ()
+    cached: bool = False
+    text: Counted | None = None
+
+    def tokens(self, tokenizer: str = LARGEST) -> int:
+        """At most, without pictures and what is unbounded. `tokenizer`: a name in `tokenizers.WEIGHTS`."""
+        return self.fixed if self.text is None else self.fixed + tokens(self.text, tokenizer)
+
+
+def prompt(body: Mapping[str, Any]) -> Prompt:
+    """Of a request's parsed JSON body, whichever endpoint it is for."""
+    walk = _Walk()
+    fixed = _ONCE
+    for name, value in body.items():
+        if name in _UNREAD or value in _NOTHING:
+            continue
+        if name in _OF_PARTS:
+            walk.take(value)
+            if name == "messages" and isinstance(value, list):
+                fixed += _PER_MESSAGE * len(value)
+        elif name in _TOOLS:
+            fixed += _FOR_TOOLS
+            walk.tools(value)
+        elif name in _ELSEWHERE:
+            walk.unbounded.append(name)
+        elif name in _CACHING:
+            walk.cached = True
+        elif name in _TELLING:
+            walk.take({name: value})
+        elif isinstance(value, (str, list, dict)):
+            walk.take(value, parts=False)
+            if name == "context_management" and _compacts(value):
+                walk.unbounded.append(name)
+            elif name == "prompt" and isinstance(value, dict):
+                # A stored prompt of OpenAI's responses API; that of completions is a text.
+                walk.unbounded.append(name)
+    query, documents = body.get("query"), body.get("documents")
+    if isinstance(query, str) and isinstance(documents, list):
+        # It is read with each of them.
+        walk.numbers += text_tokens(query) * max(0, len(documents) - 1)
+    text = "\n".join(walk.texts)
+    # A text that is a picture's data is a picture to some, as the result of a tool to Gemini.
+    images = walk.images + text.count("\ndata:image/") + text.startswith("data:image/")
+    return Prompt(fixed + walk.numbers, images, tuple(dict.fromkeys(walk.unbounded)), walk.cached, count(text))
+
+
+def _compacts(management: Any) -> bool:
+    """Whether the prompt may be read once more, to make it shorter; what is cleared from it is not read at all."""
+    edits = management.get("edits") if isinstance(management, dict) else management
+    known = (isinstance(e, dict) and str(e.get("type")).startswith("clear_") for e in edits or ())
+    return not all(known)
+
+
+def _is_picture(value: Any) -> bool:
+    """Some providers take documents and films for pictures when their type, or their data's, says so."""
+    fields = value if isinstance(value, Mapping) else {"url": value}
+    url = fields.get("url")
+    if not (url is None or (isinstance(url, str) and url.startswith(_ADDRESSES))) or fields.get("file_data"):
+        return False
+    kinds = (fields.get(name) for name in _STATED)
+    return all(isinstance(kind, str) and kind.startswith("image/") for kind in kinds if kind)
+
+
+class _Walk:
+    """Collects what counts from nested JSON, without recursion: a request may be as deep as a parser lets it be."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.numbers = 0
+        self.images = 0
+        self.unbounded: list[str] = []
+        self.cached = False
+
+    def take(self, value: Any, *, parts: bool = True) -> None:
+        """`parts`: whether objects may be parts of a message, which bring in more than their texts."""
+        texts, stack = self.texts, [value]
+        while stack:
+            value = stack.pop()
+            if isinstance(value, str):
+                texts.append(value)
+            elif isinstance(value, dict):
+                if not parts or (_TELLING.isdisjoint(value) and _is_ordinary(value)):
+                    # Names are part of the prompt where they are a schema's or an argument's.
+                    texts.extend(value)
+                    stack.extend(value.values())
+                else:
+                    self._part(value, stack)
+            elif isinstance(value, list):
+                stack += value
+            elif value is not None:
+                # A token id, a number in a schema.
+                self.numbers += 2 if isinstance(value, float) else 1 + abs(int(value)) // 1_000_000
+
+    def _part(self, part: dict[str, Any], stack: list[Any]) -> None:
+        """Only the data of what is no text is left out: any other field may be read as the text that it is."""
+        kind = str(part.get("type"))
+        pictured = kind in _PICTURES
+        if kind in _OPAQUE or (pictured and not _is_picture(part)):
+            self.unbounded.append(kind)
+        elif pictured and not any(part.get(name) for name in (*_PICTURE_FIELDS, "source")):
+            self.images += 1
+        elif not (pictured or _is_ordinary(part)) and (kind in part or not _POINTERS.isdisjoint(part)):
+            self.unbounded.append(kind)
+        for name, value in part.items():
+            if name == "cache_control":
+                self.cached = True
+            elif value in _NOTHING:
+                continue
+            elif name in _TEXT_FIELDS or (name == "input" and kind.endswith("tool_use")):
+                self.take([name, value], parts=False)
+            elif name in _PICTURE_FIELDS or (name == "source" and pictured and _is_data(value)):
+                self._picture(value, kind if pictured else name)
+            elif name == "images" and isinstance(value, list):
+                stack += [{"image": one} if isinstance(one, str) else one for one in value]
+            elif name in _OPAQUE_FIELDS or (name == "source" and _is_data(value)):
+                if not (pictured and name == "file_id"):
+                    self.unbounded.append(name)
+            else:
+                self.texts.append(name)
+                stack.append(value)
+
+    def _picture(self, value: Any, name: str) -> None:
+        if not _is_picture(value):
+            self.unbounded.append(name)
+            return
+        self.images += 1
+        if isinstance(value, dict):
+            self.take([more for field, more in value.items() if field not in ("url", "data")], parts=False)
+
+    def tools(self, tools: Any) -> None:
+        self.texts.append(json.dumps(tools, ensure_ascii=False, separators=(",", ":")))
+        for tool in tools if isinstance(tools, list) else ():
+            self.numbers += _PER_TOOL
+            if not isinstance(tool, Mapping):
+                continue
+            # Anthropic's have no type, or "custom"; every other type is one that the provider runs, and so is what
+            # has nothing but a name of its own (Gemini's `{"googleSearch": {}}`).
+            kind = tool.get("type") or ("custom" if "name" in tool or "function" in tool else next(iter(tool), ""))
+            if str(kind) not in _OWN_TOOLS:
+                self.unbounded.append(str(kind))
+            function = tool.get("function")
+            marked = "cache_control" in tool or (isinstance(function, Mapping) and "cache_control" in function)
+            self.cached = self.cached or marked
+
+
+def _is_ordinary(part: dict[str, Any]) -> bool:
+    """Whether parts of its type are nothing but texts."""
+    kind = part.get("type")
+    if kind is None or kind == "text":
+        return True
+    kind = str(kind)
+    return kind in _ORDINARY or kind.endswith(_ORDINARY_ENDINGS) or kind.startswith("reasoning.")
+
+
+def _is_data(source: Any) -> bool:
+    """Of a part's `source`: texts and parts stand there, too, or where a text is from."""
+    return isinstance(source, dict) and source.get("type") not in ("text", "content")

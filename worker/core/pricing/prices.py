@@ -1,0 +1,181 @@
+"""A deployment's prices as integers that JSON can carry, and what a usage costs by them.
+
+Prices are femto-dollars (10⁻¹⁵ USD) for a unit: fine enough for every price there is, and for a whole dollar's still
+within what a JavaScript number holds. A cost is rounded up to nano-dollars once, at the end.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import ROUND_CEILING
+from typing import Any
+
+from ..values.money import MAX_NANO, exact, is_amount
+from .tokens import LARGEST
+from .usage import Usage
+
+Price = dict[str, Any]
+FEMTO_PER_NANO = 1_000_000
+_FEMTO = 10**15
+
+# Units by the names that LiteLLM's price map and `model_info` have for them.
+_UNITS = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cached": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
+    "reasoning": "output_cost_per_reasoning_token",
+    "audio_input": "input_cost_per_audio_token",
+    "audio_output": "output_cost_per_audio_token",
+    "image_output": "output_cost_per_image_token",
+}
+_FLAT = {
+    "image": ("output_cost_per_image", "input_cost_per_image"),
+    "query": ("input_cost_per_query",),
+    "character": ("input_cost_per_character",),
+    "second": ("input_cost_per_second", "output_cost_per_second"),
+}
+_DEARER_TIERS = ("priority", "fast", "ultrafast")
+# What costs the plain price, or less if the provider so chooses, which nobody knows beforehand.
+_PLAIN_TIERS = frozenset(("auto", "default", "standard", "standard_only", "scale", "flex", "batch"))
+_ABOVE = re.compile(r"input_cost_per_token_above_([0-9]+)k_tokens")
+# Modes that have no answer to be paid for by the token.
+_INPUT_ONLY = frozenset(("embedding", "rerank", "moderation"))
+
+# The most tokens that a picture counts for: Gemini's and Claude's largest stay under the first; gpt-4o-mini counts
+# every tile 33 times (2,833 + 8 × 5,667), so that a picture costs there what it costs with gpt-4o.
+IMAGE_TOKENS = 8_192
+_IMAGE_TOKENS = (("gpt-4o-mini", 48_169),)
+
+
+def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
+    """From everything known of a model (the map's entry under the config's `model_info`); None where it has no price.
+
+    {"input", "output", …: femto-dollars, "priority", …: {…}, "above": [[tokens, {…, "priority", …: {…}}]],
+     "max_input", "max_output", "image_tokens": tokens}
+
+    Whoever knows the model's tokenizer adds "tokenizer"; whoever knows the least that it takes as an output limit adds
+    "min_output".
+    """
+    result: Price = {unit: _femto(entry[name]) for unit, name in _UNITS.items() if is_amount(entry.get(name))}
+    for unit, names in _FLAT.items():
+        found = [_femto(entry[name]) for name in names if is_amount(entry.get(name))]
+        if found:
+            result[unit] = max(found)
+    if "output" not in result and entry.get("mode") in _INPUT_ONLY:
+        result["output"] = 0
+    if not ("input" in result and "output" in result) and not any(unit in result for unit in _FLAT):
+        return None
+    thresholds = sorted({int(m[1]) for m in map(_ABOVE.fullmatch, entry) if m})
+    tiers = {tier: _variant(entry, f"_{tier}") for tier in _DEARER_TIERS}
+    result.update((tier, found) for tier, found in tiers.items() if found)
+    result["above"] = [[k * 1000, _above(entry, f"_above_{k}k_tokens", tiers)] for k in thresholds]
+    for limit, name in (("max_input", "max_input_tokens"), ("max_output", "max_output_tokens")):
+        value = entry.get(name)
+        if isinstance(value, int) and value > 0:
+            result[limit] = value
+    ceiling = entry.get("max_image_tokens")
+    if not (isinstance(ceiling, int) and ceiling > 0):
+        ceiling = next((tokens for part, tokens in _IMAGE_TOKENS if part in model), IMAGE_TOKENS)
+    result["image_tokens"] = ceiling
+    return result
+
+
+def tokenizer(price: Price | None) -> str:
+    """By which a deployment's tokens are estimated, a name in `tokenizers.WEIGHTS`."""
+    return LARGEST if price is None else price.get("tokenizer", LARGEST)
+
+
+def at(price: Price, prompt_tokens: int, tier: Any = None) -> Price:
+    """The prices that apply to a prompt of this size and a service tier.
+
+    `tier`: what the request asks for, whatever was written there. One that is not known, or not of the model, costs the
+    dearest that is.
+    """
+    if tier is None:
+        return _at(price, prompt_tokens)
+    if isinstance(tier, str):
+        if tier in _DEARER_TIERS and tier in price:
+            return _at(price, prompt_tokens, tier)
+        if tier in _PLAIN_TIERS:
+            return _at(price, prompt_tokens)
+    result = {**_at(price, prompt_tokens)}
+    for name in _DEARER_TIERS:
+        if name in price:
+            now = _at(price, prompt_tokens, name)
+            result.update((unit, max(now[unit], result.get(unit, 0))) for unit in _UNITS if unit in now)
+    return result
+
+
+def cost(
+    price: Price,
+    used: Usage,
+    tier: Any = None,
+    units: Mapping[str, int] | None = None,
+) -> int:
+    """Nano-dollars, rounded up. What has no price of its own costs what its kind costs.
+
+    `tier`: the service tier that the request asks for. `units`: what is not tokens: {"image" | "query" | "character" |
+    "second": how many}.
+    """
+    now = at(price, used.prompt, tier)
+    into, out = now.get("input", 0), now.get("output", 0)
+    prompt, completion, *special = used
+    if any(special):
+        plain = max(0, prompt - used.cached - used.cache_write - used.audio_prompt)
+        spoken = max(0, completion - used.reasoning - used.audio_completion - used.image_completion)
+        total = plain * into + used.cached * now.get("cached", into)
+        total += (used.cache_write - used.cache_write_1h) * now.get("cache_write", into)
+        total += used.cache_write_1h * now.get("cache_write_1h", 2 * into)
+        total += used.audio_prompt * now.get("audio_input", into)
+        total += spoken * out + used.reasoning * now.get("reasoning", out)
+        total += used.audio_completion * now.get("audio_output", out)
+        # Pictures that are paid for by the piece are not paid for by their tokens once more.
+        total += used.image_completion * (out if units and "image" in units else now.get("image_output", out))
+    else:
+        total = prompt * into + completion * out
+    if units:
+        total += flat(now, units)
+    return min(MAX_NANO, nano(total))
+
+
+def flat(price: Price, units: Mapping[str, int]) -> int:
+    """Femto-dollars for what is not tokens."""
+    return sum(count * price.get(unit, 0) for unit, count in units.items())
+
+
+def nano(femto: int) -> int:
+    """Femto-dollars as nano-dollars, rounded up."""
+    return -(-femto // FEMTO_PER_NANO)
+
+
+def _at(price: Price, prompt_tokens: int, tier: str = "") -> Price:
+    result = {**price, **price[tier]} if tier else price
+    for threshold, prices in price.get("above", ()):
+        if prompt_tokens > threshold:
+            result = {**result, **prices, **prices.get(tier, {})}
+    return result
+
+
+def _above(entry: Mapping[str, Any], suffix: str, tiers: Mapping[str, Price]) -> Price:
+    """What a long prompt costs, in each service tier as well: where the map does not say, the dearer of both."""
+    found = _variant(entry, suffix)
+    result = {**found}
+    for tier, prices in tiers.items():
+        if prices:
+            dearer = {unit: max(value, prices[unit]) for unit, value in found.items() if unit in prices}
+            result[tier] = {**dearer, **_variant(entry, f"{suffix}_{tier}")}
+    return result
+
+
+def _variant(entry: Mapping[str, Any], suffix: str) -> Price:
+    """The prices whose names end so. An hour in the cache costs twice the input wherever nothing else is said."""
+    named = {unit: entry.get(name + suffix) for unit, name in _UNITS.items()}
+    found = {unit: _femto(value) for unit, value in named.items() if value is not None and is_amount(value)}
+    if "input" in found and _UNITS["cache_write_1h"] in entry:
+        found.setdefault("cache_write_1h", 2 * found["input"])
+    return found
+
+
+def _femto(usd: int | float) -> int:
+    return int((exact(usd) * _FEMTO).to_integral_value(ROUND_CEILING))

@@ -1,0 +1,236 @@
+"""The protocol between the Worker, its Durable Objects and their containers: headers, paths and messages.
+
+Worker, objects and containers change their code at different times, so two versions can meet. Each message is encoded
+and decoded here. tests/edge/protocol has every message as each version writes it. Raise PROTOCOL_VERSION when a message
+changes in a way that an older reader would misunderstand.
+
+Messages in headers are ASCII JSON. A decoder raises ValueError or TypeError for anything else than its message.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+PROTOCOL_VERSION = 2
+# Tells a container, in its environment, the version of its object.
+PROTOCOL_VARIABLE = "INTERNAL_PROTOCOL"
+# From this version on an object gives its container the configuration.
+GIVES_CONFIGURATION = 2
+
+TOKEN_HEADER = "x-internal-token"
+REQUEST_ID_HEADER = "x-request-id"
+# On a 503 from an object or a container: it cannot serve the request now, another may. Never leaves the edge.
+NO_INSTANCE_HEADER = "x-internal-no-instance"
+# Its values: the container is shutting down and takes nothing new; the object's class has no container at all (also the
+# object's state); nothing listened in the container, so the next request finds another one; the object or container
+# lacks the configuration that the request names.
+ENDING, NO_CONTAINER, GONE, UNCONFIGURED = "ending", "none", "gone", "unconfigured"
+# An EdgeGrant.
+GRANT_HEADER = "x-internal-grant"
+# From the Worker to the ledger's object: a request to admit, see `encode_admission`.
+ASK_HEADER = "x-internal-ask"
+# On the object's 403: the ledger's refusal, see `encode_refusal`.
+REFUSAL_HEADER = "x-internal-refusal"
+# On a container's plain response, if the grant has an `ack`: a CarriedReport.
+REPORT_HEADER = "x-internal-report"
+# The hash of the edge's catalog. A container with another one would charge other prices.
+CATALOG_HEADER = "x-internal-catalog"
+# The name of the configuration that the request goes by.
+CONFIGURATION_HEADER = "x-internal-configuration"
+# An object and a container keep the configurations they were given last, so many of them.
+MOST_CONFIGURATIONS = 4
+# The start id of the container that the reservation was made for, '' if not yet known.
+INSTANCE_HEADER = "x-internal-instance"
+# Paths at which a container answers its edge alone. The first is followed by the client's path, the second by an id.
+PARK_PREFIX = "/internal/park"
+GO_PREFIX = "/internal/go/"
+# POST a JournalPoll; the response is a JournalPage.
+JOURNAL_PATH = "/internal/journal"
+# POST a GivenConfiguration. 200: requests may name it from now on. 422: it cannot be run. 404: the container's image is
+# older than this path.
+CONFIGURATION_PATH = "/internal/configuration"
+
+
+class EdgeGrant(NamedTuple):
+    """What the edge tells a container about a request it lets through.
+
+    `reservation`: its id, '' if nothing is reserved. `amount`: reserved nano-dollars, None if no price is known.
+    `output_limit`: to be sent with the request, None if it has a limit or needs none. `limited`: a budget or a token
+    limit applies. `models`: those the key may use, a JSON list, empty for all. `headers`: to add to the response.
+    `owner`: the hash of the virtual key, `master`, or '' where it does not matter. `ack`: the ledger has the journal up
+    to this number, and a plain response may carry its report; None if it may not.
+    """
+
+    reservation: str = ""
+    amount: int | None = None
+    output_limit: int | None = None
+    limited: bool = False
+    models: str = "[]"
+    headers: tuple[tuple[str, str], ...] = ()
+    owner: str = ""
+    ack: int | None = None
+
+    def encode(self) -> str:
+        models = None if self.models == "[]" else json.loads(self.models)
+        if not self.reservation:
+            return json.dumps({"models": models})
+        return json.dumps({**self._asdict(), "models": models})
+
+    @classmethod
+    def decode(cls, text: str) -> "EdgeGrant":
+        fields = _object(text)
+        models = fields.get("models")
+        return cls(
+            _a(str, fields.get("reservation", "")),
+            _a(int | None, fields.get("amount")),
+            _a(int | None, fields.get("output_limit")),
+            bool(fields.get("limited")),
+            json.dumps([_a(str, name) for name in models]) if models else "[]",
+            tuple((_a(str, name), _a(str, value)) for name, value in fields.get("headers") or ()),
+            _a(str, fields.get("owner", "")),
+            _a(int | None, fields.get("ack")),
+        )
+
+
+def grant_of(
+    request: Mapping[str, Any], result: Mapping[str, Any], add_limit: int | None, ack: int | None = None
+) -> EdgeGrant:
+    """The grant of a request that the ledger has admitted. `request`: fields of `ledger.admit.AdmissionRequest`;
+    `result`: of `ledger.batch.batch`; `add_limit`: the output limit to send the request with if a limit applies."""
+    limited = result["limited"]
+    return EdgeGrant(
+        request["id"],
+        request["amount"],
+        add_limit if limited else None,
+        limited,
+        "[]",  # the ledger has checked the model
+        tuple((name, value) for name, value in result["headers"]),
+        request["secret_hash"] or "master",
+        ack,
+    )
+
+
+def encode_admission(request: Mapping[str, Any], add_limit: int | None, tags: str, configuration: str) -> str:
+    """`request`: fields of `ledger.admit.AdmissionRequest` but its instance, lease and tags; `add_limit`: see
+    `grant_of`; `tags`: a JSON list or ''; `configuration`: as in CONFIGURATION_HEADER."""
+    return json.dumps({"ask": request, "add_limit": add_limit, "tags": tags, "configuration": configuration})
+
+
+def decode_admission(text: str) -> tuple[dict[str, Any], int | None, str, str | None]:
+    """The arguments of `encode_admission`. An older Worker sends neither tags nor a configuration here."""
+    fields = _object(text)
+    return (
+        _a(dict, fields.get("ask")),
+        _a(int | None, fields.get("add_limit")),
+        _a(str, fields.get("tags", "")),
+        _a(str | None, fields.get("configuration")),
+    )
+
+
+def encode_refusal(refusal: Mapping[str, Any]) -> str:
+    """`refusal`: as `ledger.refusal` makes it."""
+    return json.dumps(refusal)
+
+
+def decode_refusal(text: str) -> dict[str, Any]:
+    return _object(text)
+
+
+class CarriedReport(NamedTuple):
+    """A report on its way with the response. `number`: of its entry in the container's journal; `oldest`: of the first
+    entry there; `report`: the fields of a `ledger.settle.Report`."""
+
+    number: int
+    oldest: int
+    report: Sequence[Any]
+
+    def encode(self) -> str:
+        return json.dumps([self.number, self.oldest, *self.report])
+
+    @classmethod
+    def decode(cls, text: str) -> "CarriedReport":
+        number, oldest, *report = _a(list, json.loads(text))
+        return cls(_a(int, number), _a(int, oldest), report)
+
+
+class JournalPoll(NamedTuple):
+    """The edge has everything up to `ack`, and waits `wait` seconds for more. `doubtful`: ids of requests it has sent
+    that may never have arrived."""
+
+    ack: int
+    wait: float
+    doubtful: Sequence[str] = ()
+
+    def encode(self) -> str:
+        return json.dumps({"ack": self.ack, "wait": self.wait, "doubtful": list(self.doubtful)})
+
+    @classmethod
+    def decode(cls, text: str | bytes) -> "JournalPoll":
+        fields = _object(text)
+        doubtful = [_a(str, id) for id in fields.get("doubtful") or ()]
+        return cls(_a(int, fields.get("ack")), float(_a(int | float, fields.get("wait"))), doubtful)
+
+
+class JournalPage(NamedTuple):
+    """Entries of a container's journal that are not acknowledged, as [number, fields of a `ledger.settle.Report`].
+    `renew`: ids of requests that run long; `open`: how many run; `waiting`: how many entries there are."""
+
+    entries: Sequence[Sequence[Any]]
+    renew: Sequence[str]
+    open: int
+    waiting: int
+
+    def encode(self) -> str:
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def decode(cls, text: str | bytes) -> "JournalPage":
+        fields = _object(text)
+        return cls(
+            [[_a(int, number), _a(list, report)] for number, report in _a(list, fields.get("entries"))],
+            _a(list, fields.get("renew")),
+            _a(int, fields.get("open")),
+            _a(int, fields.get("waiting")),
+        )
+
+
+class GivenConfiguration(NamedTuple):
+    """A configuration for a container. `catalog`: its hash; `file`: the config file's name, `document` its content as
+    JSON text; `variables`: the names of those it may read, `environment` the values of those that are set."""
+
+    name: str
+    catalog: str
+    file: str
+    document: str
+    variables: Sequence[str]
+    environment: Mapping[str, str]
+
+    def encode(self) -> str:
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def decode(cls, text: str | bytes) -> "GivenConfiguration":
+        fields = _object(text)
+        given = cls._make(fields.get(name) for name in cls._fields)
+        _a(list, given.variables)
+        _a(dict, given.environment)
+        for each in (*given[:4], *given.variables, *given.environment.values()):
+            _a(str, each)
+        return given
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    return _a(dict, json.loads(text))
+
+
+def _a(kind: Any, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{type(value).__name__} is no {kind}")
+    return value
+
+
+def instance_of(token: str) -> str:
+    """From the token of that start, so that the edge and the container know it and nobody tells it to the other. It
+    says nothing about the token."""
+    return hashlib.sha256(b"instance:" + token.encode()).hexdigest()[:24]

@@ -1,0 +1,217 @@
+"""A request's way through the Worker: admitted or refused, answered here or by a container, finished."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from pyodide.ffi import JsException
+
+from catalog import CATALOG
+from core.api import auth, cors, health, openapi
+from core.api.auth import FailedAuthLimiter, presented_key
+from core.api.endpoints import speaks_anthropic
+from core.api.errors import ApiError, internal_error, invalid_request
+from core.api.models import listed, missing, models_on
+from core.api.request_ids import acceptable, new_id
+from core.ledger.key_schemas import KEY_SCHEMAS
+from core.ledger.keys import of_a_key
+from core.ledger.secrets import hash_secret
+from core.pricing.quote import Quoter
+from core.protocol import GRANT_HEADER, REQUEST_ID_HEADER
+
+from . import settings
+from .administration import Administration
+from .admission import Admission, BillableRequest
+from .container_life import lifecycle
+from .container_life import settings as container_settings
+from .forwarding import Client, Instances, container_request
+from .instances import candidates, instance_names, stand_in
+from .ledger_client import LedgerClient
+from .metrics import Metrics
+from .responses import (
+    empty_response,
+    error_response,
+    finished,
+    json_response,
+    page_response,
+    text_response,
+    without_body,
+)
+from .runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
+from .runtime.log import log, where
+
+# Seconds after which an object that does not even tell its state counts as unavailable.
+STATE_TIMEOUT = 5.0
+
+
+class Edge:
+    """One deployment's edge, also as `health.Door`. Made once for an isolate, as its variables never change."""
+
+    def __init__(self) -> None:
+        env = bindings()
+
+        def read(name: str) -> str | None:
+            return variable(env, name)
+
+        found = settings.read(read)
+        for problem in found.problems:
+            log("warning", "setting_ignored", reason=problem)
+        self._settings = found
+        self._rules = auth.Rules(
+            master_key=found.master_key,
+            local=found.local,
+            public_models=found.public_models,
+            max_body_mb=found.max_body_mb,
+        )
+        origins = found.cors_allow_origins
+        self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
+        self.failed_auth = FailedAuthLimiter(found.failed_keys_per_minute)
+
+        def is_set(name: str) -> bool:
+            return read(name) is not None
+
+        self._is_set = is_set
+        self.models = models_on(CATALOG["models"], is_set)
+        ledger_binding, others = (or_none(getattr(env, name, None)) for name in ("LEDGER", "PROXY_CONTAINER"))
+        limit = lifecycle.longest_wake(container_settings.read(read))
+        place = found.location_hint
+        self._instances = Instances(ledger_binding, others, limit, place, stand_in(found.instances))
+        self._ledger = ledger = LedgerClient(ledger_binding, place)
+        quoter = Quoter(
+            CATALOG["deployments"],
+            CATALOG["reach"],
+            lambda needs: not missing(needs, is_set),
+            found.default_max_output,
+        )
+        self._admission = Admission(ledger, self._instances, quoter)
+        self._administration = Administration(ledger)
+        self._metrics = Metrics(self._instances, instance_names(found.instances))
+
+    async def answer(self, client: Client) -> Any:
+        """The response to a client, without what every response carries. Raises ApiError."""
+        request, headers, request_id = client.request, client.headers, client.id
+        try:
+            path, search = _split(request.url)  # dot segments resolved: what is checked is what is sent
+        except JsException:  # what was sent as the host makes it none
+            raise invalid_request("The request's address is not a valid URL.") from None
+        asked = auth.admit(client.method, path, headers.get, self._rules)
+        endpoint = asked.endpoint
+        if endpoint.name == "openapi":
+            return text_response(openapi.text(KEY_SCHEMAS))
+        if endpoint.name in ("dashboard", "dashboard_file"):
+            return page_response(path, headers.get("if-none-match"))
+        if endpoint.public:
+            return json_response(*await health.answer(endpoint.name, self))
+        key_hash = None if asked.key is None else hash_secret(asked.key)
+        if endpoint.admin:
+            models = await self._admission.authenticate(key_hash, request_id)
+            if endpoint.name == "model_info":
+                return await self._model_info(client, path, key_hash, models)
+            return await self._administration.answer(client, endpoint, path, search[1:], key_hash)
+        if endpoint.name == "metrics":
+            await self._admission.authenticate(key_hash, request_id)
+            found = await self._metrics.answer(client, search[1:], await self._states(), by_master=key_hash is None)
+            return await without_body(found) if client.method == "HEAD" else found
+        names = candidates(self._settings.instances, presented_key(headers.get))
+        if endpoint.methods == ("POST",):
+            return await self._admission.answer(BillableRequest(client, endpoint, path + search, key_hash, names))
+        models = await self._admission.authenticate(key_hash, request_id)
+        grant = [(GRANT_HEADER, json.dumps({"models": models}))]
+        found = await self._instances.answer(
+            lambda: container_request(client, path + search, grant), names, client, again=True
+        )
+        return await without_body(found.response) if client.method == "HEAD" else found.response
+
+    async def _model_info(self, client: Client, path: str, key_hash: str | None, models: list[str] | None) -> Any:
+        """As a container that runs tells it; none is woken for it. `models`: those of a virtual key, None for all.
+        Raises ApiError."""
+        states = await self._states()
+        running = [name for name, state in states.items() if state == health.RUNNING]
+        if running:
+            grant = [(GRANT_HEADER, json.dumps({"models": models, "owner": key_hash or "master"}))]
+            asking = self._instances.answer(
+                lambda: container_request(client, path, grant), running, client, stand_in=False
+            )
+            response = (await asking).response
+        else:
+            data = listed(CATALOG["models"], self._is_set)
+            if key_hash is not None:
+                data = of_a_key(data, json.dumps(models or []))
+            response = json_response(200, {"container": health.overall(states.values()), "data": data})
+        return await without_body(response) if client.method == "HEAD" else response
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing but health is served."""
+        refusal = auth.refusal_to_serve(self._rules)
+        return None if refusal is None else refusal.message
+
+    async def behind(self) -> dict[str, str]:
+        return {"container": health.overall((await self._states()).values())}
+
+    async def ledger_usable(self) -> bool:
+        return await self._ledger.usable()
+
+    async def _states(self) -> dict[str, str]:
+        """Of every instance."""
+        names = instance_names(self._settings.instances)
+        states = await asyncio.gather(*(self._state_of(name) for name in names))
+        return dict(zip(names, states, strict=True))
+
+    async def _state_of(self, name: str) -> str:
+        try:
+            return await self._instances.state(name, STATE_TIMEOUT)
+        except (JsException, TimeoutError):
+            return health.UNAVAILABLE
+
+
+@lru_cache(maxsize=64)
+def _split(address: str) -> tuple[str, str]:
+    """Path, and query with its question mark. Raises JsException."""
+    url = js.URL.new(address)
+    return url.pathname, url.search
+
+
+_edge: Edge | None = None
+
+
+def _deployment() -> Edge:
+    """The isolate's edge, made with its first request: at import there are neither bindings nor a clock."""
+    global _edge
+    if _edge is None:
+        _edge = Edge()
+    return _edge
+
+
+def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> ApiError:
+    """The refusal of a key, or that there were too many of them from there. Each isolate counts for itself."""
+    address = headers.get("cf-connecting-ip", "")
+    answer, passed = _deployment().failed_auth.refusal(refused, headers.get, address, time.monotonic())
+    if passed:
+        log("warning", "failed_keys", request_id=request_id, address=address)
+    return answer
+
+
+async def handle(request: Any) -> Any:
+    """A JS response to a JS request, whatever happens."""
+    headers = headers_of(request)
+    client = Client(request, request.method, headers, new_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
+    request_id = client.id
+    always: Sequence[tuple[str, str]] = ()
+    try:
+        edge = _deployment()
+        always, preflight = cors.decide(client.method, headers.get, edge.origins)
+        if preflight:
+            return finished(empty_response(204), request_id, always)
+        response = await edge.answer(client)
+    except ApiError as error:
+        refused = _counted(headers, request_id, error) if error.status == 401 else error
+        response = error_response(refused, anthropic=speaks_anthropic(request.url))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
+        fault = f"{type(error).__name__}: {error_text(error)}"
+        log("error", "edge_failed", request_id=request_id, reason=fault, where=where(error))
+        response = error_response(internal_error(request_id))
+    return finished(response, request_id, always)

@@ -1,0 +1,363 @@
+"""On to the container: the request the container gets, and the instance that gets it."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from pyodide.ffi import JsException
+
+from catalog import CATALOG
+from core.api.errors import ApiError, service_unavailable
+from core.api.health import UNAVAILABLE
+from core.configuration import Configuration, own
+from core.protocol import (
+    CATALOG_HEADER,
+    CONFIGURATION_HEADER,
+    ENDING,
+    GONE,
+    GRANT_HEADER,
+    INSTANCE_HEADER,
+    NO_CONTAINER,
+    NO_INSTANCE_HEADER,
+    REQUEST_ID_HEADER,
+    UNCONFIGURED,
+)
+
+from .client_headers import dropped, is_dropped
+from .instances import FIRST
+from .ledger_client import NAME as LEDGER_NAME
+from .ledger_client import LedgerUnavailable, object_of, unavailable
+from .runtime.javascript import bindings, error_text, js, js_record, kept, or_none, variable
+from .runtime.log import log
+
+# Seconds an instance that has answered is trusted to serve without being asked first.
+TRUST = 60.0
+# Seconds after which a ledger's object that had no container is asked again whether it has one.
+APART = 60.0
+# What workerd says of an object whose code is older than the first container's move into the ledger's object.
+_OLDER = ("does not export a fetch() function", "does not implement the method")
+# Values of NO_INSTANCE_HEADER after which the same instance is asked once more.
+AGAIN = (GONE, UNCONFIGURED)
+_SAME_BODY = object()
+
+
+@functools.cache
+def configuration() -> Configuration:
+    """What this code was deployed with; the variables of an isolate never change."""
+    env = bindings()
+    return own(CATALOG, lambda name: variable(env, name))
+
+
+class Client(NamedTuple):
+    """A client's request: the JS object, its method, its headers by lower-case name, and its ids: what the client has
+    `named` it, and the gateway's own."""
+
+    request: Any
+    method: str
+    headers: Mapping[str, str]
+    own_id: str
+    named: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.named or self.own_id
+
+    @property
+    def left(self) -> bool:
+        return self.request.signal.aborted
+
+
+def container_request(
+    client: Client, path_and_query: str, added: Iterable[tuple[str, str]], body: Any = _SAME_BODY
+) -> Any:
+    """The request as the container sees it: credentials are gone, `added` headers have come. Its body is the client's
+    own stream, or `body`: a buffer, or None.
+
+    HEAD becomes GET: on a new connection to the container workerd loses the response to whatever comes after a HEAD.
+    """
+    url, request, method = f"http://container{path_and_query}", client.request, client.method
+    ours = {REQUEST_ID_HEADER: client.id, **_of_this_code(), **dict(added)}
+    if body is _SAME_BODY and method != "HEAD":
+        copy = kept("Request.new")(url, request)
+        for name in dropped(client.headers):
+            copy.headers.delete(name)
+        for name, value in ours.items():
+            copy.headers.set(name, value)
+        return copy
+    headers = {name: value for name, value in client.headers.items() if not is_dropped(name)} | ours
+    if body is None:
+        headers.pop("content-length", None)
+    return kept("Request.new")(
+        url,
+        method="GET" if method == "HEAD" else method,
+        headers=js_record(headers),
+        signal=request.signal,
+        redirect="manual",
+        **({} if body is _SAME_BODY or body is None else {"body": body}),
+    )
+
+
+@functools.cache
+def _of_this_code() -> dict[str, str]:
+    """Headers that are the same for every request."""
+    return {CATALOG_HEADER: CATALOG["hash"], CONFIGURATION_HEADER: configuration().name}
+
+
+def client_left() -> ApiError:
+    """An answer that nobody gets any more."""
+    return ApiError(499, "client_left", "The client left.")
+
+
+class NoContainer(ApiError):
+    """503. `sent`: whether a container may have got the request all the same."""
+
+    def __init__(self, retry_after: float, *, sent: bool = False) -> None:
+        error = service_unavailable("No container can serve this request now. Try again shortly.", round(retry_after))
+        super().__init__(error.status, error.type, error.message, code=error.code, headers=error.headers)
+        self.sent = sent
+
+
+class Apart(Exception):
+    """The object that keeps the ledger has no container. Nothing has been admitted, nor sent anywhere."""
+
+
+class Answered(NamedTuple):
+    """`instance`: the start id of the container that answered, where its object has named it, else ''."""
+
+    response: Any
+    name: str
+    instance: str
+
+
+class Instances:
+    """The containers of this deployment. `ledger`, `others`: the bindings of the object that has the first one, and of
+    those that have the others; None where there is none. `start_limit`: seconds that waking one may take. `place`: see
+    `object_of`. `stand_in`: an instance that serves while the only one is being replaced.
+
+    The ledger's object may have no container: for some minutes after a deployment it may run older code, and its class
+    may not be allowed one. Then the first container is `apart`, in one of the other objects, where it was before.
+    """
+
+    def __init__(self, ledger: Any, others: Any, start_limit: float, place: str | None, stand_in: str | None) -> None:
+        self._ledger = ledger
+        self._others = others
+        self._start_limit = start_limit
+        self._place = place
+        self._stand_in = stand_in
+        self._trusted: dict[str, float] = {}  # name -> when it answered last
+        self._started: dict[str, str] = {}  # name -> the start id that it named last
+        self._apart_until = 0.0
+
+    @property
+    def apart(self) -> bool:
+        return time.monotonic() < self._apart_until
+
+    def start_id(self, name: str) -> str:
+        """Of the container that most likely runs there now, '' while none is known."""
+        return self._started.get(name, "")
+
+    async def answer(
+        self,
+        make: Callable[[], Any],
+        names: Iterable[str],
+        client: Client,
+        *,
+        again: bool = False,
+        stand_in: bool = True,
+    ) -> Answered:
+        """The response of the first of the instances that can serve. Raises NoContainer.
+
+        `make` makes the request; where it can do so `again`, with the same body, one that was refused can go elsewhere.
+        A body that can be sent only once waits until an instance that has not answered lately says that it serves.
+        One that is being replaced is waited for when nobody else serves; `stand_in`: which may be one that is started
+        for it.
+        """
+        names = list(names)
+        retry_after, sent = 5.0, False
+        for number, name in enumerate(names):  # which may grow
+            request, in_ledger = None, self._is_in_ledger(name)
+            waited_for = name in names[:number]
+            try:
+                stub = self._stub(name)
+                refusal = None if self._is_trusted(name) else await self._wake(name, stub, patient=waited_for)
+                if refusal is None:
+                    request = make()
+                    response = await stub.fetch(request)
+                    headers = response.headers
+                    if response.status != 503 or or_none(headers.get(NO_INSTANCE_HEADER)) is None:
+                        self._trusted[name] = time.monotonic()
+                        return self._answered(name, response)
+                    kind = headers.get(NO_INSTANCE_HEADER)
+                    refusal = _Refusal("it cannot serve now", float(headers.get("retry-after")), kind == ENDING)
+                    if kind == UNCONFIGURED:
+                        await self._tell(stub)
+                    if kind in AGAIN and again and not waited_for:
+                        names.insert(number + 1, name)
+            except LedgerUnavailable as error:
+                raise unavailable(error, client.id) from None
+            except _NoBinding as error:
+                refusal = _Refusal(str(error), 60.0)
+            except Apart:
+                names.insert(number + 1, name)
+                continue
+            except (JsException, TimeoutError) as error:
+                if in_ledger and (request is None or again) and self._finds_apart(error_text(error)):
+                    names.insert(number + 1, name)
+                    continue
+                sent = sent or request is not None
+                if client.left:
+                    raise client_left() from None
+                # An engine that is missing shows only here: every call to the object fails.
+                refusal = _Refusal(f"its object failed: {error_text(error) or 'no answer in time'}", retry_after)
+            self._trusted.pop(name, None)
+            retry_after = refusal.retry_after
+            log("error", "instance_unavailable", request_id=client.id, instance=name, reason=refusal.reason)
+            if sent or (request is not None and not again):
+                break
+            if refusal.ending and not waited_for:
+                rest = names[number + 1 :]
+                names[number + 1 :] = self.besides(name, rest) if stand_in else [*rest, name]
+        raise NoContainer(retry_after, sent=sent)
+
+    def besides(self, name: str, others: list[str]) -> list[str]:
+        """Who serves while this one is being replaced; where nobody does, its successor is waited for."""
+        if name == FIRST and self._stand_in is not None:
+            others = [*others, self._stand_in]
+        return [*others, name]
+
+    async def ask(self, make: Callable[[], Any], client: Client) -> tuple[Any, int]:
+        """The response, and its status, of the object that keeps the ledger to a request with an ASK_HEADER, which
+        `make` makes.
+
+        A 503 with NO_INSTANCE_HEADER is of one that it has admitted, and that no container has got. Raises Apart;
+        LedgerUnavailable where it may have been admitted, or sent, all the same.
+        """
+        try:
+            stub = self._ledger_stub()
+            response = await stub.fetch(make())
+            if response.status == 503 and _wants_configuration(response.headers):
+                await self._tell(stub)
+                response = await stub.fetch(make())
+        except JsException as error:
+            if self._finds_apart(error_text(error)):
+                raise Apart from None
+            self._trusted.pop(FIRST, None)
+            if client.left:
+                raise client_left() from None
+            raise LedgerUnavailable(error_text(error)) from None
+        status = response.status
+        if status < 400:  # else the ledger may have refused it
+            self._trusted[FIRST] = time.monotonic()
+        elif status == 503:
+            refusal = or_none(response.headers.get(NO_INSTANCE_HEADER))
+            if refusal is not None:
+                if self._finds_apart(refusal):
+                    raise Apart
+                self._trusted.pop(FIRST, None)
+                log("error", "instance_unavailable", request_id=client.id, instance=FIRST, reason="it cannot serve now")
+        return response, status
+
+    def _answered(self, name: str, response: Any) -> Answered:
+        """What the object says about itself is not for the client."""
+        instance = or_none(response.headers.get(INSTANCE_HEADER))
+        if instance is None:
+            return Answered(response, name, "")
+        self._started[name] = instance
+        copy = js.Response.new(response.body, response)
+        copy.headers.delete(INSTANCE_HEADER)
+        return Answered(copy, name, instance)
+
+    def _is_trusted(self, name: str) -> bool:
+        return time.monotonic() - self._trusted.get(name, -TRUST) < TRUST
+
+    async def _wake(self, name: str, stub: Any, *, patient: bool) -> "_Refusal | None":
+        """None when it serves. `patient`: while it is being replaced it is waited for. Raises Apart."""
+        in_ledger = self._is_in_ledger(name)
+        outcome = await asyncio.wait_for(stub.ready(patient), self._start_limit)
+        if not outcome.serves:
+            if in_ledger and self._finds_apart(getattr(outcome, "state", "")):
+                raise Apart
+            return _Refusal(outcome.reason, outcome.retry_after, bool(getattr(outcome, "ending", False)))
+        known = getattr(outcome, "configurations", None)  # an object of before does not say it
+        if known is not None and configuration().name not in known.split():
+            await self._tell(stub)
+        self._started[name] = outcome.instance
+        return None
+
+    async def _tell(self, stub: Any) -> None:
+        """Tells an object of this configuration: its code is of another version. Raises JsException."""
+        await stub.configure(configuration().text())
+
+    async def forget(self, name: str, path: str, request_id: str) -> None:
+        """What was parked there is not wanted any more. Raises JsException."""
+        request = js.Request.new(f"http://container{path}", method="DELETE")
+        request.headers.set(REQUEST_ID_HEADER, request_id)
+        request.headers.set(CATALOG_HEADER, CATALOG["hash"])
+        request.headers.set(CONFIGURATION_HEADER, configuration().name)
+        response = await self._stub(name).fetch(request)
+        if response.body:
+            await response.body.cancel()
+
+    async def state(self, name: str, timeout: float) -> str:
+        """Raises JsException or TimeoutError where there is no engine."""
+        in_ledger = self._is_in_ledger(name)
+        try:
+            found = await asyncio.wait_for(self._stub(name).state(), timeout)
+        except (LedgerUnavailable, _NoBinding):
+            return UNAVAILABLE
+        except JsException as error:
+            found = error_text(error)
+            if not (in_ledger and self._finds_apart(found)):
+                raise
+            return await self.state(name, timeout)
+        if in_ledger and self._finds_apart(found):
+            return await self.state(name, timeout)
+        return UNAVAILABLE if found == NO_CONTAINER else found
+
+    def _is_in_ledger(self, name: str) -> bool:
+        """Whether the ledger's object is asked for this instance."""
+        return name == FIRST and not self.apart
+
+    def _finds_apart(self, found: str) -> bool:
+        """Whether the ledger's object has no container. `found`: what it said of itself, or why it failed."""
+        if found != NO_CONTAINER and not any(text in found for text in _OLDER):
+            return False
+        if not self.apart:
+            log("warning", "first_container_apart", reason=found)
+            self._trusted.pop(FIRST, None)
+            self._started.pop(FIRST, None)
+        self._apart_until = time.monotonic() + APART
+        return True
+
+    def _ledger_stub(self) -> Any:
+        """Raises LedgerUnavailable."""
+        if self._ledger is None:
+            raise LedgerUnavailable("there is no LEDGER binding")
+        return object_of(self._ledger, LEDGER_NAME, self._place)
+
+    def _stub(self, name: str) -> Any:
+        """Raises LedgerUnavailable, _NoBinding."""
+        if self._is_in_ledger(name):
+            return self._ledger_stub()
+        if self._others is None:
+            raise _NoBinding("there is no PROXY_CONTAINER binding")
+        return object_of(self._others, name, self._place)
+
+
+class _Refusal(NamedTuple):
+    """Why an instance does not serve, and after how many seconds to try again. `ending`: it is being replaced."""
+
+    reason: str
+    retry_after: float
+    ending: bool = False
+
+
+def _wants_configuration(headers: Any) -> bool:
+    """Whether the object that keeps the ledger has admitted nothing, as it has to be told of the configuration."""
+    return headers.get(NO_INSTANCE_HEADER) == UNCONFIGURED and or_none(headers.get(GRANT_HEADER)) is None
+
+
+class _NoBinding(Exception):
+    """The deployment lacks the binding of the further instances."""

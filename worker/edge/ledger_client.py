@@ -1,0 +1,85 @@
+"""The Worker's and the containers' objects' way to the ledger."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from core.api.errors import ApiError, service_unavailable
+from core.configuration import Configuration
+
+from .runtime.javascript import error_text, js_object
+from .runtime.log import log
+
+NAME = "ledger"
+# Seconds that what is known of its health holds, and that it may take to say so.
+FRESH_SECONDS = 5.0
+PATIENCE_SECONDS = 5.0
+# What an object says of a field that its code does not know. It has done nothing then.
+_UNKNOWN_FIELD = "unexpected keyword argument"
+
+
+class LedgerUnavailable(Exception):
+    """It could not be asked, or did not answer: what was asked for may or may not have been done."""
+
+
+class LedgerClient:
+    """`namespace`: the binding LEDGER; None where there is none. `place`: see `object_of`."""
+
+    def __init__(self, namespace: Any, place: str | None = None) -> None:
+        self._namespace = namespace
+        self._place = place
+        self._known: tuple[float, bool] | None = None
+
+    async def usable(self) -> bool:
+        """Whether the ledger answers; asked anew after a few seconds, however often somebody wants to know."""
+        known = self._known
+        if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
+            return known[1]
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = (await self.call("check", {}))["ok"]
+        except (LedgerUnavailable, TimeoutError):
+            found = False
+        self._known = time.monotonic(), found
+        return found
+
+    async def admit(self, ask: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
+        """A result of `ledger.batch.batch` under this configuration. `ask`: the fields of
+        `ledger.admit.AdmissionRequest` but its lease. Raises LedgerUnavailable."""
+        try:
+            result = await self.call("admit", {**ask, "configuration": configuration.name})
+            if "unconfigured" not in result:
+                return result
+            await self._asked("configure", configuration.text())
+            return await self.call("admit", {**ask, "configuration": configuration.name})
+        except LedgerUnavailable as error:
+            if _UNKNOWN_FIELD not in str(error):
+                raise
+        # An object of before, which has its own configuration and knows no tags.
+        return await self.call("admit", {name: value for name, value in ask.items() if name != "tags"})
+
+    async def call(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What the ledger's method answers. Raises LedgerUnavailable."""
+        return json.loads(await self._asked(method, json.dumps(fields)))
+
+    async def _asked(self, method: str, text: str) -> str:
+        if self._namespace is None:
+            raise LedgerUnavailable("there is no LEDGER binding")
+        try:
+            return await getattr(object_of(self._namespace, NAME, self._place), method)(text)
+        except Exception as error:  # noqa: BLE001 whatever it is, nothing can be paid for
+            raise LedgerUnavailable(f"{type(error).__name__}: {error_text(error)}") from None
+
+
+def object_of(namespace: Any, name: str, place: str | None) -> Any:
+    """The stub of a Durable Object. `place`: where it is made if it does not exist yet, for good; None leaves it to
+    Cloudflare (https://developers.cloudflare.com/durable-objects/reference/data-location/#provide-a-location-hint)."""
+    return namespace.getByName(name) if place is None else namespace.getByName(name, js_object({"locationHint": place}))
+
+
+def unavailable(error: LedgerUnavailable, request_id: str) -> ApiError:
+    """The 503 that a client gets."""
+    log("error", "ledger_unavailable", request_id=request_id, reason=str(error))
+    return service_unavailable("The ledger cannot be used now, so nothing can be paid for. Try again in a moment.")

@@ -1,0 +1,1 @@
+"""The Durable Objects: the ledger with the first container, and further containers."""

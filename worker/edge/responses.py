@@ -1,0 +1,75 @@
+"""JS responses from what the pure modules decide, the operator's page among them."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from core.api.endpoints import dashboard_file
+from core.api.errors import ApiError, unknown_path
+from core.protocol import REQUEST_ID_HEADER
+
+from .runtime.javascript import NULL, js, js_headers, or_none
+
+JSON = ("content-type", "application/json")
+
+
+def error_response(error: ApiError, *, anthropic: bool = False) -> Any:
+    body = error.body(anthropic=anthropic).decode()
+    return js.Response.new(body, status=error.status, headers=js_headers([JSON, *error.headers]))
+
+
+def json_response(status: int, body: dict, headers: Iterable[tuple[str, str]] = ()) -> Any:
+    said = js_headers([JSON, ("cache-control", "no-store"), *headers])
+    return js.Response.new(json.dumps(body), status=status, headers=said)
+
+
+def text_response(body: str) -> Any:
+    """JSON that is text already."""
+    return js.Response.new(body, status=200, headers=js_headers([JSON]))
+
+
+def plain_response(body: str) -> Any:
+    """What Prometheus reads."""
+    kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+    return js.Response.new(body, status=200, headers=js_headers([kind, ("cache-control", "no-store")]))
+
+
+def empty_response(status: int) -> Any:
+    return js.Response.new(NULL, status=status)
+
+
+async def without_body(response: Any) -> Any:
+    """What a HEAD is answered with."""
+    body = or_none(response.body)
+    bare = js.Response.new(NULL, response)
+    if body is not None:
+        await body.cancel()
+    return bare
+
+
+def finished(response: Any, request_id: str, cors: Iterable[tuple[str, str]]) -> Any:
+    """`response` with its request id and CORS headers: itself when it has them, else a copy around the same body."""
+    added = list(cors)
+    if or_none(response.headers.get(REQUEST_ID_HEADER)) is None:
+        added.append((REQUEST_ID_HEADER, request_id))
+    if not added:
+        return response
+    copy = js.Response.new(response.body, response)
+    for name, value in added:
+        if name != "vary":
+            copy.headers.set(name, value)
+        elif value.lower() not in (or_none(copy.headers.get(name)) or "").lower():
+            copy.headers.append(name, value)
+    return copy
+
+
+def page_response(path: str, if_none_match: str | None) -> Any:
+    """Raises ApiError 404."""
+    import dashboard  # an isolate that shows it to nobody does without
+
+    answer = dashboard.answer(dashboard_file(path) or dashboard.PAGE, if_none_match)
+    if answer is None:
+        raise unknown_path(path)
+    headers = js_headers([("content-type", answer.content_type), *answer.headers])
+    body = answer.content.decode() if answer.content else NULL
+    return js.Response.new(body, status=answer.status, headers=headers)

@@ -1,0 +1,163 @@
+"""Pyodide's event loop and the calls from JavaScript into our classes, without their dearest timers and conversions."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any
+
+import pyodide_js  # pyright: ignore[reportMissingImports]
+import workers
+from pyodide.ffi import JsProxy, create_proxy
+from pyodide.webloop import WebLoop  # pyright: ignore[reportMissingImports]
+
+from .javascript import js
+
+_CONVERTERS = ("python_from_rpc", "python_to_rpc")
+# `inspect.signature` raises TypeError for a function with such a `__signature__`. Then relaxed_call, which drops the
+# arguments that a function does not take, passes all of them and binds none.
+_NOT_INSPECTABLE = False
+
+
+def install_entries() -> None:
+    """Call it while the main module is imported: workerd's wrapper imports the converters after that."""
+    if all(hasattr(workers, name) for name in _CONVERTERS):
+        workers.python_from_rpc = _as_it_is
+        workers.python_to_rpc = _result_converter(workers.python_to_rpc)
+
+
+def direct(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator of a `fetch` method. workerd may pass it more than the request, so it must accept any arguments."""
+    method.__signature__ = _NOT_INSPECTABLE
+    return method
+
+
+def stateless(cls: Any) -> Any:
+    """Decorator of a WorkerEntrypoint that keeps nothing of a request: one instance serves all of them.
+
+    workerd makes an instance for each request, and the SDK wraps `ctx` and `env` for it.
+    """
+    one = object.__new__(cls)
+    cls.__new__ = lambda *_: one
+    cls.__init__ = lambda *_: None  # replaces the SDK's wrapper
+    return cls
+
+
+def js_request(request: Any) -> Any:
+    """The JS Request that `fetch` was called with, even if the SDK has wrapped it."""
+    return request if isinstance(request, JsProxy) else request.js_object
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _result_converter(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def converted(value: Any) -> Any:
+        return value if isinstance(value, JsProxy | str) else convert(value)
+
+    return converted
+
+
+_ready: deque["_Call"] = deque()
+_awaited = False  # whether a microtask will see to what is ready, or does so now
+# The two below are made with the first request, as the runtime may keep what it has imported.
+_queue_microtask: Any = None
+_proxy: Any = None  # of `_call_all`
+
+
+def install_event_loop() -> None:
+    """Called before anything is awaited."""
+    if not (hasattr(WebLoop, "_install_running_loop") and hasattr(WebLoop, "_install_asyncgen_hooks")):
+        return
+    WebLoop.call_soon = _call_soon
+    WebLoop.call_at = _call_at
+    WebLoop.create_future = _create_future
+    WebLoop.create_task = _create_task
+
+
+class _Call:
+    """asyncio.Handle, without what only its debug mode needs."""
+
+    __slots__ = ("_args", "_callback", "_context")
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None) -> None:
+        self._callback: Callable[..., Any] | None = callback
+        self._args = args
+        self._context = copy_context() if context is None else context
+
+    def cancel(self) -> None:
+        self._callback, self._args = None, ()
+
+    def cancelled(self) -> bool:
+        return self._callback is None
+
+    def run(self, loop: Any) -> None:
+        if self._callback is None:
+            return
+        try:
+            self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 as asyncio.Handle
+            loop.call_exception_handler({"message": "a callback failed", "exception": error})
+
+
+def _create_future(self: Any) -> asyncio.Future[Any]:
+    """A method of the loop's."""
+    return asyncio.Future(loop=self)
+
+
+def _create_task(self: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    """A method of the loop's. A call from JavaScript starts at once. A task made by another task starts when that one
+    waits, as in every loop: its maker may still have to store it."""
+    self._install_running_loop()
+    if asyncio.current_task(self) is None:
+        options.setdefault("eager_start", True)
+    return asyncio.Task(coro, loop=self, **options)
+
+
+def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+    """A method of the loop's."""
+    handle = _Call(callback, args, context)
+    _ready.append(handle)
+    if not _awaited:
+        _await(self)
+    return handle
+
+
+def _call_at(
+    self: Any, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+) -> asyncio.Handle:
+    """A method of the loop's. Pyodide's raises ValueError where the time has passed meanwhile."""
+    return self.call_later(max(0.0, when - self.time()), callback, *args, context=context)
+
+
+def _await(loop: Any) -> None:
+    global _awaited
+    if _proxy is None:
+        _begin(loop)
+    _queue_microtask(_proxy)
+    _awaited = True
+
+
+def _begin(loop: Any) -> None:
+    global _queue_microtask, _proxy
+    _queue_microtask = js.queueMicrotask
+    _proxy = create_proxy(partial(_call_all, loop))
+    if hasattr(pyodide_js._api, "scheduleCallback"):  # awaited before each call from JavaScript
+        pyodide_js._api.scheduleCallback = js.queueMicrotask.bind(js.globalThis)
+
+
+def _call_all(loop: Any) -> None:
+    global _awaited
+    loop._install_running_loop()
+    loop._install_asyncgen_hooks()
+    try:
+        while _ready:
+            _ready.popleft().run(loop)
+    finally:
+        _awaited = False
+        if _ready:  # one of them has ended the turn: the others are not to blame
+            _await(loop)

@@ -1,0 +1,36 @@
+"""One JSON object per line, which Cloudflare indexes by its fields; docs/logs.md. Never a secret, never a body."""
+
+import json
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+from .javascript import bindings, variable
+
+LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
+DEFAULT = "INFO"
+_threshold: int | None = None
+
+
+def where(error: BaseException, deepest: int = 6) -> list[str]:
+    """The last frames of an error's way, without what was in them."""
+    frames = traceback.extract_tb(error.__traceback__)[-deepest:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+def log(level: str, event: str, **fields: Any) -> None:
+    """`level`: debug, info, warning or error; `event`: what happened, as `part_word`."""
+    if LEVELS[level.upper()] < _lowest():
+        return
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"time": time, "level": level, "source": "edge", "event": event, **fields}
+    print(json.dumps(line, default=str), flush=True)
+
+
+def _lowest() -> int:
+    """Of LITELLM_LOG_LEVEL, read with an isolate's first line: at import there are no variables."""
+    global _threshold
+    if _threshold is None:
+        name = (variable(bindings(), "LITELLM_LOG_LEVEL") or DEFAULT).strip().upper()
+        _threshold = LEVELS.get(name, LEVELS[DEFAULT])
+    return _threshold

@@ -1,0 +1,82 @@
+"""A Durable Object's SQLite as the ledger's decisions want it.
+
+Rows come over the boundary as one JSON text: an array of arrays would be a proxy for each row, and JS `null` is not
+Python's None. Integers stay exact up to 2^53, as the ledger keeps them.
+"""
+
+import json
+import re
+from functools import lru_cache
+from typing import Any
+
+from pyodide.ffi import create_proxy
+
+from core.ledger.decision import Decision, Parameters, Row, run
+from core.ledger.dialect import SQLITE, Dialect
+
+from .javascript import NULL, js
+
+_ALERTS = "INSERT INTO ledger_alerts"
+_VALUES = re.compile(r"VALUES (\([^)]*\))")
+_MOST_PARAMETERS = 100
+
+
+class SqlStore:
+    """`storage`: the object's own, unwrapped. `alerts`: a decision has written one; the reader resets it."""
+
+    def __init__(self, storage: Any) -> None:
+        self.dialect: Dialect = SQLITE
+        self.alerts = False
+        self._transaction = storage.transactionSync
+        self._exec = storage.sql.exec
+        self._stringify = js.JSON.stringify
+        self._decision: Decision | None = None
+        self._result: Any = None
+        # One for all: a proxy for each transaction would cost as much as a statement.
+        self._work = create_proxy(self._carry_out)
+
+    def run(self, decision: Decision) -> Any:
+        """The decision's result; where it raises, nothing of it has happened. Raises JsException."""
+        self._decision = decision
+        try:
+            self._transaction(self._work)
+            return self._result
+        finally:
+            self._decision = self._result = None
+
+    def _carry_out(self) -> None:
+        assert self._decision is not None, "run() has set it"
+        self._result = run(self._decision, self._execute)
+
+    def _execute(self, sql: str, parameters: Parameters) -> list[Row]:
+        if isinstance(parameters, list):
+            self._execute_many(sql, parameters)
+            return []
+        has_rows, is_alert = _kind(sql)
+        if None in parameters:
+            parameters = tuple(NULL if value is None else value for value in parameters)
+        cursor = self._exec(sql, *parameters)
+        self.alerts = self.alerts or is_alert
+        return json.loads(self._stringify(cursor.raw().toArray())) if has_rows else []
+
+    def _execute_many(self, sql: str, parameters: list[tuple[Any, ...]]) -> None:
+        """Inserts as many rows with each statement as its parameters allow: a statement costs more than a row."""
+        at_once = _MOST_PARAMETERS // len(parameters[0]) if sql.startswith("INSERT") else 1
+        for first in range(0, len(parameters), at_once):
+            some = parameters[first : first + at_once]
+            if len(some) == 1:
+                self._execute(sql, some[0])
+            else:
+                self._execute(_of_rows(sql, len(some)), tuple(value for row in some for value in row))
+
+
+@lru_cache(maxsize=512)
+def _of_rows(sql: str, count: int) -> str:
+    """The statement that inserts so many rows."""
+    return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), sql)
+
+
+@lru_cache(maxsize=512)
+def _kind(sql: str) -> tuple[bool, bool]:
+    """Whether a statement answers with rows, and whether it writes an alert."""
+    return sql.startswith("SELECT") or "RETURNING" in sql, sql.startswith(_ALERTS)
