@@ -1,26 +1,26 @@
-"""A provider's address: whose it is, and whether it can be used. Messages do not repeat it: it may hold a password."""
+"""Validates provider addresses. Messages never repeat an address, because it may contain a password."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-# The headers of every call.
+# Headers sent with every call.
 JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
 
 
 class Address(NamedTuple):
-    """Where the proxy finds a server that speaks OpenAI's wire format, and the headers that open it."""
+    """The base URL of an OpenAI-compatible server and the headers that authenticate with it."""
 
     base: str
     headers: Mapping[str, str]
 
 
 def wrong(base: str) -> str | None:
-    """What is wrong with it, to follow its name."""
+    """What is wrong with the address, phrased to follow its name in a message, or None."""
     try:
         parts = urlsplit(base)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         usable = False
     if not usable:
         return "is not an http(s) address."
@@ -28,5 +28,5 @@ def wrong(base: str) -> str | None:
 
 
 def origin(url: str) -> str:
-    """`https://host:port` of an address."""
+    """The origin of a URL, such as `https://host:port`."""
     return "/".join(url.split("/", 3)[:3]).lower()

@@ -1,7 +1,8 @@
-"""LiteLLM's callbacks: which variables each reads, so that the edge hands them on to its container, and which package
-it needs, as LiteLLM would run without it, or install it while it starts.
+"""LiteLLM's callbacks: the environment variables that each reads and the package that it needs.
 
-Names and variables are LiteLLM's (https://docs.litellm.ai/docs/proxy/logging, litellm/integrations/).
+The edge passes these variables to its container. A callback whose package is missing is left out, because LiteLLM would
+silently run without it or install it at startup. Names and variables are LiteLLM's
+(https://docs.litellm.ai/docs/proxy/logging, litellm/integrations/).
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from .document import Document, KeyPath
 
 SETTINGS = ("callbacks", "success_callback", "failure_callback")
-# What the gateway does itself.
+# Callbacks whose function the gateway provides itself.
 _OURS = {
     "prometheus": "GET /metrics has the figures",
     "dynamic_rate_limiter": "keys have `rpm_limit` and `tpm_limit`",
@@ -22,7 +23,7 @@ _OURS = {
 
 
 class Callback(NamedTuple):
-    """`package`: what has to be installed beside LiteLLM, as it is imported."""
+    """The variables of a callback, and the import name of the package that it needs besides LiteLLM."""
 
     variables: tuple[str, ...]
     package: str | None = None
@@ -88,7 +89,7 @@ CALLBACKS: Mapping[str, Callback] = {
     "logfire": Callback(("LOGFIRE_TOKEN",), "logfire"),
     "lunary": Callback(("LUNARY_PUBLIC_KEY",), "lunary"),
     "openmeter": Callback(("OPENMETER_API_ENDPOINT", "OPENMETER_API_KEY", "OPENMETER_EVENT_TYPE")),
-    # Beside those that our own traces read, which go along anyway.
+    # In addition to the variables of our own traces, which are always passed on.
     "otel": Callback(("OTEL_EXPORTER", "OTEL_ENDPOINT", "OTEL_HEADERS", "OTEL_ENVIRONMENT_NAME"), _OTEL),
     "posthog": Callback(("POSTHOG_API_KEY", "POSTHOG_API_URL")),
     "sentry": Callback(("SENTRY_DSN", "SENTRY_ENVIRONMENT", "SENTRY_API_SAMPLE_RATE"), "sentry_sdk"),
@@ -96,7 +97,7 @@ CALLBACKS: Mapping[str, Callback] = {
 
 
 def named(engine_settings: Mapping[str, Any]) -> list[str]:
-    """The callbacks in the settings that go to the engine."""
+    """The callbacks in the settings passed to the engine."""
     found: dict[str, None] = {}
     for setting in SETTINGS:
         found.update(dict.fromkeys(_names(engine_settings.get(setting))))
@@ -104,19 +105,21 @@ def named(engine_settings: Mapping[str, Any]) -> list[str]:
 
 
 def variables(callbacks: Iterable[str]) -> set[str]:
-    """Which ones they may read, as far as that is known."""
+    """The variables that the callbacks may read, as far as known."""
     return {name for callback in callbacks if callback in CALLBACKS for name in CALLBACKS[callback].variables}
 
 
 def kept(document: Document, path: KeyPath, value: Any) -> Any:
-    """Those that the engine calls, in the form of `value`; what would silently not work is reported."""
+    """The callbacks that the engine will call, in the form of `value`. Callbacks that would silently fail are reported."""
     names = [name for name in _names(value) if _usable(document, path, name)]
     others = [one for one in (value if isinstance(value, list) else [value]) if not isinstance(one, str)]
     return (names + [one for one in others if one]) or None
 
 
 def check_module(document: Document, path: KeyPath, name: Any) -> bool:
-    """Whether a function of the user's own, `module.function`, lies beside the file, as LiteLLM wants it."""
+    """Whether the module of a custom callback, `module.function`, is importable or next to the config file, as LiteLLM
+    requires.
+    """
     if not isinstance(name, str) or "." not in name or "://" in name:
         return True
     module = name.split(".")[0]
@@ -127,7 +130,7 @@ def check_module(document: Document, path: KeyPath, name: Any) -> bool:
 
 
 def modules(callbacks: Iterable[str]) -> list[str]:
-    """The first parts of `module.function`."""
+    """The module names in `module.function` callbacks."""
     return list(dict.fromkeys(name.split(".")[0] for name in callbacks if "." in name and "://" not in name))
 
 
@@ -153,5 +156,5 @@ def _names(value: Any) -> list[str]:
 def _is_there(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except (ModuleNotFoundError, ValueError):  # a part of one that is not there itself
+    except (ModuleNotFoundError, ValueError):  # the parent package does not exist
         return False

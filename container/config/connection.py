@@ -1,4 +1,4 @@
-"""Where a provider is, which key goes there, and which variables are needed for it."""
+"""Determines the address and the key of a provider, and the environment variables that they require."""
 
 import json
 import re
@@ -17,14 +17,16 @@ _MEND = "Set it to the path of a credentials file, or to the file's JSON."
 
 
 def problem(environment: Mapping[str, str]) -> Problem | None:
-    """A warning, as other models work without; it quotes nothing of the credentials."""
+    """A warning about invalid Google credentials, because other models work without them. It never quotes the
+    credentials.
+    """
     text = environment.get(VARIABLE, "").strip()
     message = wrong_google_credentials(text) if text else None
     return Problem("warning", "environment", f"{VARIABLE} {message}.", _MEND) if message else None
 
 
 def wrong_google_credentials(text: str) -> str | None:
-    """Of a path or the JSON itself; None where nothing is."""
+    """What is wrong with the credentials, given as a path or as JSON. None if nothing is."""
     if not text.startswith("{"):
         try:
             text = Path(text).read_text(encoding="utf-8")
@@ -37,7 +39,7 @@ def wrong_google_credentials(text: str) -> str | None:
     return None if isinstance(content, dict) and content.get("type") else "holds no credentials: there is no `type`"
 
 
-# litellm_params, each under two names.
+# litellm_params of Vertex AI, each of which has two names.
 PARAMETERS = frozenset(
     f"{prefix}_{name}" for prefix in ("vertex", "vertex_ai") for name in ("project", "location", "credentials")
 )
@@ -45,15 +47,18 @@ CREDENTIALS = VARIABLE
 BASES = ("VERTEXAI_API_BASE", "VERTEX_API_BASE")
 PROJECTS = ("VERTEXAI_PROJECT", "VERTEX_PROJECT")
 LOCATIONS = ("VERTEXAI_LOCATION", "VERTEX_LOCATION")
-# Both become part of an address.
+# Projects and locations become part of the URL.
 _NAME = re.compile(r"[a-z][a-z0-9-]*$")
 _PROJECT = re.compile(r"[a-z0-9.:-]+$")
 
 
 @dataclass(frozen=True, slots=True)
 class Vertex:
-    """`credentials`: the path of a key's file or its JSON; empty when no token may be sent to the address. `project`:
-    None where the credentials name it; `location`: None where the model has a default."""
+    """Settings of a Vertex AI deployment.
+
+    `credentials` is the path of a key file or its JSON, and is empty if no token may be sent to the address. `project`
+    is None if the credentials name it. `location` is None if the model has a default.
+    """
 
     credentials: str = field(repr=False)
     project: str | None
@@ -61,7 +66,9 @@ class Vertex:
 
 
 def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
-    """The settings, the base URL (empty: Google's own, which depends on the location) and the needs."""
+    """Returns the settings, the base URL, and the required variables. An empty base URL means Google's, which depends
+    on the location.
+    """
     needs: list[str] = []
     explicit = read.text("api_base") or read.text("base_url")
     base = (explicit or _first(read.environment, BASES) or "").rstrip("/")
@@ -72,7 +79,7 @@ def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
     credentials = _credentials(read, "vertex_credentials") or _credentials(read, "vertex_ai_credentials")
     if not named:
         credentials = read.environment.get(CREDENTIALS, "")
-        # As with any provider's key: the default one goes to its own address, or one the environment names.
+        # Default credentials are sent only to Google's own address or to one set in the environment.
         if explicit and not re.match(r"https://[a-z0-9.-]+\.googleapis\.com(?:/|$)", explicit):
             read.document.report(
                 "warning",
@@ -94,15 +101,15 @@ def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
 
 
 def _credentials(read: Parameters, name: str) -> str:
-    """The key may stand in the file as a mapping."""
+    """The credentials, which the file may contain as a mapping."""
     value = read.value(name)
     return json.dumps(value) if isinstance(value, dict) else read.text(name) or ""
 
 
 def _look_at(read: Parameters, credentials: str) -> None:
-    """Says what is wrong with a key as far as it can be seen from here; what Google thinks of it shows at a request."""
+    """Reports credentials that are obviously invalid. Google validates the rest at the first request."""
     message = wrong_google_credentials(credentials.strip()) if credentials else None
-    if message and credentials != read.environment.get(CREDENTIALS):  # of which it is said already
+    if message and credentials != read.environment.get(CREDENTIALS):  # the variable itself is checked elsewhere
         mend = "Give a service account's key, as JSON or as the path of a file."
         read.document.report("warning", (*read.path, "vertex_credentials"), f"{message}.", mend)
 
@@ -112,7 +119,7 @@ def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None
 
 
 def called_directly(read: Parameters, provider: str, direct: Direct) -> tuple[str, str | None, list[str]]:
-    """Base URL, key and needs of a provider that is called directly."""
+    """The base URL, the key and the required variables of a provider that is called directly."""
     environment, needs = read.environment, []
     explicit = read.text("api_base") or read.text("base_url")
     names_base = "api_base" in read.params or "base_url" in read.params
@@ -128,7 +135,7 @@ def called_directly(read: Parameters, provider: str, direct: Direct) -> tuple[st
         key = next((environment[v] for v in direct.key_variables if environment.get(v)), None)
         if provider in OPTIONAL_KEYS:
             key = environment.get(OPTIONAL_KEYS[provider])
-        # A provider's default key goes to its own address, or one the environment names, and nowhere else.
+        # A default key is sent only to the provider's own address or to one set in the environment.
         has_home = bool(direct.base and direct.key_variables)
         stranger = names_base and has_home and origin(explicit or "") != origin(direct.base)
         if stranger:

@@ -1,4 +1,4 @@
-"""One entry of `model_list`: a provider's model, how to reach it, and its limits."""
+"""Parses one entry of `model_list` into a `Deployment`."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, EN
 
 Kind = Literal["direct", "engine", "mock"]
 
-# Left blank these mean what leaving them out means.
+# For these, an empty value counts as absent.
 _MAY_BE_BLANK = frozenset(
     "api_key api_base base_url api_version organization custom_llm_provider extra_headers weight rpm tpm timeout "
     "stream_timeout max_parallel_requests max_retries num_retries order".split()
 )
 
-# litellm_params that the proxy itself acts on, prices (`pricing.is_price`) beside them.
+# litellm_params that the proxy itself handles, besides prices (`price_map.is_price`).
 _OWN = frozenset(
     "model api_key api_base base_url api_version custom_llm_provider organization extra_headers weight rpm tpm timeout "
     "stream_timeout max_parallel_requests max_retries num_retries mock_response order".split()
 )
-# Thoughts as `<think>…</think>` in a stream's text, which LiteLLM does: true sends the model through the engine.
+# LiteLLM merges reasoning into the text of a stream as `<think>…</think>`. If true, the model goes through the engine.
 _MERGED = "merge_reasoning_content_in_choices"
-# Those that change nothing here, with the reason.
+# litellm_params without effect, with the reason.
 _IDLE = {
     "tags": "tags choose no deployment here",
     "tag_regex": "tags choose no deployment here",
@@ -47,15 +47,15 @@ _IDLE = {
     "supports_system_message": "the wire format knows",
     "cooldown_time": "router_settings.cooldown_time says it",
 }
-# Of LiteLLM's parameters those whose names are all but ours.
+# LiteLLM parameters that look like typos of ours.
 _LITELLMS = frozenset({"itpm", "otpm"})
-# A slip in one of these would send keys or prompts elsewhere, or leave out a limit.
+# A typo in one of these would send keys or prompts to the wrong place, or drop a limit.
 _PROTECTIVE = (
     "api_key", "api_base", "base_url", "api_version", "organization", "custom_llm_provider", "max_tokens",
     "max_completion_tokens", "max_parallel_requests", "extra_headers", "mock_response", "input_cost_per_token",
     "output_cost_per_token", "vertex_project", "vertex_location", "vertex_credentials",
 )  # fmt: skip
-# Request fields that a config may preset for a deployment; what a client sends goes before them.
+# Request fields that the config may preset for a deployment. The client's values take precedence.
 _PRESETS = frozenset(
     "temperature top_p n stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias "
     "logprobs top_logprobs seed user response_format tools tool_choice parallel_tool_calls reasoning_effort "
@@ -66,13 +66,16 @@ _PRESETS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """`id` is unique and stable; `group` the public model name; `model` the provider's name for it.
+    """A provider's model and how to call it.
 
-    `needs`: environment variables without which it is off (`core.api.models`); `off`: those missing now. Times in
-    seconds, None where the group's or the router's setting applies. `format`: the wire format in which it is called
-    directly; `route`: LiteLLM's prefix before the model's name, '' without one; `order`: the lowest is asked first;
-    `vertex`: what Vertex AI wants to know. `params`: its litellm_params as written, secrets still as references;
-    `presets`: request fields it sets unless the client does.
+    `id` is unique and stable across restarts. `group` is the public model name, and `model` is the provider's name for
+    the model. `needs` lists the environment variables that the deployment requires (see `core.api.models`), and `off`
+    the missing ones; with any missing, the deployment is off. Times are in seconds; None means that the setting of the
+    group or the router applies.
+
+    `format` is the wire format of direct calls. `route` is LiteLLM's prefix of the model name, or ''. Deployments with
+    the lowest `order` are tried first. `vertex` contains the settings for Vertex AI. `params` are the litellm_params as
+    written, with secrets still as references. `presets` are request fields set unless the client sets them.
     """
 
     id: str
@@ -116,8 +119,11 @@ def parse(
     engine_reason: str | None,
     written: Mapping[str, str] | None = None,
 ) -> Deployment | None:
-    """The deployment at `path`, or None with the reasons reported. `engine_reason`: why all groups need the engine;
-    `written`: the variables that the file sets, as in `variables.Variables`."""
+    """Parses the entry at `path`, or reports problems and returns None.
+
+    `engine_reason` is the setting that sends all groups through the engine. `written` are the variables that the file
+    sets, as in `variables.Variables`.
+    """
     named = _named(document, path, entry)
     if named is None:
         return None
@@ -202,7 +208,7 @@ def parse(
 
 
 def _named(document: Document, path: KeyPath, entry: Any) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
-    """The group, the litellm_params and the model_info, without what is blank."""
+    """The group, the litellm_params and the model_info, without empty values."""
     if not isinstance(entry, dict):
         document.error(path, "has to be a mapping.", "Give it `model_name` and `litellm_params`.")
         return None
@@ -213,7 +219,8 @@ def _named(document: Document, path: KeyPath, entry: Any) -> tuple[str, dict[str
         if name in _OWN | _PRESETS or price_map.is_price(name):
             mend = "It belongs in litellm_params."
         document.report("warning", (*path, name), "is not a setting of a model, and does nothing.", mend)
-    if isinstance(group, bool | int | float):  # what YAML makes of `off`, `no`, `yes` and of names that are numbers
+    # YAML parses `off`, `no`, `yes` and numeric names as booleans and numbers
+    if isinstance(group, bool | int | float):
         document.error((*path, "model_name"), f"is no text: YAML reads it as {group}.", "Put the name in quotes.")
         return None
     if not isinstance(group, str) or not group.strip():
@@ -238,8 +245,11 @@ def _named(document: Document, path: KeyPath, entry: Any) -> tuple[str, dict[str
 
 
 def _outside(needs: list[str], written: Mapping[str, str]) -> list[str]:
-    """The needs that the environment has to meet: without variables whose values stand in the file, and with those
-    that the file's refer to in their place."""
+    """The variables that must come from outside the file.
+
+    Drops variables that the file sets to a literal value, and replaces variables that the file sets to a reference with
+    the variable referred to.
+    """
     found: dict[str, None] = {}
     for need in needs:
         names = need.split("|")
@@ -250,8 +260,10 @@ def _outside(needs: list[str], written: Mapping[str, str]) -> list[str]:
 
 
 def _explain(document: Document, at: KeyPath, foreign: list[str], known: frozenset[str]) -> bool:
-    """Says of parameters that are not ours why the model goes through the engine; False when one is a slip of the pen
-    in a setting that protects, as LiteLLM would not mind it and call somebody else."""
+    """Reports why unknown parameters send the model through the engine.
+
+    Returns False for a typo in a protective setting, which LiteLLM would ignore and then call the wrong server.
+    """
     for name in foreign:
         meant = slip(name, _PROTECTIVE, 0.85)
         if meant and name not in _LITELLMS:
@@ -295,7 +307,7 @@ def _extra_body(read: Parameters) -> dict[str, Any]:
 
 
 def _identity(group: str, params: dict, path: KeyPath) -> str:
-    """Names the deployment the same after every restart with the same config, and holds nothing secret."""
+    """A stable id for the deployment, which is the same after each restart and contains no secrets."""
     shown = {k: v for k, v in params.items() if k != "api_key" or str(v).startswith(REFERENCE)}
     digest = hashlib.sha256(repr((group, sorted(shown.items(), key=str), path)).encode()).hexdigest()
     return digest[:16]

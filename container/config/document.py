@@ -1,4 +1,4 @@
-"""A YAML file as plain data that remembers on which line each value stands."""
+"""Reads YAML into plain data and remembers the line number of each value."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ REFERENCE = "os.environ/"
 
 
 class Document:
-    """`data` is the file's content; problems found in it are collected in `problems`; it lies in `folder`."""
+    """The content of a config file, with the problems found in it. `folder` is the directory of the file."""
 
     def __init__(self, name: str, data: dict[str, Any], lines: dict[KeyPath, int], folder: Path = Path()) -> None:
         self.name = name
@@ -29,7 +29,9 @@ class Document:
         self._places = {path: f"{name}:{line}" for path, line in lines.items()}
 
     def where(self, path: KeyPath) -> str:
-        """`litellm_config.yaml:12: model_list[0].litellm_params.model`, the line of the nearest parent that exists."""
+        """The location of a key, such as `litellm_config.yaml:12: model_list[0].litellm_params.model`. Falls back to
+        the line of the nearest parent that exists.
+        """
         for depth in range(len(path), -1, -1):
             place = self._places.get(path[:depth])
             if place is not None:
@@ -37,7 +39,7 @@ class Document:
         return f"{self.name}: {_dotted(path)}".rstrip(": ")
 
     def include(self, other: "Document") -> None:
-        """Adds another file: its lists are appended, its mappings merged, and its other values replace ours."""
+        """Merges an included file: appends its lists, merges its mappings, and replaces other values."""
         shifts: dict[str, int] = {}
         for name, value in other.data.items():
             own = self.data.get(name)
@@ -64,7 +66,7 @@ class Document:
 
 
 def references(value: Any) -> list[str]:
-    """The variables that plain data refers to, at any depth, as `os.environ/NAME`."""
+    """The environment variables that the data refers to as `os.environ/NAME`, at any depth."""
     if isinstance(value, str):
         return [value[len(REFERENCE) :]] if value.startswith(REFERENCE) else []
     if isinstance(value, dict):
@@ -74,7 +76,7 @@ def references(value: Any) -> list[str]:
 
 
 def resolved(value: Any, environment: Mapping[str, str]) -> Any:
-    """Plain data with the variables' values in the place of references, at any depth; None for one that is not set."""
+    """Replaces references with the values of the variables, at any depth. An unset variable becomes None."""
     if isinstance(value, str) and value.startswith(REFERENCE):
         return environment.get(value[len(REFERENCE) :]) or None
     if isinstance(value, dict):
@@ -83,11 +85,11 @@ def resolved(value: Any, environment: Mapping[str, str]) -> Any:
 
 
 def read(path: Path) -> Document:
-    """Reads the file and those that its `include` names. Raises ConfigError when one is not there, not YAML, or not a
-    mapping.
+    """Reads the file and the files listed in its `include`.
 
-    As in LiteLLM, lists of an included file are added to those of the same name, and anything else replaces it
-    (https://docs.litellm.ai/docs/proxy/config_management).
+    As in LiteLLM, lists from an included file are appended to lists of the same name, and other values are replaced
+    (https://docs.litellm.ai/docs/proxy/config_management). Raises ConfigError if a file is missing, is not YAML, or is
+    not a mapping.
     """
     document = _one(path)
     pending, seen = _included(document, path), {path.resolve()}
@@ -106,7 +108,7 @@ def read(path: Path) -> Document:
 
 
 def of(name: str, text: str, folder: Path) -> Document:
-    """A document that has been written as JSON: nobody knows its lines any more. Raises ConfigError."""
+    """Parses a document that was serialized as JSON, without line numbers. Raises ConfigError."""
     try:
         data = json.loads(text)
     except ValueError as error:
@@ -158,7 +160,7 @@ def _one(path: Path, *, may_be_empty: bool = False) -> Document:
 
 
 class _Reading:
-    """Turns YAML's nodes into plain data, noting the line of each value. Raises ConfigError for what has no value."""
+    """Converts YAML nodes to plain data and records line numbers. Raises ConfigError for a node that has no value."""
 
     def __init__(self, name: str) -> None:
         self.lines: dict[KeyPath, int] = {}
@@ -199,7 +201,7 @@ class _Reading:
             own[name] = self.plain(value, key_path, depth + 1)
             if before is not None:
                 both = isinstance(before, dict) and isinstance(own[name], dict) and not path
-                if both:  # a budget in the first of two sections must not be lost
+                if both:  # keep a budget that is set in the first of two sections
                     own[name] = {**before, **own[name]}
                 where = f"{self._name}:{line}: {_dotted(key_path)}"
                 effect = "both are read." if both else "this one counts."

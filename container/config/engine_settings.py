@@ -1,8 +1,8 @@
-"""`litellm_settings` that the engine gets, as nothing but LiteLLM can do what they say."""
+"""`litellm_settings` that are passed to the engine, because only LiteLLM implements them."""
 
 from . import callbacks
 
-# Settings of LiteLLM that only LiteLLM can honour: they send every model group through the engine.
+# With any of these settings, all model groups go through the engine.
 ENGINE = (
     *callbacks.SETTINGS,
     "guardrails",
@@ -23,7 +23,7 @@ ENGINE = (
     "post_call_rules",
     "pre_call_rules",
 )
-# They say how callbacks of LiteLLM's are told, so they go along to the engine and send nothing there by themselves.
+# Options of LiteLLM's callbacks. They are passed to the engine but do not require it.
 COMPANIONS = frozenset(
     f"litellm_settings.{name}"
     for name in (

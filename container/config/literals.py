@@ -1,7 +1,8 @@
-"""Secrets that stand in the config file itself, where a config is handed on without them.
+"""Removes secrets that are written in the config file itself, and restores them.
 
-The Worker is no place for secrets, and its bundle holds the config. There each of them is a reference to the file in
-the container's image, by the hash of the value: so it is found wherever it stands in that file, and never another one.
+The Worker bundle contains the config but must not contain secrets. Each secret is replaced with a reference to the
+config file in the container image, by the hash of its value. A reference therefore survives moves within the file and
+never resolves to a different value.
 
     {"api_key": "sk-provider"}  →  {"api_key": "os.image/8f434346648f6b96df89dda901c5176b"}
 """
@@ -14,18 +15,19 @@ from typing import Any
 from .document import REFERENCE
 
 IN_IMAGE = "os.image/"
-# What a value is that the image's file does not have: a variable that nobody sets, so its model is off and says why.
+# Stands in for a secret that the file in the image does not have. It names a variable that is never set, so the
+# deployment is turned off with a reason.
 MISSING = "SECRET_OF_ANOTHER_CONFIG_FILE"
-# What such a setting is called, as a whole or as a part of its name; and what is no secret all the same.
+# Setting names that contain one of these words are secrets, unless they also match `_PLAIN_NAMES`.
 _SECRET_NAMES = re.compile(r"key|secret|token|passw|credential|authorization|cookie|signature|dsn", re.IGNORECASE)
 _PLAIN_NAMES = re.compile(r"cost|_per_|tokens|tokenizer|alias|keepalive", re.IGNORECASE)
-# Everything in these is one.
+# Every value in these sections is a secret.
 _SECRET_SECTIONS = frozenset(("environment_variables", "extra_headers", "headers", "default_headers"))
 _USER_IN_ADDRESS = re.compile(r"://[^/\s]*@")
 
 
 def without(value: Any, secret: bool = False) -> Any:
-    """Plain data with a reference in the place of each text that is a secret. `secret`: whether all of them are."""
+    """Replaces secrets with references. If `secret` is true, every string is a secret."""
     if isinstance(value, Mapping):
         return {name: without(inner, secret or _is_secret(name)) for name, inner in value.items()}
     if isinstance(value, list):
@@ -36,7 +38,7 @@ def without(value: Any, secret: bool = False) -> Any:
 
 
 def restored(value: Any, known: Mapping[str, str]) -> Any:
-    """The same with the values again. `known`: see `values`."""
+    """Replaces references with the secrets. `known` is the result of `values`."""
     if isinstance(value, Mapping):
         return {name: restored(inner, known) for name, inner in value.items()}
     if isinstance(value, list):
@@ -47,7 +49,7 @@ def restored(value: Any, known: Mapping[str, str]) -> Any:
 
 
 def values(value: Any) -> dict[str, str]:
-    """All texts of a config file, by their hash."""
+    """Maps the hash of each string in the config file to the string."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The whole configuration: file and environment in, `Config` or the list of what is wrong out."""
+"""Loads the configuration: builds a `Config` from the file and the environment, or raises with every problem found."""
 
 import json
 from collections.abc import Mapping
@@ -16,10 +16,13 @@ from .problems import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`deployments` in the order of the file; `problems`: warnings and notes only. `left_out`: faults of those entries
-    of `model_list` that cannot be used, by the model's name. `environment`: that of the process, as the file completes
-    it; `written`: the variables that the file sets, as in `variables.Variables`. `folder`: where the file
-    lies. `document`: what stands in it and in the files that it includes, as JSON."""
+    """A validated configuration.
+
+    `deployments` keep the order of the file. `problems` contains only warnings and notes. `left_out` maps a model name
+    to the problems of its `model_list` entries that cannot be used. `environment` is the process environment as
+    completed by the file. `written` lists the variables that the file sets, as in `variables.Variables`. `folder` is
+    the directory of the file. `document` is the content of the file and its includes, as JSON.
+    """
 
     deployments: tuple[Deployment, ...] = ()
     options: Options = field(default_factory=Options)
@@ -34,18 +37,21 @@ class Config:
 
     @property
     def needs_engine(self) -> bool:
-        """Whether a deployment that is on can only be reached through the engine."""
+        """Whether any enabled deployment can only be reached through the engine."""
         return any(d.kind == "engine" and not d.off for d in self.deployments)
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Config:
-    """Raises ConfigError, naming every problem, when the file cannot be run."""
+    """Loads the file. Raises ConfigError with every problem if the file cannot be run."""
     return _config(documents.read(path), environment)
 
 
 def loads(name: str, text: str, environment: Mapping[str, str], own: Path) -> Config:
-    """The configuration of a document in JSON, in this environment. `own`: the file that has the secrets which the
-    document has not, see `literals`, where there is one. Raises ConfigError."""
+    """Loads a configuration from a JSON document.
+
+    `own` is the config file in the container image. Secrets that were removed from the document are restored from it,
+    if it exists (see `literals`). Raises ConfigError.
+    """
     document = documents.of(name, text, own.absolute().parent)
     if literals.IN_IMAGE in text:
         known = literals.values(documents.read(own).data) if own.exists() else {}
@@ -97,7 +103,7 @@ def _config(document: documents.Document, environment: Mapping[str, str]) -> Con
 
 
 def _unique(document: documents.Document, found: list[Deployment]) -> list[Deployment]:
-    """Ids are told apart: health, cooldowns and the engine go by them."""
+    """Makes ids unique, because health, cooldowns and the engine are keyed by id."""
     seen: set[str] = set()
     result: list[Deployment] = []
     for d in found:
@@ -114,7 +120,7 @@ def _unique(document: documents.Document, found: list[Deployment]) -> list[Deplo
 
 
 def _limited(found: list[Deployment], options: Options) -> list[Deployment]:
-    """With `default_max_parallel_requests` where a deployment says nothing else."""
+    """Applies `default_max_parallel_requests` to deployments that set no limit."""
     most = options.default_max_parallel_requests
     if most is None:
         return found

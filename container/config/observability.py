@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry's own variables, and `general_settings.request_logging`."""
+"""Parses OpenTelemetry's environment variables and `general_settings.request_logging`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,20 +12,23 @@ from .problems import did_you_mean
 SERVICE = "litellm-router"
 _DEFAULT_BASE = "http://localhost:4318"
 _PATH = "/v1/traces"
-# What each may be said of traces alone, too; that goes before.
+# Each setting exists for all signals and for traces alone. The latter takes precedence.
 OTLP = "OTEL_EXPORTER_OTLP_"
 OTLP_TRACES = "OTEL_EXPORTER_OTLP_TRACES_"
 
 
 class Sampler(NamedTuple):
-    """`parent`: a client that sends a trace context decides for its requests; `ratio`: of all others, how many are
-    traced."""
+    """How requests are sampled.
+
+    If `parent` is true, a trace context sent by the client decides. `ratio` is the share of all other requests that is
+    traced.
+    """
 
     parent: bool
     ratio: float
 
 
-# None: as OTEL_TRACES_SAMPLER_ARG says.
+# None means that OTEL_TRACES_SAMPLER_ARG gives the ratio.
 SAMPLERS: Mapping[str, tuple[bool, float | None]] = {
     "always_on": (False, 1.0),
     "always_off": (False, 0.0),
@@ -38,8 +41,11 @@ SAMPLERS: Mapping[str, tuple[bool, float | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """`endpoint`: the whole address; `resource`: attributes of this service; `certificate`: a file with those whom to
-    trust. Seconds; `queue` and `batch` in spans."""
+    """Settings of the trace exporter.
+
+    `endpoint` is the full URL. `resource` contains the attributes of this service. `certificate` is a file of trusted
+    CA certificates. Times are in seconds. `queue` and `batch` count spans.
+    """
 
     endpoint: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
@@ -54,7 +60,7 @@ class Tracing:
 
 
 def tracing(values: Mapping[str, Any]) -> Tracing | None:
-    """From the variables' parsed values; None while nobody has asked for traces."""
+    """The trace settings from the parsed variables, or None if tracing is not configured."""
     exporter = values["OTEL_TRACES_EXPORTER"]
     base, whole = values[OTLP + "ENDPOINT"], values[OTLP_TRACES + "ENDPOINT"]
     if values["OTEL_SDK_DISABLED"] or exporter == "none" or not (exporter or base or whole):
@@ -84,7 +90,9 @@ def tracing(values: Mapping[str, Any]) -> Tracing | None:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """Of `name=value,other=value`, percent-encoded. Raises ValueError, which quotes nothing: they may be secrets."""
+    """Parses `name=value,other=value`, percent-encoded. Raises ValueError without quoting the text, which may contain
+    secrets.
+    """
     found: dict[str, str] = {}
     for part in filter(str.strip, text.split(",")):
         name, equals, value = part.partition("=")
@@ -95,7 +103,7 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def headers(text: str) -> dict[str, str]:
-    """The same of headers, which can hold less. Raises ValueError."""
+    """Parses pairs and checks that they are valid headers. Raises ValueError."""
     found = pairs(text)
     if not all(text.isascii() and text.isprintable() for pair in found.items() for text in pair):
         raise ValueError("write headers of printable ASCII characters")
@@ -103,7 +111,7 @@ def headers(text: str) -> dict[str, str]:
 
 
 def collector(text: str) -> str:
-    """An address whose secrets are elsewhere. Raises ValueError."""
+    """Validates a collector address, which must not contain credentials. Raises ValueError."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write an http(s) address")
@@ -120,7 +128,11 @@ _THERE_ARE = f"There are: {', '.join(_NAMES)}."
 
 @dataclass(frozen=True, slots=True)
 class RequestLogging:
-    """`contents`: what was asked and answered, too; `file`: else the log; `max_bytes`: of each body."""
+    """Settings of the request log.
+
+    With `contents`, request and response bodies are logged. `file` defaults to the general log. `max_bytes` applies to
+    each body.
+    """
 
     contents: bool = False
     file: str | None = None
@@ -128,7 +140,7 @@ class RequestLogging:
 
 
 def parse(document: Document, path: KeyPath, value: Any) -> RequestLogging | None:
-    """None where it is off, or cannot be used, which is reported."""
+    """Parses the setting. None if it is off or invalid, which is reported."""
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -136,7 +148,7 @@ def parse(document: Document, path: KeyPath, value: Any) -> RequestLogging | Non
     for name in value.keys() - set(_NAMES):
         document.error((*path, name), "is not known.", did_you_mean(str(name), _NAMES, _THERE_ARE))
     contents = "contents" in value and read.flag(document, (*path, "contents"), value["contents"], strict=True)
-    if "redact" in value:  # the same, said the other way round
+    if "redact" in value:  # the inverse of `contents`
         redact = read.flag(document, (*path, "redact"), value["redact"], strict=True)
         if "contents" in value and contents == redact:
             document.error((*path, "redact"), "contradicts 'contents'.", "Write one of them.")

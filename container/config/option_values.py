@@ -1,4 +1,4 @@
-"""What single settings may say: each function reads one value, and reports what cannot be used."""
+"""Parsers for the values of single settings. Each reads one value and reports a problem if the value cannot be used."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from worker.core.values import money, periods
 from .document import Document, KeyPath
 from .problems import did_you_mean
 
-# LiteLLM's name for what this is the successor of.
+# Deprecated LiteLLM strategies and their successors.
 _SUCCESSORS = {"usage-based-routing": "usage-based-routing-v2"}
 STRATEGIES = (
     "simple-shuffle",
@@ -24,7 +24,7 @@ RETRY_POLICY_CLASSES = (
     "RateLimitErrorRetries",
     "InternalServerErrorRetries",
 )
-# Of `allowed_fails_policy`, by the kinds of failure in container/routing/outcome.py.
+# The failure kinds (container/routing/outcome.py) behind each name in `allowed_fails_policy`.
 FAILS_POLICY_CLASSES = {
     "AuthenticationErrorAllowedFails": ("authentication",),
     "TimeoutErrorAllowedFails": ("timeout",),
@@ -34,11 +34,11 @@ FAILS_POLICY_CLASSES = {
     "BadGatewayErrorAllowedFails": ("server",),
     "NotFoundErrorAllowedFails": ("not_found",),
 }
-# A request that is at fault itself never rests a deployment.
+# A faulty request never puts a deployment into cooldown.
 NEVER_COUNTED = ("BadRequestErrorAllowedFails", "ContentPolicyViolationErrorAllowedFails")
-# LiteLLM's further classes.
+# LiteLLM's other error classes. These errors are never retried.
 NEVER_RETRIED = ("ContentPolicyViolationErrorRetries", "BadRequestErrorRetries")
-# `routing_strategy_args` by the names they have here.
+# The names used here for LiteLLM's `routing_strategy_args`.
 STRATEGY_ARGUMENTS = {"ttl": "latency_ttl", "lowest_latency_buffer": "lowest_latency_buffer"}
 PLAIN: dict[str, type] = {
     "routing_strategy": str,
@@ -90,7 +90,7 @@ def plain(document: Document, path: KeyPath, name: str, value: Any, values: dict
             number = -1
         if isinstance(value, bool) or not 0 <= number < 1e9 or (kind is int and number != float(value)):
             message = f"has to be a {'whole ' if kind is int else ''}number from 0 on, not {value!r}, and is not used."
-            # A limit that nobody kept would be a lost protection; the others have defaults.
+            # An invalid limit is an error, because ignoring it would remove a protection. The others have defaults.
             document.report("error" if name == "default_max_parallel_requests" else "warning", path, message)
         else:
             values[name] = number
@@ -116,7 +116,7 @@ def retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int
 
 
 def fails_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:
-    """How many failures of a kind are allowed within a minute, by the kinds in container/routing/outcome.py."""
+    """The number of failures allowed per minute, by failure kind (container/routing/outcome.py)."""
     if not isinstance(value, dict):
         document.report("warning", path, f"{_NO_POLICY}, and is not used.")
         return {}
@@ -145,8 +145,8 @@ def _policy(
 
 
 def budget(document: Document, path: KeyPath, value: Any) -> int | None:
-    """Nano-dollars; None where the setting is left blank."""
-    if isinstance(value, str):  # from the environment
+    """An amount in US dollars, converted to nano-dollars. None if the setting is empty."""
+    if isinstance(value, str):  # from an environment variable
         try:
             value = float(value)
         except ValueError:
@@ -174,8 +174,9 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 
 
 def flag(document: Document, path: KeyPath, value: Any, *, strict: bool = False) -> bool:
-    """Of `true`, and of what is written so in quotes or in a variable. Any other text is true, as in LiteLLM; for a
-    `strict` setting it is an error."""
+    """Parses a boolean, which may be quoted or come from a variable. As in LiteLLM, any other text counts as true. For
+    a `strict` setting it is an error.
+    """
     word = str(value).strip().lower()
     if value is None or word in _FALSE:
         return False
@@ -207,7 +208,7 @@ def origins(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
 def aliases(
     document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]
 ) -> tuple[dict[str, str], frozenset[str]]:
-    """The model that each alias stands for, and the aliases that are not listed."""
+    """The model behind each alias, and the aliases that are hidden from the model list."""
     aliases: dict[str, str] = {}
     hidden: set[str] = set()
     if not isinstance(value, dict):
@@ -232,7 +233,7 @@ def aliases(
 
 
 def chains(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """`[{claude-sonnet: [gpt-4o, gemini-pro]}, …]` as {"claude-sonnet": ("gpt-4o", "gemini-pro")}."""
+    """Parses `[{claude-sonnet: [gpt-4o, gemini-pro]}, …]` to {"claude-sonnet": ("gpt-4o", "gemini-pro")}."""
     chains: dict[str, tuple[str, ...]] = {}
     if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
         document.error(path, "has to be a list such as `[{claude-sonnet: [gpt-4o]}]`.")
@@ -248,13 +249,13 @@ def chains(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...
 
 
 def group_names(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that are models of the config: LiteLLM fails with any other when it comes to it."""
+    """Keeps the names that are models of the config. LiteLLM would fail at the request that uses an unknown one."""
     if isinstance(value, str):
         value = [value]
     if value is None:
         return ()
     if isinstance(value, list) and any(isinstance(v, dict) and v.get("model") for v in value):
-        # LiteLLM's second notation: a model, and fields that replace those of the request
+        # LiteLLM's second notation: a model together with fields that override those of the request.
         document.report("warning", path, "names fields beside models; here the request goes on as it is.")
         value = [v.get("model", v) if isinstance(v, dict) else v for v in value]
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):

@@ -1,5 +1,7 @@
-"""`router_settings`, `litellm_settings`, `general_settings`: each setting is read here, or is the engine's, or
-`instead` says what does it."""
+"""Parses `router_settings`, `litellm_settings` and `general_settings`.
+
+Each setting is either handled here, passed to the engine, or reported with the feature that replaces it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from .sections import SettingsWalk
 from .variables import Variables
 from .virtual_keys import VirtualKey
 
-# Budgets by LiteLLM's names for them: its internal users are the `user_id`s of keys.
+# LiteLLM's names for user budgets. Its internal users correspond to the `user_id`s of keys.
 _ALSO = {
     "max_internal_user_budget": "max_user_budget",
     "default_max_internal_user_budget": "max_user_budget",
@@ -29,12 +31,17 @@ _ALSO = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the settings say. Times in seconds; chains as {group: (groups to try next, …)}; `"*"` in `fallbacks`
-    for every group without a chain of its own. Budgets in nano-dollars. `from_environment`: the settings whose values
-    stand in variables; `budgets_unset`: variables of budgets that are not set; `variables`: all those variables, and
-    others that settings need in the proxy or its engine.
-    `engine_settings`: `litellm_settings` that the engine gets; `engine_sections`: whole sections; `engine_reason`: the
-    setting that sends every group through it, if there is one."""
+    """The parsed settings.
+
+    Times are in seconds and budgets in nano-dollars. Fallback chains map a group to the groups to try next; `"*"` in
+    `fallbacks` applies to every group without its own chain.
+
+    `from_environment` names the settings that refer to environment variables. `budgets_unset` contains the budget
+    variables that are not set. `variables` contains all variables that settings need, in the proxy or in its engine.
+
+    `engine_settings` are the `litellm_settings` passed to the engine, and `engine_sections` are whole sections passed
+    to it. `engine_reason` is the setting that sends every group through the engine, if any.
+    """
 
     routing_strategy: str = "simple-shuffle"
     latency_ttl: float = 3600.0
@@ -76,7 +83,7 @@ class Options:
 
     @property
     def policy(self) -> Policy:
-        """The budgets that hold for everyone and for each user."""
+        """The global budget and the budget of each user."""
         return Policy(
             everyone=Limits(self.max_budget, self.soft_budget, self.budget_duration),
             each_user=Limits(self.max_user_budget, None, self.user_budget_duration),
@@ -84,22 +91,22 @@ class Options:
 
     @property
     def has_budget(self) -> bool:
-        """Whether the file sets a budget; keys may have budgets of their own."""
+        """Whether the file sets a budget. Keys may have their own budgets regardless."""
         return self.max_budget is not None or self.max_user_budget is not None
 
     @property
     def needs_ledger(self) -> bool:
-        """Whether something in the file is kept in the ledger alone."""
+        """Whether any setting requires a ledger."""
         return self.has_budget or self.soft_budget is not None or bool(self.virtual_keys)
 
 
 def parse(document: Document, groups: tuple[str, ...], given: Variables) -> Options:
-    """Reads the three sections; problems are reported to `document`. `groups`: the public model names."""
+    """Parses the three sections and reports problems to `document`. `groups` are the public model names."""
     return _Reader(document, groups, given).options()
 
 
 class _Reader:
-    """Reads setting by setting what `Options` is made of."""
+    """Parses the settings one by one and collects the fields of `Options`."""
 
     def __init__(self, document: Document, groups: tuple[str, ...], given: Variables) -> None:
         self.document, self.groups, self.environment = document, groups, given.environment
@@ -110,7 +117,7 @@ class _Reader:
         self.reason: str | None = None
         self.cache: dict[str, Any] = {}
         self.keys_at: tuple[KeyPath, Any] | None = None
-        self.later: list[tuple[KeyPath, Any]] = []  # what only the others can judge
+        self.later: list[tuple[KeyPath, Any]] = []  # settings that are judged after all others are known
 
     def options(self) -> Options:
         document, values = self.document, self.values
@@ -153,7 +160,7 @@ class _Reader:
         )
 
     def _routing(self, section: str, path: KeyPath, name: str, value: Any) -> bool:
-        """Whether it was one of those that `router_settings` and `litellm_settings` both take."""
+        """Reads a setting that is allowed in `router_settings` and in `litellm_settings`. Returns whether it was one."""
         document, values = self.document, self.values
         if section == "general_settings":
             return False
@@ -176,11 +183,11 @@ class _Reader:
             if values["tag_filtering"]:
                 self.later.append((path, value))
         else:
-            return name == "default_litellm_params"  # in the models already
+            return name == "default_litellm_params"  # already merged into the models
         return True
 
     def _budget(self, path: KeyPath, name: str, value: Any) -> bool:
-        """Budgets are kept wherever they stand: LiteLLM would not mind one that is misplaced."""
+        """Reads a budget or a duration, even from the wrong section, so that a misplaced budget is never ignored."""
         known = _ALSO.get(name, name)
         if known not in _BUDGETS and known not in _DURATIONS:
             return False
@@ -257,7 +264,7 @@ class _Reader:
             self.values["response_cache"] = found
 
     def _elsewhere(self, path: KeyPath, value: Any, has_master_key: bool) -> None:
-        """A setting that nothing here reads: it stops the start, or it is said what does it."""
+        """Handles a setting that nothing here reads: prevents the start, or reports what replaces it."""
         document, (section, name) = self.document, (str(path[0]), str(path[1]))
         key = f"{section}.{name}"
         stop = refused_settings.stop(key, value, has_master_key=has_master_key)
@@ -279,7 +286,7 @@ class _Reader:
             document.error(path, message, f"Did you mean `{protective}`?")
             return
         if section == "litellm_settings":
-            self.engine[name] = value  # as LiteLLM does with whatever stands there
+            self.engine[name] = value  # LiteLLM also accepts arbitrary settings in this section
         if key in COMPANIONS:
             document.report("note", path, "is LiteLLM's: it holds for models that go through the engine.")
             return
@@ -309,7 +316,7 @@ def _no_master_key(document: Document, path: KeyPath, found: tuple[VirtualKey, .
 
 
 def _meant(name: str, section: str) -> str:
-    """What to do about a setting that is not known where it stands."""
+    """A suggestion for a setting that is unknown in its section."""
     elsewhere = [
         other for other, names in _NAMES.items() if name in names or f"{other}.{name}" in refused_settings.STOPS
     ]
@@ -323,13 +330,13 @@ _DURATIONS = {"budget_duration": "max_budget", "user_budget_duration": "max_user
 _CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _PLAIN = tuple(name for name in read.PLAIN if name not in read.STRATEGY_ARGUMENTS.values())
 _ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
-# Whose loss nobody would notice until it is too late.
+# Losing one of these to a typo would go unnoticed until it is too late.
 _PROTECTIVE = {
     "router_settings": ("provider_budget_config", "max_budget"),
     "litellm_settings": ("guardrails", "turn_off_message_logging", *_BUDGETS, "max_end_user_budget"),
     "general_settings": ("master_key", "virtual_keys", "allowed_ips", "custom_auth", "database_url"),
 }
-# Which setting is read in which section; what is LiteLLM's alone and does nothing may stand in any.
+# The settings read in each section. LiteLLM-only settings without effect are accepted in any section.
 _NAMES = {
     "router_settings": (*_ROUTING, "routing_strategy_args"),
     "litellm_settings": (
@@ -347,7 +354,7 @@ _NAMES = {
 
 
 def _budgets_fit(document: Document, values: Mapping[str, Any]) -> None:
-    """A duration without a budget, or a soft budget over it, would do nothing: say so."""
+    """Reports a duration without a budget, and a soft budget above the hard one."""
     for duration, budget in _DURATIONS.items():
         alone = values.get(budget) is None and not (budget == "max_budget" and values.get("soft_budget") is not None)
         if values.get(duration) is not None and alone:

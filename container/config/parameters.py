@@ -1,13 +1,11 @@
-"""litellm_params as they are read: `os.environ/NAME` replaced, wrong types reported.
+"""Reads litellm_params: resolves `os.environ/NAME` references and reports values of the wrong type.
 
-The output limit of a request, under whichever name it is written: the client's, else the deployment's own.
+It also handles output limits, which have many names. A reservation covers one limit, so exactly one limit is sent: the
+client's, or else the deployment's. If both were sent, a server could obey the wrong one (llama.cpp prefers `n_predict`
+to `max_tokens`).
 
-A reservation covers one limit, so one limit is sent. A server that knows another name and obeys that one
-(llama.cpp takes `n_predict` before `max_tokens`) must not find it in the request.
-
-LiteLLM's prefixes that say how a model is called: `azure/o_series/my-deployment`, `openai/responses/gpt-5`.
-
-They are never a part of the provider's name for the model. https://docs.litellm.ai/docs/providers/azure
+LiteLLM prefixes some models with the way they are called: `azure/o_series/my-deployment`, `openai/responses/gpt-5`. The
+prefix is never part of the provider's name for the model. https://docs.litellm.ai/docs/providers/azure
 """
 
 import math
@@ -18,13 +16,16 @@ from typing import Any
 
 from .document import REFERENCE, Document, KeyPath
 
-# `$NAME`, `${NAME}`, `os.environ.NAME`, `os.env/NAME`, `env:NAME`: as other programs write it.
+# Reference syntax of other programs: `$NAME`, `${NAME}`, `os.environ.NAME`, `os.env/NAME`, `env:NAME`.
 _ODD_REFERENCE = re.compile(r"\$|os\.environ(?!/)|os\.env\b|env[:.]|%\w+%$")
 
 
 class Parameters:
-    """`params` as written; `path`: where they stand; `left_out`: whether one cannot be used, so that the model is left
-    out, as LiteLLM does."""
+    """Typed access to the litellm_params of one deployment.
+
+    `params` are the parameters as written, and `path` is their location in the document. `left_out` is set when a value
+    cannot be used. The model is then left out, as in LiteLLM.
+    """
 
     def __init__(self, document: Document, path: KeyPath, params: dict, environment: Mapping[str, str]) -> None:
         self.document, self.path, self.params, self.environment = document, path, params, environment
@@ -43,7 +44,7 @@ class Parameters:
 
     def text(self, name: str) -> str | None:
         value = self.value(name)
-        if isinstance(value, date):  # what YAML makes of `api_version: 2024-10-21`
+        if isinstance(value, date):  # YAML parses `api_version: 2024-10-21` as a date
             return value.isoformat()
         if value is None or isinstance(value, str):
             return value or None
@@ -78,7 +79,7 @@ class Parameters:
                 self.leave_out(name, message, f"Write `{REFERENCE}NAME`.")
 
 
-# OpenAI's names, and what Gemini, Hugging Face, llama.cpp, Ollama, Cohere and Bedrock call it.
+# Output limit names of OpenAI, Gemini, Hugging Face, llama.cpp, Ollama, Cohere and Bedrock.
 NAMES = frozenset(
     "max_tokens max_completion_tokens max_output_tokens max_new_tokens max_tokens_to_sample max_gen_len max_gen_toks "
     "max_generated_tokens n_predict num_predict maxTokens maxOutputTokens maxTokenCount".split()
@@ -86,7 +87,7 @@ NAMES = frozenset(
 
 
 def lowest(fields: Mapping[str, Any], names: frozenset[str] = NAMES) -> int | None:
-    """Of the limits among the fields, in tokens; None where there is none. What is no whole number over 0 is none."""
+    """The lowest output limit among the fields, in tokens, or None. Values other than positive integers are ignored."""
     found = None
     for name in names.intersection(fields):
         limit = _limit(fields[name])
@@ -96,8 +97,10 @@ def lowest(fields: Mapping[str, Any], names: frozenset[str] = NAMES) -> int | No
 
 
 def over(presets: Mapping[str, Any], fields: Mapping[str, Any], name: str = "max_tokens") -> dict[str, Any]:
-    """A client's fields over a deployment's presets. A limit of the client's takes the place of any preset one; without
-    one the preset limit is called `name`."""
+    """Merges a client's fields over a deployment's presets.
+
+    A limit from the client replaces every preset limit. Otherwise the preset limit is sent as `name`.
+    """
     merged = {**presets, **fields}
     preset = NAMES.intersection(presets)
     if preset:
@@ -111,7 +114,7 @@ def over(presets: Mapping[str, Any], fields: Mapping[str, Any], name: str = "max
 
 
 def _limit(value: Any) -> int:
-    """0 where it is none."""
+    """The limit, or 0 if the value is not a positive integer."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
@@ -123,7 +126,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 def split_route(provider: str | None, model: str) -> tuple[str, str]:
-    """The route, '' where there is none, and the provider's own name: `("o_series", "my-deployment")`."""
+    """Splits off the route prefix: `("o_series", "my-deployment")`. The route is '' if there is none."""
     head, slash, tail = model.partition("/")
     if not slash or not tail or head not in _ROUTES.get(provider or "", _NONE):
         return "", model

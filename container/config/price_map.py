@@ -1,4 +1,4 @@
-"""Prices and limits as numbers: as people write them, and from LiteLLM's price map, which is read without LiteLLM."""
+"""Parses prices and limits, and reads LiteLLM's price map without importing LiteLLM."""
 
 import importlib.util
 import math
@@ -19,22 +19,25 @@ _LIMIT = re.compile(r"max_(?:input_|output_|image_)?tokens|max_tokens_per_\w+")
 
 
 def is_price(name: str) -> bool:
-    """Whether one of litellm_params says what the model costs."""
+    """Whether the litellm_params name is a price."""
     return _PRICE.search(name) is not None
 
 
 def read(
     document: Document, path: KeyPath, values: Mapping[str, Any], environment: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """The same, with numbers where a price or a limit is meant. None where one is none, which is reported: the model is
-    left out, as LiteLLM does, for nobody could say what it costs."""
+    """Converts the prices and limits in `values` to numbers.
+
+    Returns None and reports a problem if one is not a number. The model is then left out, as in LiteLLM, because its
+    cost would be unknown.
+    """
     found: dict[str, Any] = {}
     for name, value in values.items():
         if not isinstance(value, str) or not (is_price(name) or (path[-1] == "model_info" and _LIMIT.fullmatch(name))):
             found[name] = value
             continue
         text = environment.get(value[len(REFERENCE) :], "") if value.startswith(REFERENCE) else value
-        if not text and value.startswith(REFERENCE):  # the deployment is off
+        if not text and value.startswith(REFERENCE):  # an unset variable turns the deployment off
             found[name] = value
             continue
         number = _number(text)
@@ -60,7 +63,7 @@ MAP_FILE = "model_prices_and_context_window_backup.json"
 
 
 def price_map() -> Mapping[str, Mapping[str, Any]]:
-    """LiteLLM's map of model names to prices and limits; some megabytes, so let go of it when done."""
+    """LiteLLM's map of model names to prices and limits. It takes several megabytes, so do not keep it."""
     spec = importlib.util.find_spec("litellm")
     if spec is None or not spec.submodule_search_locations:
         return {}
@@ -68,7 +71,9 @@ def price_map() -> Mapping[str, Mapping[str, Any]]:
 
 
 def provider_of(model: str) -> str | None:
-    """Whose a model is that names no provider, by LiteLLM's map: `amazon.titan-embed-text-v1` is Bedrock's."""
+    """The engine provider of a model name without a provider prefix, from the price map. `amazon.titan-embed-text-v1`
+    belongs to Bedrock.
+    """
     found = price_map().get(model, {}).get("litellm_provider")
     if not isinstance(found, str):
         return None

@@ -1,4 +1,4 @@
-"""What a model costs, and which tokenizer it has: by its `model_info`, else by what LiteLLM knows of it."""
+"""The price and the tokenizer of a model, from `model_info` or else from LiteLLM's price map."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from .providers import DIRECT
 
 
 def entry(d: Deployment, prices: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Everything known of the deployment's model: the map's entry, what the config says on top."""
+    """All data about the deployment's model: the price map entry, overridden by the config."""
     found: Mapping[str, Any] = {}
     for name in (d.info.get("base_model"), f"{d.provider}/{d.model}", d.model):
         if isinstance(name, str) and name in prices:
@@ -24,7 +24,7 @@ def entry(d: Deployment, prices: Mapping[str, Mapping[str, Any]]) -> Mapping[str
 
 
 def blended(deployments: Iterable[Deployment]) -> dict[str, float]:
-    """USD for a token in and a token out, by deployment id; those without a price are missing."""
+    """Input plus output price per token in USD, by deployment id. Deployments without a price are omitted."""
     prices, result = price_map(), {}
     for d in deployments:
         known = entry(d, prices)
@@ -34,20 +34,23 @@ def blended(deployments: Iterable[Deployment]) -> dict[str, float]:
     return result
 
 
-# Whose names for models are OpenAI's. Others are believed when they call the model `openai/…`.
+# Providers that use OpenAI's model names. Other providers are trusted if the model name starts with `openai/`.
 _OPENAI = frozenset(("openai", "azure", "azure_ai", "azure_text", "text-completion-openai"))
-# As in `tiktoken.model`. What it does not know yet (gpt-6) is not known here either.
+# As in `tiktoken.model`. Models that tiktoken does not know yet (gpt-6) are unknown here too.
 _NAMES = (
     (O200K, re.compile(r"(gpt-(4o|4\.1|4\.5|5(\.\d+)?)|chatgpt-4o|o1|o3|o4-mini)(?=[-:]|$)")),
     (CL100K, re.compile(r"gpt-(4|3\.5|35)(?=[-:]|$)|text-embedding-(ada-002|3-small|3-large)$")),
 )
-# These weights are open, and anybody serves them under this name.
+# Open weights, served under this name by many providers.
 _OPEN = re.compile(r"gpt-oss\b")
 
 
 def tokenizer(d: Deployment, model: str) -> str:
-    """A name in `core.pricing.tokens.WEIGHTS`; the largest where nobody can tell. `model`: the provider's name for
-    it, wildcards filled in; `base_model` in `model_info` goes before it."""
+    """The tokenizer of a model, as a name in `core.pricing.tokens.WEIGHTS`. Unknown models get the largest.
+
+    `model` is the provider's name for the model, with wildcards filled in. `base_model` in `model_info` takes
+    precedence.
+    """
     base = d.info.get("base_model")
     path, _, name = (base if isinstance(base, str) else f"{d.provider}/{model}").rpartition("/")
     vendors = frozenset(path.split("/"))
@@ -61,6 +64,6 @@ def tokenizer(d: Deployment, model: str) -> str:
 
 
 def _elsewhere(d: Deployment) -> bool:
-    """At an address of the config's that is not OpenAI's, where `gpt-4` may be anything."""
+    """Whether the config sets an address other than OpenAI's, where `gpt-4` may be any model."""
     address = d.params.get("api_base") or d.params.get("base_url")
     return d.provider == "openai" and bool(address) and origin(str(address)) != origin(DIRECT["openai"].base)

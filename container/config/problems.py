@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, where, how to mend it, and what a misspelt name was meant to be."""
+"""Configuration problems, with location and remedy, and suggestions for misspelled names."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ _ALIKE = 0.75
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A question for the message about an unknown name; `otherwise` where nothing is like it."""
+    """A suggestion for a message about an unknown name, or `otherwise` if no known name is close."""
     meant = difflib.get_close_matches(name, known, 1, cutoff=_ALIKE)
     return f"Did you mean `{meant[0]}`?" if meant else otherwise
 
 
 def slip(name: str, known: Iterable[str], cutoff: float = _ALIKE) -> str | None:
-    """The name that was clearly meant; None for one that may be meant as it is."""
+    """The known name that was probably meant, or None if the name is fine or not close to any."""
     meant = difflib.get_close_matches(name, known, 1, cutoff=cutoff)
     return meant[0] if meant and meant[0] != name else None
 
@@ -25,7 +25,7 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`where` is `file:line: key`; an `error` stops the start, a `warning` and a `note` do not."""
+    """A problem at `where`, which is `file:line: key`. Only an `error` prevents the start."""
 
     level: Level
     where: str
@@ -37,7 +37,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be run; `problems` holds at least one error."""
+    """The configuration cannot be run. `problems` contains at least one error."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(p) for p in problems if p.level == "error"))
@@ -45,4 +45,4 @@ class ConfigError(Exception):
 
 
 class CannotServe(Exception):
-    """Its text says why, and what to do about it."""
+    """The proxy cannot start. The message gives the reason and the remedy."""

@@ -1,4 +1,4 @@
-"""Providers: which the proxy calls itself, which the engine knows, their addresses, and the variables of their keys."""
+"""Tables of providers: which ones the proxy calls directly, which ones the engine supports, their addresses and keys."""
 
 import re
 from typing import NamedTuple
@@ -28,12 +28,13 @@ ENGINE_PROVIDERS: frozenset[str] = frozenset(
 
 
 class Direct(NamedTuple):
-    """A provider the proxy calls itself, in OpenAI's wire format or the one that `format` names
-    (container/upstream/formats).
+    """A provider that the proxy calls directly, in OpenAI's wire format or the one named by `format`
+    (container/formats).
 
-    `base`: where it is unless the config or one of `base_variables` says otherwise; empty when it has no home of
-    its own. `key_variables`: any of them holds the key; empty when none is needed. `asks_usage`: it accepts
-    `stream_options.include_usage`. `models`: a pattern of those that the format is good for; any other is the engine's.
+    `base` is the default address, and is empty for a self-hosted provider. The config or one of `base_variables`
+    overrides it. Any of `key_variables` provides the key; an empty tuple means that no key is needed. `asks_usage` says
+    whether the provider accepts `stream_options.include_usage`. `models` is a pattern of the models that the format
+    supports. Other models go through the engine.
     """
 
     base: str
@@ -49,7 +50,7 @@ class Direct(NamedTuple):
         return not self.models or re.match(self.models, model) is not None
 
 
-# Those that answer in text. For pictures, speech and embeddings the engine has the translation.
+# Models that respond with text. The engine translates images, speech and embeddings.
 _TEXT = r"(?!.*(?:image|-tts|embedding|native-audio|live|transcribe|computer-use|robotics))"
 GEMINI_CHAT = rf"(?:gemini|gemma)-{_TEXT}"
 # `gemini/<number>` is a tuned model.
@@ -71,7 +72,7 @@ DIRECT: dict[str, Direct] = {
         ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL"),
         format="anthropic",
     ),
-    # Where it is and what opens it: container/config/connection.py.
+    # container/config/connection.py determines its address and credentials.
     "vertex_ai": Direct("", (), format="vertex_ai", models=VERTEX_CHAT),
     "openrouter": Direct("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), ("OPENROUTER_API_BASE",)),
     "groq": Direct("https://api.groq.com/openai/v1", ("GROQ_API_KEY",), ("GROQ_API_BASE",)),
@@ -99,14 +100,14 @@ DIRECT: dict[str, Direct] = {
     "openai_like": Direct("", ()),
 }
 
-# Optional keys of providers that need none.
+# Optional keys of providers that do not require one.
 OPTIONAL_KEYS = {"hosted_vllm": "HOSTED_VLLM_API_KEY", "lm_studio": "LM_STUDIO_API_KEY", "ollama": "OLLAMA_API_KEY"}
 
 AZURE_VERSION_VARIABLE = "AZURE_API_VERSION"
 AZURE_DEFAULT_VERSION = "2024-10-21"
 
-# Providers of the engine whose key is one well-known variable; `A|B` serves equally. For any other the config says
-# what it needs (`api_key: os.environ/NAME`), or LiteLLM finds it.
+# Engine providers whose key is a well-known variable. `A|B` means that either one will do. For other providers the
+# config names the variable (`api_key: os.environ/NAME`), or LiteLLM finds it.
 ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
     "vertex_ai": ("GOOGLE_APPLICATION_CREDENTIALS",),
     "cohere": ("COHERE_API_KEY|CO_API_KEY",),
@@ -123,7 +124,7 @@ ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
     "watsonx": ("WATSONX_APIKEY|WATSONX_API_KEY|WATSONX_TOKEN",),
 }
 
-# Variables that LiteLLM reads for its providers beside their keys: the engine gets them when they are set.
+# Other variables that LiteLLM's providers read. The engine receives those that are set.
 ENGINE_VARIABLES: tuple[str, ...] = (
     "VERTEXAI_API_BASE",
     "VERTEX_API_BASE",
@@ -147,7 +148,7 @@ ENGINE_VARIABLES: tuple[str, ...] = (
     "DATABRICKS_API_BASE",
 )
 
-# For a `model` without a provider, as `gpt-4o`: what its name begins with.
+# Prefixes that identify the provider of a bare model name such as `gpt-4o`.
 _PREFIXES: tuple[tuple[str, str], ...] = (
     ("gpt-", "openai"),
     ("chatgpt-", "openai"),
@@ -171,9 +172,9 @@ _PREFIXES: tuple[tuple[str, str], ...] = (
 
 
 def split_model(model: str, known: frozenset[str], custom_provider: str | None = None) -> tuple[str | None, str]:
-    """`openai/gpt-4o` as `("openai", "gpt-4o")`, `gpt-4o` too; provider None where it cannot be told.
+    """Splits a model into provider and name: `openai/gpt-4o` and `gpt-4o` both give `("openai", "gpt-4o")`.
 
-    `known`: LiteLLM's provider names.
+    The provider is None if it cannot be determined. `known` contains LiteLLM's provider names.
     """
     if custom_provider:
         return custom_provider, model.removeprefix(custom_provider + "/")
@@ -187,7 +188,9 @@ def split_model(model: str, known: frozenset[str], custom_provider: str | None =
 
 
 def provider_at(base: str | None) -> str | None:
-    """Whose address it is, for a model whose name says nothing: `https://api.groq.com/openai/v1` is Groq's."""
+    """The provider that owns an address: `https://api.groq.com/openai/v1` belongs to Groq. For models without a
+    provider.
+    """
     if not base:
         return None
     own = ((name, one.base) for name, one in DIRECT.items() if one.base and one.format == "openai")

@@ -1,11 +1,12 @@
-"""LiteLLM's settings that stop the start, because nothing here does what they promise: without them money, keys or a
-protection would be lost. docs/migration.md lists them.
+"""LiteLLM settings that prevent the start, because ignoring them would lose money, keys or a protection.
+
+docs/migration.md lists them.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-# What a key that is generated would be limited by.
+# The limits that apply to a generated key.
 KEY_LIMITS = frozenset(
     "max_budget soft_budget budget_duration tpm_limit rpm_limit max_parallel_requests models duration "
     "team_id key_type".split()
@@ -13,8 +14,11 @@ KEY_LIMITS = frozenset(
 
 
 class Stop(NamedTuple):
-    """`lost`: what would be lost, to follow the setting's name; `mend`: what to do; `applies`: whether such a value
-    promises anything."""
+    """Why a setting prevents the start.
+
+    `lost` says what ignoring the setting would lose, phrased to follow its name. `mend` is the remedy. `applies`
+    decides whether a value has any effect in LiteLLM.
+    """
 
     lost: str
     mend: str
@@ -30,7 +34,7 @@ def _is_on(value: Any) -> bool:
 
 
 def _names_a_route_of_keys(value: Any) -> bool:
-    """Whether a path is for administrators only that a virtual key may ask here."""
+    """Whether the setting reserves a path for administrators that virtual keys can use here."""
     ours = ("/key", "/user", "/team", "/spend", "/global", "/config", "/organization", "/customer", "/model/")
     return bool(value) and not (
         isinstance(value, list) and all(isinstance(one, str) and one.startswith(ours) for one in value)
@@ -44,7 +48,7 @@ _ONE_MODEL = Stop(
 _NO_MASTER_KEY = "decides who is let in; without a master key everybody would be."
 _SET_A_MASTER_KEY = "Set LITELLM_MASTER_KEY, and give each client a virtual key."
 
-# By "section.name", or the name of a section.
+# By "section.name", or by section name.
 STOPS: Mapping[str, Stop] = {
     "general_settings.allowed_ips": Stop(
         "lets in these addresses alone; here every address would be.",
@@ -106,7 +110,7 @@ STOPS: Mapping[str, Stop] = {
     ),
 }
 
-# These let clients in by something else than keys. With a master key they are refused instead, so nothing is lost.
+# Authentication other than by keys. With a master key such clients are refused, so nothing is lost.
 OTHER_AUTHENTICATION: Mapping[str, Stop] = {
     f"general_settings.{name}": Stop(_NO_MASTER_KEY, _SET_A_MASTER_KEY, _is_on)
     for name in (
@@ -121,7 +125,7 @@ OTHER_AUTHENTICATION: Mapping[str, Stop] = {
 
 
 def stop(key: str, value: Any, *, has_master_key: bool) -> Stop | None:
-    """Why a setting with this value stops the start. `key`: as in `STOPS`; the value not None."""
+    """Why a setting with this value prevents the start, or None. `key` is a key of `STOPS`. `value` must not be None."""
     found = STOPS.get(key)
     if found is None and not has_master_key:
         found = OTHER_AUTHENTICATION.get(key)

@@ -1,8 +1,8 @@
-"""LiteLLM's settings that nothing here reads, and what does it here instead.
+"""LiteLLM settings that nothing here reads, and what replaces them.
 
-A config that LiteLLM starts with starts here, too: those whose loss would cost something are in `stops`. Names are
-LiteLLM's (https://docs.litellm.ai/docs/proxy/config_settings, `litellm.proxy._types.ConfigGeneralSettings`,
-`litellm.Router`).
+Any config that LiteLLM starts with should start here too. Settings that cannot be ignored safely are in `STOPS`. The
+names come from LiteLLM (https://docs.litellm.ai/docs/proxy/config_settings,
+`litellm.proxy._types.ConfigGeneralSettings`, `litellm.Router`).
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _LEDGER = "the ledger needs them"
 _ALWAYS = "it is always so"
 _NEVER = "it is never so"
 
-# Settings of LiteLLM that need nothing here, with the reason: a note.
+# Settings that are not needed here, with the reason. Reported as notes.
 HARMLESS: Mapping[str, str] = {
     "set_verbose": _LOG_LEVEL,
     "debug_level": _LOG_LEVEL,
@@ -110,7 +110,7 @@ _METRICS = "GET /metrics has figures of its own; METRICS_PUBLIC says who may see
 _USERS = "Keys have a `user_id`; set `litellm_settings.max_user_budget` for what each may spend."
 _RETENTION = "SPEND_LOG_RETENTION_DAYS says how long the spend log is kept; what is older goes by itself."
 
-# What does it here: a warning.
+# Settings that something else replaces. Reported as warnings.
 INSTEAD: Mapping[str, str] = {
     "alerting_config": _ALERTS,
     "alerting": _ALERTS,
@@ -213,7 +213,7 @@ INSTEAD: Mapping[str, str] = {
     "redis_url": "Set REDIS_URL.",
     "redis_db": "Set REDIS_URL, the number after its last `/`.",
 }
-# The same of families.
+# Replacements by prefix.
 FAMILIES: tuple[tuple[str, str], ...] = (
     ("health_check_", "Health is learnt from requests."),
     ("background_health_check_", "Health is learnt from requests."),
@@ -247,7 +247,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     ("public_model_", "GET /v1/models lists the models."),
 )
 
-# Top-level sections of LiteLLM's.
+# Top-level sections of LiteLLM.
 SECTIONS: Mapping[str, str] = {
     "assistant_settings": "/assistants and /threads are answered 404.",
     "files_settings": "/files and /batches are answered 404.",
@@ -274,7 +274,7 @@ SECTIONS: Mapping[str, str] = {
 
 
 def instead(key: str) -> tuple[Level, str] | None:
-    """("note" or "warning", what to say) of a setting that does nothing here; None of one that is not known."""
+    """The level ("note" or "warning") and the message for a setting that has no effect, or None if it is unknown."""
     name = key.rpartition(".")[2]
     if name in HARMLESS:
         return "note", f"does nothing here: {HARMLESS[name]}."

@@ -1,4 +1,4 @@
-"""`litellm_settings.cache` and `cache_params`, and where Redis is."""
+"""Parses `litellm_settings.cache` and `cache_params`, and builds the Redis URL."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,9 @@ VARIABLES = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_P
 
 
 def redis_url(environment: Mapping[str, str]) -> str | None:
-    """`REDIS_URL`, or what `REDIS_HOST`, `REDIS_PORT`, `REDIS_USERNAME` and `REDIS_PASSWORD` make up; None without."""
+    """`REDIS_URL`, or a URL built from `REDIS_HOST`, `REDIS_PORT`, `REDIS_USERNAME` and `REDIS_PASSWORD`. None if
+    neither `REDIS_URL` nor `REDIS_HOST` is set.
+    """
     url = environment.get("REDIS_URL")
     if url:
         return url
@@ -27,17 +29,20 @@ def redis_url(environment: Mapping[str, str]) -> str | None:
 _ENGINES = ("local", "disk", "s3", "gcs", "azure-blob", "qdrant-semantic")
 _WHERE = ("url", "host", "port", "username", "password")
 _NAMES = ("type", "ttl", "namespace", *_WHERE, "supported_call_types", "mode")
-# LiteLLM takes both.
+# LiteLLM accepts both names.
 _ALSO = {f"redis_{name}": name for name in _WHERE}
-# LiteLLM's names of what can be cached, by the endpoints' names here.
+# LiteLLM's call types and the endpoints they correspond to.
 _CALLS = {"acompletion": "chat_completions", "atext_completion": "completions", "aembedding": "embeddings"}
 DEFAULT_TTL = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseCache:
-    """`ttl` in seconds; `endpoints`: those whose answers are kept; `url`: '' where the environment names no Redis;
-    `variables`: those that would."""
+    """Settings of the response cache.
+
+    `ttl` is in seconds. `endpoints` are the endpoints whose responses are cached. `url` is '' if the environment names
+    no Redis. `variables` are the environment variables that can name it.
+    """
 
     ttl: float = DEFAULT_TTL
     namespace: str = ""
@@ -49,7 +54,10 @@ class ResponseCache:
 def parse(
     document: Document, path: KeyPath, params: Any, environment: Mapping[str, str]
 ) -> ResponseCache | dict[str, Any] | None:
-    """Of `cache: true`. What the engine's `cache_params` are where it is the engine's; None where it cannot be used."""
+    """Parses the cache settings when `cache` is true.
+
+    Returns the raw `cache_params` if the engine implements this cache, and None if the settings cannot be used.
+    """
     params = {} if params is None else params
     if not isinstance(params, dict):
         document.error(path, "has to be a mapping.")

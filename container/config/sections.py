@@ -1,4 +1,4 @@
-"""The file's top level: which sections there are, their settings, and the entries of `model_list`."""
+"""Reads the top level of the file: its sections, their settings, and the entries of `model_list`."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,8 +10,11 @@ from .variables import Variables
 
 
 class SettingsWalk:
-    """`referenced`: names of the settings whose values stand in variables; `unset`: (name, variable) of those that are
-    not set; `variables`: all of them, but for the master key's."""
+    """Iterates over the settings and collects the environment variables that they use.
+
+    `referenced` contains the names of settings that refer to a variable. `unset` contains (name, variable) pairs for
+    variables that are not set. `variables` contains every variable used, except the master key's.
+    """
 
     def __init__(self, document: Document, given: Variables) -> None:
         self.document, self.environment, self.done = document, given.environment, given.read
@@ -20,7 +23,7 @@ class SettingsWalk:
         self.variables: set[str] = set()
 
     def settings(self) -> Iterator[tuple[str, KeyPath, str, Any]]:
-        """The section, the place, the name and the value of each that says something."""
+        """Yields section, path, name and value of every setting that has a value."""
         for section in ("router_settings", "litellm_settings", "general_settings"):
             content = self.document.data.get(section)
             if content is None:
@@ -32,26 +35,27 @@ class SettingsWalk:
                 path = (section, name)
                 if isinstance(value, str) and value.startswith(REFERENCE) and path not in self.done:
                     self.referenced.append(name)
-                    if name != "master_key":  # it stays outside, whatever its name
+                    # the master key never enters the container, whatever its variable is called
+                    if name != "master_key":
                         self.variables.update(references(value))
                     variable = value[len(REFERENCE) :]
                     value = self.environment.get(variable) or None
                     if value is None and name != "master_key":
                         self.document.report("warning", path, f"{variable} is not set, so it is as if left out.")
                         self.unset.append((name, variable))
-                if value is not None and path not in self.done:  # blank is as if it were not there
+                if value is not None and path not in self.done:  # an empty setting counts as absent
                     yield section, path, name, value
 
 
 SECTIONS = ("model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables")
 _OURS = (*SECTIONS, "credential_list", "guardrails", "callback_settings")
-# A budget, a key or a guardrail may stand in one of these, so a slip of the pen stops the start.
+# These sections may contain a budget, a key or a guardrail, so a misspelled name is an error.
 _PROTECTIVE = ("model_list", "litellm_settings", "general_settings", "guardrails")
 _ALIKE = 0.85
 
 
 def check(document: Document) -> None:
-    """Reports what nothing reads."""
+    """Reports sections that nothing reads."""
     for name, value in document.data.items():
         if name in _OURS or value in (None, [], {}):
             continue
@@ -75,8 +79,11 @@ def _unknown(document: Document, name: str) -> None:
 
 
 def models(document: Document, environment: Mapping[str, str]) -> list[Any]:
-    """The entries of `model_list`: `router_settings.default_litellm_params` and a named credential stand in each, what
-    it says itself goes before them. `model_name` and `model_info` hold the values of variables that they refer to."""
+    """The entries of `model_list`, completed.
+
+    Each entry inherits `router_settings.default_litellm_params` and its named credential; values in the entry itself
+    take precedence. References in `model_name` and `model_info` are resolved.
+    """
     entries = document.data.get("model_list")
     if entries is not None and not isinstance(entries, list):
         document.error(("model_list",), "has to be a list.", "Begin each model with `- model_name: NAME`.")
@@ -126,7 +133,7 @@ def _completed(
 
 
 def _credentials(document: Document) -> dict[str, Mapping[str, Any]]:
-    """`credential_list` by name: fields of litellm_params."""
+    """The fields of litellm_params that each entry of `credential_list` provides, by name."""
     section = document.data.get("credential_list")
     if section is None:
         return {}
@@ -144,8 +151,10 @@ def _credentials(document: Document) -> dict[str, Mapping[str, Any]]:
 
 
 def guardrails(document: Document) -> list[dict[str, Any]]:
-    """Those that the engine runs for every request. One without `default_on` runs for requests that name it, and such
-    a request is refused here."""
+    """The guardrails that the engine runs for every request.
+
+    A guardrail without `default_on` runs only for requests that name it, and such requests are refused.
+    """
     section = document.data.get("guardrails")
     if section in (None, [], {}):
         return []
@@ -169,7 +178,7 @@ def guardrails(document: Document) -> list[dict[str, Any]]:
 
 
 def check_tags(document: Document, filtering: bool, params: Iterable[Mapping[str, Any]]) -> None:
-    """Deployments with tags are for requests with them, which nothing here minds."""
+    """Refuses tag filtering: tags restrict deployments to tagged requests, which this router does not implement."""
     if filtering and any(one.get("tags") or one.get("tag_regex") for one in params):
         message = "keeps deployments for requests with their tags; here every request would reach them."
         mend = "Give those deployments a `model_name` of their own, keys the `models` that they may use, and remove it."

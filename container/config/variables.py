@@ -1,6 +1,7 @@
-"""Variables that the file sets: its `environment_variables`, and settings for which there is a variable here.
+"""Environment variables that the file sets, either in `environment_variables` or through an equivalent setting.
 
-What the process gets from outside goes before a setting, and `environment_variables` before both, as in LiteLLM.
+As in LiteLLM, `environment_variables` takes precedence over the process environment, which takes precedence over
+settings.
 """
 
 import re
@@ -13,12 +14,13 @@ from worker.core.values import periods
 from .document import REFERENCE, Document, KeyPath
 from .response_cache import redis_url
 
-# They change how programs start, and LiteLLM does not take them from the file either; the last is the edge's.
+# These change how programs start, and LiteLLM does not read them from the file either. The last one belongs to the
+# edge.
 BLOCKED = frozenset(
     "PATH LD_PRELOAD LD_LIBRARY_PATH DYLD_LIBRARY_PATH DYLD_INSERT_LIBRARIES PYTHONPATH PYTHONSTARTUP PYTHONHOME HOME "
     f"USER SHELL LOGNAME NO_PROXY no_proxy {TOKEN_VARIABLE}".split()
 )
-# Settings by the variable that says the same.
+# Settings that are equivalent to an environment variable.
 _SETTINGS: Mapping[str, KeyPath] = {
     "DATABASE_URL": ("general_settings", "database_url"),
     "MAX_BODY_MB": ("general_settings", "max_request_size_mb"),
@@ -36,8 +38,12 @@ _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIALS", re.IGNORECASE)
 
 
 class Variables(NamedTuple):
-    """`environment`: ours, as the file completes it. `written`: the variables that `environment_variables` sets, each
-    with the variable that it refers to, '' where the value stands in the file. `read`: settings that are done with."""
+    """The result of `complete`.
+
+    `environment` is the process environment as completed by the file. `written` maps each name in
+    `environment_variables` to the variable that it refers to, or to '' if the file contains the value. `read` contains
+    the settings that have been handled.
+    """
 
     environment: Mapping[str, str]
     written: Mapping[str, str]
@@ -45,7 +51,7 @@ class Variables(NamedTuple):
 
 
 def complete(document: Document, environment: Mapping[str, str]) -> Variables:
-    """Problems are reported to `document`."""
+    """Completes the environment from the file and reports problems to `document`."""
     found = dict(environment)
     written = _environment_variables(document, found)
     done: set[KeyPath] = set()
@@ -95,7 +101,7 @@ def _environment_variables(document: Document, found: dict[str, str]) -> dict[st
 
 
 def _redis(document: Document, found: dict[str, str], done: set[KeyPath]) -> None:
-    """Where Redis is, unless the environment says it."""
+    """Reads the Redis location from the file, unless the environment sets it."""
     for section, prefix in _REDIS_SECTIONS:
         content = _at(document, section)
         if not isinstance(content, dict):
@@ -127,7 +133,7 @@ def _at(document: Document, path: KeyPath) -> Any:
 
 
 def _text(document: Document, path: KeyPath, value: Any, environment: Mapping[str, str]) -> str:
-    """'' where there is none."""
+    """The text of a setting with its reference resolved, or '' if the variable is not set."""
     text = str(value)
     if not text.startswith(REFERENCE):
         return text.strip()
@@ -138,7 +144,7 @@ def _text(document: Document, path: KeyPath, value: Any, environment: Mapping[st
 
 
 def _days(document: Document, path: KeyPath, text: str) -> str:
-    """Of `30d`; a bare number means seconds to LiteLLM."""
+    """Converts a period such as `30d` to days. LiteLLM reads a bare number as seconds."""
     try:
         if text.isdigit():
             return f"{int(text) / 86_400:.6f}"

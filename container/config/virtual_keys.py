@@ -1,4 +1,4 @@
-"""`general_settings.virtual_keys`: keys that are declared in the file, fields as `/key/generate` has them."""
+"""Parses `general_settings.virtual_keys`: keys declared in the config file, with the fields of `/key/generate`."""
 
 import json
 from collections.abc import Mapping
@@ -13,14 +13,17 @@ from worker.core.ledger.key_fields import FieldError
 from .document import REFERENCE, Document, KeyPath
 from .problems import did_you_mean
 
-# Stands for a secret that is not known, so that the other fields can be checked.
+# Placeholder for an unknown secret, so that the other fields can be validated.
 _NO_SECRET = "sk-unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualKey:
-    """`variable` is where its secret is, None where it stands in the file; `fields` all others, as plain JSON;
-    `held` what the ledger is told, None where the variable is not set."""
+    """A key declared in the config file.
+
+    `variable` is the environment variable that contains the secret, or None if the file contains it. `fields` are all
+    other fields, as plain JSON. `held` is the declaration for the ledger, or None if the variable is not set.
+    """
 
     variable: str | None
     fields: Mapping[str, Any] = field(repr=False)
@@ -30,7 +33,9 @@ class VirtualKey:
 def parse(
     document: Document, path: KeyPath, value: Any, environment: Mapping[str, str], models: tuple[str, ...]
 ) -> tuple[VirtualKey, ...]:
-    """Problems are reported to `document`. `models`: every name that a client may ask for."""
+    """Parses the declared keys and reports problems to `document`. `models` lists every model name that clients may
+    use.
+    """
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -70,13 +75,14 @@ def _entry(
             mend = f"Change {variable}." if variable else "Make one with: echo sk-$(openssl rand -hex 32)"
         document.error((*at, error.param), error.message, mend or did_you_mean(error.param, declared.FIELDS))
         return None
-    except (TypeError, ValueError):  # YAML's dates and the like
+    except (TypeError, ValueError):  # YAML dates and similar values
         document.error(at, "holds a value that is not plain text, number, list or mapping.", "Put it in quotes.")
         return None
     if variable is None:
         message, mend = "is a secret that stands in the file.", f"Write `key: {REFERENCE}NAME`, and set NAME to it."
         document.report("warning", where, message, mend)
-    elif not text and not environment.get(TOKEN_VARIABLE, "").strip():  # behind the edge its ledger knows the secret
+    # with an edge in front, the edge's ledger knows the secret
+    elif not text and not environment.get(TOKEN_VARIABLE, "").strip():
         message = f"{variable} is not set, so this key does not work; where the ledger has it already it is blocked."
         document.report("warning", where, message, f"Set {variable}.")
     for name in json.loads(held.columns["models"]):
@@ -102,7 +108,7 @@ def _report_repeated(
 
 
 def _is_known(name: str, models: tuple[str, ...]) -> bool:
-    """A pattern that matches nothing now may be meant for later, so patterns are not judged."""
+    """Whether the name matches a model. Patterns are always accepted, because they may be meant for future models."""
     if "*" in name or name == "all-proxy-models" or name in models:
         return True
     return any("*" in model and name.startswith(model.split("*", 1)[0]) for model in models)

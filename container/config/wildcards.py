@@ -1,16 +1,16 @@
-"""The names that wildcards reach, as far as LiteLLM's map knows the models of their providers."""
+"""Expands wildcard deployments to the models of their providers in LiteLLM's price map."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .deployment import Deployment
 
-# What a provider calls a deployment there is the user's own choice.
+# Azure deployment names are chosen by the user, so the price map does not know them.
 _NAMELESS = frozenset(("azure", "azure_text"))
 
 
 def names(deployments: Iterable[Deployment], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Of wildcard deployments: `openai/*` reaches `openai/gpt-4o`. `known`: the price map."""
+    """The model names that wildcard deployments cover. `openai/*` covers `openai/gpt-4o`. `known` is the price map."""
     by_provider: dict[str, list[str]] = {}
     for name, entry in known.items():
         by_provider.setdefault(_provider(entry.get("litellm_provider")), []).append(name)
@@ -26,6 +26,6 @@ def names(deployments: Iterable[Deployment], known: Mapping[str, Mapping[str, An
 
 
 def _provider(named: Any) -> str:
-    """`vertex_ai-language-models` and `bedrock_converse` are of one provider with their kin."""
+    """Maps variants such as `vertex_ai-language-models` and `bedrock_converse` to their provider."""
     text = str(named)
     return "vertex_ai" if text.startswith("vertex_ai") else text.removesuffix("_converse")
