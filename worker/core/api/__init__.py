@@ -1,4 +1,5 @@
-"""What the edge and the proxy answer alike: paths, errors, authentication, CORS, request ids.
+"""HTTP behavior shared by the edge and the proxy: paths, errors, authentication, CORS and request ids.
 
-Pure functions on the standard library, imported by the Worker as `api` and by the container as `worker.core.api`.
+Pure functions on the standard library. The Worker imports the package as `core.api`, the container as
+`worker.core.api`.
 """

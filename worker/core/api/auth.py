@@ -1,6 +1,6 @@
-"""The checks that every request passes before anything is woken for it: path, method, key, size.
+"""Checks that run before a request wakes a container: path, method, key and size.
 
-Addresses that send too many wrong keys are refused for a while.
+Addresses that send too many invalid keys are refused for a while.
 """
 
 import hmac
@@ -14,10 +14,10 @@ from . import endpoints
 from .endpoints import Endpoint
 from .errors import ApiError, body_too_large, invalid_request, service_unavailable, unauthenticated
 
-# The master key of every tutorial. It opens nothing but a developer's own machine.
+# The master key in every tutorial. It is only accepted on a developer's own machine.
 WELL_KNOWN_KEY = "sk-1234"
 
-# What every virtual key begins with.
+# The prefix of every virtual key.
 VIRTUAL_KEY_PREFIX = "sk-"
 
 NO_MASTER_KEY = (
@@ -29,7 +29,7 @@ WELL_KNOWN_MASTER_KEY = (
 
 
 def presented_key(header: Callable[[str], str | None]) -> str | None:
-    """The key a client sent: `Authorization: Bearer`, `x-api-key` or `api-key`, in this order."""
+    """Returns the key from `Authorization: Bearer`, `x-api-key` or `api-key`, in this order."""
     authorization = header("authorization")
     if authorization:
         scheme, _, value = authorization.strip().partition(" ")
@@ -44,14 +44,14 @@ def same_secret(given: str, expected: str) -> bool:
 
 
 def virtual_key(given: str | None, master_key: str) -> str | None:
-    """What was presented, if it can be a virtual key: whether it is one the ledger knows."""
+    """Returns the presented key if it could be a virtual key. The ledger decides whether it is one."""
     if given is None or not given.startswith(VIRTUAL_KEY_PREFIX) or same_secret(given, master_key):
         return None
     return given
 
 
 def refusal_without_master_key(master_key: str | None, *, local: bool) -> ApiError | None:
-    """Why nothing is served with this master key; None when all is well. `local`: a developer's own machine."""
+    """Returns the error if this master key is missing or unsafe. `local`: running on a developer's own machine."""
     if not master_key:
         return service_unavailable(NO_MASTER_KEY, retry_after=60)
     if same_secret(master_key, WELL_KNOWN_KEY) and not local:
@@ -68,13 +68,13 @@ def require_master_key(given: str | None, master_key: str) -> None:
 
 
 WINDOW_SECONDS = 60.0
-# About 2 MB. Who comes from more addresses than that finds the oldest forgotten.
+# About 2 MB. Beyond this many addresses, the oldest is forgotten.
 MAX_ADDRESSES = 10_000
-_IPV6_NETWORK_BITS = 64  # what one customer gets
+_IPV6_NETWORK_BITS = 64  # the network that one customer gets
 
 
 class FailedAuthLimiter:
-    """`limit`: wrong keys of one address within a minute that are still answered 401."""
+    """Limits failed authentication per address. The first `limit` failures in a minute are answered with 401."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -83,16 +83,16 @@ class FailedAuthLimiter:
     def refusal(
         self, refused: ApiError, header: Callable[[str], str | None], address: str, now: float
     ) -> tuple[ApiError, bool]:
-        """The answer to a request that was `refused` with 401, and whether it was the one that passed the limit, which
-        is logged. A request without a key is not counted. `now`: as in `failed`."""
+        """Returns the error for a request that was `refused` with 401, and whether this request crossed the limit (the
+        caller logs that). Requests without a key are not counted. `now`: as in `failed`."""
         if presented_key(header) is None:
             return refused, False
         seconds, passed = self.failed(address, now)
         return (too_many(seconds) if seconds else refused), passed
 
     def failed(self, address: str, now: float) -> tuple[int, bool]:
-        """Counts one. Seconds to wait, 0 while under the limit; and whether this was the one that passed it. `now`:
-        seconds on any clock that does not go back."""
+        """Counts one failure. Returns the seconds to wait (0 while under the limit) and whether this failure crossed
+        the limit. `now`: seconds on a monotonic clock."""
         name = _network(address)
         end, count = self._counts.pop(name, (0.0, 0))
         if end <= now:
@@ -111,12 +111,12 @@ def too_many(retry_after: int) -> ApiError:
         "rate_limit_error",
         "Too many keys from this address were not valid. Try again later; a valid key is let in all the same.",
         code="too_many_failed_keys",
-        headers=[("retry-after", str(retry_after)), ("x-should-retry", "false")],  # the key will be as wrong then
+        headers=[("retry-after", str(retry_after)), ("x-should-retry", "false")],  # retrying will not make it valid
     )
 
 
 def _network(address: str) -> str:
-    """What is counted together: an IPv4 address, or an IPv6 network."""
+    """Returns the unit that failures are counted by: an IPv4 address or an IPv6 network."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
@@ -133,7 +133,7 @@ BYTES_PER_MB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a deployment allows. `local`: it is a developer's own machine."""
+    """A deployment's access rules. `local`: running on a developer's own machine."""
 
     master_key: str
     local: bool
@@ -142,15 +142,18 @@ class Rules:
 
 
 class AuthorizedRequest(NamedTuple):
-    """`key`: the virtual key that was presented, which the ledger has yet to judge; None for the master key, and where
-    none is needed."""
+    """A request that passed the checks.
+
+    `key`: the virtual key that was presented, not yet verified by the ledger. None for the master key and for endpoints
+    that need no key.
+    """
 
     endpoint: Endpoint
     key: str | None = None
 
 
 def admit(method: str, path: str, header: Callable[[str], str | None], rules: Rules) -> AuthorizedRequest:
-    """What is asked for. Raises ApiError 404, 405, 426, 503 (refusal), 401, 400 or 413."""
+    """Authorizes a request. Raises ApiError 400, 401, 404, 405, 413, 426 or 503."""
     endpoint = endpoints.find(method, path, header("upgrade"))
     if endpoint.public:
         return AuthorizedRequest(endpoint)
@@ -166,12 +169,15 @@ def admit(method: str, path: str, header: Callable[[str], str | None], rules: Ru
 
 
 def refusal_to_serve(rules: Rules) -> ApiError | None:
-    """Why nothing but health is served; a new error each time, as raising one that is kept would keep its frames."""
+    """Returns the reason to serve nothing but health.
+
+    Each call creates a new error, because raising a stored one would keep its frames alive.
+    """
     return refusal_without_master_key(rules.master_key, local=rules.local)
 
 
 def _check_length(content_length: str | None, max_body_mb: float) -> None:
-    """A body without a length is measured by whoever reads it."""
+    """Checks the declared length. A body without one is measured while it is read."""
     if content_length is None:
         return
     if not (content_length.isascii() and content_length.isdigit()):

@@ -18,17 +18,17 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\\?#@\s]+", re.IGNORECASE)
 
 
 def parse_origins(text: str | None) -> tuple[str, ...]:
-    """`"https://a.example, https://b.example"` or `"*"` as a tuple of origins."""
+    """Parses `"https://a.example, https://b.example"` or `"*"` into a tuple of origins."""
     return tuple(part.strip().rstrip("/") for part in (text or "").split(",") if part.strip())
 
 
 def is_origin(text: str) -> bool:
-    """Whether an entry of an allow-list can ever be a browser's origin: a scheme, a host, perhaps a port; or `*`."""
+    """Whether an allow-list entry can match a browser's origin: a scheme, a host and an optional port, or `*`."""
     return text == "*" or _ORIGIN.fullmatch(text) is not None
 
 
 class Decision(NamedTuple):
-    """`headers`: for whatever the answer is. `preflight`: the answer is 204, and nothing else is asked."""
+    """`headers` apply to any response. `preflight`: respond with 204 and do nothing else."""
 
     headers: Sequence[tuple[str, str]]
     preflight: bool = False
@@ -38,7 +38,7 @@ _NOTHING = Decision(())
 
 
 def decide(method: str, header: Callable[[str], str | None], allowed: tuple[str, ...]) -> Decision:
-    """How a request is answered across origins. `header`: of the request, by its name in lower case."""
+    """Decides the CORS headers of a request. `header` looks up a request header by its lower-case name."""
     origin = header("origin")
     if origin is None:
         return Decision(response_headers(None, allowed)) if allowed else _NOTHING
@@ -49,7 +49,7 @@ def decide(method: str, header: Callable[[str], str | None], allowed: tuple[str,
 
 
 def response_headers(origin: str | None, allowed: Iterable[str]) -> list[tuple[str, str]]:
-    """What a response to `origin` carries; nothing for a stranger, nothing when no origin is allowed."""
+    """Returns the CORS headers for `origin`: none if no origin is allowed, only `Vary` if this one is not."""
     allowed = tuple(allowed)
     if not allowed:
         return []
@@ -69,7 +69,7 @@ def is_preflight(method: str, origin: str | None, requested_method: str | None) 
 
 
 def preflight_headers(origin: str, requested_headers: str | None, allowed: Iterable[str]) -> list[tuple[str, str]]:
-    """The answer (204) to a preflight; without the allow headers for a stranger, so that the browser refuses."""
+    """Returns the headers of the 204 response. An unknown origin gets no allow headers, so the browser refuses."""
     headers = response_headers(origin, allowed)
     if not any(name == "access-control-allow-origin" for name, _ in headers):
         return headers

@@ -1,7 +1,7 @@
-"""Which paths there are, what may be done with them, and who answers.
+"""The table of paths, their methods and who serves them.
 
-Every path exists with and without the `/v1` prefix. Nothing is normalised: `//`, `..` and encoded slashes are
-simply not in the table.
+Every path exists with and without the `/v1` prefix. Paths are not normalized: `//`, `..` and encoded slashes never
+match.
 """
 
 import re
@@ -12,8 +12,11 @@ from .errors import no_websocket, unknown_path, wrong_method
 
 
 class Endpoint(NamedTuple):
-    """`name` as the handlers know it; `path` without `/v1`; `public` needs no key; `engine`: LiteLLM answers it;
-    `admin`: for the master key alone, and for a virtual key what `OF_ONES_OWN` names."""
+    """An endpoint of the API.
+
+    `name`: the handlers' name for it. `path`: without `/v1`. `public`: no key needed. `engine`: served by LiteLLM.
+    `admin`: master key only, except for the endpoints in `OF_ONES_OWN`.
+    """
 
     name: str
     path: str
@@ -52,7 +55,7 @@ TABLE: dict[str, Endpoint] = {
         _post("embeddings", "/embeddings"),
         _post("messages", "/messages"),
         _post("count_tokens", "/messages/count_tokens"),
-        # An allow-list: LiteLLM serves some 150 paths, many of them administration.
+        # An allow-list: LiteLLM serves about 150 paths, many of them administrative.
         _post("responses", "/responses", engine=True),
         _post("image_generation", "/images/generations", engine=True),
         _post("image_edit", "/images/edits", engine=True),
@@ -76,9 +79,9 @@ TABLE: dict[str, Endpoint] = {
         _admin("GET", "model_info", "/model/info"),
     )
 }
-# What a virtual key may ask about itself.
+# Endpoints that a virtual key may call about itself.
 OF_ONES_OWN = frozenset(("key_info", "model_info"))
-# Of Anthropic's Messages API.
+# Endpoints of Anthropic's Messages API.
 ANTHROPIC = frozenset(("messages", "count_tokens"))
 MODEL = _get("model", "/models/{id}")
 DASHBOARD_FILE = _get("dashboard_file", "/dashboard/{file}", public=True)
@@ -88,8 +91,10 @@ _DASHBOARD_FILE = re.compile(r"/dashboard/[A-Za-z]+\.[A-Za-z]+")
 
 
 def find(method: str, path: str, upgrade: str | None = None) -> Endpoint:
-    """The endpoint at `path` (raw, without query). `upgrade`: the request's header. Raises ApiError 404, 405 with
-    `Allow`, or 426 for a WebSocket where OpenAI's clients would rather have one."""
+    """Returns the endpoint at `path` (raw, without the query). `upgrade`: the request's `Upgrade` header.
+
+    Raises ApiError 404, 405 with `Allow`, or 426 where OpenAI's clients try a WebSocket first.
+    """
     bare = path[3:] if path.startswith("/v1/") else path
     endpoint = TABLE.get(bare) or _with_a_name(bare)
     if endpoint is None:
@@ -102,7 +107,7 @@ def find(method: str, path: str, upgrade: str | None = None) -> Endpoint:
 
 
 def speaks_anthropic(url: str) -> bool:
-    """Whether who asks there, at an absolute address, expects errors in Anthropic's shape."""
+    """Whether clients of this absolute URL expect errors in Anthropic's format."""
     path = "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
     endpoint = TABLE.get(path[3:] if path.startswith("/v1/") else path)
     return endpoint is not None and endpoint.name in ANTHROPIC
@@ -117,17 +122,17 @@ def _with_a_name(bare: str) -> Endpoint | None:
 
 
 def model_id(path: str) -> str:
-    """The `{id}` of `/models/{id}`, decoded; it may hold slashes, as in `azure/gpt-4o`."""
+    """Returns the decoded `{id}` of `/models/{id}`. It may contain slashes, as in `azure/gpt-4o`."""
     return unquote(path.split("/models/", 1)[1])
 
 
 def dashboard_file(path: str) -> str | None:
-    """The `{file}` of `/dashboard/{file}`; None for the page itself."""
+    """Returns the `{file}` of `/dashboard/{file}`; None for the page itself."""
     return path.partition("/dashboard/")[2] or None
 
 
 def key_of(path: str) -> str:
-    """The `{key}` of `/key/{key}/regenerate`, decoded."""
+    """Returns the decoded `{key}` of `/key/{key}/regenerate`."""
     found = _KEY_REGENERATE.search(path)
     assert found, "find() has matched it"
     return unquote(found[1])

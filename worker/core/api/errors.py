@@ -1,8 +1,8 @@
-"""The one shape of every error, as OpenAI's clients expect it.
+"""API errors, in the format that OpenAI's clients expect.
 
     {"error": {"message": str, "type": str, "param": str | null, "code": str | null}}
 
-To clients of Anthropic's Messages API: {"type": "error", "error": {"type": str, "message": str, …}}
+Clients of Anthropic's Messages API get {"type": "error", "error": {"type": str, "message": str, …}}.
 
 Source: https://platform.openai.com/docs/guides/error-codes
 """
@@ -24,14 +24,14 @@ _ANTHROPIC = {
 }
 
 
-# The same request would get the same answer, and clients of OpenAI and Anthropic try again for a while unless they are
-# told so. (Claude Code asks for a minute with a key that is not valid.)
+# Retrying cannot help. OpenAI's and Anthropic's clients retry anyway unless told not to; Claude Code retries an invalid
+# key for a minute.
 _FINAL = frozenset((401, 403, 404))
 _NO_RETRY = ("x-should-retry", "false")
 
 
 class ApiError(Exception):
-    """An answer that is an error: `status`, the four fields of its body and extra response headers."""
+    """An error response: the status, the four fields of its body and extra headers."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ApiError(Exception):
             self.headers.append(_NO_RETRY)
 
     def fields(self, *, anthropic: bool = False) -> dict:
-        """`anthropic`: as Anthropic's clients expect it, who find our `code` and `param` there, too."""
+        """Returns the JSON body. `anthropic`: in Anthropic's format, extended with our `code` and `param`."""
         more = {"param": self.param, "code": self.code}
         if anthropic:
             kind = _ANTHROPIC.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
@@ -106,7 +106,7 @@ def wrong_method(method: str, path: str, allowed: Iterable[str]) -> ApiError:
 
 
 def no_websocket(path: str) -> ApiError:
-    """OpenAI's Codex goes on over HTTP at once after this status, and tries again for seconds after any other."""
+    """OpenAI's Codex falls back to HTTP at once on a 426. It retries for seconds after any other status."""
     return ApiError(
         426,
         "invalid_request_error",
@@ -126,14 +126,14 @@ def body_too_slow() -> ApiError:
     return ApiError(
         408,
         "invalid_request_error",
-        "The request's body comes too slowly.",
+        "The request body is arriving too slowly.",
         code="body_too_slow",
         headers=[("connection", "close")],
     )
 
 
 def service_unavailable(message: str, retry_after: int = 5) -> ApiError:
-    """A part of the system is not there (yet); `retry_after` in seconds."""
+    """A component is not available (yet). `retry_after` is in seconds."""
     return ApiError(
         503,
         "service_unavailable",
@@ -148,12 +148,12 @@ def timed_out(message: str) -> ApiError:
 
 
 def upstream_failed(status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> ApiError:
-    """Every deployment and fallback failed; `status` is the last provider's, 502 where there is none."""
+    """Every deployment and fallback failed. `status` is the last provider's, or 502 if no provider responded."""
     return ApiError(status, "upstream_error", message, code="upstream_error", headers=headers)
 
 
 def refused(result: Mapping[str, Any]) -> ApiError:
-    """The ledger's refusal (`ledger.refusal`) as an answer."""
+    """Converts a refusal from the ledger (`ledger.decision.refuse`)."""
     return ApiError(
         result["status"],
         result["type"],
@@ -175,6 +175,6 @@ def internal_error(request_id: str) -> ApiError:
 
 
 def _shown(text: str, limit: int = 200) -> str:
-    """What a client sent, fit to stand in a message: printable and short."""
+    """Makes client input safe to quote in a message: printable and short."""
     clean = "".join(c if c.isprintable() else "?" for c in text[: limit + 1])
     return clean if len(clean) <= limit else clean[:limit] + "…"

@@ -1,6 +1,6 @@
-"""The answers of `/`, `/health`, `/health/liveliness` and `/health/readiness`, for whoever has no key.
+"""Responses for `/`, `/health`, `/health/liveliness` and `/health/readiness`. None of them needs a key.
 
-They go by what a `Door` knows of itself: the edge of its containers, the proxy of its engine.
+A `Door` provides the state: of its containers at the edge, of its engine in the proxy.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 RUNNING, SLEEPING, UNAVAILABLE = "running", "sleeping", "unavailable"
 
-NO_LEDGER = "The ledger cannot be used now, so nothing can be paid for."
+NO_LEDGER = "The ledger cannot be used now, so no request can be paid for."
 RETRY_SOON = (("retry-after", "5"),)
 
 _HEALTHY = {"status": "healthy"}
@@ -24,26 +24,26 @@ class Answer(NamedTuple):
 class Door(Protocol):
     @property
     def models(self) -> Sequence[str]:
-        """The names that clients may ask for."""
+        """The model names that clients may request."""
         ...
 
     @property
     def refusal(self) -> str | None:
-        """Why nothing is served, such as a missing master key; None when all is well."""
+        """Why no requests are served, such as a missing master key; None if they are."""
         ...
 
     async def behind(self) -> dict[str, str]:
-        """What is behind the door: {"container": one of the three states above}, or {"engine": its state}."""
+        """Returns {"container": one of the three states above}, or {"engine": its state}."""
         ...
 
     async def ledger_usable(self) -> bool: ...
 
 
 async def answer(name: str, door: Door) -> Answer:
-    """`name`: the endpoint's: "root", "liveliness", "liveness", "readiness" or "health".
+    """Responds to the endpoint `name`: "root", "liveliness", "liveness", "readiness" or "health".
 
-    Liveliness says only that something answers. Readiness says whether the next request can be served, for load
-    balancers; a restart would not mend what makes it 503. A sleeping container is healthy, as it wakes when asked.
+    Liveliness only says that the process responds. Readiness tells load balancers whether the next request can be
+    served; a restart would not fix the causes of a 503. A sleeping container is healthy, because a request wakes it.
     """
     if name == "root":
         return Answer(200, _ROOT)
@@ -66,6 +66,6 @@ async def answer(name: str, door: Door) -> Answer:
 
 
 def overall(states: Iterable[str]) -> str:
-    """One word for several instances: the best of their states, as requests go to the next one that can serve."""
+    """Combines the states of several instances into the best one: requests go to any instance that can serve them."""
     found = set(states)
     return next((state for state in (RUNNING, SLEEPING) if state in found), UNAVAILABLE)

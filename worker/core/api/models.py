@@ -1,7 +1,7 @@
-"""Which of the configured models can be asked now, given what is set in the environment.
+"""Which configured models are available with the current environment.
 
-A *need* is the name of an environment variable, or several that serve equally, joined by `|`. A deployment is on
-when each of its needs is met; a model (a group of deployments) is on when one of its deployments is.
+A *need* is the name of an environment variable, or several alternatives joined by `|`. A deployment is on when all of
+its needs are met. A model (a group of deployments) is on when at least one of its deployments is.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,17 +11,17 @@ Needs = Iterable[str]
 
 
 def missing(needs: Needs, is_set: Callable[[str], bool]) -> list[str]:
-    """The needs that are not met, in order."""
+    """Returns the unmet needs, in order."""
     return [need for need in needs if not any(is_set(name) for name in need.split("|"))]
 
 
 def models_on(models: Mapping[str, Iterable[Needs]], is_set: Callable[[str], bool]) -> list[str]:
-    """The names, in order, of the models with a deployment that is on."""
+    """Returns the names of the models that are on, in order."""
     return [name for name, deployments in models.items() if any(not missing(needs, is_set) for needs in deployments)]
 
 
 def listed(models: Mapping[str, Iterable[Needs]], is_set: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """The `data` of `/model/info` where there is nobody to ask how deployments are doing."""
+    """Returns the `data` of `/model/info` when no running container can report deployment health."""
     return [
         {
             "model_name": name,

@@ -1,6 +1,7 @@
-"""`/openapi.json`: the description of this API, OpenAPI 3.1, the same at the edge and standalone.
+"""`/openapi.json`: the OpenAPI 3.1 description of this API, identical at the edge and in the proxy.
 
-https://spec.openapis.org/oas/v3.1.1.html; the paths are those of `endpoints.TABLE`, the schemas in openapi_schemas.py.
+The paths come from `endpoints.TABLE`, the schemas from openapi_schemas.py.
+Source: https://spec.openapis.org/oas/v3.1.1.html
 """
 
 import json
@@ -12,21 +13,21 @@ from .openapi_schemas import TEXT, KeyFields, Schema, ref, schemas
 
 VERSION = "1"
 _ERRORS = {
-    400: "Something about the request is wrong; `param` names the field.",
-    401: "No key, or one that is not valid here.",
-    403: "The key may not do this.",
+    400: "The request is invalid; `param` names the field.",
+    401: "The API key is missing or invalid.",
+    403: "The key is not allowed to do this.",
     404: "No such path, model or key.",
-    405: "The path takes other methods, see `Allow`.",
-    408: "The body comes too slowly.",
-    413: "The body is over the limit.",
-    415: "The body is compressed.",
+    405: "The method is not allowed; see `Allow`.",
+    408: "The request body arrived too slowly.",
+    413: "The request body exceeds the limit.",
+    415: "The request body is compressed.",
     429: "A rate limit, a budget, or too many failed keys; see `Retry-After`.",
-    500: "A fault of this gateway, in its log under the request's id.",
-    502: "No provider answered.",
-    503: "Something that is needed is not there now; see `Retry-After`.",
-    504: "No answer within the time limit.",
+    500: "An internal error, logged under the request's id.",
+    502: "No provider responded.",
+    503: "A required component is unavailable; see `Retry-After`.",
+    504: "No response within the time limit.",
 }
-# The response schema of each endpoint, and of a POST with a fixed body its request's.
+# The response schema of each endpoint. `_REQUESTS` has the request schemas of POST endpoints with a fixed body.
 _ANSWERS = {
     "models": "Models",
     "model": "Model",
@@ -66,7 +67,7 @@ _BODY_OPTIONAL = ("key_generate", "key_regenerate")
 
 
 def _number(most: int) -> Schema:
-    """A parameter that is empty counts as not sent."""
+    """An empty parameter counts as absent."""
     return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": most}, {"const": ""}]}
 
 
@@ -107,12 +108,12 @@ _QUERIES: dict[str, dict[str, Schema]] = {
 
 @cache
 def text(key: KeyFields) -> str:
-    """The document as JSON; made when it is first asked for."""
+    """Returns the document as JSON, built on first use."""
     return json.dumps(document(key))
 
 
 def document(key: KeyFields) -> dict[str, Any]:
-    """`key`: `ledger.key_schemas.KEY_SCHEMAS`; handed in, as nothing here knows the ledger."""
+    """`key`: `ledger.key_schemas.KEY_SCHEMAS`, passed in because this package does not import the ledger."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE):
         paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint)}
@@ -156,7 +157,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         if f"{{{name}}}" in endpoint.path
     ]
     for name, schema in _QUERIES.get(endpoint.name, {}).items():
-        required = (endpoint.name, name) == ("key_info", "key")  # but not for a virtual key, which asks about itself
+        required = (endpoint.name, name) == ("key_info", "key")  # optional for a virtual key, which means itself
         parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
     if parameters:
         operation["parameters"] = parameters
@@ -176,7 +177,7 @@ def _answer(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.name in ("dashboard", "dashboard_file"):
         return {"text/html": {}} if endpoint.name == "dashboard" else {"*/*": {}}
     if endpoint.engine:
-        return {"*/*": {}}  # LiteLLM's: JSON, a stream of events, or sound
+        return {"*/*": {}}  # LiteLLM's response: JSON, an event stream or audio
     if endpoint.name == "metrics":
         return {"text/plain": {"schema": {"type": "string"}}}
     default = "Health" if endpoint.public and endpoint.name != "openapi" else None

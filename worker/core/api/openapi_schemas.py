@@ -1,7 +1,7 @@
-"""The JSON schemas of the API's description: as strict as the proxy is, and open where it passes things on.
+"""JSON schemas for the OpenAPI description: strict where the proxy validates, open where it passes fields through.
 
-Dialect: https://json-schema.org/draft/2020-12, as OpenAPI 3.1 has it. What stands here is checked against the running
-proxy by tests/openapi.
+tests/openapi checks them against a running proxy.
+Dialect: https://json-schema.org/draft/2020-12, as in OpenAPI 3.1.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ FLAG: Schema = {"type": "boolean"}
 NUMBER: Schema = {"type": "number"}
 WHOLE: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1}
 COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
-# Clients of LiteLLM send -1 for no limit.
+# LiteLLM's clients send -1 for "no limit".
 LIMIT: Schema = {"anyOf": [COUNT, {"type": "number", "maximum": 0, "description": "No limit."}]}
-USER: Schema = {"description": "A text. A number is written as a text; any other value is left out."}
+USER: Schema = {"description": "A string. A number is converted to a string; any other value is dropped."}
 OBJECT: Schema = {"type": "object"}
 MOMENT: Schema = {"type": ["string", "null"], "format": "date-time"}
 
@@ -38,7 +38,7 @@ def an_object(properties: dict[str, Schema], required: Iterable[str] = (), **mor
 
 
 def _optional(**properties: Schema) -> dict[str, Schema]:
-    """Fields that may also be null, which means the same as leaving them out."""
+    """Makes the fields nullable. Null means the same as leaving the field out."""
     return {name: nullable(schema) for name, schema in properties.items()}
 
 
@@ -71,13 +71,13 @@ _ANY_COMPLETION = {
     ),
     **_GATEWAY,
 }
-# Without a stream its options are left out unread.
+# Without `stream`, its options are ignored.
 _STREAM_OPTIONS: Schema = {
     "if": {"properties": {"stream": {"const": True}}, "required": ["stream"]},
     "then": {"properties": {"stream_options": {"type": ["object", "null"]}}},
 }
 _MESSAGE = an_object({"role": TEXT, "content": {"anyOf": [TEXT, array(OBJECT), {"type": "null"}]}}, ["role"])
-# Anthropic's.
+# Anthropic's Messages API.
 _MESSAGES_API = {
     "model": _MODEL,
     "messages": array(_MESSAGE, 1),
@@ -95,11 +95,11 @@ _MESSAGES_API = {
     ),
 }
 _USAGE = an_object({"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}})
-# LiteLLM's own clients send fields that mean nothing here, as null or empty; anything else is refused.
+# LiteLLM's own clients send unsupported fields as null or empty. Any other value is refused.
 _NOTHING_ELSE: Schema = {"enum": [None, {}, [], "", False]}
 _NAMED: Schema = {"type": "string", "minLength": 1, "description": "The key's secret, or its token."}
 _DELETED = ("keys", "key_aliases")
-_GROUP: Schema = {"type": ["string", "null"], "description": "A model, or a key's id; null: all that are not listed."}
+_GROUP: Schema = {"type": ["string", "null"], "description": "A model or a key's id; null: all others combined."}
 _COUNTED = {
     name: NUMBER if name == "spend" else {"type": "integer"}
     for name in ("spend", "requests", "failures", "prompt_tokens", "completion_tokens")
@@ -108,7 +108,7 @@ _MONEY = {"spend": NUMBER, "reserved": NUMBER, "total_spend": NUMBER}
 
 
 class KeyFields(Protocol):
-    """What there is to say of a key, see `ledger.key_schemas`."""
+    """The schemas of a key's fields; see `ledger.key_schemas`."""
 
     sent: dict[str, Schema]
     shown: dict[str, Schema]
@@ -116,7 +116,7 @@ class KeyFields(Protocol):
 
 
 def schemas(key: KeyFields) -> dict[str, Schema]:
-    """`components.schemas`."""
+    """Returns `components.schemas`."""
 
     def key_request(own: dict[str, Schema], required: Iterable[str] = ()) -> Schema:
         return an_object({**own, **key.sent}, required, additionalProperties=_NOTHING_ELSE)
@@ -179,8 +179,8 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
         "Embeddings": an_object(
             {"object": {"const": "list"}, "model": TEXT, "data": array(OBJECT), "usage": _USAGE}, ["object", "data"]
         ),
-        "EngineRequest": an_object({"model": _MODEL}, ["model"], description="What LiteLLM takes on this path."),
-        "EngineForm": an_object({"model": _MODEL}, ["model"], description="What LiteLLM takes on this path."),
+        "EngineRequest": an_object({"model": _MODEL}, ["model"], description="The fields that LiteLLM accepts here."),
+        "EngineForm": an_object({"model": _MODEL}, ["model"], description="The fields that LiteLLM accepts here."),
         "KeyGenerate": key_request({"key": nullable(ref("Secret"))}),
         "KeyUpdate": key_request({"key": _NAMED}, ["key"]),
         "KeyRegenerate": key_request(

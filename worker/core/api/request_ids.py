@@ -1,7 +1,7 @@
-"""One id per request: in the answer's `x-request-id`, the logs, the traces and the spend log.
+"""Request ids, used in the `x-request-id` response header, logs, traces and the spend log.
 
-A client may name its request. Its name is kept beside the id that the gateway makes, because nothing keeps two clients
-from choosing the same one; the spend log is searched by either.
+A client may name its own request. The gateway still generates an id, because two clients may choose the same name. The
+spend log can be searched by either.
 """
 
 import os
@@ -11,10 +11,10 @@ _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 
 
 def acceptable(given: str | None) -> str | None:
-    """The client's own `x-request-id` if it is harmless, else None."""
+    """Returns the client's `x-request-id` if it is safe to use."""
     return given if given and _ACCEPTABLE.fullmatch(given) else None
 
 
 def new_id() -> str:
-    """128 random bits, in hexadecimal."""
+    """Returns 128 random bits in hexadecimal."""
     return os.urandom(16).hex()
