@@ -110,7 +110,7 @@ def variables(callbacks: Iterable[str]) -> set[str]:
 
 
 def kept(document: Document, path: KeyPath, value: Any) -> Any:
-    """The callbacks that the engine will call, in the form of `value`. Callbacks that would silently fail are reported."""
+    """The callbacks that the engine calls, in the form of `value`. Reports callbacks that would silently fail."""
     names = [name for name in _names(value) if _usable(document, path, name)]
     others = [one for one in (value if isinstance(value, list) else [value]) if not isinstance(one, str)]
     return (names + [one for one in others if one]) or None

@@ -160,7 +160,7 @@ class _Reader:
         )
 
     def _routing(self, section: str, path: KeyPath, name: str, value: Any) -> bool:
-        """Reads a setting that is allowed in `router_settings` and in `litellm_settings`. Returns whether it was one."""
+        """Reads a setting allowed in both `router_settings` and `litellm_settings`. Returns whether it was one."""
         document, values = self.document, self.values
         if section == "general_settings":
             return False

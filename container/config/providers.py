@@ -1,4 +1,4 @@
-"""Tables of providers: which ones the proxy calls directly, which ones the engine supports, their addresses and keys."""
+"""Tables of providers: those called directly, those that the engine supports, their addresses and keys."""
 
 import re
 from typing import NamedTuple

@@ -125,7 +125,7 @@ OTHER_AUTHENTICATION: Mapping[str, Stop] = {
 
 
 def stop(key: str, value: Any, *, has_master_key: bool) -> Stop | None:
-    """Why a setting with this value prevents the start, or None. `key` is a key of `STOPS`. `value` must not be None."""
+    """Why a setting with this value prevents the start, or None. `key` is as in `STOPS`; `value` is not None."""
     found = STOPS.get(key)
     if found is None and not has_master_key:
         found = OTHER_AUTHENTICATION.get(key)

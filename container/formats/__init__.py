@@ -1,5 +1,7 @@
-"""The wire formats of the providers that the proxy calls itself: OpenAI's, which clients speak too, and those that are
-translated. Everything else is the engine's."""
+"""Wire formats of the providers that the proxy calls directly.
+
+OpenAI's format is also the client's. The others are translated. All other providers are called through the engine.
+"""
 
 from ..config.deployment import Deployment
 from ..config.options import Options
@@ -18,8 +20,11 @@ from .vertex import Vertex, is_claude
 
 
 class Formats:
-    """Which format a deployment's endpoint is called in. Translated formats serve chat completions only: for anything
-    else their deployments are the engine's."""
+    """Selects the format for a deployment and an endpoint.
+
+    Translated formats support chat completions only. For other endpoints, requests to such a deployment go through the
+    engine.
+    """
 
     def __init__(self, options: Options, engine: Engine) -> None:
         drop = options.drop_params
@@ -27,7 +32,7 @@ class Formats:
         self._openai = Fitted(ChatOrResponses(openai, drop_params=drop), drop_params=drop)
         self._engine = ThroughEngine(engine, drop_params=drop)
         vertex = Vertex(drop_params=drop)
-        # By `Direct.format` (container/config/providers.py).
+        # Keyed by `Direct.format` (container/config/providers.py).
         self._translated: dict[str, Format] = {
             "anthropic": Fitted(Anthropic(drop_params=drop), drop_params=drop),
             "gemini": Fitted(Gemini(drop_params=drop), drop_params=drop),
@@ -47,12 +52,12 @@ class Formats:
             return self._engine
         if d.format == "openai":
             return self._openai
-        # A wildcard's model is known only now.
+        # The model of a wildcard deployment is only known at this point.
         takes = endpoint == "chat_completions" and DIRECT[d.provider].takes(model)
         return self._translated[d.format] if takes else self._engine
 
     def _messages(self, d: Deployment, model: str, endpoint: str) -> Format:
-        """Anthropic's Messages API. Tokens are counted by Anthropic and the engine only."""
+        """The format for Anthropic's Messages API. Only Anthropic and the engine can count tokens."""
         if d.kind == "direct" and d.format == "anthropic":
             return self._to_claude
         if d.kind == "direct" and d.format == "vertex_ai" and endpoint == "messages" and is_claude(model):

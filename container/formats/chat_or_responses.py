@@ -1,4 +1,4 @@
-"""OpenAI's format: chat completions, or the Responses API where a model serves a request there alone."""
+"""OpenAI's format. Chat requests use the Responses API for models that require it."""
 
 import re
 
@@ -12,10 +12,9 @@ from .shared.format import Format, Sent
 from .shared.known_models import Served, refuses_tools
 
 _CHAT = "chat_completions"
-# Refusals by which a provider says that the model is served elsewhere: "This model is only supported in v1/responses
-# and not in v1/chat/completions.", "This is not a chat model and thus not supported in the v1/chat/completions
-# endpoint.", "Please use /v1/responses instead"; Azure's "The chatCompletion operation does not work with the specified
-# model".
+# Refusals saying that the model is served by another endpoint: "This model is only supported in v1/responses and not in
+# v1/chat/completions.", "This is not a chat model and thus not supported in the v1/chat/completions endpoint.", "Please
+# use /v1/responses instead", and Azure's "The chatCompletion operation does not work with the specified model".
 _ELSEWHERE = re.compile(
     r"not a chat model|chatcompletion operation does not work"
     r"|\b(?:only|use|try|via|through|switch|migrate|available|supported)\b.*(?:/responses\b|\bresponses (?:api|end))"
@@ -24,7 +23,7 @@ _OF_TOOLS = re.compile(r"\btools?\b.*\breasoning|\breasoning.*\btools?\b")
 
 
 class ChatOrResponses:
-    """Learns from refusals which models are served by the Responses API, for a deployment and a model each."""
+    """Learns from refusals which models require the Responses API, per deployment and model."""
 
     def __init__(self, chat: Format, *, drop_params: bool) -> None:
         self._chat = chat
@@ -59,7 +58,9 @@ class ChatOrResponses:
         return self._answering(sent).events(name, request, sent)
 
     def _answering(self, sent: Sent) -> Format:
-        """Whose answer it is; only an answer shows that a refusal was understood."""
+        """The format that parses the response. What a refusal suggested is only remembered once the new request
+        succeeds.
+        """
         if not isinstance(sent.note, Note):
             return self._chat
         if sent.note.learns:

@@ -1,1 +1,3 @@
-"""The HTTP/1.1 client for calls to providers: POST, pooled, streamed. See docs/performance.md for what it saves."""
+"""An HTTP/1.1 client for provider calls: POST only, with pooling and streaming. docs/performance.md
+says what it saves.
+"""

@@ -1,4 +1,4 @@
-"""POST over pooled connections."""
+"""POST requests over pooled connections."""
 
 import asyncio
 import ssl
@@ -8,20 +8,21 @@ from .connection import Connection, Connector
 from .request import Place, prepared
 from .response import Response
 
-# Providers close theirs after some time, without a word: the shorter ours, the seldomer both happen at once.
+# Providers close idle connections without notice. A short limit makes it unlikely that we reuse a connection at that
+# moment.
 IDLE_SECONDS = 15.0
 
 
 class Pool:
-    """One timer looks after all of them, and only while there are any."""
+    """Idle connections by place. A single timer expires them, and it runs only while there are any."""
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
         self._idle_seconds = idle_seconds
-        self._idle: dict[Place, list[Connection]] = {}  # each list from the longest idle to the latest
+        self._idle: dict[Place, list[Connection]] = {}  # each list is sorted from longest to shortest idle time
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, place: Place) -> Connection | None:
-        """A connection that is alive as far as can be known on this side."""
+        """An idle connection that appears to be alive, or None."""
         idle = self._idle.get(place)
         while idle:
             connection = idle.pop()
@@ -62,7 +63,7 @@ class Pool:
 
 
 class Client:
-    """To be made and used in one event loop. `context`: instead of the default trust store."""
+    """An HTTP client for use in a single event loop. `context` replaces the default trust store."""
 
     def __init__(self, *, connect_timeout: float, context: ssl.SSLContext | None = None) -> None:
         self._connector = Connector(connect_timeout, context)
@@ -70,23 +71,24 @@ class Client:
         self._open: set[Connection] = set()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, idle: float | None = None) -> Response:
-        """The answer, its body still to be read. `idle`: seconds without a byte after which Silent is raised.
+        """Sends a request and returns the response with its body unread.
 
-        Redirects are not followed and cookies not kept. Raises HttpError or Silent; when cancelled the connection is
-        closed.
+        If no byte arrives for `idle` seconds, Silent is raised. Redirects are not followed, and cookies are not stored.
+        Raises HttpError or Silent. Cancellation closes the connection.
         """
         place, head = prepared(url, tuple(headers.items()))
         connection = self._pool.take(place) or await self._connect(place)
         return await connection.ask(b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body, idle)
 
     async def close(self) -> None:
-        """Ends every connection, those in use, too."""
+        """Closes all connections, including those in use."""
         self._connector.close()
         self._pool.close()
         ended = list(self._open)
         for connection in ended:
             connection.abort()
-        while not self._open.isdisjoint(ended):  # noqa: ASYNC110 the loop's next turns tell each that it is lost
+
+        while not self._open.isdisjoint(ended):
             await asyncio.sleep(0)
 
     async def _connect(self, place: Place) -> Connection:

@@ -1,4 +1,4 @@
-"""Connections: how they are made, and how each carries one request at a time."""
+"""Opens connections. Each connection carries one request at a time."""
 
 import asyncio
 import select
@@ -19,8 +19,11 @@ NEXT_ADDRESS_SECONDS = 0.25
 
 
 class Connector:
-    """`timeout`: seconds from the look-up of the name to the end of the TLS handshake. Proxies that the environment
-    names are not used."""
+    """Opens connections with Happy Eyeballs.
+
+    `timeout` covers the DNS lookup, the TCP connect and the TLS handshake, in seconds. Proxy environment variables are
+    ignored.
+    """
 
     def __init__(self, timeout: float, context: ssl.SSLContext | None = None) -> None:
         self._timeout = timeout
@@ -28,7 +31,7 @@ class Connector:
         self._names = Names()
 
     async def connect(self, place: Place, protocol: asyncio.Protocol) -> None:
-        """Raises CannotConnect."""
+        """Raises CannotConnect, or its subclass ConnectTimeout."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._connect(place, protocol)
@@ -40,7 +43,7 @@ class Connector:
 
     async def _connect(self, place: Place, protocol: asyncio.Protocol) -> None:
         addresses = await self._names.find(place)
-        # uvloop's own create_connection tries one address after another.
+        # uvloop's own create_connection tries the addresses sequentially.
         one = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1)
         context = self._tls() if place.tls else None
         name = place.host.rstrip(".").partition("%")[0] if place.tls else None
@@ -62,15 +65,16 @@ class Connector:
 
 
 class Names:
-    """Addresses by name, each kept for DNS_SECONDS or until none of them answers. Simultaneous look-ups of one name
-    are one."""
+    """A DNS cache. Entries live for DNS_SECONDS or until none of the addresses accepts a connection. Concurrent lookups
+    of the same name are merged.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Place, tuple[float, Sequence[AddrInfoType]]] = {}
         self._looking: dict[Place, asyncio.Task[Sequence[AddrInfoType]]] = {}
 
     async def find(self, place: Place) -> Sequence[AddrInfoType]:
-        """Raises OSError, and UnicodeError for what cannot be a name."""
+        """Raises OSError, or UnicodeError for an invalid name."""
         until, addresses = self._known.get(place, (0.0, ()))
         if until > asyncio.get_running_loop().time():
             return addresses
@@ -78,7 +82,7 @@ class Names:
         if task is None:
             task = self._looking[place] = asyncio.create_task(self._look_up(place))
             task.add_done_callback(lambda done: self._looked_up(place, done))
-        # Whoever gives up must not end it for the others.
+        # Cancelling one waiter must not cancel the lookup for the others.
         return await asyncio.shield(task)
 
     def forget(self, place: Place) -> None:
@@ -91,7 +95,7 @@ class Names:
     def _looked_up(self, place: Place, done: asyncio.Task[Sequence[AddrInfoType]]) -> None:
         self._looking.pop(place, None)
         if not done.cancelled():
-            done.exception()  # everybody who wanted to know may have left
+            done.exception()  # retrieve the exception: all waiters may be gone
 
     async def _look_up(self, place: Place) -> Sequence[AddrInfoType]:
         loop = asyncio.get_running_loop()
@@ -102,12 +106,16 @@ class Names:
         return found
 
 
-# What is handed to the transport in one piece; a larger body goes out as the server takes it.
+# Request bodies larger than this are written in pieces, as fast as the server accepts them.
 PIECE = 64 * 1024
 
 
 class Connection(asyncio.Protocol):
-    """`made` is called when it is open, `released` whenever it is free again, `lost` once when it is gone."""
+    """A connection to one place.
+
+    `made` is called when the connection is open, `released` whenever it becomes idle, and `lost` once when it is
+    closed.
+    """
 
     def __init__(
         self,
@@ -118,8 +126,8 @@ class Connection(asyncio.Protocol):
         lost: Callable[["Connection"], None],
     ) -> None:
         self.place = place
-        self.transport: asyncio.Transport  # from `connection_made` on
-        self._known = False  # to whoever counts connections
+        self.transport: asyncio.Transport  # set in `connection_made`
+        self._known = False  # whether `made` was called
         self._unwanted = False
         self.idle_since = 0.0
         self._loop = loop
@@ -132,9 +140,10 @@ class Connection(asyncio.Protocol):
         self._room: asyncio.Future[None] | None = None
 
     async def ask(self, head: bytes, body: bytes, idle: float | None) -> Response:
-        """Sends a request and waits for the head of the answer. `idle`: as for Response. Raises BrokenOff or Silent.
+        """Sends a request and waits for the head of the response. Raises BrokenOff or Silent.
 
-        A server that refuses while the body is under way is sent no more of it, and the connection is not used again.
+        `idle` is as for Response. If the server refuses the request before the body is sent, the rest is not sent, and
+        the connection is not reused.
         """
         if self.transport.is_closing():
             raise BrokenOff("closed as soon as it was made")
@@ -167,11 +176,11 @@ class Connection(asyncio.Protocol):
         self._sending = False
 
     def alive(self) -> bool:
-        """Whether an idle connection can be used: the server has neither closed it nor said anything unasked."""
+        """Whether an idle connection can be reused: the server has not closed it and has not sent anything."""
         return not self.transport.is_closing() and not self._poll.poll(0)
 
     def done(self, reusable: bool) -> None:
-        """The answer is whole."""
+        """Called when the response is complete."""
         self._response = None
         if reusable and not self._sending and not self.transport.get_write_buffer_size():
             self.idle_since = self._loop.time()
@@ -181,12 +190,14 @@ class Connection(asyncio.Protocol):
         self._make_room()
 
     def abort(self) -> None:
-        """Ends it at once, and with it the answer under way."""
+        """Closes the connection immediately, and fails the current response."""
         self._end(ConnectionAbortedError())
         self.transport.abort()
 
     def give_up(self) -> None:
-        """Nobody waits for it any more. uvloop may yet call `connection_made`, and `connection_lost` never."""
+        """Abandons the connection. uvloop may still call `connection_made` later, without ever calling
+        `connection_lost`.
+        """
         self._unwanted = True
         if self._known:
             self.transport.abort()
@@ -200,7 +211,7 @@ class Connection(asyncio.Protocol):
             return
         self._known = True
         self.transport = cast(asyncio.Transport, transport)
-        # What the event loop has not yet been told shows here: a server that closes while we are busy elsewhere.
+        # Detects a server that closed the connection while the event loop was busy.
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP)
         self._made(self)
@@ -208,7 +219,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         response = self._response
         if response is None:
-            self.abort()  # nobody has asked
+            self.abort()  # unsolicited data
             return
         response.feed(data)
         if self._sending and response.answered:

@@ -1,13 +1,15 @@
-"""A limit on how long something may take."""
+"""A timeout for a block of code."""
 
 import asyncio
 from types import TracebackType
 
 
 class Deadline:
-    """What `asyncio.timeout` does, without its two coroutines, which cost every request more than its timer: the task
-    is cancelled after `seconds`, and TimeoutError is raised in place of that, unless somebody else has cancelled the
-    task, too."""
+    """A cheaper `asyncio.timeout`, whose two coroutine calls cost more per request than its timer.
+
+    Cancels the task after `seconds` and raises TimeoutError instead of CancelledError, unless the task was also
+    cancelled from elsewhere.
+    """
 
     __slots__ = ("_cancelled_before", "_expired", "_seconds", "_task", "_timer")
 
@@ -26,7 +28,7 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        # Our `cancel` is taken back whatever came of it, so that the task does not count as cancelled later.
+        # Undo our own cancellation in any case, so that the task does not count as cancelled later.
         if self._expired and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
             raise TimeoutError from error
 

@@ -1,4 +1,4 @@
-"""A request's head, the place it goes to, and what can go wrong on the way. Pure."""
+"""Builds the head of a request. Also defines `Place` and the exceptions of the client. No I/O."""
 
 import base64
 import functools
@@ -34,26 +34,25 @@ class Silent(TimeoutError):
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
-# How a message is framed, and whether its connection lasts, is for the client to say.
+# The client itself controls message framing and connection reuse.
 _OURS = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive", "expect", "upgrade", "te"})
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 
 
 class Place(NamedTuple):
-    """What a connection is made to. `host`: a name in ASCII or an address, without brackets."""
+    """The peer of a connection. `host` is an ASCII name, or an address without brackets."""
 
     tls: bool
     host: str
     port: int
 
 
-# A deployment's address and headers are the same for every request; the bound is for wildcards, whose model names may
-# be part of the address.
+# A deployment always uses the same URL and headers. The bound is for wildcards, whose URL may contain the model name.
 @functools.lru_cache(maxsize=256)
 def prepared(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Place, bytes]:
-    """Where a POST goes, and its head but for the length of the body and the blank line.
+    """Returns the place and the head of a POST request, without the Content-Length header and the final blank line.
 
-    `headers` may set Host and Accept. Raises CannotConnect for what is no http(s) address or no header.
+    `headers` may override Host and Accept. Raises CannotConnect if the URL is not http(s) or a header is invalid.
     """
     try:
         parts = urlsplit(url)
@@ -79,7 +78,7 @@ def prepared(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Place, byt
 
 
 def _host(parts: SplitResult) -> str:
-    """Raises ValueError."""
+    """The ASCII host name. Raises ValueError."""
     host = parts.hostname or ""
     if not host.isascii():
         host = host.encode("idna").decode()

@@ -1,4 +1,4 @@
-"""An answer while it comes: fed by its connection, decompressed in small pieces, read by whoever asked."""
+"""A streaming response: fed by its connection, decompressed in small pieces, and read by the caller."""
 
 import asyncio
 import zlib
@@ -15,16 +15,18 @@ _MAGIC = b"\x1f\x8b"
 
 
 class Decoder:
-    """gzip (one member after another) or deflate (with zlib's header, or without as some servers send it)."""
+    """Decodes gzip (including multiple members) and deflate (with or without the zlib header, which
+    some servers omit).
+    """
 
     def __init__(self, encoding: str) -> None:
         self._deflate = encoding == "deflate"
         self._stream = None if self._deflate else zlib.decompressobj(_GZIP)
         self._left = b""
-        self.waiting = False  # whether more of what was fed can be had with `decode(b"")`
+        self.waiting = False  # whether `decode(b"")` would return more
 
     def decode(self, data: bytes) -> bytes:
-        """The next at most PIECE bytes of the content. Raises zlib.error."""
+        """Returns up to PIECE bytes of decoded content. Raises zlib.error."""
         data = self._left + data if self._left else data
         if not data and not self.waiting:
             return data
@@ -37,31 +39,33 @@ class Decoder:
             self._stream = zlib.decompressobj(_GZIP)
         content = self._stream.decompress(data, PIECE)
         self._left = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
-        # A full piece may not have been all, even where everything fed has been taken in.
+        # A full piece may be incomplete output, even if all input has been consumed.
         self.waiting = bool(self._left) or (len(content) == PIECE and not self._stream.eof)
         return content
 
     def _another(self, data: bytes) -> bool:
-        """Whether this looks like another member, and not like the padding that some put behind the last."""
+        """Whether another gzip member follows, as opposed to the padding that some servers append."""
         return not self._deflate and _MAGIC.startswith(data[:2])
 
 
 def decoder(encoding: str) -> Decoder | None:
-    """For the value of a Content-Encoding; None where the body is left as it is, as with names that mean nothing."""
+    """The decoder for a Content-Encoding header, or None if the body is passed through. Unknown
+    encodings are ignored.
+    """
     name = encoding.strip().lower()
     return Decoder(name) if name in ("gzip", "x-gzip", "deflate") else None
 
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
-MAX_INTERIM = 16  # answers with a status of 1xx before the real one
-MAX_BODY_BYTES = 128 * 1024 * 1024  # of a body that is wanted whole
-# What may wait to be read; beyond it nothing more is taken from the connection.
+MAX_INTERIM = 16  # 1xx responses before the final one
+MAX_BODY_BYTES = 128 * 1024 * 1024  # limit for `Response.read`
+# Reading from the connection pauses when more than this is buffered.
 HIGH_WATER = 128 * 1024
 
 
 class Carrier(Protocol):
-    """What an answer asks of its connection; `done`: it is whole."""
+    """What a response needs from its connection. `done` is called when the response is complete."""
 
     transport: asyncio.Transport
 
@@ -70,14 +74,17 @@ class Carrier(Protocol):
 
 
 class _Excess(Exception):
-    """More of something than any server has reason to send."""
+    """The server sent too many headers or interim responses."""
 
 
 class Response:
-    """`status` and `headers` (names in lower case, the last of each) once `head` has returned.
+    """A response whose body may still be arriving.
 
-    The connection goes back to the pool by itself when the answer has come to its end. Whoever leaves earlier calls
-    `close`, which ends the connection and so tells the server to stop. Of the trailers nothing is kept.
+    `status` and `headers` are available once `head` has returned. Header names are lower case, and the last value of a
+    repeated header wins. Trailers are discarded.
+
+    When the response is complete, the connection returns to the pool by itself. To stop earlier, call `close`, which
+    closes the connection and thereby tells the server to stop.
     """
 
     __slots__ = (
@@ -104,7 +111,7 @@ class Response:
     )
 
     def __init__(self, connection: Carrier, loop: asyncio.AbstractEventLoop, idle: float | None) -> None:
-        """`idle`: seconds without a byte after which reading raises Silent; None: for ever."""
+        """`idle` is the number of seconds without a byte after which reading raises Silent. None means no limit."""
         self.status = 0
         self.headers: dict[str, str] = {}
         self._connection: Carrier | None = connection
@@ -120,26 +127,26 @@ class Response:
         self._raw_headers: list[tuple[bytes, bytes]] = []
         self._heads = 0
         self._chunks: list[bytes] = []
-        self._size = 0  # of the chunks
-        self._silent_bytes = 0  # bytes in a row that brought nothing of the body
+        self._size = 0  # bytes in `_chunks`
+        self._silent_bytes = 0  # bytes received in a row without any body content
         self._paused = False
         self._decoder: Decoder | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # What servers get wrong and browsers put up with; framing is not among it.
+        # Accept common server mistakes that browsers also tolerate, but none that affect framing.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
 
-    # For whoever asked
+    # For the caller
 
     @property
     def content_type(self) -> str:
-        """The media type without its parameters, in lower case."""
+        """The media type in lower case, without parameters."""
         return self.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
 
     @property
     def answered(self) -> bool:
-        """Whether there is no reason to send more of the request: it has been refused, or answered to the end."""
+        """Whether sending more of the request is pointless, because it was refused or the response is complete."""
         return self._complete or self._error is not None or self.status >= 300
 
     async def head(self) -> None:
@@ -150,13 +157,15 @@ class Response:
             await self._wait()
 
     async def readany(self) -> bytes:
-        """Whatever has come, waiting only when nothing has; empty at the end. Raises BadBody or Silent."""
+        """Returns the available data, and waits only if there is none. Returns b"" at the end. Raises BadBody or
+        Silent.
+        """
         decoder = self._decoder
         if decoder is None:
             return await self._next()
         while True:
             if decoder.waiting:
-                await asyncio.sleep(0)  # a bomb must not hold up the others
+                await asyncio.sleep(0)  # yield to other tasks while decoding a decompression bomb
                 raw = b""
             else:
                 raw = await self._next()
@@ -171,8 +180,9 @@ class Response:
                 return data
 
     async def read(self) -> bytes:
-        """The whole body. Raises BadBody, also when it is longer than MAX_BODY_BYTES, or Silent."""
-        if self._complete and self._decoder is None and self._size <= MAX_BODY_BYTES:  # it came with its head
+        """Returns the whole body. Raises Silent, or BadBody, also if the body exceeds MAX_BODY_BYTES."""
+        # the body arrived together with the head
+        if self._complete and self._decoder is None and self._size <= MAX_BODY_BYTES:
             return self._taken()
         parts, size = [], 0
         while data := await self.readany():
@@ -184,7 +194,7 @@ class Response:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        """Nothing more is wanted: a connection on which something is still to come is ended."""
+        """Discards the rest of the response. Closes the connection unless the response is complete."""
         self._chunks.clear()
         if not self._complete:
             self._fail(BadBody("closed by us"))
@@ -228,7 +238,7 @@ class Response:
             if not self._complete:
                 self._fail(BadBody("not HTTP") if self.status else BrokenOff("not HTTP"))
                 return
-            self._reusable = False  # something follows the answer that nobody asked for
+            self._reusable = False  # unsolicited data after the response
         if self._complete:
             self._finish()
         elif self._size == before:
@@ -246,7 +256,7 @@ class Response:
         self._wake()
 
     def ended(self, error: Exception | None) -> None:
-        """The connection is at its end, in good order when `error` is None."""
+        """Called when the connection is closed. `error` is None after a clean shutdown."""
         if self._complete or self._error is not None:
             return
         if not self.status:
@@ -265,7 +275,7 @@ class Response:
             raise _Excess
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._raw_headers.append((name, value))  # what comes without an end, `feed` ends
+        self._raw_headers.append((name, value))  # `feed` limits the total size
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
@@ -279,7 +289,8 @@ class Response:
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in raw}
         self._silent_bytes = 0
         self._reusable = self._parser.should_keep_alive()
-        # Without a length and without chunks a body ends with its connection; the parser has no call to say so.
+        # Without Content-Length and chunked encoding, the body ends with the connection. The parser does not report
+        # this.
         coding = headers.get("transfer-encoding")
         if coding is None:
             self._until_close = "content-length" not in headers
@@ -296,22 +307,22 @@ class Response:
         self._size += len(data)
 
     def on_message_complete(self) -> None:
-        self._fields()  # of a 1xx, or trailers
+        self._fields()  # headers of a 1xx response, or trailers
         if self.status:
             self._complete = True
 
     def _fields(self) -> list[tuple[bytes, bytes]]:
-        """The headers or trailers that have come; the next ones are begun. Raises _Excess."""
+        """Takes the headers or trailers received so far. Raises _Excess."""
         raw = self._raw_headers
         if len(raw) > MAX_HEADERS or sum(map(len, chain.from_iterable(raw))) > MAX_HEAD_BYTES:
             raise _Excess
         self._raw_headers = []
         return raw
 
-    # What follows
+    # Internals
 
     def _finish(self) -> None:
-        """The answer is whole: its connection is free."""
+        """Hands the connection back, now that the response is complete."""
         connection = self._detach()
         if connection is not None:
             if self._paused:
@@ -332,7 +343,7 @@ class Response:
             self._timer.cancel()
             self._timer = None
         connection, self._connection = self._connection, None
-        self._parser = None  # it refers to us; without it nobody has to look for cycles
+        self._parser = None  # breaks the reference cycle with the parser
         return connection
 
     def _wake(self) -> None:
@@ -341,12 +352,12 @@ class Response:
 
     def _resume(self) -> None:
         self._paused = False
-        self._last = self._loop.time()  # the silence was ours
+        self._last = self._loop.time()  # the pause was ours, not the server's
         if self._connection is not None:
             self._connection.transport.resume_reading()
 
     def _check_idle(self) -> None:
-        """One timer for the whole answer, which looks how long nothing has come."""
+        """Checks for silence. A single timer serves the whole response and is rescheduled as data arrives."""
         assert self._idle is not None
         left = self._idle if self._paused else self._last + self._idle - self._loop.time()
         if left <= 0.001:

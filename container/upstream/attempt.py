@@ -1,4 +1,4 @@
-"""One attempt at one deployment, over the network: bytes out, an Answer back."""
+"""One attempt at one deployment over the network: sends the request and returns an `Answer`."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
@@ -24,14 +24,14 @@ from ..routing.outcome import Outcome
 from ..routing.router import Try
 
 MAX_ERROR_BYTES = 64 * 1024
-# After such a refusal the same deployment may take the request in other words.
+# After these failures the format may send a modified request to the same deployment.
 _ASK_AGAIN = frozenset(("caller", "unsupported", "not_found"))
 _BEFORE_A_STREAM = b"\xef\xbb\xbf \t\r\n"
-_ENOUGH_TO_TELL = 7  # bytes: `event: `
+_ENOUGH_TO_TELL = 7  # length of `event: `, in bytes
 
 
 class Upstream:
-    """The providers and the engine; one pooled client for all of them."""
+    """Sends requests to providers and to the engine through one pooled client."""
 
     def __init__(self, options: Options, engine: Engine, *, connect_timeout: float, keepalive: float) -> None:
         self._options = options
@@ -44,8 +44,11 @@ class Upstream:
         await self._client.close()
 
     async def attempt(self, step: Try, request: Completion, on_silence: Callable[[], Awaitable[None]]) -> Answer:
-        """Sends the request to the step's deployment. `on_silence` is called every keepalive interval while a
-        provider that has accepted a streamed request says nothing."""
+        """Sends the request to the deployment of the step.
+
+        If a provider has accepted a streaming request but sends nothing, `on_silence` is called at every keepalive
+        interval.
+        """
         d, model = step.target
         name = request.model if step.fallbacks == 0 else step.group
         try:
@@ -120,23 +123,23 @@ class Upstream:
             return Outcome("connection", 0, "The connection to the provider broke off.")
         finally:
             if response is not None and not kept:
-                response.close()  # unless it is at its end, which tells the provider to stop
+                response.close()  # unless the response is complete, this tells the provider to stop
 
     def client_timeout(self, d: Deployment, request: Completion) -> bool:
-        """Whether the client waits for a shorter time than this deployment is given."""
+        """Whether the client's timeout is shorter than the timeout of the deployment."""
         return request.timeout is not None and request.timeout < self._patience(d, stream=request.stream)
 
     def _patience(self, d: Deployment, *, stream: bool) -> float:
-        """Seconds for an answer; for a stream, its first event and every silence after it."""
+        """The timeout in seconds. For a stream it applies to the first event and to every silence after it."""
         whole = d.timeout or self._options.timeout
         return (d.stream_timeout or self._options.stream_timeout or whole) if stream else whole
 
     async def _first_events(
         self, response: Response, events: Events, on_silence: Callable[[], Awaitable[None]]
     ) -> bytes | Outcome:
-        """The first events that say something, with any comments before them."""
+        """Reads up to the first meaningful events and returns everything read, including comments."""
         got = head = b""
-        known = False  # that it is a stream
+        known = False  # whether the body is known to be a stream
         while True:
             try:
                 with Deadline(self._keepalive):
@@ -164,7 +167,7 @@ class Upstream:
 
 
 async def _not_streamed(response: Response, events: Events, head: bytes) -> bytes | Outcome:
-    """An answer that came in one piece, as the events that it comes to; or what it is instead."""
+    """Converts a response that is not a stream into events, or returns the failure."""
     other = Outcome("server", 0, f"The provider sent {response.content_type} instead of a stream.")
     raw = head + (await _up_to(response, MAX_EVENT_BYTES) if head[:1] in b"{[" else await read_error(response))
     try:
@@ -181,8 +184,10 @@ async def _not_streamed(response: Response, events: Events, head: bytes) -> byte
 
 
 def _unread(outcome: Outcome, response: Response, raw: bytes) -> Outcome:
-    """Of an answer with status 200 that is none: unless it is an error, or a page of somebody else's on the way, the
-    provider has done its work."""
+    """Marks a useless response with status 200 as possibly billed.
+
+    The provider has probably done the work, unless the body is an error or an HTML page from some intermediary.
+    """
     if outcome.kind != "server" or outcome.status or response.content_type == "text/html":
         return outcome
     body = json_object(raw)
@@ -191,7 +196,7 @@ def _unread(outcome: Outcome, response: Response, raw: bytes) -> Outcome:
 
 
 async def read_error(response: Response) -> bytes:
-    """The body of a refusal, as much of it as is looked at."""
+    """The body of an error response, truncated to MAX_ERROR_BYTES."""
     return await _up_to(response, MAX_ERROR_BYTES)
 
 
@@ -205,9 +210,10 @@ async def _up_to(response: Response, size: int) -> bytes:
 
 
 async def _rest(response: Response, events: Events, idle: float) -> AsyncGenerator[bytes]:
-    """Nothing at once, so that it is under way and closing it closes the response; then what follows the first events.
+    """Yields the stream after its first events.
 
-    Raises StreamBroken when the provider breaks off or is silent for `idle` s.
+    The first item is always empty: it starts the generator, so that closing it also closes the response. Raises
+    StreamBroken when the provider disconnects or sends nothing for `idle` seconds.
     """
     try:
         yield b""

@@ -1,6 +1,6 @@
-"""Transcriptions and translations, asked for where the deployment's chats are: LiteLLM makes JSON of every answer, has
-no event streams of them, and no translations at all.
+"""Sends transcriptions and translations directly to the provider.
 
+LiteLLM's proxy would convert every response to JSON, does not stream transcriptions, and does not support translations.
 https://platform.openai.com/docs/api-reference/audio/createTranscription
 """
 
@@ -13,7 +13,7 @@ from ..formats.shared import refusals
 from ..routing.outcome import Outcome
 
 ENDPOINTS = frozenset(("transcription", "translation"))
-# Those that have the endpoints at the same address and in the same words as OpenAI.
+# Providers with OpenAI-compatible audio endpoints at the same base URL.
 _PROVIDERS = frozenset(
     ("openai", "azure", "groq", "hosted_vllm", "mistral", "custom_openai", "openai_like", "lm_studio")
 )
@@ -26,22 +26,23 @@ def called_directly(d: Deployment, endpoint: str) -> bool:
 
 
 def refused(endpoint: str) -> Outcome | None:
-    """What the engine cannot do."""
+    """The failure for an endpoint that the engine does not support."""
     if endpoint != "translation":
         return None
     return Outcome("unsupported", 400, "This model has no translations of sound.", param="model")
 
 
 def judged(outcome: Outcome) -> Outcome:
-    """A server without these endpoints is a fine server for others."""
+    """Turns a missing endpoint into `unsupported`, because the server is otherwise fine."""
     if outcome.kind != "not_found" or refusals.says_no_such_model(outcome.code or "", outcome.message.lower()):
         return outcome
     return Outcome("unsupported", 400, "This model's server has no such endpoint for sound.", param="model")
 
 
 def as_text(raw: bytes, wanted: str | None) -> tuple[bytes, str] | None:
-    """The text that the engine wrapped in JSON, and its type; None where it is no text of the format that was
-    `wanted`."""
+    """Unwraps the text that the engine put into JSON, with its media type. None if it is not text in the `wanted`
+    format.
+    """
     if wanted not in _TYPES:
         return None
     try:
