@@ -87,8 +87,7 @@ class Client:
         ended = list(self._open)
         for connection in ended:
             connection.abort()
-
-        while not self._open.isdisjoint(ended):
+        while not self._open.isdisjoint(ended):  # noqa: ASYNC110 wait for the loop to call `connection_lost`
             await asyncio.sleep(0)
 
     async def _connect(self, place: Place) -> Connection:
