@@ -1,1 +1,1 @@
-"""The HTTP server: sockets, requests, who may ask."""
+"""The HTTP server: sockets, requests and authentication."""

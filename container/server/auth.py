@@ -1,5 +1,7 @@
-"""Who may ask: the edge by its token, the master key, a virtual key, or on loopback without a master key anyone at this
-machine."""
+"""Authentication: the edge's token, the master key, or a virtual key.
+
+On loopback without a master key, any client on this machine is allowed.
+"""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -18,8 +20,6 @@ _PROBES = ("liveliness", "readiness")
 
 
 class Authenticator:
-    """Decided at start; called once per request."""
-
     def __init__(
         self,
         settings: Settings,
@@ -28,7 +28,7 @@ class Authenticator:
         *,
         virtual_keys: bool = False,
     ) -> None:
-        """`virtual_keys`: a ledger knows other keys than the master key."""
+        """`virtual_keys`: the ledger holds virtual keys besides the master key."""
         self._virtual_keys = virtual_keys
         self._token = settings.internal_token
         self._master_key = master_key
@@ -44,13 +44,13 @@ class Authenticator:
 
     @property
     def refusal(self) -> str | None:
-        """Why nothing but health is served."""
+        """Why only health endpoints are served, or None."""
         return self._refusal.message if self._refusal else None
 
     def check(self, context: RequestContext, endpoint: Endpoint) -> None:
-        """Raises ApiError 401, 403 or 503 unless the request may go on.
+        """Raise ApiError 401, 403 or 503 unless the request may proceed.
 
-        What looks like a virtual key is left in `context.key_hash` for the ledger to judge.
+        A token that looks like a virtual key is hashed into `context.key_hash`; the ledger decides whether it exists.
         """
         if self._token is not None:
             if endpoint.name not in _PROBES:
@@ -63,7 +63,7 @@ class Authenticator:
                 self._refusal.status, self._refusal.type, self._refusal.message, headers=self._refusal.headers
             )
         if self._strangers:
-            return  # they spend the global budget, and administer nothing
+            return  # anonymous clients spend the global budget and have no admin access
         if self._keyless:
             context.administrator = True
             self._refuse_web_pages(context.header("origin"), context.header("host") or "")
@@ -76,7 +76,7 @@ class Authenticator:
             and given.startswith(PREFIX)
             and not same_secret(given, self._master_key)
         ):
-            context.key_hash = hash_secret(given)  # the ledger knows whether there is such a key
+            context.key_hash = hash_secret(given)  # the ledger decides whether the key exists
             return
         if self._public_models and endpoint.name in ("models", "model"):
             return
@@ -84,13 +84,16 @@ class Authenticator:
         context.administrator = True
 
     def require_token(self, context: RequestContext) -> None:
-        """Raises ApiError 401 unless it is the edge that asks."""
+        """Raise ApiError 401 unless the request comes from the edge."""
         if self._token is None or not same_secret(context.header(TOKEN_HEADER) or "", self._token):
             raise unauthenticated("This proxy answers its edge alone.")
 
     def _refuse_web_pages(self, origin: str | None, host: str) -> None:
-        """Without keys a web page open on this machine must not spend money: neither by a plain POST from a foreign
-        origin, nor under a name that was made to point at this machine. This gateway's own page may."""
+        """Without keys, a web page open on this machine must not be able to spend money.
+
+        Reject foreign origins (a plain POST needs no preflight) and host names that resolve here (DNS rebinding). The
+        gateway's own page is allowed.
+        """
         known = (f"http://{host}", *self._allowed_origins)
         if origin is not None and origin not in known and "*" not in known:
             raise forbidden(f"Web pages at {origin[:200]} may not call this gateway; see CORS_ALLOW_ORIGINS.")
@@ -108,7 +111,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_this_machine(host: str) -> bool:
-    """Whether a `Host` header cannot be a name that someone else's DNS points here: localhost, or any address."""
+    """Return False for a name that foreign DNS could point here; True for localhost and for IP addresses."""
     try:
         name = urlsplit("//" + host).hostname or ""
         if name != "localhost":

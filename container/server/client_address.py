@@ -1,4 +1,4 @@
-"""Where a request comes from: the peer, or behind a trusted proxy the client that the proxy names."""
+"""The client's address: the peer, or the client named by a trusted proxy."""
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -7,11 +7,10 @@ Network = IPv4Network | IPv6Network
 
 
 def client_address(peer: str | None, header: Callable[[str], str | None], trusted: Sequence[Network]) -> str:
-    """The nearest address of `X-Forwarded-For` that does not belong to a trusted proxy; '' for a socket without
-    addresses.
+    """Return the nearest `X-Forwarded-For` address that is not a trusted proxy; '' for a socket without addresses.
 
-    `header` returns all lines of a header, joined with commas: a proxy may append a line of its own to one that the
-    client sent. The header is only read when the peer is a trusted proxy.
+    `header` must return all lines of a header, joined with commas, because a proxy may append its own line to the
+    client's. The header is ignored unless the peer is a trusted proxy.
     """
     address = peer or ""
     if not trusted or not _among(address, trusted):
@@ -27,7 +26,7 @@ def client_address(peer: str | None, header: Callable[[str], str | None], truste
 
 
 def _without_port(named: str) -> str:
-    """Some proxies add the client's port, which changes with every connection: `192.0.2.1:5000`."""
+    """Strip the port that some proxies add (`192.0.2.1:5000`). It changes with every connection."""
     if named.startswith("["):
         return named[1:].partition("]")[0]
     host, _, port = named.partition(":")

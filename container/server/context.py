@@ -1,7 +1,7 @@
-"""One HTTP request and its response: headers in, body in, answer out.
+"""One HTTP request and its response.
 
-On aiohttp's low-level server, which cost a third less CPU per request than ASGI servers (bench/), and which cancels
-the task that answers when the client closes its connection.
+Built on aiohttp's low-level server. It uses a third less CPU per request than the ASGI servers in bench/, and it
+cancels the handler when the client disconnects.
 """
 
 import asyncio
@@ -31,8 +31,10 @@ _VALUE = itemgetter(1)
 
 
 class Pace(NamedTuple):
-    """How slow a body may be: never silent for `silence` seconds, and after `grace` seconds it has to have come at
-    `rate` bytes a second."""
+    """Limits for slow request bodies.
+
+    The client may pause for at most `silence` seconds. After `grace` seconds it must average `rate` bytes per second.
+    """
 
     silence: float
     grace: float
@@ -43,30 +45,45 @@ PATIENT = Pace(silence=30.0, grace=60.0, rate=512)
 
 
 class _Stream(web.StreamResponse):
-    """Its head leaves with its first bytes, in one packet."""
+    """Sends its headers in one packet with the first bytes of the body."""
 
     _send_headers_immediately = False
 
 
 class ClientLeft(Exception):
-    """The client closed the connection before it had its answer."""
+    """The client closed the connection before the response was complete."""
 
 
 class RequestContext:
-    """`headers`: the request's, whatever their case; `path`: raw, without the query. `id`: what the client has `named`
-    the request, else `own_id`, which is unique until a reservation has taken it. Times in seconds on
-    `time.monotonic`. `key_hash`: of the virtual key presented; `models`: those that it may use, in JSON;
-    `recognised`: the key was good a moment ago, and whether it still is, and with the same models, comes out when the
-    request is admitted (`key_verified`);
-    `anthropic`: errors are told as Anthropic's clients expect them; `administrator`: whether the client is the one who
-    holds the master key.
+    """State of one request. Times are seconds on `time.monotonic`.
 
-    Behind the edge, `grant`: what it has granted; `reserved`: the request's end will be reported by its reservation;
-    `asked`: an upload, read before it was let in, and `release_memory`: gives back the room that it takes.
+    The request:
+        headers          case-insensitive
+        path             raw, without the query
+        id               the client's `X-Request-Id` (`named`), else `own_id`
+        own_id           a unique id, consumed by the first reservation
+        anthropic        send errors in Anthropic's format
 
-    For who counts, `endpoint`; `group`: the config's name of the model, '' without one; `step`: the attempt made last;
-    `failure`: the status that a stream would have got had it not begun, else 0; `capture`: what keeps the bodies, where
-    they are logged; `trace`: what notes the attempts, where they are traced.
+    The client:
+        administrator    the client sent the master key
+        key_hash         hash of the virtual key that the client sent
+        models           the models that the key may use, as JSON
+        recognised       the key was valid a moment ago; admission decides whether it still is, and for the same models
+        (see `key_verified`)
+
+    Behind the edge:
+        grant            what the edge has granted
+        reserved         the reservation will report the final usage
+        asked            an upload that was parsed before admission
+        release_memory   returns the upload's share of the memory budget
+
+    Metrics, logs and traces:
+        endpoint         name of the endpoint
+        group            the model's name in the config, or ''
+        step             the latest attempt
+        failure          status of a failure after the stream had begun, else 0
+        capture          records the bodies when request logging is on
+        trace            records the attempts when tracing is on
     """
 
     __slots__ = (
@@ -109,7 +126,7 @@ class RequestContext:
         self.named = acceptable(self.header("x-request-id"))
         self.own_id = ids.new()
         self.id = self.named or self.own_id
-        self.always: Sequence[tuple[str, str]] = ()  # headers of every answer to this request
+        self.always: Sequence[tuple[str, str]] = ()  # headers of every response to this request
         self.response: web.StreamResponse | None = None
         self.administrator = False
         self.anthropic = False
@@ -126,10 +143,10 @@ class RequestContext:
         self.asked: ParsedRequest | None = None
         self.release_memory: Callable[[], None] | None = None
         self.recognised = False
-        self.kept: bytes | None = None  # the body, while it may have to be looked at a second time
+        self.kept: bytes | None = None  # the body, kept while it may have to be parsed again
 
     def header(self, name: str) -> str | None:
-        """A request header; several lines of it joined with commas, as HTTP defines them, None without any.
+        """Return a request header, or None. Repeated lines are joined with commas.
 
         https://www.rfc-editor.org/rfc/rfc9110#section-5.2
         """
@@ -139,24 +156,29 @@ class RequestContext:
         return ", ".join(lines) if lines else None
 
     def reservation(self) -> tuple[str, str]:
-        """A reservation's id, and the request's id where that is another one, else ''. The first reservation has the
-        gateway's own id of the request."""
+        """Return the id of a new reservation, and the request's id if it differs, else ''.
+
+        The first reservation takes the gateway's own id for the request.
+        """
         id, self.own_id = self.own_id or ids.new(), ""
         return id, self.id if self.id != id else ""
 
     @property
     def owner(self) -> str | None:
-        """Whose request it is: the hash of a virtual key, `master`, or None where there are no keys."""
+        """Hash of the virtual key, `master` for the master key, or None without keys."""
         return self.key_hash or self.grant.owner or ("master" if self.administrator else None)
 
     @property
     def started(self) -> bool:
-        """Whether the client has part of an answer, so that nothing else can be said."""
+        """Whether a response has begun, so that no other can be sent."""
         return self.response is not None
 
     async def body(self, limit_mb: float, pace: Callable[[], Pace] = lambda: PATIENT) -> bytes:
-        """The whole body. Raises ApiError 413 over the limit, 415 when compressed, 408 when it comes more slowly than
-        at its pace, which is asked for each part of it, ClientLeft when it breaks off."""
+        """Read the whole body.
+
+        Raises ApiError 413 above the limit, 415 if the body is compressed, 408 if it is slower than `pace` (called for
+        each chunk), and ClientLeft if the client disconnects.
+        """
         if self.kept is not None:
             return self.kept
         limit = int(limit_mb * 1024 * 1024)
@@ -171,7 +193,7 @@ class RequestContext:
             await self.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.request.writer.output_size = 0
         try:
-            if content.is_eof() and content.exception() is None:  # it came with its head, as most do
+            if content.is_eof() and content.exception() is None:  # the body arrived with the headers, as most do
                 whole = content.read_nowait()
                 if len(whole) > limit:
                     raise body_too_large(limit_mb)
@@ -202,11 +224,11 @@ class RequestContext:
         return raw
 
     def key_verified(self) -> None:
-        """What the ledger says of the key is known now."""
+        """The ledger has confirmed the key. The body is no longer needed for a second pass."""
         self.recognised, self.kept = False, None
 
     async def start(self, status: int, headers: Headers, content_type: str) -> None:
-        """The head of a stream; `write` and `finish` follow."""
+        """Start a stream. Follow with `write` and `finish`."""
         response = _Stream(status=status, headers=self._headers(headers, content_type))
         self.response = response
         if self.capture is not None:
@@ -214,7 +236,7 @@ class RequestContext:
         await response.prepare(self.request)
 
     async def write(self, data: bytes) -> None:
-        """Raises ClientLeft when there is nobody to write to."""
+        """Raises ClientLeft when the client has disconnected."""
         assert self.response is not None, "start comes first"
         if self.capture is not None:
             self.capture.answered(data)
@@ -224,14 +246,14 @@ class RequestContext:
             raise ClientLeft from None
 
     async def finish(self, data: bytes = b"") -> None:
-        """The end of a stream."""
+        """End the stream."""
         if data:
             await self.write(data)
         assert self.response is not None, "start comes first"
         await self.response.write_eof()
 
     def respond(self, status: int, data: bytes, headers: Headers = (), content_type: str = "application/json") -> None:
-        """A whole answer, sent as soon as the request has been dealt with; to HEAD without its body."""
+        """Set the complete response. It is sent when the handler returns, without its body for HEAD."""
         if self.capture is not None:
             self.capture.answered(data)
         self.response = WholeAnswer(status, self._headers(headers, content_type), data)
@@ -254,7 +276,7 @@ class RequestContext:
 
 
 async def _next(content: StreamReader, seconds: float) -> bytes:
-    """More of a body. Raises ApiError 408 when it takes longer."""
+    """Read the next chunk of a body. Raises ApiError 408 on timeout."""
     try:
         async with asyncio.timeout(seconds):
             return await content.readany()
@@ -263,5 +285,5 @@ async def _next(content: StreamReader, seconds: float) -> bytes:
 
 
 def _sendable(value: str) -> str:
-    """A header value that can be sent: names of models may hold anything."""
+    """Replace characters that a header cannot carry. Model names may contain any."""
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in value)

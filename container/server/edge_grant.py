@@ -1,4 +1,4 @@
-"""What the edge says of a request that it lets through: the reservation it has made, and what the key may use."""
+"""The edge's grant: the reservation it made for a request, and the models that the key may use."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from worker.core.protocol import CATALOG_HEADER, GRANT_HEADER, EdgeGrant
 
 
 def read(header: str | None) -> EdgeGrant:
-    """Raises ApiError 500 for a malformed grant: a bug between edge and container, not a client's error."""
+    """Raises ApiError 500 for a malformed grant: a bug between edge and container, not a client error."""
     if header is None:
         return EdgeGrant()
     try:
@@ -17,7 +17,7 @@ def read(header: str | None) -> EdgeGrant:
 
 
 def check_catalog(headers: Mapping[str, str], own: str) -> None:
-    """Raises ApiError 503 when the edge goes by another catalog: it would reserve by other prices and models."""
+    """Raises ApiError 503 if the edge has a different catalog and so reserves with different prices and models."""
     theirs = headers.get(CATALOG_HEADER)
     if theirs != own:
         raise service_unavailable(
@@ -28,7 +28,7 @@ def check_catalog(headers: Mapping[str, str], own: str) -> None:
 
 
 def misfit(what: str) -> ApiError:
-    """A fault between the two halves of a deployment, which no client can mend."""
+    """An error between the two halves of a deployment, which no client can fix."""
     return ApiError(
         500,
         "server_error",

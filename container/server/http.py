@@ -1,4 +1,4 @@
-"""The HTTP server: aiohttp's, with our sockets, errors and limits, and an end that lets running requests finish."""
+"""The aiohttp server with this proxy's sockets, limits, HTTP errors and graceful shutdown."""
 
 import asyncio
 import errno
@@ -17,8 +17,11 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to the address: `::` is every address, IPv4 too, `localhost` both loopbacks. A machine without
-    IPv6 has less of them. Raises CannotServe."""
+    """Bind sockets to an address. Raises CannotServe.
+
+    `::` means every address, IPv4 included. `localhost` means both loopback addresses. Without IPv6 on the machine only
+    the IPv4 addresses are bound.
+    """
     sockets: list[socket.socket] = []
     refusal: OSError | None = None
     try:
@@ -58,17 +61,18 @@ def cannot_listen(host: str, port: int, error: OSError) -> CannotServe:
 
 def _addresses(host: str, port: int) -> list:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    if host == "::":  # on a machine without IPv6 what is left of it
+    if host == "::":  # without IPv6, only the IPv4 half can be bound
         found += socket.getaddrinfo("0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # noqa: S104
     return found
 
 
 BACKLOG = 2048
 IDLE_CONNECTION_SECONDS = 75.0
-# What a client that was refused in mid-body has left to send is read for this long, so that it sees the answer.
+# After an early error response, the rest of the request body is read for this long so that the client sees the
+# response.
 LINGER_SECONDS = 10.0
 MAX_HEADER_BYTES = 16 * 1024
-# The edge sends the list of a key's models along.
+# The edge sends the key's list of models in a header.
 MAX_HEADER_BYTES_OF_THE_EDGE = 64 * 1024
 POLL_SECONDS = 0.02
 
@@ -76,7 +80,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpServer:
-    """Serves `handler` on sockets that listen already; the handler is cancelled when its client leaves."""
+    """Serves `handler` on bound sockets and cancels it when its client disconnects."""
 
     def __init__(self, handler: Handler, max_header_bytes: int = MAX_HEADER_BYTES) -> None:
         self._handler = handler
@@ -94,14 +98,14 @@ class HttpServer:
         self._listeners: list[asyncio.Server] = []
 
     async def start(self, sockets: list[socket.socket]) -> None:
-        """Raises OSError when someone else listens there."""
+        """Raises OSError when another process listens on the address."""
         loop = asyncio.get_running_loop()
         for one in sockets:
-            one.listen(BACKLOG)  # uvloop would keep quiet about a failure
+            one.listen(BACKLOG)  # uvloop would not report a failure
             self._listeners.append(await loop.create_server(self._server, sock=one, backlog=BACKLOG))
 
     async def stop(self, grace: float, at_once: asyncio.Event) -> None:
-        """Takes no new connections; running requests may end for `grace` seconds or until `at_once`, then are ended."""
+        """Stop accepting connections, then wait up to `grace` seconds, or until `at_once`, before ending requests."""
         for listener in self._listeners:
             listener.close()
         await asyncio.sleep(0)
@@ -131,7 +135,7 @@ class _Server(web.Server):
 
 
 class _Connection(RequestHandler):
-    """What is wrong with the HTTP itself is answered like every other error."""
+    """Sends HTTP protocol errors in the same format as every other error."""
 
     def handle_error(
         self,
@@ -153,7 +157,7 @@ def _closing(status: int, message: str, code: str) -> web.StreamResponse:
 
 
 def _closed(error: ApiError) -> web.StreamResponse:
-    """The answer after which the connection ends, as nobody knows where the next request would begin."""
+    """An error response that closes the connection, because the start of the next request is unknown."""
     response = web.Response(status=error.status, body=error.body(), content_type="application/json")
     response.force_close()
     return response

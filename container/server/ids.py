@@ -1,7 +1,6 @@
-"""Ids of requests: unique, 32 hexadecimal digits, in the order of time.
+"""Request and reservation ids: unique, 32 hexadecimal digits, in chronological order.
 
-Reservations have them, too. Neighbours in time are neighbours in the ledger's indexes, so that a commit writes few
-pages.
+Ids created together are adjacent in the ledger's indexes, so a commit writes few pages.
 """
 
 import itertools

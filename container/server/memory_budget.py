@@ -1,15 +1,15 @@
-"""Memory that uploads share: who finds none waits in line, and reads nothing before it is their turn."""
+"""A memory budget shared by uploads. Uploads queue, unread, while the budget is full."""
 
 import asyncio
 from collections import deque
 
 
 class NoRoom(Exception):
-    """None came free in time."""
+    """No memory was freed in time."""
 
 
 class Lease:
-    """What one upload takes of a room, until it is given back."""
+    """The memory that one upload holds."""
 
     __slots__ = ("_room", "size")
 
@@ -18,18 +18,18 @@ class Lease:
         self.size = size
 
     def shrink(self, size: int) -> None:
-        """Gives back what is not needed."""
+        """Return all but `size` bytes to the budget."""
         if size < self.size:
             given, self.size = self.size - size, size
             self._room.give(given)
 
     def free(self) -> None:
-        """Gives back all; once more is nothing."""
+        """Return all of it. Further calls do nothing."""
         self.shrink(0)
 
 
 class MemoryBudget:
-    """`size`: bytes."""
+    """`size` is in bytes."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -38,11 +38,11 @@ class MemoryBudget:
 
     @property
     def waited_for(self) -> bool:
-        """Whether anybody stands in line."""
+        """Whether any upload is queued."""
         return bool(self._line)
 
     async def take(self, size: int, patience: float) -> Lease:
-        """A share of `size` bytes, at most the whole room. Raises NoRoom after `patience` seconds."""
+        """Lease `size` bytes, capped at the whole budget. Raises NoRoom after `patience` seconds."""
         size = min(size, self.size)
         if not self._line and size <= self.left:
             self.left -= size
@@ -53,11 +53,11 @@ class MemoryBudget:
             async with asyncio.timeout(patience):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():  # its turn came as it left
+            if turn.done() and not turn.cancelled():  # granted just as the waiter was cancelled
                 self.give(size)
             else:
                 turn.cancel()
-                self._serve()  # those behind it may need less
+                self._serve()  # the next in line may need less
             if isinstance(error, TimeoutError):
                 raise NoRoom from None
             raise
@@ -70,7 +70,7 @@ class MemoryBudget:
     def _serve(self) -> None:
         while self._line:
             size, turn = self._line[0]
-            if not turn.cancelled():  # whoever waited has not left
+            if not turn.cancelled():  # still waiting
                 if size > self.left:
                     return
                 self.left -= size

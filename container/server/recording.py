@@ -1,4 +1,4 @@
-"""What a request keeps of itself, for the request log and for its trace. Only where they are on."""
+"""What a request records for the request log and for its trace, if they are enabled."""
 
 import time
 from collections.abc import Mapping
@@ -9,8 +9,10 @@ from ..routing.router import Try
 
 
 class Capture:
-    """The beginning of a request's body and of its answer's, `most` bytes each, and how long they are. `events`: the
-    answer is a stream of them."""
+    """The first `most` bytes of the request and response bodies, and their full sizes.
+
+    `events`: the response is an event stream.
+    """
 
     __slots__ = ("_most", "answer", "answer_size", "asked", "asked_size", "events")
 
@@ -33,14 +35,14 @@ class Capture:
 
 
 class TraceContext(NamedTuple):
-    """`trace`: 16 bytes; `parent`: the client's span, 8 bytes, empty where the trace begins here."""
+    """`trace`: 16 bytes. `parent`: the client's span, 8 bytes, or empty if the trace starts here."""
 
     trace: bytes
     parent: bytes = b""
 
 
 class Attempt(NamedTuple):
-    """One that has ended. Times on `time.monotonic`; `used`: as the provider reported it."""
+    """A finished attempt. Times are on `time.monotonic`; `used` is the usage as the provider reported it."""
 
     step: Try
     outcome: Outcome
@@ -51,7 +53,7 @@ class Attempt(NamedTuple):
 
 
 class Trace:
-    """What one request notes for its trace."""
+    """The attempts of one request."""
 
     __slots__ = ("attempts", "context")
 
@@ -60,6 +62,6 @@ class Trace:
         self.attempts: list[Attempt] = []
 
     def attempted(self, step: Try, outcome: Outcome, began: float, noted: Mapping[str, Any]) -> None:
-        """One attempt has ended now. `noted`: what the log says of it, too."""
+        """Record an attempt that has just ended. `noted`: the fields that are also logged."""
         stream, used = bool(noted.get("stream")), noted.get("usage")
         self.attempts.append(Attempt(step, outcome, began, time.monotonic(), stream, used))

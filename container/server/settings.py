@@ -1,4 +1,4 @@
-"""The environment variables that the proxy reads: one table, with defaults and how each value is read."""
+"""The environment variables that the proxy reads: one table with their defaults and parsers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,14 +36,14 @@ def redis_address(text: str) -> str:
 
 
 def postgres_address(text: str) -> str:
-    """As PostgreSQL's own library takes it: also several hosts, or a socket's directory in the query."""
+    """Any address that libpq accepts, including several hosts or a socket directory in the query."""
     if not text.startswith(("postgres://", "postgresql://")):
         raise ValueError("write postgresql://user:password@host[:port]/database")
     return text
 
 
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Of `10.0.0.0/8, fd00::/8, 192.0.2.1`."""
+    """Parse `10.0.0.0/8, fd00::/8, 192.0.2.1`."""
     try:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
@@ -51,7 +51,7 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    """Of `https://a.example, https://b.example`, or `*`."""
+    """Parse `https://a.example, https://b.example`, or `*`."""
     found = parse_origins(text)
     strange = next((origin for origin in found if not is_origin(origin)), None)
     if strange is not None or not found:
@@ -69,8 +69,10 @@ _share = number("a number from 0 to 1", 0, 1, above=False)
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One environment variable: `edge` says whether the Worker hands it on to its container, `secret` whether its value
-    may be shown."""
+    """One environment variable.
+
+    `edge`: the Worker passes it on to its container. `secret`: its value must not be shown.
+    """
 
     name: str
     parse: Callable[[str], Any]
@@ -81,7 +83,7 @@ class Variable:
 
 
 def _shared(name: str, meaning: str, *, edge: bool = True) -> Variable:
-    """One that the Worker reads, too."""
+    """A variable that the Worker reads, too."""
     parse, default, secret = SHARED[name]
     return Variable(name, parse, default, meaning, edge, secret)
 
@@ -160,7 +162,7 @@ VARIABLES: tuple[Variable, ...] = (
 
 
 class SettingsError(Exception):
-    """Variables whose values cannot be used: `problems` says of each what to write."""
+    """Variables with invalid values. Each of the `problems` says what to write instead."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -169,7 +171,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says; see `VARIABLES`. Times in seconds."""
+    """The settings from the environment, see `VARIABLES`. Times are in seconds."""
 
     host: str
     port: int
@@ -201,7 +203,7 @@ class Settings:
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """Raises SettingsError naming every variable that cannot be used."""
+    """Raises SettingsError, which names every variable with an invalid value."""
     values: dict[str, Any] = {}
     problems: list[str] = []
     for variable in VARIABLES:

@@ -1,7 +1,7 @@
-"""A whole answer, its head and its body in one write.
+"""A complete response, sent with headers and body in one write.
 
-aiohttp's own `Response` does the same by way of a multidict and a dozen calls, which cost as much as the write itself.
-What is sent is what it would send.
+aiohttp's `Response` builds a multidict and makes a dozen calls, which cost as much as the write itself. The bytes sent
+here are the same.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
-# A larger body is not copied for the sake of one write.
+# Larger bodies are written separately, to avoid a copy.
 _TOGETHER_BYTES = 64 * 1024
 _WITHOUT_BODY = (204, 304)
 _LINE = ": ".join
@@ -19,7 +19,7 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class WholeAnswer(web.StreamResponse):
-    """`headers`: their names and values may hold nothing that ends a line. To HEAD the body is not sent."""
+    """`headers` must not contain line breaks. The body is not sent in response to HEAD."""
 
     def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         super().__init__(status=status)
