@@ -1,1 +1,1 @@
-"""The proxy put together: what one configuration makes, and how it is replaced by another."""
+"""The assembled proxy: what is built from a configuration, and how a new one replaces it."""

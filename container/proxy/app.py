@@ -1,4 +1,4 @@
-"""The proxy: one table from endpoint to handler, and one place where errors become answers."""
+"""The application: dispatches endpoints to handlers and turns exceptions into error responses."""
 
 import asyncio
 import time
@@ -53,8 +53,10 @@ class App:
         failed_auth: FailedAuthLimiter | None = None,
         trusted_proxies: Sequence[Network] = (),
     ) -> None:
-        """`admin`: None behind the edge; `edge`: None anywhere else. `failed_auth`: counts wrong keys; None where
-        no client comes itself."""
+        """`admin` is None behind the edge, `edge` is None elsewhere.
+
+        `failed_auth` counts wrong keys. It is None if clients do not connect directly.
+        """
         self._failed_auth = failed_auth
         self._trusted_proxies = trusted_proxies
         self._authenticator = authenticator
@@ -83,7 +85,7 @@ class App:
             self._simple["metrics"] = metrics
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answers one request. Cancelled when the client leaves."""
+        """Serve one request. Cancelled when the client disconnects."""
         context = RequestContext(request)
         if self._request_log is not None:
             context.capture = self._request_log.capture()
@@ -103,13 +105,13 @@ class App:
             context.failure = metrics.CLIENT_LEFT
             log.debug("client_left", request_id=context.id)
             raise ConnectionResetError from None
-        except Exception as error:  # noqa: BLE001 whatever it is, the client gets an answer
-            # Where it happened is logged, not what was in it: a message may quote a prompt or a key.
+        except Exception as error:  # noqa: BLE001 the client gets a response whatever went wrong
+            # Log where it happened but not the message, which may quote a prompt or a key.
             where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][-6:]
             log.error("internal_error", request_id=context.id, error=type(error).__name__, where=where)
             if context.started:
                 context.failure = 500
-                raise ConnectionAbortedError from None  # what was sent must not look whole
+                raise ConnectionAbortedError from None  # a truncated response must not look complete
             context.error(internal_error(context.id))
         finally:
             status = context.failure or (context.response.status if context.response is not None else 500)
@@ -123,7 +125,7 @@ class App:
         return context.response
 
     def _counted(self, context: RequestContext, refused: ApiError) -> ApiError:
-        """The refusal of a key, or that there were too many of them."""
+        """Return the refusal of a key, or the error for too many wrong keys."""
         if self._failed_auth is None:
             return refused
         address = client_address(context.request.remote, context.header, self._trusted_proxies)
@@ -153,9 +155,11 @@ class App:
         await self._dispatch(context, endpoint)
 
     async def _admitted(self, context: RequestContext, endpoint: Endpoint) -> None:
-        """A virtual key's request that the ledger lets in, or refuses, in one go: nobody learns more of what is wrong
-        with a request than that its key is. What a key may do may have changed since it was seen last, so a refusal
-        that goes by that is thought over with what holds now."""
+        """Check a virtual key's request and admit it in one ledger transaction.
+
+        A client with an invalid key learns only that. If the key was assumed valid from the cache, its permissions may
+        be stale, so a refusal is checked again with the current ones.
+        """
         if not self._accounting.assume_cached_key(context):
             await self._accounting.authenticate(context)
         assumed = context.models

@@ -1,4 +1,4 @@
-"""What the edge has of the configuration, written as a module that the Worker imports."""
+"""The catalog: the parts of the configuration that the edge needs, written as a module that the Worker imports."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from ..routing.groups import Target
 from ..routing.router import Router, RouteRequest
 from ..server.settings import VARIABLES
 
-# Settings by which the edge reserves.
+# Settings that the edge needs when it makes a reservation.
 _EARLY = (
     "max_budget",
     "soft_budget",
@@ -24,32 +24,32 @@ _EARLY = (
     "user_budget_duration",
     "max_fallbacks",
 )
-# Beginnings of the names of settings that a process reads once.
+# Prefixes of settings that are read once per process.
 _AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
-# What only a proxy alone needs.
+# Settings that only a standalone proxy uses.
 _ALONE = ("master_key", "database_url", "virtual_keys")
 _ROOT = Path(__file__).parents[2]
 DEFAULT_PATH = _ROOT / "worker" / "catalog.py"
-# An installed copy has no Worker to deploy.
+# An installed package contains no Worker to deploy.
 IN_CHECKOUT = (_ROOT / "wrangler.jsonc").is_file()
 
 
 def catalog(config: Config) -> dict:
-    """What the edge has of a config. `hash` names what it reserves by, `configuration` everything:
+    """Build the edge's catalog. `hash` covers what affects reservations, `configuration` covers everything:
 
     models        {name: [needs of each deployment]}, as in `worker.core.api.models`
-    environment   the variables that the edge hands to the container
+    environment   the variables that the edge passes to the container
     policy        {"everyone", "each_user"}: the fields of `worker.core.ledger.accounts.Limits`
     virtual_keys  entries of `worker.core.ledger.declared`
     deployments   [{"id", "group", "needs", "price"}], prices as in `worker.core.pricing.prices`
-    reach         {name of a model: [indices of the deployments at which a request for it may end up]}, without the
-                  models that the edge cannot quote
-    restart       those of `environment` that a container reads only when it starts
+    reach         {model name: [indices of the deployments that may serve a request for it]}; models that the edge
+    cannot quote are left out
+    restart       those of `environment` that a container reads only at startup
     file          the config's name
-    document      what stands in it, as JSON, for the container; without what only a proxy alone needs, and with a
-                  reference in the place of each secret, see `literals`
+    document      the config as JSON for the container, without what only a standalone proxy needs; each secret is
+    replaced by a reference, see `literals`
 
-    Raises ConfigError for what the edge would not enforce.
+    Raises ConfigError for limits that the edge would not enforce.
     """
     _refuse_late(config)
     policy = config.options.policy
@@ -102,8 +102,8 @@ def _prices(config: Config) -> dict[str, Any]:
 
 
 def _refuse_late(config: Config) -> None:
-    """Raises ConfigError for what has to be known when the Worker is built and stands in a variable, and for what may
-    not stand in the Worker: secrets of keys."""
+    """Raises ConfigError for settings that must be known at build time but come from a variable, and for secrets of
+    keys, which must not be part of the Worker."""
     late = [name for name in config.options.from_environment if name in _EARLY]
     if late:
         message = "stands in a variable, and the edge has to know it when the Worker is built."
@@ -115,7 +115,7 @@ def _refuse_late(config: Config) -> None:
 
 
 def environment_names(config: Config) -> list[str]:
-    """Every variable that the proxy or its engine may read with this config, and that the edge may hand on."""
+    """Return every variable that the proxy or its engine may read with this config and that the edge may pass on."""
     names = {variable.name for variable in VARIABLES if variable.edge} | config.options.variables
     names.update(source for source in config.written.values() if source)
     for d in config.deployments:
@@ -147,7 +147,7 @@ def source(config: Config) -> str:
 
 
 def write(config_path: Path, target: Path = DEFAULT_PATH) -> bool:
-    """Writes the catalog of the config if it differs; says whether it did. Raises ConfigError."""
+    """Write the config's catalog if it differs. Return whether it did. Raises ConfigError."""
     text = source(load(Path(config_path), {}))
     if target.exists() and target.read_text(encoding="utf-8") == text:
         return False

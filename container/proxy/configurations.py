@@ -1,7 +1,7 @@
-"""Behind the edge: the configurations that it has given, each with a Gateway for the requests that name it.
+"""Configurations sent by the edge, each with a Gateway for the requests that name it.
 
-A deployment changes the Worker first, then the objects, then the containers. What was reserved under a configuration is
-served under the same one, so that several serve side by side meanwhile, and a running request ends under its own.
+A deployment updates the Worker first, then the Durable Objects, then the containers. A request is served under the
+configuration it was reserved under, so several configurations may be active at once. A running request keeps its own.
 """
 
 import asyncio
@@ -29,25 +29,24 @@ from ..server.settings import SettingsError
 from .gateway import Gateway
 
 MAX_MB = 8.0
-# An engine that only an earlier configuration needs is ended so many seconds after it has been followed by another one.
-# It starts again should it be needed after all.
+# Seconds after which an engine that only an older configuration uses is stopped. It restarts if it is needed again.
 ENGINE_LINGERS = 60.0
 
 
 class _Held(NamedTuple):
     gateway: Gateway
-    digest: bytes  # of what was given
+    digest: bytes  # of the encoded configuration
 
 
 Make = Callable[[GivenConfiguration, Gateway], Awaitable[Gateway]]
 
 
 class Configurations:
-    """Passes each request to the Gateway of the configuration that it names; one that names none to the newest.
+    """Routes each request to the Gateway of the configuration it names, or to the newest if it names none.
 
-    `first` serves what comes before the edge has given one; `make` builds the Gateway of one that was given, out of
-    what the newest one has learnt. It raises ConfigError, SettingsError or CannotServe. `given`: False where an edge of
-    before has started this container, and relies on `first`, whatever a request names.
+    `first` serves requests until the edge has sent a configuration. `make` builds a Gateway and keeps what the newest
+    Gateway has learned; it raises ConfigError, SettingsError or CannotServe. `given` is False if an older edge started
+    this container: it expects `first` to serve every request, whatever configuration the request names.
     """
 
     def __init__(self, first: Gateway, authenticator: Authenticator, make: Make, *, given: bool = True) -> None:
@@ -55,7 +54,7 @@ class Configurations:
         self._unnamed: Gateway | None = first
         self._authenticator = authenticator
         self._make = make
-        self._held: dict[str, _Held] = {}  # in the order in which they were given
+        self._held: dict[str, _Held] = {}  # oldest first
         self._given = given
         self._giving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,12 +67,12 @@ class Configurations:
         return _unconfigured(request) if held is None else held.gateway(request)
 
     async def finish(self, grace: float, at_once: asyncio.Event) -> None:
-        """Before the end; see `BehindTheEdge.finish`. Every Gateway has the same journal."""
+        """Run before shutdown, see `BehindTheEdge.finish`. All Gateways share one journal."""
         assert self.newest.edge is not None
         await self.newest.edge.finish(grace, at_once)
 
     async def close(self) -> None:
-        """After the last request."""
+        """Close after the last request."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -102,7 +101,7 @@ class Configurations:
         return context.response
 
     async def _hold(self, given: GivenConfiguration, digest: bytes) -> None:
-        """Raises ApiError 422 for one that cannot be run: what is held stays as it is."""
+        """Raises ApiError 422 if the configuration is unusable; the active ones stay."""
         known, before = self._held.get(given.name), self.newest
         if known is not None and known.digest == digest:
             self._newest_is(given.name, known)
@@ -133,14 +132,14 @@ class Configurations:
         self._run(self._retired(gateway))
 
     async def _retired(self, gateway: Gateway) -> None:
-        """Nobody names it any more: it ends with its last request."""
+        """Close a Gateway that no new request names, after its last request."""
         await gateway.ended()
         await gateway.close()
         if all(gateway.engine is not held.gateway.engine for held in self._held.values()):
             await gateway.engine.stop()
 
     async def _rest(self, gateway: Gateway) -> None:
-        """Two engines at a time are more than a small container has memory for."""
+        """Stop an old engine: a small container does not have enough memory for two."""
         await asyncio.sleep(ENGINE_LINGERS)
         await gateway.ended()
         if gateway.engine is not self.newest.engine:
@@ -153,7 +152,7 @@ class Configurations:
 
 
 async def _unconfigured(request: web.BaseRequest) -> web.StreamResponse:
-    """503: nothing of the request is kept, and it can be sent again once the configuration has been given."""
+    """503. Nothing of the request is kept, so the edge can retry it after sending the configuration."""
     context = RequestContext(request)
     error = service_unavailable("This container has not got that configuration.", retry_after=1)
     error.headers.append((NO_INSTANCE_HEADER, UNCONFIGURED))

@@ -1,4 +1,4 @@
-"""Everything that one configuration makes: routing, providers, handlers. Another configuration makes another one."""
+"""Everything that is built from one configuration: routing, providers and handlers."""
 
 import asyncio
 from collections import defaultdict
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 
 def router_for(config: Config, before: Router | None = None, known: Config | None = None) -> Router:
-    """A router; what `before` has learnt about deployments of `known` that have not changed stays known, their
-    requests in flight and their cooldowns among it."""
+    """Build a router. Deployments that are unchanged since `known` keep their state from `before`, including requests
+    in flight and cooldowns."""
     by_cost = config.options.routing_strategy == "cost-based-routing"
     router = Router(config, prices=blended(config.deployments) if by_cost else None)
     if before is None or known is None:
         return router
-    # An id holds the place in the file, too, which says nothing of the deployment.
+    # The id includes the position in the file, which is irrelevant here.
     learnt = defaultdict(list)
     for d in known.deployments:
         learnt[repr(replace(d, id="")), d.api_key].append(before.health[d.id])
@@ -55,8 +55,7 @@ def router_for(config: Config, before: Router | None = None, known: Config | Non
 
 
 class Gateway:
-    """Answers requests. The engine, the accounting and the tracing are not its own: another Gateway may go on with
-    them."""
+    """Serves requests. The engine, accounting and tracing are shared: another Gateway may take them over."""
 
     def __init__(
         self,
@@ -70,8 +69,7 @@ class Gateway:
         catalog: str = "",
         tracing: "Tracing | None" = None,
     ) -> None:
-        """`catalog`: its hash, which the edge has to have, too; '' where there is none. `tracing`: None where nobody
-        wants traces."""
+        """`catalog`: hash of the catalog, which must match the edge's, or ''. `tracing`: None if tracing is off."""
         self.config = config
         self.router = router
         self.failed_auth = failed_auth
@@ -85,7 +83,7 @@ class Gateway:
         reading = RequestParser(router, settings.max_body_mb)
         self._engine_endpoints = EngineEndpoints(router, engine, accounting, reading, timeout=config.options.timeout)
         models = Models(config, router.groups)
-        # Behind the edge it is the edge that answers browsers.
+        # Behind the edge, CORS is the edge's job.
         origins = settings.cors_allow_origins or config.options.allowed_origins
         origins = () if settings.internal_token else origins
         keeps_ledger = isinstance(accounting, Accounting)
@@ -134,7 +132,7 @@ class Gateway:
                 self._ended.set()
 
     async def ended(self) -> None:
-        """When nobody sends it new requests: returns when the last one has ended."""
+        """Return when the last request has ended. Call it once no new requests arrive."""
         while self._running:
             self._ended.clear()
             await self._ended.wait()

@@ -1,4 +1,4 @@
-"""The process while it serves: its server, its signals, its watchdog."""
+"""The serving process: server, signals and watchdog."""
 
 import asyncio
 import ctypes
@@ -26,7 +26,7 @@ _LOOKS_PER_LIMIT = 5
 
 
 class Watchdog:
-    """`limit`: seconds without a turn of the loop. A process that was stopped, or a machine that slept, is no hang."""
+    """Ends the process when the event loop hangs for `limit` seconds. Ignores a suspended process or machine."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
@@ -35,7 +35,7 @@ class Watchdog:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Watches the running loop."""
+        """Watch the running loop."""
         self._turn(asyncio.get_running_loop())
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
@@ -55,7 +55,7 @@ class Watchdog:
             seen, asleep = self._turned, time.monotonic()
             if self._stopped.wait(pause):
                 return
-            # A look that comes late means that this thread did not run either.
+            # A late wakeup means that this thread was suspended, too.
             late = time.monotonic() - asleep > 3 * pause
             silent_looks = 0 if late or self._turned != seen else silent_looks + 1
             if silent_looks > _LOOKS_PER_LIMIT:
@@ -69,10 +69,9 @@ GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 
 class Running:
-    """The server and the signals, from the first request to the last.
+    """Runs the server and handles signals.
 
-    `stop` is set by SIGTERM or SIGINT, which lets running requests end; `at_once` by a second one, which does not wait
-    for them.
+    SIGTERM or SIGINT sets `stop`, and running requests may finish. A second signal sets `at_once`, which ends them.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Running:
         self._watchdog.start()
         try:
             await self._server.start(self._listening)
-        except OSError as error:  # someone else has begun to listen since we took the address
+        except OSError as error:  # another process has started to listen since the address was bound
             self._watchdog.stop()
             raise cannot_listen(self._settings.host, self._settings.port, error) from None
         return self
@@ -119,7 +118,7 @@ def tracing_of(settings: Settings) -> "Tracing | None":
     """Raises CannotServe."""
     if settings.tracing is None:
         return None
-    from ..records.trace_exporter import Tracing  # only who wants traces pays for it
+    from ..records.trace_exporter import Tracing  # imported only if tracing is on
 
     try:
         return Tracing(settings.tracing)
@@ -128,19 +127,21 @@ def tracing_of(settings: Settings) -> "Tracing | None":
 
 
 async def close(tracing: "Tracing | None") -> None:
-    """The last thing that is done."""
+    """The last step of shutdown."""
     if tracing:
         await asyncio.to_thread(tracing.close)
     log.info("stopped")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # while the interpreter ends there are no handlers any more
+        signal.signal(number, signal.SIG_IGN)  # no handlers run while the interpreter exits
 
 
 def calm_garbage_collector() -> None:
-    """What exists now stays for good, so it is not looked at again; requests leave few cycles, so looking less often
-    costs little memory and saves a tenth of the CPU per request (bench/)."""
+    """Exempt startup objects from garbage collection and run it less often.
+
+    Requests create few cycles, so this costs little memory and saves a tenth of the CPU per request (bench/).
+    """
     gc.collect()
-    if hasattr(_LIBC, "malloc_trim"):  # glibc's: what a start has read and let go of, LiteLLM's map above all
+    if hasattr(_LIBC, "malloc_trim"):  # glibc only: return memory freed during startup, mainly LiteLLM's model map
         _LIBC.malloc_trim(0)
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
@@ -155,7 +156,7 @@ def say_listening(listening: list[socket.socket], config: Config) -> None:
 def announce(config: Config) -> None:
     for problem in config.problems:
         log.warning("config", problem=str(problem)) if problem.level == "warning" else None
-    if not config.deployments:  # as LiteLLM, which may have models in its database, it starts all the same
+    if not config.deployments:  # LiteLLM starts, too: it may have models in its database
         log.error("no_models", config=config.name, effect="Every request for a model is answered 404.")
     off: dict[str, list[str]] = {}
     for d in config.deployments:

@@ -1,5 +1,7 @@
-"""A new configuration without a restart: on SIGHUP, or when the file has changed, the new parts are built beside those
-that serve, and then one reference is swapped. What is wrong with the new one is said in the log, and the old one stays.
+"""Reloads the configuration without a restart, on SIGHUP or when the file changes.
+
+New components are built beside the current ones, then one reference is swapped. If the new configuration is invalid,
+the error is logged and the old one stays.
 """
 
 import asyncio
@@ -59,11 +61,11 @@ class Reloading:
             self._run(self._tasks, self._watch())
 
     def ask(self) -> None:
-        """Reloads soon; several wishes at once are one."""
+        """Request a reload. Several requests result in one reload."""
         self._asked.set()
 
     async def close(self) -> None:
-        """After the last request."""
+        """Close after the last request."""
         for task in (*self._tasks, *self._retiring):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._retiring, return_exceptions=True)
@@ -83,11 +85,11 @@ class Reloading:
                 await self._reload()
             except (ConfigError, CannotServe, EngineUnavailable) as error:
                 log.error("config_refused", reasons=str(error).splitlines(), effect="the one before stays")
-            except Exception as error:  # noqa: BLE001 the old configuration goes on serving, whatever it was
+            except Exception as error:  # noqa: BLE001 the old configuration keeps serving, whatever went wrong
                 log.error("config_refused", error=type(error).__name__, effect="the one before stays")
 
     async def _watch(self) -> None:
-        """Asks for a reload once a changed file has stayed the same for a moment: half a file may be valid, too."""
+        """Reload after a changed file has been stable for a moment, because a half-written file may be valid."""
         known = seen = self._mark()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
@@ -98,7 +100,7 @@ class Reloading:
             seen = now
 
     def _mark(self) -> tuple[int, int, int] | None:
-        """What changes with the file; None while there is none."""
+        """Return inode, mtime and size of the file, or None if there is no file."""
         try:
             found = self._path.stat()
         except OSError:
@@ -133,8 +135,10 @@ class Reloading:
         log.info("config_reloaded", config=config.name, models=len(config.groups), engine=engine.state)
 
     async def _engine(self, config: Config, before: Gateway) -> Engine:
-        """The one that runs where nothing has changed for it; else another one, up and running if it is needed.
-        Raises EngineUnavailable, so that a config that the engine cannot run changes nothing."""
+        """Return the running engine if its configuration is unchanged, else a new one, started if it is needed.
+
+        Raises EngineUnavailable, so that a config that the engine cannot run changes nothing.
+        """
         if same_engine(config, before.config):
             return before.engine
         limit = self._settings.engine_start_timeout

@@ -1,4 +1,4 @@
-"""Why the proxy does not start, or does not take a new configuration: what would be unsafe, or could not work."""
+"""Reasons not to start, or not to accept a new configuration: it would be unsafe or could not work."""
 
 from worker.core.api.auth import WELL_KNOWN_KEY, same_secret
 
@@ -11,7 +11,7 @@ NEW_KEY = "sk-$(openssl rand -hex 32)"
 
 
 def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
-    """Each says what to do about it."""
+    """Each reason says how to fix it."""
     master_key = settings.master_key or config.options.master_key
     found = (
         _strangers(settings, master_key, config),
@@ -23,8 +23,10 @@ def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
 
 
 def reasons_to_keep(running: Config, new: Config) -> list[str]:
-    """Models that clients can ask now and that a fault of the new file would take away, each with the fault. A model
-    that the new file does not name is removed on purpose."""
+    """List the models that are served now but would be lost through a fault in the new file, with the fault.
+
+    A model that the new file does not name was removed on purpose.
+    """
     if running.groups and not new.groups:
         return ["The new config has no model."]
     return [reason for name in running.groups if (reason := _taken_away(name, running, new))]
@@ -42,7 +44,7 @@ def _taken_away(name: str, running: Config, new: Config) -> str | None:
 
 
 def _no_budget(config: Config) -> str | None:
-    """Where a budget stands in a variable that is not set, so that there would be none."""
+    """A budget is in a variable that is not set, so there would be no limit."""
     names = config.options.budgets_unset
     if not names:
         return None
@@ -50,7 +52,7 @@ def _no_budget(config: Config) -> str | None:
 
 
 def _strangers(settings: Settings, master_key: str | None, config: Config) -> str | None:
-    """Where anyone who reaches the address could spend money without a limit."""
+    """Anyone who can reach the address could spend money without a limit."""
     open_to_others = not settings.internal_token and not is_loopback(settings.host)
     if open_to_others and master_key and same_secret(master_key, WELL_KNOWN_KEY):
         return (
@@ -73,7 +75,7 @@ def _strangers(settings: Settings, master_key: str | None, config: Config) -> st
 
 
 def _keys_for_nothing(settings: Settings, master_key: str | None, config: Config) -> str | None:
-    """Where everyone is served anyway, and the limits of keys would hold for nobody."""
+    """No client needs a key, so the limits of the declared keys would never apply."""
     if not config.options.virtual_keys or master_key or settings.internal_token:
         return None
     return (
