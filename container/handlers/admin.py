@@ -1,5 +1,7 @@
-"""`/key/*`, `/spend/*`, `/global/spend`: keys and what was spent, for the master key alone; `/key/info` of its own for
-every key."""
+"""The admin endpoints `/key/*`, `/spend/*` and `/global/spend`, for the master key only.
+
+Any key may call `/key/info` about itself.
+"""
 
 import json
 import time
@@ -23,13 +25,14 @@ Run = Callable[[Decision], Awaitable[Any]]
 
 
 def wall_clock() -> int:
-    """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 class Admin:
-    """Answers from the ledger, which `run`s decisions in its `dialect`; `policy` is the config's, `clock` in
-    milliseconds since 1970; `master_key` None where there is none."""
+    """Runs admin calls on the ledger: `run` executes a decision in `dialect`.
+
+    `policy` is the config's. `clock` returns milliseconds since 1970. `master_key` is None if there is none.
+    """
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class Admin:
         self._clock = clock
 
     async def __call__(self, context: RequestContext, endpoint: Endpoint) -> None:
-        """Raises ApiError: 403 before anything is read, 400 naming the field, 404 for a key, 503."""
+        """Raises ApiError 403 before the body is read, 400 with the field's name, 404 for an unknown key, or 503."""
         if not context.administrator and endpoint.name not in OF_ONES_OWN:
             raise admin.master_key_only()
         body = await context.body(admin.MAX_BODY_MB)
@@ -57,7 +60,7 @@ class Admin:
         result = await self._run(decide(self._dialect, self._policy, call, self._clock()))
         if endpoint.methods == ("POST",):
             log.info("admin", request_id=context.id, call=endpoint.name, status=result.get("status", 200))
-        # Not orjson, which has no number over 64 bits: a key's metadata may.
+        # orjson cannot write integers over 64 bits, which a key's metadata may contain.
         context.respond(200, json.dumps(admin.answer(result)).encode(), admin.HEADERS)
 
     async def _run(self, decision: Decision) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is said of an attempt: to the client in headers, to the operator in one line of the log."""
+"""Reports an attempt: response headers for the client, a log line for the operator."""
 
 import functools
 import time
@@ -30,7 +30,7 @@ def answer_headers(context: RequestContext, step: Try) -> list[tuple[str, str]]:
 def charge(
     reservation: AnyReservation, usage: Mapping[str, Any] | None, body: bytes, headers: list[tuple[str, str]]
 ) -> None:
-    """A whole answer: what it cost, in its headers, too. Without a usage that says so its text is counted."""
+    """Charge a complete response and add its cost to the headers. Without usable usage, its text is counted."""
     said: Transcript | None = None
     if not usage or not whole(usage):
         said = Transcript()
@@ -43,13 +43,13 @@ def charge(
 
 @functools.cache
 def _shown(base: str) -> str:
-    """An address without what may be secret in it: a user and a password, a query."""
+    """Strip user, password and query from a URL: they may be secret."""
     parts = urlsplit(base)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def log_attempt(context: RequestContext, step: Try, model: str, outcome: Outcome, began: float, **more: Any) -> None:
-    """`model`: as the client named it; `began` on `time.monotonic`."""
+    """`model` is the client's name for the model. `began` is on `time.monotonic`."""
     d = step.target.deployment
     _count(context, step, outcome)
     if context.trace is not None:
@@ -73,7 +73,7 @@ def log_attempt(context: RequestContext, step: Try, model: str, outcome: Outcome
 
 
 def _count(context: RequestContext, step: Try, outcome: Outcome) -> None:
-    """Which of the attempts are retries and fallbacks, the numbers of the one before tell."""
+    """Count the attempt. It is a retry or a fallback if that number has grown since the previous attempt."""
     before, context.step = context.step, step
     d = step.target.deployment
     metrics.attempts.add((d.group, d.id, outcome.kind))

@@ -1,5 +1,4 @@
-"""What only a container behind the edge does: it serves what the edge has reserved for, parks uploads, tells what
-requests came to."""
+"""Container endpoints for the edge: serve reserved requests, park uploads, report usage through the journal."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,9 +13,9 @@ from ..server.auth import Authenticator
 from ..server.context import ClientLeft, RequestContext
 from .parked_uploads import Parking
 
-# The edge's own calls, by the name that their endpoint is given.
+# The endpoint name of the edge's own calls.
 INTERNAL = "internal"
-# Of a poll of the journal.
+# Limits for polls of the journal.
 _MAX_BODY_MB = 1.0
 _LONGEST_WAIT = 60.0
 _POLL_SECONDS = 0.02
@@ -26,7 +25,7 @@ Serve = Callable[[RequestContext, Endpoint], Awaitable[None]]
 
 
 class BehindTheEdge:
-    """`catalog`: the hash of the configuration, which the edge has to have, too."""
+    """`catalog`: hash of the catalog, which must match the edge's."""
 
     def __init__(
         self, authenticator: Authenticator, accounting: EdgeAccounting, parking: Parking, catalog: str
@@ -38,7 +37,7 @@ class BehindTheEdge:
         self._catalog = catalog
 
     async def __call__(self, context: RequestContext, serve: Serve) -> None:
-        """`serve`: answers what has been let in. Raises ApiError, ClientLeft."""
+        """`serve` handles an admitted request. Raises ApiError, ClientLeft."""
         path = context.path
         if path.startswith("/internal/"):
             context.endpoint = INTERNAL
@@ -63,10 +62,11 @@ class BehindTheEdge:
         await serve(context, endpoint)
 
     async def finish(self, grace: float, at_once: asyncio.Event) -> None:
-        """Before the end: takes nothing new, waits `grace` seconds for what runs, then for the edge to fetch it all.
+        """Prepare for shutdown: refuse new requests, wait `grace` seconds for running ones, then until the edge has
+        fetched the journal.
 
-        It goes on refusing for a moment: a request that came on a connection while that is closed would be lost, and
-        after the first refusal the edge sends no other.
+        Refusals continue briefly afterwards. A request that arrives on a closing connection would be lost, but after
+        the first refusal the edge sends no more.
         """
         self._journal.ending = True
         loop = asyncio.get_running_loop()
@@ -78,8 +78,10 @@ class BehindTheEdge:
             await asyncio.sleep(_REFUSING_SECONDS)
 
     async def _reserved(self, context: RequestContext, serve: Serve, endpoint: Endpoint | None) -> None:
-        """Serves a request that the edge has reserved for, or the parked one that it names. Whatever becomes of it is
-        in the journal when this returns."""
+        """Serve a request that the edge has reserved for, or the parked request that it names.
+
+        The journal has an entry for it by the time this returns.
+        """
         self._refuse_when_full()
         self._read_grant(context)
         if not context.grant.reservation:
@@ -141,7 +143,7 @@ class BehindTheEdge:
             self._journal.acknowledge(context.grant.ack)
 
     def _refuse_when_full(self) -> None:
-        """Raises ApiError 503: of this request nothing is kept, so the edge may send it elsewhere."""
+        """Raises ApiError 503. Nothing of the request is kept, so the edge may send it elsewhere."""
         ending = self._journal.ending
         if ending or self._journal.full:
             what = "is about to end" if ending else "waits until the ledger has what requests came to"

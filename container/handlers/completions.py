@@ -1,4 +1,4 @@
-"""`/chat/completions`, `/completions`, `/embeddings`, `/messages`: admit → route → account, streamed or not."""
+"""`/chat/completions`, `/completions`, `/embeddings` and `/messages`: admit, route and account for a request."""
 
 import time
 from typing import Any
@@ -28,7 +28,7 @@ _GIVEN_UP = Outcome("caller", 499, "The client left.")
 
 
 class Completions:
-    """Answers the requests that the router can route. `keepalive`: seconds of silence before a comment line."""
+    """Serves the requests that the router can route. `keepalive`: seconds of silence before a comment line is sent."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Completions:
         asked = await self._reading.asked(context, endpoint)
         request = asked.request
         assert isinstance(request, Completion), "the endpoint is not the engine's"
-        if request.stream and endpoint.name == "embeddings":  # nobody streams these
+        if request.stream and endpoint.name == "embeddings":  # embeddings cannot be streamed
             request.stream, request.route = False, request.route._replace(stream=False)
             del request.body["stream"]
         reservation = await self._accounting.admit(
@@ -75,7 +75,7 @@ class Completions:
     async def _cached(
         self, cache: ResponseCache, context: RequestContext, request: Completion, reservation: AnyReservation
     ) -> None:
-        """The answer that was given to the same request, or a new one that is kept if it is whole."""
+        """Respond from the cache, or route the request and cache a complete response."""
         targets = self._router.groups.targets(request.model)
         key = cache.key(context, request, tuple(t.deployment.id for t in targets))
         may_take, may_keep = controls(context, request)
@@ -92,7 +92,8 @@ class Completions:
             cache.put(key, answer)
 
     async def _route(self, context: RequestContext, request: Completion, reservation: AnyReservation) -> bytes | None:
-        """The answer as the client got it, where it is whole, came from the model itself and is not too long."""
+        """Return the response as sent to the client, if it is complete, small enough to cache, and not from a
+        fallback."""
         relay = Relay(context, self._keepalive, reservation)
         try:
             failed = await drive(
@@ -109,7 +110,7 @@ class Completions:
         await relay.fail(error)
 
     async def _try(self, context: RequestContext, request: Completion, step: Try, relay: Relay) -> Outcome:
-        """One attempt; an answer is passed on to the client before this returns."""
+        """Make one attempt. A response has been relayed to the client by the time this returns."""
         began = time.monotonic()
         usage: dict[str, Any] | None = None
         outcome = _GIVEN_UP
@@ -133,9 +134,8 @@ class Completions:
             else:
                 metrics.first_token.observe((context.group,), time.monotonic() - context.began)
                 relay.asked = hidden_reasoning.kept(request.body, request.output_limit)
-                if (
-                    context.release_memory is not None
-                ):  # an upload: nobody else will be asked, so its room can be used again
+                if context.release_memory is not None:
+                    # An upload. There will be no other attempt, so its memory can be released.
                     request.body.clear()
                     request.seen = None
                     context.release_memory()
@@ -146,15 +146,18 @@ class Completions:
                 outcome = self._judged(broken or OK, step, request)
                 outcome = outcome._replace(latency=waited, tokens=count(usage, "total_tokens"))
         finally:
-            if relay.reservation is UNACCOUNTED and usage:  # else the reservation knows, and what it cost
+            if relay.reservation is UNACCOUNTED and usage:  # otherwise the reservation records usage and cost
                 d = step.target.deployment
                 metrics.answered(d.group, d.id, said(usage), 0)
             log_attempt(context, step, request.model, outcome, began, stream=request.stream, usage=usage)
         return outcome
 
     def _judged(self, outcome: Outcome, step: Try, request: Completion) -> Outcome:
-        """A client's own limit of time, shorter than the deployment's, is no fault of the deployment, which may go on
-        working: what it makes of the request is the client's to pay, once; nobody else is asked."""
+        """Handle a timeout that the client set below the deployment's own.
+
+        The deployment is not at fault and may still be working on the request. The client pays for that once, and no
+        other deployment is tried.
+        """
         if (
             outcome.kind == "timeout"
             and not outcome.status

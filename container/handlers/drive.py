@@ -1,4 +1,4 @@
-"""Drives a routing plan: is there anybody to ask, ask them in turn, and say what went wrong when nobody answered."""
+"""Runs a routing plan, attempt by attempt, and builds the error if all attempts fail."""
 
 import asyncio
 from collections import Counter
@@ -14,7 +14,7 @@ Failed = list[tuple[Try, Outcome]]
 
 
 def require_routable(router: Router, request: RouteRequest) -> None:
-    """Raises ApiError when no deployment can serve the model, saying what would help."""
+    """Raises ApiError if no deployment can serve the model, with a hint what to do."""
     model = request.model
     targets = router.groups.targets(model)
     if not targets:
@@ -27,7 +27,7 @@ def require_routable(router: Router, request: RouteRequest) -> None:
 
 
 def model_off(model: str, targets: Iterable[Target]) -> ApiError:
-    """A model of this gateway that nobody can serve until its operator sets something."""
+    """The error for a model that needs a setting from the operator before it can be used."""
     wanted = sorted({need.replace("|", " or ") for t in targets for need in t.deployment.off})
     error = service_unavailable(f"The model '{model}' is off: set {', '.join(wanted)}.", retry_after=60)
     error.headers.append(("x-should-retry", "false"))
@@ -35,7 +35,7 @@ def model_off(model: str, targets: Iterable[Target]) -> ApiError:
 
 
 async def drive(plan: Plan, attempt: Callable[[Try], Awaitable[Outcome]]) -> Failed:
-    """Carries the plan out; the attempts that failed, in order."""
+    """Run the plan. Return the failed attempts in order."""
     failed: Failed = []
     try:
         step = next(plan, None)
@@ -61,20 +61,20 @@ def _next(plan: Plan, outcome: Outcome | None) -> Step | None:
 
 
 def refusal(model: str, failed: Failed) -> ApiError:
-    """What the client is told when nothing answered."""
+    """The error for the client when every attempt failed."""
     if not failed:
         return service_unavailable(f"Every deployment of '{model}' is busy.", retry_after=1)
-    # A fallback without one of the request's fields says nothing of why the model itself did not answer.
+    # If a fallback lacks one of the request's fields, that does not explain why the model itself failed.
     step, last = next(((s, o) for s, o in reversed(failed) if o.kind != "unsupported"), failed[0])
     if last.kind in ("caller", "unsupported", "context_window", "content_policy"):
         special = last.kind if last.kind in ("context_window", "content_policy") else None
-        # A filter's 401, 403 or 451 would tell the client that its key or its country is at fault.
+        # A content filter's 401, 403 or 451 would make the client suspect its key or country.
         status = 400 if special == "content_policy" or last.status in (401, 403) else last.status or 400
-        status = 400 if status >= 500 else status  # the engine's word for what a model is not made for
+        status = 400 if status >= 500 else status  # the engine's status for something the model cannot do
         named = last.code is not None and not (special and last.code.isdigit())
         code = last.code if named else special
         return ApiError(status, "invalid_request_error", last.message, code=code, param=last.param)
-    if last.kind == "not_found" and "*" in step.target.deployment.model:  # the client's own name of a model
+    if last.kind == "not_found" and "*" in step.target.deployment.model:  # the client chose the model's name
         return ApiError(404, "invalid_request_error", last.message, code="model_not_found", param="model")
     tried = Counter(
         f"{s.group} ({s.target.deployment.provider}/{s.target.model}): {o.status or o.kind}, {o.message.rstrip('.')}"
@@ -87,7 +87,7 @@ def refusal(model: str, failed: Failed) -> ApiError:
     if last.kind == "rate_limit":
         headers = list(last.headers)
         return upstream_failed(429, message, headers)
-    # A provider's 401, 403 or 404 is about this gateway's configuration, and the client's key and model are fine.
+    # A provider's 401, 403 or 404 is about the gateway's configuration. The client's key and model are fine.
     status = last.status if last.status >= 500 else 502
     if status == 503 and last.retry_after is not None and not last.headers:
         return service_unavailable(message, retry_after=int(last.retry_after))

@@ -1,4 +1,4 @@
-"""The endpoints that the engine serves: routed like any other, answered by LiteLLM, and what they are charged."""
+"""The endpoints that the engine (LiteLLM) serves, with routing, failover and accounting."""
 
 import asyncio
 import time
@@ -36,20 +36,20 @@ from .drive import drive, refusal
 from .relay import Renames
 from .request_parser import RequestParser
 
-# The field that limits the answer, where it comes in tokens.
+# The field that limits output tokens, for endpoints that have one.
 _OUTPUT_LIMITS = {"responses": "max_output_tokens"}
-# What a ranking has read, by the names that there are for it.
+# The names that providers use for a rerank's input tokens.
 _READ = ("prompt_tokens", "total_tokens", "input_tokens")
 
 
 def limit_output(endpoint: Endpoint, body: JsonBody | FormBody, tokens: int | None) -> None:
-    """Where a budget relies on it. `tokens`: None where the request has a limit or needs none."""
+    """Add an output limit that a budget relies on. `tokens` is None if the request has a limit or needs none."""
     if tokens is not None and isinstance(body, JsonBody):
         body.limit_output(_OUTPUT_LIMITS[endpoint.name], tokens)
 
 
 def usage(raw: bytes) -> Mapping[str, Any] | None:
-    """What a whole answer says that it used; of a ranking also {"search_units": how many searches it was}."""
+    """Return the usage of a complete response. A rerank's also has {"search_units": number of searches}."""
     if b'"usage"' not in raw and b'"billed_units"' not in raw:
         return None
     try:
@@ -64,7 +64,8 @@ def usage(raw: bytes) -> Mapping[str, Any] | None:
 
 
 def _ranked(body: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A ranking has no text: whatever tokens it took are its prompt's. Cohere's words, and Voyage's."""
+    """Normalize a rerank's usage. It generates no text, so all tokens are prompt tokens. Understands Cohere's and
+    Voyage's fields."""
     meta = body.get("meta")
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
     billed = billed if isinstance(billed, dict) else {}
@@ -80,7 +81,7 @@ _GIVEN_UP = Outcome("caller", 499, "The client left.")
 
 
 class EngineEndpoints:
-    """Hands a request to the engine's deployment of the model, with failover; the answer passes through."""
+    """Sends a request to the engine for each deployment in turn and relays the response."""
 
     def __init__(
         self, router: Router, engine: Engine, accounting: Accounts, reading: RequestParser, *, timeout: float
@@ -199,7 +200,7 @@ class EngineEndpoints:
         *,
         through_chat: bool = False,
     ) -> Response:
-        """The answer to the request, its body still to be read. `limit`: seconds that the engine may take to start."""
+        """Return the response with its body unread. `limit`: seconds that the engine may take to start."""
         if audio.called_directly(d, endpoint.name):
             where = prepare.address(d)
             url = prepare.url(d, where.base, model, endpoint.name)
@@ -213,14 +214,14 @@ class EngineEndpoints:
 
 
 async def _refusal(response: Response) -> Outcome | None:
-    """None for an answer, whose body is still to be read."""
+    """Return None for a successful response, whose body is left unread."""
     if response.status == 200:
         return None
     return failure.from_response(response.status, response.headers, await read_error(response))
 
 
 def _fitted(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str) -> Fitted:
-    """What of a conversation has to change for the deployment."""
+    """Return the changes that a conversation needs for the deployment."""
     if endpoint.name != "responses" or not isinstance(body, JsonBody):
         return Fitted()
     return responses.fitted(d, model, body.fields)
@@ -243,10 +244,13 @@ async def _pass_on(
     names: Mapping[str, str],
     patience: Callable[[], None],
 ) -> None:
-    """`names`: the client's names of tools, by those that went out. `patience` is called for whatever comes: it puts
-    off the end of the time limit."""
+    """Relay a response to the client.
+
+    `names`: the client's tool names, by the names sent upstream. `patience` is called for each chunk and extends the
+    timeout.
+    """
     d, ours = step.target.deployment, body.model.encode()
-    # A wildcard's name goes first, which begins with the id.
+    # A wildcard's model name starts with the deployment id, so it is replaced first.
     theirs = dict.fromkeys(name.encode() for name in (prepare.engine_model(d, step.target.model), d.id))
     headers = answer_headers(context, step)
     content_type = response.headers.get("content-type", "application/octet-stream")

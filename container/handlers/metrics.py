@@ -1,4 +1,4 @@
-"""`/metrics`: what the process has counted, and the state of its parts at this moment, as Prometheus reads it."""
+"""`/metrics`: counters and current state in Prometheus format."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _DEPLOYMENT = ("model", "deployment")
 
 
 class Metrics:
-    """`public`: who asks has been let in already, or nobody needs to be. `running`: requests in flight."""
+    """`public`: no key is needed, or it was checked elsewhere. `running`: number of requests in flight."""
 
     def __init__(
         self, router: Router, engine: Engine, accounting: Accounts, running: Callable[[], int], *, public: bool
@@ -39,7 +39,7 @@ class Metrics:
         context.respond(200, text.encode(), [("cache-control", "no-store")], CONTENT_TYPE)
 
     def state(self) -> list[Family]:
-        """What is as it is now."""
+        """Gauges for the current state."""
         now = time.monotonic()
         known = [
             ((d.group, d.id), self._router.health[d.id])

@@ -1,4 +1,4 @@
-"""`/models`, `/models/{id}` and `/model/info`: which models can be asked now, and how their deployments are doing."""
+"""`/models`, `/models/{id}` and `/model/info`: the available models and the state of their deployments."""
 
 import asyncio
 import re
@@ -22,14 +22,14 @@ from ..routing.router import Router
 from ..server.context import RequestContext
 from .drive import model_off
 
-# When a model came into being is nobody's concern here; clients want a time.
+# Creation times are unknown, but clients expect one.
 _CREATED = 1677610602
 _CREATED_AT = "2023-02-28T18:56:42Z"
 _MOST = 1000
 
 
 class Models:
-    """What wildcards reach is worked out once, when it is first asked for."""
+    """The models that wildcards match are listed on first use."""
 
     def __init__(self, config: Config, groups: Groups) -> None:
         self._groups = groups
@@ -41,7 +41,7 @@ class Models:
         self._reading = asyncio.Lock()
 
     async def list(self, context: RequestContext) -> None:
-        """A virtual key sees what it may use. Raises ApiError 400."""
+        """List the models that the key may use. Raises ApiError 400."""
         context.anthropic = _is_anthropics(context)
         found = await self._names()
         if context.models != "[]":
@@ -52,7 +52,7 @@ class Models:
             context.respond(200, orjson.dumps({"object": "list", "data": [_model(name) for name in found]}))
 
     async def one(self, context: RequestContext, name: str) -> None:
-        """One that is off answers as it does when it is asked something: 503, saying what to set."""
+        """Return one model. A model that is off answers 503 and says what to set, as it does for a chat request."""
         context.anthropic = _is_anthropics(context)
         targets = self._groups.targets(name)
         if not targets or not keys.allows(context.models, name):
@@ -75,7 +75,7 @@ def _is_anthropics(context: RequestContext) -> bool:
 
 
 def _page(found: Sequence[str], context: RequestContext) -> dict[str, Any]:
-    """All of them, unless the client asks for fewer. Raises ApiError 400."""
+    """Return one page in Anthropic's format: everything, unless the client asks for less. Raises ApiError 400."""
     query = dict(parse_qsl(context.request.raw_path.partition("?")[2]))
     limit = query.get("limit", str(_MOST))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= _MOST):
@@ -109,12 +109,12 @@ def _anthropics(name: str) -> dict[str, Any]:
     return {"type": "model", "id": name, "display_name": name, "created_at": _CREATED_AT}
 
 
-# Of what the config's `model_info` says, what clients look for and no secret can be in.
+# The fields of `model_info` that clients use and that cannot contain secrets.
 _SHOWN = re.compile(r"mode|base_model|max_\w*tokens|\w*cost\w*|supports_\w+|rpm|tpm")
 
 
 class ModelInfo:
-    """`vouched`: whoever comes is the edge, which has asked for a key."""
+    """`vouched`: requests come from the edge, which has checked the key."""
 
     def __init__(self, config: Config, router: Router, *, vouched: bool) -> None:
         self._deployments = config.deployments
@@ -132,7 +132,7 @@ class ModelInfo:
         context.respond(200, orjson.dumps({"container": RUNNING, "data": data}), admin.HEADERS)
 
     def _shown(self, d: Deployment) -> dict[str, Any]:
-        """Named one by one: in what the config says of a deployment there may be secrets."""
+        """Fields are listed explicitly because a deployment's config may contain secrets."""
         known = {name: value for name, value in d.info.items() if _SHOWN.fullmatch(name) and _is_plain(value)}
         return {
             "model_name": d.group,

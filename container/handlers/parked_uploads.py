@@ -1,7 +1,7 @@
-"""Uploads that the edge cannot quote by itself: read and quoted here, kept for a moment, served when the edge says go.
+"""Parks uploads that the edge cannot quote: reads and quotes them, and serves them on the edge's request.
 
-The edge asks its ledger in between, so nothing is sent to a provider before it is paid for, and the body passes through
-the edge once, as a stream.
+The edge makes the reservation in between, so nothing reaches a provider before it is paid for. The body passes through
+the edge only once, as a stream.
 """
 
 import asyncio
@@ -23,20 +23,20 @@ from ..server.recording import Capture
 from .request_parser import RequestParser
 
 LIFE_SECONDS = 30.0
-# How long an upload waits until others have left enough room.
+# How long an upload waits for memory.
 ROOM_SECONDS = 60.0
 PATIENT = Pace(silence=20.0, grace=60.0, rate=512)
-# While others wait for the room that it has.
+# Applies while other uploads wait for memory.
 HURRIED = Pace(silence=10.0, grace=10.0, rate=128 * 1024)
-# The least that an upload takes, as what it is kept in takes some, too.
+# Minimum lease, because a parked request has some overhead.
 _LEAST = 16 * 1024
-# Estimating a larger body takes milliseconds, and streams should not stand still meanwhile.
+# Larger bodies are estimated in a thread. It takes milliseconds, which would delay streams.
 _LARGE = 128 * 1024
 
 
 @dataclass(slots=True)
 class Parked:
-    """A request that has been read and waits for its reservation."""
+    """A parsed request that waits for its reservation."""
 
     endpoint: Endpoint
     path: str
@@ -47,7 +47,7 @@ class Parked:
 
 
 class Parking:
-    """`room`: what all uploads together may take, until their answers have begun."""
+    """`room`: memory budget of all uploads, held until their responses begin."""
 
     def __init__(self, reading: RequestParser, price_book: PriceBook, room: MemoryBudget) -> None:
         self._reading = reading
@@ -56,7 +56,7 @@ class Parking:
         self._parked: dict[str, Parked] = {}
 
     async def park(self, context: RequestContext, endpoint: Endpoint, path: str) -> None:
-        """Reads and checks a request as its endpoint would, and says what it can cost. Raises ApiError, ClientLeft."""
+        """Read and check a request as its endpoint would, and respond with a quote. Raises ApiError, ClientLeft."""
         limit = int(self._reading.max_body_mb * 1024 * 1024)
         length = context.request.content_length
         share = await self._share(limit if length is None else min(length, limit))
@@ -73,7 +73,7 @@ class Parking:
         id = new_id()
         end = asyncio.get_running_loop().call_later(LIFE_SECONDS, self.forget, id)
         self._parked[id] = Parked(endpoint, path, asked, share, end, context.capture)
-        context.capture = None  # the answer to keep is another one
+        context.capture = None  # the response to record comes later
         context.respond(
             200,
             orjson.dumps(
@@ -90,7 +90,7 @@ class Parking:
         )
 
     def take(self, id: str) -> Parked:
-        """It is served now. Raises ApiError 503 when it is not there (any more)."""
+        """Remove a parked request in order to serve it. Raises ApiError 503 if it is gone."""
         parked = self._parked.pop(id, None)
         if parked is None:
             raise service_unavailable("The upload was not kept for so long. Send it again.", retry_after=1)
@@ -98,7 +98,7 @@ class Parking:
         return parked
 
     def forget(self, id: str) -> None:
-        """It will not be served."""
+        """Drop a parked request."""
         parked = self._parked.pop(id, None)
         if parked is not None:
             parked.end.cancel()

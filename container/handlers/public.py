@@ -1,4 +1,4 @@
-"""Endpoints that need no key and call no provider: health, `/openapi.json`, `/dashboard`."""
+"""Endpoints that need no key and call no provider: health, `/openapi.json` and `/dashboard`."""
 
 import orjson
 
@@ -14,7 +14,7 @@ from ..server.context import RequestContext
 
 
 async def serve(context: RequestContext) -> None:
-    """Raises ApiError 404."""
+    """Serve a file of the dashboard. Raises ApiError 404."""
     name = dashboard_file(context.path) or dashboard.PAGE
     answer = dashboard.answer(name, context.header("if-none-match"))
     if answer is None:
@@ -23,7 +23,7 @@ async def serve(context: RequestContext) -> None:
 
 
 class Health:
-    """The proxy as `health.Door`. `refusal`: why nothing is served, None when all is well."""
+    """Implements `health.Door`. `refusal`: why requests are refused, or None."""
 
     def __init__(self, models: list[str], engine: Engine, accounting: Accounts, refusal: str | None = None) -> None:
         self.models = models

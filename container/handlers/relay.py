@@ -1,4 +1,4 @@
-"""The client's side of an answer: whole, or a stream that never falls silent, under the model's public name."""
+"""Relays a response to the client under the model's public name, with keep-alives during silence."""
 
 import asyncio
 import time
@@ -19,7 +19,8 @@ from .attempt_log import answer_headers, charge
 
 
 class Rename:
-    """`feed` returns what may go on; the end of a read that could be the beginning of `old` waits for the next one."""
+    """Replaces `old` with `new` in a byte stream. Bytes that may be the start of `old` are held back until the next
+    read."""
 
     __slots__ = ("_held", "_new", "_old")
 
@@ -36,12 +37,12 @@ class Rename:
         return data[:cut].replace(self._old, self._new)
 
     def end(self) -> bytes:
-        """What was held back, as nothing follows any more."""
+        """Return the bytes held back, at the end of the stream."""
         rest, self._held = self._held, b""
         return rest
 
     def _begun(self, data: bytes) -> int:
-        """How many bytes at the end are the beginning of the old name, and not part of a whole one."""
+        """Return how many trailing bytes may be the start of the old name."""
         old = self._old
         first = old[:1]
         whole = data.rfind(old)
@@ -54,7 +55,7 @@ class Rename:
 
 
 class Renames:
-    """Several at once: `pairs` of an old and a new name."""
+    """Replaces several names. `pairs`: old and new name."""
 
     __slots__ = ("_each",)
 
@@ -79,9 +80,14 @@ _STREAM_HEADERS = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
 
 
 class Relay:
-    """`keepalive`: seconds of silence before a comment line; `step`: the attempt under way; `asked`: what its request
-    may make of an answer beyond what it shows, `unseen.kept`; `said`: what a stream has
-    said; `complete`: a whole answer."""
+    """Sends one response to the client.
+
+    keepalive   seconds of silence before a comment line is sent
+    step        the current attempt
+    asked       what the request allows in hidden reasoning, see `hidden_reasoning.kept`
+    said        the transcript of a stream
+    complete    a complete response, as sent
+    """
 
     def __init__(self, context: RequestContext, keepalive: float, reservation: AnyReservation) -> None:
         self.context = context
@@ -111,7 +117,7 @@ class Relay:
         self.context.respond(200, answer.body, headers)
 
     async def kept(self, body: bytes, *, stream: bool) -> None:
-        """An answer out of the cache: nobody was asked, so it costs nothing."""
+        """Respond from the cache. No provider is called, so it costs nothing."""
         context = self.context
         headers = [("x-litellm-call-id", context.id), ("x-litellm-response-cost", "0")]
         if not stream:
@@ -122,13 +128,15 @@ class Relay:
         await context.finish(body)
 
     async def silence(self) -> None:
-        """A provider has accepted the request and says nothing: let the client know that we are here."""
+        """Start the stream with a keep-alive: the provider has accepted the request but sent nothing yet."""
         await self._begin()
         await self._write(KEEP_ALIVE)
 
     async def stream(self, answer: Stream) -> Outcome | None:
-        """Passes a stream on to its end; what broke it, or None. An error that the provider tells within it is passed
-        on, too."""
+        """Relay a stream to its end. Return the failure that broke it, or None.
+
+        An error event from the provider is relayed, too.
+        """
         self.answered = True
         self.said = said = Transcript()
         self.reservation.streaming(said, self.asked)
@@ -159,7 +167,7 @@ class Relay:
         return None if failed is None else failed._replace(final=True)
 
     async def fail(self, error: ApiError) -> None:
-        """Ends a stream that has begun with an error event; there is no `[DONE]` after it."""
+        """End a stream that has begun with an error event, without `[DONE]`."""
         self.close()
         self.context.failure = error.status
         before = b"event: error\n" if self.context.anthropic else b""
@@ -187,7 +195,7 @@ class Relay:
         self._writing = False
 
     def _tick(self) -> None:
-        """One timer for the whole stream: looks how long nothing was written, and speaks when that is too long."""
+        """Send a keep-alive if nothing was written for too long. One timer serves the whole stream."""
         silent = self._loop.time() - self._last
         if silent >= self._keepalive and not self._writing:
             self._speaking = self._loop.create_task(self._write(KEEP_ALIVE))

@@ -1,4 +1,4 @@
-"""A request's body as its endpoint understands it: read, checked, and somebody there who could answer."""
+"""Parses and validates a request's body, and checks that a deployment can serve it."""
 
 from worker.core.api.endpoints import Endpoint
 from worker.core.pricing import quote
@@ -14,28 +14,28 @@ from ..routing.strategies import USAGE_BASED
 from ..server.context import RequestContext
 from .drive import require_routable
 
-# How much a file comes to is not known before it is sent.
+# The cost of processing a file is unknown before it is sent.
 _FILE = Prompt(0, 0, ("file",))
-# Of a picture, a sound or a file, for routing by usage. What it takes is known when the answer comes.
+# Assumed tokens of an image, audio or file for usage-based routing. The response tells the actual number.
 _TOKENS_EACH = 1000
 
 
 class RequestParser:
-    """The same for a request that is served at once and for one that is parked."""
+    """Used for requests that are served at once and for those that are parked."""
 
     def __init__(self, router: Router, max_body_mb: float) -> None:
         self._router = router
         self.max_body_mb = max_body_mb
 
     async def asked(self, context: RequestContext, endpoint: Endpoint) -> ParsedRequest:
-        """Raises ApiError, ClientLeft."""
+        """Return the parsed request. Raises ApiError, ClientLeft."""
         if context.asked is not None:
             context.group = self._router.groups.label(context.asked.request.model)
             return context.asked
         return self.read(context, endpoint, await context.body(self.max_body_mb))
 
     def read(self, context: RequestContext, endpoint: Endpoint, raw: bytes) -> ParsedRequest:
-        """Raises ApiError 400 for a bad body, 403 for a model that the key may not use, 404, 503."""
+        """Raises ApiError 400 for a bad body, 403 for a model that the key may not use, 404, or 503."""
         if endpoint.engine:
             request = read_body(endpoint, raw, context.header("content-type") or "")
         elif context.anthropic:
@@ -56,5 +56,5 @@ class RequestParser:
 
 
 def _tokens(size: Prompt) -> int:
-    """About what the prompt comes to: its bytes say nothing where they are a picture, a sound or a file."""
+    """Estimate the prompt's tokens. Images, audio and files count as a flat number, because their bytes say nothing."""
     return size.tokens() + _TOKENS_EACH * (size.images + len(size.unbounded))

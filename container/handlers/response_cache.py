@@ -1,7 +1,7 @@
-"""Whole answers in Redis, for the same request of the same key: exact matches only, never across keys.
+"""A cache of complete responses in Redis, for identical requests with the same key.
 
-Redis is asked for half a second at most, and not at all for a while after it has failed: without it everything goes on
-as if there were no cache.
+Redis gets half a second per call, and is skipped for a while after a failure. Without it, requests proceed as if there
+were no cache.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ PREFIX = "litellm-router:answer:"
 MOST_BYTES = 1024 * 1024
 PATIENCE_SECONDS = 0.5
 PAUSE_SECONDS = 5.0
-# Answers on their way to Redis at a time; more are not kept.
+# Pending writes to Redis. Further responses are not cached.
 _MOST_WRITING = 100
 
 
@@ -39,8 +39,10 @@ class ResponseCache:
             await self._client.aclose()
 
     def key(self, context: RequestContext, request: Completion, deployments: tuple[str, ...]) -> str | None:
-        """What the answer is kept under; None where none is. `deployments`: ids of those that serve the model, as
-        another config's answers are not this one's."""
+        """Return the cache key, or None if the request cannot be cached.
+
+        `deployments`: ids of the deployments that serve the model, so that configurations do not share responses.
+        """
         owner = context.owner
         if owner is None or request.endpoint not in self._options.endpoints:
             return None
@@ -52,11 +54,11 @@ class ResponseCache:
         return hashlib.sha256(data).hexdigest()
 
     async def get(self, key: str) -> bytes | None:
-        """Never raises for Redis."""
+        """Errors of Redis count as a miss."""
         return await self._ask(lambda client: client.get(self._name(key)))
 
     def put(self, key: str, answer: bytes) -> None:
-        """Returns at once."""
+        """Store a response in the background."""
         if len(answer) > MOST_BYTES or len(self._writing) >= _MOST_WRITING:
             return
         milliseconds = max(1, int(self._options.ttl * 1000))
@@ -69,7 +71,7 @@ class ResponseCache:
         return f"{PREFIX}{self._options.namespace}:{key}"
 
     async def _ask(self, call: Any) -> Any:
-        from redis import asyncio as redis  # only who uses it pays for it
+        from redis import asyncio as redis  # imported only if there is a cache
         from redis.exceptions import RedisError
 
         if time.monotonic() < self._away_until:
@@ -94,7 +96,7 @@ class ResponseCache:
 
 
 def controls(context: RequestContext, request: Completion) -> tuple[bool, bool]:
-    """Whether the client lets an answer be taken from the cache, and be put there."""
+    """Return whether the client allows a response from the cache, and whether it allows caching its own."""
     header = (context.header("cache-control") or "").lower()
     said = {part.strip() for part in header.split(",")} if header else set()
     said |= {name for name, value in request.cache.items() if value}
