@@ -1,14 +1,14 @@
-"""Fields by which a client could steer where our provider keys go, or what LiteLLM does with them.
+"""Request fields that would let a client redirect provider keys or change what LiteLLM does with them.
 
-None of them is taken from a client: a request that carries one is refused, so that nobody believes it worked. The list
-follows LiteLLM's own parameters; a test compares the two.
+A request with such a field is refused, so that nobody believes that it took effect. The list follows LiteLLM's
+parameters; a test compares the two.
 """
 
 from collections.abc import Iterable
 
 from worker.core.api.errors import ApiError, invalid_request
 
-# Acted on by LiteLLM's proxy and SDK as authority.
+# LiteLLM's proxy and SDK trust these fields.
 _ADDRESSES = """
     api_base base_url deployment_url api_type api_version use_ssl ssl_verify proxy_server_request
     headers extra_headers extra_query extra_body provider_specific_header provider_affinity_header
@@ -29,9 +29,9 @@ _ROUTING = """
     stream_timeout request_timeout force_timeout client_side_timeout timeout_by_service_tier
     stream_timeout_by_service_tier keepalive_seconds allow_client_keepalive_override
 """
-# OpenRouter's own fallbacks and choices: models that nobody has allowed, at prices that nobody has reserved.
+# OpenRouter's own fallbacks and routing: they reach models that are not allowed, at prices that are not reserved.
 _BEYOND = "models route provider preset"
-# Which fields LiteLLM leaves out, our limits among them.
+# These make LiteLLM drop fields, including our limits.
 _LEFT_OUT = "drop_params additional_drop_params allowed_openai_params"
 _LOGGING = """
     callbacks success_callback failure_callback logger_fn log_client_error_tracebacks verbose no-log no_log
@@ -70,7 +70,7 @@ _FORBIDDEN_PREFIXES = (
     "sagemaker_",
     "vertex_",
     "watsonx_",
-    # where LiteLLM logs to
+    # LiteLLM's logging integrations
     "arize_",
     "braintrust_",
     "dd_",
@@ -96,13 +96,14 @@ _FORBIDDEN_PREFIXES = (
     # its prices
     "regional_",
 )
-# Anthropic's, at another price than the model's. (To speak fast is another thing, which is why they stand here.)
+# Anthropic's fields that change the price of a model. `speed` is also a field of the speech endpoint, so they are not
+# forbidden everywhere.
 DEARER = frozenset(("speed", "inference_geo"))
 _PRICES = ("cost_per_", "_token_cost")
 
 
 def forbidden(names: Iterable[str]) -> str | None:
-    """The first of the field names that a client may not send, or None."""
+    """Return the first field name that a client may not send, or None."""
     for name in names:
         if name in _FORBIDDEN or name.startswith(_FORBIDDEN_PREFIXES) or any(part in name for part in _PRICES):
             return name

@@ -1,4 +1,4 @@
-"""What clients of LiteLLM send and no provider takes: labels, and fields made into what was meant."""
+"""Handles fields that LiteLLM's clients send but providers reject: drops labels and normalizes the rest."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ LABELS = frozenset(
 )
 
 
-# LiteLLM's labels. To its proxy some of them are authority, so the engine never sees them either.
+# LiteLLM's labels. Its proxy trusts some of them, so the engine never sees them either.
 _LABELS = "tags litellm_session_id litellm_trace_id litellm_metadata litellm_call_id id"
-# Wishes that LiteLLM's clients have, and that change neither an answer nor its price by being left out.
+# Options of LiteLLM's clients. Leaving them out changes neither the response nor its price.
 _WISHES = "caching drop_params max_retries request_timeout stream_timeout verbose"
 TRACKING = frozenset(f"{_LABELS} {_WISHES}".split())
 _TOOLS = ("tools", "functions")
 _OF_TOOLS = ("tool_choice", "parallel_tool_calls", "function_call")
 _NO_CHOICE = ("auto", "none")
 _MAY_SAY_NOTHING = frozenset(("stop", "modalities", "reasoning_effort"))
-# All that is looked at by name, but for the output limits.
+# Every field that is checked by name, except output limits.
 _TIDIED = TRACKING.union(_TOOLS, _OF_TOOLS, _MAY_SAY_NOTHING, ("stream_options", "user", "input"))
 
 
@@ -31,8 +31,10 @@ def drop_labels(body: dict[str, Any]) -> None:
 
 
 def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The request's fields as providers take them; `body` may be changed. Raises ApiError 400 for an `input` that no
-    conversation can be made of."""
+    """Return the request's fields as providers expect them. May change `body`.
+
+    Raises ApiError 400 for an `input` that cannot be turned into messages.
+    """
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
     for name in parameters.NAMES.intersection(body):
@@ -63,7 +65,7 @@ def _is_no_limit(value: Any) -> bool:
 
 
 def name_user(body: dict[str, Any]) -> None:
-    """Providers take a text."""
+    """Make `user` a string, as providers require."""
     if isinstance(body.get("user", ""), str):
         return
     user = body.pop("user")
@@ -80,7 +82,7 @@ def _tidy_tools(body: dict[str, Any]) -> None:
         if any("name" in tool for tool in tools if isinstance(tool, dict)):
             body["tools"] = [nested(tool) if _is_flat(tool) else tool for tool in tools]
     elif "functions" not in body:
-        for name in _OF_TOOLS:  # providers refuse a choice among no tools
+        for name in _OF_TOOLS:  # providers reject a tool choice without tools
             if name in body and _chooses_nothing(name, body[name]):
                 del body[name]
 
@@ -90,10 +92,10 @@ def _chooses_nothing(name: str, value: Any) -> bool:
 
 
 def _is_flat(tool: Any) -> bool:
-    """A function as the Responses API writes it."""
+    """Whether this is a function in the format of the Responses API."""
     return isinstance(tool, dict) and tool.get("type") == "function" and "function" not in tool and "name" in tool
 
 
 def nested(tool: dict[str, Any]) -> dict[str, Any]:
-    """A function as chat completions write it."""
+    """Return a function in the format of chat completions."""
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}

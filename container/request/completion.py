@@ -1,4 +1,4 @@
-"""A request body of the endpoints that take a model: parsed once, checked once."""
+"""Parses and validates the body of a request that takes a model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,24 +14,28 @@ from .authority import DEARER, forbidden, refusal
 from .client_fields import tidy
 from .conversation import Conversation, look
 
-# Taken from the body by the proxy itself; providers never see them.
+# Fields handled by the proxy itself. Providers never see them.
 OWN_FIELDS = ("cache", "disable_fallbacks", "fallbacks", "num_retries", "timeout")
 _OURS = frozenset(OWN_FIELDS)
 _NONE_OF_OURS: Mapping[str, Any] = dict.fromkeys(OWN_FIELDS)
 BYTES_PER_TOKEN = 4
-# A wildcard takes any name, and names are matched, logged and stored.
+# Wildcards match any name, and names are matched, logged and stored.
 MAX_MODEL_LENGTH = 1024
 
 
 @dataclass(slots=True)
 class Completion:
-    """`body` as the client sent it, without the fields that are ours; `route` and the rest read out of it.
+    """A parsed request. `body` is the client's, without the proxy's own fields.
 
-    `timeout` in seconds: the client's own limit for an attempt; one that is shorter than the deployment's ends the
-    request, too. `output_limit`: tokens, set where the request has no limit of its own and needs one; `limited`: a
-    budget relies on the limit. `betas`: features of Anthropic's that the client asks for. `cache`: the client's own
-    wishes, `no-cache` and `no-store`. `optional`: fields of a translated request that may be left out. `seen`: what a
-    chat's messages hold, once somebody has looked. `tags`: for the spend log, see `worker.core.values.tags`.
+    timeout        the client's timeout per attempt, in seconds; if it is shorter than the deployment's, it also ends
+    the request
+    output_limit   tokens, set if the request has no limit but needs one
+    limited        a budget relies on the output limit
+    betas          Anthropic features that the client requests
+    cache          the client's cache controls, `no-cache` and `no-store`
+    optional       fields of a translated request that may be left out
+    seen           what a chat's messages contain, once that was determined
+    tags           for the spend log, see `worker.core.values.tags`
     """
 
     endpoint: str
@@ -51,7 +55,7 @@ class Completion:
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:
-    """The request, checked as far as every provider would. Raises ApiError 400 naming the field."""
+    """Parse a request and check what every provider would check. Raises ApiError 400 that names the field."""
     body = tidy(endpoint, parse_object(raw))
     model = named_model(body.get("model"))
     seen = look(body)
@@ -95,7 +99,7 @@ def named_model(value: Any) -> str:
 
 
 def routed(model: str, size: int, own: Mapping[str, Any], *, stream: bool) -> RouteRequest:
-    """`size`: of the body, in bytes; `own`: the fields that are the proxy's."""
+    """`size`: of the body, in bytes. `own`: the proxy's own fields."""
     fallbacks = () if own["disable_fallbacks"] else own["fallbacks"]
     return RouteRequest(
         model,
@@ -107,7 +111,7 @@ def routed(model: str, size: int, own: Mapping[str, Any], *, stream: bool) -> Ro
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """A JSON object. Raises ApiError 400 for anything else, NaN, lone surrogates and invalid UTF-8 among it."""
+    """Parse a JSON object. Raises ApiError 400 for anything else, including NaN, lone surrogates and invalid UTF-8."""
     if not raw:
         raise invalid_request("The request has no body; send a JSON object.")
     try:
@@ -120,7 +124,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
-    """The body that goes on. Raises ApiError 400: what can be read may be nested too deeply to be written."""
+    """Encode the body to send upstream. Raises ApiError 400 if it is nested too deeply, which only the encoder
+    checks."""
     try:
         return orjson.dumps(fields)
     except orjson.JSONEncodeError:
@@ -216,7 +221,7 @@ def _messages(value: Any) -> str | None:
 
 
 def _prompt(value: Any) -> str | None:
-    """A text, texts, token ids, or several arrays of token ids."""
+    """Accepts a string, strings, token ids, or arrays of token ids."""
     if isinstance(value, str):
         return None
     if isinstance(value, list) and value:

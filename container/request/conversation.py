@@ -1,8 +1,8 @@
-"""What a chat holds, told by one look at each of its messages.
+"""Scans a chat's messages once to find out what adapting them for a provider involves.
 
-An agent's prompt has hundreds of messages, and before it goes out much may have to be fitted in them: ids of calls,
-names of tools, thoughts, parts, markers. Nearly all messages are ordinary, so that nothing has to be, and one look
-tells so. Only the others are gone through by everyone who has something to fit.
+An agent's prompt has hundreds of messages. Adapting one may mean changing call ids, tool names, thinking blocks,
+content parts or cache markers. Nearly all messages need none of that, and one scan shows it. Only other conversations
+go through the individual steps.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,20 @@ _SIGNATURE = "__thought__"
 
 @dataclass(slots=True)
 class Conversation:
-    """`messages`: those that were looked at; `ordinary`: each has a text, or parts that are texts, and no more fields
-    than a role, calls of functions, or the call that it is a result of. Only then the rest says something.
+    """What a chat's messages contain.
 
-    `plain`: nothing but texts of a system, a user and an assistant, to which no provider objects. `developer`: one has
-    this role; `listed`: a content is a list; `unsaid`: a message with calls has null for a content. `longest_id`: of
-    the calls, in characters, 0 without any, None where an id is missing, used twice, or of other characters than
-    letters, digits, `_` and `-`. `names`: of the functions called, and of `tools`, the request's, None where one is
-    more than a function and its type.
+    messages     the messages that were scanned
+    ordinary     every message has a text or text parts, and besides its role only function calls or the id of the call
+    that it answers; the fields below are valid only if this is true
+    plain        only texts of system, user and assistant, which every provider accepts
+    developer    a message has the role `developer`
+    listed       a content is a list
+    unsaid       a message with calls has null content
+    longest_id   length of the longest call id in characters, 0 without calls; None if an id is missing, empty, used
+    twice, contains `__thought__`, or has characters other than letters, digits, `_` and `-`
+    names        names of the functions that are called and of those in `tools`; None if a tool has more than a function
+    and its type, or a cache marker
+    tools        the request's tools; None in the same case
     """
 
     messages: list[Any]
@@ -40,7 +46,7 @@ class Conversation:
 
 
 def look(body: Mapping[str, Any]) -> Conversation | None:
-    """Of the fields of a chat completion; None without a list of messages."""
+    """Scan the fields of a chat completion. Return None without a list of messages."""
     messages = body.get("messages")
     if type(messages) is not list or not messages:
         return None
@@ -48,7 +54,7 @@ def look(body: Mapping[str, Any]) -> Conversation | None:
         found = _look(messages)
         if found.ordinary and body.get("tools"):
             _look_at_tools(found, body["tools"])
-    except (AttributeError, KeyError, TypeError):  # something is missing, or of another type
+    except (AttributeError, KeyError, TypeError):  # a field is missing or has another type
         return Conversation(messages)
     return found
 
@@ -135,6 +141,6 @@ def _look_at_tools(found: Conversation, tools: Any) -> None:
 
 
 def _texts(names: list[str]) -> set[str]:
-    """Raises TypeError where one is no text."""
+    """Raises TypeError if a name is not a string."""
     "".join(names)
     return set(names)

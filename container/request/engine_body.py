@@ -1,4 +1,4 @@
-"""The bodies of the endpoints that the engine serves: JSON, or a form with files, in shapes that it reads."""
+"""Parses the bodies of the engine's endpoints: JSON, or multipart forms with files."""
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ from .responses import refuse_stored, without_storage
 
 
 def check(endpoint: str, fields: Mapping[str, Any]) -> None:
-    """`endpoint`: its name in worker/core/api/endpoints.py. Raises ApiError 400 naming the field."""
+    """`endpoint`: its name in worker/core/api/endpoints.py. Raises ApiError 400 that names the field."""
     for name, (fits, wanted) in _SHAPES.get(endpoint, {}).items():
         if fields.get(name) is not None and not fits(fields[name]):
             raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
@@ -68,14 +68,14 @@ _SHAPES: Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 }
 
 
-# Of a form: what is chosen or paid for by them.
+# Form fields that determine routing or price.
 _SINGLE = ("model", "n")
 _UNCHANGED: Mapping[str, Any] = {}
 _OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
 
 
 def read_body(endpoint: Endpoint, raw: bytes, content_type: str) -> "JsonBody | FormBody":
-    """Raises ApiError 400 for what is neither, names no model, or carries a forbidden field."""
+    """Raises ApiError 400 if the body cannot be parsed, names no model, or has a forbidden field."""
     if content_type.lower().startswith("multipart/form-data"):
         return FormBody(endpoint, raw, content_type)
     return JsonBody(endpoint, raw)
@@ -90,16 +90,16 @@ class JsonBody:
         name_user(fields)
         refuse_forbidden(fields)
         self.model = named_model(fields.get("model"))
-        wanted = CHECKS["n"](fields["n"]) if fields.get("n") is not None else None  # what is paid for by the piece
+        wanted = CHECKS["n"](fields["n"]) if fields.get("n") is not None else None  # priced per item
         if wanted:
             raise invalid_request(f"'n' has to be {wanted}.", param="n")
-        if endpoint.name == "speech" and fields.get("input") is None:  # paid for by its characters
+        if endpoint.name == "speech" and fields.get("input") is None:  # priced per character
             raise invalid_request("'input' has to be a text.", param="input")
         check(endpoint.name, fields)
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         self.tags = tags.of_request(fields)
-        fields.pop("metadata", None)  # to LiteLLM it is authority
+        fields.pop("metadata", None)  # LiteLLM trusts it
         self._responses = endpoint.name == "responses"
         if self._responses and not parameters.NAMES.isdisjoint(fields):
             limit = parameters.lowest(fields)
@@ -116,11 +116,11 @@ class JsonBody:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What goes on, but for the model's name."""
+        """The fields to send upstream, except the model's name."""
         return self._fields
 
     def limit_output(self, name: str, tokens: int) -> None:
-        """For a request without a limit of its own."""
+        """Set an output limit for a request that has none."""
         self._fields[name] = tokens
 
     def for_model(
@@ -132,9 +132,13 @@ class JsonBody:
         changed: Mapping[str, Any] = _UNCHANGED,
         dropped: frozenset[str] = frozenset(),
     ) -> bytes:
-        """`limit`: tokens of the answer, where it is limited, as the deployment takes it; `reasons`: the model gives
-        its reasoning, encrypted, to who asks for it; `changed`: fields as the deployment takes them; `dropped`: fields
-        that it does not take."""
+        """Encode the body for a deployment.
+
+        limit     output tokens as the deployment accepts them, or None
+        reasons   the model returns encrypted reasoning on request
+        changed   fields with values adapted for the deployment
+        dropped   fields that the deployment does not accept
+        """
         fields = {**self._fields, **changed}
         for one in dropped:
             fields.pop(one, None)
@@ -145,14 +149,14 @@ class JsonBody:
 
 
 class FormBody:
-    """multipart/form-data (RFC 7578): audio and images. `response_format`: as the form has it."""
+    """multipart/form-data (RFC 7578), for audio and images. `response_format` is the form's value."""
 
     tags = ""
 
     def __init__(self, endpoint: Endpoint, raw: bytes, content_type: str) -> None:
         self._boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={self._boundary}"
-        parts: list[tuple[str, bytes]] = []  # head and content of each but the model's
+        parts: list[tuple[str, bytes]] = []  # headers and content of every part except the model's
         models: list[str] = []
 
         counts: list[str] = []
@@ -215,7 +219,8 @@ class FormBody:
 
 
 def _name(raw: bytes | None) -> str:
-    """The name of a part. Raises ApiError 400 for one that LiteLLM could read differently, or that is no client's.
+    """Return the name of a part. Raises ApiError 400 for a name that is forbidden or that LiteLLM could read
+    differently.
 
     LiteLLM takes `name[]` and `name[key]` for parts of `name`.
     """
@@ -231,8 +236,8 @@ def _name(raw: bytes | None) -> str:
 
 
 def _foreign(endpoint: Endpoint, names: Iterable[str]) -> list[str]:
-    """The fields that the engine is not shown. Raises ApiError 400 for one that the client must not believe to be acted
-    on."""
+    """Return the fields to withhold from the engine. Raises ApiError 400 if the client would expect one of them to have
+    an effect."""
     foreign = engine_fields.foreign(endpoint.name, names)
     believed = engine_fields.believed(foreign) if foreign else None
     if believed:
@@ -246,7 +251,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _form_count(values: list[str]) -> int:
-    """How many answers the form asks for. Raises ApiError 400."""
+    """Return the number of items that the form requests. Raises ApiError 400."""
     if not values:
         return 1
     if len(values) > 1 or not values[0].isascii() or not values[0].isdigit() or not 0 < int(values[0][:9]) <= 100:
@@ -255,5 +260,5 @@ def _form_count(values: list[str]) -> int:
 
 
 def _harmless(text: str) -> str:
-    """Fit to stand inside a quoted header value."""
+    """Remove characters that are not allowed in a quoted header value."""
     return "".join(c for c in text if c.isprintable() and c not in '"\\')

@@ -1,9 +1,9 @@
-"""The fields that LiteLLM is shown, by endpoint.
+"""The request fields that are passed on to LiteLLM, by endpoint.
 
-LiteLLM and its hundred providers take addresses, credentials, limits and prompts of their own out of whatever a request
-brings along, by names that nobody could list. So what stands here is passed on to the engine, and nothing else: the
-fields of OpenAI's, Anthropic's and Cohere's APIs, and what shapes an answer without making it longer or dearer. What an
-operator presets in the config is not a client's, and goes on as it is.
+LiteLLM and its hundred providers read addresses, credentials, limits and prompts from request fields, under names that
+nobody could list. Therefore only the fields below reach the engine: those of the OpenAI, Anthropic and Cohere APIs, and
+fields that shape a response without making it longer or more expensive. Presets from the operator's config are not
+filtered.
 """
 
 import re
@@ -52,7 +52,7 @@ _SPEECH = "model input voice instructions response_format speed stream_format me
 _RERANK = """
     model query documents top_n return_documents rank_fields max_chunks_per_doc max_tokens_per_doc metadata
 """
-# By the endpoints' names in worker/core/api/endpoints.py.
+# Keyed by endpoint name, see worker/core/api/endpoints.py.
 FIELDS: Mapping[str, frozenset[str]] = {
     name: frozenset(fields.split())
     for name, fields in (
@@ -85,18 +85,22 @@ _LIMITED = ("chat_completions", "completions")
 
 
 def foreign(endpoint: str, names: Iterable[str]) -> list[str]:
-    """Those of the fields that the engine is not shown. (A chat's output limit goes on under one name, whichever it
-    has: `container.formats.shared.prepare.merge`.)"""
+    """Return the fields to withhold from the engine.
+
+    A chat's output limit is passed on under one name, whichever it had: see `container.formats.shared.prepare.merge`.
+    """
     known = FIELDS[endpoint] | parameters.NAMES if endpoint in _LIMITED else FIELDS[endpoint]
     return [name for name in names if name not in known]
 
 
 def believed(names: Iterable[str]) -> str | None:
-    """The first of the foreign fields that a client must not believe to be acted on: an address, a credential, more
-    answers, another prompt. None: all may be left out without a word."""
+    """Return the first withheld field that a client would expect to have an effect, or None.
+
+    Examples are an address, a credential, more choices or another prompt. All other fields may be dropped silently.
+    """
     return next((name for name in names if name not in LABELS and _TELLING.search(name)), None)
 
 
 def explained(name: str) -> str:
-    """What a client is told of such a field."""
+    """The error message for such a field."""
     return f"'{name}' is not passed on to this model: the gateway does not know what it would do there."

@@ -1,4 +1,4 @@
-"""A request of Anthropic's Messages API: parsed once, checked as far as every provider would."""
+"""Parses and validates a request of Anthropic's Messages API."""
 
 import re
 from typing import Any
@@ -11,23 +11,24 @@ from .authority import DEARER, refusal, refuse_forbidden
 from .client_fields import drop_labels, name_user
 from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
 
-# Anthropic's names of features, in the header `anthropic-beta`. Those that open the account's store of files and
-# skills, change who is asking, or cost more, are not a client's to name.
+# Feature names in the `anthropic-beta` header. Clients may not use those that open the account's files and skills,
+# change the identity, or cost more.
 _BETA = re.compile(r"(?!files-api|skills|oauth|fast-mode)[a-z0-9.-]{1,64}")
 _MOST_BETAS = 20
-# Whoever translates the request could take them for its limit, and whoever counts what it may cost for how many answers
-# it asks for, where a deployment's preset is what goes out.
+# A translation could take these for its output limit, and pricing could take them for the number of choices, while a
+# deployment's preset is what is sent.
 _FOREIGN = (parameters.NAMES - {"max_tokens"}) | {"n", "best_of"}
 
 
 def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
-    """`endpoint`: `messages` or `count_tokens`; `betas`: the client's header. Raises ApiError 400 naming the field."""
+    """`endpoint`: `messages` or `count_tokens`. `betas`: the client's header. Raises ApiError 400 that names the
+    field."""
     body = parse_object(raw)
     drop_labels(body)
     name_user(body)
-    body.pop("stream_options", None)  # OpenAI's, for what Anthropic's streams tell anyway
+    body.pop("stream_options", None)  # an OpenAI field; Anthropic's streams report usage anyway
     refuse_forbidden(body)
-    if body.get("speed") == "standard":  # the usual one, at the usual price
+    if body.get("speed") == "standard":  # the default, at the normal price
         del body["speed"]
     for name in DEARER.intersection(body):
         raise refusal(name)
@@ -41,7 +42,7 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
         if body.get(name) is None:
             raise invalid_request(f"'{name}' is missing.", param=name)
     own = {name: body.pop(name, None) for name in OWN_FIELDS}
-    # To LiteLLM the rest would be authority.
+    # LiteLLM would trust the rest of the metadata.
     labels = tags.of_request(body)
     metadata = body.pop("metadata", None)
     if metadata and isinstance(metadata.get("user_id"), str):

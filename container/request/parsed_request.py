@@ -1,4 +1,4 @@
-"""A request that has been read, whatever its endpoint."""
+"""A parsed request of any endpoint."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ Request = Completion | JsonBody | FormBody
 
 
 class ParsedRequest(NamedTuple):
-    """`fields` and `charge`: what it is charged by; `prompt`: its size, None while that has not been estimated."""
+    """`fields` and `charge` determine the price. `prompt` is its size, or None before it is estimated."""
 
     request: Request
     fields: Mapping[str, Any]

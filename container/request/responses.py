@@ -1,4 +1,4 @@
-"""A request of OpenAI's Responses API, at its own endpoint or sent to chat completions."""
+"""Handles OpenAI's Responses API, both at its own endpoint and sent to chat completions."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
 
 def refuse_stored(fields: Mapping[str, Any]) -> None:
-    """Raises ApiError 400 for a request that builds on something stored, naming the field."""
+    """Raises ApiError 400 that names the field if the request builds on stored state."""
     for name in _NOT_STORED:
         if fields.get(name) not in (None, False):
             raise invalid_request(f"'{name}' is not served here: responses are not stored.", param=name)
@@ -26,7 +26,7 @@ def refuse_stored(fields: Mapping[str, Any]) -> None:
 
 
 def _is_reference(item: Mapping[str, Any]) -> bool:
-    """Its `type` may be missing: then it has an `id` and nothing to say."""
+    """Whether an item is a reference. If it has no `type`, a reference has an `id` and no content."""
     kind = item.get("type")
     if kind == "item_reference":
         return True
@@ -34,8 +34,11 @@ def _is_reference(item: Mapping[str, Any]) -> bool:
 
 
 def without_storage(fields: dict[str, Any]) -> dict[str, Any]:
-    """The request as a provider that keeps nothing can answer it: with the reasoning in the answer, unless the client
-    has asked for nothing to be stored itself, and without reasoning that is only the name of a stored item."""
+    """Adapt a request for a provider that stores nothing.
+
+    Reasoning is returned encrypted, unless the client itself disabled storage. Reasoning items that only name a stored
+    item are removed.
+    """
     made = {**fields, "store": False}
     include = fields.get("include")
     if fields.get("store") is not False and (include is None or isinstance(include, list)):
@@ -59,7 +62,7 @@ Item = Mapping[str, Any]
 
 _TEXTS = frozenset(("input_text", "output_text", "text", "summary_text"))
 _LIMIT, _CHAT_LIMIT = "max_output_tokens", "max_completion_tokens"
-# What the Responses API has and chat does not, and what changes nothing that a client would miss. Nothing is stored.
+# Fields of the Responses API that chat completions lack and that clients do not miss. Nothing is stored.
 _LEFT_OUT = (
     "input", "messages", "instructions", "text", "reasoning", "include", "truncation", "store", "background",
     "max_tool_calls", _LIMIT,
@@ -67,7 +70,7 @@ _LEFT_OUT = (
 
 
 def chat_from_input(body: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a chat completion; where there are `messages`, those given without `input`. Raises ApiError 400."""
+    """Return the fields of a chat completion. If `messages` are given, only drops `input`. Raises ApiError 400."""
     if body.get("messages"):
         return {name: value for name, value in body.items() if name != "input"}
     for name in ("previous_response_id", "conversation", "prompt"):
@@ -104,7 +107,7 @@ def _messages(instructions: Any, given: Any) -> list[dict[str, Any]]:
 
 
 def _add(made: list[dict[str, Any]], item: Item) -> None:
-    """One item more: a message, a call that goes to the assistant's message before it, or a result."""
+    """Append a message or a result, or add a call to the preceding assistant message."""
     kind = item.get("type") or "message"
     if kind == "message":
         if not isinstance(item.get("role"), str):
@@ -120,7 +123,7 @@ def _add(made: list[dict[str, Any]], item: Item) -> None:
         made.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _content(item.get("output"))})
     elif kind == "item_reference":
         raise invalid_request("An 'item_reference' names what is stored, and nothing is stored here.", param="input")
-    # Reasoning, and what the provider's own tools did, is not for another model to read.
+    # Reasoning and the results of a provider's own tools are useless to another model.
 
 
 def _call(kind: str, item: Item) -> dict[str, Any]:
@@ -132,7 +135,7 @@ def _call(kind: str, item: Item) -> dict[str, Any]:
 
 
 def _content(given: Any) -> Any:
-    """A text, or parts; a single text stands for itself."""
+    """Return text or content parts. Text parts are joined."""
     if not isinstance(given, list):
         return given
     parts = [_part(part) for part in given if isinstance(part, dict)]
@@ -168,7 +171,7 @@ def _present(part: Item, *names: str) -> Iterable[str]:
 def _tool(tool: Any) -> Any:
     if isinstance(tool, dict) and tool.get("type") == "custom" and "custom" not in tool:
         return {"type": "custom", "custom": {name: value for name, value in tool.items() if name != "type"}}
-    return tool  # flat functions are known everywhere
+    return tool  # every provider accepts flat functions
 
 
 def _text(text: Item) -> dict[str, Any]:
