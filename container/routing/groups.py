@@ -1,4 +1,4 @@
-"""From the model a client names to the deployments that serve it: names, aliases, wildcards."""
+"""Resolves the model name of a request to deployments: names, aliases and wildcards."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from ..config.load import Config
 
 
 class Target(NamedTuple):
-    """A deployment and the provider's name of the model to ask it for."""
+    """A deployment and the model name to send to its provider."""
 
     deployment: Deployment
     model: str
 
 
 class Groups:
-    """Resolves model names; everything that does not depend on the request is worked out once."""
+    """Resolves model names. Everything that does not depend on the request is computed once."""
 
     def __init__(self, config: Config) -> None:
         self._exact: dict[str, tuple[Target, ...]] = {
@@ -24,7 +24,7 @@ class Groups:
             if "*" not in name
         }
         self._aliases: Mapping[str, str] = config.options.model_group_alias
-        # The pattern that says most about the name goes first.
+        # The most specific pattern comes first.
         self._wildcards = sorted(
             ((*name.split("*", 1), members) for name, members in config.groups.items() if "*" in name),
             key=lambda entry: (-len(entry[0]) - len(entry[1]), entry[0]),
@@ -33,21 +33,21 @@ class Groups:
         self.members = config.groups
 
     def group(self, model: str) -> str:
-        """The group's own name for an alias of it."""
+        """Resolve an alias to the group's name."""
         return self._aliases.get(model, model)
 
     def label(self, model: str) -> str:
-        """The config's name for the group, with its `*` where it is a wildcard; "other" for a model there is not."""
+        """Return the group's name in the config, with `*` for a wildcard, or "other" for an unknown model."""
         targets = self.targets(model)
         return targets[0].deployment.group if targets else "other"
 
     def targets(self, model: str) -> tuple[Target, ...]:
-        """All deployments for the name, also those that are off; empty when there is no such model."""
+        """Return all deployments for a name, including those that are off. Empty for an unknown model."""
         model = self._aliases.get(model, model)
         exact = self._exact.get(model)
         if exact is not None:
             return exact
-        if "\0" in model:  # which no model's name has, and no text in PostgreSQL
+        if "\0" in model:  # no model name contains NUL, and PostgreSQL cannot store it
             return ()
         for prefix, suffix, members in self._wildcards:
             if len(model) > len(prefix) + len(suffix) and model.startswith(prefix) and model.endswith(suffix):

@@ -1,4 +1,4 @@
-"""What is known about each deployment: failures, cooldown, requests in flight, latency, use in this minute."""
+"""The state of each deployment: failures, cooldown, requests in flight, latency and usage in the current minute."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,13 +13,15 @@ LATENCY_SAMPLES = 10
 
 @dataclass(slots=True)
 class Health:
-    """Times on the router's clock, in seconds.
+    """Times are seconds on the router's clock.
 
-    A deployment that has cooled down is probed: one request goes to it, and the others follow when it was answered.
-    `strikes`: cooldowns without a success in between; each is twice as long as the one before. `cooldowns`: all that
-    its own failures have begun.
-    `latencies`: (when, seconds per output token) of the last whole answers, `first_tokens`: (when, seconds to the
-    first token) of the last streams. `minute`, `requests` and `tokens`: use in the current minute.
+    After a cooldown a deployment is probed with one request. Others follow if it succeeds.
+
+    strikes        cooldowns since the last success; each doubles the next cooldown
+    cooldowns      all cooldowns caused by the deployment's own failures
+    latencies      (time, seconds per output token) of recent complete responses
+    first_tokens   (time, seconds to the first token) of recent streams
+    minute         the current minute, in which `requests` and `tokens` are counted
     """
 
     in_flight: int = 0
@@ -35,11 +37,11 @@ class Health:
     tokens: int = 0
 
     def resting(self, now: float) -> bool:
-        """Cooling down, or being probed by another request."""
+        """Whether it is cooling down or being probed by another request."""
         return now < self.cooling_until or (self.strikes > 0 and self.probing)
 
     def began(self, now: float, tokens: int) -> None:
-        """A request of about `tokens` is on its way there."""
+        """Record the start of a request of about `tokens` tokens."""
         self.turn_minute(now)
         self.in_flight += 1
         self.requests += 1
@@ -64,8 +66,11 @@ class Health:
         cooldown_time: float,
         allowed_of_kind: int | None = None,
     ) -> None:
-        """Counts a failure; cools at once when the provider says so, when trying again is pointless, or after a
-        failed probe. `allowed_of_kind`: how many such failures the config allows within a minute, before all that."""
+        """Count a failure, and start a cooldown if it is due.
+
+        A deployment cools down at once if the provider asks for it, if a retry is pointless, or if a probe fails.
+        `allowed_of_kind`: number of such failures that the config allows per minute; it overrides these rules.
+        """
         if outcome.kind not in UNHEALTHY or outcome.client_timeout or outcome.blameless:
             return
         self.failures.append(now)
@@ -94,14 +99,14 @@ class Health:
         self.strikes = max(self.strikes, 1)
 
     def latency(self, now: float, ttl: float, *, stream: bool) -> float | None:
-        """The mean of the streams, or of the whole answers, of the last `ttl` seconds; None where there was none."""
+        """Return the mean for streams or complete responses of the last `ttl` seconds, or None without any."""
         samples = self.first_tokens if stream else self.latencies
         while samples and samples[0][0] <= now - ttl:
             samples.popleft()
         return sum(seconds for _, seconds in samples) / len(samples) if samples else None
 
     def shown(self, now: float, ttl: float) -> dict[str, Any]:
-        """For the operator. Times in seconds; None where there is nothing to tell."""
+        """Return the state for the operator. Times are in seconds; None means unknown."""
         self.turn_minute(now)
         cooling = max(0.0, self.cooling_until - now)
         return {

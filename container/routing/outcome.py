@@ -1,38 +1,43 @@
-"""How one attempt at one deployment ended."""
+"""The outcome of one attempt at one deployment."""
 
 from typing import Literal, NamedTuple
 
 Kind = Literal[
     "ok",
-    "caller",  # the request itself is at fault; nobody else would take it either
-    "unsupported",  # it holds a field that this deployment does not have
+    "caller",  # the request is invalid; every deployment would refuse it
+    "unsupported",  # the request has a field that this deployment does not support
     "context_window",  # too long for this model
     "content_policy",  # refused by the provider's filter
     "rate_limit",
-    "authentication",  # our key or our configuration: another deployment may do
+    "authentication",  # our key or configuration is wrong; another deployment may work
     "not_found",
     "timeout",
     "connection",
-    "server",  # 5xx, or an answer that is no answer
+    "server",  # 5xx, or an invalid response
 ]
 
-# A second try at the same deployment can help only here.
+# Only these are worth retrying on the same deployment.
 TRANSIENT: frozenset[Kind] = frozenset({"rate_limit", "connection", "server"})
-# What says something about the health of a deployment.
+# Failures that count against a deployment's health.
 UNHEALTHY: frozenset[Kind] = frozenset({"rate_limit", "authentication", "not_found", "timeout", "connection", "server"})
-# Of those the ones that are only counted: several of them cool a deployment, and one of the others does.
+# Of those, failures that start a cooldown only after several; one of any other kind does.
 COUNTED: frozenset[Kind] = frozenset({"timeout", "connection", "server"})
 
 
 class Outcome(NamedTuple):
-    """`status` is the provider's, 0 where it gave none; `retry_after` in seconds, as the provider asked for.
+    """The result of an attempt.
 
-    `message` is fit for the client; `code` and `param` are the provider's own for the caller's mistakes; `headers` are
-    those of the provider that may reach the client. `final`: nobody else can take over, as the client has part of the
-    answer or no more time. `client_timeout`: the client's own limit of time was over, which says nothing about the
-    deployment. `unread`: the provider said that it had done its work, and what came could not be read: it may charge.
-    `blameless`: what the model made of this request says nothing about the deployment.
-    `latency` in seconds: to the first token of a stream, per output token otherwise. `tokens`: used in all.
+    status           the provider's status, 0 without one
+    message          safe to show to the client
+    retry_after      seconds, as requested by the provider
+    code, param      the provider's own, for invalid requests
+    headers          the provider's headers that may reach the client
+    final            no other deployment can take over: the client has part of the response, or has run out of time
+    client_timeout   the client's own timeout has passed, which says nothing about the deployment
+    unread           the provider reported success but its response could not be read, so it may charge for it
+    blameless        the failure may be due to this request, so it does not count against the deployment
+    latency          seconds: to the first token of a stream, else per output token
+    tokens           total tokens used
     """
 
     kind: Kind

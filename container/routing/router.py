@@ -1,12 +1,13 @@
-"""Routing without I/O: a generator that says what to try and is told how it went.
+"""Routing without I/O: a generator that yields attempts and is sent their outcomes.
 
     plan = router.route(RouteRequest("claude-sonnet"))
     step = next(plan)                    # Try(target=…) or Pause(seconds=…)
-    step = plan.send(outcome)            # Outcome for a Try, None for a Pause; StopIteration when it is over
+    step = plan.send(outcome)            # Outcome for a Try, None for a Pause; StopIteration at the end
 
-It goes to the next healthy deployment at once and waits only when nothing else is left. A deployment that cools down
-is tried only when every healthy one, the fallbacks' too, has failed. One that lacks a field of the request is passed
-over; when that is all of the model that the client asked for, it is for the client to change the request.
+The router moves to the next healthy deployment at once and waits only if nothing else is left. A deployment that is
+cooling down is tried only after every healthy one, including those of the fallbacks, has failed. A deployment that
+lacks a field of the request is skipped. If all deployments of the requested model lack it, the client has to change the
+request.
 """
 
 import math
@@ -24,7 +25,7 @@ from .strategies import STRATEGIES, USAGE_BASED, Prices, RoutingContext
 
 BACKOFF_SECONDS = 0.25
 MAX_BACKOFF_SECONDS = 4.0
-# A provider may ask for a longer pause than a client would want to wait here.
+# Providers may ask for longer pauses than a client would wait.
 MAX_HONOURED_RETRY_AFTER_SECONDS = 10.0
 
 _RETRY_POLICY = {
@@ -38,8 +39,8 @@ _SPECIAL_CHAINS = {"context_window": "context_window_fallbacks", "content_policy
 
 
 class RouteRequest(NamedTuple):
-    """`model`: as the client named it; `tokens`: what the request will use, estimated. `fallbacks` and `num_retries`:
-    the request's own, None where the configuration's apply."""
+    """`model`: the client's name for it. `tokens`: estimated usage. `fallbacks` and `num_retries`: the request's own,
+    or None for the configuration's."""
 
     model: str
     tokens: int = 0
@@ -49,7 +50,7 @@ class RouteRequest(NamedTuple):
 
 
 class Try(NamedTuple):
-    """Send the request to `target`; `group` is the public name that its answer carries."""
+    """Send the request to `target`. `group` is the public model name for the response."""
 
     target: Target
     group: str
@@ -66,9 +67,9 @@ Plan = Generator[Step, Outcome | None, None]
 
 
 class Router:
-    """Holds what is learnt about deployments; decides, and never waits or sends itself.
+    """Holds the state of deployments and makes routing decisions, without waiting or sending anything.
 
-    `on_cooldown` is told of each cooldown: a deployment's id, and for how many seconds.
+    `on_cooldown` is called with a deployment's id and the seconds of its cooldown.
     """
 
     def __init__(
@@ -85,13 +86,14 @@ class Router:
         self._clock = clock
         self._rng = rng or random.Random()
         self._prices = prices
-        self._chains: dict[tuple[str, str], list[str]] = {}  # (chain, model): the names, worked out once
-        self._reachable: dict[str, bool] = {}  # by model, worked out once
+        self._chains: dict[tuple[str, str], list[str]] = {}  # (chain, model) -> names, computed once
+        self._reachable: dict[str, bool] = {}  # by model, computed once
         self._strategy = STRATEGIES[config.options.routing_strategy]
         self._ordered = any(d.order is not None for d in config.deployments)
 
     def route(self, request: RouteRequest) -> Plan:
-        """The plan for one request. Ends after a success, after the caller's own mistake, or when all has failed."""
+        """Return the plan for one request. It ends after a success, an invalid request, or when everything has
+        failed."""
         walk = _Walk(self, request)
         names = [request.model, *self.fallbacks(request, "fallbacks")]
         yield from walk.through(names, resting=False)
@@ -99,19 +101,21 @@ class Router:
             yield from walk.through(names, resting=True)
 
     def reachable(self, request: RouteRequest) -> bool:
-        """Whether a deployment of the model or of a fallback of it is on."""
+        """Whether any deployment of the model or its fallbacks is on."""
         model = request.model
         known = self._reachable.get(model) if request.fallbacks is None else None
         if known is None:
             names = (model, *self.fallbacks(request, "fallbacks"))
             known = any(not t.deployment.off for name in names for t in self.groups.targets(name))
-            if request.fallbacks is None and model in self.groups.names:  # others are what clients make up
+            if request.fallbacks is None and model in self.groups.names:  # clients can invent other names
                 self._reachable[model] = known
         return known
 
     def fallbacks(self, request: RouteRequest, chain: str) -> list[str]:
-        """The public names to try after the model, each once: its chain, then the chains of those. `chain`: a name of
-        `Options`."""
+        """Return the public names to try after the model: its chain, then the chains of those, without duplicates.
+
+        `chain` is an attribute of `Options`.
+        """
         if request.fallbacks is not None:
             return self._limited(request.model, request.fallbacks) if chain == "fallbacks" else []
         chains: Mapping[str, Sequence[str]] = getattr(self.options, chain)
@@ -124,7 +128,7 @@ class Router:
             for name in names:
                 names += [n for n in chains.get(name, ()) if n not in names]
             known = self._limited(group, names)
-            if group in chains:  # others are what clients make up: no memory for them
+            if group in chains:  # clients can invent other names, so those are not cached
                 self._chains[(chain, group)] = known
         return known
 
@@ -133,8 +137,8 @@ class Router:
         return list(unique)[: self.options.max_fallbacks]
 
     def usable(self, targets: Sequence[Target], *, resting: bool) -> list[Target]:
-        """Those that are on and have room: the healthy ones, and with `resting` those that cool down, the least bad
-        first."""
+        """Return the targets that are on and have capacity. `resting` appends those that are cooling down, soonest
+        available first."""
         now = self._clock()
         ready, cooling = [], []
         for target in targets:
@@ -148,8 +152,10 @@ class Router:
         return ready + sorted(cooling, key=lambda t: self.health[t.deployment.id].cooling_until)
 
     def pick(self, targets: Sequence[Target], request: RouteRequest) -> Target | None:
-        """One of the healthy `targets` by the strategy, else the first; None when none of them has room. Those with the
-        lowest `order` are asked before the others (https://docs.litellm.ai/docs/proxy/load_balancing)."""
+        """Pick one of the healthy `targets` by strategy, else the first. Return None if none has capacity.
+
+        The lowest `order` goes first (https://docs.litellm.ai/docs/proxy/load_balancing).
+        """
         now = self._clock()
         targets = [t for t in targets if not self.health[t.deployment.id].resting(now)] or targets[:1]
         if not self._ordered:
@@ -182,7 +188,7 @@ class Router:
         self.health[target.deployment.id].began(self._clock(), tokens)
 
     def ended(self, target: Target, request: RouteRequest, outcome: Outcome | None) -> None:
-        """`outcome` None: the request was given up, which says nothing about the deployment."""
+        """`outcome` is None for a cancelled request, which says nothing about the deployment."""
         health = self.health[target.deployment.id]
         health.ended()
         if outcome is None:
@@ -197,7 +203,7 @@ class Router:
         if outcome.ok:
             health.succeeded()
         elif outcome.kind == "not_found" and "*" in target.deployment.model:
-            return  # the client named the model, and the deployment has others
+            return  # the client chose the model; the deployment serves others
         elif not self.options.disable_cooldowns:
             before = health.cooling_until
             health.failed(
@@ -211,20 +217,20 @@ class Router:
                 self.on_cooldown(target.deployment.id, health.cooling_until - now)
 
     def shown(self, deployment: str) -> dict[str, Any]:
-        """What is known of a deployment, for the operator."""
+        """Return a deployment's state for the operator."""
         return self.health[deployment].shown(self._clock(), self.options.latency_ttl)
 
     def adopt(self, deployment: str, known: Health) -> None:
-        """Goes on with what another router has learnt; both may use it for a while."""
+        """Take over state from another router. Both may use it for a while."""
         self.health[deployment] = known
 
     def cool(self, deployment: str, seconds: float) -> None:
-        """Another replica has found that the deployment needs a rest; where its clock and ours differ, not for ever."""
+        """Apply a cooldown reported by another replica. It is capped, because clocks may differ."""
         if seconds > 0:
             self.health[deployment].cool_until(self._clock() + min(seconds, MAX_COOLDOWN_SECONDS))
 
     def retries(self, request: RouteRequest, target: Target, outcome: Outcome) -> int:
-        """How many times a group is tried again after such an outcome."""
+        """Return how many retries a group gets after such an outcome."""
         if request.num_retries is not None:
             return request.num_retries
         policy = self.options.retry_policy.get(_RETRY_POLICY.get(outcome.kind, ""))
@@ -234,8 +240,10 @@ class Router:
         return self.options.num_retries if own is None else own
 
     def pause_before_retry(self, outcome: Outcome, retry: int) -> float | None:
-        """Seconds until one that has just failed may be tried again; None: not here, as where it might charge twice, or
-        where the account's credit is used up."""
+        """Return the seconds before a failed deployment may be retried, or None for no retry.
+
+        There is no retry if it might charge twice, or if the account has run out of credit.
+        """
         if outcome.kind not in TRANSIENT or outcome.unread or outcome.status == 402:
             return None
         if outcome.retry_after is not None:
@@ -246,25 +254,25 @@ class Router:
 
 
 def _order(target: Target) -> float:
-    """One without an `order` comes after those that have one."""
+    """Deployments without an `order` come last."""
     order = target.deployment.order
     return math.inf if order is None else order
 
 
 class _Walk:
-    """One request's way through the groups: what was tried, and whether it is over."""
+    """The route of one request through the groups: what was tried, and whether it is over."""
 
     def __init__(self, router: Router, request: RouteRequest) -> None:
         self.router = router
         self.request = request
         self.over = False
-        self.last: Outcome | None = None  # that says more than that a field is not known there
+        self.last: Outcome | None = None  # ignoring "unsupported", which explains less
         self.retries = 0
         self.tried: set[str] = set()
-        self.exhausted: set[str] = set()  # groups that have had all their retries
+        self.exhausted: set[str] = set()  # groups that have used up their retries
 
     def through(self, names: Sequence[str], *, resting: bool, first: int = 0) -> Plan:
-        """The groups in order; `first`: how many fallbacks came before them."""
+        """Try the groups in order. `first`: number of fallbacks before them."""
         for index, name in enumerate(names):
             if self.over:
                 return
@@ -284,7 +292,7 @@ class _Walk:
             usable = router.usable(targets, resting=resting)
             fresh = [t for t in usable if t.deployment.id not in self.tried]
             if not fresh and retry > 0:
-                # Better one that cools down than the one that has just failed; better yet another group.
+                # Prefer a deployment that is cooling down to the one that has just failed, and another group to both.
                 fresh = [t for t in router.usable(targets, resting=True) if t.deployment.id not in self.tried]
                 if fresh and more:
                     return
@@ -292,11 +300,11 @@ class _Walk:
                 if retry == 0 or self.last is None:
                     return
                 pause = router.pause_before_retry(self.last, retry)
-                # A rate limit is not waited for while another group can answer.
+                # Do not wait for a rate limit while another group can respond.
                 if pause is None or (more and self.last.kind == "rate_limit"):
                     return
                 yield Pause(pause)
-                # Meanwhile others may have filled it up or found it failing.
+                # In the meantime it may have reached its limit or started to cool down.
                 usable = router.usable(targets, resting=True)
                 fresh = [t for t in usable if t != target] or usable
             target = router.pick(fresh, self.request) if fresh else None
@@ -325,7 +333,7 @@ class _Walk:
         try:
             outcome = yield Try(target, name, self.retries, index)
         finally:
-            # However often a request is tried, as what fails may be what it asks for, it counts once.
+            # If the request itself causes the failures, they count only once, however often it is retried.
             counted = outcome._replace(blameless=True) if again and outcome and outcome.kind in COUNTED else outcome
             self.router.ended(target, self.request, counted)
         assert outcome is not None, "a Try is answered with its Outcome"

@@ -1,7 +1,7 @@
-"""Cooldowns shared through Redis, so that replicas learn from each other; without Redis each learns alone.
+"""Shares cooldowns between replicas through Redis. Without Redis each replica learns on its own.
 
-One key per deployment, `litellm-router:cooldown:{id}`, holds the end of its cooldown (milliseconds since the epoch) and
-expires then.
+There is one key per deployment, `litellm-router:cooldown:{id}`. It holds the end of the cooldown in milliseconds since
+1970 and expires at that time.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ RETRY_SECONDS = 5.0
 
 
 class SharedCooldowns:
-    """Tells the other replicas of our cooldowns and the router of theirs, about once a second."""
+    """Publishes this replica's cooldowns and applies those of others, about once a second."""
 
     def __init__(self, router: Router, url: str) -> None:
         self._router = router
         self._url = url
-        self._news: dict[str, float] = {}  # id: end of the cooldown, seconds since the epoch
+        self._news: dict[str, float] = {}  # id -> end of the cooldown, seconds since the epoch
         self._seen: dict[str, bytes] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task | None = None
@@ -31,7 +31,7 @@ class SharedCooldowns:
         self._task = asyncio.create_task(self._keep())
 
     def follow(self, router: Router) -> None:
-        """Goes on with another router."""
+        """Switch to another router."""
         self._router = router
         router.on_cooldown = self._tell
 
@@ -45,7 +45,7 @@ class SharedCooldowns:
         self._wake.set()
 
     async def _keep(self) -> None:
-        from redis import asyncio as redis  # only who uses it pays for it
+        from redis import asyncio as redis  # imported only if Redis is used
         from redis.exceptions import RedisError
 
         reachable = True
@@ -88,7 +88,7 @@ class SharedCooldowns:
         try:
             values = (await pipeline.execute())[-1]
         except BaseException:
-            self._news = {**news, **self._news}  # for the next time
+            self._news = {**news, **self._news}  # send it next time
             raise
         for name, value in zip(names, values, strict=True):
             if value is None or self._seen.get(name) == value:

@@ -1,4 +1,4 @@
-"""Which of several healthy deployments goes first: LiteLLM's strategies, by LiteLLM's names.
+"""LiteLLM's routing strategies, which choose among healthy deployments.
 
 Source: https://docs.litellm.ai/docs/routing
 """
@@ -14,10 +14,15 @@ Prices = Mapping[str, float]
 
 
 class RoutingContext(NamedTuple):
-    """What a strategy decides by. `now` in seconds on the router's clock; `tokens`: the request's, estimated; `stream`:
-    whether it wants a stream;
-    `latency_ttl` in seconds; `latency_buffer`: deployments slower by up to this share of the fastest count as equal;
-    `prices`: USD of a token in and a token out, by deployment id."""
+    """The input of a strategy.
+
+    now              seconds on the router's clock
+    tokens           estimated tokens of the request
+    stream           the request is for a stream
+    latency_ttl      seconds for which latencies are used
+    latency_buffer   deployments within this share of the fastest count as equal
+    prices           USD of one input plus one output token, by deployment id
+    """
 
     health: Mapping[str, Health]
     now: float
@@ -36,7 +41,7 @@ Strategy = Callable[[Sequence[Target], RoutingContext], Target | None]
 
 
 def simple_shuffle(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
-    """By `weight` where one is given, else by `rpm`, else by `tpm`, else all alike."""
+    """Weighted random choice by `weight`, else `rpm`, else `tpm`, else uniform."""
     for attribute in ("weight", "rpm", "tpm"):
         weights = [getattr(t.deployment, attribute) or 0.0 for t in targets]
         total = sum(weights)
@@ -51,7 +56,7 @@ def simple_shuffle(targets: Sequence[Target], situation: RoutingContext) -> Targ
 
 
 def latency_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
-    """The fastest of late. One of which nothing is known goes first, unless a request is already finding out."""
+    """The fastest recently. A deployment without data goes first, unless a request there is in flight already."""
     known: list[tuple[float, Target]] = []
     for target in targets:
         health = situation.of(target)
@@ -68,13 +73,12 @@ def latency_based(targets: Sequence[Target], situation: RoutingContext) -> Targe
 
 
 def least_busy(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
-    """The one with the fewest requests in flight."""
     fewest = min(situation.of(t).in_flight for t in targets)
     return situation.rng.choice([t for t in targets if situation.of(t).in_flight == fewest])
 
 
 def usage_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
-    """The one that has used least of its tokens this minute; None when every one is at its `rpm` or `tpm`."""
+    """The lowest token usage this minute. None if every deployment is at its `rpm` or `tpm`."""
     room: list[tuple[float, Target]] = []
     for target in targets:
         d, health = target.deployment, situation.of(target)
@@ -91,7 +95,7 @@ def usage_based(targets: Sequence[Target], situation: RoutingContext) -> Target 
 
 
 def cost_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
-    """The cheapest; one whose price is unknown goes last."""
+    """The cheapest. Deployments without a known price go last."""
     prices = situation.prices or {}
     of = {t.deployment.id: prices.get(t.deployment.id, float("inf")) for t in targets}
     cheapest = min(of.values())
