@@ -1,5 +1,5 @@
-"""The ledger: who may spend, what is set aside for a request, and what it came to.
+"""The ledger: who may spend, what is reserved for a request and what the request finally costs.
 
-Pure decisions (see `decision`): the same code runs on a Durable Object's SQL, on a SQLite file and on PostgreSQL.
-Standard library and relative imports only, as the Worker and the proxy both import it.
+Decisions are pure (see `decision`): the same code runs on a Durable Object's SQL, a SQLite file and PostgreSQL. Only
+the standard library and relative imports are used, because both the Worker and the proxy import this package.
 """

@@ -1,4 +1,4 @@
-"""The accounts that a request draws on: everyone's, its user's and its key's, each with counters and limits."""
+"""The accounts that a request draws on: the global one, its user's and its key's. Each has counters and limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ def user_account(user_id: str) -> str:
 
 @dataclass(slots=True)
 class Account:
-    """A row of ledger_accounts. See the schema."""
+    """A row of ledger_accounts; see `schema`."""
 
     id: str
     start: int
@@ -37,7 +37,7 @@ class Account:
 
 
 class Limits(NamedTuple):
-    """What an account may do; None is no limit. Money in nano-dollars, `duration` as in `periods`."""
+    """The limits of an account; None means no limit. Money is in nano-dollars, `duration` as in `periods`."""
 
     max_budget: int | None = None
     soft_budget: int | None = None
@@ -55,13 +55,14 @@ def account(row: Row) -> Account:
 
 
 def open_account(account_id: str, start: int) -> Statement:
-    """A row for an account that may have one already."""
+    """Inserts the row of an account unless it exists."""
     return "INSERT INTO ledger_accounts (id, start) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", (account_id, start)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`everyone`: all traffic, the master key's too. `each_user`: any `user_id` that `users` does not name."""
+    """Budgets from the configuration. `everyone`: for all traffic, including the master key's. `each_user`: for every
+    `user_id` that `users` does not name."""
 
     everyone: Limits = NO_LIMITS
     each_user: Limits = NO_LIMITS

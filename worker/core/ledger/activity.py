@@ -1,7 +1,7 @@
-"""Spending and requests over time, by model or by key: what charts are drawn from.
+"""Spending and requests over time, by model or by key. The dashboard's charts use it.
 
-Bounded in what it reads and in what it answers, whatever the log holds: a range of so many buckets, the newest so many
-requests in it, the largest groups by themselves and all others together.
+Both the work and the result are bounded, however large the log is: a limited number of buckets, the newest
+`max_requests` requests in the range, and the largest groups, with all others combined.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from . import spend
 from .decision import Decision, Row, Steps
 from .dialect import marks
 
-# Length of a bucket in milliseconds, and how many of them a range may have.
+# The length of a bucket in milliseconds and the maximum number of buckets in a range.
 BUCKETS = {"hour": (periods.HOUR, 31 * 24), "day": (periods.DAY, 400)}
 DEFAULT_BUCKETS = {"hour": 24, "day": 30}
 COLUMNS = {"model": "r.model", "key": "r.key_id"}
@@ -26,7 +26,7 @@ _RANGE = "r.state > 0 AND r.created >= ? AND r.created < ?"
 
 
 class Wanted(NamedTuple):
-    """`begin` ≤ time of the request < `end`, in milliseconds; `begin` None: the bucket's usual range up to `end`."""
+    """`begin` ≤ time of the request < `end`, in milliseconds. If `begin` is None, the default range up to `end`."""
 
     begin: int | None
     end: int
@@ -37,9 +37,12 @@ class Wanted(NamedTuple):
 
 
 def over_time(wanted: Wanted) -> Decision:
-    """`GET /spend/activity`: {"from", "to", "bucket", "group_by", "complete_from", "groups": [total of each group, the
-    largest first], "data": [{"start", "group", "spend", "requests", …}]}. A group is a model's name, or a key's id;
-    null is all that are not listed. Buckets begin on UTC boundaries; empty ones are left out, running requests too."""
+    """`GET /spend/activity`: {"from", "to", "bucket", "group_by", "complete_from", "groups": [totals of each group,
+    largest first], "data": [{"start", "group", "spend", "requests", …}]}.
+
+    A group is a model's name or a key's id; null combines all groups that are not listed. Buckets start on UTC
+    boundaries. Empty buckets and running requests are left out.
+    """
     return Decision(_over_time(wanted))
 
 
@@ -84,7 +87,7 @@ def _over_time(wanted: Wanted) -> Steps:
 
 
 def _names(totals: list[Row], group_by: str) -> Steps:
-    """What people call the groups. A key that was deleted goes by the alias it had."""
+    """Returns the display names of the groups. A deleted key keeps the alias it last had."""
     if group_by == "model" or not totals:
         return {row[0]: row[0] for row in totals}
     ids = tuple(row[0] for row in totals)

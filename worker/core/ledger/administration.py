@@ -1,7 +1,7 @@
-"""From a call of the admin API, as `api.admin` makes it, to the decision that answers it.
+"""Maps a call of the admin API, as built by `api.admin`, to its decision.
 
-A call is a plain dict, so that it survives the way into a Durable Object:
-{"name": the endpoint's, "key": text | None (out of the path), "query": {name: text}, "body": JSON | None}
+A call is a plain dict, so it can be passed to a Durable Object as JSON:
+{"name": the endpoint's, "key": str | None (from the path), "query": {name: str}, "body": JSON | None}
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from .dialect import Dialect
 from .key_fields import FieldError
 
 Call = Mapping[str, Any]
-# A page where the caller names no size; LiteLLM's for keys.
+# Default page sizes. For keys it is LiteLLM's.
 _KEYS_PAGE, _SPEND_PAGE = 10, 100
 _MAX_NUMBER = 1_000_000
-_LAST_SECOND = 100_000_000_000  # the year 5138; a larger number is milliseconds
+_LAST_SECOND = 100_000_000_000  # the year 5138; larger numbers are milliseconds
 _MAX_DIGITS = 14
-_LAST_TIME = 253_402_300_799_999  # in milliseconds: the end of the year 9999, the last that has a date
+_LAST_TIME = 253_402_300_799_999  # in milliseconds: the end of the year 9999, the last one `datetime` supports
 
 
 def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
-    """The decision for a call; one that refuses where the query cannot be used. `now`: milliseconds since 1970."""
+    """Returns the decision for a call. It refuses if the query is invalid. `now`: milliseconds since 1970."""
     body = {} if call["body"] is None else call["body"]
     query = _Query(call["query"])
     try:
@@ -58,7 +58,7 @@ def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
                 return query.used(spend.everything(policy, now))
     except FieldError as error:
         return Decision(_refused(decision.invalid(error.message, error.param)))
-    raise ValueError(f"{call['name']} is no call of the admin API")
+    raise ValueError(f"{call['name']} is not a call of the admin API")
 
 
 def _key_filters(query: "_Query") -> key_admin.KeyFilters:
@@ -94,20 +94,20 @@ def _wanted(query: "_Query", now: int) -> activity.Wanted:
 
 
 class _Query:
-    """A query's parameters; an empty one counts as not sent. Methods raise FieldError naming what cannot be read."""
+    """Query parameters; an empty one counts as absent. Methods raise FieldError for invalid values."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
         self._left = {name: value for name, value in given.items() if value != ""}
 
     def used(self, decision: Decision) -> Decision:
-        """The decision, if nothing is left over: a filter that is silently not applied is worse than none."""
+        """Returns the decision if every parameter was used: silently ignoring a filter is worse than refusing it."""
         for name in self._left:
             decision.steps.close()
             raise FieldError(name, f"'{name}' is not a parameter of this path.")
         return decision
 
     def text(self, *names: str) -> str | None:
-        """The value under the first of the names that was sent."""
+        """Returns the value of the first of the names that was sent."""
         found = self._take(names)
         return None if found is None else found[1]
 
@@ -139,7 +139,7 @@ class _Query:
         return value in ("true", "1")
 
     def status(self, name: str) -> str | int | None:
-        """One of spend.STATUSES, or an HTTP status."""
+        """Returns one of spend.STATUSES, or an HTTP status."""
         value = self.text(name)
         if value is None or value in spend.STATUSES:
             return value
@@ -149,7 +149,7 @@ class _Query:
         return number
 
     def time(self, *names: str, whole_day: bool = False) -> int | None:
-        """Milliseconds since 1970. `whole_day`: a day without a time means its end."""
+        """Returns milliseconds since 1970. `whole_day`: a date without a time means the end of that day."""
         found = self._take(names)
         if found is None:
             return None

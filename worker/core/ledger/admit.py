@@ -1,7 +1,7 @@
-"""Whether a request is admitted, and what the ledger writes and answers when it is. `batch` reads and writes.
+"""Decides whether a request is admitted, and which values it writes and returns. `batch` does the reads and writes.
 
-The checks run in this order: the key (401), its models (403), a known price under a budget (400), rate limits and
-budgets (429); the key's limits before its user's before everyone's. Only an admitted request is counted.
+Checks run in this order: the key (401), its models (403), a known price if there is a budget (400), rate limits and
+budgets (429). Limits are checked for the key, then its user, then everyone. Only admitted requests are counted.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .accounts import Account, Limits
 from .decision import Decision, Steps
 from .key_fields import Key
 
-# Blocked, expired and replaced keys get the same message: a guess must not reveal that the key exists.
+# Blocked, expired and replaced keys share one message, so that guessing does not reveal which keys exist.
 _NOT_VALID = "This API key is not valid here."
 _BY_SECRET = f"""SELECT s.expires, {keys.COLUMNS}
 FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash = ?"""
@@ -22,12 +22,12 @@ FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash = ?"""
 class AdmissionRequest(NamedTuple):
     """A request to be admitted.
 
-    `id`: new and unique; names the reservation. `secret_hash`: of the key presented, None for the master key.
-    `amount`: the most the request can cost, in nano-dollars, None if unknown; `unpriced` then says why and how to fix
-    it. `tokens`: the most it can use, prompt and answer. `instance`: the container that will serve it, '' if not yet
-    known. `lease`: milliseconds until the reservation expires unless renewed or settled. `sized`: False while `amount`
-    and `tokens` have not been worked out. `request_id`: the client's own name for the request, '' if it has none;
-    need not be unique. `tags`: of the request, as `tags.of_request` finds them.
+    `id`: new and unique; names the reservation. `secret_hash`: of the presented key, None for the master key.
+    `amount`: the most the request can cost, in nano-dollars, None if unknown; `unpriced` then gives the reason and the
+    fix. `tokens`: the most it can use, prompt and completion. `instance`: the container that will serve it, '' if not
+    yet known. `lease`: milliseconds until the reservation expires unless renewed or settled. `sized`: False until
+    `amount` and `tokens` have been computed. `request_id`: the client's own name for the request, '' if it has none;
+    need not be unique. `tags`: the request's, as returned by `tags.of_request`.
     """
 
     id: str
@@ -44,7 +44,7 @@ class AdmissionRequest(NamedTuple):
     tags: str = ""
 
 
-# A limit applies to the request: work out its amount and tokens, and ask again.
+# A limit applies to the request: compute its amount and tokens, then try again.
 UNSIZED = {"ok": False, "unsized": True}
 
 
@@ -52,11 +52,11 @@ Payer = tuple[Account, Limits]
 
 
 class Principal(NamedTuple):
-    """The key a request presents and the accounts that pay for it, in the order of checks: the key's, the user's,
-    everyone's. An unknown key has no accounts.
+    """The key of a request and the accounts that pay for it, in the order of checks: the key's, the user's, everyone's.
+    An unknown key has no accounts.
 
     `rated`, `budgeted`: the accounts with such limits. `limited`: a budget or a token limit applies. `who`, `starts`:
-    the request's columns that follow from the key and its accounts.
+    the columns of the request's row that follow from the key and its accounts.
     """
 
     key: Key | None = None
@@ -70,7 +70,7 @@ class Principal(NamedTuple):
 
 
 def principal(key: Key | None, secret_expires: int | None, accounts: Sequence[Payer]) -> Principal:
-    """`accounts`: in their current periods."""
+    """`accounts` must already be in their current periods."""
     rated = [one for one in accounts if one[1][-3:] != (None, None, None)]
     budgeted = [one for one in accounts if one[1].max_budget is not None]
     everyone = accounts[-1][0].start
@@ -87,7 +87,7 @@ def principal(key: Key | None, secret_expires: int | None, accounts: Sequence[Pa
 
 
 def authenticate(secret_hash: str, now: int) -> Decision:
-    """Checks a key without admitting anything: {"ok": True, "key_id", "key_alias", "user_id", "models"} or a refusal.
+    """Checks a key without admitting a request: {"ok": True, "key_id", "key_alias", "user_id", "models"} or a refusal.
 
     An empty list of models means all models.
     """
@@ -115,7 +115,7 @@ def _key_refusal(key: Key, secret_expires: int | None, now: int) -> decision.Res
 def refusal_of(
     principal: Principal, request: AdmissionRequest, now: int
 ) -> tuple[decision.Result | None, tuple[Account, Limits] | None]:
-    """Why the request is not admitted, None if it is; and the account whose budget is exhausted, for an alert."""
+    """Returns the refusal (None if admitted) and the account whose budget is exhausted, for an alert."""
     if not principal.accounts:
         return decision.unauthenticated(_NOT_VALID), None
     key = principal.key
@@ -156,7 +156,7 @@ ROW = (
     "id instance key_id key_alias user_id model endpoint amount tokens minute global_start key_start user_start "
     "created expires request_id tags"
 ).split()
-# The other columns of a new request, the same for every one.
+# The other columns of a new request, with the same values for every request.
 NEW: dict[str, int | str] = {
     "state": 0,
     "charged": 0,
@@ -171,7 +171,7 @@ NEW: dict[str, int | str] = {
 
 
 def row_of(principal: Principal, request: AdmissionRequest, minute: int, now: int) -> tuple[Any, ...]:
-    """The new request's values of the columns ROW."""
+    """Returns the new request's values for the columns in ROW."""
     id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own = request
     return (
         id,
@@ -191,7 +191,7 @@ def row_of(principal: Principal, request: AdmissionRequest, minute: int, now: in
 
 
 def _headers(principal: Principal, request: AdmissionRequest, now: int, *, admitted: bool) -> list[list[str]]:
-    """The key's limits and what is left of them. An admitted request counts."""
+    """Returns headers with the key's limits and what remains of them. An admitted request counts as used."""
     own, limit = principal.accounts[0]
     if principal.key is None or (limit.rpm is None and limit.tpm is None):
         return []
@@ -199,7 +199,7 @@ def _headers(principal: Principal, request: AdmissionRequest, now: int, *, admit
 
 
 def admitted(principal: Principal, request: AdmissionRequest, now: int) -> dict[str, Any]:
-    """The result for an admitted request; see `batch.batch`. The accounts do not yet count it."""
+    """Returns the result for an admitted request; see `batch.batch`. The accounts do not count it yet."""
     key_id, key_alias, user_id = principal.who
     return {
         "ok": True,

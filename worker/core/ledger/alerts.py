@@ -1,6 +1,7 @@
-"""Once a period: a soft budget is passed, or a budget is used up. Rows that somebody else delivers.
+"""Budget alerts: at most one per period when a soft budget is passed, and one when a budget is exhausted.
 
-The host asks `pending`, sends the `content` of each to the webhook, and answers `tried`.
+This module only writes rows. The host reads them with `pending`, sends the `content` of each to the webhook and records
+the attempt with `tried`.
 """
 
 from collections.abc import Mapping
@@ -15,18 +16,18 @@ from .key_fields import Key
 SOFT, EXHAUSTED = "soft_budget", "budget_exhausted"
 _FIRST_WAIT = 5 * periods.SECOND
 _LONGEST_WAIT = periods.HOUR
-# About two days of trying.
+# About two days of retries.
 _ATTEMPTS = 60
 
 
 def soft(key: Key | None, account: Account, budget: int, now: int) -> Statement:
-    """Writes the alert that a soft budget has been passed, and notes in the account that there is one now."""
+    """Inserts a soft-budget alert and marks the account as alerted."""
     account.alerted_soft = account.start
     return _insert(SOFT, key, account, budget, now)
 
 
 def exhausted(key: Key | None, account: Account, budget: int, now: int) -> Statement:
-    """Writes the alert that a budget is used up. As `soft`."""
+    """Inserts a budget-exhausted alert and marks the account as alerted."""
     account.alerted_full = account.start
     return _insert(EXHAUSTED, key, account, budget, now)
 
@@ -47,8 +48,8 @@ def _name(account: Account, key: Key | None) -> str:
 
 
 def pending(now: int, limit: int = 20) -> Decision:
-    """Alerts to send now: [{"account", "start", "kind", "name", "spent", "reserved", "budget", "created",
-    "attempts"}]; money in US dollars."""
+    """Returns the alerts to send now: [{"account", "start", "kind", "name", "spent", "reserved", "budget", "created",
+    "attempts"}]. Money is in US dollars."""
     return Decision(_pending(now, limit))
 
 
@@ -75,18 +76,18 @@ def _pending(now: int, limit: int) -> Steps:
 
 
 def content(alert: Mapping[str, Any]) -> dict[str, Any]:
-    """What the webhook is sent, as JSON. `alert`: one of `pending`."""
+    """Returns the JSON body for the webhook. `alert`: an item of `pending`."""
     return {name: value for name, value in alert.items() if name not in ("account", "attempts")}
 
 
 def is_delivered(status: int) -> bool:
-    """Whether the webhook has it. A redirect is not followed: it may lead anywhere."""
+    """Whether the webhook accepted the alert. Redirects are not followed, because they may lead anywhere."""
     return 200 <= status < 300
 
 
 def tried(alert: Mapping[str, Any], now: int, *, delivered: bool) -> Decision:
-    """A delivered alert never comes again in its period. A failed one is tried again, each time later, until it is
-    given up. `alert`: one of `pending`."""
+    """Records a delivery attempt. A delivered alert is not repeated in its period. A failed one is retried with growing
+    delays until it is given up. `alert`: an item of `pending`."""
     attempts = alert["attempts"]
     wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempts, 20))
     over = delivered or attempts + 1 >= _ATTEMPTS

@@ -1,11 +1,11 @@
-"""The ledger's only admission and settlement: reports and requests, one or many, in one transaction.
+"""Admission and settlement: one transaction for any number of reports and requests.
 
-A transaction costs a database its commit and a lock on everyone's account, whatever is in it, so a process puts all the
-requests it has at hand into one. A batch reads the accounts once, decides every report and then every request on what
-the ones before it left, and writes all of it at the end.
+A transaction costs the database a commit and a lock on the global account, whatever it contains, so a process batches
+all the requests it has at hand. A batch reads the accounts once, decides every report and then every request on top of
+the previous decisions, and writes everything at the end.
 
-On PostgreSQL everyone's account is locked first, and held until the commit. Whoever changes an account or the state of
-a request holds that lock, so what is read after it stays true.
+On PostgreSQL the global account is locked first and until the commit. Everything that changes an account or the state
+of a request takes the same lock, so rows read after it stay current.
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -22,19 +22,19 @@ from .dialect import Dialect, marks
 from .key_fields import Key
 from .settle import Found, Report
 
-# Names in one statement: a Durable Object's SQL takes at most 100 parameters.
+# Names per statement: a Durable Object's SQL accepts at most 100 parameters.
 _MOST_NAMES = 64
 _SECRETS = f"SELECT s.hash, s.expires, {keys.COLUMNS}"
 _OF_SECRETS = "FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id"
 _BY_SECRET = f"{_SECRETS} {_OF_SECRETS} WHERE s.hash IN "
-# A key and the accounts that pay for it: one statement where two would do the same.
+# A key and the accounts that pay for it, in one statement instead of two.
 _WITH_ACCOUNTS = f"""{_SECRETS}, {COLUMNS} {_OF_SECRETS}
 JOIN ledger_accounts a ON a.id IN ('{GLOBAL}', 'key:' || k.id, 'user:' || k.user_id) WHERE s.hash = ?"""
 _BY_ID = f"""SELECT {settle.COLUMNS}, k.soft_budget, k.max_budget
 FROM ledger_requests r LEFT JOIN ledger_keys k ON k.id = r.key_id WHERE r.id IN """
 _ACCOUNTS = f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id IN "
 _KEY = f"SELECT {keys.COLUMNS} FROM ledger_keys k WHERE k.id = ?"
-# An upsert, as several rows fit into one statement; see `runtime.sql`. Accounts are never deleted.
+# An upsert, so that several rows fit into one statement (see `runtime.sql`). Accounts are never deleted.
 _WRITE = (
     f"INSERT INTO ledger_accounts ({', '.join(NAMES)}) VALUES ({marks(len(NAMES))}) "
     f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in NAMES[1:])}"
@@ -60,10 +60,10 @@ Secrets = dict[str, tuple[Key, int | None]]
 def batch(
     dialect: Dialect, policy: Policy, reports: Sequence[Report], requests: Sequence[AdmissionRequest], now: int
 ) -> Decision:
-    """{"ok": True, "outcomes": [of each report], "results": [of each request]}, in their order. No id twice among the
-    requests.
+    """Returns {"ok": True, "outcomes": [one per report], "results": [one per request]}, in order. Request ids must be
+    unique.
 
-    An outcome is "settled" or as `settle.objection` says. A result is a refusal, `admit.UNSIZED`, or {"ok": True,
+    An outcome is "settled" or a value of `settle.objection`. A result is a refusal, `admit.UNSIZED`, or {"ok": True,
     "reservation", "key_id", "key_alias", "user_id", "models", "expires", "limited", "headers"}. `models`: those the key
     may use, a JSON list, empty for all. `limited`: a budget or a token limit applies, so the request must be sent with
     the output limit it was reserved with.
@@ -106,7 +106,7 @@ def _batch(
 def _read_secrets(
     dialect: Dialect, requests: Iterable[AdmissionRequest], accounts: dict[str, Account]
 ) -> Generator[Statement, list[Row], Secrets]:
-    """The keys that the requests present, by the secrets' hashes; where there is one, its accounts with it."""
+    """Returns the presented keys by their secrets' hashes. If there is only one, also reads its accounts."""
     hashes = {request.secret_hash for request in requests if request.secret_hash is not None}
     secrets: Secrets = {}
     if len(hashes) == 1:
@@ -122,7 +122,7 @@ def _read_secrets(
 
 
 def read_accounts(dialect: Dialect, names: Iterable[str], accounts: dict[str, Account]) -> Nothing:
-    """Reads those that `accounts` lacks, locked where a dialect locks: everyone's has to be the first."""
+    """Reads the accounts missing from `accounts` and locks them if the dialect does. Lock the global one first."""
     missing = [name for name in names if name not in accounts]
     if missing:
         for row in (yield from _among(_ACCOUNTS, missing, dialect.for_update)):
@@ -130,8 +130,8 @@ def read_accounts(dialect: Dialect, names: Iterable[str], accounts: dict[str, Ac
 
 
 def _among(sql: str, names: Iterable[str], end: str = "") -> Rows:
-    """The rows of a SELECT that goes on with a list of names. Lists are filled up to a power of two, so that there are
-    few different statements to prepare."""
+    """Runs a SELECT with an IN list of names. Lists are padded to a power of two to limit the number of distinct
+    prepared statements."""
     some = sorted(names)
     rows: list[Row] = []
     for first in range(0, len(some), _MOST_NAMES):
@@ -143,7 +143,7 @@ def _among(sql: str, names: Iterable[str], end: str = "") -> Rows:
 
 
 class _Payer(NamedTuple):
-    """An account that pays for a request that has ended. From a spending of `watched` on there may be an alert."""
+    """An account that pays for an ended request. An alert may be due once its spending reaches `watched`."""
 
     account: Account
     limit: Limits
@@ -151,7 +151,7 @@ class _Payer(NamedTuple):
 
 
 class Books:
-    """The accounts as a batch has left them so far, and what it has to write."""
+    """The state of the accounts within a batch, and the pending writes."""
 
     def __init__(self, policy: Policy, now: int, accounts: Mapping[str, Account]) -> None:
         self._policy = policy
@@ -167,7 +167,8 @@ class Books:
         self._expired: list[tuple[Any, ...]] = []
 
     def principal(self, secret: str | None, secrets: Secrets) -> Generator[Statement, list[Row], Principal]:
-        """Who presents this secret, None for the master key, with accounts brought into their current periods."""
+        """Returns the principal for this secret (None: the master key), its accounts rolled into their current
+        periods."""
         if secret is not None and secret not in secrets:
             return Principal()
         key, expires = (None, None) if secret is None else secrets[secret]
@@ -187,8 +188,8 @@ class Books:
         return principal(key, expires, accounts)
 
     def _roll(self, payer: Account, start: int) -> Nothing:
-        """Moves the account into the period of `start`; the spending of the old one goes to the history. A period that
-        is in the history already, as when a clock goes back, goes on as it was left."""
+        """Moves the account into the period that begins at `start` and archives the old period's spending. If the
+        period is in the archive already, as after a clock moved back, it resumes from there."""
         self._periods.append((payer.id, payer.start, payer.spent))
         yield from self._write_lines()
         left = yield _TAKE_FROM_PERIOD, (payer.id, start)
@@ -197,7 +198,7 @@ class Books:
         self._changed.add(payer.id)
 
     def admit(self, who: Principal, request: AdmissionRequest) -> Steps:
-        """The result, see `batch`."""
+        """Returns the request's result; see `batch`."""
         now, minute = self._now, self._minute
         refused, exhausted = admit.refusal_of(who, request, now)
         if refused:
@@ -222,7 +223,7 @@ class Books:
         return answer
 
     def settle(self, request: Found | None, report: Report) -> Steps:
-        """The outcome, see `batch`."""
+        """Returns the report's outcome; see `batch`."""
         outcome = settle.objection(request, report)
         if request is None or outcome:
             return outcome
@@ -238,13 +239,13 @@ class Books:
         return "settled"
 
     def expire(self, request: Found) -> None:
-        """Charges an open request in full, until a report says better."""
+        """Charges an open request in full until a report corrects it."""
         self._expired.append((request.amount, self._now, request.id))
         self._end(request, request.amount, 0)
 
     def _end(self, request: Found, charge: int, tokens: int) -> tuple[list[_Payer], bool]:
-        """Counts `charge` nano-dollars in place of what the request has held or been charged, and `tokens` more in its
-        minute. The accounts, and whether one has passed a budget."""
+        """Replaces what the request has reserved or been charged with `charge` nano-dollars, and adds `tokens` to its
+        minute. Returns the accounts, and whether one of them has passed a budget."""
         release, slots = (request.amount, 1) if request.state == settle.OPEN else (0, 0)
         spend = charge - request.charged
         minute, news = request.minute, False
@@ -263,7 +264,7 @@ class Books:
         return payers, news
 
     def _paying(self, request: Found) -> list[_Payer]:
-        """The accounts of a request, for all that have the same."""
+        """Returns the accounts of a request, cached for all requests with the same key and user."""
         budgets = settle.limits_of(self._policy, request)
         payers = []
         for name in request.accounts:
@@ -275,13 +276,13 @@ class Books:
         return payers
 
     def _alert_passed(self, request: Found, payers: Iterable[_Payer]) -> Nothing:
-        """Writes alerts of budgets that have been passed, where there are none yet."""
+        """Inserts alerts for budgets that were passed and have none yet."""
         for payer, limit, _ in payers:
             if _is_news(limit.soft_budget, payer, payer.alerted_soft) or _is_news(
                 limit.max_budget, payer, payer.alerted_full
             ):
                 rows = yield _KEY, (request.key_id,)
-                key = keys.key(rows[0]) if rows else None  # the master key, or one that has been deleted
+                key = keys.key(rows[0]) if rows else None  # None: the master key or a deleted key
                 yield from self._alert_soft(key, payer, limit)
                 yield from self._alert_exhausted(key, payer, limit)
 
@@ -303,7 +304,7 @@ class Books:
             yield _WRITE, [_written(self._accounts[id]) for id in sorted(self._changed)]
 
     def _write_lines(self) -> Nothing:
-        """Everything but the accounts, so that what is read next is as it has been decided so far."""
+        """Writes everything but the accounts, so that later reads see all decisions so far."""
         for sql, lines in ((_SETTLE, self._updates), (_EXPIRE, self._expired), (_INSERT, self._inserts)):
             if lines:
                 yield sql, lines
@@ -313,12 +314,12 @@ class Books:
 
 
 def _is_news(budget: int | None, payer: Account, alerted: int) -> bool:
-    """Whether a budget has been passed without an alert in this period. `alerted`: the period of the last one."""
+    """Whether a budget was passed with no alert in this period. `alerted`: the period of the last alert."""
     return budget is not None and payer.spent >= budget and alerted != payer.start
 
 
 def _reserved(account_id: str, start: int) -> Statement:
-    """What open requests hold of an account in one of its periods."""
+    """Sums what open requests reserve of an account in one period."""
     kind, _, name = account_id.partition(":")
     whose = "" if kind == GLOBAL else f" AND {kind}_id = ?"
     total = "CAST(COALESCE(SUM(amount), 0) AS BIGINT)"

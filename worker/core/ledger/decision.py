@@ -1,4 +1,4 @@
-"""A decision is a generator that yields statements, is sent their rows, and returns a plain result or a refusal."""
+"""Decisions: generators that yield SQL statements, receive their rows, and return a plain result or a refusal."""
 
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ Steps = Generator[Statement, list[Row], Any]
 
 
 class Decision(NamedTuple):
-    """`transaction`: all statements or none take effect, and they are on the disk before the result is known. `whole`:
-    all or none, and as durable as any other.
+    """`transaction`: the statements are atomic, and on disk before the result is returned. `whole`: atomic, with the
+    store's usual durability.
 
-    A decision with neither is written for being interrupted between any two statements, and for others changing the
-    rows in between: what it changes, it changes in one conditional statement. A store may still use a transaction.
+    A decision with neither flag tolerates interruption between any two statements and concurrent changes in between: it
+    makes each change in one conditional statement. A store may still run it in a transaction.
     """
 
     steps: Steps
@@ -23,7 +23,7 @@ class Decision(NamedTuple):
 
 
 def run(decision: Decision, execute: Any) -> Any:
-    """The result, where `execute(sql, parameters)` answers at once with rows. Closes the decision if that raises."""
+    """Runs a decision with a synchronous `execute(sql, parameters)` that returns rows. Closes it on an exception."""
     steps = decision.steps
     try:
         sql, parameters = next(steps)
@@ -48,7 +48,7 @@ def refuse(
     retry_after: int | None = None,
     headers: list[list[str]] | None = None,
 ) -> Result:
-    """`retry_after` in seconds also becomes a header."""
+    """Builds a refusal. `retry_after` (in seconds) is also sent as a header."""
     headers = list(headers or [])
     if retry_after is not None:
         headers.append(["retry-after", str(retry_after)])
@@ -89,18 +89,18 @@ def rate_limited(message: str, retry_after: int, headers: list[list[str]] | None
 
 
 def budget_exceeded(message: str, retry_after: int | None) -> Result:
-    """The SDKs obey `x-should-retry`: asking again at once would only be refused again."""
+    """Refuses with `x-should-retry: false`, which the SDKs obey: an immediate retry would be refused again."""
     headers = [["x-should-retry", "false"]]
     return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=retry_after, headers=headers)
 
 
 def budget_held(message: str) -> Result:
-    """It passes when a running request ends, which mostly takes less than was set aside for it."""
+    """Refuses until a running request ends. Most requests cost less than their reservation."""
     return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=1)
 
 
 def soon(refused: Result) -> Result:
-    """The same, where the end of a running request could let this one in."""
+    """Marks a refusal that may be lifted by the end of a running request."""
     return {**refused, "soon": True}
 
 

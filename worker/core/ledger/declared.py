@@ -1,9 +1,9 @@
-"""Keys that stand in the configuration file: at each start the ledger is brought to what the file says.
+"""Keys declared in the config file. At each start the ledger is synchronized with the file.
 
-An entry is plain JSON, so that a catalog can carry it: {"variable": name of the environment variable with the secret,
-"fields": the others, as of `/key/generate`}. What says who a key is, in this order: its alias; its secret, where no
-other entry has the alias of the key that it belongs to. So a key keeps its counters when its secret or its alias is
-changed. A key that has left the file, or whose variable is not set any more, is blocked; it comes back with the file.
+An entry is plain JSON, so that a catalog can contain it: {"variable": the environment variable with the secret,
+"fields": the other fields, as for `/key/generate`}. An entry matches the existing key with its alias. Otherwise it
+matches the key with its secret, unless another entry has that key's alias. A key therefore keeps its counters when its
+secret or its alias changes. A key is blocked when its entry or its variable is removed, and unblocked when it returns.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,15 +16,15 @@ from .decision import Decision, Steps
 from .dialect import Dialect
 from .key_fields import FieldError, Key
 
-# Read by `parse` and not by `key_fields`: `key` is the secret.
+# Read by `parse`, not by `key_fields`. `key` is the secret.
 _OWN = ("key", "duration", "grace_period")
 FIELDS = (*_OWN, *key_fields.NAMES)
 
 
 class Declared(NamedTuple):
-    """`hash`, `hint`: of the secret. `columns`: of ledger_keys, all that an operator can set; `blocked` only where the
-    file says it. `duration`: milliseconds from when the key was made, None for good. `grace`: milliseconds that the
-    secret before works on."""
+    """`hash`, `hint`: of the secret. `columns`: the columns of ledger_keys that an operator can set, `blocked` only if
+    the file sets it. `duration`: the lifetime in milliseconds, counted from the key's creation; None for no expiry.
+    `grace`: milliseconds that the previous secret stays valid."""
 
     hash: str
     hint: str
@@ -38,7 +38,7 @@ class Declared(NamedTuple):
 
 
 def parse(fields: Mapping[str, Any], text: str) -> Declared:
-    """A key with the secret `text`. Raises FieldError."""
+    """Parses an entry whose secret is `text`. Raises FieldError."""
     if key_fields.chosen_secret({"key": text}, "key") is None:
         raise FieldError("key", "'key' is missing.")
     wanted = key_fields.columns(fields, _OWN, 0)
@@ -55,14 +55,14 @@ def parse(fields: Mapping[str, Any], text: str) -> Declared:
 
 
 def resolve(entries: Iterable[Mapping[str, Any]], variable: Callable[[str], str | None]) -> list[Declared]:
-    """The keys of a catalog whose variables are set. Raises FieldError, which holds no secret."""
+    """Returns the catalog's keys whose variables are set. Raises FieldError, which never contains the secret."""
     found = ((entry["fields"], variable(entry["variable"])) for entry in entries)
     return [parse(fields, text) for fields, text in found if text]
 
 
 def sync_declared_keys(dialect: Dialect, declared: Iterable[Declared], now: int) -> Decision:
-    """Makes the ledger hold these keys and no others that were declared: {"ok": True, "made", "changed", "blocked":
-    how many}. `now`: milliseconds since 1970."""
+    """Makes the ledger's declared keys match `declared`: {"ok": True, "made", "changed", "blocked": counts}. `now`:
+    milliseconds since 1970."""
     return Decision(_hold(dialect, list(declared), now), transaction=True)
 
 
@@ -90,7 +90,7 @@ def _hold(dialect: Dialect, declared: list[Declared], now: int) -> Steps:
 
 
 def _known_as(one: Declared, aliases: set[str]) -> Steps:
-    """The Key that this is; None where there is none yet."""
+    """Returns the existing Key for an entry, or None."""
     if one.alias is not None:
         rows = yield f"SELECT {keys.COLUMNS} FROM ledger_keys k WHERE k.alias = ?", (one.alias,)
         if rows:
@@ -116,7 +116,7 @@ def _make(one: Declared, now: int) -> Steps:
 
 
 def _bring(found: Key, one: Declared, now: int) -> Steps:
-    """Makes the key what the file says; 1 if it was not. An operator's block outlasts a start."""
+    """Updates the key to match the file and returns 1 if it differed. An operator's block survives a restart."""
     columns = {**one.columns, "hint": one.hint, "expires": _end(one, found.created), "declared": keys.DECLARED}
     if found.declared == keys.NO_LONGER_DECLARED:
         columns.setdefault("blocked", 0)
@@ -132,7 +132,7 @@ def _bring(found: Key, one: Declared, now: int) -> Steps:
 
 
 def _give_secret(key_id: str, one: Declared, now: int) -> Steps:
-    """Makes the secret the key's current one; whether it was not. Whoever else had it has it no more."""
+    """Makes the secret the key's current one, revoking it from any other key. Returns whether it changed."""
     rows = yield "SELECT key_id, expires FROM ledger_secrets WHERE hash = ?", (one.hash,)
     if rows and rows[0][0] == key_id and rows[0][1] is None:
         return False

@@ -1,28 +1,28 @@
-"""Where SQLite and PostgreSQL need different statements.
+"""The differences between SQLite and PostgreSQL.
 
-On SQLite (a file, or a Durable Object's) a decision runs alone. On PostgreSQL several run at once at READ COMMITTED, so
-there they take locks. Source: https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
+On SQLite (a file or a Durable Object) decisions run one at a time. On PostgreSQL they run concurrently at READ
+COMMITTED, so they take locks.
+Source: https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
 """
 
 from typing import NamedTuple
 
 
 class Dialect(NamedTuple):
-    """`lock`: the statements that decisions on the schema and on keys begin with, so that they run one at a time.
-    `for_update`: ends a SELECT of accounts (`a`) and locks its rows, in the order of their ids.
-    """
+    """`lock`: statements that serialize decisions on the schema and on keys. `for_update`: appended to a SELECT of
+    accounts (`a`) to lock its rows in the order of their ids."""
 
     lock: tuple[str, ...] = ()
     for_update: str = ""
 
     @property
     def locks(self) -> bool:
-        """Whether others may change rows while a decision runs."""
+        """Whether rows can change while a decision runs."""
         return bool(self.for_update)
 
 
 SQLITE = Dialect()
-# The number is arbitrary: nobody else who uses the database should take it.
+# An arbitrary number; other applications that use the database must not take this lock.
 POSTGRES = Dialect(("SELECT pg_advisory_xact_lock(7236254115)",), " ORDER BY a.id FOR UPDATE OF a")
 
 

@@ -1,4 +1,4 @@
-"""Reservations that run out, and when a host that can be woken has something to do next."""
+"""Expired reservations, and the next deadline for a host that sets an alarm."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from .dialect import Dialect
 from .settle import COLUMNS, Found
 
 AT_ONCE = 100
-# Longer than any lease: what ends later was made by a clock that was ahead.
+# Longer than any lease. A later expiry comes from a clock that was ahead.
 _LONGEST_LEASE = 60 * 60_000
 
 
 def expire(dialect: Dialect, now: int, limit: int = AT_ONCE) -> Decision:
-    """Ends the reservations whose lease is over: {"ok": True, "expired": int}. Call again while that equals `limit`."""
+    """Ends expired reservations: {"ok": True, "expired": int}. Call again while that equals `limit`."""
     return Decision(_expire(dialect, "expires <= ?", (now,), now, limit), whole=True)
 
 
 def expire_instance(dialect: Dialect, instance: str, now: int, limit: int = AT_ONCE) -> Decision:
-    """Ends all reservations of a container that is gone. As `expire`."""
+    """Ends all reservations of a container that has stopped. Returns the same as `expire`."""
     return Decision(_expire(dialect, "instance = ?", (instance,), now, limit), whole=True)
 
 
 def expire_others(dialect: Dialect, instance: str, now: int, limit: int = AT_ONCE) -> Decision:
-    """Ends all reservations but those of this instance, the only one there is. As `expire`."""
+    """Ends all reservations except those of this instance, the only one left. Returns the same as `expire`."""
     return Decision(_expire(dialect, "instance <> ?", (instance,), now, limit), whole=True)
 
 
@@ -34,7 +34,7 @@ def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int,
     accounts: dict[str, Account] = {}
     if rows and dialect.locks:
         yield from read_accounts(dialect, (GLOBAL,), accounts)
-        rows = yield due, (*parameters, limit)  # some may have been settled meanwhile
+        rows = yield due, (*parameters, limit)  # some may have been settled in the meantime
     if rows:
         found = [Found(*row) for row in rows]
         yield from read_accounts(dialect, set().union(*(one.accounts for one in found)), accounts)
@@ -55,8 +55,8 @@ _FIRST = (
 
 
 def next_deadlines() -> Decision:
-    """{"reservation": when the first one expires, "alert": when the first is to be sent, "line": from when the oldest
-    line of the spend log is}; milliseconds since 1970, None where there is none."""
+    """Returns {"reservation": when the first one expires, "alert": when the next one is due, "line": the creation time
+    of the oldest spend log line}, in milliseconds since 1970, None where there is none."""
     return Decision(_due())
 
 

@@ -1,7 +1,7 @@
-"""The admin API of keys, as LiteLLM words it. Every change is effective with the next request.
+"""The key endpoints of the admin API, compatible with LiteLLM's. Changes apply from the next request.
 
-Each decision takes the request's JSON body, checked by nobody yet, and gives {"ok": True, "body": …} or a refusal.
-A key is named by its secret or by its `token`, the secret's SHA-256.
+Each decision takes the request's JSON body, not validated yet, and returns {"ok": True, "body": …} or a refusal. A key
+is named by its secret or by its `token`, the secret's SHA-256.
 """
 
 from collections.abc import Mapping
@@ -24,24 +24,24 @@ _IN_THE_FILE = (
 )
 _BY_TOKEN = f"""SELECT {keys.COLUMNS}, s.expires FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id
 WHERE s.hash = ?"""
-# Left joins, so that one row comes for each key whatever is missing.
+# Left joins, so that each key yields one row even if the others are missing.
 _SHOWN = f"""SELECT {keys.COLUMNS}, s.hash, {ACCOUNT_COLUMNS} FROM ledger_keys k
 LEFT JOIN ledger_secrets s ON s.key_id = k.id AND s.expires IS NULL
 LEFT JOIN ledger_accounts a ON a.id = 'key:' || k.id"""
 
 
 def generate(dialect: Dialect, body: Any, now: int) -> Decision:
-    """`POST /key/generate`: the only answer that shows the secret."""
+    """`POST /key/generate`. Only this response and that of a regeneration show the secret."""
     return Decision(_checked(dialect, _generate(body, now), body), transaction=True)
 
 
 def update(dialect: Dialect, body: Any, now: int) -> Decision:
-    """`POST /key/update`: `key`, and what shall change; null unsets."""
+    """`POST /key/update`: `key` and the fields to change; null unsets a field."""
     return Decision(_checked(dialect, _update(body, now), body), transaction=True)
 
 
 def regenerate(dialect: Dialect, key: str, body: Any, now: int) -> Decision:
-    """`POST /key/{key}/regenerate`: a new secret; the old one works for `grace_period` longer, else no more."""
+    """`POST /key/{key}/regenerate`: a new secret. The old one stays valid for `grace_period`, if given."""
     return Decision(_checked(dialect, _regenerate(key, body, now), body), transaction=True)
 
 
@@ -54,8 +54,8 @@ def unblock(dialect: Dialect, body: Any, now: int) -> Decision:
 
 
 def delete(dialect: Dialect, body: Any) -> Decision:
-    """`POST /key/delete`: `keys`, `key_aliases` or both; answers with tokens and aliases. What they have spent stays in
-    the log and in the totals."""
+    """`POST /key/delete`: `keys`, `key_aliases` or both. Returns the deleted tokens and aliases. Spending stays in the
+    log and in the totals."""
     return Decision(_checked(dialect, _delete(body), body), transaction=True)
 
 
@@ -65,7 +65,7 @@ def info(key: str, now: int) -> Decision:
 
 
 class KeyFilters(NamedTuple):
-    """Of `GET /key/list`: exact values; None for any. `status`: one of STATUSES."""
+    """The filters of `GET /key/list`: exact values, None for any. `status`: one of STATUSES."""
 
     user_id: str | None = None
     alias: str | None = None
@@ -73,7 +73,7 @@ class KeyFilters(NamedTuple):
     status: str | None = None
 
 
-# As LiteLLM has them: every key is in one of them.
+# LiteLLM's statuses. Every key has exactly one.
 STATUSES = {
     "active": "k.blocked = 0 AND (k.expires IS NULL OR k.expires > ?)",
     "expired": "k.blocked = 0 AND k.expires <= ?",
@@ -83,7 +83,7 @@ _ANY = KeyFilters()
 
 
 def list_keys(page: int, size: int, now: int, filters: KeyFilters = _ANY, *, full: bool = False) -> Decision:
-    """`GET /key/list`: tokens, or with `full` everything about each key; the newest first. `page` counts from 1."""
+    """`GET /key/list`: tokens, or complete keys with `full`; newest first. `page` counts from 1."""
     return Decision(_list(max(1, page), min(max(1, size), MAX_PAGE), now, filters, full))
 
 
@@ -144,7 +144,7 @@ def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
         return taken
     yield "DELETE FROM ledger_secrets WHERE key_id = ? AND expires <= ?", (found.id, now)
     if grace:
-        # An older one that is still in its grace period keeps its own end.
+        # An older secret that is still in its grace period keeps its own expiry.
         sql = "UPDATE ledger_secrets SET expires = ? WHERE key_id = ? AND expires IS NULL"
         yield sql, (now + grace, found.id)
     else:
@@ -232,7 +232,7 @@ def _list(page: int, size: int, now: int, filters: KeyFilters, full: bool) -> St
 
 
 def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
-    """SQL of `k`, and its parameters."""
+    """Returns SQL conditions on `k` and their parameters."""
     found: list[tuple[str, list[Any]]] = []
     if filters.user_id is not None:
         found.append(("k.user_id = ?", [filters.user_id]))
@@ -248,7 +248,7 @@ def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
 
 
 def _named(name: Any) -> Steps:
-    """(the key, None), or (None, the refusal)."""
+    """Returns (key, None) or (None, refusal)."""
     if not isinstance(name, str) or not name:
         return None, decision.invalid("'key' is missing.", "key")
     rows = yield _BY_TOKEN, (secrets.reference(name),)
@@ -258,7 +258,7 @@ def _named(name: Any) -> Steps:
 
 
 def _changeable(name: Any) -> Steps:
-    """The same, refused where the next start would undo the change."""
+    """Like `_named`, but refuses declared keys: the next start would undo the change."""
     found, refused = yield from _named(name)
     if found is not None and found.declared == keys.DECLARED:
         return None, decision.invalid(_IN_THE_FILE, "key")
@@ -266,7 +266,7 @@ def _changeable(name: Any) -> Steps:
 
 
 def _taken(text: str | None, alias: str | None, key_id: str) -> Steps:
-    """The refusal, if another key has the secret or the alias."""
+    """Returns a refusal if another key has the secret or the alias."""
     if text is not None:
         rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (secrets.hash_secret(text),)
         if rows:

@@ -1,9 +1,10 @@
-"""The fields of a key: one table, from which everything that states them is made.
+"""The fields of a key, in one table.
 
-That is the columns of `ledger_keys` and their migrations (`schema`), a row (`Key`), the checks of `/key/generate`,
-`/key/update`, `/key/{key}/regenerate` and of keys in the config file (`columns`), what `/key/info` and `/key/list` show
-(`keys.shown`), the API's description (`api.openapi_schemas`), the options of `litellm-router keys create` and `update`,
-the form of the dashboard, and the table in docs/keys.md. A new field is one line in `Key`.
+These are generated from it: the columns of `ledger_keys` and their migrations (`schema`), the row type (`Key`),
+validation for `/key/generate`, `/key/update`, `/key/{key}/regenerate` and keys in the config file (`columns`), the
+responses of `/key/info` and `/key/list` (`keys.shown`), the OpenAPI description (`api.openapi_schemas`), the options of
+`litellm-router keys create` and `update`, the dashboard's form, and the table in docs/keys.md. A new field is one line
+in `Key`.
 """
 
 from collections.abc import Mapping
@@ -20,8 +21,8 @@ _BUDGETS = ("soft_budget", "max_budget")
 
 
 class Form(NamedTuple):
-    """The field in the dashboard's form. `blank`: shown in an empty input; `hint`: below it. `choices`: values and
-    their names; the first one is chosen, and "" leaves the field out. `follows`: sent only together with that field."""
+    """The field's input in the dashboard's form. `blank`: placeholder; `hint`: text below the input. `choices`: values
+    and labels; the first is preselected, and "" omits the field. `follows`: sent only together with that field."""
 
     label: str
     blank: str = ""
@@ -34,9 +35,9 @@ class Form(NamedTuple):
 class Field(NamedTuple):
     """A column of ledger_keys.
 
-    `name`: the field's in requests, "" where clients cannot set it. `meaning`: a phrase for people. `option`: of the
-    command line, with what stands for its value. `shown`: the name in answers, "" where that is `name`. `since`: the
-    version of the schema that the column came with.
+    `name`: the field's name in requests, "" if clients cannot set it. `meaning`: a short description for people.
+    `option`: the command-line option and its placeholder. `shown`: the name in responses, "" if it equals `name`.
+    `since`: the schema version that added the column.
     """
 
     kind: Kind
@@ -67,7 +68,8 @@ _VALID = Form(
 
 # fmt: off
 class Key(NamedTuple):
-    """A row of ledger_keys; `models`, `metadata` and `tags` are JSON, money is nano-dollars. `declared`: see `keys`."""
+    """A row of ledger_keys. `models`, `metadata` and `tags` are JSON, money is in nano-dollars. `declared`: see
+    `keys`."""
 
     id: Annotated[str, Field(kinds.ID)]
     alias: Annotated[str | None, Field(
@@ -110,7 +112,7 @@ class Key(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What people know the key by."""
+        """The name to show for the key."""
         return self.alias or self.hint
 # fmt: on
 
@@ -119,19 +121,19 @@ def _columns() -> dict[str, Field]:
     return {name: hint.__metadata__[0] for name, hint in get_type_hints(Key, include_extras=True).items()}
 
 
-# Every column of ledger_keys by its name, and those that clients can set by theirs: (column, field).
+# All columns of ledger_keys by name, and the client-settable fields by their request names as (column, field).
 COLUMNS = _columns()
 FIELDS = {field.name: (column, field) for column, field in COLUMNS.items() if field.name}
 NAMES = tuple(FIELDS)
-# Of a key about which nothing is said, as columns of ledger_keys.
+# The columns of a key with no fields set.
 DEFAULTS: dict[str, Any] = {column: field.kind.default for column, field in FIELDS.values()}
 
 
 def columns(fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[str, Any]:
-    """What the fields that were sent say, as columns of ledger_keys; null unsets. Raises FieldError.
+    """Converts the fields of a request to columns of ledger_keys; null unsets a field. Raises FieldError.
 
-    `own`: the fields that the endpoint itself reads. A field that is not known is refused, as a limit that is
-    silently not enforced is worse than none; LiteLLM's own clients send the unknown ones as null or empty.
+    `own`: fields that the endpoint reads itself. Unknown fields are refused, because a limit that is silently not
+    enforced is worse than none. LiteLLM's own clients send unsupported fields as null or empty; those are accepted.
     """
     result: dict[str, Any] = {}
     for name, value in fields.items():
@@ -148,7 +150,7 @@ def columns(fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[s
 
 
 def only(fields: Mapping[str, Any], own: tuple[str, ...]) -> None:
-    """Raises FieldError for any other field than the endpoint's own."""
+    """Raises FieldError for any field that is not the endpoint's own."""
     for name, value in fields.items():
         if name not in own and _says_something(value):
             raise FieldError(name, f"'{name}' is not a field of this path.")
@@ -159,10 +161,10 @@ def _says_something(value: Any) -> bool:
 
 
 def check_budgets(values: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> None:
-    """Raises FieldError if the soft budget is above the budget, so that its warning would come too late.
+    """Raises FieldError if the soft budget exceeds the budget, so that its alert would come too late.
 
-    `stored`: the columns of an existing key. They fill in what `values` leaves unchanged; a change that touches
-    neither budget is not checked again.
+    `stored`: the columns of an existing key, used where `values` has no change. A change that touches neither budget is
+    not checked again.
     """
     if stored is not None:
         if values.keys().isdisjoint(_BUDGETS):
@@ -174,7 +176,7 @@ def check_budgets(values: Mapping[str, Any], stored: Mapping[str, Any] | None = 
 
 
 def chosen_secret(fields: Mapping[str, Any], name: str) -> str | None:
-    """The secret that the caller wants. Raises FieldError."""
+    """Returns the secret chosen by the caller. Raises FieldError."""
     value = fields.get(name)
     if value is None:
         return None
@@ -184,7 +186,7 @@ def chosen_secret(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def grace(fields: Mapping[str, Any]) -> int:
-    """Milliseconds that the old secret works on after a regeneration. Raises FieldError."""
+    """Returns the milliseconds that the old secret stays valid after a regeneration. Raises FieldError."""
     value = fields.get("grace_period")
     if value in (None, "", "0", 0, "0s"):
         return 0
@@ -192,6 +194,6 @@ def grace(fields: Mapping[str, Any]) -> int:
 
 
 def duration(fields: Mapping[str, Any]) -> int | None:
-    """Milliseconds that the key is valid, None for good. Raises FieldError."""
+    """Returns the key's lifetime in milliseconds, None for no expiry. Raises FieldError."""
     value = fields.get("duration")
     return None if value in (None, "-1") else length("duration", value)

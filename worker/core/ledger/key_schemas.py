@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of a key's fields, made from `key_fields`."""
+"""The OpenAPI schemas of a key's fields, generated from `key_fields`."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from .key_fields import COLUMNS, FIELDS, Field
 
 @dataclass(eq=False, slots=True)
 class KeySchemas:
-    """Properties by name: `sent` in requests, `shown` in answers. `duration`: a text such as 30d."""
+    """Properties by name: `sent` in requests, `shown` in responses. `duration`: a string such as 30d."""
 
     sent: dict[str, Schema]
     shown: dict[str, Schema]
@@ -17,7 +17,7 @@ class KeySchemas:
 
 
 def _sent(field: Field) -> Schema:
-    """Null unsets. `x-form`: how the dashboard asks for it."""
+    """The schema of a request field; null unsets it. `x-form` describes the dashboard's input."""
     meaning = f"{field.meaning[0].upper()}{field.meaning[1:]}."
     schema: Schema = {"anyOf": [field.kind.schema, {"type": "null"}], "description": meaning}
     if field.form:

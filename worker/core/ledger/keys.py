@@ -1,4 +1,4 @@
-"""A key as it is stored and as LiteLLM's admin API shows it, and which models it may use."""
+"""Keys as they are stored and shown by LiteLLM's admin API, and which models they may use."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from .key_fields import Key
 
 COLUMNS = ", ".join(f"k.{name}" for name in Key._fields)
 COLUMN_COUNT = len(Key._fields)
-# `declared`: made over HTTP; in the config file; in it no more, and blocked for that.
+# `declared`: created over HTTP; in the config file; removed from the config file and therefore blocked.
 NOT_DECLARED, DECLARED, NO_LONGER_DECLARED = 0, 1, 2
 _SHOWN = tuple(
     (field.shown or field.name, index, field.kind.show)
@@ -29,13 +29,13 @@ def key(row: Row) -> Key:
 
 
 def allows(models: str, model: str) -> bool:
-    """Whether a key with this JSON list may use the model: by name, or by a pattern with `*`; an empty list is all."""
+    """Whether a key with this JSON list may use the model. Names may contain `*`; an empty list allows all models."""
     return models == "[]" or _matcher(models).fullmatch(model) is not None
 
 
 def of_a_key(listed: list[dict[str, Any]], models: str) -> list[dict[str, Any]]:
-    """Of the `data` of `/model/info` what a virtual key with this JSON list sees: its models that are on, and nothing
-    that only the operator needs."""
+    """Filters the `data` of `/model/info` for a virtual key with this JSON list: its models that are on, without the
+    operator's details."""
     return [{**one, "set": [], "health": None} for one in listed if one["on"] and allows(models, one["model_name"])]
 
 
@@ -48,8 +48,8 @@ def _matcher(models: str) -> re.Pattern[str]:
 
 
 def _pattern(name: str) -> str:
-    """Each part between two `*` is taken where it is found first and never looked for again: with several `*`, plain
-    backtracking would take a power of the length of the client's model name."""
+    """Converts a name with `*` to a regular expression. The part after each `*` but the last is matched in an atomic
+    group at its first occurrence: with several `*`, plain backtracking would take time exponential in their number."""
     first, *parts = (re.escape(part) for part in name.split("*"))
     if not parts:
         return first
@@ -57,7 +57,7 @@ def _pattern(name: str) -> str:
 
 
 def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, Any]:
-    """A key as `/key/info` and `/key/list` show it; money in US dollars. `token`: the hash of its current secret."""
+    """Returns a key as `/key/info` and `/key/list` show it. Money is in US dollars. `token`: its secret's hash."""
     current = account is not None and periods.goes_on(account.start, key.budget_duration, now)
     end = periods.end(key.budget_duration, now)
     return {
@@ -71,7 +71,7 @@ def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, 
 
 
 def insert_columns(values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """The statement that writes a new key."""
+    """Returns the INSERT statement for a new key."""
     names = tuple(values)
     sql = f"INSERT INTO ledger_keys ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     return sql, tuple(values.values())

@@ -1,6 +1,6 @@
-"""Does a request fit into what an account has left: requests and tokens of this minute, parallel requests, money.
+"""Whether a request fits into an account's limits: requests and tokens per minute, parallel requests and budget.
 
-Minutes are those of the clock. Tokens are counted at their most when a request is let in, and corrected when it ends.
+Minutes are clock minutes. Tokens count at their maximum when a request is admitted, and are corrected when it ends.
 """
 
 from ..values import periods
@@ -10,12 +10,12 @@ from .accounts import GLOBAL, Account, Limits, key_account
 from .key_fields import Key
 
 Headers = list[list[str]]
-# More than any model's largest answer costs: with less no request, whatever it asks for, fills the counters up.
+# More than any model's largest response costs. The cap keeps a single request from exhausting the counters' range.
 MOST_AT_ONCE = 1_000 * NANO
 
 
 def rate(account: Account, limit: Limits, tokens: int, now: int) -> decision.Result | None:
-    """The refusal, if a rate limit stands in the way."""
+    """Returns a refusal if the request exceeds a rate limit."""
     _, _, _, rpm, tpm, parallel = limit
     if rpm is not None or tpm is not None:
         used_requests, used_tokens = _used(account, now)
@@ -36,7 +36,7 @@ def rate(account: Account, limit: Limits, tokens: int, now: int) -> decision.Res
 
 
 def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: int) -> decision.Result | None:
-    """The refusal, if the money is not there. `key`: whose request it is, None for the master key's."""
+    """Returns a refusal if the budget is too small. `key`: the request's key, None for the master key."""
     most = limit.max_budget
     if most is None or account.spent + account.reserved + amount <= most:
         return None
@@ -54,18 +54,18 @@ def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: i
 
 
 def too_expensive(amount: int) -> decision.Result:
-    """The refusal of more than MOST_AT_ONCE."""
-    message = f"This request may cost ${usd(amount):.2f}; ${usd(MOST_AT_ONCE):.0f} are the most at once."
+    """Refuses an amount over MOST_AT_ONCE."""
+    message = f"This request may cost ${usd(amount):.2f}; the maximum for one request is ${usd(MOST_AT_ONCE):.0f}."
     return decision.invalid(f"{message} Send a smaller max_tokens or n.", "max_tokens", "too_expensive")
 
 
 def fits_an_empty_budget(limit: Limits, amount: int) -> bool:
-    """Whether the request would ever be let in; if not, its refusal says nothing about the budget."""
+    """Whether the request could ever be admitted. If not, its refusal does not mean that the budget is exhausted."""
     return limit.max_budget is not None and amount <= limit.max_budget
 
 
 def headers(account: Account, limit: Limits, requests: int, tokens: int, now: int) -> Headers:
-    """`x-ratelimit-*` with what is left once `requests` and `tokens` more are counted."""
+    """Returns `x-ratelimit-*` headers with what remains after `requests` and `tokens` more."""
     used_requests, used_tokens = _used(account, now)
     reset = f"{_seconds_left(now)}s"
     result: Headers = []
@@ -91,7 +91,7 @@ def _owner(account: Account, key: Key | None) -> str:
 
 
 def _used(account: Account, now: int) -> tuple[int, int]:
-    """Requests and tokens of this minute. Another replica's clock may be a little ahead."""
+    """Returns the requests and tokens of this minute. Another replica's clock may be slightly ahead."""
     minute = now - now % periods.MINUTE
     return (account.requests, account.tokens) if minute <= account.minute <= minute + periods.SKEW else (0, 0)
 

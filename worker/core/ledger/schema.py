@@ -1,6 +1,6 @@
-"""The tables, version by version, and how a store comes from any older version to the newest.
+"""The database schema, version by version, and the migrations to the newest one.
 
-Times are milliseconds since 1970, money is nano-dollars, flags are 0 and 1, absent texts are ''.
+Times are milliseconds since 1970, money is nano-dollars, flags are 0 or 1, and missing strings are ''.
 """
 
 from collections.abc import Iterator
@@ -10,29 +10,29 @@ from .decision import Decision, Steps
 from .dialect import Dialect
 from .key_fields import COLUMNS
 
-# Each tuple brings a store from the version before to the next. What has been released is never changed. ledger_keys is
-# not here: a version creates the columns that `key_fields` says it came with, before it does what stands here.
+# Each tuple migrates a store to the next version. Released versions never change. The columns of ledger_keys are not
+# listed here: each version first adds those that `key_fields` assigns to it, then runs the statements below.
 _TABLES: tuple[tuple[str, ...], ...] = (
     (
-        # A key's secrets come and go with regeneration.
+        # Secrets have their own table, because regeneration replaces them.
         "CREATE UNIQUE INDEX ledger_keys_alias ON ledger_keys (alias)",
         "CREATE INDEX ledger_keys_created ON ledger_keys (created, id)",
-        # `expires`: the end of a grace period; null is the key's current secret.
+        # `expires`: the end of a grace period; null for the key's current secret.
         "CREATE TABLE ledger_secrets (hash TEXT PRIMARY KEY, key_id TEXT NOT NULL, expires BIGINT)",
         "CREATE INDEX ledger_secrets_key ON ledger_secrets (key_id)",
-        # One row for everything that has counters: 'global', 'key:<id>', 'user:<user_id>'. `start`: of the current
-        # period, which `spent` and `reserved` belong to; `total`: spent ever; `requests` and `tokens`: in `minute`.
+        # One row for each set of counters: 'global', 'key:<id>', 'user:<user_id>'. `start`: of the current period, to
+        # which `spent` and `reserved` belong. `total`: spent in all periods. `requests`, `tokens`: within `minute`.
         """CREATE TABLE ledger_accounts (
             id TEXT PRIMARY KEY, start BIGINT NOT NULL DEFAULT 0,
             spent BIGINT NOT NULL DEFAULT 0, reserved BIGINT NOT NULL DEFAULT 0, total BIGINT NOT NULL DEFAULT 0,
             minute BIGINT NOT NULL DEFAULT 0, requests BIGINT NOT NULL DEFAULT 0, tokens BIGINT NOT NULL DEFAULT 0,
             parallel BIGINT NOT NULL DEFAULT 0)""",
         "INSERT INTO ledger_accounts (id) VALUES ('global')",
-        # Periods that are over. A report that comes late is still added to its own.
+        # Past periods. A late report is still added to its own period.
         """CREATE TABLE ledger_periods (
             account TEXT NOT NULL, start BIGINT NOT NULL, spent BIGINT NOT NULL, PRIMARY KEY (account, start))""",
-        # A reservation, and after it the line of the spend log. `state`: 0 open, 1 expired (spent in full until a
-        # report says otherwise), 2 settled. `charged`: what was added to the accounts' spending; `amount`: reserved.
+        # A reservation that becomes a line of the spend log. `state`: 0 open, 1 expired (charged in full until a report
+        # corrects it), 2 settled. `charged`: what was added to the accounts' spending. `amount`: reserved.
         """CREATE TABLE ledger_requests (
             id TEXT PRIMARY KEY, state BIGINT NOT NULL, instance TEXT NOT NULL,
             key_id TEXT NOT NULL, key_alias TEXT NOT NULL, user_id TEXT NOT NULL,
@@ -48,7 +48,7 @@ _TABLES: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX ledger_requests_key ON ledger_requests (key_id, created, id)",
     ),
     (
-        # `alerted_*`: the period for which an alert has been written, -1 for none yet.
+        # `alerted_*`: the period for which an alert was written, -1 for none.
         "ALTER TABLE ledger_accounts ADD COLUMN alerted_soft BIGINT NOT NULL DEFAULT -1",
         "ALTER TABLE ledger_accounts ADD COLUMN alerted_full BIGINT NOT NULL DEFAULT -1",
         """CREATE TABLE ledger_alerts (
@@ -59,12 +59,12 @@ _TABLES: tuple[tuple[str, ...], ...] = (
     ),
     (),
     (
-        # The client's own name of the request, '' where it goes by `id`. It need not be unique.
+        # The client's own name for the request, '' if it has none. It need not be unique.
         "ALTER TABLE ledger_requests ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX ledger_requests_named ON ledger_requests (request_id) WHERE request_id <> ''",
     ),
     (
-        # A JSON list: those of the key when the request was admitted, and the request's own.
+        # A JSON list: the key's tags at admission and the request's own.
         "ALTER TABLE ledger_requests ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
     ),
 )
@@ -72,7 +72,7 @@ VERSION = max(len(_TABLES), *(field.since for field in COLUMNS.values()))
 
 
 def _key_columns(version: int) -> Iterator[str]:
-    """The statements that create the columns of ledger_keys that came with the version."""
+    """Yields the statements that create the columns of ledger_keys added in this version."""
     added = {name: field.kind for name, field in COLUMNS.items() if field.since == version}
     if version == 1:
         yield f"CREATE TABLE ledger_keys ({', '.join(f'{name} {kind.sql}' for name, kind in added.items())})"
@@ -93,9 +93,9 @@ MIGRATIONS = tuple(
 
 
 def writable() -> Decision:
-    """Writes a row and takes it away again: {"ok": True}. A full disk and a replica that only reads fail here, too.
+    """Inserts and deletes a row: {"ok": True}. Fails on a full disk or a read-only replica.
 
-    An update to the same value would not do: SQLite writes no page for it.
+    Updating a row to the same value would not be enough: SQLite writes no page for that.
     """
     return Decision(_writable(), whole=True)
 
@@ -117,7 +117,7 @@ def _readable() -> Steps:
 
 
 def migrate(dialect: Dialect, target: int = VERSION) -> Decision:
-    """Brings the store to `target`: {"ok": True, "version": int}, or a refusal when the store is newer than this."""
+    """Migrates the store to `target`: {"ok": True, "version": int}, or a refusal if the store is newer."""
     return Decision(_migrate(dialect, target), transaction=True)
 
 

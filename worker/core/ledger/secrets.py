@@ -1,4 +1,4 @@
-"""A key's secret: made once, shown once, and known here only by its SHA-256."""
+"""The secret of a key. It is generated once, shown once, and stored only as its SHA-256."""
 
 import base64
 import hashlib
@@ -11,12 +11,12 @@ _CHOSEN = re.compile(r"sk-[\x21-\x7e]{5,253}")
 
 
 def new_secret() -> str:
-    """`sk-` and 256 random bits."""
+    """Returns `sk-` and 256 random bits."""
     return PREFIX + base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
 
 
 def new_id() -> str:
-    """For keys and reservations: 128 random bits, in hexadecimal."""
+    """Returns 128 random bits in hexadecimal, for keys and reservations."""
     return os.urandom(16).hex()
 
 
@@ -25,15 +25,15 @@ def hash_secret(secret: str) -> str:
 
 
 def reference(key: str) -> str:
-    """The hash meant by what an administrator names a key with: its secret, or the hash itself (`token`)."""
+    """Returns the hash for a secret or a `token`, which is the hash itself."""
     return key if _HASH.fullmatch(key) else hash_secret(key)
 
 
 def hint(secret: str) -> str:
-    """What is shown of a secret afterwards."""
+    """Returns the part of a secret that may be shown later."""
     return f"{PREFIX}...{secret[-4:]}"
 
 
 def is_acceptable(secret: object) -> bool:
-    """Whether a caller's own choice can be a secret: `sk-` and 5 to 253 printable ASCII characters."""
+    """Whether a caller may choose this secret: `sk-` and 5 to 253 printable ASCII characters."""
     return isinstance(secret, str) and _CHOSEN.fullmatch(secret) is not None

@@ -1,10 +1,10 @@
-"""What a report changes of its request. `batch` reads and writes.
+"""What a report changes in its request. `batch` does the reads and writes.
 
     open ──report──▶ settled            final: a second report changes nothing
-      └──expiry──▶ expired ──report──▶ settled    meanwhile it counts as spent in full
+      └──expiry──▶ expired ──report──▶ settled    charged in full until the report arrives
 
-A reservation belongs to the periods it was admitted in, whenever it ends, and to the container instance that got the
-request: no other instance may report on it or renew it.
+A reservation always belongs to the periods in which it was admitted and to the container instance that received the
+request. No other instance may report on it or renew it.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from .decision import Decision, Steps
 from .dialect import marks
 
 OPEN, EXPIRED, SETTLED = 0, 1, 2
-# A Durable Object's SQL takes at most 100 parameters.
+# A Durable Object's SQL accepts at most 100 parameters.
 _RENEW_AT_ONCE = 50
 
 _NAMES = "id state instance key_id user_id amount charged tokens minute global_start key_start user_start".split()
@@ -23,10 +23,10 @@ COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
 
 class Report(NamedTuple):
-    """What a request came to. `cost` in nano-dollars, `latency` in milliseconds.
+    """The final usage of a request. `cost` is in nano-dollars, `latency` in milliseconds.
 
-    `status`: of the answer, 499 if the client disconnected. `estimated`: 1 if the provider did not report the usage.
-    `answered_by`: the public name of the model that answered, which may be a fallback.
+    `status`: of the response, 499 if the client disconnected. `estimated`: 1 if the provider did not report usage.
+    `answered_by`: the public name of the model that responded, which may be a fallback.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Report(NamedTuple):
     estimated: int = 0
 
 
-# What a report changes of its request.
+# The columns that a report changes.
 REPORTED = (
     "state charged settled answered_by deployment status latency prompt_tokens completion_tokens cached_tokens "
     "reasoning_tokens estimated"
@@ -51,7 +51,7 @@ REPORTED = (
 
 
 class Found(NamedTuple):
-    """A request as a report finds it, with the budgets of its key. See the schema."""
+    """A stored request that a report refers to, with the budgets of its key. See `schema`."""
 
     id: str
     state: int
@@ -70,7 +70,7 @@ class Found(NamedTuple):
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """The ids of the accounts that pay for it."""
+        """The ids of the accounts that pay for the request."""
         if not self.key_id:
             return (GLOBAL,)
         own = key_account(self.key_id)
@@ -78,7 +78,7 @@ class Found(NamedTuple):
 
     @property
     def starts(self) -> tuple[int, ...]:
-        """The period that it was admitted in, for each of `accounts`."""
+        """The period in which the request was admitted, for each of `accounts`."""
         if not self.key_id:
             return (self.global_start,)
         starts = (self.global_start, self.key_start)
@@ -86,19 +86,19 @@ class Found(NamedTuple):
 
 
 def bind(id: str, instance: str) -> Decision:
-    """The instance gets the request, whichever one was foreseen. Where that one's end has ended the reservation, too,
-    it stays so until the instance reports."""
+    """Assigns the request to the instance that received it, whichever was expected. If the expected instance stopped
+    and the reservation expired with it, it stays expired until this instance reports."""
     return Decision(_bind(id, instance))
 
 
 def renew(instance: str, ids: list[str], expires: int) -> Decision:
-    """Requests still run: their open reservations last until `expires`."""
+    """Extends the open reservations of requests that are still running to `expires`."""
     return Decision(_renew(instance, ids, expires))
 
 
 def objection(found: Found | None, report: Report) -> str:
-    """The outcome of a report that changes nothing, '' if it changes something: "unknown" (no such reservation),
-    "foreign" (another instance's), "duplicate" (already settled). Reporting again does not help."""
+    """Returns why a report changes nothing, '' if it does: "unknown" (no such reservation), "foreign" (another
+    instance's) or "duplicate" (already settled). Reporting again does not help."""
     if found is None:
         return "unknown"
     if found.instance != report.instance and found.instance and report.instance:
@@ -107,7 +107,7 @@ def objection(found: Found | None, report: Report) -> str:
 
 
 def reported(found: Found, report: Report, now: int) -> tuple[Any, ...]:
-    """The request's values of the columns REPORTED."""
+    """Returns the request's values for the columns in REPORTED."""
     return (
         SETTLED,
         min(max(0, report.cost), MAX_NANO),
@@ -145,7 +145,7 @@ def _renew(instance: str, ids: list[str], expires: int) -> Steps:
 
 
 def limits_of(policy: Policy, found: Found) -> dict[str, Limits]:
-    """The budgets of a request's accounts, by the accounts' names."""
+    """Returns the budgets of a request's accounts by account id."""
     limits = {GLOBAL: policy.everyone}
     if found.user_id:
         limits[user_account(found.user_id)] = policy.user(found.user_id)

@@ -1,4 +1,4 @@
-"""What was spent: line by line, by key, and altogether. Metadata only: no prompt or answer is ever here."""
+"""Spending: line by line, by key and in total. It contains metadata only, never prompts or completions."""
 
 import json
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from .decision import Decision, Row, Steps
 MAX_PAGE = 1000
 _TRIM_AT_ONCE = 500
 _STATES = {0: "running", 1: "expired", 2: "settled"}
-# One that was lost with its process has no status, and is charged in full.
+# A request lost with its process has no status and is charged in full; it counts as a failure.
 STATUSES = {"success": "r.status BETWEEN 200 AND 399", "failure": "(r.status >= 400 OR r.state = 1)"}
 _NAMES = (
     "id state key_id key_alias user_id model endpoint amount charged created settled answered_by deployment status "
@@ -22,9 +22,9 @@ _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
 
 class Filters(NamedTuple):
-    """`key`: a secret, a token, a key's id or 'master'; `status`: one of STATUSES, or an HTTP status; `begin` ≤ time of
-    the request < `end`, in milliseconds; `after`: the cursor that the page before ended with;
-    `request_id`: an answer's `x-request-id`, which several requests of a client's may have."""
+    """`key`: a secret, a token, a key's id or 'master'. `status`: one of STATUSES, or an HTTP status. `begin` ≤ time of
+    the request < `end`, in milliseconds. `after`: the cursor from the previous page. `request_id`: a response's
+    `x-request-id`, which a client may have used for several requests."""
 
     key: str | None = None
     model: str | None = None
@@ -37,13 +37,13 @@ class Filters(NamedTuple):
 
 
 def logs(filters: Filters) -> Decision:
-    """`GET /spend/logs`: {"data": [line], "next": cursor | None}, the newest first; running requests are not in it."""
+    """`GET /spend/logs`: {"data": [line], "next": cursor | None}, newest first, without running requests."""
     return Decision(_logs(filters))
 
 
 def by_key(now: int, page: int = 1, size: int = 100) -> Decision:
-    """`GET /spend/keys`: {"data": [{"token", "key_alias", "spend", "total_spend", …}], "total_count"}, those that
-    have spent most first; keys that were deleted are in it by their account alone."""
+    """`GET /spend/keys`: {"data": [{"token", "key_alias", "spend", "total_spend", …}], "total_count"}, highest spending
+    first. Deleted keys appear with their account only."""
     return Decision(_by_key(now, max(1, page), min(max(1, size), MAX_PAGE)))
 
 
@@ -53,18 +53,18 @@ def everything(policy: Policy, now: int) -> Decision:
 
 
 def trim(before: int, limit: int = _TRIM_AT_ONCE) -> Decision:
-    """Deletes lines older than `before` (milliseconds), never a running request's: {"deleted": int}; call again while
-    that equals `limit`. Totals keep what the lines said."""
+    """Deletes lines older than `before` (milliseconds), except running requests: {"deleted": int}. Call again while
+    that equals `limit`. Totals are unaffected."""
     return Decision(_trim(before, limit))
 
 
 def trim_old(days: float, now: int, limit: int = _TRIM_AT_ONCE) -> Decision:
-    """The same for lines that are kept for so many days and are older."""
+    """Deletes lines older than `days`; see `trim`."""
     return trim(now - kept_ms(days), limit)
 
 
 def kept_ms(days: float) -> int:
-    """For how long a line is kept."""
+    """Returns the retention time in milliseconds."""
     return int(days * periods.DAY)
 
 
@@ -93,13 +93,13 @@ def _logs(filters: Filters) -> Steps:
             where.append(condition)
             parameters.append(value)
     if filters.request_id is not None:
-        # The index of names has no empty ones, and is not used unless that is said.
+        # The index on request_id excludes ''. The condition must say so, or the index is not used.
         where.append("(r.id = ? OR (r.request_id = ? AND r.request_id <> ''))")
         parameters += [filters.request_id, filters.request_id]
     if filters.after is not None:
         created, _, last = filters.after.partition("-")
         if not (created.isascii() and created.isdigit()) or len(created) > 15:
-            return decision.invalid("'after' is no cursor.", "after")
+            return decision.invalid("'after' is not a valid cursor.", "after")
         where.append("(r.created < ? OR (r.created = ? AND r.id < ?))")
         parameters += [int(created), int(created), last]
     size = min(max(1, filters.size), MAX_PAGE)
