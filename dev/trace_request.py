@@ -203,6 +203,8 @@ def alone(folder: Path, config: Path) -> list[str]:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=log)
         try:
             _wait(lambda: process.poll() is not None or _answers(port))
+            if process.poll() is not None:
+                raise RuntimeError((folder / "alone.log").read_text())
             return walked(port, *_signalled(lambda: process.pid, walk))
         finally:
             process.terminate()
@@ -296,7 +298,7 @@ def main() -> int:
     if given.serve:
         path, config, host, port = given.serve
         Walk(Path(path))
-        return cli.main(["serve", "--config", config, "--host", host, "--port", port])
+        return cli(["serve", "--config", config, "--host", host, "--port", port])
     with tempfile.TemporaryDirectory(prefix="trace-") as scratch, provider() as port:
         folder = Path(scratch)
         config = write_config(folder, port)

@@ -60,9 +60,9 @@ def test_top_level_folders_are_compared_too(write) -> None:
 
 
 def test_the_worker_names_its_modules_without_the_folder(write) -> None:
-    found = write({"worker/a.py": "from api.errors import Name", "worker/core/api/errors.py": "from a import other"})
-    assert found["worker.a"] == {"worker.core.api.errors": 1}
-    assert imports.circles(found) == [["worker.a", "worker.core.api"]]
+    found = write({"worker/a.py": "from core.errors import Name", "worker/core/errors.py": "from a import other"})
+    assert found["worker.a"] == {"worker.core.errors": 1}
+    assert imports.circles(found) == [["worker.a", "worker.core"]]
 
 
 def test_what_depends_in_one_direction_is_fine(write) -> None:
@@ -70,15 +70,36 @@ def test_what_depends_in_one_direction_is_fine(write) -> None:
     assert imports.circles(found) == []
 
 
+TREE = {"top/__init__.py": "", "top/low.py": "import json\nfrom . import high", "top/high.py": ""}
+
+
 def test_an_import_that_goes_up_is_named_with_its_line(write) -> None:
-    found = write({"low/a.py": "import json\nimport high.b", "high/b.py": "import low.c", "low/c.py": ""})
-    (line,) = imports.climbing(found, {"low": ("high",)})
-    assert line.startswith("low.a, line 2: imports high.b")
+    (line,) = imports.climbing(write(TREE), {"top": ("top", "low", "high")})
+    assert line.startswith("top.low, line 2: imports top.high")
 
 
-def test_the_layers_are_of_packages_that_there_are() -> None:
-    known = {name for module in imports.graph() for name in _with_parents(module)}
-    named = {name for low, highs in imports.LAYERS.items() for name in (low, *highs)}
+def test_an_import_that_goes_down_is_fine(write) -> None:
+    assert imports.climbing(write(TREE), {"top": ("top", "high", "low")}) == []
+
+
+def test_neighbours_of_one_layer_do_not_import_each_other(write) -> None:
+    (line,) = imports.climbing(write(TREE), {"top": ("top", "high low")})
+    assert "top.low may not import top.high" in line
+
+
+def test_what_has_no_place_in_the_layers_is_named(write) -> None:
+    assert imports.climbing(write(TREE), {"top": ("top", "low")})[0] == "top.high has no place in LAYERS"
+
+
+def test_every_layer_is_of_something_that_there_is() -> None:
+    known = {name for module in imports.graph() for name in _with_parents(module)} | {"worker.catalog"}
+    named = {
+        name if name == package else f"{package}.{name}".removeprefix(".")
+        for package, order in imports.LAYERS.items()
+        for names in order
+        for name in names.split()
+        if name != package.rpartition(".")[2]
+    }
     assert named <= known
 
 
