@@ -1,39 +1,45 @@
-"""Events of a stream that pass unread, because they differ from one that was read by a single string.
+"""A fast path for stream events that differ from an already inspected event only in the value of a single string.
 
-The events of one answer open alike, down to the model's name and beyond, and nearly all of them go on alike, too: a
-piece of text, of a thought or of a call's arguments is all that changes. Such an event is told by comparing bytes,
-which costs far less than to look for everything that it might hold.
+The events of one response share a long common prefix, up to and beyond the model name, and nearly all of them also end
+alike. Only a piece of text, of reasoning or of tool call arguments changes. Comparing bytes detects such an event far
+more cheaply than searching it for everything that it could contain.
 """
 
 import re
 
-# What stands between an event's opening and the string that changes.
+# What separates the opening of an event from the string that changes.
 _ARGUMENTS = b'"tool_calls":[{"index":'
 _STRINGS = (b'"content":"', b'"reasoning_content":"', _ARGUMENTS)
 _MOST_SHAPES = 4
 _STRING = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BACKSLASH = 0x5C
-# What OpenAI adds to hide how long a piece is: letters and digits.
+# OpenAI pads events with letters and digits to hide the length of a piece.
 _PADDING = b',"obfuscation":"'
 
 _DELTA = b'"delta":{'
-_NEAR = 200  # bytes behind the model's name in which an ordinary event says nothing of its own yet
+_NEAR = 200  # the number of bytes after the model name in which an ordinary event has no content of its own yet
 _OF_INTEREST = (b"\n", b"\r", b'"usage"', b'"error"', b'"finish_reason"', b"[DONE]")
 
 
 class Alike:
-    """The events of one stream that have been looked at. `opening`: how they begin, empty until that is known;
-    `ours`: the same with the name that the client gets."""
+    """The events of one stream that have been inspected.
+
+    `opening` is their common prefix, empty until it is known. `ours` is the same prefix with the model name for the
+    client.
+    """
 
     __slots__ = ("_shapes", "opening", "ours")
 
     def __init__(self) -> None:
         self.opening = self.ours = b""
-        # Each is what stands before the string, what stands behind it, and what ends the event behind its padding.
+        # Each shape: the bytes before the string, the bytes after it, and the bytes that end the event after the
+        # padding.
         self._shapes: list[tuple[bytes, int, bytes, int, bytes]] = []
 
     def take(self, data: bytes, at: int, passed: list[bytes]) -> int:
-        """Adds the events that are known, from `at` on, to `passed`; where the first other one begins."""
+        """Appends events of known shape, starting at `at`, to `passed`. Returns the position of the
+        first other event.
+        """
         skipped, ours, size, shapes = len(self.opening), self.ours, len(data), self._shapes
         while at < size:
             for head, before, tail, behind, closing in shapes:
@@ -60,7 +66,7 @@ class Alike:
         return at
 
     def learn(self, rest: bytes) -> None:
-        """Of an event that may pass unread: what follows its opening."""
+        """Learns the shape of an event that may pass. `rest` is the event after its opening."""
         for prefix in _STRINGS:
             if len(self._shapes) < _MOST_SHAPES and rest.startswith(prefix):
                 start = rest.find(b':"', len(prefix)) + 2 if prefix == _ARGUMENTS else len(prefix)
@@ -70,12 +76,16 @@ class Alike:
                     self._shapes.append((head, len(head), tail, len(tail), closing))
 
     def forget(self) -> None:
-        """Arguments that pass unread have to be those of the last call, and there may be another."""
+        """Forgets all shapes. Arguments may only pass if they belong to the latest call, and a new
+        call may have begun.
+        """
         self._shapes.clear()
 
     def remember_opening(self, event: bytes, theirs: bytes, ours: bytes) -> None:
-        """Of an event that names the model, if there is nothing of interest in it so far. `theirs`, `ours`: the name as
-        it stands there, and as the client gets it."""
+        """Learns the opening from an event that contains the model name, unless it contains something of interest.
+
+        `theirs` is the name as it appears in the event, and `ours` the name for the client.
+        """
         at = event.find(theirs) if theirs else -1
         start = event.rfind(b"data:", 0, at) if at > 0 else -1
         if start < 0 or (start > 0 and event[start - 1] not in b"\r\n"):
@@ -98,7 +108,7 @@ def _behind(tail: bytes) -> tuple[bytes, bytes]:
 
 
 def _string_end(data: bytes, start: int) -> int:
-    """Where the string that begins at `start` ends: at its closing quote; -1 where it has none."""
+    """The position of the closing quote of the string that starts at `start`, or -1."""
     at = data.find(b'"', start)
     if at > start and data[at - 1] == _BACKSLASH:
         found = _STRING.match(data, start)

@@ -1,4 +1,4 @@
-"""What an attempt at a deployment brings back when it did not fail: a whole answer or a stream."""
+"""The results of a successful attempt: a complete response or a stream."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -17,18 +17,17 @@ from .odd_chunks import failure_in, has_answer, is_ordinary, mend_answer
 
 @dataclass(slots=True)
 class Plain:
-    """`body` with the model's public name in it; `usage` as the provider reported it."""
+    """A complete response. `body` contains the model's public name, and `usage` is as the provider reported it."""
 
     body: bytes
     usage: dict[str, Any] | None
 
 
 class Events(Protocol):
-    """A provider's stream on its way to the client: fed with what comes, it returns what the client gets, whole events
-    only.
+    """Rewrites a provider's stream for the client. Input may be cut anywhere; output consists of complete events.
 
-    `usage`: the last one seen, in OpenAI's words or Anthropic's (core/pricing/usage.py); `failed`: what the error
-    event said that was seen, and passed on.
+    `usage` is the latest one seen, in OpenAI's or Anthropic's form (core/pricing/usage.py). `failed` is set once an
+    error event has been passed on.
     """
 
     @property
@@ -42,23 +41,28 @@ class Events(Protocol):
         ...
 
     def end(self) -> bytes:
-        """What is left when the provider has closed."""
+        """Returns what remains when the provider has closed the stream."""
         ...
 
     def begins(self, new: bytes) -> bool | Outcome:
-        """Whether the answer has begun with `new`, what `feed` or `end` returned last; an Outcome when it is an error
-        instead. Until it has begun, another deployment can take over."""
+        """Whether the response has begun with `new`, the latest result of `feed` or `end`. An Outcome if it is an
+        error.
+
+        Until the response has begun, another deployment can take over.
+        """
         ...
 
     @property
     def cut_off(self) -> bool:
-        """Whether what came so far is no whole answer."""
+        """Whether the response is incomplete so far."""
         ...
 
 
 @dataclass(slots=True)
 class Stream:
-    """`first`: the events that have come; `rest` yields what follows, already rewritten, and raises StreamBroken."""
+    """A streaming response. `first` contains the first events. `rest` yields the others, already rewritten, and may
+    raise StreamBroken.
+    """
 
     first: bytes
     rest: AsyncGenerator[bytes]
@@ -66,14 +70,16 @@ class Stream:
 
 
 class StreamBroken(Exception):
-    """The provider broke off in mid-stream; the message is fit for the client. `timed_out`: it fell silent."""
+    """The provider's stream broke off. The message may be shown to the client. `timed_out` means that the provider fell
+    silent.
+    """
 
     def __init__(self, message: str, *, timed_out: bool = False) -> None:
         super().__init__(message)
         self.timed_out = timed_out
 
 
-# What reading an answer raises whose parts are not of the types that the provider documents.
+# Raised while reading a response whose parts are not of the documented types.
 UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError)
 UNREADABLE = Outcome("server", 0, "The provider's answer is not as its documentation says.", unread=True)
 
@@ -83,7 +89,7 @@ Answer = Plain | Stream | Outcome
 
 
 def json_object(raw: bytes) -> dict[str, Any] | Outcome:
-    """The body of an answer with status 200, or what is wrong with it."""
+    """Parses the body of a response with status 200, or returns a failure."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -94,7 +100,7 @@ def json_object(raw: bytes) -> dict[str, Any] | Outcome:
 
 
 def plain(raw: bytes, name: str) -> Plain | Outcome:
-    """Reads a provider's answer with status 200; anything but a JSON object with an answer in it is a failure."""
+    """Reads a response with status 200. Anything but a JSON object with a result is a failure."""
     if raw[:1] != b"{" and is_stream(raw.lstrip()):
         joined = whole(raw)
         if isinstance(joined, Outcome):
@@ -123,7 +129,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
 
 
 def _failure(body: dict[str, Any], usage: dict[str, Any] | None) -> Outcome | None:
-    """What failed instead of an answer; a provider that has counted what it wrote may charge for it."""
+    """The failure that the body describes, if any. If the provider counted output tokens, it may bill for them."""
     failed = failure_in(body)
     if failed is not None:
         return failed._replace(unread=failed.unread or bool(usage and count(usage, "completion_tokens")))
@@ -135,7 +141,7 @@ def _failure(body: dict[str, Any], usage: dict[str, Any] | None) -> Outcome | No
 
 
 def _renamed(raw: bytes, body: dict[str, Any], name: str) -> bytes:
-    """The answer with its `model` renamed: in its bytes where that is unambiguous. Raises JSONEncodeError."""
+    """Replaces the model name. Edits the bytes where that is unambiguous. Raises JSONEncodeError."""
     theirs = body.get("model")
     if theirs == name:
         return raw

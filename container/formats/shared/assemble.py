@@ -1,6 +1,6 @@
-"""A whole answer as the events of a stream, and a stream as a whole answer.
+"""Converts a complete response to a stream of events, and a stream to a complete response.
 
-Some servers do not stream although they are asked to, and some stream although they are not.
+Some servers ignore `stream: true`, and others stream without being asked.
 """
 
 import re
@@ -18,13 +18,15 @@ BROKEN_OFF = Outcome("server", 0, "The provider ended its stream in the middle o
 
 
 def is_stream(head: bytes) -> bool:
-    """Whether a body that begins so is one of events, whatever its content type says."""
+    """Whether a body that starts with `head` is an event stream, whatever its content type says."""
     return _STREAM.match(head) is not None
 
 
 def as_events(body: Any) -> bytes:
-    """The events that say what `body` says: an answer of OpenAI's or Anthropic's; anything else, as Gemini's responses
-    and errors, is an event by itself."""
+    """Converts a response of OpenAI's or Anthropic's to events.
+
+    Any other body, such as a Gemini response or an error, becomes a single event.
+    """
     if isinstance(body, list):
         return b"".join(_data(item) for item in body)
     choices = body.get("choices") if isinstance(body, dict) else None
@@ -36,7 +38,7 @@ def as_events(body: Any) -> bytes:
 
 
 def whole(raw: bytes) -> bytes | Outcome:
-    """The chat completion that a stream of OpenAI's comes to."""
+    """Joins an OpenAI stream to a chat completion."""
     stream = EventStream("", drop_usage=False)
     events = stream.feed(raw) + stream.end()
     begun = stream.begins(events)
@@ -99,7 +101,7 @@ def _message_events(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _taken_apart(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """How a block starts, and what follows."""
+    """The start of a content block and its deltas."""
     kind = block.get("type")
     if kind == "text":
         return {**block, "text": ""}, [{"type": "text_delta", "text": block.get("text") or ""}]
@@ -136,7 +138,9 @@ def _join(made: dict[str, Any], choice: Mapping[str, Any]) -> None:
 
 
 def _join_calls(calls: list[dict[str, Any]], pieces: Iterable[Any]) -> None:
-    """The calls in the order in which they begin. A piece of `ChunkMender` has an index; a custom tool's may not."""
+    """Joins calls in order of appearance. `ChunkMender` gives every piece an index, except possibly those of custom
+    tools.
+    """
     for piece in pieces:
         if not isinstance(piece, dict):
             continue

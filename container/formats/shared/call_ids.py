@@ -1,9 +1,9 @@
-"""Ids of tool calls as the provider at hand takes them.
+"""Rewrites tool call ids to the form that the provider accepts.
 
-A conversation may have been through other providers, and each has its own idea of an id: Gemini's carry a thought
-signature (`call_…__thought__<base64>`, as LiteLLM writes them, hundreds of characters), OpenAI takes 40 characters,
-Mistral exactly nine, Claude letters, digits, `_` and `-`. What does not fit is replaced in the call and in its result
-alike. The client keeps the ids that it has, so that a signature finds its way back to Gemini.
+A conversation may have been served by other providers, and their ids differ. Gemini's contain a thought signature
+(`call_…__thought__<base64>`, the format LiteLLM uses, hundreds of characters). OpenAI allows 40 characters, Mistral
+exactly nine, and Claude letters, digits, `_` and `-`. An id that does not fit is replaced in the call and in its
+result. The client keeps its own ids, so signatures still reach Gemini.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 SIGNATURE_MARK = "__thought__"
-# What `Conversation.longest_id` goes by.
+# The characters assumed by `Conversation.longest_id`.
 USUAL = "[a-zA-Z0-9_-]+"
 _LETTERS = string.digits + string.ascii_letters
 _RESULTS = ("tool", "function")
@@ -23,11 +23,11 @@ Message = Mapping[str, Any]
 
 
 class CallIds:
-    """The ids of one conversation, in its order.
+    """The ids of one conversation, in order.
 
-    `length` and `pattern`: what the provider takes, as in `Capabilities`; `signed`: it is Gemini, which reads the
-    signatures. The same conversation always gets the same ids, also when it has grown, so that what a provider has
-    cached of it stays valid.
+    `length` and `pattern` are as in `Capabilities`. `signed` means that the provider is Gemini, which reads the
+    signatures. A conversation always gets the same ids, even after it has grown, so that the provider's prompt cache
+    remains valid.
     """
 
     def __init__(self, length: int | None, pattern: str, *, signed: bool = False) -> None:
@@ -35,22 +35,22 @@ class CallIds:
         self._pattern = _compiled(pattern)
         self._signed = signed
         self._used: set[str] = set()
-        self._open: list[tuple[Any, str]] = []  # calls without a result: the id given, and the one sent
+        self._open: list[tuple[Any, str]] = []  # calls without a result: the client's id and the id sent
 
     def calls(self, given: Sequence[Any], results: Sequence[Any]) -> list[str]:
-        """The ids of one message's calls. `results`: the ids that the results behind it name."""
+        """The ids for the calls of one message. `results` are the ids in the results that follow it."""
         sent: list[str] = []
         for place, id in enumerate(given):
             repeated = place > 0 and id in given[:place]
             if repeated and id and results.count(id) < given.count(id):
-                sent.append(sent[given.index(id)])  # one call, written twice
+                sent.append(sent[given.index(id)])  # the same call, written twice
                 continue
             sent.append(self._unique(id if isinstance(id, str) else ""))
         self._open = list(zip(given, sent, strict=True))
         return sent
 
     def result(self, given: Any) -> str:
-        """The id of a result: that of the first call that it can belong to."""
+        """The id for a result: that of the first open call that it can belong to."""
         known = isinstance(given, str) and bool(given)
         for at, (id, sent) in enumerate(self._open):
             if id == given or not known:
@@ -85,7 +85,7 @@ class CallIds:
 
 
 def fitted(messages: list[Any], length: int | None, pattern: str, *, signed: bool = False) -> list[Any]:
-    """The messages of a chat completion; the list itself where nothing has to change."""
+    """Rewrites the messages of a chat completion. Returns the same list if nothing changes."""
     ids = CallIds(length, pattern, signed=signed)
     made: list[Any] | None = None
     for at, message in enumerate(messages):
@@ -111,7 +111,7 @@ def fitted(messages: list[Any], length: int | None, pattern: str, *, signed: boo
 
 
 def fitted_blocks(messages: list[Any], length: int | None, pattern: str) -> list[Any]:
-    """The messages of Anthropic's Messages API, whose calls and results are blocks."""
+    """Rewrites the messages of Anthropic's Messages API, where calls and results are content blocks."""
     ids = CallIds(length, pattern)
     made: list[Any] | None = None
     for at, message in enumerate(messages):
@@ -131,7 +131,7 @@ def fitted_blocks(messages: list[Any], length: int | None, pattern: str) -> list
 
 
 def fitted_items(items: list[Any], length: int | None, pattern: str) -> list[Any]:
-    """The input items of OpenAI's Responses API."""
+    """Rewrites the input items of OpenAI's Responses API."""
     ids = CallIds(length, pattern)
     made: list[Any] | None = None
     for at, item in enumerate(items):
@@ -146,7 +146,7 @@ def fitted_items(items: list[Any], length: int | None, pattern: str) -> list[Any
 
 
 def _results_of(messages: Sequence[Any], start: int) -> Iterable[Any]:
-    """The ids that the results name which stand together from `start` on."""
+    """The ids in the consecutive results from `start` on."""
     for at in range(start, len(messages)):
         message = messages[at]
         if not isinstance(message, dict) or message.get("role") not in _RESULTS:
@@ -177,7 +177,7 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 @lru_cache(maxsize=4096)
 def _hashed(given: str, length: int | None) -> str:
-    """An id of letters, digits and one `_` where there is room, made of nothing but the id that was given."""
+    """An id derived from the given one: letters, digits and, if it is long enough, one `_`."""
     digest = hashlib.sha256(given.encode("utf-8", "surrogatepass"))
     if length is None or length >= 37:
         return f"call_{digest.hexdigest()[:32]}"

@@ -1,7 +1,7 @@
-"""What each provider and model takes: fields, roles, output limits, content, thoughts, ids.
+"""The capabilities of each provider and model: fields, roles, output limits, content, reasoning and ids.
 
-The wire formats fit a request by this table before it is sent, so that nothing has to be learnt from a refusal. What
-LiteLLM knows comes from `known_models`; a deployment's `model_info` goes over it; what stands here is our own.
+The formats use this table to adapt a request before it is sent, so that nothing has to be learned from refusals.
+LiteLLM's data comes from `known_models`, a deployment's `model_info` overrides it, and the rest is maintained here.
 """
 
 import re
@@ -23,25 +23,36 @@ Texts = Literal["parts", "joined", "only"]
 
 
 class Capabilities(NamedTuple):
-    """What one model at one provider takes.
+    """What one model of one provider accepts. Token and character limits are None if they are unknown or unlimited.
 
-    `fields`: the fields of OpenAI's chat API that it takes, None where every field may pass; `own_fields`: those that
-    it takes beside OpenAI's, None where every field may pass; `developer_role`: it knows the role, else `system` stands
-    in; `limit_name`: the field of an output limit, `limit_names`: all that it knows; `max_output` and `min_output`: the
-    largest and smallest limit it takes, in tokens (None: unknown); `cache_markers`: `cache_control` may stay in
-    messages and tools; `thoughts`: how it wants an earlier answer's reasoning back (`strip`: not at all, `keep`:
-    `reasoning_content` may stay, `require`: `reasoning_content` must stand beside tool calls); `efforts`: the
-    `reasoning_effort` levels it knows, None where any may pass, empty where it does not take the field;
-    `tool_name_length`: the longest name of a tool, in characters; `call_id_length`: the longest id of a tool call
-    (None: no bound); `call_id_pattern`: a regular expression that such an id has to match in full ('': any);
-    `responses`: when chat is served by the provider's Responses API (`with_tools`: only a request with function tools
-    and reasoning); `accepted`: all fields that may be sent, told from `fields` and `own_fields`, None where others may
-    be sent but for those `refused`; `renamed`: what it calls fields of OpenAI's; `default_effort`: the level of a
-    request that names none; `effort_as`: the field that says how much to think (`toggle`: `reasoning` switches it off;
-    `itself`: none, as the model decides); `samples`: whether it takes `temperature` and its like; `named_roles`: whose
-    messages may have a `name`, None for all; `empty_turns`: an assistant may have said nothing; `most_stops`: the most
-    `stop` texts; `texts`: how it takes the text of a message (`parts`: a list of parts, too; `joined`: a list, but one
-    of nothing but text as one text; `only`: nothing but texts).
+    fields            accepted fields of OpenAI's chat API. None: all
+    own_fields        accepted fields beyond OpenAI's. None: all
+    developer_role    whether the role exists; otherwise `system` replaces it
+    limit_name        the field for the output limit
+    limit_names       all accepted fields for the output limit
+    max_output        the largest accepted output limit, in tokens
+    min_output        the smallest accepted output limit, in tokens
+    cache_markers     whether messages and tools may contain `cache_control`
+    thoughts          what to do with the reasoning of earlier responses. `strip`: remove it; `keep`:
+                      `reasoning_content` may stay; `require`: tool calls need `reasoning_content` beside them
+    efforts           accepted levels of `reasoning_effort`. None: all; empty: the field is not accepted
+    tool_name_length  the longest tool name, in characters
+    call_id_length    the longest tool call id, in characters
+    call_id_pattern   a regular expression that tool call ids must match in full. '': any id
+    responses         when to use the provider's Responses API for chat. `with_tools`: only for requests with function
+                      tools and reasoning
+    accepted          all fields that may be sent, derived from `fields` and `own_fields`. None: all but `refused`
+    refused           fields that must not be sent, where `accepted` is None
+    renamed           the provider's names for fields of OpenAI's
+    default_effort    the effort of a request that sets none
+    effort_as         the field that controls reasoning. `toggle`: `reasoning` turns it off; `itself`: no field, the
+                      model decides
+    samples           whether `temperature` and related fields are accepted
+    named_roles       roles whose messages may have a `name`. None: all
+    empty_turns       whether an assistant message may be empty
+    most_stops        the maximum number of `stop` strings
+    texts             the form of message text. `parts`: a string or a list of parts; `joined`: a list with only
+                      text parts is joined to a string; `only`: text only
     """
 
     fields: frozenset[str] | None = None
@@ -70,15 +81,16 @@ class Capabilities(NamedTuple):
     texts: Texts = "parts"
 
 
-# The fields that LiteLLM asks for whether a provider takes them; what is no field of OpenAI's is the client's own.
+# The fields that LiteLLM checks against a provider's supported parameters. Other non-OpenAI fields belong to the
+# client.
 VALIDATED = frozenset(
     "functions function_call temperature top_p n stop modalities prediction audio presence_penalty frequency_penalty "
     "logit_bias response_format seed tools tool_choice logprobs top_logprobs parallel_tool_calls reasoning_effort "
     "verbosity thinking web_search_options service_tier".split()
 )
-# Everybody takes these.
+# Accepted by every provider.
 _ALWAYS = frozenset(("messages", "model", "stream", *EITHER))
-# Servers that do not mind what they do not know.
+# Providers that ignore unknown fields.
 _LENIENT = frozenset(
     "openrouter deepseek together_ai hosted_vllm ollama ollama_chat lm_studio custom_openai openai_like".split()
 )
@@ -86,14 +98,14 @@ _LENIENT = frozenset(
 _MOST_REMEMBERED = 4096
 _remembered: dict[tuple[str, str], tuple[Deployment, Capabilities]] = {}
 
-# Names of OpenAI's models, with a hyphen or without, as Azure's deployments are often called.
+# Names of OpenAI models, with or without the hyphen, as Azure deployments often drop it.
 _GPT = re.compile(r"(?<![a-z0-9])gpt-?([5-9])(?:[.-]?(\d+)(?!\d))?(?![0-9])")
 _O_SERIES = re.compile(r"(?<![a-z0-9])o[1-9](?![a-z0-9])|o_series/")
-# Other names of OpenAI's; `gpt-oss` is everybody's.
+# Other OpenAI model names. `gpt-oss` is excluded because many providers serve it.
 _OPENAIS = re.compile(
     r"(?:ft:)?(?:(?:chat)?gpt-[34](?![0-9])|gpt-(?:audio|daybreak|rosalind)|(?:davinci|babbage)-002|codex-|computer-use)"
 )
-# Both ways of OpenAI's to call a model of a family that LiteLLM does not list.
+# Stand-ins for the fields of OpenAI models that LiteLLM does not list.
 _TEMPLATES = {"gpt": "gpt-5", "chat": "gpt-4o", "o": "o3"}
 _THREE = frozenset(("low", "medium", "high"))
 _ROUTED = frozenset(("none", "minimal", "low", "medium", "high", "xhigh"))
@@ -101,7 +113,7 @@ _STRICT: frozenset[str] = frozenset()
 
 # By the names in `DIRECT`. Sources: each provider's API reference, and LiteLLM's `llms/<provider>/chat`.
 _PROVIDERS: dict[str, Capabilities] = {
-    # https://docs.claude.com/en/api/messages: the ids of `tool_use`
+    # https://docs.claude.com/en/api/messages for the ids of `tool_use`
     "anthropic": Capabilities(
         developer_role=True,
         limit_names=EITHER,
@@ -117,7 +129,7 @@ _PROVIDERS: dict[str, Capabilities] = {
         limit_names=EITHER,
         thoughts="keep",
         efforts=_ROUTED,
-        # As those to whom it goes on take them.
+        # The strictest of the providers behind OpenRouter.
         call_id_length=40,
         call_id_pattern="[a-zA-Z0-9_-]+",
     ),
@@ -189,21 +201,21 @@ _OPENAI = Capabilities(
     most_stops=4,
 )
 _OPENAIS_LABELS = frozenset("user metadata store moderation prompt_cache_options".split())
-# A server of somebody's own that speaks OpenAI's format: what hardly any of them refuses.
+# An unknown OpenAI-compatible server. Hardly any of them rejects what this allows.
 _COMPATIBLE = Capabilities(cache_markers=True, thoughts="keep", tool_name_length=None)
-# The engine's: LiteLLM translates, so it is told everything.
+# The engine. LiteLLM translates for the provider, so it receives everything.
 _ENGINE = Capabilities(
     developer_role=True, limit_names=EITHER, cache_markers=True, thoughts="keep", tool_name_length=None
 )
 
 
 def capabilities(d: Deployment, model: str) -> Capabilities:
-    """Of `model`, the provider's name with a wildcard filled in, at the deployment."""
+    """The capabilities of `model` at the deployment. `model` is the provider's name, with wildcards filled in."""
     key = (d.id, model)
     found = _remembered.get(key)
-    if found is not None and found[0] is d:  # another configuration may use the same id
+    if found is not None and found[0] is d:  # a different configuration may reuse the id
         return found[1]
-    if len(_remembered) >= _MOST_REMEMBERED:  # a wildcard's models are what clients write
+    if len(_remembered) >= _MOST_REMEMBERED:  # with wildcards, clients choose the model names
         _remembered.clear()
     made = _sending(d, _of(d, split_route(d.provider, model)[1]))
     responses = served(d, model)
@@ -214,7 +226,7 @@ def capabilities(d: Deployment, model: str) -> Capabilities:
 
 
 def _sending(d: Deployment, can: Capabilities) -> Capabilities:
-    """With the fields that may be sent to it, told from `fields` and `own_fields`."""
+    """Adds the fields that may be sent, derived from `fields` and `own_fields`."""
     if can.fields is None:
         return can
     if can.own_fields is not None:
@@ -262,12 +274,12 @@ def _of(d: Deployment, model: str) -> Capabilities:
     if d.provider == "mistral" and "magistral" in model:
         fields -= {"thinking", "reasoning_effort"}
         can = can._replace(effort_as="itself")
-    if d.provider in ("ollama", "ollama_chat"):  # its API that speaks OpenAI's format, which LiteLLM does not use
+    if d.provider in ("ollama", "ollama_chat"):  # their OpenAI-compatible API, which LiteLLM does not use
         fields |= {"presence_penalty", "tool_choice"}
     can = can._replace(fields=fields, efforts=_efforts(d.provider, model, known, can.efforts, fields))
     if d.provider == "openrouter":
         can = can._replace(cache_markers=any(name in model.lower() for name in _MARKED_AT_OPENROUTER))
-        if model.startswith("openai/"):  # asked for at OpenAI's Responses API
+        if model.startswith("openai/"):  # OpenRouter calls OpenAI's Responses API
             can = can._replace(min_output=LEAST_OF_RESPONSES)
     elif claude:
         can = can._replace(call_id_pattern="[a-zA-Z0-9_-]+", tool_name_length=128)
@@ -275,12 +287,12 @@ def _of(d: Deployment, model: str) -> Capabilities:
 
 
 def _wanting_thoughts(can: Capabilities, model: str) -> Capabilities:
-    """Kimi wants them back wherever it is, DeepSeek at a server that keeps them."""
+    """Requires reasoning for Kimi on any provider, and for DeepSeek on servers that keep it."""
     wants = can.thoughts == "keep" and any(name in model.lower() for name in _WANT_THOUGHTS)
     return can._replace(thoughts="require") if wants else can
 
 
-# LiteLLM lists the fields of these providers' models under another name.
+# LiteLLM lists the fields of these providers under a different name.
 _LISTED_AS = {"ollama": "ollama_chat", "vertex_ai": "gemini"}
 # https://docs.x.ai/docs/models
 _WITHOUT_STOP = ("grok-3-mini", "grok-4", "grok-code-fast")
@@ -294,7 +306,7 @@ _MARKED_AT_OPENROUTER = ("claude", "gemini", "minimax", "glm", "z-ai", "qwen")
 def _efforts(
     provider: str, model: str, known: Known, usual: frozenset[str] | None, fields: frozenset[str] | None
 ) -> frozenset[str] | None:
-    """The levels of `reasoning_effort`."""
+    """The accepted levels of `reasoning_effort`."""
     if fields is not None and "reasoning_effort" not in fields:
         return frozenset()
     if known.levels is not None:
@@ -311,7 +323,7 @@ def _efforts(
 
 
 def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
-    """OpenAI's models, wherever they are, and those of servers that speak like OpenAI."""
+    """Capabilities of OpenAI's models on any provider, and of OpenAI-compatible servers."""
     base = d.info.get("base_model")
     name = base if isinstance(base, str) and not d.wildcard else model
     family, _ = _family(f"{d.route}/{name}")
@@ -321,7 +333,7 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
         fields = known_models.fields(d.provider, _TEMPLATES[family])
     if theirs:
         fields = (fields or frozenset()) | _OPENAIS_LABELS
-        if not family and known == Known():  # an Azure deployment may be of any model
+        if not family and known == Known():  # an Azure deployment may serve any model
             fields |= {"reasoning_effort", "verbosity"}
     can = (_OPENAI if theirs else _COMPATIBLE)._replace(fields=fields, max_output=known.max_output)
     if family:
@@ -339,7 +351,11 @@ def _of_openai(d: Deployment, model: str, known: Known) -> Capabilities:
 
 
 def _family(name: str) -> tuple[Literal["gpt", "o", "chat", ""], tuple[int, int]]:
-    """`gpt`: GPT-5 and later, which reason; `chat`: those that do not; `o`; '' for older ones and others'."""
+    """The family and version of a model name.
+
+    `gpt` is GPT-5 or later with reasoning, `chat` is GPT-5 or later without, and `o` is the o series. '' means older or
+    not OpenAI's.
+    """
     name = name.lower()
     found = _GPT.search(name)
     if found:
@@ -349,7 +365,9 @@ def _family(name: str) -> tuple[Literal["gpt", "o", "chat", ""], tuple[int, int]
 
 
 def _gpt_efforts(known: Known) -> frozenset[str]:
-    """Medium and high are never missing; minimal and low are refused, xhigh and none are granted by the map."""
+    """The levels from LiteLLM's map. Medium and high always exist, minimal and low unless denied, xhigh and none only
+    if listed.
+    """
     if known.levels is not None:
         return known.levels
     said = known.efforts

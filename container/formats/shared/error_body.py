@@ -1,10 +1,10 @@
-"""What a provider's error body says, whatever its shape: one dict with `message`, `code`, `type` and `param`.
+"""Normalizes a provider's error body to a dict with `message`, `code`, `type` and `param`. Known shapes:
 
 {"error": {"message": …}}   {"error": "…"}   {"error": […]}   {"errors": […]}   {"message": …}   {"detail": …}
 {"message": {"detail": [{"loc": […], "msg": …}]}}      Mistral, FastAPI
 {"error": {"message": "Provider returned error", "metadata": {"raw": "…"}}}      OpenRouter
 {"base_resp": {"status_code": 1008, "status_msg": …}}      MiniMax
-plain text, a page of HTML
+plain text, an HTML page
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-# Where servers put what went wrong, the most telling name first.
+# Fields that contain the error message, most specific first.
 _WORDS = (
     "message",
     "msg",
@@ -39,18 +39,18 @@ _WORDS = (
     "exception",
     "cause",
 )
-# Beside a message that names no more than the status, what went wrong.
+# Fields with details, for messages that only name the status.
 _MORE = ("errors", "details", "error_description", "innererror")
-_SHORT = 40  # characters
+_SHORT = 40  # in characters
 _MOST_ITEMS = 5
 _MOST_DEPTH = 6
 _CODE = re.compile(r"[\w.:/-]{1,80}")
 _TITLE = re.compile(r"<(title|h1|message|faultstring)[^>]*>(.{1,200}?)</\1", re.IGNORECASE | re.DOTALL)
 _HTML = re.compile(r"\s*(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body|\?xml|h1|center)\b", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(r"<[^>]*>")
-_SAYS_SOMETHING = re.compile(r'[:\[]"[^"]')  # a text that is no name
+_SAYS_SOMETHING = re.compile(r'[:\[]"[^"]')  # a string that is a value, not a key
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
-# MiniMax's codes as HTTP statuses. https://platform.minimax.io/docs/api-reference/errorcode
+# MiniMax error codes and the corresponding HTTP statuses. https://platform.minimax.io/docs/api-reference/errorcode
 _MINIMAX = {
     1001: 504,
     1002: 429,
@@ -67,8 +67,10 @@ _MINIMAX_FILTER = (1026, 1027)
 
 
 def error_fields(raw: bytes) -> dict[str, Any]:
-    """Of a refusal's body; empty where it says nothing. `unread`: all of it, where it says something in no known way;
-    `page`: True for one of HTML."""
+    """The fields of an error response, or an empty dict if it says nothing.
+
+    `unread` contains the entire body if it has text in an unknown shape. `page` is True for an HTML page.
+    """
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -82,9 +84,9 @@ def error_fields(raw: bytes) -> dict[str, Any]:
 
 
 def fields_of(body: Any) -> dict[str, Any]:
-    """Of a body that has been parsed."""
+    """The fields of a parsed error body."""
     if isinstance(body, list) and body and isinstance(body[0], dict):
-        body = body[0]  # Gemini's streams: a list of responses
+        body = body[0]  # Gemini's streams are lists of responses
     if not isinstance(body, dict):
         message = words(body)
         return {"message": message} if message else {}
@@ -109,7 +111,7 @@ def fields_of(body: Any) -> dict[str, Any]:
 
 
 def words(value: Any, depth: int = 0) -> str:
-    """The text in an error or a part of one; empty where there is none."""
+    """The error message in a value of any shape, or '' if there is none."""
     if depth > _MOST_DEPTH:
         return ""
     if isinstance(value, str):
@@ -131,13 +133,13 @@ def words(value: Any, depth: int = 0) -> str:
         found = words(value.get(name), depth + 1)
         if found:
             return found
-    # An object instead of a text, with names that nobody knows: better than nothing.
+    # An object with unknown fields instead of a text. Showing it is better than nothing.
     odd = next((value[name] for name in _WORDS if isinstance(value.get(name), dict) and value[name]), None)
     return orjson.dumps(odd, default=str).decode() if odd is not None and depth < 2 else ""
 
 
 def says_error(body: Mapping[str, Any]) -> bool:
-    """Whether an answer with status 200, or an event of a stream, reports an error, whatever stands beside it."""
+    """Whether a response with status 200, or a stream event, reports an error, whatever else it contains."""
     error = body.get("error")
     if error and (not isinstance(error, dict) or any(error.values())):
         return True
@@ -150,7 +152,7 @@ def says_error(body: Mapping[str, Any]) -> bool:
 
 
 def _innermost(body: dict[str, Any]) -> dict[str, Any]:
-    """The object that holds the message and the code."""
+    """The object that contains the message and the code."""
     base = body.get("base_resp")
     if isinstance(base, dict) and base.get("status_code"):
         code = base["status_code"]
@@ -176,7 +178,7 @@ def _innermost(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _raw(fields: Mapping[str, Any]) -> Any:
-    """What the provider behind OpenRouter said, parsed where that is JSON."""
+    """The error of the provider behind OpenRouter, parsed if it is JSON."""
     metadata = fields.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     try:
@@ -186,7 +188,7 @@ def _raw(fields: Mapping[str, Any]) -> Any:
 
 
 def _forbidden_field(fields: Mapping[str, Any]) -> str | None:
-    """The request's field that FastAPI calls one too many."""
+    """The request field that FastAPI does not permit."""
     held = fields.get("message") if isinstance(fields.get("message"), dict) else fields
     listed = held.get("detail") if isinstance(held, dict) else None
     for item in listed if isinstance(listed, list) else ():
@@ -199,12 +201,12 @@ def _forbidden_field(fields: Mapping[str, Any]) -> str | None:
 
 
 def _plain_text(raw: bytes) -> tuple[str, bool]:
-    """A page's title, or the text itself; whether it is a page."""
+    """The title of an HTML page or the plain text, and whether it is a page."""
     try:
         text = raw[:8192].decode()
     except UnicodeDecodeError as error:
         if error.start < 8188:
-            return "", False  # no text
+            return "", False  # binary data
         text = raw[: error.start].decode()
     page = _HTML.match(text) is not None
     if page:

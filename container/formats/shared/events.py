@@ -1,13 +1,13 @@
-"""A provider's event stream on its way to the client: the bytes as they came, but for a few things.
+"""Rewrites a provider's event stream for the client, leaving most bytes unchanged:
 
-- `"model":"…"` becomes the name the client asked for;
-- the usage chunk is dropped when it was we who asked for it;
-- usage, errors and the end are noticed; an error is told in OpenAI's shape, and nothing follows it;
-- what a server writes otherwise than OpenAI is made right (container/formats/shared/odd_chunks.py).
+- `"model":"…"` becomes the name that the client requested;
+- the usage chunk is dropped if only the proxy requested it;
+- usage, errors and the end are detected, and an error is sent in OpenAI's format as the last event;
+- deviations from OpenAI's format are corrected (container/formats/shared/odd_chunks.py).
 
-An event that has not ended is held back until it has: no client can act on half an event, and a comment line may then
-be sent at any time without landing inside one. An event is parsed only when its bytes show that there is something in
-it; those of an ordinary answer, tool calls among them, pass unparsed.
+An incomplete event is held back. Clients cannot use half an event, and this way a keepalive comment can be sent at any
+time. An event is only parsed if its bytes suggest that it needs attention. The events of an ordinary response,
+including tool calls, pass unparsed.
 """
 
 import re
@@ -31,10 +31,10 @@ _MODEL = re.compile(rb'"model"(\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 
 class EventStream:
-    """Feed it what the provider sends; it returns what the client gets.
+    """Turns the provider's bytes into events for the client.
 
-    `usage`: the last usage seen; `done`: `[DONE]` was seen; `finished`: a finish_reason was; `failed`: what an
-    error event said.
+    `usage` is the latest usage seen. `done` is set after `[DONE]`, `finished` after a finish_reason, and `failed` after
+    an error event.
     """
 
     def __init__(self, model: str, *, drop_usage: bool) -> None:
@@ -47,16 +47,16 @@ class EventStream:
         self._drop_usage = drop_usage
         self._held = b""
         self._begun = False
-        self._refusal: Outcome | None = None  # an error instead of an answer
-        self._over = False  # it has failed, or is at its end
-        self._first: dict[str, Any] = {}  # what the chunk with which the answer began says of itself
+        self._refusal: Outcome | None = None  # an error before the response has begun
+        self._over = False  # the stream has failed or ended
+        self._first: dict[str, Any] = {}  # metadata from the chunk with which the response began
         self._mender = ChunkMender()
-        # Streams of one model name it alike, so what one has learnt serves the next.
+        # All streams of a model name it alike, so a needle learned from one stream serves the next.
         self._needle, self._ours = _learnt.get(model, (b"", b""))
         self._alike = Alike()
 
     def feed(self, data: bytes) -> bytes:
-        """The complete events so far; empty while none is. Raises OversizedEvent."""
+        """Returns the events completed so far, or b"". Raises OversizedEvent."""
         if self._over:
             return b""
         if self._held:
@@ -73,7 +73,7 @@ class EventStream:
         return self._rewrite(data)
 
     def end(self) -> bytes:
-        """What is left when the provider has closed: an event whose blank line never came. Half an event is dropped."""
+        """Returns the last event if only its blank line is missing. An incomplete event is dropped."""
         data, self._held = self._held.strip(b"\r\n"), b""
         if self._over:
             return b""
@@ -85,19 +85,19 @@ class EventStream:
         return rest
 
     def begins(self, new: bytes) -> bool | Outcome:
-        """Whether the answer has begun with what was returned so far; an Outcome when it is an error instead.
+        """Whether the response has begun. An Outcome if it is an error instead.
 
-        Comments, as providers send them to keep a connection open, and chunks that say nothing yet are not the
-        beginning."""
+        Keepalive comments and chunks without content do not count as the beginning.
+        """
         return self._refusal or self._begun
 
     @property
     def cut_off(self) -> bool:
-        """Whether what came so far is no whole answer."""
+        """Whether the response is incomplete so far."""
         return not (self.done or self.finished or self.failed)
 
     def _rewrite(self, data: bytes) -> bytes:
-        """Whole events, as the client gets them."""
+        """Rewrites complete events for the client."""
         passed: list[bytes] = []
         at = self._alike.take(data, 0, passed)
         unix = at < len(data) and b"\r" not in data
@@ -115,7 +115,7 @@ class EventStream:
         if opening and self._begun:
             at = 0 if event.startswith(opening) else -1 if event.startswith(b"data:") else event.find(opening)
         if at >= 0:
-            # What has been looked at once is not searched again.
+            # The opening has been inspected before.
             rest = event[at + len(opening) :]
             if self._says_nothing_else(rest if at == 0 else event[:at] + b" " + rest):
                 if at == 0:
@@ -126,7 +126,7 @@ class EventStream:
         return rewritten
 
     def _says_nothing_else(self, rest: bytes) -> bool:
-        """Whether an event without its opening is nothing but a piece of an answer."""
+        """Whether an event, without its opening, is only a piece of the response."""
         if b'"model"' in rest or b'"error"' in rest or b"data:" in rest or b'content":[' in rest:
             return False
         if rest.count(b'"finish_reason"') != rest.count(b'"finish_reason":null'):
@@ -138,7 +138,7 @@ class EventStream:
         return rest.count(b'"usage"') == rest.count(b'"usage":null')
 
     def _only_arguments(self, rest: bytes) -> bool:
-        """Whether there is nothing of calls but arguments of the one that came last, as OpenAI writes them."""
+        """Whether the only tool call data is arguments for the latest call, in OpenAI's form."""
         calls = self._mender.only
         index = calls.continuing if calls else None
         if calls is None or index is None or b'"name"' in rest or b'"id"' in rest or b'"function_call"' in rest:
@@ -168,7 +168,7 @@ class EventStream:
         return event
 
     def _ended(self, event: bytes) -> bytes:
-        """The end of a stream: nothing follows it, and before it an answer has said why it ended."""
+        """Ends the stream, with a final finish_reason if the provider sent none."""
         self.done = self._over = True
         if self.finished or not self._begun:
             return event
@@ -176,7 +176,7 @@ class EventStream:
         return self._last_chunk() + event
 
     def _last_chunk(self) -> bytes:
-        """For an answer that does not say why it ended, as LiteLLM makes one."""
+        """A final chunk for a response without a finish_reason, as LiteLLM creates it."""
         text = self._first.get("object") == "text_completion"
         left = self._mender.finish()
         delta = {"tool_calls": left} if left else {}
@@ -185,7 +185,7 @@ class EventStream:
         return b"data: " + orjson.dumps({**self._first, "model": self._model, "choices": [choice]}) + b"\n\n"
 
     def _is_odd(self, event: bytes) -> bool:
-        """Whether the bytes show something that has to be read."""
+        """Whether the bytes suggest that the event has to be parsed."""
         if b"error" in event or b'"base_resp"' in event:
             return True
         if b'"choices"' not in event and event.count(b"data:") > event.count(b"data: [DONE]"):
@@ -198,7 +198,7 @@ class EventStream:
         return any(m[1] not in _ORDINARY_FINISH or (calling and m[1] == b"stop") for m in _REASON.finditer(event))
 
     def _mend(self, event: bytes) -> bytes:
-        """The event made right, or what the client is told where it tells of a failure."""
+        """Corrects the event. A failure becomes the refusal, or an error event for the client."""
         self._alike.forget()
         chunk = payload(event)
         failed = self._failure(event, chunk)
@@ -247,7 +247,7 @@ class EventStream:
         return _MODEL.sub(lambda m: b'"model"' + m[1] + self._name, data)
 
     def _take_usage(self, event: bytes) -> bytes:
-        """Reads the usage out of an event; one that carries nothing else goes when nobody asked."""
+        """Records the usage. If the client did not request it, an event with nothing else is dropped."""
         chunk = payload(event)
         usage = _usage_in(chunk) if chunk else None
         if usage is None or chunk is None:
@@ -264,14 +264,14 @@ class EventStream:
 
 
 def _says_nothing(choices: Any) -> bool:
-    """No choices, or as the engine sends them: `[{"index": 0, "delta": {}}]`."""
+    """No choices, or the form that the engine sends: `[{"index": 0, "delta": {}}]`."""
     return isinstance(choices, list) and all(
         isinstance(c, dict) and not c.get("delta") and not c.get("finish_reason") and not c.get("text") for c in choices
     )
 
 
 DONE = b"data: [DONE]\n\n"
-# What every chunk of an answer says of it.
+# Metadata in every chunk of a response.
 _OF_A_CHUNK = ("id", "object", "created", "model", "system_fingerprint")
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _REASON = re.compile(rb'"finish_reason"\s*:\s*"([^"]*)"')
@@ -290,18 +290,18 @@ def _has_calls(data: bytes) -> bool:
 
 
 def _has_thoughts(data: bytes) -> bool:
-    """Under another name than `reasoning_content`."""
+    """Whether the data contains reasoning in a field other than `reasoning_content`."""
     return data.count(b'"reasoning"') > data.count(b'"reasoning":null') or b'"reasoning_details":[{' in data
 
 
 def _is_noise(event: bytes) -> bool:
-    """Whether an event has data, and that is neither an object nor the end: clients would fail at it."""
+    """Whether the data is neither an object nor the end. Clients would fail to parse it."""
     data = data_of(event)
     return data is not None and data != b"[DONE]"
 
 
 def _usage_in(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """Where servers put it: beside the choices, in the first of them (Moonshot), in a field of their own (Groq)."""
+    """Finds the usage: next to the choices, in the first choice (Moonshot), or in `x_groq` (Groq)."""
     choices = chunk.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     for holder in (chunk, first, chunk.get("x_groq")):
@@ -312,12 +312,12 @@ def _usage_in(chunk: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_chunk(chunk: dict[str, Any]) -> bool:
-    """Whether an event without choices is no error either."""
+    """Whether an event is a chunk and not an error, even without choices."""
     return "choices" in chunk or "usage" in chunk or chunk.get("object") == _CHUNK or not words(chunk)
 
 
 def _says_something(chunk: dict[str, Any] | None) -> bool:
-    """Whether a chunk is more than a greeting."""
+    """Whether a chunk has content."""
     if chunk is None:
         return False
     choices = chunk.get("choices")
@@ -335,6 +335,6 @@ def _says_something(chunk: dict[str, Any] | None) -> bool:
 
 
 def _replaced(event: bytes, chunk: dict[str, Any]) -> bytes:
-    """The event with other data."""
+    """The event with its data replaced."""
     kept = b"".join(line + b"\n" for line in event.splitlines() if line and not line.startswith(b"data:"))
     return kept + b"data: " + orjson.dumps(chunk) + b"\n\n"

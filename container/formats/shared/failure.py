@@ -1,4 +1,4 @@
-"""What a provider's refusal means: a status, headers and a body in, an Outcome out."""
+"""Maps a provider's error response (status, headers, body) to an Outcome."""
 
 import email.utils
 import math
@@ -18,24 +18,24 @@ from .error_body import error_fields, fields_of
 
 _SHOWN = 500
 _STATUS = re.compile("[45][0-9]{2}")
-# Headers by which a provider says how much is left and when to come again.
+# Headers with rate limits and retry delays.
 _PASSED_ON = ("retry-after", "retry-after-ms")
 _PASSED_ON_PREFIX = "x-ratelimit-"
-# The engine hands its provider's headers on with this before their names,
+# The engine prefixes its provider's headers with this
 _ENGINE_PREFIX = "llm_provider-"
-# and adds to messages what it knows the deployment by.
+# and appends its own details to messages.
 _ENGINE_ADDS = ("\n\nLiteLLM: ", "Received Model Group=", "\nTraceback (most recent call last)")
 
-# What providers call a field, or a value of it, that they do not have; LiteLLM says so in its message.
+# Provider codes for an unsupported field or value. LiteLLM puts this in the message instead.
 UNSUPPORTED_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 _UNSUPPORTED_PHRASE = "unsupportedparamserror"
 _CREDENTIAL_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error"}
-# At the beginning only: further on a message may repeat what the client has sent.
+# Only at the beginning. Further on, a message may quote the client's input.
 _CREDENTIALS = re.compile(
     r"(?:error: |litellm\.\w+: )?(?:\w+exception ?- )?"
     r"(?:incorrect api key|invalid api key|api key not valid|invalid x-api-key)"
 )
-# Statuses for the types of errors that come with status 200 or in a stream, without a status of their own.
+# HTTP statuses for error types that arrive with status 200 or in a stream.
 _STATUS_OF_TYPE = {
     "invalid_request_error": 400,
     "badrequesterror": 400,
@@ -53,11 +53,13 @@ _STATUS_OF_TYPE = {
     "overloaded_error": 529,
 }
 _CALLER = frozenset({400, 406, 409, 411, 412, 413, 414, 415, 417, 422, 428, 431})
-_FLEX_CAPACITY = 498  # Groq's, for a tier that is full
+_FLEX_CAPACITY = 498  # Groq's status for a service tier that is at capacity
 
 
 def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: float | None = None) -> Outcome:
-    """The outcome of an answer that is not 200. `now`: seconds since the epoch, for dates in `Retry-After`."""
+    """The outcome of a response whose status is not 200. `now` is in seconds since the epoch, for dates in
+    `Retry-After`.
+    """
     said = {name.lower().removeprefix(_ENGINE_PREFIX): value for name, value in headers.items()}
     passed = [(n, value) for n, value in said.items() if n in _PASSED_ON or n.startswith(_PASSED_ON_PREFIX)]
     return _outcome(
@@ -70,19 +72,21 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes, now: floa
 
 
 def from_error_event(error: Any) -> Outcome:
-    """The outcome of an answer with status 200 that is an error, or of an event that is one. `error`: the whole body
-    or its `error`, of any shape (container/formats/shared/error_body.py)."""
+    """The outcome of an error that arrives with status 200 or as an event.
+
+    `error` is the entire body or its `error` field, in any shape (container/formats/shared/error_body.py).
+    """
     fields = fields_of(error)
     return _outcome(fields, _status_in(fields), "The provider answered with an error.")
 
 
 def error_event(failed: Outcome) -> bytes:
-    """Tells a client of OpenAI's that the answer has failed in its middle."""
+    """An event in OpenAI's format that reports a failure in the middle of a response."""
     return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
 
 
 def _outcome(fields: Mapping[str, Any], status: int, default: str, **more: Any) -> Outcome:
-    """`status`: 0 where the provider gave none."""
+    """Builds the outcome. `status` is 0 if the provider gave none."""
     code, param, type = (_text(fields.get(name)) for name in ("code", "param", "type"))
     message = shown(_text(fields.get("message")) or "")
     type = (type or _text(fields.get("error_type")) or "").lower()
@@ -103,7 +107,7 @@ def _outcome(fields: Mapping[str, Any], status: int, default: str, **more: Any) 
 
 
 def _status_in(fields: Mapping[str, Any]) -> int:
-    """The HTTP status that an error names in its fields; 0 where it names none."""
+    """The HTTP status in the fields of an error, or 0."""
     for name in ("code", "status", "status_code", "http_code"):
         value = fields.get(name)
         if type(value) is int and 400 <= value < 600:
@@ -114,14 +118,14 @@ def _status_in(fields: Mapping[str, Any]) -> int:
 
 
 def _filtered_by_openrouter(fields: Mapping[str, Any]) -> Kind | None:
-    """Its moderation says what it flagged. https://openrouter.ai/docs/api-reference/errors"""
+    """OpenRouter's moderation reports what it flagged. https://openrouter.ai/docs/api-reference/errors"""
     metadata = fields.get("metadata")
     flagged = isinstance(metadata, dict) and (metadata.get("flagged_input") or metadata.get("reasons"))
     return "content_policy" if flagged else None
 
 
 def shown(message: str) -> str:
-    """A provider's message, fit for the client: short, and without what looks like a key."""
+    """Makes a provider's message fit for the client: shortens it and removes anything that looks like a key."""
     message = message[: 4 * _SHOWN]
     for mark in _ENGINE_ADDS:
         said, found, _ = message.partition(mark)
@@ -135,7 +139,9 @@ def credentials_refused(status: int) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that the provider asks us to wait, or None. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
+    """The delay requested by the provider in seconds, or None.
+    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -158,7 +164,7 @@ def _number(text: str | None) -> float | None:
 
 
 class Said(NamedTuple):
-    """What a refusal says, in lower case; '' for what it does not say."""
+    """The content of an error in lower case, with '' for missing fields."""
 
     status: int
     code: str
@@ -195,8 +201,10 @@ def _kind(said: Said) -> Kind:
 
 
 def _is_blameless(said: Said, kind: Kind, *, page: bool) -> bool:
-    """Whether this one request may be what was refused, so that others are still served. A firewall's page may be about
-    the text of a prompt."""
+    """Whether the error may concern only this request, so that the deployment can still serve others.
+
+    An HTML page with status 403 counts too: a firewall may have objected to the text of the prompt.
+    """
     if said.status == 403 and kind == "authentication":
         return page or not words.says_of_key(said.code, said.type, said.message)
     if said.status == 402:
@@ -207,7 +215,7 @@ def _is_blameless(said: Said, kind: Kind, *, page: bool) -> bool:
 
 
 def _of_forbidden(said: Said) -> Kind:
-    """A 401, 403 or 407: about our key, unless it is about what was asked."""
+    """The kind of a 401, 403 or 407: our key is refused, unless the error is about the request."""
     if said.status == 403:
         if words.says_stored_thing_missing(said.message):
             return "caller"

@@ -1,4 +1,4 @@
-"""A chat request in OpenAI's format, fitted to what the model takes. To a plain request nothing is done."""
+"""Adapts a chat request in OpenAI's format to the capabilities of the model. Plain requests pass unchanged."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from .format import Unsupported
 
 Fields = dict[str, Any]
 
-# Values that ask for nothing.
+# Values that are equivalent to leaving the field out.
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "presence_penalty": (0,),
@@ -30,7 +30,7 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "parallel_tool_calls": (True,),
     "stop": ([],),
 }
-# Other servers' ways to shape an answer: who sends them counts on it.
+# Output-shaping fields of other servers. Clients that send them rely on them.
 _SHAPING = frozenset(
     "top_k min_p top_a typical_p repetition_penalty guided_json guided_regex guided_choice guided_grammar grammar "
     "structured_outputs chat_template_kwargs enable_thinking reasoning documents safe_prompt".split()
@@ -38,13 +38,13 @@ _SHAPING = frozenset(
 _SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 _OF_OURS = frozenset(("thinking_blocks", "provider_specific_fields", "reasoning_items"))
 _THOUGHTS = _OF_OURS | {"reasoning_content", "reasoning", "reasoning_details"}
-# What a strict provider knows of a message.
+# The message fields that strict providers accept.
 _OF_A_CALL = frozenset(("id", "type", "function", "custom"))
 _OF_A_FUNCTION = frozenset(("name", "arguments"))
 _OF_A_MESSAGE = frozenset("role content name tool_calls tool_call_id function_call prefix".split())
 
 
-# What is looked at by name, beside the messages.
+# Fields that are handled individually.
 _NAMED = frozenset("thinking reasoning_effort tool_choice parallel_tool_calls stop metadata tools".split())
 
 
@@ -56,9 +56,11 @@ def chat(
     *,
     drop_params: bool,
 ) -> None:
-    """Fits the merged fields of a chat completion, in place; its values are not touched. `seen`: what the client's
-    messages hold, where that is known. Raises Unsupported for a client's field that the model does not take and that
-    would be missed, unless `drop_params`."""
+    """Adapts the merged fields of a chat completion in place, without modifying their values.
+
+    `seen` summarizes the client's messages, if known. Raises Unsupported if the model does not accept one of the
+    client's fields and leaving it out would matter, unless `drop_params` is set.
+    """
     named = not _NAMED.isdisjoint(body)
     if named and ("thinking" in body or "reasoning_effort" in body):
         _think(body, can)
@@ -88,7 +90,8 @@ def _fit_named(body: Fields, can: Capabilities, seen: Conversation | None, *, dr
     stop = body.get("stop")
     if drop_params and can.most_stops and isinstance(stop, list):
         body["stop"] = stop[: can.most_stops]
-    if "metadata" in body and not body.get("store"):  # OpenAI refuses it then, and for others it is ours alone
+    # OpenAI refuses it unless the response is stored; for others it is our own label
+    if "metadata" in body and not body.get("store"):
         del body["metadata"]
     if not can.cache_markers and tools and (seen is None or seen.tools is not tools):
         body["tools"] = _unmarked(tools)
@@ -96,21 +99,19 @@ def _fit_named(body: Fields, can: Capabilities, seen: Conversation | None, *, dr
 
 def _leave_out(body: Fields, name: str, presets: Mapping[str, Any], drop_params: bool) -> None:
     if name in presets and body[name] is presets[name] and not (drop_params and name not in _SHAPING):
-        return  # what an operator writes into the config is sent
+        return  # fields from the config are always sent
     value = body.pop(name)
     if not drop_params and missed(name, value):
         raise Unsupported(name, f"This model takes no '{name}'.")
 
 
 def missed(name: str, value: Any) -> bool:
-    """Whether a field that a provider does not take would be missed: it asks for something, and is not the client's
-    own."""
+    """Whether leaving out the field would matter: it has an effect, and it is not a label of the client's own."""
     return value is not None and (name in VALIDATED or name in _SHAPING) and value not in _NOTHING.get(name, ())
 
 
 def sample(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_params: bool) -> None:
-    """OpenAI's reasoning models choose their words themselves, but for those that do not think at all now. Raises
-    Unsupported."""
+    """Removes sampling fields for OpenAI's reasoning models, unless reasoning is off. Raises Unsupported."""
     if can.samples == "unless_reasoning" and body.get("reasoning_effort", can.default_effort) == "none":
         return
     for name in _SAMPLING:
@@ -119,13 +120,15 @@ def sample(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_
 
 
 def _think(body: Fields, can: Capabilities) -> None:
-    """`reasoning_effort` at a level that the model knows; `thinking` as it is for who takes that, else as an effort."""
+    """Adapts `reasoning_effort` to a level that the model accepts. `thinking` is kept if accepted,
+    or else converted.
+    """
     if can.effort_as == "itself":
         body.pop("reasoning_effort", None)
         body.pop("thinking", None)
         return
     asked = body.get("reasoning_effort")
-    if isinstance(asked, dict):  # the Responses API's
+    if isinstance(asked, dict):  # the form used by the Responses API
         asked = asked.get("effort")
     thinking = body.get("thinking")
     if asked is None and (can.effort_as == "thinking" or "thinking" not in (can.fields or ("thinking",))):
@@ -150,7 +153,7 @@ def _think(body: Fields, can: Capabilities) -> None:
 
 
 def _takes_all(can: Capabilities, seen: Conversation) -> bool:
-    """Whether the messages can stay as they are."""
+    """Whether all messages can stay unchanged."""
     if not seen.ordinary or (seen.developer and not can.developer_role) or (seen.unsaid and _is_strict(can)):
         return False
     return can.empty_turns or not seen.unsaid
@@ -165,7 +168,7 @@ def _is_strict(can: Capabilities) -> bool:
 
 
 def _messages(messages: list[Any], can: Capabilities) -> list[Any]:
-    """The same list where nothing has to change."""
+    """Adapts the messages. Returns the same list if nothing changes."""
     unwanted, strict = _unwanted(can), _is_strict(can)
     made: list[Any] | None = None
     for index, message in enumerate(messages):
@@ -180,7 +183,7 @@ def _messages(messages: list[Any], can: Capabilities) -> list[Any]:
 
 
 def _is_empty(message: Any) -> bool:
-    """Whether an assistant has neither said nor called anything."""
+    """Whether an assistant message has neither content nor tool calls."""
     return message.get("role") == "assistant" and not (message.get("content") or message.get("tool_calls"))
 
 
@@ -193,7 +196,7 @@ def _message(message: Any, can: Capabilities, unwanted: frozenset[str], strict: 
     if strict and (None in message.values() or not message.keys() <= _OF_A_MESSAGE):
         kept = {name: value for name, value in fitted.items() if name in _OF_A_MESSAGE and value is not None}
         fitted = kept if "content" in kept or "tool_calls" in kept else {**kept, "content": message.get("content")}
-    elif None in message.values():  # an SDK's: OpenAI wants an array for `tool_calls`, if there are any
+    elif None in message.values():  # sent by SDKs; OpenAI requires `tool_calls`, if present, to be an array
         fitted = {name: value for name, value in fitted.items() if value is not None or name == "content"}
     if can.named_roles is not None and "name" in message and message.get("role") not in can.named_roles:
         fitted = {name: value for name, value in fitted.items() if name != "name"}
@@ -219,7 +222,7 @@ def _is_plain_call(call: Any) -> bool:
 
 
 def _plain_call(call: Any) -> Any:
-    """A call without what only other providers or LiteLLM know of one: `index`, `provider_specific_fields`, …"""
+    """Removes the fields that only LiteLLM or other providers use, such as `index` and `provider_specific_fields`."""
     if not isinstance(call, dict):
         return call
     made = {name: value for name, value in call.items() if name in _OF_A_CALL}
@@ -229,8 +232,7 @@ def _plain_call(call: Any) -> Any:
 
 
 def _unmarked(items: list[Any]) -> list[Any]:
-    """Parts or tools without `cache_control`, at whichever depth a client may put it; the same list where there is
-    none."""
+    """Removes `cache_control` from parts or tools at any depth. Returns the same list if there is none."""
     if not any(_marked(item) for item in items):
         return items
     return [_without_marker(item) for item in items]

@@ -1,4 +1,4 @@
-"""A format whose provider gets each conversation as it takes one, whoever answered earlier parts of it."""
+"""Wraps a format so that it can continue conversations that other providers have served."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,19 +16,20 @@ from .tool_names import RestoredEvents
 
 _CHAT = "chat_completions"
 _SIGNED = ("gemini", "vertex_ai")
-# Beside the messages, what has to be looked at.
+# Fields that need attention besides the messages.
 _FITTED = frozenset(("metadata", "tools", "tool_choice", "functions", "function_call"))
 _NO_NAMES: Mapping[str, str] = {}
 
 
 class Fitted:
-    """`inner` with the ids of calls, the names of tools, the thoughts and the parts of a chat as the model takes them.
-    The answer has the client's own names again."""
+    """Adapts the call ids, tool names, reasoning and content parts of a chat to the model. The response contains the
+    client's tool names again.
+    """
 
     def __init__(self, inner: Format, *, drop_params: bool) -> None:
         self._inner = inner
         self._drop_params = drop_params
-        # As they are: for each request a call less.
+        # Delegated directly, which saves a call per request.
         self.address = inner.address
         self.url = inner.url
         self.failure = inner.failure
@@ -71,8 +72,11 @@ class Fitted:
 def fit(
     d: Deployment, model: str, body: Mapping[str, Any], seen: Conversation | None, *, drop_params: bool
 ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """The body of a chat completion as the model takes it, itself where nothing has to change; and the client's names
-    of tools by those that go out. `seen`: what the chat holds, None where that is not known."""
+    """Adapts the body of a chat completion. Returns the same body if nothing changes, and the client's tool names by
+    the names sent.
+
+    `seen` summarizes the conversation, or is None if unknown.
+    """
     messages = body.get("messages")
     seen = seen if seen is not None and seen.ordinary else None
     if "metadata" in body and d.format == "openai":
@@ -95,7 +99,7 @@ def fit(
                     fitted = parts.fitted(fitted, can.texts, drop_params=drop_params)
         if fitted is not messages:
             body = {**body, "messages": fitted}
-    if claude:  # its format has longer names, and renames itself
+    if claude:  # its format allows longer names and renames them itself
         return body, {}
     pattern = tool_names.GOOGLES if gemini else tool_names.USUAL
     if seen and seen.names is not None and not _names(body) and body.get("tools") is seen.tools:
@@ -106,21 +110,22 @@ def fit(
 
 
 def _names(body: Mapping[str, Any]) -> bool:
-    """Whether functions are named elsewhere than in tools and calls."""
+    """Whether functions are named outside of tools and calls."""
     return bool(body.get("functions")) or any(isinstance(body.get(n), dict) for n in ("tool_choice", "function_call"))
 
 
 def _takes_ids(can: Capabilities, longest: int | None) -> bool:
-    """Whether all ids can stay. `longest`: of ids of usual characters."""
+    """Whether all ids can stay. `longest` is the length of the longest id, if all ids use the usual characters."""
     if not longest:
         return longest == 0
     return can.call_id_pattern in ("", call_ids.USUAL) and (can.call_id_length is None or longest <= can.call_id_length)
 
 
 def _stored_only(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields without the `metadata` that OpenAI refuses: any beside what is not stored, and all but texts. To
-    LiteLLM's clients it is a place for labels (`{"tags": […]}`), which its proxy keeps to itself.
+    """Removes the `metadata` that OpenAI refuses: all of it unless the response is stored, and values that are not
+    strings.
 
+    LiteLLM's clients use it for labels (`{"tags": […]}`), which its proxy does not forward.
     https://platform.openai.com/docs/api-reference/chat/create#chat_create-metadata
     """
     given = body["metadata"]

@@ -1,4 +1,4 @@
-"""What a wire format has to be able to do. docs/providers.md says how one is written."""
+"""The interface of a wire format. docs/providers.md explains how to write one."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -11,10 +11,13 @@ from .prepare import Address
 
 
 class Sent(NamedTuple):
-    """One request in the provider's words. `headers` go over those of the address; `note`: whatever the format wants
-    to remember of the request until its answer has been read; `endpoint`: where it goes, if not to the request's own;
-    `stands`: the refusal that it was made after, which the client is told if this one is refused, too; `names`: the
-    client's names of tools, by those that went out, where they differ."""
+    """A request in the provider's format.
+
+    `headers` override those of the address. `note` holds whatever the format needs to read the response. `endpoint` is
+    set if it differs from the endpoint of the client's request. `stands` is the refusal that led to this request: if
+    this request is refused as well, the client receives the earlier refusal. `names` maps the tool names sent to the
+    client's names, where they differ.
+    """
 
     body: bytes
     headers: Mapping[str, str] | None = None
@@ -25,7 +28,7 @@ class Sent(NamedTuple):
 
 
 class Unsupported(Exception):
-    """The request holds what the provider cannot take; `param` names the field. The message is fit for the client."""
+    """The provider does not accept the field `param`. The message may be shown to the client."""
 
     kind: Kind = "unsupported"
     code: str | None = "unsupported_parameter"
@@ -39,14 +42,14 @@ class Unsupported(Exception):
 
 
 class Malformed(Unsupported):
-    """The request holds what no provider could take, and leaving it out would not mend it."""
+    """The request is invalid for any provider, and dropping the field would not help."""
 
     kind = "caller"
     code = None
 
 
 class Unreachable(Exception):
-    """A deployment's address or what opens it cannot be had now; `outcome` says why."""
+    """The address or the credentials of a deployment are unavailable. `outcome` gives the reason."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.message)
@@ -54,29 +57,31 @@ class Unreachable(Exception):
 
 
 class Format(Protocol):
-    """A provider's wire format; one object for all requests. Pure but for `address`."""
+    """A provider's wire format. One object serves all requests. Only `address` performs I/O."""
 
     async def address(self, d: Deployment, patience: float) -> Address:
-        """Where the deployment is, and the headers that open it; those that do not change are worked out once.
-        `patience` in seconds. Raises EngineUnavailable and Unreachable."""
+        """The base URL of the deployment and its headers, computed once if they are constant.
+
+        `patience` is in seconds. Raises EngineUnavailable and Unreachable.
+        """
         ...
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str: ...
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        """Raises Unsupported, naming the field, unless `drop_params` lets it be left out."""
+        """Builds the request. Raises Unsupported for an unsupported field, unless `drop_params` permits dropping it."""
         ...
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
-        """After a refusal that blames the request: what to send instead, None when the refusal stands."""
+        """Called when the provider blames the request. Returns a modified request, or None to accept the refusal."""
         ...
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        """A whole answer with status 200; `name`: the model's public name."""
+        """Parses a complete response with status 200. `name` is the model's public name."""
         ...
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events: ...
 
     def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
-        """An answer with another status."""
+        """Maps a response with any other status to a failure."""
         ...

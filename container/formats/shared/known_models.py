@@ -1,4 +1,4 @@
-"""What LiteLLM knows of models, as far as requests are fitted by it; and which models only the Responses API serves."""
+"""LiteLLM's data about models that is needed to adapt requests, and which models require the Responses API."""
 
 import re
 from collections.abc import Mapping
@@ -19,9 +19,12 @@ _EFFORTS = ("none", "minimal", "low", "xhigh", "max")
 
 
 class Known(NamedTuple):
-    """Of one model. `max_output`: tokens, None where nobody says; `reasons`: it can think; `efforts`: the levels that
-    it is said to take (True) or to refuse (False), `levels`: all that it takes, where they are listed;
-    `default_effort`: the level of a request that names none."""
+    """What is known of one model.
+
+    `max_output` is in tokens, and None if unknown. `reasons` says whether the model can reason. `efforts` maps effort
+    levels to whether the model accepts them. `levels` lists all accepted levels, if known. `default_effort` is the
+    level of a request that sets none.
+    """
 
     max_output: int | None = None
     reasons: bool = False
@@ -31,13 +34,13 @@ class Known(NamedTuple):
 
 
 def known(*names: Any) -> Known | None:
-    """The first of the names that the map has."""
+    """The entry for the first of the names that the map contains."""
     models = _models()
     return next((models[name] for name in names if isinstance(name, str) and name in models), None)
 
 
 def read(entry: Mapping[str, Any]) -> Known:
-    """An entry of the map, or a deployment's `model_info`, which has the same names."""
+    """Reads an entry of the price map, or a deployment's `model_info`, which has the same fields."""
     efforts = {level: entry[name] for level in _EFFORTS if isinstance(entry.get(name := _flag(level)), bool)}
     levels, default = entry.get("reasoning_effort_levels"), entry.get("default_reasoning_effort")
     return Known(
@@ -50,27 +53,30 @@ def read(entry: Mapping[str, Any]) -> Known:
 
 
 def usual_output(info: Mapping[str, Any]) -> int | None:
-    """Tokens of an answer by `model_info.max_tokens`, where nobody says more exactly: many mean the output by it, and
-    those who mean the context as well name no limit that is too small."""
+    """The output limit from `model_info.max_tokens`, as a fallback.
+
+    Many people use this field for the output limit. Others mean the whole context, and then the limit is merely too
+    high.
+    """
     return _count(info.get("max_tokens"))
 
 
 def fields(provider: str, model: str) -> frozenset[str] | None:
-    """The fields of OpenAI's chat API that LiteLLM sends to the model; None for a provider of the engine's."""
+    """The fields of OpenAI's chat API that LiteLLM sends to the model. None if only the engine knows the provider."""
     of_provider, sets = _fields()
     found = of_provider.get(provider)
     return None if found is None else sets[found.get(model, found[""])]
 
 
 def load() -> None:
-    """Reads both now, so that no request has to wait for it."""
+    """Loads the data in advance, so that no request has to wait for it."""
     _models()
     _fields()
 
 
 @cache
 def _models() -> Mapping[str, Known]:
-    same: dict[Any, Known] = {}  # many models have the same limits and levels
+    same: dict[Any, Known] = {}  # many models share the same limits and levels
 
     def shared(found: Known) -> Known:
         key = (*found[:2], tuple(found.efforts.items()), *found[3:])
@@ -95,7 +101,7 @@ def _count(value: Any) -> int | None:
 
 Served = Literal["never", "with_tools", "always"]
 
-# Azure's deployments are often called by the model's name without its hyphen or its dot.
+# Azure deployments are often named after the model without its hyphen or dot.
 _GPT = r"(?<![a-z0-9])gpt-?([5-9])(?:[.-]?(\d{1,2})(?!\d))?"
 _ALWAYS = re.compile(
     rf"(?<![a-z0-9])(?:codex-mini|computer-use|gpt-daybreak|o\d+-pro(?![a-z])|o\d+(?:-mini)?-deep-research)"
@@ -105,9 +111,9 @@ _XAI_ALWAYS = re.compile(r"grok-.*-multi-agent")
 # From this version on, chat completions refuse function tools while the model reasons.
 _VERSION = re.compile(rf"{_GPT}(?![a-z0-9])")
 _FIRST_WITH_TOOLS = (5, 4)
-# These cannot be told not to reason.
+# Models whose reasoning cannot be turned off.
 _CANNOT_REST = re.compile(r"(?<![a-z0-9])gpt-6(?:-astra|\.1-sol)")
-# OpenAI answers these in one piece only.
+# Models that OpenAI does not stream.
 _WHOLE = re.compile(r"(?<![a-z0-9])(?:o1-pro|gpt-5-pro)(?![a-z0-9.])")
 _REASONS = re.compile(
     r"(?<![a-z0-9])(?:gpt-?[5-9](?!.*-(?:chat|search))|o[1-9]|codex|computer-use|gpt-daybreak)"
@@ -117,13 +123,13 @@ _OPENAI_HOST = "api.openai.com"
 
 
 def served(d: Deployment, model: str) -> Served:
-    """When chat at this deployment is served by the Responses API. `model_info.mode` decides where it says so."""
+    """Whether chat uses the Responses API at this deployment. `model_info.mode` takes precedence."""
     mode = d.info.get("mode")
     if mode == "responses" or d.route == "responses" or split_route(d.provider, model)[0] == "responses":
         return "always"
     name = model_name(d, model)
     if d.provider == "perplexity":
-        # Its own models have no slash; the Agent API's are `openai/gpt-5`, `preset/pro-search`.
+        # Perplexity's own models have no slash. Those of its Agent API do: `openai/gpt-5`, `preset/pro-search`.
         return "always" if "/" in name and mode is None else "never"
     if d.provider == "xai":
         return "always" if _XAI_ALWAYS.match(name) and mode is None else "never"
@@ -138,11 +144,12 @@ def served(d: Deployment, model: str) -> Served:
 
 
 def refuses_tools(d: Deployment, model: str, fields: Mapping[str, Any], *, by_default: bool = False) -> bool:
-    """Whether a `with_tools` model refuses this request at chat completions: function tools, and reasoning is on.
+    """Whether chat completions refuse this request to a `with_tools` model, because it has function tools and reasoning
+    is on.
 
-    Without a `reasoning_effort` OpenAI and Azure reason by default. Other servers that offer such a model by OpenAI's
-    name may serve tools in chat and have no Responses API, so there only a request that names an effort counts, unless
-    `by_default`: the server has refused one that did not.
+    Without `reasoning_effort`, OpenAI and Azure reason by default. Other servers with the same model names may accept
+    tools in chat and may lack a Responses API, so for them only an explicit effort counts. `by_default` overrides this
+    after a server has refused a request without an effort.
     """
     tools = fields.get("tools")
     if not isinstance(tools, list) or not any(isinstance(t, dict) and t.get("type") == "function" for t in tools):
@@ -156,14 +163,14 @@ def refuses_tools(d: Deployment, model: str, fields: Mapping[str, Any], *, by_de
 
 
 def gives_reasoning(d: Deployment, model: str) -> bool:
-    """Whether the model is known to take `include: ["reasoning.encrypted_content"]` at its Responses API."""
+    """Whether the model is known to accept `include: ["reasoning.encrypted_content"]` in the Responses API."""
     if d.provider not in ("openai", "azure", "xai"):
         return False
     return bool(d.info.get("supports_reasoning")) or _REASONS.search(model_name(d, model)) is not None
 
 
 def streams(d: Deployment, model: str) -> bool:
-    """Whether the Responses API streams the model's answers."""
+    """Whether the model's responses can be streamed with the Responses API."""
     declared = d.info.get("supports_native_streaming")
     if isinstance(declared, bool):
         return declared
@@ -171,7 +178,9 @@ def streams(d: Deployment, model: str) -> bool:
 
 
 def model_name(d: Deployment, model: str) -> str:
-    """The model behind an Azure deployment of any name, where `base_model` tells it; without LiteLLM's prefixes."""
+    """The name of the model, without LiteLLM's prefixes. `base_model` gives the model of an Azure deployment with a
+    custom name.
+    """
     base = d.info.get("base_model")
     name = base.removeprefix(f"{d.provider}/") if isinstance(base, str) and base else model
     return split_route(d.provider, name)[1].lower()

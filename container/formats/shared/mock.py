@@ -1,4 +1,4 @@
-"""A deployment with LiteLLM's `mock_response`: answers without any provider, streamed too, with usage."""
+"""Serves deployments with LiteLLM's `mock_response` without a provider, including streams and usage."""
 
 import base64
 import re
@@ -17,14 +17,14 @@ from .answer import Answer, Plain, Stream
 from .events import EventStream
 
 _DIMENSIONS = 1536
-# More than any provider has or takes.
+# More than any provider supports.
 _MAX_DIMENSIONS = 16_384
 _MAX_INPUTS = 2048
 _PIECES = re.compile(r"\S*\s*")
 
 
 def answer(d: Deployment, request: Completion, name: str) -> Answer:
-    """The configured text, named after the model that was asked for; vectors of zeros for embeddings."""
+    """The configured text under the requested model name. Embeddings are zero vectors."""
     text = d.mock_response or ""
     prompt = _tokens(_texts(request.body.get("messages") or request.body.get("prompt") or request.body.get("input")))
     if request.endpoint == "embeddings":
@@ -85,7 +85,7 @@ def _embeddings(request: Completion, name: str, prompt: int) -> Plain | Outcome:
 
 
 def _texts(value: Any) -> str:
-    """Every text in messages, a prompt or an input, however deep."""
+    """Joins all texts in messages, a prompt or an input, at any depth."""
     found, waiting = [], [value]
     while waiting:
         value = waiting.pop()
@@ -101,5 +101,5 @@ def _texts(value: Any) -> str:
 
 
 def _tokens(text: str) -> int:
-    """About four characters each; there is no model here that would count otherwise."""
+    """Estimates four characters per token. No real tokenizer applies to a mock."""
     return (len(text) + 3) // 4

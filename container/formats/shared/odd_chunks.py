@@ -1,7 +1,7 @@
-"""What servers with OpenAI's format write otherwise than OpenAI, made right chunk by chunk.
+"""Corrects responses of OpenAI-compatible servers that deviate from OpenAI's format.
 
-`ChunkMender` keeps what it has to know of one stream; a whole answer needs nothing kept. Failures are found here, too:
-some servers tell them with status 200 and beside `choices`.
+`ChunkMender` corrects a stream chunk by chunk and keeps state for it. Complete responses need no state. Failures are
+detected here as well, because some servers report them with status 200 next to `choices`.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from .failure import from_error_event
 from .reasoning import BEFORE_A_TAG, mend_thoughts, split_tagged
 from .tool_calls import CallMender, mend_calls, mend_function
 
-# Reasons of servers and of the providers behind them, by OpenAI's names.
+# Finish reasons of other servers and of the providers behind them, mapped to OpenAI's.
 _FINISH = {
     "eos": "stop",
     "eos_token": "stop",
@@ -36,13 +36,13 @@ _FINISH = {
     "content_filtered": "content_filter",
     "guardrail_intervened": "content_filter",
 }
-# An answer that ended so is none: OpenRouter, vLLM, SGLang, Zhipu, DeepSeek.
+# A response with one of these finish reasons failed. Used by OpenRouter, vLLM, SGLang, Zhipu and DeepSeek.
 _FAILED = frozenset(
     "error abort aborted cancelled canceled failed failure network_error server_error internal_error timeout "
     "insufficient_system_resource".split()
 )
-# Google's server with OpenAI's format: `function_call_filter: MALFORMED_FUNCTION_CALL`. The model wrote a call that
-# cannot be read, which is charged for and says nothing about the server.
+# Google's OpenAI-compatible server reports `function_call_filter: MALFORMED_FUNCTION_CALL` when the model wrote an
+# unparseable call. The tokens are billed, and the server is not at fault.
 _MALFORMED = "malformed_function_call"
 _WHOLE = ("stop", "length")
 _ODD_FIELDS = frozenset(("tool_calls", "function_call", "reasoning", "reasoning_details"))
@@ -52,7 +52,7 @@ Body = dict[str, Any]
 
 
 def is_ordinary(body: Body) -> bool:
-    """Whether a whole answer is a plain text as OpenAI writes it, as nearly all are: the rest is not looked at then."""
+    """Whether a complete response is plain text in OpenAI's format. Nearly all are, and they need no further checks."""
     choices = body.get("choices")
     if type(choices) is not list or len(choices) != 1 or body.get("error") or "base_resp" in body:
         return False
@@ -67,7 +67,7 @@ def is_ordinary(body: Body) -> bool:
 
 
 def has_answer(choices: Any) -> bool:
-    """Whether the choices of a whole answer hold one: a message, or a text of completions."""
+    """Whether the choices of a complete response contain a message, or a text of the completions endpoint."""
     return isinstance(choices, list) and any(
         isinstance(choice, dict) and (isinstance(choice.get("message"), dict) or isinstance(choice.get("text"), str))
         for choice in choices
@@ -75,7 +75,7 @@ def has_answer(choices: Any) -> bool:
 
 
 def failure_in(body: Body) -> Outcome | None:
-    """What a body or a chunk with status 200 says that failed; None where it is an answer."""
+    """The failure that a body or chunk with status 200 reports, or None."""
     choices = body.get("choices")
     if says_error(body):
         return from_error_event(body)
@@ -92,7 +92,7 @@ def failure_in(body: Body) -> Outcome | None:
 
 
 def mend_answer(body: Body) -> bool:
-    """A whole answer, changed in place. Whether it was changed."""
+    """Corrects a complete response in place. Returns whether it changed."""
     choices = body.get("choices")
     changed = False
     for choice in choices if isinstance(choices, list) else ():
@@ -117,7 +117,7 @@ def mend_answer(body: Body) -> bool:
 
 
 class ChunkMender:
-    """The chunks of one stream, of all of its choices."""
+    """Corrects the chunks of one stream, for all of its choices."""
 
     def __init__(self) -> None:
         self._calls: dict[int, CallMender] = {}
@@ -125,18 +125,18 @@ class ChunkMender:
 
     @property
     def only(self) -> CallMender | None:
-        """The calls of a stream with one choice."""
+        """The calls, if only one choice has any."""
         return self._calls.get(0) if len(self._calls) == 1 else None
 
     @property
     def calling(self) -> bool:
-        """Whether any choice has called."""
+        """Whether any choice has calls."""
         return bool(self._calls or self._functions)
 
     def mend(self, chunk: Body) -> bool:
-        """The chunk, changed in place. Whether it was changed."""
+        """Corrects the chunk in place. Returns whether it changed."""
         choices = chunk.get("choices")
-        # OpenAI's SDKs raise for any error that is not empty, and this one says nothing.
+        # OpenAI's SDKs raise for any non-empty `error`. This one reports nothing.
         changed = bool(chunk.get("error"))
         if changed:
             del chunk["error"]
@@ -146,7 +146,7 @@ class ChunkMender:
         return changed
 
     def finish(self) -> list[Any]:
-        """What is still to be said of the calls of the first choice at the end of a stream."""
+        """The held back tool calls of the first choice, at the end of the stream."""
         mender = self._calls.get(0)
         return mender.finish() if mender else []
 
@@ -196,7 +196,7 @@ def _reason(choice: Body) -> str:
 
 
 def _mend_reason(choice: Body, *, calls: bool, function: bool) -> bool:
-    """`calls`: the choice calls tools; `function`: it calls a function in the old way."""
+    """`calls` means that the choice has tool calls, `function` that it has a legacy function call."""
     reason = _reason(choice)
     right = reason if reason in ORDINARY_FINISH else _FINISH.get(reason, "stop")
     if calls and right in ("stop", "function_call"):

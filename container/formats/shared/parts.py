@@ -1,7 +1,7 @@
-"""The contents of a chat request's messages, in the parts that a provider takes.
+"""Adapts the content parts of chat messages to the provider.
 
-What every server of OpenAI's format refuses is mended for all: a picture in a tool's result, and a picture's address
-outside an object (https://platform.openai.com/docs/api-reference/chat/create#chat_create-messages).
+Two things that no OpenAI-compatible server accepts are always corrected: images in tool results, and image URLs outside
+of an object (https://platform.openai.com/docs/api-reference/chat/create#chat_create-messages).
 """
 
 from collections.abc import Iterable
@@ -17,12 +17,14 @@ _PICTURES = ("image_url", "input_image", "image")
 
 
 def fitted(messages: list[Message], texts: Texts, *, drop_params: bool) -> list[Message]:
-    """The same list where nothing has to change. `drop_params`: what is no text is left out where only texts are taken;
-    otherwise it stays, for the provider to refuse."""
+    """Adapts the messages. Returns the same list if nothing changes.
+
+    Where only text is accepted, `drop_params` removes everything else. Otherwise it stays, and the provider refuses it.
+    """
     if not any(isinstance(message.get("content"), list) for message in messages):
         return messages
     made: list[Message] = []
-    pictures: list[dict[str, Any]] = []  # of the results of the last message's calls
+    pictures: list[dict[str, Any]] = []  # images in the results of the last message's calls
     for message in messages:
         if pictures and message.get("role") != "tool":
             made.append(_of_a_tool(pictures))
@@ -58,7 +60,7 @@ def _content(content: Any, texts: Texts, *, drop_params: bool) -> Any:
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
-    """A picture's address stands in an object, without `format`, which is a word of LiteLLM's."""
+    """Puts an image URL into an object, and removes `format`, which only LiteLLM uses."""
     if part.get("type") != "image_url":
         return part
     picture = part.get("image_url")

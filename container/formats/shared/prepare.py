@@ -1,4 +1,4 @@
-"""The request that a deployment gets: address, headers, body. Pure; what can be worked out at start is."""
+"""Builds the request for a deployment: URL, headers and body. No I/O, and constant parts are computed once."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,15 +16,17 @@ from . import known_models
 from . import refusals as words
 from .capabilities import MAX_TOKENS, Capabilities, capabilities
 
-# Where models that answer in text are asked.
+# The endpoints of text models.
 _OF_TEXT = frozenset(("chat_completions", "messages", "count_tokens", "responses", "completions"))
-# Where whoever cannot be asked cannot be asked at all: its address or its model is wrong.
+# If these endpoints fail, the whole deployment fails: its address or its model is wrong.
 _USUAL = frozenset(("chat_completions", "messages"))
 _MISSING = frozenset((404, 405, 501))
 
 
 def excused(outcome: Outcome, d: Deployment, model: str, endpoint: str) -> Outcome:
-    """The outcome, `blameless` where the endpoint is at fault. `endpoint`: its name in worker/core/api/endpoints.py."""
+    """Marks the outcome as `blameless` if only this endpoint is at fault. `endpoint` is as in
+    worker/core/api/endpoints.py.
+    """
     if outcome.kind not in UNHEALTHY or outcome.blameless or endpoint in _USUAL:
         return outcome
     if outcome.status in _MISSING and words.says_path_missing(outcome.message.lower()):
@@ -45,20 +47,20 @@ PATHS = {
     "translation": "/audio/translations",
 }
 
-# Azure's API without dated versions, which takes OpenAI's paths and the deployment's name in the body.
+# Versions of Azure's undated API, which uses OpenAI's paths and takes the deployment name in the body.
 _AZURE_V1 = frozenset(("v1", "preview", "latest"))
 _AZURE_DEPLOYMENTS = "/openai/deployments/"
-# The first dated version that has the Responses API.
+# The first dated API version with the Responses API.
 _AZURE_RESPONSES = "2025-03-01"
 
 _OF_RESPONSES = frozenset(("max_output_tokens",))
 
-# To LiteLLM these are authority: guardrails, log destinations, sessions, routing.
+# In LiteLLM these fields carry authority: guardrails, log destinations, sessions, routing.
 AUTHORITY = frozenset(("metadata", "tags"))
 
 
 def address(d: Deployment) -> Address:
-    """The address of a deployment that is called directly."""
+    """The base URL and headers of a deployment that is called directly."""
     headers = dict(JSON)
     if d.api_key:
         if d.provider == "azure":
@@ -70,7 +72,7 @@ def address(d: Deployment) -> Address:
 
 
 class Addresses:
-    """Of deployments that are called directly, each worked out once by `made`."""
+    """Caches the addresses of deployments that are called directly. `made` computes an address."""
 
     def __init__(self, made: Callable[[Deployment], Address] = address) -> None:
         self._known: dict[str, Address] = {}
@@ -84,14 +86,13 @@ class Addresses:
 
 
 def url(d: Deployment, base: str, model: str, endpoint: str) -> str:
-    """The full URL of an endpoint (a key of `PATHS`) at a deployment.
-
-    Azure: https://learn.microsoft.com/azure/ai-services/openai/reference
+    """The full URL of an endpoint (a key of `PATHS`) at a deployment. Azure:
+    https://learn.microsoft.com/azure/ai-services/openai/reference
     """
     path = PATHS[endpoint]
     if d.provider == "azure" and not base.endswith("/v1"):
         _, deployed = split_route(d.provider, model)
-        base, _, named = base.partition(_AZURE_DEPLOYMENTS)  # an address may name the deployment, too
+        base, _, named = base.partition(_AZURE_DEPLOYMENTS)  # the address may include the deployment name
         deployed = named.partition("/")[0] or deployed
         return _azure_url(d, base.removesuffix("/openai") + "/openai", deployed, path)
     if d.provider == "perplexity" and endpoint == "responses":
@@ -111,9 +112,9 @@ def _azure_url(d: Deployment, base: str, model: str, path: str) -> str:
 
 
 def engine_model(d: Deployment, model: str) -> str:
-    """The engine's name for the deployment: its id, and for a wildcard what the `*` stands for.
+    """The engine's name for the deployment: its id, followed by whatever replaces the `*` of a wildcard.
 
-    `model` is the provider's name with the wildcard filled in, `d.model` the pattern.
+    `model` is the provider's name with the wildcard filled in, and `d.model` is the pattern.
     """
     if not d.wildcard or "*" not in d.model:
         return d.id
@@ -133,10 +134,11 @@ def body(
     called: str | None = None,
     fit: Callable[[dict[str, Any], Capabilities, Mapping[str, Any]], None] | None = None,
 ) -> bytes:
-    """The body for the deployment: the client's fields over its presets, `model`, usage asked for.
+    """Builds the body: the client's fields over the deployment's presets, with `model`, and with usage requested if
+    `ask_usage`.
 
-    `added`: an output limit for a request without one; `limit_name`: what its limit is called; `called`: what goes out
-    as the model's name, where that is not `model`; `fit`: fits the merged fields to the model, in place.
+    `added` is an output limit for requests without one, and `limit_name` the field for the limit. `called` replaces
+    `model` as the name that is sent. `fit` adapts the merged fields to the model in place.
     """
     can = capabilities(d, model)
     merged = merge(d, can, fields, added, limit_name)
@@ -153,10 +155,10 @@ def body(
 def merge(
     d: Deployment, can: Capabilities, fields: Mapping[str, Any], added: int | None = None, name: str = MAX_TOKENS
 ) -> dict[str, Any]:
-    """The client's fields over the deployment's presets, with one output limit at most.
+    """Merges the client's fields over the deployment's presets, with at most one output limit.
 
-    That is the lowest of the client's, else of the deployment's, else `added`, between the least and the most that the
-    model takes. `name`: what it is called.
+    The limit is the lowest of the client's limits, else of the deployment's, else `added`. It is clamped to the range
+    that the model accepts. `name` is the field for the limit.
     """
     merged = {**d.presets, **fields} if d.presets else dict(fields)
     limits = parameters.NAMES.intersection(merged)
@@ -165,7 +167,7 @@ def merge(
     limit = parameters.lowest(fields)
     if limit is None:
         limit = (parameters.lowest(d.presets) if d.presets else None) or added
-    elif added is not None:  # the client's is one that no reservation knows
+    elif added is not None:  # the reservation does not cover the client's limit
         limit = min(limit, added)
     for other in limits:
         del merged[other]
@@ -175,7 +177,7 @@ def merge(
 
 
 def limit_name(can: Capabilities, fields: Mapping[str, Any]) -> str:
-    """What an output limit is called: as the client calls it, if the model knows it so."""
+    """The field for the output limit: the client's, if the model accepts it."""
     for name in can.limit_names:
         if name in fields:
             return name
@@ -183,11 +185,15 @@ def limit_name(can: Capabilities, fields: Mapping[str, Any]) -> str:
 
 
 def responses_limit(d: Deployment, model: str, fields: Mapping[str, Any]) -> int | None:
-    """Of a request to the Responses API: the client's output limit, else the deployment's, as the model takes it."""
+    """The output limit of a Responses API request: the client's, else the deployment's, clamped to
+    the model's range.
+    """
     limit = parameters.lowest(fields, _OF_RESPONSES) or parameters.lowest(d.presets)
     return None if limit is None else max(fitting(limit, capabilities(d, model)), LEAST_OF_RESPONSES)
 
 
 def fitting(limit: int, can: Capabilities) -> int:
-    """The limit as the model takes it. What is set aside for a request covers it: `worker.core.pricing.quote.quote`."""
+    """Clamps the limit to the model's range. The reservation covers the result, see
+    `worker.core.pricing.quote.quote`.
+    """
     return max(limit if can.max_output is None else min(limit, can.max_output), can.min_output)

@@ -1,4 +1,4 @@
-"""Reasoning: how much of it is asked for, in what shape it comes, and how it goes back to the provider."""
+"""Reasoning: effort levels, the formats that responses use for it, and how it is returned to the provider."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -9,8 +9,11 @@ _BUDGETS = ((4096, "high"), (2048, "medium"), (1024, "low"))
 
 
 def nearest(asked: str, known: Collection[str] | None) -> str | None:
-    """The level that the model knows, at least as strong as the one asked for, else its strongest. One that cannot be
-    kept from thinking is to think as little as it can. None where it takes none of them; `known`: None for any."""
+    """The lowest level the model accepts that is at least `asked`, else its highest.
+
+    `none` becomes the lowest level if reasoning cannot be turned off. Returns None if the model accepts no level. If
+    `known` is None, the model accepts any.
+    """
     if known is None or asked in known or asked not in ORDER:
         return asked
     ladder = [level for level in ORDER[1:] if level in known]
@@ -23,13 +26,13 @@ def nearest(asked: str, known: Collection[str] | None) -> str | None:
 
 
 def of_budget(tokens: Any) -> str:
-    """The level that a budget of thoughts comes to."""
+    """The effort level that corresponds to a reasoning budget in tokens."""
     size = tokens if isinstance(tokens, int) else 0
     return next((level for least, level in _BUDGETS if size >= least), "minimal")
 
 
 def of_thinking(thinking: Any, output_config: Any = None) -> str | None:
-    """The level that Anthropic's `thinking` and `output_config.effort` ask for; None where they ask for nothing."""
+    """The effort level requested by Anthropic's `thinking` and `output_config.effort`, or None."""
     kind = thinking.get("type") if isinstance(thinking, Mapping) else None
     if kind == "disabled":
         return "none"
@@ -49,7 +52,7 @@ _TAG = re.compile(r"\s*<(?:think|thinking|budget:thinking)>")
 
 
 def mend_thoughts(said: dict[str, Any]) -> bool:
-    """`said`: a message or a delta, changed in place. Whether it was changed."""
+    """Moves reasoning to `reasoning_content`, in a message or delta, in place. Returns whether it changed."""
     changed = isinstance(said.get("content"), list | dict) and _take_parts(said)
     thought = said.get("reasoning_content")
     if isinstance(thought, list | dict):
@@ -69,7 +72,7 @@ def mend_thoughts(said: dict[str, Any]) -> bool:
 
 
 def split_tagged(message: dict[str, Any]) -> bool:
-    """Takes tagged thoughts out of the text of a whole answer. Whether there were any."""
+    """Moves tagged reasoning out of the text of a complete response. Returns whether there was any."""
     content = message.get("content")
     if not isinstance(content, str) or content[:1] not in BEFORE_A_TAG or message.get("reasoning_content"):
         return False
@@ -83,7 +86,7 @@ def split_tagged(message: dict[str, Any]) -> bool:
 
 
 def _take_parts(said: dict[str, Any]) -> bool:
-    """Of content that is a list: its text, and what was thought."""
+    """Splits a list of content parts into text and reasoning."""
     texts: list[str] = []
     thoughts: list[str] = []
     content = said["content"]
@@ -101,7 +104,7 @@ def _take_parts(said: dict[str, Any]) -> bool:
 
 
 def _text_of(thinking: Any, depth: int = 0) -> str:
-    """The text of a thought: itself, an object that holds it, or a list of such."""
+    """The text of reasoning given as a string, an object that contains it, or a list of these."""
     if depth > _MOST_DEPTH:
         return ""
     if isinstance(thinking, list):
@@ -112,7 +115,9 @@ def _text_of(thinking: Any, depth: int = 0) -> str:
 
 
 def _of_details(details: Any) -> str:
-    """https://openrouter.ai/docs/use-cases/reasoning-tokens: texts and summaries; what is encrypted says nothing."""
+    """The texts and summaries in OpenRouter's details. Encrypted ones are skipped.
+    https://openrouter.ai/docs/use-cases/reasoning-tokens
+    """
     listed = details if isinstance(details, list) else []
     found = (d.get("text") or d.get("summary") for d in listed if isinstance(d, dict))
     return "".join(text for text in found if isinstance(text, str))
@@ -122,8 +127,11 @@ _LEAST = " "
 
 
 def fitted(messages: list[Any], *, required: bool) -> list[Any]:
-    """The messages of a chat, with `reasoning_content` for every shape of a thought, and beside every call where it is
-    `required`. The list itself where nothing has to change. Not for Claude, whose thoughts are signed."""
+    """Converts the reasoning in earlier messages to `reasoning_content`. If `required`, every message with tool calls
+    gets one.
+
+    Returns the same list if nothing changes. Not for Claude, whose reasoning is signed.
+    """
     made: list[Any] | None = None
     for at, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") != "assistant":
@@ -146,7 +154,7 @@ def fitted(messages: list[Any], *, required: bool) -> list[Any]:
 
 
 def told(message: Mapping[str, Any]) -> str:
-    """The thought of an assistant's message, whatever it is called there."""
+    """The reasoning in an assistant message, in whichever field it is."""
     if isinstance(message.get("reasoning"), str) and message["reasoning"]:
         return message["reasoning"]
     of_provider = message.get("provider_specific_fields")

@@ -1,4 +1,4 @@
-"""The words in which providers refuse: a prompt too long, a filter, a name that they did not find."""
+"""Recognizes what a provider's error message means: prompt too long, content filtered, name not found, and so on."""
 
 import re
 
@@ -18,7 +18,7 @@ _CONTEXT_CODES = frozenset(
         "request_too_large",
     )
 )
-# About the context and nothing else, so they count with a status of 500, too.
+# These only ever concern the context, so they count with status 500 as well.
 _CONTEXT = re.compile(
     r"context (?:length|window|size|limit|overflow)"
     r"|(?:prompt|input text) is too long|input is too long|prompt too long"
@@ -46,7 +46,7 @@ _OUTPUT_TOO_LONG = re.compile(
     r"max_(?:completion_|output_|new_)?tokens\W{0,3}[^.]{0,30}(?:too large|exceed|must|greater)"
 )
 _MAXIMUM_LENGTH = re.compile(r"maximum length (\d+)")
-_SHORT_TEXT = 100_000  # characters: ids and names have to be shorter, prompts may be longer
+_SHORT_TEXT = 100_000  # in characters; ids and names have lower limits, prompts may have higher ones
 
 _POLICY_CODES = frozenset(
     (
@@ -88,7 +88,7 @@ _OF_KEY = re.compile(
     r"|workspace|subscription|suspend|disabled|bann?ed|billing|credits?\b|quota|spend|limit|payment|balance"
     r"|countr|region|territor|location|\bip\b|address|not been used|not enabled"
 )
-# What a request can name that is stored with a provider, and how the ids of such things begin.
+# Things stored with a provider that a request may refer to, and the prefixes of their ids.
 _THINGS = re.compile(
     r"\b(?:items?|files?|previous[ _]response|response|conversation|container|vector[ _]store|assistant|thread|run"
     r"|batch|tool|function|skill|prompt|upload|message|reasoning|session|voice|cached ?content|image|document)\b"
@@ -106,17 +106,17 @@ _FEATURE_MISSING = re.compile(
     r"|does not support (?:this (?:endpoint|api|operation)|chat|embeddings?|completions?|(?:image|speech) generation)\b"
     r"|operation not supported for this model|unsupported provider:"
 )
-# A path that a server does not have; of a model that is missing it says more.
+# A missing path. Errors about a missing model say more.
 _PATH_MISSING = re.compile(
     r"(?:404 page |path |url |endpoint )?not found\W*$|the provider answered with status|method not allowed"
     r"|not implemented|(?:invalid|unknown) (?:request )?url|cannot post |does not support |not supported by this server"
 )
-# How Python says that the engine has stumbled over the request or over the answer to it.
+# Python errors in the engine itself, raised while translating a request or a response.
 _ENGINE_STUMBLED = re.compile(
     r"object (?:is not|has no attribute|does not support|of type)\b|indices must be|<class '\w+'>|unhashable type"
     r"|unsupported operand|litellm\.apiconnectionerror: '\w+'$"
 )
-# OpenRouter, where a request or the account leaves no provider to choose from.
+# OpenRouter, when the request or account excludes every provider.
 _NO_CHOICE = re.compile(r"no endpoints (?:found|available) matching|no allowed providers|providers have been ignored")
 _STORED_AND_MISSING = re.compile(
     r"\b(?:cached ?content|file|item)\b[^.]{0,120}\b(?:not found|does not exist|may not exist|permission to access)"
@@ -125,8 +125,11 @@ _STORED_AND_MISSING = re.compile(
 
 
 def says_too_long(status: int, code: str, kind: str, message: str) -> bool:
-    """The prompt does not fit. `kind`: the error's type. A string that is too long is a prompt only if so long a one
-    could be one; ids and names may not be long either."""
+    """The prompt is too long. `kind` is the error's type.
+
+    An error about a string that is too long counts only if the limit is long enough for a prompt, because ids and names
+    have limits too.
+    """
     if code == "string_above_max_length" or "string too long" in message:
         most = _MAXIMUM_LENGTH.search(message)
         return most is not None and int(most[1][:12]) >= _SHORT_TEXT
@@ -140,13 +143,14 @@ def says_too_long(status: int, code: str, kind: str, message: str) -> bool:
 
 
 def says_too_large_at_once(code: str, message: str) -> bool:
-    """The request alone needs more than the deployment's limit per minute: waiting does not help, and smaller requests
-    are still served (Groq's 413, OpenAI's 429)."""
+    """The request alone exceeds the deployment's limit per minute. Waiting does not help, but smaller requests succeed
+    (Groq's 413, OpenAI's 429).
+    """
     return "request too large" in message or (code == "rate_limit_exceeded" and "too large" in message)
 
 
 def says_filtered(code: str, kind: str, message: str) -> bool:
-    """A filter refused the prompt or the answer."""
+    """A filter refused the prompt or the response."""
     return code in _POLICY_CODES or kind in _POLICY_CODES or _POLICY.search(message) is not None
 
 
@@ -155,37 +159,37 @@ def says_no_such_model(code: str, message: str) -> bool:
 
 
 def says_feature_missing(message: str) -> bool:
-    """The model cannot do what the request asks for, or not at this endpoint; the status is a 404, 403, 405 or 5xx."""
+    """The model does not support the request, or not at this endpoint. The status is 403, 404, 405 or 5xx."""
     return _FEATURE_MISSING.search(message) is not None
 
 
 def says_no_choice(message: str) -> bool:
-    """Of the providers behind this one the request may use none."""
+    """The request may use none of the providers behind this one."""
     return _NO_CHOICE.search(message) is not None
 
 
 def says_too_dear(message: str) -> bool:
-    """The request may cost more than the credit that is left; smaller ones are still served (OpenRouter's 402)."""
+    """The request may cost more than the remaining credit, but cheaper ones succeed (OpenRouter's 402)."""
     return _TOO_DEAR.search(message) is not None
 
 
 def says_of_key(code: str, kind: str, message: str) -> bool:
-    """A 403 is about our key or account, and not about what this one request asks for."""
+    """A 403 is about our key or account, not about this request."""
     return _OF_KEY.search(f"{code} {kind} {message}") is not None
 
 
 def says_path_missing(message: str) -> bool:
-    """The server does not have the endpoint; of the model it says nothing."""
+    """The server does not have the endpoint. The error says nothing about the model."""
     return _PATH_MISSING.match(message) is not None
 
 
 def says_engine_stumbled(message: str) -> bool:
-    """The engine could not translate the request, or the answer, and a deployment has no part in it."""
+    """The engine failed to translate the request or response. The deployment is not at fault."""
     return _ENGINE_STUMBLED.search(message) is not None
 
 
 def says_request_named_it(param: str, code: str, message: str) -> bool:
-    """A 404 is about something that the request names, such as an item or a file, and not about the model."""
+    """A 404 is about something that the request refers to, such as an item or a file, not about the model."""
     if param == "model" or says_no_such_model(code, message) or _NAMED_MODEL.search(message):
         return False
     if param or _IDS.search(message):
@@ -194,7 +198,7 @@ def says_request_named_it(param: str, code: str, message: str) -> bool:
 
 
 def says_stored_thing_missing(message: str) -> bool:
-    """Google answers 403 for a file or a cache that is not there."""
+    """A 403 is about a missing file or cache. Google does not use 404 for these."""
     return _STORED_AND_MISSING.search(message) is not None
 
 
@@ -203,7 +207,7 @@ _OF_VALUES = frozenset(
     "unsupported_value invalid_value invalid_type integer_above_max_value integer_below_min_value "
     "decimal_above_max_value decimal_below_min_value context_length_exceeded string_above_max_length".split()
 )
-# What is said of a value: a name that is not known has none that would be wrong.
+# Wording about a value. An unknown field has no invalid values.
 _VALUE = re.compile(
     r"too (?:large|big|high|long|small|low|many)|at (?:most|least)|maximum|minimum|exceed|greater|larger than|less than"
     r"|smaller than|between|range|must be|should be|has to be|above|below|positive|integer|up to|value of"
@@ -220,14 +224,16 @@ _GAP = r"[^.;\d]{0,60}?"
 
 
 def refuses_name(refusal: Outcome, name: str, instead: str = "") -> bool:
-    """Whether the refusal says that `name` is not known. `instead`: the name by which the provider may know it."""
+    """Whether the refusal says that the field `name` is unknown. `instead` is the name that the
+    provider may suggest.
+    """
     param, code = refusal.param or "", refusal.code or ""
     if code in _OF_VALUES or (param and not _is(param, name)):
         return False
     if param and code in _OF_NAMES:
         return True
     said = refusal.message.lower()
-    # Azure writes `MaxTokens`.
+    # Azure writes `MaxTokens`
     name, instead = (each.replace("_", "_?") for each in (name, instead))
     here = rf"(?<![\w.-])(?:body\.|\$\.)?{name}(?![\w-])"
     if not re.search(here, said):
@@ -240,5 +246,5 @@ def refuses_name(refusal: Outcome, name: str, instead: str = "") -> bool:
 
 
 def _is(param: str, name: str) -> bool:
-    """`max_tokens`, `body.max_tokens`, `["max_tokens"]`."""
+    """Whether `param` refers to the field: `max_tokens`, `body.max_tokens`, `["max_tokens"]`."""
     return re.split(r"[.\[\]\"' ]+", param.strip(".[]\"' "))[-1] == name

@@ -1,17 +1,14 @@
-"""Servers that have chat completions and no Responses API, as many with OpenAI's format: asked for a response they
-answer that there is no such page. LiteLLM then asks them for chat, and translates both ways.
+"""Support for OpenAI's Responses API, and for conversations with content that only Claude understands.
 
-https://docs.litellm.ai/docs/response_api
+`ChatOnly` remembers servers without a Responses API. Many OpenAI-compatible servers return 404 for it. LiteLLM then
+calls chat completions and translates both ways. https://docs.litellm.ai/docs/response_api
 
-A request of OpenAI's Responses API with the labels, the ids of calls and the names of tools that the model's
-provider takes.
-
+`fitted` adapts the labels, call ids and tool names of a request to the model's provider.
 https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
 
-Parts of a conversation that mean something to Claude alone, left out for any other model.
-
-They come with what Anthropic's own tools did, and clients send them back for as long as the conversation goes on. What
-a model would miss (a picture, a document) is none of them.
+`without` removes parts that only Claude understands, for any other model. Anthropic's own tools create them, and
+clients send them for the rest of the conversation. Parts that a model would miss, such as images and documents, are
+kept.
 """
 
 import re
@@ -25,17 +22,17 @@ from .capabilities import capabilities
 from .known_models import gives_reasoning
 
 ENDPOINT = "responses"
-# LiteLLM's word for it, in a request.
+# LiteLLM's request field for this.
 THROUGH_CHAT = {"use_chat_completions_api": True}
 _NOT_FOUND = 404
 _NO_SUCH_PAGE = (_NOT_FOUND, 405, 501)
-# llama.cpp says of a page: "File Not Found".
+# llama.cpp says "File Not Found" for a missing path.
 _PAGE = re.compile(r"\bfile not found\b(?!:)|\brequest url\b|\bpage not found\b")
 _MOST_LEARNT = 4096
 
 
 class ChatOnly:
-    """Learns which deployments they are, for a model each."""
+    """Remembers which deployments have no Responses API, per model."""
 
     def __init__(self) -> None:
         self._known: set[tuple[str, str]] = set()
@@ -44,14 +41,15 @@ class ChatOnly:
         return (d.id, model) in self._known
 
     def learn(self, d: Deployment, model: str) -> None:
-        if len(self._known) >= _MOST_LEARNT:  # a wildcard's models are what clients write
+        if len(self._known) >= _MOST_LEARNT:  # with wildcards, clients choose the model names
             self._known.clear()
         self._known.add((d.id, model))
 
 
 def may_be(refusal: Outcome) -> bool:
-    """Whether a refusal of `/responses` may say that there is no such page, and not that something in the request, or
-    the model, is not there."""
+    """Whether a refusal of `/responses` may mean that the endpoint is missing, and not the model or something in the
+    request.
+    """
     if refusal.status != _NOT_FOUND:
         return refusal.status in _NO_SUCH_PAGE
     said = refusal.message.lower()
@@ -61,27 +59,30 @@ def may_be(refusal: Outcome) -> bool:
 
 
 def of_both(page: Outcome, chat: Outcome) -> Outcome:
-    """What counts where neither way has answered: chat's refusal, unless there is no such page either."""
+    """The outcome if both endpoints refused: chat's, unless that endpoint is missing too."""
     return page if chat.status in _NO_SUCH_PAGE else chat
 
 
-# Longer than in chat completions.
+# Higher than in chat completions.
 _LONGEST_ID = 64
 _SIGNED = ("gemini", "vertex_ai", "vertex_ai_beta")
 
 
-# They have a Responses API of their own; for all others LiteLLM makes chat of it, and refuses labels of OpenAI's.
+# Providers with a native Responses API. For others LiteLLM translates to chat, and refuses OpenAI's labels.
 _NATIVE = ("openai", "azure", "xai", "openrouter")
 _OPENAIS = frozenset("prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier".split())
 
 
-# They refuse what another model has thought where the one at hand does not think.
+# For non-reasoning models, these refuse the reasoning of other models.
 _OF_OPENAI = ("openai", "azure")
 
 
 class Fitted(NamedTuple):
-    """`fields`: those that had to change; `names`: the client's names of tools, by those that go out; `dropped`: the
-    fields that the provider does not know, and that an answer does not depend on."""
+    """The result of adapting a request.
+
+    `fields` are the changed fields. `names` maps the tool names sent to the client's names. `dropped` are fields that
+    the provider does not know and that do not affect the response.
+    """
 
     fields: Mapping[str, Any] = {}
     names: Mapping[str, str] = {}
@@ -89,7 +90,7 @@ class Fitted(NamedTuple):
 
 
 def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
-    """Gemini gets everything as it is: LiteLLM reads the signatures in its ids."""
+    """Adapts a Responses API request. Gemini's input stays as it is: LiteLLM reads the signatures in its ids."""
     dropped = frozenset() if d.provider in _NATIVE else _OPENAIS.intersection(fields)
     if d.provider not in _NATIVE and fields.get("top_logprobs") == 0:
         dropped |= {"top_logprobs"}
@@ -114,7 +115,7 @@ def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
 
 
 def _without_reasoning(items: list[Any]) -> list[Any]:
-    """The same list where there is none."""
+    """Removes reasoning items. Returns the same list if there are none."""
     kept = [item for item in items if not (isinstance(item, dict) and item.get("type") == "reasoning")]
     return items if len(kept) == len(items) else kept
 
@@ -128,13 +129,15 @@ LEFT_OUT = "[left out: {kind}]"
 
 
 def is_foreign(kind: Any) -> bool:
-    """Whether a part or block of this type is Claude's alone."""
+    """Whether only Claude understands a part or block of this type."""
     return isinstance(kind, str) and (kind in _ONLY_CLAUDES or kind.endswith(_OF_RESULTS))
 
 
 def without(messages: list[Any]) -> list[Any]:
-    """The messages of a chat without such parts; the list itself where there are none. A message that has nothing else
-    says what was left out, as a conversation must not lose a turn."""
+    """Removes the parts that only Claude understands. Returns the same list if there are none.
+
+    A message with no other parts is replaced with a summary, because a conversation must not lose a turn.
+    """
     made: list[Any] | None = None
     for at, message in enumerate(messages):
         content = message.get("content") if isinstance(message, Mapping) else None
@@ -151,7 +154,7 @@ def without(messages: list[Any]) -> list[Any]:
 
 
 def summary(blocks: Iterable[Any]) -> str:
-    """One line for what was left out: the names of the tools found, a summary of the conversation, or the types."""
+    """One line about the removed blocks: the tools found, a summary of the conversation, or the block types."""
     found = [block for block in blocks if isinstance(block, dict)]
     summaries = [b["content"] for b in found if b.get("type") == "compaction" and isinstance(b.get("content"), str)]
     if summaries:

@@ -1,4 +1,4 @@
-"""Server-sent events: where each ends, what it carries, and a reader for formats that translate them.
+"""Server-sent events: splitting, parsing, and a reader for translated formats.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -15,11 +15,11 @@ Event = dict[str, Any]
 
 
 class OversizedEvent(Exception):
-    """A provider sent an event that does not end."""
+    """The provider sent an event that exceeds MAX_EVENT_BYTES."""
 
 
 def split(data: bytes) -> list[bytes]:
-    """Whole events, each with its blank line; joined they are `data`."""
+    """Splits data into events, each including its blank line. The last one may be incomplete."""
     events, start, unix = [], 0, b"\r" not in data
     while start < len(data):
         end = next_end(data, start, unix=unix)
@@ -29,14 +29,16 @@ def split(data: bytes) -> list[bytes]:
 
 
 def last_end(data: bytes) -> int:
-    """Just behind the last blank line, 0 where there is none."""
+    """The position after the last blank line, or 0."""
     unix, dos, mac = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n"), data.rfind(b"\r\r")
     return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0, mac + 2 if mac >= 0 else 0)
 
 
 def next_end(data: bytes, start: int, *, unix: bool) -> int:
-    """Just behind the first blank line from `start` on; the end of the data where there is none. `unix`: there is no
-    carriage return in it."""
+    """The position after the first blank line from `start` on, or the end of the data.
+
+    `unix` means that the data contains no carriage returns.
+    """
     if unix:
         at = data.find(b"\n\n", start)
         return at + 2 if at >= 0 else len(data)
@@ -45,13 +47,13 @@ def next_end(data: bytes, start: int, *, unix: bool) -> int:
 
 
 def data_of(event: bytes) -> bytes | None:
-    """The lines of data of an event, None where it has none."""
+    """The joined `data:` lines of an event, or None."""
     lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
 
 
 def payload(event: bytes) -> Event | None:
-    """The JSON object that an event carries, or None."""
+    """The JSON object in an event, or None."""
     if event.startswith(b"data:") and event.find(b"\n") >= len(event) - 2 and b"\r" not in event:
         data = event[5:]
     else:
@@ -66,8 +68,7 @@ def payload(event: bytes) -> Event | None:
 
 
 def opening(data: bytes) -> bytes:
-    """The first event that says something, of whole events; empty when all are comments, as providers send them to
-    keep a connection open."""
+    """The first event that is not a keepalive comment, or b"". Expects complete events."""
     if data.startswith(b"data:"):
         end = EVENT_END.search(data)
         return data[: end.end()] if end else data
@@ -79,7 +80,7 @@ def is_comment(event: bytes) -> bool:
 
 
 class Reader:
-    """Fed as they come; `feed` returns the objects of the events that are complete."""
+    """Parses the events of a stream. Input may be cut anywhere."""
 
     __slots__ = ("_held",)
 
@@ -87,7 +88,7 @@ class Reader:
         self._held = b""
 
     def feed(self, data: bytes) -> list[Event]:
-        """Raises OversizedEvent."""
+        """Returns the objects of the events completed so far. Raises OversizedEvent."""
         if self._held:
             data = self._held + data
         if b"\r" in data:
@@ -98,13 +99,13 @@ class Reader:
         return [found for event in events if (found := _object(event)) is not None]
 
     def end(self) -> list[Event]:
-        """The last event, whose blank line never came; half an event is dropped."""
+        """Returns the last event if only its blank line is missing. An incomplete event is dropped."""
         found = payload(self._held.strip(b"\r\n"))
         self._held = b""
         return [] if found is None else [found]
 
     def _feed_slowly(self, data: bytes) -> list[Event]:
-        """Lines that end otherwise."""
+        """Handles other line endings."""
         events = split(data)
         self._held = b""
         if events and not events[-1].endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
@@ -115,7 +116,7 @@ class Reader:
 
 
 def _object(event: bytes) -> Event | None:
-    """The quick way for an event of one `data:` line, which is what there is."""
+    """A fast path for events with a single `data:` line, which is nearly all of them."""
     at = event.find(b"data:")
     if at < 0 or event.find(b"\n", at) >= 0 or (at and event[at - 1 : at] != b"\n"):
         return payload(event)

@@ -1,8 +1,8 @@
-"""Tool calls as OpenAI writes them, out of what servers with OpenAI's format make of them.
+"""Converts the tool calls of OpenAI-compatible servers to OpenAI's form.
 
-Such servers give two calls the same `index` or none, leave ids out or repeat them, repeat names, write arguments as an
-object, or say `stop` although there are calls. Clients join the pieces by `index`, so each call needs one of its own,
-one id and one name, and arguments as text.
+Such servers reuse or omit `index`, omit or repeat ids, repeat names, write arguments as an object, or finish with
+`stop` despite calls. Clients join the pieces by `index`, so each call needs its own index, one id, one name, and
+arguments as a string.
 """
 
 import uuid
@@ -12,7 +12,7 @@ import orjson
 
 Entry = dict[str, Any]
 
-_NONE = "{}"  # the arguments of a call that gives none
+_NONE = "{}"  # the arguments of a call without any
 _MOST_TRIES = 100
 
 
@@ -21,21 +21,21 @@ def new_id() -> str:
 
 
 def arguments_text(given: Any) -> str:
-    """The arguments as the text that OpenAI writes; empty where there are none yet."""
+    """The arguments as a JSON string, or '' if there are none yet."""
     if isinstance(given, str):
         return given
     return orjson.dumps(given).decode() if given else ""
 
 
 def mend_calls(calls: list[Any]) -> list[Any]:
-    """The calls of a whole answer; `calls` itself when nothing is wrong with them."""
+    """Corrects the calls of a complete response. Returns the same list if nothing changes."""
     seen: set[str] = set()
     mended = [_mended(call, seen) if isinstance(call, dict) else call for call in calls]
     return calls if mended == calls else mended
 
 
 def mend_function(function: dict[str, Any]) -> dict[str, Any]:
-    """A function with its arguments as text."""
+    """The function with its arguments as a string."""
     text = arguments_text(function.get("arguments"))
     return {**function, "arguments": text if text.strip() else _NONE}
 
@@ -43,7 +43,7 @@ def mend_function(function: dict[str, Any]) -> dict[str, Any]:
 def _mended(call: Entry, seen: set[str]) -> Entry:
     function = call.get("function")
     if not isinstance(function, dict):
-        return call  # a custom tool's
+        return call  # a custom tool
     id = call.get("id")
     id = id if isinstance(id, str) and id and id not in seen else new_id()
     seen.add(id)
@@ -51,7 +51,7 @@ def _mended(call: Entry, seen: set[str]) -> Entry:
 
 
 def _whole(index: Any) -> int | None:
-    """An index as a number: some servers write a text or a float. None for what is none."""
+    """Converts an index to int, since some servers write a string or a float. None if it is not an integer."""
     if isinstance(index, str) and index.isascii() and index.isdigit():
         return int(index[:9])
     if isinstance(index, float) and index.is_integer():
@@ -60,7 +60,7 @@ def _whole(index: Any) -> int | None:
 
 
 def _has_float(entry: Any) -> bool:
-    """Whether its index, equal to a whole number, is written as none."""
+    """Whether the index is a float that equals an integer."""
     return isinstance(entry, dict) and isinstance(entry.get("index"), float)
 
 
@@ -72,9 +72,12 @@ def _is_object(text: str) -> bool:
 
 
 class _Call:
-    """One call of a stream. `given`: the id that the provider gave it; `tracked`: its arguments are kept, as they alone
-    tell where the next call begins; `first`: those that came with its name; `held`: its beginning, not sent on before
-    its name is whole."""
+    """One call of a stream.
+
+    `given` is the id from the provider. `tracked` means that the arguments are recorded, because only they reveal where
+    the next call begins. `first` are the arguments that arrived with the name. `held` is the beginning of the call,
+    held back until its name is complete.
+    """
 
     __slots__ = ("_parts", "_tries", "first", "given", "has_arguments", "held", "index", "name", "tracked")
 
@@ -102,7 +105,7 @@ class _Call:
         return any(self._parts) and next(p for p in reversed(self._parts) if p).rstrip().endswith("}")
 
     def complete(self) -> bool:
-        """Whether its arguments are a JSON object already, as far as is looked."""
+        """Whether the arguments are known to be a complete JSON object."""
         if not self.tracked or self._tries >= _MOST_TRIES or not self._ends():
             return False
         self._tries += 1
@@ -110,7 +113,7 @@ class _Call:
 
 
 class CallMender:
-    """The calls of one choice of a stream: fed with each delta's `tool_calls`, it gives what the client gets."""
+    """Corrects the `tool_calls` of the deltas of one choice."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -123,18 +126,17 @@ class CallMender:
 
     @property
     def continuing(self) -> int | None:
-        """The index of the call of which nothing but arguments can follow under that index; None where that is not
-        sure."""
+        """The index of the latest call, if only its arguments can follow under that index, else None."""
         last = self._calls[-1] if self._calls else None
         sure = last is not None and not last.tracked and last.held is None and self._by_key.get(last.index) is last
         return last.index if sure and last is not None else None
 
     def continued(self) -> None:
-        """Arguments of the last call have passed unread."""
+        """Called when arguments of the latest call passed without inspection."""
         self._calls[-1].has_arguments = True
 
     def mend(self, entries: list[Any]) -> list[Any]:
-        """`entries` itself when nothing is wrong with them."""
+        """Corrects the entries of a delta. Returns the same list if nothing changes."""
         mended: list[Any] = []
         for entry in entries:
             if isinstance(entry, dict) and (isinstance(entry.get("function"), dict) or "function" not in entry):
@@ -144,7 +146,7 @@ class CallMender:
         return entries if mended == entries and not any(map(_has_float, entries)) else mended
 
     def finish(self) -> list[Entry]:
-        """What is still to be said when the calls are at their end."""
+        """Returns the held back entries when the calls have ended."""
         left: list[Entry] = []
         for call in self._calls:
             left += self._release(call)
@@ -166,7 +168,7 @@ class CallMender:
         if call is None:
             return self._begin(entry, function, key, given, name or ("" if given else self._last_name()), text)
         if text and given and given == call.given and self._is_repeated(call, name, text):
-            return []  # the whole call once more
+            return []  # the entire call repeated
         if not call.given and given and given not in self._by_id:
             call.given = given
             self._by_id[given] = call
@@ -181,7 +183,7 @@ class CallMender:
         return bool(name) and text == call.first and _is_object(text)
 
     def _find(self, key: int | None, given: str, name: str, text: str, *, pieces: bool) -> _Call | None:
-        """The call that an entry goes on with; None for a new one."""
+        """The call that the entry continues, or None if it begins a new one."""
         last = self._calls[-1] if self._calls else None
         current = last if key is None else self._by_key.get(key)
         known = self._by_id.get(given) if given else None

@@ -1,7 +1,7 @@
-"""Names of tools as the provider takes them, and back again in what it answers.
+"""Shortens tool names to what the provider accepts, and restores them in the response.
 
-MCP servers make names of more than 64 characters, or with dots and slashes. OpenAI and most others refuse them. As
-LiteLLM does, the beginning is kept and a hash of the whole name follows, so that the same name always becomes the same.
+MCP servers create names longer than 64 characters, or with dots and slashes, which OpenAI and most others refuse. As in
+LiteLLM, the beginning is kept and a hash of the full name is appended, so that the result is stable.
 https://platform.openai.com/docs/api-reference/chat/create#chat_create-tools
 """
 
@@ -16,7 +16,7 @@ import orjson
 from ...routing.outcome import Outcome
 from .answer import Events
 
-# OpenAI's, and what most others copy.
+# OpenAI's pattern, which most others share.
 USUAL = "[a-zA-Z0-9_-]+"
 # https://ai.google.dev/api/caching#FunctionDeclaration
 GOOGLES = "[a-zA-Z_][a-zA-Z0-9_.:-]*"
@@ -25,7 +25,7 @@ _HASH = 8
 
 
 class _Names:
-    """The names of one request. `sent`: those that had to change, by the names that go out."""
+    """Renames the tools of one request. `sent` maps the new names to the original ones."""
 
     def __init__(self, longest: int, pattern: str) -> None:
         self._longest = longest
@@ -33,7 +33,7 @@ class _Names:
         self.sent: dict[str, str] = {}
 
     def fit(self, holder: Any) -> Any:
-        """An object with a `name`; itself where the name is taken as it is."""
+        """Renames an object with a `name`. Returns the same object if nothing changes."""
         name = holder.get("name") if isinstance(holder, dict) else None
         if not isinstance(name, str):
             return holder
@@ -44,7 +44,7 @@ class _Names:
         return {**holder, "name": sent}
 
     def inside(self, holder: Any) -> Any:
-        """A tool, a call or a choice: its name stands in it, or in its `function` or `custom`."""
+        """Renames a tool, a call or a choice, whose name is in the object itself or in its `function` or `custom`."""
         if not isinstance(holder, dict):
             return holder
         made = self.fit(holder)
@@ -62,7 +62,7 @@ class _Names:
         return made if any(a is not b for a, b in zip(made, holders, strict=True)) else holders
 
     def choice(self, given: Any) -> Any:
-        """`tool_choice`, of which one kind lists tools: in an object of their own, or in the Responses API not."""
+        """Renames `tool_choice`. The kind that lists allowed tools nests them in chat, but not in the Responses API."""
         allowed = given.get("allowed_tools") if isinstance(given, dict) else None
         if isinstance(allowed, dict):
             return {**given, "allowed_tools": {**allowed, "tools": self.each(allowed.get("tools"))}}
@@ -86,8 +86,11 @@ class _Names:
 def fitted(
     fields: Mapping[str, Any], longest: int | None, pattern: str = USUAL
 ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """The fields of a chat completion, or of the Responses API, themselves where nothing has to change; and the
-    client's names by those that go out. `longest`: in characters, None where any name is taken."""
+    """Renames the tools in a chat or Responses API request. Returns the same fields if nothing changes, and the
+    client's names by the names sent.
+
+    `longest` is in characters, and None if all names are accepted.
+    """
     if longest is None:
         return fields, {}
     names = _Names(longest, pattern)
@@ -107,13 +110,13 @@ def fitted(
 
 
 def _is_call(item: Any) -> bool:
-    """An item of the Responses API that names a tool."""
+    """Whether a Responses API item contains a tool name."""
     return isinstance(item, dict) and item.get("type") in ("function_call", "custom_tool_call")
 
 
 @lru_cache(maxsize=8192)
 def fitting(name: str, longest: int, pattern: str = USUAL) -> str:
-    """The name, or what stands for it."""
+    """The name, or its replacement if the provider does not accept it."""
     if len(name) <= longest and _compiled(pattern).fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
@@ -123,8 +126,9 @@ def fitting(name: str, longest: int, pattern: str = USUAL) -> str:
 
 
 def given_back(data: bytes, names: Mapping[str, str]) -> bytes:
-    """An answer, or events of one, with the client's names. Each that was sent ends in a hash, so nothing else is
-    called like it."""
+    """Restores the client's names in a response or in events. Replaced names end in a hash, so no
+    other text matches.
+    """
     for sent, own in names.items():
         quoted = orjson.dumps(sent)
         if quoted in data:
@@ -133,7 +137,7 @@ def given_back(data: bytes, names: Mapping[str, str]) -> bytes:
 
 
 class RestoredEvents:
-    """A stream of chunks with the client's names of tools. `inner` returns whole events."""
+    """A stream with the client's tool names restored. `inner` returns complete events."""
 
     def __init__(self, inner: Events, names: Mapping[str, str]) -> None:
         self._inner = inner

@@ -1,4 +1,4 @@
-"""What the streams of formats have in common that are translated into chunks of a chat completion one by one."""
+"""The base class for formats whose streams are translated to chat completion chunks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +12,11 @@ DONE = b"data: [DONE]\n\n"
 
 
 class TranslatedStream:
-    """An `Events` (answer.py). `name`: the model's public name; `wants_usage`: the client has asked
-    for the usage chunk. `_head` and `_after` are what every chunk begins and ends with."""
+    """Translates a provider's events one by one. Implements `Events` (answer.py).
+
+    `name` is the model's public name. `wants_usage` means that the client requested the usage chunk. `_head` and
+    `_after` are the common beginning and end of all chunks.
+    """
 
     def __init__(self, name: str, *, wants_usage: bool) -> None:
         self.usage: dict[str, Any] | None = None
@@ -38,7 +41,9 @@ class TranslatedStream:
         return rest
 
     def begins(self, new: bytes) -> bool | Outcome:
-        """What comes before the first piece of an answer is none yet: a provider may say then that it is overloaded."""
+        """Events before the first piece of the response do not count: the provider may still report that it is
+        overloaded.
+        """
         return self._error or self._begun
 
     @property
@@ -49,7 +54,9 @@ class TranslatedStream:
         raise NotImplementedError
 
     def _fail(self, outcome: Outcome) -> bytes:
-        """Before the answer has begun another deployment can take over; after that the client is told."""
+        """Records a failure. If the response has begun, the client receives an error event; else another deployment
+        takes over.
+        """
         if not self._begun:
             self._error = outcome
             return b""
@@ -65,7 +72,7 @@ class TranslatedStream:
         return self._head + orjson.dumps(delta) + more + self._after
 
     def _usage_chunk(self) -> bytes:
-        """Of no choices; empty for a client that has not asked for it."""
+        """The usage chunk, which has no choices. Empty if the client did not request it."""
         if not self._wants_usage:
             return b""
         opening = self._head.split(b'"choices":', 1)[0]
