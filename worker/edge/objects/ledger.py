@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pyodide.ffi import JsException, create_proxy
+from pyodide.ffi import create_proxy
 
 from core.configuration import Configuration
-from core.ledger import administration, admit, alerts, expiry, schema, settle, spend
+from core.ledger import administration, admit, expiry, schema, settle
 from core.ledger.accounts import Policy
 from core.ledger.batch import batch
 from core.ledger.declared import sync_declared_keys
@@ -28,6 +28,7 @@ from ..runtime.javascript import bindings, error_text, js, js_headers, kept, or_
 from ..runtime.log import log
 from ..runtime.sql import SqlStore
 from ..settings import read_ledger
+from .ledger_upkeep import AT_ONCE, LedgerUpkeep, now_ms
 from .own_container import Admitted, ContainerObject, OwnContainer
 from .usage_drain import LedgerFailed
 
@@ -41,10 +42,6 @@ WRITE_AFTER_MS = 20
 MOST_CARRIED = 32
 # A configuration that no request has named for so long has been replaced by another one.
 OUT_OF_USE_SECONDS = 15.0
-WEBHOOK_TIMEOUT_MS = 10_000
-_AT_ONCE = 100
-_RETRY_MS = 5_000
-_TRIM_EVERY_MS = 3_600_000
 
 
 class _Carried(NamedTuple):
@@ -69,7 +66,6 @@ class Ledger(ContainerObject):
         self._named: dict[str, float] = {}  # when requests named a configuration last
         self._storage = unwrapped(ctx.storage)
         self._store = SqlStore(self._storage)
-        self._alarm_at: int | None = None
         self._ended = asyncio.Event()
         self._waiting = 0
         self._carried: list[_Carried] = []  # not written yet
@@ -79,15 +75,15 @@ class Ledger(ContainerObject):
         if not found["ok"]:
             raise RuntimeError(found["message"])
         self._hold()
-        self._set_alarm(_now())
-        self._drain_alarm = _DrainAlarm(self)
+        self._upkeep = LedgerUpkeep(self._store, self._storage, self._settings, self._changed)
+        self._upkeep.set_alarm(now_ms())
         self._own = None
         container = or_none(ctx.container)
         if container is not None:
-            self._own = OwnContainer(container, self._storage, _OwnLedger(self), self._drain_alarm)
+            self._own = OwnContainer(container, self._storage, _OwnLedger(self), self._upkeep.drain_alarm)
             # An object before this one may have left memory before it had fetched everything.
             if self._own.running or self._store.run(next_deadlines())["reservation"] is not None:
-                self._drain_alarm.set(0.0)
+                self._upkeep.drain_alarm.set(0.0)
 
     @interpreter.direct
     async def fetch(self, request: Any, *_: Any) -> Any:
@@ -151,7 +147,7 @@ class Ledger(ContainerObject):
 
     def _hold(self) -> None:
         """Makes the ledger hold the keys that the current configuration declares."""
-        done = self._store.run(sync_declared_keys(self._store.dialect, self._current.declared(), _now()))
+        done = self._store.run(sync_declared_keys(self._store.dialect, self._current.declared(), now_ms()))
         if done["made"] or done["changed"] or done["blocked"]:
             log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
 
@@ -165,7 +161,7 @@ class Ledger(ContainerObject):
 
     async def authenticate(self, text: str) -> str:
         """{"secret_hash"} → what `ledger.admit.authenticate` says."""
-        return json.dumps(self._store.run(admit.authenticate(json.loads(text)["secret_hash"], _now())))
+        return json.dumps(self._store.run(admit.authenticate(json.loads(text)["secret_hash"], now_ms())))
 
     async def check(self, text: str) -> str:
         """{} → {"ok": True} where the storage can be read."""
@@ -174,7 +170,7 @@ class Ledger(ContainerObject):
     async def administer(self, text: str) -> str:
         """A call as `api.admin.call` makes it → what `ledger.administration.decide` says."""
         self._write_carried()
-        decision = administration.decide(self._store.dialect, self._policy, json.loads(text), _now())
+        decision = administration.decide(self._store.dialect, self._policy, json.loads(text), now_ms())
         result = json.dumps(self._store.run(decision))
         self._changed()
         return result
@@ -186,7 +182,7 @@ class Ledger(ContainerObject):
         return json.dumps({"ok": True, "outcomes": self._report(asked["instance"], reports, asked["renew"])})
 
     def _report(self, instance: str, reports: list[settle.Report], renew: list[str]) -> list[str]:
-        now = _now()
+        now = now_ms()
         if renew:
             self._store.run(settle.renew(instance, renew, now + LEASE_MS))
         outcomes: list[str] = []
@@ -230,7 +226,7 @@ class Ledger(ContainerObject):
         carried, self._carried = self._carried, []
         reports = [one.report for one in carried]
         try:
-            done = self._store.run(batch(self._store.dialect, policy, reports, asks, _now()))
+            done = self._store.run(batch(self._store.dialect, policy, reports, asks, now_ms()))
         except Exception as error:  # noqa: BLE001 an admission says what is wrong; a report is fetched again
             log("error", "ledger_reports_not_written", reports=len(reports), reason=error_text(error))
             return None
@@ -255,9 +251,9 @@ class Ledger(ContainerObject):
     def _ends(self, instance: str) -> int:
         """Of a container that is gone: how many reservations end with it."""
         self._write_carried()
-        expired, last = 0, _AT_ONCE
-        while last == _AT_ONCE:
-            decision = expiry.expire_instance(self._store.dialect, instance, _now(), _AT_ONCE)
+        expired, last = 0, AT_ONCE
+        while last == AT_ONCE:
+            decision = expiry.expire_instance(self._store.dialect, instance, now_ms(), AT_ONCE)
             last = self._store.run(decision)["expired"]
             expired += last
         if expired:
@@ -267,30 +263,28 @@ class Ledger(ContainerObject):
 
     async def alarm(self, *_: Any) -> None:
         """Whatever is due. Its failures are tried again later: an alarm that raises is given up after a while."""
-        self._alarm_at = None
-        if self._own is not None and self._drain_alarm.is_set:
+        self._upkeep.alarm_rang()
+        if self._own is not None and self._upkeep.drain_alarm.is_set:
             self._own.drain.ring()
         try:
             self._write_carried()
-            self._expire()
-            self._trim()
-            await self._send_alerts()
+            await self._upkeep.run()
         except Exception as error:  # noqa: BLE001 it has to be done again, whatever went wrong
             log("error", "ledger_housekeeping_failed", reason=f"{type(error).__name__}: {error_text(error)}")
-            self._set_alarm_at(_now() + _RETRY_MS)
+            self._upkeep.try_again()
         else:
-            self._set_alarm(_now())
+            self._upkeep.set_alarm(now_ms())
 
     def _admit(self, ask: admit.AdmissionRequest, policy: Policy) -> dict[str, Any]:
-        now = _now()
+        now = now_ms()
         results = self._batch((ask,), policy) if self._carried else None
         if results is None:
             results = self._store.run(batch(self._store.dialect, policy, (), (ask,), now))["results"]
         (result,) = results
         if result["ok"]:
-            self._set_alarm_at(result["expires"])
+            self._upkeep.set_alarm_at(result["expires"])
         if self._store.alerts:
-            self._alert_soon(now)
+            self._upkeep.alert_soon(now)
         return result
 
     async def _one_ends(self, seconds: float) -> bool:
@@ -310,67 +304,7 @@ class Ledger(ContainerObject):
             self._ended.set()
             self._ended = asyncio.Event()
         if self._store.alerts:
-            self._alert_soon(_now())
-
-    def _alert_soon(self, now: int) -> None:
-        self._store.alerts = False
-        if self._settings.alert_webhook_url is not None:
-            self._set_alarm_at(now)
-
-    def _expire(self) -> None:
-        expired = _AT_ONCE
-        while expired == _AT_ONCE:
-            expired = self._store.run(expiry.expire(self._store.dialect, _now(), _AT_ONCE))["expired"]
-            if expired:
-                log("warning", "ledger_reservations_expired", reservations=expired)
-                self._changed()
-
-    def _trim(self) -> None:
-        """A part at a time; what is left is due at once."""
-        days = self._settings.retention_days
-        if days is not None:
-            self._store.run(spend.trim_old(days, _now(), _AT_ONCE))
-
-    async def _send_alerts(self) -> None:
-        url = self._settings.alert_webhook_url
-        if url is None:
-            return
-        for alert in self._store.run(alerts.pending(_now())):
-            delivered = await _posted(url, alerts.content(alert))
-            self._store.run(alerts.tried(alert, _now(), delivered=delivered))
-
-    def _set_alarm(self, now: int) -> None:
-        """For the first thing that is due; none when nothing is."""
-        at = self._first_due(now)
-        if at is not None:
-            self._set_alarm_at(at)
-
-    def _set_alarm_anew(self) -> None:
-        """The same where the alarm that is set may be for something that is done: it would bring the object back for
-        nothing."""
-        at = self._first_due(_now())
-        if at is None:
-            self._storage.deleteAlarm()
-        else:
-            self._storage.setAlarm(at)
-        self._alarm_at = at
-
-    def _first_due(self, now: int) -> int | None:
-        found = self._store.run(next_deadlines())
-        times = [found["reservation"]]
-        if self._settings.alert_webhook_url is not None:
-            times.append(found["alert"])
-        if self._settings.retention_days is not None and found["line"] is not None:
-            end = found["line"] + spend.kept_ms(self._settings.retention_days)
-            times.append(end - end % -_TRIM_EVERY_MS)
-        known = [at for at in times if at is not None]
-        return max(now, min(known)) if known else None
-
-    def _set_alarm_at(self, at: int) -> None:
-        """Unless it rings before."""
-        if self._alarm_at is None or at < self._alarm_at:
-            self._alarm_at = at
-            self._storage.setAlarm(at)
+            self._upkeep.alert_soon(now_ms())
 
 
 class _OwnLedger:
@@ -399,45 +333,3 @@ def _failing_as(kind: type[Exception]) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 the same as over RPC, which loses what kind it was
         raise kind(f"{type(error).__name__}: {error_text(error)}") from None
-
-
-class _DrainAlarm:
-    """The drain's part in the object's one alarm, which has other duties, too."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.is_set = False
-
-    def set(self, seconds: float) -> None:
-        self.is_set = True
-        self._ledger._set_alarm_at(_now() + int(seconds * 1000))
-
-    def delete(self) -> None:
-        self.is_set = False
-        self._ledger._set_alarm_anew()
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-async def _posted(url: str, content: dict[str, Any]) -> bool:
-    """Whether the webhook has it. Where it lies is not logged: the address may be a secret."""
-    try:
-        response = await js.fetch(
-            url,
-            method="POST",
-            headers=js_headers([("content-type", "application/json")]),
-            body=json.dumps(content),
-            redirect="manual",
-            signal=js.AbortSignal.timeout(WEBHOOK_TIMEOUT_MS),
-        )
-        if response.body:
-            await response.body.cancel()
-    except JsException as error:
-        log("warning", "alert_not_sent", kind=content["kind"], reason=str(getattr(error, "name", "") or "no answer"))
-        return False
-    if alerts.is_delivered(response.status):
-        return True
-    log("warning", "alert_refused", kind=content["kind"], status=response.status)
-    return False
