@@ -1,1 +1,1 @@
-"""What the edge and the proxy share: pure decisions, without I/O, Cloudflare or aiohttp."""
+"""Code shared by the edge and the proxy: pure decisions, without I/O, Cloudflare or aiohttp."""

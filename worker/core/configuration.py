@@ -1,8 +1,9 @@
-"""The configuration of a deployment as it travels: in the Worker's bundle, from the Worker to the objects, from them to
-their containers.
+"""A deployment's configuration in transit: in the Worker's bundle, and from the Worker to the Durable Objects and their
+containers.
 
-It is the config file's content with the values of the variables that it may read, so that a secret that is rotated is
-another configuration, too. What a request was reserved under is what serves it, whichever code the parts run.
+It consists of the config file's content and the values of the variables that the file may read. Rotating a secret
+therefore makes a new configuration. A request is served with the configuration it was reserved under, whichever
+versions of the code are running.
 """
 
 import hashlib
@@ -18,10 +19,10 @@ from .protocol import MOST_CONFIGURATIONS, GivenConfiguration
 
 
 class Configuration(NamedTuple):
-    """`name`: differs when anything of it does. `catalog`: the hash of what the edge reserves by. `policy`: the budgets
-    of everyone and of each user. `virtual_keys`: entries of `ledger.declared`. `file`, `document`: see
-    `container.proxy.catalog`. `variables`: the names of those that it may read; `values`: of those that are set, and
-    of the variables of virtual keys."""
+    """`name`: changes whenever anything in it does. `catalog`: the hash of the catalog that the edge reserves by.
+    `policy`: the budgets of everyone and of each user. `virtual_keys`: entries of `ledger.declared`. `file`,
+    `document`: see `container.proxy.catalog`. `variables`: the names of the variables it may read. `values`: those that
+    are set, including the variables of virtual keys."""
 
     name: str
     catalog: str
@@ -37,15 +38,15 @@ class Configuration(NamedTuple):
         return Policy(Limits(*self.policy["everyone"]), Limits(*self.policy["each_user"]))
 
     def declared(self) -> list[Declared]:
-        """The keys that the ledger has to hold."""
+        """Returns the keys that the ledger must contain."""
         return resolve(self.virtual_keys, self.values.get)
 
     def text(self) -> str:
-        """For an object that has not got it."""
+        """Encodes the configuration for an object that does not have it."""
         return json.dumps(self._asdict())
 
     def for_container(self) -> str:
-        """A `protocol.GivenConfiguration`."""
+        """Encodes it as a `protocol.GivenConfiguration`."""
         environment = container_environment(self.variables, self.values.get)
         return GivenConfiguration(
             self.name, self.catalog, self.file, self.document, self.variables, environment
@@ -53,11 +54,11 @@ class Configuration(NamedTuple):
 
 
 def own(catalog: Mapping[str, Any], variable: Callable[[str], str | None]) -> Configuration:
-    """What this code was deployed with."""
+    """Returns the configuration that this code was deployed with."""
     names = [*catalog["environment"], *(entry["variable"] for entry in catalog["virtual_keys"])]
     found = {name: variable(name) for name in dict.fromkeys(names) if name not in NEVER_PASSED}
     values = {name: value for name, value in found.items() if value}
-    # Keyed: what the name tells of secrets is of no use to whoever reads it in a log.
+    # Keyed, so that the name, which appears in logs, reveals nothing about the secrets.
     key = (variable("LITELLM_MASTER_KEY") or "").encode()
     digest = hmac.new(key, json.dumps(values, sort_keys=True).encode(), hashlib.sha256).hexdigest()[:16]
     return Configuration(
@@ -73,13 +74,13 @@ def own(catalog: Mapping[str, Any], variable: Callable[[str], str | None]) -> Co
 
 
 def read(text: str) -> Configuration:
-    """What `Configuration.text` was. Raises TypeError for what another version has written and this one cannot read."""
+    """Decodes `Configuration.text`. Raises TypeError if another version wrote something this one cannot read."""
     fields = json.loads(text)
     return Configuration(**{name: fields.get(name) for name in Configuration._fields})
 
 
 class Known:
-    """The configurations that an object has: its own, and those that a Worker of another version has told it."""
+    """The configurations that an object has: its own, and those received from Workers of other versions."""
 
     def __init__(self, own: Configuration) -> None:
         self.own = own
@@ -90,13 +91,14 @@ class Known:
         return [self.own.name, *self._told]
 
     def named(self, name: str | None) -> Configuration | None:
-        """None where it has to be told; its own for who names none, as a Worker of before does."""
+        """Returns None if the configuration has to be sent first. Without a name, as from an older Worker, returns the
+        object's own."""
         if name is None or name == self.own.name:
             return self.own
         return self._told.get(name)
 
     def learn(self, text: str) -> Configuration:
-        """Those that were told last are kept."""
+        """Adds a received configuration. Only the most recent ones are kept."""
         told = read(text)
         self._told.pop(told.name, None)
         self._told[told.name] = told

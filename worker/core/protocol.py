@@ -1,10 +1,10 @@
 """The protocol between the Worker, its Durable Objects and their containers: headers, paths and messages.
 
-Worker, objects and containers change their code at different times, so two versions can meet. Each message is encoded
-and decoded here. tests/edge/protocol has every message as each version writes it. Raise PROTOCOL_VERSION when a message
-changes in a way that an older reader would misunderstand.
+The Worker, its objects and their containers are updated at different times, so two versions can meet. Each message is
+encoded and decoded here. tests/edge/protocol has each message as written by each version. Raise PROTOCOL_VERSION when a
+change to a message would be misunderstood by an older reader.
 
-Messages in headers are ASCII JSON. A decoder raises ValueError or TypeError for anything else than its message.
+Messages in headers are ASCII JSON. A decoder raises ValueError or TypeError for anything but its own message.
 """
 
 import hashlib
@@ -13,53 +13,53 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 PROTOCOL_VERSION = 2
-# Tells a container, in its environment, the version of its object.
+# The environment variable that tells a container the version of its object.
 PROTOCOL_VARIABLE = "INTERNAL_PROTOCOL"
-# From this version on an object gives its container the configuration.
+# The first version in which an object sends its container the configuration.
 GIVES_CONFIGURATION = 2
 
 TOKEN_HEADER = "x-internal-token"
 REQUEST_ID_HEADER = "x-request-id"
-# On a 503 from an object or a container: it cannot serve the request now, another may. Never leaves the edge.
+# On a 503 from an object or a container: it cannot serve this request, but another may. Never leaves the edge.
 NO_INSTANCE_HEADER = "x-internal-no-instance"
-# Its values: the container is shutting down and takes nothing new; the object's class has no container at all (also the
-# object's state); nothing listened in the container, so the next request finds another one; the object or container
-# lacks the configuration that the request names.
+# Its values: the container is shutting down and accepts nothing new; the object's class has no container at all (also
+# the object's state); nothing was listening in the container, so the next request finds another one; the object or
+# container lacks the configuration that the request names.
 ENDING, NO_CONTAINER, GONE, UNCONFIGURED = "ending", "none", "gone", "unconfigured"
-# An EdgeGrant.
+# Holds an EdgeGrant.
 GRANT_HEADER = "x-internal-grant"
-# From the Worker to the ledger's object: a request to admit, see `encode_admission`.
+# From the Worker to the ledger object: a request to admit; see `encode_admission`.
 ASK_HEADER = "x-internal-ask"
-# On the object's 403: the ledger's refusal, see `encode_refusal`.
+# On the object's 403: the ledger's refusal; see `encode_refusal`.
 REFUSAL_HEADER = "x-internal-refusal"
-# On a container's plain response, if the grant has an `ack`: a CarriedReport.
+# On a container's non-streaming response, if the grant has an `ack`: a CarriedReport.
 REPORT_HEADER = "x-internal-report"
-# The hash of the edge's catalog. A container with another one would charge other prices.
+# The hash of the edge's catalog. A container with another catalog would charge other prices.
 CATALOG_HEADER = "x-internal-catalog"
-# The name of the configuration that the request goes by.
+# The name of the configuration that the request was reserved under.
 CONFIGURATION_HEADER = "x-internal-configuration"
-# An object and a container keep the configurations they were given last, so many of them.
+# Objects and containers keep this many of the configurations they received last.
 MOST_CONFIGURATIONS = 4
-# The start id of the container that the reservation was made for, '' if not yet known.
+# The start id of the container that the reservation was made for, '' if not known yet.
 INSTANCE_HEADER = "x-internal-instance"
-# Paths at which a container answers its edge alone. The first is followed by the client's path, the second by an id.
+# Paths on which a container only serves its edge. The first is followed by the client's path, the second by an id.
 PARK_PREFIX = "/internal/park"
 GO_PREFIX = "/internal/go/"
 # POST a JournalPoll; the response is a JournalPage.
 JOURNAL_PATH = "/internal/journal"
-# POST a GivenConfiguration. 200: requests may name it from now on. 422: it cannot be run. 404: the container's image is
-# older than this path.
+# POST a GivenConfiguration. 200: requests may name it from now on. 422: it cannot be loaded. 404: the container's image
+# is older than this path.
 CONFIGURATION_PATH = "/internal/configuration"
 
 
 class EdgeGrant(NamedTuple):
-    """What the edge tells a container about a request it lets through.
+    """What the edge tells a container about an admitted request.
 
     `reservation`: its id, '' if nothing is reserved. `amount`: reserved nano-dollars, None if no price is known.
-    `output_limit`: to be sent with the request, None if it has a limit or needs none. `limited`: a budget or a token
+    `output_limit`: to be added to the request, None if it has a limit or needs none. `limited`: a budget or a token
     limit applies. `models`: those the key may use, a JSON list, empty for all. `headers`: to add to the response.
     `owner`: the hash of the virtual key, `master`, or '' where it does not matter. `ack`: the ledger has the journal up
-    to this number, and a plain response may carry its report; None if it may not.
+    to this number, and a non-streaming response may carry its report; None if it may not.
     """
 
     reservation: str = ""
@@ -96,15 +96,15 @@ class EdgeGrant(NamedTuple):
 def grant_of(
     request: Mapping[str, Any], result: Mapping[str, Any], add_limit: int | None, ack: int | None = None
 ) -> EdgeGrant:
-    """The grant of a request that the ledger has admitted. `request`: fields of `ledger.admit.AdmissionRequest`;
-    `result`: of `ledger.batch.batch`; `add_limit`: the output limit to send the request with if a limit applies."""
+    """Returns the grant of an admitted request. `request`: fields of `ledger.admit.AdmissionRequest`; `result`: from
+    `ledger.batch.batch`; `add_limit`: the output limit to add to the request if a limit applies."""
     limited = result["limited"]
     return EdgeGrant(
         request["id"],
         request["amount"],
         add_limit if limited else None,
         limited,
-        "[]",  # the ledger has checked the model
+        "[]",  # the ledger has already checked the model
         tuple((name, value) for name, value in result["headers"]),
         request["secret_hash"] or "master",
         ack,
@@ -112,13 +112,13 @@ def grant_of(
 
 
 def encode_admission(request: Mapping[str, Any], add_limit: int | None, tags: str, configuration: str) -> str:
-    """`request`: fields of `ledger.admit.AdmissionRequest` but its instance, lease and tags; `add_limit`: see
-    `grant_of`; `tags`: a JSON list or ''; `configuration`: as in CONFIGURATION_HEADER."""
+    """`request`: fields of `ledger.admit.AdmissionRequest` except instance, lease and tags. `add_limit`: see
+    `grant_of`. `tags`: a JSON list or ''. `configuration`: as in CONFIGURATION_HEADER."""
     return json.dumps({"ask": request, "add_limit": add_limit, "tags": tags, "configuration": configuration})
 
 
 def decode_admission(text: str) -> tuple[dict[str, Any], int | None, str, str | None]:
-    """The arguments of `encode_admission`. An older Worker sends neither tags nor a configuration here."""
+    """Returns the arguments of `encode_admission`. Older Workers send neither tags nor a configuration."""
     fields = _object(text)
     return (
         _a(dict, fields.get("ask")),
@@ -129,7 +129,7 @@ def decode_admission(text: str) -> tuple[dict[str, Any], int | None, str, str | 
 
 
 def encode_refusal(refusal: Mapping[str, Any]) -> str:
-    """`refusal`: as `ledger.refusal` makes it."""
+    """`refusal`: as built by `ledger.decision.refuse`."""
     return json.dumps(refusal)
 
 
@@ -138,8 +138,8 @@ def decode_refusal(text: str) -> dict[str, Any]:
 
 
 class CarriedReport(NamedTuple):
-    """A report on its way with the response. `number`: of its entry in the container's journal; `oldest`: of the first
-    entry there; `report`: the fields of a `ledger.settle.Report`."""
+    """A report carried by a response. `number`: its entry in the container's journal. `oldest`: the first entry there.
+    `report`: the fields of a `ledger.settle.Report`."""
 
     number: int
     oldest: int
@@ -155,8 +155,8 @@ class CarriedReport(NamedTuple):
 
 
 class JournalPoll(NamedTuple):
-    """The edge has everything up to `ack`, and waits `wait` seconds for more. `doubtful`: ids of requests it has sent
-    that may never have arrived."""
+    """Acknowledges everything up to `ack` and waits `wait` seconds for more. `doubtful`: ids of requests that were sent
+    but may never have arrived."""
 
     ack: int
     wait: float
@@ -173,8 +173,8 @@ class JournalPoll(NamedTuple):
 
 
 class JournalPage(NamedTuple):
-    """Entries of a container's journal that are not acknowledged, as [number, fields of a `ledger.settle.Report`].
-    `renew`: ids of requests that run long; `open`: how many run; `waiting`: how many entries there are."""
+    """Unacknowledged entries of a container's journal, as [number, fields of a `ledger.settle.Report`]. `renew`: ids of
+    long-running requests. `open`: the number of running requests. `waiting`: the number of entries."""
 
     entries: Sequence[Sequence[Any]]
     renew: Sequence[str]
@@ -196,8 +196,8 @@ class JournalPage(NamedTuple):
 
 
 class GivenConfiguration(NamedTuple):
-    """A configuration for a container. `catalog`: its hash; `file`: the config file's name, `document` its content as
-    JSON text; `variables`: the names of those it may read, `environment` the values of those that are set."""
+    """A configuration for a container. `catalog`: its hash. `file`: the config file's name. `document`: its content as
+    JSON. `variables`: the names of variables it may read. `environment`: the values of those that are set."""
 
     name: str
     catalog: str
@@ -231,6 +231,6 @@ def _a(kind: Any, value: Any) -> Any:
 
 
 def instance_of(token: str) -> str:
-    """From the token of that start, so that the edge and the container know it and nobody tells it to the other. It
-    says nothing about the token."""
+    """Derives the instance id from the token of that start, so the edge and the container both know it without
+    exchanging it. It reveals nothing about the token."""
     return hashlib.sha256(b"instance:" + token.encode()).hexdigest()[:24]

@@ -1,7 +1,6 @@
-"""The variables that both doors read, the Worker and the proxy: what each may be, and its default.
+"""Settings read by both the Worker and the proxy: how each is parsed, and its default.
 
-What to do about a value that cannot be used is up to the door: the proxy does not start, the Worker logs it and goes by
-the default.
+Each host decides how to handle an invalid value: the proxy refuses to start, the Worker logs it and uses the default.
 """
 
 import re
@@ -14,7 +13,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def number(what: str, lowest: float, highest: float, *, above: bool = True) -> Callable[[str], float]:
-    """A parser, which raises ValueError saying what to write: here `what`. `above`: `lowest` itself is not allowed."""
+    """Returns a parser that raises ValueError with instructions, `what`. `above`: `lowest` itself is not allowed."""
 
     def parse(text: str) -> float:
         value = float(text) if _DECIMAL.fullmatch(text) else float("nan")
@@ -26,7 +25,7 @@ def number(what: str, lowest: float, highest: float, *, above: bool = True) -> C
 
 
 def whole(what: str, lowest: int, highest: int) -> Callable[[str], int]:
-    """The same for whole numbers."""
+    """Like `number`, for whole numbers."""
 
     def parse(text: str) -> int:
         value = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else lowest - 1
@@ -38,14 +37,14 @@ def whole(what: str, lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def flag(text: str) -> bool:
-    """Raises ValueError."""
+    """Parses a boolean. Raises ValueError."""
     if text.lower() not in _TRUE + _FALSE:
         raise ValueError("write true or false")
     return text.lower() in _TRUE
 
 
 def address(text: str, schemes: tuple[str, ...], what: str) -> str:
-    """A URL with one of the schemes and a host. Raises ValueError."""
+    """Validates a URL with one of the schemes and a host. Raises ValueError."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
@@ -57,12 +56,12 @@ def address(text: str, schemes: tuple[str, ...], what: str) -> str:
 
 
 def web_address(text: str) -> str:
-    """Raises ValueError."""
+    """Validates an http(s) URL. Raises ValueError."""
     return address(text, ("http", "https"), "an http(s) address")
 
 
 class Setting(NamedTuple):
-    """`parse` raises ValueError saying what to write. `secret`: the value is shown nowhere."""
+    """`parse` raises ValueError with instructions. `secret`: the value is never shown."""
 
     parse: Callable[[str], Any]
     default: Any
@@ -72,7 +71,7 @@ class Setting(NamedTuple):
 SHARED = {
     "LITELLM_MASTER_KEY": Setting(str, None, secret=True),
     "LOCAL_DEVELOPMENT": Setting(flag, False),
-    # None: as LOCAL_DEVELOPMENT, see `public_models`.
+    # None: same as LOCAL_DEVELOPMENT; see `public_models`.
     "PUBLIC_MODELS": Setting(flag, None),
     "MAX_BODY_MB": Setting(number("megabytes, a number over 0 and at most 1024", 0, 1024), 32.0),
     "FAILED_KEYS_PER_MINUTE": Setting(whole("a whole number of keys over 0", 1, 1_000_000), 30),
@@ -83,5 +82,5 @@ SHARED = {
 
 
 def public_models(wanted: bool | None, *, local: bool) -> bool:
-    """Whether /v1/models answers without a key. `wanted`: PUBLIC_MODELS; `local`: LOCAL_DEVELOPMENT."""
+    """Whether /v1/models needs no key. `wanted`: PUBLIC_MODELS; `local`: LOCAL_DEVELOPMENT."""
     return local if wanted is None else wanted

@@ -270,11 +270,11 @@ def _taken(text: str | None, alias: str | None, key_id: str) -> Steps:
     if text is not None:
         rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (secrets.hash_secret(text),)
         if rows:
-            return decision.invalid("This key exists already.", "key")
+            return decision.invalid("This key already exists.", "key")
     if alias is not None:
         rows = yield "SELECT id FROM ledger_keys WHERE alias = ?", (alias,)
         if rows and rows[0][0] != key_id:
-            return decision.invalid(f"There is a key with the alias '{alias}' already.", "key_alias")
+            return decision.invalid(f"A key with the alias '{alias}' already exists.", "key_alias")
     return None
 
 

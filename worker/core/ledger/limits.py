@@ -41,14 +41,14 @@ def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: i
     if most is None or account.spent + account.reserved + amount <= most:
         return None
     end = periods.end(limit.duration, now)
-    held = f", ${usd(account.reserved):.6f} are held by running requests" if account.reserved else ""
+    held = f", ${usd(account.reserved):.6f} is reserved by running requests" if account.reserved else ""
     so_far = (
-        f"${usd(account.spent):.6f} of ${usd(most):.6f} are spent{held}, and this request may cost ${usd(amount):.6f}."
+        f"${usd(account.spent):.6f} of ${usd(most):.6f} is spent{held}, and this request may cost ${usd(amount):.6f}."
     )
     if account.spent + amount <= most:
-        message = f"What is left of the budget {_owner(account, key)} is held by requests that still run: {so_far}"
+        message = f"The rest of the budget {_owner(account, key)} is held by requests that still run: {so_far}"
         return decision.soon(decision.budget_held(message))
-    until = "" if end is None else f" It is renewed at {periods.iso(end)}."
+    until = "" if end is None else f" It resets at {periods.iso(end)}."
     message = f"The budget {_owner(account, key)} is exhausted: {so_far}{until}"
     return decision.budget_exceeded(message, None if end is None else max(1, -((now - end) // 1000)))
 

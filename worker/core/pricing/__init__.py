@@ -1,1 +1,1 @@
-"""What a request may cost, and what an answer did cost: prices, tokens, estimates, usage."""
+"""The maximum and the actual cost of a request: prices, token estimates, quotes and usage."""

@@ -1,8 +1,8 @@
-"""What a request's prompt may come to, in tokens: never under the truth as far as anyone can know it beforehand.
+"""An upper bound for the tokens of a request's prompt, as far as it can be known in advance.
 
-Texts are counted by their kinds of characters (`text_tokens`), wherever they stand; what that makes depends on the
-model's tokenizer. Pictures count by a ceiling for each model. What cannot be known from the request (files, sound, what
-a provider keeps or looks up) is named in `unbounded`, and counts as the model's whole context window.
+All text is counted by classes of characters (`text_tokens`), wherever it appears. The number of tokens depends on the
+model's tokenizer. Images count as a fixed maximum per model. Content whose size is unknown (files, audio, data that a
+provider stores or looks up) is listed in `unbounded` and counts as the model's whole context window.
 """
 
 import json
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from .tokens import LARGEST, Counted, count, text_tokens, tokens
 
-# What chat templates add for each message, and once.
+# Tokens that chat templates add: per message, and once.
 _PER_MESSAGE = 8
 _ONCE = 8
-# What providers put around tool definitions; Anthropic's own text for them has up to 700 tokens.
+# Tokens that providers add around tool definitions. Anthropic's system text for tools has up to 700 tokens.
 _PER_TOOL = 16
 _FOR_TOOLS = 700
 
-# Parts of a message by their type, and the fields in which their data stands, whatever type they claim to have.
+# Types of message parts, and the fields that hold their data. A field counts whatever type the part claims.
 _PICTURES = frozenset(("image_url", "input_image", "image", "computer_screenshot"))
 _PICTURE_FIELDS = frozenset(("image_url", "input_image", "image"))
 _OPAQUE = frozenset(
@@ -29,31 +29,31 @@ _OPAQUE_FIELDS = frozenset(
     "file input_file file_id file_data file_url fileData inlineData document document_url input_audio audio audio_url "
     "video video_url input_video".split()
 )
-# Nothing in these is more than text, whatever it looks like.
+# Fields that contain only text, whatever it looks like.
 _TEXT_FIELDS = frozenset(("arguments", "action", "annotations", "citations"))
-# A part that has none of these fields, and whose type is an ordinary one, is its texts.
+# A part with an ordinary type and none of these fields is just text.
 _TELLING = _PICTURE_FIELDS | _OPAQUE_FIELDS | _TEXT_FIELDS | {"source", "images", "input", "cache_control"}
 _ORDINARY = frozenset(
     "message text input_text output_text summary_text reasoning reasoning_text thinking redacted_thinking refusal "
     "function custom tool_call content search_result web_search_result".split()
 )
 _ORDINARY_ENDINGS = ("_call", "_call_output", "tool_use", "tool_result")
-# What a part of any other type may bring its data by.
+# Fields in which a part of any other type may refer to its data.
 _POINTERS = frozenset(("url", "uri", "id", "data", "base64", "content_id"))
 _ADDRESSES = ("https://", "http://", "gs://", "data:image/")
 _STATED = ("format", "mime_type", "content_type", "media_type", "mimeType")
-# Fields by which a provider brings in what the request does not show.
+# Fields that make the provider add content that is not in the request.
 _ELSEWHERE = frozenset(
     "previous_response_id conversation prompt_id web_search_options container mcp_servers cached_content "
     "cachedContent plugins search_parameters data_sources enable_search connectors".split()
 )
-# An empty object is none of them: it may switch something on, as `web_search_options` does.
+# An empty object is not among them: it may enable a feature, as `web_search_options` does.
 _NOTHING: tuple[Any, ...] = (None, False, "", [])
 _OWN_TOOLS = frozenset(("function", "custom"))
 _OF_PARTS = frozenset(("messages", "input", "system"))
 _TOOLS = frozenset(("tools", "functions"))
 _CACHING = frozenset(("cache_control", "cache_control_injection_points"))
-# Fields that no model reads. The text of all others counts, known or not.
+# Fields that no model reads. The text of every other field counts, known or not.
 _UNREAD = frozenset(
     "model stream stream_options temperature top_p top_k min_p n best_of seed stop stop_sequences max_tokens "
     "max_completion_tokens max_output_tokens user metadata tags store service_tier safety_identifier prompt_cache_key "
@@ -65,9 +65,12 @@ _UNREAD = frozenset(
 
 
 class Prompt(NamedTuple):
-    """`fixed`: tokens that are the same for every tokenizer; `images`: how many; `unbounded`: what else there is, by
-    the request's own words; `cached`: the request asks for its prompt to be cached, which some providers charge more
-    for; `text`: what its texts are made of."""
+    """The parts of a prompt that determine its size.
+
+    `fixed`: tokens independent of the tokenizer. `images`: the number of images. `unbounded`: names of content of
+    unknown size. `cached`: the request asks for prompt caching, which some providers charge extra for. `text`: the
+    character counts of its text.
+    """
 
     fixed: int
     images: int = 0
@@ -76,12 +79,12 @@ class Prompt(NamedTuple):
     text: Counted | None = None
 
     def tokens(self, tokenizer: str = LARGEST) -> int:
-        """At most, without pictures and what is unbounded. `tokenizer`: a name in `tokenizers.WEIGHTS`."""
+        """Returns the maximum without images and unbounded content. `tokenizer`: a name in `tokens.WEIGHTS`."""
         return self.fixed if self.text is None else self.fixed + tokens(self.text, tokenizer)
 
 
 def prompt(body: Mapping[str, Any]) -> Prompt:
-    """Of a request's parsed JSON body, whichever endpoint it is for."""
+    """Measures a parsed JSON body for any endpoint."""
     walk = _Walk()
     fixed = _ONCE
     for name, value in body.items():
@@ -105,27 +108,27 @@ def prompt(body: Mapping[str, Any]) -> Prompt:
             if name == "context_management" and _compacts(value):
                 walk.unbounded.append(name)
             elif name == "prompt" and isinstance(value, dict):
-                # A stored prompt of OpenAI's responses API; that of completions is a text.
+                # A stored prompt of OpenAI's Responses API; in completions, `prompt` is text.
                 walk.unbounded.append(name)
     query, documents = body.get("query"), body.get("documents")
     if isinstance(query, str) and isinstance(documents, list):
-        # It is read with each of them.
+        # The query is read once with each document.
         walk.numbers += text_tokens(query) * max(0, len(documents) - 1)
     text = "\n".join(walk.texts)
-    # A text that is a picture's data is a picture to some, as the result of a tool to Gemini.
+    # Some providers read text that contains image data as an image, as Gemini does with tool results.
     images = walk.images + text.count("\ndata:image/") + text.startswith("data:image/")
     return Prompt(fixed + walk.numbers, images, tuple(dict.fromkeys(walk.unbounded)), walk.cached, count(text))
 
 
 def _compacts(management: Any) -> bool:
-    """Whether the prompt may be read once more, to make it shorter; what is cleared from it is not read at all."""
+    """Whether the prompt may be read a second time to summarize it. Content that is cleared is not read."""
     edits = management.get("edits") if isinstance(management, dict) else management
     known = (isinstance(e, dict) and str(e.get("type")).startswith("clear_") for e in edits or ())
     return not all(known)
 
 
 def _is_picture(value: Any) -> bool:
-    """Some providers take documents and films for pictures when their type, or their data's, says so."""
+    """Whether this is an image. Some providers accept documents and videos as images if their type or data says so."""
     fields = value if isinstance(value, Mapping) else {"url": value}
     url = fields.get("url")
     if not (url is None or (isinstance(url, str) and url.startswith(_ADDRESSES))) or fields.get("file_data"):
@@ -135,7 +138,7 @@ def _is_picture(value: Any) -> bool:
 
 
 class _Walk:
-    """Collects what counts from nested JSON, without recursion: a request may be as deep as a parser lets it be."""
+    """Collects countable content from nested JSON. It does not recurse, because requests may be deeply nested."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -145,7 +148,7 @@ class _Walk:
         self.cached = False
 
     def take(self, value: Any, *, parts: bool = True) -> None:
-        """`parts`: whether objects may be parts of a message, which bring in more than their texts."""
+        """`parts`: whether objects may be message parts, which can contain more than text."""
         texts, stack = self.texts, [value]
         while stack:
             value = stack.pop()
@@ -153,7 +156,7 @@ class _Walk:
                 texts.append(value)
             elif isinstance(value, dict):
                 if not parts or (_TELLING.isdisjoint(value) and _is_ordinary(value)):
-                    # Names are part of the prompt where they are a schema's or an argument's.
+                    # Keys count too: in schemas and arguments they are part of the prompt.
                     texts.extend(value)
                     stack.extend(value.values())
                 else:
@@ -161,11 +164,11 @@ class _Walk:
             elif isinstance(value, list):
                 stack += value
             elif value is not None:
-                # A token id, a number in a schema.
+                # A token id, or a number in a schema.
                 self.numbers += 2 if isinstance(value, float) else 1 + abs(int(value)) // 1_000_000
 
     def _part(self, part: dict[str, Any], stack: list[Any]) -> None:
-        """Only the data of what is no text is left out: any other field may be read as the text that it is."""
+        """Skips only the data of non-text content. The text in any other field may be read by the model."""
         kind = str(part.get("type"))
         pictured = kind in _PICTURES
         if kind in _OPAQUE or (pictured and not _is_picture(part)):
@@ -206,8 +209,8 @@ class _Walk:
             self.numbers += _PER_TOOL
             if not isinstance(tool, Mapping):
                 continue
-            # Anthropic's have no type, or "custom"; every other type is one that the provider runs, and so is what
-            # has nothing but a name of its own (Gemini's `{"googleSearch": {}}`).
+            # Anthropic's custom tools have no type or "custom". Any other type is run by the provider, and so is a tool
+            # with only a name of its own, such as Gemini's `{"googleSearch": {}}`.
             kind = tool.get("type") or ("custom" if "name" in tool or "function" in tool else next(iter(tool), ""))
             if str(kind) not in _OWN_TOOLS:
                 self.unbounded.append(str(kind))
@@ -217,7 +220,7 @@ class _Walk:
 
 
 def _is_ordinary(part: dict[str, Any]) -> bool:
-    """Whether parts of its type are nothing but texts."""
+    """Whether parts of this type contain only text."""
     kind = part.get("type")
     if kind is None or kind == "text":
         return True
@@ -226,5 +229,5 @@ def _is_ordinary(part: dict[str, Any]) -> bool:
 
 
 def _is_data(source: Any) -> bool:
-    """Of a part's `source`: texts and parts stand there, too, or where a text is from."""
+    """Whether a part's `source` holds data. It may also hold text, other parts, or a citation's origin."""
     return isinstance(source, dict) and source.get("type") not in ("text", "content")

@@ -1,7 +1,7 @@
-"""A deployment's prices as integers that JSON can carry, and what a usage costs by them.
+"""A deployment's prices as integers that fit into JSON, and the cost of a usage.
 
-Prices are femto-dollars (10⁻¹⁵ USD) for a unit: fine enough for every price there is, and for a whole dollar's still
-within what a JavaScript number holds. A cost is rounded up to nano-dollars once, at the end.
+Prices are in femto-dollars (10⁻¹⁵ USD) per unit. That is fine enough for all known prices, and a price of a whole
+dollar still fits into a JavaScript number. A cost is rounded up to nano-dollars once, at the end.
 """
 
 import re
@@ -17,7 +17,7 @@ Price = dict[str, Any]
 FEMTO_PER_NANO = 1_000_000
 _FEMTO = 10**15
 
-# Units by the names that LiteLLM's price map and `model_info` have for them.
+# Units, with their names in LiteLLM's price map and in `model_info`.
 _UNITS = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
@@ -36,26 +36,26 @@ _FLAT = {
     "second": ("input_cost_per_second", "output_cost_per_second"),
 }
 _DEARER_TIERS = ("priority", "fast", "ultrafast")
-# What costs the plain price, or less if the provider so chooses, which nobody knows beforehand.
+# Tiers that cost the standard price, or less if the provider decides so, which is unknown in advance.
 _PLAIN_TIERS = frozenset(("auto", "default", "standard", "standard_only", "scale", "flex", "batch"))
 _ABOVE = re.compile(r"input_cost_per_token_above_([0-9]+)k_tokens")
-# Modes that have no answer to be paid for by the token.
+# Modes whose responses are not billed by the token.
 _INPUT_ONLY = frozenset(("embedding", "rerank", "moderation"))
 
-# The most tokens that a picture counts for: Gemini's and Claude's largest stay under the first; gpt-4o-mini counts
-# every tile 33 times (2,833 + 8 × 5,667), so that a picture costs there what it costs with gpt-4o.
+# The maximum tokens per image. Gemini's and Claude's largest images stay below the first value. gpt-4o-mini counts each
+# tile 33 times (2,833 + 8 × 5,667), which makes an image cost the same as with gpt-4o.
 IMAGE_TOKENS = 8_192
 _IMAGE_TOKENS = (("gpt-4o-mini", 48_169),)
 
 
 def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
-    """From everything known of a model (the map's entry under the config's `model_info`); None where it has no price.
+    """Builds prices from everything known about a model: the price map's entry, overridden by the config's
+    `model_info`. Returns None if it has no price.
 
     {"input", "output", …: femto-dollars, "priority", …: {…}, "above": [[tokens, {…, "priority", …: {…}}]],
      "max_input", "max_output", "image_tokens": tokens}
 
-    Whoever knows the model's tokenizer adds "tokenizer"; whoever knows the least that it takes as an output limit adds
-    "min_output".
+    Callers that know the model add "tokenizer" and "min_output", the lowest output limit that it accepts.
     """
     result: Price = {unit: _femto(entry[name]) for unit, name in _UNITS.items() if is_amount(entry.get(name))}
     for unit, names in _FLAT.items():
@@ -82,15 +82,15 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
 
 
 def tokenizer(price: Price | None) -> str:
-    """By which a deployment's tokens are estimated, a name in `tokenizers.WEIGHTS`."""
+    """Returns the tokenizer for a deployment's estimates, a name in `tokens.WEIGHTS`."""
     return LARGEST if price is None else price.get("tokenizer", LARGEST)
 
 
 def at(price: Price, prompt_tokens: int, tier: Any = None) -> Price:
-    """The prices that apply to a prompt of this size and a service tier.
+    """Returns the prices for a prompt of this size and a service tier.
 
-    `tier`: what the request asks for, whatever was written there. One that is not known, or not of the model, costs the
-    dearest that is.
+    `tier`: the value in the request, not validated. If the tier or the model's price for it is unknown, the highest
+    price of any tier applies.
     """
     if tier is None:
         return _at(price, prompt_tokens)
@@ -113,10 +113,10 @@ def cost(
     tier: Any = None,
     units: Mapping[str, int] | None = None,
 ) -> int:
-    """Nano-dollars, rounded up. What has no price of its own costs what its kind costs.
+    """Returns nano-dollars, rounded up. A unit without a price of its own costs the price of its kind.
 
-    `tier`: the service tier that the request asks for. `units`: what is not tokens: {"image" | "query" | "character" |
-    "second": how many}.
+    `tier`: the service tier that the request asks for. `units`: quantities other than tokens: {"image" | "query" |
+    "character" | "second": count}.
     """
     now = at(price, used.prompt, tier)
     into, out = now.get("input", 0), now.get("output", 0)
@@ -130,7 +130,7 @@ def cost(
         total += used.audio_prompt * now.get("audio_input", into)
         total += spoken * out + used.reasoning * now.get("reasoning", out)
         total += used.audio_completion * now.get("audio_output", out)
-        # Pictures that are paid for by the piece are not paid for by their tokens once more.
+        # Images that are billed per image are not billed by their tokens as well.
         total += used.image_completion * (out if units and "image" in units else now.get("image_output", out))
     else:
         total = prompt * into + completion * out
@@ -140,12 +140,12 @@ def cost(
 
 
 def flat(price: Price, units: Mapping[str, int]) -> int:
-    """Femto-dollars for what is not tokens."""
+    """Returns femto-dollars for units other than tokens."""
     return sum(count * price.get(unit, 0) for unit, count in units.items())
 
 
 def nano(femto: int) -> int:
-    """Femto-dollars as nano-dollars, rounded up."""
+    """Converts femto-dollars to nano-dollars, rounded up."""
     return -(-femto // FEMTO_PER_NANO)
 
 
@@ -158,7 +158,7 @@ def _at(price: Price, prompt_tokens: int, tier: str = "") -> Price:
 
 
 def _above(entry: Mapping[str, Any], suffix: str, tiers: Mapping[str, Price]) -> Price:
-    """What a long prompt costs, in each service tier as well: where the map does not say, the dearer of both."""
+    """Returns the prices of long prompts for each service tier. If the map has none, the higher of both applies."""
     found = _variant(entry, suffix)
     result = {**found}
     for tier, prices in tiers.items():
@@ -169,7 +169,7 @@ def _above(entry: Mapping[str, Any], suffix: str, tiers: Mapping[str, Price]) ->
 
 
 def _variant(entry: Mapping[str, Any], suffix: str) -> Price:
-    """The prices whose names end so. An hour in the cache costs twice the input wherever nothing else is said."""
+    """Returns the prices with this name suffix. Writing a one-hour cache costs twice the input by default."""
     named = {unit: entry.get(name + suffix) for unit, name in _UNITS.items()}
     found = {unit: _femto(value) for unit, value in named.items() if value is not None and is_amount(value)}
     if "input" in found and _UNITS["cache_write_1h"] in entry:

@@ -1,4 +1,4 @@
-"""What a request costs at most, at the dearest deployment that it can reach, and how each endpoint is charged."""
+"""The maximum cost of a request at the most expensive deployment it can reach, and how each endpoint is billed."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,18 +11,18 @@ from .estimate import Prompt, prompt
 from .prices import Price
 
 DEFAULT_MAX_OUTPUT = 4096
-# So that the tokens of a minute stay within what a Durable Object's SQL counts (2^53), whatever requests ask for.
+# Keeps a minute's tokens within the range of a Durable Object's SQL (2^53), whatever requests ask for.
 _MOST_TOKENS = 1 << 32
-# What embeddings, moderations and searches are made of, where it is several texts; chats take one `input`.
+# Fields in which embeddings, moderations and searches send several texts. In chat requests `input` is one text.
 _READ_APART = ("input", "documents")
-# The names that an output limit has in OpenAI's completions.
+# The names of the output limit in OpenAI's completions.
 ANY_LIMIT = ("max_completion_tokens", "max_tokens")
 
 
 class Quote(NamedTuple):
-    """`amount`: nano-dollars, None where nobody knows the most it can cost, and then `unpriced` says why and what
-    mends it. `tokens`: prompt and answers at most. `add_limit`: the output limit that the request lacks and has to be
-    sent with wherever a budget applies, None where it has one."""
+    """`amount`: nano-dollars, None if the maximum cost is unknown; `unpriced` then gives the reason and the fix.
+    `tokens`: the maximum for prompt and completions. `add_limit`: the output limit to add to the request if a budget
+    applies, None if the request has one."""
 
     amount: int | None
     tokens: int
@@ -40,11 +40,11 @@ def quote(
     units: Mapping[str, int] | None = None,
     least: int = 0,
 ) -> Quote:
-    """For a request whose answer may come from any of `reachable`: (name of the model, its prices).
+    """Quotes a request that any of `reachable` may serve: (name of the model, its prices).
 
-    `limits`: the fields that limit the answer; none for embeddings and their like, which answer with no tokens.
-    `units`: what is not tokens, as in `prices.cost`. `least`: the lowest limit that the endpoint takes; what is sent is
-    never below it, nor below a price's `min_output`, nor above its `max_output`.
+    `limits`: the fields that limit the output; empty for embeddings and other endpoints that generate no tokens.
+    `units`: quantities other than tokens, as in `prices.cost`. `least`: the lowest limit that the endpoint accepts. The
+    limit that is sent is never below it, nor below a price's `min_output`, nor above its `max_output`.
     """
     limit = _limit(body, limits)
     output = 0 if not limits else limit if limit is not None else default_max_output
@@ -69,8 +69,8 @@ def quote(
 
 
 def _prompt_tokens(prompt: Prompt, price: Price, windows: int) -> int | None:
-    """None where there is no bound. More than its window holds, a model does not read (and does not charge): of each
-    text, where there are several."""
+    """Returns None if there is no bound. A model reads (and bills) at most its context window, once per text if there
+    are several."""
     window = price.get("max_input")
     if window is not None:
         window *= windows
@@ -83,8 +83,8 @@ def _prompt_tokens(prompt: Prompt, price: Price, windows: int) -> int | None:
 def _most(
     price: Price, prompt_tokens: int, output_tokens: int, prompt: Prompt, tier: Any, units: Mapping[str, int]
 ) -> int:
-    """Nano-dollars. `auto` may turn out to be priority, if the provider's account has that, and no tier is granted for
-    certain."""
+    """Returns nano-dollars. `auto` may be billed as priority if the provider's account has it, and no tier is
+    guaranteed."""
     most = 0
     for chosen in (None,) if tier is None else (None, "priority" if tier == "auto" else tier):
         now = prices.at(price, prompt_tokens, chosen)
@@ -92,7 +92,7 @@ def _most(
         if prompt.unbounded:
             into = max(into, now.get("audio_input", 0))
         if prompt.cached:
-            # An hour in Anthropic's cache costs 2 times the input, five minutes 1.25 times.
+            # Writing to Anthropic's one-hour cache costs 2 times the input, to the five-minute cache 1.25 times.
             into = max(2 * into, now.get("cache_write", 0), now.get("cache_write_1h", 0))
         out = max(now.get(unit, 0) for unit in ("output", "reasoning", "audio_output", "image_output"))
         most = max(most, prompt_tokens * into + output_tokens * out)
@@ -108,13 +108,13 @@ def _no_price(name: str) -> str:
 
 def _no_bound(name: str, prompt: Prompt) -> str:
     return (
-        f"What '{prompt.unbounded[0]}' comes to cannot be known before it is sent, so it cannot be used under a "
-        f"budget with the model '{name}'. Set max_input_tokens in its model_info: that much is then set aside."
+        f"The size of '{prompt.unbounded[0]}' is not known before the request is sent, so it cannot be used under a "
+        f"budget with the model '{name}'. Set max_input_tokens in its model_info to reserve that many tokens."
     )
 
 
 def _limit(body: Mapping[str, Any], names: Sequence[str]) -> int | None:
-    """The request's own output limit."""
+    """Returns the output limit set by the request."""
     for name in names:
         value = body.get(name)
         if value is not None and _is_count(value):
@@ -123,8 +123,8 @@ def _limit(body: Mapping[str, Any], names: Sequence[str]) -> int | None:
 
 
 def _several(texts: Any) -> int:
-    """How many texts these are, each read (and answered) by itself: completions and embeddings take several, or several
-    arrays of token ids; one such array is one text."""
+    """Returns how many texts these are, each processed separately. Completions and embeddings accept several strings or
+    several arrays of token ids; a single such array is one text."""
     if not isinstance(texts, list) or not texts or all(map(_is_token, texts)):
         return 1
     return len(texts)
@@ -144,7 +144,7 @@ def _is_count(value: Any) -> bool:
 
 
 _PICTURES = ("image_generation", "image_edit", "image_variation")
-# Where the answer is paid for by the token: the fields by which a request limits it. Other names mean nothing there.
+# The fields that limit the output on endpoints billed by the token. Other names have no effect there.
 _LIMITS = {
     "chat_completions": ANY_LIMIT,
     "completions": ANY_LIMIT,
@@ -152,7 +152,7 @@ _LIMITS = {
     "responses": ("max_output_tokens",),
 }
 _SOLD_BY_THE_PIECE = ("image", "character")
-# So many documents are taken to be one search, as Cohere sells them. Charged is what a provider says that it bills.
+# The documents that count as one search unit, as Cohere bills them. The actual charge is what the provider reports.
 _DOCUMENTS_A_SEARCH = 100
 _NO_UNIT = (
     "The model '{name}' has no price for each {unit}, so it cannot be used under a budget. Set "
@@ -161,9 +161,9 @@ _NO_UNIT = (
 
 
 class Charge(NamedTuple):
-    """`limits`: the fields that limit the answer, where that is paid for by the token, too; else none. `units`: what is
-    paid for by the piece, as in `prices.cost`. `free`: nobody charges for such requests. `least`: tokens; a lower limit
-    is raised to it."""
+    """How an endpoint is billed. `limits`: the fields that limit the output, if it is billed by the token; else empty.
+    `units`: quantities billed per unit, as in `prices.cost`. `free`: never billed. `least`: the lowest output limit in
+    tokens; lower limits are raised to it."""
 
     limits: tuple[str, ...] = ()
     units: Mapping[str, int] | None = None
@@ -171,7 +171,7 @@ class Charge(NamedTuple):
     least: int = 0
 
 
-# OpenAI's Responses API takes no limit below this, of any model.
+# OpenAI's Responses API rejects lower limits for every model.
 # https://platform.openai.com/docs/api-reference/responses/create#responses_create-max_output_tokens
 LEAST_OF_RESPONSES = 16
 _TOKENS = {endpoint: Charge(limits) for endpoint, limits in _LIMITS.items()}
@@ -179,7 +179,7 @@ _TOKENS["responses"] = _TOKENS["responses"]._replace(least=LEAST_OF_RESPONSES)
 
 
 def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
-    """For a JSON body. `endpoint`: its name in `api.endpoints`."""
+    """Returns the charge for a JSON body. `endpoint`: its name in `api.endpoints`."""
     if endpoint in _TOKENS:
         return _TOKENS[endpoint]
     if endpoint == "count_tokens":
@@ -198,7 +198,7 @@ def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
 
 
 def of_form(endpoint: str, count: int) -> Charge:
-    """For a form, whose files cost what nobody knows before they are sent. `count`: answers asked for."""
+    """Returns the charge for a form. The cost of its files is unknown in advance. `count`: results asked for."""
     return Charge(units={"image": count}) if endpoint in _PICTURES else Charge()
 
 
@@ -209,7 +209,7 @@ def most(
     charge: Charge,
     default_max_output: int,
 ) -> Quote:
-    """The most that the body can cost, and use, at the dearest of `reachable`: (name of the model, its prices)."""
+    """Returns the maximum cost and usage at the most expensive of `reachable`: (name of the model, its prices)."""
     if charge.free:
         return Quote(0, 0, None)
     unsold = no_unit(reachable, charge) if charge.units else ""
@@ -227,7 +227,7 @@ def most(
 
 
 def no_unit(reachable: Sequence[tuple[str, Price | None]], charge: Charge) -> str:
-    """Why what is sold by the piece only cannot be set aside, as no limit bounds its tokens; '' where it can be."""
+    """Returns an error if a model lacks the unit price that the request needs, else ''."""
     for unit in charge.units or ():
         for name, price in reachable:
             if unit in _SOLD_BY_THE_PIECE and price is not None and unit not in price:
@@ -236,7 +236,7 @@ def no_unit(reachable: Sequence[tuple[str, Price | None]], charge: Charge) -> st
 
 
 def dearer(one: Quote, other: Quote) -> Quote:
-    """What covers both."""
+    """Returns a quote that covers both."""
     unpriced = one.unpriced or other.unpriced
     amount = None if unpriced or one.amount is None or other.amount is None else max(one.amount, other.amount)
     add = one.add_limit if one.add_limit is not None else other.add_limit
@@ -244,19 +244,19 @@ def dearer(one: Quote, other: Quote) -> Quote:
 
 
 def _as_read_by_anyone(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Providers differ in which of the two limits they obey, so the larger one counts."""
+    """Providers differ in which of the two limits they obey, so the larger one applies to both."""
     first, second = body.get("max_tokens"), body.get("max_completion_tokens")
     if isinstance(first, int) and isinstance(second, int) and first != second:
         return {**body, "max_completion_tokens": max(first, second)}
     return body
 
 
-# Fields by which a request changes where it may end up.
+# Fields with which a request changes its own routing.
 _OWN_WAY = ("fallbacks", "disable_fallbacks")
 
 
 class Quoted(NamedTuple):
-    """`model`: as the client names it. `tags`: the request's, as `tags.of_request` finds them."""
+    """`model`: as named by the client. `tags`: the request's, as returned by `tags.of_request`."""
 
     model: str
     quote: Quote
@@ -264,7 +264,8 @@ class Quoted(NamedTuple):
 
 
 class Quoter:
-    """`deployments` and `reach`: the catalog's; `is_on`: whether a deployment with these needs is on."""
+    """Quotes requests at the edge. `deployments` and `reach` come from the catalog. `is_on`: whether a deployment with
+    these needs is on."""
 
     def __init__(
         self,
@@ -281,7 +282,7 @@ class Quoter:
         }
 
     def quote(self, endpoint: str, content: bytes) -> Quoted | None:
-        """None where the proxy has to be asked. `endpoint`: its name in `api.endpoints`."""
+        """Returns None if only the proxy can quote the request. `endpoint`: its name in `api.endpoints`."""
         try:
             body = json.loads(content.decode())
         except (ValueError, RecursionError):
@@ -289,7 +290,7 @@ class Quoter:
         if not isinstance(body, dict) or any(body.get(name) is not None for name in _OWN_WAY):
             return None
         if endpoint == "chat_completions" and body.get("messages") is None and body.get("input") is not None:
-            return None  # another API's request, which the proxy translates
+            return None  # a request for another API, which the proxy translates
         model = body.get("model")
         reachable = self._reach.get(model) if isinstance(model, str) else None
         if not isinstance(model, str) or not reachable:
@@ -298,5 +299,5 @@ class Quoter:
             charge = of_body(endpoint, body)
             found = most(body, prompt(body), reachable, charge, self._default_max_output)
         except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            return None  # a field that is none of what it should be: the proxy says which
+            return None  # a field has an invalid value; the proxy reports which
         return Quoted(model, found, tags.of_request(body))

@@ -1,4 +1,4 @@
-"""How many tokens a text has at most, without a tokenizer: by its kinds of characters, weighed for each tokenizer."""
+"""An upper bound for the tokens of a text, without a tokenizer: classes of characters with weights per tokenizer."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 O200K, CL100K, LARGEST = "o200k", "cl100k", "largest"
 
-# One letter stands for a class of characters, a word for something else that is counted.
+# A single letter names a class of characters, a word names another feature that is counted.
 _TABLE: tuple[tuple[str, float, float, float], ...] = (
     ("text", 0.02, 0.02, 0.02),  # each text
     ("e", 0.15, 0.15, 0.15),  # the letters e l m r c t
@@ -23,11 +23,11 @@ _TABLE: tuple[tuple[str, float, float, float], ...] = (
     ("c", 1.485, 1.001, 2.087),  # other controls
     ("words", 0.507, 0.49, 0.449),  # runs of letters
     ("humps", 0.239, 1.087, 0.992),  # capitals after a small letter
-    ("long", 2.036, 1.486, 0.918),  # letters over nine a word
+    ("long", 2.036, 1.486, 0.918),  # letters beyond nine per word
     ("numbers", 0.945, 0.958, 0.235),  # runs of digits
     ("spaced", 1.011, 1.033, 0.651),  # numbers after a space
-    ("lines", 1.223, 1.159, 1.216),  # line breaks, two in a row as one
-    ("I", 1.753, 2.268, 3.241),  # U+0800–0DFF: scripts of India, but Devanagari
+    ("lines", 1.223, 1.159, 1.216),  # line breaks, two in a row count once
+    ("I", 1.753, 2.268, 3.241),  # U+0800–0DFF: scripts of India except Devanagari
     ("T", 1.311, 1.658, 2.004),  # Thai
     ("o", 3.072, 3.127, 3.285),  # other scripts and rare blocks
     ("q", 1.414, 1.717, 1.814),  # U+0080–00BF
@@ -35,7 +35,7 @@ _TABLE: tuple[tuple[str, float, float, float], ...] = (
     ("l", 1.757, 1.893, 1.978),  # U+0100–023F: the rest of Latin
     ("i", 2.538, 2.538, 2.538),  # U+0240–037F: phonetics, combining marks
     ("g", 0.86, 1.257, 1.49),  # Greek
-    ("y", 0.901, 1.159, 1.169),  # Cyrillic as it is written
+    ("y", 0.901, 1.159, 1.169),  # common Cyrillic
     ("Y", 2.538, 2.447, 2.435),  # rarer Cyrillic
     ("m", 0.471, 2.177, 2.212),  # Armenian
     ("h", 0.763, 1.537, 1.537),  # Hebrew
@@ -50,9 +50,9 @@ _TABLE: tuple[tuple[str, float, float, float], ...] = (
     ("X", 3.045, 3.045, 3.553),  # rare Chinese characters
     ("H", 1.964, 2.454, 2.454),  # Chinese characters
     ("G", 2.269, 2.625, 2.739),  # hangul
-    ("S", 2.178, 2.135, 2.153),  # half an emoji, or of anything beyond U+FFFF
+    ("S", 2.178, 2.135, 2.153),  # half of an emoji or of any other character beyond U+FFFF
     ("u", 3.056, 3.186, 3.263),  # private use, compatibility
-    ("F", 2.993, 3.075, 15.001),  # U+FB00–FEFF: one may be 18 characters once it is normalised
+    ("F", 2.993, 3.075, 15.001),  # U+FB00–FEFF: one can become 18 characters when normalized
     ("W", 2.1, 2.22, 2.82),  # full width
     ("D", 1.344, 1.879, 2.001),  # Devanagari
 )
@@ -64,7 +64,7 @@ WEIGHTS: Mapping[str, tuple[float, ...]] = {
 }
 
 
-# Of longer texts no more is counted: all of 32 MB would take half a second.
+# Longer texts are not analyzed completely: 32 MB would take half a second.
 _MOST_COUNTED = 1 << 20
 _EXPANDING = re.compile("[\ufb50-\ufdff\ufe70-\ufeff]+")
 _USUAL_WORD = 9
@@ -73,26 +73,26 @@ _LETTER_KINDS = {**dict.fromkeys("elmrct", "e"), **dict.fromkeys("fhvwz", "f"), 
 
 
 class Counted(NamedTuple):
-    """`kinds`: how many there are of each of `KINDS`, only of the ASCII ones where there are no others. `uncounted`:
-    tokens at most of what was too long to be counted."""
+    """`kinds`: the count of each of `KINDS`, truncated to the ASCII ones for ASCII text. `uncounted`: the maximum
+    tokens of the part that was too long to analyze."""
 
     kinds: list[int]
     uncounted: int = 0
 
 
 def text_tokens(text: str, tokenizer: str = LARGEST) -> int:
-    """Of a single text, as `tokens`."""
+    """Returns the estimate for a single text; see `tokens`."""
     return tokens(count(text), tokenizer)
 
 
 def tokens(counted: Counted, tokenizer: str = LARGEST) -> int:
-    """At least as many as the tokenizer makes of the text, for all that is known; for the median text 1.4 times as
-    many. `tokenizer`: a name in `WEIGHTS`."""
+    """Returns an upper bound for the tokenizer's count, as far as is known. It is 1.4 times the actual count for the
+    median text. `tokenizer`: a name in `WEIGHTS`."""
     return ceil(sum(map(mul, WEIGHTS[tokenizer], counted.kinds))) + counted.uncounted
 
 
 def count(text: str) -> Counted:
-    """Of a very long text, what lies beyond its first million characters counts as a token for each byte."""
+    """Counts a text. Beyond the first million characters, each byte counts as a token."""
     if len(text) > _MOST_COUNTED:
         return Counted(count(text[:_MOST_COUNTED]).kinds, _most(text[_MOST_COUNTED:]))
     if text.isascii():
@@ -101,7 +101,7 @@ def count(text: str) -> Counted:
 
 
 def _most(text: str) -> int:
-    """No token is less than a byte, but for characters that a tokenizer takes apart first."""
+    """Every token has at least one byte, except for characters that a tokenizer expands first."""
     if text.isascii():
         return len(text)
     return len(text.encode("utf-8", "surrogatepass")) + 13 * sum(map(len, _EXPANDING.findall(text)))
@@ -120,18 +120,18 @@ def _ascii_kind(byte: int) -> str:
 
 _ASCII = "".join(map(_ascii_kind, range(128)))
 _CLASSES = _ASCII.encode().ljust(256, b"?")
-# The same bytes with letters, or their cases, or digits alone, so that a run begins where "x" stands before it.
+# The same bytes reduced to letters, cases or digits, so that a run starts after an "x".
 _LETTERS, _CASES, _DIGITS = (
     "".join(kept.get(kind, "x") for kind in _ASCII).encode().ljust(256, b"x")
     for kept in (dict.fromkeys("edfkA", "a"), {**dict.fromkeys("edfk", "a"), "A": "A"}, {"0": "0"})
 )
 _SINGLE = KINDS[1:11]
-# With their places among these: what is frequent first.
+# With their indices in `_SINGLE`, most frequent first.
 _BY_FREQUENCY = tuple((_SINGLE.index(kind), kind.encode()) for kind in "edsfk.A0tc")
 
 
 def _ascii(raw: bytes) -> list[int]:
-    """In the order of `KINDS`: the text itself, each class of characters, and what their order tells."""
+    """Returns counts in the order of `KINDS`: the text itself, each class of characters, then derived features."""
     classes = raw.translate(_CLASSES)
     single = _each(classes)
     *letters, upper, digits, spaces, _, _, _ = single
@@ -147,7 +147,7 @@ def _ascii(raw: bytes) -> list[int]:
 
 
 def _each(classes: bytes) -> list[int]:
-    """How many there are of each of `_SINGLE`: each time less is left to look at, which is faster than counting."""
+    """Counts each of `_SINGLE`. Removing each class shrinks the remaining text, which is faster than counting."""
     found = [0] * len(_SINGLE)
     size = len(classes)
     for place, kind in _BY_FREQUENCY:
@@ -161,18 +161,18 @@ def _each(classes: bytes) -> list[int]:
 
 
 def _runs(kept: bytes, kind: bytes, beginning: bytes) -> int:
-    """How many runs of the class there are."""
+    """Returns the number of runs of the class."""
     return kept.count(beginning) + kept.startswith(kind)
 
 
 def _by_range(*ranges: tuple[int, int, str]) -> tuple[bytes, bytes]:
-    """Arguments of `bytes.translate` that leave one letter for each byte in the ranges (both ends included)."""
+    """Returns arguments for `bytes.translate` that keep one letter for each byte in the (inclusive) ranges."""
     kinds = {byte: kind for first, last, kind in ranges for byte in range(first, last + 1)}
     others = bytes(byte for byte in range(256) if byte not in kinds)
     return bytes(ord(kinds.get(byte, "?")) for byte in range(256)), others
 
 
-# By the first byte in UTF-8, for characters under U+0800; by the upper byte in UTF-16 for all others.
+# By the first UTF-8 byte for characters below U+0800, by the high UTF-16 byte for all others.
 _LEADS = _by_range(
     (0xC2, 0xC2, "q"),
     (0xC3, 0xC3, "w"),
@@ -212,11 +212,11 @@ _BEYOND = tuple(kind.encode() for kind in KINDS[17:-1])
 
 
 def _beyond_ascii(text: str) -> list[int]:
-    """In the order of `KINDS`, one for each character; two for those that UTF-16 has as two."""
+    """Returns counts in the order of `KINDS`. Characters with two UTF-16 code units count twice."""
     raw = text.encode("utf-8", "surrogatepass")
     kinds = raw.translate(*_LEADS) + text.encode("utf-16-be", "surrogatepass")[::2].translate(*_UPPERS)
     counts = {kind: kinds.count(kind) if kind in kinds else 0 for kind in _BEYOND}
-    # What shares a block with something else.
+    # Separate classes that share a block.
     devanagari = 0
     if counts[b"I"]:
         devanagari = raw.count(b"\xe0\xa4") + raw.count(b"\xe0\xa5")
@@ -226,7 +226,7 @@ def _beyond_ascii(text: str) -> list[int]:
         counts[b"T"] -= lao
         counts[b"o"] += lao
     if b"n" in kinds:
-        # The end of the Armenian alphabet, or Hebrew points.
+        # The end of the Armenian alphabet or Hebrew points.
         either = kinds.count(b"n")
         armenian = min(either, counts[b"m"])
         counts[b"m"] += armenian

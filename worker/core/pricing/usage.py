@@ -1,22 +1,22 @@
-"""What an answer says it used, whichever provider's words it says it in."""
+"""Token usage as reported in responses, for all providers' formats."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-# What is said when nothing is special, but for the details.
+# The fields of a response without special usage, except for the details.
 _OPENAI = frozenset(
     ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
 )
 
 
-# More than any model's window and answer hold: such a total is a mistake.
+# More than any model's window and output combined; a larger total is a mistake.
 _MOST_IN_ALL = 1 << 24
 
 
 class Usage(NamedTuple):
-    """Tokens. `prompt` includes `cached` (read from a cache), `cache_write` and `audio_prompt`; `completion` includes
-    `reasoning`, `audio_completion` and `image_completion`; `cache_write` includes `cache_write_1h`, what is kept for an
-    hour."""
+    """Token counts. `prompt` includes `cached` (read from a cache), `cache_write` and `audio_prompt`; `completion`
+    includes `reasoning`, `audio_completion` and `image_completion`; `cache_write` includes `cache_write_1h`, which is
+    cached for an hour."""
 
     prompt: int = 0
     completion: int = 0
@@ -30,7 +30,7 @@ class Usage(NamedTuple):
 
 
 def usage(said: Mapping[str, Any]) -> Usage:
-    """From the `usage` object of OpenAI's, Anthropic's or LiteLLM's answers; what is missing or no number is 0."""
+    """Parses the `usage` object of an OpenAI, Anthropic or LiteLLM response. Missing or invalid numbers become 0."""
     if "prompt_tokens" in said:
         prompt = count(said, "prompt_tokens")
         completion = count(said, "completion_tokens")
@@ -40,7 +40,7 @@ def usage(said: Mapping[str, Any]) -> Usage:
     details = (
         _object(said, "prompt_tokens_details")
         or _object(said, "input_tokens_details")
-        or _object(said, "input_token_details")  # of OpenAI's transcriptions
+        or _object(said, "input_token_details")  # in OpenAI's transcriptions
     )
     made = _object(said, "completion_tokens_details") or _object(said, "output_tokens_details")
     if said.keys() <= _OPENAI and not (any(details.values()) or any(made.values())):
@@ -52,11 +52,11 @@ def usage(said: Mapping[str, Any]) -> Usage:
         or count(details, "cache_write_tokens")
     )
     if "prompt_tokens" not in said and ("cache_read_input_tokens" in said or "cache_creation_input_tokens" in said):
-        # Anthropic's own words: what came from or went to the cache is not in `input_tokens`.
+        # Anthropic's format: `input_tokens` excludes tokens read from or written to the cache.
         prompt += cached + written
     if prompt:
-        # xAI counts its reasoning beside the answer, Gemini in OpenAI's words its thoughts. LiteLLM's total has what a
-        # search of Google's fed in, which is paid by the search.
+        # xAI counts reasoning separately from the completion, as does Gemini in its OpenAI format. LiteLLM's total
+        # includes the results of Google Search, which is billed per search.
         completion += unsaid(said, "total_tokens", prompt + completion + count(details, "tool_use_tokens"))
     cache_write = min(written, max(0, prompt - cached))
     hour = max(
@@ -76,19 +76,19 @@ def usage(said: Mapping[str, Any]) -> Usage:
     )
 
 
-# Where the tokens read from a cache stand when they are not in the details: Anthropic and servers behind it, DeepSeek,
-# Moonshot and SGLang, Mistral and vLLM.
+# Fields for tokens read from a cache, outside the details: Anthropic and compatible servers, DeepSeek, Moonshot and
+# SGLang, Mistral and vLLM.
 _CACHED = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
 
 
 def cached_elsewhere(said: Mapping[str, Any]) -> int:
-    """The tokens read from a cache that only another field than OpenAI's tells of."""
+    """Returns the cached tokens reported in a field other than OpenAI's."""
     return next((found for name in _CACHED if (found := count(said, name))), 0)
 
 
 def with_details(said: dict[str, Any]) -> dict[str, Any]:
-    """The usage of an OpenAI-format answer with its cached tokens where clients look for them, as LiteLLM gives it on;
-    `said` itself where they stand there, or there are none."""
+    """Returns an OpenAI-format usage with the cached tokens in the details, where clients look for them, as LiteLLM
+    does. Returns `said` itself if there is nothing to add."""
     if said.keys() <= _OPENAI or "prompt_tokens" not in said:
         return said
     details = _object(said, "prompt_tokens_details")
@@ -97,14 +97,14 @@ def with_details(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def unsaid(said: Mapping[str, Any], total: str, counted: int) -> int:
-    """The tokens that only `total`, a field's name, shows beyond those `counted`; 0 where it makes no sense."""
+    """Returns the tokens in the field `total` beyond those `counted`; 0 if the total is implausible."""
     found = count(said, total)
     return found - counted if counted < found <= _MOST_IN_ALL else 0
 
 
 def whole(said: Mapping[str, Any]) -> bool:
-    """Whether it says what went in and what came out. No prompt comes to nothing; an answer may, and where there are
-    none (embeddings), all is the prompt."""
+    """Whether the usage has both prompt and completion tokens. A prompt is never empty. A completion may be, and
+    without one (embeddings) the total equals the prompt."""
     into, out = ("prompt_tokens", "completion_tokens") if "prompt_tokens" in said else ("input_tokens", "output_tokens")
     prompt = count(said, into)
     if not (prompt or count(said, "cache_read_input_tokens") or count(said, "cache_creation_input_tokens")):
@@ -119,8 +119,8 @@ def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def count(said: Mapping[str, Any], name: str) -> int:
-    """What a provider counted; 0 where it did not, or where it is no number that can be."""
+    """Returns a provider's count; 0 if it is missing or not a plausible number."""
     value = said.get(name)
     if type(value) is float and value.is_integer():
         value = int(value)
-    return value if type(value) is int and 0 < value < 1 << 40 else 0  # a bool is no number
+    return value if type(value) is int and 0 < value < 1 << 40 else 0  # bool is a subclass of int

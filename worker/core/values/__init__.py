@@ -1,1 +1,1 @@
-"""Values as they are checked and stored: money, periods, tags, the kinds of fields."""
+"""Validated values: money, periods, tags and the kinds of key fields."""

@@ -1,6 +1,6 @@
-"""The kinds of value that a key's field can have: how each is checked, stored, shown and described.
+"""The kinds of values that a key's fields can have: validation, storage, display and schema.
 
-A `Kind` knows nothing of a particular field; `key_fields` says which field is of which kind.
+A `Kind` is independent of any field; `key_fields` assigns kinds to fields.
 """
 
 import json
@@ -14,16 +14,16 @@ from . import money, periods
 Schema = dict[str, Any]
 
 MAX_METADATA = 16 * 1024
-# Whoever shows a key parses it, and most parsers are recursive.
+# Keys are parsed wherever they are shown, and most JSON parsers are recursive.
 MAX_DEPTH = 32
 MAX_MODELS = 1000
-# They travel in a header, from the edge to its container.
+# Models are sent in a header from the edge to its container.
 MAX_MODELS_BYTES = 32 * 1024
-# They are in every line of the spend log.
+# Tags are stored in every line of the spend log.
 MAX_TAGS, MAX_TAG = 20, 100
 MAX_COUNT = (1 << 40) - 1
-# One visible line: no controls, no marks that turn the writing's direction, no spaces that look like others. Spelt out,
-# as what is printable changes with Unicode's version, and Python's differs between the edge and the container.
+# One visible line: no control characters, no bidirectional marks, no look-alike spaces. Spelled out, because what is
+# printable depends on the Unicode version, which differs between the Pythons of the edge and the container.
 PRINTABLE = (
     r"[^\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
     r"\ufeff\ufff9-\ufffb]+"
@@ -44,7 +44,7 @@ _TEXT: Schema = {"type": "string"}
 
 
 class FieldError(Exception):
-    """A field that cannot be used; `param` names it."""
+    """An invalid field; `param` names it."""
 
     def __init__(self, param: str, message: str) -> None:
         super().__init__(message)
@@ -62,12 +62,12 @@ def _not_settable(name: str, value: Any, now: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`sql`: the column's type. `default`: the column's value where nothing is said of the field.
+    """`sql`: the column's type. `default`: the column's value if the field is not set.
 
-    `read`: from the field's name, its JSON value and the time now to the column's value; raises FieldError. `show`:
-    from the column's value to JSON. `schema`: of the JSON value that is sent, where null unsets it; `shown`: of the one
-    that is answered. `argument`: how the text on a command line or in a form becomes JSON: "text", "list" (of texts,
-    separated by commas), "number", "integer", "json", or "" where it cannot be given there.
+    `read`: converts the field's name, its JSON value and the current time to the column's value; raises FieldError.
+    `show`: converts the column's value to JSON. `schema`: of the JSON value in requests, where null unsets it. `shown`:
+    of the value in responses. `argument`: how text from the command line or a form is converted to JSON: "text",
+    "list" (of strings, separated by commas), "number", "integer", "json", or "" if it cannot be given there.
     """
 
     sql: str
@@ -80,7 +80,7 @@ class Kind:
 
 
 def length(name: str, value: Any) -> int:
-    """A duration in milliseconds. Raises FieldError."""
+    """Parses a duration into milliseconds. Raises FieldError."""
     if not isinstance(value, str):
         raise FieldError(name, f"'{name}' has to be a duration such as 30s, 1h or 30d.")
     try:
@@ -116,7 +116,7 @@ def _models(name: str, value: Any, now: int) -> str:
         raise FieldError(name, f"'{name}' has to be an array of model names, '*' standing for anything.")
     text = json.dumps(names)
     if len(text) > MAX_MODELS_BYTES:
-        raise FieldError(name, f"'{name}' comes to over {MAX_MODELS_BYTES // 1024} KB; use patterns with '*'.")
+        raise FieldError(name, f"'{name}' exceeds {MAX_MODELS_BYTES // 1024} KB; use patterns with '*'.")
     return text
 
 
@@ -139,7 +139,7 @@ def _metadata(name: str, value: Any, now: int) -> str:
 
 
 def _depth(value: Any) -> int:
-    """Levels of arrays and objects."""
+    """Returns the levels of nested arrays and objects."""
     deepest, stack = 0, [(value, 1)]
     while stack:
         one, level = stack.pop()
@@ -192,7 +192,7 @@ def _nullable(schema: Schema) -> Schema:
 
 
 TEXT = Kind("TEXT", None, _text, schema=printable_schema(_MAX_TEXT), shown=_nullable(_TEXT))
-# Stored as '' where there is none, as it is part of statements that join on it.
+# Stored as '' if there is none, because statements join on it.
 OWNER = Kind("TEXT NOT NULL", "", _owner, lambda value: value or None, schema=TEXT.schema, shown=TEXT.shown)
 MODELS = Kind(
     "TEXT NOT NULL",
@@ -231,7 +231,7 @@ COUNT = Kind(
     argument="integer",
 )
 PERIOD = Kind("TEXT", None, _period, schema=DURATION, shown=_nullable(_TEXT))
-# Sent as a duration from now, stored and shown as the moment when it ends.
+# Sent as a duration from now, stored and shown as the time it ends.
 EXPIRY = Kind(
     "BIGINT",
     None,
@@ -241,7 +241,7 @@ EXPIRY = Kind(
     shown=MOMENT_SCHEMA,
 )
 FLAG = Kind("BIGINT NOT NULL", 0, _flag, bool, schema=_FLAG, shown=_FLAG, argument="")
-# Of the gateway's own columns.
+# Kinds of columns that only the gateway sets.
 ID = Kind("TEXT PRIMARY KEY")
 HINT = Kind("TEXT NOT NULL", shown=_TEXT)
 MOMENT = Kind("BIGINT NOT NULL", show=periods.iso, shown=MOMENT_SCHEMA)

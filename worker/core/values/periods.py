@@ -1,7 +1,7 @@
-"""When a budget's period began and when it ends: on UTC boundaries, as LiteLLM words durations.
+"""When budget periods begin and end. They are aligned to UTC, with LiteLLM's duration syntax.
 
-`30s`, `15m`, `1h`, `1d`, `7d`, `2w`, `30d`, `1mo`; None is one period that never ends. Seven days and weeks begin on
-a Monday, `30d` is a calendar month as in LiteLLM, everything else counts in steps of its length from 1970-01-01.
+`30s`, `15m`, `1h`, `1d`, `7d`, `2w`, `30d`, `1mo`; None is a single period that never ends. `7d` and weeks begin on
+Monday, `30d` is a calendar month as in LiteLLM, and everything else counts in multiples of its length from 1970-01-01.
 """
 
 import re
@@ -19,13 +19,13 @@ _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _WORDS = {"hourly": "1h", "daily": "1d", "weekly": "7d", "monthly": "1mo"}
 _DURATION = re.compile(r"([0-9]{1,6})(mo|[smhdw])")
 MAX_MS = 100 * 366 * DAY
-# What replicas' clocks may differ by. A period that begins later than that was begun by a clock that was ahead.
+# The maximum clock difference between replicas. A period that begins later was started by a clock that was ahead.
 SKEW = MINUTE
 
 
 @lru_cache(maxsize=256)
 def parse(duration: str) -> tuple[int, str]:
-    """The number and the unit. Raises ValueError saying what to write."""
+    """Returns the number and the unit. Raises ValueError with instructions."""
     found = _DURATION.fullmatch(_WORDS.get(duration, duration))
     if not found or int(found[1]) == 0 or _length(int(found[1]), found[2]) > MAX_MS:
         raise ValueError(f"{duration!r} is no duration: write one such as 30s, 1h, 1d, 7d, 30d or 1mo")
@@ -33,12 +33,12 @@ def parse(duration: str) -> tuple[int, str]:
 
 
 def length(duration: str) -> int:
-    """Milliseconds from now that a duration lasts; a month is 30 days. Raises ValueError."""
+    """Returns the milliseconds that a duration lasts from now; a month is 30 days. Raises ValueError."""
     return _length(*parse(duration))
 
 
 def start(duration: str | None, now: int) -> int:
-    """The beginning of the period that `now` lies in; milliseconds since 1970. Raises ValueError."""
+    """Returns the beginning of the period that contains `now`, in milliseconds since 1970. Raises ValueError."""
     if duration is None:
         return 0
     count, unit = parse(duration)
@@ -50,19 +50,20 @@ def start(duration: str | None, now: int) -> int:
 
 
 def current(began: int, duration: str | None, now: int) -> int:
-    """The beginning of the period that an account is in, whose last one began at `began`: the one that `now` lies in,
-    unless that has been made longer meanwhile, or another replica's clock is a little ahead. Raises ValueError."""
+    """Returns the beginning of an account's current period, given the one it recorded last. That is the period of
+    `now`, unless the duration was increased meanwhile or another replica's clock is slightly ahead. Raises
+    ValueError."""
     begin = start(duration, now)
     return began if begin <= began <= now + SKEW else begin
 
 
 def goes_on(began: int, duration: str | None, now: int) -> bool:
-    """Whether the period that began then is the current one. Raises ValueError."""
+    """Whether the period that began at `began` is the current one. Raises ValueError."""
     return current(began, duration, now) == began
 
 
 def end(duration: str | None, now: int) -> int | None:
-    """The beginning of the next period; None when there is no other."""
+    """Returns the beginning of the next period, or None if the period never ends."""
     if duration is None:
         return None
     count, unit = parse(duration)
@@ -73,7 +74,7 @@ def end(duration: str | None, now: int) -> int | None:
 
 
 def iso(at: int | None) -> str | None:
-    """Milliseconds since 1970 as ISO 8601 in UTC."""
+    """Formats milliseconds since 1970 as ISO 8601 in UTC."""
     if at is None:
         return None
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,8 +1,8 @@
-"""The tags of a line in the spend log: those of its key, and those of the request.
+"""The tags of a spend log line: its key's and the request's.
 
-A request's are in its `metadata`, as LiteLLM has them (https://docs.litellm.ai/docs/proxy/cost_tracking): {"metadata":
-{"tags": ["job:1"]}}. They are labels only. So what cannot be one is left out, and refuses no request; `metadata` also
-belongs to the provider, whose own `tags` may be anything.
+A request sends them in its `metadata`, as with LiteLLM (https://docs.litellm.ai/docs/proxy/cost_tracking): {"metadata":
+{"tags": ["job:1"]}}. Tags are only labels, so invalid ones are dropped instead of refusing the request. `metadata` also
+belongs to the provider, whose own `tags` may contain anything.
 """
 
 import json
@@ -13,7 +13,7 @@ from .field_kinds import MAX_TAG, MAX_TAGS, is_printable
 
 
 def of_request(body: Mapping[str, Any]) -> str:
-    """A JSON list; "" where there are none."""
+    """Returns a JSON list, or "" if there are none."""
     metadata = body.get("metadata")
     if not metadata or not isinstance(metadata, Mapping):
         return ""
@@ -25,7 +25,7 @@ def of_request(body: Mapping[str, Any]) -> str:
 
 
 def together(of_key: str, of_request: str) -> str:
-    """The JSON list of a line's tags, each once. `of_key`: a JSON list; `of_request`: as above."""
+    """Returns a line's distinct tags as a JSON list. `of_key`: a JSON list. `of_request`: from `of_request`."""
     if not of_request:
         return of_key
     if of_key == "[]":
