@@ -1,6 +1,6 @@
-"""The proxy's money: what a request may cost is set aside before it goes out, and settled when it has ended.
+"""Accounting: reserves the maximum cost of a request before it is sent, and settles its actual cost at the end.
 
-reservation = await accounting.admit(context, "chat_completions", body, route)   # ApiError when it may not go out
-reservation.trying(step); …; reservation.answered(usage)                           # what became of it
-await reservation.settle(status)                                                   # or abandon(), when it is given up
+reservation = await accounting.admit(context, "chat_completions", body, route)   # ApiError if the request is refused
+reservation.trying(step); …; reservation.answered(usage)                           # what happened
+await reservation.settle(status)                                                   # or abandon() on cancellation
 """

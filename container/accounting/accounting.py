@@ -1,4 +1,4 @@
-"""Admission and settlement of the standalone proxy's requests, on whichever store the ledger is kept."""
+"""Admission and settlement for the standalone proxy, on any ledger store."""
 
 import asyncio
 import copy
@@ -27,7 +27,7 @@ from .housekeeping import Housekeeping, LedgerCheck
 from .price_book import PriceBook
 from .reservation import UNACCOUNTED, Reservation, Unaccounted
 
-# How long a reservation lasts when this process does not renew it any more.
+# Lifetime of a reservation that this process no longer renews.
 LEASE_MS = 120_000
 _DRAIN_SECONDS = 10.0
 _MOST_KNOWN = 10_000
@@ -39,8 +39,11 @@ def milliseconds() -> int:
 
 
 class Accounting:
-    """`alone`: no other process uses the store, so whatever is open there at the start is a dead one's. `declared`: the
-    config file's keys, which the ledger has to hold before anybody is let in."""
+    """Admits requests against the ledger.
+
+    `alone`: no other process uses the store, so reservations that are open at startup belong to a dead process.
+    `declared`: the config's keys, which are synced to the ledger before the first request is admitted.
+    """
 
     def __init__(
         self,
@@ -78,16 +81,16 @@ class Accounting:
 
     @property
     def unsettled(self) -> int:
-        """Reports that the ledger has not taken."""
+        """Number of reports that are not in the ledger yet."""
         return self._batcher.waiting
 
     @property
     def open(self) -> int:
-        """Reservations of this process that have not been settled."""
+        """Number of this process's reservations that are not settled."""
         return self._batcher.open
 
     async def start(self) -> None:
-        """A ledger that is not there yet does not keep the proxy from starting: it answers 503 until it is."""
+        """Open the store. The proxy starts without it, too, and answers 503 until it becomes available."""
         try:
             await self._store.open()
             await self._hold_declared()
@@ -97,7 +100,7 @@ class Accounting:
         self._tasks = [loop.create_task(work) for work in (self._batcher.work(), *self._housekeeping.work())]
 
     async def close(self) -> None:
-        """After the last request: waits for settlements on their way."""
+        """Close after the last request, once pending settlements are written."""
         lost = await self._batcher.drained(_DRAIN_SECONDS)
         if lost:
             log.error("reports_not_sent", reports=lost, effect="their reservations are charged in full")
@@ -108,24 +111,27 @@ class Accounting:
         await self._store.close()
 
     async def usable(self) -> bool:
-        """Whether requests can be paid for now."""
+        """Whether the ledger can pay for requests now."""
         return await self._check.usable()
 
     async def run(self, decision: Decision) -> Any:
-        """A decision's result, after everything that has been reported. Raises LedgerUnavailable."""
+        """Run a decision after everything that was reported before. Raises LedgerUnavailable."""
         return await self._batcher.run(decision)
 
     def under(self, policy: Policy, price_book: PriceBook, declared: Sequence[Declared]) -> "Accounting":
-        """The same ledger under another configuration. Requests that came under this one are quoted and settled by its
-        own prices still; only this one is started and closed."""
-        self._declared = declared  # where the old ones are not held yet, they must not come after the new ones
+        """Return the same accounting under another configuration.
+
+        Running requests are still quoted and settled with the prices of their own configuration. Only the original is
+        started and closed.
+        """
+        self._declared = declared  # if the old keys are not synced yet, they must not overwrite the new ones
         self._batcher.policy = policy
         other = copy.copy(self)
         other.policy, other._price_book, other._holds_declared, other._known = policy, price_book, False, {}
         return other
 
     async def authenticate(self, context: RequestContext) -> None:
-        """Looks up the virtual key that was presented. Raises ApiError 401 or 503."""
+        """Look up the virtual key of the request. Raises ApiError 401 or 503."""
         assert context.key_hash is not None, "there is a key to look up"
         try:
             if not self._holds_declared:
@@ -140,8 +146,10 @@ class Accounting:
         context.key_verified()
 
     def assume_cached_key(self, context: RequestContext) -> bool:
-        """Whether the key was good a moment ago: for a request that will be admitted that is taken for granted until
-        then, and `context.recognised` says so."""
+        """Assume that a key is still valid if it was valid a moment ago. Return whether it was.
+
+        Admission will check it. Until then `context.recognised` is set.
+        """
         known = self._known.get(context.key_hash or "")
         if known is None:
             return False
@@ -159,9 +167,9 @@ class Accounting:
         estimated: Prompt | None = None,
         tags: str = "",
     ) -> Reservation | Unaccounted:
-        """Sets aside what the request can cost, and puts the key's limits into the answer's headers. Raises ApiError.
+        """Reserve the maximum cost of the request and add the key's limits to the response headers. Raises ApiError.
 
-        `estimated`: the prompt, where it is not in `body`. `tags`: the request's, see `worker.core.values.tags`.
+        `estimated`: the prompt, if it is not in `body`. `tags`: the request's, see `worker.core.values.tags`.
         """
         check_models(context, route)
 
@@ -179,7 +187,7 @@ class Accounting:
         quote, size = quoted() if limited else (None, None)
         id, named = context.reservation()
         result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags))
-        if "unsized" in result:  # a limit that it did not have a moment ago
+        if "unsized" in result:  # a limit was added a moment ago
             quote, size = quoted()
             result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags))
         context.key_verified()
@@ -206,7 +214,7 @@ class Accounting:
             if context.models != result["models"]:
                 context.models = result["models"]
                 try:
-                    check_models(context, route)  # fallbacks of the request's own, which the ledger does not see
+                    check_models(context, route)  # the request's own fallbacks, which the ledger does not see
                 except ApiError as error:
                     reservation.abandon(error.status)
                     raise
@@ -215,7 +223,8 @@ class Accounting:
         return reservation
 
     async def _hold_declared(self) -> None:
-        """Once; what was taken out of the file must not let anyone in before. Raises LedgerUnavailable."""
+        """Sync the declared keys once, before any request, so that removed keys are blocked. Raises
+        LedgerUnavailable."""
         done = await self._store.run(sync_declared_keys(self.dialect, self._declared, self._now()))
         self._holds_declared = True
         if done["made"] or done["changed"] or done["blocked"]:
@@ -264,14 +273,14 @@ def _unavailable(error: LedgerUnavailable) -> ApiError:
 
 
 class _Known(NamedTuple):
-    """What the ledger said of a key when it last let it in: no more than an assumption about the next time."""
+    """What the ledger said about a key at its latest admission. It may have changed since."""
 
     models: str
     limited: bool
 
 
 class NoAccounting:
-    """Behind the edge, or without a ledger: keys and money are not this process's business."""
+    """Used without a ledger: every request is free, and virtual keys are unknown."""
 
     async def start(self) -> None: ...
 
@@ -287,13 +296,13 @@ class NoAccounting:
         return False
 
     async def admit(self, context: RequestContext, *_: Any, **__: Any) -> Reservation | Unaccounted:
-        if context.key_hash is not None:  # nobody could tell whether there is such a key
+        if context.key_hash is not None:  # there is no ledger that could know the key
             raise unauthenticated("This API key is not valid here.")
         return UNACCOUNTED
 
 
 def check_models(context: RequestContext, route: RouteRequest) -> None:
-    """Raises ApiError 403 when the key may not use the model, or a fallback that the request itself names."""
+    """Raises ApiError 403 if the key may not use the model or a fallback that the request names."""
     for name in (route.model, *(route.fallbacks or ())):
         if not keys.allows(context.models, name):
             raise forbidden(f"This key may not use the model '{name[:200]}'.")

@@ -1,8 +1,8 @@
-"""Admissions and reports of this process go to the ledger in batches: all that are at hand in one transaction.
+"""Sends admissions and settlement reports to the ledger in batches, one transaction each.
 
-While one batch is on its way the next one gathers, so a database is asked as often as it can answer and no more.
-Reports come first in a batch. A report may wait a moment to share the commit of the next request; if it is lost with
-the process, its reservation counts in full.
+While a batch is running the next one collects, so the database gets as many batches as it can handle. A batch processes
+reports first. A report may wait briefly to share a commit with the next request. If it is lost with the process, its
+reservation is charged in full.
 """
 
 import asyncio
@@ -19,14 +19,15 @@ from worker.core.ledger.settle import Report, renew
 from ..ledger.store import LedgerUnavailable, Store
 from ..observability import log, metrics
 
-# More would keep a SQLite file's event loop from its other work for too long.
+# Larger batches would block the event loop for too long with SQLite.
 _MOST = 128
 _LIE_SECONDS = 0.005
 _RETRY_SECONDS = 1.0
-# A busy event loop delays a batch by so many of its rounds at most. A shorter round than this is idle.
+# A busy event loop delays a batch by at most this many iterations. If an iteration is shorter than this, the loop is
+# idle.
 _ROUNDS = 8
 _IDLE_SECONDS = 20e-6
-# The end of an answer waits no longer than this for its settlement.
+# The end of a response waits no longer than this for its settlement.
 _PATIENCE = 0.5
 _MOST_RELEASES = 10_000
 
@@ -34,7 +35,7 @@ _Waiting = tuple[AdmissionRequest, asyncio.Future[Any]]
 
 
 class LedgerBatcher:
-    """`instance`: of this process. `alone`: no other process uses the store. `now`: milliseconds since 1970."""
+    """`instance`: id of this process. `alone`: no other process uses the store. `now`: milliseconds since 1970."""
 
     def __init__(self, store: Store, policy: Policy, instance: str, now: Callable[[], int], *, alone: bool) -> None:
         self._store = store
@@ -52,24 +53,26 @@ class LedgerBatcher:
 
     @property
     def waiting(self) -> int:
-        """Reports that the ledger has not taken."""
+        """Number of reports that are not in the ledger yet."""
         return len(self._reports)
 
     @property
     def open(self) -> int:
-        """Reservations that have not been settled."""
+        """Number of reservations that are not settled."""
         return len(self._open)
 
     async def admit(self, request: AdmissionRequest) -> Any:
-        """A result of `core.ledger.batch`. Raises LedgerUnavailable. If this raises or is cancelled, the reservation
-        is released: the request may have been admitted all the same."""
+        """Return a result of `core.ledger.batch`. Raises LedgerUnavailable.
+
+        On an error or cancellation the reservation is released, because the request may have been admitted.
+        """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._requests.append((request, future))
         self._go()
         try:
             result = await future
         except BaseException:
-            # A long outage drops some. Their reservations end with their leases.
+            # In a long outage some releases are dropped. Those reservations expire.
             if len(self._reports) < _MOST_RELEASES:
                 self.later(Report(request.id, self._instance, 0, status=0))
             raise
@@ -78,14 +81,17 @@ class LedgerBatcher:
         return result
 
     def later(self, report: Report) -> None:
-        """Reports soon, whatever happens to the request's task. The report is kept until the ledger has it."""
+        """Queue a report, which is kept until the ledger has it. Cancelling the request does not affect it."""
         self._reports[report.id] = report
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_LIE_SECONDS, self._time_is_up)
 
     async def now(self, report: Report) -> None:
-        """Reports, so that whatever is asked of the ledger next knows it. If other processes use the ledger, waits a
-        moment until it is written; being cancelled does not cancel the report."""
+        """Report before anything else is asked of the ledger.
+
+        If other processes use the ledger, wait briefly until the report is written. Cancellation does not cancel the
+        report.
+        """
         self.later(report)
         if self._alone:
             return
@@ -96,12 +102,12 @@ class LedgerBatcher:
             log.warning("ledger_slow", reports_waiting=len(self._reports))
 
     async def with_answer(self, report: Report) -> list[tuple[str, str]]:
-        """As `now`. The answer carries no report."""
+        """Same as `now`; there are no headers to add."""
         await self.now(report)
         return []
 
     async def settled(self) -> None:
-        """Returns when everything that has been reported is in the ledger, or could not be written now."""
+        """Return when all reports are in the ledger, or when writing them has failed."""
         if self._reports:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._watching.append(future)
@@ -109,7 +115,7 @@ class LedgerBatcher:
             await future
 
     async def drained(self, seconds: float) -> int:
-        """Waits until all reports are in the ledger. Returns the number of those that are not."""
+        """Wait until all reports are in the ledger. Return how many are not."""
         try:
             async with asyncio.timeout(seconds):
                 while self._reports:
@@ -121,12 +127,12 @@ class LedgerBatcher:
         return len(self._reports)
 
     async def renew(self, lease: int) -> None:
-        """Extends the reservations of all requests that run or wait, by milliseconds. Raises LedgerUnavailable."""
+        """Extend the reservations of all running requests, by milliseconds. Raises LedgerUnavailable."""
         if self._open:
             await self._store.run(renew(self._instance, [*self._open], self._now() + lease))
 
     async def run(self, decision: Decision) -> Any:
-        """Any other decision's result; it sees what has been reported before. Raises LedgerUnavailable."""
+        """Run any other decision after the reports so far. Raises LedgerUnavailable."""
         try:
             await self.settled()
         except BaseException:
@@ -135,7 +141,7 @@ class LedgerBatcher:
         return await self._store.run(decision)
 
     async def work(self) -> None:
-        """Carries out batch after batch, for as long as the proxy runs."""
+        """Run batches until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             if not self._requests and not self._watching:
@@ -154,8 +160,10 @@ class LedgerBatcher:
                 self._timer = loop.call_later(_RETRY_SECONDS, self._time_is_up)
 
     async def _gathered(self) -> None:
-        """Returns when the event loop has dealt with what is ready, or after some rounds of a busy one: the requests
-        among that come into the same batch. An idle loop's round takes no time."""
+        """Let the event loop process what is ready, so that more requests join the batch.
+
+        Returns when the loop is idle, or after a few iterations if it is busy. On an idle loop this takes no time.
+        """
         began = clock()
         for _ in range(_ROUNDS):
             await asyncio.sleep(0)
@@ -174,7 +182,7 @@ class LedgerBatcher:
             self._wake.set_result(None)
 
     async def _next(self) -> bool:
-        """Carries out a batch. Returns whether there are reports that it had no room for."""
+        """Run one batch. Return whether reports are left over."""
         requests, self._requests = self._requests[:_MOST], self._requests[_MOST:]
         requests = [one for one in requests if not one[1].done()]
         reports = list(self._reports.values())
@@ -184,7 +192,7 @@ class LedgerBatcher:
             return False
         try:
             await self._decide(reports, requests)
-        except Exception as error:  # noqa: BLE001 the next batch has to come, whatever went wrong
+        except Exception as error:  # noqa: BLE001 the next batch has to run, whatever went wrong
             log.error("ledger_turn_failed", error=type(error).__name__)
             self._complained = True
         finally:
@@ -200,7 +208,7 @@ class LedgerBatcher:
         except LedgerUnavailable as error:
             self._unavailable(error)
             _fail(requests, error)
-        except Exception as error:  # noqa: BLE001 one that cannot be written must not take the others with it
+        except Exception as error:  # noqa: BLE001 one invalid entry must not fail the others
             if len(reports) + len(requests) > 1:
                 await self._divide(reports, requests, error)
             elif requests:
@@ -222,7 +230,7 @@ class LedgerBatcher:
                     future.set_result(result)
 
     async def _divide(self, reports: list[Report], requests: list[_Waiting], error: Exception) -> None:
-        """Each one by itself."""
+        """Run each entry in its own batch."""
         log.error("ledger_turn_divided", error=type(error).__name__, requests=len(requests), reports=len(reports))
         for report in reports:
             await self._decide([report], [])

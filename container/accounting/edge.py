@@ -1,4 +1,4 @@
-"""The accounts of a container behind the edge: the edge's ledger has reserved, and is told what it came to."""
+"""Accounting behind the edge: the edge's ledger makes the reservations, and usage is reported to it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +18,12 @@ from .journal import Journal
 from .price_book import PriceBook
 from .reservation import Reservation
 
-# What is not fetched when the process ends is charged in full.
+# Reports that are not fetched before the process ends are charged in full.
 _DRAIN_SECONDS = 10.0
 
 
 class _CarriedReports:
-    """The journal, for requests whose answers may carry their reports."""
+    """Sends reports in response headers when the response allows it, else through the journal."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -35,8 +35,11 @@ class _CarriedReports:
 
 
 class EdgeAccounting:
-    """`price_book`: what answers and uploads cost; `instance`: of this container's start. The journal is one for
-    all configurations."""
+    """Reports usage to the edge.
+
+    `price_book`: prices of responses and uploads. `instance`: id of this container start. All configurations share one
+    journal.
+    """
 
     def __init__(self, price_book: PriceBook, instance: str, journal: Journal | None = None) -> None:
         self.price_book = price_book
@@ -45,17 +48,17 @@ class EdgeAccounting:
         self._instance = instance
 
     def under(self, price_book: PriceBook) -> "EdgeAccounting":
-        """The same accounts under another configuration."""
+        """Return the same accounting under another configuration."""
         return EdgeAccounting(price_book, self._instance, self.journal)
 
     @property
     def unsettled(self) -> int:
-        """Reports that the edge has not acknowledged."""
+        """Number of reports that the edge has not acknowledged."""
         return self.journal.waiting
 
     @property
     def open(self) -> int:
-        """Reservations of requests that run."""
+        """Number of running requests with a reservation."""
         return self.journal.open
 
     async def start(self) -> None: ...
@@ -63,30 +66,30 @@ class EdgeAccounting:
     async def close(self) -> None: ...
 
     async def usable(self) -> bool:
-        """The edge asks its ledger itself."""
+        """The edge checks its ledger itself."""
         return True
 
     async def drained(self) -> None:
-        """After the last request: the edge fetches what is left."""
+        """After the last request, wait until the edge has fetched the remaining reports."""
         lost = await self.journal.drained(_DRAIN_SECONDS)
         if lost:
             log.error("reports_not_fetched", reports=lost, effect="their reservations are charged in full")
         self.journal.close()
 
     async def authenticate(self, context: RequestContext) -> None:
-        """Keys stay at the edge."""
+        """Keys are checked at the edge."""
         raise unauthenticated("This API key is not valid here.")
 
     def assume_cached_key(self, context: RequestContext) -> bool:
         return False
 
     def opened(self, context: RequestContext) -> None:
-        """The edge has reserved for this request. Raises ApiError 500 for what is here already."""
+        """Register the edge's reservation for this request. Raises ApiError 500 if it was used before."""
         if not self.journal.opened(context.grant.reservation):
             raise misfit("A reservation was used twice.")
 
     def released(self, context: RequestContext, status: int) -> None:
-        """It went to no provider."""
+        """Report a request that was not sent to a provider."""
         self.journal.later(Report(context.grant.reservation, self._instance, 0, status=status))
 
     async def admit(
@@ -100,8 +103,7 @@ class EdgeAccounting:
         estimated: Prompt | None = None,
         tags: str = "",
     ) -> Reservation:
-        """The edge has admitted it, with its tags. Raises ApiError 403 for a fallback of the client's that the key may
-        not use."""
+        """Wrap the edge's reservation. Raises ApiError 403 if the key may not use a fallback that the request names."""
         check_models(context, route)
         grant = context.grant
         reports = self.journal if grant.ack is None else self._carried
@@ -116,7 +118,7 @@ class EdgeAccounting:
             prompt=None,
             output_limit=grant.output_limit,
             limited=grant.limited,
-            measure=lambda: (grant.amount, estimated or prompt(body)),  # where a provider does not say
+            measure=lambda: (grant.amount, estimated or prompt(body)),  # if the provider does not report usage
             tier=body.get("service_tier"),
             units=charge.units,
         )

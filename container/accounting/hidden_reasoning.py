@@ -1,4 +1,4 @@
-"""What a model may have written without showing it: how much it thought, only its usage tells, at the end."""
+"""Estimates hidden reasoning: tokens that a model generates but does not show, known only from the final usage."""
 
 import functools
 import re
@@ -19,7 +19,7 @@ _SIZES = (*ANY_LIMIT, "max_output_tokens", "n", "best_of", "prompt")
 _KEPT = frozenset((*_ASKS, *_SIZES))
 _CHARGE = Charge((*ANY_LIMIT, "max_output_tokens"))
 _NOTHING = Prompt(0)
-# Models that think unasked and show little or nothing of it.
+# Models that reason by default and show little or none of it.
 _THINKERS = re.compile(
     r"(?:^|[/.:])(?:o[1-9](?:[-:@]|$)|gpt-(?:[5-9]|1\d)(?!\d|.*chat)|grok-(?:[4-9]|3-mini)(?!.*non-))"
 )
@@ -27,8 +27,10 @@ _RESEARCH = "deep-research"
 
 
 def kept(body: Mapping[str, Any], output_limit: int | None = None) -> dict[str, Any]:
-    """The fields of a request by which `output` judges it; its body need not be kept for that. `output_limit`: what it
-    is sent with, where it has no limit of its own."""
+    """Return the request fields that `output` needs, so that the body can be released.
+
+    `output_limit`: the limit that is added if the request has none.
+    """
     found = {name: body[name] for name in _KEPT & body.keys()}
     if output_limit is not None:
         found["max_tokens"] = output_limit
@@ -36,7 +38,7 @@ def kept(body: Mapping[str, Any], output_limit: int | None = None) -> dict[str, 
 
 
 def output(fields: Mapping[str, Any], target: Target, price: Price | None) -> int | None:
-    """The most tokens that the answer may have come to; None where all of it is shown. `fields`: as `kept`."""
+    """Return the maximum output tokens, or None if nothing is hidden. `fields`: as returned by `kept`."""
     presets = target.deployment.presets
     asked = any(fields.get(name, presets.get(name)) not in _OFF for name in _ASKS)
     if not (asked or (price is not None and "reasoning" in price) or _thinks(target)):

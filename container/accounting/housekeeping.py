@@ -1,4 +1,4 @@
-"""What the ledger needs from time to time, and whether it can be used."""
+"""Periodic maintenance of the ledger, and a check whether it is usable."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from ..ledger.store import LedgerUnavailable, Store
 from ..observability import log
 from .batcher import LedgerBatcher
 
-# Seconds that an answer holds for everybody who asks, and that the ledger may take.
+# Seconds that a result is cached, and seconds that the check may take.
 FRESH_SECONDS = 1.0
 PATIENCE_SECONDS = 2.0
 
@@ -28,7 +28,7 @@ class LedgerCheck:
         self._asking: asyncio.Task[bool] | None = None
 
     async def usable(self) -> bool:
-        """Whether a row can be written. Probes that come together share one question."""
+        """Whether a row can be written. Concurrent probes share one check."""
         if self._known is not None and self._clock() - self._known[0] < FRESH_SECONDS:
             return self._known[1]
         if self._asking is None:
@@ -57,7 +57,7 @@ _WEBHOOK_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 class Housekeeping:
-    """`only`: this process's instance where no other one uses the store, else None."""
+    """`only`: this process's instance if no other process uses the store, else None."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Housekeeping:
         self._session: aiohttp.ClientSession | None = None
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
-        """The tasks to run, each until it is cancelled."""
+        """Return the tasks, which run until they are cancelled."""
         tasks: list[Coroutine[Any, Any, None]] = [
             _every(_EXPIRY_SECONDS, self._expire),
             _every(self._lease / 3000, self._renew),
@@ -102,8 +102,8 @@ class Housekeeping:
         while self._only is not None:
             decision = expire_others(self._store.dialect, self._only, self._now(), AT_ONCE)
             if (await self._store.run(decision))["expired"] < AT_ONCE:
-                self._only = None  # once: nobody else will come
-        # More than can be ended at once is ended in the next second.
+                self._only = None  # once is enough: no other process will appear
+        # The rest expires in the next second.
         await self._store.run(expire(self._store.dialect, self._now(), AT_ONCE))
 
     async def _trim(self) -> None:
@@ -136,7 +136,7 @@ class Housekeeping:
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Does the work again and again; a ledger that cannot be used is said once, and waited for."""
+    """Repeat the work. If the ledger is unavailable, log it once and keep trying."""
     complained = False
     while True:
         try:
@@ -146,6 +146,6 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
             if not complained:
                 log.error("ledger_unavailable", reason=str(error))
             complained = True
-        except Exception as error:  # noqa: BLE001 it has to be done again, whatever went wrong
+        except Exception as error:  # noqa: BLE001 try again later, whatever went wrong
             log.error("housekeeping_failed", error=type(error).__name__, reason=str(error)[:500])
         await asyncio.sleep(seconds)

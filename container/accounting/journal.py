@@ -1,12 +1,12 @@
-"""What requests came to, kept until the edge's ledger has it: numbered, in order, acknowledged.
+"""Settlement reports for the edge's ledger: numbered, in order, and kept until they are acknowledged.
 
-journal.opened(id)                      # the edge has reserved for this request
-journal.later(report)                   # what became of it
-page = await journal.page(ack, 20.0)    # the edge asks, and acknowledges what it has got before
-text = journal.carried(report)          # or: the answer itself carries the report to the edge
+journal.opened(id)                      # the edge has a reservation for this request
+journal.later(report)                   # its final usage
+page = await journal.page(ack, 20.0)    # the edge polls, and acknowledges the previous page
+text = journal.carried(report)          # or the response itself carries the report to the edge
 
-An entry stays until it is acknowledged, so an edge that loses its memory is told again: a second report changes
-nothing. Nothing here survives the process; what it takes along is charged in full.
+Entries are sent again until they are acknowledged, because the edge may lose its memory. The ledger ignores duplicate
+reports. The journal is in memory: if the process dies, the reservations are charged in full.
 """
 
 import asyncio
@@ -20,34 +20,35 @@ from worker.core.protocol import CarriedReport, JournalPage
 
 from ..observability import log
 
-# New requests are refused while so many entries wait.
+# New requests are refused while this many entries wait.
 MOST_WAITING = 10_000
 PAGE = 50
-# A reservation lasts two minutes without a renewal: this leaves room for two that go wrong.
+# A reservation expires after two minutes. This leaves room for two failed renewals.
 RENEW_SECONDS = 40.0
-# An answer that carries its report reaches the edge at once. Without an acknowledgement for so many seconds it has not.
+# A response that carries its report reaches the edge at once. It is considered lost after this many seconds without an
+# acknowledgement.
 CARRY_SECONDS = 1.0
-# How long a request that the edge has given up may still arrive here, and the most of them that are remembered.
+# How long a request that the edge has given up may still arrive, and how many such requests are remembered.
 _DISOWNED_SECONDS = 120.0
 _MOST_DISOWNED = 10_000
 
 
 class Journal:
-    """`instance`: of this container's start. One event loop uses it."""
+    """`instance`: id of this container start. For use on one event loop."""
 
     def __init__(self, instance: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._instance = instance
         self._clock = clock
         self._entries: deque[tuple[int, Report]] = deque()
-        self._carried: OrderedDict[int, float] = OrderedDict()  # number -> until when its answer may be on its way
+        self._carried: OrderedDict[int, float] = OrderedDict()  # number -> deadline of its acknowledgement
         self._last = 0
-        self._open: OrderedDict[str, float] = OrderedDict()  # id -> when it is to be renewed, soonest first
-        self._disowned: OrderedDict[str, float] = OrderedDict()  # id -> when
+        self._open: OrderedDict[str, float] = OrderedDict()  # id -> time of its next renewal, soonest first
+        self._disowned: OrderedDict[str, float] = OrderedDict()  # id -> time
         self._asking: asyncio.Future[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
         self._closing = False
-        self.ending = False  # the process has been told to end: nothing new is taken
+        self.ending = False  # the process is shutting down and accepts nothing new
 
     @property
     def full(self) -> bool:
@@ -62,25 +63,25 @@ class Journal:
         return len(self._open)
 
     def opened(self, id: str) -> bool:
-        """A request has come for this reservation. False: it runs already, or the edge has given it up."""
+        """Register a request. Return False if it is running already or the edge has given it up."""
         if id in self._open or id in self._disowned:
             return False
         self._open[id] = self._clock() + RENEW_SECONDS
         return True
 
     def later(self, report: Report) -> None:
-        """What became of a request; from here on it is the edge's to fetch."""
+        """Queue a report for the edge to fetch."""
         self._add(report)
         self._tell()
 
     def carried(self, report: Report) -> str:
-        """What became of a request whose answer carries this text, see REPORT_HEADER: the edge need not be told."""
+        """Return the report as text for the response's REPORT_HEADER, so that the edge need not fetch it."""
         self._add(report)
         self._carried[self._last] = self._clock() + CARRY_SECONDS
         return CarriedReport(self._last, self._entries[0][0], report).encode()
 
     def acknowledge(self, ack: int) -> None:
-        """The ledger has everything up to this number."""
+        """The ledger has all entries up to this number."""
         while self._entries and self._entries[0][0] <= ack:
             number, _ = self._entries.popleft()
             self._carried.pop(number, None)
@@ -94,19 +95,19 @@ class Journal:
         self._empty.clear()
 
     async def now(self, report: Report) -> None:
-        """The same: nobody's answer waits for the edge."""
+        """Same as `later`: responses do not wait for the edge."""
         self.later(report)
 
     async def with_answer(self, report: Report) -> list[tuple[str, str]]:
-        """The same, for the edge to fetch: the answer carries nothing."""
+        """Same as `later`; there are no headers to add."""
         self.later(report)
         return []
 
     async def page(self, ack: int, wait: float, doubtful: Iterable[str] = ()) -> JournalPage:
-        """What the edge has to know, as soon as there is something, or after `wait` seconds.
+        """Return news for the edge, as soon as there is any or after `wait` seconds.
 
-        `ack`: the number up to which it has everything. `doubtful`: ids of requests that it sent and that may never
-        have arrived. Whoever asks next ends the wait of whoever asked before, which is an edge that has been replaced.
+        `ack`: the last number that the edge has. `doubtful`: ids of requests that it sent but that may not have
+        arrived. A new poll ends a waiting one, which comes from an edge instance that was replaced.
         """
         self.acknowledge(ack)
         for id in doubtful:
@@ -121,12 +122,12 @@ class Journal:
         return JournalPage(entries, self._renewals(), len(self._open), len(self._entries))
 
     def close(self) -> None:
-        """The process is about to end: nobody is kept waiting any more."""
+        """End waiting polls before shutdown."""
         self._closing = True
         self._tell()
 
     async def drained(self, seconds: float) -> int:
-        """Waits until everything is acknowledged; how many entries are not after so many seconds."""
+        """Wait until everything is acknowledged. Return the number of entries left after `seconds`."""
         try:
             await asyncio.wait_for(self._empty.wait(), seconds)
         except TimeoutError:
@@ -134,14 +135,14 @@ class Journal:
         return len(self._entries)
 
     def _has_news(self) -> bool:
-        """Whether there are entries that no answer carries, or whose answer must have been lost."""
+        """Whether there are entries to fetch: not sent with a response, or sent with one that was lost."""
         now = self._clock()
         while self._carried and next(iter(self._carried.values())) <= now:
             self._carried.popitem(last=False)
         return len(self._entries) > len(self._carried)
 
     async def _told(self, seconds: float) -> bool:
-        """Waits until something happens; False when someone else has asked meanwhile."""
+        """Wait for news. Return False if another poll has started."""
         asking = self._asking = asyncio.get_running_loop().create_future()
         await asyncio.wait((asking,), timeout=seconds)
         return self._asking is asking
@@ -162,8 +163,10 @@ class Journal:
         return due
 
     def _disown(self, id: str) -> None:
-        """A request that never came costs nothing, and is refused should it come after all. If it has come and gone,
-        this second report of it changes nothing."""
+        """Report zero cost for a request that never arrived, and refuse it if it still does.
+
+        If it has already finished, this second report is ignored.
+        """
         now = self._clock()
         while self._disowned and (
             next(iter(self._disowned.values())) < now - _DISOWNED_SECONDS or len(self._disowned) >= _MOST_DISOWNED

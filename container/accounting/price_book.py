@@ -1,4 +1,4 @@
-"""What a request can cost at the deployments that it can reach."""
+"""The maximum cost of a request across the deployments that may serve it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -20,20 +20,22 @@ from ..routing.groups import Target
 from ..routing.router import Router, RouteRequest
 
 _CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
-# What a mock model answers with costs nothing unless its model_info says so.
+# Mock responses are free unless `model_info` sets a price.
 _FREE: Price = {"input": 0, "output": 0, "above": [], "image_tokens": 0, **dict.fromkeys(("image", "character"), 0)}
 
 
 class CandidatePrices(NamedTuple):
-    """The deployments that are on, for a model and its fallbacks: those that take a request as it is, and those that
-    add fields of their own."""
+    """Prices of the enabled deployments of a model and its fallbacks.
+
+    `plain`: deployments that send the request as it is. `preset`: deployments that add fields of their own.
+    """
 
     plain: tuple[tuple[str, Price | None], ...]
     preset: tuple[tuple[str, Price | None, Mapping[str, Any]], ...]
 
 
 class PriceBook:
-    """The prices of a configuration. The price map is read once and let go of, but for what wildcards can reach."""
+    """The prices of a configuration. Of LiteLLM's price map only the entries that wildcards match are kept."""
 
     def __init__(self, config: Config, router: Router, *, default_max_output: int) -> None:
         self._router = router
@@ -44,7 +46,7 @@ class PriceBook:
         self._reaches: dict[str, CandidatePrices] = {}
 
     def price(self, target: Target) -> Price | None:
-        """Of a deployment's tokens; None where nobody knows."""
+        """Return the prices of a deployment, or None if unknown."""
         d = target.deployment
         wild = self._wild.get(d.id)
         if wild:
@@ -55,11 +57,11 @@ class PriceBook:
         return self._fixed[d.id]
 
     def unpriced(self, config: Config) -> list[str]:
-        """The models, wildcards among them, with a deployment that is on and has no price."""
+        """List the models, including wildcards, that have an enabled deployment without a price."""
         return list(dict.fromkeys(d.group for d in config.deployments if not d.off and self._fixed[d.id] is None))
 
     def quote(self, body: Mapping[str, Any], prompt: estimate.Prompt, route: RouteRequest, charge: Charge) -> Quote:
-        """The most that the request can cost, at whichever deployment it ends up."""
+        """Return the maximum cost of the request at any deployment that may serve it."""
         reach = self.reach(route)
         if reach.preset and charge.units:
             unsold = charges.no_unit([(name, price) for name, price, _ in reach.preset], charge)
@@ -73,7 +75,7 @@ class PriceBook:
         return best
 
     def reach(self, route: RouteRequest) -> CandidatePrices:
-        """Where the request may end up."""
+        """Return the prices of the deployments that may serve the request."""
         known = self._reaches.get(route.model) if route.fallbacks is None else None
         if known is not None:
             return known
@@ -86,16 +88,16 @@ class PriceBook:
             price = self.price(target)
             if d.presets:
                 preset.append((name, price, d.presets))
-            elif all(price != other for _, other in plain):  # one of those with the same prices says as much as all
+            elif all(price != other for _, other in plain):  # equal prices need no second entry
                 plain.append((name, price))
         reach = CandidatePrices(tuple(plain), tuple(preset))
-        if route.fallbacks is None and route.model in self._router.groups.names:  # others are what clients make up
+        if route.fallbacks is None and route.model in self._router.groups.names:  # clients can invent other names
             self._reaches[route.model] = reach
         return reach
 
 
 def targets(router: Router, route: RouteRequest) -> list[tuple[str, Target]]:
-    """Where the request may end up, those that are off as well: the public name under which, and the target."""
+    """Return the public name and target of each deployment that may serve the request, including those that are off."""
     names = [route.model]
     for chain in _CHAINS:
         names += router.fallbacks(route, chain)
@@ -108,8 +110,7 @@ def _price(d: Deployment, known: Mapping[str, Any]) -> Price | None:
 
 
 def _read(price: Price | None, d: Deployment, model: str) -> Price | None:
-    """With the tokenizer by which the model reads, where that is known, and the output limits between which every limit
-    is sent."""
+    """Add the model's tokenizer, if known, and the range to which output limits are clamped."""
     if price is None:
         return None
     known, can = tokenizer(d, model), capabilities(d, model)
@@ -122,7 +123,7 @@ def _read(price: Price | None, d: Deployment, model: str) -> Price | None:
 
 
 def _models_of(d: Deployment, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The map's entries of a wildcard's provider, by the names that `entry` would look for."""
+    """Return the price map's entries for a wildcard's provider, by the names that `entry` would look up."""
     prefix = f"{d.provider}/"
     return {
         name: found

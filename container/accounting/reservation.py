@@ -1,4 +1,4 @@
-"""One request's reservation, and what became of the request."""
+"""A request's reservation, and the final usage it is settled with."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -21,29 +21,32 @@ CLIENT_LEFT = 499
 
 
 class Reports(Protocol):
-    """Where it is told what became of a request."""
+    """Sink for final usage reports."""
 
     async def now(self, report: Report) -> None:
-        """Before the end of the answer."""
+        """Report before the response ends."""
 
     async def with_answer(self, report: Report) -> list[tuple[str, str]]:
-        """As `now`, of an answer in one piece: the headers that it carries for it."""
+        """Report a complete response. Return headers to add to it."""
         ...
 
     def later(self, report: Report) -> None:
-        """Soon, whatever happens to the request's task."""
+        """Report soon, independently of the request's task."""
 
 
 Measure = Callable[[], tuple[int | None, Prompt]]
-# What was used, whether that is our estimate, and its cost in nano-dollars, None where there is no price.
+# Usage, whether it is an estimate, and the cost in nano-dollars, or None without a price.
 Came = tuple[Usage, bool, int | None]
 
 
 class Reservation:
-    """`amount`: nano-dollars set aside, None where nobody knew the price; `prompt`: what it is made of. Where no
-    limit applied nobody had to know it (`prompt` is None), and `measure` works both out if they are wanted after all.
-    `output_limit`: what the request has to be sent with, None where it has a limit or needs none; `limited`: a budget
-    or a limit on tokens applies, so that no limit may be dropped on the way."""
+    """The money reserved for a request.
+
+    amount         nano-dollars reserved, None if the price is unknown
+    prompt         the prompt's size; None if no limit applied, then `measure` computes it and the amount when needed
+    output_limit   limit to add to the request, None if it has one or needs none
+    limited        a budget or token limit applies, so the output limit must not be dropped
+    """
 
     __slots__ = (
         "_amount",
@@ -107,29 +110,35 @@ class Reservation:
         self._unread: Try | None = None
 
     def trying(self, step: Try) -> None:
-        """The request goes to a deployment now: until that fails it may cost money."""
+        """Record that the request is sent to a deployment. From now on it may cost money, unless the attempt fails."""
         self._step = step
         self.transcript = None
         self._answered = False
         self._costed = None
 
     def failed(self, *, unread: bool = False) -> None:
-        """The deployment answered nothing that it could charge for; `unread`: nothing that could be read, for which it
-        may."""
+        """Record a failed attempt, which is free.
+
+        `unread`: the response could not be read, so the provider may charge for it.
+        """
         if unread:
             self._unread = self._step
         self._step = None
 
     def streaming(self, transcript: Transcript, asked: Mapping[str, Any]) -> None:
-        """The deployment's answer has begun. `asked`: what may make it longer than what it shows, `unseen.kept`."""
+        """Record the start of a stream. `asked`: fields that allow hidden reasoning, from `hidden_reasoning.kept`."""
         self.transcript = transcript
         self._asked = asked
 
     def answered(
         self, said: Mapping[str, Any] | None, transcript: Transcript | None = None, *, early: bool = False
     ) -> None:
-        """The deployment tried last has answered. `said`: its usage, None or empty where it did not say; `transcript`:
-        its text, which is counted for what the usage lacks; `early`: the answer was left, or broke off."""
+        """Record the response of the latest attempt.
+
+        said         the reported usage, None or empty without one
+        transcript   the text, counted for tokens that the usage lacks
+        early        the response was cancelled or broke off
+        """
         self._answered = True
         self._costed = None
         self._early = early
@@ -138,24 +147,24 @@ class Reservation:
             self.transcript = transcript
 
     def cost(self) -> int | None:
-        """Of the answer, in nano-dollars; None where there is no price."""
+        """Return the response's cost in nano-dollars, or None without a price."""
         return self._came_to()[2]
 
     async def settle(self, status: int) -> None:
-        """Before the end of the answer, so that a client's next request finds its money and its slot free."""
+        """Settle before the response ends, so that the client's next request can use the released budget and slot."""
         if not self._closed:
             self._closed = True
             await self._settlements.now(self._report(status))
 
     async def settle_with_answer(self, status: int) -> list[tuple[str, str]]:
-        """As `settle`, of an answer in one piece: the headers that it carries for it."""
+        """Settle a complete response. Return headers to add to it."""
         if self._closed:
             return []
         self._closed = True
         return await self._settlements.with_answer(self._report(status))
 
     def abandon(self, status: int = CLIENT_LEFT) -> None:
-        """When the request's task ends: what has not been settled is reported by another task, soon."""
+        """Settle from another task when the request's task ends. Does nothing if already settled."""
         if not self._closed:
             self._closed = True
             self._settlements.later(self._report(status))
@@ -168,8 +177,8 @@ class Reservation:
             return Report(self.id, instance, 0, status=status, latency=latency)
         d = step.target.deployment
         if not self._answered and not self.transcript:
-            # Given up before the provider said anything, or what it said could not be read: nobody knows what it made
-            # of the request, so all is charged.
+            # The request was cancelled before the provider responded, or its response could not be read. The actual
+            # usage is unknown, so the whole amount is charged.
             amount, _ = self._size()
             prompt = self._most(self._price()).tokens
             metrics.answered(d.group, d.id, Usage(prompt), amount or 0)
@@ -192,15 +201,15 @@ class Reservation:
         )
 
     def _came_to(self) -> Came:
-        """Worked out once for each answer."""
+        """Return usage and cost, computed once per response."""
         costed = self._costed
         if costed is None:
             said = self._said or {}
             used, price = usage(said), self._price()
             units = self._sold(said)
-            # Some say at the beginning that there is no answer yet.
+            # Some providers report zero output at the start of a stream.
             complete = whole(said) and not (self._early and not used.completion)
-            # What is paid for by the piece need not say anything of tokens.
+            # Usage priced per unit need not report tokens.
             if complete or (units and (price is None or all(unit in price for unit in units))):
                 costed = used, False, None if price is None else prices.cost(price, used, self._asked_tier(), units)
             else:
@@ -209,7 +218,7 @@ class Reservation:
         return costed
 
     def _estimated(self, told: Usage, price: Price | None, units: Mapping[str, int] | None) -> Came:
-        """What the usage lacks is estimated: the prompt as it was for the reservation, the answer by its text."""
+        """Estimate what the reported usage lacks: the prompt as reserved, the output from its text."""
         most = None if told.prompt else self._most(price)
         completion = told.completion
         if not completion and self.transcript:
@@ -223,33 +232,33 @@ class Reservation:
             return used, estimated, None
         cost = prices.cost(price, used, self._asked_tier(), units)
         if most is not None and most.amount is not None:
-            # Parts of a prompt can cost more than plain text does: sound, what goes to a cache.
+            # Parts of a prompt can cost more than text, such as audio or cache writes.
             cost += max(0, most.amount - prices.cost(price, Usage(used.prompt), self._asked_tier()))
         amount = self._size()[0] if estimated and self.limited else None
-        # An estimate need not be over what the request could cost at most.
+        # Cap the estimate at the maximum cost of the request.
         return used, estimated, cost if amount is None else min(cost, amount)
 
     def _most(self, price: Price | None) -> Quote:
-        """What the prompt can come to at a deployment with such prices."""
+        """Return the maximum cost of the prompt at these prices."""
         return quote({"service_tier": self._asked_tier()}, self._size()[1], [("", price)], limits=())
 
     def _sold(self, said: Mapping[str, Any]) -> Mapping[str, int] | None:
-        """The pieces that are paid for; of searches the provider may say how many there were."""
+        """Return the units that are charged. For searches the provider may report the number."""
         searches = count(said, "search_units") if self._units and "query" in self._units else 0
         return {"query": searches} if searches else self._units
 
     def _asked_tier(self) -> Any:
-        """The service tier that the deployment was asked for: the request's, else what the config presets."""
+        """Return the service tier of the request, else the deployment's preset."""
         if self.tier is not None or self._step is None:
             return self.tier
         return self._step.target.deployment.presets.get("service_tier")
 
     def _price(self) -> Price | None:
-        """Of the deployment tried last."""
+        """Return the prices of the latest deployment."""
         return None if self._step is None else self._price_book.price(self._step.target)
 
     def _size(self) -> tuple[int | None, Prompt]:
-        """Nano-dollars at most, None where nobody knows the price, and the prompt."""
+        """Return the maximum cost in nano-dollars, None if unknown, and the prompt."""
         if self._prompt is None:
             assert self._measure is not None, "somebody knows the request"
             measured, self._prompt = self._measure()
@@ -258,7 +267,7 @@ class Reservation:
 
 
 class Unaccounted:
-    """The reservation of a request that somebody else accounts for."""
+    """A reservation that does nothing, for requests that are not accounted for here."""
 
     output_limit: int | None = None
     limited = False

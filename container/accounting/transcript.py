@@ -1,4 +1,4 @@
-"""What an answer said, kept while nobody knows its usage: providers do not always say, and clients leave early."""
+"""Keeps the text of a response to estimate its tokens when the provider reports no usage or the client leaves early."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from worker.core.pricing.tokens import text_tokens
 
 from ..formats.shared.sse import payload, split
 
-# Of longer answers the beginning is counted, and the rest taken to be like it.
+# Longer responses are extrapolated from their beginning.
 _MOST_BYTES = 256 * 1024
 _SAYING = ("choices", "delta", "content", "content_block", "output")
 _BLANK = re.compile(rb"\r?\n\r?\n")
@@ -18,7 +18,7 @@ _NOT_SAID = frozenset(("type", "role", "id", "finish_reason", "stop_reason", "ob
 
 
 class Transcript:
-    """Fed with whole server-sent events, or with one JSON body."""
+    """Accepts whole server-sent events or one JSON body."""
 
     __slots__ = ("_kept", "_kept_size", "_size")
 
@@ -38,11 +38,11 @@ class Transcript:
         return self._size > 0
 
     def whole(self) -> bytes | None:
-        """All that was added; None where that was more than is kept."""
+        """Return all data, or None if only the beginning was kept."""
         return b"".join(self._kept) if self._kept_size == self._size else None
 
     def payloads(self) -> list[dict[str, Any]]:
-        """The JSON objects in what was kept."""
+        """Return the JSON objects in the data that was kept."""
         data = b"".join(self._kept)
         if data.lstrip()[:1] == b"{":
             try:
@@ -53,7 +53,7 @@ class Transcript:
         return [found for event in split(data) if (found := payload(event)) is not None]
 
     def text(self) -> str:
-        """What was said, as far as it was kept; all of it where nobody can tell what that is."""
+        """Return the generated text that was kept, or the raw data if it cannot be parsed."""
         texts: list[str] = []
         found = self.payloads()
         if not found and self._kept[:1] and self._kept[0].lstrip()[:1] == b"{":
@@ -64,7 +64,7 @@ class Transcript:
         return "".join(texts)
 
     def tokens(self, tokenizer: str) -> int:
-        """How many tokens were said, estimated: not under what the tokenizer makes of the text."""
+        """Estimate the number of generated tokens, rounded up."""
         text = self.text()
         if not text:
             return 0
@@ -73,7 +73,7 @@ class Transcript:
 
 
 class UsageEvents:
-    """Finds the usage in Anthropic's and OpenAI's other event streams, fed as they come."""
+    """Extracts the usage from event streams of Anthropic's Messages and OpenAI's other APIs."""
 
     __slots__ = ("_held", "usage")
 
@@ -82,7 +82,7 @@ class UsageEvents:
         self.usage: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> None:
-        start = max(0, len(self._held) - _BLANK_BYTES)  # what was there before has been searched
+        start = max(0, len(self._held) - _BLANK_BYTES)  # earlier data was searched already
         self._held += data
         if _BLANK.search(self._held, start) is None:
             return
@@ -94,7 +94,7 @@ class UsageEvents:
             for holder in (found.get("message"), found.get("response"), found):
                 usage = holder.get("usage") if isinstance(holder, dict) else None
                 if isinstance(usage, dict):
-                    # Anthropic says what went in at the beginning, and what came out at the end.
+                    # Anthropic reports input at the start and output at the end.
                     self.usage.update((name, value) for name, value in usage.items() if value is not None)
 
 
