@@ -1,5 +1,6 @@
-"""Where the ledger is kept when there is no edge in front: a SQLite file, or PostgreSQL.
+"""Ledger stores for the standalone proxy: a SQLite file or PostgreSQL.
 
-store = await open_sqlite(path)            # or await open_postgres(url)
-result = await store.run(admit(store.dialect, policy, ask, now))
+store = SqliteStore(path)                  # or PostgresStore(url)
+await store.open()
+result = await store.run(decision)         # LedgerUnavailable if the database cannot be used
 """

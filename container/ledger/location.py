@@ -1,4 +1,4 @@
-"""Where the ledger is kept, and whether it can be."""
+"""Where the ledger is stored, and whether that location is usable."""
 
 import fcntl
 import os
@@ -12,11 +12,11 @@ from .postgres import PostgresStore
 from .sqlite import SqliteStore
 from .store import Store
 
-# Where nothing says where it lies; in the image a link to /data.
+# The default location. In the image it is a link to /data.
 DEFAULT_PATH = ".litellm-router/ledger.db"
-# A LEDGER_PATH that ends with the process.
+# The LEDGER_PATH of a ledger that lives in memory.
 MEMORY = ":memory:"
-# What a container writes beside its volumes ends with it, and a file system in memory with the machine.
+# A container's own layer is lost when it is replaced, an in-memory file system when the machine restarts.
 _CONTAINERS = frozenset(("overlay", "fuse-overlayfs", "aufs"))
 _FLEETING = _CONTAINERS | {"tmpfs", "ramfs"}
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -24,11 +24,11 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class NoLedger(Exception):
-    """Why the ledger cannot be kept where the settings say; the message says what to do."""
+    """The ledger cannot be stored in the configured location. The message says what to do."""
 
 
 class Claim:
-    """On a ledger file: `alone` while no other process has it. Ends with the process."""
+    """A lock on a ledger file. `alone` is True if no other process holds it. Released when the process exits."""
 
     def __init__(self, path: Path) -> None:
         self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -43,18 +43,20 @@ class Claim:
 
 
 def wanted(settings: Settings) -> bool:
-    """Whether this process keeps a ledger: standalone it does."""
+    """Whether this process keeps a ledger, which every standalone proxy does."""
     return not settings.internal_token
 
 
 def required(settings: Settings, options: Options) -> bool:
-    """Whether it must not go on without: somebody said where it lies, or the config has budgets or keys."""
+    """Whether the proxy must not start without a ledger: a location is set, or the config has budgets or keys."""
     return bool(settings.ledger_path or settings.database_url) or options.needs_ledger
 
 
 def ephemeral_mount(path: Path, mounts: Path = _MOUNTS) -> str | None:
-    """Why what is kept there is lost one day, None where it is not or nobody can tell. `mounts`: Linux's list of file
-    systems, in the format of proc_pid_mountinfo(5)."""
+    """Explain why data at this path will be lost, or return None if it will not or if that is unknown.
+
+    `mounts`: Linux's list of file systems, in the format of proc_pid_mountinfo(5).
+    """
     try:
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:
@@ -77,7 +79,7 @@ def ephemeral_mount(path: Path, mounts: Path = _MOUNTS) -> str | None:
 
 
 def unusable(settings: Settings) -> str | None:
-    """What `prepare` would say, found out without changing anything; None where nothing is in the way."""
+    """Return the error that `prepare` would raise, or None, without changing anything."""
     path = where(settings)
     if path is None:
         return None
@@ -90,14 +92,14 @@ def unusable(settings: Settings) -> str | None:
 
 
 def where(settings: Settings) -> Path | None:
-    """The ledger's file, None where it is in no file."""
+    """Return the ledger's file, or None if it has none."""
     if settings.database_url or settings.ledger_path == MEMORY:
         return None
     return Path(settings.ledger_path or DEFAULT_PATH).absolute()
 
 
 def prepare(settings: Settings) -> Path | None:
-    """Makes the directory of the ledger's file; None where it is in no file. Raises NoLedger."""
+    """Create the directory of the ledger's file. Return the file, or None if there is none. Raises NoLedger."""
     path = where(settings)
     if path is None:
         return None

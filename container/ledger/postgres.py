@@ -1,7 +1,7 @@
-"""The ledger in PostgreSQL, shared by several replicas.
+"""The ledger in PostgreSQL, which replicas can share.
 
-Decisions without a transaction of their own run statement by statement, each committed by itself: that is how they
-are written, and an admission then takes two round trips and holds locks for one.
+Decisions that do not ask for a transaction run statement by statement with autocommit. They are written for that. An
+admission then takes two round trips and holds locks for one.
 """
 
 import asyncio
@@ -16,14 +16,15 @@ from worker.core.ledger.dialect import POSTGRES, Dialect
 
 from .store import LedgerUnavailable
 
-# A statement of PostgreSQL's own classes that say "not now": connection, resources, operator intervention, system
-# error, and a transaction that gave way to another.
+# SQLSTATE classes of temporary errors: connection, resources, operator intervention, system error, and transaction
+# rollback.
 _UNAVAILABLE = ("08", "53", "57", "58", "40")
 _READ_ONLY = "25006"
 
 
 class PostgresStore:
-    """`url` as in DATABASE_URL. `connections`: at most so many. `patience`: seconds for a statement or a connection."""
+    """`url`: as in DATABASE_URL. `connections`: maximum. `patience`: timeout in seconds for statements and
+    connections."""
 
     def __init__(self, url: str, *, connections: int = 8, patience: float = 10.0) -> None:
         self.dialect: Dialect = POSTGRES
@@ -81,7 +82,7 @@ class PostgresStore:
                 except asyncpg.PostgresError:
                     raise
                 except BaseException:
-                    # Whatever it was in the middle of, nobody else shall find it there.
+                    # The connection may be in the middle of anything, so it is not reused.
                     connection.terminate()
                     raise
         except _FAILURES as error:
@@ -96,7 +97,7 @@ _FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceErro
 
 
 async def _as_it_is(connection: Any) -> None:
-    """The ledger changes nothing about a session, so there is nothing to reset, and no round trip for it."""
+    """Skip the reset of pooled connections: the ledger does not change the session. Saves a round trip."""
 
 
 async def _steps(connection: Any, decision: Decision) -> Any:
@@ -116,14 +117,14 @@ async def _steps(connection: Any, decision: Decision) -> Any:
 
 @lru_cache(maxsize=1024)
 def numbered(sql: str) -> str:
-    """`?` as `$1`, `$2`, …; the ledger's statements have no `?` in texts."""
+    """Replace `?` with `$1`, `$2`, …. The ledger's statements have no `?` in string literals."""
     first, *rest = sql.split("?")
     return first + "".join(f"${index}{part}" for index, part in enumerate(rest, 1))
 
 
 def _is_outage(error: BaseException) -> bool:
-    """Whether the database is the reason, and not a statement that is wrong."""
-    if isinstance(error, ValueError):  # asyncpg's word for a parameter that does not fit
+    """Whether the database is at fault, rather than a statement."""
+    if isinstance(error, ValueError):  # how asyncpg reports a parameter of the wrong type
         return False
     state = getattr(error, "sqlstate", None)
     return state is None or state[:2] in _UNAVAILABLE or state == _READ_ONLY

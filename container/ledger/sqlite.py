@@ -1,9 +1,8 @@
 """The ledger in a SQLite file.
 
-Statements run on the event loop's own thread: a decision takes some 50 µs, a thread to carry it to and from costs
-more. A disk write is waited for only where a Decision asks for a transaction of its own (keys); others are in the
-operating system's hands when `run` returns, so that they survive the end of this process, and on the disk with the
-next checkpoint or key.
+Statements run on the event loop's thread: a decision takes about 50 µs, and handing it to another thread would cost
+more. Only decisions that ask for a transaction (keys) wait for the disk. Other commits are in the operating system's
+cache when `run` returns. They survive a crash of this process, and reach the disk with the next checkpoint or key.
 
 Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
 """
@@ -21,14 +20,14 @@ from worker.core.ledger.dialect import SQLITE, Dialect
 
 from .store import LedgerUnavailable
 
-# Seconds between two attempts when another process is writing.
+# Seconds between attempts while another process is writing.
 _BUSY_WAIT = 0.005
 _CACHED_STATEMENTS = 256
 _TRANSIENT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class SqliteStore:
-    """`path`: of the file, `:memory:` for none. `patience`: seconds to wait for another process that writes."""
+    """`path`: the file, or `:memory:`. `patience`: seconds to wait while another process is writing."""
 
     def __init__(self, path: str | Path, *, patience: float = 5.0) -> None:
         self.dialect: Dialect = SQLITE
@@ -44,7 +43,7 @@ class SqliteStore:
         await self._patiently(self._begin, decision.transaction)
         connection = self._connection
         assert connection is not None
-        # Nothing is awaited from here to the end, so no other decision comes between.
+        # There is no await from here on, so no other decision can interleave.
         try:
             result = run(decision, _executor(connection))
             connection.execute("COMMIT")
@@ -62,7 +61,7 @@ class SqliteStore:
             connection.close()
 
     async def _patiently(self, step: Any, *arguments: Any) -> None:
-        """Does the step, again and again while another process is writing."""
+        """Run a step, and retry it while another process is writing."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -80,7 +79,7 @@ class SqliteStore:
         connection.execute("BEGIN IMMEDIATE")
 
     def _connected(self) -> sqlite3.Connection:
-        """The connection, made anew after it was given up, with the newest schema."""
+        """Return the connection, opened again if it was closed, with the current schema."""
         if self._connection is None:
             connection = sqlite3.connect(
                 self._path, timeout=0, isolation_level=None, cached_statements=_CACHED_STATEMENTS
@@ -105,7 +104,7 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
 
     def _unavailable(self, error: sqlite3.Error) -> LedgerUnavailable:
-        """Gives the connection up, as the next one may find the disk mended; one in memory is all there is."""
+        """Close the connection, so that the next one may find the disk repaired. An in-memory database is kept."""
         if self._connection is not None and self._path != ":memory:" and not _is_busy(error):
             connection, self._connection = self._connection, None
             with suppress(sqlite3.Error):

@@ -1,4 +1,4 @@
-"""What a store of the ledger is, whichever database is behind it."""
+"""The interface of a ledger store."""
 
 from typing import Any, Protocol
 
@@ -7,23 +7,23 @@ from worker.core.ledger.dialect import Dialect
 
 
 class LedgerUnavailable(Exception):
-    """The database cannot be used now: answer 503 and refuse to spend. Nothing has to be done for it to recover.
+    """The database is temporarily unavailable: respond with 503 and refuse to spend. It recovers without intervention.
 
-    What was asked for may or may not have happened: a reservation should be released, a report repeated.
+    The operation may or may not have taken effect, so a reservation should be released and a report repeated.
     """
 
 
 class Store(Protocol):
-    """Runs decisions. Every call may raise LedgerUnavailable."""
+    """Runs decisions. Every method may raise LedgerUnavailable."""
 
     dialect: Dialect
 
     async def open(self) -> None:
-        """Connects and brings the schema up to date. Raises LedgerUnavailable; may be called again."""
+        """Connect and migrate the schema. Raises LedgerUnavailable. May be called again."""
         ...
 
     async def run(self, decision: Decision) -> Any:
-        """The decision's result."""
+        """Return the decision's result."""
         ...
 
     async def close(self) -> None: ...
