@@ -43,11 +43,11 @@ def catalog(config: Config) -> dict:
     virtual_keys  entries of `worker.core.ledger.declared`
     deployments   [{"id", "group", "needs", "price"}], prices as in `worker.core.pricing.prices`
     reach         {model name: [indices of the deployments that may serve a request for it]}; models that the edge
-    cannot quote are left out
+                  cannot quote are left out
     restart       those of `environment` that a container reads only at startup
     file          the config's name
     document      the config as JSON for the container, without what only a standalone proxy needs; each secret is
-    replaced by a reference, see `literals`
+                  replaced by a reference, see `literals`
 
     Raises ConfigError for limits that the edge would not enforce.
     """

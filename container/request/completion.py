@@ -28,7 +28,7 @@ class Completion:
     """A parsed request. `body` is the client's, without the proxy's own fields.
 
     timeout        the client's timeout per attempt, in seconds; if it is shorter than the deployment's, it also ends
-    the request
+                   the request
     output_limit   tokens, set if the request has no limit but needs one
     limited        a budget relies on the output limit
     betas          Anthropic features that the client requests

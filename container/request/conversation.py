@@ -22,15 +22,15 @@ class Conversation:
 
     messages     the messages that were scanned
     ordinary     every message has a text or text parts, and besides its role only function calls or the id of the call
-    that it answers; the fields below are valid only if this is true
+                 that it answers; the fields below are valid only if this is true
     plain        only texts of system, user and assistant, which every provider accepts
     developer    a message has the role `developer`
     listed       a content is a list
     unsaid       a message with calls has null content
     longest_id   length of the longest call id in characters, 0 without calls; None if an id is missing, empty, used
-    twice, contains `__thought__`, or has characters other than letters, digits, `_` and `-`
+                 twice, contains `__thought__`, or has characters other than letters, digits, `_` and `-`
     names        names of the functions that are called and of those in `tools`; None if a tool has more than a function
-    and its type, or a cache marker
+                 and its type, or a cache marker
     tools        the request's tools; None in the same case
     """
 

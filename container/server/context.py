@@ -69,7 +69,7 @@ class RequestContext:
         key_hash         hash of the virtual key that the client sent
         models           the models that the key may use, as JSON
         recognised       the key was valid a moment ago; admission decides whether it still is, and for the same models
-        (see `key_verified`)
+                         (see `key_verified`)
 
     Behind the edge:
         grant            what the edge has granted
