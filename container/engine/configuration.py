@@ -1,6 +1,7 @@
-"""The configuration that the engine gets, generated from the user's.
+"""Generates the engine's configuration from the user's.
 
-One unique `model_name` per deployment (its id), secrets still as `os.environ/…`, no router settings, retries off.
+Each deployment gets a unique `model_name` (its id). Secrets remain `os.environ/…` references, and router settings and
+retries are off.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ MASTER_KEY_VARIABLE = "LITELLM_ROUTER_ENGINE_KEY"
 
 _NO_KEY = "none"
 
-# litellm_params that the proxy acts on; the engine must not act on them again.
+# litellm_params that the proxy handles itself. The engine must not apply them again.
 _OURS = (
     "rpm",
     "tpm",
@@ -34,8 +35,8 @@ _OURS = (
     "order",
 )
 
-# What of our environment the engine never sees: what is ours alone, and what its command would take for options.
-# Its callback `otel` reads the variables that our traces do.
+# Variables that the engine never sees: the proxy's own, and those that LiteLLM's command takes for options. OTEL_*
+# variables are passed on because its `otel` callback reads them, too.
 _WITHHELD = {v.name for v in VARIABLES if not v.name.startswith("OTEL_")} | set(
     """
     DIRECT_URL IAM_TOKEN_DB_AUTH AZURE_POSTGRESQL_AUTH USE_V2_MIGRATION_RESOLVER LITELLM_SALT_KEY
@@ -46,7 +47,7 @@ _WITHHELD = {v.name for v in VARIABLES if not v.name.startswith("OTEL_")} | set(
     """.split()
 )
 _WITHHELD_PREFIXES = ("REDIS_", "DATABASE_", "LITELLM_CONFIG_BUCKET_")
-# Downloads of LiteLLM that these replace with the copy in its package.
+# Make LiteLLM use the copies in its package instead of downloading these.
 _USE_WHAT_IT_SHIPS = (
     "LITELLM_LOCAL_MODEL_COST_MAP",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS",
@@ -62,7 +63,7 @@ def same_engine(one: Config, other: Config) -> bool:
 
 
 def configuration(config: Config) -> str:
-    """YAML for `litellm --config`; every deployment that is on and is no mock is in it."""
+    """Return the YAML for `litellm --config`, with every deployment that is on and not a mock."""
     content: dict[str, Any] = {
         "model_list": [_model(d) for d in config.deployments if not d.off and d.kind != "mock"],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
@@ -78,7 +79,7 @@ def configuration(config: Config) -> str:
             "master_key": f"os.environ/{MASTER_KEY_VARIABLE}",
             "cancel_on_disconnect": True,
             "disable_spend_logs": True,
-            # Or it asks every provider for its models, with our keys, at the start and every five minutes.
+            # Otherwise LiteLLM lists every provider's models with our keys, at startup and every five minutes.
             "disable_model_info_refresh": True,
         },
     }
@@ -89,7 +90,7 @@ def _model(d: Deployment) -> dict[str, Any]:
     params = {name: value for name, value in d.params.items() if name not in _OURS and name not in parameters.NAMES}
     extra = params.get("extra_body")
     if isinstance(extra, dict) and not parameters.NAMES.isdisjoint(extra):
-        # An output limit is sent with each request: one of the engine's own would go over the client's.
+        # Each request carries its own output limit. One in the engine's config would override it.
         params["extra_body"] = {k: v for k, v in extra.items() if k not in parameters.NAMES}
     params["max_retries"] = 0
     if _is_strangers(d):
@@ -99,8 +100,10 @@ def _model(d: Deployment) -> dict[str, Any]:
 
 
 def modules(config: Config) -> list[Path]:
-    """The user's own Python beside the config, where a setting names a function of it: LiteLLM imports that from beside
-    its config, and what that imports, too."""
+    """Return the user's Python files beside the config, if a setting refers to a function in them.
+
+    LiteLLM imports modules from its config's directory, and those may import others.
+    """
     options = config.options
     named = [*callbacks.named(options.engine_settings)]
     named += [
@@ -114,7 +117,7 @@ def modules(config: Config) -> list[Path]:
 
 
 def _is_strangers(d: Deployment) -> bool:
-    """Whether it names a foreign address and no key: LiteLLM would send the provider's default key there."""
+    """Whether a deployment has a custom address but no key. LiteLLM would send the provider's default key there."""
     direct = DIRECT.get(d.provider)
     base = d.params.get("api_base") or d.params.get("base_url")
     if direct is None or not direct.base or not direct.key_variables or "api_key" in d.params or not base:
@@ -125,7 +128,7 @@ def _is_strangers(d: Deployment) -> bool:
 
 
 def environment(own: Mapping[str, str], key: str) -> dict[str, str]:
-    """The engine's environment: ours without what is ours alone, and nothing that makes it call home."""
+    """Return the engine's environment, without the proxy's own variables and with telemetry and downloads off."""
     kept = {
         name: value
         for name, value in own.items()
@@ -136,7 +139,7 @@ def environment(own: Mapping[str, str], key: str) -> dict[str, str]:
         MASTER_KEY_VARIABLE: key,
         **dict.fromkeys(_USE_WHAT_IT_SHIPS, "True"),
         "LITELLM_TELEMETRY": "False",
-        "LITELLM_MODE": "PRODUCTION",  # or it reads any .env file it finds
+        "LITELLM_MODE": "PRODUCTION",  # otherwise it reads any .env file that it finds
         "LITELLM_LOG": own.get("LITELLM_LOG", "ERROR"),
         "NO_DOCS": "True",
         "DISABLE_ADMIN_UI": "True",

@@ -1,7 +1,7 @@
-"""The engine: LiteLLM's own proxy as a child process on loopback, started when first needed and again when it dies.
+"""Runs the engine: LiteLLM's proxy as a child process on loopback, started on first use and restarted when it dies.
 
-States: idle → starting → running, and back to starting after a death, with a growing pause in between. Whoever needs
-the engine waits for it; nothing else notices.
+States: idle → starting → running. After a death it returns to starting, with growing pauses between attempts. Requests
+that need the engine wait for it; others are not affected.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from .configuration import configuration, environment, modules
 POLL_SECONDS = 0.25
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-# Having run this long it is no crash loop.
+# After running this long, a death does not count as part of a crash loop.
 SETTLED_SECONDS = 60.0
 STOP_SECONDS = 5.0
-# A quarter of a core takes 45 s without bytecode; whatever takes this long does not come up any more.
+# A start takes 45 s on a quarter of a core without bytecode. After this long it has failed.
 LONGEST_START_SECONDS = 180.0
-# How long the last of its output may take after its death.
+# How long to wait for remaining output after the engine has died.
 OUTPUT_SECONDS = 1.0
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
@@ -41,7 +41,7 @@ CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
 
 
 class EngineUnavailable(Exception):
-    """The engine is not there; `retry_after` in seconds."""
+    """The engine is not available. `retry_after` is in seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -49,13 +49,16 @@ class EngineUnavailable(Exception):
 
 
 def engine_address(port: int, key: str) -> Address:
-    """The engine on loopback."""
+    """Return the engine's address on loopback."""
     return Address(f"http://127.0.0.1:{port}/v1", {**JSON, "authorization": f"Bearer {key}"})
 
 
 class Engine:
-    """Keeps at most one child alive. `own`: our environment; `start_timeout`: how long a request waits for it;
-    `command`: what is started, the installed `litellm` unless a test says otherwise."""
+    """Keeps at most one child process alive.
+
+    `own`: the proxy's environment. `start_timeout`: seconds that a request waits for the engine. `command`: replaces
+    the installed `litellm` in tests.
+    """
 
     def __init__(
         self, config: Config, own: Mapping[str, str], *, start_timeout: float, command: Sequence[str] | None = None
@@ -66,7 +69,7 @@ class Engine:
         self._start_timeout = start_timeout
         self._keeper: asyncio.Task | None = None
         self._running = asyncio.Event()
-        self._settled = asyncio.Event()  # it runs, or it pauses: there is nothing to wait for
+        self._settled = asyncio.Event()  # it is running or pausing, so there is nothing to wait for
         self._address: Address | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._last_death = ""
@@ -85,13 +88,16 @@ class Engine:
         return self._child.pid if self._child and self._child.returncode is None else None
 
     def start(self) -> None:
-        """Begins to keep the engine running; returns at once and does nothing the second time."""
+        """Start the engine and keep it running. Returns at once. Further calls do nothing."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
 
     async def ready(self, patience: float) -> Address:
-        """Where the engine is, once it answers. Raises EngineUnavailable when that takes longer than the engine's
-        start timeout or `patience` seconds, and at once while it pauses after a crash."""
+        """Return the engine's address once it responds.
+
+        Raises EngineUnavailable after the start timeout or `patience` seconds, whichever is shorter, and at once during
+        the pause after a crash.
+        """
         if self._running.is_set() and self._address:
             return self._address
         self.start()
@@ -115,7 +121,7 @@ class Engine:
         return EngineUnavailable("The translation engine is still starting.", 5.0)
 
     async def stop(self) -> None:
-        """Ends the child and stops keeping it alive."""
+        """Stop the engine and do not restart it."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -148,7 +154,7 @@ class Engine:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _run_once(self, folder: Path) -> None:
-        """Starts the child and returns when it has died."""
+        """Run the child process until it dies."""
         key, port = "sk-engine-" + secrets.token_hex(24), _free_port()
         path = folder / "config.yaml"
         _write_private(path, configuration(self._config))
@@ -192,7 +198,7 @@ class Engine:
             self._running.clear()
             self._settled.clear()
             self._last_death = f"ended with exit code {child.returncode}"
-            # What it has started may hold its output open.
+            # Processes that it started may hold its output open.
             _signal_group(child.pid, signal.SIGKILL)
             await asyncio.wait((reading,), timeout=OUTPUT_SECONDS)
             if not started and tail:
@@ -204,7 +210,7 @@ class Engine:
             await _end(child)
 
     async def _comes_up(self, child: asyncio.subprocess.Process, address: Address) -> bool:
-        """Whether it answers; one that neither answers nor ends is given up, so that another is tried."""
+        """Wait until the engine responds. Return False if it neither responds nor exits, so that another is started."""
         limit = max(LONGEST_START_SECONDS, 2 * self._start_timeout)
         try:
             return await asyncio.wait_for(_answers(child, address), limit)
@@ -214,7 +220,7 @@ class Engine:
 
 
 def _die_with_parent() -> None:
-    """In the child, before it runs: have Linux end it when we are killed and cannot.
+    """Run in the child before exec: ask Linux to kill it if the proxy is killed.
 
     https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
     """
@@ -223,13 +229,13 @@ def _die_with_parent() -> None:
 
 
 def _command() -> list[str]:
-    """The vanilla `litellm` command of this Python's environment."""
+    """Return the `litellm` command of this Python environment."""
     beside = Path(sys.executable).parent / "litellm"
     return [str(beside)] if beside.exists() else [sys.executable, "-m", "litellm.proxy.proxy_cli"]
 
 
 async def _answers(child: asyncio.subprocess.Process, address: Address) -> bool:
-    """Waits until the engine answers, and nobody else in its place; False when it has died instead."""
+    """Wait until the engine itself responds on its port. Return False if it dies first."""
     ready, models = address.base.removesuffix("/v1") + "/health/readiness", address.base + "/models"
     strangers = {"authorization": "Bearer sk-" + secrets.token_hex(24)}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
@@ -240,7 +246,7 @@ async def _answers(child: asyncio.subprocess.Process, address: Address) -> bool:
 
         while child.returncode is None:
             try:
-                # Whoever has taken the port before the engine could knows nothing of its key.
+                # Another process that took the port first would not know the engine's key.
                 if (
                     await says_yes(ready, {})
                     and await says_yes(models, address.headers)
@@ -254,7 +260,7 @@ async def _answers(child: asyncio.subprocess.Process, address: Address) -> bool:
 
 
 async def _read_output(child: asyncio.subprocess.Process, tail: list[str]) -> None:
-    """Keeps the last lines for the case that the engine does not start; drops the rest, which may quote prompts."""
+    """Keep the last lines in case the engine fails to start. The rest is dropped because it may quote prompts."""
     assert child.stdout is not None
     while True:
         try:
@@ -268,7 +274,7 @@ async def _read_output(child: asyncio.subprocess.Process, tail: list[str]) -> No
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Ends the child and whatever it has started."""
+    """End the child and all processes that it started."""
     if child.returncode is None:
         _signal_group(child.pid, signal.SIGTERM)
         try:
