@@ -1,1 +1,1 @@
-"""What operators see of the process: log lines and metrics."""
+"""Log lines and metrics for operators."""

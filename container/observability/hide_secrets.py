@@ -1,9 +1,9 @@
-"""Takes secrets out of texts that are logged or shown: a provider's words, the engine's output."""
+"""Removes secrets from texts that are logged or shown, such as providers' messages and the engine's output."""
 
 import re
 
-# What looks like a key: a provider's prefix and more, with a digit in it; or a long run of letters and digits. No
-# expression here looks ahead without a bound, as these texts are the clients' and providers' own, and long.
+# Likely keys: a known prefix followed by characters with a digit among them, or a long run of letters and digits. All
+# repetitions in lookarounds are bounded because the texts are untrusted and long.
 _PREFIXED = re.compile(
     r"(?<![A-Za-z0-9])(?:sk|rk|gsk|csk|xai|pplx|nvapi|r8|hf|tgp|fw)[-_]([A-Za-z0-9_*-]{8,})",
 )
@@ -18,7 +18,7 @@ _IN_ADDRESS = re.compile(
 
 
 def hide_secrets(text: str) -> str:
-    """The text without what looks like a key, and without the user, the password and the keys of an address."""
+    """Mask likely keys, and the user, password and keys in URLs."""
     text = _IN_ADDRESS.sub(lambda found: f"{found[1]}***" if found[1] else "***@", text)
     text = _PREFIXED.sub(lambda found: "***" if _HAS_DIGIT.search(found[1]) else found[0], text)
     return _SECRET.sub("***", text)

@@ -1,9 +1,10 @@
-"""Log lines: one JSON object each, to standard error, collected for a moment so that no request waits for a write.
+"""Writes log lines to standard error, one JSON object each. Lines are buffered briefly, so that no request waits for a
+write.
 
     {"time": "2026-01-01T00:00:00.000Z", "level": "info", "source": "proxy", "event": "attempt", "request_id": "…", …}
 
-docs/logs.md names the fields; the edge's lines (worker/edge/runtime/log.py) have the same.
-Nothing secret is ever a field: no header, no prompt, no answer, no key.
+docs/logs.md documents the fields. The edge's lines (worker/edge/runtime/log.py) have the same.
+Fields never contain secrets: no headers, prompts, responses or keys.
 """
 
 import asyncio
@@ -26,10 +27,10 @@ class _Log:
         self.descriptor = descriptor
         self.threshold = _LEVELS["INFO"]
         self._lines: list[bytes] = []
-        self._rest = b""  # of a line whose beginning is written
+        self._rest = b""  # of a partially written line
         self._lock = threading.Lock()
-        self._flushing = False  # the event loop will, in a moment
-        self._stamp = 0, ""  # one value, as several threads write
+        self._flushing = False  # a flush is scheduled on the event loop
+        self._stamp = 0, ""  # one tuple, because several threads write it
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if _LEVELS[level] < self.threshold:
@@ -56,16 +57,16 @@ class _Log:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return False  # no loop, so nobody is waiting
+            return False  # without a loop nothing is waiting
         self._flushing = True
         loop.call_later(_FLUSH_SECONDS, self.flush)
         return True
 
     def flush(self) -> None:
-        """Write what is collected.
+        """Write the buffered lines.
 
-        What cannot be written is lost (a full disk, a closed pipe): requests matter more.
-        A line that a full disk has cut is ended first, once there is room, so that every line stays JSON.
+        Lines that cannot be written (full disk, closed pipe) are lost: requests matter more. After a partial write the
+        rest of that line is written first, so that every line stays valid JSON.
         """
         with self._lock:
             rest, data = self._rest, self._rest + b"".join(self._lines)
@@ -82,7 +83,7 @@ class _Log:
                     self._rest = data[written : data.index(b"\n", written) + 1]
 
     def _now(self) -> str:
-        """RFC 3339 in UTC with milliseconds; the date and time of day are made once a second."""
+        """Return RFC 3339 in UTC with milliseconds. The part up to the second is cached."""
         now = time.time()
         second = int(now)
         known, stamp = self._stamp
@@ -103,7 +104,7 @@ def configure(level: str) -> None:
 
 
 class Libraries(logging.Handler):
-    """What libraries warn of, as lines like ours. Of their messages only the opening: the rest may quote a prompt."""
+    """Logs warnings of libraries. Only the message template is logged, because the arguments may quote a prompt."""
 
     def emit(self, record: logging.LogRecord) -> None:
         opening = str(record.msg).partition("\n")[0][:200]

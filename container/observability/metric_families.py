@@ -1,7 +1,7 @@
-"""Counters and histograms, and their exposition as Prometheus' text.
+"""Counters, gauges and histograms, and their Prometheus text exposition.
 
-Our own, as one observation costs a sixth of prometheus_client's, and importing that package half a second
-(docs/metrics.md). One event loop writes, so nothing is locked.
+prometheus_client is not used: an observation there costs six times as much, and importing it takes half a second
+(docs/metrics.md). Only the event loop writes, so there are no locks.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -10,8 +10,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Sets of labels that one family keeps; later ones are counted under OTHER. Only a config's names become labels, so
-# that many come of reloads alone.
+# Maximum label sets per family; further ones are counted as OTHER. Labels are names from the config, so only many
+# reloads can create this many.
 MOST_SERIES = 5000
 OTHER = "other"
 
@@ -19,7 +19,7 @@ Labels = tuple[str, ...]
 
 
 class Family:
-    """`name` without the `_total` of counters; `labels`: their names."""
+    """`name`: without the `_total` of counters. `labels`: the label names."""
 
     kind = ""
 
@@ -40,7 +40,7 @@ class Family:
 
 
 class Counter(Family):
-    """Only grows. `unit`: what its amounts are divided by in the exposition: whole numbers lose nothing in a sum."""
+    """A counter. Amounts are divided by `unit` in the exposition, so that sums of integers stay exact."""
 
     kind = "counter"
 
@@ -63,7 +63,7 @@ class Counter(Family):
 
 
 class Gauge(Family):
-    """Made for one exposition, with the values of that moment."""
+    """A gauge with the values for one exposition."""
 
     kind = "gauge"
 
@@ -79,13 +79,13 @@ class Gauge(Family):
 
 
 class Total(Gauge):
-    """The same of a number that somebody else counts, and that only grows."""
+    """A counter whose value is maintained elsewhere."""
 
     kind = "counter"
 
 
 class Histogram(Family):
-    """`bounds`: the upper ends of its buckets, growing; what is over them counts in `+Inf`."""
+    """A histogram. `bounds`: upper bounds of the buckets, ascending, without `+Inf`."""
 
     kind = "histogram"
 

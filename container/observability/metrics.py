@@ -1,4 +1,4 @@
-"""What this process counts, for as long as it runs, and what Prometheus' clients say of every process."""
+"""The metrics of this process, including the standard `process_*` metrics."""
 
 import os
 import resource
@@ -9,7 +9,7 @@ from worker.core.values.money import NANO
 
 from .metric_families import OTHER, Counter, Gauge, Histogram, Total
 
-# Seconds. From a refusal at the door to the ten minutes that a request may take.
+# Seconds: from an immediate refusal to a request's maximum of ten minutes.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 TURN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 CLIENT_LEFT = 499
@@ -73,14 +73,14 @@ _CLASSES = {hundreds: f"{hundreds}xx" for hundreds in range(1, 6)}
 
 
 def request(endpoint: str, model: str, status: int, seconds: float) -> None:
-    """One that has ended. `status`: CLIENT_LEFT when the client did not wait for the end; `model`: its group."""
+    """Count a finished request. `status`: CLIENT_LEFT if the client disconnected. `model`: its group."""
     labels = (endpoint, model, "client_left" if status == CLIENT_LEFT else _CLASSES.get(status // 100, OTHER))
     requests.add(labels)
     request_duration.observe(labels, seconds)
 
 
 def answered(model: str, deployment: str, used: Usage, cost: int) -> None:
-    """What an answer used. `cost` in nano-dollars."""
+    """Count a response's usage. `cost` is in nano-dollars."""
     labels = (model, deployment)
     prompt_tokens.add(labels, used.prompt)
     completion_tokens.add(labels, used.completion)
@@ -97,15 +97,15 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def families() -> list[Gauge]:
-    """Of this process, the engine's not among it."""
+    """Return the `process_*` metrics of this process, without the engine's."""
     try:
-        # The name in brackets may hold anything, blanks too.
+        # The name in parentheses may contain anything, including spaces.
         fields = (_SELF / "stat").read_text().rpartition(")")[2].split()
         booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
         descriptors = len(os.listdir(_SELF / "fd"))
     except (OSError, StopIteration):
         return []
-    # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, counted from the field after the name.
+    # See https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html; indices start after the name.
     user, system, started, virtual, resident = (int(fields[index]) for index in (11, 12, 19, 20, 21))
     cpu = (user + system) / _TICK
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
