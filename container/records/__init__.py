@@ -1,6 +1,7 @@
-"""Traces: a span for each request that asks a model, and one for each attempt at a deployment.
+"""Traces and the request log.
 
-Imported where the OTEL_* variables ask for them, and nowhere else. A request notes what it does (Trace); a thread of
-its own makes the spans and sends them by OTLP over HTTP. When that cannot keep up, or the collector is away, spans are
-dropped and counted; no request waits. docs/traces.md says why this is not OpenTelemetry's own SDK.
+A trace has a span for each request to a model and one for each attempt at a deployment. The exporter is imported only
+if OTEL_* variables enable it. Requests record what they do (Trace). A separate thread builds the spans and sends them
+with OTLP over HTTP. If it cannot keep up or the collector is down, spans are dropped and counted; no request waits.
+docs/traces.md explains why OpenTelemetry's SDK is not used.
 """

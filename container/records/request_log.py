@@ -1,4 +1,4 @@
-"""`general_settings.request_logging`: one line for each request, with what was asked and answered, redacted."""
+"""`general_settings.request_logging`: one line per request with its redacted request and response bodies."""
 
 import os
 import queue
@@ -19,12 +19,12 @@ from ..observability.hide_secrets import hide_secrets
 from ..server.context import RequestContext
 from ..server.recording import Capture
 
-# Fields of the providers' APIs whose texts come from a short list and say nothing of anybody.
+# API fields whose values come from a short list and contain no personal data.
 _KEPT = frozenset(
     "model role type object finish_reason stop_reason service_tier reasoning_effort encoding_format code param "
     "tool_choice detail media_type format".split()
 )
-# Fields that hold more such fields.
+# Fields that contain more such fields.
 _ENTERED = frozenset(
     "messages choices message delta content usage prompt_tokens_details completion_tokens_details "
     "input_tokens_details output_tokens_details tools function tool_calls response_format stream_options error data "
@@ -33,12 +33,12 @@ _ENTERED = frozenset(
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LONGEST_KEPT = 100
 _MOST_ITEMS = 50
-# A secret that the limit cuts in two is looked for before the cut.
+# Secrets are masked before a text is cut, so that none is cut in two.
 OVERLAP = 512
 
 
 def without_contents(raw: bytes, size: int) -> Any:
-    """The shape of a body: names, numbers, lengths. `size`: of the whole, of which `raw` is the beginning."""
+    """Return the structure of a body: names, numbers and lengths. `raw`: its beginning. `size`: its full size."""
     if len(raw) < size:
         return f"[{size} bytes]"
     try:
@@ -63,10 +63,10 @@ def _shape(value: Any, name: str = "") -> Any:
 
 
 class Secrets:
-    """What never is written down: `known` texts, and whatever looks like a key."""
+    """Values that are always redacted: `known` texts, and whatever looks like a key."""
 
     def __init__(self, known: Iterable[str]) -> None:
-        # The longest first, as one may be part of another.
+        # Longest first, because one may be part of another.
         self._known = sorted({one for one in known if len(one) >= 6}, key=len, reverse=True)
 
     def hidden(self, text: str) -> str:
@@ -75,7 +75,7 @@ class Secrets:
         return hide_secrets(text)
 
     def contents(self, raw: bytes, size: int, most: int) -> str:
-        """A body's text, at most `most` characters of it. `raw`: its beginning, OVERLAP longer if there is more."""
+        """Return at most `most` characters of a body. `raw`: its beginning, OVERLAP longer if there is more."""
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
@@ -86,21 +86,21 @@ class Secrets:
         return text if len(text) <= most and len(raw) == size else f"{text[:most]}[… {size} bytes]"
 
     def spoken(self, raw: bytes, size: int, most: int) -> dict[str, Any]:
-        """What the events of a stream say together: a secret may be spread over several."""
+        """Return the combined text of a stream's events, because a secret may be spread over several."""
         said = Transcript()
         said.add(raw)
         text = self.hidden(said.text())
         return {"text": text[:most], "bytes": size, "whole": len(raw) == size and len(text) <= most}
 
 
-# Bytes of bodies that wait to be written; more is dropped.
+# Maximum size of bodies in the queue. Further ones are dropped.
 MOST_WAITING = 64 * 1024 * 1024
-# The requests that are logged: those that ask a model.
+# Endpoints that are logged: those that call a model.
 _LOGGED = frozenset(e.name for e in TABLE.values() if e.methods == ("POST",) and not e.admin)
 
 
 class RequestLog:
-    """`secrets`: texts that are never written, whatever is."""
+    """`secrets`: texts that are always redacted."""
 
     def __init__(self, options: RequestLogging, secrets: list[str]) -> None:
         self._options = options
@@ -118,7 +118,7 @@ class RequestLog:
         return Capture(self._options.max_bytes + OVERLAP)
 
     def ended(self, context: RequestContext, status: int) -> None:
-        """The request has been answered. Returns at once."""
+        """Queue a finished request for logging."""
         capture = context.capture
         if capture is None or context.endpoint not in _LOGGED:
             return
@@ -141,8 +141,8 @@ class RequestLog:
         self._queue.put((fields, capture))
 
     def close(self) -> None:
-        """Returns when everything has been written, or after a few seconds."""
-        self._queue.put(None)  # the end
+        """Wait a few seconds at most until everything is written."""
+        self._queue.put(None)  # the end marker
         self._thread.join(5)
 
     def _work(self) -> None:
@@ -150,7 +150,7 @@ class RequestLog:
             fields, capture = entry
             try:
                 self._write(self._line(fields, capture))
-            except Exception as error:  # noqa: BLE001 the next one may well be written
+            except Exception as error:  # noqa: BLE001 the next line may succeed
                 self._complain(error)
             with self._lock:
                 self._waiting -= len(capture.asked) + sum(map(len, capture.answer))
@@ -185,7 +185,7 @@ class RequestLog:
 
 
 class _File:
-    """Appended to; opened again when it has been moved away, as logrotate does."""
+    """Appends to a file. Opens it again after it was moved, as logrotate does."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -216,7 +216,7 @@ class _File:
 
 
 def cannot_write(options: RequestLogging | None) -> str | None:
-    """Why the file cannot be written, for whoever would start to; nothing is made."""
+    """Explain why the file cannot be written, or return None. Creates nothing."""
     if options is None or options.file is None:
         return None
     folder = os.path.dirname(os.path.abspath(options.file))

@@ -1,4 +1,4 @@
-"""Traces on their way to the collector: noted by requests, made into spans and sent by a thread of its own."""
+"""Exports traces to the collector from a separate thread."""
 
 import gzip
 import ssl
@@ -20,17 +20,17 @@ from ..server.recording import Trace
 from . import traces
 from .traces import ROUTES, Finished, context, spans
 
-# Statuses after which the protocol wants another try.
+# Statuses for which OTLP asks for a retry.
 _AGAIN = (429, 502, 503, 504)
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
-# Seconds after which spans that were not taken are given up, so that newer ones get their turn.
+# Seconds after which undelivered spans are dropped in favor of newer ones.
 _PATIENCE = 120.0
 _CLOSING = 5.0
 
 
 class Tracing:
-    """Of this process, whatever its config. Raises OSError for a certificate that cannot be read."""
+    """Exports the traces of this process. Shared by all configs. Raises OSError for an unreadable certificate."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -56,12 +56,12 @@ class Tracing:
         self._thread.start()
 
     def begin(self, traceparent: str | None) -> Trace | None:
-        """None for a request that is not traced."""
+        """Return None for a request that is not sampled."""
         found = context(traceparent, self._options.sampler)
         return None if found is None else Trace(found)
 
     def ended(self, context: RequestContext, status: int) -> None:
-        """The request has been answered. Returns at once."""
+        """Queue a finished request for export."""
         trace = context.trace
         if trace is None or context.endpoint not in ROUTES:
             return
@@ -90,7 +90,7 @@ class Tracing:
             self._wake.set()
 
     def close(self) -> None:
-        """Returns when everything has been sent, or after a few seconds."""
+        """Wait a few seconds at most until everything is sent."""
         self._end.set()
         self._wake.set()
         self._thread.join(_CLOSING)
@@ -106,7 +106,7 @@ class Tracing:
                 return
 
     def _batch(self) -> list[Finished]:
-        """The oldest that wait, as many as are sent together: they stay counted until they have been."""
+        """Return the oldest requests, up to the batch size. They count as waiting until they are sent."""
         with self._lock:
             batch, size = [], 0
             while self._queue and (not batch or size + self._queue[0].spans <= self._options.batch):
@@ -120,14 +120,14 @@ class Tracing:
             made = [span for done in batch for span in spans(done)]
             data = traces.request(self._resource, SERVICE, VERSION, made)
             sent = self._sent(gzip.compress(data) if self._options.gzip else data)
-        except Exception as error:  # noqa: BLE001 the next ones may well be sent
+        except Exception as error:  # noqa: BLE001 the next batch may succeed
             self._complain(type(error).__name__)
         with self._lock:
             self._waiting -= number
             (metrics.spans_sent if sent else metrics.spans_dropped).add(amount=number)
 
     def _sent(self, data: bytes) -> bool:
-        """Whether the collector has taken it, after as many tries as it takes, for a while."""
+        """Send a batch, with retries for a limited time. Return whether the collector accepted it."""
         end, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
         while True:
             wanted: float | None = None
@@ -150,7 +150,7 @@ class Tracing:
                 self._complain(type(reason).__name__)
             if self._end.is_set() or time.monotonic() + (wanted or pause) > end:
                 return False
-            self._end.wait(wanted or pause)  # cut short when the process ends, for a last try
+            self._end.wait(wanted or pause)  # interrupted at shutdown, for a last attempt
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _complain(self, error: str) -> None:
@@ -160,7 +160,7 @@ class Tracing:
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """The headers may hold a secret, which is for one address."""
+    """Headers may contain a secret that is meant for one address only."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Traces: where a request stands in one, and the spans that its notes become, as OTLP. Pure."""
+"""Reads trace contexts and encodes spans as OTLP. No I/O."""
 
 import functools
 import random
@@ -23,7 +23,7 @@ _WHOLE = 1 << 64
 
 
 def context(traceparent: str | None, sampler: Sampler) -> TraceContext | None:
-    """None for a request that is not traced. A header that is none counts as missing."""
+    """Return None for a request that is not sampled. An invalid header is ignored."""
     found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if found is None or (found[1] == "00" and found[5]):
         trace = random.getrandbits(128)
@@ -38,7 +38,7 @@ def new_span() -> bytes:
 
 
 def _drawn(trace: int, ratio: float) -> bool:
-    """As OpenTelemetry's SDKs draw, so that services of the same ratio trace the same requests."""
+    """Sample like OpenTelemetry's SDKs, so that services with the same ratio trace the same requests."""
     return trace % _WHOLE < round(ratio * _WHOLE)
 
 
@@ -51,8 +51,8 @@ _ERROR = b"\x18\x02"
 
 
 class Span(NamedTuple):
-    """`kind`: SERVER or CLIENT; `start` and `end` in nanoseconds since 1970; `parent`: empty at the root; `remote`:
-    the parent is another service's."""
+    """`kind`: SERVER or CLIENT. `start` and `end`: nanoseconds since 1970. `parent`: empty for a root span. `remote`:
+    the parent belongs to another service."""
 
     trace: bytes
     id: bytes
@@ -67,7 +67,7 @@ class Span(NamedTuple):
 
 
 def request(resource: Mapping[str, Value], scope: str, version: str, spans: Iterable[Span]) -> bytes:
-    """An ExportTraceServiceRequest."""
+    """Encode an ExportTraceServiceRequest."""
     of_scope = _text(0x0A, scope) + _text(0x12, version)
     scope_spans = _bytes(0x0A, of_scope) + b"".join([_bytes(0x12, _span(span)) for span in spans])
     of_resource = b"".join([_attribute(0x0A, name, value) for name, value in resource.items()])
@@ -87,9 +87,9 @@ def _span(span: Span) -> bytes:
     return b"".join(parts)
 
 
-@functools.lru_cache(4096, typed=True)  # True is 1 to a dictionary
+@functools.lru_cache(4096, typed=True)  # typed, because True == 1
 def _attribute(tag: int, name: str, value: Value) -> bytes:
-    """Kept for the next span, as most values are those of the one before."""
+    """Encode an attribute. Cached, because most values recur from span to span."""
     if isinstance(value, bool):
         said = b"\x10\x01" if value else b"\x10\x00"
     elif isinstance(value, int):
@@ -140,8 +140,8 @@ _LEFT = "client_left"
 
 
 class Finished(NamedTuple):
-    """A request that has ended. `clock`: nanoseconds since 1970 less those of `time.monotonic`; `sent`: the status that
-    the client saw, 0 for none; `status`: what became of it."""
+    """A finished request. `clock`: nanoseconds since 1970 minus `time.monotonic`. `sent`: status that the client saw,
+    or 0. `status`: final status."""
 
     context: TraceContext
     clock: int
@@ -161,7 +161,7 @@ class Finished(NamedTuple):
 
 
 def spans(done: Finished) -> list[Span]:
-    """The request's, then its attempts' in order."""
+    """Return the request's span, then those of its attempts in order."""
     id = new_span()
     whole = Span(
         done.context.trace,
@@ -248,7 +248,7 @@ def _of_attempt(one: Attempt, operation: str) -> dict[str, Value]:
 
 @functools.cache
 def _server(base: str) -> dict[str, Value]:
-    """Of an address no more than whose it is: the rest may hold a user, a password, a key."""
+    """Return only host and port of a URL: the rest may contain a user, password or key."""
     if not base:
         return {}
     parts = urlsplit(base)
