@@ -1,1 +1,1 @@
-"""`litellm-router`: the commands."""
+"""The `litellm-router` command line."""

@@ -1,4 +1,4 @@
-"""`litellm-router keys`, `spend`, `status`: the admin API from the shell."""
+"""Arguments of `litellm-router keys`, `spend` and `status`, which call the admin API."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ _EPILOG = (
 
 
 def add(commands: Any) -> None:
-    """Adds the three commands to the parser's."""
+    """Add the three commands to the parser."""
     keys = commands.add_parser("keys", help="make, show, change, block and delete keys", epilog=_EPILOG)
     _add_common(keys)
     keys.set_defaults(run=_runner(keys, admin.list_keys))
@@ -74,7 +74,7 @@ def add(commands: Any) -> None:
 
 def _command(commands: Any, name: str, help: str, work: Work) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_EPILOG)
-    # Left out they must not undo what stands before the action.
+    # Defaults here would override options given before the action.
     _add_common(parser, url=argparse.SUPPRESS, json=argparse.SUPPRESS)
     parser.set_defaults(run=_runner(parser, work))
     return parser
@@ -129,7 +129,7 @@ def _number(text: str) -> float:
     return value
 
 
-# How an option's text becomes the field's value, by `field_kinds.Kind.argument`.
+# Converts an option's text to the field's value, by `field_kinds.Kind.argument`.
 _CONVERT: dict[str, Callable[[str], Any]] = {
     "text": word,
     "list": _names,

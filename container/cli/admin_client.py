@@ -1,4 +1,4 @@
-"""The admin API over HTTP, for the commands. The master key goes to the address asked for and nowhere else."""
+"""An HTTP client for the admin API. It sends the master key only to the given address."""
 
 import http.client
 import json
@@ -17,26 +17,25 @@ _NAMED = re.compile(r"sk-.*|[0-9a-f]{64}", re.DOTALL)
 
 
 class AdminError(Exception):
-    """Why there is no answer to show, and what to do about it."""
+    """A request failed. The message says why and what to do about it."""
 
 
 class UsageError(Exception):
-    """What was given cannot be meant, whatever the answer would be."""
+    """Invalid command-line arguments."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would take the master key along to another host."""
+    """Following a redirect would send the master key to another host."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 class AdminClient:
-    """`url`: without `/v1`; `master_key`: None where the proxy takes none. Raises AdminError for a URL or a key that
-    cannot be used."""
+    """`url`: without `/v1`. `master_key`: None if the proxy has none. Raises AdminError for an invalid URL or key."""
 
     def __init__(self, url: str, master_key: str | None) -> None:
-        from ..server.auth import is_loopback  # here, as it brings the server along, which no --help should wait for
+        from ..server.auth import is_loopback  # imported here because it loads the server, which would slow down --help
 
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -51,7 +50,7 @@ class AdminClient:
     def get(
         self, path: str, query: Mapping[str, str | int | None] | None = None, *, accept: tuple[int, ...] = ()
     ) -> Any:
-        """The JSON of the answer. `accept`: statuses that are none of our errors. Raises AdminError."""
+        """Return the response's JSON. `accept`: statuses that are not errors. Raises AdminError."""
         wanted = {name: value for name, value in (query or {}).items() if value is not None}
         return self._ask("GET", path + ("?" + urlencode(wanted) if wanted else ""), None, accept)
 
@@ -59,7 +58,7 @@ class AdminClient:
         return self._ask("POST", path, json.dumps(fields).encode(), ())
 
     def keys(self, alias: str | None = None) -> Iterator[dict[str, Any]]:
-        """Every key, the newest first; with `alias` only the key of that name."""
+        """Iterate over all keys, newest first. `alias` selects one of them."""
         page = 1
         while True:
             query = {"page": page, "size": _PAGE, "return_full_object": "true", "key_alias": alias}
@@ -70,7 +69,7 @@ class AdminClient:
             page += 1
 
     def token(self, name: str) -> str:
-        """What the API knows a key by: its secret or its token as they are, an alias looked up."""
+        """Return the key's id for the API: a secret or token is returned unchanged, an alias is looked up."""
         if _NAMED.fullmatch(name):
             return name
         for key in self.keys(alias=name):
@@ -104,7 +103,7 @@ class AdminClient:
 
 
 def from_environment(url: str | None) -> AdminClient:
-    """`url`, else LITELLM_ROUTER_URL, else this machine; with LITELLM_MASTER_KEY. Raises AdminError."""
+    """Use `url`, else LITELLM_ROUTER_URL, else localhost, with LITELLM_MASTER_KEY. Raises AdminError."""
     where = url or os.environ.get("LITELLM_ROUTER_URL") or DEFAULT_URL
     return AdminClient(where, os.environ.get("LITELLM_MASTER_KEY") or None)
 

@@ -1,4 +1,4 @@
-"""What `litellm-router keys`, `spend` and `status` do, and the tables that they print."""
+"""Implements `litellm-router keys`, `spend` and `status`, and formats their output."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from .admin_client import AdminClient, AdminError, UsageError
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Numbers stand at the right, None is `-`."""
+    """Format a table. Numbers are right-aligned, None is `-`."""
     cells = [[cell(value) for value in row] for row in rows]
     right = [all(isinstance(row[i], int | float | None) for row in rows) and bool(rows) for i in range(len(heads))]
     widths = [max(len(head), *(len(row[i]) for row in cells), 0) for i, head in enumerate(heads)]
@@ -28,13 +28,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def pairs(fields: Sequence[tuple[str, Any]]) -> str:
-    """One line each: name and value."""
+    """Format names and values, one pair per line."""
     width = max(len(name) for name, _ in fields)
     return "\n".join(f"{name.ljust(width)}  {cell(value)}" for name, value in fields)
 
 
 def usd(amount: float | None) -> str | None:
-    """US dollars, to the nano-dollar where that matters."""
+    """Format US dollars, down to nano-dollars if needed."""
     if amount is None:
         return None
     text = f"{amount:.9f}".rstrip("0")
@@ -43,7 +43,7 @@ def usd(amount: float | None) -> str | None:
 
 
 def cell(value: Any) -> str:
-    """What no terminal takes for a command."""
+    """Format a value without characters that a terminal would interpret."""
     if value is None or value in ("", []):
         return "-"
     if isinstance(value, bool):
@@ -58,14 +58,14 @@ _MONEY = (
 
 
 def word(text: str) -> str:
-    """An option's value. An empty one comes from an unset shell variable and would often lift a limit."""
+    """Reject an empty option. It usually comes from an unset shell variable and could lift a limit."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty; leave the option out if that is meant")
     return text
 
 
 def _named(client: AdminClient, name: str) -> str:
-    """`-`: from standard input, as what stands on a command line can be seen by others."""
+    """Resolve a key's name. `-` reads it from standard input, because other users can see command lines."""
     text = sys.stdin.readline().strip() if name == "-" else name
     if not text:
         raise AdminError("the name of the key is empty")
@@ -104,7 +104,7 @@ def rotate(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _secret(made: dict[str, Any]) -> str:
-    """The secret alone is the output, so that a script can take it."""
+    """Print only the secret to standard output, for scripts."""
     print(f"The secret is shown this once. The key's token is {made['token']}", file=sys.stderr)
     return made["key"]
 

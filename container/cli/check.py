@@ -1,4 +1,4 @@
-"""`litellm-router check`: everything that is wrong with a config and the environment, said at once."""
+"""`litellm-router check`: reports all problems with the config and the environment at once."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from .serve import NO_LEDGER, UNPRICED
 
 
 def check(path: Path, environment: Mapping[str, str]) -> int:
-    """The exit code: 1 when the proxy would not start."""
+    """Return the exit code: 1 if the proxy would not start."""
     config: Config | None = None
     found: settings.Settings | None = None
     try:
@@ -44,7 +44,7 @@ def check(path: Path, environment: Mapping[str, str]) -> int:
 
 
 def _say_place(found: settings.Settings, config: Config) -> bool:
-    """What is wrong with where keys and spending are kept; whether the start would fail for it."""
+    """Report problems with the ledger's location. Return whether they would prevent a start."""
     path = location.where(found)
     trouble = location.unusable(found)
     if trouble and location.required(found, config.options):

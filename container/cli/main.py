@@ -1,4 +1,4 @@
-"""`litellm-router`: the commands. Exit codes: 0 fine, 1 something is wrong and was said, 2 wrong usage."""
+"""The `litellm-router` commands. Exit codes: 0 success, 1 a reported problem, 2 wrong usage."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ DEFAULT_CONFIG = "litellm_config.yaml"
 
 
 class Development(Protocol):
-    """The `dev` command. Only a checkout has one."""
+    """The `dev` command, which only a checkout has."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
@@ -92,7 +92,7 @@ def _say(text: str) -> None:
 
 
 def _environment(given: argparse.Namespace) -> Mapping[str, str]:
-    """The environment, with what the command line says on top."""
+    """Return the environment, overridden by command-line options."""
     environment = {name: value for name, value in os.environ.items() if value}
     if getattr(given, "host", None):
         environment["LITELLM_HOST"] = given.host

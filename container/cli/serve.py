@@ -1,4 +1,4 @@
-"""`litellm-router serve`: puts the parts together, listens, and ends in good order."""
+"""`litellm-router serve`: assembles the proxy, listens, and shuts down cleanly."""
 
 import logging
 import socket
@@ -38,7 +38,7 @@ NO_LEDGER = "There is the master key alone, and nothing is counted."
 
 
 def run(config_path: Path, environment: Mapping[str, str]) -> None:
-    """Serves until SIGTERM or SIGINT. Raises ConfigError, SettingsError or CannotServe."""
+    """Serve until SIGTERM or SIGINT. Raises ConfigError, SettingsError or CannotServe."""
     config = Config(environment=environment) if _is_given_its_config(environment) else load(config_path, environment)
     settings = read_settings(config.environment)
     for reason in reasons_not_to_serve(settings, config):
@@ -48,7 +48,7 @@ def run(config_path: Path, environment: Mapping[str, str]) -> None:
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
     serve = _alone
     if settings.internal_token:
-        from .serve_behind_the_edge import behind_the_edge  # a proxy alone does without
+        from .serve_behind_the_edge import behind_the_edge  # a standalone proxy does not need it
 
         serve = behind_the_edge
     try:
@@ -60,8 +60,7 @@ def run(config_path: Path, environment: Mapping[str, str]) -> None:
 
 
 def _is_given_its_config(environment: Mapping[str, str]) -> bool:
-    """Whether the edge gives this container its configuration. An edge of before says nothing of it, and relies on the
-    file in the image."""
+    """Whether the edge sends the configuration. An older edge relies on the file in the image instead."""
     settings = read_settings(environment)
     return settings.internal_token is not None and settings.internal_protocol >= GIVES_CONFIGURATION
 
@@ -81,7 +80,7 @@ async def _alone(
     shared = SharedCooldowns(router, url) if url else None
 
     async def accounts_for(new: Config, its_router: Router) -> Accounts:
-        """The same ledger goes on; where there was none, a new config may want one."""
+        """Keep the ledger. If there was none, the new config may need one."""
         nonlocal claim, accounting
         if isinstance(accounting, Accounting):
             return accounting.under(new.options.policy, _price_book(new, settings, its_router), _declared(new))
@@ -121,7 +120,7 @@ async def _alone(
 
 
 def _accounting(config: Config, settings: Settings, router: Router) -> tuple[Claim | None, Accounts]:
-    """The ledger, where one is wanted. Raises CannotServe where it cannot be kept and something relies on it."""
+    """Open the ledger if one is wanted. Raises CannotServe if that fails and something relies on it."""
     if not location.wanted(settings):
         return None, NoAccounting()
     try:

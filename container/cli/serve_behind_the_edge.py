@@ -1,4 +1,4 @@
-"""`litellm-router serve` behind the edge, which keeps the ledger and gives the configuration."""
+"""`litellm-router serve` behind the edge, which keeps the ledger and sends the configuration."""
 
 import asyncio
 import socket
@@ -35,7 +35,7 @@ async def behind_the_edge(
     environment: Mapping[str, str],
     listening: list[socket.socket],
 ) -> None:
-    """`config`: what is served until the edge has given another one."""
+    """`config`: served until the edge has sent another one."""
     assert settings.internal_token is not None
     tracing = tracing_of(settings)
     router = router_for(config)
@@ -51,7 +51,7 @@ async def behind_the_edge(
     shared = SharedCooldowns(router, url) if url else None
 
     async def made(given: GivenConfiguration, before: Gateway) -> Gateway:
-        """Raises ConfigError, SettingsError, CannotServe."""
+        """Raises ConfigError, SettingsError or CannotServe."""
         nonlocal shared
         others = {name: value for name, value in environment.items() if name not in given.variables}
         surroundings = {**others, **given.environment}
