@@ -1,4 +1,4 @@
-"""Gemini's `generateContent`, at Google AI Studio."""
+"""Gemini's `generateContent` API at Google AI Studio."""
 
 import time
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from .request import body
 from .stream import GeminiEvents
 
 HOME = "https://generativelanguage.googleapis.com/v1beta"
-# Where Google serves what is new in Gemini 3, the resolution of single pictures among it.
+# Google serves the new features of Gemini 3 here, including the resolution of individual images.
 _HOME_OF_NEW = "https://generativelanguage.googleapis.com/v1alpha"
-# A request's note that it lets Gemini fetch pages.
+# The `Sent.note` of a request that lets Gemini fetch web pages.
 FETCHES = object()
 
 
@@ -46,7 +46,7 @@ class Gemini:
         try:
             said = body(fields, can, drop_params=self._drop_params)
         except (AttributeError, KeyError, TypeError) as error:
-            # Values of types that nothing can be made of, deep in messages and tools.
+            # Values of unexpected types, deep inside messages or tools.
             message = "Gemini's request cannot be made of this one: check messages and tools."
             raise Malformed("messages", message) from error
         return Sent(
@@ -68,11 +68,11 @@ class Gemini:
 
 
 def method(stream: bool) -> str:
-    """The end of the path, with the parameter that makes events of the stream."""
+    """The method in the URL, with the parameter that selects server-sent events."""
     return "streamGenerateContent?alt=sse" if stream else "generateContent"
 
 
 def _address(d: Deployment) -> prepare.Address:
-    # In a header: addresses are logged on the way.
+    # The key goes into a header because URLs end up in logs.
     key = {"x-goog-api-key": d.api_key} if d.api_key else {}
     return prepare.Address(d.base, {**prepare.JSON, **key, **d.extra_headers})

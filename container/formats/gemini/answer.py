@@ -1,11 +1,10 @@
-"""Gemini's refusals: an error's status and details, or a blocked prompt, as an Outcome.
+"""Translates Gemini's responses: errors and blocked prompts to an Outcome, candidates to OpenAI messages and deltas.
 
-`{"error": {"code": 429, "message", "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "….RetryInfo", …}]}}`
-Sources: https://ai.google.dev/gemini-api/docs/troubleshooting, https://cloud.google.com/apis/design/errors
+An error: `{"error": {"code": 429, "message", "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "….RetryInfo",
+…}]}}`
 
-Gemini's candidates in OpenAI's words: a message or the delta of a stream, why it ended, and what it used.
-
-Source: https://ai.google.dev/api/generate-content#generatecontentresponse
+Sources: https://ai.google.dev/gemini-api/docs/troubleshooting, https://cloud.google.com/apis/design/errors,
+https://ai.google.dev/api/generate-content#generatecontentresponse
 """
 
 import math
@@ -27,18 +26,18 @@ from .messages import SIGNATURE_MARK
 _RETRY = "google.rpc.RetryInfo"
 _REASON = "google.rpc.ErrorInfo"
 _OF_ANSWERS = ("candidates", "promptFeedback", "usageMetadata", "responseId", "modelVersion")
-# A 400 that is about this gateway's key or account.
+# Reasons of a 400 that concern our key or account.
 _OURS = frozenset(("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABLED", "BILLING_DISABLED"))
 
 
 def from_response(status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
-    """An answer that is not 200."""
+    """Maps a response whose status is not 200."""
     outcome = failure.from_response(status, headers, raw)
     error = failure.error_fields(raw)
     listed = error.get("details")
     details = [d for d in listed if isinstance(d, dict)] if isinstance(listed, list) else []
     if outcome.kind == "caller" and (
-        # A file that is not ready is one, too.
+        # This status also applies to a file that is not ready.
         (error.get("status") == "FAILED_PRECONDITION" and says_of_key("", "", outcome.message.lower()))
         or any(str(d.get("reason")) in _OURS for d in _of_type(details, _REASON))
     ):
@@ -50,7 +49,7 @@ def from_response(status: int, headers: Mapping[str, str], raw: bytes) -> Outcom
 
 
 def instead_of_answer(said: Mapping[str, Any]) -> Outcome | None:
-    """What an answer with status 200, or the first event of a stream, refuses: an error, or the prompt."""
+    """The failure in a response with status 200 or in the first event of a stream: an error or a blocked prompt."""
     if says_error(said):
         return failure.from_error_event(said)
     if not any(name in said for name in _OF_ANSWERS) and words(said):
@@ -67,7 +66,7 @@ def _of_type(details: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 
 def _seconds(text: Any) -> float | None:
-    """`"34.07s"`, how Google writes a duration."""
+    """Parses Google's duration format, `"34.07s"`."""
     try:
         seconds = float(str(text).removesuffix("s"))
     except ValueError:
@@ -80,7 +79,7 @@ _FINISH = {
     "MAX_TOKENS": "length",
     "FINISH_REASON_UNSPECIFIED": "stop",
 }
-# The model has written no answer: Google holds back what it wrote.
+# The model failed to produce a response, and Google withholds what it wrote.
 _BROKEN = frozenset(
     (
         "MALFORMED_FUNCTION_CALL",
@@ -91,13 +90,15 @@ _BROKEN = frozenset(
     )
 )
 _OTHER = "OTHER"
-# Every other reason is one of Google's filters (SAFETY, RECITATION, BLOCKLIST, …) or as good as one.
+# All other reasons are filters (SAFETY, RECITATION, BLOCKLIST, …) or equivalent to one.
 _FILTERED = "content_filter"
 
 
 def plain(raw: bytes, name: str, created: int, *, fetches: bool = False) -> Plain | Outcome:
-    """A whole answer with status 200. `name`: the model's public name; `created`: seconds since the epoch; `fetches`:
-    as in `usage`."""
+    """Translates a complete response with status 200.
+
+    `name` is the model's public name, `created` is in seconds since the epoch, and `fetches` is as in `usage`.
+    """
     said = json_object(raw)
     if isinstance(said, Outcome):
         return said
@@ -132,7 +133,7 @@ def _plain(said: Mapping[str, Any], name: str, created: int, fetches: bool) -> P
 
 
 def candidates(said: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
-    """Each candidate with its index."""
+    """The candidates with their indexes."""
     listed = said.get("candidates")
     if not isinstance(listed, list):
         return []
@@ -144,7 +145,7 @@ def identity(said: Mapping[str, Any]) -> str:
 
 
 def broken(candidate: Mapping[str, Any], *, said: bool) -> Outcome | None:
-    """What a candidate failed by; None for an answer. `said`: it has said something before."""
+    """The failure that ended a candidate, or None. `said` means that the candidate had content before."""
     reason = candidate.get("finishReason")
     if reason not in _BROKEN and (reason != _OTHER or said or any(delta(candidate, 0).values())):
         return None
@@ -154,14 +155,16 @@ def broken(candidate: Mapping[str, Any], *, said: bool) -> Outcome | None:
 
 
 def finish(reason: str, *, called: bool) -> str:
-    """`called`: the candidate has called a tool."""
+    """OpenAI's finish reason. `called` means that the candidate called a tool."""
     mapped = _FINISH.get(reason, _FILTERED)
     return "tool_calls" if called and mapped == "stop" else mapped
 
 
 def delta(candidate: Mapping[str, Any], calls_before: int) -> dict[str, Any]:
-    """What the candidate says: `content`, `reasoning_content`, `tool_calls` and the signatures of its thoughts, each
-    where there is one. `calls_before`: how many calls the same candidate has made already."""
+    """Translates a candidate to `content`, `reasoning_content`, `tool_calls` and thought signatures, where present.
+
+    `calls_before` is the number of calls that the candidate has made in earlier events.
+    """
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
     texts: list[str] = []
@@ -215,8 +218,11 @@ def logprobs(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def usage(said: Mapping[str, Any], *, fetches: bool = False) -> dict[str, Any] | None:
-    """In OpenAI's words: what was thought counts as answer, what a tool of Google's fed in counts as prompt, unless it
-    was nothing but a search, which is paid by the search. `fetches`: the request lets it fetch pages."""
+    """Translates the usage to OpenAI's format.
+
+    Reasoning counts as output. Tokens that Google's tools added count as input, unless there were only searches, which
+    are billed per search. `fetches` means that the request lets Gemini fetch web pages.
+    """
     counts = said.get("usageMetadata")
     if not isinstance(counts, dict):
         return None
@@ -224,7 +230,7 @@ def usage(said: Mapping[str, Any], *, fetches: bool = False) -> dict[str, Any] |
     thought, fed = count(counts, "thoughtsTokenCount"), count(counts, "toolUsePromptTokenCount")
     completion = answered
     if thought and prompt + answered + fed != count(counts, "totalTokenCount"):
-        completion += thought  # otherwise `candidatesTokenCount` has them already
+        completion += thought  # otherwise `candidatesTokenCount` already includes it
     if prompt:
         completion += unsaid(counts, "totalTokenCount", prompt + fed + completion)
     if fed and (fetches or not _only_searched(said)):
@@ -246,7 +252,7 @@ def usage(said: Mapping[str, Any], *, fetches: bool = False) -> dict[str, Any] |
 
 
 def grounding(found: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
-    """Where an answer that was looked up comes from, under LiteLLM's name."""
+    """The sources of a grounded response, under LiteLLM's field name."""
     sources = [c["groundingMetadata"] for _, c in found if c.get("groundingMetadata")]
     return {"vertex_ai_grounding_metadata": sources} if sources else {}
 
@@ -283,7 +289,7 @@ def _token(token: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _citations(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The web pages behind parts of the text, as OpenAI's annotations."""
+    """The web pages cited in the text, as OpenAI annotations."""
     found = candidate.get("groundingMetadata")
     if not isinstance(found, dict):
         return []
@@ -300,7 +306,7 @@ def _citations(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _only_searched(said: Mapping[str, Any]) -> bool:
-    """Pages that were fetched are paid for by the token, also beside a search."""
+    """Whether only searches were used. Fetched pages are billed per token, even alongside a search."""
     found = [c for _, c in candidates(said)]
     searched = any(_searched(c.get("groundingMetadata")) for c in found)
     return searched and not any(c.get("urlContextMetadata") for c in found)

@@ -1,7 +1,8 @@
-"""Pictures, sound and documents of a message as Gemini's parts.
+"""Translates images, audio and documents in messages to Gemini's parts.
 
-What comes as data goes on as data (`inlineData`). What comes as an address goes on as an address (`fileData`): Google
-fetches it. The proxy itself fetches nothing that a client names, for it stands where clients do not.
+Inline data becomes `inlineData`. A URL becomes `fileData`, and Google fetches it. The proxy never fetches URLs from
+clients, because it has network access that clients do not have.
+
 Sources: https://ai.google.dev/gemini-api/docs/file-input-methods, https://ai.google.dev/api/caching#Part
 """
 
@@ -14,7 +15,7 @@ from ..shared.format import Unsupported
 
 FILES_API = "https://generativelanguage.googleapis.com/v1beta/files/"
 
-# https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding and its siblings
+# https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding and related pages
 _TYPES = {
     "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp",
     "pdf": "application/pdf", "txt": "text/plain",
@@ -31,9 +32,11 @@ Part = dict[str, Any]
 
 
 def image(value: Any, *, vertex: bool) -> Part:
-    """`image_url` of a message's part: an address, or `{"url", "format"}`. What an address does not say otherwise is
-    sent as a JPEG: a budget counts it as a picture, so it must not be taken for a film. Raises Unsupported for
-    what says of itself that it is none."""
+    """Translates `image_url`: a URL, or `{"url", "format"}`.
+
+    A URL of unknown type is sent as a JPEG, because the budget counts it as an image and it must not be treated as a
+    video. Raises Unsupported if the type is known not to be an image.
+    """
     fields = value if isinstance(value, dict) else {"url": value}
     url, stated = fields.get("url"), _stated_type(fields)
     if stated is None and isinstance(url, str) and url.startswith(("https://", "gs://")):
@@ -44,12 +47,12 @@ def image(value: Any, *, vertex: bool) -> Part:
 
 
 def _is_googles(url: Any) -> bool:
-    """Of these Google knows by itself what they are."""
+    """Whether Google determines the type of this URL by itself."""
     return isinstance(url, str) and (url.startswith(FILES_API) or bool(_YOUTUBE.match(url)))
 
 
 def file(value: Any, *, vertex: bool) -> Part:
-    """`file` of a message's part: `{"file_id" | "file_data", "format", "video_metadata"}`."""
+    """Translates `file`: `{"file_id" | "file_data", "format", "video_metadata"}`."""
     fields = value if isinstance(value, dict) else {}
     part = _located(fields.get("file_id") or fields.get("file_data"), _stated_type(fields), "file", vertex=vertex)
     video = fields.get("video_metadata")
@@ -61,7 +64,7 @@ def file(value: Any, *, vertex: bool) -> Part:
 
 
 def audio(value: Any) -> Part:
-    """`input_audio` of a message's part: `{"data": base64, "format": "wav"}`."""
+    """Translates `input_audio`: `{"data": base64, "format": "wav"}`."""
     fields = value if isinstance(value, dict) else {}
     data, format = fields.get("data"), fields.get("format")
     if not isinstance(data, str) or not isinstance(format, str):
@@ -70,7 +73,7 @@ def audio(value: Any) -> Part:
 
 
 def inline(url: Any, stated: str | None = None) -> Part | None:
-    """A `data:` URL as a part, None for any other address. Raises Unsupported for a broken one."""
+    """Translates a `data:` URL. Returns None for other URLs, and raises Unsupported for a malformed one."""
     if not isinstance(url, str) or not url.startswith("data:"):
         return None
     head, comma, data = url.partition(",")
@@ -81,7 +84,7 @@ def inline(url: Any, stated: str | None = None) -> Part | None:
 
 
 def level(value: Any) -> str | None:
-    """The resolution that the `detail` of an image or a file asks for."""
+    """The resolution requested by the `detail` of an image or file."""
     detail = value.get("detail") if isinstance(value, dict) else None
     return _LEVELS.get(detail) if isinstance(detail, str) else None
 
@@ -114,5 +117,5 @@ def _stated_type(fields: Mapping[str, Any]) -> str | None:
 
 
 def _guessed_type(url: str) -> str | None:
-    """By the ending of the path."""
+    """Guesses from the file extension."""
     return _TYPES.get(urlsplit(url).path.rpartition(".")[2].lower())

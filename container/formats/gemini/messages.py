@@ -1,8 +1,9 @@
-"""OpenAI's messages as Gemini's `contents` and `systemInstruction`.
+"""Translates OpenAI's messages to Gemini's `contents` and `systemInstruction`.
 
-Neighbours of one role are one turn. A tool's result is a user's turn of its own and names its function, which is
-looked up by the call's id. A thought signature travels to the client inside the id of the call it belongs to (as
-LiteLLM writes it: `<id>__thought__<signature>`) or in `provider_specific_fields`, and comes back from there.
+Adjacent messages of the same role are merged into one turn. A tool result is a separate user turn with the name of its
+function, which is looked up by the call id. A thought signature reaches the client inside the id of its call (in
+LiteLLM's format: `<id>__thought__<signature>`) or in `provider_specific_fields`, and returns the same way.
+
 Sources: https://ai.google.dev/api/caching#Content, https://ai.google.dev/gemini-api/docs/thought-signatures
 """
 
@@ -15,7 +16,7 @@ from ..shared.format import Unsupported
 from . import media
 from .models import Traits
 
-# What Google documents for calls that another model made: `skip_thought_signature_validator` in base64.
+# Google's documented placeholder for calls made by another model: `skip_thought_signature_validator` in base64.
 _NO_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 
 _PICTURES = ("image_url", "input_image")
@@ -25,7 +26,9 @@ Part = dict[str, Any]
 
 
 class Turns(NamedTuple):
-    """`resolution`: the highest that any picture asks for, where the model has one for all."""
+    """The translated conversation. `resolution` is the highest that any image requests, if the model has a single
+    setting.
+    """
 
     contents: list[dict[str, Any]]
     system: list[Part]
@@ -33,7 +36,7 @@ class Turns(NamedTuple):
 
 
 def turns(messages: list[dict[str, Any]], traits: Traits) -> Turns:
-    """Raises Unsupported for what Gemini cannot be told."""
+    """Translates the messages. Raises Unsupported for content that Gemini does not accept."""
     return _Turns(traits).read(messages)
 
 
@@ -43,8 +46,8 @@ class _Turns:
         self._contents: list[dict[str, Any]] = []
         self._system: list[Part] = []
         self._levels: list[str] = []
-        self._names: dict[str, str] = {}  # of the functions called, by the calls' ids
-        self._open = ""  # what the last turn is made of: "user", "model" or "tool"
+        self._names: dict[str, str] = {}  # function names by call id
+        self._open = ""  # the kind of the last turn: "user", "model" or "tool"
 
     def read(self, messages: list[dict[str, Any]]) -> Turns:
         for message in messages:
@@ -60,7 +63,7 @@ class _Turns:
             else:
                 raise Unsupported("messages", f"The role '{role}' is not known.")
         for content in self._contents:
-            # Google refuses a turn of pictures alone.
+            # Google refuses turns that contain only images.
             if content["role"] == "user" and not any("text" in p or "functionResponse" in p for p in content["parts"]):
                 content["parts"].append({"text": " "})
         if not self._contents:
@@ -162,7 +165,7 @@ def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _bare(id: str) -> str:
-    """A call's id without the signature that it carries."""
+    """The call id without its signature."""
     return id.partition(SIGNATURE_MARK)[0]
 
 
@@ -178,7 +181,7 @@ def _signature(call: dict[str, Any]) -> str | None:
 
 
 def _signature_of_text(message: dict[str, Any], calls: list[Part]) -> dict[str, str]:
-    """A signature that one of the calls carries is not the text's: each copy is billed."""
+    """The signature of the text. Omitted if one of the calls has the same one, because each copy is billed."""
     fields = message.get("provider_specific_fields")
     found = fields.get("thought_signatures") if isinstance(fields, dict) else None
     if not isinstance(found, list) or not found or not isinstance(found[0], str):
@@ -199,7 +202,7 @@ def _arguments(text: Any) -> dict[str, Any]:
 
 
 def _result_content(content: Any) -> tuple[str, list[Part]]:
-    """A tool's text, and the pictures and documents that it returned."""
+    """The text of a tool result, and its images and documents."""
     if isinstance(content, str):
         attached = media.inline(content) if content.startswith("data:image/") and ";base64," in content else None
         return ("", [attached]) if attached else (content, [])
@@ -220,7 +223,7 @@ def _result_content(content: Any) -> tuple[str, list[Part]]:
 
 
 def _response(text: str) -> dict[str, Any]:
-    """Google takes an object: the result itself where it is one."""
+    """Google requires an object. A result that is a JSON object is used as it is."""
     if text.lstrip().startswith("{"):
         try:
             value = orjson.loads(text)

@@ -1,9 +1,7 @@
-"""What Gemini's models have in common and what sets them apart, told by their names.
+"""Differences between Gemini models, derived from their names, and their reasoning settings.
 
-How much a model shall think: `reasoning_effort` and Anthropic's `thinking` as `thinkingConfig`.
-
-Models before Gemini 3 have a budget of tokens, later ones have levels. The numbers are LiteLLM's.
-Source: https://ai.google.dev/gemini-api/docs/thinking
+`reasoning_effort` and Anthropic's `thinking` become `thinkingConfig`. Models before Gemini 3 have a token budget, later
+ones have levels. The budgets are LiteLLM's. https://ai.google.dev/gemini-api/docs/thinking
 """
 
 import re
@@ -14,9 +12,12 @@ _BEFORE_3 = re.compile(r"gemini-(?:[12](?:\.\d+)?|exp|(?:pro|flash)(?!-(?:lite-)
 
 
 class Traits(NamedTuple):
-    """`system`: takes system instructions; `call_ids`: knows calls by ids; `signs_calls`: wants a thought signature on
-    the first call of a turn; `levels`: thinks on levels, not within a budget of tokens; `penalties`: takes them;
-    `resolution_of_parts`: each picture may have its own."""
+    """The features of a model.
+
+    `system`: accepts system instructions. `call_ids`: calls have ids. `signs_calls`: requires a thought signature on
+    the first call of a turn. `levels`: reasoning is set by level, not by a token budget. `penalties`: accepts
+    penalties. `resolution_of_parts`: each image may have its own resolution.
+    """
 
     name: str
     vertex: bool
@@ -31,7 +32,7 @@ class Traits(NamedTuple):
 @lru_cache(maxsize=1024)
 def traits(model: str, *, vertex: bool) -> Traits:
     name = model.rpartition("/")[2].lower()
-    # A tuned model is a number; what it was tuned from is not known.
+    # The name of a tuned model is a number, which does not reveal the base model.
     new = name.startswith("gemini-") and not _BEFORE_3.match(name)
     return Traits(
         name=name,
@@ -46,16 +47,16 @@ def traits(model: str, *, vertex: bool) -> Traits:
 
 
 _BUDGETS = {"low": 1024, "medium": 2048, "high": 4096}
-# The least that a model can be told to think.
+# The smallest accepted reasoning budgets.
 _LEAST = (("gemini-2.5-flash-lite", 512), ("gemini-2.5-pro", 128), ("gemini-2.5-flash", 1))
 _LEAST_OF_OTHERS = 128
 _NOT_AT_ALL = ("none", "disable")
-# Levels that others have beyond the highest here.
+# Levels of other providers above the highest one here.
 _HIGHER = ("xhigh", "max")
 
 
 def from_effort(effort: Any, traits: Traits) -> dict[str, Any] | None:
-    """None for an effort that is not known."""
+    """The `thinkingConfig` for an effort, or None if the effort is unknown."""
     if effort in _NOT_AT_ALL:
         if traits.levels:
             return {"thinkingLevel": _least_level(traits), "includeThoughts": False}
@@ -75,7 +76,9 @@ def from_effort(effort: Any, traits: Traits) -> dict[str, Any] | None:
 
 
 def from_anthropic(thinking: dict[str, Any], traits: Traits) -> dict[str, Any]:
-    """`{"type": "enabled", "budget_tokens": n}`; on levels a budget says only whether to think."""
+    """The `thinkingConfig` for `{"type": "enabled", "budget_tokens": n}`. With levels, it only turns reasoning on or
+    off.
+    """
     enabled, budget = thinking.get("type") == "enabled", thinking.get("budget_tokens")
     if traits.levels:
         return {"includeThoughts": enabled and budget != 0}

@@ -1,4 +1,4 @@
-"""A chat request in Gemini's words. Source: https://ai.google.dev/api/generate-content#request-body"""
+"""Translates a chat request to Gemini's format. https://ai.google.dev/api/generate-content#request-body"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from .messages import turns
 from .models import Traits
 from .tools import choice, tools
 
-# OpenAI's names of what stands in `generationConfig` unchanged, and Google's own.
+# Fields that move to `generationConfig` unchanged, under OpenAI's and Google's names.
 _GENERATION = {
     "temperature": "temperature",
     "top_p": "topP",
@@ -23,14 +23,14 @@ _GENERATION = {
     "mediaResolution": "mediaResolution",
 }
 _PENALTIES = {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
-# Fields of the request itself, under LiteLLM's names and Google's.
+# Top-level fields, under LiteLLM's and Google's names.
 _BESIDE = {
     "safety_settings": "safetySettings",
     "safetySettings": "safetySettings",
     "cached_content": "cachedContent",
     "cachedContent": "cachedContent",
 }
-# Who asks and what for, and what every provider does unasked: nothing in the answer depends on these.
+# Labels, and features that every provider has by default. The response does not depend on these.
 _IGNORED = frozenset(
     "model messages max_tokens stream stream_options user metadata store safety_identifier "
     "prompt_cache_key prompt_cache_retention parallel_tool_calls tools functions web_search_options".split()
@@ -38,8 +38,11 @@ _IGNORED = frozenset(
 
 
 def body(fields: Mapping[str, Any], traits: Traits, *, drop_params: bool) -> dict[str, Any]:
-    """`fields`: with one output limit at most, `max_tokens`. Raises Unsupported, naming the field, for what Gemini does
-    not have, unless `drop_params` leaves it out."""
+    """Builds the request body.
+
+    `fields` contain at most one output limit, `max_tokens`. Raises Unsupported for fields that Gemini does not have,
+    unless `drop_params` permits dropping them.
+    """
     said = turns(fields["messages"], traits)
     result: dict[str, Any] = {"contents": said.contents}
     if said.system:
@@ -73,14 +76,14 @@ def body(fields: Mapping[str, Any], traits: Traits, *, drop_params: bool) -> dic
 
 
 def _declared(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    # Of old there were functions only: no tools of Google's own are among them.
+    # The legacy field contains only functions, never Google's own tools.
     functions = [{"type": "function", "function": function} for function in fields.get("functions") or ()]
     listed = fields.get("tools") or functions
     return tools(listed, web_search=isinstance(fields.get("web_search_options"), dict))
 
 
 _Result = dict[str, Any]
-# Each puts a field's value where it belongs and says whether it could.
+# Writes the value of a field to the result. Returns whether that was possible.
 _Mapping = Callable[[Any, Traits, _Result, _Result], bool]
 
 
@@ -90,7 +93,9 @@ def _stop(value: Any, traits: Traits, generation: _Result, result: _Result) -> b
 
 
 def _format(value: Any, traits: Traits, generation: _Result, result: _Result) -> bool:
-    """https://ai.google.dev/gemini-api/docs/structured-output: JSON Schema as it is, references and all."""
+    """JSON Schema is accepted unchanged, including references.
+    https://ai.google.dev/gemini-api/docs/structured-output
+    """
     kind = value.get("type")
     if kind == "text":
         generation["responseMimeType"] = "text/plain"
@@ -134,7 +139,7 @@ def _choice(value: Any, traits: Traits, generation: _Result, result: _Result) ->
 
 
 def _tier(value: Any, traits: Traits, generation: _Result, result: _Result) -> bool:
-    """`auto`, the SDKs' default, asks for nothing; `priority` costs more, so it is for those who write it."""
+    """Omits `auto`, the SDKs' default. `priority` costs more and is only sent if requested."""
     if value != "auto":
         result["serviceTier"] = "standard" if value == "default" else value
     return True

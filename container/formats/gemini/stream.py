@@ -1,7 +1,8 @@
-"""Gemini's stream in OpenAI's words, event by event.
+"""Translates Gemini's stream to chat completion chunks, event by event.
 
-Each event is a whole response with the next piece of each candidate; there is no `[DONE]`, the answer is whole when
-every candidate has its `finishReason`. Source: https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
+Each event is a complete response object with the next piece of each candidate. There is no `[DONE]`: the response is
+complete when every candidate has its `finishReason`.
+https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ from . import answer
 
 
 class _Broken(Exception):
-    """A candidate ended without an answer."""
+    """A candidate ended in a failure."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.message)
@@ -25,8 +26,11 @@ class _Broken(Exception):
 
 
 class GeminiEvents:
-    """An `Events` (container/formats/shared/answer.py). `wants_usage`: the client asked for a chunk with the usage;
-    `created`: seconds since the epoch; `fetches`: as in `answer.usage`."""
+    """An `Events` (container/formats/shared/answer.py).
+
+    `wants_usage` means that the client requested a usage chunk. `created` is in seconds since the epoch. `fetches` is
+    as in `answer.usage`.
+    """
 
     def __init__(self, name: str, created: int, *, wants_usage: bool, fetches: bool = False) -> None:
         self.usage: dict[str, Any] | None = None
@@ -36,9 +40,9 @@ class GeminiEvents:
         self._wants_usage = wants_usage
         self._fetches = fetches
         self._reader = Reader()
-        self._head = b""  # of every chunk, up to its choices
-        self._refusal: Outcome | None = None  # an error instead of an answer
-        self._calls: dict[int, int] = {}  # how many each candidate that has begun has made
+        self._head = b""  # the start of every chunk, up to its choices
+        self._refusal: Outcome | None = None  # an error before the response has begun
+        self._calls: dict[int, int] = {}  # the number of calls made so far, by candidate
         self._ended: set[int] = set()
 
     def feed(self, data: bytes) -> bytes:
@@ -75,7 +79,9 @@ class GeminiEvents:
         return b"".join(chunks)
 
     def _failure(self, failed: Outcome) -> bytes:
-        """Before the answer has begun another deployment can take over; after that the client is told."""
+        """Records a failure. If the response has begun, the client receives an error event; else another deployment
+        takes over.
+        """
         if not self._calls:
             self._refusal = failed
             return b""
@@ -97,7 +103,7 @@ class GeminiEvents:
         return self._chunk(choices[:1], more) + b"".join(self._chunk([c]) for c in choices[1:])
 
     def _choices(self, index: int, candidate: dict[str, Any]) -> list[dict[str, Any]]:
-        """What a candidate says and, in a chunk of its own, why it ended."""
+        """The candidate's content and, in a separate chunk, its finish reason."""
         reason = candidate.get("finishReason")
         begun = index in self._calls
         broken = answer.broken(candidate, said=begun) if reason else None

@@ -1,12 +1,11 @@
-"""JSON Schema, as tools declare their parameters in, as the part of OpenAPI's schema that Gemini knows.
+"""Translates tools to Gemini's format, including their JSON schemas.
 
-References are resolved, alternatives with `null` become `nullable`, and what Gemini would refuse is left out. Beside
-`anyOf` Gemini takes nothing else: an object with alternatives becomes one object with the properties of all.
-Source: https://ai.google.dev/api/caching#Schema
+Gemini accepts a subset of OpenAPI's schema. References are resolved, alternatives with `null` become `nullable`, and
+unsupported keywords are removed. Gemini allows nothing next to `anyOf`, so an object with alternatives becomes one
+object with the properties of all of them. https://ai.google.dev/api/caching#Schema
 
-Tools and the choice among them: OpenAI's functions as Gemini's declarations, Google's own tools by their names.
-
-Source: https://ai.google.dev/api/caching#Tool
+OpenAI's functions become declarations, and Google's own tools are passed by name.
+https://ai.google.dev/api/caching#Tool
 """
 
 from collections.abc import Mapping
@@ -14,20 +13,20 @@ from typing import Any
 
 from ..shared.format import Unsupported
 
-# What Gemini's schema has; `type`, `enum`, `format`, `items`, `properties`, `required` and `anyOf` are treated below.
+# Keywords copied unchanged. `type`, `enum`, `format`, `items`, `properties`, `required` and `anyOf` are handled below.
 _KEPT = frozenset(
     "title description nullable default minItems maxItems minProperties maxProperties minimum maximum minLength "
     "maxLength pattern example propertyOrdering".split()
 )
-# In a `type` that is a list these belong to the objects and arrays among its alternatives.
+# With a list of types, these apply to the objects and arrays among them.
 _OF_CONTAINERS = ("properties", "required", "items", "minItems", "maxItems", "minProperties", "maxProperties")
 _FORMATS = frozenset(("enum", "date-time"))
-# A handful of references to each other can stand for millions of nodes.
+# A few references to each other can expand to millions of nodes.
 MAX_NODES = 20_000
 MAX_DEPTH = 100
 
 _COMBINED = ("allOf", "anyOf", "oneOf")
-# What alternatives have in common with the schema around them, where they do not say otherwise.
+# Keywords that alternatives inherit from the enclosing schema unless they set them.
 _INHERITED = ("type", "enum", "const", "format", "items", "minimum", "maximum", "minLength", "maxLength", "pattern")
 _MOST_REFERENCES = 20  # in a row
 
@@ -35,8 +34,7 @@ Schema = Mapping[str, Any]
 
 
 def clean(schema: Schema) -> dict[str, Any]:
-    """A new schema for Gemini, of an object. Raises Unsupported for one that is too deep or too large once it is
-    written out."""
+    """Converts the schema of an object. Raises Unsupported if it is too deep or too large once expanded."""
     return _Cleaner(schema).root()
 
 
@@ -46,7 +44,7 @@ class _Cleaner:
         self._whole = schema
 
     def root(self) -> dict[str, Any]:
-        """A function's parameters are an object, also where the schema offers a choice of several."""
+        """Parameters are always an object, even if the schema offers several alternatives."""
         schema = self._whole
         names = {**_object(schema, "definitions"), **_object(schema, "$defs")}
         alternatives = _alternatives(schema)
@@ -56,10 +54,12 @@ class _Cleaner:
         return self.node(schema, {}, (), 0)
 
     def node(self, schema: Any, names: Schema, within: tuple[str, ...], depth: int) -> dict[str, Any]:
-        """`names`: the definitions in force; `within`: the references that led here, for those that lead back."""
+        """Converts one node. `names` are the definitions in scope, and `within` the references leading here, to detect
+        cycles.
+        """
         self._count(depth)
         if not isinstance(schema, dict):
-            return {"type": "object"}  # `true`, which allows anything
+            return {"type": "object"}  # `true` allows anything
         names = {**names, **_object(schema, "definitions"), **_object(schema, "$defs")} if _defines(schema) else names
         reference = schema.get("$ref")
         if isinstance(reference, str):
@@ -81,7 +81,7 @@ class _Cleaner:
     def _any_of(
         self, schema: Schema, alternatives: list[Any], names: Schema, within: tuple[str, ...], depth: int
     ) -> dict[str, Any]:
-        """Beside `anyOf` Gemini takes nothing else, so title and description go into each alternative."""
+        """Gemini allows nothing next to `anyOf`, so the title and description move into each alternative."""
         shared = {} if isinstance(schema.get("type"), list) else {n: schema[n] for n in _INHERITED if n in schema}
         real = [a for a in alternatives if not _is_null(a)]
         real = [{**shared, **a} if isinstance(a, dict) and not _says_type(a) else a for a in real]
@@ -93,8 +93,11 @@ class _Cleaner:
         return {"anyOf": cleaned}
 
     def _merged(self, schema: Schema, names: Schema, depth: int, listed: list[Schema] | None = None) -> dict[str, Any]:
-        """One object with the properties of all its parts; required is what each of a choice requires. `listed`: the
-        parts where they have been looked up already."""
+        """Merges the parts into one object with all of their properties.
+
+        Of several alternatives, only the properties that each of them requires remain required. `listed` contains the
+        parts if they are already resolved.
+        """
         self._count(depth)
         made = {name: value for name, value in schema.items() if name not in _COMBINED}
         properties = dict(_object(schema, "properties"))
@@ -117,7 +120,7 @@ class _Cleaner:
         return made
 
     def _resolved(self, schema: Any, names: Schema) -> Schema:
-        """What a chain of references leads to."""
+        """Follows a chain of references."""
         for _ in range(_MOST_REFERENCES):
             reference = schema.get("$ref") if isinstance(schema, dict) else None
             if not isinstance(reference, str):
@@ -126,7 +129,9 @@ class _Cleaner:
         return schema if isinstance(schema, dict) else {}
 
     def _target(self, reference: str, names: Schema) -> Any:
-        """What a reference points at: a definition by its name, or a place in the whole schema; None for nothing."""
+        """The target of a reference: a definition by name, or a JSON pointer into the whole schema. None if it does not
+        exist.
+        """
         name = reference.rsplit("/", 1)[-1]
         if name in names:
             return names[name]
@@ -167,7 +172,7 @@ class _Cleaner:
             if None in allowed:
                 result["nullable"] = True
         if items or kind.lower() == "array":
-            # A tuple's places have types of their own; Gemini has one for all.
+            # The items of a tuple have different types, but Gemini allows only one type for all.
             of_all = ({"anyOf": items} if len(items) > 1 else items[0]) if isinstance(items, list) and items else items
             result["items"] = self.node(of_all or {}, names, within, depth + 1)
         return {"type": kind, **result}
@@ -188,7 +193,7 @@ def _names(schema: Schema) -> list[str]:
 
 
 def _required_by(parts: list[Schema], *, all_of: bool) -> list[str]:
-    """Of a choice, what every one of its alternatives requires."""
+    """The required properties. For alternatives, those required by all of them."""
     named = [_names(part) for part in parts]
     if all_of or len(named) == 1:
         return [name for names in named for name in names]
@@ -208,7 +213,7 @@ def _says_type(schema: Schema) -> bool:
 
 
 def _described(made: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    """What stands beside a reference."""
+    """Adds the title and description next to a reference."""
     more = {name: schema[name] for name in ("title", "description") if isinstance(schema.get(name), str)}
     if not more:
         return made
@@ -218,7 +223,7 @@ def _described(made: dict[str, Any], schema: Schema) -> dict[str, Any]:
 
 
 def _kind_of(values: list[Any]) -> str:
-    """The type that the allowed values have."""
+    """The type of the allowed values."""
     first = next((v for v in values if v is not None and v != ""), None)
     if isinstance(first, bool):
         return "boolean"
@@ -228,13 +233,13 @@ def _kind_of(values: list[Any]) -> str:
 
 
 def _alternatives(schema: Schema) -> list[Any] | None:
-    """What `anyOf`, `oneOf` or a `type` with several names allow, None where there is no choice."""
+    """The alternatives in `anyOf`, `oneOf` or a list of types, or None."""
     for name in ("anyOf", "oneOf"):
         if isinstance(schema.get(name), list) and schema[name]:
             return schema[name]
     of_all = schema.get("allOf")
     if isinstance(of_all, list) and len(of_all) == 1:
-        return of_all  # how a reference with a description of its own is written
+        return of_all  # the common way to add a description to a reference
     kinds = schema.get("type")
     if not isinstance(kinds, list) or len(kinds) < 2:
         return None
@@ -244,14 +249,14 @@ def _alternatives(schema: Schema) -> list[Any] | None:
 
 
 def _allowed(schema: Schema) -> list[Any]:
-    """The values of `enum` or `const`; Gemini takes texts that are not empty."""
+    """The values of `enum` or `const`. Gemini accepts only non-empty strings."""
     if "const" in schema:
         return [schema["const"]]
     values = schema.get("enum")
     return values if isinstance(values, list) else []
 
 
-# Google's own tools, as LiteLLM and Google write them.
+# Google's own tools, under LiteLLM's and Google's names.
 _GOOGLES = {
     "googleSearch": "googleSearch", "google_search": "googleSearch",
     "googleSearchRetrieval": "googleSearchRetrieval", "google_search_retrieval": "googleSearchRetrieval",
@@ -259,14 +264,14 @@ _GOOGLES = {
     "urlContext": "urlContext", "url_context": "urlContext",
     "codeExecution": "codeExecution", "code_execution": "codeExecution",
 }  # fmt: skip
-# Not beside functions: Google refuses that, and LiteLLM leaves these out too.
+# Google does not allow these together with functions. LiteLLM drops them as well.
 _SEARCHES = frozenset(("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "urlContext"))
 _WEB_SEARCH = frozenset(("web_search", "web_search_preview"))
 _MODES = {"none": "NONE", "auto": "AUTO", "required": "ANY"}
 
 
 def tools(declared: list[Any], *, web_search: bool) -> list[dict[str, Any]]:
-    """`web_search`: the request has `web_search_options`. Raises Unsupported for a tool that Gemini does not have."""
+    """Translates the tools. `web_search` means that the request has `web_search_options`. Raises Unsupported."""
     functions: list[dict[str, Any]] = []
     own: dict[str, Any] = {"googleSearch": {}} if web_search else {}
     for tool in declared:
@@ -285,7 +290,7 @@ def tools(declared: list[Any], *, web_search: bool) -> list[dict[str, Any]]:
 
 
 def choice(wanted: Any) -> dict[str, Any]:
-    """`tool_choice` as `toolConfig`."""
+    """Translates `tool_choice` to `toolConfig`."""
     if isinstance(wanted, str) and wanted in _MODES:
         return {"functionCallingConfig": {"mode": _MODES[wanted]}}
     function = wanted.get("function") if isinstance(wanted, dict) else None
@@ -305,8 +310,11 @@ def _declaration(function: dict[str, Any]) -> dict[str, Any]:
 
 
 def _googles(tool: dict[str, Any]) -> tuple[str, Any]:
-    """One that has nothing but its name and, as some write it, a type. (What calls itself a function is counted as one
-    under a budget, and Google's own tools are not free.)"""
+    """One of Google's own tools, which contains only its name and possibly a type.
+
+    A tool of type `function` never counts as one: the budget treats it as a function, and Google's own tools are not
+    free.
+    """
     named = [name for name in tool if name != "type"]
     if len(named) == 1 and named[0] in _GOOGLES and tool.get("type") not in ("function", "custom"):
         return _GOOGLES[named[0]], tool[named[0]] or {}

@@ -1,4 +1,4 @@
-"""Vertex AI: Gemini's `generateContent` and Claude's `rawPredict`, opened by Google's access tokens."""
+"""Vertex AI: Gemini's `generateContent` and Claude's `rawPredict`, authenticated with Google access tokens."""
 
 import re
 from urllib.parse import quote, urlsplit
@@ -16,21 +16,22 @@ from ..shared.format import Sent, Unreachable
 from . import claude
 from .tokens import Tokens
 
-# Of models before Gemini 3; later ones and Claude are offered globally, and hardly any of them there.
+# The location for models before Gemini 3. Later models and Claude use `global`, where earlier models are mostly
+# missing.
 DEFAULT_LOCATION = "us-central1"
 _VERSION = "/v1"
 _TUNED = re.compile(r"(?:gemini/)?(\d+)$")
 
 
 class Vertex(Gemini):
-    """A `Format` (container/formats/shared/format.py). A request's note says that it was Claude's."""
+    """A `Format` (container/formats/shared/format.py). For Claude, `Sent.note` contains the Anthropic request."""
 
     vertex = True
 
     def __init__(self, *, drop_params: bool) -> None:
         super().__init__(drop_params=drop_params)
         self._tokens = Tokens()
-        self._projects: dict[str, str] = {}  # by the deployments' ids
+        self._projects: dict[str, str] = {}  # by deployment id
 
     async def address(self, d: Deployment, patience: float) -> prepare.Address:
         assert d.vertex is not None, "a deployment of Vertex AI has its settings"
@@ -66,8 +67,10 @@ class Vertex(Gemini):
 
 
 def url(base: str, project: str, location: str | None, model: str, method: str) -> str:
-    """https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations; a `base` of the config's or the
-    environment's with a path of its own is a proxy that knows the model, as LiteLLM has it."""
+    """The URL of a model. https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
+
+    As in LiteLLM, a configured `base` with a path is taken for a proxy that already knows the model.
+    """
     new = is_claude(model) or traits(model, vertex=True).call_ids
     location = location or ("global" if new else DEFAULT_LOCATION)
     path = f"/projects/{quote(project)}/locations/{location}/{_resource(model)}:{method}"
@@ -80,7 +83,7 @@ def url(base: str, project: str, location: str | None, model: str, method: str) 
 
 
 def host(location: str) -> str:
-    """Of a region (`europe-west4`), of several (`eu`), of all (`global`)."""
+    """The host of a region (`europe-west4`), a multi-region (`eu`) or `global`."""
     if location == "global":
         return "aiplatform.googleapis.com"
     return f"{location}-aiplatform.googleapis.com" if "-" in location else f"aiplatform.{location}.rep.googleapis.com"

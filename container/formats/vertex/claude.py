@@ -1,6 +1,6 @@
-"""Claude on Vertex AI: Anthropic's Messages API with the model in the address and the version in the body.
+"""Claude on Vertex AI: Anthropic's Messages API with the model in the URL and the API version in the body.
 
-Source: https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai
+https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai
 """
 
 from typing import Any
@@ -16,8 +16,7 @@ PREFIX = "claude-"
 
 
 def here(model: str) -> Traits:
-    """What the model can do on Vertex AI: answers in a JSON schema come as a call there, but where none can be
-    forced."""
+    """The model's traits on Vertex AI, where JSON schemas are enforced with a forced tool call if possible."""
     can = traits(model)
     return can._replace(json_schema=can.json_schema and not can.forced_tools)
 
@@ -29,7 +28,7 @@ def request(d: Deployment, model: str, request: Completion, *, drop_params: bool
 
 
 def refuse_addresses(messages: list[dict[str, Any]]) -> None:
-    """Anthropic fetches addresses itself; Vertex AI does not. Raises Unsupported."""
+    """Raises Unsupported if the messages contain URLs. Anthropic fetches them, but Vertex AI does not."""
     if any(_is_address(part) for message in messages for part in _parts(message)):
         raise Unsupported("messages", "Pictures and documents have to be 'data:' URLs for this model.")
 
@@ -39,7 +38,7 @@ def method(stream: bool) -> str:
 
 
 def _parts(message: dict[str, Any]) -> list[Any]:
-    """What a message holds, and what the results of tools in it do."""
+    """The content parts of a message, including those inside tool results."""
     content = message.get("content")
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     inner = [each for part in parts if isinstance(part.get("content"), list) for each in part["content"]]

@@ -1,7 +1,7 @@
-"""Google's access tokens: got once, shared by all requests, and renewed before they expire.
+"""Google access tokens, shared by all requests and renewed before they expire.
 
-google-auth knows the credentials' kinds and signs; it blocks, so it works in a thread, and no request waits for it but
-the first. Source: https://developers.google.com/identity/protocols/oauth2/service-account
+google-auth handles the credential types and the signing. It blocks, so it runs in a thread, and only the first request
+waits for it. https://developers.google.com/identity/protocols/oauth2/service-account
 """
 
 import asyncio
@@ -22,20 +22,23 @@ from ..shared.failure import shown
 from ..shared.format import Unreachable
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-# Tokens live for an hour. Renewed in the background this long before their end,
+# Tokens are valid for an hour. They are renewed in the background when less than this remains,
 AHEAD_SECONDS = 600.0
-# not used any more this long before it,
+# are no longer used when less than this remains,
 MARGIN_SECONDS = 30.0
-# and after a failure left alone for so long while the old one still does.
+# and after a failed renewal, the next one waits this long while the old token is still usable.
 PAUSE_SECONDS = 10.0
-# Of each try at the token endpoint; google-auth makes up to three.
+# Applies to each request to the token endpoint. google-auth makes up to three.
 TIMEOUT_SECONDS = 5.0
 
 
 class Token(NamedTuple):
-    """`expires`: seconds since the epoch, and `until` the same on `time.monotonic`: of two clocks, one of which may
-    jump and the other sleep with the machine, the earlier counts. `project`: the one that the credentials belong to,
-    where they say so."""
+    """An access token.
+
+    `expires` is in seconds since the epoch, and `until` is the same time on `time.monotonic`. The earlier one counts,
+    because one clock may jump and the other may stop while the machine sleeps. `project` is the project of the
+    credentials, if they name one.
+    """
 
     value: str
     expires: float
@@ -52,17 +55,18 @@ class _Entry:
     token: Token | None = None
     renewal: asyncio.Task[Token] | None = None
     not_before: float = 0.0
-    credentials: list[Any] = field(default_factory=list)  # google-auth's object and the project, once loaded
+    # google-auth's credentials object and the project, once loaded
+    credentials: list[Any] = field(default_factory=list)
 
 
 class Tokens:
-    """By their credentials: a path or the JSON itself."""
+    """Tokens by credentials, which are a path or JSON."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
     async def get(self, source: str) -> Token:
-        """Raises Unreachable when there is no token and none can be got."""
+        """Returns a usable token. Raises Unreachable if there is none and none can be obtained."""
         entry = self._entries.get(source)
         if entry is None:
             entry = self._entries[source] = _Entry()
@@ -76,7 +80,7 @@ class Tokens:
         if token is not None and usable:
             return token
         assert entry.renewal is not None, "without a token there is a renewal"
-        # Shielded: the client that asked first may leave.
+        # The client that started the renewal may disconnect.
         return await asyncio.shield(entry.renewal)
 
 
@@ -92,13 +96,15 @@ async def _renew(source: str, entry: _Entry) -> Token:
 
 
 def _heard(task: "asyncio.Task[Token]") -> None:
-    """Nobody may be waiting for a renewal in the background: its failure is logged, and not lost."""
+    """Logs the failure of a background renewal, which nothing else may retrieve."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("google_token_failed", reason=str(error))
 
 
 def _fetch(source: str, entry: _Entry) -> Token:
-    """In a thread: google-auth is imported here because that takes as long as the start of the whole proxy."""
+    """Fetches a token. Runs in a thread. google-auth is imported here because the import takes as long as starting the
+    proxy.
+    """
     from google.auth import exceptions
 
     try:
@@ -106,7 +112,7 @@ def _fetch(source: str, entry: _Entry) -> Token:
             entry.credentials = _load(source)
         credentials, project = entry.credentials
         credentials.refresh(_post)
-        # `expiry` is UTC without saying so.
+        # `expiry` is in UTC but not timezone-aware.
         expires = credentials.expiry.replace(tzinfo=UTC).timestamp()
         return Token(credentials.token, expires, time.monotonic() + expires - time.time(), project)
     except exceptions.TransportError:
@@ -122,7 +128,7 @@ def _fetch(source: str, entry: _Entry) -> Token:
 
 
 def _load(source: str) -> list[Any]:
-    """google-auth's credentials and their project. Raises what it raises, OSError and ValueError among it."""
+    """Loads google-auth's credentials and their project. Raises google-auth's errors, OSError and ValueError."""
     import google.auth
     from google.oauth2 import credentials, service_account
 
@@ -135,13 +141,13 @@ def _load(source: str) -> list[Any]:
         return [credentials.Credentials.from_authorized_user_info(info, scopes=[SCOPE]), project]
     if not isinstance(info.get("type"), str):
         raise ValueError("The credentials have no type.")
-    # Workload identity and its like: the operator's own file, so what it names is trusted.
+    # Workload identity and similar. The operator provides the file, so the URLs in it are trusted.
     found, named = google.auth.load_credentials_from_dict(info, scopes=[SCOPE])
     return [found, project or named]
 
 
 class _Response(NamedTuple):
-    """What google-auth reads of an answer."""
+    """The part of a response that google-auth reads."""
 
     status: int
     headers: Mapping[str, str]
@@ -151,9 +157,10 @@ class _Response(NamedTuple):
 def _post(
     url: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None, **_: Any
 ) -> _Response:
-    """google-auth's transport over the standard library, for its own wants a client that nothing else here does.
+    """A google-auth transport based on the standard library, which avoids another HTTP client dependency.
 
-    Raises TransportError when nobody answers."""
+    Raises TransportError if the server does not respond.
+    """
     from google.auth import exceptions
 
     if not url.startswith(("https://", "http://")):
