@@ -1,4 +1,4 @@
-"""Anthropic's Messages API behind chat completions."""
+"""Chat completions through Anthropic's Messages API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,18 +19,18 @@ from .stream import ChunkStream
 
 VERSION = "2023-06-01"
 _PATH = "/v1/messages"
-# What Anthropic says of its limits, by the names that OpenAI's clients know.
+# Anthropic's rate limit headers and OpenAI's names for them.
 _LIMITS = {
     f"anthropic-ratelimit-{what}-{which}": f"x-ratelimit-{which}-{what}"
     for what in ("requests", "tokens")
     for which in ("limit", "remaining")
 }
-# The account has run dry: no fault of the client's, and another deployment can answer.
+# The account is out of credit. This is not the client's fault, and another deployment can respond.
 _NO_CREDIT = "credit balance is too low"
 
 
 class Anthropic:
-    """A deployment's `model_info.max_output_tokens` limits its answers when the client says nothing."""
+    """A `Format`. `model_info.max_output_tokens` of a deployment limits responses if the client sets no limit."""
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
@@ -60,11 +60,12 @@ class Anthropic:
 
 
 def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_params: bool) -> Translated:
-    """The request in Anthropic's words for a model that `can` do so much; the body lacks the model, which Vertex AI
-    wants elsewhere."""
+    """Translates the request for a model with the traits `can`. The body lacks the model, which Vertex AI expects
+    elsewhere.
+    """
     takes = capabilities(d, model)
     fields = prepare.merge(d, takes, request.body, request.output_limit)
-    # Thoughts have to fit into the limit, unless the client chose both.
+    # Reasoning has to fit into the limit, unless the client chose both.
     preset = "thinking" in d.presets and "thinking" not in request.body
     ours = preset or fields.get("max_tokens") != parameters.lowest(request.body)
     try:
@@ -72,7 +73,7 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
             can, fields, drop_params=drop_params, max_tokens=takes.max_output, ours=ours, presets=d.presets
         )
     except (AttributeError, KeyError, TypeError) as error:
-        # Values of types that nothing can be made of, deep in messages and tools.
+        # Values of unexpected types, deep inside messages or tools.
         raise Malformed("messages", "Claude's request cannot be made of this one: check messages and tools.") from error
 
 
@@ -85,12 +86,12 @@ def address(d: Deployment) -> Address:
 
 
 def url(base: str) -> str:
-    """LiteLLM takes an `api_base` with or without the path."""
+    """The URL. As in LiteLLM, `api_base` may include the path."""
     return base if base.endswith(_PATH) else base.removesuffix("/v1") + _PATH
 
 
 def betas(d: Deployment, wanted: tuple[str, ...]) -> dict[str, str] | None:
-    """The header for what is not yet generally available; the config's own values stay."""
+    """The header that enables beta features, in addition to those in the config."""
     if not wanted:
         return None
     own = d.extra_headers.get("anthropic-beta")
@@ -98,7 +99,7 @@ def betas(d: Deployment, wanted: tuple[str, ...]) -> dict[str, str] | None:
 
 
 def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
-    """An answer that is not 200: the rate limits by their usual names."""
+    """Maps a response whose status is not 200, and renames its rate limit headers."""
     said: dict[str, Any] = {}
     for name, value in headers.items():
         name = name.lower()

@@ -1,4 +1,4 @@
-"""A message of Anthropic's as a chat completion, shaped as LiteLLM shapes it."""
+"""Translates an Anthropic message to a chat completion, in the same form as LiteLLM."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ _FINISH = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-# What Anthropic's errors mean as statuses: within a stream it gives none.
+# HTTP statuses of Anthropic's errors, which a stream does not include.
 STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -46,7 +46,7 @@ def finish_reason(stop_reason: Any) -> str:
 
 
 def message(raw: bytes) -> dict[str, Any] | Outcome:
-    """A whole answer with status 200, or what is wrong with it."""
+    """Parses a complete response with status 200, or returns the failure."""
     body = json_object(raw)
     if isinstance(body, Outcome):
         return body
@@ -58,7 +58,7 @@ def message(raw: bytes) -> dict[str, Any] | Outcome:
 
 
 def error(body: Mapping[str, Any]) -> Outcome:
-    """Of an error that came with status 200, or in a stream: Anthropic's, or any of a server like it."""
+    """Maps an error that came with status 200 or in a stream, from Anthropic or a compatible server."""
     said = body.get("error")
     if not isinstance(said, dict) or "type" not in said:
         return failure.from_error_event(body)
@@ -67,7 +67,7 @@ def error(body: Mapping[str, Any]) -> Outcome:
 
 
 def unnamed_error(event: Mapping[str, Any]) -> Outcome | None:
-    """What an event without a type of Anthropic's reports, where that is an error."""
+    """The failure reported by an event without a known type, or None."""
     if event.get("type") in (None, "error") and (says_error(event) or words(event)):
         return error(event)
     return None
@@ -102,7 +102,7 @@ def _plain(body: Mapping[str, Any], name: str, asked: Translated) -> Plain:
 
 
 def _message(blocks: list[dict[str, Any]], asked: Translated, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The assistant's message, and whether it is nothing but the JSON that was asked for."""
+    """The assistant message, and whether it contains nothing but the requested JSON."""
     text = "".join(str(b.get("text") or "") for b in blocks if b.get("type") == "text")
     thoughts = [b for b in blocks if b.get("type") in ("thinking", "redacted_thinking")]
     called = [b for b in blocks if b.get("type") in _CALLS]
@@ -135,7 +135,9 @@ def _call(block: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def specific(blocks: Iterable[Mapping[str, Any]], body: Mapping[str, Any]) -> dict[str, Any]:
-    """What OpenAI has no words for, by LiteLLM's names: sources, searches, results of Anthropic's own tools."""
+    """Content without an OpenAI equivalent, under LiteLLM's names: citations, searches, results of Anthropic's own
+    tools.
+    """
     found: dict[str, Any] = {}
     for block in blocks:
         kind = str(block.get("type"))
@@ -155,7 +157,9 @@ def specific(blocks: Iterable[Mapping[str, Any]], body: Mapping[str, Any]) -> di
 
 
 def usage(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Anthropic counts apart what it read from and wrote to its cache; OpenAI's `prompt_tokens` are all of it."""
+    """Translates the usage. Anthropic counts cache reads and writes separately, while OpenAI's `prompt_tokens` include
+    them.
+    """
     listed = said.get("iterations")
     steps = [s for s in listed if isinstance(s, dict)] if isinstance(listed, list) else []
     inputs, outputs = _sum(said, steps, "input_tokens"), _sum(said, steps, "output_tokens")
@@ -187,6 +191,6 @@ def _sum(said: Mapping[str, Any], steps: list[dict[str, Any]], name: str) -> int
 
 
 def _kept_for_an_hour(said: Mapping[str, Any]) -> int:
-    """Tokens written to the cache at the dearer price."""
+    """The tokens written to the one-hour cache, which costs more."""
     written = said.get("cache_creation")
     return count(written, "ephemeral_1h_input_tokens") if isinstance(written, dict) else 0

@@ -1,6 +1,6 @@
-"""The parts of a message in Anthropic's words: texts, pictures, documents, tool calls and their results.
+"""Translates messages to Anthropic's format: a separate system prompt, and alternating user and assistant turns.
 
-A conversation in Anthropic's words: the system prompt apart, turns of user and assistant one after the other.
+The content blocks of a turn are text, images, documents, tool calls and tool results.
 """
 
 import re
@@ -15,7 +15,7 @@ from ..shared.format import Malformed, Unsupported
 
 Block = dict[str, Any]
 
-# Anthropic refuses empty texts, which OpenAI's clients send without a thought. The words are LiteLLM's.
+# Anthropic refuses empty text, which OpenAI's clients often send. The wording is LiteLLM's.
 EMPTY = "[System: Empty message content sanitised to satisfy protocol]"
 
 _DATA = re.compile(r"data:([^;,]+)(?:;[^;,]*)*?;base64,(.*)", re.DOTALL)
@@ -24,14 +24,14 @@ _PARTS = "messages"
 
 
 def text(value: Any) -> Block:
-    """Never empty."""
+    """A text block, which is never empty."""
     if not isinstance(value, str):
         raise Malformed(_PARTS, "A text part of a message holds no text.")
     return {"type": "text", "text": value if value.strip() else EMPTY}
 
 
 def part(value: Mapping[str, Any]) -> Block:
-    """A part of a user's message. Raises Unsupported for what Claude cannot read."""
+    """Translates a part of a user message. Raises Unsupported for parts that Claude cannot read."""
     kind = value.get("type")
     if kind == "text":
         block = text(value.get("text"))
@@ -39,7 +39,7 @@ def part(value: Mapping[str, Any]) -> Block:
         block = _picture(value.get("image_url"))
     elif kind == "file":
         block = _file(value.get("file"))
-    elif kind == "document":  # Anthropic's own
+    elif kind == "document":  # Anthropic's own type
         return dict(value)
     else:
         raise Unsupported(_PARTS, f"Claude takes no message parts of the type '{kind}'.")
@@ -47,7 +47,7 @@ def part(value: Mapping[str, Any]) -> Block:
 
 
 def cached(block: Block, source: Mapping[str, Any]) -> Block:
-    """The block with the cache marker of what it was made from."""
+    """Copies the cache marker from `source` to the block."""
     marker = source.get("cache_control")
     if isinstance(marker, dict):
         block["cache_control"] = marker
@@ -75,7 +75,7 @@ def _file(value: Any) -> Block:
         return _document(given.get("format") or kind, encoded)
     if isinstance(identity, str) and identity.startswith("https://"):
         return {"type": "document", "source": {"type": "url", "url": identity}}
-    # What is stored with the provider belongs to the gateway's account, not to the client.
+    # Files stored with the provider belong to the gateway's account, not to the client.
     raise Unsupported(_PARTS, "A file has to come as 'file_data', or as an https URL in 'file_id'.")
 
 
@@ -97,11 +97,11 @@ def _data(url: str, what: str) -> tuple[str, str]:
 
 
 def result(message: Mapping[str, Any]) -> Block:
-    """The result of a call, from a message with the role `tool`."""
+    """Translates a message with the role `tool`."""
     content = message.get("content")
     answer: Any = "" if content is None else content
     if isinstance(content, list):
-        # An empty text is fit to be a result.
+        # Tool results may contain empty text.
         answer = [
             cached({"type": "text", "text": str(p.get("text") or "")}, p) if p.get("type") == "text" else part(p)
             for p in content
@@ -113,7 +113,9 @@ def result(message: Mapping[str, Any]) -> Block:
 
 
 def calls(message: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Block]:
-    """The calls of an assistant's message. `names`: what tools are called at Anthropic, where that differs."""
+    """Translates the calls of an assistant message. `names` maps tools to their names at Anthropic,
+    where they differ.
+    """
     for call in message.get("tool_calls") or ():
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(call.get("id"), str):
@@ -124,12 +126,12 @@ def calls(message: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Bloc
 
 
 def identifier(given: str) -> str:
-    """An id of a call as Anthropic takes them."""
+    """Converts a call id to one that Anthropic accepts."""
     return _NOT_IN_IDS.sub("_", given) or "tool_use_id"
 
 
 def arguments(given: Any) -> Any:
-    """The arguments of a call; those of an answer that was cut off are completed as far as can be."""
+    """Parses call arguments. Completes arguments that were cut off, as far as possible."""
     if not given or not isinstance(given, str) or not given.strip():
         return {}
     try:
@@ -163,7 +165,7 @@ def _missing(given: str) -> str:
 
 Message = Mapping[str, Any]
 
-# Before a system message that a model takes for the user's words. LiteLLM's wording.
+# Precedes a system message that is sent as a user message. LiteLLM's wording.
 OPERATOR_NOTE = (
     "Operator note (not from the user): the following was originally a mid-conversation system-role reminder."
 )
@@ -174,11 +176,11 @@ _USER = ("user", "tool")
 def conversation(
     messages: Sequence[Message], names: Mapping[str, str], *, system_turns: bool
 ) -> tuple[list[Block], list[Block]]:
-    """The system prompt's blocks and the turns. `names`: of tools, where Anthropic's differ; `system_turns`: whether
-    the model takes system messages within the conversation. Raises Unsupported and Malformed.
+    """Returns the blocks of the system prompt, and the turns.
 
-    Only the system messages at the beginning become the system prompt: others stay where they are, so that what the
-    provider has cached of the conversation stays valid.
+    `names` maps tools to their names at Anthropic, where they differ. `system_turns` says whether the model accepts
+    system messages within the conversation. Only the leading system messages become the system prompt. Others stay in
+    place, so that the provider's prompt cache remains valid. Raises Unsupported and Malformed.
     """
     start = next((i for i, m in enumerate(messages) if m["role"] not in _SYSTEM), len(messages))
     system = [block for m in messages[:start] for block in _texts(m)]
@@ -187,7 +189,7 @@ def conversation(
 
 
 def _texts(message: Message) -> list[Block]:
-    """The texts of a system message that are not empty."""
+    """The non-empty texts of a system message."""
     said = message.get("content")
     if isinstance(said, str):
         return [cached({"type": "text", "text": said}, message)] if said else []
@@ -199,7 +201,9 @@ def _texts(message: Message) -> list[Block]:
 
 
 def _as_user(messages: Sequence[Message]) -> Iterator[Message]:
-    """System messages as the user's, with a note. Between a call and its result none may stand: it comes after that."""
+    """Converts system messages to user messages with a note. One between a call and its result
+    moves behind the result.
+    """
     late: list[Message] = []
     for i, message in enumerate(messages):
         role = message["role"]
@@ -224,8 +228,12 @@ def _noted(message: Message) -> list[Message]:
 
 
 def _within(messages: Sequence[Message]) -> Iterator[Message]:
-    """System messages where Anthropic takes them: behind a turn of the user's that the assistant's or nothing follows.
-    One behind an assistant's turn goes behind the user's turn that follows; without one it becomes the user's."""
+    """Moves system messages to where Anthropic accepts them: after a user turn that ends the conversation or precedes
+    an assistant turn.
+
+    A system message after an assistant turn moves behind the following user turn. If there is none, it becomes a user
+    message.
+    """
     waiting: list[Message] = []
     previous = ""
     for i, message in enumerate(messages):
@@ -252,7 +260,7 @@ def _one_system(messages: Sequence[Message]) -> Iterator[Message]:
 
 
 def _turns(messages: Iterable[Message], names: Mapping[str, str]) -> list[Block]:
-    """Messages of the same side, one after the other, are one turn."""
+    """Merges consecutive messages of the same side into one turn."""
     turns: list[Block] = []
     side, blocks, seen = "", [], set()
     for message in messages:
@@ -275,7 +283,7 @@ def _turns(messages: Iterable[Message], names: Mapping[str, str]) -> list[Block]
     if not turns:
         raise Malformed("messages", "Claude needs at least one message that is not the system's.")
     if turns[-1]["role"] == "assistant":
-        # Anthropic refuses an answer to go on with that ends in white space.
+        # Anthropic refuses a final assistant turn that ends in whitespace.
         for block in turns[-1]["content"]:
             if block["type"] == "text":
                 block["text"] = block["text"].rstrip()
@@ -290,7 +298,7 @@ def _user(message: Message) -> list[Block]:
 
 
 def _assistant(message: Message, names: Mapping[str, str], seen: set[str]) -> list[Block]:
-    """`seen`: the ids of the turn's calls so far; a call that is repeated is left out."""
+    """Translates an assistant message. Skips repeated calls; `seen` contains the call ids of the turn so far."""
     said = message.get("content")
     called = [c for c in calls(message, names) if c["id"] not in seen and not seen.add(c["id"])]
     blocks: list[Block] = []
@@ -298,7 +306,7 @@ def _assistant(message: Message, names: Mapping[str, str], seen: set[str]) -> li
     if not any(p.get("type") in ("thinking", "redacted_thinking") for p in parts):
         blocks += _signed(message.get("thinking_blocks") or ())
     if isinstance(said, str) and (said.strip() or not called):
-        # Beside a call an empty text says nothing, and is no text of the model's.
+        # Empty text next to a call has no content, and the model did not write it.
         blocks.append(cached(text(said), message))
     for p in parts:
         kind = p.get("type") or ""
@@ -315,7 +323,7 @@ def _assistant(message: Message, names: Mapping[str, str], seen: set[str]) -> li
 
 
 def _signed(blocks: Iterable[Any]) -> list[Block]:
-    """What the model thought. Anthropic verifies the signatures, so a thought without one cannot be shown to it."""
+    """Keeps signed reasoning only. Anthropic verifies signatures and refuses reasoning without one."""
     return [
         dict(b)
         for b in blocks

@@ -1,10 +1,8 @@
-"""What Claude's models can do, told from their names: by family and version, as LiteLLM's map has it (a test compares).
+"""Capabilities and reasoning settings of Claude models, derived from family and version in the name.
 
-https://platform.claude.com/docs/en/about-claude/models/overview
+They agree with LiteLLM's map; a test compares them. https://platform.claude.com/docs/en/about-claude/models/overview
 
-How long Claude thinks: `reasoning_effort` and `thinking` as each model takes them.
-
-Newer models decide themselves, guided by an effort; older ones get a number of tokens.
+Newer models adapt their reasoning to an effort level. Older ones have a token budget.
 https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
 """
 
@@ -17,18 +15,22 @@ from ..shared.format import Malformed
 
 DEFAULT_MAX_TOKENS = 4096
 
-# `claude-sonnet-4-6`, `claude-opus-4-5-20251101`, `claude-sonnet-4.6@20260219`; Claude 3's differ.
+# `claude-sonnet-4-6`, `claude-opus-4-5-20251101`, `claude-sonnet-4.6@20260219`. Names of Claude 3 differ.
 _NAME = re.compile(r"claude-([a-z]+)-(\d)(?:[-._](\d{1,2}))?(?!\d)")
 _ALWAYS_THINKING = ("fable", "mythos")
-# Of these no answer can be forced to be a call.
+# Models that do not support forced tool calls.
 _UNFORCED = re.compile(r"claude-(?:sonnet|opus|fable|mythos)-5-5|claude-(?:fable|mythos)-5-1")
 
 
 class Traits(NamedTuple):
-    """`max_tokens`: the most it writes; `json_schema`: it takes `output_format`; `adaptive`: it decides itself how long
-    it thinks, `budgets`: by a number of tokens, too; `sampling`: temperature and its like; `forced_tools`: tool_choice
-    `any` and `tool`; `system_turns`: system messages within the conversation; `efforts`: those of `output_config`;
-    `thinks`: it can; `always_thinks`: that cannot be switched off."""
+    """The capabilities of a model.
+
+    `max_tokens`: the largest output. `json_schema`: accepts `output_format`. `adaptive`: decides by itself how long to
+    reason. `budgets`: accepts a token budget for reasoning. `sampling`: accepts temperature and related fields.
+    `forced_tools`: accepts the tool_choice `any` and `tool`. `system_turns`: accepts system messages within the
+    conversation. `efforts`: accepted levels of `output_config`. `thinks`: can reason. `always_thinks`: reasoning cannot
+    be turned off.
+    """
 
     max_tokens: int = DEFAULT_MAX_TOKENS
     json_schema: bool = False
@@ -53,7 +55,7 @@ def traits(model: str) -> Traits:
     if found is None and not preview:
         return _OLD._replace(thinks="claude-3-7-sonnet" in name)
     family, version = ("mythos", (4, 8)) if found is None else (found[1], (int(found[2]), int(found[3] or 0)))
-    if version < (4, 5):  # retired
+    if version < (4, 5):  # retired models
         return Traits()
     adaptive = version >= (4, 6)
     efforts: set[str] = set()
@@ -77,14 +79,14 @@ def traits(model: str) -> Traits:
 
 
 LEAST_BUDGET = 1024
-# LiteLLM's.
+# LiteLLM's values.
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
 _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 _DISPLAYS = ("summarized", "omitted")
 
 
 def thinking(fields: Mapping[str, Any], can: Traits) -> dict[str, Any]:
-    """What of `thinking` and `output_config` goes into the body. Raises Malformed."""
+    """The `thinking` and `output_config` for the request body. Raises Malformed."""
     made: dict[str, Any] = {}
     effort = fields.get("reasoning_effort")
     if isinstance(effort, dict):
@@ -109,7 +111,7 @@ def _by_effort(effort: Any, can: Traits) -> dict[str, Any]:
     level = _EFFORTS[effort]
     if level not in can.efforts:
         raise Malformed("reasoning_effort", f"This model does not take the 'reasoning_effort' {effort}.")
-    # Without `display` what it thinks is not shown.
+    # Without `display`, the reasoning is omitted.
     return {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": level}}
 
 
@@ -131,7 +133,9 @@ def _as_asked(given: dict[str, Any], can: Traits, fields: Mapping[str, Any]) -> 
 
 
 def capped(budget: int, max_tokens: Any) -> dict[str, Any] | None:
-    """A budget of tokens that leaves some of the limit to the answer; None where there is no room to think."""
+    """Limits a budget so that some of the output limit remains for the response. None if there is no room for
+    reasoning.
+    """
     if isinstance(max_tokens, int):
         if max_tokens <= LEAST_BUDGET:
             return None

@@ -1,4 +1,4 @@
-"""A chat completion's request in the words of Anthropic's Messages API.
+"""Translates a chat completion request to Anthropic's Messages API.
 
 https://platform.claude.com/docs/en/api/messages
 """
@@ -18,7 +18,7 @@ STRUCTURED_OUTPUTS = "structured-outputs-2025-11-13"
 EFFORT = "effort-2025-11-24"
 
 _MESSAGES, _FORMAT = "messages", "response_format"
-# OpenAI's fields that have no counterpart; the values are those that ask for nothing.
+# OpenAI's fields without an equivalent, and their values without effect.
 _NOT_HERE: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "presence_penalty": (0,),
@@ -36,20 +36,24 @@ _TRANSLATED = frozenset(
     "temperature top_p top_k response_format user metadata thinking reasoning_effort web_search_options service_tier "
     "output_config".split()
 )
-# Anthropic's own.
+# Anthropic's own fields.
 _OWN = frozenset(
     "cache_control container context_management mcp_servers output_format output_config thinking top_k".split()
 )
 _SAMPLING = ("temperature", "top_p", "top_k")
 _TIERS = {"auto": "auto", "standard_only": "standard_only", "default": "standard_only"}
-# Anthropic refuses ids that say who somebody is.
+# Anthropic refuses user ids that contain personal data.
 _EMAIL = re.compile(r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$")
 _PHONE = re.compile(r"\+?[\d\s()-]{7,}$")
 
 
 class Translated(NamedTuple):
-    """`body`: all fields but `model`; `betas`: for the header `anthropic-beta`; `names`: what tools are called there,
-    and here; `json_tool`: the answer comes as a call, because the model knows no other way to keep to a schema."""
+    """The translated request.
+
+    `body` contains all fields except `model`. `betas` are for the `anthropic-beta` header. `names` maps Anthropic's
+    tool names to the client's. `json_tool` means that the response will be a tool call, because the model cannot follow
+    a schema otherwise.
+    """
 
     body: dict[str, Any]
     betas: tuple[str, ...] = ()
@@ -66,10 +70,12 @@ def translate(
     ours: bool = False,
     presets: Collection[str] = (),
 ) -> Translated:
-    """`can`: what the model can do where it is; `fields`: a chat completion's, the deployment's presets among them.
-    `max_tokens`: the most that the model writes, where that is known; `ours`: the limit of the output or the thoughts
-    that have to fit into it were not the client's; `presets`: names of fields that the config sets. Raises Unsupported
-    and Malformed."""
+    """Translates the request for a model with the traits `can`.
+
+    `fields` are those of a chat completion, including the deployment's presets. `max_tokens` is the model's largest
+    output, if known. `ours` means that the client did not choose both the output limit and the reasoning budget, so the
+    budget may shrink. `presets` names the fields set by the config. Raises Unsupported and Malformed.
+    """
     body: dict[str, Any] = {}
     given = {name: value for name, value in fields.items() if value is not None}
     _refuse(given, can, drop_params)
@@ -103,7 +109,7 @@ def _refuse(given: dict[str, Any], can: Traits, drop_params: bool) -> None:
 
 
 def _tools(body: dict[str, Any], given: Mapping[str, Any], can: Traits, drop_params: bool) -> dict[str, str]:
-    """Tools and the choice among them; the names that had to change."""
+    """Translates tools and tool choice. Returns the names that had to change."""
     made = tools.tools(given.get("tools") or ())
     if isinstance(given.get("web_search_options"), dict):
         made.append(tools.web_search(given["web_search_options"]))
@@ -126,7 +132,7 @@ def _tools(body: dict[str, Any], given: Mapping[str, Any], can: Traits, drop_par
 
 
 def _answer_format(body: dict[str, Any], given: Mapping[str, Any], can: Traits) -> bool:
-    """Whether the answer comes as a call of `JSON_TOOL`."""
+    """Requests the response format. Returns whether the response will be a call of `JSON_TOOL`."""
     format = given.get(_FORMAT)
     if format is None:
         return False
@@ -143,7 +149,9 @@ def _answer_format(body: dict[str, Any], given: Mapping[str, Any], can: Traits) 
 
 
 def _limit(body: Mapping[str, Any], given: Mapping[str, Any], can: Traits, of_deployment: int | None) -> int:
-    """Anthropic wants a limit: the client's, else room for the thoughts it asked for, else the most there is."""
+    """Anthropic requires a limit: the client's, else the default plus the requested reasoning
+    budget, else the maximum.
+    """
     most = of_deployment or can.max_tokens
     asked = given.get("max_tokens")
     if asked:
@@ -155,7 +163,7 @@ def _limit(body: Mapping[str, Any], given: Mapping[str, Any], can: Traits, of_de
 
 
 def _make_room(body: dict[str, Any]) -> None:
-    """Thoughts have to fit into the limit."""
+    """Shrinks the reasoning budget to fit into the output limit."""
     fitting = capped(body["thinking"]["budget_tokens"], body["max_tokens"])
     if fitting is None:
         del body["thinking"]

@@ -1,4 +1,4 @@
-"""Anthropic's events as chunks of a chat completion, one by one as they come.
+"""Translates Anthropic's events to chat completion chunks.
 
 https://platform.claude.com/docs/en/build-with-claude/streaming
 """
@@ -18,16 +18,18 @@ _CALLS = ("tool_use", "server_tool_use")
 
 
 class ChunkStream(TranslatedStream):
-    """`name`: the model's public name; `wants_usage`: the client has asked for the usage chunk."""
+    """Translates a stream. `name` is the model's public name. `wants_usage` means that the client requested the usage
+    chunk.
+    """
 
     def __init__(self, name: str, asked: Translated, *, wants_usage: bool) -> None:
         super().__init__(name, wants_usage=wants_usage)
         self._asked = asked
-        self._said: dict[str, Any] = {}  # the usage as Anthropic said it
+        self._said: dict[str, Any] = {}  # the usage in Anthropic's format
         self._calls = -1
-        self._block = ""  # the type of the block that is open
-        self._silent_call = False  # it is a call of which no argument has come
-        self._json = False  # it is a call that is the answer
+        self._block = ""  # the type of the open block
+        self._silent_call = False  # the open block is a call without arguments so far
+        self._json = False  # the open block is a call that contains the response
         self._json_answered = False
         self._open(None)
 
@@ -130,12 +132,12 @@ class ChunkStream(TranslatedStream):
         return self._fail(answer.error(event))
 
     def _count(self, said: Any) -> None:
-        """Later numbers replace earlier ones; what is not said again stays."""
+        """Updates the usage. Later values replace earlier ones, and missing values stay."""
         if isinstance(said, dict):
             self._said.update((name, value) for name, value in said.items() if value is not None)
 
     def _open(self, identity: Any) -> None:
-        """What all chunks begin and end with."""
+        """Sets what all chunks have in common."""
         head = {
             "id": identity or "chatcmpl-anthropic",
             "object": "chat.completion.chunk",
@@ -146,7 +148,7 @@ class ChunkStream(TranslatedStream):
 
 
 def read_so_far(said: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a message says at its beginning, of its prompt: its tokens of an answer are none yet."""
+    """The usage from the start of a message, which only covers the prompt, without preliminary output tokens."""
     counted = answer.usage(said)
     del counted["completion_tokens"], counted["total_tokens"], counted["completion_tokens_details"]
     return counted if counted["prompt_tokens"] else None

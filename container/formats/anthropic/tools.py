@@ -1,8 +1,6 @@
-"""JSON schemas as Anthropic takes them: for the input of tools, and for answers.
+"""Translates tools, tool choice and JSON schemas to Anthropic's format.
 
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs
-
-Tools in Anthropic's words, the choice among them, and names that it takes.
 """
 
 import copy
@@ -18,7 +16,8 @@ Schema = dict[str, Any]
 _OF_TOOLS = ("type", "properties", "additionalProperties", "required", "$defs", "strict")
 _MAX_INLINED = 10_000_000
 _MAX_DEPTH = 200
-# What constrained decoding cannot hold the model to; it is told in words instead, those of Anthropic's own SDK.
+# Constraints that constrained decoding does not support. They are added to the description instead, in the wording of
+# Anthropic's SDK.
 _TOLD = {
     "minItems": "minimum number of items: {}",
     "maxItems": "maximum number of items: {}",
@@ -58,7 +57,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def wanted(response_format: Mapping[str, Any]) -> Schema | None:
-    """The schema of `response_format`; None where it asks for none. JSON without a schema is left to the prompt."""
+    """The schema of `response_format`, or None. Without a schema, the prompt has to request JSON."""
     if "response_schema" in response_format:
         schema = response_format["response_schema"]
     elif "json_schema" in response_format:
@@ -74,7 +73,7 @@ def wanted(response_format: Mapping[str, Any]) -> Schema | None:
 
 
 def input_schema(given: Any) -> Schema:
-    """Of a tool's parameters: an object, with nothing that Anthropic does not know."""
+    """The schema of a tool's parameters: always an object, with only the keywords that Anthropic accepts."""
     schema = dict(given) if isinstance(given, dict) else {}
     if schema.get("type") != "object":
         schema["type"] = "object"
@@ -89,7 +88,9 @@ def input_schema(given: Any) -> Schema:
 
 
 def answer_schema(given: Schema) -> Schema:
-    """For `output_format`: references resolved, constraints in words, objects closed."""
+    """The schema for `output_format`: references resolved, unsupported constraints in the
+    description, objects closed.
+    """
     schema = dict(given)
     definitions = schema.pop("$defs", None) or schema.pop("definitions", None) or {}
     schema.pop("definitions", None)
@@ -99,7 +100,7 @@ def answer_schema(given: Schema) -> Schema:
 
 
 class _Inlining:
-    """Replaces references by what they refer to; one that refers to itself stays."""
+    """Replaces references with their targets. A recursive reference stays."""
 
     def __init__(self, param: str) -> None:
         self._param = param
@@ -164,7 +165,7 @@ def _told(schema: Any, depth: int) -> Any:
 
 
 def _type_conflicts(schema: Mapping[str, Any]) -> bool:
-    """Whether a value of `enum` is not of the `type`, which Anthropic refuses."""
+    """Whether a value in `enum` does not match `type`, which Anthropic refuses."""
     values, kind = schema.get("enum"), schema.get("type")
     if not isinstance(values, list) or kind is None:
         return False
@@ -178,13 +179,13 @@ def _type_conflicts(schema: Mapping[str, Any]) -> bool:
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 128
-# Of a tool in OpenAI's form, beside its function or in it, what Anthropic knows, too.
+# Fields that Anthropic accepts, inside or next to the function of an OpenAI tool.
 _MORE = ("cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming")
-# Tools that Anthropic runs itself, by how their types begin; they come in its own form.
+# Type prefixes of tools that Anthropic runs itself. They are already in its format.
 _HOSTED = ("web_search", "web_fetch", "code_execution", "bash", "text_editor", "memory", "tool_search_tool")
 _SEARCHES = {"low": 1, "medium": 5, "high": 10}
 _PLACE = ("city", "region", "country", "timezone")
-# For a history with calls and a request without tools, which Anthropic refuses. LiteLLM's wording.
+# For requests without tools whose history contains calls, which Anthropic refuses. LiteLLM's wording.
 DUMMY = {
     "name": "dummy_tool",
     "input_schema": {"type": "object", "properties": {}},
@@ -218,7 +219,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def web_search(options: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAI's `web_search_options` as Anthropic's tool."""
+    """Translates OpenAI's `web_search_options` to a tool."""
     made: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
     location = options.get("user_location")
     if isinstance(location, dict):
@@ -233,7 +234,7 @@ def web_search(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def choice(given: Any, parallel: bool | None) -> dict[str, Any] | None:
-    """`tool_choice` and `parallel_tool_calls`; None where neither says anything."""
+    """Translates `tool_choice` and `parallel_tool_calls`. None if both are unset."""
     made = _choice(given)
     if parallel is not None and given != "none":
         made = {**(made or {"type": "auto"}), "disable_parallel_tool_use": not parallel}
@@ -257,7 +258,9 @@ def _choice(given: Any) -> dict[str, Any] | None:
 
 
 def allowed_names(names: Sequence[str]) -> dict[str, str]:
-    """What tools have to be called at Anthropic, where their names do not do: each unique, what is valid as it is."""
+    """New names for tools whose names Anthropic does not accept. All names stay unique, and valid
+    ones do not change.
+    """
     used = {name for name in names if _valid(name) == name}
     renamed: dict[str, str] = {}
     for name in names:

@@ -1,4 +1,6 @@
-"""Anthropic's Messages API as clients speak it: to Claude as it came, to other models through chat completions."""
+"""Anthropic's Messages API for clients: passed through to Claude, and translated to chat
+completions for other models.
+"""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
@@ -28,16 +30,16 @@ from .request import ANTHROPIC, chat, known
 ENDPOINTS = ("messages", "count_tokens")
 _COUNT = "/count_tokens"
 _ID = "[a-zA-Z0-9_-]+"
-# Made of what Anthropic's clients send to every model, so that a server may refuse it without the request failing.
+# Derived from fields that Anthropic's clients send to every model, so they are dropped if a server refuses them.
 _GUIDING = ("reasoning_effort", "user", "parallel_tool_calls")
-# Anthropic's tiers by OpenAI's names.
+# Anthropic's service tiers and OpenAI's names for them.
 _TIERS = {"standard_only": "default"}
-# What the config presets for a deployment in the same words as Anthropic.
+# Presets from the config that have the same form in Anthropic's API.
 _PRESETS = ("temperature", "top_p", "top_k", "max_tokens", "thinking", "output_config", "cache_control")
 
 
 class ToClaude(Anthropic):
-    """The client's request as it came, with our credentials and the provider's name of the model."""
+    """Passes the client's request through, with our credentials and the provider's model name."""
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         return url(base) + (_COUNT if endpoint == "count_tokens" else "")
@@ -60,29 +62,33 @@ class ToClaude(Anthropic):
         return PassedEvents(name)
 
     def _messages(self, request: Completion) -> list[dict[str, Any]]:
-        """Without what Anthropic would refuse of other models' answers: their thoughts and their ids of calls."""
+        """Removes what Anthropic would refuse from the responses of other models: their reasoning
+        and their call ids.
+        """
         return fitted_blocks(_signed(request.body["messages"]), None, _ID)
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
-        """The client's fields that the provider gets."""
+        """The client's fields that are sent to the provider."""
         return known(request.body, ANTHROPIC)
 
     def _called(self, d: Deployment, model: str) -> Mapping[str, Any]:
-        """What says in the body whom it is for."""
+        """The field that identifies the model or the API version."""
         return {"model": model}
 
     def _betas(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of the client's that the provider has."""
+        """Those of the client's beta features that the provider supports."""
         return wanted
 
     def _think(self, body: dict[str, Any], model: str) -> None:
-        """Fits what the body says of thinking to the model; of others that speak like Claude nothing is known."""
+        """Adapts the reasoning settings to a Claude model. Other models with this API are unknown and get them
+        unchanged.
+        """
         if ("thinking" in body or "output_config" in body) and "claude" in model:
             thinking.fitted(body, traits(model))
 
 
 class ToEngine(ToClaude):
-    """LiteLLM speaks Anthropic's Messages API itself."""
+    """Calls the engine, which supports Anthropic's Messages API itself."""
 
     def __init__(self, engine: Engine, *, drop_params: bool) -> None:
         super().__init__(drop_params=drop_params)
@@ -98,7 +104,7 @@ class ToEngine(ToClaude):
         return failure.from_response(status, headers, raw)
 
     def _messages(self, request: Completion) -> list[dict[str, Any]]:
-        """LiteLLM takes signatures out of ids itself, for who does not want them."""
+        """Keeps the call ids, because LiteLLM removes signatures from them where necessary."""
         return _signed(request.body["messages"])
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
@@ -109,11 +115,11 @@ class ToEngine(ToClaude):
         return {"model": prepare.engine_model(d, model)}
 
     def _think(self, body: dict[str, Any], model: str) -> None:
-        """LiteLLM does it."""
+        """Does nothing, because LiteLLM adapts the settings."""
 
 
 class OverChat:
-    """`inner`: the format in which the deployment's chat completions are called."""
+    """Translates requests to chat completions. `inner` is the format of the deployment's chat completions."""
 
     def __init__(self, inner: Format, *, drop_params: bool) -> None:
         self._inner = inner
@@ -151,12 +157,12 @@ class OverChat:
 
 
 def _longer(beta: str) -> bool:
-    """Whether it asks for a longer window than the model's, which is more than was set aside for the prompt."""
+    """Whether the beta extends the context window, so that the prompt may exceed the reservation."""
     return beta.startswith("context-1m")
 
 
 def mocked(d: Deployment, request: Completion, name: str) -> Answer:
-    """What a mock model says. Raises Unsupported."""
+    """The response of a mock model. Raises Unsupported."""
     if request.endpoint == "count_tokens":
         return Outcome("caller", 400, "A mock model counts no tokens.", param="model")
     answer = mock.answer(d, _as_chat(request, d, d.model, drop_params=True), name)
@@ -183,7 +189,7 @@ def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: boo
         raise Malformed("messages", "The request is not one of Anthropic's: check messages and tools.") from error
     body["max_tokens"] = request.body["max_tokens"]
     tier = request.body.get("service_tier")
-    if tier is not None and "service_tier" in d.presets:  # by the client's the request is charged
+    if tier is not None and "service_tier" in d.presets:  # the request is billed by the client's tier
         body["service_tier"] = _TIERS.get(tier, tier) if isinstance(tier, str) else tier
     optional = tuple(name for name in _GUIDING if name in body)
     return replace(request, endpoint="chat_completions", body=body, client_wants_usage=False, optional=optional)
@@ -197,8 +203,9 @@ def _as_message(answer: Plain, name: str) -> Plain | Outcome:
 
 
 def _limit(body: dict[str, Any], asked: Mapping[str, Any], can: Capabilities) -> None:
-    """The client's limit as the model takes it, and the thoughts that have to fit into it, unless the client chose
-    both."""
+    """Clamps the output limit to the model's range. Then shrinks the reasoning budget to fit, unless the client chose
+    both.
+    """
     limit = body["max_tokens"] = prepare.fitting(asked["max_tokens"], can)
     thinking = body.get("thinking")
     if not isinstance(thinking, dict) or not isinstance(thinking.get("budget_tokens"), int):
@@ -212,7 +219,7 @@ def _limit(body: dict[str, Any], asked: Mapping[str, Any], can: Capabilities) ->
 
 
 def _signed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without the thoughts of other models, which bear no signature and which Anthropic would refuse."""
+    """Removes the reasoning of other models, which is unsigned and would be refused by Anthropic."""
     if not any(_unsigned(b) for m in messages for b in _blocks(m)):
         return messages
     kept = [{**m, "content": [b for b in _blocks(m) if not _unsigned(b)] or m.get("content")} for m in messages]

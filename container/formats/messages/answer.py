@@ -1,10 +1,7 @@
-"""A chat completion as a message of Anthropic's.
+"""Translates chat completions to Anthropic messages, complete or streaming.
 
-The content blocks of a message as it is streamed: one is open at a time, and a later one waits until it is whole.
-
-OpenAI's format lets text, thoughts and calls come mixed; Anthropic's clients read one block after the other.
-
-The chunks of a chat completion as Anthropic's events.
+In a stream, only one content block is open at a time, and later blocks wait until it is complete. OpenAI's format can
+interleave text, reasoning and calls, whereas Anthropic's clients read one block after another.
 """
 
 from collections.abc import Mapping
@@ -33,7 +30,7 @@ def identity(of_chat: Any) -> str:
 
 
 def message(body: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """`body`: a chat completion; of several choices the first."""
+    """Translates a chat completion. Only the first of several choices is used."""
     choices = body.get("choices") or [{}]
     said = choices[0].get("message") or {}
     content: list[dict[str, Any]] = []
@@ -63,7 +60,7 @@ def message(body: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def arguments(given: Any) -> Any:
-    """Models write what is meant to be JSON, and not always well."""
+    """Parses call arguments. Models sometimes write invalid JSON."""
     try:
         return orjson.loads(given) if given else {}
     except (orjson.JSONDecodeError, TypeError):
@@ -71,7 +68,7 @@ def arguments(given: Any) -> Any:
 
 
 def message_usage(said: Any) -> dict[str, int]:
-    """Anthropic counts what came from a cache, or went to one, apart."""
+    """Translates the usage. Anthropic counts tokens read from or written to a cache separately."""
     counts = said if isinstance(said, dict) else {}
     details = counts.get("prompt_tokens_details")
     details = details if isinstance(details, dict) else {}
@@ -86,8 +83,11 @@ def message_usage(said: Any) -> dict[str, int]:
 
 
 class _Block:
-    """`kind`: text, thinking or tool_use; `key`: which call it is; `head`: what the block starts with; `waiting`: what
-    has come and was not sent on."""
+    """A content block.
+
+    `kind` is text, thinking or tool_use. `key` identifies a call. `head` is the start of the block, and `waiting`
+    contains pieces that have not been sent.
+    """
 
     __slots__ = ("all", "head", "key", "kind", "started", "waiting")
 
@@ -97,10 +97,10 @@ class _Block:
         self.head = head
         self.started = False
         self.waiting: list[str] = []
-        self.all: list[str] = []  # of a call
+        self.all: list[str] = []  # all pieces of a call
 
     def whole(self) -> bool:
-        """Whether nothing can follow once another block has begun."""
+        """Whether the block can be closed once another has begun."""
         if self.kind != "tool_use":
             return True
         text = "".join(self.all)
@@ -112,7 +112,9 @@ class _Block:
             return False
 
     def says_something(self) -> bool:
-        """Anthropic refuses blank texts, and servers write line ends between calls."""
+        """Whether there is non-blank content. Anthropic refuses blank text, and servers send line
+        breaks between calls.
+        """
         return self.kind == "thinking" or any(not part.isspace() for part in self.waiting if part)
 
 
@@ -124,10 +126,10 @@ _DELTAS = {
 
 
 class Blocks:
-    """Each method returns the events that can be sent."""
+    """Orders the pieces of a response into blocks. Each method returns the events that can be sent."""
 
     def __init__(self) -> None:
-        self._queue: list[_Block] = []  # the first may be open
+        self._queue: list[_Block] = []  # only the first may be open
         self._index = -1
         self.called = False
 
@@ -138,12 +140,12 @@ class Blocks:
         return self._say("thinking", {"type": "thinking", "thinking": "", "signature": ""}, text)
 
     def call(self, key: int, id: Any, name: Any, arguments: str) -> bytes:
-        """`key`: the call's index; `id` and `name` where they come with this piece."""
+        """Adds a piece of a call. `key` is the call's index. `id` and `name` are set if this piece contains them."""
         self.called = True
         block = next((b for b in self._queue if b.kind == "tool_use" and b.key == key), None)
         if block is None:
             if not name and not id:
-                return b""  # more of a call that was whole
+                return b""  # another piece of a completed call
             block = _Block("tool_use", key, {"type": "tool_use", "id": id, "name": "", "input": {}})
             self._queue.append(block)
         if name and not block.started:
@@ -187,7 +189,7 @@ class Blocks:
         return b"".join(parts)
 
     def _stands_alone(self, block: _Block) -> bool:
-        """Whether a block that says nothing is sent all the same: a call without arguments, or all of the answer."""
+        """Whether the block is sent although it is blank: a call without arguments, or the only block."""
         return block.kind == "tool_use" or (self._index < 0 and len(self._queue) == 1)
 
 
@@ -195,11 +197,11 @@ def event(kind: str, fields: Mapping[str, Any]) -> bytes:
     return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps({"type": kind, **fields}) + b"\n\n"
 
 
-_OLD_STYLE = -1  # the key of a `function_call`, of which there is one
+_OLD_STYLE = -1  # the key of the single legacy `function_call`
 
 
 class MessageEvents:
-    """`inner`: reads the provider's stream, whatever its format, and gives chunks of a chat completion."""
+    """Translates a stream. `inner` turns the provider's stream into chat completion chunks."""
 
     def __init__(self, inner: Events, name: str) -> None:
         self._inner = inner
@@ -234,7 +236,7 @@ class MessageEvents:
         if self._ended or self.failed or self._begun is not True or self._inner.cut_off:
             return told
         self._ended = True
-        # Only now is the usage known: providers say it after the reason to stop.
+        # The usage is only complete at the end: providers send it after the finish reason.
         counted = message_usage(self._inner.usage)
         reason = self._stop or ("tool_use" if self._blocks.called else "end_turn")
         stop = {"stop_reason": reason, "stop_sequence": None}

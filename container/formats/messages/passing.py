@@ -1,4 +1,4 @@
-"""Anthropic's own answers on their way to a client that speaks Anthropic: as they came, but for the model's name."""
+"""Passes Anthropic's responses through to clients of the Messages API, replacing only the model name."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ from ..shared.sse import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, pay
 from .answer import event
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
-# Events of these kinds are looked into; every other passes unread.
+# Only events with these markers are inspected.
 _SAY_NOTHING = (b"", b"[DONE]", b"null", b"[]", b"{}")
 _LOOKED_INTO = (b"message_start", b"message_delta", b"message_stop", b'"error"', b"event: error")
 
@@ -30,7 +30,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
 
 
 def counted(raw: bytes) -> Plain | Outcome:
-    """The answer of `count_tokens`."""
+    """Validates a response to `count_tokens`."""
     body = json_object(raw)
     if isinstance(body, Outcome):
         return body
@@ -40,7 +40,7 @@ def counted(raw: bytes) -> Plain | Outcome:
 
 
 class PassedEvents:
-    """`name`: the model's public name."""
+    """A stream that is passed through. `name` is the model's public name."""
 
     def __init__(self, name: str) -> None:
         self.usage: dict[str, Any] | None = None
@@ -65,7 +65,7 @@ class PassedEvents:
             self._begun = True
         if self.failed or self._error:
             return b""
-        named = data.count(b"event:") >= data.count(b"data:")  # Anthropic names all of its events
+        named = data.count(b"event:") >= data.count(b"data:")  # Anthropic names all events
         if named and not any(kind in data for kind in _LOOKED_INTO):
             return data
         return b"".join([self._look(one) for one in split(data)])
@@ -112,7 +112,7 @@ class PassedEvents:
         return one if b"event:" in one or not isinstance(kind, str) else b"event: " + kind.encode() + b"\n" + one
 
     def _look_at_text(self, one: bytes) -> bytes:
-        """An event that is no JSON object: a comment, an error in plain words, or what no client can read."""
+        """Handles an event without a JSON object: a comment, a plain text error, or data that no client can parse."""
         data = data_of(one)
         if data is None:
             return one

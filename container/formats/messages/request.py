@@ -1,12 +1,10 @@
-"""The fields of Anthropic's Messages API. A test compares them with those of Anthropic's SDK.
+"""Request fields of Anthropic's Messages API, and their translation to chat completions for other models.
 
-Claude refuses a request with a field that it does not know, and clients send fields of their own or null.
+Claude refuses unknown fields and nulls, which some clients send. A test compares the fields with Anthropic's SDK.
 https://docs.claude.com/en/api/messages, https://docs.claude.com/en/api/claude-on-vertex-ai
 
-A request of Anthropic's Messages API as a chat completion's, for models that are not Claude.
-
-What only guides Claude (cache markers, context management, betas) is left out; what would be missed is refused.
-https://platform.claude.com/docs/en/api/messages
+In the translation, hints for Claude (cache markers, context management, betas) are dropped. Fields that change the
+result are refused. https://platform.claude.com/docs/en/api/messages
 """
 
 import hashlib
@@ -26,19 +24,19 @@ ANTHROPIC = frozenset(
     "speed stop_sequences stream system temperature thinking thread tool_choice tools top_k top_p user_profile_id "
     "workspace_id".split()
 )
-# Of Anthropic's own service: an account's tiers, files and servers. Without the first three a client would get
-# something else than what it asked for.
+# Features of Anthropic's own service: account tiers, files and servers. Without these three, the client would get a
+# different result than requested.
 MISSED_ON_VERTEX = ("container", "mcp_servers", "thread")
 _NOT_ON_VERTEX = frozenset(
     "billing_policy diagnostics fallback_credit_token fallbacks inference_geo service_tier speed user_profile_id "
     "workspace_id".split()
 )
-# The model stands in the address.
+# The model is part of the URL.
 VERTEX = ANTHROPIC - _NOT_ON_VERTEX - frozenset((*MISSED_ON_VERTEX, "model"))
 
 
 def known(body: Mapping[str, Any], fields: frozenset[str]) -> Mapping[str, Any]:
-    """The body without other fields and without nulls, itself where it has neither."""
+    """Removes unknown fields and nulls. Returns the same body if there are none."""
     if body.keys() <= fields and None not in body.values():
         return body
     return {name: value for name, value in body.items() if name in fields and value is not None}
@@ -47,16 +45,16 @@ def known(body: Mapping[str, Any], fields: frozenset[str]) -> Mapping[str, Any]:
 Fields = Mapping[str, Any]
 
 _LONGEST_USER = 64
-# A budget counts an 'image' as one, so it must not become a film or a document.
+# The budget counts an 'image' as one image, so it must not turn into a video or a document.
 _PICTURES = ("https://", "http://", "gs://", "data:image/")
 _CANNOT = ("container", "mcp_servers")
-# What Anthropic keeps between two requests: a client that does not get it back cannot go on.
+# State kept by Anthropic between requests. A client that does not get it back cannot continue.
 _KEPT_THERE = ("thread",)
 _KNOWN = ("text", "image", "document", "search_result")
 
 
 def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dict[str, Any]:
-    """The fields of a chat completion, but for the limit of the output. Raises Unsupported and Malformed."""
+    """Translates the fields, except for the output limit. Raises Unsupported and Malformed."""
     for name in _KEPT_THERE:
         if fields.get(name) is not None:
             raise Malformed(name, f"'{name}' needs a Claude model.")
@@ -77,21 +75,22 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
     made.update(_tools(fields, drop_params))
     takes = capabilities(d, model).fields
     if takes is not None and "parallel_tool_calls" not in takes:
-        made.pop("parallel_tool_calls", None)  # several calls at once do no harm
+        made.pop("parallel_tool_calls", None)  # parallel calls do no harm
     made.update(_thinking(fields, d, model))
     schema = _schema(fields)
     if schema is not None:
         made["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     user = (fields.get("metadata") or {}).get("user_id")
     if isinstance(user, str):
-        # Longer ones are refused.
+        # OpenAI refuses longer ones.
         made["user"] = user if len(user) <= _LONGEST_USER else hashlib.sha256(user.encode()).hexdigest()
     return made
 
 
 def _messages(fields: Fields, drop_params: bool) -> list[dict[str, Any]]:
-    """A note stands for a block that nobody knows in what was said before: it would be refused for as long as the
-    conversation goes on."""
+    """Translates the messages. Unknown blocks in earlier messages are replaced with a note, because refusing them would
+    block the rest of the conversation.
+    """
     made: list[dict[str, Any]] = []
     system = _text(fields.get("system"), "system")
     if system:
@@ -112,7 +111,7 @@ def _messages(fields: Fields, drop_params: bool) -> list[dict[str, Any]]:
 
 
 def _text(value: Any, param: str) -> str:
-    """A text, or the texts of blocks."""
+    """Joins a string or a list of text blocks."""
     if value is None or isinstance(value, str):
         return value or ""
     if not isinstance(value, list) or not all(isinstance(b, dict) and isinstance(b.get("text"), str) for b in value):
@@ -121,8 +120,9 @@ def _text(value: Any, param: str) -> str:
 
 
 def _assistant(blocks: Sequence[Fields]) -> dict[str, Any]:
-    """What was thought goes along, as some models want it back beside a call. What Anthropic's own tools did shows in
-    the texts."""
+    """Translates an assistant message. Reasoning is kept, because some models require it next to calls. The work of
+    Anthropic's own tools is only visible in the text.
+    """
     texts, calls = [], []
     for block in blocks:
         if block.get("type") == "text":
@@ -132,7 +132,7 @@ def _assistant(blocks: Sequence[Fields]) -> dict[str, Any]:
             function = {"name": block["name"], "arguments": arguments}
             calls.append({"id": block["id"], "type": "function", "function": function})
         elif block.get("type") == "compaction" and block.get("content"):
-            texts.append(str(block["content"]))  # it stands for the conversation before it
+            texts.append(str(block["content"]))  # a summary of the conversation so far
     made: dict[str, Any] = {"role": "assistant", "content": "".join(texts) or (None if calls else "")}
     thought = reasoning.of_blocks(blocks)
     if thought:
@@ -141,8 +141,11 @@ def _assistant(blocks: Sequence[Fields]) -> dict[str, Any]:
 
 
 def _user(blocks: Sequence[Fields], *, lenient: bool) -> list[dict[str, Any]]:
-    """The results of tools first, each a message of its own, as they follow the calls; then what the user says.
-    `lenient`: a note stands for a block of a type that nobody knows."""
+    """Translates a user message. Tool results come first, each as its own message, because they have to follow the
+    calls.
+
+    If `lenient`, unknown blocks are replaced with a note.
+    """
     results: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     for block in blocks:
@@ -155,7 +158,7 @@ def _user(blocks: Sequence[Fields], *, lenient: bool) -> list[dict[str, Any]]:
         texts = [str(part["text"]) for part in known if part["type"] == "text"]
         text = "\n".join(texts) if known or not inner else responses.summary(inner)
         results.append({"role": "tool", "tool_call_id": block["tool_use_id"], "content": text})
-        # A tool's message takes texts only.
+        # Tool messages only accept text.
         parts += [part for part in known if part["type"] != "text"]
     if not parts and not results and blocks:
         parts.append({"type": "text", "text": responses.summary(blocks)})
@@ -166,7 +169,7 @@ def _user(blocks: Sequence[Fields], *, lenient: bool) -> list[dict[str, Any]]:
 
 
 def _parts(block: Fields, lenient: bool) -> list[dict[str, Any]]:
-    """None for what is Claude's alone, several for what is made of parts itself."""
+    """Translates a block to parts: none if only Claude understands it, several if it contains parts itself."""
     kind, source = block.get("type"), block.get("source")
     if responses.is_foreign(kind):
         return []
@@ -233,7 +236,7 @@ def _tools(fields: Fields, drop_params: bool) -> dict[str, Any]:
 
 
 def _thinking(fields: Fields, d: Deployment, model: str) -> dict[str, Any]:
-    """How much the model shall think, where it can; Anthropic's clients ask every model to."""
+    """Translates the reasoning settings, if the model can reason. Anthropic's clients send them to every model."""
     thinking, config = fields.get("thinking"), fields.get("output_config")
     level = reasoning.of_thinking(thinking, config)
     known = capabilities(d, model).efforts
@@ -246,7 +249,7 @@ def _thinking(fields: Fields, d: Deployment, model: str) -> dict[str, Any]:
     named = isinstance(config, dict) and level == config.get("effort")
     if d.format == "openai" or named or not isinstance(thinking, dict) or thinking.get("type") == "adaptive":
         if known is None and d.format == "openai":
-            # A server of which nothing is known may know no other levels than these.
+            # An unknown server may not accept other levels.
             return {} if level == "none" else {"reasoning_effort": reasoning.nearest(level, ("low", "medium", "high"))}
         return {"reasoning_effort": level}
     budget = thinking.get("budget_tokens")

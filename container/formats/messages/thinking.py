@@ -1,6 +1,6 @@
-"""`thinking` and `output_config.effort` of Anthropic's clients, as the Claude model at hand takes them.
+"""Adapts `thinking` and `output_config.effort` to the Claude model.
 
-Clients write them for the newest models, and a gateway's name may stand for an older one.
+Clients write them for the newest models, but the gateway's model name may map to an older one.
 https://docs.claude.com/en/docs/build-with-claude/adaptive-thinking
 """
 
@@ -10,8 +10,9 @@ from ..anthropic.models import BUDGETS, Traits, capped, effort_of
 
 
 def fitted(body: dict[str, Any], can: Traits) -> None:
-    """Changes `thinking`, `output_config` and `temperature` in the body, as LiteLLM does. Values that it cannot read
-    stay, for Anthropic to refuse."""
+    """Adapts `thinking`, `output_config` and `temperature` in place, as LiteLLM does. Invalid values stay, and
+    Anthropic refuses them.
+    """
     thinking, config = body.get("thinking"), body.get("output_config")
     kind = thinking.get("type") if isinstance(thinking, dict) else None
     effort = config.get("effort") if isinstance(config, dict) else None
@@ -26,7 +27,7 @@ def fitted(body: dict[str, Any], can: Traits) -> None:
 
 
 def _by_itself(body: dict[str, Any], can: Traits) -> None:
-    """A budget becomes an effort: the newest models take no budgets."""
+    """Converts a budget to an effort. The newest models do not accept budgets."""
     thinking, config = body["thinking"], body.get("output_config")
     budget = thinking.get("budget_tokens")
     rest = {name: value for name, value in thinking.items() if name in ("display", "block_binding")}
@@ -36,7 +37,7 @@ def _by_itself(body: dict[str, Any], can: Traits) -> None:
 
 
 def _by_budget(body: dict[str, Any], can: Traits, kind: str | None, effort: Any) -> None:
-    """An effort becomes a budget, where there is room for one: older models take no efforts."""
+    """Converts an effort to a budget, if the output limit has room for one. Older models do not accept efforts."""
     if can.efforts and (kind != "adaptive" or effort in can.efforts):
         if kind == "adaptive":
             del body["thinking"]

@@ -1,4 +1,4 @@
-"""Claude on Vertex AI for clients that speak Anthropic: the request as it came, with the model in the address.
+"""Claude on Vertex AI for clients of the Messages API. The request is passed through, with the model in the URL.
 
 https://docs.claude.com/en/api/claude-on-vertex-ai
 """
@@ -16,7 +16,7 @@ from ..vertex.claude import VERSION, refuse_addresses
 from . import ToClaude
 from .request import MISSED_ON_VERTEX, VERTEX, known
 
-# Any other is refused there. What it has is in LiteLLM's `anthropic_beta_headers_config.json`; a test compares.
+# Vertex AI refuses other betas. LiteLLM lists these in `anthropic_beta_headers_config.json`, and a test compares them.
 BETAS = {
     name: name
     for name in (
@@ -40,7 +40,7 @@ _OPERATORS = "An instruction of the operator, not of the user:"
 
 
 class ToVertexClaude(ToClaude):
-    """`vertex` finds the project and the token, and reads errors."""
+    """Passes requests through to Vertex AI. `vertex` provides the project and the token, and maps errors."""
 
     def __init__(self, vertex: Vertex, *, drop_params: bool) -> None:
         super().__init__(drop_params=drop_params)
@@ -81,7 +81,7 @@ class ToVertexClaude(ToClaude):
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    """Of the roles that Anthropic has Vertex AI knows two."""
+    """Converts system messages to user messages. Vertex AI supports only the user and assistant roles."""
     content = message.get("content")
     if isinstance(content, list):
         message = {**message, "content": _without_scope(content)}
@@ -92,7 +92,7 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_scope(blocks: list[Any]) -> list[Any]:
-    """Cache markers without `scope`, which is of Anthropic's own service."""
+    """Removes `scope` from cache markers, which only Anthropic's own service supports."""
     return [_unscoped(block) if isinstance(block, dict) else block for block in blocks]
 
 
