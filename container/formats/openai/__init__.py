@@ -1,4 +1,4 @@
-"""OpenAI's wire format, which clients speak too: the body goes on as it came, but for a few fields. The engine's."""
+"""OpenAI's wire format, which is also the client's and the engine's: bodies pass with few changes."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -19,7 +19,7 @@ from ..shared.events import EventStream
 from ..shared.format import Sent, Unsupported
 from ..shared.refusals import refuses_name
 
-# Without these it would be another request.
+# Fields that are never dropped, because the request would mean something else.
 _ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
 _MAX_LEFT_OUT = 5
 _NONE: frozenset[str] = frozenset()
@@ -27,8 +27,12 @@ _MOST_LEARNT = 4096
 
 
 class _Note(NamedTuple):
-    """How a request was sent: `usage` was asked for; the fields left out; `limit`: what its output limit is called;
-    `learnt`: the deployment and the model that turn out to call it so if the request is answered."""
+    """How a request was sent.
+
+    `usage` means that usage was requested for the proxy only. `left_out` are the dropped fields. `limit` is the field
+    for the output limit. `learnt` is the deployment and model for which that field name is remembered if this request
+    succeeds.
+    """
 
     usage: bool
     left_out: frozenset[str]
@@ -37,16 +41,18 @@ class _Note(NamedTuple):
 
 
 class OpenAI:
-    """Goes by the table of what each model takes. What that does not know is learnt of a deployment: that it refuses
-    `stream_options`, or the usual name of an output limit."""
+    """Adapts requests by the capabilities table. Learns the rest per deployment: whether it refuses `stream_options` or
+    the usual field for the output limit.
+    """
 
     _withheld: frozenset[str] = frozenset()
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
         self._addresses = prepare.Addresses()
-        self._limit_names: dict[tuple[str, str], str] = {}  # by deployment and model, of those that refuse the usual
-        self._rejects_usage: set[str] = set()  # ids of deployments that refused stream_options
+        # by deployment and model, for those that refuse the usual name
+        self._limit_names: dict[tuple[str, str], str] = {}
+        self._rejects_usage: set[str] = set()  # the ids of deployments that refused stream_options
 
     async def address(self, d: Deployment, patience: float) -> prepare.Address:
         return self._addresses.of(d)
@@ -71,7 +77,7 @@ class OpenAI:
                 return self._sent(d, model, request, note._replace(limit=other, learnt=(d.id, model)))
         unwanted = self._unwanted(d, request, refusal, note.usage)
         if unwanted is None or unwanted in note.left_out or unwanted in parameters.NAMES:
-            return None  # without its limit the request could cost more than was set aside for it
+            return None  # without its limit, the request could exceed its reservation
         return self._sent(d, model, request, note._replace(left_out=note.left_out | {unwanted}))
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
@@ -107,23 +113,25 @@ class OpenAI:
         fit.chat(body, can, presets, seen, drop_params=self._drop_params)
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
-        """The client's fields that the provider gets."""
+        """The client's fields that are sent to the provider."""
         return request.body
 
     def _model(self, d: Deployment, model: str) -> str:
         return split_route(d.provider, model)[1]
 
     def _learn(self, note: _Note) -> None:
-        """A limit under its other name was taken, so that is the deployment's. (A refusal alone may repeat a client's
-        words.)"""
+        """Remembers the other name for the output limit after it was accepted. A refusal alone proves nothing, since it
+        may quote the client.
+        """
         if note.learnt is not None:
             if len(self._limit_names) >= _MOST_LEARNT:
                 self._limit_names.clear()
             self._limit_names[note.learnt] = note.limit
 
     def _unwanted(self, d: Deployment, request: Completion, refusal: Outcome, asked_usage: bool) -> str | None:
-        """The field that the provider refuses and that may be left out: one that was added in translation, and with
-        `drop_params` any that it does not know."""
+        """The refused field, if it may be dropped: one added in translation, or any unknown field
+        with `drop_params`.
+        """
         if asked_usage and any(refuses_name(refusal, name) for name in ("stream_options", "include_usage")):
             self._rejects_usage.add(d.id)
             return "stream_options"
@@ -140,7 +148,7 @@ class OpenAI:
 
 
 class ThroughEngine(OpenAI):
-    """LiteLLM's proxy on loopback: OpenAI's format, with the deployment's id for a model."""
+    """LiteLLM's proxy on the loopback interface: OpenAI's format, with the deployment id as the model."""
 
     _withheld = prepare.AUTHORITY
 
@@ -161,15 +169,17 @@ class ThroughEngine(OpenAI):
     def _fit(
         self, body: dict[str, Any], can: Capabilities, presets: Mapping[str, Any], *, seen: Conversation | None
     ) -> None:
-        """LiteLLM does it."""
+        """Does nothing, because LiteLLM adapts the fields."""
 
     def _model(self, d: Deployment, model: str) -> str:
         return prepare.engine_model(d, model)
 
 
 def shown_to_engine(request: Completion, *, drop_params: bool) -> Mapping[str, Any]:
-    """The client's fields that LiteLLM is shown; others are left out. Raises Unsupported for one that the client must
-    not believe to be acted on, unless `drop_params`."""
+    """The client's fields that LiteLLM receives. Others are dropped.
+
+    Raises Unsupported for a field that the client would wrongly believe to be in effect, unless `drop_params` is set.
+    """
     foreign = engine_fields.foreign(request.endpoint, request.body)
     believed = engine_fields.believed(foreign) if foreign and not drop_params else None
     if believed:

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API behind chat completions, for models that are served there alone."""
+"""Chat completions through OpenAI's Responses API, for models that require it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,14 +21,17 @@ from .request import translate
 from .stream import ChunkStream
 
 _ENDPOINT = "responses"
-# Without these it would be another request, or a dearer one.
+# Fields that are never dropped, because the request would mean something else or cost more.
 _ESSENTIAL = frozenset(("model", "input", "instructions", "stream", "store", "max_output_tokens"))
 _MAX_LEFT_OUT = 5
 
 
 class Note(NamedTuple):
-    """`body`: as it was sent; `left_out`: how many of its fields the provider has refused; `learns`: the deployment,
-    the model, and when it is served here, if the answer is one."""
+    """How a request was sent.
+
+    `body` is the body sent. `left_out` counts the fields dropped after refusals. `learns` is the deployment, the model
+    and when it requires the Responses API, to be remembered if this request succeeds.
+    """
 
     deployment: str
     model: str
@@ -38,12 +41,12 @@ class Note(NamedTuple):
 
 
 class Responses:
-    """Learns which models do not give their reasoning."""
+    """Remembers which models do not return encrypted reasoning."""
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
         self._addresses = prepare.Addresses()
-        self._secretive: set[tuple[str, str]] = set()  # deployments and models that keep their reasoning
+        self._secretive: set[tuple[str, str]] = set()  # (deployment, model) pairs that do not return their reasoning
 
     async def address(self, d: Deployment, patience: float) -> Address:
         return self._addresses.of(d)
@@ -56,7 +59,7 @@ class Responses:
         fields = prepare.merge(d, can, request.body, request.output_limit)
         limit = fields.get(MAX_TOKENS)
         if limit is not None and request.limited and can.min_output <= limit < LEAST_OF_RESPONSES:
-            # Where it was known before that the model is served here, so much was set aside.
+            # If the reservation had been made for the Responses API, it would cover its minimum.
             raise Unsupported(MAX_TOKENS, f"This model takes no limit of fewer than {LEAST_OF_RESPONSES} tokens.")
         if can.samples != "always":
             fit.sample(fields, can, d.presets, drop_params=self._drop_params)
@@ -71,7 +74,7 @@ class Responses:
                 drop_params=self._drop_params,
             )
         except (AttributeError, KeyError, TypeError) as error:
-            # Values of types that nothing can be made of, deep in messages and tools.
+            # Values of unexpected types, deep inside messages or tools.
             raise Malformed("messages", "The request cannot be translated: check messages and tools.") from error
         if request.stream and not streams(d, model):
             del body["stream"]
@@ -96,7 +99,7 @@ class Responses:
         return failure.from_response(status, headers, raw)
 
     def _without(self, note: Note, refusal: Outcome) -> dict[str, Any] | None:
-        """The body without what was refused and may be left out; None where the refusal stands."""
+        """The body without the field or items that were refused, or None if they cannot be dropped."""
         text = f"{refusal.param} {refusal.code} {refusal.message}".lower()
         include = note.body.get("include") or ()
         if ENCRYPTED_REASONING in include and ("include" in text or "encrypted content is not" in text):
@@ -106,7 +109,7 @@ class Responses:
             return {**rest, "include": kept} if kept else rest
         given = [item for item in note.body["input"] if item.get("type") == "reasoning"]
         if given and "encrypted" in text:
-            # Another account's reasoning: a fallback has answered before.
+            # Reasoning from another account: a fallback responded earlier in the conversation.
             return {**note.body, "input": [item for item in note.body["input"] if item not in given]}
         name = (refusal.param or "").partition(".")[0].partition("[")[0]
         if not self._drop_params or refusal.code not in failure.UNSUPPORTED_CODES or name not in note.body:

@@ -1,4 +1,4 @@
-"""An answer of OpenAI's Responses API as a chat completion.
+"""Translates a response of OpenAI's Responses API to a chat completion.
 
 https://platform.openai.com/docs/api-reference/responses/object
 """
@@ -16,17 +16,16 @@ from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
 
 CALLS = ("function_call", "custom_tool_call")
 _STATUSES = {"vector_store_timeout": 504, "rate_limit_exceeded": 429, "insufficient_quota": 429}
-# Of the codes of a response's error those that blame the request: `invalid_prompt`, `image_too_large`,
-# `failed_to_download_image`, `context_length_exceeded`.
-# https://platform.openai.com/docs/api-reference/responses/object#responses/object-error
+# Error codes that blame the request, such as `invalid_prompt`, `image_too_large`, `failed_to_download_image` and
+# `context_length_exceeded`. https://platform.openai.com/docs/api-reference/responses/object#responses/object-error
 _BLAMES_REQUEST = re.compile(r"invalid|image|unsupported|context_|content_|too_l|policy|missing")
-# Some servers number the calls of each answer anew; only the item's own id is then unique.
+# Some servers restart the numbering of calls in each response. Only the item's own id is unique then.
 _NUMBERED = re.compile(r"call_\d+")
 BETWEEN_THOUGHTS = "\n\n"
 
 
 def plain(raw: bytes, name: str) -> Plain | Outcome:
-    """A whole answer with status 200. `name`: the model's public name."""
+    """Translates a complete response with status 200. `name` is the model's public name."""
     body = json_object(raw)
     if isinstance(body, Outcome):
         return body
@@ -64,7 +63,7 @@ def _plain(body: Mapping[str, Any], name: str) -> Plain:
 
 
 def message(output: Iterable[Any]) -> dict[str, Any]:
-    """The assistant's message out of all items of an answer."""
+    """Builds the assistant message from the output items."""
     items = [item for item in output if isinstance(item, dict)]
     text, refusal, notes = "", "", []
     for part in content_parts(items):
@@ -94,7 +93,7 @@ def content_parts(items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def call(item: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool call as chat has it; of a custom tool, with its input."""
+    """Translates a call of a function, or of a custom tool with its input."""
     if item["type"] == "custom_tool_call":
         custom = {"name": item.get("name"), "input": _text(item.get("input"))}
         return {"id": call_id(item), "type": "custom", "custom": custom}
@@ -110,12 +109,12 @@ def call_id(item: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Arguments are a text; some servers write the object itself."""
+    """Arguments as a string. Some servers write an object."""
     return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
 
 
 def annotation(given: Mapping[str, Any], offset: int) -> dict[str, Any]:
-    """A source, as chat has it. `offset`: of its text within the whole."""
+    """Translates an annotation. `offset` is the position of its part within the whole text."""
     inner = {name: value for name, value in given.items() if name != "type"}
     for name in ("start_index", "end_index"):
         if isinstance(inner.get(name), int):
@@ -125,7 +124,7 @@ def annotation(given: Mapping[str, Any], offset: int) -> dict[str, Any]:
 
 
 def reasoning_items(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the next request can give back, in LiteLLM's shape."""
+    """Encrypted reasoning that the client can return in the next request, in LiteLLM's format."""
     return [
         {
             "id": item.get("id"),
@@ -139,7 +138,7 @@ def reasoning_items(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _thoughts(item: Mapping[str, Any]) -> list[str]:
-    """The summary; open models show what they thought instead."""
+    """The summary, or the full reasoning of open models."""
     parts = item.get("summary") or item.get("content") or ()
     return [str(part["text"]) for part in parts if part.get("text")]
 
@@ -178,7 +177,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def error(said: Any) -> Outcome:
-    """Of an error that came with status 200, or in a stream."""
+    """Maps an error that came with status 200 or in a stream."""
     fields = said if isinstance(said, dict) else {"message": str(said)}
     code = str(fields.get("code") or fields.get("type") or "").lower()
     status = _STATUSES.get(code) or (400 if _BLAMES_REQUEST.search(code) else 500)

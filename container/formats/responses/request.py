@@ -1,8 +1,4 @@
-"""The messages of a chat as the input items of OpenAI's Responses API.
-
-https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
-
-A chat completion's request in the words of OpenAI's Responses API.
+"""Translates a chat completion request to OpenAI's Responses API, with messages as input items.
 
 https://platform.openai.com/docs/api-reference/responses/create
 """
@@ -19,14 +15,16 @@ from ..shared.reasoning import nearest
 
 Item = dict[str, Any]
 
-# Parts that are the Responses API's own; they go on as they are.
+# Part types of the Responses API itself, which are passed unchanged.
 _OWN_ITEMS = frozenset(("input_text", "input_image", "input_file", "output_text", "refusal"))
 _SAYS = frozenset(("user", "system", "developer"))
 
 
 def items(messages: Iterable[Mapping[str, Any]]) -> tuple[str | None, list[Item]]:
-    """The instructions and the input. Raises Malformed, Unsupported, and AttributeError, KeyError or TypeError for
-    values that no message has."""
+    """Translates messages to instructions and input items.
+
+    Raises Malformed and Unsupported, and AttributeError, KeyError or TypeError for values of unexpected types.
+    """
     messages = list(messages)
     instructions: list[str] = []
     for message in messages:
@@ -70,8 +68,9 @@ def _assistant(message: Mapping[str, Any]) -> list[Item]:
 
 
 def _reasoning_items(message: Mapping[str, Any]) -> list[Item]:
-    """What an earlier answer thought, as this API gave it. Without its content an item would be looked for among
-    stored ones, and nothing is stored."""
+    """The reasoning of an earlier response. Without encrypted content, the API would look up the item, but nothing is
+    stored.
+    """
     return [
         {
             "type": "reasoning",
@@ -96,7 +95,7 @@ def _call(call: Mapping[str, Any]) -> Item:
 
 
 def _custom_calls(messages: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """The ids of calls of custom tools, whose results are items of another type."""
+    """The ids of custom tool calls, whose results have a different item type."""
     calls = (call for message in messages for call in message.get("tool_calls") or ())
     return frozenset(str(call.get("id")) for call in calls if isinstance(call.get("custom"), dict))
 
@@ -106,7 +105,7 @@ def _said(role: str, content: Any) -> Item:
 
 
 def _output(content: Any) -> str | list[Item]:
-    """A tool's result: a text, or parts where it holds pictures or files."""
+    """Translates a tool result: a string, or parts if it contains images or files."""
     if content is None or isinstance(content, str):
         return content or ""
     text = _plain_text(content)
@@ -114,7 +113,7 @@ def _output(content: Any) -> str | list[Item]:
 
 
 def _plain_text(content: Any) -> str | None:
-    """The text of content that is nothing else."""
+    """The text of content that contains nothing else, or None."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or any(part.get("type") != "text" for part in content):
@@ -155,20 +154,19 @@ def _image(given: Any) -> Item:
 
 Fields = Mapping[str, Any]
 
-# What both APIs call the same.
+# Fields that have the same name in both APIs.
 _SAME = frozenset(
     "temperature top_p parallel_tool_calls stream top_logprobs service_tier safety_identifier prompt_cache_key "
     "prompt_cache_retention prompt_cache_options".split()
 )
-# What an operator may preset for a deployment in the Responses API's own words.
+# Responses API fields that the config may preset.
 _ITS_OWN = frozenset("text truncation max_tool_calls include context_management".split())
-# What is translated, is said in another way, or changes nothing that a client would miss. Nothing is stored, so
-# nothing needs metadata.
+# Fields that are translated, expressed differently, or not needed. Nothing is stored, so metadata is not needed.
 _READ = frozenset(
     "model messages tools tool_choice response_format reasoning_effort reasoning reasoning_summary reasoningSummary "
     "verbosity max_tokens max_completion_tokens logprobs user stream_options store metadata seed".split()
 )
-# Values that ask for nothing, of fields that there are not.
+# Values without effect of fields that have no equivalent.
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "presence_penalty": (0,),
@@ -190,9 +188,12 @@ def translate(
     encrypted: bool,
     drop_params: bool,
 ) -> dict[str, Any]:
-    """The body but for `model`. `fields`: the request's with the deployment's `presets` under them; `efforts`: those
-    that the model knows, None where any may pass; `limit`: of the answer, in tokens; `encrypted`: ask for the
-    reasoning, as nothing is stored. Raises Unsupported and Malformed."""
+    """Builds the body, without `model`.
+
+    `fields` are the client's fields merged over the deployment's `presets`. `efforts` are the levels that the model
+    accepts, or None for all. `limit` is the output limit in tokens. `encrypted` requests encrypted reasoning, because
+    nothing is stored. Raises Unsupported and Malformed.
+    """
     _refuse_others(fields, presets, drop_params=drop_params)
     instructions, given = items(fields["messages"])
     made: dict[str, Any] = {"input": given}
@@ -232,7 +233,7 @@ def translate(
 
 
 def _refuse_others(fields: Fields, presets: Fields, *, drop_params: bool) -> None:
-    """Raises Unsupported for a field that would be missed."""
+    """Raises Unsupported for a field whose loss would matter."""
     if drop_params:
         return
     for name, value in fields.items():
@@ -243,7 +244,7 @@ def _refuse_others(fields: Fields, presets: Fields, *, drop_params: bool) -> Non
 
 
 def _tool(tool: Fields, *, drop_params: bool) -> dict[str, Any] | None:
-    """None for one that is left out. In chat a function is not strict unless it says so; here it is."""
+    """Translates a tool, or returns None if it is dropped. Functions are strict by default here, but not in chat."""
     kind = tool.get("type")
     function, custom = tool.get("function"), tool.get("custom")
     if kind == "function":
@@ -264,7 +265,7 @@ def _tool(tool: Fields, *, drop_params: bool) -> dict[str, Any] | None:
         return made
     if drop_params:
         return None
-    # A tool that the provider runs has a price of its own.
+    # Tools that the provider runs are billed separately.
     raise Unsupported("tools", "The 'type' of a tool has to be 'function' or 'custom'.")
 
 
@@ -309,7 +310,7 @@ def _text(fields: Fields) -> dict[str, Any]:
 
 
 def _reasoning(fields: Fields, efforts: frozenset[str] | None) -> dict[str, Any]:
-    """The effort, and a summary where the request names one: the provider gives it to verified accounts alone."""
+    """The effort, and a summary if requested. OpenAI returns summaries only to verified organizations."""
     given, effort = fields.get("reasoning"), fields.get("reasoning_effort")
     made = dict(given) if isinstance(given, dict) else {}
     if isinstance(effort, dict):

@@ -1,4 +1,4 @@
-"""The events of OpenAI's Responses API as chunks of a chat completion, one by one as they come.
+"""Translates the events of OpenAI's Responses API to chat completion chunks.
 
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
@@ -17,16 +17,18 @@ _ROLE = {"role": "assistant", "content": ""}
 
 
 class ChunkStream(TranslatedStream):
-    """`name`: the model's public name; `wants_usage`: the client has asked for the usage chunk."""
+    """Translates a stream. `name` is the model's public name. `wants_usage` means that the client requested the usage
+    chunk.
+    """
 
     def __init__(self, name: str, *, wants_usage: bool) -> None:
         super().__init__(name, wants_usage=wants_usage)
-        self._calls: dict[Any, int] = {}  # the index in chat of the call at an `output_index`
-        self._told: set[Any] = set()  # what has been told by its deltas, by kind and place
-        self._starts: dict[Any, int] = {}  # where in the answer the text of each part begins, in characters
-        self._length = 0  # of the answer so far
+        self._calls: dict[Any, int] = {}  # maps `output_index` to the index of the call in chat
+        self._told: set[Any] = set()  # content already sent as deltas, by kind and position
+        self._starts: dict[Any, int] = {}  # the offset of each part in the text, in characters
+        self._length = 0  # the length of the text so far
         self._opened = False
-        self._thoughts: tuple[Any, Any] | None = None  # the place of the last thought
+        self._thoughts: tuple[Any, Any] | None = None  # the position of the latest reasoning
         self._kept: list[dict[str, Any]] = []
         self._tier: str | None = None
         self._open({})
@@ -40,7 +42,7 @@ class ChunkStream(TranslatedStream):
             return self._fail(UNREADABLE)
         if self._opened or not made:
             return made
-        self._opened = True  # by a server that does not say `response.created`
+        self._opened = True  # the server does not send `response.created`
         return self._chunk(_ROLE) + made
 
     def _handled(self, event: Mapping[str, Any]) -> bytes:
@@ -50,7 +52,7 @@ class ChunkStream(TranslatedStream):
         handler = _HANDLERS.get(str(kind))
         if handler is not None:
             return handler(self, event)
-        if event.get("object") == "response":  # an answer in one piece
+        if event.get("object") == "response":  # a complete response instead of a stream
             return self._whole(event)
         return self._failure(event) if kind is None and event.get("error") else b""
 
@@ -86,7 +88,7 @@ class ChunkStream(TranslatedStream):
         return self._chunk({"annotations": [answer.annotation(event["annotation"], start)]})
 
     def _thought(self, event: Mapping[str, Any]) -> bytes:
-        """Thoughts of several parts are told apart by a blank line."""
+        """Separates reasoning parts with a blank line."""
         self._begun = True
         text = event.get("delta")
         if not text:
@@ -106,7 +108,7 @@ class ChunkStream(TranslatedStream):
         return self._call_begins(event.get("output_index"), item) if item.get("type") in answer.CALLS else b""
 
     def _call_begins(self, place: Any, item: Mapping[str, Any]) -> bytes:
-        """The call with whatever it says of its arguments yet: mostly nothing."""
+        """Begins a call, with the arguments known so far, which are usually none."""
         if place in self._calls:
             return b""
         self._calls[place] = index = len(self._calls)
@@ -132,7 +134,7 @@ class ChunkStream(TranslatedStream):
         return self._chunk({"tool_calls": [{"index": self._calls[place], kind: {field: more}}]})
 
     def _item_done(self, event: Mapping[str, Any]) -> bytes:
-        """What the item's own events have not told."""
+        """Sends what the item's deltas have not covered."""
         item, place = event.get("item") or {}, event.get("output_index")
         self._begun = True
         return self._untold(place, item)
@@ -168,7 +170,7 @@ class ChunkStream(TranslatedStream):
         text = answer.message([item]).get("reasoning_content")
         return self._thought({"output_index": place, "delta": text}) if text else b""
 
-    # The whole
+    # Response
 
     def _created(self, event: Mapping[str, Any]) -> bytes:
         self._open(event.get("response") or {})
@@ -201,7 +203,7 @@ class ChunkStream(TranslatedStream):
         return made + DONE
 
     def _failure(self, event: Mapping[str, Any]) -> bytes:
-        """`response.failed` holds the error in its response, `error` in a field of it or is one itself."""
+        """Handles an error: `response.failed` has it in its response, and `error` in a field or as the event itself."""
         response = event.get("response")
         if isinstance(response, dict):
             self.usage = answer.usage(response.get("usage")) or self.usage
@@ -213,7 +215,7 @@ class ChunkStream(TranslatedStream):
         return self._fail(answer.error(said))
 
     def _open(self, response: Mapping[str, Any]) -> None:
-        """What all chunks begin and end with."""
+        """Sets what all chunks have in common."""
         head = {
             "id": response.get("id") or "chatcmpl-responses",
             "object": "chat.completion.chunk",
