@@ -1,4 +1,4 @@
-"""The Worker: `Default` answers requests; its Durable Objects are `ProxyContainer` and `Ledger`."""
+"""The Worker's main module: the entrypoint `Default`, and the Durable Objects `Ledger` and `ProxyContainer`."""
 
 import gc
 from typing import Any
@@ -23,4 +23,4 @@ class Default(WorkerEntrypoint):
         return await handle(interpreter.js_request(request))
 
 
-gc.freeze()  # what is imported stays: no collection looks through it again
+gc.freeze()  # excludes everything imported so far from garbage collection

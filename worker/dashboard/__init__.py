@@ -1,7 +1,7 @@
-"""The operator's page, `GET /dashboard`: files that are served as they are, the same at the edge and standalone.
+"""The operator's dashboard, `GET /dashboard`: static files, identical at the edge and in the proxy.
 
-The page itself needs no key and knows nothing; what it shows it asks of the admin API, with the master key that the
-operator types in. uplot.js and uplot.css are the npm package uplot's, see uplot.LICENSE.
+The page needs no key and contains no data. It calls the admin API with the master key that the operator enters.
+uplot.js and uplot.css are from the npm package uplot; see uplot.LICENSE.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 _FILES = Path(__file__).parent / "page"
 PAGE = "index.html"
-# Every file there is, and what it is.
+# All files with their content types.
 TYPES = {
     PAGE: "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
@@ -31,7 +31,7 @@ TYPES = {
     "overview.js": "text/javascript; charset=utf-8",
     "requests.js": "text/javascript; charset=utf-8",
 }
-# Nothing from elsewhere, nothing inline, no frame around it, and no text that becomes markup.
+# No external resources, no inline code, no framing, and no text interpreted as markup.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -43,7 +43,7 @@ _HEADERS = (
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
     ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
-    # Kept, and asked about each time: a new version shows at once, and an unchanged one costs no bytes.
+    # Cached but always revalidated: a new version appears at once, and an unchanged one transfers no body.
     ("cache-control", "no-cache"),
 )
 
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
 
 
 def answer(name: str, if_none_match: str | None) -> Answer | None:
-    """The file of this name, or 304 for a client that has it; None when there is none."""
+    """Returns the file, or a 304 if the client has it already; None if there is no such file."""
     if name not in TYPES:
         return None
     content, tag = _file(name)
@@ -67,12 +67,12 @@ def answer(name: str, if_none_match: str | None) -> Answer | None:
 
 
 def _tags(if_none_match: str) -> Iterable[str]:
-    """A proxy that compresses makes an entity tag weak."""
+    """Returns the entity tags. A compressing proxy makes them weak."""
     return (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
 
 
 @cache
 def _file(name: str) -> tuple[bytes, str]:
-    """Read when it is first asked for: who serves no page pays nothing for it."""
+    """Returns the content and entity tag, read on first use so that processes without dashboard users pay nothing."""
     content = (_FILES / name).read_bytes()
     return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'

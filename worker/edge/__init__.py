@@ -1,4 +1,4 @@
-"""The Worker's way of a request: checked, answered here or passed on to a ProxyContainer, finished.
+"""The Worker's handling of a request: checks, then a response from the edge itself or from a container.
 
-`settings.py`, `instances.py` and `nesting.py` are plain Python; the others speak to the Workers runtime.
+`settings.py`, `instances.py` and `nesting.py` are plain Python. The other modules use the Workers runtime.
 """

@@ -1,4 +1,4 @@
-"""The admin API at the edge: a call goes to the ledger's object, whose answer goes back."""
+"""The admin API at the edge. Calls are forwarded to the ledger object."""
 
 from typing import Any
 
@@ -23,8 +23,10 @@ class Administration:
         self._ledger = ledger
 
     async def answer(self, client: Client, endpoint: Endpoint, path: str, query: str, key_hash: str | None) -> Any:
-        """A JS response; `query` without its question mark; `key_hash`: None for the master key. Raises ApiError: 403
-        before anything is read, 400 naming the field, 404 for a key, 503."""
+        """Returns a JS response. `query`: without the question mark. `key_hash`: None for the master key.
+
+        Raises ApiError 403 before anything is read, 400 naming the field, 404 for a key, or 503.
+        """
         if key_hash is not None and endpoint.name not in OF_ONES_OWN:
             raise admin.master_key_only()
         master_key = presented_key(client.headers.get) if key_hash is None else None
@@ -45,12 +47,12 @@ class Administration:
 
 
 async def _body(client: Client) -> bytes:
-    """Raises ApiError 400, 411, 413, 415."""
+    """Reads the body. Raises ApiError 400, 411, 413 or 415."""
     if or_none(client.request.body) is None:
         return b""
     body.refuse_compressed(client)
     length = client.headers.get("content-length")
-    if length is None:  # as this isolate cannot bound what it would read
+    if length is None:  # without it, the isolate cannot bound what it reads
         raise ApiError(411, "invalid_request_error", "Send the body with a Content-Length.", code="length_required")
     if int(length) > _MAX_BYTES:
         raise body_too_large(admin.MAX_BODY_MB)

@@ -1,7 +1,7 @@
-"""Requests that cost money: what they can cost at most, whether the ledger lets them in, and on to a container.
+"""Billable requests: quoting the maximum cost, admission by the ledger, and forwarding to a container.
 
-What the catalog knows the price of is quoted here. Everything else is parked: its body goes to the container, which
-says what it can cost, and waits there until the ledger has let it in.
+Requests whose price is in the catalog are quoted here. Other requests are parked: the body goes to the container, which
+quotes the request and holds it until the ledger has admitted it.
 """
 
 import json
@@ -44,15 +44,15 @@ from .ledger_client import LedgerClient, LedgerUnavailable, unavailable
 from .runtime.javascript import error_text, or_none
 from .runtime.log import log
 
-# A body over this is parked. Reading one of 60 KB here costs 1.4 ms of CPU more than a small one, parking 3.5 ms (in
-# workerd); so it is memory that sets the bound, as many may be waiting for a container that wakes.
+# Larger bodies are parked. In workerd, reading a 60 KB body here costs 1.4 ms of CPU more than a small one, and parking
+# costs 3.5 ms. Memory sets the limit, because many requests may be waiting for a container to wake.
 INLINE_BYTES = 64 * 1024
-# Of bodies that are read here at a time, in all: an isolate has 128 MB for everything.
+# Total size of the bodies held here at a time. An isolate has 128 MB for everything.
 MOST_HELD_BYTES = 8 * 1024 * 1024
 
 
 class BillableRequest(NamedTuple):
-    """`path`: the client's, with its query; `key_hash`: None for the master key; `names`: of instances, in order."""
+    """`path`: the client's, with its query. `key_hash`: None for the master key. `names`: of instances, in order."""
 
     client: Client
     endpoint: Endpoint
@@ -69,7 +69,7 @@ class Admission:
         self._held = 0
 
     async def authenticate(self, key_hash: str | None, request_id: str) -> list[str] | None:
-        """The models that the key may use, None for all. Raises ApiError 401, 503."""
+        """Returns the models that the key may use, None for all. Raises ApiError 401 or 503."""
         if key_hash is None:
             return None
         try:
@@ -81,7 +81,7 @@ class Admission:
         return found["models"] or None
 
     async def answer(self, billable: BillableRequest) -> Any:
-        """A JS response. Raises ApiError."""
+        """Returns a JS response. Raises ApiError."""
         length = self._inline_length(billable.client)
         if not length:
             return await self._parked(billable)
@@ -104,7 +104,10 @@ class Admission:
             self._held -= length
 
     async def _admitted_there(self, billable: BillableRequest, quoted: Quoted, buffer: Any) -> Any:
-        """By the object that keeps the ledger, which sends it on to its own container. Raises Apart, ApiError."""
+        """Sends the request to the ledger object, which admits it and forwards it to its own container.
+
+        Raises Apart or ApiError.
+        """
         client = billable.client
         quote = quoted.quote
         asked = encode_admission(
@@ -128,7 +131,8 @@ class Admission:
         return response
 
     async def _sent_elsewhere(self, billable: BillableRequest, headers: Any, why: str, buffer: Any) -> Any:
-        """What the ledger has admitted, and its own container could not serve. `why`: what NO_INSTANCE_HEADER says."""
+        """Forwards a request that the ledger admitted but its own container could not serve. `why`: the value of
+        NO_INSTANCE_HEADER."""
         grant = _Grant(billable.client.own_id, headers.get(GRANT_HEADER))
         names = billable.names[1:]
         if why in AGAIN:
@@ -143,14 +147,14 @@ class Admission:
     async def _send_inline(
         self, grant: "_Grant", billable: BillableRequest, names: list[str], instance: str, buffer: Any
     ) -> Any:
-        """`instance`: the start id of the container that it was admitted for."""
+        """`instance`: the start id of the container that the request was admitted for."""
         added = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, instance)]
         return await self._send(
             grant, billable, names, lambda: container_request(billable.client, billable.path, added, buffer), again=True
         )
 
     def _inline_length(self, client: Client) -> int:
-        """Bytes of the body, 0 where it is not read here."""
+        """Returns the size of the body in bytes, or 0 if it must not be read here."""
         headers = client.headers
         length = int(headers.get("content-length", "0"))
         if length > INLINE_BYTES or self._held + length > MOST_HELD_BYTES:
@@ -160,7 +164,7 @@ class Admission:
         return length
 
     async def _parked(self, billable: BillableRequest, *read: Any) -> Any:
-        """`read`: the body, if it has been read."""
+        """Parks the request, then admits it. `read`: the body, if it has been read."""
         client = billable.client
         models = await self.authenticate(billable.key_hash, client.id)
         added = [(GRANT_HEADER, EdgeGrant(models=json.dumps(models or [])).encode())]
@@ -185,12 +189,12 @@ class Admission:
         )
 
     async def _admit(self, billable: BillableRequest, model: str, quote: Quote, instance: str, tags: str) -> "_Grant":
-        """Raises ApiError where the ledger refuses, or cannot be asked."""
+        """Raises ApiError if the ledger refuses or is unavailable."""
         ask = _ask(billable, model, quote)
         try:
             result = await self._ledger.admit({**ask, "instance": instance, "tags": tags}, configuration())
         except LedgerUnavailable as error:
-            await self._release(ask["id"], billable.client.id)  # it may have been let in all the same
+            await self._release(ask["id"], billable.client.id)  # it may have been admitted anyway
             raise unavailable(error, billable.client.id) from None
         if not result["ok"]:
             raise refused(result)
@@ -199,7 +203,7 @@ class Admission:
     async def _send(
         self, grant: "_Grant", billable: BillableRequest, names: list[str], make: Any, *, again: bool = False
     ) -> Any:
-        """To a container; what surely reached none costs nothing."""
+        """Forwards an admitted request. If it certainly reached no container, its reservation is released."""
         if billable.client.left:
             await self._release(grant.id, billable.client.id)
             raise client_left()
@@ -215,19 +219,19 @@ class Admission:
         try:
             await self._ledger.call("report", {"instance": "", "reports": [report], "renew": []})
         except LedgerUnavailable as error:
-            # Its lease ends it, in full.
+            # The reservation is charged in full when its lease expires.
             log("error", "ledger_not_released", request_id=request_id, reservation=id, reason=str(error))
 
     async def _forget(self, billable: BillableRequest, parked: Answered, id: str) -> None:
         try:
             await self._instances.forget(parked.name, f"{PARK_PREFIX}/{id}", billable.client.id)
         except JsException as error:
-            # The container forgets it by itself, a little later.
+            # The container drops it by itself after a while.
             log("warning", "park_not_forgotten", request_id=billable.client.id, reason=error_text(error))
 
 
 def _ask(billable: BillableRequest, model: str, quote: Quote) -> dict[str, Any]:
-    """The fields of `ledger.admit.AdmissionRequest` but its instance and lease."""
+    """Returns the fields of `ledger.admit.AdmissionRequest` except instance, lease and tags."""
     client = billable.client
     return {
         "id": client.own_id,
@@ -242,7 +246,7 @@ def _ask(billable: BillableRequest, model: str, quote: Quote) -> dict[str, Any]:
 
 
 class _Grant(NamedTuple):
-    """`text`: what the container is told."""
+    """A reservation's id and the encoded grant for the container."""
 
     id: str
     text: str

@@ -1,4 +1,4 @@
-"""A request's way through the Worker: admitted or refused, answered here or by a container, finished."""
+"""The Worker's request handler: authorization, then a response from the edge or from a container."""
 
 import asyncio
 import json
@@ -43,12 +43,12 @@ from .responses import (
 from .runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
 from .runtime.log import log, where
 
-# Seconds after which an object that does not even tell its state counts as unavailable.
+# Seconds until an object that does not report its state counts as unavailable.
 STATE_TIMEOUT = 5.0
 
 
 class Edge:
-    """One deployment's edge, also as `health.Door`. Made once for an isolate, as its variables never change."""
+    """The edge of a deployment, also its `health.Door`. Created once per isolate, as its variables never change."""
 
     def __init__(self) -> None:
         env = bindings()
@@ -91,11 +91,11 @@ class Edge:
         self._metrics = Metrics(self._instances, instance_names(found.instances))
 
     async def answer(self, client: Client) -> Any:
-        """The response to a client, without what every response carries. Raises ApiError."""
+        """Returns the response without the headers that every response carries. Raises ApiError."""
         request, headers, request_id = client.request, client.headers, client.id
         try:
-            path, search = _split(request.url)  # dot segments resolved: what is checked is what is sent
-        except JsException:  # what was sent as the host makes it none
+            path, search = _split(request.url)  # resolves dot segments, so the path that is checked is the one sent
+        except JsException:  # an invalid Host header
             raise invalid_request("The request's address is not a valid URL.") from None
         asked = auth.admit(client.method, path, headers.get, self._rules)
         endpoint = asked.endpoint
@@ -126,8 +126,8 @@ class Edge:
         return await without_body(found.response) if client.method == "HEAD" else found.response
 
     async def _model_info(self, client: Client, path: str, key_hash: str | None, models: list[str] | None) -> Any:
-        """As a container that runs tells it; none is woken for it. `models`: those of a virtual key, None for all.
-        Raises ApiError."""
+        """Returns the model info of a running container, or the catalog's; it wakes no container. `models`: those of a
+        virtual key, None for all. Raises ApiError."""
         states = await self._states()
         running = [name for name, state in states.items() if state == health.RUNNING]
         if running:
@@ -145,7 +145,7 @@ class Edge:
 
     @property
     def refusal(self) -> str | None:
-        """Why nothing but health is served."""
+        """The reason to serve nothing but health."""
         refusal = auth.refusal_to_serve(self._rules)
         return None if refusal is None else refusal.message
 
@@ -156,7 +156,7 @@ class Edge:
         return await self._ledger.usable()
 
     async def _states(self) -> dict[str, str]:
-        """Of every instance."""
+        """Returns the state of every instance."""
         names = instance_names(self._settings.instances)
         states = await asyncio.gather(*(self._state_of(name) for name in names))
         return dict(zip(names, states, strict=True))
@@ -170,7 +170,7 @@ class Edge:
 
 @lru_cache(maxsize=64)
 def _split(address: str) -> tuple[str, str]:
-    """Path, and query with its question mark. Raises JsException."""
+    """Returns the path, and the query with its question mark. Raises JsException."""
     url = js.URL.new(address)
     return url.pathname, url.search
 
@@ -179,7 +179,7 @@ _edge: Edge | None = None
 
 
 def _deployment() -> Edge:
-    """The isolate's edge, made with its first request: at import there are neither bindings nor a clock."""
+    """Returns the isolate's edge, created on the first request: at import there are no bindings and no clock."""
     global _edge
     if _edge is None:
         _edge = Edge()
@@ -187,7 +187,7 @@ def _deployment() -> Edge:
 
 
 def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> ApiError:
-    """The refusal of a key, or that there were too many of them from there. Each isolate counts for itself."""
+    """Counts a failed authentication and returns the error to send. Each isolate counts separately."""
     address = headers.get("cf-connecting-ip", "")
     answer, passed = _deployment().failed_auth.refusal(refused, headers.get, address, time.monotonic())
     if passed:
@@ -196,7 +196,7 @@ def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> Api
 
 
 async def handle(request: Any) -> Any:
-    """A JS response to a JS request, whatever happens."""
+    """Handles a JS request and always returns a JS response."""
     headers = headers_of(request)
     client = Client(request, request.method, headers, new_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
     request_id = client.id
@@ -210,7 +210,7 @@ async def handle(request: Any) -> Any:
     except ApiError as error:
         refused = _counted(headers, request_id, error) if error.status == 401 else error
         response = error_response(refused, anthropic=speaks_anthropic(request.url))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
+    except Exception as error:  # noqa: BLE001 - the client always gets a response, and the log the reason
         fault = f"{type(error).__name__}: {error_text(error)}"
         log("error", "edge_failed", request_id=request_id, reason=fault, where=where(error))
         response = error_response(internal_error(request_id))

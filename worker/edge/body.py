@@ -1,4 +1,4 @@
-"""A client's body, read into the isolate where it is small enough for that."""
+"""Reads a client's body into the isolate if it is small enough."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from .runtime.javascript import kept
 
 __all__ = ["broke_off", "buffer", "can_be_parsed", "refuse_compressed"]
 
-# Seconds that all of a body may take: it holds room, and nobody may have looked yet whether its client's key is good.
+# The maximum seconds for a whole body. It occupies memory, possibly before its client's key has been checked.
 MOST_SECONDS = 30
 
 
 async def buffer(client: Client) -> Any:
-    """A JS buffer. Raises ApiError 400 when the body breaks off, 408 when it takes too long."""
-    # Nothing here tells whether it is there already. A promise of its own costs 80 µs; to cancel Python's task would be
-    # cheaper, but leaks what waits for a body that never comes.
+    """Returns a JS buffer. Raises ApiError 400 if the body is incomplete, 408 if it takes too long."""
+    # There is no way to tell whether the body has arrived already. A promise for the timeout costs 80 µs. Canceling a
+    # Python task would be cheaper, but leaks whatever waits for a body that never arrives.
     late = kept("Promise.withResolvers")()
     timer = kept("setTimeout")(late.resolve, int(MOST_SECONDS * 1000))
     try:
@@ -34,13 +34,13 @@ async def buffer(client: Client) -> Any:
 
 
 def broke_off() -> ApiError:
-    """What a client may still read that has closed only its own side."""
-    return invalid_request("The request's body broke off.")
+    """The error for an incomplete body. A client that has closed only its sending side can still read it."""
+    return invalid_request("The request body ended early.")
 
 
 def refuse_compressed(client: Client) -> None:
-    """Raises ApiError 415."""
+    """Raises ApiError 415 for compressed bodies."""
     if client.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
         raise ApiError(
-            415, "invalid_request_error", "Compressed request bodies are not taken.", code="unsupported_encoding"
+            415, "invalid_request_error", "Compressed request bodies are not supported.", code="unsupported_encoding"
         )

@@ -1,14 +1,14 @@
-"""Which of a client's headers go on to the container.
+"""Selects the client headers that are forwarded to the container.
 
-The client's credentials and cookies stop at the edge, and no client can pose as the edge.
+Credentials and cookies stay at the edge, and clients cannot set the edge's own headers.
 """
 
 from collections.abc import Iterable
 
 CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
-# The edge answers for CORS. Without an origin the container adds nothing.
+# The edge handles CORS. Without an origin the container adds no CORS headers.
 CROSS_ORIGIN = frozenset({"origin", "access-control-request-method", "access-control-request-headers"})
-# https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1; `expect` because nobody behind the edge answers 100 to it.
+# https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1; `expect` because nothing behind the edge sends a 100 response.
 HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -28,10 +28,10 @@ OURS = ("x-internal-", "x-litellm-")
 
 
 def is_dropped(name: str) -> bool:
-    """Whether the client's header `name` (lower case) stays outside."""
+    """Whether the client header `name` (lower case) is not forwarded."""
     return name in DROPPED or name.startswith(OURS)
 
 
 def dropped(names: Iterable[str]) -> list[str]:
-    """Those of a request's header names that do not enter the container."""
+    """Returns those of a request's header names that are not forwarded."""
     return [name for name in names if is_dropped(name.lower())]

@@ -1,4 +1,4 @@
-"""On to the container: the request the container gets, and the instance that gets it."""
+"""Forwards requests to containers: builds the container's request and selects the instance."""
 
 import asyncio
 import functools
@@ -32,27 +32,27 @@ from .ledger_client import LedgerUnavailable, object_of, unavailable
 from .runtime.javascript import bindings, error_text, js, js_record, kept, or_none, variable
 from .runtime.log import log
 
-# Seconds an instance that has answered is trusted to serve without being asked first.
+# Seconds that an instance is trusted to serve after its last response, without checking first.
 TRUST = 60.0
-# Seconds after which a ledger's object that had no container is asked again whether it has one.
+# Seconds until a ledger object without a container is asked again.
 APART = 60.0
-# What workerd says of an object whose code is older than the first container's move into the ledger's object.
+# Errors in workerd from an object whose code predates the first container's move into the ledger object.
 _OLDER = ("does not export a fetch() function", "does not implement the method")
-# Values of NO_INSTANCE_HEADER after which the same instance is asked once more.
+# Values of NO_INSTANCE_HEADER after which the same instance is tried once more.
 AGAIN = (GONE, UNCONFIGURED)
 _SAME_BODY = object()
 
 
 @functools.cache
 def configuration() -> Configuration:
-    """What this code was deployed with; the variables of an isolate never change."""
+    """Returns the configuration that this code was deployed with. The variables of an isolate never change."""
     env = bindings()
     return own(CATALOG, lambda name: variable(env, name))
 
 
 class Client(NamedTuple):
-    """A client's request: the JS object, its method, its headers by lower-case name, and its ids: what the client has
-    `named` it, and the gateway's own."""
+    """A client's request: the JS object, its method, its headers by lower-case name, and its ids. `named`: the client's
+    own id; `own_id`: the gateway's."""
 
     request: Any
     method: str
@@ -72,10 +72,10 @@ class Client(NamedTuple):
 def container_request(
     client: Client, path_and_query: str, added: Iterable[tuple[str, str]], body: Any = _SAME_BODY
 ) -> Any:
-    """The request as the container sees it: credentials are gone, `added` headers have come. Its body is the client's
-    own stream, or `body`: a buffer, or None.
+    """Builds the container's request, without credentials and with the `added` headers. The body is the client's own
+    stream, or `body`: a buffer or None.
 
-    HEAD becomes GET: on a new connection to the container workerd loses the response to whatever comes after a HEAD.
+    HEAD becomes GET: on a new connection to the container, workerd loses the response to the request after a HEAD.
     """
     url, request, method = f"http://container{path_and_query}", client.request, client.method
     ours = {REQUEST_ID_HEADER: client.id, **_of_this_code(), **dict(added)}
@@ -101,17 +101,17 @@ def container_request(
 
 @functools.cache
 def _of_this_code() -> dict[str, str]:
-    """Headers that are the same for every request."""
+    """Returns the headers that are the same for every request."""
     return {CATALOG_HEADER: CATALOG["hash"], CONFIGURATION_HEADER: configuration().name}
 
 
 def client_left() -> ApiError:
-    """An answer that nobody gets any more."""
+    """The client disconnected; the response is discarded."""
     return ApiError(499, "client_left", "The client left.")
 
 
 class NoContainer(ApiError):
-    """503. `sent`: whether a container may have got the request all the same."""
+    """A 503. `sent`: a container may have received the request anyway."""
 
     def __init__(self, retry_after: float, *, sent: bool = False) -> None:
         error = service_unavailable("No container can serve this request now. Try again shortly.", round(retry_after))
@@ -120,11 +120,11 @@ class NoContainer(ApiError):
 
 
 class Apart(Exception):
-    """The object that keeps the ledger has no container. Nothing has been admitted, nor sent anywhere."""
+    """The ledger object has no container. The request was neither admitted nor sent anywhere."""
 
 
 class Answered(NamedTuple):
-    """`instance`: the start id of the container that answered, where its object has named it, else ''."""
+    """`instance`: the start id of the container that responded, or '' if its object did not report it."""
 
     response: Any
     name: str
@@ -132,12 +132,12 @@ class Answered(NamedTuple):
 
 
 class Instances:
-    """The containers of this deployment. `ledger`, `others`: the bindings of the object that has the first one, and of
-    those that have the others; None where there is none. `start_limit`: seconds that waking one may take. `place`: see
+    """The containers of this deployment. `ledger`, `others`: the bindings of the object with the first container and of
+    the objects with the others; None if missing. `start_limit`: the maximum seconds to wake one. `place`: see
     `object_of`. `stand_in`: an instance that serves while the only one is being replaced.
 
-    The ledger's object may have no container: for some minutes after a deployment it may run older code, and its class
-    may not be allowed one. Then the first container is `apart`, in one of the other objects, where it was before.
+    The ledger object may have no container: it may run older code for some minutes after a deployment, and its class
+    may not be allowed one. Then the first container is `apart`, in one of the other objects, as in older versions.
     """
 
     def __init__(self, ledger: Any, others: Any, start_limit: float, place: str | None, stand_in: str | None) -> None:
@@ -146,8 +146,8 @@ class Instances:
         self._start_limit = start_limit
         self._place = place
         self._stand_in = stand_in
-        self._trusted: dict[str, float] = {}  # name -> when it answered last
-        self._started: dict[str, str] = {}  # name -> the start id that it named last
+        self._trusted: dict[str, float] = {}  # name -> time of the last response
+        self._started: dict[str, str] = {}  # name -> the start id last reported
         self._apart_until = 0.0
 
     @property
@@ -155,7 +155,7 @@ class Instances:
         return time.monotonic() < self._apart_until
 
     def start_id(self, name: str) -> str:
-        """Of the container that most likely runs there now, '' while none is known."""
+        """Returns the start id of the container most likely running there, '' if unknown."""
         return self._started.get(name, "")
 
     async def answer(
@@ -167,16 +167,16 @@ class Instances:
         again: bool = False,
         stand_in: bool = True,
     ) -> Answered:
-        """The response of the first of the instances that can serve. Raises NoContainer.
+        """Returns the response of the first instance that can serve. Raises NoContainer.
 
-        `make` makes the request; where it can do so `again`, with the same body, one that was refused can go elsewhere.
-        A body that can be sent only once waits until an instance that has not answered lately says that it serves.
-        One that is being replaced is waited for when nobody else serves; `stand_in`: which may be one that is started
-        for it.
+        `make` builds the request. If it can do so `again`, with the same body, a refused request can go to another
+        instance. A body that can be sent only once is held back until an instance that has not responded lately says
+        that it serves. An instance that is being replaced is waited for if no other serves. `stand_in`: another
+        instance may be started in the meantime.
         """
         names = list(names)
         retry_after, sent = 5.0, False
-        for number, name in enumerate(names):  # which may grow
+        for number, name in enumerate(names):  # the list may grow
             request, in_ledger = None, self._is_in_ledger(name)
             waited_for = name in names[:number]
             try:
@@ -209,7 +209,7 @@ class Instances:
                 sent = sent or request is not None
                 if client.left:
                     raise client_left() from None
-                # An engine that is missing shows only here: every call to the object fails.
+                # A missing engine only shows here: every call to the object fails.
                 refusal = _Refusal(f"its object failed: {error_text(error) or 'no answer in time'}", retry_after)
             self._trusted.pop(name, None)
             retry_after = refusal.retry_after
@@ -222,17 +222,16 @@ class Instances:
         raise NoContainer(retry_after, sent=sent)
 
     def besides(self, name: str, others: list[str]) -> list[str]:
-        """Who serves while this one is being replaced; where nobody does, its successor is waited for."""
+        """Returns the instances to try while this one is being replaced. Its successor is the last."""
         if name == FIRST and self._stand_in is not None:
             others = [*others, self._stand_in]
         return [*others, name]
 
     async def ask(self, make: Callable[[], Any], client: Client) -> tuple[Any, int]:
-        """The response, and its status, of the object that keeps the ledger to a request with an ASK_HEADER, which
-        `make` makes.
+        """Sends a request with an ASK_HEADER, built by `make`, to the ledger object. Returns its response and status.
 
-        A 503 with NO_INSTANCE_HEADER is of one that it has admitted, and that no container has got. Raises Apart;
-        LedgerUnavailable where it may have been admitted, or sent, all the same.
+        A 503 with NO_INSTANCE_HEADER means that the request was admitted but no container received it. Raises Apart,
+        or LedgerUnavailable if the request may have been admitted or sent.
         """
         try:
             stub = self._ledger_stub()
@@ -248,7 +247,7 @@ class Instances:
                 raise client_left() from None
             raise LedgerUnavailable(error_text(error)) from None
         status = response.status
-        if status < 400:  # else the ledger may have refused it
+        if status < 400:  # otherwise the ledger may have refused it
             self._trusted[FIRST] = time.monotonic()
         elif status == 503:
             refusal = or_none(response.headers.get(NO_INSTANCE_HEADER))
@@ -260,7 +259,7 @@ class Instances:
         return response, status
 
     def _answered(self, name: str, response: Any) -> Answered:
-        """What the object says about itself is not for the client."""
+        """Removes the object's own header from the response."""
         instance = or_none(response.headers.get(INSTANCE_HEADER))
         if instance is None:
             return Answered(response, name, "")
@@ -273,25 +272,25 @@ class Instances:
         return time.monotonic() - self._trusted.get(name, -TRUST) < TRUST
 
     async def _wake(self, name: str, stub: Any, *, patient: bool) -> "_Refusal | None":
-        """None when it serves. `patient`: while it is being replaced it is waited for. Raises Apart."""
+        """Returns None once the instance serves. `patient`: wait while it is being replaced. Raises Apart."""
         in_ledger = self._is_in_ledger(name)
         outcome = await asyncio.wait_for(stub.ready(patient), self._start_limit)
         if not outcome.serves:
             if in_ledger and self._finds_apart(getattr(outcome, "state", "")):
                 raise Apart
             return _Refusal(outcome.reason, outcome.retry_after, bool(getattr(outcome, "ending", False)))
-        known = getattr(outcome, "configurations", None)  # an object of before does not say it
+        known = getattr(outcome, "configurations", None)  # older objects do not report it
         if known is not None and configuration().name not in known.split():
             await self._tell(stub)
         self._started[name] = outcome.instance
         return None
 
     async def _tell(self, stub: Any) -> None:
-        """Tells an object of this configuration: its code is of another version. Raises JsException."""
+        """Sends this configuration to an object whose code is of another version. Raises JsException."""
         await stub.configure(configuration().text())
 
     async def forget(self, name: str, path: str, request_id: str) -> None:
-        """What was parked there is not wanted any more. Raises JsException."""
+        """Drops a parked request. Raises JsException."""
         request = js.Request.new(f"http://container{path}", method="DELETE")
         request.headers.set(REQUEST_ID_HEADER, request_id)
         request.headers.set(CATALOG_HEADER, CATALOG["hash"])
@@ -301,7 +300,7 @@ class Instances:
             await response.body.cancel()
 
     async def state(self, name: str, timeout: float) -> str:
-        """Raises JsException or TimeoutError where there is no engine."""
+        """Returns the instance's state. Raises JsException or TimeoutError if there is no engine."""
         in_ledger = self._is_in_ledger(name)
         try:
             found = await asyncio.wait_for(self._stub(name).state(), timeout)
@@ -317,11 +316,11 @@ class Instances:
         return UNAVAILABLE if found == NO_CONTAINER else found
 
     def _is_in_ledger(self, name: str) -> bool:
-        """Whether the ledger's object is asked for this instance."""
+        """Whether this instance belongs to the ledger object."""
         return name == FIRST and not self.apart
 
     def _finds_apart(self, found: str) -> bool:
-        """Whether the ledger's object has no container. `found`: what it said of itself, or why it failed."""
+        """Whether the ledger object has no container. `found`: its state, or the error it failed with."""
         if found != NO_CONTAINER and not any(text in found for text in _OLDER):
             return False
         if not self.apart:
@@ -347,7 +346,7 @@ class Instances:
 
 
 class _Refusal(NamedTuple):
-    """Why an instance does not serve, and after how many seconds to try again. `ending`: it is being replaced."""
+    """Why an instance does not serve, and when to retry (in seconds). `ending`: it is being replaced."""
 
     reason: str
     retry_after: float
@@ -355,9 +354,9 @@ class _Refusal(NamedTuple):
 
 
 def _wants_configuration(headers: Any) -> bool:
-    """Whether the object that keeps the ledger has admitted nothing, as it has to be told of the configuration."""
+    """Whether the ledger object admitted nothing because it lacks the configuration."""
     return headers.get(NO_INSTANCE_HEADER) == UNCONFIGURED and or_none(headers.get(GRANT_HEADER)) is None
 
 
 class _NoBinding(Exception):
-    """The deployment lacks the binding of the further instances."""
+    """The binding of the further instances is missing."""

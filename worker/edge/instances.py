@@ -1,23 +1,23 @@
-"""Which container instance serves a request, and which ones are tried after it."""
+"""Selects the container instance for a request, and those to try after it."""
 
 import hashlib
 
 FIRST = "proxy-0"
-"""The instance that is the ledger's object's own."""
+"""The instance in the ledger object."""
 
 
 def instance_names(count: int) -> list[str]:
-    """The names of the Durable Objects, one container each."""
+    """Returns the names of the Durable Objects. Each has one container."""
     return [f"proxy-{number}" for number in range(count)]
 
 
 def stand_in(count: int) -> str | None:
-    """Who serves while the only instance is being replaced; None where there are others."""
+    """Returns the instance that serves while the only one is being replaced; None if there are others."""
     return instance_names(2)[1] if count == 1 else None
 
 
 def candidates(count: int, key: str | None) -> list[str]:
-    """Every instance, the one of this key first, so that a key's requests stay together while all is well."""
+    """Returns all instances, starting with the key's own, so that a key's requests usually stay on one instance."""
     names = instance_names(count)
     if count == 1:
         return names

@@ -1,4 +1,4 @@
-"""The Worker's and the containers' objects' way to the ledger."""
+"""Client of the ledger object, for the Worker and the containers' objects."""
 
 import asyncio
 import json
@@ -13,19 +13,19 @@ from .runtime.javascript import error_text, js_object
 from .runtime.log import log
 
 NAME = "ledger"
-# Seconds that what is known of its health holds, and that it may take to say so.
+# Seconds that a health result is valid, and the maximum seconds for the check.
 FRESH_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
-# What an object says of a field that its code does not know. It has done nothing then.
+# The error of an object whose code does not know a field. It has done nothing then.
 _UNKNOWN_FIELD = "unexpected keyword argument"
 
 
 class LedgerUnavailable(Exception):
-    """It could not be asked, or did not answer: what was asked for may or may not have been done."""
+    """The ledger did not respond. The operation may or may not have been done."""
 
 
 class LedgerClient:
-    """`namespace`: the binding LEDGER; None where there is none. `place`: see `object_of`."""
+    """`namespace`: the LEDGER binding; None if missing. `place`: see `object_of`."""
 
     def __init__(self, namespace: Any, place: str | None = None) -> None:
         self._namespace = namespace
@@ -33,7 +33,7 @@ class LedgerClient:
         self._known: tuple[float, bool] | None = None
 
     async def usable(self) -> bool:
-        """Whether the ledger answers; asked anew after a few seconds, however often somebody wants to know."""
+        """Whether the ledger responds. The result is cached for a few seconds."""
         known = self._known
         if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
             return known[1]
@@ -46,8 +46,8 @@ class LedgerClient:
         return found
 
     async def admit(self, ask: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
-        """A result of `ledger.batch.batch` under this configuration. `ask`: the fields of
-        `ledger.admit.AdmissionRequest` but its lease. Raises LedgerUnavailable."""
+        """Returns a result of `ledger.batch.batch` under this configuration. `ask`: the fields of
+        `ledger.admit.AdmissionRequest` except the lease. Raises LedgerUnavailable."""
         try:
             result = await self.call("admit", {**ask, "configuration": configuration.name})
             if "unconfigured" not in result:
@@ -57,11 +57,11 @@ class LedgerClient:
         except LedgerUnavailable as error:
             if _UNKNOWN_FIELD not in str(error):
                 raise
-        # An object of before, which has its own configuration and knows no tags.
+        # An older object, which has its own configuration and no tags.
         return await self.call("admit", {name: value for name, value in ask.items() if name != "tags"})
 
     async def call(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What the ledger's method answers. Raises LedgerUnavailable."""
+        """Calls a method of the ledger. Raises LedgerUnavailable."""
         return json.loads(await self._asked(method, json.dumps(fields)))
 
     async def _asked(self, method: str, text: str) -> str:
@@ -69,17 +69,18 @@ class LedgerClient:
             raise LedgerUnavailable("there is no LEDGER binding")
         try:
             return await getattr(object_of(self._namespace, NAME, self._place), method)(text)
-        except Exception as error:  # noqa: BLE001 whatever it is, nothing can be paid for
+        except Exception as error:  # noqa: BLE001 without the ledger nothing can be paid for, whatever the error
             raise LedgerUnavailable(f"{type(error).__name__}: {error_text(error)}") from None
 
 
 def object_of(namespace: Any, name: str, place: str | None) -> Any:
-    """The stub of a Durable Object. `place`: where it is made if it does not exist yet, for good; None leaves it to
-    Cloudflare (https://developers.cloudflare.com/durable-objects/reference/data-location/#provide-a-location-hint)."""
+    """Returns the stub of a Durable Object. `place`: where to create it if it does not exist yet, permanently; None
+    leaves it to Cloudflare
+    (https://developers.cloudflare.com/durable-objects/reference/data-location/#provide-a-location-hint)."""
     return namespace.getByName(name) if place is None else namespace.getByName(name, js_object({"locationHint": place}))
 
 
 def unavailable(error: LedgerUnavailable, request_id: str) -> ApiError:
-    """The 503 that a client gets."""
+    """Logs the error and returns the 503 for the client."""
     log("error", "ledger_unavailable", request_id=request_id, reason=str(error))
     return service_unavailable("The ledger cannot be used now, so nothing can be paid for. Try again in a moment.")

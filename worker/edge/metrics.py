@@ -1,4 +1,4 @@
-"""`/metrics` at the edge: which containers run, and what a running one says of itself. None is woken for it."""
+"""`/metrics` at the edge: the states of all containers and the metrics of a running one. It wakes no container."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,12 +25,12 @@ class Metrics:
         self._names = names
 
     async def answer(self, client: Client, query: str, states: Mapping[str, str], *, by_master: bool) -> Any:
-        """`states`: of every instance now. Raises ApiError 400, 403, 503."""
+        """`states`: the current state of every instance. Raises ApiError 400, 403 or 503."""
         if not by_master:
             raise master_key_only()
         name = parse_qs(query).get("instance", self._names[:1])[0]
         if name not in self._names:
-            raise invalid_request(f"There are the instances {', '.join(self._names)}.", param="instance")
+            raise invalid_request(f"The instances are {', '.join(self._names)}.", param="instance")
         text = exposition(states)
         if states[name] == RUNNING:
             try:
@@ -39,7 +39,7 @@ class Metrics:
                 )
                 said = await found.response.text()
             except JsException:
-                raise service_unavailable("The container went away in the middle of its answer.", 1) from None
+                raise service_unavailable("The container ended while sending its metrics.", 1) from None
             if found.response.status != 200:
                 raise service_unavailable("The container did not say its metrics.", 5)
             text += said
@@ -47,7 +47,7 @@ class Metrics:
 
 
 def exposition(states: Mapping[str, str]) -> str:
-    """Which of the instances run, as Prometheus' text."""
+    """Returns the states of the instances in Prometheus' text format."""
     name = "litellm_router_container_running"
     lines = [f'{name}{{instance_name="{one}"}} {int(state == RUNNING)}\n' for one, state in states.items()]
     return f"# HELP {name} {_HELP}\n# TYPE {name} gauge\n{''.join(lines)}"

@@ -1,9 +1,8 @@
-"""How deep JSON is nested, found without parsing it."""
+"""Determines the nesting depth of JSON without parsing it."""
 
 from itertools import accumulate
 
-# Pyodide's JSON parser is recursive, and a stack that overflows there ends the whole isolate: 2,000 levels are still
-# fine, 3,000 are not.
+# Pyodide's JSON parser is recursive, and a stack overflow ends the whole isolate. 2,000 levels work, 3,000 do not.
 MOST_LEVELS = 1000
 _OPENS, _CLOSES = b"[{", b"]}"
 _STEP = {**dict.fromkeys(_OPENS, 1), **dict.fromkeys(_CLOSES, -1)}
@@ -11,15 +10,15 @@ _NO_BRACKETS = bytes(set(range(256)) - set(_STEP))
 
 
 def can_be_parsed(content: bytes) -> bool:
-    """Whether this isolate survives parsing it as JSON."""
-    if sum(map(content.count, _OPENS)) <= MOST_LEVELS:  # so many brackets open at most as many levels
+    """Whether parsing the content as JSON is safe for this isolate."""
+    if sum(map(content.count, _OPENS)) <= MOST_LEVELS:  # the depth cannot exceed the number of opening brackets
         return True
-    # With NUL it is UTF-16 or UTF-32, which Python's parser reads, and where any byte may look like a quote.
+    # With NUL it may be UTF-16 or UTF-32, which Python's parser accepts, and in which any byte may look like a quote.
     return b"\0" not in content and depth(content) <= MOST_LEVELS
 
 
 def depth(content: bytes) -> int:
-    """Levels that a parser goes down before the end, or before the first byte that is no JSON, in UTF-8; at least."""
+    """Returns the depth that a parser reaches before the end or the first invalid byte, or more. Expects UTF-8."""
     outside = content.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2]
     brackets = b"".join(outside).translate(None, _NO_BRACKETS)
     return max(accumulate(map(_STEP.__getitem__, brackets), initial=0))

@@ -1,4 +1,4 @@
-"""JS responses from what the pure modules decide, the operator's page among them."""
+"""Builds JS responses from the results of the pure modules."""
 
 import json
 from collections.abc import Iterable
@@ -24,12 +24,12 @@ def json_response(status: int, body: dict, headers: Iterable[tuple[str, str]] = 
 
 
 def text_response(body: str) -> Any:
-    """JSON that is text already."""
+    """`body`: encoded JSON."""
     return js.Response.new(body, status=200, headers=js_headers([JSON]))
 
 
 def plain_response(body: str) -> Any:
-    """What Prometheus reads."""
+    """`body`: Prometheus' text format."""
     kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
     return js.Response.new(body, status=200, headers=js_headers([kind, ("cache-control", "no-store")]))
 
@@ -39,7 +39,7 @@ def empty_response(status: int) -> Any:
 
 
 async def without_body(response: Any) -> Any:
-    """What a HEAD is answered with."""
+    """Returns the response to a HEAD request."""
     body = or_none(response.body)
     bare = js.Response.new(NULL, response)
     if body is not None:
@@ -48,7 +48,7 @@ async def without_body(response: Any) -> Any:
 
 
 def finished(response: Any, request_id: str, cors: Iterable[tuple[str, str]]) -> Any:
-    """`response` with its request id and CORS headers: itself when it has them, else a copy around the same body."""
+    """Adds the request id and the CORS headers. Returns `response` itself if it has them, else a copy."""
     added = list(cors)
     if or_none(response.headers.get(REQUEST_ID_HEADER)) is None:
         added.append((REQUEST_ID_HEADER, request_id))
@@ -64,8 +64,8 @@ def finished(response: Any, request_id: str, cors: Iterable[tuple[str, str]]) ->
 
 
 def page_response(path: str, if_none_match: str | None) -> Any:
-    """Raises ApiError 404."""
-    import dashboard  # an isolate that shows it to nobody does without
+    """Serves a file of the dashboard. Raises ApiError 404."""
+    import dashboard  # imported on first use, so that other isolates do not pay for it
 
     answer = dashboard.answer(dashboard_file(path) or dashboard.PAGE, if_none_match)
     if answer is None:

@@ -1,4 +1,4 @@
-"""The Worker's variables as the edge and its ledger understand them."""
+"""Settings of the edge and the ledger object, from the Worker's variables."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,9 @@ Variable = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
-    """`cors_allow_origins` is None when the variable is not set, so that the catalog decides. `default_max_output`:
-    tokens. `location_hint`: where Durable Objects are made.
-
-    `problems`: sentences about variables that were not understood, for the log.
-    """
+    """`cors_allow_origins`: None if the variable is not set; then the catalog's origins apply. `default_max_output`: in
+    tokens. `location_hint`: where Durable Objects are created. `problems`: messages about invalid variables, for the
+    log."""
 
     master_key: str
     local: bool
@@ -37,7 +35,7 @@ class EdgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
-    """`retention_days`: None keeps the spend log for good. `alert_webhook_url`: None tells nobody."""
+    """`retention_days`: None keeps the spend log forever. `alert_webhook_url`: None sends no alerts."""
 
     retention_days: float | None
     alert_webhook_url: str | None
@@ -45,7 +43,7 @@ class LedgerSettings:
 
 
 def read(variable: Variable) -> EdgeSettings:
-    """Settings from the Worker's variables and secrets; set but empty means unset, nonsense means the default."""
+    """Reads the Worker's variables and secrets. Empty values count as unset; invalid ones fall back to the default."""
     found = _Reader(variable)
     local = found.shared("LOCAL_DEVELOPMENT")
     return EdgeSettings(
@@ -63,7 +61,7 @@ def read(variable: Variable) -> EdgeSettings:
 
 
 def read_ledger(variable: Variable) -> LedgerSettings:
-    """The same for the object that keeps the ledger."""
+    """Reads the settings of the ledger object."""
     found = _Reader(variable)
     days, url = found.shared("SPEND_LOG_RETENTION_DAYS"), found.shared("ALERT_WEBHOOK_URL")
     return LedgerSettings(days, url, tuple(found.problems))
@@ -75,7 +73,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def shared(self, name: str) -> Any:
-        """A variable that the proxy reads, too."""
+        """Reads a setting that the proxy also has."""
         return self.read(name, SHARED[name])
 
     def read(self, name: str, setting: Setting) -> Any:

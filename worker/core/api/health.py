@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 RUNNING, SLEEPING, UNAVAILABLE = "running", "sleeping", "unavailable"
 
-NO_LEDGER = "The ledger cannot be used now, so no request can be paid for."
+NO_LEDGER = "The ledger cannot be used now, so nothing can be paid for."
 RETRY_SOON = (("retry-after", "5"),)
 
 _HEALTHY = {"status": "healthy"}

@@ -1,4 +1,5 @@
-"""The life of one container: started once for all who wait, found again after a restart, mended when it dies.
+"""A container's life cycle: one start for all waiting requests, recovery after a restart, replacement on failure.
 
-`engine.py` and `record.py` touch Cloudflare's objects; everything else is plain Python and tested without them.
+`engine.py` and the stored record in `readiness.py` use Cloudflare's objects. Everything else is plain Python and tested
+without them.
 """

@@ -1,4 +1,4 @@
-"""`ctx.container` as `Lifecycle` wants it."""
+"""Adapts `ctx.container` to the `Engine` protocol."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from ..runtime.javascript import error_text, js, js_object
 # The image's default port.
 PORT = 4000
 READINESS = "http://container/health/readiness"
-# Seconds for `monitor()` to tell the exit code of a container that is known to have ended.
+# Seconds to wait for `monitor()` to return the exit code of a container that has ended.
 EXIT_CODE_TIMEOUT = 2.0
 _SIGTERM = 15
 
 
 class NeverConnected(Exception):
-    """Nobody listened in the container, so nothing of the request was sent."""
+    """Nothing was listening in the container, so nothing of the request was sent."""
 
 
 class CloudflareContainer:
@@ -25,7 +25,7 @@ class CloudflareContainer:
 
     def __init__(self, container: Any) -> None:
         self._container = container
-        self._fetch: Any = None  # the port's, kept: to look it up anew costs as much as the call
+        self._fetch: Any = None  # the port's method; looking it up costs as much as calling it
 
     @property
     def running(self) -> bool:
@@ -35,7 +35,7 @@ class CloudflareContainer:
         self._container.start(js_object({"enableInternet": True, "env": dict(environment)}))
 
     async def ended(self) -> str:
-        # Only asked for when it has ended: a monitor() that is pending keeps the object in memory.
+        # Only called after the container has ended: a pending monitor() keeps the object in memory.
         try:
             await asyncio.wait_for(self._container.monitor(), EXIT_CODE_TIMEOUT)
         except TimeoutError:
@@ -59,7 +59,7 @@ class CloudflareContainer:
         return None if status == 200 else f"its /health/readiness answered {status}"
 
     def fetch(self, request: Any, **init: Any) -> Any:
-        """A promise of the container's response to a JS Request or URL."""
+        """Returns a promise of the container's response to a JS Request or URL."""
         if self._fetch is None:
             self._fetch = self._container.getTcpPort(PORT).fetch
         return self._fetch(request, **init)
@@ -76,6 +76,6 @@ class CloudflareContainer:
 
 
 def never_connected(error: JsException) -> bool:
-    """Whether a request failed before any of it was sent: nobody listened."""
+    """Whether a request failed before any of it was sent, because nothing was listening."""
     text = error_text(error)
     return "is not listening" in text or "is not running" in text

@@ -1,10 +1,10 @@
-"""One container's way from asleep to serving, shared by all requests that wait for it.
+"""Wakes a container on behalf of all requests that need it.
 
     life = Lifecycle(engine, record, environment, at_start, limits, log)
-    token = await life.ready()          # wakes the container if need be; raises NotServing
+    token = await life.ready()          # wakes the container if necessary; raises NotServing
 
-Whoever comes first starts the work, later ones join it, and nobody's departure ends it: it is a task of the
-object's own.
+The first request starts the work and later ones join it. The work is a task of the object, so it continues when any
+request is canceled.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from core.container_environment import TOKEN_VARIABLE, fingerprint
 from .readiness import PROBE_TIMEOUT, Engine, Record, Started, until_ready
 from .settings import Limits
 
-# Seconds. After a failed start the same answer is given for this long before the next try: a container that dies
-# at once must not be started with every request.
+# Seconds. After a failed start the same error is returned for this long before the next attempt, so that a container
+# that crashes immediately is not started for every request.
 PAUSE_AFTER_FAILURE = 5.0
-# A container that served before and does not answer any more gets this long before it is replaced.
+# A container that has served before and stops responding is replaced after this time.
 SILENCE_LIMIT = 10.0
-# One that is replaced gets this long on top of SHUTDOWN_GRACE: what it owes the ledger is fetched meanwhile.
+# Added to SHUTDOWN_GRACE when a container is replaced, so that its remaining reports can be fetched.
 RETIRE_SLACK = 10.0
 RETIRE_POLL = 0.05
 DESTROY_TIMEOUT = 10.0
@@ -31,8 +31,8 @@ Log = Callable[..., None]
 
 
 class NotServing(Exception):
-    """The container cannot serve now. The message says why; `retry_after` in seconds. `ending`: it comes to its end,
-    and another one is started then; `gone`: it has come to it."""
+    """The container cannot serve now; the message says why. `retry_after` is in seconds. `ending`: it is shutting down
+    and will be replaced. `gone`: it has ended."""
 
     def __init__(
         self, message: str, retry_after: float = PAUSE_AFTER_FAILURE, *, ending: bool = False, gone: bool = False
@@ -43,20 +43,20 @@ class NotServing(Exception):
         self.gone = gone
 
     def again(self) -> "NotServing":
-        """The same for another request: raising one exception twice would keep the frames of both."""
+        """Returns a copy for another request: raising one exception twice would keep the frames of both."""
         return NotServing(str(self), self.retry_after, ending=self.ending, gone=self.gone)
 
 
 def longest_wake(limits: Limits) -> float:
-    """Seconds after which `ready()` has answered, whatever happened: an old container given up, a new one started."""
+    """Returns the maximum duration of `ready()` in seconds: ending an old container and starting a new one."""
     retired = limits.shutdown_grace + RETIRE_SLACK
     return max(SILENCE_LIMIT, retired) + DESTROY_TIMEOUT + limits.start_timeout + DESTROY_TIMEOUT + PROBE_TIMEOUT
 
 
 class Lifecycle:
-    """The one owner of a container. `environment` is asked at each start; `at_start`: what of it only another start can
-    change; `gone` is told of the start before, when there is another one; `owes` is called when a container is about to
-    end that may still have something for the ledger."""
+    """Owns a container. `environment` is called at each start. `at_start` returns the part of it that only a restart
+    can change. `gone` is called with the previous start when there is a new one. `owes` is called before a container
+    ends that may still have reports for the ledger."""
 
     def __init__(
         self,
@@ -77,20 +77,20 @@ class Lifecycle:
         self._at_start = at_start
         self._limits = limits
         self._log = log
-        self._token: str | None = None  # of a container known to serve
-        self._served: str | None = None  # of the last one that did
+        self._token: str | None = None  # of a container known to be serving
+        self._served: str | None = None  # of the last container that was
         self._failure: NotServing | None = None
         self._failed_at = 0.0
         self._awakening: asyncio.Task[str | NotServing] | None = None
         self._adoption: asyncio.Future[None] | None = None
-        self._starting = False  # the record is of a start whose container may not be there yet
+        self._starting = False  # the record is of a start whose container may not be running yet
         self._retiring = False
-        self._ending: str | None = None  # the token of a container that has said that it is about to end
-        self._wanted = False  # by someone who waits for the work that is under way
+        self._ending: str | None = None  # the token of a container that has announced its end
+        self._wanted = False  # a request waits for the work in progress
 
     @property
     def state(self) -> str:
-        """`running`, `sleeping`, or `unavailable` shortly after a start that failed. Wakes nothing."""
+        """`running`, `sleeping`, or `unavailable` shortly after a failed start. Does not wake the container."""
         if self._recent_failure() is not None:
             return "unavailable"
         if self._engine.running and self._awakening is None:
@@ -99,22 +99,22 @@ class Lifecycle:
 
     @property
     def running(self) -> Started | None:
-        """The start of the container that runs; None while none does, or one is just being started."""
+        """The start of the running container; None if none is running or one is being started."""
         return self._record.load() if not self._starting and self._engine.running else None
 
     @property
     def ended(self) -> Started | None:
-        """The start of the container that ran last, while none runs or is being started."""
+        """The last container's start, if none is running or being started."""
         return self._record.load() if not self._starting and not self._engine.running else None
 
     @property
     def serving(self) -> str | None:
-        """The token of a container that is known to serve; `ready` finds out where it is None."""
+        """The token of a container known to be serving. If None, call `ready`."""
         return self._token if self._token is not None and self._engine.running else None
 
     async def ready(self, *, patient: bool = True) -> str:
-        """The token of a container that serves, started if need be. Raises NotServing; at once, where not `patient`,
-        while one that is being replaced has its time to end."""
+        """Returns the token of a serving container, starting one if necessary. Raises NotServing; if not `patient`,
+        immediately while a container is being replaced."""
         token = self.serving
         if token is not None:
             return token
@@ -122,7 +122,7 @@ class Lifecycle:
             failure = self._recent_failure()
             if failure is not None:
                 raise failure.again()
-            self._token = None  # the engine says `running` of the next container, too
+            self._token = None  # `running` is also true for the next container
             self._retiring = self._ends() or self._is_outdated()
             self._awakening = asyncio.create_task(self._awake())
         self._wanted = True
@@ -134,23 +134,23 @@ class Lifecycle:
         return outcome
 
     def adopt(self) -> None:
-        """Called when the object is made: the timeout of a container that already runs is forgotten by then."""
+        """Called when the object is created, because the inactivity timeout of a running container is lost by then."""
         if self._engine.running:
             self._adoption = asyncio.ensure_future(self._sleep_when_idle())
 
     def doubt(self) -> None:
-        """A request could not get through to the container: the next one asks first whether it still serves."""
+        """A request could not reach the container. The next request checks whether it still serves."""
         self._token = None
 
     def suspect(self) -> None:
-        """It does not answer any more: one that hangs is ended, and what waits for it with it."""
+        """The container stopped responding. If it hangs, it is ended, and so are the requests that wait for it."""
         self._token = None
         if self._awakening is None and self._engine.running:
             self._retiring = self._wanted = False
             self._awakening = asyncio.create_task(self._awake())
 
     def ending(self, token: str) -> None:
-        """This container has refused a request, as it is about to end."""
+        """This container refused a request because it is shutting down."""
         self._ending, self._token = token, None
         self._owes()
 
@@ -159,8 +159,8 @@ class Lifecycle:
         return started is not None and started.token == self._ending
 
     def _is_outdated(self) -> bool:
-        """Whether what runs was started with other settings than are deployed now. Another image is the platform's
-        business, which rolls it out."""
+        """Whether the running container was started with other settings than the deployed ones. A new image is rolled
+        out by the platform."""
         started = self._record.load() if self._engine.running else None
         return started is not None and started.fingerprint != fingerprint(self._at_start(), started.token)
 
@@ -170,14 +170,14 @@ class Lifecycle:
         return None
 
     async def _awake(self) -> str | NotServing:
-        """The shared work. Returns its failure, as nobody may be left to catch an exception."""
+        """Runs the shared work. Returns a failure instead of raising it, as no request may be left to catch it."""
         began = time.monotonic()
         try:
             token = await self._find_running()
             if token is None and not self._wanted:
                 return NotServing("it did not answer and has been ended", retry_after=1)
             token = token or await self._start()
-        except Exception as error:  # noqa: BLE001 - it is told to all who wait
+        except Exception as error:  # noqa: BLE001 - returned to all waiting requests
             failure = error if isinstance(error, NotServing) else NotServing(f"The container did not start: {error}")
             self._failure, self._failed_at, self._token = failure, time.monotonic(), None
             self._log("error", "container_not_serving", reason=str(failure), seconds=round(self._failed_at - began, 3))
@@ -190,7 +190,7 @@ class Lifecycle:
             self._retiring = self._wanted = False
 
     async def _find_running(self) -> str | None:
-        """The token of the container that already runs, as after a restart of the object; None: start one."""
+        """Returns the token of a running container, as after a restart of the object, or None to start one."""
         if not self._engine.running:
             return None
         started = self._record.load()
@@ -215,16 +215,16 @@ class Lifecycle:
         return None
 
     async def _retire(self) -> None:
-        """Lets it end what it runs, SHUTDOWN_GRACE seconds at most, and the ledger be told of it."""
+        """Lets the container finish its requests (up to SHUTDOWN_GRACE seconds) and report to the ledger."""
         began = time.monotonic()
-        if self._ends():  # a second SIGTERM would end what it runs at once
+        if self._ends():  # a second SIGTERM would abort its requests
             self._log("info", "container_retiring", reason="it has been told to end")
         else:
             self._log("info", "container_retiring", reason="its settings are not the deployed ones")
             self._owes()
             self._engine.terminate()
         end = began + self._limits.shutdown_grace + RETIRE_SLACK
-        # `monitor()` would tell, too, but keeps the object in memory.
+        # `monitor()` would report the end, but it keeps the object in memory.
         while self._engine.running and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(RETIRE_POLL)
         in_time = not self._engine.running
@@ -247,7 +247,7 @@ class Lifecycle:
         before = self._record.load()
         if before is not None:
             self._gone(before)
-        # Saved first: should the object restart in the middle, the token of what it finds running is known.
+        # Saved first, so that the token is known if the object restarts during the start.
         self._record.save(Started(token, time.time(), fingerprint(self._at_start(), token)))
         self._log("info", "container_start", variables=sorted(environment))
         self._engine.start({**environment, TOKEN_VARIABLE: token})
@@ -261,10 +261,10 @@ class Lifecycle:
         return token
 
     async def _sleep_when_idle(self) -> None:
-        """Forgotten when the object restarts, so it is said again each time a container is found or started."""
+        """The timeout is lost when the object restarts, so it is set whenever a container is found or started."""
         try:
             await self._engine.set_inactivity_timeout(self._limits.sleep_after)
-        except Exception as error:  # noqa: BLE001 - it serves all the same, only its sleep is the platform's default
+        except Exception as error:  # noqa: BLE001 - the container serves anyway, with the platform's default timeout
             self._log("warning", "container_no_inactivity_timeout", reason=str(error))
 
     async def _destroy(self) -> None:

@@ -1,4 +1,4 @@
-"""The last start of a container, on record, and whether it serves."""
+"""The stored record of a container's last start, and the check for readiness."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ KEY = "started"
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What outlives the object: the running container's token, when it was started (Unix time), what it was given."""
+    """State that outlives the object: the container's token, start time (Unix) and environment fingerprint."""
 
     token: str
     at: float
@@ -20,7 +20,7 @@ class Started:
 
 
 class Record(Protocol):
-    """Durable memory of the last start."""
+    """Durable storage for the last start."""
 
     def load(self) -> Started | None: ...
 
@@ -28,7 +28,7 @@ class Record(Protocol):
 
 
 class StoredRecord:
-    """`storage`: the object's `ctx.storage`; its key-value side is synchronous on SQLite."""
+    """`storage`: the object's `ctx.storage`. Its key-value API is synchronous on SQLite."""
 
     def __init__(self, storage: Any) -> None:
         self._storage = storage
@@ -41,40 +41,40 @@ class StoredRecord:
         self._storage.kv.put(KEY, json.dumps(asdict(started)))
 
 
-# Seconds that one question may take.
+# The maximum seconds for one probe.
 PROBE_TIMEOUT = 5.0
-# Between two of them; short at first, as a container is up in about one second.
+# Seconds between two probes. The first waits are short, because a container is ready in about one second.
 FIRST_WAIT, LONGEST_WAIT, WAIT_FACTOR = 0.05, 1.0, 1.5
 
 
 class Engine(Protocol):
-    """The container as a Durable Object has it."""
+    """A Durable Object's container."""
 
     @property
     def running(self) -> bool: ...
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Begins to start; a failure shows later as not `running`, or at once as an exception."""
+        """Starts the container. A failure shows later as not `running`, or is raised immediately."""
 
     async def ended(self) -> str:
-        """Why it is not running any more. Settles promptly once `running` is false."""
+        """Returns why the container is not running. Returns promptly once `running` is false."""
         ...
 
     async def probe(self, timeout: float) -> str | None:
-        """Asks for readiness. None when it serves, else what it did instead. Does not raise."""
+        """Checks readiness. Returns None if the container serves, else the failure. Does not raise."""
         ...
 
     async def destroy(self) -> None: ...
 
     def terminate(self) -> None:
-        """SIGTERM: it takes nothing new, and ends when what it runs has ended."""
+        """Sends SIGTERM: the container accepts nothing new and ends when its requests have finished."""
         ...
 
     async def set_inactivity_timeout(self, seconds: float) -> None: ...
 
 
 def waits() -> Iterator[float]:
-    """Seconds between two questions, without end."""
+    """Yields the seconds between probes, endlessly."""
     wait = FIRST_WAIT
     while True:
         yield wait
@@ -82,7 +82,7 @@ def waits() -> Iterator[float]:
 
 
 async def until_ready(engine: Engine, limit: float) -> str | None:
-    """None once the container serves, else why it does not after `limit` seconds or when it has ended."""
+    """Returns None once the container serves, or the reason if it has ended or is not ready after `limit` seconds."""
     deadline = time.monotonic() + limit
     for wait in waits():
         if not engine.running:

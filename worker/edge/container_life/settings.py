@@ -1,4 +1,4 @@
-"""How long things may take in a container's life, from the Worker's variables."""
+"""Time limits of a container's life cycle, from the Worker's variables."""
 
 import re
 from collections.abc import Callable
@@ -9,13 +9,14 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
 START_TIMEOUT = 120.0
 SLEEP_AFTER = 600.0
-# A roll-out leaves fifteen minutes after SIGTERM (https://developers.cloudflare.com/containers/platform-details/rollouts/).
+# A rollout allows fifteen minutes after SIGTERM:
+# https://developers.cloudflare.com/containers/platform-details/rollouts/
 SHUTDOWN_GRACE = 870.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds. `problems`: sentences about variables that were not understood, for the log."""
+    """Limits in seconds. `problems`: messages about invalid variables, for the log."""
 
     start_timeout: float = START_TIMEOUT
     sleep_after: float = SLEEP_AFTER
@@ -24,14 +25,14 @@ class Limits:
 
 
 def seconds(text: str) -> float | None:
-    """`"90"`, `"90s"`, `"10m"`, `"1.5h"` as seconds; None when it is none of these or not positive."""
+    """Parses `"90"`, `"90s"`, `"10m"` or `"1.5h"` into seconds; None if invalid or not positive."""
     match = _DURATION.fullmatch(text.strip().lower())
     value = float(match[1]) * _UNITS[match[2]] if match else 0.0
     return value if value > 0 else None
 
 
 def read(variable: Callable[[str], str | None]) -> Limits:
-    """The limits as CONTAINER_START_TIMEOUT, CONTAINER_SLEEP_AFTER and SHUTDOWN_GRACE set them, else the defaults."""
+    """Returns the limits set by CONTAINER_START_TIMEOUT, CONTAINER_SLEEP_AFTER and SHUTDOWN_GRACE, or the defaults."""
     problems: list[str] = []
 
     def duration(name: str, default: float) -> float:

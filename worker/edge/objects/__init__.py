@@ -1,1 +1,1 @@
-"""The Durable Objects: the ledger with the first container, and further containers."""
+"""The Durable Objects: the ledger with the first container, and the further containers."""

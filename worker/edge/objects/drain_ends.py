@@ -1,4 +1,4 @@
-"""What a `Drain` drains from and into: the container's journal, the ledger's object, this object's alarm."""
+"""Adapters for `Drain`: the container's journal, the ledger object and this object's alarm."""
 
 import time
 from typing import Any
@@ -15,12 +15,12 @@ from ..runtime.javascript import error_text, js, js_headers
 from .usage_drain import Failed, LedgerFailed
 
 _URL = f"http://container{JOURNAL_PATH}"
-# Seconds that an answer may take on top of what the question is held for.
+# Seconds that a response may take beyond the time the poll is held.
 _SLACK = 10.0
 
 
 class RunningContainer:
-    """The journal of the container whose life it is. Wakes nothing."""
+    """The journal of the object's container. It never wakes the container."""
 
     def __init__(self, engine: CloudflareContainer, life: Lifecycle) -> None:
         self._engine = engine
@@ -55,7 +55,7 @@ class RunningContainer:
             self._life.suspect()
             raise Failed(error_text(error)) from None
         finally:
-            js.clearTimeout(timer)  # one that is left keeps the object in memory
+            js.clearTimeout(timer)  # a pending timer keeps the object in memory
             abort.destroy()
         if response.status != 200:
             raise Failed(f"the journal answered {response.status}")
@@ -63,7 +63,7 @@ class RunningContainer:
 
 
 class LedgerObject:
-    """The ledger, as the drain wants it."""
+    """The ledger object as a `usage_drain.Ledger`."""
 
     def __init__(self, client: LedgerClient) -> None:
         self._client = client
@@ -85,7 +85,7 @@ class LedgerObject:
 
 
 class StorageAlarm:
-    """The object's one alarm. `storage`: `ctx.storage`."""
+    """The object's only alarm. `storage`: `ctx.storage`."""
 
     def __init__(self, storage: Any) -> None:
         self._storage = storage

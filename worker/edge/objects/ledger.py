@@ -1,8 +1,8 @@
-"""The Durable Object that keeps the ledger and has the first container: it admits, forwards and settles requests.
+"""The Durable Object with the ledger and the first container. It admits, forwards and settles requests.
 
-Its decisions are those of `ledger`, on its own SQLite; what is due from time to time is done by its alarm. Its RPC
-methods take and return one JSON text each, which is the cheapest over the boundary. They do not raise for what a caller
-can have done wrong, as RPC would lose it on its way.
+Its decisions come from `core.ledger` and run on its SQLite storage. Periodic work is done by its alarm. Its RPC methods
+take and return one JSON string each, the cheapest type to pass over the boundary. They do not raise for caller errors,
+because RPC would lose the exception's details.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ from .own_container import Admitted, ContainerObject, OwnContainer
 from .usage_drain import LedgerFailed
 
 LEASE_MS = 120_000
-# A request that only running ones keep out waits so long for one of them to end: a report may be on its way.
+# A request that only running requests keep out waits this long for one of them to end: a report may be on its way.
 PATIENCE_SECONDS = 0.25
 MOST_WAITING = 100
-# A report that came with an answer is written with the next admission, or so much later.
+# A report carried by a response is written with the next admission, or after this time.
 WRITE_AFTER_MS = 20
-# So many of them are written at once, without waiting.
+# This many carried reports are written at once, without waiting.
 MOST_CARRIED = 32
-# A configuration that no request has named for so long has been replaced by another one.
+# A configuration that no request has named for this long counts as replaced.
 OUT_OF_USE_SECONDS = 15.0
 
 
 class _Carried(NamedTuple):
-    """A report that came with an answer, as it stands in the journal of its container."""
+    """A report carried by a response, with its position in the container's journal."""
 
     report: settle.Report
     number: int
@@ -53,7 +53,7 @@ class _Carried(NamedTuple):
 
 
 class Ledger(ContainerObject):
-    """One object, named `edge.ledger.NAME`; every decision in it runs alone."""
+    """The single ledger object, named `ledger_client.NAME`. Its decisions run one at a time."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
@@ -63,13 +63,13 @@ class Ledger(ContainerObject):
             log("warning", "setting_ignored", reason=problem)
         self._current = self._configurations.own
         self._policy = self._current.limits
-        self._named: dict[str, float] = {}  # when requests named a configuration last
+        self._named: dict[str, float] = {}  # configuration name -> time of the last request that named it
         self._storage = unwrapped(ctx.storage)
         self._store = SqlStore(self._storage)
         self._ended = asyncio.Event()
         self._waiting = 0
         self._carried: list[_Carried] = []  # not written yet
-        self._write_soon: Any = None  # a proxy of `_write_carried`, once it has been needed
+        self._write_soon: Any = None  # a proxy of `_write_carried`, created on first use
         self._write_awaited = False
         found = self._store.run(schema.migrate(self._store.dialect))
         if not found["ok"]:
@@ -81,17 +81,17 @@ class Ledger(ContainerObject):
         container = or_none(ctx.container)
         if container is not None:
             self._own = OwnContainer(container, self._storage, _OwnLedger(self), self._upkeep.drain_alarm)
-            # An object before this one may have left memory before it had fetched everything.
+            # The previous object may have been evicted before it had fetched everything.
             if self._own.running or self._store.run(next_deadlines())["reservation"] is not None:
                 self._upkeep.drain_alarm.set(0.0)
 
     @interpreter.direct
     async def fetch(self, request: Any, *_: Any) -> Any:
-        """The container's response to a request. One with ASK_HEADER is admitted first, the others need no admission.
+        """Returns the container's response. A request with ASK_HEADER is admitted first; others need no admission.
 
-        A refusal is a 403 with REFUSAL_HEADER. Where no container has got the request it is a 503 with
-        NO_INSTANCE_HEADER; if it has been admitted, with the grant, too, and the caller sends it elsewhere or releases
-        it.
+        A refusal is a 403 with REFUSAL_HEADER. If no container received the request, the response is a 503 with
+        NO_INSTANCE_HEADER. If the request was admitted, that response also has the grant, and the caller sends the
+        request to another instance or releases it.
         """
         incoming = interpreter.js_request(request)
         headers = incoming.headers
@@ -99,7 +99,7 @@ class Ledger(ContainerObject):
         if asked is None or self._own is None:
             return await self._answer(incoming, self._configuration(headers))
         fields, add_limit, own, named = decode_admission(asked)
-        # A Worker of before has named the configuration in a header alone.
+        # An older Worker names the configuration only in a header.
         configuration = self._configurations.named(named or or_none(headers.get(CONFIGURATION_HEADER)))
         if configuration is None:
             return await self._answer(incoming, None)
@@ -116,8 +116,9 @@ class Ledger(ContainerObject):
         return await self._own.answer(incoming, configuration, admitted)
 
     async def admit(self, text: str) -> str:
-        """The fields of `ledger.admit.AdmissionRequest` but its lease, and the name of the "configuration" → a
-        result of `ledger.batch.batch`; {"unconfigured": True} where it has to be told of that one first."""
+        """Admits a request. Takes the fields of `ledger.admit.AdmissionRequest` except the lease, and "configuration",
+        its name. Returns a result of `ledger.batch.batch`, or {"unconfigured": True} if that configuration has to be
+        sent first."""
         asked = json.loads(text)
         configuration = self._configurations.named(asked.pop("configuration", None))
         if configuration is None:
@@ -126,12 +127,12 @@ class Ledger(ContainerObject):
         return json.dumps(await self._let_in(ask, self._limits_of(configuration)))
 
     async def configure(self, text: str) -> None:
-        """The same; the keys that it declares are there from now on."""
+        """Adds a configuration. The keys that it declares exist from now on."""
         self._limits_of(self._told(text))
 
     def _limits_of(self, configuration: Configuration) -> Policy:
-        """What a request under this configuration is held to. The one that was deployed last says which keys there are:
-        the one that has come into use, or has stayed in use alone."""
+        """Returns the budgets for a request under this configuration. The configuration deployed last defines the
+        declared keys: one that has just come into use, or is the only one still in use."""
         now = time.monotonic()
         before = self._named.get(configuration.name)
         self._named[configuration.name] = now
@@ -146,7 +147,7 @@ class Ledger(ContainerObject):
         return configuration.limits
 
     def _hold(self) -> None:
-        """Makes the ledger hold the keys that the current configuration declares."""
+        """Synchronizes the ledger with the keys that the current configuration declares."""
         done = self._store.run(sync_declared_keys(self._store.dialect, self._current.declared(), now_ms()))
         if done["made"] or done["changed"] or done["blocked"]:
             log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
@@ -160,15 +161,15 @@ class Ledger(ContainerObject):
         return result
 
     async def authenticate(self, text: str) -> str:
-        """{"secret_hash"} → what `ledger.admit.authenticate` says."""
+        """{"secret_hash"} → a result of `ledger.admit.authenticate`."""
         return json.dumps(self._store.run(admit.authenticate(json.loads(text)["secret_hash"], now_ms())))
 
     async def check(self, text: str) -> str:
-        """{} → {"ok": True} where the storage can be read."""
+        """{} → {"ok": True} if the storage is readable."""
         return json.dumps(self._store.run(schema.readable()))
 
     async def administer(self, text: str) -> str:
-        """A call as `api.admin.call` makes it → what `ledger.administration.decide` says."""
+        """A call built by `api.admin.call` → a result of `ledger.administration.decide`."""
         self._write_carried()
         decision = administration.decide(self._store.dialect, self._policy, json.loads(text), now_ms())
         result = json.dumps(self._store.run(decision))
@@ -199,7 +200,7 @@ class Ledger(ContainerObject):
             self._changed()
 
     def _settle_soon(self, fields: list[Any], number: int, oldest: int) -> None:
-        """In one transaction with the next admission, or a little later."""
+        """Writes a carried report in one transaction with the next admission, or shortly afterwards."""
         self._carried.append(_Carried(settle.Report(*fields), number, oldest))
         if self._waiting or len(self._carried) >= MOST_CARRIED:
             self._write_carried()
@@ -218,16 +219,16 @@ class Ledger(ContainerObject):
             self._batch((), self._policy)
 
     def _batch(self, asks: tuple[admit.AdmissionRequest, ...], policy: Policy) -> list[dict[str, Any]] | None:
-        """Writes what answers have carried, and admits. None if that failed: then nothing was written.
+        """Writes the carried reports and admits requests. Returns None on failure; then nothing was written.
 
-        Only what is written is acknowledged. So the container's journal still has what could not be written, and the
-        drain fetches it; no admission depends on it.
+        Only written reports are acknowledged. Reports that could not be written stay in the container's journal, where
+        the drain fetches them. Admissions do not depend on them.
         """
         carried, self._carried = self._carried, []
         reports = [one.report for one in carried]
         try:
             done = self._store.run(batch(self._store.dialect, policy, reports, asks, now_ms()))
-        except Exception as error:  # noqa: BLE001 an admission says what is wrong; a report is fetched again
+        except Exception as error:  # noqa: BLE001 the admission is retried alone; the reports are fetched again
             log("error", "ledger_reports_not_written", reports=len(reports), reason=error_text(error))
             return None
         if self._own is not None:
@@ -237,7 +238,7 @@ class Ledger(ContainerObject):
         return done["results"]
 
     async def bind(self, text: str) -> str:
-        """{"id", "instance"}: who gets the request, where that was not foreseen."""
+        """{"id", "instance"}: assigns the request to the instance that receives it, if another was expected."""
         asked = json.loads(text)
         return json.dumps(self._bind(asked["id"], asked["instance"]))
 
@@ -245,11 +246,11 @@ class Ledger(ContainerObject):
         return self._store.run(settle.bind(id, instance))
 
     async def ended(self, text: str) -> str:
-        """{"instance"}: that container is gone, and what it had open ends now."""
+        """{"instance"}: the container has ended, so its open reservations end now."""
         return json.dumps({"ok": True, "expired": self._ends(json.loads(text)["instance"])})
 
     def _ends(self, instance: str) -> int:
-        """Of a container that is gone: how many reservations end with it."""
+        """Ends the reservations of a container that has stopped. Returns their number."""
         self._write_carried()
         expired, last = 0, AT_ONCE
         while last == AT_ONCE:
@@ -262,14 +263,14 @@ class Ledger(ContainerObject):
         return expired
 
     async def alarm(self, *_: Any) -> None:
-        """Whatever is due. Its failures are tried again later: an alarm that raises is given up after a while."""
+        """Does everything that is due. Failures are retried here, because the platform gives up on a failing alarm."""
         self._upkeep.alarm_rang()
         if self._own is not None and self._upkeep.drain_alarm.is_set:
             self._own.drain.ring()
         try:
             self._write_carried()
             await self._upkeep.run()
-        except Exception as error:  # noqa: BLE001 it has to be done again, whatever went wrong
+        except Exception as error:  # noqa: BLE001 the work is retried whatever the error
             log("error", "ledger_housekeeping_failed", reason=f"{type(error).__name__}: {error_text(error)}")
             self._upkeep.try_again()
         else:
@@ -288,7 +289,7 @@ class Ledger(ContainerObject):
         return result
 
     async def _one_ends(self, seconds: float) -> bool:
-        """Waits for a report; whether one has come in time."""
+        """Waits for a report. Returns whether one arrived in time."""
         self._waiting += 1
         try:
             await asyncio.wait_for(self._ended.wait(), max(0.0, seconds))
@@ -299,7 +300,7 @@ class Ledger(ContainerObject):
         return True
 
     def _changed(self) -> None:
-        """Money or slots may be free, and a budget may be used up."""
+        """Money or slots may have become free, and a budget may be exhausted."""
         if self._waiting:
             self._ended.set()
             self._ended = asyncio.Event()
@@ -308,7 +309,7 @@ class Ledger(ContainerObject):
 
 
 class _OwnLedger:
-    """The ledger of this very object, as its container wants it."""
+    """This object's own ledger, as its container's `LedgerEnd`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -328,8 +329,8 @@ class _OwnLedger:
 
 @contextlib.contextmanager
 def _failing_as(kind: type[Exception]) -> Iterator[None]:
-    """Whatever the ledger raises, its callers know what to do about a ledger that cannot be used."""
+    """Converts every ledger error to the exception for an unavailable ledger."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 the same as over RPC, which loses what kind it was
+    except Exception as error:  # noqa: BLE001 as over RPC, which loses the exception's type
         raise kind(f"{type(error).__name__}: {error_text(error)}") from None

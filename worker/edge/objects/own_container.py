@@ -1,4 +1,4 @@
-"""A Durable Object's container: its life, the requests that are sent to it, and what they came to on the way back."""
+"""A Durable Object's container: its life cycle, the requests sent to it, and the reports in its responses."""
 
 import asyncio
 from collections.abc import Callable
@@ -52,18 +52,18 @@ _CONFIGURATION = f"http://container{CONFIGURATION_PATH}"
 
 
 class LedgerEnd(Ledger, Protocol):
-    """The ledger, as a container's object wants it."""
+    """The ledger as needed by a container's object."""
 
     async def bind(self, id: str, instance: str) -> None:
-        """The request was admitted for another container, or for whichever there is. Raises LedgerUnavailable."""
+        """Assigns a request that was admitted for another or an unknown container. Raises LedgerUnavailable."""
 
 
 class Admitted(NamedTuple):
     """A request that this object has admitted.
 
-    `instance`: of the container that it was admitted for; `grant`: makes the grant's text out of the number up to which
-    the ledger has the journal, None where the answer must carry no report; `carried`: takes a report that came with an
-    answer, its number, and the oldest number in the journal.
+    `instance`: the container that it was admitted for. `grant`: encodes the grant, given the number up to which the
+    ledger has the journal, or None if the response must not carry a report. `carried`: receives a report carried by a
+    response, its number, and the oldest number in the journal.
     """
 
     reservation: str
@@ -73,11 +73,11 @@ class Admitted(NamedTuple):
 
 
 class ClientLeft(Exception):
-    """The client left before it had sent everything, or had its answer: no fault of the container."""
+    """The client disconnected before the request or response was complete. This is not the container's fault."""
 
 
 class OwnContainer:
-    """`container`: `ctx.container`; `storage`: the object's, unwrapped."""
+    """`container`: `ctx.container`. `storage`: the object's, unwrapped."""
 
     def __init__(self, container: Any, storage: Any, ledger: LedgerEnd, alarm: Alarm) -> None:
         env = bindings()
@@ -101,8 +101,8 @@ class OwnContainer:
         )
         self._ledger = ledger
         self._known = "", ""  # a token and its instance
-        self._given: dict[str, asyncio.Task[NotServing | None]] = {}  # by name, in the order in which they were given
-        self._given_to = ""  # the container with this token
+        self._given: dict[str, asyncio.Task[NotServing | None]] = {}  # by name, oldest first
+        self._given_to = ""  # the token of the container that has them
         self.drain = Drain(RunningContainer(self._engine, self.life), ledger, alarm, log)
         self.life.adopt()
 
@@ -112,13 +112,13 @@ class OwnContainer:
 
     @property
     def instance(self) -> str:
-        """The start id of the container that serves, '' where none is known to."""
+        """The start id of the serving container, '' if unknown."""
         token = self.life.serving
         return "" if token is None else self._instance_of(token)
 
     async def answer(self, incoming: Any, configuration: Configuration, admitted: Admitted | None = None) -> Any:
-        """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere, and has
-        the grant of a request that this object has admitted. `configuration`: the one that the request goes by."""
+        """Returns the container's response unchanged, or a 503. A 503 with NO_INSTANCE_HEADER means that nothing was
+        sent; it has the grant if this object admitted the request. `configuration`: the request's."""
         try:
             return await self._send_once(incoming, configuration, admitted)
         except NotServing as failure:
@@ -133,7 +133,7 @@ class OwnContainer:
         return error_response(refusal)
 
     async def _send_once(self, incoming: Any, configuration: Configuration, admitted: Admitted | None) -> Any:
-        """Again only if nothing of it has left. Raises NotServing, ClientLeft, JsException."""
+        """Retries only if nothing of the request was sent. Raises NotServing, ClientLeft or JsException."""
         reservation = None if admitted is None else admitted.reservation
         if admitted is None:
             grant = or_none(incoming.headers.get(GRANT_HEADER))
@@ -150,13 +150,13 @@ class OwnContainer:
     async def _send(
         self, incoming: Any, configuration: Configuration, reservation: str | None, admitted: Admitted | None
     ) -> Any:
-        """`reservation`: the id of the one that pays for it; None where nothing does."""
+        """`reservation`: the id of the reservation that pays for the request; None if there is none."""
         token = self.life.serving or await self.life.ready(patient=False)
         giving = self._given.get(configuration.name) if self._given_to == token else None
         if giving is None or not giving.done():
             await self._give(token, configuration)
         instance = self._instance_of(token)
-        outgoing = kept("Request.new")(incoming)  # a copy, as the headers of the original cannot be changed
+        outgoing = kept("Request.new")(incoming)  # a copy, because the original's headers are immutable
         headers = outgoing.headers
         headers.set(TOKEN_HEADER, token)
         if admitted is None:
@@ -167,7 +167,7 @@ class OwnContainer:
             headers.set(GRANT_HEADER, admitted.grant(self.drain.written(instance)))
         if reservation is not None and foreseen != instance:
             await self._bind(reservation, instance)
-        self.drain.touch()  # for any request: it is the drain that notices a container which hangs
+        self.drain.touch()  # for every request, because the drain detects a container that hangs
         try:
             response = await self._engine.fetch(outgoing)
         except JsException as error:
@@ -197,7 +197,7 @@ class OwnContainer:
         return response if foreseen == instance else _from(response, instance)
 
     async def _give(self, token: str, configuration: Configuration) -> None:
-        """Gives the container this configuration, once for all requests that wait for it. Raises NotServing."""
+        """Sends the configuration to the container, once for all waiting requests. Raises NotServing."""
         if self._given_to != token:
             self._given_to, self._given = token, {}
         task = self._given.get(configuration.name)
@@ -212,7 +212,7 @@ class OwnContainer:
             raise failure.again()
 
     async def _post(self, token: str, configuration: Configuration) -> NotServing | None:
-        """Why the container has not got it, None when it has."""
+        """Returns None if the container has accepted the configuration, else the failure."""
         headers = js_headers([(TOKEN_HEADER, token), ("content-type", "application/json")])
         try:
             request = js.Request.new(_CONFIGURATION, method="POST", headers=headers, body=configuration.for_container())
@@ -221,7 +221,7 @@ class OwnContainer:
         except JsException as error:
             self.life.doubt()
             return NotServing(f"it could not be given its configuration: {error_text(error)}", retry_after=1, gone=True)
-        if response.status == 404:  # an image of before, which has its own
+        if response.status == 404:  # an older image, which has its own configuration
             return None
         if response.status == 200:
             log("info", "container_configured", configuration=configuration.name)
@@ -230,24 +230,24 @@ class OwnContainer:
         return NotServing("it has refused its configuration", retry_after=5)
 
     def _taken_off(self, response: Any, instance: str, admitted: Admitted) -> Any:
-        """The response without the report that it carries."""
+        """Passes a carried report to the ledger and removes it from the response."""
         text = or_none(response.headers.get(REPORT_HEADER))
         if text is None:
             return response
         try:
             carried = CarriedReport.decode(text)
             admitted.carried(list(carried.report), carried.number, carried.oldest)
-        except (ValueError, TypeError) as error:  # the journal still has it
+        except (ValueError, TypeError) as error:  # the report is still in the journal
             log("error", "report_not_read", reservation=admitted.reservation, reason=str(error))
         copy = kept("Response.new")(response.body, response)
         copy.headers.delete(REPORT_HEADER)
         return copy
 
     async def _client_left(self, incoming: Any, *, streams: bool) -> bool:
-        """Whether a request has failed for its client's sake. `streams`: its body may have come from there just then.
+        """Whether a request failed because of its client. `streams`: its body may have been in transit from the client.
 
-        A connection that is reset aborts the signal. One that is closed in the middle of a body aborts nothing, and the
-        error is the one of a container that ends; that it still serves tells them apart.
+        A connection reset aborts the signal. A connection closed in the middle of a body aborts nothing, and the error
+        is the same as when a container ends. If the container still serves, it was the client.
         """
         if incoming.signal.aborted:
             return True
@@ -256,7 +256,7 @@ class OwnContainer:
         return await self._engine.probe(PROBE_TIMEOUT) is None
 
     async def _bind(self, reservation: str, instance: str) -> None:
-        """Raises NotServing."""
+        """Assigns the reservation to the instance. Raises NotServing."""
         try:
             await self._ledger.bind(reservation, instance)
         except LedgerUnavailable as error:
@@ -269,7 +269,7 @@ class OwnContainer:
 
 
 class ContainerObject(DurableObject):
-    """What every object that has a container is asked for. `_own` is None where none is configured."""
+    """The interface of every object that has a container. `_own` is None if no container is configured."""
 
     _own: OwnContainer | None
 
@@ -279,7 +279,7 @@ class ContainerObject(DurableObject):
         self._configurations = Known(own(CATALOG, lambda name: variable(values, name)))
 
     async def configure(self, text: str) -> None:
-        """`Configuration.text` of a Worker that goes by another configuration than this object."""
+        """Receives the `Configuration.text` of a Worker with a configuration unknown to this object."""
         self._told(text)
 
     def _told(self, text: str) -> Configuration:
@@ -288,11 +288,11 @@ class ContainerObject(DurableObject):
         return told
 
     async def state(self) -> str:
-        """`running`, `sleeping`, `unavailable`, or NO_CONTAINER; wakes nothing."""
+        """Returns `running`, `sleeping`, `unavailable` or NO_CONTAINER. Does not wake the container."""
         return NO_CONTAINER if self._own is None else self._own.life.state
 
     async def ready(self, patient: bool) -> dict[str, Any]:
-        """Wakes the container; see `Lifecycle.ready`. A failure is returned, as RPC would lose an exception."""
+        """Wakes the container; see `Lifecycle.ready`. Failures are returned, because RPC would lose the exception."""
         if self._own is None:
             return {"serves": False, "reason": _NONE_CONFIGURED, "retry_after": 60, "state": NO_CONTAINER}
         try:
@@ -308,11 +308,12 @@ class ContainerObject(DurableObject):
         return {"serves": True, "instance": instance_of(token), "configurations": configurations}
 
     def _configuration(self, headers: Any) -> Configuration | None:
-        """The one that a request with these headers goes by; None where this object has to be told of it first."""
+        """Returns the configuration named by a request's headers; None if it has to be sent first."""
         return self._configurations.named(or_none(headers.get(CONFIGURATION_HEADER)))
 
     async def _answer(self, incoming: Any, configuration: Configuration | None) -> Any:
-        """The container's response, or a 503; see `OwnContainer.answer`. `configuration`: see `_configuration`."""
+        """Returns the container's response or a 503; see `OwnContainer.answer`. `configuration`: from
+        `_configuration`."""
         if configuration is None:
             return not_serving(incoming, NotServing("it has to be told the configuration", retry_after=1), UNCONFIGURED)
         if self._own is None:
@@ -321,7 +322,7 @@ class ContainerObject(DurableObject):
 
 
 def not_serving(incoming: Any, failure: NotServing, why: str = "1") -> Any:
-    """A 503 with NO_INSTANCE_HEADER: `why`."""
+    """Logs the failure and returns a 503 with the value `why` in NO_INSTANCE_HEADER."""
     log("warning", "container_not_serving", request_id=request_id(incoming), reason=str(failure))
     refusal = errors.service_unavailable("The container cannot serve now.", round(failure.retry_after))
     refusal.headers.append((NO_INSTANCE_HEADER, why))
@@ -333,14 +334,14 @@ def request_id(request: Any) -> str | None:
 
 
 def _from(response: Any, instance: str) -> Any:
-    """The response, which says whose it is, for the edge to remember."""
+    """Adds the instance id to the response, for the edge."""
     copy = js.Response.new(response.body, response)
     copy.headers.set(INSTANCE_HEADER, instance)
     return copy
 
 
 def _with_grant(response: Any, admitted: Admitted | None) -> Any:
-    """A response with NO_INSTANCE_HEADER, for the Worker to send the request elsewhere with what it was granted."""
+    """Adds the grant to a response with NO_INSTANCE_HEADER, so that the Worker can send the request elsewhere."""
     if admitted is None:
         return response
     copy = js.Response.new(response.body, response)

@@ -1,4 +1,4 @@
-"""The Durable Object of a further container: passes requests on to it, and tells the ledger what they came to."""
+"""The Durable Object of a further container. It forwards requests and reports their usage to the ledger."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .own_container import ContainerObject, OwnContainer
 
 
 class ProxyContainer(ContainerObject):
-    """Named proxy-1, proxy-2, …; each has a container of its own. The first one is the ledger's."""
+    """An object named proxy-1, proxy-2, …, each with a container. The first container belongs to the ledger object."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
@@ -22,12 +22,12 @@ class ProxyContainer(ContainerObject):
             self._own = OwnContainer(container, storage, ledger, StorageAlarm(storage))
 
     async def alarm(self, *_: Any) -> None:
-        """Set while there may be something to fetch from the container."""
+        """Runs while there may be something to fetch from the container."""
         if self._own is not None:
             await self._own.drain.alarm()
 
     @interpreter.direct
     async def fetch(self, request: Any, *_: Any) -> Any:
-        """The container's response as it came, or a 503; one with NO_INSTANCE_HEADER has sent nothing anywhere."""
+        """Returns the container's response unchanged, or a 503. With NO_INSTANCE_HEADER, nothing was sent."""
         incoming = interpreter.js_request(request)
         return await self._answer(incoming, self._configuration(incoming.headers))

@@ -1,12 +1,12 @@
-"""Usage on its way from the container's journal to the ledger: fetched while requests run, acknowledged, never twice.
+"""Transfers usage reports from the container's journal to the ledger, each exactly once.
 
-    drain.touch()            # a request that was reserved for goes to the container now
-    await drain.alarm()      # the object's alarm: goes on where an object that left memory has stopped
+    drain.touch()            # a request with a reservation is being sent to the container
+    await drain.alarm()      # the object's alarm: resumes after the object was evicted
 
-One loop, and only while there may be something to fetch: ask the journal (it holds the question until there is
-something), tell the ledger, acknowledge with the next question. Two seconds after the last request it is over: no task,
-no alarm, no request. While it runs an alarm is set, so that it goes on when this object is lost in the middle; and the
-alarm waits for the loop, which keeps the object in memory for as long as a stream runs.
+A single loop runs only while there may be something to fetch. It polls the journal (which holds the poll until it has
+entries), reports to the ledger, and acknowledges with the next poll. Two seconds after the last request it ends and
+leaves no task, alarm or request behind. While it runs, an alarm is set, so that it resumes if this object is lost. The
+alarm handler waits for the loop, which keeps the object in memory while a stream runs.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-# Seconds. A question is held so long: shortly where nothing runs, as then nothing may come any more.
+# Seconds that a poll is held. It is short if no request runs, because nothing more may come.
 QUIET, LONG = 2.0, 20.0
 ALARM_AFTER = 5.0
-# An alarm may take fifteen minutes.
+# An alarm handler may run for fifteen minutes.
 ALARM_LASTS = 600.0
 FIRST_WAIT, LONGEST_WAIT, WAIT_FACTOR = 0.05, 5.0, 2.0
-# A container that runs and does not answer for so long is left alone: by then its reservations have expired.
+# A running container that has not responded for this long is given up: its reservations have expired by then.
 PATIENCE = 150.0
 _AT_ONCE = 50
 
@@ -28,15 +28,15 @@ Log = Callable[..., None]
 
 
 class Failed(Exception):
-    """The container could not be asked. The message says why."""
+    """The container did not respond. The message says why."""
 
 
 class LedgerFailed(Failed):
-    """The ledger could not; it stays in the journal until it can."""
+    """The ledger did not respond. The reports stay in the journal until it does."""
 
 
 class Page(Protocol):
-    """Of a journal, see `protocol.JournalPage`."""
+    """A page of a journal; see `protocol.JournalPage`."""
 
     @property
     def entries(self) -> Sequence[Sequence[Any]]: ...
@@ -52,7 +52,7 @@ class Page(Protocol):
 
 
 class _EndedMeanwhile:
-    """An empty page; another round has to look what runs now."""
+    """An empty page. The next round checks what is running now."""
 
     entries: Sequence[Sequence[Any]] = ()
     renew: Sequence[str] = ()
@@ -61,24 +61,24 @@ class _EndedMeanwhile:
 
 
 class Container(Protocol):
-    """What runs now, if anything does. Nothing here wakes it."""
+    """The running container, if any. Nothing here wakes it."""
 
     @property
     def instance(self) -> str | None:
-        """The start id of the container that runs; None while none does."""
+        """The start id of the running container; None if there is none."""
 
     @property
     def ended(self) -> str | None:
-        """That of the one that ran before, while none runs or is about to."""
+        """The start id of the last container, if none is running or being started."""
 
     async def page(self, ack: int, wait: float, doubtful: list[str]) -> Page:
-        """Raises Failed."""
+        """Polls the journal. Raises Failed."""
         ...
 
 
 class Ledger(Protocol):
     async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> None:
-        """It logs what it does not know. Raises LedgerFailed."""
+        """Logs unknown reservations. Raises LedgerFailed."""
 
     async def ended(self, instance: str) -> None:
         """Raises LedgerFailed."""
@@ -91,7 +91,7 @@ class Alarm(Protocol):
 
 
 class Entries:
-    """Which of a journal's entries the ledger has: all up to `upto`, and some after it."""
+    """The set of a journal's entries that the ledger has: all up to `upto`, and some after it."""
 
     def __init__(self) -> None:
         self.upto = 0
@@ -101,8 +101,8 @@ class Entries:
         return number <= self.upto or number in self._after
 
     def add(self, number: int, oldest: int) -> None:
-        """`oldest`: the journal begins there. It had everything before acknowledged, perhaps by an object that has left
-        memory since."""
+        """`oldest`: the first entry in the journal. Everything before it was acknowledged, perhaps by an object that
+        was evicted since."""
         if oldest > self.upto + 1:
             self.upto = oldest - 1
             self._after = {one for one in self._after if one > self.upto}
@@ -114,7 +114,7 @@ class Entries:
 
 
 class Drain:
-    """One container's. `clock` in seconds."""
+    """Drains one container. `clock` is in seconds."""
 
     def __init__(
         self,
@@ -133,54 +133,54 @@ class Drain:
         self._alarm_over = asyncio.Event()
         self._alarm_until = 0.0
         self._alarm_set = False
-        self._touched = 0  # counts
-        self._instance: str | None = None  # whose journal `_has` and the rest are about
+        self._touched = 0  # a counter
+        self._instance: str | None = None  # the container that `_has` and the rest refer to
         self._has = Entries()
         self._renew: dict[str, None] = {}
         self._doubtful: dict[str, str] = {}  # id -> instance
         self._gone: dict[str, None] = {}
-        self._told: str | None = None  # the last one of which the ledger knows that it is gone
+        self._told: str | None = None  # the last container that the ledger knows has ended
 
     @property
     def running(self) -> bool:
         return self._task is not None
 
     def touch(self) -> None:
-        """Called when a reserved request goes in, and when its answer begins."""
+        """Called when a request with a reservation is sent, and when its response begins."""
         self._touched += 1
         if self._task is None:
             self._start()
             self._set_alarm()
 
     def ring(self) -> None:
-        """For an object whose alarm has other duties, too, and waits for none of them: goes on, and sets it again."""
+        """Resumes the loop and sets the alarm again, for an object that shares its alarm and must not wait."""
         self._alarm_set = False
         if self._task is None:
             self._start()
         self._set_alarm()
 
     def written(self, instance: str) -> int:
-        """The number up to which the ledger has the journal of this container."""
+        """Returns the number up to which the ledger has this container's journal."""
         return self._has.upto if instance == self._instance else 0
 
     def write(self, instance: str, number: int, oldest: int) -> None:
-        """The ledger has an entry that came with an answer, see `Entries.add`."""
+        """Marks an entry carried by a response as written; see `Entries.add`."""
         if instance == self._instance:
             self._has.add(number, oldest)
 
     def doubt(self, id: str, instance: str) -> None:
-        """The request of this reservation was sent to this container, and may never have arrived."""
+        """The request of this reservation was sent to this container but may never have arrived."""
         self._doubtful[id] = instance
         self.touch()
 
     def gone(self, instance: str) -> None:
-        """This container has ended: what it had open will not be reported any more."""
+        """This container has ended and will not report its open requests."""
         self._gone[instance] = None
         self.touch()
 
     async def alarm(self) -> None:
-        """Returns when there is nothing left to fetch, or in time for the next alarm. No timer tells it so: one that is
-        left would keep the object in memory."""
+        """Returns when there is nothing left to fetch, or in time for the next alarm. It uses no timer, because a
+        pending timer would keep the object in memory."""
         self._alarm_set = False
         over = self._alarm_over = asyncio.Event()
         self._alarm_until = self._clock() + ALARM_LASTS
@@ -191,7 +191,7 @@ class Drain:
             self._set_alarm()
 
     def _start(self) -> None:
-        # Kept: the event loop alone would not keep a task alive.
+        # The event loop alone would not keep the task alive.
         self._task = asyncio.ensure_future(self._run())
 
     def _set_alarm(self) -> None:
@@ -202,7 +202,7 @@ class Drain:
     async def _run(self) -> None:
         try:
             await self._until_quiet()
-        except Exception as error:  # noqa: BLE001 - nobody waits for the task; the next request starts another
+        except Exception as error:  # noqa: BLE001 - nothing awaits the task; the next request starts another
             self._log("error", "drain_failed", reason=f"{type(error).__name__}: {error}")
         finally:
             self._task = None
@@ -240,7 +240,7 @@ class Drain:
             wait = LONG if page is not None and page.open else QUIET
 
     def _find(self) -> str | None:
-        """The container to ask. One that has been replaced, or has ended, takes along what was known of it."""
+        """Returns the container to poll. If it was replaced or has ended, the state kept for it is discarded."""
         instance = self._container.instance
         if instance is None:
             ended = self._container.ended
@@ -252,13 +252,13 @@ class Drain:
             self._renew.clear()
             self._instance, self._has = instance, Entries()
         for id, theirs in list(self._doubtful.items()):
-            if theirs != instance:  # it may have been reserved after the ledger was told
+            if theirs != instance:  # it may have been reserved after the ledger was told that the container ended
                 self._gone[theirs] = None
                 del self._doubtful[id]
         return instance
 
     async def _fetch(self, instance: str, wait: float) -> Page | None:
-        """One page, told to the ledger. None when its container has ended. Raises Failed."""
+        """Fetches one page and reports it to the ledger. Raises Failed."""
         doubtful = list(self._doubtful)[:_AT_ONCE]
         try:
             page = await self._container.page(self._has.upto, wait, doubtful)

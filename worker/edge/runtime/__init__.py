@@ -1,1 +1,1 @@
-"""What every part of the Worker needs of the Workers runtime: JS objects and the log."""
+"""The Workers runtime: JS objects, SQL, the event loop and the log."""

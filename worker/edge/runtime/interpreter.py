@@ -1,4 +1,4 @@
-"""Pyodide's event loop and the calls from JavaScript into our classes, without their dearest timers and conversions."""
+"""Speeds up Pyodide's event loop and calls from JavaScript, by avoiding expensive timers and conversions."""
 
 import asyncio
 from collections import deque
@@ -15,28 +15,28 @@ from pyodide.webloop import WebLoop  # pyright: ignore[reportMissingImports]
 from .javascript import js
 
 _CONVERTERS = ("python_from_rpc", "python_to_rpc")
-# `inspect.signature` raises TypeError for a function with such a `__signature__`. Then relaxed_call, which drops the
-# arguments that a function does not take, passes all of them and binds none.
+# `inspect.signature` raises TypeError for a function with such a `__signature__`. Then relaxed_call, which normally
+# drops arguments that a function does not accept, passes all of them and binds none.
 _NOT_INSPECTABLE = False
 
 
 def install_entries() -> None:
-    """Call it while the main module is imported: workerd's wrapper imports the converters after that."""
+    """Call this while the main module is imported: workerd's wrapper imports the converters afterwards."""
     if all(hasattr(workers, name) for name in _CONVERTERS):
         workers.python_from_rpc = _as_it_is
         workers.python_to_rpc = _result_converter(workers.python_to_rpc)
 
 
 def direct(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator of a `fetch` method. workerd may pass it more than the request, so it must accept any arguments."""
+    """Decorates a `fetch` method. workerd may pass more than the request, so the method must accept any arguments."""
     method.__signature__ = _NOT_INSPECTABLE
     return method
 
 
 def stateless(cls: Any) -> Any:
-    """Decorator of a WorkerEntrypoint that keeps nothing of a request: one instance serves all of them.
+    """Decorates a WorkerEntrypoint without per-request state: one instance serves all requests.
 
-    workerd makes an instance for each request, and the SDK wraps `ctx` and `env` for it.
+    workerd creates an instance for each request, and the SDK wraps `ctx` and `env` for it.
     """
     one = object.__new__(cls)
     cls.__new__ = lambda *_: one
@@ -45,7 +45,7 @@ def stateless(cls: Any) -> Any:
 
 
 def js_request(request: Any) -> Any:
-    """The JS Request that `fetch` was called with, even if the SDK has wrapped it."""
+    """Returns the JS Request passed to `fetch`, even if the SDK has wrapped it."""
     return request if isinstance(request, JsProxy) else request.js_object
 
 
@@ -61,14 +61,14 @@ def _result_converter(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 _ready: deque["_Call"] = deque()
-_awaited = False  # whether a microtask will see to what is ready, or does so now
-# The two below are made with the first request, as the runtime may keep what it has imported.
+_awaited = False  # a microtask is scheduled or running
+# Created on the first request, because the runtime may snapshot what was imported.
 _queue_microtask: Any = None
 _proxy: Any = None  # of `_call_all`
 
 
 def install_event_loop() -> None:
-    """Called before anything is awaited."""
+    """Call this before anything is awaited."""
     if not (hasattr(WebLoop, "_install_running_loop") and hasattr(WebLoop, "_install_asyncgen_hooks")):
         return
     WebLoop.call_soon = _call_soon
@@ -78,7 +78,7 @@ def install_event_loop() -> None:
 
 
 class _Call:
-    """asyncio.Handle, without what only its debug mode needs."""
+    """Like asyncio.Handle, without what only the debug mode needs."""
 
     __slots__ = ("_args", "_callback", "_context")
 
@@ -100,18 +100,18 @@ class _Call:
             self._context.run(self._callback, *self._args)
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException as error:  # noqa: BLE001 as asyncio.Handle
+        except BaseException as error:  # noqa: BLE001 as in asyncio.Handle
             loop.call_exception_handler({"message": "a callback failed", "exception": error})
 
 
 def _create_future(self: Any) -> asyncio.Future[Any]:
-    """A method of the loop's."""
+    """Replaces a method of the loop."""
     return asyncio.Future(loop=self)
 
 
 def _create_task(self: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
-    """A method of the loop's. A call from JavaScript starts at once. A task made by another task starts when that one
-    waits, as in every loop: its maker may still have to store it."""
+    """Replaces a method of the loop. A call from JavaScript starts immediately. A task created by another task starts
+    when that one waits, as in other loops: its creator may still have to store it."""
     self._install_running_loop()
     if asyncio.current_task(self) is None:
         options.setdefault("eager_start", True)
@@ -119,7 +119,7 @@ def _create_task(self: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> a
 
 
 def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
-    """A method of the loop's."""
+    """Replaces a method of the loop."""
     handle = _Call(callback, args, context)
     _ready.append(handle)
     if not _awaited:
@@ -130,7 +130,7 @@ def _call_soon(self: Any, callback: Callable[..., Any], *args: Any, context: Con
 def _call_at(
     self: Any, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
 ) -> asyncio.Handle:
-    """A method of the loop's. Pyodide's raises ValueError where the time has passed meanwhile."""
+    """Replaces a method of the loop. Pyodide's raises ValueError if the time has passed in the meantime."""
     return self.call_later(max(0.0, when - self.time()), callback, *args, context=context)
 
 
@@ -146,7 +146,7 @@ def _begin(loop: Any) -> None:
     global _queue_microtask, _proxy
     _queue_microtask = js.queueMicrotask
     _proxy = create_proxy(partial(_call_all, loop))
-    if hasattr(pyodide_js._api, "scheduleCallback"):  # awaited before each call from JavaScript
+    if hasattr(pyodide_js._api, "scheduleCallback"):  # Pyodide awaits it before each call from JavaScript
         pyodide_js._api.scheduleCallback = js.queueMicrotask.bind(js.globalThis)
 
 
@@ -159,5 +159,5 @@ def _call_all(loop: Any) -> None:
             _ready.popleft().run(loop)
     finally:
         _awaited = False
-        if _ready:  # one of them has ended the turn: the others are not to blame
+        if _ready:  # a callback raised SystemExit or KeyboardInterrupt; run the others later
             _await(loop)

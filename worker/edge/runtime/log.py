@@ -1,4 +1,4 @@
-"""One JSON object per line, which Cloudflare indexes by its fields; docs/logs.md. Never a secret, never a body."""
+"""Logs one JSON object per line, which Cloudflare indexes by field; see docs/logs.md. Never log secrets or bodies."""
 
 import json
 import traceback
@@ -13,13 +13,13 @@ _threshold: int | None = None
 
 
 def where(error: BaseException, deepest: int = 6) -> list[str]:
-    """The last frames of an error's way, without what was in them."""
+    """Returns the last frames of a traceback, without values."""
     frames = traceback.extract_tb(error.__traceback__)[-deepest:]
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def log(level: str, event: str, **fields: Any) -> None:
-    """`level`: debug, info, warning or error; `event`: what happened, as `part_word`."""
+    """`level`: debug, info, warning or error. `event`: a name such as `part_word`."""
     if LEVELS[level.upper()] < _lowest():
         return
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -28,7 +28,7 @@ def log(level: str, event: str, **fields: Any) -> None:
 
 
 def _lowest() -> int:
-    """Of LITELLM_LOG_LEVEL, read with an isolate's first line: at import there are no variables."""
+    """Returns the threshold from LITELLM_LOG_LEVEL. It is read on first use: at import there are no variables."""
     global _threshold
     if _threshold is None:
         name = (variable(bindings(), "LITELLM_LOG_LEVEL") or DEFAULT).strip().upper()

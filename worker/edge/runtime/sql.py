@@ -1,7 +1,7 @@
-"""A Durable Object's SQLite as the ledger's decisions want it.
+"""Runs the ledger's decisions on a Durable Object's SQLite storage.
 
-Rows come over the boundary as one JSON text: an array of arrays would be a proxy for each row, and JS `null` is not
-Python's None. Integers stay exact up to 2^53, as the ledger keeps them.
+Rows cross the boundary as one JSON string: an array of arrays would create a proxy for each row, and JS `null` is not
+Python's None. Integers are exact up to 2^53, which the ledger never exceeds.
 """
 
 import json
@@ -22,7 +22,7 @@ _MOST_PARAMETERS = 100
 
 
 class SqlStore:
-    """`storage`: the object's own, unwrapped. `alerts`: a decision has written one; the reader resets it."""
+    """`storage`: the object's, unwrapped. `alerts`: set when a decision writes an alert; the reader resets it."""
 
     def __init__(self, storage: Any) -> None:
         self.dialect: Dialect = SQLITE
@@ -32,11 +32,11 @@ class SqlStore:
         self._stringify = js.JSON.stringify
         self._decision: Decision | None = None
         self._result: Any = None
-        # One for all: a proxy for each transaction would cost as much as a statement.
+        # A single proxy: creating one per transaction would cost as much as a statement.
         self._work = create_proxy(self._carry_out)
 
     def run(self, decision: Decision) -> Any:
-        """The decision's result; where it raises, nothing of it has happened. Raises JsException."""
+        """Returns the decision's result. On an exception everything is rolled back. Raises JsException."""
         self._decision = decision
         try:
             self._transaction(self._work)
@@ -60,7 +60,7 @@ class SqlStore:
         return json.loads(self._stringify(cursor.raw().toArray())) if has_rows else []
 
     def _execute_many(self, sql: str, parameters: list[tuple[Any, ...]]) -> None:
-        """Inserts as many rows with each statement as its parameters allow: a statement costs more than a row."""
+        """Inserts as many rows per statement as its parameters allow, because a statement costs more than a row."""
         at_once = _MOST_PARAMETERS // len(parameters[0]) if sql.startswith("INSERT") else 1
         for first in range(0, len(parameters), at_once):
             some = parameters[first : first + at_once]
@@ -72,11 +72,11 @@ class SqlStore:
 
 @lru_cache(maxsize=512)
 def _of_rows(sql: str, count: int) -> str:
-    """The statement that inserts so many rows."""
+    """Returns the statement that inserts this many rows."""
     return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), sql)
 
 
 @lru_cache(maxsize=512)
 def _kind(sql: str) -> tuple[bool, bool]:
-    """Whether a statement answers with rows, and whether it writes an alert."""
+    """Returns whether a statement returns rows, and whether it writes an alert."""
     return sql.startswith("SELECT") or "RETURNING" in sql, sql.startswith(_ALERTS)
