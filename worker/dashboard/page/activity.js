@@ -23,7 +23,7 @@ async function load() {
   return { found, bucket, length, starts: Array.from({ length: buckets }, (_, at) => from + at * length) };
 }
 
-/** The groups that have a colour, and all others as one. */
+/** The groups that have a color, with all others combined. */
 function groupsOf(found, starts) {
   const place = new Map(starts.map((start, at) => [start, at]));
   const names = found.groups.slice(0, SHOWN).map(({ group, name }) => [group, name]);
@@ -65,7 +65,7 @@ function table(groups, names) {
   return rows.length ? h("table", {}, caption, h("thead", {}, head), h("tbody", {}, ...rows)) : h("p", { class: "note" }, "No requests in this time");
 }
 
-/** Back to how the page was before anybody signed in. */
+/** Resets the page to its signed-out state. */
 export function forgetActivity() {
   for (const chart of Object.values(charts)) chart.clear();
   $("activity-table").querySelector(".scroll").replaceChildren();

@@ -1,9 +1,9 @@
-// Calls of the admin API. The master key lives in this module's memory and nowhere else.
+// Calls the admin API. The master key is kept in this module's memory only.
 
 let key = null;
 const TIMEOUT = 30_000;
 
-/** What the gateway, or the network, answered instead; `signedOut`: the key is not good any more. */
+/** An error from the gateway or the network. `signedOut`: the key is no longer valid. */
 export class Refused extends Error {
   constructor(message, status) {
     super(message);
@@ -12,7 +12,7 @@ export class Refused extends Error {
   }
 }
 
-/** '' is no key, for a gateway that needs none. */
+/** '' means no key, for a gateway that needs none. */
 export function signIn(given) {
   key = given;
 }
@@ -26,7 +26,7 @@ export const signedIn = () => key !== null;
 export const get = (path, query = {}) => call("GET", path, query);
 export const post = (path, body) => call("POST", path, {}, body);
 
-/** `path` without a slash at its start: it counts from where the page is. */
+/** `path` has no leading slash, so it is relative to the page. */
 async function call(method, path, query, body) {
   const used = key;
   const url = new URL(path, document.baseURI);

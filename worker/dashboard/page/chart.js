@@ -1,9 +1,9 @@
-// Stacked bars over time, drawn by uPlot, with a legend that names each part's value.
+// Stacked bars over time, drawn with uPlot, and a legend with each group's value.
 
 import { h } from "./dom.js";
 
 const { uPlot } = window;
-const COLOURS = 7; // --c0 to --c6; --c7 is for all others
+const COLOURS = 7; // --c0 to --c6; --c7 is for all other groups
 const STEPS = Array.from({ length: 22 }, (_, at) => [1, 2, 5].map((digit) => digit * 10 ** (at - 9))).flat();
 
 export const colour = (index) => `var(--c${Math.min(index, COLOURS)})`;
@@ -12,8 +12,8 @@ export class Bars {
   #plot = null;
   #drawn = null;
 
-  /** `said`: where the time stands whose values the legend shows; `format`: of values, `mark`: of those at the axis,
-   *  which are at least `least` apart. */
+  /** `said`: the element that shows the legend's time. `format`: formats values. `mark`: formats the axis values, which
+   *  are at least `least` apart. */
   constructor(host, legend, said, format, mark, least) {
     Object.assign(this, { host, legend, said, format, mark, steps: STEPS.filter((step) => step >= least) });
     new ResizeObserver(() => this.#plot?.setSize(this.#size())).observe(host);
@@ -47,7 +47,7 @@ export class Bars {
     return { width: this.host.clientWidth, height: this.host.clientHeight };
   }
 
-  /** Each series holds the sum of its group and those below, the tallest first, so that the others cover it. */
+  /** Each series is the sum of its group and those below it. The tallest is drawn first, and the others cover it. */
   #stacked({ starts, groups }) {
     const sums = starts.map(() => 0);
     const layers = groups.map(({ values }) => values.map((value, at) => (sums[at] += value)));
@@ -80,7 +80,7 @@ export class Bars {
     };
   }
 
-  /** The legend's values: of the bucket under the pointer, else of all. */
+  /** Updates the legend's values: of the bucket under the pointer, or in total. */
   #values(index) {
     const { groups, name } = this.#drawn;
     const total = (values) => values.reduce((sum, value) => sum + value, 0);

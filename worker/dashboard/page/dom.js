@@ -1,8 +1,8 @@
-// What every part of the page needs of the document. Text goes in as text, never as markup.
+// DOM helpers. Text is always inserted as text, never as markup.
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element: attributes by name, `on` for listeners; children are elements or texts, null ones are left out. */
+/** Creates an element. Attributes are given by name, listeners with `on`. Children are elements or strings; null is skipped. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -15,7 +15,7 @@ export function h(tag, attributes = {}, ...children) {
 
 export const badge = (text, kind = "") => h("span", { class: `badge ${kind}` }, text);
 
-/** Cells are [name of the column, content, class]; the first one names the row. */
+/** Cells are [column name, content, class]. The first cell names the row. */
 export function row(cells) {
   return h("tr", { role: "row" }, ...cells.map(([name, content, kind], index) => {
     const children = Array.isArray(content) ? content : [content];
@@ -25,7 +25,7 @@ export function row(cells) {
   }));
 }
 
-/** Fills a table's body, and leaves the focus on the button that has the same `data-focus` as before. */
+/** Fills a table's body and keeps the focus on the button with the same `data-focus`. */
 export function fill(body, rows, blank) {
   const focus = body.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
   const columns = body.closest("table").querySelectorAll("thead th").length;
@@ -34,7 +34,7 @@ export function fill(body, rows, blank) {
   if (focus) [...body.querySelectorAll("[data-focus]")].find((found) => found.dataset.focus === focus)?.focus();
 }
 
-/** A bar that shows a share from 0 to 1. */
+/** Creates a bar for a share from 0 to 1. */
 export function meter(element, share, label) {
   element.classList.toggle("high", share >= 0.8 && share < 1);
   element.classList.toggle("full", share >= 1);
@@ -48,14 +48,14 @@ export function meter(element, share, label) {
 
 let vanishes;
 
-/** Says what has happened, to the eye and to a screen reader. */
+/** Announces an event, visibly and to screen readers. */
 export function announce(text) {
   clearTimeout(vanishes);
   $("announce").textContent = text;
   vanishes = setTimeout(() => { $("announce").textContent = ""; }, 6000);
 }
 
-/** A part of the page: `load` fetches what `show` draws. The last call wins; a failure offers to try again. */
+/** A section of the page: `load` fetches what `show` draws. The last call wins; an error offers a retry. */
 export class Panel {
   #calls = 0;
 
@@ -84,14 +84,14 @@ export class Panel {
     }
   }
 
-  /** What was asked for is not drawn any more. */
+  /** Discards the pending result. */
   forget() {
     this.#calls += 1;
     this.problem.hidden = true;
   }
 }
 
-/** Opens a dialog; `send` is called with its form on submit, and what it raises stands in the dialog. */
+/** Opens a dialog. `send` is called with the form on submit; its errors are shown in the dialog. */
 export function ask(dialog, send = null) {
   const form = dialog.querySelector("form");
   const leave = () => dialog.close();

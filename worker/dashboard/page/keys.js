@@ -1,4 +1,4 @@
-// Virtual keys: their limits and spending; creating, rotating, blocking and deleting them.
+// Virtual keys: lists them with limits and spending; creates, rotates, blocks and deletes them.
 
 import { get, post } from "./api.js";
 import { $, Panel, announce, ask, badge, fill, h, meter, row } from "./dom.js";
@@ -86,13 +86,13 @@ async function copySecret() {
   try {
     await navigator.clipboard.writeText(field.value);
   } catch {
-    // Without HTTPS there is no clipboard API; this older way works there.
+    // Without HTTPS there is no clipboard API, but this older method works.
     if (!document.execCommand("copy")) return announce("It could not be copied: it is selected, press Ctrl+C.");
   }
   announce("The secret is on the clipboard.");
 }
 
-/** The inputs of the form for new keys, as `/openapi.json` describes the fields of a key. */
+/** Creates the inputs for new keys from the key fields in `/openapi.json`. */
 async function createInputs() {
   const description = await get("openapi.json");
   const fields = Object.entries(description.components.schemas.KeyGenerate.properties);
@@ -109,7 +109,7 @@ function input(name, form, schema) {
   return h("label", { class: form.wide ? "wide" : null }, `${form.label} `, field, hint);
 }
 
-/** What stands in the form, empty fields left out. */
+/** Returns the form's values without empty fields. */
 function fieldsOf(form) {
   const fields = {};
   for (const [name, text] of new FormData(form)) {
@@ -180,7 +180,7 @@ $("keys-pages").addEventListener("click", (event) => {
   keys.refresh();
 });
 
-/** Back to how the page was before anybody signed in. */
+/** Resets the page to its signed-out state. */
 export function forgetKeys() {
   page = 1;
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();

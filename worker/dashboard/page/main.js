@@ -1,4 +1,4 @@
-// Signing in and out, and when the page is brought up to date.
+// Signs in and out, and refreshes the page.
 
 import { activity, forgetActivity } from "./activity.js";
 import { get, signIn, signOut, signedIn } from "./api.js";
@@ -42,7 +42,7 @@ async function enter(event) {
   await refresh();
 }
 
-/** Forgets the key and all that it has shown. */
+/** Forgets the key and everything shown with it. */
 function leave(message = "") {
   if (!signedIn()) return;
   signOut();
@@ -65,5 +65,5 @@ $("refresh").addEventListener("click", async () => {
 });
 addEventListener("refused", (event) => !$("app").hidden && leave(event.detail));
 addEventListener("pagehide", () => leave());
-// Tables stay as they are while somebody reads them.
+// Keys and requests are not refreshed automatically, so that their tables do not change while being read.
 setInterval(() => signedIn() && !document.hidden && !$("app").hidden && refresh([overview, activity, models]), EVERY);

@@ -1,4 +1,4 @@
-// Deployments: on or off and what to set, health, latency, cooldowns.
+// Deployments: whether they are on or what to set, their health, latency and cooldowns.
 
 import { get } from "./api.js";
 import { $, Panel, badge, fill, h, row } from "./dom.js";
@@ -9,7 +9,7 @@ const ASLEEP = {
   unavailable: "No container can be reached: how deployments are doing is not known",
 };
 
-/** Those in trouble first, those that are off last. */
+/** Sorts failing deployments first and those that are off last. */
 const rank = ({ on, health }) => (on ? (health && health.state !== "healthy" ? 0 : 1) : 2);
 
 function state({ on, set, health }) {

@@ -1,4 +1,4 @@
-// What was spent today, against the global budget.
+// Today's spending and the global budget.
 
 import { get } from "./api.js";
 import { $, Panel, meter } from "./dom.js";

@@ -1,4 +1,4 @@
-// Finished requests, the newest first: a page at a time, by key, model and status.
+// Finished requests, newest first, by page, with filters for key, model and status.
 
 import { get } from "./api.js";
 import { $, Panel, badge, fill, h, row } from "./dom.js";
@@ -6,7 +6,7 @@ import { count, duration, time, usd } from "./format.js";
 
 const SIZE = 25;
 const filters = { key: $("filter-key"), model: $("filter-model"), status: $("filter-status") };
-let pages = [""]; // the cursor of each page so far
+let pages = [""]; // the cursors of the pages visited so far
 
 async function load() {
   const wanted = Object.fromEntries(Object.entries(filters).map(([name, field]) => [name, field.value]));
@@ -48,7 +48,7 @@ function show({ data, next, spent }) {
   turn.children[2].disabled = !next;
 }
 
-/** Brings a select's choices up to date, and leaves what is chosen. */
+/** Updates a select's options and keeps the selection. */
 function options(select, choices) {
   const before = select.value;
   const all = [["", "all"], ...choices];
@@ -71,7 +71,7 @@ $("requests-pages").addEventListener("click", (event) => {
   requests.refresh();
 });
 
-/** Back to how the page was before anybody signed in. */
+/** Resets the page to its signed-out state. */
 export function forgetRequests() {
   pages = [""];
   $("filters").reset();

@@ -116,9 +116,9 @@ class Ledger(ContainerObject):
         return await self._own.answer(incoming, configuration, admitted)
 
     async def admit(self, text: str) -> str:
-        """Admits a request. Takes the fields of `ledger.admit.AdmissionRequest` except the lease, and "configuration",
-        its name. Returns a result of `ledger.batch.batch`, or {"unconfigured": True} if that configuration has to be
-        sent first."""
+        """Admits a request. Takes the fields of `ledger.admit.AdmissionRequest` except the lease, and the name of its
+        "configuration". Returns a result of `ledger.batch.batch`, or {"unconfigured": True} if that configuration has
+        to be sent first."""
         asked = json.loads(text)
         configuration = self._configurations.named(asked.pop("configuration", None))
         if configuration is None:
