@@ -132,7 +132,7 @@ class Accounting:
 
     async def authenticate(self, context: RequestContext) -> None:
         """Look up the virtual key of the request. Raises ApiError 401 or 503."""
-        assert context.key_hash is not None, "there is a key to look up"
+        assert context.key_hash is not None, "no key to look up"
         try:
             if not self._holds_declared:
                 await self._hold_declared()

@@ -196,7 +196,7 @@ class LedgerBatcher:
             log.error("ledger_turn_failed", error=type(error).__name__)
             self._complained = True
         finally:
-            _fail(requests, LedgerUnavailable("The ledger's batch was not carried out."))
+            _fail(requests, LedgerUnavailable("The ledger's batch did not run."))
         return left
 
     async def _decide(self, reports: list[Report], requests: list[_Waiting]) -> None:

@@ -260,7 +260,7 @@ class Reservation:
     def _size(self) -> tuple[int | None, Prompt]:
         """Return the maximum cost in nano-dollars, None if unknown, and the prompt."""
         if self._prompt is None:
-            assert self._measure is not None, "somebody knows the request"
+            assert self._measure is not None, "either the prompt or a way to measure it is given"
             measured, self._prompt = self._measure()
             self._amount = measured if self._amount is None else self._amount
         return self._amount, self._prompt

@@ -22,53 +22,56 @@ _EPILOG = (
 
 def add(commands: Any) -> None:
     """Add the three commands to the parser."""
-    keys = commands.add_parser("keys", help="make, show, change, block and delete keys", epilog=_EPILOG)
+    keys = commands.add_parser("keys", help="create, show, update, block and delete keys", epilog=_EPILOG)
     _add_common(keys)
     keys.set_defaults(run=_runner(keys, admin.list_keys))
     actions = keys.add_subparsers(title="actions", metavar="ACTION")
-    _command(actions, "list", "all keys, the newest first (what `keys` alone does)", admin.list_keys)
-    _with_fields(_command(actions, "create", "make a key; the only time its secret is shown", admin.create))
-    _with_key(_command(actions, "show", "everything about a key", admin.show))
+    _command(actions, "list", "list all keys, newest first (the default action)", admin.list_keys)
+    _with_fields(
+        _command(actions, "create", "create a key and show its secret, which is shown only once", admin.create)
+    )
+    _with_key(_command(actions, "show", "show all details of a key", admin.show))
     settable = [name for name, (_, field) in FIELDS.items() if field.option]
-    update = _with_fields(_with_key(_command(actions, "update", "change what is given, leave the rest", admin.update)))
+    update = _with_fields(
+        _with_key(_command(actions, "update", "change the given fields and keep the rest", admin.update))
+    )
     update.add_argument(
         "--unset", action="append", default=[], metavar="FIELD", choices=settable,
-        help="take a limit or another field away: " + ", ".join(settable),
+        help="remove a limit or another field: " + ", ".join(settable),
     )  # fmt: skip
-    _with_key(_command(actions, "block", "refuse the key from the next request on", admin.block))
-    _with_key(_command(actions, "unblock", "take a blocked key again", admin.unblock))
+    _with_key(_command(actions, "block", "block a key, effective from the next request", admin.block))
+    _with_key(_command(actions, "unblock", "unblock a key", admin.unblock))
     rotate = _with_key(_command(actions, "rotate", "give a key a new secret", admin.rotate))
     rotate.add_argument(
-        "--grace", type=word, metavar="TIME", help="how long the old secret works on, such as 24h; else not at all"
+        "--grace",
+        type=word,
+        metavar="TIME",
+        help="how long the old secret stays valid, such as 24h (default: not at all)",
     )
-    _with_key(
-        _command(actions, "delete", "delete keys; what they have spent stays in the totals", admin.delete), many=True
-    )
+    _with_key(_command(actions, "delete", "delete keys; their spend remains in the totals", admin.delete), many=True)
 
-    spend = commands.add_parser(
-        "spend", help="say what was spent: altogether, by key, request by request", epilog=_EPILOG
-    )
+    spend = commands.add_parser("spend", help="show spend: in total, by key, or by request", epilog=_EPILOG)
     _add_common(spend)
     spend.set_defaults(run=_runner(spend, admin.total))
     actions = spend.add_subparsers(title="actions", metavar="ACTION")
-    _command(
-        actions, "total", "what was spent altogether, and the global budget (what `spend` alone does)", admin.total
-    )
-    _command(actions, "keys", "what each key has spent, the dearest first", admin.spend_by_key)
-    logs = _command(actions, "logs", "the requests, the newest first", admin.logs)
-    logs.add_argument("--key", type=word, help="of this key; `master` for the master key's")
-    logs.add_argument("--model", type=word, help="of this model")
-    logs.add_argument("--request-id", type=word, metavar="ID", help="with this `x-request-id` in the answer")
+    _command(actions, "total", "total spend and the global budget (the default action)", admin.total)
+    _command(actions, "keys", "spend by key, highest first", admin.spend_by_key)
+    logs = _command(actions, "logs", "list requests, newest first", admin.logs)
+    logs.add_argument("--key", type=word, help="only requests with this key (`master`: the master key)")
+    logs.add_argument("--model", type=word, help="only requests for this model")
     logs.add_argument(
-        "--from", dest="begin", type=word, metavar="TIME", help="from this day or time (UTC), such as 2026-01-31"
+        "--request-id", type=word, metavar="ID", help="only the request with this `x-request-id` response header"
     )
     logs.add_argument(
-        "--to", dest="end", type=word, metavar="TIME", help="until the end of this day, or before this time"
+        "--from", dest="begin", type=word, metavar="TIME", help="start date or time (UTC), such as 2026-01-31"
     )
-    logs.add_argument("--limit", type=_count, default=100, metavar="N", help="at most so many (%(default)s)")
+    logs.add_argument("--to", dest="end", type=word, metavar="TIME", help="end date (inclusive) or time (exclusive)")
+    logs.add_argument(
+        "--limit", type=_count, default=100, metavar="N", help="maximum number of requests (default: %(default)s)"
+    )
 
     _command(
-        commands, "status", "say whether the proxy is up, its models and what was spent", admin.status
+        commands, "status", "show whether the proxy is up, its models and the spend", admin.status
     ).epilog = _EPILOG
 
 
@@ -81,8 +84,8 @@ def _command(commands: Any, name: str, help: str, work: Work) -> argparse.Argume
 
 
 def _add_common(parser: argparse.ArgumentParser, *, url: str | None = None, json: bool | str = False) -> None:
-    parser.add_argument("--url", default=url, help=f"where the proxy is (LITELLM_ROUTER_URL, else {DEFAULT_URL})")
-    parser.add_argument("--json", action="store_true", default=json, help="print the answer as JSON")
+    parser.add_argument("--url", default=url, help=f"URL of the proxy (LITELLM_ROUTER_URL, else {DEFAULT_URL})")
+    parser.add_argument("--json", action="store_true", default=json, help="print the response as JSON")
 
 
 def _with_key(parser: argparse.ArgumentParser, *, many: bool = False) -> argparse.ArgumentParser:
@@ -115,7 +118,7 @@ def _object(text: str) -> dict[str, Any]:
 def _names(text: str) -> list[str]:
     names = [name for name in text.split(",") if name.strip()]
     if not names:
-        raise argparse.ArgumentTypeError("it names nothing; leave the option out, or `update` with --unset FIELD")
+        raise argparse.ArgumentTypeError("the list is empty; leave the option out, or use `update` with --unset FIELD")
     return names
 
 
@@ -125,7 +128,7 @@ def _number(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number; for no limit leave the option out")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; for no limit, leave the option out")
     return value
 
 
@@ -142,7 +145,7 @@ _CONVERT: dict[str, Callable[[str], Any]] = {
 def _count(text: str) -> int:
     value = int(text)
     if not 1 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError("a number from 1 to 1000000")
+        raise argparse.ArgumentTypeError("must be a number from 1 to 1000000")
     return value
 
 

@@ -39,9 +39,9 @@ class AdminClient:
 
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise AdminError(f"{url!r} is no address of a proxy; write one such as {DEFAULT_URL}")
+            raise AdminError(f"{url!r} is no address of a proxy; use one such as {DEFAULT_URL}")
         if master_key and not (master_key.isascii() and master_key.isprintable()):
-            raise AdminError("LITELLM_MASTER_KEY holds a character that no header can carry")
+            raise AdminError("LITELLM_MASTER_KEY contains a character that is not allowed in a header")
         self.url = url.rstrip("/").removesuffix("/v1")
         self._headers = {"authorization": f"Bearer {master_key}"} if master_key else {}
         proxies = {} if is_loopback(parts.hostname) else None
@@ -94,12 +94,13 @@ class AdminClient:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or str(error) or type(error).__name__
             raise AdminError(
-                f"no answer from {self.url}: {reason}. Is the proxy running? Say where with --url or LITELLM_ROUTER_URL"
+                f"no answer from {self.url}: {reason}. Is the proxy running? Set its URL with --url or "
+                "LITELLM_ROUTER_URL"
             ) from None
         try:
             return json.loads(data)
         except ValueError:
-            raise AdminError(f"what answers at {self.url} is not this gateway") from None
+            raise AdminError(f"the server at {self.url} is not this gateway") from None
 
 
 def from_environment(url: str | None) -> AdminClient:
@@ -112,7 +113,7 @@ def _refusal(status: int, data: bytes, had_key: bool) -> str:
     try:
         message = str(json.loads(data)["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return f"the answer is HTTP {status}, and not this gateway's"
+        return f"got HTTP {status}, not a response of this gateway"
     if status == 401:
         message += " It is read from LITELLM_MASTER_KEY" + ("." if had_key else ", which is not set.")
     return message

@@ -60,7 +60,7 @@ _MONEY = (
 def word(text: str) -> str:
     """Reject an empty option. It usually comes from an unset shell variable and could lift a limit."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty; leave the option out if that is meant")
+        raise argparse.ArgumentTypeError("it is empty; leave the option out instead")
     return text
 
 
@@ -80,7 +80,7 @@ def _fields(given: argparse.Namespace) -> dict[str, Any]:
 def list_keys(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     keys = list(client.keys())
     if not keys:
-        return keys, "There are no keys. Make one with: litellm-router keys create --alias NAME"
+        return keys, "There are no keys. Create one with: litellm-router keys create --alias NAME"
     heads = ("ALIAS", "KEY", "SPEND", "BUDGET", "PERIOD", "RPM", "TPM", "EXPIRES", "BLOCKED", "TOKEN")
     rows = [
         (
@@ -214,7 +214,7 @@ def logs(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
 def status(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     health = client.get("/health", accept=(503,))
     if not isinstance(health, dict) or "status" not in health:
-        raise AdminError(f"what answers at {client.url} is not this gateway")
+        raise AdminError(f"the server at {client.url} is not this gateway")
     spend = client.get("/global/spend")
     shown = pairs([("proxy", f"{client.url} is {health['status']}"), ("models", health.get("models"))])
     return {"health": health, "spend": spend}, f"{shown}\n{_spent(spend)}"

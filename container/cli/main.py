@@ -41,8 +41,8 @@ def _parser(development: Development | None) -> argparse.ArgumentParser:
 
     serve = commands.add_parser(
         "serve",
-        help="run the proxy and, when the config needs it, the engine",
-        description="Runs the proxy and, when the config needs it, the engine. SIGTERM lets running requests end.",
+        help="run the proxy and, if the config needs it, the engine",
+        description="Run the proxy and, if the config needs it, the engine. SIGTERM lets running requests finish.",
     )
     _add_config(serve)
     serve.add_argument("--host", help="address to listen on (LITELLM_HOST, else 127.0.0.1; `::` for all)")
@@ -51,19 +51,19 @@ def _parser(development: Development | None) -> argparse.ArgumentParser:
 
     check = commands.add_parser(
         "check",
-        help="say what is wrong with a config, where, and how to mend it",
-        description="Reads the config and the environment; exit code 1 when the proxy would not start with them.",
+        help="check a config: report problems, where they are, and how to fix them",
+        description="Check the config and the environment. The exit code is 1 if the proxy would not start.",
     )
     _add_config(check)
     check.set_defaults(run=_check)
 
     catalog = commands.add_parser(
         "catalog",
-        help="write worker/catalog.py, the extract of the config that the edge needs",
-        description="Writes worker/catalog.py from the config. wrangler does it, too, before it bundles the Worker.",
+        help="write worker/catalog.py, the parts of the config that the edge needs",
+        description="Write worker/catalog.py from the config. wrangler runs this before it bundles the Worker.",
     )
     _add_config(catalog)
-    catalog.add_argument("--check", action="store_true", help="write nothing; exit code 1 when it is out of date")
+    catalog.add_argument("--check", action="store_true", help="write nothing; exit with 1 if it is out of date")
     catalog.set_defaults(run=_catalog)
 
     admin_arguments.add(commands)
@@ -71,7 +71,7 @@ def _parser(development: Development | None) -> argparse.ArgumentParser:
     dev = commands.add_parser(
         "dev",
         help="run the Worker on 127.0.0.1:8787 and the proxy behind it",
-        description="Runs the Worker and the proxy behind it on this machine, without Docker and without a network.",
+        description="Run the Worker and the proxy behind it on this machine, without Docker or network access.",
     )
     _add_config(dev)
     if development is None:
@@ -152,5 +152,5 @@ def _catalog(given: argparse.Namespace) -> int:
 
 
 def _no_checkout(command: str) -> int:
-    _say(f"litellm-router: `{command}` runs from a checkout of the repository only.")
+    _say(f"litellm-router: `{command}` works only in a checkout of the repository.")
     return 1

@@ -31,9 +31,7 @@ from ..server.http import MAX_HEADER_BYTES, listen
 from ..server.settings import Settings
 from ..server.settings import read as read_settings
 
-UNPRICED = (
-    "refused under a budget; set input_cost_per_token and output_cost_per_token in their model_info (0 is a price)"
-)
+UNPRICED = "refused under a budget; set input_cost_per_token and output_cost_per_token in model_info (0 is allowed)"
 NO_LEDGER = "There is the master key alone, and nothing is counted."
 
 
@@ -135,7 +133,7 @@ def _accounting(config: Config, settings: Settings, router: Router) -> tuple[Cla
     if lost:
         log.warning("ledger_fleeting", effect=lost)
     if claim and not claim.alone:
-        log.warning("ledger_shared", effect="Another proxy of this machine keeps its ledger in the same file.")
+        log.warning("ledger_shared", effect="Another proxy on this machine uses the same ledger file.")
     price_book = _price_book(config, settings, router)
     return claim, Accounting(
         location.store(settings, path),

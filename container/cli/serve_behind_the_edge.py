@@ -110,4 +110,6 @@ async def behind_the_edge(
 
 
 def _not_here() -> None:
-    log.warning("config_not_reloaded", effect="Behind the edge a config comes from the Worker: deploy it again.")
+    log.warning(
+        "config_not_reloaded", effect="Behind the edge the config comes from the Worker. Deploy the Worker again."
+    )

@@ -85,7 +85,7 @@ class BehindTheEdge:
         self._refuse_when_full()
         self._read_grant(context)
         if not context.grant.reservation:
-            raise edge_grant.misfit("The edge has reserved nothing for this request.")
+            raise edge_grant.misfit("The edge has made no reservation for this request.")
         self._accounting.opened(context)
         status = 500
         try:
@@ -146,7 +146,7 @@ class BehindTheEdge:
         """Raises ApiError 503. Nothing of the request is kept, so the edge may send it elsewhere."""
         ending = self._journal.ending
         if ending or self._journal.full:
-            what = "is about to end" if ending else "waits until the ledger has what requests came to"
+            what = "is shutting down" if ending else "has too many unsettled requests"
             error = service_unavailable(f"This container {what}.", retry_after=1 if ending else 5)
             error.headers.append((NO_INSTANCE_HEADER, ENDING if ending else "1"))
             raise error
@@ -162,4 +162,4 @@ def _poll(raw: bytes) -> JournalPoll:
     try:
         return JournalPoll.decode(raw)
     except (ValueError, TypeError):
-        raise invalid_request("This is no poll of the journal.") from None
+        raise invalid_request("The body is not a valid poll of the journal.") from None

@@ -48,29 +48,29 @@ class Metrics:
             if not d.off
         ]
         found: list[Family] = [
-            Gauge("litellm_router_info", "The version that runs.", ("version",), [((VERSION,), 1)]),
-            _one("litellm_router_requests_in_flight", "Requests that are being answered.", self._running()),
+            Gauge("litellm_router_info", "The running version.", ("version",), [((VERSION,), 1)]),
+            _one("litellm_router_requests_in_flight", "Requests in flight.", self._running()),
             Gauge(
                 "litellm_router_deployment_requests_in_flight",
-                "Attempts at a deployment that have not ended.",
+                "Attempts in flight at a deployment.",
                 _DEPLOYMENT,
                 [(labels, health.in_flight) for labels, health in known],
             ),
             Gauge(
                 "litellm_router_deployment_cooldown_seconds",
-                "What is left of a deployment's cooldown, 0 while it is healthy.",
+                "Remaining cooldown of a deployment, 0 if it is healthy.",
                 _DEPLOYMENT,
                 [(labels, round(max(0.0, health.cooling_until - now), 3)) for labels, health in known],
             ),
             Total(
                 "litellm_router_cooldowns_total",
-                "Cooldowns that a deployment's failures have begun.",
+                "Cooldowns caused by a deployment's failures.",
                 _DEPLOYMENT,
                 [(labels, health.cooldowns) for labels, health in known],
             ),
             Gauge(
                 "litellm_router_engine_state",
-                "1 for the state that the engine is in.",
+                "1 for the engine's current state.",
                 ("state",),
                 [((state,), int(state == self._engine.state)) for state in ENGINE_STATES],
             ),
@@ -79,12 +79,12 @@ class Metrics:
             found += [
                 _one(
                     "litellm_router_ledger_unsettled_reports",
-                    "Ended requests that the ledger has not settled yet.",
+                    "Finished requests that are not settled in the ledger yet.",
                     self._accounting.unsettled,
                 ),
                 _one(
                     "litellm_router_ledger_open_reservations",
-                    "Reservations of this process.",
+                    "Open reservations of this process.",
                     self._accounting.open,
                 ),
             ]

@@ -82,9 +82,9 @@ def _page(found: Sequence[str], context: RequestContext) -> dict[str, Any]:
         raise invalid_request(f"'limit' has to be a whole number from 1 to {_MOST}.", param="limit")
     for name in ("after_id", "before_id"):
         if name in query and query[name] not in found:
-            raise invalid_request(f"'{name}' names no model that is listed.", param=name)
+            raise invalid_request(f"'{name}' is not the id of a listed model.", param=name)
     if "after_id" in query and "before_id" in query:
-        raise invalid_request("'after_id' and 'before_id' cannot be sent together.", param="before_id")
+        raise invalid_request("'after_id' and 'before_id' cannot be combined.", param="before_id")
     first = found.index(query["after_id"]) + 1 if "after_id" in query else 0
     last = min(first + int(limit), len(found))
     more = last < len(found)

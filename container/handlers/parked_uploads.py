@@ -93,7 +93,7 @@ class Parking:
         """Remove a parked request in order to serve it. Raises ApiError 503 if it is gone."""
         parked = self._parked.pop(id, None)
         if parked is None:
-            raise service_unavailable("The upload was not kept for so long. Send it again.", retry_after=1)
+            raise service_unavailable("The upload has expired. Send it again.", retry_after=1)
         parked.end.cancel()
         return parked
 
@@ -111,7 +111,7 @@ class Parking:
         try:
             return await self._room.take(max(size, _LEAST), ROOM_SECONDS)
         except NoRoom:
-            raise service_unavailable("Too many large requests are under way.", retry_after=5) from None
+            raise service_unavailable("Too many large requests are in progress.", retry_after=5) from None
 
     async def _quoted(self, asked: ParsedRequest, *, large: bool) -> tuple[ParsedRequest, Quote]:
         def work() -> tuple[Prompt, Quote]:

@@ -86,7 +86,7 @@ class ResponseCache:
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + PAUSE_SECONDS
             if not self._away:
-                log.warning("cache_lost", error=type(error).__name__, effect="Answers are not cached.")
+                log.warning("cache_lost", error=type(error).__name__, effect="Responses are not cached.")
             self._away = True
             return None
         if self._away:

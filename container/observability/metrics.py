@@ -17,38 +17,39 @@ CLIENT_LEFT = 499
 _REQUEST = ("endpoint", "model", "status")
 _DEPLOYMENT = ("model", "deployment")
 
-requests = Counter("litellm_router_requests_total", "Requests that have been answered.", _REQUEST)
+requests = Counter("litellm_router_requests_total", "Finished requests.", _REQUEST)
 request_duration = Histogram(
-    "litellm_router_request_duration_seconds", "From the request's head to the answer's end.", _REQUEST, bounds=SECONDS
+    "litellm_router_request_duration_seconds",
+    "Time from request headers to the end of the response.",
+    _REQUEST,
+    bounds=SECONDS,
 )
 first_token = Histogram(
     "litellm_router_time_to_first_token_seconds",
-    "From a streamed request's head to the first part of its answer.",
+    "Time from request headers to the first chunk of a stream.",
     ("model",),
     bounds=SECONDS,
 )
-attempts = Counter(
-    "litellm_router_attempts_total", "Attempts at deployments, by how they ended.", (*_DEPLOYMENT, "outcome")
+attempts = Counter("litellm_router_attempts_total", "Attempts at deployments, by outcome.", (*_DEPLOYMENT, "outcome"))
+retries = Counter("litellm_router_retries_total", "Retries in the same model group.", ("model",))
+fallbacks = Counter("litellm_router_fallbacks_total", "Requests that were sent to a fallback.", ("model", "fallback"))
+prompt_tokens = Counter("litellm_router_prompt_tokens_total", "Prompt tokens, including cached ones.", _DEPLOYMENT)
+completion_tokens = Counter(
+    "litellm_router_completion_tokens_total", "Completion tokens, including reasoning.", _DEPLOYMENT
 )
-retries = Counter("litellm_router_retries_total", "Attempts that repeated one in the same model group.", ("model",))
-fallbacks = Counter("litellm_router_fallbacks_total", "Requests that a fallback was asked for.", ("model", "fallback"))
-prompt_tokens = Counter("litellm_router_prompt_tokens_total", "Tokens of prompts, cached ones too.", _DEPLOYMENT)
-completion_tokens = Counter("litellm_router_completion_tokens_total", "Tokens of answers, reasoning too.", _DEPLOYMENT)
 cached_tokens = Counter(
-    "litellm_router_cached_prompt_tokens_total", "Tokens of prompts that a provider had in its cache.", _DEPLOYMENT
+    "litellm_router_cached_prompt_tokens_total", "Prompt tokens read from a provider's cache.", _DEPLOYMENT
 )
 reasoning_tokens = Counter("litellm_router_reasoning_tokens_total", "Tokens of reasoning.", _DEPLOYMENT)
-spend = Counter("litellm_router_spend_usd_total", "US dollars that answers have cost.", _DEPLOYMENT, unit=NANO)
+spend = Counter("litellm_router_spend_usd_total", "Cost of responses in US dollars.", _DEPLOYMENT, unit=NANO)
 turn_duration = Histogram(
-    "litellm_router_ledger_turn_duration_seconds", "Transactions of the ledger's database.", bounds=TURN_SECONDS
+    "litellm_router_ledger_turn_duration_seconds", "Duration of ledger transactions.", bounds=TURN_SECONDS
 )
-ledger_unavailable = Counter("litellm_router_ledger_unavailable_total", "Transactions that the ledger could not make.")
-cache_hits = Counter(
-    "litellm_router_cache_hits_total", "Requests that were answered out of the response cache.", ("model",)
-)
-spans_sent = Counter("litellm_router_spans_sent_total", "Spans that the collector has taken.")
-spans_dropped = Counter("litellm_router_spans_dropped_total", "Spans that were not sent, or not taken.")
-engine_restarts = Counter("litellm_router_engine_restarts_total", "Ends of the engine that nobody had asked for.")
+ledger_unavailable = Counter("litellm_router_ledger_unavailable_total", "Failed ledger transactions.")
+cache_hits = Counter("litellm_router_cache_hits_total", "Requests answered from the response cache.", ("model",))
+spans_sent = Counter("litellm_router_spans_sent_total", "Spans accepted by the collector.")
+spans_dropped = Counter("litellm_router_spans_dropped_total", "Spans that were dropped or rejected.")
+engine_restarts = Counter("litellm_router_engine_restarts_total", "Unexpected exits of the engine.")
 
 RECORDED = (
     requests,

@@ -131,7 +131,7 @@ class App:
         address = client_address(context.request.remote, context.header, self._trusted_proxies)
         answer, passed = self._failed_auth.refusal(refused, context.header, address, time.monotonic())
         if passed:
-            log.warning("failed_keys", address=address, effect="Many wrong keys; further ones are answered 429.")
+            log.warning("failed_keys", address=address, effect="Too many wrong keys; further ones get 429.")
         return answer
 
     async def _serve(self, context: RequestContext) -> None:

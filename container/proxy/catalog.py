@@ -107,7 +107,7 @@ def _refuse_late(config: Config) -> None:
     late = [name for name in config.options.from_environment if name in _EARLY]
     if late:
         message = "stands in a variable, and the edge has to know it when the Worker is built."
-        raise ConfigError([Problem("error", f"{config.name}: {late[0]}", message, "Write its value into the file.")])
+        raise ConfigError([Problem("error", f"{config.name}: {late[0]}", message, "Write the value into the file.")])
     if any(key.variable is None for key in config.options.virtual_keys):
         message = "a key's secret stands in the file, and the Worker is no place for it."
         mend = "Write `key: os.environ/NAME`, and set NAME with `just wrangler secret put NAME`."

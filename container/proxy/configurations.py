@@ -97,7 +97,7 @@ class Configurations:
             context.error(error)
         except ClientLeft:
             raise ConnectionResetError from None
-        assert context.response is not None, "it is answered in either case"
+        assert context.response is not None, "no response was set"
         return context.response
 
     async def _hold(self, given: GivenConfiguration, digest: bytes) -> None:
@@ -154,7 +154,7 @@ class Configurations:
 async def _unconfigured(request: web.BaseRequest) -> web.StreamResponse:
     """503. Nothing of the request is kept, so the edge can retry it after sending the configuration."""
     context = RequestContext(request)
-    error = service_unavailable("This container has not got that configuration.", retry_after=1)
+    error = service_unavailable("This container does not have that configuration.", retry_after=1)
     error.headers.append((NO_INSTANCE_HEADER, UNCONFIGURED))
     context.error(error)
     assert context.response is not None
@@ -166,4 +166,4 @@ def _given(raw: bytes) -> GivenConfiguration:
     try:
         return GivenConfiguration.decode(raw)
     except (ValueError, TypeError):
-        raise invalid_request("This is no configuration.") from None
+        raise invalid_request("The body is not a valid configuration.") from None

@@ -157,7 +157,7 @@ def announce(config: Config) -> None:
     for problem in config.problems:
         log.warning("config", problem=str(problem)) if problem.level == "warning" else None
     if not config.deployments:  # LiteLLM starts, too: it may have models in its database
-        log.error("no_models", config=config.name, effect="Every request for a model is answered 404.")
+        log.error("no_models", config=config.name, effect="Every request for a model gets 404.")
     off: dict[str, list[str]] = {}
     for d in config.deployments:
         for need in d.off:

@@ -40,7 +40,7 @@ def _taken_away(name: str, running: Config, new: Config) -> str | None:
     known = {need for d in before for need in d.off}
     unset = sorted({need.replace("|", " or ") for d in after for need in d.off if need not in known})
     faults += [f"set {' and '.join(unset)}"] if unset else []
-    return f"The model '{name}' runs now, and would be left out: {' '.join(faults)}" if faults else None
+    return f"The model '{name}' is served now but would be removed: {' '.join(faults)}" if faults else None
 
 
 def _no_budget(config: Config) -> str | None:

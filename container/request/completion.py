@@ -113,7 +113,7 @@ def routed(model: str, size: int, own: Mapping[str, Any], *, stream: bool) -> Ro
 def parse_object(raw: bytes) -> dict[str, Any]:
     """Parse a JSON object. Raises ApiError 400 for anything else, including NaN, lone surrogates and invalid UTF-8."""
     if not raw:
-        raise invalid_request("The request has no body; send a JSON object.")
+        raise invalid_request("The request has no body. Send a JSON object.")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -164,7 +164,7 @@ def _retries(value: Any) -> str | None:
 
 
 def _seconds(value: Any) -> str | None:
-    return None if _is_number(value) and 0 < value <= 86400 else "a number of seconds over 0"
+    return None if _is_number(value) and 0 < value <= 86400 else "a number of seconds greater than 0"
 
 
 def _boolean(value: Any) -> str | None:

@@ -202,9 +202,9 @@ class FormBody:
         except (FormParserError, ValueError) as error:
             raise invalid_request(f"The form cannot be read: {error}.") from None
         if not ended:
-            raise invalid_request("The form breaks off before its last boundary.")
+            raise invalid_request("The form ends before its final boundary.")
         if len(models) > 1:
-            raise invalid_request("'model' stands more than once in the form.", param="model")
+            raise invalid_request("'model' occurs more than once in the form.", param="model")
         self.model = named_model(models[0] if models else None)
         self.count = _form_count(counts)
         self.route = RouteRequest(self.model)
@@ -226,7 +226,7 @@ def _name(raw: bytes | None) -> str:
     """
     name = (raw or b"").decode("utf-8", "replace")
     if _harmless(name) != name:
-        raise invalid_request("A field of the form has a name that holds quotes or control characters.")
+        raise invalid_request("A field name of the form contains quotes or control characters.")
     whole = name.partition("[")[0]
     if whole not in TRACKING:
         refuse_forbidden((whole,))

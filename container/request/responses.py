@@ -13,12 +13,12 @@ def refuse_stored(fields: Mapping[str, Any]) -> None:
     """Raises ApiError 400 that names the field if the request builds on stored state."""
     for name in _NOT_STORED:
         if fields.get(name) not in (None, False):
-            raise invalid_request(f"'{name}' is not served here: responses are not stored.", param=name)
+            raise invalid_request(f"'{name}' is not supported: responses are not stored.", param=name)
     items = fields.get("input")
     for index, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, dict) and _is_reference(item):
             raise invalid_request(
-                f"'input[{index}]' refers to a stored item, and responses are not stored here: send the item itself, "
+                f"'input[{index}]' refers to a stored item, but responses are not stored here. Send the item itself, "
                 "as it came in the response (with AI SDK: `store: false`).",
                 param="input",
                 code="item_reference_not_supported",
@@ -75,7 +75,7 @@ def chat_from_input(body: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in body.items() if name != "input"}
     for name in ("previous_response_id", "conversation", "prompt"):
         if body.get(name):
-            raise invalid_request(f"'{name}' is not served here: responses are not stored.", param=name)
+            raise invalid_request(f"'{name}' is not supported: responses are not stored.", param=name)
     made = {name: value for name, value in body.items() if name not in _LEFT_OUT}
     made["messages"] = _messages(body.get("instructions"), body["input"])
     if isinstance(body.get("tools"), list):
@@ -122,7 +122,7 @@ def _add(made: list[dict[str, Any]], item: Item) -> None:
     elif kind in ("function_call_output", "custom_tool_call_output"):
         made.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _content(item.get("output"))})
     elif kind == "item_reference":
-        raise invalid_request("An 'item_reference' names what is stored, and nothing is stored here.", param="input")
+        raise invalid_request("An 'item_reference' refers to a stored item, but nothing is stored here.", param="input")
     # Reasoning and the results of a provider's own tools are useless to another model.
 
 

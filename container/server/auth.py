@@ -86,7 +86,7 @@ class Authenticator:
     def require_token(self, context: RequestContext) -> None:
         """Raise ApiError 401 unless the request comes from the edge."""
         if self._token is None or not same_secret(context.header(TOKEN_HEADER) or "", self._token):
-            raise unauthenticated("This proxy answers its edge alone.")
+            raise unauthenticated("This proxy accepts requests from its edge only.")
 
     def _refuse_web_pages(self, origin: str | None, host: str) -> None:
         """Without keys, a web page open on this machine must not be able to spend money.
@@ -98,7 +98,7 @@ class Authenticator:
         if origin is not None and origin not in known and "*" not in known:
             raise forbidden(f"Web pages at {origin[:200]} may not call this gateway; see CORS_ALLOW_ORIGINS.")
         if not _is_this_machine(host):
-            raise forbidden("Without a LITELLM_MASTER_KEY this gateway answers to localhost only.")
+            raise forbidden("Without a LITELLM_MASTER_KEY this gateway accepts requests to localhost only.")
 
 
 def is_loopback(host: str) -> bool:

@@ -21,7 +21,7 @@ def check_catalog(headers: Mapping[str, str], own: str) -> None:
     theirs = headers.get(CATALOG_HEADER)
     if theirs != own:
         raise service_unavailable(
-            "The edge and its container were made from different configurations "
+            "The edge and its container have different configurations "
             f"(catalog {(theirs or 'unknown')[:32]} there, {own} here). Deploy again, so that both have the same.",
             retry_after=30,
         )
@@ -32,7 +32,7 @@ def misfit(what: str) -> ApiError:
     return ApiError(
         500,
         "server_error",
-        f"{what} The edge and its container do not fit together: deploy again, so that both are of one version.",
+        f"{what} The edge and its container are incompatible. Deploy again, so that both have the same version.",
         code="version_mismatch",
         headers=[("retry-after", "30")],
     )

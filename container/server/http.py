@@ -121,7 +121,7 @@ class HttpServer:
     async def _count(self, request: web.BaseRequest) -> web.StreamResponse:
         coding = ", ".join(request.headers.getall("transfer-encoding", ())) or None
         if coding is not None and coding.strip().lower() != "chunked":
-            return _closing(501, "Of transfer codings there is 'chunked' here, and no other.", "unknown_coding")
+            return _closing(501, "'chunked' is the only supported transfer coding.", "unknown_coding")
         self._running += 1
         try:
             return await self._handler(request)

@@ -47,7 +47,7 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     try:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ValueError("write addresses or networks such as 10.0.0.0/8, several with commas between") from None
+        raise ValueError("write addresses or networks such as 10.0.0.0/8, separated by commas") from None
 
 
 def origins(text: str) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def origins(text: str) -> tuple[str, ...]:
     found = parse_origins(text)
     strange = next((origin for origin in found if not is_origin(origin)), None)
     if strange is not None or not found:
-        raise ValueError(f"'{strange}' is no origin: write https://host or * , several with commas between")
+        raise ValueError(f"'{strange}' is not an origin: write https://host or *, separated by commas")
     return found
 
 
@@ -89,73 +89,75 @@ def _shared(name: str, meaning: str, *, edge: bool = True) -> Variable:
 
 
 VARIABLES: tuple[Variable, ...] = (
-    Variable("LITELLM_HOST", str, "127.0.0.1", "address to listen on; `::` for all, IPv4 too", edge=False),
-    Variable("LITELLM_PORT", _port, None, "port to listen on, before PORT", edge=False),
+    Variable("LITELLM_HOST", str, "127.0.0.1", "address to listen on; `::` for all, including IPv4", edge=False),
+    Variable("LITELLM_PORT", _port, None, "port to listen on, takes precedence over PORT", edge=False),
     Variable("PORT", _port, 4000, "port to listen on", edge=False),
-    _shared("LITELLM_MASTER_KEY", "the key that may do everything", edge=False),
+    _shared("LITELLM_MASTER_KEY", "the key with full access", edge=False),
+    Variable("INTERNAL_TOKEN", str, None, "set by the edge: requests must carry it", edge=False, secret=True),
     Variable(
-        "INTERNAL_TOKEN", str, None, "set by the edge: answer nobody who does not send it", edge=False, secret=True
+        PROTOCOL_VARIABLE, whole("a number over 0", 1, 1000), 1, "set by the edge: its protocol version", edge=False
     ),
-    Variable(PROTOCOL_VARIABLE, whole("a number over 0", 1, 1000), 1, "set by the edge: its version", edge=False),
     Variable("LITELLM_LOG_LEVEL", level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
     _shared("MAX_BODY_MB", "largest request body, in MB"),
-    Variable("UPLOAD_MEMORY_MB", _megabytes, 128.0, "behind the edge: memory that large uploads share, in MB"),
+    Variable("UPLOAD_MEMORY_MB", _megabytes, 128.0, "behind the edge: memory budget of large uploads, in MB"),
     Variable("STREAM_KEEPALIVE", _seconds, 5.0, "seconds of silence in a stream before a comment line is sent"),
     Variable("ENGINE_START_TIMEOUT", _seconds, 60.0, "seconds a request waits for the engine to start"),
-    Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests have after SIGTERM"),
-    Variable("WATCHDOG_SECONDS", _seconds, 60.0, "the process ends when it has hung for so many seconds"),
-    Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds to connect to a provider"),
-    Variable("CONFIG_WATCH", flag, True, "whether a changed config file is read anew; SIGHUP always is", edge=False),
-    Variable("LEDGER_PATH", str, None, "SQLite file of keys and spending, else .litellm-router/ledger.db", edge=False),
+    Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests may take after SIGTERM"),
+    Variable("WATCHDOG_SECONDS", _seconds, 60.0, "seconds of a hung event loop after which the process exits"),
+    Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds that connecting to a provider may take"),
+    Variable("CONFIG_WATCH", flag, True, "whether to reload a changed config file; SIGHUP always does", edge=False),
+    Variable("LEDGER_PATH", str, None, "SQLite file for keys and spend, else .litellm-router/ledger.db", edge=False),
     Variable(
         "DATABASE_URL",
         postgres_address,
         None,
-        "PostgreSQL for keys and spending, instead of the file",
+        "PostgreSQL for keys and spend, instead of the file",
         edge=False,
         secret=True,
     ),
-    _shared("DEFAULT_MAX_OUTPUT", "output limit of requests without one, under a budget"),
-    _shared("SPEND_LOG_RETENTION_DAYS", "days that the spend log is kept; else for good", edge=False),
-    _shared("ALERT_WEBHOOK_URL", "gets a POST when a budget is passed", edge=False),
+    _shared("DEFAULT_MAX_OUTPUT", "output limit for requests without one, under a budget"),
+    _shared("SPEND_LOG_RETENTION_DAYS", "days that the spend log is kept; else forever", edge=False),
+    _shared("ALERT_WEBHOOK_URL", "receives a POST when a budget is exceeded", edge=False),
     Variable(
         "REDIS_URL",
         redis_address,
         None,
-        "Redis, through which replicas share cooldowns",
+        "Redis for cooldowns shared by replicas",
         edge=False,
         secret=True,
     ),
-    Variable("REDIS_HOST", str, None, "Redis, where there is no REDIS_URL", edge=False),
+    Variable("REDIS_HOST", str, None, "Redis host, without a REDIS_URL", edge=False),
     Variable("REDIS_PORT", _port, 6379, "port of REDIS_HOST", edge=False),
     Variable("REDIS_USERNAME", str, None, "user at REDIS_HOST", edge=False),
     Variable("REDIS_PASSWORD", str, None, "password at REDIS_HOST", edge=False, secret=True),
-    Variable("CORS_ALLOW_ORIGINS", origins, None, "origins that browsers may call from, or `*`", edge=False),
-    _shared("FAILED_KEYS_PER_MINUTE", "wrong keys of one address until it is told 429", edge=False),
-    Variable("TRUSTED_PROXIES", networks, (), "who may say X-Forwarded-For: addresses, networks", edge=False),
-    Variable("METRICS_PUBLIC", flag, False, "whether /metrics answers without a key", edge=False),
-    _shared("PUBLIC_MODELS", "whether /v1/models answers without a key", edge=False),
-    _shared("LOCAL_DEVELOPMENT", "a developer's machine: the key sk-1234 is accepted", edge=False),
+    Variable("CORS_ALLOW_ORIGINS", origins, None, "origins of browser clients, or `*`", edge=False),
+    _shared("FAILED_KEYS_PER_MINUTE", "wrong keys that an address may send before it gets 429", edge=False),
+    Variable(
+        "TRUSTED_PROXIES", networks, (), "proxies whose X-Forwarded-For is trusted: addresses, networks", edge=False
+    ),
+    Variable("METRICS_PUBLIC", flag, False, "whether /metrics is public", edge=False),
+    _shared("PUBLIC_MODELS", "whether /v1/models is public", edge=False),
+    _shared("LOCAL_DEVELOPMENT", "a developer's machine: accepts the key sk-1234", edge=False),
     Variable("ALLOW_ANONYMOUS", flag, False, "serve without keys on an address that is not loopback", edge=False),
-    Variable("OTEL_SDK_DISABLED", flag, False, "no traces, whatever else says so"),
-    Variable("OTEL_TRACES_EXPORTER", one_of("otlp", "none"), None, "otlp: traces to the default address"),
-    Variable("OTEL_SERVICE_NAME", str, None, "what this service is called in traces, else litellm-router"),
-    Variable("OTEL_RESOURCE_ATTRIBUTES", otel.pairs, {}, "of this service in traces: name=value,name=value"),
+    Variable("OTEL_SDK_DISABLED", flag, False, "disables traces, whatever else is set"),
+    Variable("OTEL_TRACES_EXPORTER", one_of("otlp", "none"), None, "otlp: sends traces to the default address"),
+    Variable("OTEL_SERVICE_NAME", str, None, "name of this service in traces, else litellm-router"),
+    Variable("OTEL_RESOURCE_ATTRIBUTES", otel.pairs, {}, "attributes of this service in traces: name=value,name=value"),
     Variable("OTEL_TRACES_SAMPLER", one_of(*otel.SAMPLERS), "parentbased_always_on", "which requests are traced"),
-    Variable("OTEL_TRACES_SAMPLER_ARG", _share, 1.0, "the share that traceidratio traces"),
-    Variable("OTEL_BSP_SCHEDULE_DELAY", _milliseconds, 5000, "milliseconds that spans wait for others"),
-    Variable("OTEL_BSP_MAX_QUEUE_SIZE", _spans, 2048, "spans that wait at most; more are dropped"),
-    Variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _spans, 512, "spans that are sent together at most"),
+    Variable("OTEL_TRACES_SAMPLER_ARG", _share, 1.0, "sampling ratio of traceidratio"),
+    Variable("OTEL_BSP_SCHEDULE_DELAY", _milliseconds, 5000, "milliseconds between exports of spans"),
+    Variable("OTEL_BSP_MAX_QUEUE_SIZE", _spans, 2048, "maximum number of queued spans; more are dropped"),
+    Variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _spans, 512, "maximum number of spans per export"),
     *(
         Variable(prefix + name, parse, None, f"{meaning}{of}", secret=secret)
-        for prefix, of in ((otel.OTLP, ""), (otel.OTLP_TRACES, ", of traces alone"))
+        for prefix, of in ((otel.OTLP, ""), (otel.OTLP_TRACES, ", for traces only"))
         for name, parse, meaning, secret in (
-            ("ENDPOINT", otel.collector, "where traces are sent, by OTLP over HTTP", True),
-            ("VERSION", one_of("http/protobuf"), "the protocol; there is this one", False),
-            ("HEADERS", otel.headers, "sent along with traces: name=value,name=value", True),
-            ("TIMEOUT", _milliseconds, "milliseconds that sending may take", False),
+            ("ENDPOINT", otel.collector, "address of the collector (OTLP over HTTP)", True),
+            ("VERSION", one_of("http/protobuf"), "the protocol; only this one is supported", False),
+            ("HEADERS", otel.headers, "headers sent with traces: name=value,name=value", True),
+            ("TIMEOUT", _milliseconds, "milliseconds that an export may take", False),
             ("COMPRESSION", one_of("gzip", "none"), "gzip or none", False),
-            ("CERTIFICATE", str, "file with the certificates to trust", False),
+            ("CERTIFICATE", str, "file with trusted certificates", False),
         )
     ),
 )
