@@ -258,7 +258,7 @@ class Drain:
         return instance
 
     async def _fetch(self, instance: str, wait: float) -> Page | None:
-        """Fetches one page and reports it to the ledger. The page is empty if the container has ended. Raises Failed."""
+        """Fetches one page and reports it to the ledger. The page is empty if the container ended. Raises Failed."""
         doubtful = list(self._doubtful)[:_AT_ONCE]
         try:
             page = await self._container.page(self._has.upto, wait, doubtful)
