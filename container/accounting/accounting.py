@@ -115,7 +115,7 @@ class Accounting:
         return await self._check.usable()
 
     async def run(self, decision: Decision) -> Any:
-        """Run a decision after everything that was reported before. Raises LedgerUnavailable."""
+        """Run a decision after all pending reports. Raises LedgerUnavailable."""
         return await self._batcher.run(decision)
 
     def under(self, policy: Policy, price_book: PriceBook, declared: Sequence[Declared]) -> "Accounting":

@@ -35,7 +35,10 @@ _Waiting = tuple[AdmissionRequest, asyncio.Future[Any]]
 
 
 class LedgerBatcher:
-    """`instance`: id of this process. `alone`: no other process uses the store. `now`: milliseconds since 1970."""
+    """Batches the admissions and reports of this process.
+
+    `instance`: id of this process. `alone`: no other process uses the store. `now`: returns milliseconds since 1970.
+    """
 
     def __init__(self, store: Store, policy: Policy, instance: str, now: Callable[[], int], *, alone: bool) -> None:
         self._store = store
@@ -87,7 +90,7 @@ class LedgerBatcher:
             self._timer = asyncio.get_running_loop().call_later(_LIE_SECONDS, self._time_is_up)
 
     async def now(self, report: Report) -> None:
-        """Report before anything else is asked of the ledger.
+        """Queue a report to be written before any later decision.
 
         If other processes use the ledger, wait briefly until the report is written. Cancellation does not cancel the
         report.
@@ -132,7 +135,7 @@ class LedgerBatcher:
             await self._store.run(renew(self._instance, [*self._open], self._now() + lease))
 
     async def run(self, decision: Decision) -> Any:
-        """Run any other decision after the reports so far. Raises LedgerUnavailable."""
+        """Run any other decision after all pending reports. Raises LedgerUnavailable."""
         try:
             await self.settled()
         except BaseException:

@@ -23,7 +23,7 @@ _DRAIN_SECONDS = 10.0
 
 
 class _CarriedReports:
-    """Sends reports in response headers when the response allows it, else through the journal."""
+    """Sends a report in the headers of a complete response, otherwise through the journal."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

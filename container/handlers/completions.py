@@ -153,7 +153,7 @@ class Completions:
         return outcome
 
     def _judged(self, outcome: Outcome, step: Try, request: Completion) -> Outcome:
-        """Handle a timeout that the client set below the deployment's own.
+        """Make a timeout final if the client set it below the deployment's own.
 
         The deployment is not at fault and may still be working on the request. The client pays for that once, and no
         other deployment is tried.

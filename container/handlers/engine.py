@@ -180,7 +180,7 @@ class EngineEndpoints:
                 response.close()
             log_attempt(context, step, body.model, outcome, began, endpoint=endpoint.name)
         if context.started and not outcome.ok:
-            # Bytes have gone out: no other deployment can take over, and the answer must not look whole.
+            # Part of the response was sent. No other deployment can take over, and it must not look complete.
             raise ConnectionAbortedError(outcome.message)
         return outcome
 

@@ -99,7 +99,7 @@ class JsonBody:
         for name in _OWN_FIELDS:
             fields.pop(name, None)
         self.tags = tags.of_request(fields)
-        fields.pop("metadata", None)  # LiteLLM trusts it
+        fields.pop("metadata", None)  # LiteLLM's proxy would trust it
         self._responses = endpoint.name == "responses"
         if self._responses and not parameters.NAMES.isdisjoint(fields):
             limit = parameters.lowest(fields)

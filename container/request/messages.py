@@ -15,7 +15,7 @@ from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_objec
 # change the identity, or cost more.
 _BETA = re.compile(r"(?!files-api|skills|oauth|fast-mode)[a-z0-9.-]{1,64}")
 _MOST_BETAS = 20
-# A translation could take these for its output limit, and pricing could take them for the number of choices, while a
+# A translation could use these as its output limit, and pricing could read them as the number of choices, although the
 # deployment's preset is what is sent.
 _FOREIGN = (parameters.NAMES - {"max_tokens"}) | {"n", "best_of"}
 
@@ -42,7 +42,7 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
         if body.get(name) is None:
             raise invalid_request(f"'{name}' is missing.", param=name)
     own = {name: body.pop(name, None) for name in OWN_FIELDS}
-    # LiteLLM would trust the rest of the metadata.
+    # LiteLLM's proxy would trust the rest of the metadata.
     labels = tags.of_request(body)
     metadata = body.pop("metadata", None)
     if metadata and isinstance(metadata.get("user_id"), str):

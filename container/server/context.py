@@ -55,7 +55,7 @@ class ClientLeft(Exception):
 
 
 class RequestContext:
-    """State of one request. Times are seconds on `time.monotonic`.
+    """One request, its response, and what is known about both. Times are seconds on `time.monotonic`.
 
     The request:
         headers          case-insensitive

@@ -36,7 +36,7 @@ class WholeAnswer(web.StreamResponse):
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Raises ConnectionError when the client has left."""
+        """Raises ConnectionError when the client has disconnected."""
         request = self._request
         assert request is not None, "prepare comes first"
         body = b"" if request.method == "HEAD" or self.status in _WITHOUT_BODY else self._data
