@@ -226,7 +226,7 @@ def _object(text: str | bytes) -> dict[str, Any]:
 
 def _a(kind: Any, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"{type(value).__name__} is no {kind}")
+        raise TypeError(f"{type(value).__name__} is not {kind}")
     return value
 
 

@@ -38,7 +38,7 @@ class Administration:
         except LedgerUnavailable as error:
             log("error", "ledger_unavailable", request_id=client.id, reason=str(error))
             raise service_unavailable(
-                "The ledger cannot be used now. What was asked for may or may not have been done."
+                "The ledger cannot be used now. The operation may or may not have been done."
             ) from None
         if endpoint.methods == ("POST",):
             log("info", "admin", request_id=client.id, call=endpoint.name, status=result.get("status", 200))

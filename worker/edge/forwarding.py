@@ -210,7 +210,7 @@ class Instances:
                 if client.left:
                     raise client_left() from None
                 # A missing engine only shows here: every call to the object fails.
-                refusal = _Refusal(f"its object failed: {error_text(error) or 'no answer in time'}", retry_after)
+                refusal = _Refusal(f"its object failed: {error_text(error) or 'no response in time'}", retry_after)
             self._trusted.pop(name, None)
             retry_after = refusal.retry_after
             log("error", "instance_unavailable", request_id=client.id, instance=name, reason=refusal.reason)

@@ -91,6 +91,6 @@ class _Reader:
     def one_of(self, name: str, values: tuple[str, ...]) -> str | None:
         text = (self._variable(name) or "").strip().lower()
         if text and text not in values:
-            self.problems.append(f"{name} is {text!r}, which is none of {', '.join(values)}; it is left out.")
+            self.problems.append(f"{name} is {text!r}, which is none of {', '.join(values)}; it is ignored.")
             return None
         return text or None

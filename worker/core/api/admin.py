@@ -78,7 +78,7 @@ def _parameters(query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:
-            raise invalid_request(f"'{name[:100]}' is given twice.", param=name[:100])
+            raise invalid_request(f"'{name[:100]}' appears more than once.", param=name[:100])
         found[name] = value
     return found
 

@@ -109,7 +109,7 @@ def too_many(retry_after: int) -> ApiError:
     return ApiError(
         429,
         "rate_limit_error",
-        "Too many keys from this address were not valid. Try again later; a valid key is let in all the same.",
+        "Too many keys from this address were not valid. Try again later; a valid key is still accepted.",
         code="too_many_failed_keys",
         headers=[("retry-after", str(retry_after)), ("x-should-retry", "false")],  # retrying will not make it valid
     )

@@ -168,7 +168,7 @@ def internal_error(request_id: str) -> ApiError:
     return ApiError(
         500,
         "server_error",
-        f"Something went wrong here. The log names it under request id {request_id}.",
+        f"Internal error. See the log for request id {request_id}.",
         code="internal_error",
         headers=[("retry-after", "5")],
     )

@@ -176,7 +176,9 @@ class _Query:
     def _take(self, names: tuple[str, ...]) -> tuple[str, str] | None:
         sent = [(name, self._left.pop(name)) for name in names if name in self._left]
         if len(sent) > 1:
-            raise FieldError(sent[1][0], f"'{sent[0][0]}' and '{sent[1][0]}' mean the same: send one of them.")
+            raise FieldError(
+                sent[1][0], f"'{sent[0][0]}' and '{sent[1][0]}' are the same parameter: send only one of them."
+            )
         return sent[0] if sent else None
 
 

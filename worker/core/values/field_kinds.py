@@ -102,7 +102,7 @@ def _text(name: str, value: Any, now: int) -> str | None:
     if value is None:
         return None
     if not is_printable(value, _MAX_TEXT):
-        raise FieldError(name, f"'{name}' has to be a text of 1 to {_MAX_TEXT} printable characters.")
+        raise FieldError(name, f"'{name}' has to be a string of 1 to {_MAX_TEXT} printable characters.")
     return value
 
 
@@ -113,7 +113,7 @@ def _owner(name: str, value: Any, now: int) -> str:
 def _models(name: str, value: Any, now: int) -> str:
     names = [] if value is None else value
     if not isinstance(names, list) or len(names) > MAX_MODELS or not all(isinstance(n, str) and n for n in names):
-        raise FieldError(name, f"'{name}' has to be an array of model names, '*' standing for anything.")
+        raise FieldError(name, f"'{name}' has to be an array of model names; '*' matches anything.")
     text = json.dumps(names)
     if len(text) > MAX_MODELS_BYTES:
         raise FieldError(name, f"'{name}' exceeds {MAX_MODELS_BYTES // 1024} KB; use patterns with '*'.")
@@ -124,7 +124,7 @@ def _tags(name: str, value: Any, now: int) -> str:
     tags = [] if value is None else value
     if not isinstance(tags, list) or len(tags) > MAX_TAGS or not all(is_printable(tag, MAX_TAG) for tag in tags):
         raise FieldError(
-            name, f"'{name}' has to be an array of at most {MAX_TAGS} texts of 1 to {MAX_TAG} printable characters."
+            name, f"'{name}' has to be an array of at most {MAX_TAGS} strings of 1 to {MAX_TAG} printable characters."
         )
     return json.dumps(list(dict.fromkeys(tags)))
 
@@ -132,7 +132,7 @@ def _tags(name: str, value: Any, now: int) -> str:
 def _metadata(name: str, value: Any, now: int) -> str:
     text = json.dumps({} if value is None else value)
     if not isinstance(value, dict | None) or len(text) > MAX_METADATA:
-        raise FieldError(name, f"'{name}' has to be an object of at most {MAX_METADATA // 1024} KB.")
+        raise FieldError(name, f"'{name}' has to be a JSON object of at most {MAX_METADATA // 1024} KB.")
     if _depth(value) > MAX_DEPTH:
         raise FieldError(name, f"'{name}' is nested more than {MAX_DEPTH} levels deep.")
     return text
@@ -166,7 +166,7 @@ def _count(name: str, value: Any, now: int) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
-        raise FieldError(name, f"'{name}' has to be a whole number from 0.")
+        raise FieldError(name, f"'{name}' has to be a whole number, 0 or more.")
     return value
 
 

@@ -175,7 +175,7 @@ class Lifecycle:
         try:
             token = await self._find_running()
             if token is None and not self._wanted:
-                return NotServing("it did not answer and has been ended", retry_after=1)
+                return NotServing("it did not respond and was ended", retry_after=1)
             token = token or await self._start()
         except Exception as error:  # noqa: BLE001 - returned to all waiting requests
             failure = error if isinstance(error, NotServing) else NotServing(f"The container did not start: {error}")

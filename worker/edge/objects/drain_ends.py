@@ -58,7 +58,7 @@ class RunningContainer:
             js.clearTimeout(timer)  # a pending timer keeps the object in memory
             abort.destroy()
         if response.status != 200:
-            raise Failed(f"the journal answered {response.status}")
+            raise Failed(f"the journal returned {response.status}")
         return JournalPage.decode(text)
 
 

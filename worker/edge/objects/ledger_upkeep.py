@@ -30,7 +30,8 @@ def now_ms() -> int:
 
 
 class LedgerUpkeep:
-    """`changed` is called when reservations have ended: money or slots may be free."""
+    """The periodic work of the ledger object. `changed` is called when reservations have ended: money or slots may be
+    free."""
 
     def __init__(self, store: SqlStore, storage: Any, settings: LedgerSettings, changed: Callable[[], None]) -> None:
         self._store = store
@@ -41,13 +42,13 @@ class LedgerUpkeep:
         self.drain_alarm = DrainAlarm(self)
 
     async def run(self) -> None:
-        """Does everything that is due, up to AT_ONCE rows of each kind but reservations."""
+        """Does everything that is due, up to AT_ONCE rows of each kind except reservations."""
         self._expire()
         self._trim()
         await self._send_alerts()
 
     def alert_soon(self, now: int) -> None:
-        """A decision has written an alert."""
+        """Called when a decision has written an alert."""
         self._store.alerts = False
         if self._settings.alert_webhook_url is not None:
             self.set_alarm_at(now)
@@ -66,14 +67,13 @@ class LedgerUpkeep:
             self.set_alarm_at(at)
 
     def set_alarm_at(self, at: int) -> None:
-        """Sets the alarm unless it rings earlier anyway."""
+        """Sets the alarm unless it is already set for an earlier time."""
         if self._alarm_at is None or at < self._alarm_at:
             self._alarm_at = at
             self._storage.setAlarm(at)
 
     def set_alarm_anew(self) -> None:
-        """Replaces the alarm. The one that is set may be for something already done, and would wake the object for
-        nothing."""
+        """Replaces the alarm, which may have been set for work already done and would wake the object for nothing."""
         at = self._first_due(now_ms())
         if at is None:
             self._storage.deleteAlarm()
@@ -101,7 +101,7 @@ class LedgerUpkeep:
                 self._changed()
 
     def _trim(self) -> None:
-        """Trims AT_ONCE rows; what is left is due at once."""
+        """Trims AT_ONCE rows. If more remain, the alarm rings again at once."""
         days = self._settings.retention_days
         if days is not None:
             self._store.run(spend.trim_old(days, now_ms(), AT_ONCE))
@@ -132,7 +132,7 @@ class DrainAlarm:
 
 
 async def _posted(url: str, content: dict[str, Any]) -> bool:
-    """Whether the webhook accepted the alert. The address is never logged: it may hold a secret."""
+    """Whether the webhook accepted the alert. The URL is never logged, because it may contain a secret."""
     try:
         response = await js.fetch(
             url,

@@ -129,7 +129,7 @@ class OwnContainer:
             refusal = broke_off()
         except JsException as error:
             log("error", "container_lost", request_id=request_id(incoming), reason=error_text(error))
-            refusal = errors.service_unavailable("The container went away before it had answered.", retry_after=1)
+            refusal = errors.service_unavailable("The container ended before it responded.", retry_after=1)
         return error_response(refusal)
 
     async def _send_once(self, incoming: Any, configuration: Configuration, admitted: Admitted | None) -> Any:
@@ -220,14 +220,14 @@ class OwnContainer:
             said = await response.text()
         except JsException as error:
             self.life.doubt()
-            return NotServing(f"it could not be given its configuration: {error_text(error)}", retry_after=1, gone=True)
+            return NotServing(f"its configuration could not be sent: {error_text(error)}", retry_after=1, gone=True)
         if response.status == 404:  # an older image, which has its own configuration
             return None
         if response.status == 200:
             log("info", "container_configured", configuration=configuration.name)
             return None
         log("error", "configuration_refused", configuration=configuration.name, status=response.status, reason=said)
-        return NotServing("it has refused its configuration", retry_after=5)
+        return NotServing("it refused its configuration", retry_after=5)
 
     def _taken_off(self, response: Any, instance: str, admitted: Admitted) -> Any:
         """Passes a carried report to the ledger and removes it from the response."""
@@ -315,7 +315,7 @@ class ContainerObject(DurableObject):
         """Returns the container's response or a 503; see `OwnContainer.answer`. `configuration`: from
         `_configuration`."""
         if configuration is None:
-            return not_serving(incoming, NotServing("it has to be told the configuration", retry_after=1), UNCONFIGURED)
+            return not_serving(incoming, NotServing("it lacks the configuration", retry_after=1), UNCONFIGURED)
         if self._own is None:
             return not_serving(incoming, NotServing(_NONE_CONFIGURED, retry_after=60), NO_CONTAINER)
         return await self._own.answer(incoming, configuration)
