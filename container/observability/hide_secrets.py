@@ -2,8 +2,8 @@
 
 import re
 
-# Likely keys: a known prefix followed by characters with a digit among them, or a long run of letters and digits. All
-# repetitions in lookarounds are bounded because the texts are untrusted and long.
+# Likely keys: a known prefix followed by characters with a digit among them, or a long run of letters and digits. The
+# patterns look ahead only a bounded distance because the texts are untrusted and long.
 _PREFIXED = re.compile(
     r"(?<![A-Za-z0-9])(?:sk|rk|gsk|csk|xai|pplx|nvapi|r8|hf|tgp|fw)[-_]([A-Za-z0-9_*-]{8,})",
 )
