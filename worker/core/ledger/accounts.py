@@ -61,7 +61,7 @@ def open_account(account_id: str, start: int) -> Statement:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Budgets from the configuration. `everyone`: for all traffic, including the master key's. `each_user`: for every
+    """Limits from the configuration. `everyone`: for all traffic, including the master key's. `each_user`: for every
     `user_id` that `users` does not name."""
 
     everyone: Limits = NO_LIMITS
