@@ -68,5 +68,5 @@ class Admin:
             return await self._decide(decision)
         except LedgerUnavailable:
             raise service_unavailable(
-                "The ledger's database cannot be used now. What was asked for may or may not have been done."
+                "The ledger's database cannot be used now. The operation may or may not have been done."
             ) from None

@@ -92,7 +92,7 @@ def parse(endpoint: str, raw: bytes) -> Completion:
 def named_model(value: Any) -> str:
     """Raises ApiError 400."""
     if not isinstance(value, str) or not value:
-        raise invalid_request("'model' is missing or not a text.", param="model", code="missing_model")
+        raise invalid_request("'model' is missing or not a string.", param="model", code="missing_model")
     if len(value) > MAX_MODEL_LENGTH:
         raise invalid_request(f"'model' is longer than {MAX_MODEL_LENGTH} characters.", param="model")
     return value
@@ -172,7 +172,7 @@ def _boolean(value: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if isinstance(value, str) else "a text"
+    return None if isinstance(value, str) else "a string"
 
 
 def _object(value: Any) -> str | None:
@@ -188,11 +188,11 @@ def _objects(value: Any) -> str | None:
 def _text_or_texts(value: Any) -> str | None:
     if isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value)):
         return None
-    return "a text or an array of texts"
+    return "a string or an array of strings"
 
 
 def _text_or_object(value: Any) -> str | None:
-    return None if isinstance(value, (str, dict)) else "a text or an object"
+    return None if isinstance(value, (str, dict)) else "a string or an object"
 
 
 def _names(value: Any) -> str | None:
@@ -216,7 +216,7 @@ def _messages(value: Any) -> str | None:
         if content is None or isinstance(content, str):
             continue
         if not isinstance(content, list) or not all(isinstance(p, dict) for p in content):
-            return "an array of messages, each with a 'content' that is a text, an array of objects or null"
+            return "an array of messages, each with a 'content' that is a string, an array of objects or null"
     return None
 
 
@@ -229,7 +229,7 @@ def _prompt(value: Any) -> str | None:
             return None
         if all(isinstance(v, list) and v and all(_whole(t) is None for t in v) for v in value):
             return None
-    return "a text, an array of texts, or token ids"
+    return "a string, an array of strings, or token ids"
 
 
 CHECKS: dict[str, Callable[[Any], str | None]] = {

@@ -51,19 +51,19 @@ def _are_tools(value: Any) -> bool:
     return _are_objects(value) and all(isinstance(one.get("type"), str) for one in value)
 
 
-_TEXT, _OBJECT = (_is_text, "a text"), (_is_object, "an object")
+_TEXT, _OBJECT = (_is_text, "a string"), (_is_object, "an object")
 _SHAPES: Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "responses": {
-        "input": (_is_said, "a text or an array of items"),
+        "input": (_is_said, "a string or an array of items"),
         "tools": (_are_tools, "an array of tools, each with a 'type'"),
         "text": _OBJECT,
         "reasoning": _OBJECT,
-        "instructions": (_is_said, "a text"),
-        "include": (_is_list, "an array of texts"),
+        "instructions": (_is_said, "a string"),
+        "include": (_is_list, "an array of strings"),
     },
     "image_generation": {"prompt": _TEXT},
     "speech": {"input": _TEXT},
-    "moderations": {"input": (lambda value: isinstance(value, str | list), "a text or an array")},
+    "moderations": {"input": (lambda value: isinstance(value, str | list), "a string or an array")},
     "rerank": {"query": _TEXT, "documents": (_is_list, "an array")},
 }
 
@@ -94,7 +94,7 @@ class JsonBody:
         if wanted:
             raise invalid_request(f"'n' has to be {wanted}.", param="n")
         if endpoint.name == "speech" and fields.get("input") is None:  # priced per character
-            raise invalid_request("'input' has to be a text.", param="input")
+            raise invalid_request("'input' has to be a string.", param="input")
         check(endpoint.name, fields)
         for name in _OWN_FIELDS:
             fields.pop(name, None)
@@ -178,7 +178,7 @@ class FormBody:
         def on_file(file: multipart.File) -> None:
             name = _name(file.field_name)
             if name == "model":
-                raise invalid_request("'model' has to be a text, not a file.", param="model")
+                raise invalid_request("'model' has to be a string, not a file.", param="model")
             if _is_ours(name) or _foreign(endpoint, (name.partition("[")[0],)):
                 return
             file_name = _harmless((file.file_name or b"file").decode("utf-8", "replace"))

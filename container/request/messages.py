@@ -56,10 +56,10 @@ def _check(name: str, value: Any) -> None:
     wanted = None
     if name == "system":
         blocks = isinstance(value, list) and all(isinstance(b, dict) for b in value)
-        wanted = None if isinstance(value, str) or blocks else "a text or an array of text blocks"
+        wanted = None if isinstance(value, str) or blocks else "a string or an array of text blocks"
     elif name == "stop_sequences":
         texts = isinstance(value, list) and all(isinstance(t, str) for t in value)
-        wanted = None if texts else "an array of texts"
+        wanted = None if texts else "an array of strings"
     elif name in ("tool_choice", "thinking"):
         wanted = None if isinstance(value, dict) else "an object"
     elif name in CHECKS and name != "stop":

@@ -188,4 +188,4 @@ def _text(text: Item) -> dict[str, Any]:
 
 
 def _unreadable() -> ApiError:
-    return invalid_request("'input' has to be a text or an array of messages and other items.", param="input")
+    return invalid_request("'input' has to be a string or an array of messages and other items.", param="input")
