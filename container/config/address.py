@@ -24,7 +24,7 @@ def wrong(base: str) -> str | None:
         usable = False
     if not usable:
         return "is not an http(s) address."
-    return "holds a query, behind which nothing more can be written." if "?" in base or "#" in base else None
+    return "must not contain a query or fragment." if "?" in base or "#" in base else None
 
 
 def origin(url: str) -> str:

@@ -125,7 +125,7 @@ def check_module(document: Document, path: KeyPath, name: Any) -> bool:
     module = name.split(".")[0]
     if _is_there(module) or any((document.folder / found).exists() for found in (f"{module}.py", module)):
         return True
-    document.error(path, f"'{name}': there is no {module}.py beside the file.", "Put it there.")
+    document.error(path, f"'{name}': {module}.py was not found next to the config file.", "Add it there.")
     return False
 
 
@@ -141,7 +141,7 @@ def _usable(document: Document, path: KeyPath, name: str) -> bool:
         return False
     if known is not None and known.package and not _is_there(known.package):
         package = known.package.partition(".")[0].replace("_", "-")
-        message = f"'{name}' needs the package {package}, which is not installed: it is left out."
+        message = f"'{name}' needs the package {package}, which is not installed; the callback is left out."
         document.report("warning", path, message, "Install it.")
         return False
     if known is None:

@@ -85,7 +85,7 @@ def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
                 "warning",
                 (*read.path, "api_base"),
                 f"is not Vertex AI's own address, so {CREDENTIALS} is not used there.",
-                f"Write `vertex_credentials: os.environ/{CREDENTIALS}` beside it if it needs a token.",
+                f"Write `vertex_credentials: os.environ/{CREDENTIALS}` next to it if the server needs a token.",
             )
             credentials = ""
         else:
@@ -95,8 +95,8 @@ def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
     location = read.text("vertex_location") or read.text("vertex_ai_location") or _first(read.environment, LOCATIONS)
     for name, value, form in (("vertex_project", project, _PROJECT), ("vertex_location", location, _NAME)):
         if value is not None and not form.match(value):
-            mend = "Write for example `global`." if form is _NAME else "Write the project's id."
-            read.leave_out(name, f"{value!r} is not the name of one", mend)
+            mend = "For example: `global`." if form is _NAME else "Use the project id."
+            read.leave_out(name, f"{value!r} is not a valid name", mend)
     return Vertex(credentials, project, location), base, needs
 
 
@@ -110,7 +110,7 @@ def _look_at(read: Parameters, credentials: str) -> None:
     """Reports credentials that are obviously invalid. Google validates the rest at the first request."""
     message = wrong_google_credentials(credentials.strip()) if credentials else None
     if message and credentials != read.environment.get(CREDENTIALS):  # the variable itself is checked elsewhere
-        mend = "Give a service account's key, as JSON or as the path of a file."
+        mend = "Set it to a service account key, as JSON or as a file path."
         read.document.report("warning", (*read.path, "vertex_credentials"), f"{message}.", mend)
 
 
@@ -129,7 +129,7 @@ def called_directly(read: Parameters, provider: str, direct: Direct) -> tuple[st
         if direct.base_variables:
             needs.append("|".join(direct.base_variables))
         else:
-            read.leave_out("api_base", "is missing", f"Say where the {provider} server is.")
+            read.leave_out("api_base", "is missing", f"Set it to the address of the {provider} server.")
     key = read.text("api_key")
     if key is None and "api_key" not in read.params:
         key = next((environment[v] for v in direct.key_variables if environment.get(v)), None)
@@ -144,7 +144,7 @@ def called_directly(read: Parameters, provider: str, direct: Direct) -> tuple[st
                     "warning",
                     (*read.path, "api_base"),
                     f"is not {provider}'s own address, so {direct.key_variables[0]} is not sent there.",
-                    "Write `api_key: os.environ/NAME` beside it if it needs a key.",
+                    "Write `api_key: os.environ/NAME` next to it if the server needs a key.",
                 )
             key = None
         elif direct.key_variables:

@@ -131,8 +131,8 @@ def parse(
     at = (*path, "litellm_params")
     custom = params.get("custom_llm_provider")
     if custom is not None and custom not in (*DIRECT, *ENGINE_PROVIDERS):
-        message = f"{custom!r} names no provider that is known; the model is left out."
-        document.report("warning", (*at, "custom_llm_provider"), message, "Write for example `openai`.")
+        message = f"{custom!r} does not name a known provider; the model is left out."
+        document.report("warning", (*at, "custom_llm_provider"), message, "For example: `openai`.")
         return None
     params = price_map.read(document, at, params, environment)
     info = None if params is None else price_map.read(document, (*path, "model_info"), info, environment)
@@ -146,7 +146,7 @@ def parse(
         home = read.text("api_base") or read.text("base_url")
         provider = "*" if name == "*" else provider_at(home) or provider_of(name)
         if provider is None:
-            message = f"'{name}' names no provider that is known; the model is left out."
+            message = f"'{name}' does not name a known provider; the model is left out."
             document.report("warning", (*at, "model"), message, "Write `provider/model`, for example `openai/gpt-4o`.")
             return None
     route, model = split_route(provider, model)
@@ -224,14 +224,14 @@ def _named(document: Document, path: KeyPath, entry: Any) -> tuple[str, dict[str
         document.error((*path, "model_name"), f"is no text: YAML reads it as {group}.", "Put the name in quotes.")
         return None
     if not isinstance(group, str) or not group.strip():
-        document.error((*path, "model_name"), "is missing.", "Write the name by which clients ask for the model.")
+        document.error((*path, "model_name"), "is missing.", "Set it to the model name that clients use.")
         return None
     if group.startswith(REFERENCE):
         message = f"{group[len(REFERENCE) :]} is not set; the model is left out."
-        document.report("warning", (*path, "model_name"), message, "Set it, or write the name.")
+        document.report("warning", (*path, "model_name"), message, "Set it, or write the name in the file.")
         return None
     if not isinstance(written, dict) or not isinstance(written.get("model"), str) or not written["model"]:
-        document.error((*path, "litellm_params", "model"), "is missing.", "Write for example `model: openai/gpt-4o`.")
+        document.error((*path, "litellm_params", "model"), "is missing.", "For example: `model: openai/gpt-4o`.")
         return None
     if not isinstance(info, dict):
         document.error((*path, "model_info"), "has to be a mapping.")
@@ -289,7 +289,7 @@ def _headers(read: Parameters, params: dict) -> dict[str, str]:
         if text.startswith(REFERENCE):
             text = read.environment.get(text[len(REFERENCE) :], "")
         if any(c in text + name for c in "\r\n\0"):
-            read.leave_out(("extra_headers", name), "holds a line break")
+            read.leave_out(("extra_headers", name), "contains a line break")
             continue
         resolved[name.lower()] = text
     organization = read.text("organization")

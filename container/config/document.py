@@ -123,7 +123,7 @@ def _included(document: Document, path: Path) -> list[tuple[str, Path]]:
     if names is None:
         return []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        document.error(("include",), "has to be a list of files.", "Write for example `include: [models.yaml]`.")
+        document.error(("include",), "has to be a list of files.", "For example: `include: [models.yaml]`.")
         return []
     return [(name, path) for name in names]
 
@@ -134,7 +134,7 @@ def _one(path: Path, *, may_be_empty: bool = False) -> Document:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
-            [Problem("error", str(path), "there is no such file.", "Name your config with --config FILE.")]
+            [Problem("error", str(path), "there is no such file.", "Pass the path of your config with --config FILE.")]
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem("error", str(path), f"cannot be read: {error}.")]) from None
@@ -204,8 +204,8 @@ class _Reading:
                 if both:  # keep a budget that is set in the first of two sections
                     own[name] = {**before, **own[name]}
                 where = f"{self._name}:{line}: {_dotted(key_path)}"
-                effect = "both are read." if both else "this one counts."
-                self.repeated.append(Problem("warning", where, f"stands here a second time; {effect}", "Keep one."))
+                effect = "both are used." if both else "this one is used."
+                self.repeated.append(Problem("warning", where, f"is defined twice; {effect}", "Remove one."))
         return {**merged, **own}
 
     def _refusal(self, node: yaml.Node, problem: str) -> ConfigError:

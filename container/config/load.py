@@ -112,8 +112,8 @@ def _unique(document: documents.Document, found: list[Deployment]) -> list[Deplo
             number += 1
             wanted = f"{d.id}-{number}"
         if wanted != d.id:
-            message = f"the id '{d.id}' stands twice; this one is '{wanted}'."
-            document.report("warning", ("model_list",), message, "Give each deployment an id of its own.")
+            message = f"the id '{d.id}' stands twice; this deployment gets '{wanted}'."
+            document.report("warning", ("model_list",), message, "Give each deployment a unique id.")
         seen.add(wanted)
         result.append(d if wanted == d.id else replace(d, id=wanted))
     return result

@@ -97,7 +97,7 @@ def pairs(text: str) -> dict[str, str]:
     for part in filter(str.strip, text.split(",")):
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
-            raise ValueError("write name=value, several with commas between, commas in a value as %2C")
+            raise ValueError("write name=value pairs separated by commas, and a comma within a value as %2C")
         found[unquote(name.strip())] = unquote(value.strip())
     return found
 
@@ -116,7 +116,7 @@ def collector(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write an http(s) address")
     if "@" in parts.netloc:
-        raise ValueError("write the address without a user; say who you are in OTEL_EXPORTER_OTLP_HEADERS")
+        raise ValueError("write the address without credentials, and put them into OTEL_EXPORTER_OTLP_HEADERS")
     return text
 
 
@@ -159,5 +159,5 @@ def parse(document: Document, path: KeyPath, value: Any) -> RequestLogging | Non
     if isinstance(most, bool) or not isinstance(most, int) or not 0 < most <= MOST_BYTES:
         document.error((*path, "max_bytes"), f"has to be a whole number of bytes from 1 to {MOST_BYTES}.")
     if contents:
-        document.report("warning", path, "writes down what clients ask and what they are answered.")
+        document.report("warning", path, "logs the contents of requests and responses.")
     return RequestLogging(contents, file, most)

@@ -69,15 +69,15 @@ def plain(document: Document, path: KeyPath, name: str, value: Any, values: dict
         values[name] = flag(document, path, value)
     elif kind is str:
         if str(value) in _SUCCESSORS:
-            document.report("note", path, f"is done as {_SUCCESSORS[str(value)]}.")
+            document.report("note", path, f"is treated as {_SUCCESSORS[str(value)]}.")
             value = _SUCCESSORS[str(value)]
         if value in _LITELLMS_STRATEGIES:
-            document.report("warning", path, f"'{value}' is LiteLLM's alone: {STRATEGIES[0]} is used.")
+            document.report("warning", path, f"'{value}' exists only in LiteLLM; {STRATEGIES[0]} is used instead.")
             value = STRATEGIES[0]
         if value not in STRATEGIES:
             document.error(
                 path,
-                f"'{value}' is not a strategy of this version.",
+                f"'{value}' is not a strategy that this version supports.",
                 did_you_mean(str(value), STRATEGIES, f"There are: {', '.join(STRATEGIES)}."),
             )
         values[name] = str(value)
@@ -105,7 +105,7 @@ def strategy_arguments(document: Document, path: KeyPath, value: Any, values: di
             plain(document, (*path, name), STRATEGY_ARGUMENTS[name], argument, values)
         elif argument is not None:
             mend = f"There are: {', '.join(STRATEGY_ARGUMENTS)}."
-            document.report("warning", (*path, name), "is not known, and does nothing.", mend)
+            document.report("warning", (*path, name), "is unknown and has no effect.", mend)
 
 
 def retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:
@@ -135,7 +135,7 @@ def _policy(
             document.report("note", (*path, name), "does nothing here: such a request is not the deployment's fault.")
         elif name not in classes:
             mend = f"There are: {', '.join(classes)}."
-            document.report("warning", (*path, name), "is not known, and does nothing.", mend)
+            document.report("warning", (*path, name), "is unknown and has no effect.", mend)
         elif isinstance(number, bool) or not str(number).strip().isdigit():
             message = f"has to be a whole number from 0 on, not {number!r}, and is not used."
             document.report("warning", (*path, name), message)
@@ -222,12 +222,12 @@ def aliases(
         if alias == target:
             continue
         if not _is_known(str(target), groups):
-            message = f"'{target}' is not a model of this config, so the alias does nothing."
+            message = f"'{target}' is not a model of this config; the alias has no effect."
             document.report("warning", (*path, alias), message, known(str(target), groups))
             continue
         if alias in groups:
-            message = f"is the name of a model, too: whoever asks for it gets '{target}'."
-            document.report("warning", (*path, alias), message, "Choose another.")
+            message = f"is also the name of a model; requests for it go to '{target}'."
+            document.report("warning", (*path, alias), message, "Choose another alias.")
         aliases[alias] = str(target)
     return aliases, frozenset(hidden & aliases.keys())
 
@@ -263,7 +263,7 @@ def group_names(document: Document, path: KeyPath, value: Any, groups: tuple[str
         return ()
     for name in value:
         if not _is_known(name, groups):
-            message = f"'{name}' is not a model of this config, and is passed over."
+            message = f"'{name}' is not a model of this config and is skipped."
             document.report("warning", path, message, known(name, groups))
     return tuple(name for name in value if _is_known(name, groups))
 

@@ -192,10 +192,10 @@ class _Reader:
         if known not in _BUDGETS and known not in _DURATIONS:
             return False
         if path[0] != "litellm_settings":
-            document_says = f"belongs in litellm_settings, and is read as its {known}."
+            document_says = f"belongs in litellm_settings; it is read as {known} anyway."
             self.document.report("warning", path, document_says, "Move it there.")
         elif known != name:
-            self.document.report("note", path, f"is read as {known}: of each `user_id` of keys.")
+            self.document.report("note", path, f"is read as {known}, for each `user_id` of keys.")
         kind = read.budget if known in _BUDGETS else read.duration
         found = kind(self.document, path, value)
         if known == name and path[0] == "litellm_settings":
@@ -211,7 +211,7 @@ class _Reader:
         if name == "drop_params":
             self.values[name] = read.flag(document, path, value)
             if self.values[name]:
-                document.report("note", path, "fields that a provider calls unsupported are left out.")
+                document.report("note", path, "fields that a provider does not support are left out.")
         elif name in ("cache", "cache_params"):
             self.cache[name] = value
         elif name in callbacks.SETTINGS:
@@ -236,7 +236,7 @@ class _Reader:
         if name == "master_key":
             values.setdefault(name, str(value))
             if section != "general_settings":
-                document.report("warning", path, "belongs in general_settings, and is read all the same.", "Move it.")
+                document.report("warning", path, "belongs in general_settings; it is used anyway.", "Move it.")
             return True
         if section != "general_settings":
             return False
@@ -282,15 +282,15 @@ class _Reader:
             return
         protective = slip(name, _PROTECTIVE[section])
         if protective:
-            message = "is not a setting, and what it promises would be lost."
+            message = "is not a setting, so it would have no effect."
             document.error(path, message, f"Did you mean `{protective}`?")
             return
         if section == "litellm_settings":
             self.engine[name] = value  # LiteLLM also accepts arbitrary settings in this section
         if key in COMPANIONS:
-            document.report("note", path, "is LiteLLM's: it holds for models that go through the engine.")
+            document.report("note", path, "is a LiteLLM setting; it applies to models that go through the engine.")
             return
-        effect = "reaches only models that go through the engine" if section == "litellm_settings" else "does nothing"
+        effect = "only affects models that go through the engine" if section == "litellm_settings" else "does nothing"
         message = f"is not a setting that this gateway knows in {section}: it {effect}."
         document.report("warning", path, message, _meant(name, section))
 
@@ -362,4 +362,4 @@ def _budgets_fit(document: Document, values: Mapping[str, Any]) -> None:
             document.report("warning", ("litellm_settings", duration), message, "Set both or neither.")
     most, soft = values.get("max_budget"), values.get("soft_budget")
     if most is not None and soft is not None and soft > most:
-        document.error(("litellm_settings", "soft_budget"), "is over max_budget.", "Choose less.")
+        document.error(("litellm_settings", "soft_budget"), "is over max_budget.", "Use a smaller amount.")

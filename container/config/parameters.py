@@ -75,7 +75,7 @@ class Parameters:
         for name in ("api_key", "api_base", "base_url", "api_version"):
             value = self.params.get(name)
             if isinstance(value, str) and _ODD_REFERENCE.match(value):
-                message = "looks like a variable's name, which LiteLLM does not read either"
+                message = "looks like a reference to a variable, but the syntax is not supported"
                 self.leave_out(name, message, f"Write `{REFERENCE}NAME`.")
 
 

@@ -43,7 +43,7 @@ def read(
         number = _number(text)
         if number is None:
             message = f"is no number: {value!r}; the model is left out."
-            document.report("warning", (*path, name), message, "Write for example 0.000003 or 3.0e-6.")
+            document.report("warning", (*path, name), message, "For example: 0.000003 or 3.0e-6.")
             return None
         found[name] = number
     return found

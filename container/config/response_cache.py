@@ -67,16 +67,16 @@ def parse(
     if kind in _ENGINES:
         return params
     if kind != "redis":
-        message = f"{kind!r} is no cache of this version, so nothing is cached."
+        message = f"{kind!r} is not a supported cache, so nothing is cached."
         document.report("warning", (*path, "type"), message, f"There are: redis, {', '.join(_ENGINES)}.")
         return None
     if params.get("mode") == "default_off":
-        message = "is not known of a cache in Redis, so nothing is cached."
-        document.report("warning", (*path, "mode"), message, "Leave it out to have every answer kept.")
+        message = "is not supported with Redis, so nothing is cached."
+        document.report("warning", (*path, "mode"), message, "Remove it to cache every response.")
         return None
     for name in params.keys() - set(_NAMES):
         mend = f"There are: {', '.join(_NAMES)}."
-        document.report("warning", (*path, name), "is not known of a cache in Redis, and does nothing.", mend)
+        document.report("warning", (*path, name), "is not supported with Redis and has no effect.", mend)
     ttl = _seconds(params.get("ttl", DEFAULT_TTL), environment)
     if ttl is None:
         document.error((*path, "ttl"), "has to be a number of seconds over 0, at most a year.")
@@ -89,7 +89,9 @@ def parse(
     mine = "REDIS_HOST" in own or "REDIS_URL" in own
     url = redis_url(own if mine else environment)
     if url is None:
-        document.report("warning", path, "names no Redis, so nothing is cached.", "Set REDIS_URL or REDIS_HOST.")
+        document.report(
+            "warning", path, "does not specify a Redis server, so nothing is cached.", "Set REDIS_URL or REDIS_HOST."
+        )
     endpoints = tuple(_CALLS[call] for call in calls if call in _CALLS)
     variables = references([params[name] for name in _WHERE if name in params]) if mine else VARIABLES
     return ResponseCache(ttl, str(params.get("namespace") or ""), endpoints, url or "", tuple(sorted(variables)))

@@ -41,7 +41,7 @@ class SettingsWalk:
                     variable = value[len(REFERENCE) :]
                     value = self.environment.get(variable) or None
                     if value is None and name != "master_key":
-                        self.document.report("warning", path, f"{variable} is not set, so it is as if left out.")
+                        self.document.report("warning", path, f"{variable} is not set, so the setting is ignored.")
                         self.unset.append((name, variable))
                 if value is not None and path not in self.done:  # an empty setting counts as absent
                     yield section, path, name, value
@@ -71,11 +71,13 @@ def check(document: Document) -> None:
 def _unknown(document: Document, name: str) -> None:
     meant = difflib.get_close_matches(name, _PROTECTIVE, 1, cutoff=_ALIKE)
     if meant:
-        document.error((name,), "is not a section of this file, and would be lost.", f"Did you mean `{meant[0]}`?")
+        document.error(
+            (name,), "is not a section of this file and would have no effect.", f"Did you mean `{meant[0]}`?"
+        )
         return
     meant = difflib.get_close_matches(name, SECTIONS, 1, cutoff=_ALIKE)
     mend = f"Did you mean `{meant[0]}`?" if meant else f"There are: {', '.join(SECTIONS)}."
-    document.report("warning", (name,), "is not a section of this file, and does nothing.", mend)
+    document.report("warning", (name,), "is not a section of this file and has no effect.", mend)
 
 
 def models(document: Document, environment: Mapping[str, str]) -> list[Any]:
@@ -89,7 +91,7 @@ def models(document: Document, environment: Mapping[str, str]) -> list[Any]:
         document.error(("model_list",), "has to be a list.", "Begin each model with `- model_name: NAME`.")
         return []
     if not entries:
-        document.report("warning", ("model_list",), "is missing or empty, so there is no model to ask.")
+        document.report("warning", ("model_list",), "is missing or empty, so no models are available.")
         return []
     router = document.data.get("router_settings")
     defaults = router.get("default_litellm_params") if isinstance(router, dict) else None
@@ -159,7 +161,7 @@ def guardrails(document: Document) -> list[dict[str, Any]]:
     if section in (None, [], {}):
         return []
     if not isinstance(section, list) or not all(isinstance(one, dict) for one in section):
-        document.error(("guardrails",), "has to be a list of mappings.", "Requests would pass unguarded.")
+        document.error(("guardrails",), "has to be a list of mappings.", "Otherwise requests would not be checked.")
         return []
     found = []
     for index, one in enumerate(section):
@@ -180,6 +182,6 @@ def guardrails(document: Document) -> list[dict[str, Any]]:
 def check_tags(document: Document, filtering: bool, params: Iterable[Mapping[str, Any]]) -> None:
     """Refuses tag filtering: tags restrict deployments to tagged requests, which this router does not implement."""
     if filtering and any(one.get("tags") or one.get("tag_regex") for one in params):
-        message = "keeps deployments for requests with their tags; here every request would reach them."
-        mend = "Give those deployments a `model_name` of their own, keys the `models` that they may use, and remove it."
+        message = "reserves deployments for requests with their tags; here every request could reach them."
+        mend = "Give those deployments their own `model_name`, limit the `models` of keys, and remove this setting."
         document.error(("router_settings", "enable_tag_filtering"), message, mend)

@@ -67,7 +67,7 @@ def complete(document: Document, environment: Mapping[str, str]) -> Variables:
             found[variable] = text
             document.report("note", path, f"is read as {variable}.")
         elif text and found[variable] != text:
-            document.report("warning", path, f"is not used: {variable} is set, and goes before it.")
+            document.report("warning", path, f"is not used: {variable} is set and takes precedence.")
     _redis(document, found, done)
     return Variables(found, written, frozenset(done))
 
@@ -85,7 +85,7 @@ def _environment_variables(document: Document, found: dict[str, str]) -> dict[st
         if value is None:
             continue
         if name in BLOCKED:
-            document.report("warning", path, "is not set from this file.", "Set it outside.")
+            document.report("warning", path, "cannot be set from this file.", "Set it in the environment.")
             continue
         text = str(value)
         if text.startswith(REFERENCE):
@@ -94,7 +94,9 @@ def _environment_variables(document: Document, found: dict[str, str]) -> dict[st
         else:
             written[name] = ""
             if _SECRET.search(name) and text:
-                document.report("warning", path, "is a secret that stands in the file.", f"Set {name} outside.")
+                document.report(
+                    "warning", path, "is a secret that stands in the file.", f"Set {name} in the environment."
+                )
         if text:
             found[name] = text
     return written
@@ -116,13 +118,13 @@ def _redis(document: Document, found: dict[str, str], done: set[KeyPath]) -> Non
             continue
         at = next(iter(paths.values()))
         if found.get("REDIS_URL") or found.get("REDIS_HOST"):
-            document.report("note", at, "is not used: REDIS_URL or REDIS_HOST is set, and goes before it.")
+            document.report("note", at, "is not used: REDIS_URL or REDIS_HOST is set and takes precedence.")
             continue
         number = values.pop("redis_db", "")
         found.update({name.upper(): text for name, text in values.items() if text})
         if number and not values.get("redis_url"):
             found["REDIS_URL"] = f"{redis_url(found)}/{number}"
-        document.report("note", at, "is read as REDIS_URL or REDIS_HOST: cooldowns are shared through it.")
+        document.report("note", at, "is read as REDIS_URL or REDIS_HOST; cooldowns are shared through it.")
 
 
 def _at(document: Document, path: KeyPath) -> Any:

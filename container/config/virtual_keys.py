@@ -56,7 +56,7 @@ def _entry(
     document: Document, at: KeyPath, entry: Any, environment: Mapping[str, str], models: tuple[str, ...]
 ) -> VirtualKey | None:
     if not isinstance(entry, dict):
-        document.error(at, "has to be a mapping.", f"Give it `key: {REFERENCE}NAME`, and what it may do.")
+        document.error(at, "has to be a mapping.", f"Give it `key: {REFERENCE}NAME`, and its limits.")
         return None
     where = (*at, "key")
     written = entry.get("key")
@@ -76,14 +76,14 @@ def _entry(
         document.error((*at, error.param), error.message, mend or did_you_mean(error.param, declared.FIELDS))
         return None
     except (TypeError, ValueError):  # YAML dates and similar values
-        document.error(at, "holds a value that is not plain text, number, list or mapping.", "Put it in quotes.")
+        document.error(at, "holds a value that is not a string, number, list or mapping.", "Put the value in quotes.")
         return None
     if variable is None:
         message, mend = "is a secret that stands in the file.", f"Write `key: {REFERENCE}NAME`, and set NAME to it."
         document.report("warning", where, message, mend)
     # with an edge in front, the edge's ledger knows the secret
     elif not text and not environment.get(TOKEN_VARIABLE, "").strip():
-        message = f"{variable} is not set, so this key does not work; where the ledger has it already it is blocked."
+        message = f"{variable} is not set, so this key does not work; if the ledger already has it, it is blocked."
         document.report("warning", where, message, f"Set {variable}.")
     for name in json.loads(held.columns["models"]):
         if not _is_known(name, models):
@@ -103,7 +103,7 @@ def _report_repeated(
     ):
         first = seen.setdefault((kind, name), index)
         if name and first != index:
-            document.error((*at, kind), f"{shown} is that of virtual_keys[{first}], too.", "Each key has its own.")
+            document.error((*at, kind), f"{shown} is that of virtual_keys[{first}], too.", "It has to be unique.")
             return
 
 

@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
         the connection is not reused.
         """
         if self.transport.is_closing():
-            raise BrokenOff("closed as soon as it was made")
+            raise BrokenOff("closed before the request was sent")
         response = self._response = Response(self, self._loop, idle)
         try:
             if len(body) <= PIECE:

@@ -113,7 +113,7 @@ class Upstream:
         except TimeoutError:
             return Outcome("timeout", 0, f"The provider did not answer within {first:g} s.", latency=first)
         except OversizedEvent:
-            return Outcome("server", 0, "The provider sent an event that does not end.", unread=True)
+            return Outcome("server", 0, "The provider sent an oversized event.", unread=True)
         except CannotConnect:
             return Outcome("connection", 0, "The provider cannot be reached.")
         except BadBody:
@@ -163,7 +163,7 @@ class Upstream:
                 return got if began is True else began
             if not data:
                 worked = events.usage is not None
-                return Outcome("server", 0, "The provider's stream ended before it began.", unread=worked)
+                return Outcome("server", 0, "The provider's stream ended before the response began.", unread=worked)
 
 
 async def _not_streamed(response: Response, events: Events, head: bytes) -> bytes | Outcome:
@@ -229,9 +229,9 @@ async def _rest(response: Response, events: Events, idle: float) -> AsyncGenerat
         if events.cut_off:
             raise StreamBroken("The provider ended its stream in the middle of the answer.")
     except TimeoutError:
-        raise StreamBroken(f"The provider said nothing for {idle:g} s.", timed_out=True) from None
+        raise StreamBroken(f"The provider sent nothing for {idle:g} s.", timed_out=True) from None
     except OversizedEvent:
-        raise StreamBroken("The provider sent an event that does not end.") from None
+        raise StreamBroken("The provider sent an oversized event.") from None
     except (HttpError, OSError):
         raise StreamBroken("The connection to the provider broke off in the middle of the answer.") from None
     finally:

@@ -29,14 +29,14 @@ def refused(endpoint: str) -> Outcome | None:
     """The failure for an endpoint that the engine does not support."""
     if endpoint != "translation":
         return None
-    return Outcome("unsupported", 400, "This model has no translations of sound.", param="model")
+    return Outcome("unsupported", 400, "This model does not support audio translation.", param="model")
 
 
 def judged(outcome: Outcome) -> Outcome:
     """Turns a missing endpoint into `unsupported`, because the server is otherwise fine."""
     if outcome.kind != "not_found" or refusals.says_no_such_model(outcome.code or "", outcome.message.lower()):
         return outcome
-    return Outcome("unsupported", 400, "This model's server has no such endpoint for sound.", param="model")
+    return Outcome("unsupported", 400, "This model's server does not have this audio endpoint.", param="model")
 
 
 def as_text(raw: bytes, wanted: str | None) -> tuple[bytes, str] | None:

@@ -74,7 +74,7 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
         )
     except (AttributeError, KeyError, TypeError) as error:
         # Values of unexpected types, deep inside messages or tools.
-        raise Malformed("messages", "Claude's request cannot be made of this one: check messages and tools.") from error
+        raise Malformed("messages", "The request cannot be translated for Claude: check messages and tools.") from error
 
 
 def address(d: Deployment) -> Address:

@@ -53,7 +53,7 @@ def message(raw: bytes) -> dict[str, Any] | Outcome:
     if says_error(body) or (not isinstance(body.get("content"), list) and words(body)):
         return error(body)
     if not isinstance(body.get("content"), list):
-        return Outcome("server", 0, "The provider's answer holds no content.")
+        return Outcome("server", 0, "The provider's response has no content.")
     return body
 
 

@@ -26,7 +26,7 @@ _PARTS = "messages"
 def text(value: Any) -> Block:
     """A text block, which is never empty."""
     if not isinstance(value, str):
-        raise Malformed(_PARTS, "A text part of a message holds no text.")
+        raise Malformed(_PARTS, "A text part of a message has no text.")
     return {"type": "text", "text": value if value.strip() else EMPTY}
 
 
@@ -42,7 +42,7 @@ def part(value: Mapping[str, Any]) -> Block:
     elif kind == "document":  # Anthropic's own type
         return dict(value)
     else:
-        raise Unsupported(_PARTS, f"Claude takes no message parts of the type '{kind}'.")
+        raise Unsupported(_PARTS, f"Claude does not support message parts of the type '{kind}'.")
     return cached(block, value)
 
 
@@ -58,7 +58,7 @@ def _picture(value: Any) -> Block:
     given = value if isinstance(value, dict) else {"url": value}
     url = given.get("url")
     if not isinstance(url, str):
-        raise Malformed(_PARTS, "An 'image_url' holds no URL.")
+        raise Malformed(_PARTS, "An 'image_url' has no URL.")
     if url.startswith("https://"):
         return {"type": "image", "source": {"type": "url", "url": url}}
     kind, data = _data(url, "A picture")
@@ -76,7 +76,7 @@ def _file(value: Any) -> Block:
     if isinstance(identity, str) and identity.startswith("https://"):
         return {"type": "document", "source": {"type": "url", "url": identity}}
     # Files stored with the provider belong to the gateway's account, not to the client.
-    raise Unsupported(_PARTS, "A file has to come as 'file_data', or as an https URL in 'file_id'.")
+    raise Unsupported(_PARTS, "A file has to be sent as 'file_data', or as an https URL in 'file_id'.")
 
 
 def _document(kind: str, data: str) -> Block:
@@ -85,7 +85,7 @@ def _document(kind: str, data: str) -> Block:
     try:
         plain = b64decode(data, validate=True).decode()
     except (BinasciiError, ValueError):
-        raise Malformed(_PARTS, "A text file is not base64 of UTF-8.") from None
+        raise Malformed(_PARTS, "A text file has to be UTF-8 encoded in base64.") from None
     return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": plain}}
 
 
@@ -278,10 +278,10 @@ def _turns(messages: Iterable[Message], names: Mapping[str, str]) -> list[Block]
         elif role == "system":
             blocks += message["content"]
         else:
-            raise Malformed("messages", f"There is no role '{role}' for Claude's messages.")
+            raise Malformed("messages", f"Claude does not support messages with the role '{role}'.")
     turns = [turn for turn in turns if turn["content"]]
     if not turns:
-        raise Malformed("messages", "Claude needs at least one message that is not the system's.")
+        raise Malformed("messages", "Claude needs at least one message that is not a system message.")
     if turns[-1]["role"] == "assistant":
         # Anthropic refuses a final assistant turn that ends in whitespace.
         for block in turns[-1]["content"]:

@@ -110,7 +110,7 @@ def _by_effort(effort: Any, can: Traits) -> dict[str, Any]:
         return {"thinking": {"type": "enabled", "budget_tokens": BUDGETS[effort]}}
     level = _EFFORTS[effort]
     if level not in can.efforts:
-        raise Malformed("reasoning_effort", f"This model does not take the 'reasoning_effort' {effort}.")
+        raise Malformed("reasoning_effort", f"This model does not support the 'reasoning_effort' {effort}.")
     # Without `display`, the reasoning is omitted.
     return {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": level}}
 

@@ -100,11 +100,11 @@ def translate(
 def _refuse(given: dict[str, Any], can: Traits, drop_params: bool) -> None:
     for name in _NOT_HERE.keys() & given.keys():
         if not drop_params and given[name] not in _NOT_HERE[name]:
-            raise Unsupported(name, f"Claude takes no '{name}'.")
+            raise Unsupported(name, f"Claude does not support '{name}'.")
         del given[name]
     for name in () if can.thinks else ("reasoning_effort", "thinking"):
         if name in given and not drop_params:
-            raise Unsupported(name, f"This model takes no '{name}'.")
+            raise Unsupported(name, f"This model does not support '{name}'.")
         given.pop(name, None)
 
 
@@ -179,7 +179,7 @@ def _sampling(body: dict[str, Any], given: Mapping[str, Any], can: Traits, drop_
         if can.sampling or (name == "temperature" and value == 1):
             body[name] = value
         elif not drop_params:
-            raise Unsupported(name, f"This model takes no '{name}'.")
+            raise Unsupported(name, f"This model does not support '{name}'.")
 
 
 def _rest(body: dict[str, Any], given: Mapping[str, Any], drop_params: bool, presets: Collection[str]) -> None:
@@ -201,13 +201,13 @@ def _rest(body: dict[str, Any], given: Mapping[str, Any], drop_params: bool, pre
     if tier in _TIERS:
         body["service_tier"] = _TIERS[tier]
     elif tier is not None and not drop_params:
-        raise Unsupported("service_tier", f"Claude has no 'service_tier' {tier}.")
+        raise Unsupported("service_tier", f"Claude does not support the 'service_tier' {tier}.")
     for name, value in given.items():
         if name in _OWN or name in presets:
             if name not in _TRANSLATED:
                 body.setdefault(name, value)
         elif name not in _TRANSLATED and not drop_params and missed(name, value):
-            raise Unsupported(name, f"Claude takes no '{name}'.")
+            raise Unsupported(name, f"Claude does not support '{name}'.")
 
 
 def _betas(body: Mapping[str, Any], can: Traits) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def wanted(response_format: Mapping[str, Any]) -> Schema | None:
         described = response_format["json_schema"]
         schema = described.get("schema") if isinstance(described, dict) else None
         if schema is None:
-            raise Malformed("response_format", "'response_format' holds no 'json_schema' with a 'schema'.")
+            raise Malformed("response_format", "'response_format' needs a 'json_schema' with a 'schema'.")
     else:
         return None
     if not isinstance(schema, dict):
@@ -215,7 +215,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
         return made
     if isinstance(kind, str) and kind.startswith(_HOSTED) and isinstance(tool.get("name"), str):
         return dict(tool)
-    raise Unsupported("tools", f"Claude has no tools of the type '{kind}'.")
+    raise Unsupported("tools", f"Claude does not support tools of the type '{kind}'.")
 
 
 def web_search(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Gemini:
             said = body(fields, can, drop_params=self._drop_params)
         except (AttributeError, KeyError, TypeError) as error:
             # Values of unexpected types, deep inside messages or tools.
-            message = "Gemini's request cannot be made of this one: check messages and tools."
+            message = "The request cannot be translated for Gemini: check messages and tools."
             raise Malformed("messages", message) from error
         return Sent(
             encode(said), note=FETCHES if any("urlContext" in tool for tool in said.get("tools") or ()) else None

@@ -114,7 +114,7 @@ def plain(raw: bytes, name: str, created: int, *, fetches: bool = False) -> Plai
 def _plain(said: Mapping[str, Any], name: str, created: int, fetches: bool) -> Plain | Outcome:
     found = candidates(said)
     if not found:
-        return Outcome("server", 0, "The provider's answer holds no candidates.")
+        return Outcome("server", 0, "The provider's response has no candidates.")
     failures = [broken(candidate, said=False) for _, candidate in found]
     if all(failures) and failures[0] is not None:
         return failures[0]
@@ -150,7 +150,7 @@ def broken(candidate: Mapping[str, Any], *, said: bool) -> Outcome | None:
     if reason not in _BROKEN and (reason != _OTHER or said or any(delta(candidate, 0).values())):
         return None
     why = candidate.get("finishMessage")
-    message = failure.shown(f"The model's answer was broken ({reason}){f': {why}' if why else '.'}")
+    message = failure.shown(f"The model failed to produce a response ({reason}){f': {why}' if why else '.'}")
     return Outcome("server", 0, message, unread=True, blameless=True)
 
 

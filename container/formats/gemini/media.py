@@ -42,7 +42,7 @@ def image(value: Any, *, vertex: bool) -> Part:
     if stated is None and isinstance(url, str) and url.startswith(("https://", "gs://")):
         stated = _guessed_type(url) or "image/jpeg"
     if (stated is not None and not stated.startswith("image/")) or _is_googles(url):
-        raise Unsupported("messages", "What is no picture, or need not be one, has to be sent as a 'file'.")
+        raise Unsupported("messages", "Content that may not be an image has to be sent as a 'file'.")
     return _located(url, stated, "image_url", vertex=vertex)
 
 
@@ -95,7 +95,7 @@ def highest(levels: list[str]) -> str | None:
 
 def _located(url: Any, stated: str | None, field: str, *, vertex: bool) -> Part:
     if not isinstance(url, str) or not url:
-        raise Unsupported("messages", f"An '{field}' of a message names no data and no address.")
+        raise Unsupported("messages", f"An '{field}' of a message has neither data nor a URL.")
     found = inline(url, stated)
     if found is not None:
         return found

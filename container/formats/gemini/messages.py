@@ -61,7 +61,7 @@ class _Turns:
             elif role in ("tool", "function"):
                 self._add("tool", [self._result(message)])
             else:
-                raise Unsupported("messages", f"The role '{role}' is not known.")
+                raise Unsupported("messages", f"The role '{role}' is unknown.")
         for content in self._contents:
             # Google refuses turns that contain only images.
             if content["role"] == "user" and not any("text" in p or "functionResponse" in p for p in content["parts"]):
@@ -95,7 +95,7 @@ class _Turns:
             return self._at_resolution(media.file(said.get(kind), vertex=self._traits.vertex), said[kind])
         if kind == "input_audio":
             return media.audio(said.get(kind))
-        raise Unsupported("messages", f"A content of type {kind!r} cannot be sent to this model.")
+        raise Unsupported("messages", f"This model does not support content of type {kind!r}.")
 
     def _at_resolution(self, part: Part, asked: Any) -> Part:
         level = media.level(asked)
@@ -129,7 +129,7 @@ class _Turns:
     def _call(self, call: dict[str, Any]) -> Part:
         function = call.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise Unsupported("messages", "A tool call of an assistant's message names no function.")
+            raise Unsupported("messages", "A tool call of an assistant message has no function name.")
         made: dict[str, Any] = {"name": function["name"], "args": _arguments(function.get("arguments"))}
         id = call.get("id")
         if isinstance(id, str) and id:
@@ -217,7 +217,7 @@ def _result_content(content: Any) -> tuple[str, list[Part]]:
         url = value.get("url") or value.get("file_data") if isinstance(value, dict) else value
         found = media.inline(url)
         if found is None:
-            raise Unsupported("messages", "A tool's result may hold texts and 'data:' URLs for this model.")
+            raise Unsupported("messages", "For this model, a tool result may only contain text and 'data:' URLs.")
         attached_parts.append(found)
     return "".join(texts), attached_parts
 

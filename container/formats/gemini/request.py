@@ -62,7 +62,7 @@ def body(fields: Mapping[str, Any], traits: Traits, *, drop_params: bool) -> dic
             if mapping and mapping(value, traits, generation, result):
                 continue
             if not drop_params and (mapping or missed(name, value)):
-                raise Unsupported(name, f"'{name}' cannot be sent to this model.")
+                raise Unsupported(name, f"This model does not support '{name}'.")
     if fields.get("max_tokens") is not None:
         generation["maxOutputTokens"] = fields["max_tokens"]
     declared = _declared(fields)

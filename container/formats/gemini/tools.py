@@ -318,4 +318,4 @@ def _googles(tool: dict[str, Any]) -> tuple[str, Any]:
     named = [name for name in tool if name != "type"]
     if len(named) == 1 and named[0] in _GOOGLES and tool.get("type") not in ("function", "custom"):
         return _GOOGLES[named[0]], tool[named[0]] or {}
-    raise Unsupported("tools", f"A tool of type {tool.get('type')!r} is not known to this model.")
+    raise Unsupported("tools", f"This model does not support tools of type {tool.get('type')!r}.")

@@ -164,7 +164,7 @@ def _longer(beta: str) -> bool:
 def mocked(d: Deployment, request: Completion, name: str) -> Answer:
     """The response of a mock model. Raises Unsupported."""
     if request.endpoint == "count_tokens":
-        return Outcome("caller", 400, "A mock model counts no tokens.", param="model")
+        return Outcome("caller", 400, "A mock model cannot count tokens.", param="model")
     answer = mock.answer(d, _as_chat(request, d, d.model, drop_params=True), name)
     if isinstance(answer, Plain):
         return _as_message(answer, name)
@@ -186,7 +186,9 @@ def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: boo
     try:
         body = chat(request.body, d, model, drop_params=drop_params)
     except (AttributeError, KeyError, TypeError) as error:
-        raise Malformed("messages", "The request is not one of Anthropic's: check messages and tools.") from error
+        raise Malformed(
+            "messages", "The request is not valid for Anthropic's API: check messages and tools."
+        ) from error
     body["max_tokens"] = request.body["max_tokens"]
     tier = request.body.get("service_tier")
     if tier is not None and "service_tier" in d.presets:  # the request is billed by the client's tier

@@ -35,7 +35,7 @@ def counted(raw: bytes) -> Plain | Outcome:
     if isinstance(body, Outcome):
         return body
     if not isinstance(body.get("input_tokens"), int):
-        return Outcome("server", 0, "The provider's answer holds no count of tokens.")
+        return Outcome("server", 0, "The provider's response has no token count.")
     return Plain(raw, None)
 
 

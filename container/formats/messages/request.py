@@ -71,7 +71,7 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> dic
         if d.provider not in ("openai", "azure"):
             made["top_k"] = fields["top_k"]
         elif not drop_params:
-            raise Unsupported("top_k", "This model takes no 'top_k'.")
+            raise Unsupported("top_k", "This model does not support 'top_k'.")
     made.update(_tools(fields, drop_params))
     takes = capabilities(d, model).fields
     if takes is not None and "parallel_tool_calls" not in takes:
@@ -199,11 +199,11 @@ def _part(block: Fields) -> dict[str, Any]:
             url = f"data:{source.get('media_type')};base64,{source.get('data')}"
         if isinstance(url, str) and kind == "image":
             if not url.startswith(_PICTURES):
-                raise Unsupported("messages", "The 'media_type' of an 'image' has to be that of a picture.")
+                raise Unsupported("messages", "The 'media_type' of an 'image' has to be an image type.")
             return {"type": "image_url", "image_url": {"url": url}}
         if isinstance(url, str) and source.get("type") == "base64":
             return {"type": "file", "file": {"filename": block.get("title") or "document.pdf", "file_data": url}}
-    raise Unsupported("messages", f"Blocks of the type '{kind}' as it stands here need a Claude model.")
+    raise Unsupported("messages", f"This block of the type '{kind}' needs a Claude model.")
 
 
 def _tools(fields: Fields, drop_params: bool) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class ToVertexClaude(ToClaude):
         """Raises Unsupported."""
         for name in MISSED_ON_VERTEX:
             if request.body.get(name) and not self._drop_params:
-                raise Unsupported(name, f"Vertex AI has no '{name}'.")
+                raise Unsupported(name, f"Vertex AI does not support '{name}'.")
         shown = known(request.body, VERTEX)
         if not isinstance(shown.get("system"), list):
             return shown

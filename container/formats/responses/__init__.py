@@ -60,7 +60,7 @@ class Responses:
         limit = fields.get(MAX_TOKENS)
         if limit is not None and request.limited and can.min_output <= limit < LEAST_OF_RESPONSES:
             # If the reservation had been made for the Responses API, it would cover its minimum.
-            raise Unsupported(MAX_TOKENS, f"This model takes no limit of fewer than {LEAST_OF_RESPONSES} tokens.")
+            raise Unsupported(MAX_TOKENS, f"This model does not support limits below {LEAST_OF_RESPONSES} tokens.")
         if can.samples != "always":
             fit.sample(fields, can, d.presets, drop_params=self._drop_params)
         encrypted = gives_reasoning(d, model) and (d.id, model) not in self._secretive

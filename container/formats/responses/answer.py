@@ -33,7 +33,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
     if said:
         return error(said)
     if body.get("status") in ("failed", "cancelled") or not isinstance(body.get("output"), list):
-        return Outcome("server", 0, "The provider's answer holds no output.", unread=bool(body.get("usage")))
+        return Outcome("server", 0, "The provider's response has no output.", unread=bool(body.get("usage")))
     try:
         return _plain(body, name)
     except UNEXPECTED:

@@ -52,7 +52,7 @@ def _items(message: Mapping[str, Any], custom: frozenset[str]) -> list[Item]:
     if role == "assistant":
         return _assistant(message)
     if role not in _SAYS:
-        raise Unsupported("messages", f"Messages with the role '{role}' cannot be sent to this model.")
+        raise Unsupported("messages", f"This model does not support messages with the role '{role}'.")
     return [] if content is None else [_said(str(role), content)]
 
 
@@ -142,7 +142,7 @@ def _part(part: Mapping[str, Any], text_type: str) -> Item:
         return {"type": "input_audio", "input_audio": part.get("input_audio")}
     if kind in _OWN_ITEMS:
         return {name: value for name, value in part.items() if name != "cache_control"}
-    raise Unsupported("messages", f"Parts of the type '{kind}' cannot be sent to this model.")
+    raise Unsupported("messages", f"This model does not support parts of the type '{kind}'.")
 
 
 def _image(given: Any) -> Item:
@@ -240,7 +240,7 @@ def _refuse_others(fields: Fields, presets: Fields, *, drop_params: bool) -> Non
         if name in _SAME or name in _READ or value in _EMPTY or value in _NOTHING.get(name, ()):
             continue
         if name not in presets and missed(name, value):
-            raise Unsupported(name, f"This model takes no '{name}'.")
+            raise Unsupported(name, f"This model does not support '{name}'.")
 
 
 def _tool(tool: Fields, *, drop_params: bool) -> dict[str, Any] | None:

@@ -207,7 +207,7 @@ class ChunkStream(TranslatedStream):
         response = event.get("response")
         if isinstance(response, dict):
             self.usage = answer.usage(response.get("usage")) or self.usage
-            said = response.get("error") or {"message": "The provider could not finish the answer."}
+            said = response.get("error") or {"message": "The provider could not complete the response."}
         else:
             said = event.get("error") or event
         if isinstance(said, dict) and said.get("type") == "error":

@@ -81,7 +81,7 @@ class StreamBroken(Exception):
 
 # Raised while reading a response whose parts are not of the documented types.
 UNEXPECTED = (AttributeError, LookupError, TypeError, ValueError)
-UNREADABLE = Outcome("server", 0, "The provider's answer is not as its documentation says.", unread=True)
+UNREADABLE = Outcome("server", 0, "The provider's response does not match its documentation.", unread=True)
 
 _KEY = b'"model"'
 
@@ -123,7 +123,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
             raw = orjson.dumps(body)
         return Plain(_renamed(raw, body, name), usage)
     except orjson.JSONEncodeError:
-        return Outcome("server", 0, "The provider's answer is nested too deeply.")
+        return Outcome("server", 0, "The provider's response is nested too deeply.")
     except UNEXPECTED:
         return UNREADABLE
 

@@ -102,7 +102,7 @@ def _leave_out(body: Fields, name: str, presets: Mapping[str, Any], drop_params:
         return  # fields from the config are always sent
     value = body.pop(name)
     if not drop_params and missed(name, value):
-        raise Unsupported(name, f"This model takes no '{name}'.")
+        raise Unsupported(name, f"This model does not support '{name}'.")
 
 
 def missed(name: str, value: Any) -> bool:

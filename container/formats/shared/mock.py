@@ -73,7 +73,7 @@ def _embeddings(request: Completion, name: str, prompt: int) -> Plain | Outcome:
     count = len(wanted) if isinstance(wanted, list) and not all(isinstance(v, int) for v in wanted) else 1
     dimensions = request.body.get("dimensions") or _DIMENSIONS
     if count > _MAX_INPUTS:
-        return Outcome("caller", 400, f"'input' may hold {_MAX_INPUTS} texts at most.", param="input")
+        return Outcome("caller", 400, f"'input' may contain {_MAX_INPUTS} texts at most.", param="input")
     if dimensions > _MAX_DIMENSIONS:
         return Outcome("caller", 400, f"'dimensions' may be {_MAX_DIMENSIONS} at most.", param="dimensions")
     vector: Any = [0.0] * dimensions

@@ -86,7 +86,7 @@ def failure_in(body: Body) -> Outcome | None:
             return from_error_event({"error": choice["error"]})
         reason = _reason(choice)
         if reason in _FAILED or _MALFORMED in reason:
-            failed = from_error_event({"message": f"The provider ended its answer with '{choice['finish_reason']}'."})
+            failed = from_error_event({"message": f"The provider ended its response with '{choice['finish_reason']}'."})
             return failed._replace(unread=True, blameless=True) if _MALFORMED in reason else failed
     return None
 

@@ -41,7 +41,7 @@ class Vertex(Gemini):
             project = project or token.project
             opened = {"authorization": f"Bearer {token.value}"}
         if not project:
-            message = "Nothing says whose Vertex AI this gateway uses: set vertex_project."
+            message = "No Vertex AI project is configured: set vertex_project."
             raise Unreachable(Outcome("authentication", 0, message))
         self._projects[d.id] = project
         return prepare.Address(d.base, {**prepare.JSON, **opened, **d.extra_headers})

@@ -30,7 +30,7 @@ def request(d: Deployment, model: str, request: Completion, *, drop_params: bool
 def refuse_addresses(messages: list[dict[str, Any]]) -> None:
     """Raises Unsupported if the messages contain URLs. Anthropic fetches them, but Vertex AI does not."""
     if any(_is_address(part) for message in messages for part in _parts(message)):
-        raise Unsupported("messages", "Pictures and documents have to be 'data:' URLs for this model.")
+        raise Unsupported("messages", "For this model, images and documents have to be 'data:' URLs.")
 
 
 def method(stream: bool) -> str:

@@ -119,7 +119,7 @@ def _fetch(source: str, entry: _Entry) -> Token:
         raise Unreachable(Outcome("connection", 0, "Google's token endpoint cannot be reached.")) from None
     except exceptions.GoogleAuthError as error:
         if error.retryable:
-            raise Unreachable(Outcome("server", 0, "Google's token endpoint is out of order.")) from None
+            raise Unreachable(Outcome("server", 0, "Google's token endpoint is unavailable.")) from None
         log.warning("google_refused_credentials", reason=shown(str(error)))
         raise Unreachable(Outcome("authentication", 0, "Google refused this gateway's credentials.")) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -164,7 +164,7 @@ def _post(
     from google.auth import exceptions
 
     if not url.startswith(("https://", "http://")):
-        raise exceptions.TransportError("The credentials' token_uri is no http(s) address.")
+        raise exceptions.TransportError("The credentials' token_uri is not an http(s) address.")
     request = urllib.request.Request(url, data=body, headers=dict(headers or {}), method=method)  # noqa: S310 it is http(s)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 the same
