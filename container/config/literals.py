@@ -15,8 +15,8 @@ from typing import Any
 from .document import REFERENCE
 
 IN_IMAGE = "os.image/"
-# Stands in for a secret that the file in the image does not have. It names a variable that is never set, so the
-# deployment is turned off with a reason.
+# Placeholder for a secret that the file in the image does not have. No such variable is ever set, so the deployment is
+# turned off with a reason.
 MISSING = "SECRET_OF_ANOTHER_CONFIG_FILE"
 # Setting names that contain one of these words are secrets, unless they also match `_PLAIN_NAMES`.
 _SECRET_NAMES = re.compile(r"key|secret|token|passw|credential|authorization|cookie|signature|dsn", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Tables of providers: those called directly, those that the engine supports, their addresses and keys."""
+"""Tables of providers: which are called directly, which the engine supports, their addresses and keys."""
 
 import re
 from typing import NamedTuple
@@ -124,7 +124,7 @@ ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
     "watsonx": ("WATSONX_APIKEY|WATSONX_API_KEY|WATSONX_TOKEN",),
 }
 
-# Other variables that LiteLLM's providers read. The engine receives those that are set.
+# Other variables that LiteLLM's providers read. Those that are set are passed to the engine.
 ENGINE_VARIABLES: tuple[str, ...] = (
     "VERTEXAI_API_BASE",
     "VERTEX_API_BASE",

@@ -1,3 +1,4 @@
-"""An HTTP/1.1 client for provider calls: POST only, with pooling and streaming. docs/performance.md
-says what it saves.
+"""An HTTP/1.1 client for provider calls, with pooling and streaming. It supports only POST.
+
+docs/performance.md explains what it saves.
 """

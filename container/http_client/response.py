@@ -15,8 +15,9 @@ _MAGIC = b"\x1f\x8b"
 
 
 class Decoder:
-    """Decodes gzip (including multiple members) and deflate (with or without the zlib header, which
-    some servers omit).
+    """Decodes gzip and deflate.
+
+    gzip may have several members. Some servers omit the zlib header of deflate.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -49,8 +50,9 @@ class Decoder:
 
 
 def decoder(encoding: str) -> Decoder | None:
-    """The decoder for a Content-Encoding header, or None if the body is passed through. Unknown
-    encodings are ignored.
+    """The decoder for a Content-Encoding header, or None if the body is passed through.
+
+    Unknown encodings are ignored.
     """
     name = encoding.strip().lower()
     return Decoder(name) if name in ("gzip", "x-gzip", "deflate") else None

@@ -113,8 +113,9 @@ def result(message: Mapping[str, Any]) -> Block:
 
 
 def calls(message: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Block]:
-    """Translates the calls of an assistant message. `names` maps tools to their names at Anthropic,
-    where they differ.
+    """Translates the calls of an assistant message.
+
+    `names` maps tools to their names at Anthropic, where they differ.
     """
     for call in message.get("tool_calls") or ():
         function = call.get("function") if isinstance(call, dict) else None
@@ -201,8 +202,9 @@ def _texts(message: Message) -> list[Block]:
 
 
 def _as_user(messages: Sequence[Message]) -> Iterator[Message]:
-    """Converts system messages to user messages with a note. One between a call and its result
-    moves behind the result.
+    """Converts system messages to user messages with a note.
+
+    A system message between a call and its result moves behind the result.
     """
     late: list[Message] = []
     for i, message in enumerate(messages):
@@ -228,11 +230,10 @@ def _noted(message: Message) -> list[Message]:
 
 
 def _within(messages: Sequence[Message]) -> Iterator[Message]:
-    """Moves system messages to where Anthropic accepts them: after a user turn that ends the conversation or precedes
-    an assistant turn.
+    """Moves system messages to where Anthropic accepts them.
 
-    A system message after an assistant turn moves behind the following user turn. If there is none, it becomes a user
-    message.
+    That is after a user turn that ends the conversation or precedes an assistant turn. A system message after an
+    assistant turn moves behind the following user turn. If there is none, it becomes a user message.
     """
     waiting: list[Message] = []
     previous = ""
@@ -298,7 +299,7 @@ def _user(message: Message) -> list[Block]:
 
 
 def _assistant(message: Message, names: Mapping[str, str], seen: set[str]) -> list[Block]:
-    """Translates an assistant message. Skips repeated calls; `seen` contains the call ids of the turn so far."""
+    """Translates an assistant message without repeated calls. `seen` contains the call ids of the turn so far."""
     said = message.get("content")
     called = [c for c in calls(message, names) if c["id"] not in seen and not seen.add(c["id"])]
     blocks: list[Block] = []

@@ -149,8 +149,9 @@ def _answer_format(body: dict[str, Any], given: Mapping[str, Any], can: Traits) 
 
 
 def _limit(body: Mapping[str, Any], given: Mapping[str, Any], can: Traits, of_deployment: int | None) -> int:
-    """Anthropic requires a limit: the client's, else the default plus the requested reasoning
-    budget, else the maximum.
+    """The output limit, which Anthropic requires.
+
+    This is the client's limit, else the reasoning budget plus the default limit, else the maximum.
     """
     most = of_deployment or can.max_tokens
     asked = given.get("max_tokens")

@@ -88,8 +88,9 @@ def input_schema(given: Any) -> Schema:
 
 
 def answer_schema(given: Schema) -> Schema:
-    """The schema for `output_format`: references resolved, unsupported constraints in the
-    description, objects closed.
+    """The schema for `output_format`.
+
+    References are resolved, objects are closed, and unsupported constraints move to the description.
     """
     schema = dict(given)
     definitions = schema.pop("$defs", None) or schema.pop("definitions", None) or {}
@@ -258,8 +259,9 @@ def _choice(given: Any) -> dict[str, Any] | None:
 
 
 def allowed_names(names: Sequence[str]) -> dict[str, str]:
-    """New names for tools whose names Anthropic does not accept. All names stay unique, and valid
-    ones do not change.
+    """New names for tools whose names Anthropic does not accept.
+
+    All names stay unique, and valid names do not change.
     """
     used = {name for name in names if _valid(name) == name}
     renamed: dict[str, str] = {}

@@ -93,7 +93,8 @@ def _stop(value: Any, traits: Traits, generation: _Result, result: _Result) -> b
 
 
 def _format(value: Any, traits: Traits, generation: _Result, result: _Result) -> bool:
-    """JSON Schema is accepted unchanged, including references.
+    """Translates `response_format`. Gemini accepts JSON Schema unchanged, including references.
+
     https://ai.google.dev/gemini-api/docs/structured-output
     """
     kind = value.get("type")

@@ -1,5 +1,6 @@
-"""Anthropic's Messages API for clients: passed through to Claude, and translated to chat
-completions for other models.
+"""Anthropic's Messages API for clients.
+
+Requests for Claude are passed through. For other models they are translated to chat completions.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -62,9 +63,7 @@ class ToClaude(Anthropic):
         return PassedEvents(name)
 
     def _messages(self, request: Completion) -> list[dict[str, Any]]:
-        """Removes what Anthropic would refuse from the responses of other models: their reasoning
-        and their call ids.
-        """
+        """Removes reasoning and call ids of other models, which Anthropic would refuse."""
         return fitted_blocks(_signed(request.body["messages"]), None, _ID)
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
@@ -76,7 +75,7 @@ class ToClaude(Anthropic):
         return {"model": model}
 
     def _betas(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of the client's beta features that the provider supports."""
+        """The client's beta features that the provider supports."""
         return wanted
 
     def _think(self, body: dict[str, Any], model: str) -> None:
@@ -205,8 +204,9 @@ def _as_message(answer: Plain, name: str) -> Plain | Outcome:
 
 
 def _limit(body: dict[str, Any], asked: Mapping[str, Any], can: Capabilities) -> None:
-    """Clamps the output limit to the model's range. Then shrinks the reasoning budget to fit, unless the client chose
-    both.
+    """Clamps the output limit to the model's range.
+
+    Then shrinks the reasoning budget to fit, unless the client chose both.
     """
     limit = body["max_tokens"] = prepare.fitting(asked["max_tokens"], can)
     thinking = body.get("thinking")

@@ -97,7 +97,7 @@ class _Block:
         self.head = head
         self.started = False
         self.waiting: list[str] = []
-        self.all: list[str] = []  # all pieces of a call
+        self.all: list[str] = []  # pieces of a call
 
     def whole(self) -> bool:
         """Whether the block can be closed once another has begun."""
@@ -112,8 +112,9 @@ class _Block:
             return False
 
     def says_something(self) -> bool:
-        """Whether there is non-blank content. Anthropic refuses blank text, and servers send line
-        breaks between calls.
+        """Whether there is content to send.
+
+        Anthropic refuses blank text, and servers send line breaks between calls.
         """
         return self.kind == "thinking" or any(not part.isspace() for part in self.waiting if part)
 

@@ -14,8 +14,8 @@ from ..shared.sse import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, pay
 from .answer import event
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
-# Only events with these markers are inspected.
 _SAY_NOTHING = (b"", b"[DONE]", b"null", b"[]", b"{}")
+# Only events with these markers are inspected.
 _LOOKED_INTO = (b"message_start", b"message_delta", b"message_stop", b'"error"', b"event: error")
 
 

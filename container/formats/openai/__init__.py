@@ -129,8 +129,9 @@ class OpenAI:
             self._limit_names[note.learnt] = note.limit
 
     def _unwanted(self, d: Deployment, request: Completion, refusal: Outcome, asked_usage: bool) -> str | None:
-        """The refused field, if it may be dropped: one added in translation, or any unknown field
-        with `drop_params`.
+        """The refused field, if it may be dropped.
+
+        This is a field added in translation or, with `drop_params`, any field that the provider does not know.
         """
         if asked_usage and any(refuses_name(refusal, name) for name in ("stream_options", "include_usage")):
             self._rejects_usage.add(d.id)

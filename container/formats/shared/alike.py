@@ -37,8 +37,9 @@ class Alike:
         self._shapes: list[tuple[bytes, int, bytes, int, bytes]] = []
 
     def take(self, data: bytes, at: int, passed: list[bytes]) -> int:
-        """Appends events of known shape, starting at `at`, to `passed`. Returns the position of the
-        first other event.
+        """Appends the events of known shape, starting at `at`, to `passed`.
+
+        Returns the position of the first other event.
         """
         skipped, ours, size, shapes = len(self.opening), self.ours, len(data), self._shapes
         while at < size:
@@ -76,8 +77,9 @@ class Alike:
                     self._shapes.append((head, len(head), tail, len(tail), closing))
 
     def forget(self) -> None:
-        """Forgets all shapes. Arguments may only pass if they belong to the latest call, and a new
-        call may have begun.
+        """Forgets all shapes.
+
+        Arguments may only pass if they belong to the latest call, and a new call may have begun.
         """
         self._shapes.clear()
 

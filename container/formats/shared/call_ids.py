@@ -50,7 +50,7 @@ class CallIds:
         return sent
 
     def result(self, given: Any) -> str:
-        """The id for a result: that of the first open call that it can belong to."""
+        """The id for a result, taken from the first open call that it can belong to."""
         known = isinstance(given, str) and bool(given)
         for at, (id, sent) in enumerate(self._open):
             if id == given or not known:

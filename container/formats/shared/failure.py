@@ -140,6 +140,7 @@ def credentials_refused(status: int) -> str:
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """The delay requested by the provider in seconds, or None.
+
     https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
     milliseconds = _number(headers.get("retry-after-ms"))

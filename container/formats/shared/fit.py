@@ -120,8 +120,9 @@ def sample(body: Fields, can: Capabilities, presets: Mapping[str, Any], *, drop_
 
 
 def _think(body: Fields, can: Capabilities) -> None:
-    """Adapts `reasoning_effort` to a level that the model accepts. `thinking` is kept if accepted,
-    or else converted.
+    """Adapts `reasoning_effort` and `thinking` to the model.
+
+    The effort becomes a level that the model accepts. `thinking` is kept if accepted, or else converted to an effort.
     """
     if can.effort_as == "itself":
         body.pop("reasoning_effort", None)

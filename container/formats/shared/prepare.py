@@ -24,8 +24,9 @@ _MISSING = frozenset((404, 405, 501))
 
 
 def excused(outcome: Outcome, d: Deployment, model: str, endpoint: str) -> Outcome:
-    """Marks the outcome as `blameless` if only this endpoint is at fault. `endpoint` is as in
-    worker/core/api/endpoints.py.
+    """Marks the outcome as `blameless` if only this endpoint is at fault.
+
+    `endpoint` is a name in worker/core/api/endpoints.py.
     """
     if outcome.kind not in UNHEALTHY or outcome.blameless or endpoint in _USUAL:
         return outcome
@@ -86,8 +87,9 @@ class Addresses:
 
 
 def url(d: Deployment, base: str, model: str, endpoint: str) -> str:
-    """The full URL of an endpoint (a key of `PATHS`) at a deployment. Azure:
-    https://learn.microsoft.com/azure/ai-services/openai/reference
+    """The full URL of an endpoint (a key of `PATHS`) at a deployment.
+
+    Azure: https://learn.microsoft.com/azure/ai-services/openai/reference
     """
     path = PATHS[endpoint]
     if d.provider == "azure" and not base.endswith("/v1"):
@@ -185,15 +187,17 @@ def limit_name(can: Capabilities, fields: Mapping[str, Any]) -> str:
 
 
 def responses_limit(d: Deployment, model: str, fields: Mapping[str, Any]) -> int | None:
-    """The output limit of a Responses API request: the client's, else the deployment's, clamped to
-    the model's range.
+    """The output limit of a Responses API request, clamped to the model's range.
+
+    This is the client's limit, or else the deployment's.
     """
     limit = parameters.lowest(fields, _OF_RESPONSES) or parameters.lowest(d.presets)
     return None if limit is None else max(fitting(limit, capabilities(d, model)), LEAST_OF_RESPONSES)
 
 
 def fitting(limit: int, can: Capabilities) -> int:
-    """Clamps the limit to the model's range. The reservation covers the result, see
-    `worker.core.pricing.quote.quote`.
+    """Clamps the limit to the model's range.
+
+    The reservation covers the result (see `worker.core.pricing.quote.quote`).
     """
     return max(limit if can.max_output is None else min(limit, can.max_output), can.min_output)

@@ -115,7 +115,8 @@ def _text_of(thinking: Any, depth: int = 0) -> str:
 
 
 def _of_details(details: Any) -> str:
-    """The texts and summaries in OpenRouter's details. Encrypted ones are skipped.
+    """The texts and summaries in OpenRouter's details, without encrypted ones.
+
     https://openrouter.ai/docs/use-cases/reasoning-tokens
     """
     listed = details if isinstance(details, list) else []

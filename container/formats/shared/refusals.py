@@ -224,8 +224,9 @@ _GAP = r"[^.;\d]{0,60}?"
 
 
 def refuses_name(refusal: Outcome, name: str, instead: str = "") -> bool:
-    """Whether the refusal says that the field `name` is unknown. `instead` is the name that the
-    provider may suggest.
+    """Whether the refusal says that the field `name` is unknown.
+
+    `instead` is the name that the provider may suggest.
     """
     param, code = refusal.param or "", refusal.code or ""
     if code in _OF_VALUES or (param and not _is(param, name)):

@@ -126,8 +126,9 @@ def fitting(name: str, longest: int, pattern: str = USUAL) -> str:
 
 
 def given_back(data: bytes, names: Mapping[str, str]) -> bytes:
-    """Restores the client's names in a response or in events. Replaced names end in a hash, so no
-    other text matches.
+    """Restores the client's names in a response or in events.
+
+    Replaced names end in a hash, so no other text matches.
     """
     for sent, own in names.items():
         quoted = orjson.dumps(sent)
