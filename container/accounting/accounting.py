@@ -148,12 +148,12 @@ class Accounting:
     def assume_cached_key(self, context: RequestContext) -> bool:
         """Assume that a key is still valid if it was valid a moment ago. Return whether it was.
 
-        Admission will check it. Until then `context.recognised` is set.
+        Admission will check it. Until then `context.key_assumed` is set.
         """
         known = self._known.get(context.key_hash or "")
         if known is None:
             return False
-        context.models, context.recognised = known.models, True
+        context.models, context.key_assumed = known.models, True
         return True
 
     async def admit(

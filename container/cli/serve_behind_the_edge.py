@@ -60,7 +60,7 @@ async def behind_the_edge(
         for reason in reasons_not_to_serve(its_settings, new):
             raise CannotServe(reason)
         its_router = router_for(new, before.router, before.config)
-        its_tariff = PriceBook(new, its_router, default_max_output=its_settings.default_max_output)
+        its_price_book = PriceBook(new, its_router, default_max_output=its_settings.default_max_output)
         its_engine = before.engine
         if not same_engine(new, before.config):
             its_engine = Engine(new, new.environment, start_timeout=its_settings.engine_start_timeout)
@@ -79,7 +79,7 @@ async def behind_the_edge(
             its_settings,
             its_router,
             its_engine,
-            accounting.under(its_tariff),
+            accounting.under(its_price_book),
             failed_auth,
             catalog=given.catalog,
             tracing=tracing,

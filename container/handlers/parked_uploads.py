@@ -18,7 +18,7 @@ from worker.core.pricing.quote import Quote
 from ..accounting.price_book import PriceBook
 from ..request.parsed_request import ParsedRequest
 from ..server.context import Pace, RequestContext
-from ..server.memory_budget import Lease, MemoryBudget, NoRoom
+from ..server.memory_budget import Lease, MemoryBudget, MemoryBudgetFull
 from ..server.recording import Capture
 from .request_parser import RequestParser
 
@@ -47,12 +47,12 @@ class Parked:
 
 
 class Parking:
-    """`room`: memory budget of all uploads, held until their responses begin."""
+    """`memory`: budget of all uploads, held until their responses begin."""
 
-    def __init__(self, reading: RequestParser, price_book: PriceBook, room: MemoryBudget) -> None:
+    def __init__(self, reading: RequestParser, price_book: PriceBook, memory: MemoryBudget) -> None:
         self._reading = reading
         self._price_book = price_book
-        self._room = room
+        self._memory = memory
         self._parked: dict[str, Parked] = {}
 
     async def park(self, context: RequestContext, endpoint: Endpoint, path: str) -> None:
@@ -105,12 +105,12 @@ class Parking:
             parked.share.free()
 
     def _pace(self) -> Pace:
-        return HURRIED if self._room.waited_for else PATIENT
+        return HURRIED if self._memory.waited_for else PATIENT
 
     async def _share(self, size: int) -> Lease:
         try:
-            return await self._room.take(max(size, _LEAST), ROOM_SECONDS)
-        except NoRoom:
+            return await self._memory.take(max(size, _LEAST), ROOM_SECONDS)
+        except MemoryBudgetFull:
             raise service_unavailable("Too many large requests are in progress.", retry_after=5) from None
 
     async def _quoted(self, asked: ParsedRequest, *, large: bool) -> tuple[ParsedRequest, Quote]:

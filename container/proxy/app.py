@@ -166,7 +166,7 @@ class App:
         try:
             await self._dispatch(context, endpoint)
         except ApiError:
-            if not context.recognised or context.started:
+            if not context.key_assumed or context.started:
                 raise
             body = context.kept
             await self._accounting.authenticate(context)

@@ -91,8 +91,10 @@ class Gateway:
         authenticator = Authenticator(settings, master_key, origins, virtual_keys=keeps_ledger)
         self.edge: BehindTheEdge | None = None
         if isinstance(accounting, EdgeAccounting):
-            room = MemoryBudget(int(max(settings.upload_memory_mb, settings.max_body_mb) * 1024 * 1024))
-            self.edge = BehindTheEdge(authenticator, accounting, Parking(reading, accounting.price_book, room), catalog)
+            memory = MemoryBudget(int(max(settings.upload_memory_mb, settings.max_body_mb) * 1024 * 1024))
+            self.edge = BehindTheEdge(
+                authenticator, accounting, Parking(reading, accounting.price_book, memory), catalog
+            )
         kept = config.options.response_cache
         self._cache = ResponseCache(kept) if kept and kept.url else None
         self._request_log = _request_log(config, settings)

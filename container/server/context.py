@@ -68,7 +68,7 @@ class RequestContext:
         administrator    the client sent the master key
         key_hash         hash of the virtual key that the client sent
         models           the models that the key may use, as JSON
-        recognised       the key was valid a moment ago; admission decides whether it still is, and for the same models
+        key_assumed       the key was valid a moment ago; admission decides whether it still is, and for the same models
                          (see `key_verified`)
 
     Behind the edge:
@@ -101,13 +101,13 @@ class RequestContext:
         "headers",
         "id",
         "kept",
+        "key_assumed",
         "key_hash",
         "method",
         "models",
         "named",
         "own_id",
         "path",
-        "recognised",
         "release_memory",
         "request",
         "reserved",
@@ -142,7 +142,7 @@ class RequestContext:
         self.reserved = False
         self.asked: ParsedRequest | None = None
         self.release_memory: Callable[[], None] | None = None
-        self.recognised = False
+        self.key_assumed = False
         self.kept: bytes | None = None  # the body, kept while it may have to be parsed again
 
     def header(self, name: str) -> str | None:
@@ -219,13 +219,13 @@ class RequestContext:
         self.body_seconds = time.monotonic() - self.began
         if self.capture is not None:
             self.capture.request(raw)
-        if self.recognised:
+        if self.key_assumed:
             self.kept = raw
         return raw
 
     def key_verified(self) -> None:
         """The ledger has confirmed the key. The body is no longer needed for a second pass."""
-        self.recognised, self.kept = False, None
+        self.key_assumed, self.kept = False, None
 
     async def start(self, status: int, headers: Headers, content_type: str) -> None:
         """Start a stream. Follow with `write` and `finish`."""

@@ -4,24 +4,24 @@ import asyncio
 from collections import deque
 
 
-class NoRoom(Exception):
+class MemoryBudgetFull(Exception):
     """No memory was freed in time."""
 
 
 class Lease:
     """The memory that one upload holds."""
 
-    __slots__ = ("_room", "size")
+    __slots__ = ("_budget", "size")
 
-    def __init__(self, room: "MemoryBudget", size: int) -> None:
-        self._room = room
+    def __init__(self, budget: "MemoryBudget", size: int) -> None:
+        self._budget = budget
         self.size = size
 
     def shrink(self, size: int) -> None:
         """Return all but `size` bytes to the budget."""
         if size < self.size:
             given, self.size = self.size - size, size
-            self._room.give(given)
+            self._budget.give(given)
 
     def free(self) -> None:
         """Return all of it. Further calls do nothing."""
@@ -42,7 +42,7 @@ class MemoryBudget:
         return bool(self._line)
 
     async def take(self, size: int, patience: float) -> Lease:
-        """Lease `size` bytes, capped at the whole budget. Raises NoRoom after `patience` seconds."""
+        """Lease `size` bytes, capped at the whole budget. Raises MemoryBudgetFull after `patience` seconds."""
         size = min(size, self.size)
         if not self._line and size <= self.left:
             self.left -= size
@@ -59,7 +59,7 @@ class MemoryBudget:
                 turn.cancel()
                 self._serve()  # the next in line may need less
             if isinstance(error, TimeoutError):
-                raise NoRoom from None
+                raise MemoryBudgetFull from None
             raise
         return Lease(self, size)
 

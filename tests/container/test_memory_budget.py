@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from container.server.memory_budget import MemoryBudget, NoRoom
+from container.server.memory_budget import MemoryBudget, MemoryBudgetFull
 
 
 async def test_shares_are_given_and_given_back():
@@ -53,7 +53,7 @@ async def test_one_that_is_too_large_gets_it_all():
 async def test_patience_ends():
     room = MemoryBudget(10)
     share = await room.take(10, 1)
-    with pytest.raises(NoRoom):
+    with pytest.raises(MemoryBudgetFull):
         await room.take(1, 0.01)
     share.free()
     assert room.left == 10
