@@ -1,4 +1,4 @@
-"""The wall clock of proxies under test."""
+"""A wall clock that tests can set, for proxies under test."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from tests.processes import ROOT
 
 
 class Clock:
-    """Of processes started with its `environment`; `jump(seconds)`: how far it is from the right time."""
+    """The wall clock of processes started with its `environment`. `jump(seconds)` sets its offset from the real time."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -19,7 +19,7 @@ class Clock:
         self.jump(0)
 
     def jump(self, seconds: float) -> None:
-        """From the fifth second of a minute on, so that none ends while a test counts."""
+        """Waits for the fifth second of a minute, so that no minute ends while a test is counting."""
         beside = self._file.with_suffix(".new")
         beside.write_text(str(5 - time.time() % 60 + seconds))
         beside.replace(self._file)

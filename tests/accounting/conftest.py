@@ -1,4 +1,4 @@
-"""A standalone proxy with a ledger, fake providers behind it."""
+"""Fixtures: a standalone proxy with a ledger and fake providers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,20 +15,20 @@ __all__ = ["NewDatabase", "new_database"]
 
 
 class Ledgered(Money):
-    """A proxy by its URL."""
+    """A running proxy with a ledger."""
 
     def __init__(self, proxy: RunningProxy) -> None:
         super().__init__(httpx.Client(base_url=proxy.url, timeout=60), MASTER_KEY)
         self.proxy = proxy
 
     def settled(self, seconds: float = 5.0) -> dict[str, Any]:
-        """The global spend, once no request is open any more."""
+        """Waits until no request is open, then returns the global spend."""
         return wait_for(self.spend, lambda found: found["running_requests"] == 0, seconds)
 
 
 @pytest.fixture
 def start(proxy: StartProxy, fake: FakeProvider) -> Callable[..., Ledgered]:
-    """`start(litellm_settings…, environment=…, models=[…], cwd=…)`: by default one model, `gpt`."""
+    """`start(litellm_settings…, environment=…, models=[…], cwd=…)`. The default is one model, `gpt`."""
 
     def started(*, models: list[dict[str, Any]] | None = None, more: Any = None, **options: Any) -> Ledgered:
         environment, cwd = options.pop("environment", {}), options.pop("cwd", ROOT)

@@ -1,4 +1,4 @@
-"""Many clients at the same moment, spread over the replicas of a gateway."""
+"""Many concurrent clients, spread over the replicas of a gateway."""
 
 import asyncio
 from collections import Counter
@@ -8,21 +8,21 @@ import aiohttp
 
 from tests.money import chat
 
-# Statuses of requests that got none: the client left, or the gateway did.
+# Pseudo-statuses of requests without a response: the client disconnected, or the gateway did.
 CLIENT_LEFT, NO_ANSWER = 499, 0
 PATH = "/v1/chat/completions"
 
 
 class Crowd:
-    """`async with Crowd(urls, key, count) as crowd:` begins; `finished` counts the statuses so far.
+    """`async with Crowd(urls, key, count) as crowd:` starts the clients; `finished` counts the statuses so far.
 
-    streams    so many of the requests are streams that are read to their end
-    leaving    so many are streams whose client leaves after the first event, counted as 499
-    limit      max_tokens
-    at_once    how many of them, 0 for all
-    pause      seconds that those wait who got a 503 or nothing, before another one comes in their place
+    - `streams`: how many requests are streams that are read to the end
+    - `leaving`: how many are streams whose client disconnects after the first event (counted as 499)
+    - `limit`: max_tokens
+    - `at_once`: concurrent requests, 0 for all
+    - `pause`: seconds that a client waits after a 503 or no response before it is replaced by another
 
-    `unstated`: answers of 500 and more that did not say when to come again.
+    `unstated` counts the responses with status 500 and above that had no Retry-After.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Crowd:
             timeout=aiohttp.ClientTimeout(total=120),
             headers=self._headers,
         )
-        # Streams and clients that leave stand among the others.
+        # Streams and disconnecting clients are spread among the others.
         every = max(1, self._count // max(1, self._streams + self._leaving))
         kinds = [index // every if index % every == 0 else -1 for index in range(self._count)]
         asking = [self._ask(index, kind) for index, kind in enumerate(kinds)]
         self._tasks = [asyncio.create_task(ask) for ask in asking[: self._leaving > 0]]
-        # One who leaves is admitted before a budget's end, whatever the order in which the others are.
+        # Disconnecting clients are admitted before the budget runs out, whatever the order of the others.
         await asyncio.gather(*self._tasks)
         self._tasks += [asyncio.create_task(ask) for ask in asking[len(self._tasks) :]]
         return self
@@ -72,7 +72,7 @@ class Crowd:
         await self._session.close()
 
     async def done(self) -> Counter[int]:
-        """How many requests ended with which status. Raises what a request raised."""
+        """Waits for all requests and counts their statuses. Raises the first exception of a request."""
         await asyncio.gather(*self._tasks)
         return self.finished
 

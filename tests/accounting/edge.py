@@ -1,4 +1,4 @@
-"""A proxy behind an edge that the test plays: it grants, parks, says go, and fetches the journal."""
+"""A proxy behind an edge played by the test: it sends grants, parks uploads, admits them, and fetches the journal."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 class Behind:
-    """Plays the edge. `http` carries the token and the catalog's hash."""
+    """Plays the edge. `http` sends the token and the catalog's hash."""
 
     def __init__(self, proxy: RunningProxy) -> None:
         self.proxy = proxy
@@ -30,14 +30,14 @@ class Behind:
         self.instance = instance_of(TOKEN)
 
     def post(self, path: str = "/v1/chat/completions", *, grant: Mapping[str, Any] | None = None, **more: Any) -> Any:
-        """`grant`: on top of a reservation's; the body is `json`, else a chat completion."""
+        """Posts a request. `grant` is merged into the reservation's grant; the body is `json`, or a chat completion."""
         if not {"json", "content", "files"} & set(more):
             more["json"] = chat()
         headers = {**self.granted(**(grant or {})), **more.pop("headers", {})}
         return self.http.post(path, headers=headers, **more)
 
     def granted(self, **fields: Any) -> dict[str, str]:
-        """A grant's header."""
+        """Returns the grant header."""
         return {"x-internal-grant": json.dumps(a_grant(**fields))}
 
     def park(self, path: str = "/v1/chat/completions", *, models: list[str] | None = None, **more: Any) -> Any:
@@ -55,18 +55,18 @@ class Behind:
         return answer.json()
 
     def reports(self, ack: int = 0, wait: float = 5.0) -> list[Report]:
-        """What the journal holds, waiting for something to be in it."""
+        """Polls the journal until it has entries."""
         return [Report(*fields) for _, fields in self.poll(ack, wait)["entries"]]
 
     def report(self) -> Report:
-        """The only one; it is acknowledged."""
+        """Returns the only report and acknowledges it."""
         page = self.poll(0, 5.0)
         ((number, fields),) = page["entries"]
         self.poll(number)
         return Report(*fields)
 
     def finish(self) -> None:
-        """Fetches what is left, as the proxy's end waits for that."""
+        """Fetches the remaining reports, because the proxy waits for that before it exits."""
         if self.proxy.running:
             page = self.poll()
             while page["entries"]:

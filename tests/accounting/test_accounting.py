@@ -1,4 +1,4 @@
-"""What a request costs, who pays, and who is refused: through the proxy, a process of its own."""
+"""Cost, charging and refusal of requests, tested through a proxy process."""
 
 import re
 import sqlite3
@@ -42,7 +42,7 @@ def test_a_streamed_answer_is_charged_before_it_ends(start: Start, fake: FakePro
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_without_a_usage_the_answer_is_counted_and_marked(start: Start, fake: FakeProvider, stream: bool) -> None:
+def test_an_answer_without_usage_is_estimated_and_marked(start: Start, fake: FakeProvider, stream: bool) -> None:
     gateway = start()
     fake.always(Behaviour(usage_in="never", text="one two three four five " * 20))
     assert gateway.ask(stream=stream).status_code == 200
@@ -53,7 +53,7 @@ def test_without_a_usage_the_answer_is_counted_and_marked(start: Start, fake: Fa
     assert line["spend"] > 0
 
 
-def test_a_client_that_leaves_pays_for_what_it_got(start: Start, fake: FakeProvider) -> None:
+def test_a_client_that_disconnects_pays_for_what_it_received(start: Start, fake: FakeProvider) -> None:
     gateway = start()
     fake.always(Behaviour(text="word " * 200, chunks=200, pace=0.05))
     key = gateway.key(max_budget=1, max_parallel_requests=1)
@@ -74,7 +74,7 @@ def test_a_client_that_leaves_pays_for_what_it_got(start: Start, fake: FakeProvi
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET_MID_STREAM, Fault.ERROR_MID_STREAM])
-def test_a_stream_that_breaks_is_charged_for_what_came(start: Start, fake: FakeProvider, fault: Fault) -> None:
+def test_a_broken_stream_is_charged_for_the_chunks_that_arrived(start: Start, fake: FakeProvider, fault: Fault) -> None:
     gateway = start(max_budget=1)
     fake.always(Behaviour(fault, after=5))
     assert '"error"' in gateway.ask(stream=True).text
@@ -106,7 +106,7 @@ def test_after_a_fallback_the_one_that_answered_is_charged(start: Start, fake: F
     assert line["spend"] <= line["reserved"]
 
 
-def test_embeddings_reserve_and_cost_their_input_only(start: Start, fake: FakeProvider) -> None:
+def test_embeddings_reserve_and_cost_input_only(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[deployment(fake, "e", "text-embedding-3-small", output_cost_per_token=0)], max_budget=1)
     assert gateway.ask(path="/v1/embeddings", model="e", input="Hello there").status_code == 200
     [line] = gateway.logs()
@@ -114,7 +114,7 @@ def test_embeddings_reserve_and_cost_their_input_only(start: Start, fake: FakePr
     assert line["completion_tokens"] == 0
 
 
-def test_under_a_budget_a_request_is_sent_with_a_limit(start: Start, fake: FakeProvider) -> None:
+def test_a_budget_adds_an_output_limit_to_the_upstream_request(start: Start, fake: FakeProvider) -> None:
     gateway = start(environment={"DEFAULT_MAX_OUTPUT": "77"})
     assert gateway.ask().status_code == 200
     assert "max_tokens" not in fake.last.body
@@ -126,7 +126,7 @@ def test_under_a_budget_a_request_is_sent_with_a_limit(start: Start, fake: FakeP
     assert sorted(sent, key=str) == [5, None]
 
 
-def test_the_global_budget_holds_for_the_master_key(start: Start, fake: FakeProvider) -> None:
+def test_the_global_budget_applies_to_the_master_key(start: Start, fake: FakeProvider) -> None:
     gateway = start(max_budget=0.00055, budget_duration="30d")
     fake.always(USED)
     statuses = [gateway.ask(max_tokens=100).status_code for _ in range(5)]
@@ -137,7 +137,7 @@ def test_the_global_budget_holds_for_the_master_key(start: Start, fake: FakeProv
     assert int(refused.headers["retry-after"]) > 0
 
 
-def test_a_key_is_revoked_at_once(start: Start) -> None:
+def test_a_revoked_key_is_refused_on_the_next_request(start: Start) -> None:
     gateway = start()
     key = gateway.key()
     assert gateway.ask(key).status_code == 200
@@ -151,7 +151,7 @@ def test_a_key_is_revoked_at_once(start: Start) -> None:
     assert refused.json()["error"]["code"] == "invalid_api_key"
 
 
-def test_a_key_that_was_good_a_moment_ago_is_judged_anew(start: Start, fake: FakeProvider) -> None:
+def test_a_cached_key_is_checked_again(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[deployment(fake, "gpt"), deployment(fake, "other"), deployment(fake, "third")])
     key = gateway.key()
     assert gateway.ask(key, fallbacks=["other"]).status_code == 200
@@ -166,7 +166,7 @@ def test_a_key_that_was_good_a_moment_ago_is_judged_anew(start: Start, fake: Fak
 
 
 @pytest.mark.parametrize("models", [["other"], ["gpt", "other"], ["o*"], []])
-def test_a_model_that_a_key_is_given_is_served_at_once(start: Start, fake: FakeProvider, models: list[str]) -> None:
+def test_a_model_added_to_a_key_is_served_at_once(start: Start, fake: FakeProvider, models: list[str]) -> None:
     gateway = start(models=[deployment(fake, "gpt"), deployment(fake, "other")])
     key = gateway.key(models=["gpt"])
     assert gateway.ask(key).status_code == 200
@@ -178,7 +178,7 @@ def test_a_model_that_a_key_is_given_is_served_at_once(start: Start, fake: FakeP
     assert gateway.ask(key, model="nonesuch").status_code == (404 if models == [] else 403)
 
 
-def test_a_limit_that_a_key_is_given_holds_for_its_next_request(start: Start, fake: FakeProvider) -> None:
+def test_a_limit_added_to_a_key_applies_to_its_next_request(start: Start, fake: FakeProvider) -> None:
     gateway = start(environment={"DEFAULT_MAX_OUTPUT": "77"})
     fake.always(USED)
     key = gateway.key()
@@ -193,7 +193,7 @@ def test_a_limit_that_a_key_is_given_holds_for_its_next_request(start: Start, fa
     assert gateway.ask(key).status_code == 429
 
 
-def test_without_a_limit_what_was_given_up_costs_the_most_it_could(start: Start, fake: FakeProvider) -> None:
+def test_without_an_output_limit_an_abandoned_request_costs_its_maximum(start: Start, fake: FakeProvider) -> None:
     gateway = start()
     fake.always(Behaviour(delay=30))
     with pytest.raises(httpx.ReadTimeout):
@@ -204,7 +204,7 @@ def test_without_a_limit_what_was_given_up_costs_the_most_it_could(start: Start,
     assert line["spend"] >= 100 * OUT
 
 
-def test_an_unknown_key_learns_nothing(start: Start) -> None:
+def test_an_unknown_key_gets_no_details(start: Start) -> None:
     gateway = start()
     assert gateway.ask("sk-unknown", model="nonesuch").status_code == 401
     assert gateway.http.get("/v1/models", headers={"x-api-key": "sk-unknown"}).status_code == 401
@@ -222,7 +222,7 @@ def test_rate_limits_are_in_the_headers(start: Start) -> None:
     assert 0 < int(third.headers["retry-after"]) <= 60
 
 
-def test_a_key_sees_and_uses_its_models_only(start: Start, fake: FakeProvider) -> None:
+def test_a_key_lists_and_uses_only_its_models(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[deployment(fake, "gpt"), deployment(fake, "other")])
     key = gateway.key(models=["gpt"])
     listed = gateway.http.get("/v1/models", headers={"x-api-key": key}).json()
@@ -234,7 +234,7 @@ def test_a_key_sees_and_uses_its_models_only(start: Start, fake: FakeProvider) -
     assert gateway.ask(key, fallbacks=["other"]).status_code == 403
 
 
-def test_an_unpriced_model_is_refused_under_a_budget_only(start: Start, fake: FakeProvider) -> None:
+def test_an_unpriced_model_is_refused_only_under_a_budget(start: Start, fake: FakeProvider) -> None:
     unpriced = {**deployment(fake, "mystery", "no-such-model"), "model_info": {}}
     gateway = start(models=[unpriced])
     assert gateway.ask(model="mystery").status_code == 200
@@ -243,7 +243,7 @@ def test_an_unpriced_model_is_refused_under_a_budget_only(start: Start, fake: Fa
     assert "input_cost_per_token" in refused.json()["error"]["message"]
 
 
-def test_the_start_names_unpriced_models_under_a_budget(start: Start, fake: FakeProvider) -> None:
+def test_startup_warns_of_unpriced_models_under_a_budget(start: Start, fake: FakeProvider) -> None:
     unpriced = {**deployment(fake, "mystery", "no-such-model"), "model_info": {}}
     gateway = start(models=[unpriced], max_budget=1)
     assert gateway.ask(model="mystery").status_code == 400
@@ -253,7 +253,7 @@ def test_the_start_names_unpriced_models_under_a_budget(start: Start, fake: Fake
 def test_the_ledger_balances_after_kill_minus_nine(start: Start, fake: FakeProvider, tmp_path) -> None:
     place = {"LEDGER_PATH": str(tmp_path / "own" / "ledger.db")}
     killed = RunningProxy({"model_list": [deployment(fake, "gpt")]}, tmp_path, environment=place)
-    killed.__enter__()  # its end is not the one that leaving the context asks for
+    killed.__enter__()  # exits on its own before the context is left
     gateway = Ledgered(killed)
     key = gateway.key(max_budget=1)
     fake.always(USED)
@@ -262,11 +262,11 @@ def test_the_ledger_balances_after_kill_minus_nine(start: Start, fake: FakeProvi
     headers = {"authorization": f"Bearer {key}"}
     body = {"model": "gpt", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     with gateway.http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
-        lines_so_far = answer.iter_lines()  # kept: its end would close the connection
+        lines_so_far = answer.iter_lines()  # keep a reference: the connection is closed when the response is collected
         next(lines_so_far)
         killed.kill()
     again = start(environment=place)
-    # Nobody knows what the running request came to, so all that was set aside for it is spent.
+    # The cost of the running request is unknown, so its whole reservation is spent.
     found = again.settled()
     lines = again.logs()
     assert len(lines) == 2
@@ -277,11 +277,11 @@ def test_the_ledger_balances_after_kill_minus_nine(start: Start, fake: FakeProvi
     assert abandoned["spend"] == pytest.approx(abandoned["reserved"])
 
 
-def test_a_ledger_that_cannot_be_used_refuses_and_recovers(start: Start, fake: FakeProvider, tmp_path) -> None:
+def test_an_unavailable_ledger_refuses_requests_and_recovers(start: Start, fake: FakeProvider, tmp_path) -> None:
     database = tmp_path / "ledger.db"
     gateway = start(max_budget=1, environment={"LEDGER_PATH": str(database)})
     assert gateway.ask().status_code == 200
-    # Another process holds the file: nothing can be written, as on a disk that is read-only.
+    # Another process locks the file: writes fail, as on a read-only disk.
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     before = len(fake.requests)
@@ -296,7 +296,7 @@ def test_a_ledger_that_cannot_be_used_refuses_and_recovers(start: Start, fake: F
     assert wait_for(gateway.spend, lambda found: found["reserved"] == 0)
 
 
-def test_what_the_ledger_cannot_take_now_it_gets_later(start: Start, fake: FakeProvider, tmp_path) -> None:
+def test_reports_that_the_ledger_cannot_store_are_stored_later(start: Start, fake: FakeProvider, tmp_path) -> None:
     database = tmp_path / "ledger.db"
     gateway = start(environment={"LEDGER_PATH": str(database)})
     fake.always(Behaviour(delay=0.5, usage=(100, 50)))
@@ -305,7 +305,7 @@ def test_what_the_ledger_cannot_take_now_it_gets_later(start: Start, fake: FakeP
         running = pool.submit(gateway.ask)
         fake.wait_for(lambda: fake.requests)
         other.execute("BEGIN IMMEDIATE")
-        # The answer does not wait for the ledger.
+        # The response does not wait for the ledger.
         assert running.result(5).status_code == 200
     other.execute("ROLLBACK")
     other.close()

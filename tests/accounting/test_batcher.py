@@ -1,4 +1,4 @@
-"""Requests and reports that go to the ledger together: nobody is lost, nobody takes others along, none is too late."""
+"""Batches of admissions and reports: none is lost, late, or affected by another one's failure."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from worker.core.ledger.settle import Report
 
 
 class Counting(SqliteStore):
-    """`decisions`: how many have been run; `down`: none can be; `slow`: seconds that each takes."""
+    """A store that counts. `decisions`: how many have run; `down`: all fail; `slow`: seconds each one takes."""
 
     decisions = 0
     down = False
@@ -50,7 +50,7 @@ class Batcher(LedgerBatcher):
 
 
 class Desk:
-    """A batcher at work on a ledger of its own."""
+    """A running batcher with its own ledger."""
 
     def __init__(self, store: Counting) -> None:
         self.store = store
@@ -72,23 +72,23 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     await store.close()
 
 
-async def test_those_who_come_together_share_a_batch(desk: Desk) -> None:
+async def test_concurrent_requests_share_a_batch(desk: Desk) -> None:
     results = await asyncio.gather(*(desk.admit() for _ in range(20)))
     assert all(r["ok"] for r in results)
     assert desk.store.decisions == 1
     await check_balance(desk.store)
 
 
-async def test_while_a_batch_is_on_its_way_the_next_gathers(desk: Desk) -> None:
+async def test_the_next_batch_gathers_while_one_is_being_written(desk: Desk) -> None:
     desk.store.slow = 0.05
     first = asyncio.create_task(desk.admit())
     await asyncio.sleep(0.02)
     rest = [asyncio.create_task(desk.admit()) for _ in range(300)]
     await asyncio.gather(first, *rest)
-    assert desk.store.decisions == 4  # one, and at most 128 in each of the others
+    assert desk.store.decisions == 4  # one, then at most 128 in each of the others
 
 
-async def test_an_admission_sees_what_was_reported_before_it(desk: Desk) -> None:
+async def test_an_admission_sees_earlier_reports(desk: Desk) -> None:
     key = await desk.ledger.key(max_parallel_requests=1, max_budget=1000e-9)
     for _ in range(3):
         made = await desk.admit(key, 600)
@@ -98,14 +98,14 @@ async def test_an_admission_sees_what_was_reported_before_it(desk: Desk) -> None
     assert (await desk.ledger.info(key))["spend"] == pytest.approx(200e-9)
 
 
-async def test_a_report_is_written_soon_even_if_nobody_asks(desk: Desk) -> None:
+async def test_a_report_is_written_soon_without_an_admission(desk: Desk) -> None:
     made = await desk.admit()
     desk.batcher.later(Report(made["reservation"], "one", 100))
     await asyncio.wait_for(desk.batcher.told.wait(), 5)
     assert desk.batcher.outcomes == [(made["reservation"], "settled")]
 
 
-async def test_whatever_else_is_asked_sees_what_was_reported_before_it(desk: Desk) -> None:
+async def test_other_decisions_see_earlier_reports(desk: Desk) -> None:
     made = [await desk.admit(amount=500) for _ in range(200)]
     for one in made:
         desk.batcher.later(Report(one["reservation"], "one", 100))
@@ -117,14 +117,14 @@ async def test_whatever_else_is_asked_sees_what_was_reported_before_it(desk: Des
     assert await desk.batcher.run(Decision(total())) == (20_000, 0)
 
 
-async def test_an_outage_is_everybodys_and_reports_outlast_it(desk: Desk) -> None:
+async def test_an_outage_fails_every_admission_and_keeps_the_reports(desk: Desk) -> None:
     made = await desk.admit(amount=500)
     desk.store.down = True
     desk.batcher.later(Report(made["reservation"], "one", 100))
     refused = await asyncio.gather(*(desk.admit() for _ in range(5)), return_exceptions=True)
     assert all(isinstance(r, LedgerUnavailable) for r in refused)
     await desk.batcher.settled()
-    assert desk.batcher.waiting == 6  # and the releases of those that were refused
+    assert desk.batcher.waiting == 6  # and the releases of the refused requests
     desk.store.down = False
     assert (await desk.admit())["ok"]
     assert desk.batcher.waiting == 0
@@ -133,7 +133,7 @@ async def test_an_outage_is_everybodys_and_reports_outlast_it(desk: Desk) -> Non
     await check_balance(desk.store)
 
 
-async def test_after_an_outage_reports_go_by_themselves(desk: Desk) -> None:
+async def test_reports_are_written_after_an_outage_without_new_requests(desk: Desk) -> None:
     made = await desk.admit(amount=500)
     desk.store.down = True
     desk.batcher.later(Report(made["reservation"], "one", 100))
@@ -143,7 +143,7 @@ async def test_after_an_outage_reports_go_by_themselves(desk: Desk) -> None:
     await check_balance(desk.store)
 
 
-async def test_one_that_cannot_be_written_takes_nobody_along(desk: Desk) -> None:
+async def test_a_report_that_cannot_be_written_does_not_fail_the_others(desk: Desk) -> None:
     before, other = await desk.admit(), await desk.admit()
     poison = [Report(other["reservation"], "one", 1, latency=2**70), Report(before["reservation"], "one", 7)]
     for report in poison:
@@ -158,7 +158,7 @@ async def test_one_that_cannot_be_written_takes_nobody_along(desk: Desk) -> None
     await check_balance(desk.store)
 
 
-async def test_who_leaves_before_the_batch_is_not_admitted(desk: Desk) -> None:
+async def test_a_request_cancelled_before_its_batch_is_not_admitted(desk: Desk) -> None:
     leaving = asyncio.create_task(desk.admit())
     staying = asyncio.create_task(desk.admit())
     await asyncio.sleep(0)
@@ -168,7 +168,7 @@ async def test_who_leaves_before_the_batch_is_not_admitted(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("alone", [True, False])
-async def test_where_others_look_into_the_ledger_an_answer_waits_for_its_settlement(desk: Desk, alone: bool) -> None:
+async def test_with_a_shared_ledger_an_answer_waits_for_its_settlement(desk: Desk, alone: bool) -> None:
     batcher = Batcher(desk.store, desk.ledger.policy, "one", lambda: NOON, alone=alone)
     work = asyncio.create_task(batcher.work())
     made = await batcher.admit(desk.ledger.request(None, 500))
@@ -224,7 +224,7 @@ def _killed_in_mid_load(path: Path) -> list[tuple[str, str]]:
     return [(what, id) for line in lines if line.endswith("\n") for what, id in [line.split()]]
 
 
-async def test_kill_minus_nine_between_two_batches_loses_nothing_acknowledged(tmp_path: Path) -> None:
+async def test_kill_minus_nine_between_batches_loses_nothing_acknowledged(tmp_path: Path) -> None:
     said = await asyncio.to_thread(_killed_in_mid_load, tmp_path / "ledger.db")
     store = SqliteStore(tmp_path / "ledger.db")
     await store.open()

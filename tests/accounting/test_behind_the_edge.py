@@ -1,4 +1,4 @@
-"""A container behind the edge: it serves what was reserved, and its journal says what it came to."""
+"""A container behind the edge serves reserved requests and reports their usage in its journal."""
 
 import threading
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def config(fake: FakeProvider, second_fake: FakeProvider) -> dict[str, Any]:
             deployment(fake, "embed"),
         ],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"gpt": ["spare"]}]},
-        "litellm_settings": {"max_budget": 10},  # the edge's business
+        "litellm_settings": {"max_budget": 10},  # done by the edge
     }
 
 
@@ -36,7 +36,7 @@ def edge(proxy: StartProxy, config: dict[str, Any]) -> Iterator[Behind]:
     playing.finish()
 
 
-def test_a_plain_answer_is_in_the_journal_when_it_comes(edge: Behind, fake: FakeProvider) -> None:
+def test_a_plain_answer_is_in_the_journal_when_it_arrives(edge: Behind, fake: FakeProvider) -> None:
     fake.always(USAGE)
     answer = edge.post(grant={"reservation": "one", "headers": [["x-ratelimit-limit-requests", "7"]]})
     assert answer.status_code == 200
@@ -63,7 +63,7 @@ def test_cached_and_reasoning_tokens(edge: Behind, fake: FakeProvider) -> None:
     assert (report.cached_tokens, report.reasoning_tokens) == (4, 3)
 
 
-def test_usage_that_a_provider_does_not_tell_is_estimated(edge: Behind, fake: FakeProvider) -> None:
+def test_usage_missing_from_the_provider_is_estimated(edge: Behind, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage_in="never", text="one two three"))
     with edge.http.stream("POST", "/v1/chat/completions", json=chat(stream=True), headers=edge.granted()) as answer:
         answer.read()
@@ -81,7 +81,9 @@ def test_after_a_fallback_the_one_that_answered_is_charged(edge: Behind, fake: F
     assert (report.answered_by, report.cost) == ("spare", 110_000)
 
 
-def test_what_fails_everywhere_costs_nothing(edge: Behind, fake: FakeProvider, second_fake: FakeProvider) -> None:
+def test_a_request_that_fails_everywhere_costs_nothing(
+    edge: Behind, fake: FakeProvider, second_fake: FakeProvider
+) -> None:
     fake.always(failing(500))
     second_fake.always(failing(503))
     assert edge.post().status_code == 503
@@ -92,13 +94,13 @@ def test_what_fails_everywhere_costs_nothing(edge: Behind, fake: FakeProvider, s
 @pytest.mark.parametrize(
     ("body", "status"), [({"model": "gpt"}, 400), ({"model": "nobody", "messages": [{"role": "user"}]}, 404)]
 )
-def test_a_request_that_is_refused_here_costs_nothing(edge: Behind, body: dict[str, Any], status: int) -> None:
+def test_a_request_refused_by_the_container_costs_nothing(edge: Behind, body: dict[str, Any], status: int) -> None:
     assert edge.post(json=body, grant={"reservation": "bad"}).status_code == status
     report = edge.report()
     assert (report.id, report.cost, report.status, report.deployment) == ("bad", 0, status, "")
 
 
-def test_a_client_that_leaves_is_reported(edge: Behind, fake: FakeProvider) -> None:
+def test_a_client_disconnect_is_reported(edge: Behind, fake: FakeProvider) -> None:
     fake.always(Behaviour(pace=0.05, chunks=1000))
     with edge.http.stream("POST", "/v1/chat/completions", json=chat(stream=True), headers=edge.granted()) as answer:
         next(answer.iter_lines())
@@ -107,7 +109,7 @@ def test_a_client_that_leaves_is_reported(edge: Behind, fake: FakeProvider) -> N
     assert report.cost > 0
 
 
-def test_a_provider_that_breaks_off_is_charged_for_what_it_said(edge: Behind, fake: FakeProvider) -> None:
+def test_a_stream_broken_by_the_provider_is_charged_for_what_arrived(edge: Behind, fake: FakeProvider) -> None:
     fake.always(Behaviour(fault=Fault.RESET_MID_STREAM, after=2))
     with edge.http.stream("POST", "/v1/chat/completions", json=chat(stream=True), headers=edge.granted()) as answer:
         assert b'"error"' in answer.read()
@@ -121,14 +123,14 @@ def test_embeddings(edge: Behind, fake: FakeProvider) -> None:
     assert edge.report().cost == 7_000
 
 
-def test_the_output_limit_of_the_grant_is_sent(edge: Behind, fake: FakeProvider) -> None:
+def test_the_output_limit_of_the_grant_is_sent_upstream(edge: Behind, fake: FakeProvider) -> None:
     edge.post(grant={"output_limit": 99, "limited": True})
     assert fake.last.body["max_tokens"] == 99
     edge.post(json=chat(max_tokens=5), grant={"output_limit": None, "limited": True})
     assert fake.last.body["max_tokens"] == 5
 
 
-def test_an_estimate_is_bounded_by_what_was_reserved(edge: Behind, fake: FakeProvider) -> None:
+def test_an_estimate_never_exceeds_the_reservation(edge: Behind, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage_in="never", text="word " * 500))
     with edge.http.stream(
         "POST", "/v1/chat/completions", json=chat(stream=True), headers=edge.granted(amount=11, limited=True)
@@ -137,7 +139,7 @@ def test_an_estimate_is_bounded_by_what_was_reserved(edge: Behind, fake: FakePro
     assert edge.report().cost == 11
 
 
-def test_the_models_of_the_key(edge: Behind) -> None:
+def test_the_models_of_the_key_are_listed(edge: Behind) -> None:
     assert edge.post(grant={"models": ["spare"]}).status_code == 403
     assert edge.post(json=chat(fallbacks=["spare"]), grant={"models": ["gpt"]}).status_code == 403
     assert edge.post(grant={"models": ["gp*"]}).status_code == 200
@@ -147,7 +149,7 @@ def test_the_models_of_the_key(edge: Behind) -> None:
 
 
 @pytest.mark.parametrize("header", [None, "", "{", "[]", '{"reservation": 7}', '{"models": null}', '{"headers": 1}'])
-def test_without_a_reservation_nothing_is_served(edge: Behind, fake: FakeProvider, header: str | None) -> None:
+def test_a_request_without_a_reservation_is_refused(edge: Behind, fake: FakeProvider, header: str | None) -> None:
     headers = {} if header is None else {"x-internal-grant": header}
     answer = edge.http.post("/v1/chat/completions", json=chat(), headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "version_mismatch")
@@ -171,7 +173,7 @@ def _ignoring(client: httpx.Client, headers: dict[str, str]) -> None:
         client.post("/v1/chat/completions", json=chat(), headers=headers, timeout=1)
 
 
-def test_another_catalog_is_a_clear_503_that_costs_nothing(edge: Behind) -> None:
+def test_another_catalog_hash_is_a_503_that_costs_nothing(edge: Behind) -> None:
     answer = edge.post(headers={"x-internal-catalog": "0123456789abcdef"})
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "30"
@@ -180,7 +182,7 @@ def test_another_catalog_is_a_clear_503_that_costs_nothing(edge: Behind) -> None
     assert edge.park(headers={"x-internal-catalog": "0123456789abcdef"}).status_code == 503
 
 
-def test_entries_stay_until_they_are_acknowledged(edge: Behind) -> None:
+def test_journal_entries_stay_until_acknowledged(edge: Behind) -> None:
     for number in range(3):
         edge.post(grant={"reservation": f"n{number}"})
     page = edge.poll()
@@ -192,7 +194,7 @@ def test_entries_stay_until_they_are_acknowledged(edge: Behind) -> None:
     assert edge.poll(ack=3)["entries"] == []
 
 
-def test_a_poll_is_held_until_there_is_something(edge: Behind, fake: FakeProvider) -> None:
+def test_a_poll_waits_for_an_entry(edge: Behind, fake: FakeProvider) -> None:
     assert edge.poll(wait=0.1) == {"entries": [], "open": 0, "renew": [], "waiting": 0}
     pages: list[dict[str, Any]] = []
     with Polling(edge, pages) as polling:
@@ -201,7 +203,7 @@ def test_a_poll_is_held_until_there_is_something(edge: Behind, fake: FakeProvide
     assert [entry[1][0] for entry in pages[0]["entries"]] == ["awaited"]
 
 
-def test_a_second_poller_ends_the_wait_of_the_first(edge: Behind) -> None:
+def test_a_second_poll_ends_the_first(edge: Behind) -> None:
     pages: list[dict[str, Any]] = []
     with Polling(edge, pages) as polling:
         wait_for(lambda: edge.poll(wait=0.05) and not polling.is_alive(), bool)
@@ -209,7 +211,7 @@ def test_a_second_poller_ends_the_wait_of_the_first(edge: Behind) -> None:
 
 
 class Polling(threading.Thread):
-    """A poll of 30 seconds by another client."""
+    """A 30-second poll by another client."""
 
     def __init__(self, edge: Behind, pages: list[dict[str, Any]]) -> None:
         super().__init__()
@@ -228,7 +230,7 @@ class Polling(threading.Thread):
         self._client.close()
 
 
-def test_a_request_that_never_came_costs_nothing_and_is_refused_if_it_comes(edge: Behind) -> None:
+def test_a_request_cancelled_before_it_arrives_costs_nothing_and_is_refused(edge: Behind) -> None:
     page = edge.poll(doubtful=("lost",))
     ((number, fields),) = page["entries"]
     assert (fields[0], fields[2], fields[5]) == ("lost", 0, 499)
@@ -238,11 +240,11 @@ def test_a_request_that_never_came_costs_nothing_and_is_refused_if_it_comes(edge
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"ack": "x", "wait": 1}', b"\xff"])
-def test_a_poll_that_is_none(edge: Behind, body: bytes) -> None:
+def test_an_invalid_poll_is_refused(edge: Behind, body: bytes) -> None:
     assert edge.http.post("/internal/journal", content=body).status_code == 400
 
 
-def test_only_the_edge_reaches_what_is_internal(edge: Behind, proxy: StartProxy, config: dict[str, Any]) -> None:
+def test_internal_endpoints_require_the_edge_token(edge: Behind, proxy: StartProxy, config: dict[str, Any]) -> None:
     for method, path in (
         ("POST", "/internal/journal"),
         ("POST", "/internal/park/v1/embeddings"),
@@ -256,7 +258,7 @@ def test_only_the_edge_reaches_what_is_internal(edge: Behind, proxy: StartProxy,
     assert httpx.post(alone.url + "/internal/journal", headers=headers, json={"ack": 0, "wait": 0}).status_code == 404
 
 
-def test_its_end_waits_until_the_edge_has_fetched_the_rest(edge: Behind, fake: FakeProvider) -> None:
+def test_shutdown_waits_until_the_edge_has_fetched_all_reports(edge: Behind, fake: FakeProvider) -> None:
     fake.always(Behaviour(pace=0.02, chunks=50, usage=(10, 5)))
     with edge.http.stream("POST", "/v1/chat/completions", json=chat(stream=True), headers=edge.granted()) as answer:
         lines = answer.iter_lines()
@@ -267,7 +269,7 @@ def test_its_end_waits_until_the_edge_has_fetched_the_rest(edge: Behind, fake: F
         assert refused.headers["x-internal-no-instance"] == "ending"
         assert "data: [DONE]" in list(lines)
     page = other.post("/internal/journal", json={"ack": 0, "wait": 5}).json()
-    # What was refused after the signal is not in it; what was refused before it for its body may be.
+    # Requests refused after the signal are not in the journal. Those refused earlier for their body may be.
     assert [fields[2] for _, fields in page["entries"] if fields[5] == 200] == [20_000]
     last = page["entries"][-1][0]
     assert other.post("/internal/journal", json={"ack": last, "wait": 5}).status_code == 200

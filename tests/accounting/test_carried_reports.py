@@ -1,4 +1,4 @@
-"""Reports that come with their answers: the journal keeps them until they are acknowledged, and tells of lost ones."""
+"""Reports carried by responses: the journal keeps them until they are acknowledged and resends lost ones."""
 
 import asyncio
 import json
@@ -22,11 +22,11 @@ def carry(journal: Journal, id: str) -> list[object]:
 
 
 async def at_once(journal: Journal, ack: int = 0) -> list[int]:
-    """The numbers of the entries of a page that is asked for without patience."""
+    """Entry numbers of a journal page requested without waiting."""
     return [number for number, _ in (await journal.page(ack, 0.0)).entries]
 
 
-async def test_a_carried_report_has_its_number_and_the_oldest_one() -> None:
+async def test_a_carried_report_has_its_number_and_the_oldest_pending_number() -> None:
     journal = Journal("i")
     assert carry(journal, "one")[:4] == [1, 1, "one", "i"]
     assert carry(journal, "two")[:3] == [2, 1, "two"]
@@ -35,7 +35,7 @@ async def test_a_carried_report_has_its_number_and_the_oldest_one() -> None:
     assert await at_once(journal) == [2, 3]
 
 
-async def test_what_is_acknowledged_is_gone() -> None:
+async def test_acknowledged_reports_are_removed() -> None:
     journal = Journal("i")
     carry(journal, "one")
     assert await journal.drained(0.001) == 1
@@ -43,7 +43,7 @@ async def test_what_is_acknowledged_is_gone() -> None:
     assert (await journal.drained(0.001), await at_once(journal)) == (0, [])
 
 
-async def test_a_carried_report_does_not_wake_who_asks_and_another_one_does() -> None:
+async def test_only_reports_that_are_not_carried_wake_a_poll() -> None:
     journal = Journal("i")
     asking = asyncio.ensure_future(journal.page(0, 5.0))
     carry(journal, "one")
@@ -53,7 +53,7 @@ async def test_a_carried_report_does_not_wake_who_asks_and_another_one_does() ->
     assert [number for number, _ in (await asking).entries] == [1, 2]
 
 
-async def test_one_that_must_have_been_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_carried_report_is_sent_by_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("container.accounting.journal.CARRY_SECONDS", 0.05)
     journal = Journal("i")
     asking = asyncio.ensure_future(journal.page(0, 5.0))
@@ -63,7 +63,7 @@ async def test_one_that_must_have_been_lost_is_told(monkeypatch: pytest.MonkeyPa
         assert [number for number, _ in (await asking).entries] == [1]
 
 
-async def test_nobody_is_told_of_one_that_was_acknowledged_in_time() -> None:
+async def test_a_report_acknowledged_in_time_is_not_sent_again() -> None:
     now = 0.0
     journal = Journal("i", lambda: now)
     carry(journal, "one")
@@ -83,7 +83,7 @@ def edge(proxy: StartProxy, fake: FakeProvider) -> Iterator[Behind]:
     playing.finish()
 
 
-def test_a_plain_answer_carries_its_report_where_the_grant_allows_it(edge: Behind, fake: FakeProvider) -> None:
+def test_a_plain_answer_carries_its_report_if_the_grant_allows_it(edge: Behind, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage=(10, 5)))
     answer = edge.post(grant={"reservation": "one", "ack": 0})
     number, oldest, *fields = json.loads(answer.headers[REPORT_HEADER])
@@ -94,7 +94,7 @@ def test_a_plain_answer_carries_its_report_where_the_grant_allows_it(edge: Behin
     assert [number for number, _ in edge.poll()["entries"]] == [2]
 
 
-def test_no_other_answer_carries_one(edge: Behind, fake: FakeProvider) -> None:
+def test_no_other_answer_carries_a_report(edge: Behind, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage=(10, 5)))
     assert REPORT_HEADER not in edge.post().headers, "without an `ack`"
     assert REPORT_HEADER not in edge.post(grant={"ack": 0}, json=chat(stream=True)).headers
@@ -104,5 +104,5 @@ def test_no_other_answer_carries_one(edge: Behind, fake: FakeProvider) -> None:
     assert [number for number, _ in edge.poll()["entries"]] == [1, 2, 3]
 
 
-def test_an_acknowledgement_that_is_no_number_is_refused(edge: Behind) -> None:
+def test_an_acknowledgement_that_is_not_a_number_is_refused(edge: Behind) -> None:
     assert edge.post(grant={"ack": "1"}).status_code == 500

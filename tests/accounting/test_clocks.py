@@ -1,5 +1,7 @@
-"""A proxy whose wall clock jumps, forward and back, while it serves: no period lets out more than its budget, and
-nobody is locked out when the clock is right again."""
+"""A proxy whose wall clock jumps forward and back while it serves.
+
+No period spends more than its budget, and no key stays locked out once the clock is right again.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from tests.processes import StartProxy
 
 DAY = 86_400.0
 YEAR = 365 * DAY
-# Each request of `chat` is charged so many dollars.
+# Dollars charged for each request of `chat`.
 USED = Behaviour(usage=(100, 50))
 COST = 0.0002
 
@@ -40,7 +42,7 @@ def clock(module_clock: Clock) -> Clock:
 
 @pytest.fixture(scope="module")
 def module_gateway(module_proxy: StartProxy, providers: FakeProvider, module_clock: Clock, directory: Path) -> Ledgered:
-    """One for all tests here."""
+    """One gateway, shared by all tests of this module."""
     config = {
         "model_list": [
             deployment(providers, "gpt"),
@@ -61,7 +63,7 @@ def gateway(module_gateway: Ledgered, provider: FakeProvider) -> Ledgered:
 
 
 def spent(gateway: Ledgered, key: str) -> int:
-    """How many requests the key's budget has let in until it was exhausted."""
+    """Sends requests until the key's budget is exhausted and returns how many were admitted."""
     for count in range(100):
         answer = gateway.ask(key, max_tokens=10)
         if answer.status_code != 200:
@@ -90,7 +92,7 @@ async def test_budgets_hold_in_every_period(gateway: Ledgered, clock: Clock, dir
     await balanced(directory)
 
 
-def test_limits_by_the_minute_and_keys_are_right_again_when_the_clock_is(gateway: Ledgered, clock: Clock) -> None:
+def test_rate_limits_and_keys_recover_when_the_clock_is_right_again(gateway: Ledgered, clock: Clock) -> None:
     limited, passing = gateway.key(rpm_limit=2), gateway.key(duration="1h")
     clock.jump(YEAR)
     assert [status(gateway, limited) for _ in range(3)] == [200, 200, 429]
@@ -104,7 +106,7 @@ def test_limits_by_the_minute_and_keys_are_right_again_when_the_clock_is(gateway
     assert status(gateway, limited) == 200
 
 
-def test_cooldowns_do_not_look_at_the_wall(gateway: Ledgered, clock: Clock, provider: FakeProvider) -> None:
+def test_cooldowns_ignore_the_wall_clock(gateway: Ledgered, clock: Clock, provider: FakeProvider) -> None:
     provider.always(failing(429, retry_after=60), model="frail")
 
     def asked() -> int:
@@ -118,7 +120,7 @@ def test_cooldowns_do_not_look_at_the_wall(gateway: Ledgered, clock: Clock, prov
 
 
 @pytest.mark.parametrize("jump", [DAY, -DAY])
-async def test_a_stream_under_way_is_settled_at_what_it_cost(
+async def test_a_running_stream_is_settled_at_its_cost(
     gateway: Ledgered, clock: Clock, provider: FakeProvider, directory: Path, jump: float
 ) -> None:
     key = gateway.key(max_budget=1, budget_duration="1d")
@@ -129,7 +131,7 @@ async def test_a_stream_under_way_is_settled_at_what_it_cost(
         lines = answer.iter_lines()
         next(lines)
         clock.jump(jump)
-        if jump > 0:  # its lease is over, so that it counts in full until it ends
+        if jump > 0:  # its lease has expired, so its full reservation counts until it ends
             wait_for(gateway.spend, lambda found: found["running_requests"] == 0)
         assert any("[DONE]" in line for line in lines)
     clock.jump(0)

@@ -1,4 +1,4 @@
-"""Keys of the config file, with the real proxy: a start makes the ledger hold them."""
+"""Keys declared in the config file are written to the ledger when the proxy starts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ StartWith = Callable[..., Ledgered]
 
 @pytest.fixture
 def start(proxy: StartProxy, fake: FakeProvider, tmp_path: Path) -> StartWith:
-    """`start(keys…, environment…)`: each time on the same ledger; the proxy before it is ended."""
+    """`start(keys…, environment…)` restarts the proxy on the same ledger."""
     running: list[Ledgered] = []
 
     def started(*keys: dict, **environment: str) -> Ledgered:
@@ -55,7 +55,7 @@ def test_a_declared_key_works_within_its_limits(start: StartWith, fake: FakeProv
     assert BOT not in gateway.proxy.log()
 
 
-def test_at_a_start_the_file_counts(start: StartWith, fake: FakeProvider) -> None:
+def test_the_config_file_wins_at_startup(start: StartWith, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage=(10, 5)))
     bot = {"key": "os.environ/BOT_KEY", "key_alias": "bot"}
     first = start(bot, {"key": "os.environ/CI_KEY"})
@@ -76,7 +76,7 @@ def test_at_a_start_the_file_counts(start: StartWith, fake: FakeProvider) -> Non
     assert [again.ask(key).status_code for key in (BOT, "sk-the-new-secret", made)] == [200, 401, 200]
 
 
-def test_a_key_whose_variable_is_not_set_does_not_work(start: StartWith) -> None:
+def test_a_key_whose_variable_is_unset_does_not_work(start: StartWith) -> None:
     bot = {"key": "os.environ/BOT_KEY", "key_alias": "bot"}
     start(bot)
     gateway = start(bot, BOT_KEY="")
@@ -85,7 +85,7 @@ def test_a_key_whose_variable_is_not_set_does_not_work(start: StartWith) -> None
     assert "BOT_KEY is not set, so this key does not work" in gateway.proxy.log()
 
 
-def test_without_a_master_key_declared_keys_would_hold_nobody(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_declared_keys_require_a_master_key(tmp_path: Path, monkeypatch, capsys) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(
         "model_list: [{model_name: a, litellm_params: {model: openai/x, mock_response: hi}}]\n"

@@ -1,4 +1,4 @@
-"""Tokens with prices of their own, out of a provider's usage and into the bill."""
+"""Tokens with separate prices, from the provider's usage to the charge."""
 
 import orjson
 import pytest
@@ -8,7 +8,7 @@ from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
 from tests.money import deployment
 
-# US dollars a token: in, out, read from a cache, reasoned.
+# US dollars per token: input, output, cache read, reasoning.
 PRICES = {
     "input_cost_per_token": 10e-6,
     "output_cost_per_token": 20e-6,
@@ -21,7 +21,9 @@ COST = (400 * 10 + 600 * 1 + 100 * 20 + 200 * 40) / 1e6
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_cached_and_reasoning_tokens_have_their_prices(start: Start, fake: FakeProvider, stream: bool) -> None:
+def test_cached_and_reasoning_tokens_are_charged_at_their_own_prices(
+    start: Start, fake: FakeProvider, stream: bool
+) -> None:
     fake.always(DETAILED)
     gateway = start(models=[deployment(fake, "gpt", **PRICES)])
     key = gateway.key(max_budget=1)
@@ -36,7 +38,7 @@ def test_cached_and_reasoning_tokens_have_their_prices(start: Start, fake: FakeP
         assert float(reply.headers["x-litellm-response-cost"]) == pytest.approx(COST)
 
 
-def test_without_prices_of_their_own_they_cost_what_others_do(start: Start, fake: FakeProvider) -> None:
+def test_without_their_own_prices_they_cost_the_same_as_other_tokens(start: Start, fake: FakeProvider) -> None:
     fake.always(DETAILED)
     plain = {name: PRICES[name] for name in ("input_cost_per_token", "output_cost_per_token")}
     gateway = start(models=[deployment(fake, "gpt", **plain)])
@@ -44,7 +46,7 @@ def test_without_prices_of_their_own_they_cost_what_others_do(start: Start, fake
     assert gateway.logs()[0]["spend"] == pytest.approx(1000 * 10e-6 + 300 * 20e-6)
 
 
-# Prices by LiteLLM's map: what a provider says, and what that costs in US dollars.
+# LiteLLM's prices: usage as the provider reports it, and its cost in US dollars.
 LONG = {"prompt_tokens": 300_000, "completion_tokens": 1000}
 SHORT = {"prompt_tokens": 10_000, "completion_tokens": 1000}
 
@@ -60,7 +62,7 @@ SHORT = {"prompt_tokens": 10_000, "completion_tokens": 1000}
         ("openai/gpt-5", None, {**SHORT, "total_tokens": 16_000}, 10_000 * 1.25e-6 + 6000 * 10e-6),
     ],
 )
-def test_by_the_maps_prices(
+def test_usage_is_charged_at_litellms_prices(
     start: Start, fake: FakeProvider, model: str, tier: str | None, used: dict[str, object], cost: float
 ) -> None:
     said = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}], "usage": used}
@@ -73,7 +75,7 @@ def test_by_the_maps_prices(
     assert gateway.logs()[0]["spend"] == pytest.approx(cost)
 
 
-def test_a_tier_that_the_config_presets_is_charged(start: Start, fake: FakeProvider) -> None:
+def test_a_service_tier_set_by_the_config_is_charged(start: Start, fake: FakeProvider) -> None:
     said = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}}], "usage": SHORT}
     fake.always(Behaviour(raw=(orjson.dumps(said),)))
     params = {"model": "openai/gpt-5", "api_base": fake.openai_base, "api_key": "k", "service_tier": "priority"}
@@ -84,7 +86,7 @@ def test_a_tier_that_the_config_presets_is_charged(start: Start, fake: FakeProvi
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
-def test_an_hour_in_claudes_cache_costs_twice_the_input(start: Start, fake: FakeProvider, path: str) -> None:
+def test_an_hour_in_claudes_cache_costs_twice_the_input_price(start: Start, fake: FakeProvider, path: str) -> None:
     kept = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 100_000}
     said = {
         "type": "message",

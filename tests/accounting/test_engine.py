@@ -1,4 +1,4 @@
-"""What LiteLLM answers is accounted for like everything else."""
+"""Requests that LiteLLM serves are charged like any others."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.fakes.server import FakeProvider
 from tests.money import deployment
 from tests.processes import StartProxy
 
-# Claude's tokens cost a thousandth of a cent, in and out.
+# Claude's tokens cost a thousandth of a cent each, input and output.
 PRICE = 0.00001
 
 
@@ -44,7 +44,7 @@ def _message(gateway: Ledgered, key: str, path: str = "/v1/messages", **more: ob
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_of_the_engine_is_charged(engine: Ledgered, anthropic: FakeProvider, path: str, stream: bool) -> None:
+def test_an_engine_answer_is_charged(engine: Ledgered, anthropic: FakeProvider, path: str, stream: bool) -> None:
     anthropic.always(Behaviour(usage=(100, 50)))
     key = engine.key(max_budget=1)
     answer = _message(engine, key, path, stream=stream)
@@ -55,7 +55,7 @@ def test_an_answer_of_the_engine_is_charged(engine: Ledgered, anthropic: FakePro
     assert ("x-litellm-response-cost" in answer.headers) is not stream
 
 
-def test_a_message_that_could_cost_too_much_is_refused(engine: Ledgered) -> None:
+def test_a_message_over_the_budget_is_refused(engine: Ledgered) -> None:
     key = engine.key(max_budget=100 * PRICE)
     refused = _message(engine, key)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded")
@@ -67,7 +67,7 @@ def test_counting_tokens_costs_nothing(engine: Ledgered) -> None:
     assert engine.info(key)["spend"] == 0
 
 
-def test_pictures_without_a_price_for_each_are_refused_under_a_budget(engine: Ledgered) -> None:
+def test_images_without_a_price_per_image_are_refused_under_a_budget(engine: Ledgered) -> None:
     body = {"model": "picture", "prompt": "A cat", "n": 2}
     headers = {"x-api-key": engine.key(max_budget=1)}
     refused = engine.http.post("/v1/images/generations", json=body, headers=headers)
@@ -75,7 +75,7 @@ def test_pictures_without_a_price_for_each_are_refused_under_a_budget(engine: Le
     assert "input_cost_per_image" in refused.json()["error"]["message"]
 
 
-def test_a_file_is_refused_under_a_budget_where_nothing_bounds_it(engine: Ledgered) -> None:
+def test_a_file_with_unbounded_cost_is_refused_under_a_budget(engine: Ledgered) -> None:
     headers = {"x-api-key": engine.key(max_budget=1)}
     form = {"data": {"model": "picture"}, "files": {"file": ("a.wav", b"RIFF")}}
     refused = engine.http.post("/v1/audio/transcriptions", headers=headers, **form)

@@ -1,4 +1,4 @@
-"""What a provider does not say is counted by the tokenizer of the deployment that answered."""
+"""Usage missing from the provider is estimated with the tokenizer of the deployment that answered."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Reports(list[Report]):
         self.append(report)
 
 
-def test_by_the_tokenizer_of_whoever_answered(tmp_path: Path) -> None:
+def test_usage_is_estimated_with_the_tokenizer_of_the_deployment_that_answered(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)
     config = load(file, {"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"})

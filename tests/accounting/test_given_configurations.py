@@ -1,4 +1,7 @@
-"""A container that the edge gives its configurations: a request is served and charged under the one that it names."""
+"""A container that receives its configurations from the edge.
+
+Each request is served and charged under the configuration that it names.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,7 +22,7 @@ PATH = "/internal/configuration"
 
 
 class Giving(Behind):
-    """Plays an edge that gives configurations."""
+    """Plays an edge that sends configurations."""
 
     def __init__(self, proxy: RunningProxy) -> None:
         super().__init__(proxy)
@@ -43,7 +46,7 @@ class Giving(Behind):
 
 @pytest.fixture
 def edge(proxy: StartProxy, fake: FakeProvider) -> Iterator[Giving]:
-    """The file that the proxy is started with has a model, which nobody may reach."""
+    """Starts the proxy with a config file whose model no request may reach."""
     fake.always(USAGE)
     file = {"model_list": [deployment(fake, "of-the-file")]}
     environment = {**BEHIND, "INTERNAL_PROTOCOL": str(PROTOCOL_VERSION)}
@@ -58,7 +61,7 @@ def priced(fake: FakeProvider, dollars: float, **params: Any) -> dict[str, Any]:
     return {"model_list": [one]}
 
 
-def test_before_it_has_one_it_is_ready_and_serves_nothing(edge: Giving, fake: FakeProvider) -> None:
+def test_without_a_configuration_it_is_ready_and_refuses_requests(edge: Giving, fake: FakeProvider) -> None:
     assert edge.http.get("/health/readiness").status_code == 200
     refused = edge.ask("first")
     assert (refused.status_code, refused.headers["x-internal-no-instance"]) == (503, "unconfigured")
@@ -68,7 +71,7 @@ def test_before_it_has_one_it_is_ready_and_serves_nothing(edge: Giving, fake: Fa
     assert edge.poll(1)["open"] == 0
 
 
-def test_each_request_is_charged_by_the_one_that_it_names(edge: Giving, fake: FakeProvider) -> None:
+def test_each_request_is_charged_under_the_configuration_it_names(edge: Giving, fake: FakeProvider) -> None:
     assert edge.give("cheap", priced(fake, 0.001)).status_code == 200
     assert edge.give("dear", priced(fake, 0.002)).status_code == 200
     spent = []
@@ -78,7 +81,7 @@ def test_each_request_is_charged_by_the_one_that_it_names(edge: Giving, fake: Fa
     assert spent == [15_000_000, 30_000_000, 15_000_000]
 
 
-def test_what_is_given_again_is_the_same_unless_it_has_changed(edge: Giving, fake: FakeProvider) -> None:
+def test_a_configuration_sent_again_is_rebuilt_only_if_it_changed(edge: Giving, fake: FakeProvider) -> None:
     secret = priced(fake, 0.001, api_key="os.environ/PROVIDER_KEY")
     for value in ("sk-one", "sk-one", "sk-two"):
         assert edge.give("one", secret, environment={"PROVIDER_KEY": value}).status_code == 200
@@ -89,7 +92,7 @@ def test_what_is_given_again_is_the_same_unless_it_has_changed(edge: Giving, fak
     assert edge.ask("one").status_code == 503
 
 
-def test_the_oldest_is_forgotten_and_can_be_given_again(edge: Giving, fake: FakeProvider) -> None:
+def test_the_oldest_configuration_is_dropped_and_can_be_sent_again(edge: Giving, fake: FakeProvider) -> None:
     for number in range(MOST_CONFIGURATIONS + 1):
         assert edge.give(str(number), priced(fake, 0.001)).status_code == 200
     assert edge.ask("0").headers["x-internal-no-instance"] == "unconfigured"
@@ -100,7 +103,7 @@ def test_the_oldest_is_forgotten_and_can_be_given_again(edge: Giving, fake: Fake
     assert edge.ask("0").status_code == 200
 
 
-def test_one_that_cannot_be_run_changes_nothing(edge: Giving, fake: FakeProvider) -> None:
+def test_an_invalid_configuration_changes_nothing(edge: Giving, fake: FakeProvider) -> None:
     edge.give("good", priced(fake, 0.001))
     for document, reason in (
         ('{"model_list": "none"}', "model_list"),
@@ -115,7 +118,7 @@ def test_one_that_cannot_be_run_changes_nothing(edge: Giving, fake: FakeProvider
     assert edge.ask("bad").headers["x-internal-no-instance"] == "unconfigured"
 
 
-def test_what_is_no_configuration_is_a_400(edge: Giving, fake: FakeProvider) -> None:
+def test_a_malformed_configuration_is_a_400(edge: Giving, fake: FakeProvider) -> None:
     for body in (b"", b"[]", b"{}", b'{"name": 1}', b"\xff", b'"text"'):
         assert edge.http.post(PATH, content=body).status_code == 400, body
     for field in ("name", "catalog", "file", "document", "variables", "environment"):
@@ -124,7 +127,7 @@ def test_what_is_no_configuration_is_a_400(edge: Giving, fake: FakeProvider) -> 
             assert answer.status_code == 400, (field, wrong)
 
 
-def test_only_the_edge_may_give_one(edge: Giving, fake: FakeProvider) -> None:
+def test_only_the_edge_can_send_a_configuration(edge: Giving, fake: FakeProvider) -> None:
     for headers in ({"x-internal-token": "guessed"}, {"x-internal-token": ""}):
         refused = edge.http.post(PATH, json={}, headers=headers)
         assert refused.status_code == 401
@@ -132,7 +135,7 @@ def test_only_the_edge_may_give_one(edge: Giving, fake: FakeProvider) -> None:
     assert TOKEN not in refused.text
 
 
-def test_a_stream_ends_under_its_own_after_it_is_forgotten(edge: Giving, fake: FakeProvider) -> None:
+def test_a_stream_keeps_its_configuration_after_it_is_dropped(edge: Giving, fake: FakeProvider) -> None:
     edge.give("0", priced(fake, 0.001))
     fake.queue(Behaviour(text="one two three", chunks=6, pace=0.2, usage=(10, 5)))
     headers = {"x-internal-configuration": "0", "x-internal-grant": json.dumps(a_grant())}
@@ -143,7 +146,7 @@ def test_a_stream_ends_under_its_own_after_it_is_forgotten(edge: Giving, fake: F
     assert edge.report().cost == 15_000_000
 
 
-def test_an_edge_of_before_finds_the_files_own(proxy: StartProxy, fake: FakeProvider) -> None:
+def test_an_older_edge_uses_the_config_file(proxy: StartProxy, fake: FakeProvider) -> None:
     fake.always(USAGE)
     before = Behind(proxy({"model_list": [deployment(fake, "gpt")]}, master_key=None, environment=BEHIND))
     assert before.post().status_code == 200

@@ -1,4 +1,4 @@
-"""A budget under a thousand requests at once: it holds to the nano-dollar, whatever becomes of them."""
+"""A thousand concurrent requests under one budget: the budget holds to the nano-dollar, however they end."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def _reservation(gateway: Ledgered) -> int:
-    """Nano-dollars that are set aside for one of the requests."""
+    """Nano-dollars reserved for each request."""
     probe = gateway.key(max_budget=1)
     assert gateway.ask(probe, max_tokens=LIMIT).status_code == 200
     return _nano(gateway.logs()[0]["reserved"])
@@ -60,7 +60,7 @@ def _nano(dollars: float) -> int:
 
 
 async def _watch(gateway: Ledgered, key: str, budget: int) -> None:
-    """Looks at the key again and again."""
+    """Polls the key's spend and reservations."""
     headers = {"authorization": f"Bearer {MASTER_KEY}"}
     async with aiohttp.ClientSession(headers=headers) as session:
         while True:
@@ -98,7 +98,7 @@ async def test_a_budget_holds_to_the_nano_dollar(gateways: Start, fake: FakeProv
     assert len(lines) == counted[200] + counted[CLIENT_LEFT] + 1
 
 
-async def test_with_settlement_held_back_exactly_as_many_as_fit(gateways: Start, fake: FakeProvider) -> None:
+async def test_with_settlement_delayed_exactly_as_many_as_fit_are_admitted(gateways: Start, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage=USAGE))
     running = await asyncio.to_thread(gateways)
     first = running[0]

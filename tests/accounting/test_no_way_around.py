@@ -1,4 +1,4 @@
-"""What a request could try in order to cost more than was set aside for it."""
+"""Requests that try to cost more than their reservation."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from tests.money import IN, OUT, deployment
 IMAGES, COMPLETIONS = "/v1/images/generations", "/v1/completions"
 
 
-def test_each_of_many_prompts_is_reserved_for(start: Start, fake: FakeProvider) -> None:
+def test_each_of_several_prompts_is_reserved(start: Start, fake: FakeProvider) -> None:
     gateway = start()
     key = gateway.key(max_budget=0.01)
     headers = {"authorization": f"Bearer {key}"}
@@ -28,7 +28,7 @@ def test_each_of_many_prompts_is_reserved_for(start: Start, fake: FakeProvider) 
 
 
 @pytest.mark.parametrize(("asked", "sent"), [(5, 5), (5000, 77), (-1, 77), ("5", 77)])
-def test_a_limit_by_another_servers_name_holds_and_raises_nothing(
+def test_an_output_limit_under_another_providers_name_is_not_raised(
     start: Start, fake: FakeProvider, asked: Any, sent: int
 ) -> None:
     gateway = start(environment={"DEFAULT_MAX_OUTPUT": "77"})
@@ -38,7 +38,7 @@ def test_a_limit_by_another_servers_name_holds_and_raises_nothing(
     assert gateway.logs()[0]["reserved"] >= 77 * OUT
 
 
-def test_of_two_limits_the_lower_is_sent(start: Start, fake: FakeProvider) -> None:
+def test_the_lower_of_two_limits_is_sent(start: Start, fake: FakeProvider) -> None:
     gateway = start()
     assert gateway.ask(gateway.key(max_budget=1), max_tokens=9, n_predict=10_000).status_code == 200
     assert (fake.last.body["max_tokens"], "n_predict" in fake.last.body) == (9, False)
@@ -56,7 +56,7 @@ def test_a_number_of_pictures_that_is_none_is_refused(start: Start, fake: FakePr
 
 
 @pytest.mark.parametrize("fields", [{"models": ["openai/gpt-5-pro"], "route": "fallback"}, {"route": "fallback"}])
-def test_models_that_the_provider_shall_fall_back_to_are_refused(
+def test_models_for_a_fallback_at_the_provider_are_refused(
     start: Start, fake: FakeProvider, fields: dict[str, Any]
 ) -> None:
     gateway = start()
@@ -76,9 +76,7 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("said", UNREADABLE, ids=str)
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_usage_that_says_nothing_is_counted(
-    start: Start, fake: FakeProvider, said: dict[str, Any], stream: bool
-) -> None:
+def test_an_empty_usage_is_estimated(start: Start, fake: FakeProvider, said: dict[str, Any], stream: bool) -> None:
     gateway = start()
     text = "one two three four five " * 20
     if stream:
@@ -96,7 +94,7 @@ def test_a_usage_that_says_nothing_is_counted(
     assert 0 < line["spend"] <= line["reserved"]
 
 
-def test_what_is_said_of_the_prompt_alone_is_believed(start: Start, fake: FakeProvider) -> None:
+def test_usage_that_counts_only_the_prompt_is_accepted(start: Start, fake: FakeProvider) -> None:
     gateway = start()
     body = {"choices": [{"message": {"content": "one two three"}}], "usage": {"prompt_tokens": 7}}
     fake.always(Behaviour(raw=(json.dumps(body).encode(),)))
@@ -107,8 +105,8 @@ def test_what_is_said_of_the_prompt_alone_is_believed(start: Start, fake: FakePr
     assert line["spend"] == pytest.approx(7 * IN + line["completion_tokens"] * OUT)
 
 
-def test_who_does_not_wait_pays_and_nobody_else_does(start: Start, fake: FakeProvider) -> None:
-    """A limit of time that is the client's own says nothing about the provider, which may go on working."""
+def test_a_client_timeout_is_charged_to_that_client_only(start: Start, fake: FakeProvider) -> None:
+    """A timeout set by the client says nothing about the provider, which may still be working."""
     gateway = start(more={"disable_cooldowns": False, "allowed_fails": 0, "cooldown_time": 60})
     fake.always(Behaviour(delay=3))
     key = gateway.key(max_budget=1)
@@ -122,7 +120,7 @@ def test_who_does_not_wait_pays_and_nobody_else_does(start: Start, fake: FakePro
     assert gateway.ask(key).status_code == 200
 
 
-def test_a_provider_that_does_not_answer_in_its_own_time_costs_nothing(start: Start, fake: FakeProvider) -> None:
+def test_a_provider_that_exceeds_its_own_timeout_costs_nothing(start: Start, fake: FakeProvider) -> None:
     slow = deployment(fake, "gpt")
     slow["litellm_params"]["timeout"] = 0.2
     gateway = start(models=[slow])

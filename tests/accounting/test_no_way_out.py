@@ -1,4 +1,4 @@
-"""What a client could do once its request is let in, in order to pay less than the provider is paid."""
+"""Clients that try to pay less for an admitted request than the provider charges."""
 
 import json
 from typing import Any
@@ -11,8 +11,8 @@ from tests.fakes.server import FakeProvider
 from tests.money import IN, OUT, deployment
 
 
-def test_who_has_no_more_time_is_not_worked_for_by_others(start: Start, fake: FakeProvider) -> None:
-    """Each deployment would work for it, and one reservation would pay."""
+def test_after_a_client_timeout_no_other_deployment_is_tried(start: Start, fake: FakeProvider) -> None:
+    """Every deployment would work on it, and one reservation would pay."""
     group = [deployment(fake, "gpt", f"gpt-{i}") for i in range(3)]
     gateway = start(models=[*group, deployment(fake, "other")], more={"num_retries": 3})
     fake.always(Behaviour(delay=1))
@@ -23,7 +23,7 @@ def test_who_has_no_more_time_is_not_worked_for_by_others(start: Start, fake: Fa
     assert line["spend"] == line["reserved"] >= 100 * OUT
 
 
-def test_a_provider_that_says_it_took_too_long_is_not_the_clients_doing(start: Start, fake: FakeProvider) -> None:
+def test_a_408_from_the_provider_is_not_a_client_timeout(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[deployment(fake, "gpt", f"gpt-{i}") for i in range(2)], more={"num_retries": 1})
     fake.queue(Behaviour(status=504), OK)
     assert gateway.ask(gateway.key(max_budget=1), timeout=5).status_code == 200
@@ -31,7 +31,7 @@ def test_a_provider_that_says_it_took_too_long_is_not_the_clients_doing(start: S
 
 
 def left(gateway: Ledgered, key: str, path: str = "/v1/chat/completions", **body: Any) -> dict[str, Any]:
-    """What the ledger says of a stream that its client leaves at the first event."""
+    """The ledger's entry for a stream that its client closes at the first event."""
     headers = {"authorization": f"Bearer {key}"}
     with gateway.http.stream("POST", path, json={**body, "stream": True}, headers=headers) as answer:
         next(part for part in answer.iter_raw() if b"data:" in part)
@@ -51,7 +51,7 @@ def user(content: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
 
 
-def test_who_leaves_pays_for_pictures(start: Start, fake: FakeProvider) -> None:
+def test_a_client_that_disconnects_pays_for_images(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[deployment(fake, "gpt", max_input_tokens=1_000_000)])
     fake.always(LEISURELY)
     line = left(gateway, gateway.key(max_budget=100), model="gpt", max_tokens=1000, messages=user([PICTURE] * 50))
@@ -59,7 +59,7 @@ def test_who_leaves_pays_for_pictures(start: Start, fake: FakeProvider) -> None:
     assert line["reserved"] - 1000 * OUT <= line["spend"] <= line["reserved"]
 
 
-def test_who_leaves_pays_for_what_nobody_can_measure(start: Start, fake: FakeProvider) -> None:
+def test_a_client_that_disconnects_pays_for_output_that_cannot_be_measured(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[deployment(fake, "gpt", max_input_tokens=500_000, input_cost_per_audio_token=3 * IN)])
     fake.always(LEISURELY)
     sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
@@ -81,7 +81,7 @@ def anthropic_events(*events: dict[str, Any]) -> tuple[bytes, ...]:
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
-def test_what_a_message_says_at_its_beginning_is_believed(start: Start, fake: FakeProvider, path: str) -> None:
+def test_usage_at_the_start_of_a_message_is_accepted(start: Start, fake: FakeProvider, path: str) -> None:
     gateway = start(models=[claude(fake, cache_creation_input_token_cost=1.25 * IN)])
     used = {"input_tokens": 10, "cache_creation_input_tokens": 90_000, "output_tokens": 1}
     message = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": used}
@@ -105,7 +105,7 @@ THINKING = [
 
 
 @pytest.mark.parametrize(("model", "fields"), THINKING, ids=str)
-def test_who_leaves_pays_for_thoughts_that_are_not_shown(
+def test_a_client_that_disconnects_pays_for_hidden_reasoning(
     start: Start, fake: FakeProvider, model: str, fields: dict[str, Any]
 ) -> None:
     gateway = start(models=[deployment(fake, "gpt", model, max_output_tokens=60_000)])
@@ -116,7 +116,7 @@ def test_who_leaves_pays_for_thoughts_that_are_not_shown(
     assert 50_000 * OUT <= line["spend"] <= line["reserved"]
 
 
-def test_who_stops_a_plain_chat_pays_for_what_was_said(start: Start, fake: FakeProvider) -> None:
+def test_a_client_that_stops_a_plain_chat_pays_for_what_was_generated(start: Start, fake: FakeProvider) -> None:
     gateway = start()
     fake.always(LEISURELY)
     key = gateway.key(max_budget=100)
@@ -125,7 +125,7 @@ def test_who_stops_a_plain_chat_pays_for_what_was_said(start: Start, fake: FakeP
     assert line["spend"] < 100 * OUT
 
 
-def test_a_thinker_that_ends_with_its_usage_costs_that(start: Start, fake: FakeProvider) -> None:
+def test_a_reasoning_model_that_reports_usage_costs_that_usage(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[deployment(fake, "gpt", "gpt-5")])
     fake.always(Behaviour(usage=(10, 20)))
     assert gateway.ask(gateway.key(max_budget=1), stream=True).status_code == 200
@@ -149,9 +149,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("raw", UNREADABLE, ids=["deep", "cut", "empty"])
-def test_work_whose_answer_cannot_be_read_is_paid_for_and_not_repeated(
-    start: Start, fake: FakeProvider, raw: bytes
-) -> None:
+def test_an_unreadable_answer_is_charged_and_not_retried(start: Start, fake: FakeProvider, raw: bytes) -> None:
     gateway = start(more={"num_retries": 3})
     fake.always(Behaviour(raw=(raw,)))
     assert gateway.ask(gateway.key(max_budget=1), max_tokens=1000).status_code == 502
@@ -161,14 +159,14 @@ def test_work_whose_answer_cannot_be_read_is_paid_for_and_not_repeated(
     assert line["spend"] >= 1000 * OUT
 
 
-def test_a_page_instead_of_an_answer_costs_nothing(start: Start, fake: FakeProvider) -> None:
+def test_an_html_page_instead_of_an_answer_costs_nothing(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[claude(fake)], more={"num_retries": 3})
     fake.always(Behaviour(fault=Fault.HTML_PAGE))
     assert gateway.ask(gateway.key(max_budget=1), model="claude", max_tokens=1000, stream=True).status_code == 502
     assert gateway.logs()[0]["spend"] == 0, "a page is nobody's work"
 
 
-def test_after_another_has_answered_only_that_is_paid_for(start: Start, fake: FakeProvider) -> None:
+def test_after_a_fallback_answers_only_the_fallback_is_charged(start: Start, fake: FakeProvider) -> None:
     gateway = start(models=[deployment(fake, "gpt", f"gpt-{i}") for i in range(2)], more={"num_retries": 1})
     fake.queue(Behaviour(raw=(b"{",)), Behaviour(usage=(10, 20)))
     assert gateway.ask(gateway.key(max_budget=1)).status_code == 200
@@ -176,7 +174,7 @@ def test_after_another_has_answered_only_that_is_paid_for(start: Start, fake: Fa
 
 
 @pytest.mark.parametrize("raw", [b'{"error": {"message": "busy"}}', b'{"error": "busy"}'])
-def test_an_error_that_comes_as_an_answer_costs_nothing(start: Start, fake: FakeProvider, raw: bytes) -> None:
+def test_an_error_in_a_200_response_costs_nothing(start: Start, fake: FakeProvider, raw: bytes) -> None:
     gateway = start()
     fake.always(Behaviour(raw=(raw,)))
     assert gateway.ask(gateway.key(max_budget=1)).status_code in (500, 502)
@@ -190,7 +188,7 @@ def test_a_stream_that_begins_with_an_error_costs_nothing(start: Start, fake: Fa
     assert gateway.logs()[0]["spend"] == 0
 
 
-def test_a_connection_that_breaks_before_the_status_costs_nothing(start: Start, fake: FakeProvider) -> None:
+def test_a_connection_lost_before_the_status_costs_nothing(start: Start, fake: FakeProvider) -> None:
     gateway = start()
     fake.always(Behaviour(fault=Fault.RESET_BEFORE_HEADERS))
     gateway.ask(gateway.key(max_budget=1))

@@ -1,5 +1,7 @@
-"""What breaks while many are asking: the proxy is killed, the disk is full, PostgreSQL goes. Nothing that a client was
-told is lost, nobody is let in unpaid, and it mends itself."""
+"""Failures under load: the proxy is killed, the disk is full, PostgreSQL goes away.
+
+No acknowledged request is lost, none is served without a charge, and the service recovers by itself.
+"""
 
 import asyncio
 import resource
@@ -52,7 +54,7 @@ async def balances(store: Store) -> None:
 
 @pytest.fixture
 def killed(tmp_path: Path, fake: FakeProvider) -> Iterator[Callable[..., Ledgered]]:
-    """Starts a proxy whose end nobody asks for politely."""
+    """Starts a proxy that the test may kill."""
     started: list[RunningProxy] = []
 
     def start(**environment: str) -> Ledgered:
@@ -68,7 +70,7 @@ def killed(tmp_path: Path, fake: FakeProvider) -> Iterator[Callable[..., Ledgere
         proxy.kill()
 
 
-async def test_after_kill_minus_nine_in_mid_load_the_ledger_balances(
+async def test_after_kill_minus_nine_under_load_the_ledger_balances(
     killed: Callable[..., Ledgered], proxy: StartProxy, fake: FakeProvider, tmp_path: Path
 ) -> None:
     fake.always(SLOW)
@@ -92,8 +94,10 @@ async def test_after_kill_minus_nine_in_mid_load_the_ledger_balances(
 # A full disk
 
 
-async def test_a_full_disk_refuses_and_loses_nothing(proxy: StartProxy, fake: FakeProvider, tmp_path: Path) -> None:
-    """Files may not grow any more, which a limit of the system does to a process that runs."""
+async def test_a_full_disk_refuses_requests_and_loses_nothing(
+    proxy: StartProxy, fake: FakeProvider, tmp_path: Path
+) -> None:
+    """A resource limit stops the files of the running process from growing."""
     fake.always(QUICK)
     database = tmp_path / "kept.db"
     gateway = Ledgered(await asyncio.to_thread(proxy, config(fake), environment={"LEDGER_PATH": str(database)}))
@@ -125,7 +129,7 @@ async def test_a_full_disk_refuses_and_loses_nothing(proxy: StartProxy, fake: Fa
 
 @pytest.fixture
 async def postgres() -> AsyncIterator[PostgresServer]:
-    """One of this test's own, that can be taken away."""
+    """A PostgreSQL server of this test only, which it can stop."""
     server = PostgresServer()
     try:
         await asyncio.to_thread(server.start)
@@ -169,14 +173,14 @@ def recovered(replica: Ledgered, key: str) -> None:
     wait_for(lambda: replica.ask(key, max_tokens=5).status_code, lambda status: status == 200, 30)
 
 
-async def test_a_replica_and_redis_killed_under_load_leave_the_other_one_right(
+async def test_after_a_replica_and_redis_are_killed_the_other_replica_is_correct(
     proxy: StartProxy,
     killed: Callable[..., Ledgered],
     fake: FakeProvider,
     new_database: Callable[[], str],
     tmp_path: Path,
 ) -> None:
-    """What the dead one had open ends with its leases, for which the other one's clock is set forward."""
+    """The dead replica's open requests end when their leases expire; the other one's clock is set forward for that."""
     fake.always(SLOW)
     url, clock = new_database(), Clock(tmp_path / "clock")
     with RedisServer(tmp_path, free_tcp_port()) as redis:
@@ -205,7 +209,7 @@ async def test_a_replica_and_redis_killed_under_load_leave_the_other_one_right(
     await balances(PostgresStore(url))
 
 
-async def test_a_key_is_the_same_on_every_replica_at_once(
+async def test_a_key_change_applies_to_every_replica_at_once(
     proxy: StartProxy, fake: FakeProvider, new_database: Callable[[], str]
 ) -> None:
     fake.always(QUICK)

@@ -1,4 +1,4 @@
-"""What a request reads is reserved for, whatever it calls that: a provider's own count never exceeds it."""
+"""All input of a request is reserved, under whatever name: a provider's own count never exceeds the reservation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from tests.processes import StartProxy
 
 WINDOW = 1_000_000
 LONG = "The quick brown fox jumps over the lazy dog. " * 20_000
-READ = 200_000  # tokens of it, by OpenAI's count
+READ = 200_000  # its tokens by OpenAI's count
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "description": LONG}}}
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 EVERY = ("gpt", "claude", "gemini")
@@ -44,7 +44,7 @@ def gateway(module_proxy: StartProxy, provider: FakeProvider) -> Ledgered:
 
 
 def reserved(gateway: Ledgered, path: str, model: str, **fields: Any) -> float:
-    """US dollars for a request that the proxy sends on."""
+    """US dollars reserved for a request that the proxy sends upstream."""
     key = gateway.key(max_budget=1000)
     body = {"model": model, **fields}
     if path in (CHAT, MESSAGES):
@@ -65,12 +65,12 @@ def much_is_read(provider: FakeProvider) -> None:
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 @pytest.mark.parametrize("model", EVERY)
-def test_a_message_that_calls_itself_a_picture(gateway: Ledgered, path: str, model: str) -> None:
+def test_text_in_a_message_typed_as_an_image(gateway: Ledgered, path: str, model: str) -> None:
     messages = [{"role": "user", "type": "image", "content": LONG}]
     assert reserved(gateway, path, model, messages=messages) >= READ * IN
 
 
-def test_a_call_or_a_function_that_calls_itself_a_picture(gateway: Ledgered) -> None:
+def test_text_in_a_call_or_a_function_typed_as_an_image(gateway: Ledgered) -> None:
     call = {"type": "image", "id": "a", "function": {"name": "f", "arguments": '{"x": "' + LONG + '"}'}}
     messages = [
         {"role": "user", "content": "x"},
@@ -84,13 +84,13 @@ def test_a_call_or_a_function_that_calls_itself_a_picture(gateway: Ledgered) -> 
 
 @pytest.mark.parametrize("model", EVERY)
 @pytest.mark.parametrize("field", ["output_config", "output_format"])
-def test_the_schema_of_an_answer(gateway: Ledgered, model: str, field: str) -> None:
+def test_the_schema_of_a_response_format(gateway: Ledgered, model: str, field: str) -> None:
     asked = {"type": "json_schema", "schema": SCHEMA}
     value = {"format": asked} if field == "output_config" else asked
     assert reserved(gateway, MESSAGES, model, **{field: value}) >= READ * IN
 
 
-def test_markers_of_a_cache_beside_the_messages_and_in_functions(gateway: Ledgered) -> None:
+def test_cache_markers_beside_messages_and_in_functions(gateway: Ledgered) -> None:
     marker = {"type": "ephemeral", "ttl": "1h"}
     messages = [{"role": "user", "content": LONG}]
     plain = reserved(gateway, MESSAGES, "claude", messages=messages)
@@ -103,7 +103,7 @@ def test_markers_of_a_cache_beside_the_messages_and_in_functions(gateway: Ledger
     assert marked > 1.99 * plain
 
 
-def test_several_texts_are_no_single_window(gateway: Ledgered, provider: FakeProvider) -> None:
+def test_several_texts_do_not_share_one_context_window(gateway: Ledgered, provider: FakeProvider) -> None:
     text = "The quick brown fox jumps. "
     provider.always(Behaviour(usage=(40 * 6000, 0)))
     assert reserved(gateway, "/v1/embeddings", "embedding", input=[text * 1000] * 40) >= 40 * 6000 * IN
@@ -121,16 +121,16 @@ def test_several_texts_are_no_single_window(gateway: Ledgered, provider: FakePro
         {"image_url": {"url": "https://a.b/c", "format": "video/mp4"}},
     ],
 )
-def test_parts_that_nobody_knows(gateway: Ledgered, part: dict[str, Any]) -> None:
+def test_unknown_content_parts(gateway: Ledgered, part: dict[str, Any]) -> None:
     assert reserved(gateway, CHAT, "gpt", messages=[{"role": "user", "content": [part]}]) >= WINDOW * IN
 
 
-def test_sound_that_the_provider_keeps(gateway: Ledgered) -> None:
+def test_audio_stored_by_the_provider(gateway: Ledgered) -> None:
     messages = [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "x"}]
     assert reserved(gateway, CHAT, "gpt", messages=messages) >= WINDOW * IN
 
 
-def test_a_context_that_is_compacted(gateway: Ledgered) -> None:
+def test_a_compacted_context(gateway: Ledgered) -> None:
     management = {"edits": [{"type": "compact_20260112"}]}
     assert reserved(gateway, MESSAGES, "claude", context_management=management) >= WINDOW * IN
 
@@ -150,7 +150,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("path", "fields"), REFUSED, ids=lambda value: str(value)[:80])
-def test_what_is_neither_a_picture_nor_a_function_is_not_sent_as_one(
+def test_content_of_the_wrong_type_is_not_sent_upstream(
     gateway: Ledgered, provider: FakeProvider, path: str, fields: dict[str, Any]
 ) -> None:
     before = len(provider.requests)
@@ -162,7 +162,9 @@ def test_what_is_neither_a_picture_nor_a_function_is_not_sent_as_one(
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
-def test_ordinary_requests_are_not_reserved_for_in_full(gateway: Ledgered, provider: FakeProvider, path: str) -> None:
+def test_ordinary_requests_are_not_reserved_at_the_full_context(
+    gateway: Ledgered, provider: FakeProvider, path: str
+) -> None:
     provider.always(Behaviour(usage=(10, 10)))
     tool: dict[str, Any] = {"name": "f", "description": "d"}
     schema = {"type": "object", "properties": {"file": {"type": "string"}}}

@@ -1,4 +1,4 @@
-"""`/health/readiness` tells whether the next request can be paid for; `/health/liveliness` does not depend on it."""
+"""`/health/readiness` reports whether the ledger can take the next request; `/health/liveliness` ignores the ledger."""
 
 import asyncio
 import resource
@@ -21,7 +21,7 @@ from tests.money import wait_for
 
 
 class Ledger:
-    """A store that does what it is told, and counts."""
+    """A store that fails or hangs on demand and counts its calls."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -56,7 +56,7 @@ def check(ledger: Ledger, now: list[float]) -> LedgerCheck:
     return LedgerCheck(ledger, lambda: now[0])
 
 
-async def test_many_probes_are_one_question(check: LedgerCheck, ledger: Ledger, now: list[float]):
+async def test_concurrent_probes_share_one_ledger_check(check: LedgerCheck, ledger: Ledger, now: list[float]):
     assert await asyncio.gather(*(check.usable() for _ in range(50))) == [True] * 50
     assert await check.usable()
     assert ledger.asked == 1
@@ -65,7 +65,7 @@ async def test_many_probes_are_one_question(check: LedgerCheck, ledger: Ledger, 
     assert ledger.asked == 2
 
 
-async def test_a_ledger_that_is_away_or_hangs_is_not_usable_until_it_is_back(
+async def test_a_failing_or_hanging_ledger_is_not_ready_until_it_recovers(
     check: LedgerCheck, ledger: Ledger, now: list[float], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(housekeeping, "PATIENCE_SECONDS", 0.01)
@@ -79,7 +79,7 @@ async def test_a_ledger_that_is_away_or_hangs_is_not_usable_until_it_is_back(
     assert await check.usable()
 
 
-async def test_a_probe_that_leaves_takes_the_question_from_nobody(check: LedgerCheck, ledger: Ledger):
+async def test_a_cancelled_probe_does_not_cancel_the_check_of_others(check: LedgerCheck, ledger: Ledger):
     first, second = asyncio.ensure_future(check.usable()), asyncio.ensure_future(check.usable())
     await asyncio.sleep(0)
     first.cancel()
@@ -87,7 +87,7 @@ async def test_a_probe_that_leaves_takes_the_question_from_nobody(check: LedgerC
     assert ledger.asked == 1
 
 
-async def test_a_file_that_cannot_be_written_is_not_usable(tmp_path: Path):
+async def test_a_file_that_cannot_be_written_is_not_ready(tmp_path: Path):
     store = SqliteStore(tmp_path / "kept.db")
     await store.open()
     assert await LedgerCheck(store).usable()
@@ -125,7 +125,7 @@ async def postgres() -> AsyncIterator[PostgresServer]:
         server.remove()
 
 
-async def test_postgres_that_goes_and_comes_back(start: Callable[..., Any], postgres: PostgresServer):
+async def test_postgres_that_goes_away_and_comes_back(start: Callable[..., Any], postgres: PostgresServer):
     gateway = await asyncio.to_thread(start, environment={"DATABASE_URL": postgres.new_database()})
     assert await asyncio.to_thread(states, gateway) == (200, 200)
     await asyncio.to_thread(postgres.kill)

@@ -1,4 +1,4 @@
-"""One id of a request: in the answer's header, the log, the request log and the spend log."""
+"""One request id in the response header, the log, the request log and the spend log."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def lines(log: str, event: str, id: str) -> list[dict[str, Any]]:
     return [line for line in found if line["event"] == event and line["request_id"] == id]
 
 
-def test_header_log_request_log_and_spend_row_have_one_id(start: Start, fake: FakeProvider, tmp_path: Path):
+def test_header_log_request_log_and_spend_log_have_the_same_id(start: Start, fake: FakeProvider, tmp_path: Path):
     path = tmp_path / "requests.jsonl"
     gateway = start(
         models=[deployment(fake, "gpt"), deployment(fake, "spare")],
@@ -47,7 +47,7 @@ def test_header_log_request_log_and_spend_row_have_one_id(start: Start, fake: Fa
         assert (row["request_id"], row["answered_by"]) == (id, "spare")
 
 
-def test_two_requests_with_one_name_are_two_lines(start: Start, fake: FakeProvider):
+def test_two_requests_with_one_id_are_two_lines(start: Start, fake: FakeProvider):
     gateway = start()
     one, two = gateway.key(key_alias="one"), gateway.key(key_alias="two")
 

@@ -1,4 +1,4 @@
-"""Where the ledger is kept, what stops the start, what the end waits for, and who is told of budgets."""
+"""The ledger's location, startup failures, shutdown, and budget alerts."""
 
 import json
 import queue
@@ -26,7 +26,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run(command, litellm_settings, **environment)`: the exit code and what was said."""
+    """`run(command, litellm_settings, **environment)` returns the exit code and the output."""
 
     def result(command: str, settings: dict, *models: dict, **environment: str) -> tuple[int, str]:
         path = tmp_path / "config.yaml"
@@ -47,7 +47,7 @@ def test_check_names_models_without_a_price_under_a_budget(run: Run) -> None:
     assert "without a price" not in run("check", {}, MOCK, mystery)[1]
 
 
-def test_anonymous_callers_need_a_budget(run: Run) -> None:
+def test_anonymous_requests_need_a_budget(run: Run) -> None:
     strangers = {"LITELLM_HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "true"}
     assert run("check", {"max_budget": 1}, **strangers)[0] == 0
     code, said = run("check", {}, **strangers)
@@ -55,7 +55,7 @@ def test_anonymous_callers_need_a_budget(run: Run) -> None:
     assert "ALLOW_ANONYMOUS needs a global budget: set litellm_settings.max_budget" in said
 
 
-def test_a_place_that_cannot_be_written_stops_the_start(run: Run, tmp_path: Path) -> None:
+def test_a_ledger_location_that_cannot_be_written_fails_the_start(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     code, said = run("serve", {}, LEDGER_PATH=str(tmp_path / "file" / "ledger.db"), PORT="0")
     assert code == 1
@@ -63,7 +63,7 @@ def test_a_place_that_cannot_be_written_stops_the_start(run: Run, tmp_path: Path
     assert "Set LEDGER_PATH" in said
 
 
-def test_the_default_place_that_cannot_be_written_is_done_without(run: Run, tmp_path: Path, monkeypatch) -> None:
+def test_a_default_ledger_location_that_cannot_be_written_is_not_used(run: Run, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".litellm-router").write_text("in the way")
     code, said = run("check", {})
@@ -78,7 +78,7 @@ def test_the_default_place_that_cannot_be_written_is_done_without(run: Run, tmp_
     assert "litellm-router: The ledger cannot be kept in" in said
 
 
-def test_without_a_place_to_keep_it_there_is_the_master_key_alone(start: Start, tmp_path: Path) -> None:
+def test_without_a_ledger_only_the_master_key_works(start: Start, tmp_path: Path) -> None:
     (tmp_path / "app" / ".litellm-router").mkdir(parents=True)
     (tmp_path / "app" / ".litellm-router" / "ledger.db.lock").mkdir()
     gateway = start(environment={"LEDGER_PATH": ""}, cwd=tmp_path / "app")
@@ -89,7 +89,7 @@ def test_without_a_place_to_keep_it_there_is_the_master_key_alone(start: Start, 
     assert answer.status_code == 404
 
 
-def test_without_a_word_the_ledger_is_kept_where_the_proxy_runs(start: Start, tmp_path: Path) -> None:
+def test_the_default_ledger_is_in_the_working_directory(start: Start, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     gateway = start(environment={"LEDGER_PATH": ""}, cwd=tmp_path / "app")
     assert gateway.ask(gateway.key()).status_code == 200
@@ -117,18 +117,18 @@ MOUNTS = """\
         ("/data/over/ledger.db", "when it is replaced"),
     ],
 )
-def test_a_place_that_is_lost_one_day_is_known(tmp_path: Path, place: str, lost: str | None) -> None:
+def test_an_ephemeral_ledger_location_is_reported(tmp_path: Path, place: str, lost: str | None) -> None:
     (tmp_path / "mountinfo").write_text(MOUNTS)
     found = ephemeral_mount(Path(place), tmp_path / "mountinfo")
     assert (found is None) == (lost is None)
     assert lost is None or lost in (found or "")
 
 
-def test_where_nobody_can_tell_nothing_is_said(tmp_path: Path) -> None:
+def test_an_unknown_ledger_location_is_not_reported(tmp_path: Path) -> None:
     assert ephemeral_mount(tmp_path / "ledger.db", tmp_path / "no-such-list") is None
 
 
-def test_a_ledger_in_memory_is_in_no_file(start: Start, tmp_path: Path) -> None:
+def test_a_ledger_in_memory_has_no_file(start: Start, tmp_path: Path) -> None:
     gateway = start(max_budget=1, environment={"LEDGER_PATH": ":memory:"})
     assert gateway.ask(gateway.key(), max_tokens=5).status_code == 200
     assert len(gateway.logs()) == 1
@@ -136,7 +136,7 @@ def test_a_ledger_in_memory_is_in_no_file(start: Start, tmp_path: Path) -> None:
     assert not Path(":memory:").exists()
 
 
-def test_sigterm_waits_for_running_requests_to_be_settled(start: Start, fake: FakeProvider, tmp_path: Path) -> None:
+def test_sigterm_waits_until_running_requests_are_settled(start: Start, fake: FakeProvider, tmp_path: Path) -> None:
     database = tmp_path / "kept.db"
     gateway = start(environment={"LEDGER_PATH": str(database)})
     fake.always(Behaviour(delay=1.0, usage=(100, 50)))
@@ -151,7 +151,7 @@ def test_sigterm_waits_for_running_requests_to_be_settled(start: Start, fake: Fa
         assert connection.execute("SELECT state, charged FROM ledger_requests").fetchall() == [(2, 200_000)]
 
 
-def test_old_lines_are_dropped(start: Start, tmp_path: Path) -> None:
+def test_old_spend_log_lines_are_deleted(start: Start, tmp_path: Path) -> None:
     place = {"LEDGER_PATH": str(tmp_path / "kept.db")}
     first = start(environment=place)
     assert first.ask().status_code == 200
@@ -163,7 +163,7 @@ def test_old_lines_are_dropped(start: Start, tmp_path: Path) -> None:
 
 @pytest.fixture
 def webhook() -> Iterator[tuple[str, "queue.Queue[dict]"]]:
-    """Its URL, and what it is sent. The first delivery fails."""
+    """Its URL and the deliveries that it received. The first delivery fails."""
     got: queue.Queue[dict] = queue.Queue()
     statuses = iter([500])
 
@@ -185,7 +185,7 @@ def webhook() -> Iterator[tuple[str, "queue.Queue[dict]"]]:
     server.server_close()
 
 
-def test_a_budget_that_is_used_up_is_told_until_it_is_heard(
+def test_an_exhausted_budget_alert_is_repeated_until_delivered(
     start: Start, fake: FakeProvider, webhook: tuple[str, "queue.Queue[dict]"]
 ) -> None:
     url, got = webhook
@@ -200,7 +200,7 @@ def test_a_budget_that_is_used_up_is_told_until_it_is_heard(
     assert "Hi" not in json.dumps(first)
 
 
-def test_fields_that_the_config_adds_are_reserved_for(start: Start, fake: FakeProvider) -> None:
+def test_parameters_added_by_the_config_are_reserved(start: Start, fake: FakeProvider) -> None:
     preset = deployment(fake, "gpt")
     preset["litellm_params"] |= {"n": 3, "max_tokens": 1000}
     gateway = start(models=[preset], max_budget=1)
@@ -210,14 +210,14 @@ def test_fields_that_the_config_adds_are_reserved_for(start: Start, fake: FakePr
     assert fake.last.body["max_tokens"] == 1000
 
 
-def test_the_larger_of_two_limits_is_reserved_for(start: Start) -> None:
+def test_the_larger_of_two_limits_is_reserved(start: Start) -> None:
     gateway = start(max_budget=1)
     assert gateway.ask(max_tokens=1000, max_completion_tokens=1).status_code == 200
     [line] = gateway.logs()
     assert line["reserved"] >= 1000 * 2 * IN
 
 
-def test_a_wildcard_has_the_prices_of_the_map(start: Start, fake: FakeProvider) -> None:
+def test_a_wildcard_model_has_litellms_prices(start: Start, fake: FakeProvider) -> None:
     wild = {**deployment(fake, "any/*", "*"), "model_info": {}}
     gateway = start(models=[wild], max_budget=1)
     assert gateway.ask(model="any/gpt-4o-mini", max_tokens=10).status_code == 200

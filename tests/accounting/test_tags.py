@@ -1,10 +1,10 @@
-"""Tags of a key and of a request, on the line of the spend log."""
+"""Tags of keys and requests in the spend log."""
 
 from tests.accounting.conftest import Start
 from tests.fakes.server import FakeProvider
 
 
-def test_they_come_with_every_api(start: Start, fake: FakeProvider) -> None:
+def test_tags_are_recorded_for_every_api(start: Start, fake: FakeProvider) -> None:
     gateway = start()
     tagged, plain = gateway.key(tags=["team:a"], max_budget=1), gateway.key()
     own = {"tags": ["job:1"], "user_id": "ada"}

@@ -1,4 +1,4 @@
-"""Answers of the engine's endpoints that say what they used in other words, or not at all."""
+"""Engine responses that report usage in other terms, or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +36,7 @@ SEARCH, FILE, NANO = {"query": 1}, Prompt(0, 0, ("file",)), 10**9
 
 @pytest.fixture
 def report(tmp_path: Path) -> Any:
-    """`report(model, answer, prompt, units)`: what is reported of the answer, with a body or without."""
+    """`report(model, answer, prompt, units)` returns the report of a response, with or without a body."""
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)
     config = load(file, dict.fromkeys(("OPENAI_API_KEY", "VOYAGE_API_KEY", "COHERE_API_KEY"), "x"))
@@ -74,19 +74,19 @@ def report(tmp_path: Path) -> Any:
     ],
     ids=str,
 )
-def test_a_ranking_sold_by_the_token_costs_its_tokens(report: Any, said: dict[str, Any]) -> None:
+def test_a_ranking_priced_per_token_costs_its_tokens(report: Any, said: dict[str, Any]) -> None:
     found = report("voyage", {"results": [], **said}, Prompt(30), SEARCH)
     assert (found.prompt_tokens, found.completion_tokens, found.estimated) == (500_000, 0, 0)
     assert found.cost == 500_000 * 50
 
 
-def test_a_ranking_sold_by_the_token_that_says_nothing_is_estimated(report: Any) -> None:
+def test_a_ranking_priced_per_token_without_usage_is_estimated(report: Any) -> None:
     found = report("voyage", {"results": [], "meta": {}}, Prompt(30), SEARCH)
     assert (found.prompt_tokens, found.cost, found.estimated) == (30, 30 * 50, 1)
 
 
 @pytest.mark.parametrize(("billed", "searches"), [({"search_units": 10}, 10), ({}, 1), ({"search_units": "10"}, 1)])
-def test_a_ranking_sold_by_the_search_costs_as_many_as_are_billed(
+def test_a_ranking_priced_per_search_costs_the_billed_searches(
     report: Any, billed: dict[str, Any], searches: int
 ) -> None:
     found = report("cohere", {"results": [], "meta": {"billed_units": billed}}, Prompt(30), SEARCH)
@@ -94,16 +94,16 @@ def test_a_ranking_sold_by_the_search_costs_as_many_as_are_billed(
 
 
 @pytest.mark.parametrize("answer", [None, {"text": "hi", "usage": None}], ids=["text", "json"])
-def test_a_file_of_which_nothing_is_said_costs_what_was_reserved(report: Any, answer: Any) -> None:
+def test_a_file_without_usage_costs_its_reservation(report: Any, answer: Any) -> None:
     found = report("heard", answer, FILE)
     assert (found.prompt_tokens, found.cost, found.estimated) == (16_000, 16_000 * 2500, 1)
 
 
-def test_a_file_that_is_paid_for_by_the_second_costs_no_tokens(report: Any) -> None:
+def test_a_file_priced_per_second_costs_no_tokens(report: Any) -> None:
     assert report("timed", None, FILE).cost == 0
 
 
-def test_an_answer_that_is_nested_too_deeply_to_be_read_is_counted_as_it_came() -> None:
+def test_an_answer_nested_too_deeply_to_parse_is_measured_by_its_bytes() -> None:
     said = Transcript()
     said.add(b'{"output":' + b"[" * 2000 + b"]" * 2000 + b',"usage":{"input_tokens":1,"output_tokens":1}}')
     assert said.tokens(LARGEST) > 500
@@ -126,7 +126,7 @@ def test_an_answer_that_is_nested_too_deeply_to_be_read_is_counted_as_it_came() 
         ("anthropic/claude-sonnet-4-6", False),
     ],
 )
-def test_who_thinks_unasked(tmp_path: Path, model: str, thinks: bool) -> None:
+def test_models_that_reason_by_default(tmp_path: Path, model: str, thinks: bool) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
         f"model_list: [{{model_name: a, litellm_params: {{model: {model}, api_key: k, api_base: 'https://a.example'}}}}]"
@@ -137,8 +137,8 @@ def test_who_thinks_unasked(tmp_path: Path, model: str, thinks: bool) -> None:
 
 
 @pytest.mark.parametrize(("early", "tokens"), [(True, 2), (False, 0)])
-def test_an_answer_of_nothing_is_none_before_the_end(report: Any, early: bool, tokens: int) -> None:
-    """Some providers say with the first event that nothing has been written yet."""
+def test_zero_output_tokens_are_believed_only_at_the_end(report: Any, early: bool, tokens: int) -> None:
+    """Some providers report zero output tokens in the first event."""
     said = Transcript()
     said.add(b'data: {"choices":[{"delta":{"content":"one two"}}]}\n\n')
     found = report("heard", {"prompt_tokens": 7, "completion_tokens": 0}, Prompt(30), said=said, early=early)

@@ -1,5 +1,8 @@
-"""Imported by a Python whose PYTHONPATH begins here: its wall clock is wrong by as many seconds as the file says that
-CLOCK_OFFSET names. Clocks that only go forward are left alone, as a time server leaves them alone."""
+"""Shifts the wall clock of a Python process by the seconds in the file named by CLOCK_OFFSET.
+
+Python imports it when this folder is first in PYTHONPATH. Monotonic clocks are not changed, as a time server does not
+change them either.
+"""
 
 import os
 import time
