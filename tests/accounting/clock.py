@@ -8,7 +8,9 @@ from tests.processes import ROOT
 
 
 class Clock:
-    """The wall clock of processes started with its `environment`. `jump(seconds)` sets its offset from the real time."""
+    """The wall clock of processes started with its `environment`. `jump(seconds)` sets its offset from the real
+    time.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file

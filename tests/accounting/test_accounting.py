@@ -93,7 +93,9 @@ def test_a_failure_costs_nothing(start: Start, fake: FakeProvider) -> None:
     assert gateway.spend()["reserved"] == 0
 
 
-def test_after_a_fallback_the_one_that_answered_is_charged(start: Start, fake: FakeProvider, second_fake) -> None:
+def test_after_a_fallback_the_deployment_that_answered_is_charged(
+    start: Start, fake: FakeProvider, second_fake
+) -> None:
     dear = deployment(second_fake, "dear", input_cost_per_token=5 * IN, output_cost_per_token=5 * OUT)
     gateway = start(models=[deployment(fake, "gpt"), dear], more={"fallbacks": [{"gpt": ["dear"]}]}, max_budget=1)
     fake.always(failing(503))

@@ -73,7 +73,9 @@ def test_usage_missing_from_the_provider_is_estimated(edge: Behind, fake: FakePr
     assert report.completion_tokens >= 3
 
 
-def test_after_a_fallback_the_one_that_answered_is_charged(edge: Behind, fake: FakeProvider, second_fake) -> None:
+def test_after_a_fallback_the_deployment_that_answered_is_charged(
+    edge: Behind, fake: FakeProvider, second_fake
+) -> None:
     fake.always(failing(500))
     second_fake.always(USAGE)
     assert edge.post().status_code == 200

@@ -45,7 +45,7 @@ def test_the_lower_of_two_limits_is_sent(start: Start, fake: FakeProvider) -> No
 
 
 @pytest.mark.parametrize("count", ["20", 20.0, 0, -1, True, [2]])
-def test_a_number_of_pictures_that_is_none_is_refused(start: Start, fake: FakeProvider, count: Any) -> None:
+def test_an_invalid_number_of_images_is_refused(start: Start, fake: FakeProvider, count: Any) -> None:
     gateway = start(models=[deployment(fake, "pictures", output_cost_per_image=0.04)])
     refused = gateway.http.post(
         IMAGES,

@@ -101,7 +101,7 @@ def states(gateway: Any) -> tuple[int, int]:
     return gateway.http.get("/health/readiness").status_code, gateway.http.get("/health/liveliness").status_code
 
 
-def test_a_full_disk(start: Start, tmp_path: Path):
+def test_a_full_disk_is_not_ready(start: Start, tmp_path: Path):
     gateway = start(environment={"LEDGER_PATH": str(tmp_path / "kept.db")})
     assert states(gateway) == (200, 200)
     _, hard = resource.prlimit(gateway.proxy.pid, resource.RLIMIT_FSIZE)

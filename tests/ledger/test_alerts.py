@@ -1,4 +1,4 @@
-"""What an operator is told of budgets: once a period, until the webhook has it."""
+"""Budget alerts: sent once per period, retried until the webhook accepts them."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def ledger(store: Store) -> Ledger:
     return Ledger(store)
 
 
-async def test_soft_budget_and_exhaustion_are_told_once_a_period(ledger: Ledger) -> None:
+async def test_soft_budget_and_exhaustion_alert_once_per_period(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1e-6, soft_budget=5e-7, budget_duration="1h", key_alias="bot")
 
     async def pending() -> list[tuple[str, str]]:
@@ -36,7 +36,7 @@ async def test_soft_budget_and_exhaustion_are_told_once_a_period(ledger: Ledger)
     assert sorted(kind for kind, _ in await pending()) == ["budget_exhausted", "soft_budget"]
 
 
-async def test_what_only_running_requests_hold_is_not_exhausted(ledger: Ledger) -> None:
+async def test_a_budget_filled_only_by_running_requests_is_not_exhausted(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1e-6, budget_duration="1d", key_alias="bot")
     first = (await ledger.admit(key, 700))["reservation"]
     refused = await ledger.admit(key, 400)
@@ -52,13 +52,13 @@ async def test_what_only_running_requests_hold_is_not_exhausted(ledger: Ledger) 
     assert (alert["kind"], alert["spent"]) == ("budget_exhausted", 700e-9)
 
 
-async def test_a_request_too_large_for_any_budget_alarms_nobody(ledger: Ledger) -> None:
+async def test_a_request_too_large_for_any_budget_sends_no_alert(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1e-6)
     await ledger.admit(key, 2000)
     assert await ledger.store.run(alerts.pending(ledger.now)) == []
 
 
-async def test_an_alert_is_tried_again_later_and_later(ledger: Ledger) -> None:
+async def test_an_alert_is_retried_with_growing_delays(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1e-6)
     await ledger.settle((await ledger.admit(key, 1000))["reservation"], 1000)
     waits = []

@@ -1,6 +1,6 @@
-"""Whatever happens in whatever order: budgets hold, and nothing is counted twice or lost.
+"""Property test: in any order of events budgets hold, and nothing is counted twice or lost.
 
-The oracle keeps no counters: it adds up its own list of requests each time.
+The oracle keeps no counters. It adds up its own list of requests each time.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class Request(NamedTuple):
 
 
 class Machine(RuleBasedStateMachine):
-    """`make`: opens the store under test, anew after a crash."""
+    """`make` opens the store under test, and opens it again after a crash."""
 
     loop: asyncio.AbstractEventLoop
     make: Any
@@ -110,7 +110,7 @@ class Machine(RuleBasedStateMachine):
         )
 
     def budgets(self, key: int | None) -> list[tuple[int, int]]:
-        """(limit, spent and reserved in the current period) of everything that pays for this key."""
+        """(limit, spent and reserved in the current period) of each account that pays for this key."""
         now = self.ledger.now
         found: list[tuple[int, str | None, list[Request]]] = [(1000, "1d", list(self.requests.values()))]
         if key is not None:
@@ -126,7 +126,7 @@ class Machine(RuleBasedStateMachine):
         ]
 
     def some(self, data: Any) -> Request | None:
-        """By its place, not by its id: ids are random, and what is drawn may not depend on them."""
+        """Picks a request by its index. Ids are random, and drawn values must not depend on them."""
         if not self.requests:
             return None
         place = data.draw(st.integers(0, len(self.requests) - 1))
@@ -171,8 +171,9 @@ class Machine(RuleBasedStateMachine):
         requests: list[tuple[int | None, int, int, str]],
         breaks_off: int | None,
     ) -> None:
-        """Several at once come to what they come to one after another; `breaks_off`: the process ends before that
-        statement, and nothing has happened."""
+        """A batch has the same results as its parts one after another. With `breaks_off` the process dies before that
+        statement and the batch has no effect.
+        """
         about = [(found, *report) for report in reports if (found := self.some(data)) is not None]
         decision = batch(
             self.store.dialect,
@@ -257,13 +258,13 @@ def loop():
 
 
 @pytest.mark.timeout(300)
-def test_in_memory(loop: asyncio.AbstractEventLoop) -> None:
+def test_any_interleaving_in_memory(loop: asyncio.AbstractEventLoop) -> None:
     class InMemory(Machine):
         current: SqliteStore | None = None
 
         @classmethod
         async def make(cls, *, fresh: bool) -> Store:
-            """Nothing to reload from."""
+            """Memory has nothing to reload from."""
             if fresh or cls.current is None:
                 cls.current = SqliteStore(":memory:")
                 await cls.current.open()
@@ -274,7 +275,7 @@ def test_in_memory(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_in_a_file(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+def test_any_interleaving_in_a_file(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     class InFile(Machine):
         count = 0
         current: SqliteStore | None = None
@@ -295,7 +296,7 @@ def test_in_a_file(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_in_postgres(loop: asyncio.AbstractEventLoop, new_database) -> None:
+def test_any_interleaving_in_postgres(loop: asyncio.AbstractEventLoop, new_database) -> None:
     url = new_database()
 
     class InPostgres(Machine):
@@ -318,7 +319,7 @@ def test_in_postgres(loop: asyncio.AbstractEventLoop, new_database) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_in_a_durable_object(loop: asyncio.AbstractEventLoop, durable_objects: DurableObjects) -> None:
+def test_any_interleaving_in_a_durable_object(loop: asyncio.AbstractEventLoop, durable_objects: DurableObjects) -> None:
     class InADurableObject(Machine):
         current: DurableStore | None = None
 

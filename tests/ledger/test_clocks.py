@@ -1,5 +1,6 @@
-"""Wall clocks that jump: each period's budget holds whatever the clock says in between, and nobody is locked out for as
-long as it was wrong."""
+"""Wall clocks that jump: every period's budget holds, and no key stays locked out for as long as the clock was
+wrong.
+"""
 
 from collections.abc import Awaitable, Callable
 
@@ -23,7 +24,9 @@ def ledger(store: Store) -> Ledger:
 
 @pytest.fixture(params=["alone", "with another key's request"])
 async def admit(request: pytest.FixtureRequest, ledger: Ledger) -> Admit:
-    """A batch of one key reads its accounts in another way than one of several. The other request is refused."""
+    """Admits one request. With `alone` unset, a second, refused request is in the batch: a batch with one key reads its
+    accounts differently than a batch with several.
+    """
     other = await ledger.key(models=["another-model"])
 
     async def in_company(key: str | None, amount: int | None = 0, **fields) -> dict:
@@ -33,7 +36,7 @@ async def admit(request: pytest.FixtureRequest, ledger: Ledger) -> Admit:
     return ledger.admit if request.param == "alone" else in_company
 
 
-async def test_a_clock_that_was_ahead_leaves_each_period_with_what_it_spent(ledger: Ledger, admit: Admit) -> None:
+async def test_a_clock_that_was_ahead_does_not_change_what_a_period_has_spent(ledger: Ledger, admit: Admit) -> None:
     key = await ledger.key(max_budget=1e-6, budget_duration="1d", user_id="ada")
     today, running = await admit(key, 500), await admit(key, 300)
     await ledger.settle(today["reservation"], 400)
@@ -57,8 +60,8 @@ async def test_a_clock_that_was_ahead_leaves_each_period_with_what_it_spent(ledg
     await check_balance(ledger.store)
 
 
-async def test_a_clock_that_goes_to_and_fro_lets_out_no_more(ledger: Ledger, admit: Admit) -> None:
-    """As two replicas do, one of which is a day ahead."""
+async def test_a_clock_that_goes_back_and_forth_does_not_raise_the_budget(ledger: Ledger, admit: Admit) -> None:
+    """Like two replicas, one of which is a day ahead."""
     key = await ledger.key(max_budget=1e-6, budget_duration="1d")
     let_in = 0
     for turn in range(20):
@@ -71,7 +74,7 @@ async def test_a_clock_that_goes_to_and_fro_lets_out_no_more(ledger: Ledger, adm
     await check_balance(ledger.store)
 
 
-async def test_a_clock_that_goes_back_renews_nothing(ledger: Ledger, admit: Admit) -> None:
+async def test_a_clock_that_goes_back_does_not_reset_a_budget(ledger: Ledger, admit: Admit) -> None:
     key = await ledger.key(max_budget=1e-6, budget_duration="1h")
     await ledger.settle((await admit(key, 900))["reservation"], 900)
     ledger.now -= 2 * periods.HOUR
@@ -81,7 +84,7 @@ async def test_a_clock_that_goes_back_renews_nothing(ledger: Ledger, admit: Admi
     await check_balance(ledger.store)
 
 
-async def test_a_replica_a_little_behind_stays_in_the_new_period(ledger: Ledger, admit: Admit) -> None:
+async def test_a_replica_slightly_behind_stays_in_the_new_period(ledger: Ledger, admit: Admit) -> None:
     key = await ledger.key(max_budget=1e-6, budget_duration="1h")
     ledger.now += periods.end("1h", ledger.now) - ledger.now
     assert (await admit(key, 900))["ok"]
@@ -90,7 +93,7 @@ async def test_a_replica_a_little_behind_stays_in_the_new_period(ledger: Ledger,
     await check_balance(ledger.store)
 
 
-async def test_limits_by_the_minute_hold_again_at_once(ledger: Ledger, admit: Admit) -> None:
+async def test_limits_per_minute_recover_at_once(ledger: Ledger, admit: Admit) -> None:
     key = await ledger.key(rpm_limit=2, tpm_limit=100)
     ledger.now += YEAR
     for _ in range(2):
@@ -106,7 +109,7 @@ async def test_limits_by_the_minute_hold_again_at_once(ledger: Ledger, admit: Ad
     assert not (await admit(key, 0))["ok"]
 
 
-async def test_a_reservation_made_ahead_does_not_last_until_then(ledger: Ledger, admit: Admit) -> None:
+async def test_a_reservation_made_ahead_of_time_expires_on_the_corrected_clock(ledger: Ledger, admit: Admit) -> None:
     key = await ledger.key(max_parallel_requests=1)
     ledger.now += YEAR
     assert (await admit(key))["ok"]
@@ -120,7 +123,7 @@ async def test_a_reservation_made_ahead_does_not_last_until_then(ledger: Ledger,
     await check_balance(ledger.store)
 
 
-async def test_reservations_that_a_jump_has_ended_are_settled_all_the_same(ledger: Ledger, admit: Admit) -> None:
+async def test_reservations_expired_by_a_clock_jump_are_still_settled(ledger: Ledger, admit: Admit) -> None:
     key = await ledger.key(max_budget=1e-6)
     running = await admit(key, 900)
     ledger.now += periods.DAY
@@ -132,8 +135,8 @@ async def test_reservations_that_a_jump_has_ended_are_settled_all_the_same(ledge
     await check_balance(ledger.store)
 
 
-async def test_reports_and_requests_of_one_turn_across_a_jump(store: Store) -> None:
-    """The report's money is in the history when the request takes its period back out of it."""
+async def test_one_batch_of_reports_and_requests_across_a_clock_jump(store: Store) -> None:
+    """The report's spend is in the history when the request restores its period from there."""
     ledger = Ledger(store, Policy())
     key = await ledger.key(max_budget=1e-6, budget_duration="1d")
     running = await ledger.admit(key, 500)

@@ -1,4 +1,4 @@
-"""Keys that stand in the config file, on every store."""
+"""Keys declared in the config file, on every store."""
 
 import asyncio
 from typing import Any
@@ -18,10 +18,10 @@ DAY = periods.DAY
 
 
 class File(Ledger):
-    """A ledger, and starts with a config file."""
+    """A ledger, and restarts with a config file."""
 
     async def start(self, *entries: tuple[str, dict[str, Any]]) -> tuple[int, int, int]:
-        """How many keys were made, changed and blocked."""
+        """Returns how many keys were created, changed and blocked."""
         found = [declared.parse(fields, text) for text, fields in entries]
         result = await self.store.run(declared.sync_declared_keys(self.store.dialect, found, self.now))
         return result["made"], result["changed"], result["blocked"]
@@ -39,7 +39,7 @@ def file(store: Store) -> File:
     return File(store)
 
 
-async def test_a_key_is_made_once_and_holds_what_the_file_says(file: File) -> None:
+async def test_a_key_is_created_once_and_has_the_declared_fields(file: File) -> None:
     fields = {"key_alias": "bot", "user_id": "ada", "models": ["gpt-*"], "max_budget": 1.5, "rpm_limit": 6}
     assert await file.start((BOT, fields)) == (1, 0, 0)
     info = await file.info(BOT)
@@ -52,7 +52,7 @@ async def test_a_key_is_made_once_and_holds_what_the_file_says(file: File) -> No
         assert BOT not in repr(await query(file.store, f"SELECT * FROM ledger_{table}"))
 
 
-async def test_a_changed_field_counts_and_one_that_is_taken_out_is_unset(file: File) -> None:
+async def test_a_changed_field_applies_and_a_removed_field_is_unset(file: File) -> None:
     await file.start((BOT, {"key_alias": "bot", "max_budget": 1, "rpm_limit": 6}))
     await file.admit(BOT, 10)
     assert await file.start((BOT, {"key_alias": "bot", "max_budget": 0.000_000_015})) == (0, 1, 0)
@@ -62,7 +62,7 @@ async def test_a_changed_field_counts_and_one_that_is_taken_out_is_unset(file: F
     await check_balance(file.store)
 
 
-async def test_another_secret_keeps_the_counters_and_ends_the_old_one(file: File) -> None:
+async def test_a_new_secret_keeps_the_counters_and_revokes_the_old_one(file: File) -> None:
     await file.start((BOT, {"key_alias": "bot"}))
     await file.spend(BOT, 7)
     assert await file.start((OTHER, {"key_alias": "bot"})) == (0, 1, 0)
@@ -70,7 +70,7 @@ async def test_another_secret_keeps_the_counters_and_ends_the_old_one(file: File
     assert (await file.info(OTHER))["spend"] == 7e-9
 
 
-async def test_the_secret_before_works_within_the_grace_period(file: File) -> None:
+async def test_the_previous_secret_works_within_the_grace_period(file: File) -> None:
     await file.start((BOT, {"key_alias": "bot"}))
     entry = OTHER, {"key_alias": "bot", "grace_period": "1h"}
     await file.start(entry)
@@ -82,7 +82,7 @@ async def test_the_secret_before_works_within_the_grace_period(file: File) -> No
     assert (await file.works(BOT), await file.works(OTHER)) == (False, True)
 
 
-async def test_another_alias_keeps_the_key(file: File) -> None:
+async def test_a_new_alias_keeps_the_key(file: File) -> None:
     await file.start((BOT, {"key_alias": "bot"}))
     before = await file.info(BOT)
     assert await file.start((BOT, {"key_alias": "robot"})) == (0, 1, 0)
@@ -91,7 +91,7 @@ async def test_another_alias_keeps_the_key(file: File) -> None:
     assert (await file.info(BOT))["key_alias"] is None
 
 
-async def test_two_keys_change_places(file: File) -> None:
+async def test_two_keys_swap_aliases(file: File) -> None:
     await file.start((BOT, {"key_alias": "bot"}), (CI, {"key_alias": "ci"}))
     await file.spend(BOT, 7)
     assert await file.start((CI, {"key_alias": "bot"}), (BOT, {"key_alias": "ci"})) == (0, 2, 0)
@@ -100,7 +100,7 @@ async def test_two_keys_change_places(file: File) -> None:
     assert await query(file.store, "SELECT COUNT(*) FROM ledger_secrets") == [(2,)]
 
 
-async def test_what_leaves_the_file_is_blocked_and_comes_back(file: File) -> None:
+async def test_a_key_removed_from_the_file_is_blocked_and_can_come_back(file: File) -> None:
     both = (BOT, {"key_alias": "bot"}), (CI, {})
     await file.start(*both)
     await file.spend(BOT, 7)
@@ -113,7 +113,7 @@ async def test_what_leaves_the_file_is_blocked_and_comes_back(file: File) -> Non
     assert (await file.info(BOT))["spend"] == 7e-9
 
 
-async def test_an_operators_block_outlasts_a_start(file: File) -> None:
+async def test_a_block_by_an_operator_survives_a_restart(file: File) -> None:
     entry = BOT, {"key_alias": "bot"}
     await file.start(entry)
     assert (await file.store.run(key_admin.block(file.store.dialect, {"key": BOT}, NOON)))["ok"]
@@ -123,7 +123,7 @@ async def test_an_operators_block_outlasts_a_start(file: File) -> None:
     assert await file.works(BOT)
 
 
-async def test_over_http_a_declared_key_can_only_be_blocked(file: File) -> None:
+async def test_a_declared_key_can_only_be_blocked_over_http(file: File) -> None:
     await file.start((BOT, {"key_alias": "bot"}))
     store = file.store
     for refused in (
@@ -141,7 +141,7 @@ async def test_over_http_a_declared_key_can_only_be_blocked(file: File) -> None:
     assert await query(store, "SELECT COUNT(*) FROM ledger_keys") == [(0,)]
 
 
-async def test_keys_made_over_http_are_left_alone_unless_the_file_names_them(file: File) -> None:
+async def test_keys_created_over_http_are_unchanged_unless_the_file_names_them(file: File) -> None:
     free = await file.key(key_alias="free", max_budget=3)
     await file.key(key=BOT, key_alias="made", max_budget=3)
     await file.key(key=CI, key_alias="ci", max_budget=3)
@@ -151,7 +151,7 @@ async def test_keys_made_over_http_are_left_alone_unless_the_file_names_them(fil
     assert (await file.works(CI), await file.works(OTHER)) == (False, True)
 
 
-async def test_a_duration_counts_from_when_the_key_was_made(file: File) -> None:
+async def test_a_duration_starts_when_the_key_is_created(file: File) -> None:
     entry = BOT, {"key_alias": "bot", "duration": "1d"}
     await file.start(entry)
     file.now += DAY - 1
@@ -161,7 +161,7 @@ async def test_a_duration_counts_from_when_the_key_was_made(file: File) -> None:
     assert not await file.works(BOT)
 
 
-async def test_replicas_that_start_at_once_make_each_key_once(file: File) -> None:
+async def test_replicas_that_start_together_create_each_key_once(file: File) -> None:
     entries = [(f"sk-secret-{i}", {"key_alias": f"key-{i}"}) for i in range(20)]
     done = await asyncio.gather(*(file.start(*entries) for _ in range(4)))
     assert sorted(done) == [(0, 0, 0)] * 3 + [(20, 0, 0)]
@@ -179,7 +179,7 @@ async def test_replicas_that_start_at_once_make_each_key_once(file: File) -> Non
         (BOT, {"max_budget": 1, "soft_budget": 2}, "soft_budget"),
     ],
 )
-def test_what_cannot_be_used_is_named(text: str, fields: dict[str, Any], param: str) -> None:
+def test_an_invalid_declaration_is_named(text: str, fields: dict[str, Any], param: str) -> None:
     with pytest.raises(FieldError) as refused:
         declared.parse(fields, text)
     assert refused.value.param == param

@@ -1,4 +1,4 @@
-"""What a host that sleeps has to wake up for."""
+"""The next deadlines of the ledger, for which a sleeping host has to wake up."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def ledger(store: Store) -> Ledger:
     return Ledger(store)
 
 
-async def test_what_is_due_first(ledger: Ledger) -> None:
+async def test_the_next_deadlines(ledger: Ledger) -> None:
     assert await ledger.store.run(next_deadlines()) == {"reservation": None, "alert": None, "line": None}
     first, began = (await ledger.admit(None, 10))["reservation"], ledger.now
     ledger.now += 1000

@@ -1,4 +1,4 @@
-"""What a Durable Object's SQL has to be told, beyond what every store is tested for."""
+"""What only the Durable Object's SQL can get wrong: limits on parameters, large integers, rollback, storage."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ from worker.core.ledger.expiry import expire_instance
 from worker.core.ledger.settle import Report
 from worker.core.values.money import MAX_NANO
 
-# Their accounts are more than one statement has parameters for.
+# Their accounts exceed the parameter limit of one statement.
 MANY = 40
 
 
@@ -22,20 +22,20 @@ async def store(durable_objects: DurableObjects) -> AsyncIterator[DurableStore]:
     await store.close()
 
 
-async def test_a_decision_that_fails_half_way_has_done_nothing(store: DurableStore) -> None:
+async def test_a_decision_that_fails_half_way_is_rolled_back(store: DurableStore) -> None:
     with pytest.raises(AssertionError, match="on purpose"):
         await store.fail()
     assert await query(store, "SELECT id FROM ledger_accounts") == [("global",)]
 
 
-async def test_the_largest_amount_comes_back_as_it_went(store: DurableStore) -> None:
+async def test_the_largest_amount_is_stored_exactly(store: DurableStore) -> None:
     ledger = Ledger(store)
     id = (await ledger.admit(None, 1))["reservation"]
     assert await ledger.settle(id, MAX_NANO) == "settled"
     assert await query(store, "SELECT spent, alerted_soft FROM ledger_accounts") == [(MAX_NANO, -1)]
 
 
-async def test_a_batch_takes_any_number_of_reports_and_requests_each_with_accounts_of_its_own(
+async def test_a_batch_takes_any_number_of_reports_and_requests_with_separate_accounts(
     store: DurableStore,
 ) -> None:
     ledger = Ledger(store)
@@ -49,7 +49,7 @@ async def test_a_batch_takes_any_number_of_reports_and_requests_each_with_accoun
     await check_balance(store)
 
 
-async def test_any_number_of_reservations_ends_at_once(store: DurableStore) -> None:
+async def test_any_number_of_reservations_expires_at_once(store: DurableStore) -> None:
     ledger = Ledger(store)
     keys = [await ledger.key(user_id=f"user {i}") for i in range(MANY)]
     await ledger.batch([], [ledger.request(key, 10) for key in keys])
@@ -59,13 +59,13 @@ async def test_any_number_of_reservations_ends_at_once(store: DurableStore) -> N
 
 
 async def killed(durable_objects: DurableObjects, store: DurableStore) -> None:
-    """Not in a thread of its own: the new workerd ends with the thread that started it."""
+    """Must not run in its own thread: the new workerd would end with the thread that started it."""
     durable_objects.kill()
-    await store.close()  # its connections led to the old one
+    await store.close()  # its connections led to the old workerd
     await store.open()
 
 
-async def test_what_was_acknowledged_outlives_workerd(durable_objects: DurableObjects, store: DurableStore) -> None:
+async def test_acknowledged_writes_survive_workerd(durable_objects: DurableObjects, store: DurableStore) -> None:
     ledger = Ledger(store)
     key = await ledger.key(max_budget=1)
     id = (await ledger.admit(key, 1000))["reservation"]

@@ -1,4 +1,4 @@
-"""Estimates against real tokenizers: never under, and not much over."""
+"""Token estimates against real tokenizers: never under, and not far over."""
 
 import json
 import statistics
@@ -24,20 +24,22 @@ def tokenizers() -> dict[str, Tokenizer]:
     return loaded()
 
 
-# What a table of weights is fitted to: the largest is for all that is not known.
+# The tables are fitted to these tokenizers; the largest table is for unknown ones.
 TABLES = [(O200K, "o200k"), (CL100K, "cl100k"), (LARGEST, "claude"), (LARGEST, "o200k"), (LARGEST, "cl100k")]
-# Each tokenizer with the table by which its models are estimated.
+# Each tokenizer, with the table used to estimate its models.
 PAIRS = TABLES[:3]
 
 
 @pytest.mark.parametrize(("table", "tokenizer"), TABLES)
-def test_never_under_the_truth(table: str, tokenizer: str, tokenizers: dict[str, Tokenizer]) -> None:
+def test_an_estimate_is_never_under_the_exact_count(
+    table: str, tokenizer: str, tokenizers: dict[str, Tokenizer]
+) -> None:
     count = tokenizers[tokenizer]
     estimated = {name: (text_tokens(text, table), count(text)) for name, text in CORPUS.items()}
     assert {name: both for name, both in estimated.items() if both[0] < both[1]} == {}
 
 
-def test_the_median_is_at_most_one_and_a_half_times_the_truth(tokenizers: dict[str, Tokenizer]) -> None:
+def test_the_median_estimate_is_at_most_one_and_a_half_times_the_exact_count(tokenizers: dict[str, Tokenizer]) -> None:
     ratios = {
         tokenizer: [text_tokens(text, table) / tokenizers[tokenizer](text) for text in USUAL]
         for table, tokenizer in PAIRS
@@ -46,21 +48,22 @@ def test_the_median_is_at_most_one_and_a_half_times_the_truth(tokenizers: dict[s
     assert {tokenizer: each for tokenizer, each in ratios.items() if statistics.median(each) > 1.55} == {}
 
 
-def test_all_of_it_together(tokenizers: dict[str, Tokenizer]) -> None:
+def test_the_estimate_of_the_whole_corpus(tokenizers: dict[str, Tokenizer]) -> None:
     text = "\n\n".join(CORPUS.values())
     for table, tokenizer in TABLES:
         assert 1 <= text_tokens(text, table) / tokenizers[tokenizer](text) <= 2
 
 
 @given(st.lists(st.sampled_from([*USUAL, *"aZ9 .\n\té語🙂"]), max_size=6).map("".join))
-def test_what_is_joined_weighs_no_less_than_the_truth(tokenizers: dict[str, Tokenizer], text: str) -> None:
-    """Of texts that somebody writes, but for a token or two at their borders, for which a message has room: beside many
-    short words, words without end that nobody writes can hide."""
+def test_joined_texts_are_not_underestimated(tokenizers: dict[str, Tokenizer], text: str) -> None:
+    """For ordinary texts, within a token or two at the joins, which the overhead of a message covers. Endless words
+    that nobody writes can still hide beside many short ones.
+    """
     for table, tokenizer in PAIRS:
         assert text_tokens(text, table) + 2 >= tokenizers[tokenizer](text)
 
 
-def test_a_lone_surrogate_counts() -> None:
+def test_a_lone_surrogate_is_counted() -> None:
     assert text_tokens("\ud83d" * 10) >= 20
 
 
@@ -69,15 +72,13 @@ def chat(*contents: Any, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("text", ["word " * 100_000, "é🙂語 " * 100_000, "ﷺ" * 200_000, "{}[]" * 100_000])
-def test_of_a_very_long_text_the_rest_is_never_under_what_it_would_be_counted_as(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_tail_of_a_very_long_text_is_not_underestimated(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = text_tokens(text)
     monkeypatch.setattr("worker.core.pricing.tokens._MOST_COUNTED", 1000)
     assert text_tokens(text) >= counted
 
 
-def test_texts_count_wherever_they_stand() -> None:
+def test_text_is_counted_in_every_field() -> None:
     text = CORPUS["prose: english"]
     alone = prompt(chat("")).tokens()
     for body in (
@@ -101,12 +102,12 @@ def test_token_ids_count_one_each() -> None:
     assert 1000 <= prompt({"input": [list(range(500)), list(range(500))]}).tokens() < 1100
 
 
-def test_tools_count_with_what_providers_put_around_them() -> None:
+def test_tools_include_the_providers_overhead() -> None:
     tools = [json.loads(line) for line in CORPUS["code: tools"].splitlines()]
     assert prompt(chat("hi", tools=tools)).tokens() >= 700 + text_tokens(json.dumps(tools, separators=(",", ":")))
 
 
-def test_pictures_are_counted_and_their_bytes_are_not() -> None:
+def test_images_are_counted_and_their_bytes_are_not() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
     found = prompt(chat([picture, picture, {"type": "text", "text": "what is this?"}]))
     assert found.images == 2
@@ -135,16 +136,16 @@ def test_pictures_are_counted_and_their_bytes_are_not() -> None:
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
     ],
 )
-def test_what_cannot_be_known_is_named(body: dict[str, Any], named: str) -> None:
+def test_content_of_unknown_size_is_named(body: dict[str, Any], named: str) -> None:
     assert named in prompt(body).unbounded
 
 
-def test_what_is_switched_off_is_bounded() -> None:
+def test_disabled_options_are_bounded() -> None:
     for nothing in (None, False, [], ""):
         assert prompt(chat("hi", web_search_options=nothing, mcp_servers=nothing, container=nothing)).unbounded == ()
 
 
-def test_deep_nesting_is_no_recursion() -> None:
+def test_deep_nesting_does_not_recurse() -> None:
     body: Any = "deep"
     for _ in range(50_000):
         body = [body]
@@ -157,33 +158,33 @@ def price(**fields: Any) -> Price:
     return made
 
 
-def test_the_dearest_that_can_be_reached() -> None:
+def test_the_most_expensive_candidate_is_reserved() -> None:
     cheap, dear = price(), price(output_cost_per_token=5e-6)
     found = quote({"max_tokens": 100}, Prompt(10), [("a", cheap), ("b", dear)])
     assert (found.amount, found.tokens, found.add_limit) == (10 * 1000 + 100 * 5000, 110, None)
 
 
-def test_each_that_can_be_reached_is_estimated_by_its_own_tokenizer() -> None:
+def test_each_candidate_is_estimated_with_its_own_tokenizer() -> None:
     asked = prompt(chat(CORPUS["prose: russian"], max_tokens=1))
     dense, unknown = {**price(), "tokenizer": O200K}, price()
     alone, other = (quote({"max_tokens": 1}, asked, [("a", p)]) for p in (dense, unknown))
     assert alone.tokens == asked.tokens(O200K) + 1 < other.tokens == asked.tokens(LARGEST) + 1
     together = quote({"max_tokens": 1}, asked, [("a", dense), ("b", unknown)])
     assert together == quote({"max_tokens": 1}, asked, [("b", unknown), ("a", dense)]) == other
-    # A fallback that is read with more tokens, and is cheap, takes nothing off.
+    # A cheap fallback with a larger token count does not lower the amount.
     dear = {**price(input_cost_per_token=1e-3), "tokenizer": O200K}
     found = quote({"max_tokens": 1}, asked, [("a", dear), ("b", unknown)])
     assert found.amount == quote({"max_tokens": 1}, asked, [("a", dear)]).amount
     assert found.tokens == other.tokens
 
 
-def test_a_request_without_a_limit_gets_one() -> None:
+def test_a_request_without_an_output_limit_gets_one() -> None:
     found = quote({}, Prompt(10), [("a", price())])
     assert (found.amount, found.add_limit) == (10 * 1000 + 4096 * 2000, 4096)
     assert quote({}, Prompt(10), [("a", price())], default_max_output=100).add_limit == 100
 
 
-def test_several_answers() -> None:
+def test_several_choices_multiply_the_output() -> None:
     assert quote({"max_tokens": 10, "n": 3}, Prompt(0), [("a", price())]).amount == 3 * 10 * 2000
     assert quote({"max_tokens": 10, "n": 2, "best_of": 5}, Prompt(0), [("a", price())]).amount == 5 * 10 * 2000
 
@@ -206,7 +207,7 @@ def test_each_of_several_prompts_is_answered(asked: Any, prompts: int) -> None:
         ("responses", {"max_output_tokens"}, 16),
     ],
 )
-def test_a_limit_by_a_name_that_the_endpoint_does_not_know_is_none(endpoint: str, meant: set[str], least: int) -> None:
+def test_an_output_limit_the_endpoint_does_not_know_is_ignored(endpoint: str, meant: set[str], least: int) -> None:
     for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
         body = {name: 1}
         found = most(body, Prompt(0), [("a", price())], of_body(endpoint, body), 4096)
@@ -214,23 +215,23 @@ def test_a_limit_by_a_name_that_the_endpoint_does_not_know_is_none(endpoint: str
         assert (found.tokens, found.add_limit) == (limit, None if name in meant else 4096), name
 
 
-def test_a_limit_below_what_the_model_takes_costs_the_least_that_it_takes() -> None:
+def test_a_limit_below_the_models_minimum_costs_the_minimum() -> None:
     of_gpt_5 = {**price(), "min_output": 16}
     assert quote({"max_tokens": 1}, Prompt(0), [("a", of_gpt_5)]).amount == 16 * 2000
     assert quote({"max_tokens": 1}, Prompt(0), [("a", price()), ("b", of_gpt_5)]).tokens == 16
     assert quote({"input": "a"}, Prompt(0), [("a", of_gpt_5)], limits=()).tokens == 0
 
 
-def test_a_limit_beyond_what_the_model_can_costs_what_it_can() -> None:
+def test_a_limit_above_the_models_maximum_costs_the_maximum() -> None:
     assert quote({"max_completion_tokens": 10**6}, Prompt(0), [("a", price(max_output_tokens=50))]).amount == 100_000
 
 
-def test_embeddings_have_no_answer() -> None:
+def test_embeddings_have_no_output() -> None:
     found = quote({}, Prompt(10), [("a", price())], limits=())
     assert (found.amount, found.tokens, found.add_limit) == (10_000, 10, None)
 
 
-def test_pictures_have_a_ceiling_for_each_model() -> None:
+def test_images_have_a_token_ceiling_per_model() -> None:
     entry = {"input_cost_per_token": 1e-6, "output_cost_per_token": 0}
     usual, mini = prices.price(entry, "gpt-4o"), prices.price(entry, "openai/gpt-4o-mini")
     own = prices.price({**entry, "max_image_tokens": 1600}, "gpt-4o")
@@ -238,7 +239,7 @@ def test_pictures_have_a_ceiling_for_each_model() -> None:
     assert found == [2 * 8192 * 1000, 2 * 48_169 * 1000, 2 * 1600 * 1000]
 
 
-def test_what_is_unbounded_costs_the_whole_window_or_is_refused() -> None:
+def test_unbounded_input_costs_the_context_window_or_is_refused() -> None:
     unbounded = Prompt(10, unbounded=("file",))
     assert quote({"max_tokens": 1}, unbounded, [("a", price(max_input_tokens=1000))]).amount == 1_000_000 + 2000
     refused = quote({"max_tokens": 1}, unbounded, [("a", price(max_input_tokens=1000)), ("b", price())])
@@ -247,13 +248,13 @@ def test_what_is_unbounded_costs_the_whole_window_or_is_refused() -> None:
     assert "'b'" in refused.unpriced
 
 
-def test_a_fallback_without_a_price_has_no_reservation() -> None:
+def test_an_unpriced_fallback_has_no_reservation() -> None:
     found = quote({"max_tokens": 7}, Prompt(10), [("a", price()), ("b", None)])
     assert (found.amount, found.tokens) == (None, 17)
     assert "input_cost_per_token" in found.unpriced
 
 
-def test_priority_is_paid_for_where_it_may_be_had() -> None:
+def test_priority_is_reserved_where_it_may_apply() -> None:
     tiered = price(input_cost_per_token_priority=4e-6)
     amounts = [
         quote({"max_tokens": 0, "service_tier": tier}, Prompt(10), [("a", tiered)], limits=()).amount
@@ -262,14 +263,14 @@ def test_priority_is_paid_for_where_it_may_be_had() -> None:
     assert amounts == [10_000, 40_000, 40_000]
 
 
-def test_writing_to_a_cache_is_set_aside() -> None:
+def test_cache_writes_are_reserved() -> None:
     caching = price(cache_creation_input_token_cost=1.25e-6)
     body = chat([{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}])
     assert prompt(body).cached
     assert quote({"max_tokens": 1}, Prompt(10, cached=True), [("a", caching)]).amount == 20_000 + 2000
 
 
-def test_a_reservation_covers_whatever_usage_stays_within_it() -> None:
+def test_a_reservation_covers_any_usage_within_it() -> None:
     tiered = price(input_cost_per_token_above_200k_tokens=3e-6, output_cost_per_reasoning_token=4e-6)
     found = quote({"max_tokens": 100}, Prompt(200_001), [("a", tiered)])
     for used in (Usage(200_001, 100), Usage(200_001, 100, reasoning=100), Usage(1, 100, reasoning=50)):

@@ -1,4 +1,4 @@
-"""What the edge quotes from its catalog is what the proxy would quote."""
+"""The edge's quote from its catalog equals the proxy's quote."""
 
 import json
 from typing import Any
@@ -55,7 +55,7 @@ def content(model: str = "gpt-4o", **fields: Any) -> bytes:
     ],
     ids=str,
 )
-def test_it_is_the_proxys_quote(config: Config, model: str, fields: dict[str, Any]):
+def test_the_quote_equals_the_proxys(config: Config, model: str, fields: dict[str, Any]):
     raw = content(model, **fields)
     request = parse("chat_completions", raw)
     charge = quote.of_body("chat_completions", request.body)
@@ -66,8 +66,8 @@ def test_it_is_the_proxys_quote(config: Config, model: str, fields: dict[str, An
     assert (found.model, found.quote) == (model, wanted)
 
 
-def test_deployments_that_are_off_are_not_reserved_for(config: Config):
-    """claude-sonnet falls back to dearer models: only where those can answer."""
+def test_disabled_deployments_are_not_reserved(config: Config):
+    """claude-sonnet falls back to more expensive models; they count only if they are enabled."""
     everything = {**ENVIRONMENT, "ANTHROPIC_API_KEY": "x"}
     dear = quoter(config, everything).quote("chat_completions", content("claude-sonnet", max_tokens=1000))
     cheap = quoter(config, {"GEMINI_API_KEY": "x"}).quote("chat_completions", content("claude-sonnet", max_tokens=1000))
@@ -94,15 +94,15 @@ def test_deployments_that_are_off_are_not_reserved_for(config: Config):
     ],
     ids=lambda raw: repr(raw[:40]),
 )
-def test_what_the_proxy_has_to_be_asked(config: Config, raw: bytes):
+def test_requests_that_only_the_proxy_can_quote(config: Config, raw: bytes):
     assert quoter(config, ENVIRONMENT).quote("chat_completions", raw) is None
 
 
-def test_a_model_all_of_whose_deployments_are_off(config: Config):
+def test_a_model_without_enabled_deployments_has_no_quote(config: Config):
     assert quoter(config, {}).quote("chat_completions", content("gpt-4")) is None
 
 
-def test_tokens_stay_within_what_the_ledger_can_count(config: Config):
+def test_tokens_stay_within_the_ledgers_range(config: Config):
     found = quoter(config, ENVIRONMENT).quote("chat_completions", content(n=1 << 30, max_tokens=1 << 30))
     assert found is not None
     assert found.quote.tokens <= 1 << 32
@@ -125,7 +125,7 @@ def test_tokens_stay_within_what_the_ledger_can_count(config: Config):
         ("rerank", {"documents": ["one"] * 101}, quote.Charge(units={"query": 2})),
     ],
 )
-def test_how_each_endpoint_is_charged(endpoint: str, fields: dict[str, Any], charge: quote.Charge):
+def test_the_charge_of_each_endpoint(endpoint: str, fields: dict[str, Any], charge: quote.Charge):
     assert quote.of_body(endpoint, fields) == charge
 
 

@@ -1,4 +1,4 @@
-"""The admin API of keys, on every store."""
+"""The key admin API, on every store."""
 
 import functools
 import hashlib
@@ -24,7 +24,7 @@ def ledger(store: Store) -> Ledger:
 
 
 async def do(ledger: Ledger, decision: Decision) -> dict[str, Any]:
-    """The body of an answer that went well."""
+    """Runs a call that must succeed and returns its body."""
     result = await ledger.store.run(decision)
     assert result["ok"], result
     return result["body"]
@@ -42,7 +42,7 @@ async def test_a_secret_is_shown_once_and_never_stored(ledger: Ledger) -> None:
     assert made["key"] != (await do(ledger, key_admin.generate(ledger.store.dialect, {}, NOON)))["key"]
 
 
-async def test_what_is_set_is_shown(ledger: Ledger) -> None:
+async def test_fields_are_shown_as_set(ledger: Ledger) -> None:
     fields = {
         "key_alias": "bot",
         "user_id": "ada",
@@ -66,13 +66,13 @@ async def test_what_is_set_is_shown(ledger: Ledger) -> None:
     assert by_token == {"key": info["token"], "info": info}
 
 
-async def test_the_dearest_budget_and_an_alias_in_any_script(ledger: Ledger) -> None:
+async def test_the_largest_budget_and_a_non_ascii_alias(ledger: Ledger) -> None:
     fields = {"key_alias": "Zürich 東京", "max_budget": money.MAX_USD}
     info = await ledger.info(await ledger.key(**fields))
     assert {name: info[name] for name in fields} == fields
 
 
-async def test_a_caller_chooses_the_key(ledger: Ledger) -> None:
+async def test_a_caller_can_choose_the_secret(ledger: Ledger) -> None:
     assert await ledger.key(key="sk-my-own-key") == "sk-my-own-key"
     assert (await ledger.admit("sk-my-own-key"))["ok"]
     again = await ledger.store.run(key_admin.generate(ledger.store.dialect, {"key": "sk-my-own-key"}, NOON))
@@ -115,22 +115,22 @@ async def test_a_caller_chooses_the_key(ledger: Ledger) -> None:
         ({"team_id": "red"}, "team_id"),
     ],
 )
-async def test_a_wrong_field_is_named_and_nothing_made(ledger: Ledger, fields: dict, param: str) -> None:
+async def test_an_invalid_field_is_named_and_no_key_is_created(ledger: Ledger, fields: dict, param: str) -> None:
     result = await ledger.store.run(key_admin.generate(ledger.store.dialect, fields, NOON))
     assert (result["status"], result["type"], result["param"]) == (400, "invalid_request_error", param)
     assert (await query(ledger.store, "SELECT COUNT(*) FROM ledger_keys"))[0][0] == 0
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 1])
-async def test_a_body_that_is_no_object(ledger: Ledger, body: Any) -> None:
+async def test_a_body_that_is_not_an_object_is_refused(ledger: Ledger, body: Any) -> None:
     assert (await ledger.store.run(key_admin.generate(ledger.store.dialect, body, NOON)))["status"] == 400
 
 
-async def test_fields_of_litellm_that_are_empty_are_no_error(ledger: Ledger) -> None:
+async def test_empty_litellm_fields_are_accepted(ledger: Ledger) -> None:
     await ledger.key(team_id=None, aliases={}, config={}, permissions={}, guardrails=[], send_invite_email=False)
 
 
-async def test_an_alias_is_taken_once(ledger: Ledger) -> None:
+async def test_an_alias_is_unique(ledger: Ledger) -> None:
     await ledger.key(key_alias="bot")
     key = await ledger.key()
     taken = await ledger.store.run(key_admin.generate(ledger.store.dialect, {"key_alias": "bot"}, NOON))
@@ -139,7 +139,7 @@ async def test_an_alias_is_taken_once(ledger: Ledger) -> None:
     assert (await ledger.store.run(update))["param"] == "key_alias"
 
 
-async def test_an_update_changes_what_it_names_at_once(ledger: Ledger) -> None:
+async def test_an_update_changes_only_the_named_fields_at_once(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1, rpm_limit=5, models=["a"])
     assert not (await ledger.admit(key, model="b"))["ok"]
     body = {"key": key, "models": ["b"], "rpm_limit": None, "user_id": "ada"}
@@ -163,7 +163,7 @@ async def test_an_update_changes_what_it_names_at_once(ledger: Ledger) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/key/update", "/key/{key}/regenerate"])
-async def test_a_soft_budget_above_the_budget_is_refused_with_what_is_stored(
+async def test_a_soft_budget_above_the_stored_budget_is_refused(
     ledger: Ledger, path: str, stored: dict[str, Any], change: dict[str, Any]
 ) -> None:
     key = await ledger.key(**stored)
@@ -178,15 +178,15 @@ async def test_a_soft_budget_above_the_budget_is_refused_with_what_is_stored(
     assert (shown["max_budget"], shown["soft_budget"]) == (stored.get("max_budget"), stored.get("soft_budget"))
 
 
-async def test_a_key_with_budgets_that_do_not_fit_can_get_a_new_secret(ledger: Ledger) -> None:
-    """An earlier version stored such keys. Only a change of one of the two budgets is checked."""
+async def test_a_key_with_inconsistent_budgets_can_be_regenerated(ledger: Ledger) -> None:
+    """An earlier version stored such keys. The check runs only when one of the two budgets changes."""
     key = await ledger.key(key_alias="old", max_budget=3, soft_budget=2)
     await query(ledger.store, "UPDATE ledger_keys SET max_budget = 1 WHERE alias = 'old' RETURNING id")
     made = await do(ledger, key_admin.regenerate(ledger.store.dialect, key, {"rpm_limit": 5}, NOON))
     assert made["rpm_limit"] == 5
 
 
-async def test_a_blocked_key_is_refused_on_the_very_next_request(ledger: Ledger) -> None:
+async def test_a_blocked_key_is_refused_on_the_next_request(ledger: Ledger) -> None:
     key = await ledger.key()
     assert (await ledger.admit(key))["ok"]
     assert (await do(ledger, key_admin.block(ledger.store.dialect, {"key": key}, NOON)))["blocked"] is True
@@ -196,7 +196,7 @@ async def test_a_blocked_key_is_refused_on_the_very_next_request(ledger: Ledger)
     assert (await ledger.admit(key))["ok"]
 
 
-async def test_a_key_expires(ledger: Ledger) -> None:
+async def test_an_expired_key_is_refused(ledger: Ledger) -> None:
     key = await ledger.key(duration="1h")
     ledger.now += periods.HOUR - 1
     assert (await ledger.admit(key))["ok"]
@@ -206,7 +206,7 @@ async def test_a_key_expires(ledger: Ledger) -> None:
     assert found["status"] == 401
 
 
-async def test_a_rotated_key_works_old_and_new_then_only_new(ledger: Ledger) -> None:
+async def test_a_regenerated_key_works_with_both_secrets_and_then_only_the_new_one(ledger: Ledger) -> None:
     old = await ledger.key(key_alias="bot", max_budget=1)
     settled = await ledger.admit(old, 1000)
     await ledger.settle(settled["reservation"], 700)
@@ -222,7 +222,7 @@ async def test_a_rotated_key_works_old_and_new_then_only_new(ledger: Ledger) -> 
     assert (await ledger.admit(new))["ok"]
 
 
-async def test_without_a_grace_period_the_old_one_is_gone(ledger: Ledger) -> None:
+async def test_without_a_grace_period_the_old_secret_is_revoked_at_once(ledger: Ledger) -> None:
     old = await ledger.key()
     regenerate = key_admin.regenerate(
         ledger.store.dialect, secrets.hash_secret(old), {"new_key": "sk-the-new-one"}, NOON
@@ -232,7 +232,7 @@ async def test_without_a_grace_period_the_old_one_is_gone(ledger: Ledger) -> Non
     assert (await ledger.admit("sk-the-new-one"))["ok"]
 
 
-async def test_each_secret_keeps_the_end_it_was_given(ledger: Ledger) -> None:
+async def test_each_old_secret_keeps_its_own_expiry(ledger: Ledger) -> None:
     first = await ledger.key()
     dialect = ledger.store.dialect
     second = (await do(ledger, key_admin.regenerate(dialect, first, {"grace_period": "1h"}, NOON)))["key"]
@@ -243,13 +243,13 @@ async def test_each_secret_keeps_the_end_it_was_given(ledger: Ledger) -> None:
     assert [(await ledger.admit(k))["ok"] for k in (first, second, third)] == [False, False, False]
 
 
-async def test_a_deleted_key_is_gone_and_its_spending_is_not(ledger: Ledger) -> None:
+async def test_a_deleted_key_is_gone_and_its_spend_remains(ledger: Ledger) -> None:
     key, other = await ledger.key(key_alias="bot"), await ledger.key()
     running = await ledger.admit(key, 1000)
     missing = await ledger.store.run(key_admin.delete(ledger.store.dialect, {"keys": [key, "sk-unknown"]}))
     assert missing["status"] == 404
     assert (await ledger.admit(key))["ok"]
-    # By their tokens: a secret is shown once, when it is made.
+    # Identified by their tokens: a secret is shown only when it is created.
     assert await do(ledger, key_admin.delete(ledger.store.dialect, {"keys": [key]})) == {
         "deleted_keys": [secrets.hash_secret(key)]
     }
@@ -260,7 +260,7 @@ async def test_a_deleted_key_is_gone_and_its_spending_is_not(ledger: Ledger) -> 
     assert (await ledger.admit(other))["ok"]
 
 
-async def test_deletion_by_alias(ledger: Ledger) -> None:
+async def test_a_key_is_deleted_by_its_alias(ledger: Ledger) -> None:
     key = await ledger.key(key_alias="bot")
     assert await do(ledger, key_admin.delete(ledger.store.dialect, {"key_aliases": ["bot"]})) == {
         "deleted_keys": ["bot"]
@@ -283,7 +283,7 @@ async def test_keys_and_aliases_are_deleted_together_or_not_at_all(ledger: Ledge
     assert [(await ledger.admit(key))["status"] for key in (bot, other)] == [401, 401]
 
 
-async def test_a_field_that_blocking_and_deleting_do_not_know_changes_nothing(ledger: Ledger) -> None:
+async def test_an_unknown_field_blocks_and_deletes_nothing(ledger: Ledger) -> None:
     key = await ledger.key(key_alias="bot")
     dialect = ledger.store.dialect
     for more in ({"nope": 1}, {"max_budget": 1}, {"nope": 0}):
@@ -311,7 +311,7 @@ async def test_a_field_that_blocking_and_deleting_do_not_know_changes_nothing(le
         {"key_aliases": "bot"},
     ],
 )
-async def test_a_deletion_that_names_nothing(ledger: Ledger, body: dict) -> None:
+async def test_a_deletion_without_keys_is_refused(ledger: Ledger, body: dict) -> None:
     assert (await ledger.store.run(key_admin.delete(ledger.store.dialect, body)))["status"] == 400
 
 
@@ -374,7 +374,7 @@ async def test_the_list_is_filtered(ledger: Ledger, query: dict[str, str], found
         (["all-proxy-models"], "gpt-4o", True),
     ],
 )
-async def test_models_a_key_may_use(ledger: Ledger, models: list[str], model: str, allowed: bool) -> None:
+async def test_a_key_may_use_only_its_models(ledger: Ledger, models: list[str], model: str, allowed: bool) -> None:
     key = await ledger.key(models=models)
     result = await ledger.admit(key, model=model)
     assert result["ok"] is allowed

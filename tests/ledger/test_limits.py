@@ -1,4 +1,4 @@
-"""Rate limits, budgets and the answers that tell of them, on every store."""
+"""Rate limits, budgets and their refusals, on every store."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def ledger(store: Store) -> Ledger:
     return Ledger(store)
 
 
-async def test_requests_a_minute(ledger: Ledger) -> None:
+async def test_requests_per_minute(ledger: Ledger) -> None:
     key = await ledger.key(rpm_limit=2)
     first = await ledger.admit(key)
     assert header(first, "x-ratelimit-limit-requests") == "2"
@@ -32,7 +32,7 @@ async def test_requests_a_minute(ledger: Ledger) -> None:
     assert (await ledger.admit(key))["ok"]
 
 
-async def test_tokens_a_minute_are_corrected_when_a_request_ends(ledger: Ledger) -> None:
+async def test_tokens_per_minute_are_corrected_at_settlement(ledger: Ledger) -> None:
     key = await ledger.key(tpm_limit=100)
     first = await ledger.admit(key, tokens=80)
     assert first["limited"]
@@ -42,7 +42,7 @@ async def test_tokens_a_minute_are_corrected_when_a_request_ends(ledger: Ledger)
     assert header(await ledger.admit(key, tokens=30), "x-ratelimit-remaining-tokens") == "60"
 
 
-async def test_a_request_that_never_fits_is_told_so(ledger: Ledger) -> None:
+async def test_a_request_that_can_never_fit_says_so(ledger: Ledger) -> None:
     key = await ledger.key(tpm_limit=100)
     refused = await ledger.admit(key, tokens=101)
     assert "max_tokens" in refused["message"]
@@ -58,7 +58,7 @@ async def test_parallel_requests(ledger: Ledger) -> None:
     assert (await ledger.admit(key))["ok"]
 
 
-async def test_an_expired_request_gives_its_slot_back(ledger: Ledger) -> None:
+async def test_an_expired_request_frees_its_slot(ledger: Ledger) -> None:
     key = await ledger.key(max_parallel_requests=1)
     await ledger.admit(key, lease=1000)
     ledger.now += 1000
@@ -66,13 +66,13 @@ async def test_an_expired_request_gives_its_slot_back(ledger: Ledger) -> None:
     assert (await ledger.admit(key))["ok"]
 
 
-async def test_a_refused_request_counts_nowhere(ledger: Ledger) -> None:
+async def test_a_refused_request_is_not_counted(ledger: Ledger) -> None:
     key = await ledger.key(rpm_limit=1, max_budget=1e-6)
     assert (await ledger.admit(key, 1001))["code"] == "budget_exceeded"
     assert (await ledger.admit(key, 1000))["ok"]
 
 
-async def test_a_budget_ends_and_begins_again(ledger: Ledger) -> None:
+async def test_a_budget_is_exhausted_and_resets(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1e-6, budget_duration="1h", key_alias="bot")
     first = await ledger.admit(key, 700)
     assert first["limited"]
@@ -84,14 +84,14 @@ async def test_a_budget_ends_and_begins_again(ledger: Ledger) -> None:
     assert "2026-11-20T13:00:00.000Z" in refused["message"]
     ledger.now += periods.HOUR
     assert (await ledger.admit(key, 400))["ok"]
-    # Of the hour before, and so of no concern to this one.
+    # From the hour before, so it does not count in this one.
     await ledger.settle(first["reservation"], 650)
     info = await ledger.info(key)
     assert (info["spend"], info["reserved"], info["total_spend"]) == (0, 400e-9, 650e-9)
     await check_balance(ledger.store)
 
 
-async def test_an_account_that_has_slept_shows_its_new_period(ledger: Ledger) -> None:
+async def test_an_idle_account_shows_its_new_period(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1, budget_duration="1h")
     await ledger.settle((await ledger.admit(key, 700))["reservation"], 700)
     ledger.now += periods.HOUR
@@ -99,7 +99,7 @@ async def test_an_account_that_has_slept_shows_its_new_period(ledger: Ledger) ->
     assert (info["spend"], info["total_spend"]) == (0, 700e-9)
 
 
-async def test_without_a_period_there_is_nothing_to_wait_for(ledger: Ledger) -> None:
+async def test_without_a_budget_period_there_is_no_retry_after(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=0)
     refused = await ledger.admit(key, 1)
     assert refused["retry_after"] is None
@@ -107,7 +107,7 @@ async def test_without_a_period_there_is_nothing_to_wait_for(ledger: Ledger) -> 
     assert (await ledger.admit(key, 0))["ok"]
 
 
-async def test_the_master_key_counts_to_the_global_budget(store: Store) -> None:
+async def test_the_master_key_counts_toward_the_global_budget(store: Store) -> None:
     ledger = Ledger(store, Policy(everyone=Limits(max_budget=1000, duration="1d")))
     key = await ledger.key()
     assert (await ledger.admit(None, 600))["ok"]
@@ -138,12 +138,12 @@ async def test_an_unknown_price_is_refused_only_under_a_budget(store: Store) -> 
     assert (await ledger.admit(None, None))["code"] == "price_unknown"
 
 
-async def test_an_unknown_key(ledger: Ledger) -> None:
+async def test_an_unknown_key_is_refused(ledger: Ledger) -> None:
     refused = await ledger.admit("sk-unknown")
     assert (refused["status"], header(refused, "www-authenticate")) == (401, "Bearer")
 
 
-async def test_a_late_report_replaces_what_expiry_assumed(ledger: Ledger) -> None:
+async def test_a_late_report_replaces_the_charge_of_an_expired_reservation(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1)
     id = (await ledger.admit(key, 1000, lease=1000))["reservation"]
     ledger.now += 1000
@@ -155,7 +155,7 @@ async def test_a_late_report_replaces_what_expiry_assumed(ledger: Ledger) -> Non
     assert (await ledger.info(key))["spend"] == 300e-9
 
 
-async def test_what_costs_more_than_was_reserved_is_charged_in_full_and_the_next_is_refused(ledger: Ledger) -> None:
+async def test_a_cost_above_the_reservation_is_charged_in_full_and_the_next_request_is_refused(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1000e-9)
     first = await ledger.admit(key, 400)
     second = await ledger.admit(key, 600)
@@ -168,7 +168,7 @@ async def test_what_costs_more_than_was_reserved_is_charged_in_full_and_the_next
     await check_balance(ledger.store)
 
 
-async def test_what_was_never_sent_costs_nothing(ledger: Ledger) -> None:
+async def test_a_request_that_was_never_sent_costs_nothing(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1)
     id = (await ledger.admit(key, 1000))["reservation"]
     assert await ledger.settle(id, 0, instance="", status=503) == "settled"
@@ -187,8 +187,8 @@ async def test_a_reservation_is_bound_to_the_instance_that_got_the_request(ledge
     assert (await ledger.store.run(expire_others(ledger.store.dialect, "three", ledger.now)))["expired"] == 1
 
 
-async def test_a_request_that_went_elsewhere_is_settled_there(ledger: Ledger) -> None:
-    """Another container has taken its place: it was not foreseen, and the first one's end was an end too early."""
+async def test_a_request_moved_to_another_instance_is_settled_there(ledger: Ledger) -> None:
+    """Another container replaced the first unexpectedly, and the first one's reservations were expired too early."""
     id = (await ledger.admit(None, 1000))["reservation"]
     await ledger.store.run(expire_instance(ledger.store.dialect, "one", ledger.now))
     assert (await ledger.store.run(bind(id, "two")))["bound"] == 1
@@ -198,13 +198,13 @@ async def test_a_request_that_went_elsewhere_is_settled_there(ledger: Ledger) ->
     await check_balance(ledger.store)
 
 
-async def test_what_no_answer_can_cost_is_refused_even_without_a_budget(ledger: Ledger) -> None:
+async def test_an_implausible_cost_is_refused_even_without_a_budget(ledger: Ledger) -> None:
     refused = await ledger.admit(await ledger.key(), 1_001 * 10**9)
     assert (refused["status"], refused["code"]) == (400, "too_expensive")
     assert (await ledger.admit(None, 1_000 * 10**9))["ok"]
 
 
-async def test_a_refusal_says_whether_waiting_would_help(ledger: Ledger) -> None:
+async def test_a_refusal_says_whether_retrying_soon_can_help(ledger: Ledger) -> None:
     key = await ledger.key(max_budget=1e-6, max_parallel_requests=2, rpm_limit=3)
     assert "soon" not in await ledger.admit(key, 1001)
     id = (await ledger.admit(key, 600))["reservation"]
@@ -213,12 +213,12 @@ async def test_a_refusal_says_whether_waiting_would_help(ledger: Ledger) -> None
     assert "soon" not in await ledger.admit(key, 600)
     await ledger.admit(key, 0)
     await ledger.admit(key, 0)
-    assert "soon" not in await ledger.admit(key, 0)  # the third of this minute
+    assert "soon" not in await ledger.admit(key, 0)  # the third in this minute
     ledger.now += 60_000
     assert (await ledger.admit(key, 0))["soon"] is True
 
 
-async def test_many_renewals_at_once(ledger: Ledger) -> None:
+async def test_many_leases_are_renewed_at_once(ledger: Ledger) -> None:
     ids = [(await ledger.admit(None, 1))["reservation"] for _ in range(120)]
     assert (await ledger.store.run(renew("one", ids, ledger.now + 10**6)))["renewed"] == 120
 
@@ -259,7 +259,7 @@ async def test_spend_logs_are_filtered_and_paged(ledger: Ledger) -> None:
     assert [(k["key_alias"], k["total_spend"]) for k in keys["data"]] == [("bot", 10e-9)]
 
 
-async def test_what_was_lost_is_a_failure_and_what_runs_is_neither(ledger: Ledger) -> None:
+async def test_a_lost_request_is_a_failure_and_a_running_one_is_neither(ledger: Ledger) -> None:
     for model, status in (("answered", 200), ("refused", 429), ("lost", None), ("running", None)):
         id = (await ledger.admit(None, 100, model=model, lease=1000 if model == "lost" else 60_000))["reservation"]
         if status is not None:
@@ -279,7 +279,7 @@ async def test_what_was_lost_is_a_failure_and_what_runs_is_neither(ledger: Ledge
     assert {group["group"]: group["failures"] for group in counted} == {"answered": 0, "lost": 1, "refused": 1}
 
 
-async def test_old_lines_go_and_totals_stay(ledger: Ledger) -> None:
+async def test_old_lines_are_deleted_and_totals_remain(ledger: Ledger) -> None:
     for _ in range(3):
         await ledger.settle((await ledger.admit(None, 100))["reservation"], 100)
     await ledger.admit(None, 100)

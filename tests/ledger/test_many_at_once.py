@@ -1,4 +1,4 @@
-"""Many requests at the same moment: not one too many is let in, and the books balance."""
+"""Many concurrent requests: exactly as many are admitted as fit, and the accounts balance."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ from worker.core.values import periods
 
 @pytest.fixture(params=["one SQLite file, two connections", "PostgreSQL, two pools"])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[Store]]:
-    """Two stores on one ledger, as two replicas have them."""
+    """Two stores on one ledger, like two replicas."""
     pair: list[Store]
     if request.param.startswith("PostgreSQL"):
         url = request.getfixturevalue("new_database")()
@@ -36,7 +36,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.mark.parametrize(("budget", "amount", "fit"), [(100_000, 1000, 100), (100_999, 1000, 100), (999, 1000, 0)])
-async def test_exactly_as_many_as_fit(stores: list[Store], budget: int, amount: int, fit: int) -> None:
+async def test_exactly_as_many_as_fit_are_admitted(stores: list[Store], budget: int, amount: int, fit: int) -> None:
     ledgers = [Ledger(store) for store in stores]
     key = await ledgers[0].key(max_budget=budget * 1e-9, user_id="ada")
     results = await asyncio.gather(*(ledgers[i % 2].admit(key, amount) for i in range(1000)))
@@ -46,7 +46,7 @@ async def test_exactly_as_many_as_fit(stores: list[Store], budget: int, amount: 
     await check_balance(stores[0])
 
 
-async def test_the_global_budget_holds_over_many_keys(stores: list[Store]) -> None:
+async def test_the_global_budget_holds_across_many_keys(stores: list[Store]) -> None:
     ledgers = [Ledger(store, Policy(everyone=Limits(max_budget=50_500))) for store in stores]
     keys = [None, *[await ledgers[0].key() for _ in range(9)]]
     results = await asyncio.gather(*(ledgers[i % 2].admit(keys[i % 10], 1000) for i in range(400)))
@@ -64,7 +64,7 @@ async def test_rate_limits_are_exact(stores: list[Store], limit: dict[str, int],
     assert sum(r["ok"] for r in results) == fit
 
 
-async def test_of_many_regenerations_of_a_secret_one_is_answered_with_a_new_one(stores: list[Store]) -> None:
+async def test_of_concurrent_regenerations_one_gets_a_new_secret(stores: list[Store]) -> None:
     ledgers = [Ledger(store) for store in stores]
     key = await ledgers[0].key()
     results = await asyncio.gather(
@@ -76,7 +76,7 @@ async def test_of_many_regenerations_of_a_secret_one_is_answered_with_a_new_one(
 
 
 @pytest.mark.parametrize("fields", [{"key_alias": "bot"}, {"key": "sk-of-my-choice"}])
-async def test_an_alias_and_a_secret_are_given_once(stores: list[Store], fields: dict[str, str]) -> None:
+async def test_an_alias_and_a_secret_are_created_once(stores: list[Store], fields: dict[str, str]) -> None:
     results = await asyncio.gather(
         *(stores[i % 2].run(key_admin.generate(stores[i % 2].dialect, fields, NOON)) for i in range(16))
     )
@@ -86,7 +86,7 @@ async def test_an_alias_and_a_secret_are_given_once(stores: list[Store], fields:
     }
 
 
-async def test_an_alias_that_is_being_taken_is_taken(stores: list[Store]) -> None:
+async def test_of_concurrent_updates_to_one_alias_one_succeeds(stores: list[Store]) -> None:
     keys = [await Ledger(stores[0]).key() for _ in range(16)]
     bodies = [{"key": key, "key_alias": "bot"} for key in keys]
     results = await asyncio.gather(
@@ -98,8 +98,8 @@ async def test_an_alias_that_is_being_taken_is_taken(stores: list[Store]) -> Non
     }
 
 
-async def test_batches_of_two_processes_let_in_exactly_as_many_as_fit(stores: list[Store]) -> None:
-    """Each batch settles what the process has admitted, at half the price, and asks for more."""
+async def test_batches_of_two_processes_admit_exactly_as_many_as_fit(stores: list[Store]) -> None:
+    """Each batch settles what its process has admitted, at half the reserved price, and admits more."""
     ledgers = [Ledger(store) for store in stores]
     key = await ledgers[0].key(max_budget=100_000e-9, user_id="ada")
     spent: list[int] = []
@@ -120,7 +120,7 @@ async def test_batches_of_two_processes_let_in_exactly_as_many_as_fit(stores: li
     assert not (await ledgers[0].admit(key, 100_001 - sum(spent)))["ok"]
 
 
-async def test_of_many_reports_one_counts(stores: list[Store]) -> None:
+async def test_of_concurrent_reports_one_counts(stores: list[Store]) -> None:
     ledgers = [Ledger(store) for store in stores]
     key = await ledgers[0].key(max_budget=1)
     made = [(await ledgers[0].admit(key, 1000))["reservation"] for _ in range(10)]
@@ -131,7 +131,7 @@ async def test_of_many_reports_one_counts(stores: list[Store]) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_everything_at_once(stores: list[Store], seed: int) -> None:
-    """Admissions, reports (some twice), expiry, renewal and new periods, all interleaved by the database."""
+    """Admissions, reports (some sent twice), expiry, renewal and new periods, interleaved by the database."""
     policy = Policy(everyone=Limits(max_budget=8_000, duration="1m"), each_user=Limits(max_budget=6_000, duration="1h"))
     rng = random.Random(seed)
     clients = [Ledger(stores[i % 2], policy) for i in range(24)]

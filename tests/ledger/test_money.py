@@ -12,31 +12,31 @@ def test_dollars_are_exact(dollars, amount) -> None:
     assert nano(dollars) == amount
 
 
-def test_what_is_charged_is_rounded_up() -> None:
+def test_charges_are_rounded_up() -> None:
     assert [nano_up(1.1e-9), nano_up(1e-9), nano(1.1e-9)] == [2, 1, 1]
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 1e10])
-def test_no_amount(value: float) -> None:
+def test_values_that_are_not_amounts(value: float) -> None:
     assert not is_amount(value)
     with pytest.raises(ValueError):
         nano(value)
 
 
 @pytest.mark.parametrize("value", [True, "1", None, [1]])
-def test_not_even_a_number(value: object) -> None:
+def test_values_that_are_not_numbers(value: object) -> None:
     assert not is_amount(value)
 
 
 @given(st.integers(0, 10**15))
-def test_there_and_back(amount: int) -> None:
+def test_nano_dollars_survive_a_round_trip(amount: int) -> None:
     assert nano(usd(amount)) == amount
 
 
 FLASH = {"input_cost_per_token": 7.5e-8, "output_cost_per_token": 3e-7, "max_output_tokens": 8192}
 
 
-def test_gemini_flash_costs_75_nano_dollars_a_token() -> None:
+def test_gemini_flash_costs_75_nano_dollars_per_token() -> None:
     price = prices.price(FLASH)
     assert price is not None
     assert prices.cost(price, Usage(prompt=1)) == 75
@@ -64,13 +64,13 @@ def test_cached_and_reasoning_tokens_have_their_own_prices() -> None:
     assert prices.cost(price, used) == 30 * 10 + 60 * 1 + 10 * 12 + 30 * 20 + 20 * 30
 
 
-def test_without_a_price_of_their_own_they_cost_as_the_rest() -> None:
+def test_details_without_their_own_price_cost_the_base_price() -> None:
     price = prices.price(FLASH)
     assert price is not None
     assert prices.cost(price, Usage(prompt=10, cached=10, completion=10, reasoning=10)) == 750 + 3000
 
 
-def test_long_prompts_cost_more_altogether() -> None:
+def test_long_prompts_cost_more_for_all_tokens() -> None:
     price = prices.price(
         {
             "input_cost_per_token": 1e-6,
@@ -106,16 +106,16 @@ def tiered(tier: object, used: Usage) -> int:
     ("tier", "into"),
     [(None, 10), ("auto", 10), ("default", 10), ("standard_only", 10), ("priority", 20), ("ultrafast", 60)],
 )
-def test_service_tiers(tier: str | None, into: int) -> None:
+def test_service_tiers_have_their_own_prices(tier: str | None, into: int) -> None:
     assert tiered(tier, Usage(prompt=1)) == into
 
 
 @pytest.mark.parametrize("tier", ["PRIORITY", "SERVICE_TIER_PRIORITY", "unheard-of", 3, True, "", ["flex"], {"a": 1}])
-def test_a_tier_that_nobody_knows_costs_the_dearest(tier: object) -> None:
+def test_an_unknown_tier_costs_the_highest_price(tier: object) -> None:
     assert [tiered(tier, Usage(1)), tiered(tier, Usage(0, 1)), tiered(tier, Usage(1, cached=1))] == [60, 90, 6]
 
 
-def test_a_tier_that_the_model_has_no_price_for_costs_the_dearest_it_has() -> None:
+def test_a_tier_without_a_price_costs_the_models_highest_price() -> None:
     price = prices.price({**FLASH, "input_cost_per_token_priority": 1e-7})
     assert price is not None
     assert prices.cost(price, Usage(prompt=1), "ultrafast") == 100
@@ -125,7 +125,7 @@ def test_a_tier_that_the_model_has_no_price_for_costs_the_dearest_it_has() -> No
 
 
 @pytest.mark.parametrize(("asked", "into"), [("flex", 10), (None, 10), ("auto", 10), ("priority", 20)])
-def test_what_may_be_cheaper_costs_the_plain_price(asked: str | None, into: int) -> None:
+def test_a_tier_that_may_be_cheaper_costs_the_base_price(asked: str | None, into: int) -> None:
     assert tiered(asked, Usage(prompt=1)) == into
 
 
@@ -143,7 +143,7 @@ def test_priority_of_long_prompts() -> None:
     price = prices.price({**LONG, "input_cost_per_token_above_200k_tokens_priority": 31e-9})
     assert price is not None
     costs = [prices.cost(price, Usage(n, 100), "priority") for n in (200_000, 300_000)]
-    # Where the map has no price for the two at once, the dearer one.
+    # Where the price map lacks a price for both at once, the higher one applies.
     assert costs == [200_000 * 20 + 100 * 25, 300_000 * 31 + 100 * 30]
 
 
@@ -159,7 +159,7 @@ CACHED = {"input_cost_per_token": 10e-9, "output_cost_per_token": 20e-9, "cache_
 
 
 @pytest.mark.parametrize(("hour", "each"), [({}, 20), ({"cache_creation_input_token_cost_above_1hr": 21e-9}, 21)])
-def test_an_hour_in_the_cache_has_its_own_price_or_costs_twice_the_input(hour: dict[str, float], each: int) -> None:
+def test_a_one_hour_cache_write_has_its_own_price_or_costs_twice_the_input(hour: dict[str, float], each: int) -> None:
     price = prices.price({**CACHED, **hour})
     assert price is not None
     assert prices.cost(price, WRITTEN) == 20 * 10 + 30 * 12 + 50 * each
@@ -168,7 +168,7 @@ def test_an_hour_in_the_cache_has_its_own_price_or_costs_twice_the_input(hour: d
 @pytest.mark.parametrize(
     ("hour", "each"), [({}, 30), ({"cache_creation_input_token_cost_above_1hr_above_200k_tokens": 33e-9}, 33)]
 )
-def test_an_hour_in_the_cache_after_a_long_prompt(hour: dict[str, float], each: int) -> None:
+def test_a_one_hour_cache_write_of_a_long_prompt(hour: dict[str, float], each: int) -> None:
     long = {"input_cost_per_token_above_200k_tokens": 15e-9, "cache_creation_input_token_cost_above_1hr": 20e-9}
     price = prices.price({**CACHED, **long, **hour})
     assert price is not None
@@ -179,7 +179,7 @@ def test_an_hour_in_the_cache_after_a_long_prompt(hour: dict[str, float], each: 
 PICTURES = {"input_cost_per_token": 3e-7, "output_cost_per_token": 2.5e-6, "output_cost_per_image_token": 3e-5}
 
 
-def test_pictures_in_an_answer_have_their_own_price() -> None:
+def test_images_in_an_answer_have_their_own_price() -> None:
     price = prices.price(PICTURES)
     assert price is not None
     used = Usage(10, 1300, image_completion=1290)
@@ -189,21 +189,21 @@ def test_pictures_in_an_answer_have_their_own_price() -> None:
     assert prices.cost(price, used) == 750 + 1300 * 300
 
 
-def test_pictures_that_are_paid_for_by_the_piece_are_not_paid_for_twice() -> None:
+def test_images_priced_per_image_are_not_charged_twice() -> None:
     price = prices.price({**PICTURES, "output_cost_per_image": 0.039})
     assert price is not None
     used = Usage(10, 1290, image_completion=1290)
     assert prices.cost(price, used, units={"image": 1}) == 10 * 300 + 1290 * 2500 + 39_000_000
 
 
-def test_images_and_seconds() -> None:
+def test_images_and_seconds_are_charged_per_unit() -> None:
     price = prices.price({"output_cost_per_image": 0.04})
     assert price is not None
     assert prices.cost(price, Usage(), units={"image": 3}) == 120_000_000
 
 
 @pytest.mark.parametrize("entry", [{}, {"input_cost_per_token": 1e-6}, {"input_cost_per_token": "1", "mode": "chat"}])
-def test_no_price_is_no_price(entry: dict) -> None:
+def test_entries_without_a_usable_price(entry: dict) -> None:
     assert prices.price(entry) is None
 
 
@@ -212,7 +212,7 @@ def test_zero_is_a_price_and_embeddings_have_no_output() -> None:
     assert prices.price({"input_cost_per_token": 2e-8, "mode": "embedding"}) is not None
 
 
-def test_a_price_survives_javascript() -> None:
+def test_the_highest_price_is_safe_in_javascript() -> None:
     dear = prices.price({"input_cost_per_token": 6e-4, "output_cost_per_token": 1.0})
     assert dear is not None
     assert max(v for v in dear.values() if isinstance(v, int)) <= MAX_NANO
@@ -231,12 +231,12 @@ def test_a_price_survives_javascript() -> None:
             },
             Usage(9, 5, cached=4, reasoning=3),
         ),
-        # Anthropic's own: what the cache gave is not in input_tokens.
+        # Anthropic's own format: input_tokens excludes cache reads.
         (
             {"input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20},
             Usage(125, 7, cached=100, cache_write=20),
         ),
-        # LiteLLM's translation of it, where it is.
+        # LiteLLM's translation of it: prompt_tokens includes them.
         (
             {
                 "prompt_tokens": 125,
@@ -246,7 +246,7 @@ def test_a_price_survives_javascript() -> None:
             },
             Usage(125, 7, cached=100, cache_write=20),
         ),
-        # xAI: reasoning beside the answer.
+        # xAI: reasoning tokens beside the completion tokens.
         (
             {
                 "prompt_tokens": 10,
@@ -256,7 +256,7 @@ def test_a_price_survives_javascript() -> None:
             },
             Usage(10, 105, reasoning=100),
         ),
-        # Gemini in OpenAI's words: thoughts that only the total shows.
+        # Gemini in OpenAI's format: only the total includes the reasoning tokens.
         ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 5015}, Usage(10, 5005)),
         (
             {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 5015, "cost": 1},
@@ -272,12 +272,12 @@ def test_a_price_survives_javascript() -> None:
             Usage(10, 190, reasoning=100),
         ),
         ({"input_tokens": 10, "output_tokens": 5, "total_tokens": 5015}, Usage(10, 5005)),
-        # Totals that cannot be, and one whose prompt nobody said.
+        # Impossible totals, and a total without prompt tokens.
         ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 3}, Usage(10, 5)),
         ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 10**9}, Usage(10, 5)),
         ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": "5015"}, Usage(10, 5)),
         ({"prompt_tokens": 0, "completion_tokens": 5, "total_tokens": 5015}, Usage(0, 5)),
-        # LiteLLM's words for Gemini: the total has what a search fed in.
+        # LiteLLM's format for Gemini: the total includes the tokens that a search added.
         (
             {
                 "prompt_tokens": 10,
@@ -287,7 +287,7 @@ def test_a_price_survives_javascript() -> None:
             },
             Usage(10, 5),
         ),
-        # Kept for an hour: Anthropic's words, and LiteLLM's. It is among what was written.
+        # One-hour cache writes in Anthropic's and LiteLLM's formats. They are included in the cache writes.
         (
             {
                 "input_tokens": 5,
@@ -329,5 +329,5 @@ def test_a_price_survives_javascript() -> None:
         ({"prompt_tokens": True, "completion_tokens": "7"}, Usage()),
     ],
 )
-def test_usage_in_everybodys_words(said: dict, used: Usage) -> None:
+def test_usage_in_every_providers_format(said: dict, used: Usage) -> None:
     assert usage(said) == used

@@ -1,4 +1,4 @@
-"""A database that cannot be used: closed, not open; back by itself; nothing lost that was acknowledged."""
+"""A failing database: requests are refused, service recovers by itself, and no acknowledged write is lost."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import Ledger, check_balance, query
 
 
-async def test_a_writer_beside_us_is_waited_for(tmp_path: Path) -> None:
+async def test_a_concurrent_writer_is_waited_for(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "ledger.db")
     await store.open()
     ledger = Ledger(store)
@@ -33,7 +33,7 @@ async def test_a_writer_beside_us_is_waited_for(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_writer_that_does_not_end_is_given_up_and_then_forgotten(tmp_path: Path) -> None:
+async def test_a_writer_that_never_ends_times_out_and_leaves_no_trace(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "ledger.db", patience=0.05)
     await store.open()
     ledger = Ledger(store)
@@ -48,8 +48,8 @@ async def test_a_writer_that_does_not_end_is_given_up_and_then_forgotten(tmp_pat
     await store.close()
 
 
-async def test_a_full_disk(tmp_path: Path) -> None:
-    """SQLite is told that the disk has no more pages, which is the error that a full one gives."""
+async def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
+    """SQLite's page limit gives the same error as a full disk."""
     store = SqliteStore(tmp_path / "ledger.db")
     await store.open()
     ledger = Ledger(store)
@@ -66,14 +66,14 @@ async def test_a_full_disk(tmp_path: Path) -> None:
 
     with pytest.raises(LedgerUnavailable, match="full"):
         await until_it_is_full()
-    # The limit was the connection's, which has been given up with the error: there is room again.
+    # The limit belonged to the connection, which was closed after the error, so there is space again.
     assert (await ledger.admit(key, 1))["ok"]
     assert await query(store, "SELECT reserved FROM ledger_accounts WHERE id = 'global'") == [(admitted + 1,)]
     await check_balance(store)
     await store.close()
 
 
-async def test_a_directory_that_comes_back(tmp_path: Path) -> None:
+async def test_a_directory_that_disappears_and_comes_back(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "volume" / "ledger.db")
     with pytest.raises(LedgerUnavailable, match="unable to open"):
         await store.open()
@@ -82,7 +82,7 @@ async def test_a_directory_that_comes_back(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_read_only_file(tmp_path: Path) -> None:
+async def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "ledger.db")
     await store.open()
     ledger = Ledger(store)
@@ -95,7 +95,7 @@ async def test_a_read_only_file(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_bytes(b"no database " * 1000)
     with pytest.raises(LedgerUnavailable, match="not a database"):
         await SqliteStore(tmp_path / "ledger.db").open()
@@ -122,7 +122,7 @@ asyncio.run(main())
 
 
 def _killed_in_mid_load(path: Path) -> int:
-    """The number of the last request that the killed process said was done."""
+    """The last request that the killed process acknowledged."""
     process = subprocess.Popen([sys.executable, "-c", _KILLED, str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout as output:
@@ -145,7 +145,7 @@ async def test_kill_minus_nine_loses_nothing_acknowledged(tmp_path: Path) -> Non
     await store.close()
 
 
-async def test_postgres_goes_and_comes_back() -> None:
+async def test_postgres_that_goes_away_and_comes_back() -> None:
     with PostgresServer() as server:
         store = PostgresStore(server.new_database(), patience=5)
         await store.open()
@@ -168,7 +168,7 @@ async def test_postgres_goes_and_comes_back() -> None:
         await store.close()
 
 
-async def test_postgres_that_is_not_there_yet(free_port: int) -> None:
+async def test_postgres_that_is_not_up_yet(free_port: int) -> None:
     store = PostgresStore(f"postgresql://postgres@127.0.0.1:{free_port}/ledger", patience=2)
     with pytest.raises(LedgerUnavailable):
         await store.open()
@@ -176,8 +176,8 @@ async def test_postgres_that_is_not_there_yet(free_port: int) -> None:
         await Ledger(store).admit(None)
 
 
-async def test_connections_cut_in_mid_load(new_database) -> None:
-    """Requests that were refused for it may have been counted; those that were let in have been."""
+async def test_connections_cut_under_load(new_database) -> None:
+    """Refused requests may have been counted; admitted ones must have been."""
     url = new_database()
     store, axe = PostgresStore(url), PostgresStore(url)
     await store.open()

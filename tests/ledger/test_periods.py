@@ -27,17 +27,17 @@ def at(text: str) -> int:
         ("daily", "2026-11-20T12:00:00", "2026-11-20T00:00:00", "2026-11-21T00:00:00"),
     ],
 )
-def test_utc_boundaries(duration: str, now: str, start: str, end: str) -> None:
+def test_periods_start_on_utc_boundaries(duration: str, now: str, start: str, end: str) -> None:
     assert periods.start(duration, at(now)) == at(start)
     assert periods.end(duration, at(now)) == at(end)
 
 
-def test_none_is_one_period_without_end() -> None:
+def test_without_a_duration_there_is_one_endless_period() -> None:
     assert (periods.start(None, at("2026-11-20T12:00:00")), periods.end(None, 5)) == (0, None)
 
 
 @pytest.mark.parametrize("text", ["", "d", "1", "0d", "-1d", "1.5h", "1y", "1d ", "99999999s", "999999mo", "١d"])
-def test_what_is_no_duration(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
         periods.start(text, 0)
 
@@ -46,7 +46,7 @@ def test_what_is_no_duration(text: str) -> None:
     duration=st.sampled_from(["1s", "30s", "7m", "1h", "5h", "1d", "3d", "7d", "2w", "30d", "1mo", "5mo"]),
     now=st.integers(0, 4_000_000_000_000),
 )
-def test_periods_follow_each_other(duration: str, now: int) -> None:
+def test_periods_are_contiguous(duration: str, now: int) -> None:
     start, end = periods.start(duration, now), periods.end(duration, now)
     assert end is not None
     assert start <= now < end

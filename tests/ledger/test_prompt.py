@@ -1,4 +1,4 @@
-"""What counts of a prompt, and as what: nothing hides behind what it calls itself."""
+"""How a prompt is measured: no content escapes the count by its declared type."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ PNG = {"type": "base64", "media_type": "image/png", "data": "A" * 100_000}
         lambda kind: chat("x", response_format={"type": kind, "json_schema": {"schema": SCHEMA}}),
     ],
 )
-def test_a_type_hides_no_text(body: Any, kind: str) -> None:
+def test_a_declared_type_hides_no_text(body: Any, kind: str) -> None:
     assert prompt(body(kind)).tokens() >= TOKENS
 
 
@@ -41,13 +41,13 @@ def test_a_type_hides_no_text(body: Any, kind: str) -> None:
         {"whatever_comes_next": {"deep": [LONG]}},
     ],
 )
-def test_the_text_of_every_field_counts(fields: dict[str, Any]) -> None:
+def test_text_in_every_field_is_counted(fields: dict[str, Any]) -> None:
     found = prompt(chat("x", **fields))
     assert found.tokens() >= TOKENS
     assert found.unbounded == ()
 
 
-def test_what_no_model_reads_does_not() -> None:
+def test_fields_that_no_model_reads_are_not_counted() -> None:
     asked = chat("x", metadata={"a": LONG}, user=LONG, stop=[LONG], seed=2**40, logit_bias={"1": 2**40}, model=LONG)
     assert prompt(asked) == prompt(chat("x"))
 
@@ -74,7 +74,7 @@ def test_what_no_model_reads_does_not() -> None:
         ({"type": ["image"], "url": "https://a.b/c.png"}, "['image']"),
     ],
 )
-def test_what_need_be_no_picture_is_unbounded(part: dict[str, Any], named: str) -> None:
+def test_a_part_that_may_not_be_an_image_is_unbounded(part: dict[str, Any], named: str) -> None:
     assert named in prompt(chat([part])).unbounded
 
 
@@ -87,7 +87,7 @@ def test_what_need_be_no_picture_is_unbounded(part: dict[str, Any], named: str) 
         {"role": "user", "type": "file", "content": "x"},
     ],
 )
-def test_what_a_message_brings_beside_its_content_is_unbounded(message: dict[str, Any]) -> None:
+def test_attachments_beside_a_messages_content_are_unbounded(message: dict[str, Any]) -> None:
     assert prompt({"messages": [message]}).unbounded
 
 
@@ -105,7 +105,7 @@ def test_what_a_message_brings_beside_its_content_is_unbounded(message: dict[str
         {"messages": [{"role": "tool", "tool_call_id": "a", "content": "data:image/png;base64,AAAA"}]},
     ],
 )
-def test_a_picture_is_one(body: dict[str, Any]) -> None:
+def test_an_image_counts_as_one(body: dict[str, Any]) -> None:
     found = prompt(body)
     assert (found.images, found.unbounded) == (1, ())
     assert found.tokens() < 100
@@ -136,7 +136,7 @@ ORDINARY: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("message", ORDINARY)
 @pytest.mark.parametrize("field", ["messages", "input"])
-def test_what_is_only_text_is_bounded(message: dict[str, Any], field: str) -> None:
+def test_text_only_messages_are_bounded(message: dict[str, Any], field: str) -> None:
     found = prompt({field: [message]})
     assert (found.unbounded, found.images) == ((), 0)
 
@@ -158,11 +158,11 @@ def test_a_schema_may_have_properties_of_any_name() -> None:
         ({"context_management": [{"type": "compaction", "compact_threshold": 1000}]}, "context_management"),
     ],
 )
-def test_what_fields_bring_in_is_named(fields: dict[str, Any], named: str) -> None:
+def test_fields_that_fetch_content_are_named(fields: dict[str, Any], named: str) -> None:
     assert named in prompt(chat("x", **fields)).unbounded
 
 
-def test_what_is_cleared_from_a_context_is_read_less() -> None:
+def test_clearing_a_context_keeps_it_bounded() -> None:
     edits = [{"type": "clear_tool_uses_20250919"}, {"type": "clear_thinking_20251015", "keep": "all"}]
     assert prompt(chat("x", context_management={"edits": edits})).unbounded == ()
 
@@ -178,7 +178,7 @@ def test_what_is_cleared_from_a_context_is_read_less() -> None:
         {**chat("x"), "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]},
     ],
 )
-def test_markers_of_a_cache_are_seen_wherever_they_stand(body: dict[str, Any]) -> None:
+def test_cache_markers_are_found_everywhere(body: dict[str, Any]) -> None:
     assert prompt(body).cached
     assert not prompt(chat("x", cache_control=None)).cached
 
@@ -194,18 +194,18 @@ def test_markers_of_a_cache_are_seen_wherever_they_stand(body: dict[str, Any]) -
         ({"query": "one", "documents": ["one", {"text": "two"}]}, 2),
     ],
 )
-def test_each_text_has_a_window_of_its_own(fields: dict[str, Any], windows: int) -> None:
+def test_each_text_has_its_own_window(fields: dict[str, Any], windows: int) -> None:
     read = [("a", price(max_input_tokens=1000))]
     for asked in (Prompt(10**6), Prompt(0, unbounded=("file",))):
         assert quote(fields, asked, read, limits=()).tokens == windows * 1000
     if "input" in fields:
-        assert quote({**fields, "max_tokens": 1}, Prompt(10**6), read).tokens == 1001  # of a response it is one
+        assert quote({**fields, "max_tokens": 1}, Prompt(10**6), read).tokens == 1001  # a response has one prompt
 
 
-def test_each_prompt_of_a_completion_has_a_window_of_its_own() -> None:
+def test_each_prompt_of_a_completion_has_its_own_window() -> None:
     read = [("a", price(max_input_tokens=1000))]
     assert quote({"prompt": ["one"] * 40, "max_tokens": 1}, Prompt(10**6), read).tokens == 40 * 1001
 
 
-def test_a_query_is_read_with_each_document() -> None:
+def test_a_query_is_counted_with_each_document() -> None:
     assert prompt({"query": LONG, "documents": ["x"] * 50}).tokens() >= 50 * TOKENS

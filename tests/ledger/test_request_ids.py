@@ -1,4 +1,4 @@
-"""An answer's `x-request-id` finds what the request cost, whoever made the id."""
+"""A response's `x-request-id` finds the request's spend log line, whether the gateway or the client chose the id."""
 
 import pytest
 
@@ -23,7 +23,7 @@ async def spent(ledger: Ledger, id: str, cost: int, named: str = "") -> None:
     assert await ledger.settle(id, cost) == "settled"
 
 
-async def test_by_the_gateway_s_id_and_by_the_client_s(ledger: Ledger) -> None:
+async def test_a_line_is_found_by_the_gateways_and_the_clients_id(ledger: Ledger) -> None:
     await spent(ledger, "a" * 32, 1)
     await spent(ledger, "b" * 32, 2, named="my-request")
     assert await found(ledger, "a" * 32) == [("a" * 32, 1)]
@@ -32,8 +32,8 @@ async def test_by_the_gateway_s_id_and_by_the_client_s(ledger: Ledger) -> None:
     assert await found(ledger, "another") == []
 
 
-async def test_nobody_overwrites_or_hides_a_line_with_a_name(ledger: Ledger) -> None:
-    """A client may name its request like another client's, or like one that the gateway has named."""
+async def test_a_reused_id_overwrites_and_hides_no_line(ledger: Ledger) -> None:
+    """A client may reuse another client's id, or one that the gateway generated."""
     await spent(ledger, "a" * 32, 1)
     await spent(ledger, "b" * 32, 2, named="a" * 32)
     await spent(ledger, "c" * 32, 3, named="shared")
@@ -42,7 +42,7 @@ async def test_nobody_overwrites_or_hides_a_line_with_a_name(ledger: Ledger) -> 
     assert await found(ledger, "shared") == [("shared", 3), ("shared", 4)]
 
 
-async def test_many_at_once_keep_their_names(ledger: Ledger) -> None:
+async def test_concurrent_requests_keep_their_ids(ledger: Ledger) -> None:
     asks = [ledger.request(None, 5, id=letter * 32, request_id=f"name-{letter}") for letter in "xyz"]
     _, results = await ledger.batch([], asks)
     assert [result["ok"] for result in results] == [True] * 3

@@ -1,4 +1,4 @@
-"""What is set aside covers what is charged, by whichever of a model's prices."""
+"""A reservation covers the charge, whichever of a model's prices applies."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ ENTRY = {
 
 @pytest.mark.parametrize("tier", [None, "auto", "flex", "priority", "ultrafast", "PRIORITY", 3, ["flex"], {"a": 1}])
 @pytest.mark.parametrize("size", [1_000, 300_000])
-def test_a_service_tier_is_set_aside_as_it_is_charged(tier: Any, size: int) -> None:
+def test_a_service_tier_is_reserved_at_its_charged_price(tier: Any, size: int) -> None:
     price = prices.price(ENTRY)
     assert price is not None
     found = quote({"max_tokens": 100, "service_tier": tier}, Prompt(size), [("a", price)])
@@ -33,7 +33,7 @@ def test_a_service_tier_is_set_aside_as_it_is_charged(tier: Any, size: int) -> N
 
 
 @pytest.mark.parametrize("prices_of_cache", [{}, {"cache_creation_input_token_cost_above_1hr": 5e-6}])
-def test_an_hour_in_the_cache_is_set_aside(prices_of_cache: dict[str, float]) -> None:
+def test_a_one_hour_cache_write_is_reserved(prices_of_cache: dict[str, float]) -> None:
     price = prices.price({**ENTRY, **prices_of_cache})
     assert price is not None
     found = quote({"max_tokens": 1}, Prompt(1_000, cached=True), [("a", price)])

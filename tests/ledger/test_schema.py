@@ -1,4 +1,4 @@
-"""Every older version comes forward with what is in it; a newer one is left alone."""
+"""Migrations: every older ledger is upgraded with its data; a newer one is refused unchanged."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def again(store: Store) -> Store:
 
 
 @pytest.mark.parametrize("version", range(1, schema.VERSION))
-async def test_from_every_older_version(empty: Store, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_older_version_is_upgraded(empty: Store, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema.migrate, "__defaults__", (version,))
     await empty.open()
     assert await query(empty, "SELECT version FROM ledger_schema") == [(version,)]
@@ -54,7 +54,7 @@ async def test_from_every_older_version(empty: Store, version: int, monkeypatch:
 
 
 async def _write_old_rows(store: Store) -> None:
-    """As version 1 wrote them: a key, a settled request and a running one."""
+    """Rows as version 1 wrote them: a key, a settled request and a running one."""
     key = (
         "INSERT INTO ledger_keys (id, alias, user_id, hint, models, metadata, max_budget, blocked, created, updated) "
         "VALUES ('k', 'old', '', 'sk-...-key', '[]', '{}', 100, 0, 1, 1)"
@@ -87,7 +87,7 @@ async def test_opening_again_changes_nothing(empty: Store) -> None:
     await store.close()
 
 
-async def test_a_newer_ledger_is_left_alone(empty: Store) -> None:
+async def test_a_newer_ledger_is_left_unchanged(empty: Store) -> None:
     await empty.open()
     await query(empty, "UPDATE ledger_schema SET version = ?", schema.VERSION + 1)
     await empty.close()
@@ -97,8 +97,8 @@ async def test_a_newer_ledger_is_left_alone(empty: Store) -> None:
     await store.close()
 
 
-def test_the_keys_columns_of_released_versions_stay_as_they_were() -> None:
-    """They are made from the table of fields, which changes."""
+def test_the_key_columns_of_released_versions_do_not_change() -> None:
+    """They are generated from the table of fields, which does change."""
     of_keys = [[sql for sql in statements if "TABLE ledger_keys" in sql] for statements in schema.MIGRATIONS[:4]]
     assert of_keys == [
         [

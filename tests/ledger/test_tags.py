@@ -1,4 +1,4 @@
-"""Tags: which of a request's count, and what the spend log says, on every store."""
+"""Tags of requests and keys: validation, and their place in the spend log, on every store."""
 
 import json
 from typing import Any
@@ -23,18 +23,18 @@ from worker.core.values import tags
         {"metadata": {"tags": [1, "", "a\nb", "t" * 101, ["job:1"]]}},
     ],
 )
-def test_what_is_no_tag_is_left_out(body: dict[str, Any]) -> None:
+def test_invalid_tags_are_dropped(body: dict[str, Any]) -> None:
     assert tags.of_request(body) == ""
 
 
-def test_a_request_has_so_many_tags_at_most() -> None:
+def test_the_number_of_tags_per_request_is_limited() -> None:
     many = [f"job:{n}" for n in range(30)]
     assert json.loads(tags.of_request({"metadata": {"tags": many}})) == many[:20]
     assert json.loads(tags.of_request({"metadata": {"tags": ["a", "a", "t" * 100, 7]}})) == ["a", "t" * 100]
 
 
 @pytest.mark.parametrize("together", [False, True])
-async def test_a_line_has_the_tags_of_its_key_and_of_its_request(store: Store, together: bool) -> None:
+async def test_a_line_has_the_tags_of_its_key_and_its_request(store: Store, together: bool) -> None:
     ledger = Ledger(store)
     key = await ledger.key(tags=["team:a", "beta"])
     own = tags.of_request({"metadata": {"tags": ["beta", "job:1"]}})

@@ -1,4 +1,4 @@
-"""What an answer says it used, and whether it says enough."""
+"""Parsing the usage of a response, and whether it is complete."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from worker.core.pricing.usage import Usage, usage, whole, with_details
         {"input_tokens": 0, "cache_read_input_tokens": 10, "output_tokens": 5},
     ],
 )
-def test_what_is_enough(said: dict[str, Any]) -> None:
+def test_complete_usage(said: dict[str, Any]) -> None:
     assert whole(said)
 
 
@@ -40,11 +40,11 @@ def test_what_is_enough(said: dict[str, Any]) -> None:
         {"input_tokens": 10},
     ],
 )
-def test_what_is_not(said: dict[str, Any]) -> None:
+def test_incomplete_usage(said: dict[str, Any]) -> None:
     assert not whole(said)
 
 
-def test_a_whole_number_may_be_written_as_a_fraction() -> None:
+def test_an_integer_may_be_written_as_a_float() -> None:
     assert usage({"prompt_tokens": 10.0, "completion_tokens": 5.0}) == Usage(10, 5)
     assert usage({"prompt_tokens": 10.5, "completion_tokens": float("nan")}) == Usage()
 
@@ -60,13 +60,13 @@ CACHED = (
 
 
 @pytest.mark.parametrize("said", CACHED)
-def test_cached_tokens_are_found_wherever_a_provider_puts_them(said: dict[str, Any]) -> None:
+def test_cached_tokens_are_found_in_every_providers_field(said: dict[str, Any]) -> None:
     found = usage({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105, **said})
     assert (found.prompt, found.cached, found.completion) == (100, 60, 5)
 
 
 @pytest.mark.parametrize("said", [None, "60", -5, 2.5, True, {}])
-def test_a_cached_count_that_is_none_is_not_counted(said: Any) -> None:
+def test_an_invalid_cached_count_is_ignored(said: Any) -> None:
     assert usage({"prompt_tokens": 100, "completion_tokens": 5, "prompt_cache_hit_tokens": said}).cached == 0
     assert usage({"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 60}).cached == 10
 

@@ -1,4 +1,4 @@
-"""The tokenizers that LiteLLM brings along as files, so that nothing is fetched."""
+"""The tokenizers that LiteLLM ships as files, so that tests download nothing."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ Tokenizer = Callable[[str], int]
 
 
 def loaded() -> dict[str, Tokenizer]:
-    """What they make of a text, in tokens."""
+    """Each tokenizer's token count of a text."""
     spec = importlib.util.find_spec("litellm")
     assert spec
     assert spec.submodule_search_locations
