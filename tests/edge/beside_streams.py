@@ -1,6 +1,6 @@
-"""`python -m tests.edge.beside_streams --streams 200`: how long a refusal and a plain answer take while streams run.
+"""`python -m tests.edge.beside_streams --streams 200`: latency of a refusal and a plain answer while streams run.
 
-The object that keeps the ledger carries the streams of the first container. A refusal is an admission and nothing else.
+The ledger's object also forwards the streams of the first container. A refusal is only an admission.
 """
 
 import argparse
@@ -64,7 +64,7 @@ async def measure(edge: OfflineEdge, streams: int) -> None:
         for running in (0, streams):
             got = [0]
             tasks = [asyncio.ensure_future(stream(client, master, got)) for _ in range(running)]
-            await asyncio.sleep(running / 20)  # until all have begun
+            await asyncio.sleep(running / 20)  # until all have started
             got[0] = 0
             began = time.monotonic()
             for name, key, status in (("refusal", limited, 429), ("plain answer", master, 200)):
@@ -84,7 +84,7 @@ async def stream(client: httpx.AsyncClient, key: dict[str, str], got: list[int])
 
 
 async def asked(client: httpx.AsyncClient, key: dict[str, str], status: int, seconds: float) -> list[float]:
-    """How long each took, in milliseconds: one after another, with a pause."""
+    """Sends requests one after another, with pauses, and returns each one's latency in milliseconds."""
     took, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         began = time.perf_counter()

@@ -1,9 +1,9 @@
-"""The edge for tests: the real Worker in workerd, the process engine behind it, the proxy (or a stand-in) inside.
+"""Fixtures: the real Worker in workerd, the process engine, and the proxy (or a stand-in) as the container.
 
-def test_it(edge):                       # one for the whole session; leave it as you found it
+def test_it(edge):                       # shared by the whole session; leave it as you found it
     edge.client.get("/health")
 
-def test_other(start_edge):              # one of your own, ended with the test (`start_module_edge`: with the module)
+def test_other(start_edge):              # your own, stopped after the test (`start_module_edge`: after the module)
     edge = start_edge(config={"model_list": [...]}, vars={"PUBLIC_MODELS": "true"})
 """
 
@@ -32,16 +32,16 @@ ROOT = Path(__file__).parents[2]
 SHIPPED_CONFIG = ROOT / "litellm_config.yaml"
 MASTER_KEY = "sk-master-of-the-tests"
 
-# Optimising Pyodide's WebAssembly costs two seconds of CPU, which a Worker of a few requests never earns back.
+# Optimizing Pyodide's WebAssembly takes two seconds of CPU, too much for a Worker that serves a few requests.
 V8_FLAGS = ("--liftoff-only",)
 
 Found = TypeVar("Found")
 
 
 class Edge:
-    """A running edge. `client` carries the master key; `url` is without `/v1`.
+    """A running edge. `client` sends the master key; `url` is without `/v1`.
 
-    Everything that OfflineEdge can do is at `offline`: its engine, its images, its workerd.
+    `offline` is the OfflineEdge, with its engine, images and workerd.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Edge:
         return self.offline.url
 
     def log(self) -> str:
-        """What the Worker (`worker | …`) and the containers (`proxy | …`) have printed so far."""
+        """The output so far of the Worker and the containers. Each line is prefixed with its source."""
         return "\n".join(self.lines)
 
     def wait_for_log(self, text: str, timeout: float = 10) -> str:
-        """The first line that holds `text`."""
+        """Waits for a line that contains `text` and returns it."""
         return wait_for(
             lambda: next((line for line in self.lines if text in line), None), f"{text!r} in the log", timeout
         )
@@ -73,21 +73,21 @@ class Edge:
 
     @property
     def container_pid(self) -> int:
-        """Of the one container's process; it waits for it to be started."""
+        """Waits for the only container to start and returns its process id."""
         return wait_for(lambda: next((c.pid for c in self.containers()), None), "a running container")
 
     def kill_container(self) -> int:
-        """kill -9, and waits until the engine has seen it; the pid."""
+        """kill -9. Waits until the engine has noticed and returns the process id."""
         pid = self.offline.kill_container()
         wait_for(lambda: not any(c.pid == pid for c in self.containers()), f"the end of process {pid}")
         return pid
 
     def set_image(self, image: Image | None) -> None:
-        """What the next start of the container runs; None: the image is missing."""
+        """Sets the image for the next start of the container. None: the image is missing."""
         self.offline.set_image(image)
 
     def alarms(self) -> list[float]:
-        """In how many seconds those of the ledger's object go off, as workerd has it on disk."""
+        """Seconds until each alarm of the ledger's object, as stored on disk by workerd."""
         (path,) = self.offline.directory.glob("storage/*Ledger/metadata.sqlite")
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             return [at / 1e9 - time.time() for (at,) in database.execute("SELECT scheduled_time FROM _cf_ALARM")]
@@ -99,11 +99,13 @@ class Edge:
         self.offline.start_worker()
 
     def kill_worker(self) -> None:
-        """kill -9: the container stays, and the next workerd finds it running."""
+        """kill -9. The container survives, and the next workerd finds it running."""
         self.offline.kill_worker()
 
     def deploy(self, *, replaced: Mapping[str, str] | None = None) -> None:
-        """This checkout's Worker in place of the one that runs; containers stay. `replaced`: besides the catalog."""
+        """Replaces the running Worker with this checkout's; containers survive. `replaced` is merged with the
+        catalog.
+        """
         self.offline.config = wrangler.read(WRANGLER_CONFIG)
         self.offline.replaced = {"catalog.py": self.offline.replaced["catalog.py"], **(replaced or {})}
         assert self.offline.images is not None
@@ -111,11 +113,11 @@ class Edge:
         self.offline.deploy(self.offline.vars)
 
     def restart_worker(self) -> None:
-        """On the same port, with the same storage. Containers end with workerd."""
+        """Restarts workerd on the same port with the same storage. Its containers end."""
         self.offline.restart_worker()
 
     def stop(self) -> None:
-        """AssertionError where the Worker or a container has let a secret out."""
+        """Stops the edge. Raises AssertionError if the Worker or a container has leaked a secret."""
         with contextlib.suppress(httpx.HTTPError):  # a test may have stopped it
             canaries.refuse_leaks("/health", httpx.get(f"{self.url}/health", timeout=10).content, self.secrets)
         self.client.close()
@@ -126,13 +128,13 @@ class Edge:
 
 
 class StartEdge(Protocol):
-    """What an edge may be started with.
+    """Options of an edge.
 
     config      a path, or a mapping to be written as YAML (default: the shipped one, or the stand-in's)
-    vars        on top of the master key; None takes a variable away
+    vars        added to the master key; None removes a variable
     image       instead of the proxy with this config
-    engine      False: no container engine is configured, or the one at `engine_socket`
-    containers  False: no Durable Object has a container at all; or the classes that have one
+    engine      False: no container engine is configured; or the one at `engine_socket`
+    containers  False: no Durable Object has a container; or the classes that have one
     ledger      False: the Worker has no LEDGER binding
     local       LOCAL_DEVELOPMENT
     directory   for the storage, to find it again (default: a fresh one)
@@ -161,21 +163,21 @@ class StartEdge(Protocol):
 
 @pytest.fixture
 def start_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
-    """Starts edges that end with the test: each takes some 300 MB."""
+    """Starts edges that are stopped after the test. Each needs about 300 MB."""
     with _starter(tmp_path_factory) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
 def start_module_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
-    """Starts edges that end with the module."""
+    """Starts edges that are stopped after the module."""
     with _starter(tmp_path_factory) as start:
         yield start
 
 
 @pytest.fixture(scope="session")
 def start_session_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
-    """Starts edges that end with the session."""
+    """Starts edges that are stopped after the session."""
     with _starter(tmp_path_factory) as start:
         yield start
 
@@ -237,14 +239,15 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
 
 @pytest.fixture(scope="session")
 def edge(start_session_edge: StartEdge) -> Edge:
-    """The shipped config, the real proxy."""
+    """An edge with the shipped config and the real proxy."""
     return start_session_edge()
 
 
 @pytest.fixture(scope="session", params=["no engine", "dead engine", "no container"])
 def edge_without_engine(request: pytest.FixtureRequest, start_session_edge: StartEdge) -> Edge:
-    """Three ways to have no container: no engine is configured, nobody answers at its socket, or the Durable Object
-    has no container at all (`ctx.container` is None)."""
+    """Three edges without a container: no engine is configured, nothing listens on its socket, or the Durable Object
+    has no container (`ctx.container` is None).
+    """
     if request.param == "no engine":
         return start_session_edge(engine=False)
     if request.param == "dead engine":
@@ -253,7 +256,7 @@ def edge_without_engine(request: pytest.FixtureRequest, start_session_edge: Star
 
 
 def wait_for(condition: Callable[[], Found | None], what: str, timeout: float = 10) -> Found:
-    """The first true answer of `condition`; AssertionError after `timeout` seconds."""
+    """Returns the first true value of `condition`. Raises AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
         assert time.monotonic() < deadline, f"no sign of {what} within {timeout:g} s"

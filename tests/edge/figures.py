@@ -1,10 +1,10 @@
-"""What a request costs at the edge: `.venv/bin/python -m tests.edge.figures`.
+"""Benchmark of the edge: `.venv/bin/python -m tests.edge.figures`.
 
-CPU of workerd and of the container for each request, requests a second, and their 50th and 99th percentile, by kind of
-request and number of clients; how long after the last byte of an answer the ledger has it; and how long a fresh workerd
-takes to its first answer. With another checkout's Worker beside this one's, turn by turn in the same run (its container
-is this one's), and with the floor: a Worker that only forwards, through one object, to a container that answers at
-once.
+Measures CPU time of workerd and the container per request, requests per second, and latency (50th and 99th percentile),
+by kind of request and number of clients. Also measures the time from the last byte of a response to its settlement, and
+from the start of workerd to its first response. Another checkout's Worker can be measured in turns with this one's
+(with this checkout's container), and so can the baseline: a Worker that only forwards, through one object, to a
+container that answers immediately.
 
     git worktree add ../before HEAD~1
     .venv/bin/python -m tests.edge.figures --before ../before --floor --rounds 5 --kinds 2,3
@@ -52,7 +52,7 @@ EVERY_LIMIT = {
 
 
 class Kind(NamedTuple):
-    """`key`: what it is presented with; `status`: what it is answered with."""
+    """A kind of request. `key`: the key it is sent with; `status`: the expected status."""
 
     name: str
     clients: int
@@ -63,7 +63,7 @@ class Kind(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Milliseconds for each request, but `rate`: requests a second."""
+    """Milliseconds per request, except `rate`: requests per second."""
 
     workerd: float
     container: float
@@ -73,7 +73,7 @@ class Cost(NamedTuple):
 
 
 def provider() -> FakeProvider:
-    """It streams EVENTS events: of `stream` as fast as it can, of `paced` one every PACE seconds."""
+    """A provider that streams EVENTS events: `stream` as fast as it can, `paced` one every PACE seconds."""
     fake = FakeProvider()
     for model, pace in (("stream", 0.0), ("paced", PACE)):
         fake.always(Behaviour(text="word " * EVENTS, chunks=EVENTS, pace=pace, usage=(10, EVENTS)), model=model)
@@ -110,7 +110,7 @@ def floor(directory: Path) -> OfflineEdge:
 def kinds(one: OfflineEdge, name: str) -> list[Kind]:
     def new_key(fields: dict[str, object]) -> str:
         if name == "floor":
-            return KEY  # it looks at none
+            return KEY  # not checked
         headers = {"authorization": f"Bearer {KEY}"}
         return httpx.post(f"{one.url}/key/generate", json=fields, headers=headers, timeout=60).json()["key"]
 
@@ -135,7 +135,7 @@ def seconds_of_cpu(pid: int | None) -> float:
 
 
 async def ask(client: httpx.AsyncClient, kind: Kind, requests: int) -> list[float]:
-    """How long each took, in milliseconds."""
+    """Sends requests and returns each one's latency in milliseconds."""
     left, took = iter(range(requests)), []
     body = {**BODY, "model": kind.model, "stream": kind.model != "mock"}
 
@@ -163,14 +163,14 @@ async def cost(one: OfflineEdge, kind: Kind, requests: int) -> Cost:
         before = seconds_of_cpu(one.workerd.pid), seconds_of_cpu(container.pid), time.monotonic()
         took = await ask(client, kind, requests)
         wall = time.monotonic() - before[2]
-        await asyncio.sleep(0.5)  # what is still to be fetched is paid for by these requests, too
+        await asyncio.sleep(0.5)  # includes fetching the reports that are still pending
         after = seconds_of_cpu(one.workerd.pid), seconds_of_cpu(container.pid)
     workerd, inside = ((after[i] - before[i]) * 1000 / requests for i in (0, 1))
     return Cost(workerd, inside, requests / wall, statistics.median(took), took[int(len(took) * 0.99)])
 
 
 def free_after(one: OfflineEdge, *, stream: bool) -> list[float]:
-    """Milliseconds from the last byte until the ledger says that nothing runs, asked as fast as it answers."""
+    """Milliseconds from the last byte until the ledger shows no running request. Polls without a pause."""
     found = []
     with httpx.Client(base_url=one.url, headers={"authorization": f"Bearer {KEY}"}, timeout=60) as client:
         for _ in range(50):
@@ -183,7 +183,7 @@ def free_after(one: OfflineEdge, *, stream: bool) -> list[float]:
 
 
 def warm_up(one: OfflineEdge, requests: int) -> None:
-    """V8 compiles Python's interpreter better while it runs: a thousand requests until that is over."""
+    """Sends a thousand requests, because V8 keeps optimizing Python's interpreter until then."""
     kind = Kind("", 16, KEY)
 
     async def run() -> None:
@@ -194,7 +194,7 @@ def warm_up(one: OfflineEdge, requests: int) -> None:
 
 
 def cold(one: OfflineEdge) -> float:
-    """Seconds from the start of workerd, whose container runs already, to the first answer of a plain request."""
+    """Seconds from the start of workerd to the first plain response. The container is already running."""
     assert one.workerd is not None
     one.kill_worker()
     began = time.monotonic()

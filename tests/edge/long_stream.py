@@ -1,5 +1,7 @@
-"""`python -m tests.edge.long_stream --minutes 20`: one stream through the edge, with real leases, and a container that
-would sleep after 20 seconds. Too long for every test run; exit code 1 when it breaks or is settled wrong.
+"""`python -m tests.edge.long_stream --minutes 20`: one stream through the edge with real leases.
+
+Its container would sleep after 20 idle seconds. Too slow for every test run. Exits with 1 if the stream breaks or its
+settlement is wrong.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Keys and spending at the edge, as its operator and its clients see them."""
+"""Keys and spend at the edge, from the operator's and the clients' side."""
 
 from typing import Any
 
@@ -15,5 +15,5 @@ class Money(money.Money):
         self.edge = edge
 
     def settled(self, key: str, lines: int = 1, seconds: float = 10.0) -> list[dict[str, Any]]:
-        """The key's lines in the spend log, once there are so many."""
+        """Waits for the given number of spend log lines of the key and returns them."""
         return wait_for(lambda: self.logs(key), lambda found: len(found) == lines, seconds)

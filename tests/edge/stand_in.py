@@ -1,12 +1,12 @@
-"""A stand-in for the proxy in the container: it records what arrives, and misbehaves when asked to.
+"""A stand-in for the proxy in the container: it records requests, and misbehaves on demand.
 
     edge = start_edge(image=stand_in.image(events))
     edge.client.post("/v1/chat/completions", json={"model": "echo"})
     events.of("request")[-1]["headers"]
 
-As a process it takes a file for its events and a mode: `ready`, `slow` (listens after two seconds), `exit` (ends at
-once with code 3), `deaf` (never listens), `unready` (listens and never gets ready). A request says by its `model` what
-happens to it, see `StandIn.answer`.
+The process takes an events file and a mode: `ready`, `slow` (listens after two seconds), `exit` (exits at once with
+code 3), `deaf` (never listens), `unready` (listens but never becomes ready). A request's `model` selects the behavior,
+see `StandIn.answer`.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from dev.process_engine.containers import Image
 
 GAP = 0.3
 CHUNKS = 5
-# What a request can ask of it. Anything else, and whatever is no small JSON body, is parked first.
+# Behaviors that a request can select. Other requests, and all but small JSON bodies, are parked first.
 MODELS = ("echo", "length", "stream", "stepwise", "step", "endless", "silent", "stall", "die", "break", "teapot")
 CONFIG = {
     "model_list": [
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Events:
-    """What a stand-in noted, also after its end and from several of them: dicts with `event`, `pid` and `at`."""
+    """Events of one or several stand-ins, also after they have exited: dicts with `event`, `pid` and `at`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,7 +62,7 @@ def image(events: Events, mode: str = "ready") -> Image:
 
 
 class StandIn:
-    """The running stand-in; `note` appends to the events file."""
+    """The running stand-in. `note` appends to the events file."""
 
     def __init__(self, events: Path, mode: str) -> None:
         self._events = events
@@ -88,14 +88,14 @@ class StandIn:
         return web.json_response({})
 
     async def journal(self, request: web.Request) -> web.Response:
-        """Nothing to tell. What the edge reserved for the stand-in stays reserved until it expires."""
+        """Returns an empty journal page. The edge's reservations for the stand-in stay until they expire."""
         asked = await request.json()
         self.note("poll", **asked)
         await asyncio.sleep(asked["wait"])
         return web.json_response({"entries": [], "renew": [], "open": 0, "waiting": 0})
 
     async def park(self, request: web.Request) -> web.Response:
-        """Free of charge, whatever it is."""
+        """Parks any upload, free of charge."""
         self.note("park", **_shown(request))
         body = await _read(request)
         name = f"parked-{len(self._parked)}"
@@ -114,10 +114,13 @@ class StandIn:
         return web.json_response({})
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """`echo`: the request's headers. `length`, or no JSON: the length of the body. `stream`: five chunks 300 ms
-        apart; `stepwise`: five, each followed by a wait for a `step`. `endless`: 20 chunks a second. `silent`: one
-        chunk and nothing more. `stall`: no answer. `die`: the process ends; `break`: after two chunks. `teapot`: a
-        status and headers of its own."""
+        """- `echo`: returns the request's headers
+        - `length`, or a body that is not JSON: returns the length of the body
+        - `stream`: five chunks, 300 ms apart; `stepwise`: five, each followed by a wait for a `step`
+        - `endless`: 20 chunks a second; `silent`: one chunk, then nothing
+        - `stall`: no response; `die`: exits; `break`: disconnects after two chunks
+        - `teapot`: an unusual status and headers
+        """
         self.note("request", **_shown(request))
         return await self._answer(request, *await _read(request))
 
@@ -159,7 +162,7 @@ class StandIn:
 
 
 async def _read(request: web.Request) -> tuple[int, bytes]:
-    """A body's length, and how it begins."""
+    """The length of a body and its first bytes."""
     length, head = 0, b""
     async for chunk in request.content.iter_any():
         length += len(chunk)
@@ -205,7 +208,7 @@ def main(path: str, mode: str) -> int:
         time.sleep(3600)
     if mode == "slow":
         time.sleep(2)
-    # A client that leaves cancels its handler, as it does in the proxy: that is what the tests look for.
+    # When a client disconnects, its handler is cancelled, as in the proxy. The tests rely on that.
     web.run_app(
         application(stand_in),
         host="127.0.0.1",

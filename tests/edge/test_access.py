@@ -1,4 +1,4 @@
-"""Who gets through the Worker, and what of a request reaches the container."""
+"""Access control at the Worker, and the headers that reach the container."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
 
 @pytest.fixture(scope="module")
 def deployed(start_module_edge: StartEdge, events: Events) -> Edge:
-    """As it would be in production: no local development, one web page allowed in."""
+    """A production edge: no local development, one allowed CORS origin."""
     variables = {"CORS_ALLOW_ORIGINS": f"{APP}, https://chat.example", "OPENAI_API_KEY": "sk-of-the-provider"}
     return start_module_edge(image=image(events), vars=variables, local=False)
 
@@ -35,7 +35,7 @@ def anonymous(deployed: Edge):
 
 
 def error_of(response: httpx.Response) -> dict:
-    """The error of a response that is one in every respect."""
+    """Checks that the response is a well-formed API error and returns the error."""
     body = response.json()
     assert set(body) - {"type"} == {"error"}, "Anthropic's have a type beside it"
     assert set(body["error"]) == {"message", "type", "param", "code"}
@@ -44,7 +44,7 @@ def error_of(response: httpx.Response) -> dict:
     return body["error"]
 
 
-def test_health_needs_no_key_and_wakes_nobody(start_edge: StartEdge, tmp_path: Path):
+def test_health_needs_no_key_and_wakes_no_container(start_edge: StartEdge, tmp_path: Path):
     asleep = Events(tmp_path / "events")
     url = start_edge(SHIPPED_CONFIG, image=image(asleep), vars={"OPENAI_API_KEY": "sk-x"}, local=False).url
     health = httpx.get(url + "/health")
@@ -63,7 +63,7 @@ def test_health_needs_no_key_and_wakes_nobody(start_edge: StartEdge, tmp_path: P
     assert asleep.of("start") == []
 
 
-def test_head(deployed: Edge, anonymous: httpx.Client):
+def test_head_requests(deployed: Edge, anonymous: httpx.Client):
     for response in (anonymous.head("/"), anonymous.head("/health"), deployed.client.head("/v1/models")):
         assert response.status_code == 200
         assert response.content == b""
@@ -72,7 +72,7 @@ def test_head(deployed: Edge, anonymous: httpx.Client):
 
 @pytest.mark.parametrize("path", [CHAT, "/chat/completions", "/v1/embeddings", "/v1/messages"])
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-wrong"}, {"x-api-key": "sk-1234"}])
-def test_no_key_or_a_wrong_one(anonymous: httpx.Client, path: str, headers: dict[str, str]):
+def test_a_missing_or_wrong_key_is_refused(anonymous: httpx.Client, path: str, headers: dict[str, str]):
     response = anonymous.post(path, json=ECHO, headers=headers)
     assert response.status_code == 401
     error = error_of(response)
@@ -83,7 +83,7 @@ def test_no_key_or_a_wrong_one(anonymous: httpx.Client, path: str, headers: dict
 @pytest.mark.parametrize(
     "headers", [BEARER, {"authorization": f"bearer  {MASTER_KEY}"}, {"x-api-key": MASTER_KEY}, {"api-key": MASTER_KEY}]
 )
-def test_the_key_in_each_of_its_headers(deployed: Edge, anonymous: httpx.Client, headers: dict[str, str]):
+def test_a_key_is_accepted_in_each_of_its_headers(deployed: Edge, anonymous: httpx.Client, headers: dict[str, str]):
     for path in (CHAT, "/chat/completions"):
         response = anonymous.post(path, json=ECHO, headers=headers)
         assert response.status_code == 200
@@ -92,7 +92,7 @@ def test_the_key_in_each_of_its_headers(deployed: Edge, anonymous: httpx.Client,
 
 def test_unknown_path_and_wrong_method(deployed: Edge):
     assert error_of(deployed.client.get("/v1/nothing"))["code"] == "unknown_url"
-    # What a path may resolve to is what is looked up: no way around the table.
+    # The normalized path is what is looked up: encoded paths do not get around the table.
     for path in ("/v1/models/../../internal/x", "/v1/models/%2e%2e/%2e%2e/model/new", "//v1/models", "/v1//models"):
         response = deployed.client.send(httpx.Request("GET", deployed.url + path, headers=BEARER))
         assert response.status_code == 404, path
@@ -103,7 +103,7 @@ def test_unknown_path_and_wrong_method(deployed: Edge):
     assert deployed.client.delete("/health").status_code == 405
 
 
-def test_keys_are_administered_with_the_master_key_alone(deployed: Edge, anonymous: httpx.Client):
+def test_the_key_admin_api_needs_the_master_key(deployed: Edge, anonymous: httpx.Client):
     made = deployed.client.post("/key/generate", json={"key_alias": "mine"})
     assert made.status_code == 200
     assert made.headers["cache-control"] == "no-store"
@@ -122,7 +122,7 @@ def test_a_model_id_keeps_its_slashes(deployed: Edge, events: Events):
         assert events.of("request")[-1]["path"] == path
 
 
-def test_forty_megabytes(deployed: Edge):
+def test_a_body_of_forty_megabytes_is_refused(deployed: Edge):
     body = b"x" * (40 * 1024 * 1024)
     response = deployed.client.post(CHAT, content=body)
     assert response.status_code == 413
@@ -131,7 +131,7 @@ def test_forty_megabytes(deployed: Edge):
     assert deployed.client.post(CHAT, json=ECHO).status_code == 200
 
 
-def test_models_without_a_key_only_when_told_so(start_edge: StartEdge, anonymous: httpx.Client, tmp_path: Path):
+def test_models_are_public_only_if_configured(start_edge: StartEdge, anonymous: httpx.Client, tmp_path: Path):
     assert anonymous.get("/v1/models").status_code == 401
     public = start_edge(image=image(Events(tmp_path / "events")), vars={"PUBLIC_MODELS": "true"}, local=False)
     assert httpx.get(public.url + "/v1/models").status_code == 200
@@ -154,7 +154,7 @@ def test_without_a_usable_master_key_only_health_is_served(start_edge: StartEdge
     assert events.of("start") == []
 
 
-def test_the_well_known_key_serves_a_developers_machine(start_edge: StartEdge, tmp_path: Path):
+def test_the_default_development_key_works_only_locally(start_edge: StartEdge, tmp_path: Path):
     events = Events(tmp_path / "events")
     url = start_edge(image=image(events), vars={"LITELLM_MASTER_KEY": "sk-1234"}, local=True).url
     assert httpx.get(url + "/v1/models").status_code == 200
@@ -162,7 +162,7 @@ def test_the_well_known_key_serves_a_developers_machine(start_edge: StartEdge, t
     assert httpx.post(url + CHAT, json=ECHO, headers={"authorization": "Bearer sk-1234"}).status_code == 200
 
 
-def test_credentials_stop_at_the_edge(deployed: Edge, events: Events):
+def test_client_credentials_are_not_forwarded(deployed: Edge, events: Events):
     stays = {
         "x-api-key": "sk-other",
         "api-key": "sk-third",
@@ -187,7 +187,7 @@ def test_credentials_stop_at_the_edge(deployed: Edge, events: Events):
     assert MASTER_KEY not in str(seen)
 
 
-def test_what_the_container_is_told(deployed: Edge, events: Events):
+def test_headers_that_the_container_receives(deployed: Edge, events: Events):
     deployed.client.post(CHAT, json=ECHO)
     environment = events.of("start")[-1]["environment"]
     assert environment["OPENAI_API_KEY"] == "sk-of-the-provider"
@@ -196,20 +196,20 @@ def test_what_the_container_is_told(deployed: Edge, events: Events):
     assert MASTER_KEY not in str(environment)
 
 
-def test_request_ids(deployed: Edge, anonymous: httpx.Client, events: Events):
+def test_request_ids_are_validated_generated_and_returned(deployed: Edge, anonymous: httpx.Client, events: Events):
     mine = "my-request-0001"
     response = deployed.client.post(CHAT, json=ECHO, headers={"x-request-id": mine})
     assert response.headers["x-request-id"] == response.json()["headers"]["x-request-id"] == mine
-    # One that could forge a log line is replaced, one that is missing is made, in errors too.
+    # An id that could forge a log line is replaced, and a missing one is generated, in errors too.
     made = deployed.client.post(CHAT, json=ECHO, headers={"x-request-id": 'x" forged'})
     assert made.headers["x-request-id"] == made.json()["headers"]["x-request-id"] != 'x" forged'
     assert anonymous.post(CHAT, headers={"x-request-id": mine}).headers["x-request-id"] == mine
-    # The container did not say it, the edge does.
+    # The edge adds it; the container did not send it.
     response = deployed.client.post(CHAT, json={"model": "length"}, headers={"x-request-id": mine})
     assert response.headers["x-request-id"] == mine
 
 
-def test_the_containers_answer_comes_as_it_is(deployed: Edge):
+def test_the_containers_response_is_passed_through_unchanged(deployed: Edge):
     response = deployed.client.post(CHAT, json={"model": "teapot"})
     assert response.status_code == 418
     assert response.json() == {"short": "stout"}
@@ -217,7 +217,7 @@ def test_the_containers_answer_comes_as_it_is(deployed: Edge):
     assert response.headers["x-own"] == "kept"
 
 
-def test_preflight(anonymous: httpx.Client):
+def test_preflight_requests(anonymous: httpx.Client):
     asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
     allowed = anonymous.options(CHAT, headers={"origin": APP, **asks})
     assert allowed.status_code == 204
@@ -229,7 +229,7 @@ def test_preflight(anonymous: httpx.Client):
     assert "access-control-allow-methods" not in stranger.headers
 
 
-def test_responses_and_errors_to_a_web_page(deployed: Edge, anonymous: httpx.Client):
+def test_responses_and_errors_have_cors_headers(deployed: Edge, anonymous: httpx.Client):
     answered = deployed.client.post(CHAT, json=ECHO, headers={"origin": APP})
     refused = anonymous.post(CHAT, json=ECHO, headers={"origin": APP})
     health = anonymous.get("/health", headers={"origin": APP})
@@ -240,13 +240,13 @@ def test_responses_and_errors_to_a_web_page(deployed: Edge, anonymous: httpx.Cli
         assert response.headers["vary"].lower() == "origin"
 
 
-def test_a_stranger_learns_nothing(deployed: Edge):
+def test_an_unknown_origin_gets_no_cors_headers(deployed: Edge):
     response = deployed.client.post(CHAT, json=ECHO, headers={"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in response.headers
     assert response.headers["vary"].lower() == "origin"
 
 
-def test_origins_of_the_configuration(start_edge: StartEdge, tmp_path: Path):
+def test_origins_from_the_config(start_edge: StartEdge, tmp_path: Path):
     config = {
         "model_list": [{"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "hi"}}],
         "general_settings": {"allowed_origins": [APP]},
@@ -257,7 +257,7 @@ def test_origins_of_the_configuration(start_edge: StartEdge, tmp_path: Path):
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_a_fault_of_our_own_shows_no_stack(tmp_path: Path):
+def test_an_internal_error_shows_no_stack_trace(tmp_path: Path):
     lines: list[str] = []
     broken = {"catalog.py": 'CATALOG = {"secret": "sk-hidden"}'}
     edge = OfflineEdge(tmp_path, {"LITELLM_MASTER_KEY": MASTER_KEY}, None, replaced=broken, log=lines.append)
@@ -276,7 +276,7 @@ def test_a_fault_of_our_own_shows_no_stack(tmp_path: Path):
         edge.stop()
 
 
-def test_nothing_secret_is_logged(deployed: Edge, events: Events):
+def test_no_secret_is_logged(deployed: Edge, events: Events):
     deployed.client.post(CHAT, json=ECHO)
     token = events.of("start")[-1]["environment"]["INTERNAL_TOKEN"]
     log = deployed.log()

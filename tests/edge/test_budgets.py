@@ -1,4 +1,4 @@
-"""Budgets and limits at the edge: exact, whatever happens at the same time and whoever dies."""
+"""Budgets and limits at the edge are exact under concurrency and across crashes."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ def money(edge: Edge) -> Money:
 
 
 def reservation(money: Money) -> float:
-    """US dollars that are set aside for a request with LIMIT."""
+    """US dollars reserved for a request with LIMIT."""
     key = money.key()
     assert money.ask(key, max_tokens=LIMIT).status_code == 200
     return money.settled(key)[0]["reserved"]
@@ -68,7 +68,7 @@ def code(answer: httpx.Response) -> tuple[int, str | None]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def test_a_keys_budget(money: Money, plain: FakeProvider):
+def test_a_keys_budget_is_enforced(money: Money, plain: FakeProvider):
     reserved = reservation(money)
     key = money.key(max_budget=round(COST + reserved, 9), budget_duration="1d")
     assert [money.ask(key, max_tokens=LIMIT).status_code for _ in range(2)] == [200, 200]
@@ -80,7 +80,7 @@ def test_a_keys_budget(money: Money, plain: FakeProvider):
     assert money.info(key)["spend"] == pytest.approx(2 * COST, abs=1e-12)
 
 
-def test_a_users_budget(start_edge: StartEdge, plain: FakeProvider):
+def test_a_users_budget_is_shared_by_its_keys(start_edge: StartEdge, plain: FakeProvider):
     money = Money(start_edge(config(plain, max_user_budget=0.0005)))
     ada, also_ada, bob = money.key(user_id="ada"), money.key(user_id="ada"), money.key(user_id="bob")
     big = {"max_tokens": 200}
@@ -94,7 +94,7 @@ def test_a_users_budget(start_edge: StartEdge, plain: FakeProvider):
     assert money.ask(bob, **big).status_code == 200
 
 
-def test_the_global_budget_is_everybodys(start_edge: StartEdge, plain: FakeProvider):
+def test_the_global_budget_applies_to_every_key(start_edge: StartEdge, plain: FakeProvider):
     money = Money(start_edge(config(plain, max_budget=0.0003, budget_duration="30d")))
     key = money.key()
     assert money.ask(key, max_tokens=LIMIT).status_code == 200
@@ -106,24 +106,24 @@ def test_the_global_budget_is_everybodys(start_edge: StartEdge, plain: FakeProvi
     assert money.spend()["max_budget"] == 0.0003
 
 
-def test_requests_without_a_limit_are_sent_with_one_under_a_budget(money: Money, plain: FakeProvider):
+def test_a_budget_adds_an_output_limit_to_requests_without_one(money: Money, plain: FakeProvider):
     assert money.ask(money.key(max_budget=1)).status_code == 200
     assert plain.requests[-1].body["max_tokens"] == 4096
     assert money.ask(money.key()).status_code == 200
     assert "max_tokens" not in plain.requests[-1].body
 
 
-def test_no_price_no_budget(money: Money):
+def test_an_unpriced_model_is_refused_only_under_a_budget(money: Money):
     refused = money.ask(money.key(max_budget=1), model="unpriced")
     assert code(refused) == (400, "price_unknown")
     assert "input_cost_per_token" in refused.json()["error"]["message"]
 
 
-def test_a_request_that_nobody_could_pay(money: Money):
+def test_an_implausible_cost_is_refused(money: Money):
     assert code(money.ask(None, n=1_000_000, max_tokens=1_000_000)) == (400, "too_expensive")
 
 
-def test_requests_a_minute(money: Money, plain: FakeProvider):
+def test_requests_per_minute(money: Money, plain: FakeProvider):
     key = money.key(rpm_limit=2)
     answers = wait_for(
         lambda: [money.ask(key) for _ in range(3)], lambda found: [a.status_code for a in found] == [200, 200, 429], 130
@@ -134,7 +134,7 @@ def test_requests_a_minute(money: Money, plain: FakeProvider):
     assert 0 < int(answers[2].headers["retry-after"]) <= 60
 
 
-def test_tokens_a_minute(money: Money, plain: FakeProvider):
+def test_tokens_per_minute(money: Money, plain: FakeProvider):
     key = money.key(tpm_limit=200)
     first = money.ask(key, max_tokens=100)
     assert first.status_code == 200
@@ -144,7 +144,7 @@ def test_tokens_a_minute(money: Money, plain: FakeProvider):
     assert refused.headers["x-should-retry"] == "false"
 
 
-def test_requests_at_a_time(money: Money, provider: FakeProvider):
+def test_parallel_requests(money: Money, provider: FakeProvider):
     provider.reset()
     provider.always(Behaviour(usage=USAGE, delay=2.0))
     key = money.key(max_parallel_requests=2)
@@ -157,12 +157,12 @@ def test_requests_at_a_time(money: Money, provider: FakeProvider):
 
     assert asyncio.run(both()) == [200, 200, 429]
     provider.always(Behaviour(usage=USAGE))
-    # The slot of an answer that is over is free at once, though the ledger hears of it a little later.
+    # The slot is free as soon as the response has ended, although the ledger is told slightly later.
     assert [money.ask(key).status_code for _ in range(10)] == [200] * 10
 
 
 def test_a_budget_for_one_request_at_a_time(money: Money, plain: FakeProvider):
-    """What the last answer left over is there for the next request."""
+    """The unused part of a reservation is available to the next request."""
     reserved = reservation(money)
     key = money.key(max_budget=round(9 * COST + reserved, 9))
     assert [money.ask(key, max_tokens=LIMIT).status_code for _ in range(10)] == [200] * 10
@@ -170,9 +170,12 @@ def test_a_budget_for_one_request_at_a_time(money: Money, plain: FakeProvider):
 
 
 @pytest.mark.timeout(240)
-async def test_a_thousand_at_once_and_settlement_held_back(edge: Edge, provider: FakeProvider):
-    """Exactly as many as fit are let in: all are answered only when all others have been refused. Among them are
-    streams, and clients that leave."""
+async def test_of_a_thousand_at_once_with_settlement_delayed_exactly_as_many_as_fit_are_admitted(
+    edge: Edge, provider: FakeProvider
+):
+    """Admitted requests are answered only when all others have been refused. Some are streams, and some clients
+    disconnect.
+    """
     provider.reset()
     provider.always(Behaviour(usage=USAGE))
     money = Money(edge)
@@ -210,15 +213,15 @@ async def test_a_thousand_at_once_and_settlement_held_back(edge: Edge, provider:
     assert found["reserved"] == 0
     assert found["spend"] == pytest.approx(sum(line["spend"] for line in lines), abs=1e-12)
     assert found["spend"] <= found["max_budget"]
-    # Whoever leaves before anything was answered pays for what was asked for.
+    # A client that disconnects before any output pays for the whole reservation.
     assert len(lines) == FIT
     assert {line["status"] for line in lines} <= {200, 499}
     assert all(line["spend"] > 0 for line in lines)
 
 
 @pytest.mark.timeout(240)
-async def test_a_thousand_at_once_never_pass_the_budget(edge: Edge, provider: FakeProvider):
-    """Plain answers, fifty streams, fifty clients that leave in mid-stream, while others end and are settled."""
+async def test_a_thousand_at_once_never_exceed_the_budget(edge: Edge, provider: FakeProvider):
+    """Plain requests, fifty streams, and fifty clients that disconnect mid-stream, while others end and are settled."""
     provider.reset()
     provider.always(Behaviour(usage=USAGE, text="word " * 10, chunks=10, pace=0.02))
     money = Money(edge)
@@ -248,7 +251,7 @@ async def test_a_thousand_at_once_never_pass_the_budget(edge: Edge, provider: Fa
     assert found["reserved"] == 0
 
 
-def test_the_ledger_outlives_workerd(start_edge: StartEdge, plain: FakeProvider):
+def test_the_ledger_survives_workerd(start_edge: StartEdge, plain: FakeProvider):
     edge = start_edge(config(plain))
     money = Money(edge)
     key, other = money.key(max_budget=1, key_alias="survivor"), money.key()
@@ -267,7 +270,7 @@ def test_the_ledger_outlives_workerd(start_edge: StartEdge, plain: FakeProvider)
     assert len(money.settled(key, 3)) == 3
 
 
-def test_without_a_ledger_nothing_goes_out(start_edge: StartEdge, plain: FakeProvider, tmp_path: Path):
+def test_without_a_ledger_no_request_is_forwarded(start_edge: StartEdge, plain: FakeProvider, tmp_path: Path):
     edge = start_edge(config(plain), directory=tmp_path, ledger=False)
     money = Money(edge)
     for answer in (
@@ -288,7 +291,7 @@ def test_without_a_ledger_nothing_goes_out(start_edge: StartEdge, plain: FakePro
 
 
 class _Hook:
-    """A webhook that fails first."""
+    """A webhook that fails the first delivery."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -302,7 +305,7 @@ class _Hook:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Quiet."""
+                """Silences the log."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -320,7 +323,9 @@ def hook() -> Iterator[_Hook]:
     hook.close()
 
 
-def test_a_webhook_is_told_once_and_tried_again(start_edge: StartEdge, plain: FakeProvider, hook: _Hook):
+def test_a_webhook_is_notified_once_and_retried_after_a_failure(
+    start_edge: StartEdge, plain: FakeProvider, hook: _Hook
+):
     edge = start_edge(config(plain), vars={"ALERT_WEBHOOK_URL": hook.url})
     money = Money(edge)
     key = money.key(key_alias="alerted", soft_budget=COST / 2, max_budget=1)

@@ -1,4 +1,4 @@
-"""A report that comes with a plain answer is settled once, whatever ends before it is written or acknowledged."""
+"""A report carried by a plain response is settled once, even if an object or container dies before storing it."""
 
 import json
 import socket
@@ -35,7 +35,7 @@ def config(provider: FakeProvider) -> dict[str, Any]:
 
 
 def changed(path: str, old: str, new: str) -> Mapping[str, str]:
-    """The Worker with this change."""
+    """The Worker's sources with this change."""
     source = (WORKER / path).read_text()
     assert source.count(old) == 1
     return {path: source.replace(old, new)}
@@ -53,7 +53,7 @@ HAS_NO_MEANING = changed(
 
 
 def once(money: Money, key: str, lines: int = 1) -> None:
-    """Each request is settled, at what it cost, once."""
+    """Checks that each request is settled once, at its cost."""
     found = money.settled(key, lines, seconds=20)
     wait_for(money.spend, lambda spend: spend["running_requests"] == 0, 20)
     found = money.settled(key, lines)
@@ -63,7 +63,7 @@ def once(money: Money, key: str, lines: int = 1) -> None:
     assert (spend["spend"], spend["reserved"]) == (pytest.approx(lines * COST), 0)
 
 
-def test_the_object_ends_before_it_has_written_the_report(start_edge: StartEdge, config: dict[str, Any]) -> None:
+def test_the_object_dies_before_storing_the_report(start_edge: StartEdge, config: dict[str, Any]) -> None:
     money = Money(start_edge(config, replaced=NEVER_WRITTEN))
     key = money.key(max_budget=1)
     assert money.ask(key).status_code == 200
@@ -72,7 +72,7 @@ def test_the_object_ends_before_it_has_written_the_report(start_edge: StartEdge,
     once(money, key)
 
 
-def test_the_container_ends_before_the_report_is_acknowledged(start_edge: StartEdge, config: dict[str, Any]) -> None:
+def test_the_container_dies_before_the_report_is_acknowledged(start_edge: StartEdge, config: dict[str, Any]) -> None:
     money = Money(start_edge(config, replaced=NEVER_WRITTEN))
     key = money.key(max_budget=1)
     assert money.ask(key).status_code == 200
@@ -83,7 +83,7 @@ def test_the_container_ends_before_the_report_is_acknowledged(start_edge: StartE
 
 
 @pytest.mark.parametrize("fault", [CANNOT_BE_WRITTEN, HAS_NO_MEANING], ids=["cannot be written", "has no meaning"])
-def test_a_report_that_the_object_cannot_use_is_fetched_from_the_journal(
+def test_a_report_that_the_object_cannot_read_is_fetched_from_the_journal(
     start_edge: StartEdge, config: dict[str, Any], fault: Mapping[str, str]
 ) -> None:
     money = Money(start_edge(config, replaced=fault))
@@ -96,7 +96,7 @@ def test_a_report_that_the_object_cannot_use_is_fetched_from_the_journal(
 
 
 @pytest.mark.parametrize("resets", [True, False], ids=["resets", "closes"])
-def test_a_client_that_leaves_before_a_plain_answer_pays_once(
+def test_a_client_that_disconnects_before_a_plain_answer_pays_once(
     start_edge: StartEdge, config: dict[str, Any], provider: FakeProvider, resets: bool
 ) -> None:
     money = Money(start_edge(config))
@@ -105,7 +105,7 @@ def test_a_client_that_leaves_before_a_plain_answer_pays_once(
     provider.always(Behaviour(usage=(10, 5), delay=1.5))
     leaves(money.edge, key, resets)
     lines = money.settled(key, 2, seconds=20)
-    # A connection that is only closed may wait for its answer, for all workerd knows.
+    # workerd cannot tell a half-closed connection from one that still waits for its response.
     assert sorted((line["state"], line["status"]) for line in lines) == [
         ("settled", 200),
         ("settled", 499 if resets else 200),
@@ -116,7 +116,7 @@ def test_a_client_that_leaves_before_a_plain_answer_pays_once(
 
 
 def leaves(edge: Edge, key: str, resets: bool) -> None:
-    """Asks for a plain answer, and is gone half a second later."""
+    """Sends a plain request and disconnects half a second later."""
     body = json.dumps({**chat(), "max_tokens": 5}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
     with socket.create_connection(("127.0.0.1", int(edge.url.rpartition(":")[2])), 20) as client:

@@ -1,4 +1,4 @@
-"""The container's life as clients see it: woken once, mended when it dies, 503 when there is none to have."""
+"""The container's lifecycle as clients see it: started once, replaced when it dies, 503 when none is available."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ BEARER = {"authorization": f"Bearer {MASTER_KEY}"}
 START_TIMEOUT = 3
 WORKER = Path(__file__).parents[2] / "worker"
 LIFECYCLE = "edge/container_life/lifecycle.py"
-PAUSE = 5.5  # seconds after a failed start before the next one is tried, and a little
+PAUSE = 5.5  # the pause after a failed start, plus a margin
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def post(edge: Edge, body: dict | None = None, timeout: float = 30) -> httpx.Res
 
 
 def assert_unavailable(response: httpx.Response) -> None:
-    """The 503 of the API, from which a client learns when to come again."""
+    """Checks for the API's 503 with a Retry-After."""
     assert response.status_code == 503
     error = response.json()["error"]
     assert (error["type"], error["code"]) == ("service_unavailable", "service_unavailable")
@@ -59,7 +59,7 @@ def test_fifty_first_requests_start_one_container(start_edge: StartEdge, events:
     assert container_state(edge) == "running"
 
 
-def test_a_client_that_leaves_while_it_starts_takes_nobody_along(start_edge: StartEdge, events: Events):
+def test_a_client_that_disconnects_during_the_start_does_not_affect_the_others(start_edge: StartEdge, events: Events):
     edge = start_edge(image=image(events, "slow"))
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(post, edge, timeout=1)
@@ -71,12 +71,12 @@ def test_a_client_that_leaves_while_it_starts_takes_nobody_along(start_edge: Sta
     assert len(events.of("start")) == 1
 
 
-def test_kill_9(start_edge: StartEdge, events: Events):
+def test_a_killed_container_is_replaced(start_edge: StartEdge, events: Events):
     edge = start_edge(image=image(events))
     assert post(edge).status_code == 200
     for _ in range(3):
         edge.kill_container()
-        response = post(edge)  # a new one is started for it, or it is told to come again
+        response = post(edge)  # served by a new container, or told to retry
         if response.status_code != 200:
             assert_unavailable(response)
         assert post(edge).status_code == 200
@@ -102,7 +102,7 @@ def reset(client: socket.socket) -> None:
 
 
 def half_an_upload(edge: Edge) -> socket.socket:
-    """A client that has sent a tenth of its thirty megabytes."""
+    """A client that has sent a tenth of its 30 MB."""
     port = int(edge.url.rpartition(":")[2])
     client = socket.create_connection(("127.0.0.1", port), 20)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {MASTER_KEY}\r\nContent-Length: 30000000\r\n\r\n"
@@ -111,7 +111,7 @@ def half_an_upload(edge: Edge) -> socket.socket:
 
 
 @pytest.mark.parametrize("leave", [close, reset])
-def test_a_client_that_leaves_an_upload_is_not_taken_for_a_container_that_is_lost(
+def test_a_client_that_aborts_an_upload_does_not_mark_the_container_as_lost(
     start_edge: StartEdge, events: Events, leave: Callable[[socket.socket], None]
 ):
     edge = start_edge(image=image(events))
@@ -126,7 +126,7 @@ def test_a_client_that_leaves_an_upload_is_not_taken_for_a_container_that_is_los
     assert len(events.of("start")) == 1
 
 
-def test_a_container_that_dies_in_an_upload_is_lost(start_edge: StartEdge, events: Events):
+def test_a_container_that_dies_during_an_upload_is_lost(start_edge: StartEdge, events: Events):
     edge = start_edge(image=image(events))
     assert post(edge).status_code == 200
     with contextlib.closing(half_an_upload(edge)):
@@ -139,9 +139,7 @@ def test_a_container_that_dies_in_an_upload_is_lost(start_edge: StartEdge, event
 
 
 @pytest.mark.parametrize("how", ["it exits", "kill -9"])
-def test_a_stream_whose_container_ends_is_cut_and_the_next_one_is_served(
-    start_edge: StartEdge, events: Events, how: str
-):
+def test_a_stream_ends_with_its_container_and_the_next_one_is_served(start_edge: StartEdge, events: Events, how: str):
     edge = start_edge(image=image(events))
     body = {"model": "break" if how == "it exits" else "endless"}
     with httpx.stream("POST", edge.url + CHAT, json=body, headers=BEARER, timeout=30) as answer:
@@ -161,7 +159,7 @@ def test_a_stream_whose_container_ends_is_cut_and_the_next_one_is_served(
 
 
 def test_a_container_that_hangs_is_replaced(start_edge: StartEdge, events: Events):
-    """SIGSTOP: the socket goes on taking connections, and nobody answers. The limits are shortened."""
+    """SIGSTOP: the socket still accepts connections, but nothing answers. The timeouts are shortened."""
     edge = start_edge(
         image=image(events), replaced=shorter({"edge/objects/drain_ends.py": "_SLACK", LIFECYCLE: "SILENCE_LIMIT"})
     )
@@ -178,7 +176,7 @@ def test_a_container_that_hangs_is_replaced(start_edge: StartEdge, events: Event
 
 
 def shorter(constants: dict[str, str]) -> dict[str, str]:
-    """The Worker with these constants of ten seconds at one."""
+    """The Worker's sources with these ten-second constants set to one second."""
     found = {}
     for path, name in constants.items():
         source = (WORKER / path).read_text()
@@ -187,7 +185,7 @@ def shorter(constants: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def test_no_engine(edge_without_engine: Edge):
+def test_without_an_engine_requests_get_503(edge_without_engine: Edge):
     health = httpx.get(edge_without_engine.url + "/health")
     assert health.status_code == 503
     assert health.json()["status"] == "unhealthy"
@@ -208,7 +206,7 @@ def test_no_engine(edge_without_engine: Edge):
         ("unready", "readiness answered 503"),
     ],
 )
-def test_a_start_that_fails_and_is_mended(start_edge: StartEdge, events: Events, mode: str, reason: str):
+def test_a_failed_start_is_retried_after_a_pause(start_edge: StartEdge, events: Events, mode: str, reason: str):
     edge = start_edge(image=image(events, mode), vars={"CONTAINER_START_TIMEOUT": f"{START_TIMEOUT}s"})
     if mode == "missing":
         edge.set_image(None)
@@ -219,7 +217,7 @@ def test_a_start_that_fails_and_is_mended(start_edge: StartEdge, events: Events,
     assert time.monotonic() - began < 4 * START_TIMEOUT, "they wait for one start, not for one each"
     assert reason in edge.wait_for_log("container_not_serving")
     assert container_state(edge) == "unavailable"
-    # Until the pause is over the answer is immediate and starts nothing.
+    # During the pause requests are refused at once, without another start.
     starts = len(events.of("start"))
     assert starts == (0 if mode == "missing" else 1)
     assert_unavailable(post(edge))
@@ -232,7 +230,7 @@ def test_a_start_that_fails_and_is_mended(start_edge: StartEdge, events: Events,
 
 
 def test_a_restarted_object_finds_its_container(start_edge: StartEdge, events: Events):
-    """workerd is killed, so it cannot end its container; the next one must find it and start nothing."""
+    """workerd is killed, so it cannot stop its container. The next workerd must find it and start none."""
     edge = start_edge(image=image(events))
     assert post(edge).status_code == 200
     workerd = edge.offline.workerd
@@ -246,21 +244,22 @@ def test_a_restarted_object_finds_its_container(start_edge: StartEdge, events: E
     edge.wait_for_log("container_found_running")
 
 
-def test_a_restarted_worker_starts_a_new_one(start_edge: StartEdge, events: Events):
+def test_a_restarted_worker_starts_a_new_container(start_edge: StartEdge, events: Events):
     edge = start_edge(image=image(events))
     assert post(edge).status_code == 200
-    edge.restart_worker()  # which ends its containers
+    edge.restart_worker()  # which stops its containers
     assert container_state(edge) == "sleeping"
     assert post(edge).status_code == 200
     assert len(events.of("start")) == 2
 
 
-def test_an_idle_object_leaves_memory_and_its_container_sleeps(start_edge: StartEdge, events: Events):
-    """workerd evicts an object after some ten idle seconds; a container's timeout runs from its start, and anew from
-    when the next object finds it."""
+def test_an_idle_object_is_evicted_and_its_container_sleeps(start_edge: StartEdge, events: Events):
+    """workerd evicts an object after about ten idle seconds. A container's timeout starts with the container, and
+    starts again when the next object finds it.
+    """
     edge = start_edge(image=image(events), vars={"CONTAINER_SLEEP_AFTER": "26s"})
     assert post(edge).status_code == 200
-    time.sleep(20)  # ten from when nothing is left to fetch
+    time.sleep(20)  # ten after the last report was fetched
     assert post(edge).status_code == 200  # a new object, the same container
     edge.wait_for_log("container_found_running")
     assert len(events.of("start")) == 1
@@ -271,11 +270,12 @@ def test_an_idle_object_leaves_memory_and_its_container_sleeps(start_edge: Start
 
 
 @pytest.mark.parametrize("model", ["stream", "endless"], ids=["a whole stream", "one that its client leaves"])
-def test_when_nothing_runs_nobody_asks_the_container_and_no_alarm_goes_off_for_it(
+def test_without_requests_the_container_is_not_polled_and_no_alarm_fires(
     start_edge: StartEdge, events: Events, model: str
 ):
-    """So nothing keeps the object in memory, or the container awake. The stand-in never reports, so the alarm of the
-    reservation's end is left, which goes off in two minutes."""
+    """So nothing keeps the object in memory or the container awake. The stand-in never reports, so only the alarm for
+    the reservation's expiry remains, two minutes later.
+    """
     edge = start_edge(image=image(events))
     with httpx.stream("POST", edge.url + CHAT, json={"model": model}, headers=BEARER, timeout=30) as answer:
         lines = answer.iter_lines()
@@ -285,7 +285,7 @@ def test_when_nothing_runs_nobody_asks_the_container_and_no_alarm_goes_off_for_i
     wait_for(lambda: all(seconds > 30 for seconds in edge.alarms()), "the end of the alarm", timeout=20)
     polls = len(events.of("poll"))
     assert polls >= 1
-    time.sleep(3)  # longer than a question is held
+    time.sleep(3)  # longer than a poll is held
     assert len(events.of("poll")) == polls
     assert all(seconds > 30 for seconds in edge.alarms())
 
@@ -301,21 +301,21 @@ def test_each_key_has_its_instance(start_edge: StartEdge, events: Events):
     assert len(set(served)) == 2, "eight keys fell on both of them (one seed of 128 would not)"
 
 
-def test_what_was_sent_is_not_sent_to_another_instance(start_edge: StartEdge, events: Events):
+def test_a_request_already_sent_is_not_sent_to_another_instance(start_edge: StartEdge, events: Events):
     edge = start_edge(image=image(events), vars={"CONTAINER_INSTANCES": "2"})
     assert_unavailable(post(edge, {"model": "die"}))
     assert len(events.of("request")) == len(events.of("start")) == 1
 
 
-def test_several_instances(start_edge: StartEdge, events: Events):
+def test_keys_are_spread_over_several_instances(start_edge: StartEdge, events: Events):
     edge = start_edge(image=image(events), vars={"CONTAINER_INSTANCES": "3", "PUBLIC_MODELS": "true"})
     assert [post(edge).status_code for _ in range(5)] == [200] * 5
     assert len(events.of("start")) == 1  # one key, one instance
     assert container_state(edge) == "running"
 
 
-def test_the_next_instance_steps_in(start_edge: StartEdge, events: Events, tmp_path: Path):
-    """The first start fails, whoever it is for; the same request is served by another instance."""
+def test_the_next_instance_takes_over(start_edge: StartEdge, events: Events, tmp_path: Path):
+    """The first start fails, whichever instance it is for. Another instance serves the same request."""
     once = Events(tmp_path / "once")
     edge = start_edge(image=image(once, "exit"), vars={"CONTAINER_INSTANCES": "2"})
     with ThreadPoolExecutor(1) as pool:

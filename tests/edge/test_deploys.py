@@ -1,5 +1,8 @@
-"""A deploy changes the Worker at once and the objects later. What a request was reserved under is what it is served and
-charged under, and nothing is refused or started anew for a changed configuration."""
+"""Deploys change the Worker at once and the objects later.
+
+A request is served and charged under the configuration it was reserved with. A new configuration refuses no request and
+restarts no container.
+"""
 
 import dataclasses
 import itertools
@@ -27,7 +30,7 @@ from tests.money import wait_for as wait_until
 
 VARS = {"LITELLM_MASTER_KEY": MASTER_KEY, "LOCAL_DEVELOPMENT": "true"}
 PLAIN = Behaviour(usage=(10, 5))
-# `DEPLOYS=10` for as many of each kind.
+# `DEPLOYS=10` runs as many of each kind.
 ROUNDS = int(os.environ.get("DEPLOYS", "3"))
 
 
@@ -53,7 +56,7 @@ def version(directory: Path, content: Mapping[str, Any], **vars: str) -> Version
 
 
 class Deployed:
-    """An edge whose objects run the first version, and the Worker's versions by their number."""
+    """An edge whose objects run the first version, and the Worker's versions by number."""
 
     def __init__(self, edge: Edge) -> None:
         self.money = Money(edge)
@@ -89,7 +92,7 @@ def deployed(
     return Deployed(edge)
 
 
-def test_a_changed_price_holds_from_the_first_request_and_back_again(deployed: Deployed):
+def test_a_changed_price_applies_from_the_first_request_in_both_directions(deployed: Deployed):
     money = deployed.money
     key = money.key(max_budget=10)
     for which in (0, 1, 0, 1, 1, 0):
@@ -99,12 +102,12 @@ def test_a_changed_price_holds_from_the_first_request_and_back_again(deployed: D
     assert len(money.edge.containers(None)) == 1
 
 
-def test_a_new_model_answers_at_once_and_only_where_it_is_deployed(deployed: Deployed):
+def test_a_new_model_works_at_once_and_only_where_it_is_deployed(deployed: Deployed):
     assert deployed.ask(1, model="new").status_code == 200
     assert deployed.ask(0, model="new").status_code == 404
 
 
-def test_a_rotated_secret_is_used_from_the_first_request_without_another_container(
+def test_a_rotated_secret_is_used_from_the_first_request_by_the_same_container(
     deployed: Deployed, provider: FakeProvider
 ):
     pid = deployed.money.edge.container_pid
@@ -114,12 +117,12 @@ def test_a_rotated_secret_is_used_from_the_first_request_without_another_contain
     assert deployed.money.edge.container_pid == pid
 
 
-def test_a_new_budget_holds_from_the_first_request(deployed: Deployed):
-    """Of a key that only the new configuration declares: 0.001 is less than one answer may cost."""
+def test_a_new_budget_applies_from_the_first_request(deployed: Deployed):
+    """The key is declared only in the new configuration. Its budget of 0.001 is less than one answer may cost."""
     assert deployed.ask(1, "sk-team-of-the-tests").json()["error"]["code"] == "budget_exceeded"
 
 
-def test_an_upload_is_priced_by_the_configuration_that_it_came_under(deployed: Deployed):
+def test_an_upload_is_charged_under_the_configuration_it_arrived_with(deployed: Deployed):
     key = deployed.money.key(max_budget=1000)
     large = [{"role": "user", "content": "x" * 100_000}]
     assert [deployed.ask(which, key, messages=large).status_code for which in (0, 1)] == [200, 200]
@@ -139,11 +142,12 @@ def test_a_stream_ends_under_its_own_configuration(deployed: Deployed, provider:
 
 
 @pytest.mark.timeout(300)
-def test_no_request_fails_while_everything_is_deployed_again_and_again(
+def test_no_request_fails_during_repeated_deploys(
     start_edge: StartEdge, provider: FakeProvider, tmp_path_factory: pytest.TempPathFactory
 ):
-    """Sixteen clients, plain and streamed, while the configuration changes to and fro, the Worker's code, a secret, and
-    the image, which ends the containers one after the other."""
+    """Sixteen clients, plain and streamed, while the configuration alternates and the Worker's code, a secret and the
+    image change. A new image replaces the containers one after another.
+    """
     provider.always(Behaviour(text="one two three", chunks=4, pace=0.05, usage=(10, 5)))
     directory = tmp_path_factory.mktemp
     other_code = {"edge/instances.py": (ROOT / "worker/edge/instances.py").read_text() + "\nDEPLOYED = 'again'\n"}
@@ -200,6 +204,6 @@ def test_no_request_fails_while_everything_is_deployed_again_and_again(
 
 
 def at_least(answers: list[Any], more: int) -> None:
-    """Waits for so many further answers."""
+    """Waits for this many further answers."""
     wanted = len(answers) + more
     wait_for(lambda: len(answers) >= wanted, f"{more} answers", 60)

@@ -1,4 +1,4 @@
-"""Virtual keys at the edge, with the real proxy behind: what is changed counts from the next request on."""
+"""Virtual keys at the edge with the real proxy: changes apply from the next request on."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def error(response: httpx.Response) -> tuple[int, str | None]:
     return response.status_code, response.json()["error"]["code"]
 
 
-def test_a_keys_life(money: Money):
+def test_the_lifecycle_of_a_key(money: Money):
     key = money.key(key_alias="life", metadata={"team": "a"})
     assert money.ask(key).status_code == 200
     assert money.ask(key).json()["choices"][0]["message"]["content"] == "Hello"
@@ -74,7 +74,7 @@ def test_a_keys_life(money: Money):
     assert error(money.ask(key)) == (401, "invalid_api_key")
 
 
-def test_who_guesses_does_not_learn_that_there_is_such_a_key(money: Money):
+def test_a_guess_does_not_reveal_whether_a_key_exists(money: Money):
     key = money.key(key="sk-easy-to-guess")
     money.admin("/key/block", {"key": key})
     blocked, unknown = money.ask(key), money.ask("sk-easy-to-miss")
@@ -82,7 +82,7 @@ def test_who_guesses_does_not_learn_that_there_is_such_a_key(money: Money):
     assert blocked.json() == unknown.json()
 
 
-def test_a_rotated_key_works_for_its_grace_and_no_longer(money: Money):
+def test_a_rotated_key_works_during_its_grace_period_only(money: Money):
     key = money.key(key_alias="rotated")
     new = money.admin(f"/key/{key}/regenerate", {"grace_period": "2s"})["key"]
     began = time.monotonic()
@@ -94,32 +94,32 @@ def test_a_rotated_key_works_for_its_grace_and_no_longer(money: Money):
     assert [money.ask(k).status_code for k in (new, newest)] == [401, 200]
 
 
-def test_a_key_of_the_callers_choice(money: Money):
+def test_a_caller_can_choose_the_secret(money: Money):
     assert money.key(key="sk-chosen-by-the-caller") == "sk-chosen-by-the-caller"
     assert money.ask("sk-chosen-by-the-caller").status_code == 200
     again = money.http.post("/key/generate", json={"key": "sk-chosen-by-the-caller"})
     assert 400 <= again.status_code < 500
 
 
-def test_a_key_that_expires(money: Money):
+def test_an_expired_key_is_refused(money: Money):
     key = money.key(duration="1s")
     assert money.ask(key).status_code == 200
     wait_for(lambda: money.ask(key).status_code, lambda status: status == 401)
 
 
-def test_each_header_a_key_can_come_in(money: Money):
+def test_a_virtual_key_is_accepted_in_each_header(money: Money):
     key = money.key()
     for headers in ({"x-api-key": key}, {"api-key": key}, {"authorization": f"Bearer {key}"}):
         assert httpx.post(money.edge.url + CHAT, json=chat(), headers=headers).status_code == 200
 
 
-def test_models_are_those_that_the_key_may_use(money: Money):
+def test_a_key_lists_only_its_models(money: Money):
     some, everything = money.key(models=["gpt", "wild/*"]), money.key()
 
     def models(key: str) -> set[str]:
         answer = money.http.get("/v1/models", headers={"authorization": f"Bearer {key}"})
         listed = {model["id"] for model in answer.json()["data"]}
-        assert "wild/gpt-4o" in listed  # what the wildcard reaches
+        assert "wild/gpt-4o" in listed  # matched by the wildcard
         return {name for name in listed if not name.startswith("wild/")}
 
     assert models(some) == {"gpt"}
@@ -131,7 +131,7 @@ def test_models_are_those_that_the_key_may_use(money: Money):
     assert money.ask(some, model="other").status_code == 403
 
 
-def test_a_key_is_told_of_itself_and_its_models_and_of_no_other(money: Money):
+def test_a_key_sees_only_itself_and_its_models(money: Money):
     key, other = money.key(models=["gpt"], key_alias="itself"), money.key()
 
     def asked(path: str, by: str = key) -> httpx.Response:
@@ -162,7 +162,7 @@ def test_a_thousand_models_fit(money: Money):
     assert money.ask(key, model="preset").status_code == 200
 
 
-def test_fallbacks_of_the_clients_own_are_the_keys(money: Money):
+def test_fallbacks_named_by_a_client_must_be_allowed_for_its_key(money: Money):
     key = money.key(models=["gpt"])
     assert money.ask(key, fallbacks=["gpt"]).status_code == 200
     refused = money.ask(key, fallbacks=["other"])
@@ -171,7 +171,7 @@ def test_fallbacks_of_the_clients_own_are_the_keys(money: Money):
 
 
 @pytest.mark.parametrize("key", [True, False])
-def test_what_cannot_be_served_is_said_as_standalone(money: Money, key: bool):
+def test_refusals_are_the_same_as_standalone(money: Money, key: bool):
     mine = money.key() if key else None
     assert error(money.ask(mine, model="no-such-model")) == (404, "model_not_found")
     off = money.ask(mine, model="off")
@@ -190,7 +190,7 @@ def test_what_cannot_be_served_is_said_as_standalone(money: Money, key: bool):
 
 
 @pytest.mark.parametrize("brackets", [60_000, 990])
-def test_no_nesting_ends_the_isolate(money: Money, brackets: int):
+def test_deep_nesting_does_not_crash_the_isolate(money: Money, brackets: int):
     key = money.key()
     headers = {"authorization": f"Bearer {key}"}
     for start in (b'{"model": "gpt", "messages": ', b'{"model": "gpt", "tools": '):
@@ -201,8 +201,8 @@ def test_no_nesting_ends_the_isolate(money: Money, brackets: int):
     assert money.ask(key).status_code == 200
 
 
-def test_bodies_that_are_parked(money: Money):
-    """Chunked, larger than what the Worker reads, and for models that it cannot quote."""
+def test_parked_bodies_are_served_under_their_key(money: Money):
+    """Chunked bodies, bodies larger than the Worker reads, and models that it cannot quote."""
     key = money.key()
     headers = {"authorization": f"Bearer {key}"}
     body = json.dumps(chat()).encode()
@@ -215,7 +215,7 @@ def test_bodies_that_are_parked(money: Money):
     assert len(money.settled(key, 6)) == 6
 
 
-def test_a_refused_key_wakes_nobody(start_edge: StartEdge, tmp_path: Path):
+def test_a_refused_key_wakes_no_container(start_edge: StartEdge, tmp_path: Path):
     events = Events(tmp_path / "events")
     money = Money(start_edge(image=image(events)))
     key = money.key(models=["echo"])
@@ -234,7 +234,7 @@ def test_a_refused_key_wakes_nobody(start_edge: StartEdge, tmp_path: Path):
     assert money.ask(key, model="echo").status_code == 200
 
 
-def test_the_admin_api_says_what_is_wrong(money: Money):
+def test_the_admin_api_explains_errors(money: Money):
     post = money.http.post
     assert post("/key/generate", json={"max_budget": -1}).status_code == 400
     assert post("/key/generate", json={"no_such_field": 1}).json()["error"]["param"] == "no_such_field"
@@ -258,7 +258,7 @@ def test_the_admin_api_says_what_is_wrong(money: Money):
     assert money.http.head("/key/list").content == b""
 
 
-def test_from_the_shell(edge: Edge):
+def test_keys_are_managed_from_the_shell(edge: Edge):
     def run(*arguments: str) -> str:
         command = [sys.executable, "-m", "container", *arguments, "--url", edge.url]
         environment = {**os.environ, "LITELLM_MASTER_KEY": MASTER_KEY}
@@ -278,7 +278,7 @@ def test_from_the_shell(edge: Edge):
     assert Money(edge).ask(new).status_code == 401
 
 
-def test_keys_that_the_config_declares(start_edge: StartEdge, tmp_path: Path):
+def test_keys_declared_in_the_config(start_edge: StartEdge, tmp_path: Path):
     declared = {"virtual_keys": [{"key": "os.environ/BOT_KEY", "key_alias": "bot", "models": ["gpt"]}]}
     config = {**CONFIG, "general_settings": declared}
     storage = tmp_path / "edge"

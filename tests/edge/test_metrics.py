@@ -1,4 +1,4 @@
-"""`/metrics` at the edge: a running container's, and none is woken for it."""
+"""`/metrics` at the edge returns a running container's metrics and never wakes one."""
 
 import pytest
 
@@ -21,14 +21,14 @@ def scrape(edge: Edge, **query: str) -> Scraped:
     return Scraped(answer.text)
 
 
-def test_containers_that_sleep_go_on_sleeping(watched: Edge):
+def test_sleeping_containers_are_not_woken(watched: Edge):
     for _ in range(2):
         found = scrape(watched)
         assert {s.labels["instance_name"]: s.value for s in found.samples} == {"proxy-0": 0, "proxy-1": 0}
     assert watched.containers() == []
 
 
-def test_a_running_one_tells_of_itself_and_the_other_sleeps_on(watched: Edge):
+def test_a_running_container_reports_and_a_sleeping_one_is_not_woken(watched: Edge):
     body = {"model": "mock", "messages": [{"role": "user", "content": "Hi"}]}
     assert watched.client.post("/v1/chat/completions", json=body).status_code == 200
     awake = [name for name in ("proxy-0", "proxy-1") if scrape(watched)[RUNNING, f"instance_name={name}"]]
@@ -42,7 +42,7 @@ def test_a_running_one_tells_of_itself_and_the_other_sleeps_on(watched: Edge):
     assert watched.client.head("/metrics").content == b""
 
 
-def test_it_is_for_the_master_key(watched: Edge):
+def test_metrics_need_the_master_key(watched: Edge):
     key = watched.client.post("/key/generate", json={}).json()["key"]
     for headers, status in (
         ({"authorization": ""}, 401),
@@ -55,7 +55,7 @@ def test_it_is_for_the_master_key(watched: Edge):
     assert MASTER_KEY not in watched.client.get("/metrics").text
 
 
-def test_an_instance_that_there_is_not(watched: Edge):
+def test_an_unknown_instance_is_refused(watched: Edge):
     answer = watched.client.get("/metrics", params={"instance": "proxy-7"})
     assert answer.status_code == 400
     assert "proxy-0, proxy-1" in answer.json()["error"]["message"]

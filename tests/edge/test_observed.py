@@ -1,4 +1,4 @@
-"""What an operator sees of requests at the edge, and the response cache: all of it knows whose request it is."""
+"""Observability and the response cache at the edge: logs, traces, callbacks and cache hits belong to the right key."""
 
 import hashlib
 import json
@@ -58,12 +58,12 @@ def money(start_module_edge: StartEdge, provider: FakeProvider, redis: RedisServ
 
 
 def kept(money: Money, key: str | None, content: str) -> httpx.Response:
-    """The answer to a question that was asked before: what is written takes a moment."""
+    """Repeats a request until its response is served from the cache, which is written a moment later."""
     return wait_for(lambda: money.ask(key, content=content), lambda answer: answer.headers.get("x-cache") == "hit")
 
 
 @pytest.mark.parametrize("size", ["inline", "parked"])
-def test_the_cache_answers_the_key_that_asked_before_and_no_other(money: Money, provider: FakeProvider, size: str):
+def test_the_cache_answers_only_the_key_that_asked_before(money: Money, provider: FakeProvider, size: str):
     content = f"cached, {size} {OVER_THE_LIMIT if size == 'parked' else ''}"
     one, other = money.key(), money.key()
     first = money.ask(one, content=content)
@@ -81,7 +81,7 @@ def test_the_cache_answers_the_key_that_asked_before_and_no_other(money: Money, 
     assert money.ask(one, content=content).status_code == 401
 
 
-def test_a_hit_costs_nothing_and_stands_in_the_spend_log(money: Money):
+def test_a_cache_hit_costs_nothing_and_is_in_the_spend_log(money: Money):
     key = money.key(max_budget=1)
     money.ask(key, content="cheap")
     (paid,) = money.settled(key)
@@ -93,7 +93,7 @@ def test_a_hit_costs_nothing_and_stands_in_the_spend_log(money: Money):
 
 
 def logged(edge: Edge, request_id: str) -> dict[str, Any]:
-    """The line of the request log."""
+    """The line in the request log."""
 
     def find() -> dict[str, Any] | None:
         for line in list(edge.lines):
@@ -105,7 +105,7 @@ def logged(edge: Edge, request_id: str) -> dict[str, Any]:
     return wait_for(find, bool)
 
 
-def test_the_request_log_names_the_key_and_has_uploads_too(money: Money):
+def test_the_request_log_names_the_key_and_includes_uploads(money: Money):
     key = money.key()
     hashed = hashlib.sha256(key.encode()).hexdigest()
     for who, owner in ((key, hashed), (None, "master")):
@@ -117,13 +117,13 @@ def test_the_request_log_names_the_key_and_has_uploads_too(money: Money):
             if len(content) < 1000:
                 assert line["request"]["messages"][0]["content"] == f"[{len(content)} characters]"
             else:
-                assert line["request"] == f"[{len(answer.request.content)} bytes]"  # longer than what is kept of it
+                assert line["request"] == f"[{len(answer.request.content)} bytes]"  # longer than what the log keeps
     assert key not in money.edge.log()
     assert CANARY not in money.edge.log()
 
 
 @pytest.mark.parametrize("size", ["inline", "parked"])
-def test_a_clients_trace_goes_on_in_the_container(money: Money, collector: Collector, size: str):
+def test_a_clients_trace_continues_in_the_container(money: Money, collector: Collector, size: str):
     key = money.key()
     trace = hashlib.md5(size.encode()).hexdigest()
     content = f"traced {CANARY} {OVER_THE_LIMIT if size == 'parked' else ''}"
@@ -145,7 +145,7 @@ def test_a_clients_trace_goes_on_in_the_container(money: Money, collector: Colle
         assert key.encode() not in body
 
 
-def test_a_client_cannot_say_whose_request_it_is(money: Money):
+def test_a_client_cannot_claim_another_keys_identity(money: Money):
     grant = json.dumps({"reservation": "x", "owner": "master"})
     key = money.key()
     answer = money.http.post(
@@ -157,10 +157,10 @@ def test_a_client_cannot_say_whose_request_it_is(money: Money):
     assert line["key"] == hashlib.sha256(key.encode()).hexdigest()
 
 
-def test_what_is_below_the_log_level_is_not_written_on_either_side(start_edge: StartEdge, provider: FakeProvider):
+def test_neither_side_logs_below_the_log_level(start_edge: StartEdge, provider: FakeProvider):
     off = deployment(provider, "off")
     off["litellm_params"]["api_key"] = "os.environ/NOT_SET_ANYWHERE"
-    # Each side has one warning: the edge of a duration that is none, the container of a model that is off.
+    # Each side logs one warning: the edge an invalid duration, the container a disabled model.
     edge = start_edge(
         config={"model_list": [deployment(provider, "gpt"), off]},
         vars={"LITELLM_LOG_LEVEL": "warning", "CONTAINER_SLEEP_AFTER": "a while"},

@@ -1,4 +1,4 @@
-"""The object that keeps the ledger has the first container. Clients see nothing of that but the answer."""
+"""The ledger's object also owns the first container. Clients cannot tell."""
 
 from collections.abc import Iterator
 
@@ -32,8 +32,8 @@ def _plain(provider: FakeProvider) -> None:
     provider.always(Behaviour(usage=(10, 5)))
 
 
-def test_a_refusal_wakes_no_container_and_is_the_apis(money: Money):
-    """The first test: no container has been started yet."""
+def test_a_refusal_wakes_no_container_and_has_the_apis_format(money: Money):
+    """Must run first, while no container has started."""
     poor = money.key(max_budget=0)
     for key, status, kind in (
         ("sk-nobody", 401, "authentication_error"),
@@ -48,7 +48,7 @@ def test_a_refusal_wakes_no_container_and_is_the_apis(money: Money):
     assert money.edge.containers(None) == []
 
 
-def test_no_header_of_ours_reaches_a_client_or_a_provider(money: Money, provider: FakeProvider):
+def test_internal_headers_reach_neither_client_nor_provider(money: Money, provider: FakeProvider):
     assert_nothing_internal(money.ask())
     assert_nothing_internal(money.ask(stream=True))
     assert not [name for name in provider.last.headers if name.lower().startswith("x-internal")]
@@ -56,7 +56,7 @@ def test_no_header_of_ours_reaches_a_client_or_a_provider(money: Money, provider
     assert_nothing_internal(money.ask())
 
 
-def test_a_client_that_poses_as_the_edge_is_not_believed(money: Money, provider: FakeProvider):
+def test_a_client_that_sends_the_edges_headers_is_not_trusted(money: Money, provider: FakeProvider):
     key = money.key(max_budget=1)
     before = len(provider.requests)
     for name in ("x-internal-ask", "x-internal-grant", "x-internal-report", "x-internal-refusal"):
@@ -68,8 +68,8 @@ def test_a_client_that_poses_as_the_edge_is_not_believed(money: Money, provider:
     money.settled(key, 4)
 
 
-def test_the_next_request_finds_its_money_and_its_slot_free(money: Money):
-    """A plain answer brings its report along, so that the next admission settles it."""
+def test_the_next_request_finds_its_reservation_and_slot_free(money: Money):
+    """A plain response carries its report, and the next admission settles it."""
     key = money.key(max_parallel_requests=1, max_budget=1)
     answers = [money.ask(key) for _ in range(20)]
     assert [answer.status_code for answer in answers] == [200] * 20
@@ -78,7 +78,7 @@ def test_the_next_request_finds_its_money_and_its_slot_free(money: Money):
     assert [line["state"] for line in money.logs(key)] == ["settled"] * 20
 
 
-def test_a_key_that_is_blocked_is_refused_with_the_very_next_request(money: Money):
+def test_a_blocked_key_is_refused_on_the_next_request(money: Money):
     key = money.key(max_budget=1)
     assert money.ask(key).status_code == 200
     money.admin("/key/block", {"key": key})
@@ -87,7 +87,7 @@ def test_a_key_that_is_blocked_is_refused_with_the_very_next_request(money: Mone
     assert money.ask(key).status_code == 200
 
 
-def test_nothing_is_left_open(money: Money):
+def test_no_reservation_stays_open(money: Money):
     spend = money.spend()
     assert (spend["running_requests"], spend["reserved"]) == (0, 0)
     wait_for(lambda: not money.edge.alarms(), "the end of all alarms", timeout=20)
@@ -97,7 +97,9 @@ def assert_nothing_internal(answer: httpx.Response) -> None:
     assert not [name for name in answer.headers if name.startswith("x-internal")]
 
 
-def test_instances_beyond_the_first_are_admitted_before_they_are_asked(start_edge: StartEdge, provider: FakeProvider):
+def test_requests_for_other_instances_are_admitted_before_they_are_forwarded(
+    start_edge: StartEdge, provider: FakeProvider
+):
     config = {"model_list": [deployment(provider, "gpt")], "router_settings": {"num_retries": 0}}
     edge: Edge = start_edge(config, vars={"CONTAINER_INSTANCES": "2"})
     money = Money(edge)

@@ -1,7 +1,6 @@
-"""What Worker, objects and containers tell each other: any message comes back as it went, and versions that meet
-understand each other.
+"""The protocol between Worker, objects and containers: messages survive a round trip, and versions are compatible.
 
-tests/edge/protocol/v<version>/ has each message as that version writes it. After PROTOCOL_VERSION has been raised:
+tests/edge/protocol/v<version>/ holds each message as that version writes it. After raising PROTOCOL_VERSION run:
 
     .venv/bin/python -m tests.edge.test_protocol
 """
@@ -33,7 +32,7 @@ REQUEST = {
 }
 RESULT = {"ok": True, "limited": True, "headers": [["x-ratelimit-limit-requests", "10"]]}
 REPORT = Report(REQUEST["id"], "start", 1234, "gpt-4o", "deployment", 200, 321, 11, 7, 5, 3, 1)
-# By the fixture's name: the message, and how to read it.
+# The fixture's name: the message, and its decoder.
 MESSAGES: dict[str, tuple[str, Callable[[str], Any], Any]] = {}
 
 
@@ -71,19 +70,19 @@ def versions() -> list[int]:
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_message_is_written_as_it_was_recorded(name: str) -> None:
+def test_a_message_is_encoded_as_recorded(name: str) -> None:
     assert json.loads(MESSAGES[name][0]) == json.loads(fixture(name).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
     ("version", "name"), [(v, p.stem) for v in versions() for p in sorted((HERE / f"v{v}").glob("*"))]
 )
-def test_a_recorded_message_is_understood(version: int, name: str) -> None:
+def test_a_recorded_message_is_decoded(version: int, name: str) -> None:
     _, decode, decoded = MESSAGES[name]
     assert decode(fixture(name, version).read_text(encoding="utf-8")) == decoded
 
 
-def test_every_message_of_this_version_has_been_recorded() -> None:
+def test_every_message_of_this_version_is_recorded() -> None:
     assert {path.stem for path in fixture("").parent.glob("*.json")} == set(MESSAGES)
 
 
@@ -120,7 +119,7 @@ FIELDS = st.lists(st.one_of(TEXT, NUMBER), max_size=12)
         st.none() | NUMBER,
     )
 )
-def test_any_grant_comes_back(grant: EdgeGrant) -> None:
+def test_any_grant_survives_a_round_trip(grant: EdgeGrant) -> None:
     assert EdgeGrant.decode(grant.encode()) == grant
 
 
@@ -147,18 +146,20 @@ def test_any_grant_comes_back(grant: EdgeGrant) -> None:
         ),
     )
 )
-def test_any_other_message_comes_back(message: Any) -> None:
+def test_any_other_message_survives_a_round_trip(message: Any) -> None:
     assert type(message).decode(message.encode()) == message
 
 
 @PATIENTLY
 @given(st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4), st.none() | NUMBER, TEXT, TEXT)
-def test_any_request_to_admit_comes_back(request: dict[str, Any], limit: int | None, tags: str, name: str) -> None:
+def test_any_admission_request_survives_a_round_trip(
+    request: dict[str, Any], limit: int | None, tags: str, name: str
+) -> None:
     text = protocol.encode_admission(request, limit, tags, name)
     assert protocol.decode_admission(text) == (request, limit, tags, name)
 
 
-def test_a_request_to_admit_of_an_older_worker_is_understood() -> None:
+def test_an_older_workers_admission_request_is_decoded() -> None:
     text = json.dumps({"ask": REQUEST, "add_limit": None})
     assert protocol.decode_admission(text) == (REQUEST, None, "", None)
 
@@ -170,7 +171,7 @@ def test_a_request_to_admit_of_an_older_worker_is_understood() -> None:
     "decode",
     [EdgeGrant.decode, CarriedReport.decode, JournalPoll.decode, JournalPage.decode, GivenConfiguration.decode],
 )
-def test_what_is_no_message_is_refused(decode: Callable[[str], Any], text: str) -> None:
+def test_a_malformed_message_is_refused(decode: Callable[[str], Any], text: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         decode(text)
 

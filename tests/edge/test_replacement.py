@@ -1,5 +1,7 @@
-"""A container that has to go while it serves: new settings, a new image, SIGTERM. What it runs comes to its end, what
-is new goes to its successor, and the ledger is told of both."""
+"""Replacing a container that is serving: new settings, a new image, SIGTERM.
+
+Running requests finish in the old container, new ones go to its successor, and both are settled.
+"""
 
 import dataclasses
 import os
@@ -47,7 +49,7 @@ def config(provider: FakeProvider, key: str = "sk-provider", **info: Any) -> dic
 def streaming(
     pool: ThreadPoolExecutor, provider: FakeProvider, money: Money, key: str, behaviour: Behaviour = SLOW
 ) -> Future[httpx.Response]:
-    """A stream of six seconds that has begun."""
+    """A six-second stream that has started."""
     before = len(provider.requests)
     provider.queue(behaviour)
     asking = pool.submit(money.ask, key, stream=True)
@@ -55,7 +57,7 @@ def streaming(
     return asking
 
 
-def test_sigterm_lets_streams_end_while_new_requests_go_to_the_next_instance(
+def test_after_sigterm_streams_finish_and_new_requests_go_to_the_next_instance(
     start_edge: StartEdge, provider: FakeProvider, pool: ThreadPoolExecutor
 ):
     money = Money(start_edge(config(provider), vars={"CONTAINER_INSTANCES": "2"}))
@@ -73,7 +75,7 @@ def test_sigterm_lets_streams_end_while_new_requests_go_to_the_next_instance(
     assert money.spend()["running_requests"] == 0
 
 
-def test_sigterm_with_one_instance_lets_another_one_serve_until_its_successor_does(
+def test_after_sigterm_of_the_only_instance_another_serves_until_its_successor_is_ready(
     start_edge: StartEdge, provider: FakeProvider, pool: ThreadPoolExecutor
 ):
     money = Money(start_edge(config(provider)))
@@ -94,10 +96,10 @@ def test_sigterm_with_one_instance_lets_another_one_serve_until_its_successor_do
     assert money.spend()["running_requests"] == 0
 
 
-def test_a_setting_of_the_process_replaces_the_container_once_what_it_runs_has_ended(
+def test_a_process_setting_replaces_the_container_after_its_requests_finish(
     start_edge: StartEdge, provider: FakeProvider, pool: ThreadPoolExecutor
 ):
-    """The stream is asked of the container itself: one through the Worker ends with the Worker's process here."""
+    """The stream goes directly to the container, because one through the Worker would end with the Worker's process."""
     vars = {**SECRETS, "PROVIDER_KEY": "sk-before"}
     edge = start_edge(config(provider, "os.environ/PROVIDER_KEY"), vars=vars)
     money = Money(edge)
@@ -126,7 +128,7 @@ def test_a_setting_of_the_process_replaces_the_container_once_what_it_runs_has_e
     assert len(money.settled(key, 6)) == 6
 
 
-def test_a_rotated_secret_finds_the_container_again(start_edge: StartEdge, provider: FakeProvider):
+def test_after_a_secret_rotation_the_container_is_found_again(start_edge: StartEdge, provider: FakeProvider):
     vars = {**SECRETS, "PROVIDER_KEY": "sk-before"}
     edge = start_edge(config(provider, "os.environ/PROVIDER_KEY"), vars=vars)
     money = Money(edge)
@@ -138,7 +140,7 @@ def test_a_rotated_secret_finds_the_container_again(start_edge: StartEdge, provi
     assert edge.container_pid == pid
 
 
-def test_what_config_the_image_holds_does_not_matter(start_edge: StartEdge, provider: FakeProvider, tmp_path: Path):
+def test_the_config_in_the_image_does_not_matter(start_edge: StartEdge, provider: FakeProvider, tmp_path: Path):
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump(config(provider, input_cost_per_token=0.5)))
     money = Money(start_edge(config(provider), image=proxy_image(other)))

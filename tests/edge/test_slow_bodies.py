@@ -1,4 +1,4 @@
-"""Small bodies that never come: they are cut off, and what they hold at the edge is given back."""
+"""Small bodies that never finish: they time out and release their memory at the edge."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
 
 @pytest.fixture(scope="module")
 def edge(start_module_edge: StartEdge, events: Events) -> Edge:
-    """There is room for two such bodies at a time, and they have three seconds."""
+    """The edge has memory for two such bodies, and a timeout of three seconds."""
     replaced = {
         "edge/body.py": with_constant("edge/body.py", "MOST_SECONDS = 30", f"MOST_SECONDS = {SECONDS}"),
         "edge/admission.py": with_constant(
@@ -33,7 +33,7 @@ def edge(start_module_edge: StartEdge, events: Events) -> Edge:
         ),
     }
     edge = start_module_edge(image=image(events), replaced=replaced)
-    assert edge.client.post(CHAT, json={"model": "echo"}).status_code == 200  # it is awake
+    assert edge.client.post(CHAT, json={"model": "echo"}).status_code == 200  # wakes the container
     return edge
 
 
@@ -45,7 +45,7 @@ def with_constant(path: str, line: str, other: str) -> str:
 
 @pytest.fixture
 def stalled(edge: Edge) -> Iterator[list[Connection]]:
-    """Two strangers' bodies of which one byte has come."""
+    """Two unauthenticated uploads stalled after one byte."""
     with ExitStack() as stack:
         yield [stack.enter_context(begun(edge, CHAT, "sk-wrongwrong")) for _ in range(2)]
 
@@ -66,11 +66,11 @@ def assert_too_slow(connection: Connection) -> None:
     assert connection.closed()
 
 
-def test_a_strangers_body_that_stalls_is_408_and_gives_its_room_back(
+def test_a_stalled_unauthenticated_body_gets_408_and_releases_its_memory(
     edge: Edge, stalled: list[Connection], events: Events
 ):
     def parks() -> int:
-        """How many bodies the edge had no room for, for one more."""
+        """Sends one request and returns how many bodies the edge parked for it because its memory was full."""
         before = len(events.of("park"))
         assert edge.client.post(CHAT, json={"model": "echo"}).status_code == 200
         return len(events.of("park")) - before
@@ -82,13 +82,13 @@ def test_a_strangers_body_that_stalls_is_408_and_gives_its_room_back(
     assert parks() == 0
 
 
-def test_an_admin_call_that_stalls_is_408(edge: Edge):
+def test_a_stalled_admin_call_gets_408(edge: Edge):
     assert edge.master_key
     with begun(edge, "/key/generate", edge.master_key) as connection:
         assert_too_slow(connection)
 
 
-def test_a_body_that_drips_is_408_all_the_same(edge: Edge):
+def test_a_trickling_body_gets_408(edge: Edge):
     assert edge.master_key
     began = time.monotonic()
     with begun(edge, CHAT, edge.master_key) as connection:
@@ -98,7 +98,7 @@ def test_a_body_that_drips_is_408_all_the_same(edge: Edge):
         assert_too_slow(connection)
 
 
-def test_a_body_that_takes_its_time_is_served(edge: Edge):
+def test_a_slow_body_within_the_timeout_is_served(edge: Edge):
     assert edge.master_key
     with begun(edge, CHAT, edge.master_key, b'{"model": "echo"') as connection:
         time.sleep(SECONDS / 3)

@@ -1,4 +1,4 @@
-"""Uploads that hold the room of others: those that fall silent or only drip are cut off once somebody waits."""
+"""Uploads that hold the memory budget: stalled and trickling ones are cut off when others wait."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from tests.money import chat, deployment
 CHAT = "/v1/chat/completions"
 MEGABYTE = 1024 * 1024
 ROOM_MB = 32
-# The proxy with shorter limits: 2 s of silence; while others wait 64 KB/s after a second.
+# The proxy with shorter limits: 2 s of silence; while others wait, 64 KB/s after the first second.
 HASTY = """
 import sys
 from container.cli.main import main
@@ -33,18 +33,18 @@ sys.exit(main())
 
 @pytest.fixture(scope="module")
 def edge(start_module_edge: StartEdge, providers: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Edge:
-    """There is room for one upload of the largest size."""
+    """The memory budget holds one upload of the largest size."""
     path = tmp_path_factory.mktemp("hasty") / "litellm_config.yaml"
     path.write_text(yaml.safe_dump({"model_list": [deployment(providers, "gpt")]}))
     command = (sys.executable, "-c", HASTY, "serve", "--config", str(path), "--host", "127.0.0.1", "--port", "{port}")
     started = start_module_edge(path, image=Image(command), vars={"UPLOAD_MEMORY_MB": str(ROOM_MB)})
-    assert started.client.post(CHAT, json=chat()).status_code == 200  # it is awake
+    assert started.client.post(CHAT, json=chat()).status_code == 200  # wakes the container
     return started
 
 
 @pytest.fixture
 def holder(edge: Edge) -> Iterator[Connection]:
-    """An upload that has taken all the room and sent its first 100 KB."""
+    """An upload that holds the whole budget and has sent its first 100 KB."""
     port = int(edge.url.rpartition(":")[2])
     with Connection(port, timeout=20) as connection:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {edge.master_key}\r\n"
@@ -57,7 +57,7 @@ def upload(edge: Edge) -> httpx.Response:
     return httpx.post(edge.url + CHAT, content=json.dumps(body), headers=edge.client.headers, timeout=30)
 
 
-def test_one_that_hangs_gives_its_room_back(edge: Edge, holder: Connection):
+def test_a_stalled_upload_releases_its_memory(edge: Edge, holder: Connection):
     assert edge.client.post(CHAT, json=chat()).status_code == 200, "what is quoted at the edge needs no room"
     assert upload(edge).status_code == 200
     answer = holder.answer()
@@ -65,7 +65,7 @@ def test_one_that_hangs_gives_its_room_back(edge: Edge, holder: Connection):
     assert upload(edge).status_code == 200
 
 
-def test_one_that_drips_may_until_others_wait(edge: Edge, holder: Connection):
+def test_a_trickling_upload_continues_until_others_wait(edge: Edge, holder: Connection):
     over = threading.Event()
 
     def drip() -> None:

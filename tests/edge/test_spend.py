@@ -1,4 +1,4 @@
-"""What requests through the edge come to, told by the container's journal, kept by the ledger's object."""
+"""The cost of requests through the edge: reported by the container's journal, stored by the ledger's object."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from worker.edge.objects import usage_drain
 
 USAGE = Behaviour(usage=(10, 5), usage_details=(4, 3))
 COST = 0.00002
-# It takes milliseconds (`tests.edge.figures`); a reservation that nobody settles is free after two minutes.
+# Settlement takes milliseconds (`tests.edge.figures`); a reservation that is never settled expires after two minutes.
 FREE_SECONDS = 5
 
 
@@ -59,7 +59,7 @@ def money(edge: Edge) -> Money:
     return Money(edge)
 
 
-def test_one_id_finds_a_request_in_the_header_the_container_s_log_and_the_spend_log(
+def test_one_id_finds_a_request_in_the_header_the_containers_log_and_the_spend_log(
     edge: Edge, money: Money, provider: FakeProvider
 ):
     key, name = money.key(), "a-client-s-name-0002"
@@ -76,7 +76,7 @@ def test_one_id_finds_a_request_in_the_header_the_container_s_log_and_the_spend_
         assert (row["request_id"], row["endpoint"]) == (id, "chat_completions")
 
 
-def test_a_plain_answer(money: Money, provider: FakeProvider):
+def test_a_plain_answer_is_charged(money: Money, provider: FakeProvider):
     key = money.key(max_budget=1)
     answer = money.ask(key)
     assert answer.status_code == 200
@@ -96,7 +96,7 @@ def test_tags_of_the_key_and_of_the_request(money: Money, provider: FakeProvider
     assert line["request_tags"] == ["team:a", "job:1"]
 
 
-def test_a_stream(money: Money, provider: FakeProvider):
+def test_a_stream_is_charged(money: Money, provider: FakeProvider):
     key = money.key(max_budget=1)
     answer = money.ask(key, stream=True)
     assert answer.text.rstrip().endswith("data: [DONE]")
@@ -105,9 +105,7 @@ def test_a_stream(money: Money, provider: FakeProvider):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_cached_tokens_cost_less_whichever_way_a_provider_tells_of_them(
-    money: Money, provider: FakeProvider, stream: bool
-):
+def test_cached_tokens_are_discounted_in_every_providers_format(money: Money, provider: FakeProvider, stream: bool):
     """https://api-docs.deepseek.com/guides/kv_cache"""
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_cache_hit_tokens": 4}
     choice = {"index": 0, "message": {"content": "x"}, "delta": {"content": "x"}, "finish_reason": "stop"}
@@ -119,7 +117,7 @@ def test_cached_tokens_cost_less_whichever_way_a_provider_tells_of_them(
     assert (line["spend"], line["cached_tokens"]) == (pytest.approx(6 * 1e-6 + 4 * 1e-7 + 5 * 2e-6), 4)
 
 
-def test_a_stream_whose_client_leaves(money: Money, provider: FakeProvider):
+def test_a_stream_whose_client_disconnects_is_charged(money: Money, provider: FakeProvider):
     provider.always(Behaviour(pace=0.02, chunks=500, text="word " * 500))
     key = money.key(max_budget=1)
     headers = {"authorization": f"Bearer {key}"}
@@ -130,7 +128,7 @@ def test_a_stream_whose_client_leaves(money: Money, provider: FakeProvider):
     assert 0 < line["spend"] < 0.01
 
 
-def test_a_stream_that_breaks_off(money: Money, provider: FakeProvider):
+def test_a_stream_broken_by_the_provider_is_charged(money: Money, provider: FakeProvider):
     provider.always(Behaviour(fault=Fault.RESET_MID_STREAM, after=2))
     key = money.key(max_budget=1)
     assert '"error"' in money.ask(key, stream=True).text
@@ -139,7 +137,7 @@ def test_a_stream_that_breaks_off(money: Money, provider: FakeProvider):
     assert line["spend"] > 0
 
 
-def test_what_fails_costs_nothing(money: Money, provider: FakeProvider, spare: FakeProvider):
+def test_a_failed_request_costs_nothing(money: Money, provider: FakeProvider, spare: FakeProvider):
     provider.always(failing(500))
     spare.always(failing(500))
     key = money.key(max_budget=1)
@@ -158,7 +156,7 @@ def test_after_a_fallback_the_deployment_that_answered_is_charged(
     assert line["spend"] == 0.00011
 
 
-def test_embeddings(money: Money, provider: FakeProvider):
+def test_embeddings_are_charged(money: Money, provider: FakeProvider):
     provider.always(Behaviour(usage=(7, 0)))
     key = money.key(max_budget=1)
     assert money.ask(key, "/v1/embeddings", model="embed", input="Hello").status_code == 200
@@ -166,7 +164,7 @@ def test_embeddings(money: Money, provider: FakeProvider):
     assert line["spend"] == 0.000007
 
 
-def test_usage_that_nobody_tells_is_estimated(money: Money, provider: FakeProvider):
+def test_missing_usage_is_estimated(money: Money, provider: FakeProvider):
     provider.always(Behaviour(usage_in="never", text="one two three"))
     key = money.key(max_budget=1)
     money.ask(key, stream=True)
@@ -175,8 +173,8 @@ def test_usage_that_nobody_tells_is_estimated(money: Money, provider: FakeProvid
     assert line["completion_tokens"] >= 3
 
 
-def test_the_container_refuses_and_the_reservation_is_given_back(money: Money, provider: FakeProvider):
-    key = money.key(max_budget=0.05)  # one request at a time: four thousand tokens of output are set aside
+def test_a_request_refused_by_the_container_releases_its_reservation(money: Money, provider: FakeProvider):
+    key = money.key(max_budget=0.05)  # one request at a time: four thousand output tokens are reserved
     for _ in range(5):
         assert money.ask(key, temperature="warm").status_code == 400
     assert money.ask(key).status_code == 200
@@ -191,7 +189,7 @@ def test_one_request_at_a_time_back_to_back(money: Money, provider: FakeProvider
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_slot_and_money_are_free_soon_after_the_last_byte(money: Money, provider: FakeProvider, stream: bool):
+def test_slot_and_reservation_are_free_soon_after_the_last_byte(money: Money, provider: FakeProvider, stream: bool):
     key = money.key(max_budget=1)
     for _ in range(5):
         money.ask(key, stream=stream)
@@ -207,7 +205,7 @@ def test_a_long_stream_keeps_its_container_and_is_settled_at_its_end(money: Mone
     assert "container_found_running" not in money.edge.log()
 
 
-def test_when_all_is_told_nobody_asks_any_more(start_edge: StartEdge, tmp_path: Path):
+def test_when_everything_is_reported_polling_stops(start_edge: StartEdge, tmp_path: Path):
     events = Events(tmp_path / "events")
     edge = start_edge(image=image(events))
     assert edge.client.post("/v1/chat/completions", json={**chat("mock"), "padding": "x"}).status_code == 200

@@ -1,4 +1,4 @@
-"""Whatever is killed in the middle: the ledger balances, nothing is lost, nothing is counted twice."""
+"""Whichever process is killed: the ledger balances, nothing is lost, nothing is counted twice."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ def config(provider: FakeProvider) -> dict[str, Any]:
 
 
 class Load:
-    """Clients that ask as fast as they can, plain and streamed, until it is over."""
+    """Clients that send requests as fast as they can, plain and streamed, until the block ends."""
 
     def __init__(self, money: Money) -> None:
         self.money = money
@@ -71,7 +71,7 @@ class Load:
 
 
 def balanced(money: Money, keys: list[str], seconds: float = 20.0) -> list[dict[str, Any]]:
-    """Waits until nothing runs any more; then log, keys and the gateway's spending have to agree. The lines."""
+    """Waits until nothing runs, checks that log, keys and global spend agree, and returns the log lines."""
     spend = wait_for(money.spend, lambda found: found["running_requests"] == 0, seconds)
     assert spend["reserved"] == 0
     lines: list[dict[str, Any]] = []
@@ -97,7 +97,7 @@ def whole_log(money: Money, key: str) -> list[dict[str, Any]]:
 
 
 def leases_of(seconds: int) -> dict[str, str]:
-    """The Worker with leases that a test can wait for."""
+    """The Worker's sources with leases short enough for a test."""
     short = LEDGER.replace("LEASE_MS = 120_000", f"LEASE_MS = {seconds}_000")
     assert short != LEDGER
     return {"edge/objects/ledger.py": short}
@@ -107,7 +107,7 @@ def nano(usd: float) -> int:
     return round(usd * 1e9)
 
 
-def test_a_container_that_is_killed_in_mid_load(start_edge: StartEdge, config: dict[str, Any]):
+def test_a_container_killed_under_load(start_edge: StartEdge, config: dict[str, Any]):
     money = Money(start_edge(config, replaced=leases_of(8)))
     assert money.ask().status_code == 200
     before = nano(money.settled("master")[0]["spend"])
@@ -124,21 +124,21 @@ def test_a_container_that_is_killed_in_mid_load(start_edge: StartEdge, config: d
     settled = [line for line in lines if line["state"] == "settled"]
     assert lost, "some ran when their container was killed"
     assert all(nano(line["spend"]) == nano(line["reserved"]) for line in lost), "nobody knows better: in full"
-    # Of an answer that came just before the end nobody may have fetched the report.
+    # The report of an answer sent just before the kill may not have been fetched.
     assert len([line for line in settled if line["status"] == 200]) + len(lost) >= load.answered
 
 
-def test_a_worker_that_is_killed_in_mid_load_while_its_container_goes_on(start_edge: StartEdge, config: dict[str, Any]):
+def test_a_worker_killed_under_load_while_its_container_survives(start_edge: StartEdge, config: dict[str, Any]):
     money = Money(start_edge(config, replaced=leases_of(8)))
     with Load(money) as load:
         wait_for(lambda: load.answered, lambda found: found > 40, 60)
         money.edge.kill_worker()
-        time.sleep(0.5)  # what still runs in the container comes to its end
+        time.sleep(0.5)  # lets the container finish its running requests
         money.edge.start_worker()
         wanted = load.answered + 40
         wait_for(lambda: load.answered, lambda found: found > wanted, 60)
     lines = balanced(money, load.keys)
-    # What was let in and had not gone on to the container when the worker was killed nobody can tell of.
+    # Nobody can know the outcome of requests that were admitted but not forwarded when the worker was killed.
     lost = [line for line in lines if line["state"] == "expired"]
     assert len(lost) <= CLIENTS
     assert all(nano(line["spend"]) == nano(line["reserved"]) for line in lost)
@@ -146,7 +146,7 @@ def test_a_worker_that_is_killed_in_mid_load_while_its_container_goes_on(start_e
     assert len(money.edge.containers(None)) == 1
 
 
-def test_without_another_request_the_alarm_fetches_what_a_killed_worker_left(
+def test_an_alarm_fetches_the_reports_that_a_killed_worker_left(
     start_edge: StartEdge, config: dict[str, Any], provider: FakeProvider
 ):
     provider.always(Behaviour(usage=(10, 5), pace=0.3, chunks=10, text="word " * 10))
@@ -165,7 +165,7 @@ def test_without_another_request_the_alarm_fetches_what_a_killed_worker_left(
 
 
 def test_a_long_stream_keeps_its_reservation(start_edge: StartEdge, config: dict[str, Any], provider: FakeProvider):
-    """With leases of six seconds, renewed each second."""
+    """With leases of six seconds, renewed every second."""
     edge = start_edge(config, replaced=leases_of(6))
     path = edge.offline.directory / "litellm_config.yaml"
     edge.set_image(impatient(path))
@@ -188,7 +188,7 @@ def test_a_long_stream_keeps_its_reservation(start_edge: StartEdge, config: dict
 
 
 def impatient(config: Path) -> Image:
-    """The proxy, but it renews each second."""
+    """The proxy, renewing leases every second."""
     image = proxy_image(config)
     python, _, _, *arguments = image.command
     code = (

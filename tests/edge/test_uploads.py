@@ -1,4 +1,4 @@
-"""Large bodies: they pass through the Worker as streams, and are read, checked and kept by the container alone."""
+"""Large bodies are streamed through the Worker; only the container buffers, parses and checks them."""
 
 import hashlib
 import json
@@ -22,17 +22,17 @@ from .money import Money
 
 MEGABYTE = 1024 * 1024
 CHAT = "/v1/chat/completions"
-LARGE = 32 * MEGABYTE  # as much as is taken
+LARGE = 32 * MEGABYTE  # the largest allowed body
 UPLOADS = 20
 PIECE = 64 * 1024
 HEAD = b'{"model": "gpt", "messages": [{"role": "user", "content": "'
 TAIL = b'"}]}'
-# Of workerd, while twenty uploads of 32 MB go through it.
+# The memory of workerd while twenty 32 MB uploads go through it.
 MOST_GROWTH = 20 * MEGABYTE
 
 
 class Digesting(BaseHTTPRequestHandler):
-    """A provider that answers with the digest of what it was asked."""
+    """A provider that answers with a digest of the prompt."""
 
     protocol_version = "HTTP/1.1"
 
@@ -54,7 +54,7 @@ class Digesting(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
     def _digest(self) -> str:
-        """Of the prompt, read piece by piece: whole uploads in every thread would take this process gigabytes."""
+        """The digest of the prompt, read in pieces: buffering whole uploads in every thread would take gigabytes."""
         digest, length = hashlib.sha256(), int(self.headers["content-length"])
         sizes = [PIECE] * (length // PIECE) + [length % PIECE]
         _, begins, piece = self.rfile.read(sizes.pop(0)).partition(b'"content":"')
@@ -69,7 +69,7 @@ class Digesting(BaseHTTPRequestHandler):
         return digest.hexdigest()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: a test's output is for its failures."""
+        """Silences the log."""
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +95,13 @@ def money(edge: Edge) -> Money:
 
 
 def small_body() -> tuple[bytes, str]:
-    """A chat completion of a megabyte, and the digest of its prompt."""
+    """A chat completion of 1 MB, and the digest of its prompt."""
     content = b"x" * MEGABYTE
     return HEAD + content + TAIL, hashlib.sha256(content).hexdigest()
 
 
 def large_body(filling: bytes) -> Iterator[bytes]:
-    """A chat completion of `LARGE` bytes, piece by piece."""
+    """A chat completion of `LARGE` bytes, in pieces."""
     left = LARGE - len(HEAD) - len(TAIL)
     yield HEAD
     while left:
@@ -134,9 +134,9 @@ def test_an_upload_is_answered_and_charged(money: Money):
     money.settled(key, 2)
 
 
-def test_twenty_uploads_at_once_leave_the_worker_as_small_as_it_was(edge: Edge, money: Money):
+def test_twenty_concurrent_uploads_do_not_grow_the_worker(edge: Edge, money: Money):
     fillings = [bytes([ord("a") + number]) for number in range(UPLOADS)]
-    for filling in fillings[:2]:  # what one request needs is not what twenty may not
+    for filling in fillings[:2]:  # the memory of one request is the baseline
         assert _upload(edge, filling).status_code == 200
     before = most = rss(edge)
     running = True
@@ -185,12 +185,12 @@ def test_a_body_over_the_limit_is_refused_while_it_is_read(edge: Edge):
     assert answer.json()["error"]["code"] == "body_too_large"
 
 
-def test_uploads_of_clients_that_leave_make_room(edge: Edge, money: Money):
+def test_aborted_uploads_release_their_memory(edge: Edge, money: Money):
     url = urlsplit(edge.url)
     head = (
         f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {edge.master_key}\r\nContent-Length: {LARGE}\r\n\r\n"
     ).encode()
-    clients = [socket.create_connection((url.hostname, url.port)) for _ in range(8)]  # twice what there is room for
+    clients = [socket.create_connection((url.hostname, url.port)) for _ in range(8)]  # twice the memory budget
     for client in clients:
         client.sendall(head + b"{" + b" " * 100_000)
     with ThreadPoolExecutor(1) as pool:
@@ -204,7 +204,7 @@ def test_uploads_of_clients_that_leave_make_room(edge: Edge, money: Money):
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"model": "gpt"}', b'{"model": "gpt", "messages": "no"}'])
-def test_a_bad_upload_is_refused_as_a_small_one_is(money: Money, body: bytes):
+def test_an_invalid_upload_gets_the_same_error_as_a_small_body(money: Money, body: bytes):
     small = money.http.post(CHAT, content=body)
     large = money.http.post(CHAT, content=body + b" " * MEGABYTE)
     assert small.status_code == large.status_code == 400

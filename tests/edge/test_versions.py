@@ -1,6 +1,7 @@
-"""A deployment meets the version before it: its storage, its objects that still run, its containers.
+"""A deployment meets the previous version: its storage, its running objects, its containers.
 
-The version before is the last one whose Worker forwarded requests to a `ProxyContainer`, also to the first container.
+The previous version here is the last one whose Worker forwarded all requests to a `ProxyContainer`, including those for
+the first container.
 """
 
 import io
@@ -27,7 +28,7 @@ LARGE = "word " * 20_000  # such a body is parked
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of the Worker as it was."""
+    """A checkout of the previous Worker."""
     command = ["git", "-C", str(ROOT), "archive", BEFORE, "worker", "wrangler.jsonc"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
@@ -39,7 +40,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def beside(before: Path, replaced: dict[str, str]) -> dict[str, str]:
-    """The Worker as it was, as a package `before` of the present one; `replaced`: modules that are taken from it."""
+    """The previous Worker as a package `before` inside the current one. `replaced`: modules taken from it."""
     worker = before / "worker"
     ours = {path.stem for path in worker.glob("*.py")} | {path.name for path in worker.iterdir() if path.is_dir()}
     names = "|".join(sorted(ours - {"catalog", "entry"}))
@@ -64,9 +65,7 @@ def config(provider: FakeProvider) -> dict[str, Any]:
     return {"model_list": [deployment(provider, "gpt")], "router_settings": {"num_retries": 0}}
 
 
-def test_keys_and_spending_are_kept(
-    start_edge: StartEdge, config: dict[str, Any], before: Path, tmp_path: Path
-) -> None:
+def test_keys_and_spend_are_kept(start_edge: StartEdge, config: dict[str, Any], before: Path, tmp_path: Path) -> None:
     money = Money(start_edge(config, directory=tmp_path, checkout=before))
     key, blocked = money.key(max_budget=1), money.key()
     money.admin("/key/block", {"key": blocked})
@@ -82,7 +81,7 @@ def test_keys_and_spending_are_kept(
     assert money.spend()["spend"] == pytest.approx(4 * 0.00002)
 
 
-def test_what_runs_in_a_container_of_before_is_settled(
+def test_requests_running_in_an_old_container_are_settled(
     start_edge: StartEdge, config: dict[str, Any], before: Path, provider: FakeProvider
 ) -> None:
     provider.always(Behaviour(usage=(10, 5), pace=0.3, chunks=10, text="word " * 10))
@@ -101,7 +100,7 @@ def test_what_runs_in_a_container_of_before_is_settled(
     assert money.spend()["reserved"] == 0
 
 
-def test_an_object_of_before_is_asked_as_before(
+def test_an_old_object_is_called_the_old_way(
     start_edge: StartEdge, config: dict[str, Any], before: Path, provider: FakeProvider
 ) -> None:
     """Objects keep their code for some minutes after a deployment."""
@@ -113,15 +112,15 @@ def test_an_object_of_before_is_asked_as_before(
     asked_of_everything(money)
 
 
-def test_a_worker_of_before_finds_what_it_asks_for(start_edge: StartEdge, config: dict[str, Any], before: Path) -> None:
-    """It may still run somewhere when the objects have the new code."""
+def test_an_old_worker_finds_the_methods_it_calls(start_edge: StartEdge, config: dict[str, Any], before: Path) -> None:
+    """It may still run somewhere when the objects already have the new code."""
     old = beside(before, {"edge/app.py": "from before.edge.pipeline import handle"})
     money = Money(start_edge(config, replaced=old))
     asked_of_everything(money)
     assert len(money.edge.containers(None)) == 1
 
 
-def test_a_ledger_without_a_container_has_the_first_one_in_another_object(
+def test_without_a_container_at_the_ledger_the_first_one_is_in_another_object(
     start_edge: StartEdge, config: dict[str, Any]
 ) -> None:
     money = Money(start_edge(config, containers=frozenset({"ProxyContainer"})))
@@ -132,7 +131,7 @@ def test_a_ledger_without_a_container_has_the_first_one_in_another_object(
 
 
 def asked_of_everything(money: Money) -> None:
-    """Plain, streamed and parked, several at a time; each is answered, and settled once."""
+    """Sends plain, streamed and parked requests concurrently and checks that each is answered and settled once."""
     key = money.key(max_budget=10)
     headers = {"authorization": f"Bearer {key}"}
 

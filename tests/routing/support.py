@@ -44,7 +44,7 @@ def config(deployments: Iterable[Deployment], **options: Any) -> Config:
 
 
 def run(router: Router, request: RouteRequest | str, answers, clock: Clock | None = None) -> list[str]:
-    """What the plan does, as deployment ids and `pause`; `answers` maps ids to an Outcome or a list of them in turn."""
+    """The plan's steps as deployment ids and `pause`. `answers` maps ids to an Outcome or a list of successive ones."""
     if isinstance(request, str):
         request = RouteRequest(request)
     queues = {name: list(a) if isinstance(a, list) else a for name, a in answers.items()}

@@ -1,4 +1,4 @@
-"""Clocks that jump: cooldowns are measured on one that does not, and what others say of time is not believed long."""
+"""Wall clocks that jump: cooldowns use a monotonic clock, and a replica's claims about time are bounded."""
 
 from container.routing.health import MAX_COOLDOWN_SECONDS
 from container.routing.router import Router
@@ -7,7 +7,7 @@ from tests.container.conftest import LoadConfig, load_config
 __all__ = ["load_config"]
 
 
-def test_a_replica_whose_clock_is_a_day_ahead_takes_no_deployment_away_for_a_day(load_config: LoadConfig):
+def test_a_replica_a_day_ahead_cannot_cool_a_deployment_down_for_a_day(load_config: LoadConfig):
     now = 1000.0
     config = load_config({"model_list": [{"model_name": "gpt", "litellm_params": {"model": "openai/x"}}]})
     router = Router(config, clock=lambda: now)
@@ -17,7 +17,7 @@ def test_a_replica_whose_clock_is_a_day_ahead_takes_no_deployment_away_for_a_day
     assert not router.health[one.id].resting(now + MAX_COOLDOWN_SECONDS)
 
 
-def test_a_replica_whose_clock_is_behind_changes_nothing(load_config: LoadConfig):
+def test_a_replica_behind_in_time_changes_nothing(load_config: LoadConfig):
     config = load_config({"model_list": [{"model_name": "gpt", "litellm_params": {"model": "openai/x"}}]})
     router = Router(config, clock=lambda: 1000.0)
     (one,) = config.deployments

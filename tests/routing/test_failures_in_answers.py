@@ -1,4 +1,4 @@
-"""Failures that providers tell with status 200, and refusals that are the request's own: over real sockets."""
+"""Failures reported with status 200, and errors caused by the request itself, over real sockets."""
 
 import json
 import time
@@ -104,7 +104,7 @@ def attempts(running: RunningProxy, id: str, count: int) -> list[dict[str, Any]]
 @pytest.mark.parametrize("door", ["chat", "messages"])
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("name", ERRORS)
-def test_another_deployment_answers(http, provider, running, name, stream, door):
+def test_an_error_in_a_200_response_fails_over_to_another_deployment(http, provider, running, name, stream, door):
     raw = orjson.dumps({"id": "1", "model": "m", **ERRORS[name]})
     body = (b": ping\n\n", ROLE, b"data: " + raw + b"\n\n", DONE) if stream else (raw,)
     provider.always(Behaviour(raw=body), model="broken")
@@ -119,7 +119,7 @@ def test_another_deployment_answers(http, provider, running, name, stream, door)
 
 @pytest.mark.parametrize("door", ["chat", "messages"])
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error_in_mid_stream_is_an_error_for_the_client(http, provider, running, name, door):
+def test_a_mid_stream_error_is_an_error_for_the_client(http, provider, running, name, door):
     raw = b"data: " + orjson.dumps({"id": "1", "model": "m", **ERRORS[name]}) + b"\n\n"
     provider.always(Behaviour(raw=(ROLE, TEXT, raw, DONE)), model="alone")
     id = f"broken-{time.monotonic_ns()}"
@@ -136,7 +136,7 @@ def test_an_error_in_mid_stream_is_an_error_for_the_client(http, provider, runni
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_failures_in_answers_rest_a_deployment(proxy: StartProxy, provider: FakeProvider, stream: bool):
+def test_errors_in_200_responses_cool_a_deployment_down(proxy: StartProxy, provider: FakeProvider, stream: bool):
     provider.reset()
     params = {"api_key": "sk", "api_base": provider.openai_base}
     config = {
@@ -185,7 +185,7 @@ REFUSALS: dict[str, tuple[int, Any, int, str | None]] = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_one_request_asks_for_rests_no_deployment(http, provider, name):
+def test_an_error_caused_by_the_request_cools_nothing_down(http, provider, name):
     status, body, told, code = REFUSALS[name]
     provider.queue(Behaviour(status=status, raw=(orjson.dumps(body),)), model="flagged")
     refused = ask(http, "flagged", "chat", stream=False)
@@ -211,7 +211,7 @@ ONE_REQUESTS: dict[str, tuple[int, bytes]] = {
 }  # fmt: skip
 
 
-def test_what_may_be_one_requests_alone_has_a_fallback_and_rests_none(proxy: StartProxy, provider: FakeProvider):
+def test_an_error_that_may_be_the_requests_own_falls_back_without_a_cooldown(proxy: StartProxy, provider: FakeProvider):
     params = {"api_key": "sk", "api_base": provider.openai_base}
     config = {
         "model_list": [
@@ -229,7 +229,7 @@ def test_what_may_be_one_requests_alone_has_a_fallback_and_rests_none(proxy: Sta
             assert [r.model for r in provider.requests] == ["frail", "good", "frail"], name
 
 
-def test_a_model_that_a_client_makes_up_rests_no_deployment(http, provider):
+def test_an_unknown_model_named_by_a_client_cools_nothing_down(http, provider):
     error = {"error": {"message": "The model `made-up` does not exist.", "code": "model_not_found"}}
     provider.always(Behaviour(status=404, raw=(orjson.dumps(error),)), model="made-up")
     refused = ask(http, "any/made-up", "chat", stream=False)
@@ -248,7 +248,7 @@ def test_a_model_that_a_client_makes_up_rests_no_deployment(http, provider):
         (500, {"message": "Context size has been exceeded.", "type": "server_error"}),
     ],
 )  # fmt: skip
-def test_what_is_too_large_for_one_deployment_has_a_fallback_and_rests_none(http, provider, status, error):
+def test_a_request_too_large_for_one_deployment_falls_back_without_a_cooldown(http, provider, status, error):
     provider.queue(Behaviour(status=status, raw=(orjson.dumps({"error": error}),)), model="long")
     assert said(ask(http, "long", "chat", stream=False), "chat") == "hello out there"
     assert said(ask(http, "long", "chat", stream=False), "chat") == "hello out there"
@@ -259,7 +259,7 @@ def test_what_is_too_large_for_one_deployment_has_a_fallback_and_rests_none(http
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/json", "application/octet-stream", "text/html", "", "text/event-stream"]
 )
-def test_a_stream_is_what_reads_as_one(http, provider, kind, door):
+def test_an_answer_is_a_stream_if_its_content_is_one(http, provider, kind, door):
     order = Behaviour(raw=(b"\n", ROLE, TEXT, END, DONE), headers=(("content-type", kind),))
     provider.always(order, model="odd")
     answered = ask(http, "odd", door, stream=True)
@@ -268,7 +268,7 @@ def test_a_stream_is_what_reads_as_one(http, provider, kind, door):
 
 
 @pytest.mark.parametrize("door", ["chat", "messages"])
-def test_a_whole_answer_to_a_request_for_a_stream_becomes_one(http, provider, door):
+def test_a_plain_answer_to_a_stream_request_becomes_a_stream(http, provider, door):
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": "so far", "reasoning_content": "hm", "tool_calls": [call]}
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
@@ -291,7 +291,7 @@ def test_a_whole_answer_to_a_request_for_a_stream_becomes_one(http, provider, do
 
 
 @pytest.mark.parametrize("door", ["chat", "messages"])
-def test_a_stream_instead_of_a_whole_answer_becomes_one(http, provider, door):
+def test_a_stream_answer_to_a_plain_request_becomes_a_plain_answer(http, provider, door):
     provider.always(Behaviour(raw=(ROLE + TEXT + END + DONE,)), model="odd")
     answered = ask(http, "odd", door, stream=False)
     assert said(answered, door) == "so far"
@@ -300,14 +300,14 @@ def test_a_stream_instead_of_a_whole_answer_becomes_one(http, provider, door):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_half_an_answer_is_none(http, provider, stream):
+def test_a_truncated_answer_is_a_failure(http, provider, stream):
     whole = b'{"id":"1","choices":[{"message":{"content":"x"}'
     provider.always(Behaviour(raw=(whole if stream else ROLE + TEXT,)), model="broken")
     assert said(ask(http, "broken", "chat", stream=stream), "chat") == "hello out there"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_cached_tokens_cost_what_cached_tokens_cost(http, provider, running, stream):
+def test_cached_tokens_are_charged_at_their_price(http, provider, running, stream):
     usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110, "prompt_cache_hit_tokens": 60}
     choice = {"index": 0, "message": {"content": "x"}, "delta": {"content": "x"}, "finish_reason": "stop"}
     raw = orjson.dumps({"id": "1", "model": "m", "choices": [choice], "usage": usage})

@@ -1,4 +1,4 @@
-"""Providers that misbehave, over real sockets: another one answers, or the client gets a clear error."""
+"""Misbehaving providers, over real sockets: another deployment answers, or the client gets a clear error."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from tests.fakes.behaviour import Behaviour, Fault, failing
 from tests.fakes.server import FakeProvider, refusing_port
 from tests.processes import RunningProxy, StartProxy
 
-LIMIT = 1.0  # seconds, for connecting apart
+LIMIT = 1.0  # seconds, excluding the connect
 
 
 @pytest.fixture(scope="module")
@@ -94,21 +94,21 @@ def test_another_provider_answers_when_one(http, provider, name, stream):
     assert said(answered) == "hello out there"
     models = {answered.json()["model"]} if not stream else {e["model"] for e in events(answered.text)[:-1]}
     assert models == {"good"}
-    if "hang after" not in name or not stream:  # there the headers went out with the first comment line
+    if "hang after" not in name or not stream:  # its headers went out with the first comment line
         assert answered.headers["x-litellm-attempted-fallbacks"] == "1"
         assert answered.headers["x-litellm-model-group"] == "good"
 
 
-def test_an_error_as_the_first_event_of_a_stream_counts_as_a_failure(http, provider):
+def test_an_error_as_the_first_stream_event_is_a_failure(http, provider):
     provider.orders.always(Behaviour(fault=Fault.ERROR_FIRST_EVENT), model="broken")
     assert said(ask(http, "broken", stream=True)) == "hello out there"
 
 
-def test_nobody_listening_goes_to_the_fallback(http):
+def test_a_refused_connection_goes_to_the_fallback(http):
     assert said(ask(http, "gone")) == "hello out there"
 
 
-def test_a_client_may_refuse_fallbacks(http, provider):
+def test_a_client_may_disable_fallbacks(http, provider):
     provider.orders.always(failing(500), model="broken")
     answered = ask(http, "broken", disable_fallbacks=True)
     assert answered.status_code == 500
@@ -122,12 +122,12 @@ def test_a_client_may_name_its_own_fallbacks(http, provider):
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
 
 
-def test_the_routing_fields_of_a_request_do_not_reach_the_provider(http, provider):
+def test_routing_fields_are_not_sent_to_the_provider(http, provider):
     ask(http, "good", fallbacks=["lonely"], num_retries=1, timeout=5, disable_fallbacks=False)
     assert {"fallbacks", "num_retries", "timeout", "disable_fallbacks"}.isdisjoint(provider.last.body)
 
 
-def test_retries_the_lone_deployment_and_says_so(http, provider):
+def test_a_single_deployment_is_retried_and_the_headers_say_so(http, provider):
     provider.orders.queue(failing(500), model="lonely")
     answered = ask(http, "lonely")
     assert answered.status_code == 200
@@ -152,7 +152,7 @@ def test_retries_the_lone_deployment_and_says_so(http, provider):
     ],
     ids=lambda v: v if isinstance(v, str) else None,
 )
-def test_what_the_client_is_told_when_nobody_answers(http, provider, behaviour, status, type):
+def test_the_error_when_every_deployment_fails(http, provider, behaviour, status, type):
     provider.orders.always(behaviour, model="lonely")
     answered = ask(http, "lonely", num_retries=0)
     error = answered.json()["error"]
@@ -176,7 +176,7 @@ def test_the_providers_retry_after_reaches_the_client(http, provider):
         (Fault.HANG_MID_STREAM, "timeout_error"),
     ],
 )
-def test_a_stream_that_breaks_off_ends_with_an_error_event_and_without_done(http, provider, fault, type):
+def test_a_broken_stream_ends_with_an_error_event_and_without_done(http, provider, fault, type):
     provider.orders.always(Behaviour(fault=fault, after=2, chunks=6), model="broken")
     answered = ask(http, "broken", stream=True, text="one two three four five six")
     got = events(answered.text)
@@ -186,14 +186,14 @@ def test_a_stream_that_breaks_off_ends_with_an_error_event_and_without_done(http
     assert {r.model for r in provider.requests} == {"broken"}
 
 
-def test_a_providers_own_error_event_in_mid_stream_is_passed_on_once(http, provider):
+def test_a_providers_own_mid_stream_error_event_is_passed_on_once(http, provider):
     provider.orders.always(Behaviour(fault=Fault.ERROR_MID_STREAM), model="broken")
     got = events(ask(http, "broken", stream=True).text)
     assert sum("error" in e for e in got if e != "[DONE]") == 1
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM])
-def test_a_deployment_that_fails_in_mid_stream_cools_down(proxy: StartProxy, provider: FakeProvider, fault: Fault):
+def test_a_mid_stream_failure_cools_the_deployment_down(proxy: StartProxy, provider: FakeProvider, fault: Fault):
     provider.reset()
     params = {"api_key": "sk", "api_base": provider.openai_base}
     running = proxy(
@@ -214,26 +214,26 @@ def test_a_deployment_that_fails_in_mid_stream_cools_down(proxy: StartProxy, pro
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_a_compressed_answer_is_understood(http, provider, stream):
+def test_a_compressed_answer_is_decoded(http, provider, stream):
     provider.orders.always(Behaviour(gzip=True), model="good")
     assert said(ask(http, "good", stream=stream)) == "hello out there"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_an_answer_byte_by_byte_is_put_together(http, provider, stream):
+def test_an_answer_sent_byte_by_byte_is_assembled(http, provider, stream):
     provider.orders.always(Behaviour(trickle=0.0, chunks=2), model="good")
     answered = ask(http, "good", stream=stream)
     assert said(answered) == "hello out there"
     assert '"model":"good"' in answered.text
 
 
-def test_more_than_was_announced_does_not_spoil_the_next_answer(http, provider):
+def test_bytes_beyond_the_content_length_do_not_corrupt_the_next_answer(http, provider):
     provider.orders.queue(Behaviour(fault=Fault.CONTENT_LENGTH_TOO_SHORT), model="lonely")
     ask(http, "lonely", num_retries=0)
     assert said(ask(http, "lonely", text="the next one")) == "the next one"
 
 
-def test_a_refusal_of_stream_options_is_tried_again_without_and_remembered(http, provider):
+def test_refused_stream_options_are_dropped_on_retry_and_remembered(http, provider):
     provider.orders.always(Behaviour(fault=Fault.REJECT_STREAM_OPTIONS), model="lonely")
     before = len(provider.requests)
     assert said(ask(http, "lonely", stream=True)) == "hello out there"
@@ -241,13 +241,13 @@ def test_a_refusal_of_stream_options_is_tried_again_without_and_remembered(http,
     assert len(provider.requests) - before == 3
 
 
-def test_the_limit_of_the_request_goes_before_that_of_the_deployment(http, provider):
+def test_the_timeout_of_the_request_overrides_the_deployments(http, provider):
     provider.orders.always(Behaviour(delay=1.5), model="lonely")
     assert ask(http, "lonely", timeout=5).status_code == 200
     assert ask(http, "lonely", timeout=0.2, num_retries=0).status_code == 504
 
 
-def test_every_attempt_is_one_line_in_the_log(http, provider, running):
+def test_every_attempt_is_one_log_line(http, provider, running):
     provider.orders.always(failing(500), model="broken")
     request_id = "log-test-" + str(time.monotonic_ns())
     http.post(

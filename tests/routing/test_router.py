@@ -1,4 +1,4 @@
-"""Which deployment is tried, in what order, how often, and what next."""
+"""Routing decisions: which deployment is tried, in what order, how often, and what comes next."""
 
 import random
 
@@ -21,12 +21,12 @@ def chain(**options) -> Router:
     return make(deployment("claude", "c"), deployment("gpt", "g"), deployment("gemini", "m"), **options)
 
 
-def test_goes_to_the_next_deployment_of_the_group_at_once():
+def test_a_failure_goes_to_the_next_deployment_of_the_group_at_once():
     router = make(deployment("a", "a1", weight=1), deployment("a", "a2", weight=0))
     assert run(router, "a", {"a1": SERVER_ERROR}) == ["a1", "a2"]
 
 
-def test_those_with_the_lowest_order_go_first_and_the_others_when_they_have_failed():
+def test_the_lowest_order_is_tried_first_and_the_others_after_it_fails():
     for seed in range(20):
         deployments = (
             deployment("a", "last"),
@@ -42,7 +42,7 @@ def test_those_with_the_lowest_order_go_first_and_the_others_when_they_have_fail
         assert done[2:] == ["second", "last"]
 
 
-def test_the_next_order_is_asked_while_the_first_rests_and_no_longer():
+def test_the_next_order_is_used_only_while_the_first_cools_down():
     clock = Clock()
     router = make(deployment("a", "second", order=2), deployment("a", "first", order=1), clock=clock)
     router.cool("first", 5)
@@ -51,7 +51,7 @@ def test_the_next_order_is_asked_while_the_first_rests_and_no_longer():
     assert run(router, "a", {}) == ["first"]
 
 
-def test_the_next_order_is_asked_when_the_first_has_no_room_left():
+def test_the_next_order_is_used_when_the_first_is_full():
     router = make(
         deployment("a", "first", order=1, rpm=1),
         deployment("a", "second", order=2, rpm=9),
@@ -60,7 +60,7 @@ def test_the_next_order_is_asked_when_the_first_has_no_room_left():
     assert [run(router, "a", {}) for _ in range(3)] == [["first"], ["second"], ["second"]]
 
 
-def test_failures_of_a_kind_rest_a_deployment_when_there_are_more_than_the_policy_allows():
+def test_failures_beyond_the_policys_allowance_cool_a_deployment_down():
     router = make(deployment("a", "a1"), num_retries=0, allowed_fails_policy={"rate_limit": 2, "server": 0})
     for expected in (False, False, True):
         run(router, "a", {"a1": RATE_LIMIT})
@@ -70,7 +70,7 @@ def test_failures_of_a_kind_rest_a_deployment_when_there_are_more_than_the_polic
     assert strict.health["a1"].resting(1000.0)
 
 
-def test_retries_a_lone_deployment_after_a_pause_as_often_as_configured():
+def test_a_single_deployment_is_retried_after_a_pause_as_configured():
     assert run(make(deployment("a", "a1")), "a", {"a1": SERVER_ERROR}) == ["a1", "pause", "a1", "pause", "a1"]
     assert run(make(deployment("a", "a1"), num_retries=0), "a", {"a1": SERVER_ERROR}) == ["a1"]
 
@@ -88,25 +88,25 @@ def test_a_rate_limit_is_waited_for_when_nothing_else_is_left():
     assert run(make(deployment("a", "a1")), "a", {"a1": [limited, OK]}) == ["a1", "pause", "a1"]
 
 
-def test_a_rate_limit_longer_than_a_client_would_wait_is_not_waited_for():
+def test_a_rate_limit_longer_than_the_client_timeout_is_not_waited_for():
     limited = Outcome("rate_limit", 429, retry_after=3600)
     assert run(make(deployment("a", "a1")), "a", {"a1": limited}) == ["a1"]
 
 
 @pytest.mark.parametrize("kind", ["authentication", "not_found", "timeout"])
-def test_what_a_second_try_cannot_mend_is_not_tried_twice(kind):
+def test_an_error_that_a_retry_cannot_fix_is_not_retried(kind):
     assert run(chain(), "claude", {"c": Outcome(kind, 401)}) == ["c", "g"]
 
 
-def test_the_callers_own_mistake_ends_it():
+def test_a_client_error_ends_the_request():
     assert run(chain(), "claude", {"c": Outcome("caller", 400)}) == ["c"]
 
 
-def test_a_field_that_the_model_lacks_is_for_the_client_to_change():
+def test_a_parameter_the_model_does_not_support_is_a_client_error():
     assert run(chain(), "claude", {"c": UNSUPPORTED}) == ["c"]
 
 
-def test_a_field_that_one_deployment_lacks_goes_to_the_next_of_the_model_at_once():
+def test_a_parameter_one_deployment_does_not_support_goes_to_the_next_at_once():
     router = make(
         deployment("a", "a1", weight=1), deployment("a", "a2", weight=0), deployment("b", "b1"), fallbacks={"a": ("b",)}
     )
@@ -114,18 +114,18 @@ def test_a_field_that_one_deployment_lacks_goes_to_the_next_of_the_model_at_once
     assert run(router, "a", {"a1": UNSUPPORTED, "a2": UNSUPPORTED}) == ["a1", "a2"]
 
 
-def test_a_fallback_that_lacks_a_field_is_passed_over():
+def test_a_fallback_that_does_not_support_a_parameter_is_skipped():
     assert run(chain(), "claude", {"c": RATE_LIMIT, "g": UNSUPPORTED}) == ["c", "g", "m"]
     assert run(chain(), "claude", {"c": RATE_LIMIT, "g": UNSUPPORTED, "m": UNSUPPORTED}) == ["c", "g", "m"]
 
 
-def test_a_deployment_that_lacks_a_field_is_not_tried_again_beside_one_that_fails():
+def test_a_deployment_that_does_not_support_a_parameter_is_not_retried_beside_a_failing_one():
     router = make(deployment("a", "a1", weight=1), deployment("a", "a2", weight=0))
     wanted = ["a1", "a2", "pause", "a1", "pause", "a1"]
     assert run(router, "a", {"a1": SERVER_ERROR, "a2": UNSUPPORTED}) == wanted
 
 
-def test_where_the_model_rests_or_is_off_a_fallback_that_lacks_a_field_is_passed_over_too():
+def test_a_fallback_without_a_parameter_is_skipped_when_the_model_is_cooling_or_disabled():
     router = chain()
     router.health["c"].cool_until(2000)
     assert run(router, "claude", {"g": UNSUPPORTED, "m": UNSUPPORTED}) == ["g", "m", "c"]
@@ -134,18 +134,18 @@ def test_where_the_model_rests_or_is_off_a_fallback_that_lacks_a_field_is_passed
     assert run(router, "a", {"b1": UNSUPPORTED}) == ["b1", "c1"]
 
 
-def test_a_field_that_one_deployment_lacks_while_the_other_rests_goes_to_the_fallback_first():
+def test_an_unsupported_parameter_while_the_other_deployment_cools_goes_to_the_fallback_first():
     router = make(deployment("a", "a1"), deployment("a", "a2"), deployment("b", "b1"), fallbacks={"a": ("b",)})
     router.health["a1"].cool_until(2000)
     assert run(router, "a", {"a2": UNSUPPORTED}) == ["a2", "b1"]
     assert run(router, "a", {"a2": UNSUPPORTED, "b1": UNSUPPORTED}) == ["a2", "b1", "a1"]
 
 
-def test_after_the_first_byte_nobody_takes_over():
+def test_after_the_first_byte_there_is_no_failover():
     assert run(chain(), "claude", {"c": Outcome("server", 0, final=True)}) == ["c"]
 
 
-def test_a_fallback_of_a_fallback_is_followed_and_no_loop():
+def test_a_fallback_of_a_fallback_is_followed_without_loops():
     router = make(
         deployment("a", "a1"), deployment("b", "b1"), deployment("c", "c1"),
         fallbacks={"a": ("b",), "b": ("c", "a"), "c": ("a",)}, num_retries=0,
@@ -158,16 +158,16 @@ def test_default_fallbacks_serve_groups_without_a_chain():
     assert run(router, "a", {"a1": SERVER_ERROR}) == ["a1", "b1"]
 
 
-def test_too_long_for_one_model_goes_to_its_context_window_fallback_only():
+def test_a_context_window_error_goes_only_to_the_context_window_fallback():
     router = chain(context_window_fallbacks={"claude": ("gemini",)})
     assert run(router, "claude", {"c": Outcome("context_window", 400)}) == ["c", "m"]
 
 
-def test_too_long_without_a_chain_of_its_own_goes_to_the_fallbacks():
+def test_a_context_window_error_without_its_own_chain_goes_to_the_fallbacks():
     assert run(chain(), "claude", {"c": Outcome("context_window", 400)}) == ["c", "g"]
 
 
-def test_too_long_for_one_deployment_may_fit_another_of_the_model():
+def test_a_context_window_error_tries_the_models_other_deployments():
     router = chain(context_window_fallbacks={"gpt": ("gemini",)})
     both = make(deployment("a", "a1"), deployment("a", "a2"))
     [first, second] = run(both, "a", {name: [Outcome("context_window", 413), OK] for name in ("a1", "a2")})[:2]
@@ -175,7 +175,7 @@ def test_too_long_for_one_deployment_may_fit_another_of_the_model():
     assert run(router, "claude", {"c": Outcome("context_window", 413)}) == ["c", "g"]
 
 
-def test_a_model_that_a_client_makes_up_does_not_rest_the_wildcard_for_the_others():
+def test_an_unknown_model_named_by_a_client_does_not_cool_the_wildcard_down():
     router = make(deployment("openai/*", "w", model="*"))
     missing = Outcome("not_found", 404, "no such model")
     assert run(router, "openai/made-up", {"w": missing}) == ["w"]
@@ -183,7 +183,7 @@ def test_a_model_that_a_client_makes_up_does_not_rest_the_wildcard_for_the_other
     assert run(router, "openai/gpt-4o", {}) == ["w"]
 
 
-def test_a_model_of_the_config_that_is_not_there_rests_its_deployment():
+def test_a_configured_model_that_does_not_exist_cools_its_deployment_down():
     router = make(deployment("a", "a1"))
     run(router, "a", {"a1": Outcome("not_found", 404, "no such model")})
     assert router.health["a1"].cooldowns == 1
@@ -199,7 +199,7 @@ def test_a_request_may_name_its_own_fallbacks_and_retries():
     assert run(chain(), request, {"c": SERVER_ERROR}) == ["c", "m"]
 
 
-def test_a_request_may_refuse_fallbacks():
+def test_a_request_may_disable_fallbacks():
     request = RouteRequest("claude", fallbacks=(), num_retries=0)
     assert run(chain(), request, {"c": SERVER_ERROR}) == ["c"]
 
@@ -209,18 +209,18 @@ def test_retry_policy_by_error_class():
     assert run(router, "a", {"a1": SERVER_ERROR}) == ["a1", "pause", "a1"]
 
 
-def test_a_deployment_that_is_off_is_skipped():
+def test_a_disabled_deployment_is_skipped():
     router = make(deployment("a", "a1", off=("KEY",)), deployment("a", "a2"))
     assert run(router, "a", {}) == ["a2"]
 
 
-def test_a_group_that_is_off_goes_to_its_fallback():
+def test_a_disabled_group_goes_to_its_fallback():
     router = make(deployment("a", "a1", off=("KEY",)), deployment("b", "b1"), fallbacks={"a": ("b",)})
     assert router.reachable(RouteRequest("a"))
     assert run(router, "a", {}) == ["b1"]
 
 
-def test_never_over_max_parallel_requests():
+def test_max_parallel_requests_is_never_exceeded():
     router = make(deployment("a", "a1", max_parallel_requests=1), deployment("a", "a2", weight=0))
     first, second = router.route(RouteRequest("a")), router.route(RouteRequest("a"))
     steps = [next(first), next(second)]
@@ -228,7 +228,7 @@ def test_never_over_max_parallel_requests():
     assert [s.target.deployment.id for s in steps] in (["a1", "a2"], ["a2", "a1"])
 
 
-def test_a_full_group_yields_nothing_to_try():
+def test_a_full_group_yields_no_attempt():
     router = make(deployment("a", "a1", max_parallel_requests=1))
     running = router.route(RouteRequest("a"))
     next(running)
@@ -238,7 +238,7 @@ def test_a_full_group_yields_nothing_to_try():
 
 
 class TestCooldown:
-    def test_a_429_cools_for_as_long_as_the_provider_says(self):
+    def test_a_429_cools_down_for_the_providers_retry_after(self):
         clock = Clock()
         router = make(deployment("a", "a1"), deployment("a", "a2"), clock=clock, num_retries=0)
         limited = Outcome("rate_limit", 429, retry_after=30)
@@ -248,7 +248,7 @@ class TestCooldown:
         clock.now += 31
         assert ["a1"] in [run(router, "a", {}) for _ in range(20)]
 
-    def test_other_failures_cool_after_more_than_allowed_fails_within_a_minute(self):
+    def test_other_failures_cool_down_after_more_than_allowed_fails_per_minute(self):
         clock = Clock()
         router = make(deployment("a", "a1"), clock=clock, num_retries=0, allowed_fails=3, cooldown_time=10)
         for _ in range(3):
@@ -257,7 +257,7 @@ class TestCooldown:
         run(router, "a", {"a1": SERVER_ERROR})
         assert router.health["a1"].resting(clock())
 
-    def test_one_request_counts_once_however_often_it_is_tried(self):
+    def test_one_request_counts_once_however_often_it_is_retried(self):
         clock = Clock()
         router = make(deployment("a", "a1"), clock=clock, allowed_fails=1)
         request = RouteRequest("a", num_retries=10)
@@ -266,7 +266,7 @@ class TestCooldown:
         run(router, request, {"a1": SERVER_ERROR}, clock)
         assert router.health["a1"].cooldowns == 1
 
-    def test_failures_more_than_a_minute_ago_do_not_count(self):
+    def test_failures_older_than_a_minute_do_not_count(self):
         clock = Clock()
         router = make(deployment("a", "a1"), clock=clock, num_retries=0, allowed_fails=1)
         for _ in range(5):
@@ -274,7 +274,7 @@ class TestCooldown:
             clock.now += 61
         assert not router.health["a1"].resting(clock())
 
-    def test_when_all_are_cooling_the_least_bad_is_tried(self):
+    def test_when_all_are_cooling_the_earliest_to_recover_is_tried(self):
         clock = Clock()
         router = make(deployment("a", "a1"), deployment("a", "a2"), clock=clock)
         router.health["a1"].cool_until(clock() + 100)
@@ -287,7 +287,7 @@ class TestCooldown:
         assert run(router, "claude", {}) == ["g"]
         assert run(router, "claude", {"g": SERVER_ERROR, "m": SERVER_ERROR})[-1] == "c"
 
-    def test_after_a_cooldown_one_request_probes_and_the_others_wait_for_it(self):
+    def test_after_a_cooldown_one_request_probes_and_the_others_wait(self):
         clock = Clock()
         router = make(deployment("a", "a1"), deployment("a", "a2"), clock=clock)
         router.health["a1"].cool_until(clock() + 5)
@@ -300,7 +300,7 @@ class TestCooldown:
             probe.send(OK)
         assert not router.health["a1"].resting(clock())
 
-    def test_a_failed_probe_cools_twice_as_long(self):
+    def test_a_failed_probe_doubles_the_cooldown(self):
         clock = Clock()
         router = make(deployment("a", "a1"), clock=clock, num_retries=0, cooldown_time=10)
         run(router, "a", {"a1": Outcome("authentication", 401)})
@@ -308,7 +308,7 @@ class TestCooldown:
         run(router, "a", {"a1": SERVER_ERROR})
         assert router.health["a1"].cooling_until == pytest.approx(clock() + 20)
 
-    def test_a_probe_that_is_given_up_lets_the_next_one_probe(self):
+    def test_an_abandoned_probe_lets_the_next_request_probe(self):
         clock = Clock()
         router = make(deployment("a", "a1"), clock=clock)
         router.health["a1"].cool_until(clock() + 5)
@@ -318,13 +318,13 @@ class TestCooldown:
         probe.close()
         assert not router.health["a1"].resting(clock())
 
-    def test_none_when_disabled(self):
+    def test_no_cooldown_when_disabled(self):
         clock = Clock()
         router = make(deployment("a", "a1"), clock=clock, disable_cooldowns=True)
         run(router, "a", {"a1": Outcome("authentication", 401)})
         assert not router.health["a1"].resting(clock())
 
-    def test_is_told_to_whoever_wants_to_share_it(self):
+    def test_is_published_to_on_cooldown(self):
         told = []
         router = make(deployment("a", "a1"), num_retries=0, cooldown_time=10)
         router.on_cooldown = lambda name, seconds: told.append((name, seconds))
@@ -332,6 +332,6 @@ class TestCooldown:
         assert told == [("a1", 10)]
 
 
-def test_credit_that_is_used_up_does_not_come_back_within_seconds():
+def test_exhausted_credit_cools_down_for_longer_than_seconds():
     router = Router(config([deployment("a", "a1")], num_retries=2))
     assert run(router, "a", {"a1": Outcome("server", 402, "Insufficient credits")}) == ["a1"]

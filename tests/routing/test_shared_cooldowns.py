@@ -1,4 +1,4 @@
-"""Replicas learn of each other's cooldowns through a real Redis, and go on without it."""
+"""Replicas share cooldowns through a real Redis, and continue without it."""
 
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.redis_server import RedisServer
         ({"REDIS_HOST": "r", "REDIS_PORT": "7000", "REDIS_PASSWORD": "a/b"}, "redis://:a%2Fb@r:7000"),
     ],
 )
-def test_where_redis_is(environment, url):
+def test_redis_url_from_config_and_environment(environment, url):
     assert redis_url(environment) == url
 
 
@@ -59,20 +59,20 @@ def asked(fake: FakeProvider, proxy: RunningProxy, times: int) -> list[str | Non
 
 
 def cool_down(fake: FakeProvider, proxy: RunningProxy) -> None:
-    """Asks until `one` has refused once."""
+    """Sends requests until `one` has failed once."""
     fake.always(failing(429, retry_after=60), model="one")
     while not any(r.model == "one" for r in fake.requests):
         assert ask(proxy).status_code == 200
 
 
-def test_a_replica_leaves_alone_what_another_found_failing(proxy, fake, redis, tmp_path):
+def test_a_replica_avoids_a_deployment_that_another_found_failing(proxy, fake, redis, tmp_path):
     first, second = start_two(proxy, fake, redis, tmp_path)
     cool_down(fake, first)
     time.sleep(2.5)  # two polls
     assert asked(fake, second, 12) == ["two"] * 12
 
 
-def test_without_redis_each_goes_on_alone_and_shares_again_when_it_is_back(proxy, fake, redis, tmp_path):
+def test_without_redis_replicas_continue_alone_and_share_again_when_it_is_back(proxy, fake, redis, tmp_path):
     first, second = start_two(proxy, fake, redis, tmp_path)
     redis.stop()
     deadline = time.monotonic() + 10

@@ -1,4 +1,4 @@
-"""Many requests at once through random deployments that fail at random: what holds whatever happens."""
+"""Property test: many concurrent requests through random deployments with random failures."""
 
 import random
 from collections import Counter
@@ -33,8 +33,8 @@ deployments = st.lists(
     st.tuples(
         st.sampled_from(GROUPS),
         st.sampled_from([None, 1, 2, 5]),  # max_parallel_requests
-        st.sampled_from([0, 0, 0, 1]),  # off
-        st.floats(0, 1),  # how often it fails
+        st.sampled_from([0, 0, 0, 1]),  # disabled
+        st.floats(0, 1),  # failure rate
         st.floats(0.01, 5),  # seconds
     ),
     min_size=1,
@@ -62,7 +62,7 @@ class Running:
     st.integers(0, 3),
     st.integers().map(random.Random),
 )
-def test_invariants(members, fallbacks, windows, strategy, num_retries, allowed_fails, rng: random.Random):
+def test_routing_invariants(members, fallbacks, windows, strategy, num_retries, allowed_fails, rng: random.Random):
     made = [
         deployment(group, f"d{i}", max_parallel_requests=parallel, off=("KEY",) if off else ())
         for i, (group, parallel, off, _, _) in enumerate(members)
@@ -83,7 +83,7 @@ def test_invariants(members, fallbacks, windows, strategy, num_retries, allowed_
         clock,
         rng,
     )
-    # Each group is gone through twice at the most: the healthy, then those that cool down.
+    # Each group is walked at most twice: first its healthy deployments, then the cooling ones.
     bound = 2 * sum(min(num_retries, 10) + 1 for _ in range(1 + 2 * router.options.max_fallbacks))
     running: list[Running] = []
     in_flight: Counter = Counter()
@@ -119,7 +119,7 @@ def test_invariants(members, fallbacks, windows, strategy, num_retries, allowed_
                 name = one.step.target.deployment.id
                 in_flight[name] -= 1
                 outcome = rng.choice(FAILURES) if rng.random() < failing[name] else OK
-            if rng.random() < 0.05:  # the client leaves
+            if rng.random() < 0.05:  # the client disconnects
                 one.plan.close()
                 running.remove(one)
                 continue
@@ -140,7 +140,7 @@ def test_invariants(members, fallbacks, windows, strategy, num_retries, allowed_
 @settings(max_examples=150, deadline=None)
 @given(deployments, chains, st.sampled_from(sorted(STRATEGIES)), st.integers().map(random.Random))
 def test_a_healthy_deployment_is_always_found(members, fallbacks, strategy, rng: random.Random):
-    """Whatever cools down: when a deployment within reach answers, the request is answered."""
+    """Whatever is cooling down: if any reachable deployment works, the request is answered."""
     made = [deployment(m[0], f"d{i}", off=("KEY",) if m[2] else ()) for i, m in enumerate(members)]
     clock = Clock()
     router = Router(

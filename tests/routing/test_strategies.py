@@ -1,4 +1,4 @@
-"""Which of several healthy deployments goes first."""
+"""Routing strategies: which of several healthy deployments is tried first."""
 
 import random
 from collections import Counter
@@ -24,12 +24,12 @@ def test_shuffle_follows_the_weights():
     assert 0.85 < share < 0.95
 
 
-def test_shuffle_follows_rpm_where_there_is_no_weight():
+def test_shuffle_follows_rpm_without_weights():
     router = make(deployment("a", "x", rpm=900), deployment("a", "y", rpm=100), strategy="simple-shuffle")
     assert 0.85 < firsts(router, 1000)["x"] / 1000 < 0.95
 
 
-def test_shuffle_treats_equals_alike():
+def test_shuffle_treats_equal_deployments_equally():
     router = make(deployment("a", "x"), deployment("a", "y"), strategy="simple-shuffle")
     assert 400 < firsts(router, 1000)["x"] < 600
 
@@ -54,7 +54,7 @@ class TestLatency:
         self.serve(router, clock, latency, 3)
         assert self.serve(router, clock, latency, 50) == {"y": 50}
 
-    def test_learns_anew_when_the_fastest_slows_down(self):
+    def test_switches_when_the_fastest_slows_down(self):
         clock = Clock()
         router = make(deployment("a", "x"), deployment("a", "y"), strategy="latency-based-routing", clock=clock)
         self.serve(router, clock, {"x": 0.1, "y": 0.3}, 30)
@@ -62,7 +62,7 @@ class TestLatency:
         self.serve(router, clock, slow, 10)
         assert self.serve(router, clock, slow, 50) == {"y": 50}
 
-    def test_forgets_after_the_ttl(self):
+    def test_samples_expire_after_the_ttl(self):
         clock = Clock()
         router = make(
             deployment("a", "x"), deployment("a", "y"), strategy="latency-based-routing", clock=clock, latency_ttl=60
@@ -73,7 +73,7 @@ class TestLatency:
         self.serve(router, clock, now, 4)
         assert self.serve(router, clock, now, 20) == {"y": 20}
 
-    def test_the_buffer_makes_near_ones_equal(self):
+    def test_the_buffer_treats_close_ones_as_equal(self):
         clock = Clock()
         router = make(
             deployment("a", "x"), deployment("a", "y"),
@@ -82,7 +82,7 @@ class TestLatency:
         seen = self.serve(router, clock, {"x": 0.10, "y": 0.12}, 100)
         assert min(seen.values()) > 20
 
-    def test_streams_and_whole_answers_are_measured_apart(self):
+    def test_streams_and_plain_answers_are_measured_separately(self):
         clock = Clock()
         router = make(deployment("a", "x"), deployment("a", "y"), strategy="latency-based-routing", clock=clock)
         self.serve(router, clock, {"x": 0.1, "y": 0.2}, 10, stream=False)
@@ -106,7 +106,7 @@ def test_least_busy_takes_the_one_with_fewest_in_flight():
 
 
 class TestUsage:
-    def test_keeps_under_the_requests_per_minute(self):
+    def test_stays_under_the_requests_per_minute(self):
         clock = Clock(6000)
         router = make(
             deployment("a", "x", rpm=3), deployment("a", "y", rpm=5), strategy="usage-based-routing-v2", clock=clock
@@ -118,17 +118,17 @@ class TestUsage:
         clock.now += 60
         assert run(router, "a", {}) in (["x"], ["y"])
 
-    def test_keeps_under_the_tokens_per_minute(self):
+    def test_stays_under_the_tokens_per_minute(self):
         router = make(deployment("a", "x", tpm=1000), strategy="usage-based-routing-v2")
         seen = [run(router, RouteRequest("a", tokens=300), {"x": Outcome("ok", 200, tokens=300)}) for _ in range(5)]
         assert seen == [["x"], ["x"], ["x"], [], []]
 
-    def test_counts_what_was_used_instead_of_what_was_estimated(self):
+    def test_counts_actual_instead_of_estimated_tokens(self):
         router = make(deployment("a", "x", tpm=1000), strategy="usage-based-routing-v2")
         for _ in range(20):
             assert run(router, RouteRequest("a", tokens=300), {"x": Outcome("ok", 200, tokens=10)}) == ["x"]
 
-    def test_spreads_by_what_is_left(self):
+    def test_spreads_by_remaining_capacity(self):
         router = make(deployment("a", "x", tpm=1000), deployment("a", "y", tpm=4000), strategy="usage-based-routing-v2")
         seen = Counter()
         for _ in range(20):

@@ -1,4 +1,4 @@
-"""Routing by usage counts what a prompt comes to, and not the bytes of its pictures, sounds and files."""
+"""Usage-based routing counts the tokens of a prompt, not the bytes of its images, audio and files."""
 
 import base64
 import json
@@ -39,12 +39,12 @@ def tokens(path: str, body: dict[str, Any], strategy: str = "usage-based-routing
         (MESSAGES, "messages", DOCUMENT),
     ],
 )
-def test_data_does_not_count_by_its_bytes(path: str, field: str, part: dict[str, Any]):
+def test_inline_data_does_not_count_by_its_bytes(path: str, field: str, part: dict[str, Any]):
     counted = tokens(path, {field: [{"role": "user", "content": [TEXT, part]}]})
     assert 100 < counted < 5_000
 
 
-def test_data_of_the_responses_api_neither():
+def test_inline_data_in_the_responses_api_does_not_count_by_its_bytes():
     picture = {"type": "input_image", "image_url": f"data:image/png;base64,{DATA}"}
     body = {"input": [{"role": "user", "content": [picture]}], "max_output_tokens": 10}
     raw = {name: value for name, value in body.items() if name != "max_tokens"}
@@ -56,11 +56,11 @@ def test_data_of_the_responses_api_neither():
     assert 100 < read.request.route.tokens < 5_000
 
 
-def test_a_text_counts_as_before():
+def test_text_counts_fully():
     body = {"messages": [{"role": "user", "content": "word " * 4000}]}
     assert 3_000 < tokens(CHAT, body) <= 5_100
 
 
-def test_other_strategies_do_not_ask():
+def test_other_strategies_do_not_count_tokens():
     body = {"messages": [{"role": "user", "content": [TEXT, PICTURE]}]}
     assert tokens(CHAT, body, "simple-shuffle") > 100_000

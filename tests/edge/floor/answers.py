@@ -1,4 +1,4 @@
-"""The container behind the floor: it reads a request and answers it at once, with as much as the proxy does."""
+"""The container of the baseline: it reads a request and answers immediately with as many bytes as the proxy."""
 
 import os
 

@@ -1,7 +1,7 @@
 """A Worker that runs ledger decisions in the Durable Object named by the request's path.
 
 POST /NAME/run {"steps": base64 of what `durable_store` packs, "transaction": bool, "breaks_off": null, or after how
-many statements} → the decision's result
+    many statements} → the decision's result
 POST /NAME/execute {"sql", "parameters"} → rows
 POST /NAME/fail: a decision that fails after its first statement
 POST /NAME/reload: a new store over the same storage

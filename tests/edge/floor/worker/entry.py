@@ -1,4 +1,6 @@
-"""Forwards every request, untouched, through one object to its container. It uses the Worker's own `runtime`."""
+"""The baseline Worker: forwards every request unchanged through one object to its container. It uses the Worker's own
+`runtime`.
+"""
 
 import asyncio
 import gc
