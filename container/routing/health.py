@@ -69,7 +69,8 @@ class Health:
         """Count a failure, and start a cooldown if it is due.
 
         A deployment cools down at once if the provider asks for it, if a retry is pointless, or if a probe fails.
-        `allowed_of_kind`: number of such failures that the config allows per minute; it overrides these rules.
+        `allowed_of_kind`: the config's limit for this kind (`allowed_fails_policy`), which overrides these rules. It is
+        compared with the last minute's failures of every kind.
         """
         if outcome.kind not in UNHEALTHY or outcome.client_timeout or outcome.blameless:
             return

@@ -68,7 +68,7 @@ class RequestContext:
         administrator    the client sent the master key
         key_hash         hash of the virtual key that the client sent
         models           the models that the key may use, as JSON
-        key_assumed       the key was valid a moment ago; admission decides whether it still is, and for the same models
+        key_assumed      the key was valid a moment ago; admission decides whether it still is, and for the same models
                          (see `key_verified`)
 
     Behind the edge:

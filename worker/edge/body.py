@@ -1,4 +1,4 @@
-"""Reads a client's body into the isolate if it is small enough."""
+"""Reads a client's body into the isolate. Whoever calls `buffer` has checked the declared length."""
 
 from typing import Any
 

@@ -86,7 +86,10 @@ _DISPLAYS = ("summarized", "omitted")
 
 
 def thinking(fields: Mapping[str, Any], can: Traits) -> dict[str, Any]:
-    """The `thinking` and `output_config` for the request body. Raises Malformed."""
+    """The `thinking` and `output_config` for a chat completion's request body. Raises Malformed.
+
+    container/formats/messages/thinking.py does this for `/v1/messages`.
+    """
     made: dict[str, Any] = {}
     effort = fields.get("reasoning_effort")
     if isinstance(effort, dict):

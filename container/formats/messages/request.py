@@ -1,10 +1,11 @@
 """Request fields of Anthropic's Messages API, and their translation to chat completions for other models.
 
 Claude refuses unknown fields and nulls, which some clients send. A test compares the fields with Anthropic's SDK.
-https://docs.claude.com/en/api/messages, https://docs.claude.com/en/api/claude-on-vertex-ai
+https://platform.claude.com/docs/en/api/messages,
+https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai
 
 In the translation, hints for Claude (cache markers, context management, betas) are dropped. Fields that change the
-result are refused. https://platform.claude.com/docs/en/api/messages
+result are refused.
 """
 
 import hashlib

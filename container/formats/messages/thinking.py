@@ -1,7 +1,7 @@
-"""Adapts `thinking` and `output_config.effort` to the Claude model.
+"""Adapts `thinking` and `output_config.effort` of `/v1/messages` to the Claude model.
 
-Clients write them for the newest models, but the gateway's model name may map to an older one.
-https://docs.claude.com/en/docs/build-with-claude/adaptive-thinking
+Clients write them for the newest models, but the gateway's model name may map to an older one. Chat completions are
+adapted by container/formats/anthropic/models.py. https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
 """
 
 from typing import Any
@@ -37,7 +37,10 @@ def _by_itself(body: dict[str, Any], can: Traits) -> None:
 
 
 def _by_budget(body: dict[str, Any], can: Traits, kind: str | None, effort: Any) -> None:
-    """Converts an effort to a budget, if the output limit has room for one. Older models do not accept efforts."""
+    """Converts an effort to a budget, if the output limit has room for one. Older models do not accept efforts.
+
+    A model that accepts efforts without reasoning adaptively keeps its effort and loses an adaptive `thinking`.
+    """
     if can.efforts and (kind != "adaptive" or effort in can.efforts):
         if kind == "adaptive":
             del body["thinking"]

@@ -1,6 +1,6 @@
 """Claude on Vertex AI for clients of the Messages API. The request is passed through, with the model in the URL.
 
-https://docs.claude.com/en/api/claude-on-vertex-ai
+https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai
 """
 
 from collections.abc import Mapping

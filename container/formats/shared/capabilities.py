@@ -113,7 +113,7 @@ _STRICT: frozenset[str] = frozenset()
 
 # By the names in `DIRECT`. Sources: each provider's API reference, and LiteLLM's `llms/<provider>/chat`.
 _PROVIDERS: dict[str, Capabilities] = {
-    # https://docs.claude.com/en/api/messages for the ids of `tool_use`
+    # https://platform.claude.com/docs/en/api/messages for the ids of `tool_use`
     "anthropic": Capabilities(
         developer_role=True,
         limit_names=EITHER,

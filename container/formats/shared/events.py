@@ -3,6 +3,7 @@
 - `"model":"…"` becomes the name that the client requested;
 - the usage chunk is dropped if only the proxy requested it;
 - usage, errors and the end are detected, and an error is sent in OpenAI's format as the last event;
+- a finished response that lacks its final finish_reason or `[DONE]` gets it;
 - deviations from OpenAI's format are corrected (container/formats/shared/odd_chunks.py).
 
 An incomplete event is held back. Clients cannot use half an event, and this way a keepalive comment can be sent at any
@@ -73,7 +74,10 @@ class EventStream:
         return self._rewrite(data)
 
     def end(self) -> bytes:
-        """Returns the last event if only its blank line is missing. An incomplete event is dropped."""
+        """Returns the last event if only its blank line is missing, and `[DONE]` if a finished response lacks it.
+
+        An incomplete event is dropped.
+        """
         data, self._held = self._held.strip(b"\r\n"), b""
         if self._over:
             return b""

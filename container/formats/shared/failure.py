@@ -198,6 +198,7 @@ def _kind(said: Said) -> Kind:
         return "content_policy"
     if said.code in ("rate_limit_exceeded", "insufficient_quota") or said.type == "rate_limit_error":
         return "rate_limit"
+    # Every other status, such as 500, 502, 503 and 529.
     return "server"
 
 

@@ -34,6 +34,7 @@ class TranslatedStream:
         return b"".join([self._translate(event) for event in self._reader.feed(data)])
 
     def end(self) -> bytes:
+        """Returns what the last event yields, and `[DONE]` if a finished response lacks it."""
         rest = b"".join([self._translate(event) for event in self._reader.end()])
         if self.finished and not self.done and not self.failed:
             self.done = True

@@ -177,7 +177,7 @@ def refusal_to_serve(rules: Rules) -> ApiError | None:
 
 
 def _check_length(content_length: str | None, max_body_mb: float) -> None:
-    """Checks the declared length. A body without one is measured while it is read."""
+    """Checks the declared length. A body without one is measured in the container, while it is read."""
     if content_length is None:
         return
     if not (content_length.isascii() and content_length.isdigit()):

@@ -1,4 +1,8 @@
-"""Expired reservations, and the next deadline for a host that sets an alarm."""
+"""Reservations that end without a report, and the next deadline for a host that sets an alarm.
+
+They expire with their lease, or at once if their container has stopped. Each is charged in full until a report corrects
+it.
+"""
 
 from typing import Any
 

@@ -73,7 +73,7 @@ class KeyFilters(NamedTuple):
     status: str | None = None
 
 
-# LiteLLM's statuses. Every key has exactly one.
+# LiteLLM's statuses. Every key has exactly one. A blocked key is `revoked`.
 STATUSES = {
     "active": "k.blocked = 0 AND (k.expires IS NULL OR k.expires > ?)",
     "expired": "k.blocked = 0 AND k.expires <= ?",

@@ -68,8 +68,8 @@ class Prompt(NamedTuple):
     """The parts of a prompt that determine its size.
 
     `fixed`: tokens independent of the tokenizer. `images`: the number of images. `unbounded`: names of content of
-    unknown size. `cached`: the request asks for prompt caching, which some providers charge extra for. `text`: the
-    character counts of its text.
+    unknown size. `cached`: the request asks for prompt caching, which some providers charge extra for; unlike
+    `Usage.cached`, it does not count what was read from a cache. `text`: the character counts of its text.
     """
 
     fixed: int

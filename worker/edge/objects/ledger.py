@@ -66,7 +66,7 @@ class Ledger(ContainerObject):
         self._named: dict[str, float] = {}  # configuration name -> time of the last request that named it
         self._storage = unwrapped(ctx.storage)
         self._store = SqlStore(self._storage)
-        self._ended = asyncio.Event()
+        self._ended = asyncio.Event()  # a reservation has ended; the method `ended` is about containers
         self._waiting = 0
         self._carried: list[_Carried] = []  # not written yet
         self._write_soon: Any = None  # a proxy of `_write_carried`, created on first use
