@@ -32,20 +32,20 @@ _OWN = frozenset(
 _MERGED = "merge_reasoning_content_in_choices"
 # litellm_params without effect, with the reason.
 _IDLE = {
-    "tags": "tags choose no deployment here",
-    "tag_regex": "tags choose no deployment here",
+    "tags": "there is no tag-based routing",
+    "tag_regex": "there is no tag-based routing",
     "use_in_pass_through": "there are no pass-through endpoints",
-    _MERGED: "thoughts are `reasoning_content`",
-    "litellm_trace_id": "each request has an id of its own",
-    "keepalive_seconds": "STREAM_KEEPALIVE says it",
-    "allow_client_keepalive_override": "STREAM_KEEPALIVE says it",
-    "configurable_clientside_auth_params": "clients never say where keys go",
-    "model_info": "it stands beside litellm_params",
-    "default_api_key_tpm_limit": "keys have `tpm_limit`",
-    "default_api_key_rpm_limit": "keys have `rpm_limit`",
-    "max_file_size_mb": "MAX_BODY_MB bounds a request",
-    "supports_system_message": "the wire format knows",
-    "cooldown_time": "router_settings.cooldown_time says it",
+    _MERGED: "reasoning is returned as `reasoning_content`",
+    "litellm_trace_id": "each request has its own ID",
+    "keepalive_seconds": "use STREAM_KEEPALIVE",
+    "allow_client_keepalive_override": "use STREAM_KEEPALIVE",
+    "configurable_clientside_auth_params": "clients never choose where keys are sent",
+    "model_info": "it belongs beside litellm_params",
+    "default_api_key_tpm_limit": "set `tpm_limit` on keys",
+    "default_api_key_rpm_limit": "set `rpm_limit` on keys",
+    "max_file_size_mb": "MAX_BODY_MB limits the size of a request",
+    "supports_system_message": "the wire format determines it",
+    "cooldown_time": "use router_settings.cooldown_time",
 }
 # LiteLLM parameters that look like typos of ours.
 _LITELLMS = frozenset({"itpm", "otpm"})

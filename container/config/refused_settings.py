@@ -42,71 +42,71 @@ def _names_a_route_of_keys(value: Any) -> bool:
 
 
 _ONE_MODEL = Stop(
-    "sends every such request to one model, whatever it names; here each would go to the model that it names.",
-    "List that model alone, or give the names that clients use as `router_settings.model_group_alias`.",
+    "sends all requests of this kind to one model; here each request goes to the model it names.",
+    "List only that model, or map the names that clients use to it in `router_settings.model_group_alias`.",
 )
-_NO_MASTER_KEY = "decides who is let in; without a master key everybody would be."
+_NO_MASTER_KEY = "authenticates clients; without a master key, anyone would have access."
 _SET_A_MASTER_KEY = "Set LITELLM_MASTER_KEY, and give each client a virtual key."
 
 # By "section.name", or by section name.
 STOPS: Mapping[str, Stop] = {
     "general_settings.allowed_ips": Stop(
-        "lets in these addresses alone; here every address would be.",
-        "Restrict them in front of the gateway (firewall, reverse proxy), and remove it.",
+        "restricts access to these addresses; here any address would have access.",
+        "Restrict addresses in front of the gateway (firewall, reverse proxy), and remove it.",
     ),
     "general_settings.completion_model": _ONE_MODEL,
     "general_settings.embedding_model": _ONE_MODEL,
     "general_settings.image_generation_model": _ONE_MODEL,
     "general_settings.moderation_model": _ONE_MODEL,
     "general_settings.enforced_params": Stop(
-        "refuses requests without these fields; here they would be let in.", "Remove it to let them in."
+        "rejects requests without these fields; here they would be accepted.", "Remove it to accept them."
     ),
     "general_settings.admin_only_routes": Stop(
-        "keeps these paths for administrators; here keys may use them.",
-        "Remove it, and give keys only the `models` that they need.",
+        "reserves these paths for administrators; here keys can use them.",
+        "Limit each key to the `models` it needs, and remove it.",
         _names_a_route_of_keys,
     ),
     "general_settings.enforce_fallback_model_access": Stop(
-        "keeps keys off fallback models that they may not use; here the config's fallbacks are everybody's.",
-        "Leave models that are not for everybody out of `fallbacks`, and remove it.",
+        "keeps keys from fallback models that they may not use; here the config's fallbacks apply to every key.",
+        "Leave restricted models out of `fallbacks`, and remove it.",
         _is_on,
     ),
     "litellm_settings.max_end_user_budget": Stop(
-        "limits what each end user (`user`) may spend, which nothing here does.",
-        "Give each a key with a `user_id`, set `litellm_settings.max_user_budget`, and remove it.",
+        "limits the spend of each end user (`user`); there is no such limit here.",
+        "Give each user a key with a `user_id`, set `litellm_settings.max_user_budget`, and remove it.",
     ),
     "litellm_settings.max_end_user_budget_id": Stop(
-        "limits what each end user (`user`) may spend, which nothing here does.",
-        "Give each a key with a `user_id`, set `litellm_settings.max_user_budget`, and remove it.",
+        "limits the spend of each end user (`user`); there is no such limit here.",
+        "Give each user a key with a `user_id`, set `litellm_settings.max_user_budget`, and remove it.",
     ),
     "litellm_settings.tag_budget_config": Stop(
-        "limits what requests with a tag may spend, which nothing here does.",
-        "Give each purpose a key with a `max_budget`, and remove it.",
+        "limits the spend of requests with a tag; there is no such limit here.",
+        "Use one key with a `max_budget` per purpose, and remove it.",
     ),
     "litellm_settings.cost_margin_config": Stop(
-        "charges more than the provider does; here the provider's price would be charged.",
-        "Write the price to charge into each `model_info`, and remove it.",
+        "adds a margin to the provider's price; here the provider's price would be charged.",
+        "Set the price to charge in each `model_info`, and remove it.",
     ),
     "litellm_settings.upperbound_key_generate_params": Stop(
-        "limits every key that is generated; here a key has the limits that `/key/generate` is sent.",
-        "Send them with every `/key/generate`, or set `max_user_budget`, and remove it.",
+        "limits every generated key; here a key has only the limits sent to `/key/generate`.",
+        "Send the limits with every `/key/generate`, or set `max_user_budget`, and remove it.",
         _limits_keys,
     ),
     "litellm_settings.default_key_generate_params": Stop(
-        "limits keys that are generated without limits; here a key has those that `/key/generate` is sent.",
-        "Send them with every `/key/generate`, and remove it.",
+        "limits keys generated without limits; here a key has only the limits sent to `/key/generate`.",
+        "Send the limits with every `/key/generate`, and remove it.",
         _limits_keys,
     ),
     "router_settings.provider_budget_config": Stop(
-        "limits what a provider may cost, which nothing here does.",
-        "Set `litellm_settings.max_budget`, or budgets of keys, and remove it.",
+        "limits the spend on each provider; there is no such limit here.",
+        "Set `litellm_settings.max_budget` or key budgets, and remove it.",
     ),
     "router_settings.guardrail_list": Stop(
-        "lists guardrails; here requests would pass unguarded.", "Write them as the section `guardrails`."
+        "lists guardrails; here requests would bypass them.", "Move them to the `guardrails` section."
     ),
     "policies": Stop(
-        "says which guardrails hold for whom; here requests would pass unguarded.",
-        "Write guardrails with `default_on: true`, and remove it.",
+        "assigns guardrails; here requests would bypass them.",
+        "Set `default_on: true` on the guardrails, and remove it.",
     ),
 }
 

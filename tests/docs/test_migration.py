@@ -1,4 +1,4 @@
-"""docs/migration.md: its command reads a config of LiteLLM's and says what it will not do here."""
+"""Runs the command in docs/migration.md and compares the page's tables with the code."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ general_settings:
 """
 
 
-def test_its_command_names_the_line_that_does_nothing_here(tmp_path: Path):
+def test_check_reports_the_line_of_a_setting_without_effect(tmp_path: Path):
     (tmp_path / "litellm_config.yaml").write_text(CONFIG)
     replaced = {"litellm-router check": f"{Path(sys.executable).with_name('litellm-router')} check"}
     script = "exec 2>&1\n" + Page("migration").block("litellm-router check")
@@ -30,7 +30,7 @@ def test_its_command_names_the_line_that_does_nothing_here(tmp_path: Path):
 
 
 def rows(name: str) -> dict[str, tuple[str, ...]]:
-    """The rows between two marks, by what stands in backquotes in their first column."""
+    """The table rows between two markers, by the code in their first column."""
     part = PAGE.split(f"<!-- {name} -->")[1].split(f"<!-- end of {name} -->")[0]
     cells = [
         [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in re.findall(r"^\|.*\|$", part, re.M)
@@ -38,13 +38,13 @@ def rows(name: str) -> dict[str, tuple[str, ...]]:
     return {row[0].strip("`"): tuple(row[1:]) for row in cells if row[0].startswith("`")}
 
 
-def test_it_lists_every_setting_that_does_nothing_here():
+def test_page_lists_every_setting_without_effect():
     families = {f"{name}…": text for name, text in replaced_settings.FAMILIES}
     expected = {**replaced_settings.INSTEAD, **families, **replaced_settings.SECTIONS, **replaced_settings.HARMLESS}
     assert {name: cells[0] for name, cells in rows("settings").items()} == expected
 
 
-def test_it_lists_every_setting_that_stops_the_start():
+def test_page_lists_every_setting_that_stops_the_start():
     expected = {**refused_settings.STOPS, **refused_settings.OTHER_AUTHENTICATION}
     assert rows("stops") == {name: (f"it {stop.lost}", stop.mend) for name, stop in expected.items()}
 
@@ -52,14 +52,14 @@ def test_it_lists_every_setting_that_stops_the_start():
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (replaced_settings.INSTEAD, "settings, wherever they stand"),
-        (replaced_settings.FAMILIES, "families of them"),
-        (replaced_settings.SECTIONS, "sections likewise"),
-        (replaced_settings.HARMLESS, "settings need nothing"),
+        (replaced_settings.INSTEAD, "settings, in any section"),
+        (replaced_settings.FAMILIES, "prefixes have no effect"),
+        (replaced_settings.SECTIONS, "sections have no effect"),
+        (replaced_settings.HARMLESS, "settings need no replacement"),
         (refused_settings.STOPS, "settings |"),
         (refused_settings.OTHER_AUTHENTICATION, "settings, without a master key"),
     ],
     ids=["instead", "families", "sections", "harmless", "stops", "authentication"],
 )
-def test_it_counts_them(table, words):
+def test_page_states_the_number_of_settings(table, words):
     assert f"{len(table)} {words}" in PAGE

@@ -43,22 +43,20 @@ _OPENAI = "openai/*|azure/*"
 _THINKING = "*thinking*|*effort*|output_config*"
 _LABELS = "*'store'*|*'safety_identifier'*|*'prompt_cache_key'*|*'user'*|*'metadata'*"
 
-# Why, as docs/migration.md says it.
-_FAULTS = "LiteLLM fails at the request, or loses what a client said"
-_WORDS = "the same is said in other words"
-_NATIVE = "LiteLLM speaks another API of the provider's (Ollama's own, DeepSeek's of Anthropic's, `/responses`)"
-_NOTHING = (
-    "a field that asks for nothing, or only labels a request, is left out where LiteLLM refuses it or passes it on"
-)
-_SAFE = "what a provider is known to refuse is left out with `drop_params`, otherwise a 400 that names it"
-_LIMITS = "an output limit has the name that every server knows, and is never above what the model writes"
-_EFFORTS = "an effort becomes the nearest that the model has, or is left out for a model that does not think"
-_IDS = "ids of calls and thoughts of other providers' answers go out as the provider at hand takes them"
-_USAGE = "usage is asked for in streams, as it is what a request costs"
-_ROLES = "roles stay as they are where the provider knows them"
-_CLAUDES = "Anthropic's own fields and tools go to Claude alone"
-_PASSED = "fields that the provider has and LiteLLM does not pass on go along"
-_SCHEMAS = "a schema is asked for as it is, not as a call"
+# The reasons, as listed in docs/migration.md.
+_FAULTS = "LiteLLM fails, or loses part of the request"
+_WORDS = "the same meaning in a different form"
+_NATIVE = "LiteLLM calls a different API of the provider (Ollama's native API, DeepSeek's Anthropic API, `/responses`)"
+_NOTHING = "fields that request nothing or only label a request are omitted, where LiteLLM rejects or forwards them"
+_SAFE = "fields that a provider rejects are omitted with `drop_params`, and otherwise cause a 400 that names the field"
+_LIMITS = "the output limit uses the field name that every server knows, and is capped at the model's maximum"
+_EFFORTS = "a reasoning effort becomes the nearest one the model has, and is omitted for models without reasoning"
+_IDS = "tool call IDs and reasoning from other providers are converted to what this provider accepts"
+_USAGE = "streams always request usage, which determines the cost"
+_ROLES = "roles are kept where the provider knows them"
+_CLAUDES = "Anthropic's own fields and tools are sent only to Claude"
+_PASSED = "fields that the provider supports and LiteLLM omits are forwarded"
+_SCHEMAS = "a JSON schema is sent as a schema, not as a tool call"
 
 ACCEPTED: tuple[Accepted, ...] = (
     # Faults
