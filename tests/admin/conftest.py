@@ -1,4 +1,4 @@
-"""The admin API over HTTP, on a ledger in memory with a clock of its own."""
+"""Fixtures: the admin API over HTTP, on a ledger in memory with its own clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -25,7 +25,7 @@ MASTER = "sk-master-of-the-tests"
 
 
 class Gateway:
-    """`url` for clients; `ledger` behind it, whose `now` tests turn."""
+    """`url` is for clients; `ledger` is the ledger behind it, whose `now` tests set."""
 
     def __init__(self, port: int, ledger: Ledger) -> None:
         self.port = port
@@ -38,7 +38,7 @@ class Gateway:
         return await asyncio.to_thread(ask, self.port, method, path, headers, body)
 
     async def post(self, path: str, fields: Mapping[str, Any] | bytes | None = None) -> Any:
-        """The JSON of an answer that is none of the errors."""
+        """Posts and returns the JSON of a successful response."""
         answer = await self.ask("POST", path, fields)
         assert answer.status == 200, answer.body
         return answer.json
@@ -49,7 +49,7 @@ class Gateway:
         return answer.json
 
     async def spend(self, key: str | None, cost: int, model: str = "gpt-4o") -> None:
-        """A request that cost so many nano-dollars."""
+        """Records a request of this cost in nano-dollars."""
         id = new_id()
         admitted = await self.ledger.admit(key, cost, id=id, model=model)
         assert admitted["ok"], admitted

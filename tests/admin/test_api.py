@@ -1,4 +1,4 @@
-"""The admin API as its clients see it: who may call it, what it answers, what it refuses."""
+"""The admin API over HTTP: access, responses and errors."""
 
 import json
 
@@ -14,21 +14,21 @@ EVERY = [("POST", path) for path in POSTS] + [("GET", path) for path in GETS]
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY)
-async def test_without_the_master_key_nothing_is_told_or_changed(gateway: Gateway, method: str, path: str):
+async def test_without_the_master_key_nothing_is_shown_or_changed(gateway: Gateway, method: str, path: str):
     key = (await gateway.post("/key/generate"))["key"]
     nobody = await gateway.ask(method, path, key=None)
     assert (nobody.status, nobody.json["error"]["type"]) == (401, "authentication_error")
     stranger = await gateway.ask(method, path, key="sk-unheard-of")
     assert (stranger.status, stranger.json["error"]["code"]) == (401, "invalid_api_key")
     other = await gateway.ask(method, path, key=key)
-    if path in ("/key/info", "/model/info"):  # of its own: test_own_key.py
+    if path in ("/key/info", "/model/info"):  # of itself: test_own_key.py
         assert other.status == 200
     else:
         assert (other.status, other.json["error"]["type"]) == (403, "permission_error")
     assert (await gateway.get("/key/list"))["total_count"] == 1
 
 
-async def test_a_key_s_life(gateway: Gateway):
+async def test_the_lifecycle_of_a_key(gateway: Gateway):
     made = await gateway.post("/v1/key/generate", {"key_alias": "bot", "max_budget": 2.5, "duration": "1d"})
     key, token = made["key"], made["token"]
     assert (made["key_alias"], made["max_budget"], made["spend"]) == ("bot", 2.5, 0)
@@ -55,7 +55,7 @@ async def test_a_key_s_life(gateway: Gateway):
 
 
 @pytest.mark.parametrize("named_by", ["key", "token"])
-async def test_a_new_secret_with_and_without_grace(gateway: Gateway, named_by: str):
+async def test_a_regenerated_secret_with_and_without_grace_period(gateway: Gateway, named_by: str):
     made = await gateway.post("/key/generate", {})
     second = await gateway.post(f"/key/{made[named_by]}/regenerate", {"grace_period": "1h"})
     assert second["key"] != made["key"]
@@ -68,14 +68,14 @@ async def test_a_new_secret_with_and_without_grace(gateway: Gateway, named_by: s
     assert (await gateway.ledger.admit(third["key"]))["ok"]
 
 
-async def test_metadata_may_hold_any_number(gateway: Gateway):
+async def test_metadata_may_contain_any_number(gateway: Gateway):
     metadata = {"much": 2**70, "less": [-(2**64), 1e300]}
     made = await gateway.post("/key/generate", json.dumps({"metadata": metadata}).encode())
     assert made["metadata"] == metadata
     assert (await gateway.get(f"/key/info?key={made['token']}"))["info"]["metadata"] == metadata
 
 
-async def test_a_chosen_secret_may_hold_anything_that_a_path_can_say(gateway: Gateway):
+async def test_a_chosen_secret_may_contain_any_path_character(gateway: Gateway):
     assert (await gateway.post("/key/generate", {"key": "sk-a/b?c%d"}))["key"] == "sk-a/b?c%d"
     again = await gateway.post("/key/sk-a%2Fb%3Fc%25d/regenerate", {"new_key": "sk-other"})
     assert again["key"] == "sk-other"
@@ -83,7 +83,7 @@ async def test_a_chosen_secret_may_hold_anything_that_a_path_can_say(gateway: Ga
     assert (taken.status, taken.json["error"]["param"]) == (400, "key")
 
 
-async def test_the_list_has_pages(gateway: Gateway):
+async def test_the_list_is_paged(gateway: Gateway):
     for i in range(12):
         gateway.ledger.now += 1
         await gateway.post("/key/generate", {"key_alias": f"k{i}"})
@@ -145,14 +145,14 @@ async def test_the_list_has_pages(gateway: Gateway):
         ("GET", "/spend/activity?key=sk-x", None, "key"),
     ],
 )
-async def test_a_field_that_cannot_be_used_is_named(gateway: Gateway, method: str, path: str, fields, param: str):
+async def test_an_invalid_field_is_named(gateway: Gateway, method: str, path: str, fields, param: str):
     answer = await gateway.ask(method, path, fields)
     error = answer.json["error"]
     assert (answer.status, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert param in error["message"]
 
 
-async def test_a_key_that_is_not_there(gateway: Gateway):
+async def test_an_unknown_key_is_404(gateway: Gateway):
     for method, path, fields in (
         ("POST", "/key/update", {"key": "sk-none-such"}),
         ("POST", "/key/delete", {"keys": ["sk-none-such"]}),
@@ -164,7 +164,7 @@ async def test_a_key_that_is_not_there(gateway: Gateway):
         assert (await gateway.ask(method, path, fields)).status == 404, path
 
 
-async def test_what_was_spent(gateway: Gateway):
+async def test_spend_is_reported(gateway: Gateway):
     bot = await gateway.post("/key/generate", {"key_alias": "bot"})
     start = gateway.ledger.now
     await gateway.spend(bot["key"], 2_000_000_000)
@@ -211,12 +211,12 @@ async def test_what_was_spent(gateway: Gateway):
     assert (await gateway.get("/global/spend"))["total_spend"] == 2.75
 
 
-async def test_answers_are_not_kept_by_anyone(gateway: Gateway):
+async def test_responses_are_not_cacheable(gateway: Gateway):
     answer = await gateway.ask("POST", "/key/generate", {})
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_bodies_have_an_end(gateway: Gateway):
+async def test_large_bodies_are_refused(gateway: Gateway):
     answer = await gateway.ask("POST", "/key/generate", b'{"metadata": {"a": "' + b"x" * 1_100_000 + b'"}}')
     assert answer.status == 413
 

@@ -1,4 +1,4 @@
-"""`litellm-router keys`, `spend`, `status`: what they print, what they do, how they end."""
+"""The commands `litellm-router keys`, `spend` and `status`: output, effect and exit code."""
 
 import asyncio
 import io
@@ -50,7 +50,7 @@ async def as_json(run: Run, *arguments: str) -> Any:
     return json.loads(await well(run, *arguments, "--json"))
 
 
-async def test_a_key_s_life(gateway: Gateway, run: Run):
+async def test_the_lifecycle_of_a_key(gateway: Gateway, run: Run):
     made = await run(
         "keys", "create", "--alias", "bot", "--user", "ada", "--models", "gpt-4o,claude-*", "--max-budget", "2.5",
         "--soft-budget", "2", "--budget-duration", "30d", "--rpm", "60", "--tpm", "1000", "--parallel", "3",
@@ -88,7 +88,7 @@ async def test_a_key_s_life(gateway: Gateway, run: Run):
     assert (await gateway.ledger.admit(third))["status"] == 401
 
 
-async def test_the_list(gateway: Gateway, run: Run):
+async def test_keys_are_listed(gateway: Gateway, run: Run):
     assert "keys create" in await well(run, "keys")
     await gateway.post("/key/generate", {"key_alias": "one", "max_budget": 1, "rpm_limit": 60})
     gateway.ledger.now += 1
@@ -113,7 +113,7 @@ async def test_a_secret_can_come_from_standard_input(gateway: Gateway, run: Run,
     assert await well(run, "keys", "block", "-") == "bot is blocked.\n"
 
 
-async def test_what_was_spent(gateway: Gateway, run: Run):
+async def test_spend_is_reported(gateway: Gateway, run: Run):
     bot = (await gateway.post("/key/generate", {"key_alias": "bot"}))["key"]
     await gateway.spend(bot, 1_500_000_000)
     gateway.ledger.now += 1000
@@ -139,7 +139,7 @@ async def test_what_was_spent(gateway: Gateway, run: Run):
     assert await costs("--limit", "1") == [7.5e-08]
 
 
-async def test_the_status(gateway: Gateway, run: Run):
+async def test_status_is_reported(gateway: Gateway, run: Run):
     text = await well(run, "status")
     assert f"proxy   {gateway.url} is healthy" in text
     assert "gpt-4o, mock" in text
@@ -147,7 +147,7 @@ async def test_the_status(gateway: Gateway, run: Run):
     assert (await as_json(run, "status"))["spend"]["total_spend"] == 0
 
 
-async def test_a_refusal_is_said_and_the_exit_code_is_1(run: Run, monkeypatch: pytest.MonkeyPatch):
+async def test_a_refusal_is_printed_and_the_exit_code_is_1(run: Run, monkeypatch: pytest.MonkeyPatch):
     for arguments, words in (
         (("keys", "show", "nobody"), "no key with the alias 'nobody'"),
         (("keys", "show", "sk-nobody"), "does not exist"),
@@ -167,20 +167,20 @@ async def test_a_refusal_is_said_and_the_exit_code_is_1(run: Run, monkeypatch: p
     assert (await run("keys")).code == 1
 
 
-async def test_options_stand_before_or_behind_the_action(gateway: Gateway, run: Run, monkeypatch: pytest.MonkeyPatch):
+async def test_options_may_precede_or_follow_the_action(gateway: Gateway, run: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LITELLM_ROUTER_URL", "http://127.0.0.1:1")
     for arguments in (("--url", gateway.url, "--json", "list"), ("list", "--json", "--url", gateway.url + "/v1/")):
         assert json.loads(await well(run, "keys", *arguments)) == []
 
 
-async def test_nobody_there(run: Run):
+async def test_an_unreachable_gateway_is_reported(run: Run):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         done = await run("status", "--url", f"http://127.0.0.1:{closed.getsockname()[1]}")
     assert (done.code, "Is the proxy running?" in done.err) == (1, True)
 
 
-async def test_the_master_key_does_not_follow_a_redirect(gateway: Gateway, run: Run):
+async def test_the_master_key_is_not_sent_to_a_redirect(gateway: Gateway, run: Run):
     asked: list[str] = []
 
     class Elsewhere(BaseHTTPRequestHandler):
@@ -203,12 +203,12 @@ async def test_the_master_key_does_not_follow_a_redirect(gateway: Gateway, run: 
     assert (done.code, "HTTP 307" in done.err) == (1, True)
 
 
-async def test_an_alias_is_looked_up_by_the_gateway_and_not_page_by_page(run: Run, gateway: Gateway):
+async def test_an_alias_is_looked_up_by_the_gateway(run: Run, gateway: Gateway):
     await run("keys", "create", "--alias", "wanted")
     asked: list[str] = []
 
     class Between(BaseHTTPRequestHandler):
-        """Passes on what is asked for, and notes it."""
+        """A proxy that forwards requests and records them."""
 
         def do_GET(self) -> None:
             asked.append(self.path)
@@ -258,7 +258,7 @@ async def test_an_alias_is_looked_up_by_the_gateway_and_not_page_by_page(run: Ru
         (("keys", "update", "a", "--rpm", "5", "--unset", "rpm_limit"), "rpm_limit is both given and --unset"),
     ],
 )
-def test_wrong_usage_is_2(arguments, words, capsys):
+def test_usage_errors_exit_with_2(arguments, words, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -277,7 +277,7 @@ def test_no_argument_takes_the_master_key(capsys):
         assert "--master" not in text
 
 
-def test_tables():
+def test_tables_are_aligned():
     assert table(("A", "NUMBER"), [("x", 1), ("long", None)]) == "A     NUMBER\nx          1\nlong       -"
     assert table(("A",), []) == "A"
     assert pairs([("a", True), ("long", [])]) == "a     yes\nlong  -"

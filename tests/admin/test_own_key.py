@@ -1,4 +1,4 @@
-"""What a virtual key may ask about itself, and nothing else."""
+"""What a virtual key may query: itself and its models."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ async def made(gateway: Gateway, **fields) -> tuple[str, str]:
     return answer["key"], answer["token"]
 
 
-async def test_a_key_is_told_of_itself_without_its_secret(gateway: Gateway):
+async def test_a_key_sees_itself_without_its_secret(gateway: Gateway):
     key, token = await made(gateway, key_alias="mine", max_budget=2)
     for path in ("/key/info", "/v1/key/info", f"/key/info?key={key}", f"/key/info?key={token}"):
         answer = await gateway.ask("GET", path, key=key)
@@ -28,7 +28,7 @@ async def test_a_key_is_told_of_itself_without_its_secret(gateway: Gateway):
         assert key.encode() not in answer.body
 
 
-async def test_a_key_is_told_of_no_other(gateway: Gateway):
+async def test_a_key_sees_no_other_key(gateway: Gateway):
     key, _ = await made(gateway)
     other, token = await made(gateway)
     for named in (other, token, "sk-unheard-of", "0" * 64):
@@ -36,23 +36,23 @@ async def test_a_key_is_told_of_no_other(gateway: Gateway):
         assert (answer.status, answer.json["error"]["type"]) == (403, "permission_error")
 
 
-async def test_a_key_in_its_grace_period_is_told_of_itself(gateway: Gateway):
+async def test_a_key_in_its_grace_period_sees_itself(gateway: Gateway):
     old, _ = await made(gateway, key_alias="mine")
     await gateway.post(f"/key/{old}/regenerate", {"grace_period": "1h"})
     assert (await gateway.ask("GET", "/key/info", key=old)).json["info"]["key_alias"] == "mine"
 
 
 @pytest.mark.parametrize("path", ["/key/list", "/spend/logs", "/spend/keys", "/global/spend", "/spend/activity"])
-async def test_nothing_else_is_a_keys_to_ask(gateway: Gateway, path: str):
+async def test_a_virtual_key_may_query_nothing_else(gateway: Gateway, path: str):
     key, token = await made(gateway)
     assert (await gateway.ask("GET", f"{path}?key={token}", key=key)).status == 403
 
 
-async def test_the_master_key_still_has_to_name_one(gateway: Gateway):
+async def test_the_master_key_must_name_a_key(gateway: Gateway):
     assert (await gateway.ask("GET", "/key/info")).status == 400
 
 
-def test_a_key_sees_the_models_that_it_may_use(module_proxy: StartProxy, tmp_path: Path):
+def test_a_key_lists_only_its_models(module_proxy: StartProxy, tmp_path: Path):
     with FakeProvider() as fake:
         params = {"model": "openai/x", "api_base": fake.openai_base, "api_key": "sk-s3cret"}
         info = {"input_cost_per_token": 1e-6, "output_cost_per_token": "2e-6", "note": "s3cret", "mode": "chat"}

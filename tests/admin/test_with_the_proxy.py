@@ -1,4 +1,4 @@
-"""Keys and spending of the proxy as a process: what the API changes counts for the next request."""
+"""Keys and spend in a proxy process: changes through the API apply to the next request."""
 
 import json
 import re
@@ -24,7 +24,7 @@ CONFIG = {
 
 
 def ask(proxy: RunningProxy, path: str, fields: Any = None, key: str | None = None) -> tuple[int, Any]:
-    """Status and JSON; a POST if there are fields. `key`: else the master key."""
+    """Sends a POST if there are fields, else a GET, and returns status and JSON. `key` replaces the master key."""
     headers = {"authorization": f"Bearer {key or proxy.master_key}"}
     body = None if fields is None else json.dumps(fields).encode()
     request = urllib.request.Request(proxy.url + path, data=body, headers=headers)
@@ -39,7 +39,7 @@ def chat(proxy: RunningProxy, key: str, model: str = "mock") -> int:
     return ask(proxy, "/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": "x"}]}, key)[0]
 
 
-def test_a_key_s_life(proxy: StartProxy):
+def test_the_lifecycle_of_a_key(proxy: StartProxy):
     running = proxy(CONFIG)
     assert chat(running, "sk-unheard-of") == 401
     status, made = ask(running, "/key/generate", {"key_alias": "bot", "models": ["mock"]})
@@ -58,7 +58,7 @@ def test_a_key_s_life(proxy: StartProxy):
     assert chat(running, third) == 401
 
 
-def test_limits_and_what_was_spent(proxy: StartProxy):
+def test_limits_and_spend(proxy: StartProxy):
     running = proxy(CONFIG)
     key = ask(running, "/key/generate", {"rpm_limit": 2})[1]["key"]
     assert [chat(running, key) for _ in range(3)] == [200, 200, 429]
@@ -74,7 +74,7 @@ def test_limits_and_what_was_spent(proxy: StartProxy):
     assert all(line["spend"] > 0 and line["model"] == "mock" for line in lines)
 
 
-def test_behind_the_edge_there_is_nothing(proxy: StartProxy):
+def test_behind_the_edge_there_is_no_admin_api(proxy: StartProxy):
     running = proxy(CONFIG, master_key=None, environment={"INTERNAL_TOKEN": "t"})
     request = urllib.request.Request(running.url + "/key/list", headers={"x-internal-token": "t"})
     with pytest.raises(urllib.error.HTTPError) as caught:
@@ -83,7 +83,7 @@ def test_behind_the_edge_there_is_nothing(proxy: StartProxy):
         assert (error.code, json.load(error)["error"]["code"]) == (404, "unknown_url")
 
 
-def test_the_commands_of_the_page(proxy: StartProxy):
+def test_the_commands_in_the_docs_work(proxy: StartProxy):
     running = proxy(CONFIG)
     page = (ROOT / "docs" / "keys.md").read_text()
     [block] = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)

@@ -1,4 +1,4 @@
-"""How a request becomes a call of the admin API, and its result an answer."""
+"""Translation of HTTP requests into admin API calls, and of results into responses."""
 
 import json
 
@@ -29,7 +29,7 @@ ADMIN = {
 
 @pytest.mark.parametrize("prefix", ["", "/v1"])
 @pytest.mark.parametrize(("method", "path", "name"), sorted(ADMIN))
-def test_the_paths(prefix, method, path, name):
+def test_admin_paths(prefix, method, path, name):
     endpoint = find(method, prefix + path)
     assert (endpoint.name, endpoint.admin, endpoint.public, endpoint.engine) == (name, True, False, False)
     with pytest.raises(ApiError) as caught:
@@ -37,14 +37,14 @@ def test_the_paths(prefix, method, path, name):
     assert caught.value.status == 405
 
 
-def test_nothing_else_is_administration():
+def test_other_paths_are_not_admin_calls():
     assert {e.name for e in TABLE.values() if e.admin} == {name for _, _, name in ADMIN} - {"key_regenerate"}
 
 
 @pytest.mark.parametrize(
     "path", ["/key", "/key/", "/key//regenerate", "/key/a/b/regenerate", "/key/a/regenerate/", "/key/x", "/spend"]
 )
-def test_what_only_looks_like_it_is_404(path):
+def test_similar_paths_are_404(path):
     with pytest.raises(ApiError) as caught:
         find("POST", path)
     assert caught.value.status == 404
@@ -54,7 +54,7 @@ def made(method: str, path: str, query: str = "", body: bytes = b"") -> dict:
     return call(find(method, path), path, query, body)
 
 
-def test_a_call_holds_what_was_sent():
+def test_a_call_contains_the_query_or_the_body():
     assert made("POST", "/v1/key/sk-a%2Fb/regenerate", "x=1", b'{"grace_period": "1h"}') == {
         "name": "key_regenerate",
         "key": "sk-a/b",
@@ -88,7 +88,7 @@ def test_a_call_holds_what_was_sent():
         b"[" * 9999,
     ],
 )
-def test_what_is_no_object_is_400(body):
+def test_a_body_that_is_not_an_object_is_400(body):
     with pytest.raises(ApiError) as caught:
         made("POST", "/key/generate", body=body)
     assert caught.value.status == 400
@@ -97,13 +97,13 @@ def test_what_is_no_object_is_400(body):
 @pytest.mark.parametrize(
     "query", ["key=a&key=b", "key=%ff", "key=%00", "key=\udcff", "%00=a", "&".join(f"a{i}=1" for i in range(99))]
 )
-def test_a_query_that_is_not_clear_is_400(query):
+def test_an_ambiguous_query_is_400(query):
     with pytest.raises(ApiError) as caught:
         made("GET", "/key/info", query)
     assert caught.value.status == 400
 
 
-def test_a_backslash_is_no_nul():
+def test_an_escaped_backslash_before_u0000_is_not_nul():
     fields = {"metadata": {"a": "\\u0000", "b": "\\\\u0000"}}
     assert made("POST", "/key/generate", body=json.dumps(fields).encode())["body"] == fields
 
@@ -123,7 +123,7 @@ def test_a_backslash_is_no_nul():
         ("GET", "/spend/logs", "api_key=sk%2Fmaster", {}, "api_key"),
     ],
 )
-def test_the_master_key_is_no_virtual_key(method, path, query, fields, param):
+def test_the_master_key_is_not_a_virtual_key(method, path, query, fields, param):
     body = json.dumps(fields).encode()
     with pytest.raises(ApiError) as caught:
         call(find(method, path), path, query, body, MASTER)
@@ -134,7 +134,7 @@ def test_the_master_key_is_no_virtual_key(method, path, query, fields, param):
         assert call(find(method, path), path, query, body, another)["name"]
 
 
-def test_a_result_is_a_body_or_an_error():
+def test_a_result_becomes_a_body_or_an_error():
     assert answer({"ok": True, "body": [1]}) == [1]
     with pytest.raises(ApiError) as caught:
         answer(decision.rate_limited("Slower.", 7, [["x-a", "b"]]))

@@ -1,4 +1,4 @@
-"""The credentials of a request."""
+"""Authentication of a request."""
 
 import pytest
 
@@ -28,7 +28,7 @@ from worker.core.api.errors import ApiError
         ({"x-api-key": "", "api-key": ""}, None),
     ],
 )
-def test_the_key_is_found_in_three_headers_in_this_order(headers, key):
+def test_the_key_is_read_from_three_headers_in_order(headers, key):
     assert presented_key(headers.get) == key
 
 
@@ -71,7 +71,7 @@ def test_anything_but_the_master_key_is_401(given):
     assert "sk-right" not in caught.value.message
 
 
-def test_the_master_key_passes():
+def test_the_master_key_is_accepted():
     require_master_key("sk-right", "sk-right")
 
 
@@ -87,7 +87,7 @@ def test_the_master_key_passes():
         ("sk-right", False, False),
     ],
 )
-def test_what_cannot_be_served_safely_is_not_served(master_key, local, refused):
+def test_an_unsafe_master_key_refuses_all_requests(master_key, local, refused):
     refusal = refusal_without_master_key(master_key, local=local)
     assert (refusal is not None) is refused
     if refusal is not None:

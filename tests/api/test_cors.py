@@ -1,4 +1,4 @@
-"""Cross-origin access."""
+"""Cross-origin requests."""
 
 import pytest
 
@@ -21,12 +21,12 @@ def test_origins_are_parsed(text, origins):
     assert parse_origins(text) == origins
 
 
-def test_without_allowed_origins_nothing_is_said():
+def test_without_allowed_origins_there_are_no_cors_headers():
     assert response_headers(APP, ()) == []
     assert preflight_headers(APP, None, ()) == []
 
 
-def test_an_allowed_origin_is_named():
+def test_an_allowed_origin_gets_cors_headers():
     assert response_headers(APP, [APP]) == [
         ("access-control-allow-origin", APP),
         ("access-control-expose-headers", EXPOSED),
@@ -37,12 +37,12 @@ def test_an_allowed_origin_is_named():
 @pytest.mark.parametrize(
     "origin", [None, "https://evil.example", "null", "http://app.example", "https://app.example.evil", f"{APP}:444", ""]
 )
-def test_a_stranger_is_not_but_caches_are_told(origin):
+def test_an_unknown_origin_gets_only_vary(origin):
     assert response_headers(origin, [APP]) == [("vary", "Origin")]
 
 
 @pytest.mark.parametrize("origin", [None, APP, "null"])
-def test_a_star_allows_everybody(origin):
+def test_a_star_allows_every_origin(origin):
     assert dict(response_headers(origin, ["*"]))["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in dict(response_headers(origin, ["*"]))
 
@@ -56,11 +56,11 @@ def test_a_star_allows_everybody(origin):
         ("POST", APP, "POST", False),
     ],
 )
-def test_what_a_preflight_is(method, origin, requested, preflight):
+def test_preflight_requests_are_recognized(method, origin, requested, preflight):
     assert is_preflight(method, origin, requested) is preflight
 
 
-def test_a_preflight_of_an_allowed_origin_allows():
+def test_a_preflight_from_an_allowed_origin_is_allowed():
     headers = dict(preflight_headers(APP, "authorization, x-stainless-os", [APP]))
     assert headers["access-control-allow-origin"] == APP
     assert headers["access-control-allow-methods"] == "GET, POST, OPTIONS"
@@ -68,13 +68,13 @@ def test_a_preflight_of_an_allowed_origin_allows():
     assert int(headers["access-control-max-age"]) > 0
 
 
-def test_a_preflight_that_asks_for_no_headers_gets_the_usual_ones():
+def test_a_preflight_without_requested_headers_gets_the_default_ones():
     assert dict(preflight_headers(APP, None, [APP]))["access-control-allow-headers"] == "authorization, content-type"
 
 
-def test_a_preflight_of_a_stranger_allows_nothing():
+def test_a_preflight_from_an_unknown_origin_allows_nothing():
     assert preflight_headers("https://evil.example", "authorization", [APP]) == [("vary", "Origin")]
 
 
-def test_the_headers_a_page_may_read_are_those_that_are_sent():
+def test_exposed_headers_are_the_response_headers():
     assert {"x-request-id", "x-litellm-model-group", "retry-after"} <= set(EXPOSED.split(", "))

@@ -1,4 +1,4 @@
-"""Which paths there are and what may be done with them."""
+"""The endpoint table: paths and methods."""
 
 import pytest
 
@@ -40,13 +40,13 @@ def refusal(method: str, path: str) -> ApiError:
     return caught.value
 
 
-def test_the_table_is_what_is_promised():
+def test_the_table_matches_the_documented_paths():
     assert {e.path for e in TABLE.values() if not e.admin} == POSTED.keys() | READ.keys()
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1"])
 @pytest.mark.parametrize(("path", "name"), POSTED.items())
-def test_what_is_posted(prefix, path, name):
+def test_endpoints_that_take_post(prefix, path, name):
     assert find("POST", prefix + path).name == name
     for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
         error = refusal(method, prefix + path)
@@ -55,14 +55,14 @@ def test_what_is_posted(prefix, path, name):
 
 @pytest.mark.parametrize("prefix", ["", "/v1"])
 @pytest.mark.parametrize(("path", "name"), READ.items())
-def test_what_is_read(prefix, path, name):
+def test_endpoints_that_take_get(prefix, path, name):
     for method in ("GET", "HEAD"):
         assert find(method, prefix + path).name == name
     assert refusal("POST", prefix + path).headers == [("allow", "GET, HEAD")]
 
 
 @pytest.mark.parametrize("path", ["/responses", "/v1/responses"])
-def test_a_websocket_for_responses_is_told_to_use_http(path):
+def test_a_websocket_for_responses_is_refused_with_advice_to_use_http(path):
     with pytest.raises(ApiError) as caught:
         find("GET", path, "WebSocket")
     assert (caught.value.status, caught.value.code) == (426, "websocket_not_supported")
@@ -77,19 +77,19 @@ def test_a_websocket_for_responses_is_told_to_use_http(path):
         ("GET", "/chat/completions", "websocket", 405),
     ],
 )
-def test_other_upgrades_are_no_concern_of_ours(method, path, upgrade, status):
+def test_other_upgrades_are_ignored(method, path, upgrade, status):
     with pytest.raises(ApiError) as caught:
         find(method, path, upgrade)
     assert caught.value.status == status
 
 
-def test_health_the_description_and_the_dashboard_are_public_and_nothing_else_is():
+def test_only_health_openapi_and_the_dashboard_are_public():
     public = {"root", "health", "liveliness", "liveness", "readiness", "openapi", "dashboard"}
     assert {e.name for e in TABLE.values() if e.public} == public
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1"])
-def test_the_dashboards_files_have_paths_of_their_own(prefix):
+def test_the_dashboards_files_have_their_own_paths(prefix):
     endpoint = find("GET", prefix + "/dashboard/main.js")
     assert (endpoint.name, endpoint.public, endpoint.admin) == ("dashboard_file", True, False)
     assert dashboard_file(prefix + "/dashboard/main.js") == "main.js"
@@ -107,11 +107,11 @@ def test_the_dashboards_files_have_paths_of_their_own(prefix):
         ("https://g.example", False),
     ],
 )
-def test_who_expects_anthropics_errors(url, expected):
+def test_endpoints_with_anthropic_errors(url, expected):
     assert speaks_anthropic(url) is expected
 
 
-def test_the_engine_answers_what_we_do_not():
+def test_the_engine_serves_unconverted_endpoints():
     ours = {"chat_completions", "completions", "embeddings", "messages", "count_tokens", *READ.values()}
     assert {e.name for e in TABLE.values() if not (e.engine or e.admin)} == ours
 
@@ -127,7 +127,7 @@ def test_the_engine_answers_what_we_do_not():
         ("/v1/models/%ff", "\ufffd"),
     ],
 )
-def test_a_model_has_a_path_of_its_own(path, name):
+def test_a_model_has_its_own_path(path, name):
     endpoint = find("GET", path)
     assert (endpoint.name, endpoint.public, endpoint.engine) == ("model", False, False)
     assert model_id(path) == name

@@ -1,4 +1,4 @@
-"""The one shape of every error."""
+"""The error format of the API."""
 
 import json
 
@@ -16,7 +16,7 @@ def test_the_body_has_four_fields():
     assert (error.status, error.headers, str(error)) == (418, [("a", "b")], "Short and stout.")
 
 
-def test_what_is_not_said_is_null():
+def test_missing_fields_are_null():
     assert ApiError(400, "t", "m").fields() == {"error": {"message": "m", "type": "t", "param": None, "code": None}}
 
 
@@ -34,7 +34,7 @@ def test_what_is_not_said_is_null():
         (529, "overloaded_error"),
     ],
 )
-def test_anthropics_clients_get_their_own_shape(status, kind):
+def test_anthropic_clients_get_their_own_format(status, kind):
     body = json.loads(ApiError(status, "t", "m", code="c").body(anthropic=True))
     assert body == {"type": "error", "error": {"type": kind, "message": "m", "param": None, "code": "c"}}
 
@@ -61,12 +61,12 @@ def test_errors_share_no_headers():
         (errors.internal_error("id-1"), 500, "server_error", "internal_error"),
     ],
 )
-def test_the_table(error, status, type, code):
+def test_status_codes_and_types(error, status, type, code):
     assert (error.status, error.type, error.code) == (status, type, code)
     assert error.message
 
 
-def test_the_models_there_are_are_named():
+def test_the_available_models_are_named():
     assert errors.model_not_found("x", ["a", "b/*"]).message == "The model 'x' does not exist here. Models: a, b/*."
     assert errors.model_not_found("x", []).message.endswith("Models: none.")
 
@@ -83,22 +83,22 @@ def test_the_limit_is_named(limit, shown):
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(5, "5"), (0, "1"), (-3, "1"), (60, "60")])
-def test_retry_after_is_a_second_at_least(seconds, shown):
+def test_retry_after_is_at_least_one_second(seconds, shown):
     assert errors.service_unavailable("x", seconds).headers == [("retry-after", shown)]
 
 
-def test_the_request_id_of_our_own_mistake_is_named():
+def test_an_internal_error_names_the_request_id():
     assert "id-1" in errors.internal_error("id-1").message
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\x00b", "a\u2028b", "a\x1b[31mb", "a\u202eb"])
-def test_what_a_client_sent_is_shown_printable(text):
+def test_client_input_is_shown_printable(text):
     for error in (errors.unknown_path(text), errors.model_not_found(text, []), errors.wrong_method(text, "/", ["GET"])):
         assert "a?" in error.message
         assert error.message.isprintable()
 
 
-def test_what_a_client_sent_is_shown_short():
+def test_client_input_is_truncated():
     assert len(errors.unknown_path("/" + "x" * 10_000).message) < 300
     assert "…" in errors.model_not_found("x" * 201, []).message
     assert "…" not in errors.model_not_found("x" * 200, []).message
@@ -119,5 +119,5 @@ def test_what_a_client_sent_is_shown_short():
         (errors.upstream_failed(502, "Broken."), False),
     ],
 )
-def test_clients_do_not_try_again_what_stays_refused(error, final):
+def test_permanent_errors_tell_clients_not_to_retry(error, final):
     assert (("x-should-retry", "false") in error.headers) is final

@@ -1,4 +1,4 @@
-"""Wrong keys by address: counted within a minute, forgotten after it, never more of them than fit."""
+"""Failed authentication per address: counted within a minute, then forgotten, in bounded memory."""
 
 import hmac
 
@@ -8,7 +8,7 @@ from worker.core.api import auth
 from worker.core.api.auth import MAX_ADDRESSES, WINDOW_SECONDS, FailedAuthLimiter, too_many
 
 
-def test_the_limit_is_told_with_the_seconds_that_are_left_and_said_once():
+def test_the_limit_returns_the_remaining_seconds_and_is_logged_once():
     limiter = FailedAuthLimiter(3)
     assert [limiter.failed("192.0.2.1", at) for at in (0.0, 1.0, 2.0)] == [(0, False)] * 3
     assert limiter.failed("192.0.2.1", 10.0) == (50, True)
@@ -16,7 +16,7 @@ def test_the_limit_is_told_with_the_seconds_that_are_left_and_said_once():
     assert limiter.failed("192.0.2.1", WINDOW_SECONDS) == (0, False)
 
 
-def test_another_address_has_a_count_of_its_own():
+def test_each_address_has_its_own_count():
     limiter = FailedAuthLimiter(1)
     limiter.failed("192.0.2.1", 0.0)
     assert limiter.failed("192.0.2.1", 0.0)[0]
@@ -40,7 +40,7 @@ def test_an_ipv6_network_counts_as_one_client(one: str, other: str, together: bo
     assert bool(limiter.failed(other, 0.0)[0]) is together
 
 
-def test_memory_is_bounded_and_the_oldest_is_forgotten():
+def test_memory_is_bounded_and_the_oldest_address_is_forgotten():
     limiter = FailedAuthLimiter(1)
     for number in range(MAX_ADDRESSES + 1):
         limiter.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
@@ -49,7 +49,7 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten():
     assert limiter.failed("10.0.39.16", 0.0)[0] > 0
 
 
-def test_what_is_told():
+def test_the_429_error():
     error = too_many(17)
     assert (error.status, error.code, error.headers) == (
         429,

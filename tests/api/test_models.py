@@ -1,4 +1,4 @@
-"""Which models can be asked, given what is set."""
+"""Which models are available with the variables that are set."""
 
 import pytest
 
@@ -18,11 +18,11 @@ from worker.core.api.models import missing, models_on
         (["A|B", "C"], {"B"}, ["C"]),
     ],
 )
-def test_what_is_missing(needs, is_set, unmet):
+def test_missing_variables(needs, is_set, unmet):
     assert missing(needs, is_set.__contains__) == unmet
 
 
-def test_a_model_is_on_when_one_of_its_deployments_is():
+def test_a_model_is_enabled_if_one_of_its_deployments_is():
     models = {"a": [["A"], ["B", "C"]], "b": [["B|X"]], "free": [[]], "never": []}
     assert models_on(models, set().__contains__) == ["free"]
     assert models_on(models, {"A"}.__contains__) == ["a", "free"]

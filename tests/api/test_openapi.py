@@ -1,4 +1,4 @@
-"""The API's description: every path of the table, nothing else, and nothing that a reader cannot resolve."""
+"""The OpenAPI document: every endpoint of the table, no other path, and no dangling reference."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def test_every_endpoint_is_described_and_no_other():
             )
 
 
-def test_every_reference_leads_somewhere():
+def test_every_reference_resolves():
     for reference in re.findall(r'"\$ref": "#/([^"]+)"', openapi.text(KEY_SCHEMAS)):
         found = DOCUMENT
         for part in reference.split("/"):
@@ -31,13 +31,13 @@ def test_every_reference_leads_somewhere():
         assert found
 
 
-def test_only_health_the_description_and_the_dashboard_need_no_key():
+def test_only_health_openapi_and_the_dashboard_need_no_key():
     public = {path for path, operations in DOCUMENT["paths"].items() if operations.get("get", {}).get("security") == []}
     health = {"/", "/health", "/health/liveliness", "/health/liveness", "/health/readiness"}
     assert public == {*health, "/openapi.json", "/dashboard", "/dashboard/{file}"}
 
 
-def test_the_text_is_the_document():
+def test_the_served_text_is_the_document():
     assert json.loads(openapi.text(KEY_SCHEMAS)) == DOCUMENT
 
 
@@ -48,6 +48,6 @@ def test_every_field_of_a_key_can_be_sent(name: str):
     assert all(properties[field]["description"] for field in key_fields.NAMES)
 
 
-def test_every_column_of_a_key_that_has_a_name_is_shown():
+def test_every_public_column_of_a_key_is_shown():
     shown = {field.shown or field.name for field in key_fields.COLUMNS.values()} - {""}
     assert shown <= DOCUMENT["components"]["schemas"]["Key"]["properties"].keys()

@@ -1,5 +1,4 @@
-"""OpenAI's own client has sound transcribed and translated by providers that have OpenAI's endpoints, without the
-engine."""
+"""Transcriptions and translations with OpenAI's client, from providers with OpenAI's endpoints, without the engine."""
 
 from typing import Any
 
@@ -44,7 +43,7 @@ def client(gateway: RunningProxy) -> OpenAI:
     return gateway.client()
 
 
-def test_json(client: OpenAI, provider: FakeProvider):
+def test_a_json_transcription(client: OpenAI, provider: FakeProvider):
     answer = client.audio.transcriptions.create(model="ears", file=SOUND, language="de")
     assert answer.text == HEARD
     assert provider.last.path == "/v1/audio/transcriptions"
@@ -54,7 +53,7 @@ def test_json(client: OpenAI, provider: FakeProvider):
 
 @pytest.mark.parametrize("format", ["text", "srt", "vtt"])
 @pytest.mark.parametrize("model", ["ears", "azure"])
-def test_a_text_comes_as_the_provider_sends_it(gateway: RunningProxy, provider: FakeProvider, format: str, model: str):
+def test_plain_text_is_passed_through(gateway: RunningProxy, provider: FakeProvider, format: str, model: str):
     answer = httpx.post(
         f"{gateway.url}/v1/audio/transcriptions",
         data={"model": model, "response_format": format},
@@ -65,7 +64,7 @@ def test_a_text_comes_as_the_provider_sends_it(gateway: RunningProxy, provider: 
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
-def test_a_stream(client: OpenAI, provider: FakeProvider):
+def test_a_streamed_transcription(client: OpenAI, provider: FakeProvider):
     events: Any = client.audio.transcriptions.create(model="ears", file=SOUND, stream=True)
     kinds = [(event.type, getattr(event, "delta", None) or event.text) for event in events]
     assert kinds[-1] == ("transcript.text.done", HEARD)
@@ -77,7 +76,7 @@ def test_a_translation(client: OpenAI, provider: FakeProvider):
     assert provider.last.path == "/v1/audio/translations"
 
 
-def test_azure_names_the_deployment_in_the_path(client: OpenAI, provider: FakeProvider):
+def test_azure_has_the_deployment_in_the_path(client: OpenAI, provider: FakeProvider):
     client.audio.transcriptions.create(model="azure", file=SOUND)
     assert (provider.last.path, provider.last.query) == (
         "/openai/deployments/whisper/audio/transcriptions",
@@ -86,27 +85,27 @@ def test_azure_names_the_deployment_in_the_path(client: OpenAI, provider: FakePr
     assert provider.last.headers["api-key"] == "az-provider"
 
 
-def test_what_nobody_translates_is_a_clear_refusal(client: OpenAI, provider: FakeProvider):
+def test_a_provider_without_translations_is_a_clear_error(client: OpenAI, provider: FakeProvider):
     with pytest.raises(openai.BadRequestError) as caught:
         client.audio.translations.create(model="claude", file=SOUND)
     assert caught.value.param == "model"
 
 
-def test_a_server_without_the_endpoint_goes_on_serving_the_others(client: OpenAI, provider: FakeProvider):
+def test_a_server_without_the_endpoint_keeps_serving_other_requests(client: OpenAI, provider: FakeProvider):
     provider.queue(Behaviour(status=404, raw=(b'{"detail": "Not Found"}',)))
     with pytest.raises(openai.BadRequestError):
         client.audio.transcriptions.create(model="ears", file=SOUND)
     assert client.audio.transcriptions.create(model="ears", file=SOUND).text == HEARD
 
 
-def test_the_providers_refusal_is_told(client: OpenAI, provider: FakeProvider):
+def test_the_providers_error_is_passed_on(client: OpenAI, provider: FakeProvider):
     provider.queue(failing(400, message="Audio file might be corrupted or unsupported"))
     with pytest.raises(openai.BadRequestError, match="corrupted"):
         client.audio.transcriptions.create(model="ears", file=SOUND)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_sound_is_charged_by_its_tokens(gateway: RunningProxy, provider: FakeProvider, stream: bool):
+def test_audio_is_charged_by_its_tokens(gateway: RunningProxy, provider: FakeProvider, stream: bool):
     admin = {"authorization": f"Bearer {MASTER_KEY}"}
     made = httpx.post(f"{gateway.url}/key/generate", json={"max_budget": 100}, headers=admin).json()
     client = gateway.client(api_key=made["key"])

@@ -1,4 +1,4 @@
-"""`python -m bench`: a short run from end to end, its output and what it says when something is wrong; no timings."""
+"""`python -m bench`: a short run from end to end, its output and its errors. Timings are not checked."""
 
 import json
 import subprocess
@@ -61,7 +61,7 @@ def test_other_wire_formats_on_request(tmp_path: Path):
             assert cell["requests"] > 0
 
 
-def test_the_help_names_the_choices():
+def test_the_help_lists_the_choices():
     done = bench("--help")
     assert done.returncode == 0
     for word in ("--quick", "--only", "--soak-requests", "tensorzero", "portkey", "python -m bench.profile"):
@@ -95,7 +95,7 @@ class Failing(Direct):
 
 
 class Wrong(Direct):
-    """Answers, but not what it is asked."""
+    """A gateway that sends wrong responses."""
 
     name = "wrong"
 
@@ -105,7 +105,7 @@ class Wrong(Direct):
         return running
 
 
-def test_what_cannot_be_measured_is_named_and_the_rest_goes_on(tmp_path: Path, monkeypatch):
+def test_a_gateway_that_cannot_be_measured_is_named_and_the_run_continues(tmp_path: Path, monkeypatch):
     for gateway in (NotInstallable, Failing, Wrong):
         monkeypatch.setitem(ALL, gateway.name, gateway)
     lines: list[str] = []
@@ -120,7 +120,7 @@ def test_what_cannot_be_measured_is_named_and_the_rest_goes_on(tmp_path: Path, m
     assert any("not measured, the registry does not have it" in line for line in lines)
 
 
-def test_nothing_to_measure(tmp_path: Path, monkeypatch):
+def test_a_run_without_gateways_fails(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(ALL, "absent", NotInstallable)
     plan = measure.Plan(["absent"])
     with pytest.raises(Unavailable, match="absent: the registry does not have it"):

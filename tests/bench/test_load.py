@@ -1,4 +1,4 @@
-"""The load generator and the fake provider: whole answers are counted, broken ones are errors with a reason."""
+"""The load generator and the fake provider: complete responses are counted, others are errors with a reason."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ async def server(serve: Serve) -> AsyncIterator[str]:
 
 
 def answering(*pieces: bytes, close: bool = False) -> Serve:
-    """Sends the pieces 10 ms apart to each request."""
+    """A server that sends the pieces to each request, 10 ms apart."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -59,7 +59,7 @@ async def ask(url: str, workload: str = "plain", requests: int = 3, connections:
 
 
 @pytest.mark.parametrize("workload", ["plain", "stream"])
-async def test_every_answer_of_the_fake_provider_is_whole(workload):
+async def test_every_response_of_the_fake_provider_is_complete(workload):
     async with provider() as url:
         result = await ask(url, workload, requests=20, connections=4)
     assert (result.requests, result.errors, result.error) == (20, 0, "")
@@ -69,7 +69,7 @@ async def test_every_answer_of_the_fake_provider_is_whole(workload):
     assert result.cpu_ms["load"] > 0
 
 
-async def test_a_paced_stream_takes_its_time_and_starts_at_once():
+async def test_a_paced_stream_starts_at_once_and_is_spread_over_time():
     async with provider() as url:
         result = await ask(url, "paced", requests=1)
     assert result.p50 is not None
@@ -79,7 +79,7 @@ async def test_a_paced_stream_takes_its_time_and_starts_at_once():
     assert result.first_p50 < result.p50 / 2
 
 
-async def test_a_closed_connection_is_opened_again():
+async def test_a_closed_connection_is_reopened():
     body = MARKER * PLAIN.markers
     head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
     async with server(answering(head, body, close=True)) as url:
@@ -87,7 +87,7 @@ async def test_a_closed_connection_is_opened_again():
     assert (result.requests, result.errors) == (3, 0)
 
 
-async def test_a_body_that_ends_with_its_connection_is_whole():
+async def test_a_body_that_ends_with_its_connection_is_complete():
     async with server(answering(b"HTTP/1.1 200 OK\r\n\r\n", MARKER * PLAIN.markers, close=True)) as url:
         result = await ask(url)
     assert (result.requests, result.errors) == (3, 0)
@@ -104,14 +104,14 @@ async def test_a_body_that_ends_with_its_connection_is_whole():
         ((b"".join(stream_answer(49, False)),), "stream", "49 words instead of 50"),
     ],
 )
-async def test_what_is_not_whole_is_an_error(pieces, workload, reason):
+async def test_an_incomplete_response_is_an_error(pieces, workload, reason):
     async with server(answering(*pieces, close=True)) as url:
         result = await ask(url, workload, requests=1)
     assert (result.requests, result.errors) == (0, 1)
     assert reason in result.error
 
 
-async def test_nobody_listens():
+async def test_a_refused_connection_is_an_error():
     async with provider() as url:
         pass
     result = await ask(url, requests=2)
@@ -119,7 +119,7 @@ async def test_nobody_listens():
     assert "cannot connect" in result.error
 
 
-async def test_an_answer_that_does_not_come_is_an_error(monkeypatch):
+async def test_a_response_timeout_is_an_error(monkeypatch):
     monkeypatch.setattr(load, "GRACE_SECONDS", 0.2)
     async with server(answering(b"HTTP/1.1 200 OK\r\n")) as url:
         result = await measure(Job(url, "plain", 2, seconds=0.1))
@@ -128,7 +128,7 @@ async def test_an_answer_that_does_not_come_is_an_error(monkeypatch):
 
 
 async def test_chunks_arrive_one_by_one():
-    """The provider's writes are not lumped together on their way out."""
+    """The provider's writes are not merged on their way out."""
     async with provider() as url:
         host, port = url.split("/")[2].split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -141,7 +141,7 @@ async def test_chunks_arrive_one_by_one():
     assert reads > STREAM.chunks / 5
 
 
-def test_usage_comes_when_it_is_asked_for():
+def test_usage_is_sent_on_request():
     without, asked = (b"".join(stream_answer(3, with_usage)) for with_usage in (False, True))
     assert b'"usage"' not in without
     assert b'"choices":[],"usage":{' in asked
@@ -149,7 +149,7 @@ def test_usage_comes_when_it_is_asked_for():
 
 
 @pytest.mark.parametrize("workload", [PLAIN, STREAM, PACED])
-def test_the_body_says_what_is_wanted(workload):
+def test_the_body_selects_the_response(workload):
     body = workload.body("some-model")
     assert asked_for(body) == (workload.chunks, workload.gap_ms)
     assert json.loads(body)["model"] == "some-model"
@@ -162,7 +162,7 @@ def test_the_body_says_what_is_wanted(workload):
         (b"0\r\n\r\n", b""),
         (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
         (b"3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n", b"abc0123456789"),
-        (b"5\r\n0\r\n\r\n", None),  # looks like the end, and is the middle
+        (b"5\r\n0\r\n\r\n", None),  # looks like the end, but is in the middle
         (b"3\r\nab", None),
         (b"", None),
     ],

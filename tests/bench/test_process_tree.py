@@ -1,4 +1,4 @@
-"""CPU and memory of a tree: the children's and the ended children's are part of it."""
+"""CPU and memory of a process tree, including children that have exited."""
 
 import os
 import subprocess
@@ -10,11 +10,11 @@ from bench import process_tree
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
 
 
-def test_cpu_of_children_and_of_ended_children_counts():
+def test_cpu_includes_running_and_exited_children():
     program = (
         f"import subprocess, sys, time\nburn = {BURN!r}\n"
-        "subprocess.run([sys.executable, '-c', burn])\n"  # has ended
-        "child = subprocess.Popen([sys.executable, '-c', burn + 'time.sleep(60)'])\n"  # lives
+        "subprocess.run([sys.executable, '-c', burn])\n"  # has exited
+        "child = subprocess.Popen([sys.executable, '-c', burn + 'time.sleep(60)'])\n"  # still running
         "time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
@@ -34,7 +34,7 @@ def test_memory_of_this_process():
     assert 5_000_000 < memory.pss <= memory.rss
 
 
-def test_a_process_that_is_gone_uses_nothing():
+def test_an_exited_process_uses_nothing():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert process_tree.cpu_seconds(process.pid) == 0

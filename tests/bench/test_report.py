@@ -1,4 +1,4 @@
-"""Tables, chart and document from figures that are made up."""
+"""Tables, chart and document, made from invented figures."""
 
 import xml.etree.ElementTree as ET
 from typing import Any
@@ -44,7 +44,7 @@ def figures(**changes: Any) -> dict[str, Any]:
             subject.idle = subject.loaded = None
         for workload in PLAN.workloads:
             for connections in PLAN.connections:
-                # The second round was measured while the machine was busy, for everybody.
+                # In the second round the machine was busy, for every gateway.
                 subject.results[workload, connections] = [
                     result(workload, connections, cpu * busy) for busy in (1.0, 2.0, 1.0)
                 ]
@@ -53,7 +53,7 @@ def figures(**changes: Any) -> dict[str, Any]:
     return {**summary.summarize(run, PLAN), **changes}
 
 
-def test_ratios_are_taken_round_by_round():
+def test_ratios_are_taken_per_round():
     found = figures()
     assert summary.times(found, "ours", "plain", 16) == pytest.approx(1.5)
     assert summary.cpu(found, "ours", "plain", 16) == pytest.approx(0.15)
@@ -81,7 +81,7 @@ def test_tables_are_rectangular():
         assert {line.count("|") for line in table} == {table[0].count("|")}
 
 
-def test_added_latency_is_against_the_direct_call():
+def test_added_latency_is_relative_to_the_direct_call():
     text = markdown.report(figures()).split("## Latency")[1]
     assert "| direct | 0.02 |" in text
     assert "| LiteLLM Router: proxy | +0.28 |" in text
@@ -97,7 +97,7 @@ def test_the_chart_is_valid_and_shows_every_gateway():
     assert len(bars) == 4 * len(PLAN.workloads)
 
 
-def test_a_run_without_the_base_still_has_a_report():
+def test_a_run_without_the_baseline_still_has_a_report():
     found = figures()
     del found["gateways"]["minimal"]
     for gateway in found["gateways"].values():
@@ -108,7 +108,7 @@ def test_a_run_without_the_base_still_has_a_report():
     ET.fromstring(chart.svg(found))
 
 
-def test_the_document_keeps_its_words():
+def test_only_the_marked_part_of_the_document_is_replaced():
     before = f"# Performance\n\nWords.\n\n{document.BEGIN}\nold\n{document.END}\n\nMore words.\n"
     after = document.filled(before, figures())
     assert after.startswith("# Performance\n\nWords.\n")
@@ -118,10 +118,10 @@ def test_the_document_keeps_its_words():
     assert document.filled(after, figures()) == after
 
 
-def test_a_document_without_marks_is_refused():
+def test_a_document_without_markers_is_refused():
     with pytest.raises(ValueError, match="has to hold the lines"):
         document.filled("# Performance\n", figures())
 
 
-def test_the_projects_document_has_the_marks():
+def test_the_projects_document_has_the_markers():
     assert document.END in (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`litellm_settings.cache` in Redis: the same request of the same key is answered out of it, and nothing else is."""
+"""`litellm_settings.cache` in Redis: only the same request by the same key is answered from the cache."""
 
 import time
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def ask(
 
 
 def kept(gateway: RunningProxy, content: str = "Hi", **more: Any) -> httpx.Response:
-    """The answer to a question that was asked before: what is written takes a moment."""
+    """Repeats a request until its response is served from the cache, which is written a moment later."""
     end = time.monotonic() + 10
     while (answer := ask(gateway, content, **more)).headers.get("x-cache") != "hit":
         assert time.monotonic() < end, answer.headers
@@ -80,7 +80,7 @@ def test_the_same_request_is_answered_once_by_the_provider(gateway: RunningProxy
         assert again.content.endswith(b"data: [DONE]\n\n")
 
 
-def test_what_differs_is_another_request(gateway: RunningProxy):
+def test_a_different_request_is_not_a_hit(gateway: RunningProxy):
     ask(gateway)
     kept(gateway)
     for more in ({"temperature": 0.5}, {"stream": True}, {"max_tokens": 7}, {"user": "u"}):
@@ -88,7 +88,7 @@ def test_what_differs_is_another_request(gateway: RunningProxy):
     assert ask(gateway, "Ho").headers["x-cache"] == "miss"
 
 
-def test_no_key_is_answered_out_of_another_ones(gateway: RunningProxy):
+def test_a_key_is_not_answered_from_another_keys_entries(gateway: RunningProxy):
     one, other = (httpx.post(f"{gateway.url}/key/generate", json={}, headers=MASTER).json()["key"] for _ in range(2))
     ask(gateway, key=one)
     kept(gateway, key=one)
@@ -98,7 +98,7 @@ def test_no_key_is_answered_out_of_another_ones(gateway: RunningProxy):
     assert ask(gateway, key=one).status_code == 401
 
 
-def test_a_hit_costs_nothing_and_stands_in_the_spend_log(gateway: RunningProxy):
+def test_a_cache_hit_costs_nothing_and_is_in_the_spend_log(gateway: RunningProxy):
     ask(gateway)
     assert kept(gateway).headers["x-litellm-response-cost"] == "0"
     lines = httpx.get(f"{gateway.url}/spend/logs", headers=MASTER).json()["data"]
@@ -108,7 +108,7 @@ def test_a_hit_costs_nothing_and_stands_in_the_spend_log(gateway: RunningProxy):
 
 
 @pytest.mark.parametrize("how", [{"headers": {"cache-control": "no-cache"}}, {"cache": {"no-cache": True}}])
-def test_no_cache_asks_the_provider(gateway: RunningProxy, fake: FakeProvider, how: dict[str, Any]):
+def test_no_cache_skips_the_lookup(gateway: RunningProxy, fake: FakeProvider, how: dict[str, Any]):
     ask(gateway)
     kept(gateway)
     before = len(fake.requests)
@@ -118,15 +118,15 @@ def test_no_cache_asks_the_provider(gateway: RunningProxy, fake: FakeProvider, h
 
 
 @pytest.mark.parametrize("how", [{"headers": {"cache-control": "no-store"}}, {"cache": {"no-store": True}}])
-def test_no_store_keeps_nothing(gateway: RunningProxy, fake: FakeProvider, how: dict[str, Any]):
+def test_no_store_skips_the_write(gateway: RunningProxy, fake: FakeProvider, how: dict[str, Any]):
     for _ in range(2):
         assert ask(gateway, **how).headers["x-cache"] == "miss"
     ask(gateway, "another")
-    kept(gateway, "another")  # by now the others would be there
+    kept(gateway, "another")  # by now the others would be stored
     assert ask(gateway).headers["x-cache"] == "miss"
 
 
-def test_failures_broken_streams_and_fallbacks_are_not_kept(
+def test_failures_broken_streams_and_fallbacks_are_not_cached(
     proxy: StartProxy, fake: FakeProvider, second_fake: FakeProvider, redis: RedisServer
 ):
     gateway = started(proxy, [fake, second_fake], redis)
@@ -141,7 +141,7 @@ def test_failures_broken_streams_and_fallbacks_are_not_kept(
     assert ask(gateway).headers["x-cache"] == "miss"
 
 
-def test_answers_are_kept_for_their_time(proxy: StartProxy, fake: FakeProvider, redis: RedisServer):
+def test_entries_expire_after_their_ttl(proxy: StartProxy, fake: FakeProvider, redis: RedisServer):
     gateway = started(proxy, [fake], redis, ttl=0.5)
     ask(gateway)
     kept(gateway)
@@ -151,7 +151,7 @@ def test_answers_are_kept_for_their_time(proxy: StartProxy, fake: FakeProvider, 
         time.sleep(0.1)
 
 
-def test_without_redis_it_is_as_if_there_were_no_cache(gateway: RunningProxy, redis: RedisServer):
+def test_without_redis_requests_are_served_uncached(gateway: RunningProxy, redis: RedisServer):
     ask(gateway)
     kept(gateway)
     redis.stop()
@@ -162,12 +162,12 @@ def test_without_redis_it_is_as_if_there_were_no_cache(gateway: RunningProxy, re
 
 
 @pytest.mark.parametrize("wrong", [{"ttl": 5}, {"no-cache": "yes"}, "no-cache"])
-def test_other_wishes_are_refused(gateway: RunningProxy, fake: FakeProvider, wrong: Any):
+def test_invalid_cache_parameters_are_refused(gateway: RunningProxy, fake: FakeProvider, wrong: Any):
     assert ask(gateway, cache=wrong).status_code == 400
     assert not fake.requests
 
 
-def test_embeddings(gateway: RunningProxy, fake: FakeProvider):
+def test_embeddings_are_cached(gateway: RunningProxy, fake: FakeProvider):
     body = {"model": "gpt", "input": "Hi"}
     found = []
     end = time.monotonic() + 10

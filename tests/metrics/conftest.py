@@ -1,4 +1,4 @@
-"""A standalone proxy whose metrics are read as Prometheus reads them."""
+"""Fixtures: a standalone proxy whose metrics are parsed with Prometheus' own parser."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ MASTER = {"authorization": f"Bearer {MASTER_KEY}"}
 
 
 class Scraped:
-    """One scrape: `scraped["litellm_router_…", "model=gpt"]` sums the samples whose labels are so."""
+    """One scrape. `scraped["litellm_router_…", "model=gpt"]` is the sum of the samples with these labels."""
 
     def __init__(self, text: str) -> None:
         self.families = {family.name: family for family in parsed(text)}
@@ -45,7 +45,7 @@ class Watched:
 
 @pytest.fixture
 def watched(proxy: StartProxy, fake: FakeProvider, second_fake: FakeProvider) -> Watched:
-    """`gpt`, with `spare` as its fallback, a wildcard and a mock."""
+    """`gpt` with the fallback `spare`, a wildcard and a mock."""
     spare = deployment(second_fake, "spare")
     wild = deployment(fake, "wild/*", "*")
     mock = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello!"}}

@@ -1,4 +1,4 @@
-"""`/metrics` of a proxy that has served, failed over and refused."""
+"""`/metrics` of a proxy after successes, failovers and refusals."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ REQUESTS = "litellm_router_requests_total"
 DURATIONS = "litellm_router_request_duration_seconds"
 
 
-def test_names_units_and_types_are_as_prometheus_wants_them(watched: Watched):
+def test_names_units_and_types_follow_prometheus_conventions(watched: Watched):
     """The rules of `promtool check metrics`."""
     watched.chat()
     for family in watched.scrape().families.values():
@@ -32,7 +32,7 @@ def test_names_units_and_types_are_as_prometheus_wants_them(watched: Watched):
             assert sample.value >= 0
 
 
-def test_an_answer_is_counted_with_its_time_tokens_and_cost(watched: Watched):
+def test_an_answer_is_counted_with_its_duration_tokens_and_cost(watched: Watched):
     used = watched.chat().json()["usage"]
     assert watched.chat().status_code == 200
     found = watched.scrape()
@@ -48,7 +48,7 @@ def test_an_answer_is_counted_with_its_time_tokens_and_cost(watched: Watched):
     assert found["litellm_router_ledger_unavailable_total"] == 0
 
 
-def test_a_stream_has_a_time_to_its_first_token(watched: Watched, fake: FakeProvider):
+def test_a_stream_has_a_time_to_first_token(watched: Watched, fake: FakeProvider):
     fake.always(Behaviour(pace=0.1))
     assert "[DONE]" in watched.chat(stream=True).text
     found = watched.scrape()
@@ -58,7 +58,7 @@ def test_a_stream_has_a_time_to_its_first_token(watched: Watched, fake: FakeProv
     assert found["litellm_router_completion_tokens_total", "model=gpt"] > 0
 
 
-def test_cached_and_reasoning_tokens(watched: Watched, fake: FakeProvider):
+def test_cached_and_reasoning_tokens_are_counted(watched: Watched, fake: FakeProvider):
     fake.always(Behaviour(usage=(100, 50), usage_details=(60, 20)))
     watched.chat()
     found = watched.scrape()
@@ -66,7 +66,7 @@ def test_cached_and_reasoning_tokens(watched: Watched, fake: FakeProvider):
     assert found["litellm_router_reasoning_tokens_total", "model=gpt"] == 20
 
 
-def test_retries_fallbacks_and_cooldowns(watched: Watched, fake: FakeProvider):
+def test_retries_fallbacks_and_cooldowns_are_counted(watched: Watched, fake: FakeProvider):
     fake.always(failing(500))
     assert watched.chat().status_code == 200
     found = watched.scrape()
@@ -76,12 +76,12 @@ def test_retries_fallbacks_and_cooldowns(watched: Watched, fake: FakeProvider):
     assert found["litellm_router_cooldowns_total", "model=gpt"] == 1
     assert found["litellm_router_deployment_cooldown_seconds", "model=gpt"] > 0
     assert found["litellm_router_deployment_cooldown_seconds", "model=spare"] == 0
-    # What a fallback answers is a success of the model that was asked for, and the fallback's use.
+    # An answer by a fallback counts as a success of the requested model and as usage of the fallback.
     assert found[REQUESTS, "model=gpt", "status=2xx"] == 1
     assert found["litellm_router_completion_tokens_total", "model=spare"] > 0
 
 
-def test_failures_and_refusals_have_their_class(watched: Watched, fake: FakeProvider, second_fake: FakeProvider):
+def test_failures_and_refusals_have_a_class(watched: Watched, fake: FakeProvider, second_fake: FakeProvider):
     for one in (fake, second_fake):
         one.always(failing(500))
     watched.chat()
@@ -94,7 +94,7 @@ def test_failures_and_refusals_have_their_class(watched: Watched, fake: FakeProv
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET_MID_STREAM, Fault.ERROR_MID_STREAM])
-def test_a_stream_that_breaks_is_no_success(watched: Watched, fake: FakeProvider, fault: Fault):
+def test_a_broken_stream_is_not_a_success(watched: Watched, fake: FakeProvider, fault: Fault):
     fake.always(Behaviour(fault))
     watched.chat(stream=True)
     found = watched.scrape()
@@ -102,7 +102,7 @@ def test_a_stream_that_breaks_is_no_success(watched: Watched, fake: FakeProvider
     assert found[REQUESTS, "model=gpt", "status=2xx"] == 0
 
 
-def test_a_client_that_leaves(watched: Watched, fake: FakeProvider):
+def test_a_client_disconnect_is_counted(watched: Watched, fake: FakeProvider):
     fake.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     with pytest.raises(httpx.ReadTimeout):
         watched.http.post(
@@ -116,14 +116,14 @@ def test_a_client_that_leaves(watched: Watched, fake: FakeProvider):
     assert watched.scrape()[REQUESTS, "model=gpt", "status=client_left"] == 1
 
 
-def test_what_is_under_way(watched: Watched, fake: FakeProvider):
+def test_requests_in_flight(watched: Watched, fake: FakeProvider):
     fake.always(Behaviour(pace=0.2, chunks=50))
     body = {"model": "gpt", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     with httpx.stream("POST", f"{watched.proxy.url}/v1/chat/completions", json=body, headers=MASTER) as answer:
-        lines = answer.iter_lines()  # kept, as its end is the stream's
+        lines = answer.iter_lines()  # keeps a reference: the stream would be closed with it
         next(lines)
         found = watched.scrape()
-    assert found["litellm_router_requests_in_flight"] == 2  # the scrape is one
+    assert found["litellm_router_requests_in_flight"] == 2  # including the scrape itself
     assert found["litellm_router_deployment_requests_in_flight", "model=gpt"] == 1
     assert found["litellm_router_ledger_open_reservations"] == 1
 
@@ -132,7 +132,7 @@ def labels(found: Scraped) -> set[tuple[str, str]]:
     return {pair for s in found.samples if s.name.startswith("litellm_router_") for pair in s.labels.items()}
 
 
-def test_no_client_makes_up_labels(watched: Watched):
+def test_clients_cannot_invent_labels(watched: Watched):
     watched.scrape()
     watched.chat("wild/warmed-up")
     watched.chat("nobody")
@@ -147,7 +147,7 @@ def test_no_client_makes_up_labels(watched: Watched):
     assert labels(watched.scrape()) - before <= {("status", "2xx"), ("status", "4xx")}
 
 
-def test_the_process_and_the_engine(watched: Watched):
+def test_process_and_engine_metrics(watched: Watched):
     found = watched.scrape()
     assert found["process_resident_memory_bytes"] > 10_000_000
     assert found["process_cpu_seconds_total"] > 0
@@ -158,7 +158,7 @@ def test_the_process_and_the_engine(watched: Watched):
     assert found["litellm_router_info"] == 1
 
 
-def test_only_the_master_key_sees_it(watched: Watched):
+def test_metrics_need_the_master_key(watched: Watched):
     key = watched.http.post("/key/generate", json={}, headers=MASTER).json()["key"]
     for headers, status in (({}, 401), ({"authorization": "Bearer sk-no"}, 401), ({"x-api-key": key}, 403)):
         for path in ("/metrics", "/v1/metrics"):
@@ -169,14 +169,14 @@ def test_only_the_master_key_sees_it(watched: Watched):
     assert watched.http.head("/metrics", headers=MASTER).text == ""
 
 
-def test_it_may_be_public(proxy: StartProxy):
+def test_metrics_may_be_public(proxy: StartProxy):
     mock = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello!"}}
     open_one = Watched(proxy({"model_list": [mock]}, environment={"METRICS_PUBLIC": "true"}))
     assert open_one.scrape(headers={})["litellm_router_info"] == 1
     assert open_one.http.get("/v1/models").status_code == 401
 
 
-def test_counts_outlive_a_new_configuration(watched: Watched):
+def test_counters_survive_a_reload(watched: Watched):
     watched.chat()
     before = watched.scrape()
     path = watched.proxy.config_path
@@ -190,7 +190,7 @@ def test_counts_outlive_a_new_configuration(watched: Watched):
     assert after[REQUESTS, "model=gpt"] == before[REQUESTS, "model=gpt"] + 1 == 2
 
 
-def test_secrets_are_no_labels(watched: Watched):
+def test_labels_contain_no_secrets(watched: Watched):
     watched.chat(key="sk-wrong")
     text = watched.http.get("/metrics", headers=MASTER).text
     assert MASTER_KEY not in text

@@ -1,4 +1,4 @@
-"""The same requests in every run, without the names of fields that are in our sources."""
+"""The same generated requests in every run, without constants from our own sources."""
 
 from tests.same_examples import no_constants_of_other_modules
 

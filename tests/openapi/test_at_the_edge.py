@@ -1,4 +1,4 @@
-"""The edge against the same description: fewer calls, as each costs workerd more."""
+"""The edge against the OpenAPI document, with fewer calls because each is slower in workerd."""
 
 import pytest
 
@@ -28,10 +28,10 @@ def judge(behind_the_edge: Edge) -> Judge:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_answers_conform(judge: Judge, behind_the_edge: Edge, name: str):
+def test_responses_conform_at_the_edge(judge: Judge, behind_the_edge: Edge, name: str):
     judge.judge(name, EXAMPLES, open_ended=OPERATIONS[name].engine or name in ANTHROPIC)
     assert not [line for line in behind_the_edge.lines if "edge_failed" in line or "internal_error" in line]
 
 
-def test_the_description_is_the_same_as_standalone(behind_the_edge: Edge):
+def test_the_document_is_the_same_as_standalone(behind_the_edge: Edge):
     assert behind_the_edge.client.get("/openapi.json").json() == openapi.document(KEY_SCHEMAS)

@@ -1,4 +1,4 @@
-"""The proxy against its own description."""
+"""The proxy against its own OpenAPI document."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 from worker.core.api.endpoints import ANTHROPIC, DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE
 
 EXAMPLES = 100
-# schemathesis tries wrong keys, too, and expects 401 for each.
+# schemathesis also sends wrong keys and expects 401 for each.
 MANY_WRONG_KEYS = {"FAILED_KEYS_PER_MINUTE": "1000000"}
 OPERATIONS = {endpoint.name: endpoint for endpoint in (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE)}
 
@@ -42,6 +42,6 @@ def judge(gateway: RunningProxy) -> Judge:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_answers_conform(judge: Judge, gateway: RunningProxy, name: str):
+def test_responses_conform_standalone(judge: Judge, gateway: RunningProxy, name: str):
     judge.judge(name, EXAMPLES, open_ended=OPERATIONS[name].engine or name in ANTHROPIC)
     assert '"internal_error"' not in gateway.log()

@@ -1,4 +1,4 @@
-"""A proxy whose configuration changes while it serves."""
+"""Fixtures: a proxy whose configuration changes while it serves."""
 
 import os
 import signal
@@ -23,13 +23,13 @@ def ask(proxy: RunningProxy, model: str, key: str = MASTER_KEY, **fields: Any) -
 
 
 def events(proxy: RunningProxy, name: str) -> list[dict[str, Any]]:
-    """Lines of the log."""
+    """Log lines with this event."""
     lines = (line for line in proxy.log().splitlines() if line.startswith("{"))
     return [found for line in lines if (found := orjson.loads(line))["event"] == name]
 
 
 def write(proxy: RunningProxy, config: Mapping[str, Any] | str) -> None:
-    """The file as an editor or a mounted volume replaces it: at once."""
+    """Replaces the file atomically, like an editor or a mounted volume."""
     text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False)
     beside = proxy.config_path.with_suffix(".new")
     beside.write_text(text)
@@ -39,7 +39,7 @@ def write(proxy: RunningProxy, config: Mapping[str, Any] | str) -> None:
 def reload(
     proxy: RunningProxy, config: Mapping[str, Any] | str, outcome: str = "config_reloaded", timeout: float = 90
 ) -> dict[str, Any]:
-    """Writes the config, sends SIGHUP and waits for the line that says what became of it."""
+    """Writes the config, sends SIGHUP and waits for the log line with the result."""
     before = len(events(proxy, outcome))
     write(proxy, config)
     os.kill(proxy.pid, signal.SIGHUP)

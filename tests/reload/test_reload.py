@@ -1,4 +1,4 @@
-"""SIGHUP or a changed file: a new configuration serves, and no request is lost on the way."""
+"""Reloading on SIGHUP or a file change: the new configuration applies and no request is lost."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.money import deployment
 from tests.processes import MASTER_KEY, StartProxy
 from tests.reload.conftest import AUTHORIZED, HELLO, ask, events, reload, wait_for_event, write
 
-# Tests that say when to reload are not to be overtaken by the watch.
+# Disables the file watch for tests that trigger the reload themselves.
 BY_SIGNAL = {"CONFIG_WATCH": "false"}
 
 
@@ -24,7 +24,7 @@ def config(*deployments: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"model_list": list(deployments), "router_settings": {"num_retries": 0}, **more}
 
 
-def test_sighup_brings_a_new_model_and_takes_an_old_one(proxy: StartProxy, fake: FakeProvider):
+def test_sighup_adds_a_new_model_and_removes_an_old_one(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy(config(deployment(fake, "old")), environment=BY_SIGNAL)
     assert ask(gateway, "new").status_code == 404
     said = reload(gateway, config(deployment(fake, "new")))
@@ -56,7 +56,7 @@ def test_a_changed_file_is_noticed(proxy: StartProxy, fake: FakeProvider, replac
         ),
     ],
 )
-def test_a_broken_file_is_refused_with_its_reasons_and_the_old_one_stays(
+def test_a_broken_file_is_refused_with_reasons_and_the_old_config_stays(
     proxy: StartProxy, fake: FakeProvider, broken: str, reason: str
 ):
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
@@ -71,7 +71,7 @@ def test_a_broken_file_is_refused_with_its_reasons_and_the_old_one_stays(
 @pytest.mark.parametrize(
     "fault", [{"model": "nonesuch/gpt"}, {"api_base": "127.0.0.1"}, {"timeout": "soon"}], ids=lambda f: next(iter(f))
 )
-def test_a_model_that_serves_is_not_lost_to_a_fault_of_its_new_entry(
+def test_a_working_model_is_not_lost_to_a_faulty_new_entry(
     proxy: StartProxy, fake: FakeProvider, fault: dict[str, Any]
 ):
     good, other = deployment(fake, "gpt"), deployment(fake, "other")
@@ -85,13 +85,13 @@ def test_a_model_that_serves_is_not_lost_to_a_fault_of_its_new_entry(
 
 
 @pytest.mark.parametrize("broken", ["model_list: []", "nonsense: 1\nmodel_list: []", "model_list: [{model_name: a}]"])
-def test_a_file_without_a_model_is_refused(proxy: StartProxy, fake: FakeProvider, broken: str):
+def test_a_file_without_models_is_refused(proxy: StartProxy, fake: FakeProvider, broken: str):
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
     reload(gateway, broken, "config_refused")
     assert ask(gateway, "gpt").status_code == 200
 
 
-def test_a_start_leaves_a_faulty_model_out_and_a_reload_brings_it_back(proxy: StartProxy, fake: FakeProvider):
+def test_startup_skips_a_faulty_model_and_a_reload_restores_it(proxy: StartProxy, fake: FakeProvider):
     good, other = deployment(fake, "gpt"), deployment(fake, "other")
     broken = {**good, "litellm_params": {**good["litellm_params"], "timeout": "soon"}}
     gateway = proxy(config(broken, other), environment=BY_SIGNAL)
@@ -102,7 +102,7 @@ def test_a_start_leaves_a_faulty_model_out_and_a_reload_brings_it_back(proxy: St
     assert ask(gateway, "gpt").status_code == 200
 
 
-def test_a_start_with_no_model_that_can_be_used_says_so(proxy: StartProxy, fake: FakeProvider):
+def test_startup_without_a_usable_model_fails_with_a_reason(proxy: StartProxy, fake: FakeProvider):
     only = deployment(fake, "gpt")
     broken = {**only, "litellm_params": {**only["litellm_params"], "timeout": "soon"}}
     gateway = proxy(config(broken), environment=BY_SIGNAL)
@@ -112,13 +112,13 @@ def test_a_start_with_no_model_that_can_be_used_says_so(proxy: StartProxy, fake:
     assert ask(gateway, "gpt").status_code == 200
 
 
-def test_a_file_that_says_the_same_changes_nothing(proxy: StartProxy, fake: FakeProvider):
+def test_an_equivalent_file_changes_nothing(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
     reload(gateway, config(deployment(fake, "gpt")), "config_unchanged")
     assert events(gateway, "config_reloaded") == []
 
 
-def test_a_file_that_is_gone_changes_nothing(proxy: StartProxy, fake: FakeProvider):
+def test_a_missing_file_changes_nothing(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
     gateway.config_path.unlink()
     os.kill(gateway.pid, signal.SIGHUP)
@@ -126,7 +126,7 @@ def test_a_file_that_is_gone_changes_nothing(proxy: StartProxy, fake: FakeProvid
     assert ask(gateway, "gpt").status_code == 200
 
 
-def test_a_stream_of_the_old_configuration_comes_to_its_end(
+def test_a_stream_under_the_old_configuration_finishes(
     proxy: StartProxy, fake: FakeProvider, second_fake: FakeProvider
 ):
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
@@ -143,7 +143,7 @@ def test_a_stream_of_the_old_configuration_comes_to_its_end(
         assert "data: [DONE]" in lines
 
 
-def test_a_cooldown_is_not_forgotten_for_a_deployment_that_has_not_changed(proxy: StartProxy, fake: FakeProvider):
+def test_the_cooldown_of_an_unchanged_deployment_is_kept(proxy: StartProxy, fake: FakeProvider):
     first, second = deployment(fake, "gpt", "sick"), deployment(fake, "gpt", "well")
     routing = {"router_settings": {"num_retries": 1, "cooldown_time": 300, "allowed_fails": 0}}
     gateway = proxy(config(first, second, **routing), environment=BY_SIGNAL)
@@ -151,14 +151,14 @@ def test_a_cooldown_is_not_forgotten_for_a_deployment_that_has_not_changed(proxy
     while not any(seen.model == "sick" for seen in fake.requests):
         assert ask(gateway, "gpt").status_code == 200
     asked = sum(seen.model == "sick" for seen in fake.requests)
-    # It even stands at another place in the file.
+    # Even though its position in the file changes.
     reload(gateway, config(deployment(fake, "other"), second, first, **routing))
     for _ in range(20):
         assert ask(gateway, "gpt").status_code == 200
     assert sum(seen.model == "sick" for seen in fake.requests) == asked
 
 
-def test_a_deployment_with_another_key_is_given_a_new_chance(proxy: StartProxy, fake: FakeProvider):
+def test_a_deployment_with_a_new_key_loses_its_cooldown(proxy: StartProxy, fake: FakeProvider):
     wrong = deployment(fake, "gpt")
     routing = {"router_settings": {"num_retries": 0, "cooldown_time": 300}}
     gateway = proxy(config(wrong, **routing), environment=BY_SIGNAL)
@@ -170,7 +170,7 @@ def test_a_deployment_with_another_key_is_given_a_new_chance(proxy: StartProxy, 
     assert fake.last.api_key == "sk-provider-rotated"
 
 
-def test_keys_budgets_and_what_was_spent_go_on_under_new_prices(proxy: StartProxy, fake: FakeProvider):
+def test_keys_budgets_and_spend_are_kept_under_new_prices(proxy: StartProxy, fake: FakeProvider):
     cheap = deployment(fake, "gpt", input_cost_per_token=0.000001, output_cost_per_token=0.000001)
     gateway = proxy(config(cheap), environment=BY_SIGNAL)
     made = httpx.post(f"{gateway.url}/key/generate", json={"key_alias": "bot", "max_budget": 1}, headers=AUTHORIZED)
@@ -192,20 +192,20 @@ def test_keys_budgets_and_what_was_spent_go_on_under_new_prices(proxy: StartProx
     assert ask(gateway, "gpt", key).json()["error"]["code"] == "budget_exceeded"
 
 
-def test_a_request_is_settled_at_the_prices_it_was_admitted_under(proxy: StartProxy, fake: FakeProvider):
+def test_a_request_is_settled_at_the_prices_it_was_admitted_with(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
     fake.queue(Behaviour(pace=0.2, text="a b c d e f g h"))
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(ask, gateway, "gpt", MASTER_KEY, stream=True)
         fake.wait_for(lambda: fake.requests)
-        reload(gateway, config(deployment(fake, "other")))  # the model is gone, the answer is not
+        reload(gateway, config(deployment(fake, "other")))  # the model is gone, the response is not
         assert "[DONE]" in running.result(30).text
     (line,) = httpx.get(f"{gateway.url}/spend/logs", headers=AUTHORIZED).json()["data"]
     assert (line["model"], line["status"]) == ("gpt", 200)
     assert line["spend"] > 0
 
 
-def test_a_budget_that_a_new_configuration_brings_holds(proxy: StartProxy, fake: FakeProvider):
+def test_a_budget_added_by_a_reload_is_enforced(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
     assert httpx.get(f"{gateway.url}/global/spend", headers=AUTHORIZED).json()["max_budget"] is None
     assert ask(gateway, "gpt").status_code == 200
@@ -213,7 +213,7 @@ def test_a_budget_that_a_new_configuration_brings_holds(proxy: StartProxy, fake:
     assert ask(gateway, "gpt").json()["error"]["code"] == "budget_exceeded"
 
 
-def test_keys_declared_in_the_file_come_and_go_with_it(proxy: StartProxy, fake: FakeProvider):
+def test_declared_keys_are_added_and_blocked_by_a_reload(proxy: StartProxy, fake: FakeProvider):
     def with_key(alias: str, key: str) -> dict[str, Any]:
         declared = [{"key_alias": alias, "key": f"os.environ/{key}"}]
         return config(deployment(fake, "gpt"), general_settings={"virtual_keys": declared})
@@ -226,7 +226,7 @@ def test_keys_declared_in_the_file_come_and_go_with_it(proxy: StartProxy, fake: 
     assert ask(gateway, "gpt", keys["FIRST_KEY"]).status_code == 401
 
 
-def test_another_master_key_of_the_file_counts_from_then_on(proxy: StartProxy, fake: FakeProvider):
+def test_a_new_master_key_in_the_file_applies_at_once(proxy: StartProxy, fake: FakeProvider):
     def with_key(key: str) -> dict[str, Any]:
         return config(deployment(fake, "gpt"), general_settings={"master_key": key})
 
@@ -237,7 +237,7 @@ def test_another_master_key_of_the_file_counts_from_then_on(proxy: StartProxy, f
     assert ask(gateway, "gpt", "sk-second-master").status_code == 200
 
 
-def test_a_configuration_that_would_serve_strangers_is_refused(proxy: StartProxy, fake: FakeProvider):
+def test_a_configuration_open_to_anyone_is_refused(proxy: StartProxy, fake: FakeProvider):
     with_key = config(deployment(fake, "gpt"), general_settings={"master_key": "sk-first-master"})
     gateway = proxy(
         with_key, master_key=None, environment={**BY_SIGNAL, "LITELLM_HOST": "0.0.0.0"}, address_in="environment"
@@ -247,14 +247,16 @@ def test_a_configuration_that_would_serve_strangers_is_refused(proxy: StartProxy
     assert ask(gateway, "gpt", "sk-first-master").status_code == 200
 
 
-def test_behind_the_edge_the_configuration_stays(proxy: StartProxy, fake: FakeProvider):
+def test_behind_the_edge_there_is_no_reload(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy(config(deployment(fake, "gpt")), environment={"INTERNAL_TOKEN": "of-the-edge"})
     reload(gateway, config(deployment(fake, "new")), "config_not_reloaded")
     assert events(gateway, "config_reloaded") == []
 
 
-def test_under_load_nothing_is_lost_while_configurations_change_and_keys_rotate(proxy: StartProxy, fake: FakeProvider):
-    """Eight clients ask, streamed and not, through ten reloads, half of them refused, and five rotations of a key."""
+def test_under_load_no_request_is_lost_during_reloads_and_key_rotations(proxy: StartProxy, fake: FakeProvider):
+    """Eight clients send plain and streamed requests during ten reloads, half of them refused, and five key
+    rotations.
+    """
     gateway = proxy(config(deployment(fake, "gpt")), environment=BY_SIGNAL)
     fake.always(Behaviour(text="Hello there", pace=0.005))
     headers = dict(AUTHORIZED)

@@ -1,4 +1,4 @@
-"""`general_settings.request_logging`: what is written down of requests, and what never is."""
+"""`general_settings.request_logging`: what is logged of a request, and what is always redacted."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def start(proxy: StartProxy, fake: FakeProvider, logging: Any) -> RunningProxy:
     return proxy({"model_list": [deployment(fake, "gpt"), mock], "general_settings": {"request_logging": logging}})
 
 
-def test_the_shape_of_a_request_is_in_the_log_and_its_contents_are_not(proxy: StartProxy, fake: FakeProvider):
+def test_metadata_is_logged_and_contents_are_not(proxy: StartProxy, fake: FakeProvider):
     gateway = start(proxy, fake, True)
     answer = post(gateway, user=CANARY, temperature=0.5, metadata={CANARY: CANARY}, **{f"x {CANARY}": 1})
     assert CANARY in answer.text
@@ -64,12 +64,12 @@ def test_the_shape_of_a_request_is_in_the_log_and_its_contents_are_not(proxy: St
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_contents_are_written_when_asked_for_and_secrets_never(
+def test_contents_are_logged_on_request_and_secrets_never(
     proxy: StartProxy, fake: FakeProvider, tmp_path: Path, stream: bool
 ):
     path = tmp_path / "requests.jsonl"
     gateway = start(proxy, fake, {"contents": True, "file": str(path)})
-    # The secrets come back in pieces, as a stream's are.
+    # The secrets come back in pieces, like the chunks of a stream.
     fake.always(Behaviour(text=f"{CANARY} {PROVIDER_KEY}-x {LEAKED} {MASTER_KEY}", chunks=17))
     assert post(gateway, stream=stream).status_code == 200
     (line,) = lines_of(path, 1)
@@ -81,7 +81,7 @@ def test_contents_are_written_when_asked_for_and_secrets_never(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_refusals_and_failures_are_in_it(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
+def test_refusals_and_failures_are_logged(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
     path = tmp_path / "requests.jsonl"
     gateway = start(proxy, fake, {"redact": True, "file": str(path)})
     fake.always(failing(400, message=f"I will not say {CANARY}"))
@@ -95,7 +95,7 @@ def test_refusals_and_failures_are_in_it(proxy: StartProxy, fake: FakeProvider, 
     assert CANARY not in path.read_text()
 
 
-def test_neither_admin_calls_nor_lists_are_in_it(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
+def test_admin_calls_and_lists_are_not_logged(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
     path = tmp_path / "requests.jsonl"
     gateway = start(proxy, fake, {"contents": True, "file": str(path)})
     key = httpx.post(f"{gateway.url}/key/generate", json={}, headers=MASTER).json()["key"]
@@ -107,9 +107,7 @@ def test_neither_admin_calls_nor_lists_are_in_it(proxy: StartProxy, fake: FakePr
     assert key not in path.read_text()
 
 
-def test_bodies_are_cut_at_their_limit_and_no_secret_shows_at_the_cut(
-    proxy: StartProxy, fake: FakeProvider, tmp_path: Path
-):
+def test_bodies_are_truncated_and_no_secret_shows_at_the_cut(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
     path = tmp_path / "requests.jsonl"
     gateway = start(proxy, fake, {"contents": True, "file": str(path), "max_bytes": 1000})
     head = len('{"model":"gpt","messages":[{"role":"user","content":"')
@@ -123,7 +121,7 @@ def test_bodies_are_cut_at_their_limit_and_no_secret_shows_at_the_cut(
         assert "sk-proj" not in line["request"]
 
 
-def test_the_file_may_be_moved_away_at_any_time(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
+def test_the_file_may_be_rotated_at_any_time(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
     path, moved = tmp_path / "requests.jsonl", tmp_path / "requests.jsonl.1"
     gateway = start(proxy, fake, {"file": str(path)})
     post(gateway)
@@ -137,7 +135,7 @@ def test_the_file_may_be_moved_away_at_any_time(proxy: StartProxy, fake: FakePro
     lines_of(path, 1)
 
 
-def test_what_waits_is_written_before_the_end(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
+def test_pending_lines_are_written_at_shutdown(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
     path = tmp_path / "requests.jsonl"
     gateway = start(proxy, fake, {"file": str(path)})
     for _ in range(20):
@@ -146,7 +144,7 @@ def test_what_waits_is_written_before_the_end(proxy: StartProxy, fake: FakeProvi
     assert len(path.read_text().splitlines()) == 20
 
 
-def test_a_disk_that_is_full_disturbs_no_request(proxy: StartProxy, fake: FakeProvider):
+def test_a_full_disk_does_not_affect_requests(proxy: StartProxy, fake: FakeProvider):
     gateway = start(proxy, fake, {"file": "/dev/full"})
     assert post(gateway).status_code == 200
     assert post(gateway).status_code == 200
@@ -156,12 +154,12 @@ def test_a_disk_that_is_full_disturbs_no_request(proxy: StartProxy, fake: FakePr
     assert gateway.log().count('"request_log_failed"') == 1
 
 
-def test_a_file_that_cannot_be_written_stops_the_start(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
+def test_a_file_that_cannot_be_written_fails_the_start(proxy: StartProxy, fake: FakeProvider, tmp_path: Path):
     with pytest.raises(AssertionError, match=r"request_logging\.file.*cannot be written"):
         start(proxy, fake, {"file": str(tmp_path / "nowhere" / "requests.jsonl")})
 
 
-def test_without_it_nothing_is_written(proxy: StartProxy, fake: FakeProvider):
+def test_without_the_setting_nothing_is_written(proxy: StartProxy, fake: FakeProvider):
     gateway = start(proxy, fake, False)
     post(gateway)
     gateway.stop()

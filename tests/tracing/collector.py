@@ -1,4 +1,6 @@
-"""A collector of OpenTelemetry's on loopback: it takes OTLP over HTTP and reads it with the protocol's own messages."""
+"""An OpenTelemetry collector on loopback. It accepts OTLP over HTTP and parses it with the official protobuf
+messages.
+"""
 
 import gzip
 import threading
@@ -16,7 +18,7 @@ SERVER, CLIENT = 2, 3
 
 
 class Seen(NamedTuple):
-    """One span. `parent`: '' at the root; `start` and `end` in nanoseconds; `resource`: of its service."""
+    """One span. `parent` is '' at the root, `start` and `end` are in nanoseconds, `resource` is the service's."""
 
     trace: str
     id: str
@@ -33,7 +35,7 @@ class Seen(NamedTuple):
 
 
 class Collector:
-    """`answers`: statuses for the next requests, then 200; `paths` and `headers`: of all that came."""
+    """`answers`: statuses for the next requests, then 200. `paths` and `headers`: of all requests so far."""
 
     def __init__(self, port: int = 0) -> None:
         self.answers: list[int] = []
@@ -73,7 +75,7 @@ class Collector:
         self._server.server_close()
 
     def take(self, path: str, headers: Mapping[str, str], raw: bytes) -> int:
-        """The status of the answer."""
+        """Stores a request and returns the response's status."""
         with self._came:
             status = self.answers.pop(0) if self.answers else 200
             self.paths.append(path)
@@ -86,20 +88,20 @@ class Collector:
             return status
 
     def spans(self, number: int, timeout: float = 15) -> list[Seen]:
-        """In the order of their beginning, as soon as there are so many."""
+        """Waits for this many spans and returns them by start time."""
         with self._came:
             assert self._came.wait_for(lambda: len(self._spans) >= number, timeout), self._spans
             assert len(self._spans) == number, self._spans
             return sorted(self._spans, key=lambda span: span.start)
 
     def all(self) -> list[Seen]:
-        """Those that have come so far."""
+        """The spans received so far."""
         with self._came:
             return list(self._spans)
 
 
 def read(data: bytes) -> list[Seen]:
-    """AssertionError for what the protocol does not know."""
+    """Parses a request. Raises AssertionError for fields unknown to the protocol."""
     message = ExportTraceServiceRequest()
     message.ParseFromString(data)
     whole = message.SerializeToString()

@@ -1,4 +1,4 @@
-"""A proxy whose traces a collector of the tests takes."""
+"""Fixtures: a proxy that sends its traces to the tests' collector."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def collector() -> Iterator[Collector]:
 
 
 def config(fake: FakeProvider, *spares: FakeProvider, retries: int = 0) -> dict[str, Any]:
-    """`gpt`, whose fallback is `spare` where there is one, and a mock."""
+    """`gpt`, with the fallback `spare` if given, and a mock."""
     mock = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello!"}}
     return {
         "model_list": [deployment(fake, "gpt", "gpt-4o"), mock, *(deployment(one, "spare") for one in spares)],

@@ -1,7 +1,7 @@
-"""What it costs to trace a request with one attempt: `.venv/bin/python -m tests.tracing.figures`.
+"""Benchmark of tracing a request with one attempt: `.venv/bin/python -m tests.tracing.figures`.
 
-Microseconds of CPU, here and with OpenTelemetry's SDK: what the request's own thread does, and what the thread does
-that makes the spans and encodes them. The best of some rounds, as other work of the machine only adds to it.
+Microseconds of CPU, here and with OpenTelemetry's SDK, on the request's thread and on the thread that builds and
+encodes spans. It reports the best of several rounds, because other load only adds time.
 """
 
 import time
@@ -36,7 +36,7 @@ ALWAYS = Sampler(True, 1.0)
 
 
 def noted() -> Finished:
-    """As `container.records.trace_exporter` notes it."""
+    """Records spans the way `container.records.trace_exporter` does."""
     found = context(None, ALWAYS)
     assert found is not None
     trace = Trace(found)
@@ -47,7 +47,7 @@ def noted() -> Finished:
 
 
 def sdks(provider: TracerProvider, root: traces.Span, attempt: traces.Span) -> None:
-    """The same two spans, as the SDK's tracer makes them."""
+    """The same two spans, made by the SDK's tracer."""
     tracer = provider.get_tracer("figures")
     outer = tracer.start_span(root.name, kind=SpanKind.SERVER, attributes=root.attributes)
     inner = tracer.start_span(
@@ -88,7 +88,7 @@ def main() -> None:
         sdks(provider, root, attempt)
     theirs = kept.get_finished_spans()
     own = best(repeated(noted), REQUESTS), best(lambda: encoded(batch), BATCH)
-    bare = TracerProvider()  # without what takes the spans: that is the other thread's
+    bare = TracerProvider()  # without the span processor, which belongs to the other thread
     sdk = (
         best(repeated(lambda: sdks(bare, root, attempt)), REQUESTS),
         best(lambda: encode_spans(theirs).SerializeToString(), BATCH),

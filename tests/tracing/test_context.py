@@ -1,4 +1,4 @@
-"""`traceparent`, as W3C's Trace Context has it, and the samplers."""
+"""`traceparent` as specified by W3C Trace Context, and the samplers."""
 
 import pytest
 
@@ -10,12 +10,12 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 @pytest.mark.parametrize("flags", ["00", "01", "03", "ff"])
-def test_a_valid_one_is_taken_over(flags):
+def test_a_valid_traceparent_is_continued(flags):
     found = context(f"00-{TRACE}-{SPAN}-{flags}", ALWAYS)
     assert found == (bytes.fromhex(TRACE), bytes.fromhex(SPAN))
 
 
-def test_one_of_a_later_version_may_be_longer():
+def test_a_traceparent_of_a_later_version_may_be_longer():
     assert context(f"cc-{TRACE}-{SPAN}-01-what-the-future-brings", ALWAYS) == (
         bytes.fromhex(TRACE),
         bytes.fromhex(SPAN),
@@ -40,7 +40,7 @@ def test_one_of_a_later_version_may_be_longer():
         f"00-{TRACE}-{SPAN}-01\n",
     ],
 )
-def test_with_any_other_the_trace_begins_here(wrong):
+def test_an_invalid_traceparent_starts_a_new_trace(wrong):
     found = context(wrong, ALWAYS)
     assert found is not None
     assert (len(found.trace), found.parent) == (16, b"")
@@ -48,7 +48,7 @@ def test_with_any_other_the_trace_begins_here(wrong):
     assert context(wrong, PARENT_ONLY) is None
 
 
-def test_the_client_decides_where_the_sampler_lets_it():
+def test_the_client_decides_if_the_sampler_is_parent_based():
     wants, wants_not = (f"00-{TRACE}-{SPAN}-{flags}" for flags in ("01", "00"))
     assert context(wants, PARENT_ONLY) is not None
     assert context(wants_not, Sampler(True, 1.0)) is None
@@ -56,7 +56,7 @@ def test_the_client_decides_where_the_sampler_lets_it():
     assert context(wants_not, ALWAYS) is not None
 
 
-def test_a_share_is_about_that_share_and_the_same_for_a_trace_everywhere():
+def test_the_ratio_sampler_is_accurate_and_consistent_per_trace():
     half = Sampler(False, 0.5)
     drawn = [context(None, half) for _ in range(2000)]
     assert 800 < sum(one is not None for one in drawn) < 1200

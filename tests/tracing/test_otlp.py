@@ -1,4 +1,4 @@
-"""The spans' bytes, read with the protocol's own messages."""
+"""Encoded spans, decoded with the official protobuf messages."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ SPANS = st.builds(
 
 
 @given(st.lists(SPANS, max_size=5), st.dictionaries(TEXTS, TEXTS, max_size=5))
-def test_whatever_is_in_a_span_comes_out_of_it(spans, resource):
+def test_a_span_survives_a_round_trip(spans, resource):
     found = read(traces.request(resource, "scope", "1.0", spans))
     assert len(found) == len(spans)
     for got, span in zip(found, spans, strict=True):
@@ -39,7 +39,7 @@ def test_whatever_is_in_a_span_comes_out_of_it(spans, resource):
         assert bool(got.flags & 0x200) is span.remote
 
 
-def test_a_lone_surrogate_does_no_harm():
+def test_a_lone_surrogate_is_encoded():
     span = Span(b"t" * 16, b"s" * 8, b"", False, "x\ud800", traces.CLIENT, 1, 2, {"a": "\udfff"}, False)
     (found,) = read(traces.request({}, "scope", "1.0", [span]))
     assert (found.name, found.attributes) == ("x?", {"a": "?"})

@@ -1,4 +1,4 @@
-"""Traces as a collector gets them: what becomes a span, whose child it is, when it ends, and what is never in one."""
+"""Traces as a collector receives them: which spans exist, their parents, their end, and what they never contain."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from tests.tracing.conftest import MASTER, PARENT, ask, config, traced
 CANARY = "the-canary-sings"
 
 
-def test_a_request_that_is_retried_and_falls_back_is_one_tree(
+def test_a_request_with_retries_and_a_fallback_is_one_tree(
     proxy: StartProxy, fake: FakeProvider, second_fake: FakeProvider, collector: Collector
 ):
     gateway = proxy(config(fake, second_fake, retries=1), environment=traced(collector))
@@ -43,7 +43,7 @@ def test_a_request_that_is_retried_and_falls_back_is_one_tree(
     assert root.scope == "litellm-router"
 
 
-def test_an_attempt_says_what_the_conventions_for_generative_ai_ask_for(
+def test_an_attempt_follows_the_genai_semantic_conventions(
     gateway: RunningProxy, fake: FakeProvider, collector: Collector
 ):
     used = ask(gateway).json()["usage"]
@@ -78,7 +78,7 @@ def test_a_stream_ends_its_spans_with_its_last_byte(gateway: RunningProxy, fake:
     assert attempt.attributes["gen_ai.usage.output_tokens"] > 0
 
 
-def test_a_stream_that_breaks_off_has_failed(gateway: RunningProxy, fake: FakeProvider, collector: Collector):
+def test_a_broken_stream_is_an_error(gateway: RunningProxy, fake: FakeProvider, collector: Collector):
     fake.always(Behaviour(Fault.RESET_MID_STREAM))
     ask(gateway, stream=True)
     root, attempt = collector.spans(2)
@@ -86,7 +86,7 @@ def test_a_stream_that_breaks_off_has_failed(gateway: RunningProxy, fake: FakePr
     assert (root.attributes["http.response.status_code"], root.attributes["error.type"]) == (200, "502")
 
 
-def test_a_client_that_leaves_is_nobodys_failure(gateway: RunningProxy, fake: FakeProvider, collector: Collector):
+def test_a_client_disconnect_is_not_an_error(gateway: RunningProxy, fake: FakeProvider, collector: Collector):
     fake.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(
@@ -100,7 +100,7 @@ def test_a_client_that_leaves_is_nobodys_failure(gateway: RunningProxy, fake: Fa
         assert "http.response.status_code" not in span.attributes
 
 
-def test_refusals_have_no_attempts_and_are_no_failures_of_ours(gateway: RunningProxy, collector: Collector):
+def test_refusals_have_no_attempts_and_are_not_server_errors(gateway: RunningProxy, collector: Collector):
     ask(gateway, messages="wrong")
     ask(gateway, headers={"authorization": "Bearer sk-wrong"})
     spans = collector.spans(2)
@@ -108,7 +108,7 @@ def test_refusals_have_no_attempts_and_are_no_failures_of_ours(gateway: RunningP
     assert not any(span.failed for span in spans)
 
 
-def test_only_what_asks_a_model_is_traced(gateway: RunningProxy, collector: Collector):
+def test_only_model_requests_are_traced(gateway: RunningProxy, collector: Collector):
     for path in ("/health", "/metrics", "/v1/models", "/key/list", "/nowhere"):
         httpx.get(gateway.url + path, headers=MASTER)
     httpx.post(f"{gateway.url}/key/generate", json={}, headers=MASTER)
@@ -116,19 +116,20 @@ def test_only_what_asks_a_model_is_traced(gateway: RunningProxy, collector: Coll
     assert {span.name for span in collector.spans(2)} == {"POST /v1/chat/completions", "chat mock"}
 
 
-def test_the_clients_trace_goes_on_here_and_stops_before_the_provider(
+def test_the_clients_trace_is_continued_but_not_sent_to_the_provider(
     gateway: RunningProxy, fake: FakeProvider, collector: Collector
 ):
     ask(gateway, headers={"traceparent": PARENT, "tracestate": "their=secret", "baggage": f"user={CANARY}"})
     root, attempt = collector.spans(2)
     _, trace, parent, _ = PARENT.split("-")
     assert (root.trace, root.parent, attempt.trace, attempt.parent) == (trace, parent, trace, root.id)
-    assert (root.flags, attempt.flags) == (0x301, 0x101)  # sampled; whose parent is remote, which is known of both
+    # sampled; OTLP says of both whether the parent is remote, and the root's is
+    assert (root.flags, attempt.flags) == (0x301, 0x101)
     assert not {"traceparent", "tracestate", "baggage"} & {name.lower() for name in fake.last.headers}
     assert b"their" not in collector.bodies[0]
 
 
-def test_a_client_may_ask_not_to_be_traced(gateway: RunningProxy, collector: Collector):
+def test_a_client_may_opt_out_of_tracing(gateway: RunningProxy, collector: Collector):
     ask(gateway, headers={"traceparent": PARENT[:-1] + "0"})
     ask(gateway, "mock")
     assert {span.attributes.get("litellm_router.model_group") for span in collector.spans(2)} == {"mock"}
@@ -145,7 +146,7 @@ def test_the_sampler_decides(
     gateway = proxy(config(fake), environment=traced(collector, **more))
     ask(gateway, "mock")
     ask(gateway, "mock", headers={"traceparent": PARENT})
-    gateway.stop()  # what waits is sent before the end
+    gateway.stop()  # pending spans are sent at shutdown
     assert len(collector.spans(traced_ones)) == traced_ones
 
 
@@ -158,7 +159,9 @@ def test_the_key_is_named_as_in_the_request_log(gateway: RunningProxy, collector
     assert all(key.encode() not in body for body in collector.bodies)
 
 
-def test_neither_words_nor_secrets_are_in_a_span(proxy: StartProxy, fake: FakeProvider, collector: Collector, tmp_path):
+def test_spans_contain_neither_content_nor_secrets(
+    proxy: StartProxy, fake: FakeProvider, collector: Collector, tmp_path
+):
     written = config(fake)
     base = fake.openai_base.replace("http://", "http://me:hunter2hunter2@")
     written["model_list"][0]["litellm_params"]["api_base"] = base
@@ -173,9 +176,7 @@ def test_neither_words_nor_secrets_are_in_a_span(proxy: StartProxy, fake: FakePr
         assert secret.encode() not in sent, secret
 
 
-def test_the_service_and_its_headers_are_as_the_variables_say(
-    proxy: StartProxy, fake: FakeProvider, collector: Collector
-):
+def test_service_name_and_headers_come_from_the_variables(proxy: StartProxy, fake: FakeProvider, collector: Collector):
     more = {
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/mine",
         "OTEL_EXPORTER_OTLP_HEADERS": "X-Tenant=a%20b,authorization=Basic%20c2VjcmV0",
@@ -195,12 +196,12 @@ def test_the_service_and_its_headers_are_as_the_variables_say(
 
 
 def dropped(gateway: RunningProxy) -> tuple[float, float]:
-    """Spans that were dropped, and that were sent."""
+    """The numbers of dropped and sent spans."""
     found = Scraped(httpx.get(f"{gateway.url}/metrics", headers=MASTER).text)
     return found["litellm_router_spans_dropped_total"], found["litellm_router_spans_sent_total"]
 
 
-def test_without_a_collector_no_request_waits_and_what_does_not_fit_is_counted(proxy: StartProxy, fake: FakeProvider):
+def test_without_a_collector_no_request_waits_and_dropped_spans_are_counted(proxy: StartProxy, fake: FakeProvider):
     port = free_tcp_port()
     more = {"OTEL_BSP_MAX_QUEUE_SIZE": "20", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "20", "OTEL_BSP_SCHEDULE_DELAY": "50"}
     gateway = proxy(config(fake), environment={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", **more})
@@ -210,7 +211,7 @@ def test_without_a_collector_no_request_waits_and_what_does_not_fit_is_counted(p
     assert time.monotonic() - began < 10
     assert dropped(gateway) == (2 * 50 - 20, 0)
     assert gateway.log().count('"traces_lost"') == 1
-    with Collector(port) as late:  # it comes back, and gets what was kept
+    with Collector(port) as late:  # it comes back and receives the kept spans
         assert len(late.spans(20, timeout=40)) == 20
         end = time.monotonic() + 10
         while dropped(gateway) != (80, 20):
@@ -221,7 +222,7 @@ def test_without_a_collector_no_request_waits_and_what_does_not_fit_is_counted(p
     assert gateway.log().count('"traces_back"') == 1
 
 
-def test_a_collector_that_hangs_delays_nothing(proxy: StartProxy, fake: FakeProvider):
+def test_a_hanging_collector_delays_nothing(proxy: StartProxy, fake: FakeProvider):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -236,9 +237,7 @@ def test_a_collector_that_hangs_delays_nothing(proxy: StartProxy, fake: FakeProv
         assert time.monotonic() - began < 15
 
 
-def test_what_the_collector_refuses_is_dropped_and_what_it_puts_off_is_sent_again(
-    gateway: RunningProxy, collector: Collector
-):
+def test_spans_are_dropped_if_refused_and_retried_if_asked_to(gateway: RunningProxy, collector: Collector):
     collector.answers = [503, 200, 400, 307]
     ask(gateway, "mock")
     collector.spans(2)
@@ -252,10 +251,10 @@ def test_what_the_collector_refuses_is_dropped_and_what_it_puts_off_is_sent_agai
             time.sleep(0.02)
     ask(gateway, "mock")
     collector.spans(4)
-    assert len(collector.paths) == 5  # a redirect was not followed: the headers may hold a secret
+    assert len(collector.paths) == 5  # the redirect was not followed: the headers may hold a secret
 
 
-def test_a_new_configuration_goes_on_with_the_same_traces(gateway: RunningProxy, collector: Collector):
+def test_a_reload_keeps_the_exporter(gateway: RunningProxy, collector: Collector):
     ask(gateway, "mock")
     collector.spans(2)
     path = gateway.config_path
@@ -276,7 +275,7 @@ def test_a_new_configuration_goes_on_with_the_same_traces(gateway: RunningProxy,
         {"OTEL_TRACES_EXPORTER": "none"},
     ],
 )
-def test_it_is_off_unless_asked_for(proxy: StartProxy, fake: FakeProvider, collector: Collector, off: dict[str, str]):
+def test_tracing_is_off_by_default(proxy: StartProxy, fake: FakeProvider, collector: Collector, off: dict[str, str]):
     gateway = proxy(config(fake), environment={**traced(collector), **off})
     ask(gateway, "mock")
     gateway.stop()
@@ -293,7 +292,7 @@ def test_it_is_off_unless_asked_for(proxy: StartProxy, fake: FakeProvider, colle
         ("OTEL_TRACES_SAMPLER_ARG", "2", "from 0 to 1"),
     ],
 )
-def test_what_cannot_be_used_stops_the_start(proxy: StartProxy, fake: FakeProvider, name: str, value: str, said: str):
+def test_invalid_settings_fail_the_start(proxy: StartProxy, fake: FakeProvider, name: str, value: str, said: str):
     with pytest.raises(AssertionError) as refused:
         proxy(config(fake), environment={name: value})
     assert name in str(refused.value)
@@ -301,7 +300,7 @@ def test_what_cannot_be_used_stops_the_start(proxy: StartProxy, fake: FakeProvid
     assert "hunter2" not in str(refused.value)
 
 
-def test_nothing_of_it_is_imported_while_it_is_off():
+def test_nothing_is_imported_while_tracing_is_off():
     import subprocess
 
     records = "[m for m in sys.modules if m.startswith('container.records.trace')]"
@@ -310,7 +309,7 @@ def test_nothing_of_it_is_imported_while_it_is_off():
     assert json.loads(done.stdout) == []
 
 
-def test_names_that_clients_make_up_are_cut(proxy: StartProxy, fake: FakeProvider, collector: Collector):
+def test_names_invented_by_clients_are_truncated(proxy: StartProxy, fake: FakeProvider, collector: Collector):
     written = config(fake)
     written["model_list"][0]["model_name"] = "wild/*"
     written["model_list"][0]["litellm_params"]["model"] = "openai/*"

@@ -1,4 +1,4 @@
-"""The Worker's modules find each other from `worker/`, as they do in its runtime."""
+"""Puts `worker/` on the import path, as in the Worker's runtime."""
 
 import sys
 

@@ -24,7 +24,7 @@ from worker.edge.client_headers import dropped, is_dropped
         NO_INSTANCE_HEADER,
     ],
 )
-def test_stays_outside(name):
+def test_headers_that_are_dropped(name):
     assert is_dropped(name)
 
 
@@ -32,9 +32,9 @@ def test_stays_outside(name):
     "name",
     ["content-type", "accept", "user-agent", "openai-beta", "anthropic-version", "x-stainless-lang", "x-request-id"],
 )
-def test_goes_along(name):
+def test_headers_that_are_forwarded(name):
     assert not is_dropped(name)
 
 
-def test_dropped_keeps_the_names_as_they_were():
+def test_dropped_keeps_the_original_spelling():
     assert dropped(["Authorization", "Accept", "X-Internal-Token"]) == ["Authorization", "X-Internal-Token"]

@@ -14,7 +14,7 @@ def test_defaults():
     assert found.problems == ()
 
 
-def test_local_development_lists_models_unless_told_otherwise():
+def test_local_development_lists_models_by_default():
     assert settings(LOCAL_DEVELOPMENT="true").public_models
     assert not settings(LOCAL_DEVELOPMENT="true", PUBLIC_MODELS="false").public_models
     assert settings(PUBLIC_MODELS="TRUE").public_models
@@ -32,7 +32,7 @@ def test_local_development_lists_models_unless_told_otherwise():
         ("CONTAINER_INSTANCES", "1e9"),
     ],
 )
-def test_nonsense_is_named_and_the_default_holds(name, value):
+def test_an_invalid_setting_is_named_and_the_default_applies(name, value):
     found = settings(**{name: value})
     assert len(found.problems) == 1
     assert name in found.problems[0]
@@ -44,7 +44,7 @@ def test_numbers():
     assert (found.max_body_mb, found.instances) == (0.5, 4)
 
 
-def test_output_of_requests_without_a_limit():
+def test_default_output_limit():
     assert settings().default_max_output == DEFAULT_MAX_OUTPUT == 4096
     assert settings(DEFAULT_MAX_OUTPUT="100").default_max_output == 100
     found = settings(DEFAULT_MAX_OUTPUT="0")
@@ -52,7 +52,7 @@ def test_output_of_requests_without_a_limit():
     assert "DEFAULT_MAX_OUTPUT" in found.problems[0]
 
 
-def test_what_the_ledgers_object_is_told():
+def test_settings_of_the_ledgers_object():
     found = read_ledger({}.get)
     assert (found.retention_days, found.alert_webhook_url, found.problems) == (None, None, ())
     told = {"SPEND_LOG_RETENTION_DAYS": "7", "ALERT_WEBHOOK_URL": "https://hooks.example/x"}

@@ -25,13 +25,13 @@ def test_health_needs_no_key(method, path):
 
 @pytest.mark.parametrize("headers", [BEARER, {"x-api-key": KEY}, {"api-key": KEY}])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/chat/completions"])
-def test_the_key_in_each_of_its_headers(headers, path):
+def test_a_key_is_accepted_in_each_of_its_headers(headers, path):
     asked = admit("POST", path, headers.get, RULES)
     assert (asked.endpoint.name, asked.key) == ("chat_completions", None)
 
 
 @pytest.mark.parametrize("name", ["x-api-key", "api-key"])
-def test_what_looks_like_a_virtual_key_is_for_the_ledger_to_judge(name):
+def test_a_possible_virtual_key_is_left_to_the_ledger(name):
     assert admit("POST", "/v1/embeddings", {name: "sk-other"}.get, RULES).key == "sk-other"
     assert admit("POST", "/key/generate", {"authorization": "Bearer sk-other"}.get, RULES).key == "sk-other"
     public = replace(RULES, public_models=True)
@@ -39,12 +39,12 @@ def test_what_looks_like_a_virtual_key_is_for_the_ledger_to_judge(name):
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer other"}, {"authorization": f"Basic {KEY}"}])
-def test_no_key_or_a_wrong_one(headers):
+def test_a_missing_or_wrong_key_is_refused(headers):
     error = refused("POST", "/v1/chat/completions", headers)
     assert (error.status, error.code) == (401, "invalid_api_key")
 
 
-def test_what_does_not_exist_is_said_before_who_asks():
+def test_an_unknown_path_is_404_before_authentication():
     assert refused("GET", "/admin", {}).status == 404
     error = refused("GET", "/v1/chat/completions", {})
     assert (error.status, dict(error.headers)["allow"]) == (405, "POST")
@@ -53,14 +53,14 @@ def test_what_does_not_exist_is_said_before_who_asks():
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/key/generate"), ("POST", "/v1/key/x/regenerate"), ("GET", "/global/spend")]
 )
-def test_keys_are_administered_with_the_master_key(method, path):
+def test_the_key_admin_api_needs_the_master_key(method, path):
     asked = admit(method, path, BEARER.get, RULES)
     assert asked.endpoint.admin
     assert asked.key is None
     assert refused(method, path, {}).status == 401
 
 
-def test_public_models_opens_the_models_and_nothing_else():
+def test_public_models_opens_only_the_models():
     rules = replace(RULES, public_models=True)
     assert admit("GET", "/v1/models", {}.get, rules).endpoint.name == "models"
     assert admit("GET", "/models/azure/gpt-4o", {}.get, rules).endpoint.name == "model"
@@ -77,13 +77,13 @@ def test_without_a_usable_master_key_only_health_is_served():
             assert refused("POST", "/v1/chat/completions", headers, rules).status == 503
 
 
-def test_the_well_known_key_is_good_enough_on_a_developers_machine():
+def test_the_default_development_key_works_only_locally():
     rules = Rules(master_key=auth.WELL_KNOWN_KEY, local=True, public_models=True, max_body_mb=32)
     assert admit("POST", "/v1/embeddings", {"authorization": "Bearer sk-1234"}.get, rules)
     assert refused("POST", "/v1/embeddings", {}, rules).status == 401
 
 
-def test_length_of_the_body():
+def test_content_length_is_checked():
     def with_length(length: object) -> dict[str, str]:
         return {**BEARER, "content-length": str(length)}
 
@@ -92,5 +92,5 @@ def test_length_of_the_body():
     assert refused("POST", "/v1/embeddings", with_length(limit + 1)).status == 413
     assert refused("POST", "/v1/embeddings", with_length("-1")).status == 400
     assert refused("POST", "/v1/embeddings", with_length("1e3")).status == 400
-    # Without a key nobody learns the limit.
+    # Without a valid key the limit is not revealed.
     assert refused("POST", "/v1/embeddings", {"content-length": str(limit + 1)}).status == 401

@@ -1,4 +1,4 @@
-"""Health, as both doors answer it: the edge by its container, the proxy by its engine."""
+"""Health endpoints of both servers: the edge reports its container, the proxy its engine."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from worker.core.api import health
 
 
 class Door:
-    """Fails the test when something is asked of it that the answer does not need."""
+    """Fails the test if a check runs that the response does not need."""
 
     def __init__(self, *, refusal: str | None = None, ledger: bool | None = None, **behind: str) -> None:
         self.models = ["mock"]
@@ -32,19 +32,19 @@ async def asked(name: str, **known: Any) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("state", ["running", "sleeping"])
-async def test_a_container_that_runs_or_can_be_woken_is_healthy(state: str):
+async def test_a_running_or_sleeping_container_is_healthy(state: str):
     fields = {"status": "healthy", "container": state}
     assert await asked("health", container=state) == (200, {**fields, "models": ["mock"]})
     assert await asked("readiness", container=state, ledger=True) == (200, fields)
 
 
-async def test_a_container_that_cannot_be_reached_is_not():
+async def test_an_unreachable_container_is_unhealthy():
     fields = {"status": "unhealthy", "container": "unavailable"}
     assert await asked("health", container="unavailable") == (503, {**fields, "models": ["mock"]})
     assert await asked("readiness", container="unavailable", ledger=True) == (503, fields)
 
 
-async def test_without_a_container_the_engine_is_told_and_readiness_does_not_go_by_it():
+async def test_without_a_container_the_engine_is_shown_and_does_not_affect_readiness():
     assert await asked("health", engine="stopped") == (
         200,
         {"status": "healthy", "models": ["mock"], "engine": "stopped"},
@@ -52,7 +52,7 @@ async def test_without_a_container_the_engine_is_told_and_readiness_does_not_go_
     assert await asked("readiness", engine="stopped", ledger=True) == (200, {"status": "healthy"})
 
 
-async def test_not_ready_while_everything_is_refused():
+async def test_not_ready_while_every_request_is_refused():
     assert await asked("readiness", refusal="no key") == (503, {"status": "unhealthy", "reason": "no key"})
 
 
@@ -61,7 +61,7 @@ async def test_not_ready_without_a_ledger():
 
 
 @pytest.mark.parametrize("name", ["root", "liveliness", "liveness"])
-async def test_root_and_liveliness_ask_nobody(name: str):
+async def test_root_and_liveliness_check_nothing(name: str):
     assert (await asked(name))[0] == 200
 
 
@@ -74,5 +74,5 @@ async def test_root_and_liveliness_ask_nobody(name: str):
         ([], "unavailable"),
     ],
 )
-def test_several_instances_are_as_well_as_the_best(states, expected):
+def test_several_instances_are_as_healthy_as_the_best(states, expected):
     assert health.overall(states) == expected

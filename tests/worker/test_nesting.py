@@ -1,4 +1,4 @@
-"""How deep JSON is nested: what the edge's recursive parser survives, and nothing else, may go into it."""
+"""The depth check of JSON: it admits exactly what the edge's recursive parser survives."""
 
 import json
 import time
@@ -38,7 +38,7 @@ def test_depth(content: bytes, levels: int):
     ],
     ids=["many and shallow", "in strings", "just as deep as may be", "after a byte order mark"],
 )
-def test_what_is_not_deep_can_be_parsed(content: bytes):
+def test_shallow_json_can_be_parsed(content: bytes):
     assert can_be_parsed(content)
 
 
@@ -55,12 +55,12 @@ def test_what_is_not_deep_can_be_parsed(content: bytes):
     ],
     ids=["arrays", "objects", "after a backslash", "after a quote", "after shallow ones", "UTF-16", "UTF-32"],
 )
-def test_what_is_deep_cannot(content: bytes):
+def test_deep_json_is_detected(content: bytes):
     assert not can_be_parsed(content)
 
 
 @pytest.mark.parametrize("unit", [b"[", b"[]", b'"', rb'"\"', b"\\", b'["\\'])
-def test_a_megabyte_takes_no_longer_than_its_length(unit: bytes):
+def test_a_megabyte_is_checked_in_linear_time(unit: bytes):
     content = b"[" * 2000 + unit * (1_000_000 // len(unit))
     began = time.process_time()
     can_be_parsed(content)

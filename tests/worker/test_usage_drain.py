@@ -1,4 +1,4 @@
-"""Draining the journal against a container and a ledger made of a few lists; the journal itself is the real one."""
+"""Draining the real journal, with a fake container, ledger and alarm."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from worker.edge.objects.usage_drain import Drain, Entries, Failed, LedgerFailed
 
 
 class FakeContainer:
-    """Runs as `instance`; `fails`: it does not answer."""
+    """Runs as `instance`. With `fails` it does not answer."""
 
     def __init__(self, instance: str | None = "first") -> None:
         self.instance = instance
@@ -38,7 +38,7 @@ class FakeContainer:
             polling.cancel()
             raise Failed("the connection broke off")
         page = polling.result()
-        # As it comes out of JSON.
+        # As decoded from JSON.
         return JournalPage.decode(page.encode())
 
     def dies(self) -> None:
@@ -95,7 +95,7 @@ class Scene:
         self.drain = self.object()
 
     def object(self) -> Drain:
-        """A new one, which knows nothing, as after an eviction."""
+        """A new drain without state, as after an eviction."""
         return Drain(self.container, self.ledger, self.alarm, lambda _, event, **__: self.log.append(event))
 
     def request(self, id: str) -> None:
@@ -106,7 +106,7 @@ class Scene:
         self.container.journal.later(Report(id, self.container.instance or "", 5))
 
     def carries(self, id: str) -> tuple[int, int]:
-        """It ends, and its answer carries its report: the entry's number, and the oldest one's."""
+        """Ends a request whose response carries its report. Returns the numbers of its entry and of the oldest one."""
         text = self.container.journal.carried(Report(id, self.container.instance or "", 5))
         number, oldest, *_ = json.loads(text)
         return number, oldest
@@ -137,7 +137,7 @@ async def scene() -> Scene:
     return Scene()
 
 
-async def test_a_request_is_told_acknowledged_and_then_all_is_quiet(scene: Scene):
+async def test_a_report_is_settled_and_acknowledged_and_polling_stops(scene: Scene):
     scene.request("one")
     assert scene.alarm.at == usage_drain.ALARM_AFTER
     scene.ends("one")
@@ -150,7 +150,7 @@ async def test_a_request_is_told_acknowledged_and_then_all_is_quiet(scene: Scene
     assert len(scene.container.polls) == polls
 
 
-async def test_it_goes_on_while_a_request_runs(scene: Scene):
+async def test_polling_continues_while_a_request_runs(scene: Scene):
     scene.request("long")
     await asyncio.sleep(0.3)
     assert scene.drain.running
@@ -160,7 +160,7 @@ async def test_it_goes_on_while_a_request_runs(scene: Scene):
     await scene.quiet()
 
 
-async def test_many_go_in_batches(scene: Scene):
+async def test_many_reports_are_sent_in_batches(scene: Scene):
     for number in range(120):
         scene.request(f"r{number}")
     for number in range(120):
@@ -171,7 +171,7 @@ async def test_many_go_in_batches(scene: Scene):
     assert scene.alarm.sets == 1
 
 
-async def test_a_ledger_that_fails_is_told_again(scene: Scene):
+async def test_a_failed_report_is_retried(scene: Scene):
     scene.ledger.fails = 5
     scene.request("one")
     scene.ends("one")
@@ -180,7 +180,7 @@ async def test_a_ledger_that_fails_is_told_again(scene: Scene):
     assert scene.log == ["drain_failing", "drain_recovered"]
 
 
-async def test_a_ledger_that_fails_is_never_given_up(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+async def test_a_failing_ledger_is_retried_forever(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(usage_drain, "PATIENCE", 0.02)
     scene.ledger.fails = 30
     scene.request("one")
@@ -202,7 +202,7 @@ async def test_a_container_that_does_not_answer_is_given_up(scene: Scene, monkey
     assert scene.ledger.reported == ["one"]
 
 
-async def test_what_came_with_an_answer_is_acknowledged_and_not_told_again(scene: Scene):
+async def test_a_carried_report_is_acknowledged_and_not_sent_again(scene: Scene):
     scene.request("one")
     await until(lambda: scene.container.polls)
     scene.drain.write("first", *scene.carries("one"))
@@ -213,19 +213,19 @@ async def test_what_came_with_an_answer_is_acknowledged_and_not_told_again(scene
     assert await scene.container.journal.drained(0.01) == 0
 
 
-async def test_what_came_with_an_answer_to_an_object_that_lost_its_memory_is_told_again(scene: Scene):
+async def test_a_carried_report_lost_with_the_objects_memory_is_fetched(scene: Scene):
     for id in ("one", "two"):
         scene.request(id)
     await until(lambda: scene.container.polls)
     scene.drain.write("first", *scene.carries("one"))
-    scene.carries("two")  # nobody has written it
+    scene.carries("two")  # not stored by anyone
     scene.drain = scene.object()
     await scene.drain.alarm()
     assert "two" in scene.ledger.reported
     assert await scene.container.journal.drained(0.01) == 0
 
 
-async def test_what_another_container_carried_is_not_acknowledged(scene: Scene):
+async def test_a_report_carried_by_another_container_is_not_acknowledged(scene: Scene):
     scene.request("one")
     await until(lambda: scene.container.polls)
     scene.drain.write("another", 1, 1)
@@ -234,7 +234,7 @@ async def test_what_another_container_carried_is_not_acknowledged(scene: Scene):
     await scene.quiet()
 
 
-def test_entries_are_had_up_to_the_first_gap():
+def test_entries_are_acknowledged_up_to_the_first_gap():
     has = Entries()
     for number in (3, 1):
         has.add(number, 1)
@@ -243,8 +243,8 @@ def test_entries_are_had_up_to_the_first_gap():
     assert has.upto == 3
 
 
-def test_whatever_is_older_than_the_journal_is_had():
-    """It was acknowledged by an object that has left memory since; without it nothing would ever be acknowledged."""
+def test_entries_older_than_the_journal_count_as_acknowledged():
+    """An object that has since been evicted acknowledged them. Otherwise no later entry could ever be acknowledged."""
     has = Entries()
     has.add(2, 1)
     has.add(8, 7)
@@ -253,11 +253,11 @@ def test_whatever_is_older_than_the_journal_is_had():
     assert has.upto == 8
 
 
-async def test_an_alarm_with_other_duties_goes_on_and_waits_for_nothing(scene: Scene):
+async def test_a_shared_alarm_continues_the_drain_without_waiting(scene: Scene):
     scene.request("long")
     await until(lambda: scene.container.polls)
     scene.drain = scene.object()
-    scene.alarm.at = None  # it goes off
+    scene.alarm.at = None  # fires
     scene.drain.ring()
     assert (scene.drain.running, scene.alarm.at) == (True, usage_drain.ALARM_AFTER)
     scene.ends("long")
@@ -265,36 +265,36 @@ async def test_an_alarm_with_other_duties_goes_on_and_waits_for_nothing(scene: S
     assert scene.ledger.reported[-1] == "long"
 
 
-async def test_a_new_object_goes_on_with_its_alarm(scene: Scene):
+async def test_a_new_object_continues_at_its_alarm(scene: Scene):
     for id in ("one", "two"):
         scene.request(id)
     scene.ends("one")
     await until(lambda: scene.ledger.reported == ["one"])
     scene.drain = scene.object()
     scene.ends("two")
-    scene.alarm.at = None  # it goes off
+    scene.alarm.at = None  # fires
     await scene.drain.alarm()
     assert scene.ledger.reported[-1] == "two"
     assert not scene.drain.running
     assert await scene.container.journal.drained(0.01) == 0
 
 
-async def test_the_alarm_waits_for_what_runs_and_is_set_again(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+async def test_the_alarm_waits_for_running_requests_and_is_set_again(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(usage_drain, "ALARM_LASTS", 0.05)
     scene.request("long")
-    scene.alarm.at = None  # it goes off
+    scene.alarm.at = None  # fires
     await scene.drain.alarm()
     assert scene.alarm.at == usage_drain.ALARM_AFTER
     scene.ends("long")
     await scene.quiet()
 
 
-async def test_an_alarm_with_nothing_to_do(scene: Scene):
+async def test_an_alarm_without_work_does_nothing(scene: Scene):
     await scene.drain.alarm()
     assert (scene.alarm.at, scene.ledger.reported, scene.ledger.gone) == (None, [], [])
 
 
-async def test_a_container_that_dies_is_told(scene: Scene):
+async def test_a_container_that_dies_is_reported(scene: Scene):
     scene.request("lost")
     await until(lambda: scene.container.polls)
     scene.container.dies()
@@ -302,14 +302,14 @@ async def test_a_container_that_dies_is_told(scene: Scene):
     assert scene.ledger.gone == ["first"]
 
 
-async def test_a_container_that_died_while_nobody_looked(scene: Scene):
+async def test_a_container_that_died_unnoticed_is_reported(scene: Scene):
     scene.container.dies()
     scene.ledger.fails = 3
     await scene.drain.alarm()
     assert scene.ledger.gone == ["first"]
 
 
-async def test_a_container_that_was_replaced_is_told_and_the_new_one_is_read_from_its_beginning(scene: Scene):
+async def test_a_replaced_container_is_reported_and_the_new_journal_is_read_from_the_start(scene: Scene):
     scene.request("one")
     scene.ends("one")
     await until(lambda: scene.ledger.reported == ["one"])
@@ -322,7 +322,7 @@ async def test_a_container_that_was_replaced_is_told_and_the_new_one_is_read_fro
     assert set(scene.ledger.gone) == {"first"}
 
 
-async def test_renewals_survive_a_ledger_that_fails(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+async def test_renewals_are_repeated_after_a_ledger_failure(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("container.accounting.journal.RENEW_SECONDS", 0.2)
     scene.request("long")
     scene.ledger.fails = 2
@@ -332,20 +332,20 @@ async def test_renewals_survive_a_ledger_that_fails(scene: Scene, monkeypatch: p
     await scene.quiet()
 
 
-async def test_what_never_arrived_is_settled_for_nothing(scene: Scene):
+async def test_a_request_that_never_arrived_is_settled_at_zero(scene: Scene):
     scene.drain.doubt("lost", "first")
     await scene.quiet()
     assert scene.ledger.reported == ["lost"]
 
 
-async def test_what_never_arrived_at_a_container_that_is_gone_ends_with_it(scene: Scene):
+async def test_a_request_that_never_arrived_at_a_dead_container_ends_with_it(scene: Scene):
     scene.container.starts("second")
     scene.drain.doubt("lost", "first")
     await scene.quiet()
     assert (scene.ledger.reported, scene.ledger.gone) == ([], ["first"])
 
 
-async def test_a_request_during_the_last_question_keeps_it_going(scene: Scene):
+async def test_a_request_during_the_last_poll_keeps_the_drain_running(scene: Scene):
     scene.request("one")
     scene.ends("one")
     await until(lambda: scene.ledger.reported == ["one"])

@@ -1,4 +1,4 @@
-"""An engine made of a few lists, and a container's life on it."""
+"""A fake container engine, and a container lifecycle on it."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from worker.edge.container_life.settings import Limits
 
 
 class FakeEngine:
-    """`script`: what each probe after a start finds; None serves. The last entry holds on."""
+    """`script`: the result of each probe after a start; None means ready. The last entry repeats."""
 
     def __init__(self, script: list[str | None] | None = None) -> None:
         self.script = script or [None]
@@ -18,10 +18,10 @@ class FakeEngine:
         self.starts: list[dict[str, str]] = []
         self.destroyed = 0
         self.terminated = 0
-        self.obeys = True  # whether SIGTERM ends it
+        self.obeys = True  # whether SIGTERM stops it
         self.timeouts: list[float] = []
         self.probes = 0
-        self.exit: str | None = None  # set: the process ends before the next look
+        self.exit: str | None = None  # if set, the process ends before the next probe
         self.refuses: Exception | None = None
 
     def start(self, environment: Mapping[str, str]) -> None:

@@ -1,11 +1,11 @@
-"""How often a container is asked whether it serves."""
+"""The intervals between readiness probes of a container."""
 
 import itertools
 
 from worker.edge.container_life.readiness import waits
 
 
-def test_waits_grow_to_a_second():
+def test_waits_grow_to_one_second():
     first = list(itertools.islice(waits(), 20))
     assert first == sorted(first)
     assert first[-1] == 1.0

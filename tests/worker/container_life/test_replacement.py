@@ -1,4 +1,4 @@
-"""A container that is outdated, or is about to end, may end what it runs before another one is started."""
+"""An outdated or terminating container may finish its requests before another one is started."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from worker.edge.container_life.lifecycle import NotServing
 from worker.edge.container_life.readiness import Started
 
 
-async def test_a_container_of_another_environment_may_end_what_it_runs_and_is_replaced():
+async def test_an_outdated_container_may_finish_its_requests_and_is_replaced():
     engine, record, log = FakeEngine(), FakeRecord(OUTDATED), Log()
     engine.running = True
     life = a_life(engine, record, log)
@@ -24,7 +24,7 @@ async def test_a_container_of_another_environment_may_end_what_it_runs_and_is_re
     assert len(engine.starts) == 1
 
 
-async def test_one_that_does_not_end_in_time_is_ended():
+async def test_a_container_that_does_not_finish_in_time_is_destroyed():
     engine, log = FakeEngine(), Log()
     engine.running, engine.obeys = True, False
     assert await a_life(engine, FakeRecord(OUTDATED), log).ready() != "kept"
@@ -32,7 +32,7 @@ async def test_one_that_does_not_end_in_time_is_ended():
     assert dict(log)["container_retired"]["in_time"] is False
 
 
-async def test_who_can_go_elsewhere_does_not_wait_for_a_replacement():
+async def test_a_request_with_an_alternative_does_not_wait_for_a_replacement():
     engine = FakeEngine()
     engine.running = True
     life = a_life(engine, FakeRecord(OUTDATED))
@@ -44,7 +44,7 @@ async def test_who_can_go_elsewhere_does_not_wait_for_a_replacement():
     assert (engine.terminated, len(engine.starts)) == (1, 1)
 
 
-async def test_one_that_was_told_to_end_is_not_told_again_and_is_waited_for():
+async def test_a_terminating_container_is_not_signaled_again_and_is_waited_for():
     engine = FakeEngine()
     life = a_life(engine)
     token = await life.ready()

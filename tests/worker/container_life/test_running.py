@@ -1,4 +1,4 @@
-"""A container that runs is found again, doubted, and replaced where it does not serve."""
+"""A running container is adopted, probed when in doubt, and replaced if it does not serve."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ async def test_a_restarted_object_finds_its_container():
     assert log.events == ["container_found_running"]
 
 
-async def test_adopting_nothing():
+async def test_adopting_without_a_container_does_nothing():
     engine = FakeEngine()
     a_life(engine).adopt()
     await asyncio.sleep(0)
@@ -49,7 +49,7 @@ async def test_a_silent_container_is_replaced():
     assert "container_replaced" in log.events
 
 
-async def test_doubt_asks_before_the_next_request_and_starts_nothing_that_serves():
+async def test_a_suspected_container_is_probed_before_the_next_request():
     engine = FakeEngine()
     life = a_life(engine)
     token = await life.ready()
@@ -58,7 +58,7 @@ async def test_doubt_asks_before_the_next_request_and_starts_nothing_that_serves
     assert (len(engine.starts), engine.probes) == (1, 2)
 
 
-async def test_a_container_that_cannot_be_destroyed_is_no_hang(monkeypatch):
+async def test_a_container_that_cannot_be_destroyed_does_not_block(monkeypatch):
     monkeypatch.setattr(lifecycle, "DESTROY_TIMEOUT", 0.05)
 
     class Stuck(FakeEngine):
@@ -71,7 +71,7 @@ async def test_a_container_that_cannot_be_destroyed_is_no_hang(monkeypatch):
         await a_life(engine).ready()
 
 
-async def test_one_that_hangs_is_ended_and_not_started_for_nobody():
+async def test_a_hanging_container_is_destroyed_and_not_restarted_without_requests():
     engine, log = FakeEngine(), Log()
     life = a_life(engine, log=log)
     await life.ready()
@@ -85,7 +85,7 @@ async def test_one_that_hangs_is_ended_and_not_started_for_nobody():
     assert len(engine.starts) == 2
 
 
-async def test_one_that_hangs_is_replaced_for_who_asks_meanwhile():
+async def test_a_hanging_container_is_replaced_for_waiting_requests():
     engine = FakeEngine()
     life = a_life(engine)
     await life.ready()
@@ -98,7 +98,7 @@ async def test_one_that_hangs_is_replaced_for_who_asks_meanwhile():
     assert (engine.destroyed, len(engine.starts)) == (1, 2)
 
 
-async def test_one_that_only_seemed_to_hang_goes_on():
+async def test_a_container_that_recovers_is_kept():
     engine = FakeEngine()
     life = a_life(engine)
     token = await life.ready()

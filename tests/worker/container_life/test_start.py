@@ -1,4 +1,4 @@
-"""A container that sleeps is started, once for all who wait."""
+"""A sleeping container is started once for all waiting requests."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from worker.edge.container_life.lifecycle import Lifecycle, NotServing
 from worker.edge.container_life.settings import Limits
 
 
-async def test_starts_waits_and_gives_the_token():
+async def test_a_start_waits_until_ready_and_returns_the_token():
     engine, record, log = FakeEngine(["not yet", "not yet", None]), FakeRecord(), Log()
     life = a_life(engine, record, log)
     assert life.state == "sleeping"
@@ -25,21 +25,21 @@ async def test_starts_waits_and_gives_the_token():
     assert token not in repr(log)
 
 
-async def test_a_second_request_asks_nobody():
+async def test_a_second_request_needs_no_probe():
     engine = FakeEngine()
     life = a_life(engine)
     assert await life.ready() == await life.ready()
     assert (len(engine.starts), engine.probes) == (1, 1)
 
 
-async def test_many_join_one_start():
+async def test_concurrent_requests_join_one_start():
     engine = FakeEngine(["not yet"] * 3 + [None])
     life = a_life(engine)
     tokens = await asyncio.gather(*(life.ready() for _ in range(50)))
     assert len(set(tokens)) == len(engine.starts) == 1
 
 
-async def test_nobody_who_leaves_ends_the_start():
+async def test_a_cancelled_request_does_not_cancel_the_start():
     engine = FakeEngine(["not yet"] * 5 + [None])
     life = a_life(engine)
     first = asyncio.create_task(life.ready())
@@ -50,7 +50,7 @@ async def test_nobody_who_leaves_ends_the_start():
     assert len(engine.starts) == 1
 
 
-async def test_a_start_that_nobody_waits_for_goes_on():
+async def test_a_start_continues_without_waiting_requests():
     engine = FakeEngine(["not yet"] * 3 + [None])
     life = a_life(engine)
     only = asyncio.create_task(life.ready())
@@ -61,7 +61,7 @@ async def test_a_start_that_nobody_waits_for_goes_on():
     assert len(engine.starts) == 1
 
 
-async def test_exit_at_once_is_told_to_all_and_tried_again_after_a_pause():
+async def test_an_immediate_exit_fails_all_waiters_and_is_retried_after_a_pause():
     engine, log = FakeEngine(), Log()
     engine.exit = "it ended with exit code 3"
     life = a_life(engine, log=log)
@@ -79,7 +79,7 @@ async def test_exit_at_once_is_told_to_all_and_tried_again_after_a_pause():
     assert ("container_not_serving", "exit code 3") in [(e, f.get("reason", "")[-11:]) for e, f in log]
 
 
-async def test_never_ready_is_given_up_and_destroyed():
+async def test_a_container_that_never_becomes_ready_is_destroyed():
     engine = FakeEngine(["Container is not listening to port 4000"])
     life = a_life(engine, start_timeout=0.1)
     with pytest.raises(NotServing, match=r"within 0\.1 seconds \(Container is not listening"):
@@ -90,14 +90,14 @@ async def test_never_ready_is_given_up_and_destroyed():
     assert await life.ready()
 
 
-async def test_an_engine_that_refuses_at_once():
+async def test_an_engine_error_fails_at_once():
     engine = FakeEngine()
     engine.refuses = RuntimeError("no such thing")
     with pytest.raises(NotServing, match="no such thing"):
         await a_life(engine).ready()
 
 
-async def test_a_container_that_died_is_started_again_with_another_token():
+async def test_a_container_that_died_is_restarted_with_a_new_token():
     engine = FakeEngine()
     life = a_life(engine)
     first = await life.ready()
@@ -107,7 +107,7 @@ async def test_a_container_that_died_is_started_again_with_another_token():
     assert len(engine.starts) == 2
 
 
-async def test_while_another_one_starts_the_old_token_is_not_given():
+async def test_during_a_restart_the_old_token_is_not_returned():
     engine, gone = FakeEngine(), []
     life = Lifecycle(engine, FakeRecord(), dict, dict, Limits(start_timeout=1, sleep_after=60), Log(), gone=gone.append)
     first = await life.ready()
@@ -127,7 +127,7 @@ async def test_while_another_one_starts_the_old_token_is_not_given():
     assert [started.token for started in gone] == [first]
 
 
-async def test_an_engine_without_inactivity_timeouts_serves_all_the_same():
+async def test_an_engine_without_inactivity_timeouts_is_supported():
     class Older(FakeEngine):
         async def set_inactivity_timeout(self, seconds: float) -> None:
             raise RuntimeError("not implemented")
@@ -137,6 +137,6 @@ async def test_an_engine_without_inactivity_timeouts_serves_all_the_same():
     assert "container_no_inactivity_timeout" in log.events
 
 
-async def test_who_can_go_elsewhere_waits_for_a_start():
+async def test_a_request_with_an_alternative_waits_for_a_start():
     engine = FakeEngine(["not yet", None])
     assert await a_life(engine).ready(patient=False)

@@ -1,4 +1,4 @@
-"""Calls of `runtime.entries`, in workerd; and that workerd's own wrapper of calls is what they are made for."""
+"""Entry points made by `runtime.entries`, in workerd, and the workerd wrapper that they replace."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ def get(url: str) -> object:
     return httpx.get(url, timeout=30).json()
 
 
-def test_fetch_gets_the_request_as_javascript_has_it(url: str) -> None:
+def test_fetch_gets_the_javascript_request(url: str) -> None:
     assert get(f"{url}/called") == ["JsProxy", {}]
 
 
@@ -38,7 +38,7 @@ def test_one_instance_answers_all_requests(url: str) -> None:
     assert get(f"{url}/instance") == get(f"{url}/instance")
 
 
-def test_an_object_keeps_its_state_and_converts_what_is_no_text(url: str) -> None:
+def test_an_object_keeps_its_state_and_converts_values_that_are_not_text(url: str) -> None:
     calls = [get(f"{url}/object") for _ in range(2)]
     assert calls == [[["JsProxy", number], "a str", 1] for number in (1, 2)]
 
@@ -56,7 +56,7 @@ def workerd() -> bytes:
 
 
 def test_workerds_wrapper_takes_its_converters_from_the_sdk(workerd: bytes) -> None:
-    """It is Python's text in the binary: from its imports to the end of `wrapper_func`."""
+    """Reads the wrapper's Python source in the binary, from its imports to the end of `wrapper_func`."""
     found = re.search(
         rb"import signal\nimport sys\n[\x09\x0a\x20-\x7e]*?async def wrapper_func[\x09\x0a\x20-\x7e]*", workerd
     )

@@ -40,6 +40,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ("before_a_call", ["before", "microtask"]),
     ],
 )
-def test_what_is_called_soon(url: str, way: str, happened: list[Any]) -> None:
-    for _ in range(2):  # whatever it was, the next request is served
+def test_callbacks_run_in_order(url: str, way: str, happened: list[Any]) -> None:
+    for _ in range(2):  # whatever happened, the next request is served
         assert httpx.get(f"{url}/{way}", timeout=30).json() == happened

@@ -1,4 +1,4 @@
-"""A Worker that answers with JSON about how it was called, and about how its object was."""
+"""A Worker that returns JSON about how it and its object were called."""
 
 import json
 
@@ -46,7 +46,7 @@ async def instance(self, request):
 
 
 async def count_timers(self, request):
-    """From here on. How many there were since the last time."""
+    """Starts counting and returns the count since the last call."""
     set_timer, seen = js.setTimeout, len(timers)
     if not timers:
         js.globalThis.setTimeout = create_proxy(lambda *given: (timers.append(given), set_timer(*given))[1])

@@ -1,4 +1,4 @@
-"""A Worker whose every path is a way to use the event loop; it answers with a JSON list of what happened, in order."""
+"""A Worker with one path per use of the event loop. It returns a JSON list of events in order."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ async def ended(loop, seen):
 
 
 async def before_timers(loop, seen):
-    """A timer that is due waits until nothing is to be called soon."""
+    """A due timer waits until no callback is queued."""
     done = asyncio.Event()
     loop.call_later(0, lambda: (seen.append("timer"), done.set()))
     for number in range(3):
@@ -65,7 +65,7 @@ async def before_timers(loop, seen):
 
 
 async def late(loop, seen):
-    """A time that has passed is due at once, as it is in asyncio's own loops."""
+    """A time in the past is due at once, as in asyncio's own loops."""
     loop.call_at(loop.time() - 1, seen.append, "late")
     await asyncio.sleep(0.01)
 
@@ -84,7 +84,7 @@ async def tasks(loop, seen):
 
 
 async def from_javascript(loop, seen):
-    """A call from outside any task starts at once. A task made by another task waits for that one."""
+    """A call from outside any task starts at once. A task created by another task waits for it."""
     tasks = []
 
     async def step(name):
@@ -102,13 +102,13 @@ async def from_javascript(loop, seen):
 
 
 async def futures(loop, seen):
-    """Those of C, whose callbacks cost no Python."""
+    """C futures, whose callbacks run no Python."""
     seen.append(type(loop.create_future()) is asyncio.Future)
     seen.append(type(asyncio.current_task()) is asyncio.Task)
 
 
 async def before_a_call(loop, seen):
-    """What Pyodide awaits before each call from JavaScript is a microtask, too."""
+    """What Pyodide awaits before each call from JavaScript is also a microtask."""
     callbacks = [create_once_callable(partial(seen.append, name)) for name in ("before", "microtask")]
     pyodide_js._api.scheduleCallback(callbacks[0], 0)
     js.queueMicrotask(callbacks[1])
