@@ -3,8 +3,8 @@
 FROM python:3.13-slim AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils tini
 COPY requirements/container.txt deploy/image/trim.py deploy/image/soundfile.py /build/
-# Everything that the lock names and trim.py leaves, with the lock's hashes; native modules without debugging symbols;
-# bytecode that is never checked against its source, for nobody can write here when the container runs.
+# Install the locked packages that trim.py keeps, with hashes, and strip debugging symbols from native modules. The bytecode
+# is never checked against its source, because nothing can write here when the container runs.
 RUN set -e \
     && python /build/trim.py requirements /build/container.txt >/build/kept.txt \
     && python -m venv --without-pip /opt/venv \
@@ -17,7 +17,7 @@ RUN set -e \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
 
 FROM python:3.13-slim
-# Python's own library comes without bytecode, too.
+# Python's standard library also comes without bytecode.
 RUN useradd --uid 10001 --create-home router \
     && install --directory --owner 10001 /data \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
@@ -32,13 +32,13 @@ RUN chmod 755 /opt/venv/bin/litellm-router \
     && python -m compileall -q --invalidation-mode unchecked-hash \
         /opt/venv/lib/python3.13/site-packages/container /opt/venv/lib/python3.13/site-packages/worker
 COPY litellm_config.yaml /app/litellm_config.yaml
-# Other configs that LITELLM_CONFIG can name: docs/deploy-railway-*.md
+# Other configs for LITELLM_CONFIG: docs/deploy-railway-*.md
 COPY deploy/railway-workers/litellm_config.yaml /app/deploy/railway-workers/litellm_config.yaml
 COPY deploy/railway-bot/litellm_config.yaml /app/deploy/railway-bot/litellm_config.yaml
-# Where the proxy alone keeps its ledger: a volume mounted at /data outlives the container.
+# The standalone proxy keeps its ledger here. A volume mounted at /data outlives the container.
 RUN ln -s /data /app/.litellm-router
 
-# `::` is every address, IPv4's too. The port: LITELLM_PORT, else PORT, else 4000.
+# `::` is every address, including IPv4. The port is LITELLM_PORT, otherwise PORT, otherwise 4000.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -48,5 +48,5 @@ USER 10001
 EXPOSE 4000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python", "-I", "-S", "/opt/healthcheck.py"]
-# tini is process 1: it hands signals on and collects what the engine leaves behind.
+# tini is process 1. It forwards signals and reaps processes that the engine leaves behind.
 ENTRYPOINT ["tini", "--", "litellm-router", "serve"]

