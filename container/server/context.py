@@ -184,7 +184,7 @@ class RequestContext:
         limit = int(limit_mb * 1024 * 1024)
         if (self.header("content-encoding") or "").strip().lower() not in ("", "identity"):
             raise ApiError(
-                415, "invalid_request_error", "Compressed request bodies are not taken.", code="unsupported_encoding"
+                415, "invalid_request_error", "Compressed request bodies are not supported.", code="unsupported_encoding"
             )
         if (self.request.content_length or 0) > limit:
             raise body_too_large(limit_mb)

@@ -153,7 +153,7 @@ VARIABLES: tuple[Variable, ...] = (
         for prefix, of in ((otel.OTLP, ""), (otel.OTLP_TRACES, ", for traces only"))
         for name, parse, meaning, secret in (
             ("ENDPOINT", otel.collector, "address of the collector (OTLP over HTTP)", True),
-            ("VERSION", one_of("http/protobuf"), "the protocol; only this one is supported", False),
+            ("PROTOCOL", one_of("http/protobuf"), "the protocol; only this one is supported", False),
             ("HEADERS", otel.headers, "headers sent with traces: name=value,name=value", True),
             ("TIMEOUT", _milliseconds, "milliseconds that an export may take", False),
             ("COMPRESSION", one_of("gzip", "none"), "gzip or none", False),

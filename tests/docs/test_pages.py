@@ -11,7 +11,7 @@ from worker.core.api.endpoints import TABLE
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
 FOLDERS = "worker|container|dev|tests|bench|deploy|docs|requirements"
 # Made by whoever installs or runs it.
-MADE = ("deploy/compose/.env",)
+MADE = ("deploy/compose/.env", "worker/catalog.py")
 
 
 def anchors(page: Path) -> set[str]:

@@ -59,7 +59,7 @@ def traits(model: str) -> Traits:
         return Traits()
     adaptive = version >= (4, 6)
     efforts: set[str] = set()
-    if adaptive or name.startswith("claude-opus-4-5"):
+    if adaptive or (family, version) == ("opus", (4, 5)):
         efforts |= {"low", "medium", "high"}
     if adaptive:
         efforts.add("max")
