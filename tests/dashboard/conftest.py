@@ -1,9 +1,9 @@
-"""The page in a real Chromium, in front of a proxy whose ledger has a past.
+"""Fixtures: the dashboard in a real Chromium, on a proxy whose ledger has a history.
 
 async def test_it(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)          # signed in; `signed_in=False`: before that
 
-Whatever the page says on the console, violations of its policy too, fails the test unless `visit.expected` has it.
+Any console output of the page, including policy violations, fails the test unless `visit.expected` lists it.
 """
 
 import os
@@ -24,12 +24,12 @@ BUDGET, LENGTH = 5, "1d"
 POLICY = Policy(everyone=Limits(max_budget=BUDGET * 10**9, duration=LENGTH))
 KEYS = {"OPENAI_API_KEY": "sk-openai-of-the-tests", "ANTHROPIC_API_KEY": "sk-ant-of-the-tests"}
 _PRICED = {"input_cost_per_token": 1e-6, "output_cost_per_token": 4e-6}
-# Wrong keys are part of these tests.
+# Tests send wrong keys.
 _PATIENT = {"FAILED_KEYS_PER_MINUTE": "1000000"}
 
 
 def config(fake: FakeProvider) -> dict[str, Any]:
-    """Four models, of which `gemini-flash` is off."""
+    """Four models, of which `gemini-flash` is disabled."""
 
     def model(name: str, key: str) -> dict[str, Any]:
         params = {"model": f"openai/{name}", "api_key": f"os.environ/{key}", "api_base": fake.openai_base}
@@ -48,7 +48,7 @@ def config(fake: FakeProvider) -> dict[str, Any]:
 
 
 class Gateway(NamedTuple):
-    """`secrets`: of the keys, by alias."""
+    """`secrets` holds the keys by alias."""
 
     proxy: RunningProxy
     fake: FakeProvider
@@ -69,7 +69,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gat
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Its path. In CI a machine without one is a failure."""
+    """The path of Chromium. In CI a missing Chromium is a failure."""
     found = find()
     if found is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
@@ -86,8 +86,9 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 
 class Visit:
-    """Opens the page in a context of its own. `said`: what it wrote to the console; `expected`: parts of lines that
-    may be among it."""
+    """Opens the page in its own browser context. `said`: console output; `expected`: parts of lines that are
+    allowed.
+    """
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -123,7 +124,7 @@ class Visit:
 
 
 async def sign_in(page: Page, key: str = MASTER_KEY) -> None:
-    """Returns when everything that the page shows has come."""
+    """Signs in and returns when the page has loaded everything."""
     await page.get_by_label("Master key", exact=True).fill(key)
     await page.get_by_role("button", name="Sign in").click()
     await page.locator("#app").wait_for()
@@ -131,7 +132,7 @@ async def sign_in(page: Page, key: str = MASTER_KEY) -> None:
 
 
 async def settled(page: Page) -> None:
-    """Returns when nothing is being fetched any more."""
+    """Waits until nothing is being fetched."""
     await expect(page.locator("[aria-busy=true]")).to_have_count(0)
 
 
@@ -146,6 +147,6 @@ async def visit(browser: Browser) -> AsyncIterator[Visit]:
 
 @pytest.fixture
 def trouble(gateway: Gateway) -> Iterator[FakeProvider]:
-    """The provider behind the gateway, its orders forgotten afterwards."""
+    """The provider behind the gateway. Its orders are cleared afterwards."""
     yield gateway.fake
     gateway.fake.reset()

@@ -1,4 +1,6 @@
-"""A ledger with a past: keys and thirty days of requests, by its own decisions with a clock that is turned back."""
+"""Writes a ledger with a history: keys and thirty days of requests, made by its own decisions with the clock set
+back.
+"""
 
 import random
 import time
@@ -19,7 +21,7 @@ DAYS, PER_DAY = 30, 150
 
 
 async def write(path: Path, policy: Policy, days: int = DAYS) -> dict[str, str]:
-    """The secrets of the keys, by alias. Today's requests lie between midnight (UTC) and now."""
+    """Returns the secrets of the keys by alias. Today's requests lie between midnight (UTC) and now."""
     store = SqliteStore(path)
     await store.open()
     today = int(time.time() * 1000)
@@ -38,7 +40,7 @@ async def write(path: Path, policy: Policy, days: int = DAYS) -> dict[str, str]:
         id = f"{number:032x}"
         admitted = await ledger.admit(secrets[alias] if alias else None, cost, model=model, id=id)
         if not admitted["ok"]:
-            continue  # its budget of that day is used up
+            continue  # its budget for that day is exhausted
         failed = draw.random() < 0.04
         await ledger.settle(
             id,

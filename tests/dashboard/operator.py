@@ -1,4 +1,4 @@
-"""What an operator does on the page, and what the gateway says of it."""
+"""An operator's actions on the page, and the gateway's responses."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.processes import MASTER_KEY
 
 
 async def ask(gateway: Gateway, key: str, model: str = "gpt-4o") -> int:
-    """The status of a request."""
+    """Sends a request and returns the status."""
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
     async with httpx.AsyncClient() as client:
         url = f"{gateway.url}/v1/chat/completions"
@@ -27,14 +27,14 @@ def row(page: Page, name: str) -> Locator:
 
 
 async def secret_shown(page: Page) -> str:
-    """The secret that the dialog shows."""
+    """The secret in the dialog."""
     field = page.get_by_label("Secret", exact=True)
     await expect(field).to_have_value(re.compile("^sk-"))
     return await field.input_value()
 
 
 async def create(page: Page, name: str) -> str:
-    """The new key's secret."""
+    """Creates a key and returns its secret."""
     await page.get_by_role("button", name="Create a key").click()
     await page.get_by_label("Name", exact=True).fill(name)
     await page.get_by_role("button", name="Create", exact=True).click()

@@ -1,4 +1,4 @@
-"""`python -m tests.dashboard.pictures`: takes the pictures of docs/dashboard.md anew."""
+"""`python -m tests.dashboard.pictures`: retakes the screenshots in docs/dashboard.md."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from tests.fakes.behaviour import failing
 from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, ROOT, RunningProxy
 
-# Name: width, height, pixels per point, colour scheme, what is scrolled to.
+# Name: width, height, pixels per point, color scheme, scroll target.
 PICTURES = {
     "dashboard-desktop": (1280, 1240, 1, "light", None),
     "dashboard-phone": (360, 740, 2, "dark", None),
@@ -55,7 +55,7 @@ async def main() -> int:
 
 
 def _live(proxy: RunningProxy, fake: FakeProvider) -> None:
-    """Something of everything: a model that cools down, others that are in use, a key that is blocked."""
+    """Creates one of everything: a model that is cooling down, models in use, a blocked key."""
     with httpx.Client(base_url=proxy.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=30) as client:
         ask = {"messages": [{"role": "user", "content": "Hi"}]}
         for model, stream in (("gpt-4o", False), ("gpt-4o-mini", False), ("gpt-4o-mini", True)):

@@ -1,4 +1,4 @@
-"""The same page in front of the Worker: its files, and what the admin API at the edge adds for it."""
+"""The same page at the Worker: its files, and the admin endpoints that the edge adds for it."""
 
 from collections.abc import Iterator
 
@@ -55,12 +55,12 @@ def test_each_file_is_served(edge: Edge, name: str):
     assert (head.status_code, head.content) == (200, b"")
 
 
-def test_a_file_that_there_is_not(edge: Edge):
+def test_a_missing_file_is_404(edge: Edge):
     assert httpx.get(f"{edge.url}/dashboard/nothing.js").status_code == 404
 
 
 @in_the_browser
-async def test_a_sleeping_container_is_not_woken_for_it(visit: Visit, asleep: Edge):
+async def test_a_sleeping_container_is_not_woken(visit: Visit, asleep: Edge):
     page = await visit(asleep.url)
     models = page.get_by_role("region", name="Models")
     await expect(models).to_contain_text("1 of 2 on. The container sleeps")
@@ -78,7 +78,7 @@ def test_the_admin_api_needs_the_master_key(edge: Edge):
 
 
 @in_the_browser
-async def test_what_a_container_did_is_shown(visit: Visit, edge: Edge):
+async def test_a_containers_history_is_shown(visit: Visit, edge: Edge):
     ask = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
     assert edge.client.post("/v1/chat/completions", json=ask).status_code == 200
     wait_for(lambda: edge.client.get("/spend/logs").json()["data"], "the request in the ledger")

@@ -1,4 +1,4 @@
-"""What the page shows of the ledger, of models and of requests, in a real Chromium."""
+"""What the page shows of the ledger, models and requests, in a real Chromium."""
 
 import re
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from tests.processes import MASTER_KEY
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_the_figures_are_the_ledgers(visit: Visit, gateway: Gateway):
+async def test_the_figures_match_the_ledger(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)
     today = await told(gateway, f"/spend/activity?from={datetime.now(UTC).date()}")
     requests = sum(line["requests"] for line in today["data"])
@@ -26,7 +26,7 @@ async def test_the_figures_are_the_ledgers(visit: Visit, gateway: Gateway):
     assert await meter.get_attribute("aria-valuenow") == str(round(100 * spend / 5))
 
 
-async def test_the_charts_show_the_ledgers_rows(visit: Visit, gateway: Gateway):
+async def test_the_charts_match_the_ledgers_rows(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)
     for choice, query in (("24 h", "bucket=hour"), ("7 days", "bucket=day"), ("By key", "bucket=day&group_by=key")):
         await page.locator("#activity").get_by_text(choice, exact=True).click()
@@ -59,7 +59,7 @@ async def test_the_legend_follows_the_pointer(visit: Visit, gateway: Gateway):
     await expect(page.locator("#requests-at")).to_have_text(whole)
 
 
-async def test_models_say_how_they_are_and_what_to_set(visit: Visit, gateway: Gateway, trouble):
+async def test_models_show_their_health_and_missing_variables(visit: Visit, gateway: Gateway, trouble):
     page = await visit(gateway.url)
     await expect(row(page, "gemini-flash").first).to_contain_text("Set GEMINI_API_KEY")
     await expect(row(page, "claude-sonnet").first).to_contain_text("Healthy")
@@ -98,7 +98,7 @@ async def test_requests_are_paged_and_filtered(visit: Visit, gateway: Gateway):
     assert all(int(status) >= 400 for status in statuses)
 
 
-async def test_nothing_moves_when_it_is_brought_up_to_date(visit: Visit, gateway: Gateway):
+async def test_a_refresh_does_not_move_the_layout(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)
     await page.evaluate(
         "() => { window.shifts = [];"

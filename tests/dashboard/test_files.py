@@ -1,4 +1,4 @@
-"""The page's files: what is served, with which headers; that what is vendored is what the packages hold."""
+"""The page's files: headers, security policy, and vendored files that match their packages."""
 
 import re
 
@@ -25,7 +25,7 @@ def test_every_file_of_the_folder_is_served_and_no_other():
 
 
 @pytest.mark.parametrize(("name", "source"), VENDORED.items())
-def test_what_is_vendored_is_the_packages(name: str, source: str):
+def test_vendored_files_match_their_packages(name: str, source: str):
     assert (FOLDER / name).read_bytes() == (ROOT / "node_modules" / "uplot" / source).read_bytes()
 
 
@@ -49,7 +49,7 @@ def test_each_file_is_served_without_a_key(proxy: RunningProxy, name: str, prefi
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", answer.headers["etag"])
 
 
-def test_the_policy_allows_nothing_inline_nor_from_elsewhere(proxy: RunningProxy):
+def test_the_policy_allows_nothing_inline_or_from_other_origins(proxy: RunningProxy):
     header = httpx.get(f"{proxy.url}/dashboard").headers["content-security-policy"]
     policy = dict(part.strip().split(" ", 1) for part in header.split(";"))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
@@ -57,7 +57,7 @@ def test_the_policy_allows_nothing_inline_nor_from_elsewhere(proxy: RunningProxy
     assert "unsafe" not in header
 
 
-def test_the_files_hold_nothing_that_the_policy_forbids_and_no_markup_out_of_text():
+def test_the_files_comply_with_the_policy_and_build_no_markup_from_text():
     for name in OURS:
         text = (FOLDER / name).read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|localStorage", text), (
@@ -71,12 +71,12 @@ def test_the_files_hold_nothing_that_the_policy_forbids_and_no_markup_out_of_tex
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "style.css.map", "INDEX.html"])
-def test_a_file_that_there_is_not(proxy: RunningProxy, name: str):
+def test_a_missing_file_is_404(proxy: RunningProxy, name: str):
     answer = httpx.get(f"{proxy.url}/dashboard/{name}")
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "invalid_request_error")
 
 
-def test_model_info_tells_which_variable_to_set_and_no_secret(module_proxy: StartProxy, fake: FakeProvider):
+def test_model_info_names_the_missing_variable_and_no_secret(module_proxy: StartProxy, fake: FakeProvider):
     params = {"model": "openai/gpt-4o", "api_base": fake.openai_base}
     proxy = module_proxy(
         {

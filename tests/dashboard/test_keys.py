@@ -1,4 +1,4 @@
-"""Keys on the page, in a real Chromium: made, blocked, rotated, deleted."""
+"""Keys on the page, in a real Chromium: create, block, rotate, delete."""
 
 import re
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 
 
-async def test_a_keys_life(visit: Visit, gateway: Gateway):
+async def test_the_lifecycle_of_a_key(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)
     await page.get_by_role("button", name="Create a key").click()
     await page.get_by_label("Name", exact=True).fill("one-life")
@@ -66,7 +66,7 @@ async def test_a_keys_life(visit: Visit, gateway: Gateway):
     assert await ask(gateway, secret) == 401
 
 
-async def test_what_the_gateway_refuses_stands_in_the_form(visit: Visit, gateway: Gateway):
+async def test_errors_of_the_gateway_are_shown_in_the_form(visit: Visit, gateway: Gateway):
     visit.expected = ["400 (Bad Request)"]
     page = await visit(gateway.url)
     await page.get_by_role("button", name="Create a key").click()
@@ -76,7 +76,7 @@ async def test_what_the_gateway_refuses_stands_in_the_form(visit: Visit, gateway
     await expect(page.get_by_role("button", name="Create", exact=True)).to_be_enabled()
 
 
-async def test_text_stays_text(visit: Visit, gateway: Gateway):
+async def test_text_is_never_interpreted_as_markup(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)
     secret = await create(page, HOSTILE)
     assert await ask(gateway, secret) == 200
@@ -90,7 +90,7 @@ async def test_text_stays_text(visit: Visit, gateway: Gateway):
     assert await page.title() == "LiteLLM Router"
 
 
-async def test_the_keyboard_alone_is_enough(visit: Visit, gateway: Gateway):
+async def test_the_page_works_with_the_keyboard_alone(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url, signed_in=False)
     await page.keyboard.type(MASTER_KEY)
     await page.keyboard.press("Enter")
@@ -110,7 +110,7 @@ async def test_the_keyboard_alone_is_enough(visit: Visit, gateway: Gateway):
     await expect(row(page, "by-keyboard")).to_be_visible()
 
 
-async def test_without_a_master_key_an_empty_field_is_enough(visit: Visit, module_proxy: StartProxy):
+async def test_without_a_master_key_an_empty_field_signs_in(visit: Visit, module_proxy: StartProxy):
     model = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello"}}
     proxy = module_proxy({"model_list": [model]}, master_key=None)
     page = await visit(proxy.url, key="")

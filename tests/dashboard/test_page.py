@@ -1,4 +1,4 @@
-"""What an operator sees and does, in a real Chromium: signing in, what cannot be loaded, whether all can use it."""
+"""The page in a real Chromium: sign-in, failed loads, accessibility."""
 
 import json
 import re
@@ -14,13 +14,13 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe-core finds. It is put in by the debugger, which the page's policy does not bind."""
+    """Violations found by axe-core, which is injected through the debugger, where the page's policy does not apply."""
     await page.evaluate(AXE.read_text())
     found = await page.evaluate("axe.run({ resultTypes: ['violations'] })")
     return [f"{v['id']}: {v['help']} ({n['target']})" for v in found["violations"] for n in v["nodes"]]
 
 
-async def test_a_wrong_key_is_told_and_shows_nothing(visit: Visit, gateway: Gateway):
+async def test_a_wrong_key_is_reported_and_shows_nothing(visit: Visit, gateway: Gateway):
     visit.expected = ["401 (Unauthorized)"]
     page = await visit(gateway.url, signed_in=False)
     await expect(page.get_by_label("Master key", exact=True)).to_be_focused()
@@ -32,7 +32,7 @@ async def test_a_wrong_key_is_told_and_shows_nothing(visit: Visit, gateway: Gate
     await expect(page.locator("#sign-in")).to_be_hidden()
 
 
-async def test_a_virtual_key_is_not_enough(visit: Visit, gateway: Gateway):
+async def test_a_virtual_key_is_refused(visit: Visit, gateway: Gateway):
     visit.expected = ["403 (Forbidden)"]
     page = await visit(gateway.url, signed_in=False)
     await page.get_by_label("Master key", exact=True).fill(gateway.secrets["web-app"])
@@ -40,7 +40,7 @@ async def test_a_virtual_key_is_not_enough(visit: Visit, gateway: Gateway):
     await expect(page.get_by_role("alert")).to_have_text(re.compile("master key only"))
 
 
-async def test_the_key_is_kept_nowhere(visit: Visit, gateway: Gateway):
+async def test_the_key_is_not_stored(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)
     stored = await page.evaluate("[JSON.stringify(localStorage), JSON.stringify(sessionStorage), document.cookie]")
     assert stored == ["{}", "{}", ""]
@@ -56,7 +56,7 @@ async def test_the_key_is_kept_nowhere(visit: Visit, gateway: Gateway):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 800, 1280])
-async def test_it_is_accessible_and_fits(visit: Visit, gateway: Gateway, width: int, scheme):
+async def test_the_page_is_accessible_and_fits(visit: Visit, gateway: Gateway, width: int, scheme):
     page = await visit(gateway.url, signed_in=False, width=width, height=740, color_scheme=scheme)
     assert await violations(page) == []
     await sign_in(page)
@@ -73,7 +73,7 @@ async def test_it_is_accessible_and_fits(visit: Visit, gateway: Gateway, width: 
     assert (dark == "rgb(14, 17, 22)") == (scheme == "dark")
 
 
-async def test_a_part_that_cannot_be_loaded_says_so_and_can_be_tried_again(visit: Visit, gateway: Gateway):
+async def test_a_part_that_fails_to_load_says_so_and_can_be_retried(visit: Visit, gateway: Gateway):
     visit.expected = ["503 (Service Unavailable)"]
     page = await visit(gateway.url)
     refusal = {"error": {"message": "The ledger cannot be used now.", "type": "service_unavailable"}}
@@ -85,13 +85,13 @@ async def test_a_part_that_cannot_be_loaded_says_so_and_can_be_tried_again(visit
     await page.get_by_role("button", name="Refresh").click()
     keys = page.get_by_role("region", name="Keys")
     await expect(keys.get_by_role("alert")).to_have_text("The ledger cannot be used now.")
-    await expect(keys.get_by_role("rowheader").first).to_be_visible()  # what is known stays
+    await expect(keys.get_by_role("rowheader").first).to_be_visible()  # data already loaded stays
     await page.unroute("**/key/list*")
     await keys.get_by_role("button", name="Try again").click()
     await expect(keys.get_by_role("alert")).to_have_count(0)
 
 
-async def test_a_master_key_that_is_not_valid_any_more_signs_out(visit: Visit, gateway: Gateway):
+async def test_a_master_key_that_is_no_longer_valid_signs_out(visit: Visit, gateway: Gateway):
     visit.expected = ["401 (Unauthorized)"]
     page = await visit(gateway.url)
 
@@ -104,7 +104,7 @@ async def test_a_master_key_that_is_not_valid_any_more_signs_out(visit: Visit, g
     await expect(page.locator("#app")).to_be_hidden()
 
 
-async def test_a_ledger_without_a_past(visit: Visit, module_proxy: StartProxy):
+async def test_a_ledger_without_history(visit: Visit, module_proxy: StartProxy):
     model = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello"}}
     proxy = module_proxy({"model_list": [model]})
     page = await visit(proxy.url)

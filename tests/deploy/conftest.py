@@ -1,4 +1,4 @@
-"""A project folder with a fake wrangler in it."""
+"""Fixtures: a project folder with a fake wrangler."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ FAKE = Path(__file__).with_name("fake_wrangler.py")
 
 
 class Project:
-    """A copy of what `just deploy` reads, and the fake that it talks to."""
+    """A copy of the files that `just deploy` reads, and the fake wrangler that it runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "project"
@@ -35,7 +35,7 @@ class Project:
         return Wrangler([sys.executable, str(FAKE), str(self._fake)], {"PATH": "/usr/bin:/bin"}, self.folder)
 
     def answers(self, answers: dict[str, tuple[int, str, str]]) -> None:
-        """By the first words of a command; `secret list` is empty unless given."""
+        """Answers by the first words of a command. `secret list` is empty by default."""
         (self._fake / "answers.json").write_text(json.dumps({"secret list": (0, "[]", ""), **answers}))
 
     def secrets(self, *names: str) -> None:
@@ -50,7 +50,7 @@ class Project:
         path.write_text(text.replace('"vars": {', f'"vars": {{ {lines}'))
 
     def deploy(self, *arguments: str, **environment: str) -> int:
-        """The exit code of `just deploy`; no Docker is asked for."""
+        """Runs `just deploy` without Docker and returns the exit code."""
         return deploy.main(arguments, environment, self.tool, docker=False)
 
     @property
@@ -65,7 +65,7 @@ class Project:
 
     @property
     def commands(self) -> list[str]:
-        """What wrangler was asked, without the folder of a bundle."""
+        """The wrangler commands that ran, without the bundle's folder."""
         return [" ".join(call["arguments"]).partition(" --outdir")[0] for call in self.calls]
 
 

@@ -1,4 +1,4 @@
-"""`python fake_wrangler.py FOLDER ARGUMENTS…`: plays wrangler and writes down what it was asked.
+"""`python fake_wrangler.py FOLDER ARGUMENTS…`: imitates wrangler and records its calls.
 
 FOLDER/calls.jsonl      a line per call: arguments, standard input, names of environment variables
 FOLDER/answers.json     {first words of a command: [exit code, standard output, standard error]}; default: success

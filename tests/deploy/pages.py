@@ -1,4 +1,4 @@
-"""The pages of `docs/`, followed: their commands as printed, with a test's address and folders in place of theirs."""
+"""Runs the commands of the pages in `docs/` as printed, with a test's address and folders substituted."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import httpx
 
 from tests.processes import ROOT
 
-# Its language and its text.
+# The block's language and text.
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
@@ -25,7 +25,7 @@ class Page:
         self.text = (ROOT / "docs" / f"{name}.md").read_text()
 
     def block(self, word: str, language: str = "bash") -> str:
-        """The one code block that holds `word`."""
+        """The only code block that contains `word`."""
         (found,) = [text for kind, text in BLOCK.findall(self.text) if kind == language and word in text]
         return found
 
@@ -33,7 +33,7 @@ class Page:
 def shell(
     script: str, replaced: Mapping[str, str], environment: Mapping[str, str], folder: Path = ROOT, timeout: float = 60
 ) -> str:
-    """What the script prints. Fails unless every command of it succeeds."""
+    """Runs a script and returns its output. Fails unless every command succeeds."""
     for old, new in replaced.items():
         assert old in script, f"{old} is not in the page any more"
         script = script.replace(old, new)
@@ -46,12 +46,12 @@ def shell(
 
 
 def curl(script: str, replaced: Mapping[str, str], environment: Mapping[str, str]) -> Any:
-    """The JSON that a block of one `curl` prints."""
+    """Runs a block with one `curl` and returns the JSON that it prints."""
     return json.loads(shell(script.replace("curl ", "curl --silent --fail-with-body "), replaced, environment))
 
 
 def wait_until_healthy(url: str, process: subprocess.Popen) -> None:
-    """30 s at most, while the process runs."""
+    """Waits up to 30 s while the process runs."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -64,5 +64,5 @@ def wait_until_healthy(url: str, process: subprocess.Popen) -> None:
 
 
 def railway(name: str) -> dict[str, Any]:
-    """Railway's settings of `deploy/<name>`."""
+    """Railway's settings in `deploy/<name>`."""
     return tomllib.loads((ROOT / "deploy" / name / "railway.toml").read_text())

@@ -1,4 +1,4 @@
-"""What `wrangler deploy` would upload, by the real wrangler, and what the check of it says to a wrong one."""
+"""The bundle that the real wrangler would upload, and the check of its contents."""
 
 import ast
 import importlib.metadata
@@ -18,15 +18,15 @@ from tests.deploy.conftest import Project
 from tests.processes import ROOT
 from worker import dashboard
 
-# What Python finds in a Worker beside its own library: the SDK's packages, and JavaScript's side.
+# Importable in a Worker beside the standard library: the SDK's packages and the JavaScript modules.
 AT_THE_EDGE = {"workers", "js", "pyodide", "pyodide_js"}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[bundle.Bundle, Path]:
-    """The bundle of this very tree, and where it lies."""
+    """Builds the bundle of this checkout and returns it with its folder."""
     out = tmp_path_factory.mktemp("bundle")
-    # A proxy that nobody plays: whatever wants the network would fail.
+    # An unreachable proxy: any network access would fail.
     nowhere = {
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "HTTP_PROXY": "http://127.0.0.1:9",
@@ -47,7 +47,7 @@ def imports(source: str) -> set[str]:
     return found
 
 
-def test_the_workers_modules_and_nothing_else(made: tuple[bundle.Bundle, Path]) -> None:
+def test_the_bundle_contains_only_the_workers_modules(made: tuple[bundle.Bundle, Path]) -> None:
     found, _ = made
     sources = {p.relative_to(ROOT / "worker").as_posix() for p in (ROOT / "worker").rglob("*.py")}
     assert found.own.keys() == sources | {f"dashboard/page/{name}" for name in dashboard.TYPES}
@@ -55,7 +55,7 @@ def test_the_workers_modules_and_nothing_else(made: tuple[bundle.Bundle, Path]) 
     bundle.check(Wrangler.installed(), found)
 
 
-def test_imports_only_what_is_there(made: tuple[bundle.Bundle, Path]) -> None:
+def test_every_import_resolves_in_the_bundle(made: tuple[bundle.Bundle, Path]) -> None:
     found, out = made
     own = {name.partition("/")[0].removesuffix(".py") for name in found.own}
     for name in [name for name in found.own if name.endswith(".py")]:
@@ -76,7 +76,7 @@ def test_without_a_setup_the_build_says_what_to_run(tmp_path: Path) -> None:
     assert "just setup" in done.stderr
 
 
-def test_the_sdk_is_the_locked_one(made: tuple[bundle.Bundle, Path]) -> None:
+def test_the_sdk_is_the_locked_version(made: tuple[bundle.Bundle, Path]) -> None:
     found, out = made
     version = importlib.metadata.version("workers-runtime-sdk")
     assert f"\nworkers-runtime-sdk=={version} " in (ROOT / "requirements" / "dev.txt").read_text()
@@ -86,14 +86,14 @@ def test_the_sdk_is_the_locked_one(made: tuple[bundle.Bundle, Path]) -> None:
             assert (out / "python_modules" / file).read_bytes() == file.read_binary()
 
 
-def test_what_does_not_belong_is_named(project: Project, tmp_path: Path) -> None:
+def test_an_unexpected_file_is_named(project: Project, tmp_path: Path) -> None:
     (project.folder / "worker" / "notes.txt").write_text("not for the public")
     made = bundle.make(project.tool, tmp_path / "out")
     with pytest.raises(bundle.BundleError, match=r"notes\.txt would be uploaded"):
         bundle.check(project.tool, made)
 
 
-def test_what_is_missing_is_named(project: Project, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(project: Project, tmp_path: Path) -> None:
     made = bundle.make(project.tool, tmp_path / "out")
     made.own.pop("core/api/errors.py")
     made.vendored.clear()
@@ -101,13 +101,13 @@ def test_what_is_missing_is_named(project: Project, tmp_path: Path) -> None:
         bundle.check(project.tool, made)
 
 
-def test_a_bundle_that_cannot_be_made(project: Project, tmp_path: Path) -> None:
+def test_a_failing_bundle_is_reported(project: Project, tmp_path: Path) -> None:
     project.answers({"deploy --dry-run": (1, "", "✘ [ERROR] The entry-point file was not found.")})
     with pytest.raises(bundle.BundleError, match="entry-point file was not found"):
         bundle.make(project.tool, tmp_path / "out")
 
 
-def test_vendoring_removes_what_is_stale_and_leaves_the_rest_alone(tmp_path: Path) -> None:
+def test_vendoring_removes_stale_files_and_keeps_the_others(tmp_path: Path) -> None:
     bundle.vendor(tmp_path)
     entry = tmp_path / "workers" / "__init__.py"
     os.utime(entry, (1, 1))
@@ -119,7 +119,7 @@ def test_vendoring_removes_what_is_stale_and_leaves_the_rest_alone(tmp_path: Pat
     assert not (tmp_path / "old.py").exists()
 
 
-def test_the_command() -> None:
+def test_the_check_command() -> None:
     done = subprocess.run([ROOT / "dev" / "bundle", "--list"], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "  entry.py\n" in done.stdout

@@ -1,4 +1,4 @@
-"""docs/deploy-cloudflare.md says what there is; `test_deploy.py` runs the deployment itself against a fake wrangler."""
+"""docs/deploy-cloudflare.md matches the project. `test_deploy.py` runs the deployment against a fake wrangler."""
 
 import re
 import subprocess
@@ -17,16 +17,16 @@ RECIPES = re.findall(r"^\| `just ([a-z]+)`", PAGE.text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_each_recipe_of_its_table_exists(name: str):
+def test_each_recipe_in_the_table_exists(name: str):
     command = [Path(sys.executable).with_name("just"), "--show", name]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30).returncode == 0
 
 
-def test_the_table_has_the_recipes_that_it_should():
+def test_the_table_lists_the_expected_recipes():
     assert RECIPES == ["install", "dev", "test", "deploy", "tail", "wrangler"]
 
 
-def test_its_variables_are_those_that_the_deployment_wants():
+def test_its_variables_are_those_that_the_deployment_needs():
     block = PAGE.block("just deploy")
     assert set(re.findall(r"([A-Z_]+)=", block)) == {*deploy.CREDENTIALS, deploy.MASTER_KEY}
 

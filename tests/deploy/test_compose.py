@@ -1,4 +1,4 @@
-"""docs/deploy-compose.md: its files are what Compose's specification allows, and what they set up works."""
+"""docs/deploy-compose.md: its files are valid Compose files, and the setup works."""
 
 import re
 import subprocess
@@ -51,13 +51,13 @@ def test_every_variable_of_the_example_reaches_the_gateway_or_the_services():
     assert set(SERVICE["environment"]) - {"LITELLM_CONFIG", "LEDGER_PATH"} <= used
 
 
-def test_every_variable_that_the_config_asks_for_is_in_the_example():
+def test_every_variable_of_the_config_is_in_the_example():
     config = load(FOLDER / "litellm_config.yaml", {})
     needed = {name for d in config.deployments for need in d.needs for name in need.split("|")}
     assert needed <= variables(EXAMPLE)
 
 
-def test_the_example_is_made_into_an_env_file_with_a_fresh_master_key(tmp_path: Path):
+def test_the_example_becomes_an_env_file_with_a_fresh_master_key(tmp_path: Path):
     for name in ("compose.yaml", "example.env"):
         (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
     made, exported = PAGE.block("cp example.env").splitlines()[1:-1], PAGE.block("/v1/models").splitlines()[0]
@@ -65,7 +65,7 @@ def test_the_example_is_made_into_an_env_file_with_a_fresh_master_key(tmp_path: 
     assert re.fullmatch(r"sk-[0-9a-f]{64}\n", shell(script, {}, {}, folder=tmp_path))
 
 
-def test_the_pages_lines_for_the_env_file_are_the_examples():
+def test_the_pages_env_file_lines_match_the_example():
     lines = PAGE.block("POSTGRES_PASSWORD", "").splitlines()
     assert set(lines) <= set(EXAMPLE.replace("# ", "").splitlines())
 
@@ -80,7 +80,7 @@ def test_the_profile_of_the_page_has_both_services():
 
 
 def compose_environment(values: dict[str, str]) -> dict[str, str]:
-    """What the gateway gets from compose.yaml with these values in `.env`, as Compose fills its `${…}` in."""
+    """The gateway's environment from compose.yaml, with these values from `.env` substituted for its `${…}`."""
 
     def fill(text: str) -> str:
         return re.sub(r"\$\{([A-Z_]+)(?::-([^}]*)|:\?[^}]*)?\}", lambda m: values.get(m[1]) or (m[2] or ""), str(text))
@@ -89,7 +89,7 @@ def compose_environment(values: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["alone", "with PostgreSQL and Redis"])
-def test_the_gateway_serves_with_the_environment_that_compose_gives_it(
+def test_the_gateway_serves_with_the_environment_from_compose(
     full: bool,
     fake: FakeProvider,
     module_proxy: StartProxy,

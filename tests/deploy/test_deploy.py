@@ -1,4 +1,4 @@
-"""`just deploy` against a fake wrangler: what it refuses, what it asks, and what it never says."""
+"""`just deploy` against a fake wrangler: what it refuses, what it runs, and what it never prints."""
 
 import json
 import os
@@ -71,14 +71,14 @@ def test_key_lengths() -> None:
     assert deploy.key_problem("k" * 16) is None
 
 
-def test_an_empty_key_is_none(project: Project) -> None:
+def test_an_empty_key_counts_as_missing(project: Project) -> None:
     project.secrets("LITELLM_MASTER_KEY")
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY="  ") == 0
 
 
 @pytest.mark.parametrize("name", CLOUDFLARE)
 @pytest.mark.parametrize("value", [None, ""])
-def test_cloudflare_credentials_are_needed(
+def test_cloudflare_credentials_are_required(
     project: Project, capfd: pytest.CaptureFixture[str], name: str, value: str | None
 ) -> None:
     environment = {**CLOUDFLARE, "LITELLM_MASTER_KEY": GOOD_KEY}
@@ -88,7 +88,7 @@ def test_cloudflare_credentials_are_needed(
     assert f"{name} is not set" in capfd.readouterr().err
 
 
-def test_dry_run_asks_cloudflare_nothing(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_does_not_contact_cloudflare(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     assert project.deploy("--dry-run") == 0
     assert project.commands == [DRY_RUN]
     said = capfd.readouterr().out
@@ -117,7 +117,7 @@ def test_local_development_is_refused(project: Project, capfd: pytest.CaptureFix
     assert "LOCAL_DEVELOPMENT" in capfd.readouterr().err
 
 
-def test_a_var_is_not_asked_for_as_a_secret(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_var_is_not_requested_as_a_secret(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.set_vars(AZURE_API_BASE="https://x.openai.azure.com", AZURE_API_VERSION="2024-10-21")
     assert project.deploy("--dry-run") == 0
     said = capfd.readouterr().out
@@ -125,28 +125,28 @@ def test_a_var_is_not_asked_for_as_a_secret(project: Project, capfd: pytest.Capt
     assert "AZURE_API_BASE" not in said
 
 
-def test_a_broken_config_stops_it(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_config_stops_the_deployment(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     (project.folder / "litellm_config.yaml").write_text("model_list: [\n")
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY=GOOD_KEY) == 1
     assert project.calls == []
     assert "litellm_config.yaml" in capfd.readouterr().err
 
 
-def test_the_catalog_is_brought_up_to_date(project: Project) -> None:
+def test_the_catalog_is_rebuilt(project: Project) -> None:
     stale = project.folder / "worker" / "catalog.py"
     stale.write_text("CATALOG = {}\n")
     assert project.deploy("--dry-run") == 0
     assert "'mock'" in stale.read_text()
 
 
-def test_secrets_that_cannot_be_listed(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+def test_secrets_that_cannot_be_listed_stop_the_deployment(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.answers({"secret list": (1, "", "✘ [ERROR] Authentication error [code: 10000]")})
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY=GOOD_KEY) == 1
     assert project.whole not in project.commands
     assert "Authentication error" in capfd.readouterr().err
 
 
-def test_a_deployment_that_fails(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_deployment_is_reported(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.answers({"deploy --dry-run": (0, "", ""), "deploy": (1, "", "✘ [ERROR] no such plan")})
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY=GOOD_KEY) == 1
     assert project.commands[-1] == project.whole
@@ -154,7 +154,7 @@ def test_a_deployment_that_fails(project: Project, capfd: pytest.CaptureFixture[
 
 
 def version(created: str, tag: str | None = None) -> dict[str, Any]:
-    """As `wrangler versions list --json` tells one."""
+    """A version in the format of `wrangler versions list --json`."""
     return {"id": created, "metadata": {"created_on": created}, "annotations": {"workers/tag": tag} if tag else {}}
 
 
@@ -163,9 +163,10 @@ def deployed(project: Project, *versions: dict[str, Any]) -> None:
     project.answers({"secret list": (0, secrets, ""), "versions list": (0, json.dumps(versions), "")})
 
 
-def test_a_changed_configuration_alone_rolls_out_no_image(project: Project) -> None:
+def test_a_changed_config_does_not_roll_out_the_image(project: Project) -> None:
     tag = project.whole.split()[-1]
-    deployed(project, version("2026-01-01", tag), version("2026-01-02"))  # a config, or a secret, came after the image
+    # a config or a secret was deployed after the image
+    deployed(project, version("2026-01-01", tag), version("2026-01-02"))
     (project.folder / "litellm_config.yaml").write_text("model_list: []\n")
     assert project.deploy(**CLOUDFLARE) == 0
     assert project.commands[-1] == f"{CONFIG_ONLY} --tag {tag}"
@@ -184,7 +185,7 @@ def test_a_changed_image_is_rolled_out(project: Project) -> None:
 
 
 @pytest.mark.parametrize("said", ["", "nonsense", "{}", "[1]", '[{"metadata": null}]'])
-def test_versions_that_cannot_be_read_mean_a_whole_deployment(project: Project, said: str) -> None:
+def test_unreadable_versions_cause_a_full_deployment(project: Project, said: str) -> None:
     project.answers(
         {"secret list": (0, json.dumps([{"name": "LITELLM_MASTER_KEY"}]), ""), "versions list": (0, said, "")}
     )
@@ -192,13 +193,13 @@ def test_versions_that_cannot_be_read_mean_a_whole_deployment(project: Project, 
     assert project.commands[-1] == project.whole
 
 
-def test_config_only_can_be_asked_for(project: Project) -> None:
+def test_config_only_can_be_requested(project: Project) -> None:
     project.secrets("LITELLM_MASTER_KEY")
     assert project.deploy("--config-only", **CLOUDFLARE) == 0
     assert project.commands == [DRY_RUN, "secret list --format json", CONFIG_ONLY]
 
 
-def test_a_key_that_cannot_be_put(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_key_that_cannot_be_stored_is_reported(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     project.answers({"secret put": (1, "", f"cannot put {GOOD_KEY}")})
     assert project.deploy(**CLOUDFLARE, LITELLM_MASTER_KEY=GOOD_KEY) == 1
     said = capfd.readouterr().err
@@ -214,8 +215,8 @@ def test_needs_with_alternatives() -> None:
     ]
 
 
-def test_the_command() -> None:
-    """As `just deploy` runs it: from anywhere, help and usage errors as everywhere else."""
+def test_the_command_from_any_folder() -> None:
+    """As `just deploy` runs it: from any folder, with the usual help and usage errors."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDFLARE", "LITELLM"))}
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The image's hash: it changes with what is in the image, and with nothing else."""
+"""The image's hash changes with the image's contents and with nothing else."""
 
 import re
 import shutil
@@ -24,20 +24,20 @@ def copy(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "changed", ["Dockerfile", "container/proxy/app.py", "worker/core/protocol.py", "deploy/image/trim.py"]
 )
-def test_it_changes_with_what_is_in_the_image(copy: Path, changed: str) -> None:
+def test_the_hash_changes_with_the_contents(copy: Path, changed: str) -> None:
     before = image_hash(copy, "")
     path = copy / changed
     path.write_text(path.read_text() + "\n")
     assert image_hash(copy, "") != before
 
 
-def test_it_changes_with_a_name(copy: Path) -> None:
+def test_the_hash_changes_with_a_name(copy: Path) -> None:
     before = image_hash(copy, "")
     (copy / "container" / "app.py").rename(copy / "container" / "apps.py")
     assert image_hash(copy, "") != before
 
 
-def test_the_configuration_is_not_in_it(copy: Path) -> None:
+def test_the_hash_does_not_include_the_configuration(copy: Path) -> None:
     before = image_hash(copy, "")
     (copy / "worker" / "catalog.py").write_text("CATALOG = {}\n")
     (copy / "litellm_config.yaml").write_text("model_list: []\n")
@@ -45,13 +45,13 @@ def test_the_configuration_is_not_in_it(copy: Path) -> None:
     assert set(LEFT_OUT) <= set((ROOT / ".dockerignore").read_text().splitlines())
 
 
-def test_it_covers_all_that_the_dockerfile_copies() -> None:
+def test_the_hash_covers_everything_the_dockerfile_copies() -> None:
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     names = [name for line in copied for name in line.split()]
     configs = [name for name in names if name.endswith("litellm_config.yaml")]
     assert [name for name in names if name not in configs and not name.startswith(PARTS)] == []
 
 
-def test_it_changes_with_a_secret_that_only_the_image_has(copy: Path) -> None:
+def test_the_hash_changes_with_a_secret_that_only_the_image_has(copy: Path) -> None:
     first, second = (image_hash(copy, f'{{"api_key": "os.image/{name * 32}"}}') for name in "ab")
     assert len({first, second, image_hash(copy, "")}) == 3

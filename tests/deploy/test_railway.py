@@ -1,4 +1,4 @@
-"""docs/deploy-railway-workers.md and docs/deploy-railway-bot.md, followed with the real proxy and faked providers."""
+"""docs/deploy-railway-workers.md and docs/deploy-railway-bot.md, followed with the real proxy and fake providers."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ WORKERS, BOT = Page("deploy-railway-workers"), Page("deploy-railway-bot")
 ADDRESS = "https://your-gateway.up.railway.app"
 KEY = "sk-the-master-key-of-this-test"
 
-# https://docs.railway.com/config-as-code/reference: the settings that are ours, and what they may be.
+# https://docs.railway.com/config-as-code/reference: the settings that we use, and their allowed values.
 BUILDERS = {"RAILPACK", "DOCKERFILE"}
 RESTART_POLICIES = {"ON_FAILURE", "ALWAYS", "NEVER"}
 DEPLOY_SETTINGS = {
@@ -64,7 +64,7 @@ def follow(page: Page, word: str, proxy: RunningProxy):
 
 
 @pytest.mark.parametrize("name", ["railway-workers", "railway-bot"])
-def test_railways_settings_are_ones_that_railway_has(name):
+def test_the_settings_exist_on_railway(name):
     settings = railway(name)
     assert settings.keys() == {"build", "deploy"}
     assert settings["build"]["builder"] in BUILDERS
@@ -78,7 +78,7 @@ def test_railways_settings_are_ones_that_railway_has(name):
 
 
 @pytest.mark.parametrize("name", ["railway-workers", "railway-bot"])
-def test_the_image_holds_the_config_where_the_page_says(name):
+def test_the_image_has_the_config_where_the_page_says(name):
     inside = f"/app/deploy/{name}/litellm_config.yaml"
     assert f"COPY deploy/{name}/litellm_config.yaml {inside}" in (ROOT / "Dockerfile").read_text()
     assert f"`{inside}`" in Page(f"deploy-{name}").text
@@ -86,7 +86,7 @@ def test_the_image_holds_the_config_where_the_page_says(name):
 
 
 @pytest.mark.parametrize("name", ["railway-workers", "railway-bot"])
-def test_check_has_nothing_to_say_against_it(name, providers):
+def test_check_accepts_the_config(name, providers):
     command = [sys.executable, "-m", "container", "check", "--config", f"deploy/{name}/litellm_config.yaml"]
     environment = {"PATH": os.environ["PATH"], "LITELLM_MASTER_KEY": KEY, **pointing_at(providers)}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
@@ -120,7 +120,7 @@ def test_workers_get_openais_answer_when_openrouter_is_down(workers, provider):
     assert answer.json()["model"] == "openai/gpt-4o-mini"
 
 
-def test_the_port_that_railway_sets_is_obeyed(providers, tmp_path: Path):
+def test_railways_port_variable_is_used(providers, tmp_path: Path):
     port = free_tcp_port()
     environment = {
         "PATH": os.environ["PATH"], "PORT": str(port), "LITELLM_MASTER_KEY": KEY, **pointing_at(providers),
@@ -134,7 +134,7 @@ def test_the_port_that_railway_sets_is_obeyed(providers, tmp_path: Path):
         assert process.wait(30) == 0
 
 
-def test_the_bots_models_are_on_and_healthy(bot):
+def test_the_bots_models_are_enabled_and_healthy(bot):
     health = follow(BOT, "/health", bot)
     assert health["status"] == "healthy"
     assert health["models"] == ["claude-sonnet", "gpt-4o", "gemini-pro", "gemini-flash"]
@@ -153,7 +153,7 @@ def test_the_bots_client_code_with_the_address_without_v1(bot, provider, capsys)
     assert capsys.readouterr().out == "Hello!\n"
 
 
-def test_the_chain_goes_on_to_gpt_4o_and_to_gemini(bot, provider):
+def test_the_chain_continues_to_gpt_4o_and_gemini(bot, provider):
     client = OpenAI(base_url=bot.url, api_key=KEY, max_retries=0)
 
     def ask() -> str:
@@ -190,7 +190,7 @@ def test_the_bots_gateway_starts_locally_as_the_page_says(provider, tmp_path: Pa
         assert process.wait(30) == 0
 
 
-def test_elsewhere_the_start_without_a_master_key_is_refused_and_says_what_to_set(tmp_path: Path):
+def test_a_public_start_without_a_master_key_is_refused_and_names_the_variable(tmp_path: Path):
     command = [sys.executable, "-m", "container", "serve", "--host", "0.0.0.0", "--port", "0"]
     ended = subprocess.run(
         [*command, "--config", "deploy/railway-bot/litellm_config.yaml"],
@@ -202,7 +202,7 @@ def test_elsewhere_the_start_without_a_master_key_is_refused_and_says_what_to_se
 
 
 class TestTrouble:
-    """The bot page's table: each message as it says."""
+    """The bot page's troubleshooting table: each message appears as documented."""
 
     def refused(self, proxy: RunningProxy, model: str, key: str = KEY) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
@@ -224,7 +224,8 @@ class TestTrouble:
 
     def test_all_models_failed(self, module_proxy: StartProxy, providers, provider, tmp_path_factory):
         provider.always("503")
-        rested = start(module_proxy, "railway-bot", providers, tmp_path_factory)  # no deployment of it rests yet
+        # none of its deployments is cooling down yet
+        rested = start(module_proxy, "railway-bot", providers, tmp_path_factory)
         answer = self.refused(rested, "claude-sonnet")
         assert answer.status_code in (502, 503)
         message = answer.json()["error"]["message"]

@@ -1,4 +1,4 @@
-"""The real wrangler against a stand-in for Cloudflare's API: what `dev.deploy` takes it to say about secrets."""
+"""The real wrangler against a fake Cloudflare API: the output about secrets that `dev.deploy` relies on."""
 
 import http.server
 import json
@@ -18,7 +18,7 @@ KEY = "sk-0123456789abcdef"
 
 
 class Cloudflare(http.server.BaseHTTPRequestHandler):
-    """`secrets` None: there is no such Worker. Keeps what was put, and under which authorization."""
+    """`secrets` None: the Worker does not exist. Records the secrets that were put, and their authorization."""
 
     secrets: list[dict[str, str]] | None = None
     put: list[tuple[dict[str, Any], str]]
@@ -69,7 +69,7 @@ def tool(cloudflare: tuple[type[Cloudflare], str], tmp_path: Path) -> Wrangler:
     )
 
 
-def test_no_such_worker_has_no_secrets(tool: Wrangler) -> None:
+def test_a_missing_worker_has_no_secrets(tool: Wrangler) -> None:
     assert deploy.secret_names(tool) == set()
 
 

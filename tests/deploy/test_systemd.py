@@ -1,4 +1,4 @@
-"""docs/deploy-systemd.md, followed in a folder that plays the machine: installed, checked, run, asked."""
+"""docs/deploy-systemd.md, followed in a temporary folder: install, check, run, send requests."""
 
 import os
 import re
@@ -24,13 +24,13 @@ UNITS = ("litellm-router.service", "litellm-compose.service")
 ADDRESS = "http://127.0.0.1:4000"
 HOME, ETC = "/opt/litellm-router", "/etc/litellm"
 KEY = "sk-the-master-key-of-this-test"
-# What a Python program with a network and a folder of its own need not be refused, out of 10.
+# The exposure score, out of 10, of a Python program that needs the network and its own folder.
 MOST_EXPOSED = 2.0
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page's "Install" done, with `opt` and `etc` in a test's folder and this machine's downloaded packages."""
+    """The page's "Install" steps, with `opt` and `etc` in a temporary folder and cached packages."""
     folder = tmp_path_factory.mktemp("machine")
     ignored = shutil.ignore_patterns(".git", ".venv*", "node_modules", "__pycache__", ".*cache", ".litellm-router")
     shutil.copytree(ROOT, folder / "opt", ignore=ignored)
@@ -48,7 +48,7 @@ def providers() -> Iterator[FakeProvider]:
 
 @pytest.fixture(scope="module")
 def served(machine: Path, providers: FakeProvider) -> Iterator[str]:
-    """The address of the gateway, started as the page's "Run by hand" does, on a free port."""
+    """The address of the gateway, started as in the page's "Run by hand", on a free port."""
     env_file = machine / "etc" / "litellm.env"
     values = {**pointing_at(providers), "LITELLM_MASTER_KEY": KEY, "LEDGER_PATH": str(machine / "ledger.db")}
     env_file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
@@ -67,9 +67,9 @@ def served(machine: Path, providers: FakeProvider) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_systemd_finds_nothing_wrong_with_the_unit(name: str, tmp_path: Path):
+def test_systemd_accepts_the_unit(name: str, tmp_path: Path):
     text = (FOLDER / name).read_text()
-    # The programs that it starts are not where the page puts them, so others play them.
+    # Stand-ins replace the programs, which are not installed where the page puts them.
     text = text.replace(f"{HOME}/.venv/bin/litellm-router", "/bin/true").replace("/usr/bin/docker", "/bin/true")
     unit = tmp_path / name
     unit.write_text(text.replace("Requires=docker.service\n", ""))
@@ -78,7 +78,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(name: str, tmp_path: Path):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_the_service_is_shut_in(tmp_path: Path):
+def test_the_service_is_sandboxed(tmp_path: Path):
     command = [_systemd_analyze(), "security", "--offline=true", "--no-pager", FOLDER / UNITS[0]]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", ended.stdout)
@@ -94,37 +94,37 @@ def _systemd_analyze() -> str:
     return found
 
 
-def test_the_unit_starts_what_the_page_starts_by_hand():
+def test_the_unit_runs_the_pages_command():
     (started,) = re.findall(r"(?m)^ExecStart=(.*)$", (FOLDER / UNITS[0]).read_text())
     by_hand = PAGE.block("set -a").splitlines()[1]
     assert sorted(shlex.split(started.removeprefix(f"{HOME}/"))) == sorted(shlex.split(by_hand))
 
 
-def test_what_root_installs_and_starts_is_there():
+def test_files_and_programs_used_by_root_exist():
     units = re.findall(r"(?:systemctl [a-z]+(?: --now)?|journalctl -u|security) ([\w-]+)", PAGE.text)
     files = re.findall(r"deploy/systemd/([\w.-]*\w)", PAGE.text)
     assert len(units) > 4
     assert {*files, *(f"{unit}.service" for unit in units)} <= {path.name for path in FOLDER.iterdir()}
 
 
-def test_secrets_are_readable_by_their_owner_alone(machine: Path):
+def test_secrets_are_readable_only_by_their_owner(machine: Path):
     assert (machine / "etc" / "litellm.env").stat().st_mode & 0o777 == 0o600
 
 
-def test_every_variable_that_the_config_asks_for_is_in_the_env_file():
+def test_every_variable_of_the_config_is_in_the_env_file():
     config = load(FOLDER / "config.yaml", {})
     needed = {name for d in config.deployments for need in d.needs for name in need.split("|")}
     assert needed <= set(re.findall(r"(?m)^([A-Z_]+)=", (FOLDER / "litellm.env").read_text()))
 
 
-def test_the_installed_check_understands_the_config(machine: Path, providers: FakeProvider):
+def test_the_installed_check_accepts_the_config(machine: Path, providers: FakeProvider):
     environment = {**pointing_at(providers), "LITELLM_MASTER_KEY": KEY}
     script = PAGE.block("litellm-router check")
     printed = shell(script, {ETC: str(machine / "etc")}, environment, folder=machine / "opt")
     assert "3 of 3 models are on" in printed
 
 
-def test_the_pages_questions_are_answered(served: str, providers: FakeProvider):
+def test_the_pages_requests_are_answered(served: str, providers: FakeProvider):
     replaced, environment = {ADDRESS: served}, {"LITELLM_MASTER_KEY": KEY}
     assert curl(PAGE.block("/health"), replaced, environment)["status"] == "healthy"
     listed = curl(PAGE.block("/v1/models"), replaced, environment)
@@ -135,7 +135,7 @@ def test_the_pages_questions_are_answered(served: str, providers: FakeProvider):
 
 
 def test_openwebuis_requests_with_a_virtual_key(served: str):
-    """What it sends: `/models` when a connection is saved, then streams with its own fields beside OpenAI's."""
+    """Its requests: `/models` when a connection is saved, then streams with its own fields beside OpenAI's."""
     admin = {"authorization": f"Bearer {KEY}"}
     fields = {"key_alias": "openwebui", "models": ["gpt-4o-mini"]}
     key = httpx.post(f"{served}/key/generate", json=fields, headers=admin).json()["key"]

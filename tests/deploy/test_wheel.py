@@ -1,4 +1,4 @@
-"""The wheel, installed where nothing else of this project is: one package, and a command that serves."""
+"""The wheel, installed without the checkout: one top-level package, and a command that serves."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ import yaml
 from tests.processes import ROOT, free_tcp_port
 
 CONFIG = {"model_list": [{"model_name": "m", "litellm_params": {"model": "openai/x", "mock_response": "hello"}}]}
-# Not the checkout, and nothing that points to it.
+# Neither the checkout nor anything that points to it.
 CLEAN = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 
@@ -29,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`bin` of a new environment with the wheel in it. The packages that it needs are those of this environment."""
+    """`bin` of a new environment with the wheel. The packages that it needs are those of this environment."""
     environment = tmp_path_factory.mktemp("environment") / "venv"
     uv = str(Path(sys.executable).with_name("uv"))
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(environment)], check=True)
@@ -37,7 +37,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     install = [uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", str(python), str(wheel)]
     subprocess.run(install, check=True)
     purelib = environment / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
-    # A path in a .pth file is searched, but the .pth files there are not read: so not the checkout.
+    # Python searches paths named in a .pth file, but ignores the .pth files there, so the checkout is not found.
     (purelib / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return environment / "bin"
 
@@ -46,12 +46,12 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=CLEAN, capture_output=True, text=True, check=False)
 
 
-def test_it_has_one_package_at_the_top(wheel: Path) -> None:
+def test_it_has_one_top_level_package(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0] for name in names} == {"litellm_router", "litellm_router-0.1.0.dist-info"}
 
 
-def test_it_has_the_data_files_and_nothing_that_is_built(wheel: Path) -> None:
+def test_it_has_the_data_files_and_no_build_output(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     here = {
         f"litellm_router/{path.relative_to(ROOT).as_posix()}"
@@ -63,7 +63,7 @@ def test_it_has_the_data_files_and_nothing_that_is_built(wheel: Path) -> None:
     assert not [name for name in names if "worker/catalog.py" in name or name.endswith(".pyc")]
 
 
-def test_nothing_called_container_or_worker_can_be_imported(installed: Path, tmp_path: Path) -> None:
+def test_container_and_worker_cannot_be_imported(installed: Path, tmp_path: Path) -> None:
     for name in ("container", "worker", "dev"):
         done = run(installed / "python", "-c", f"import {name}", cwd=tmp_path)
         assert f"No module named '{name}'" in done.stderr
@@ -71,13 +71,13 @@ def test_nothing_called_container_or_worker_can_be_imported(installed: Path, tmp
 
 
 @pytest.mark.parametrize("command", [("litellm-router",), ("python", "-m", "litellm_router")])
-def test_the_command_is_there_by_both_names(installed: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_the_command_exists_under_both_names(installed: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
     done = run(installed / command[0], *command[1:], "--version", cwd=tmp_path)
     assert done.stdout.split() == ["litellm-router", "0.1.0"]
 
 
 @pytest.mark.parametrize("command", ["dev", "catalog"])
-def test_what_needs_the_checkout_says_so(installed: Path, tmp_path: Path, command: str) -> None:
+def test_commands_that_need_the_checkout_say_so(installed: Path, tmp_path: Path, command: str) -> None:
     (tmp_path / "litellm_config.yaml").write_text(yaml.safe_dump(CONFIG))
     done = run(installed / "litellm-router", command, cwd=tmp_path)
     assert done.returncode == 1

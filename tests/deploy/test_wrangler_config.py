@@ -1,4 +1,4 @@
-"""What a deployment must keep from one version to the next: the places where its keys and its spending are."""
+"""What must not change between deployments: the storage of keys and spend."""
 
 from dev.edge import WRANGLER_CONFIG
 from dev.offline import wrangler
@@ -6,8 +6,8 @@ from dev.offline import wrangler
 RAW = wrangler.parse_jsonc(WRANGLER_CONFIG.read_text())
 
 
-def test_the_ledger_stays_where_it_was() -> None:
-    """A Durable Object's storage belongs to its class, its migrations and its name."""
+def test_the_ledgers_storage_does_not_move() -> None:
+    """A Durable Object's storage is bound to its class, its migrations and its name."""
     assert RAW["migrations"] == [
         {"tag": "v1", "new_sqlite_classes": ["ProxyContainer"]},
         {"tag": "v2", "new_sqlite_classes": ["Ledger"]},
@@ -18,7 +18,7 @@ def test_the_ledger_stays_where_it_was() -> None:
     assert '\nNAME = "ledger"\n' in source
 
 
-def test_every_container_is_of_one_image_and_has_room_for_a_roll_out() -> None:
+def test_all_containers_share_an_image_and_have_capacity_for_a_rollout() -> None:
     containers = {entry.pop("class_name"): entry for entry in RAW["containers"]}
     assert containers.keys() == {"Ledger", "ProxyContainer"}
     instances = {name: entry.pop("max_instances") for name, entry in containers.items()}

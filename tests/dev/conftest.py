@@ -1,4 +1,4 @@
-"""The probe Worker, served by the offline edge."""
+"""Fixtures: the probe Worker, served by the offline edge."""
 
 import sys
 import time
@@ -46,7 +46,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
 
 
 def wait_for(condition: Callable[[], Found | None], what: str, timeout: float = 10) -> Found:
-    """The first true answer of `condition`."""
+    """Returns the first true value of `condition`."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
         assert time.monotonic() < deadline, f"no sign of {what} within {timeout:g} s"

@@ -1,4 +1,4 @@
-"""What build writes, and that the pinned versions belong together."""
+"""The output of the build, and the consistency of the pinned versions."""
 
 import dataclasses
 import importlib.metadata
@@ -23,7 +23,7 @@ def capnp(config: wrangler.WranglerConfig, directory: Path, **options) -> str:
     return build.build(config, directory / "build", storage=directory / "storage", **options).read_text()
 
 
-def test_npms_pyodide_is_the_one_that_the_pinned_workerd_takes() -> None:
+def test_npms_pyodide_is_the_version_that_workerd_needs() -> None:
     wanted = versions.expected_pyodide(wrangler.read(WRANGLER_CONFIG))
     pinned = json.loads((tools.REPOSITORY / "package.json").read_text())["devDependencies"]["pyodide"]
     assert pinned == wanted, f"workerd runs Workers on Pyodide {wanted}: pin that version in package.json"
@@ -35,7 +35,7 @@ def test_the_version_follows_the_compatibility_date(config: wrangler.WranglerCon
     assert versions.expected_pyodide(older) == "0.28.2"
 
 
-def test_the_sdk_is_the_installed_one() -> None:
+def test_the_sdk_is_the_installed_version() -> None:
     sources = tools.sdk_sources()
     assert "workers/entrypoints.py" in sources
     assert "workers/workflows.js" in sources
@@ -115,7 +115,7 @@ def test_bindings_namespaces_and_flags(config: wrangler.WranglerConfig, tmp_path
     assert "containerEngine = (none = void)" in text
 
 
-def test_another_version_has_its_own_sources_and_variables_and_the_objects_of_the_first(
+def test_another_version_has_its_own_sources_and_variables_and_shares_the_objects(
     config: wrangler.WranglerConfig, tmp_path: Path
 ) -> None:
     other = build.Version({"GREETING": "second"}, {"helpers.py": "# of the second"})
@@ -133,12 +133,14 @@ def test_an_engine_is_a_socket_and_a_sidecar(config: wrangler.WranglerConfig, tm
     assert 'localDocker = (socketPath = "unix:/run/e.sock", containerEgressInterceptorImage = "side:1")' in text
 
 
-def test_the_config_holds_secrets_and_is_nobody_elses(config: wrangler.WranglerConfig, tmp_path: Path) -> None:
+def test_the_config_holds_secrets_and_is_readable_only_by_its_owner(
+    config: wrangler.WranglerConfig, tmp_path: Path
+) -> None:
     path = build.build(config, tmp_path / "build", storage=tmp_path / "storage", vars={"KEY": "secret"})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_every_embedded_file_is_there(config: wrangler.WranglerConfig, tmp_path: Path) -> None:
+def test_every_embedded_file_exists(config: wrangler.WranglerConfig, tmp_path: Path) -> None:
     text = capnp(config, tmp_path)
     embedded = re.findall(r'embed "([^"]+)"', text)
     assert {"main.mjs", "snapshot.bin"} <= set(embedded)

@@ -1,4 +1,4 @@
-"""The check of pyproject.toml against the imports."""
+"""The check of the dependencies in pyproject.toml against the imports."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def project(tmp_path: Path):
     return project
 
 
-def test_what_is_imported_has_to_be_declared(project) -> None:
+def test_imported_packages_must_be_declared(project) -> None:
     found = project(["aiohttp"], ["pytest"], {"container/a.py": "import aiohttp, yaml", "tests/a.py": "import pytest"})
     assert "container/a.py imports yaml, and pyyaml is not in the extra container" in found
     assert "aiohttp" not in found
@@ -33,13 +33,13 @@ def test_an_import_inside_a_function_counts(project) -> None:
     assert "redis is not in the extra container" in found
 
 
-def test_what_is_declared_has_to_be_imported(project) -> None:
+def test_declared_packages_must_be_imported(project) -> None:
     found = project(["uvloop"], ["httpx"], {"container/a.py": "import json", "tests/a.py": "import uvloop"})
     assert "uvloop is in the extra container, and nothing imports it" in found
     assert "httpx is in the group dev, and nothing imports it" in found
 
 
-def test_packages_that_share_a_name_are_told_apart(project) -> None:
+def test_packages_that_share_a_namespace_are_distinguished(project) -> None:
     files = {
         "container/a.py": "from google.auth import exceptions",
         "tests/a.py": "from google.protobuf import message",
@@ -48,7 +48,7 @@ def test_packages_that_share_a_name_are_told_apart(project) -> None:
     assert "protobuf is not in the group dev" in project(["google-auth"], [], files)
 
 
-def test_what_runs_elsewhere_has_packages_of_its_own(project) -> None:
+def test_code_that_runs_elsewhere_has_its_own_packages(project) -> None:
     assert project([], [], {"tests/x/probe/a.py": "import nonesuch", "worker/a.py": "import js, workers"}) == ""
 
 
@@ -56,7 +56,7 @@ def test_this_project_declares_what_it_imports() -> None:
     assert problems() == []
 
 
-def test_no_exception_is_left_over() -> None:
+def test_every_exception_is_needed() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     for name in (*UNIMPORTED, *UNIMPORTED_IN_DEVELOPMENT):
         assert f'"{name}' in text, name

@@ -1,4 +1,4 @@
-"""`litellm-router dev` as a process: what it says, that its curl works, and that nothing of it is left."""
+"""`litellm-router dev` as a process: its output works as printed, and it leaves nothing behind."""
 
 import os
 import re
@@ -22,7 +22,7 @@ START_SECONDS = 60
 
 
 class Dev:
-    """The command, and what it has printed so far."""
+    """The command and its output so far."""
 
     def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
         self.port = free_tcp_port()
@@ -47,7 +47,7 @@ class Dev:
         return self._err.read_text()
 
     def wait_until_it_listens(self) -> str:
-        """The line that says so."""
+        """Waits for the line that says it listens."""
 
         def line() -> str | None:
             assert self.process.poll() is None, self.err
@@ -75,7 +75,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
     yield start
     for dev in started:
         dev.kill()
-        shutil.rmtree(ROOT / f".dev/{dev.port}", ignore_errors=True)  # not there when it never got so far
+        shutil.rmtree(ROOT / f".dev/{dev.port}", ignore_errors=True)  # missing if it never got that far
 
 
 def run_curl(line: str, **environment: str) -> str:
@@ -99,7 +99,7 @@ def test_listens_and_its_curl_works_as_printed(start: Callable[..., Dev]) -> Non
     assert (ROOT / f".dev/{dev.port}/dev.log").read_text().count("proxy | ") > 0
 
 
-def test_ones_own_key_is_not_printed(start: Callable[..., Dev]) -> None:
+def test_a_custom_key_is_not_printed(start: Callable[..., Dev]) -> None:
     dev = start("--runtime", "offline", LITELLM_MASTER_KEY="sk-my-own-key")
     line = dev.wait_until_it_listens()
     assert "Bearer $LITELLM_MASTER_KEY" in line
@@ -108,7 +108,7 @@ def test_ones_own_key_is_not_printed(start: Callable[..., Dev]) -> None:
     assert "sk-my-own-key" not in dev.out + dev.err
 
 
-def test_another_config_is_served_and_the_built_catalog_left_alone(start: Callable[..., Dev], tmp_path: Path) -> None:
+def test_another_config_is_served_and_the_built_catalog_is_unchanged(start: Callable[..., Dev], tmp_path: Path) -> None:
     built = ROOT / "worker" / "catalog.py"
     before = built.read_bytes() if built.exists() else None
     config = tmp_path / "other.yaml"
@@ -127,7 +127,7 @@ def test_another_config_is_served_and_the_built_catalog_left_alone(start: Callab
     assert "wrangler dev builds the image, which holds litellm_config.yaml" in refused.err
 
 
-def test_without_a_model_that_is_on_the_curl_asks_for_health(start: Callable[..., Dev], tmp_path: Path) -> None:
+def test_without_an_enabled_model_the_curl_requests_health(start: Callable[..., Dev], tmp_path: Path) -> None:
     config = tmp_path / "other.yaml"
     config.write_text("model_list: [{model_name: later, litellm_params: {model: openai/x}}]\n")
     line = start("--config", str(config), "--runtime", "offline").wait_until_it_listens()
@@ -156,7 +156,7 @@ def test_kill_9_leaves_no_orphans(start: Callable[..., Dev]) -> None:
     wait_for(lambda: not [pid for pid in family if _runs(pid)], "the end of its children", 30)
 
 
-def test_says_so_when_workerd_dies(start: Callable[..., Dev]) -> None:
+def test_a_dead_workerd_is_reported(start: Callable[..., Dev]) -> None:
     dev = start("--runtime", "offline")
     dev.wait_until_it_listens()
     (workerd,) = dev.descendants()
@@ -165,7 +165,7 @@ def test_says_so_when_workerd_dies(start: Callable[..., Dev]) -> None:
     assert "workerd ended by itself" in dev.err
 
 
-def test_a_taken_port(start: Callable[..., Dev]) -> None:
+def test_a_taken_port_is_reported(start: Callable[..., Dev]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         dev = start("--port", str(port))
@@ -174,41 +174,41 @@ def test_a_taken_port(start: Callable[..., Dev]) -> None:
     assert dev.err == f"litellm-router dev: {wanted}\n"
 
 
-def test_a_missing_config(start: Callable[..., Dev]) -> None:
+def test_a_missing_config_is_reported(start: Callable[..., Dev]) -> None:
     dev = start("--config", "no-such.yaml")
     assert dev.process.wait(30) == 1
     assert dev.err == "litellm-router dev: There is no config no-such.yaml; name one with --config.\n"
 
 
 @needs_ipv6
-def test_listens_on_ipv6_when_asked(start: Callable[..., Dev]) -> None:
+def test_listens_on_ipv6_if_requested(start: Callable[..., Dev]) -> None:
     dev = start("--runtime", "offline", "--host", "::1")
     line = dev.wait_until_it_listens()
     assert f"http://[::1]:{dev.port}/v1" in line
     assert '"object":"chat.completion"' in run_curl(line)
 
 
-def test_others_are_not_let_in_with_the_key_that_everybody_knows(start: Callable[..., Dev]) -> None:
+def test_the_default_key_is_refused_on_public_addresses(start: Callable[..., Dev]) -> None:
     dev = start("--host", "0.0.0.0")
     assert dev.process.wait(30) == 1
     assert "everybody knows the master key sk-1234; set LITELLM_MASTER_KEY" in dev.err
 
 
-def test_wrangler_without_docker(start: Callable[..., Dev], tmp_path: Path) -> None:
+def test_wrangler_without_docker_is_refused(start: Callable[..., Dev], tmp_path: Path) -> None:
     dev = start("--runtime", "wrangler", WRANGLER_DOCKER_BIN=str(tmp_path / "none"))
     assert dev.process.wait(30) == 1
     assert re.search(r"wrangler dev needs Docker, and there is no Docker here; .*--runtime offline", dev.err)
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
-def test_what_is_no_port(start: Callable[..., Dev], port: str) -> None:
+def test_an_invalid_port_is_refused(start: Callable[..., Dev], port: str) -> None:
     dev = start("--port", port)
     assert dev.process.wait(30) == 2
     assert f"'{port}' is not a port (1 to 65535)" in dev.err
 
 
 def test_the_second_start_answers_within_15_seconds(start: Callable[..., Dev]) -> None:
-    """The requirement; a snapshot of Python is there from the first start."""
+    """A requirement. The Python snapshot exists after the first start."""
     start("--runtime", "offline").wait_until_it_listens()
     started = time.monotonic()
     assert '"object":"chat.completion"' in run_curl(start("--runtime", "offline").wait_until_it_listens())

@@ -1,4 +1,4 @@
-"""The check of what imports what, on trees that break each rule."""
+"""The check of the import rules, on trees that break each rule."""
 
 from pathlib import Path
 
@@ -30,12 +30,12 @@ def write(tmp_path: Path):
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import Name",
     ],
 )
-def test_a_circle_of_two_modules_is_found(write, source: str) -> None:
+def test_a_cycle_of_two_modules_is_found(write, source: str) -> None:
     found = write({"top/__init__.py": "", "top/a.py": source, "top/b.py": "from .a import other"})
     assert imports.circles(found) == [["top.a", "top.b"]]
 
 
-def test_packages_form_a_circle_where_no_modules_do(write) -> None:
+def test_packages_may_form_a_cycle_without_a_cycle_of_modules(write) -> None:
     found = write(
         {
             "top/__init__.py": "",
@@ -49,7 +49,7 @@ def test_packages_form_a_circle_where_no_modules_do(write) -> None:
     assert imports.circles(found) == [["top.a", "top.b"]]
 
 
-def test_a_module_that_imports_the_package_that_imports_it_is_a_circle(write) -> None:
+def test_a_module_that_imports_the_package_that_imports_it_is_a_cycle(write) -> None:
     found = write({"top/__init__.py": "from .a import name", "top/a.py": "from . import other"})
     assert imports.circles(found) == [["top", "top.a"]]
 
@@ -65,7 +65,7 @@ def test_the_worker_names_its_modules_without_the_folder(write) -> None:
     assert imports.circles(found) == [["worker.a", "worker.core"]]
 
 
-def test_what_depends_in_one_direction_is_fine(write) -> None:
+def test_imports_in_one_direction_are_allowed(write) -> None:
     found = write({"top/a.py": "from . import b, c", "top/b.py": "from . import c", "top/c.py": "import json"})
     assert imports.circles(found) == []
 
@@ -73,25 +73,25 @@ def test_what_depends_in_one_direction_is_fine(write) -> None:
 TREE = {"top/__init__.py": "", "top/low.py": "import json\nfrom . import high", "top/high.py": ""}
 
 
-def test_an_import_that_goes_up_is_named_with_its_line(write) -> None:
+def test_an_import_from_a_higher_layer_is_named_with_its_line(write) -> None:
     (line,) = imports.climbing(write(TREE), {"top": ("top", "low", "high")})
     assert line.startswith("top.low, line 2: imports top.high")
 
 
-def test_an_import_that_goes_down_is_fine(write) -> None:
+def test_an_import_from_a_lower_layer_is_allowed(write) -> None:
     assert imports.climbing(write(TREE), {"top": ("top", "high", "low")}) == []
 
 
-def test_neighbours_of_one_layer_do_not_import_each_other(write) -> None:
+def test_modules_of_one_layer_do_not_import_each_other(write) -> None:
     (line,) = imports.climbing(write(TREE), {"top": ("top", "high low")})
     assert "top.low may not import top.high" in line
 
 
-def test_what_has_no_place_in_the_layers_is_named(write) -> None:
+def test_a_module_without_a_layer_is_named(write) -> None:
     assert imports.climbing(write(TREE), {"top": ("top", "low")})[0] == "top.high has no place in LAYERS"
 
 
-def test_every_layer_is_of_something_that_there_is() -> None:
+def test_every_layer_names_existing_modules() -> None:
     known = {name for module in imports.graph() for name in _with_parents(module)} | {"worker.catalog"}
     named = {
         name if name == package else f"{package}.{name}".removeprefix(".")
@@ -103,7 +103,7 @@ def test_every_layer_is_of_something_that_there_is() -> None:
     assert named <= known
 
 
-def test_this_project_has_no_circles() -> None:
+def test_this_project_has_no_cycles() -> None:
     found = imports.graph()
     assert len(found) > 200
     assert imports.circles(found) == []

@@ -1,4 +1,4 @@
-"""The probe Worker in workerd: what the offline edge must be able to do, each thing once."""
+"""The probe Worker in workerd: each feature that the offline edge must support, tested once."""
 
 import concurrent.futures
 import os
@@ -14,14 +14,14 @@ from tests.dev.conftest import APP, Probe, wait_for
 
 @pytest.fixture
 def image(probe: Probe):
-    """Sets the image for one test; every container is gone afterwards."""
+    """Sets the image for one test and removes all containers afterwards."""
     yield lambda image: probe.edge.set_image(image, "Runner")
     probe.edge.set_image(APP, "Runner")
 
 
 @pytest.fixture
 def own(request: pytest.FixtureRequest) -> str:
-    """The name of a Durable Object of this test alone."""
+    """The name of a Durable Object for this test only."""
     return request.node.name
 
 
@@ -39,11 +39,11 @@ def no_containers_left(probe: Probe, own: str):
     wait_for(lambda: not probe.edge.containers("running"), "the container's end")
 
 
-def test_answers(probe: Probe) -> None:
+def test_answers_requests(probe: Probe) -> None:
     assert probe.get("/hello", name="Ann").text == "Hello, Ann!"
 
 
-def test_is_the_runtime_it_should_be(probe: Probe) -> None:
+def test_has_the_expected_runtime(probe: Probe) -> None:
     info = probe.get("/info").json()
     assert info["platform"] == "emscripten"
     assert info["pyodide"] == "314.0.6"
@@ -51,7 +51,7 @@ def test_is_the_runtime_it_should_be(probe: Probe) -> None:
     assert info["limits"] == {"a": [1, 2]}
 
 
-def test_random_numbers_differ_from_start_to_start(probe: Probe) -> None:
+def test_random_numbers_differ_between_starts(probe: Probe) -> None:
     first = probe.get("/info").json()["random"]
     probe.edge.restart_worker("/hello")
     assert probe.get("/info").json()["random"] != first
@@ -85,31 +85,31 @@ def test_a_durable_objects_error_reaches_its_caller(probe: Probe, own: str) -> N
     assert "on purpose" in answer.text
 
 
-def test_alarms_ring(probe: Probe, own: str) -> None:
+def test_alarms_fire(probe: Probe, own: str) -> None:
     probe.get("/box/alarm", id=own)
     wait_for(lambda: probe.get("/box/rows", id=own).json()["rows"] == [["alarm", 1]], "the alarm")
 
 
-def test_storage_outlives_workerd(probe: Probe, own: str) -> None:
+def test_storage_survives_workerd(probe: Probe, own: str) -> None:
     probe.get("/box/add", id=own, name="z")
     probe.edge.restart_worker("/hello")
     assert probe.get("/box/add", id=own, name="z").json()["value"] == 2
 
 
-def test_wait_until_goes_on_after_the_answer(probe: Probe) -> None:
+def test_wait_until_continues_after_the_response(probe: Probe) -> None:
     assert "word" not in probe.get("/later", word="word").json()
     wait_for(lambda: "word" in probe.get("/said").json(), "what was promised for later")
 
 
-def test_requests_wait_at_the_same_time(probe: Probe) -> None:
+def test_requests_wait_concurrently(probe: Probe) -> None:
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: probe.get("/sleep", seconds="1").text, range(20)))
     assert answers == ["slept"] * 20
-    assert time.monotonic() - started < 15  # one after the other they take twenty
+    assert time.monotonic() - started < 15  # one after another they would take twenty
 
 
-def test_an_exception_is_a_500_and_in_the_log(probe: Probe) -> None:
+def test_an_exception_is_a_500_and_is_logged(probe: Probe) -> None:
     assert probe.get("/fail").status_code == 500
     probe.wait_for_line("RuntimeError: a bug of the Worker")
 
@@ -150,20 +150,21 @@ def test_each_chunk_of_a_stream_arrives_before_the_next_one_is_sent(probe: Probe
 
 
 def test_uploads_are_streamed(probe: Probe, own: str) -> None:
-    probe.get("/container/see", id=own)  # the probe tries again until the container listens; a body can be sent once
+    # the probe retries until the container listens, but a body can be sent only once
+    probe.get("/container/see", id=own)
     answer = probe.client.post(
         "/container/upload", params={"id": own}, content=(b"x" * 65536 for _ in range(64)), timeout=30
     )
     assert answer.json() == {"size": 64 * 65536}
 
 
-def test_the_container_notices_when_a_client_leaves(probe: Probe, own: str) -> None:
+def test_the_container_notices_a_client_disconnect(probe: Probe, own: str) -> None:
     with probe.client.stream("GET", "/container/stream?long", params={"id": own, "long": "1"}) as answer:
         next(answer.iter_lines())
     assert probe.wait_for_line("the client has left")
 
 
-def test_the_container_starts_again_after_kill_9(probe: Probe, own: str) -> None:
+def test_the_container_restarts_after_kill_9(probe: Probe, own: str) -> None:
     first = probe.get("/container/see", id=own).json()["pid"]
     os.kill(first, signal.SIGKILL)
     assert "exit code 137" in probe.get("/container/ended", id=own).json()
@@ -171,7 +172,7 @@ def test_the_container_starts_again_after_kill_9(probe: Probe, own: str) -> None
     assert second == container_pid(probe) != first
 
 
-def test_the_container_may_end_by_itself(probe: Probe, own: str) -> None:
+def test_the_container_may_exit_by_itself(probe: Probe, own: str) -> None:
     probe.get("/container/see", id=own)
     probe.get("/container/exit", id=own)
     assert "exit code 3" in probe.get("/container/ended", id=own).json()
@@ -190,7 +191,7 @@ def test_destroy_ends_the_container(probe: Probe, own: str) -> None:
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"), f"the end of process {pid}")
 
 
-def test_a_container_that_is_slow_to_start(probe: Probe, own: str, image) -> None:
+def test_a_container_that_starts_slowly(probe: Probe, own: str, image) -> None:
     image(Image(APP.command, port=8080, start_delay=0.7))
     assert probe.get("/container/see", id=own).status_code == 200
 
@@ -202,7 +203,7 @@ def test_a_missing_image(probe: Probe, own: str, image) -> None:
     assert "failed to start" in answer.text
 
 
-def test_a_container_that_ends_at_once(probe: Probe, own: str, image) -> None:
+def test_a_container_that_exits_at_once(probe: Probe, own: str, image) -> None:
     image(Image(("sh", "-c", "echo going; exit 5"), port=8080))
     answer = probe.get("/container/see", id=own)
     assert (answer.status_code, "exit code 5" in answer.text) == (503, True), answer.text
@@ -239,7 +240,7 @@ def test_containers_are_found_again_after_kill_9_of_workerd(probe: Probe, own: s
     assert probe.get("/container/see", id=own).json()["pid"] == pid
 
 
-def test_no_engine_is_an_error_that_the_caller_can_catch(probe: Probe, tmp_path) -> None:
+def test_a_missing_engine_is_an_error_that_the_caller_can_catch(probe: Probe, tmp_path) -> None:
     from dev.edge import OfflineEdge
 
     lines: list[str] = []

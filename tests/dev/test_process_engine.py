@@ -1,4 +1,4 @@
-"""The process engine, spoken to as workerd does, and seen from the operating system."""
+"""The process engine: its API as workerd calls it, and its processes as the operating system sees them."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ SLEEPER = Image(("sleep", "60"))
 
 
 class Client:
-    """A Docker client on the engine's socket: `client("POST", "/containers/x/start")` is (status, JSON)."""
+    """A Docker client on the engine's socket: `client("POST", "/containers/x/start")` returns (status, JSON)."""
 
     def __init__(self, socket_path: Path) -> None:
         self._path = str(socket_path)
@@ -75,7 +75,7 @@ def test_images(client: Client) -> None:
     assert client("POST", "/containers/create?name=a", {"Image": "other"})[0] == 404
 
 
-def test_the_life_of_a_container(client: Client, engine: ProcessEngine) -> None:
+def test_the_lifecycle_of_a_container(client: Client, engine: ProcessEngine) -> None:
     assert client("GET", "/containers/a/json")[0] == 404
     assert client("POST", "/containers/create?name=a", {"Image": "sleeper:1"}) == (201, {"Id": "a", "Warnings": []})
     assert client("POST", "/containers/create?name=a", {"Image": "sleeper:1"})[0] == 409
@@ -130,7 +130,7 @@ def test_waiting_for_removal(client: Client, engine: ProcessEngine) -> None:
     assert answers == [(200, {"StatusCode": 3})]
 
 
-def test_everything_in_a_container_ends_with_its_first_process(client: Client, engine: ProcessEngine) -> None:
+def test_all_processes_of_a_container_end_with_its_first(client: Client, engine: ProcessEngine) -> None:
     engine.images["tree:1"] = Image(("sh", "-c", "sleep 61 & wait"))
     client.run("a", "tree:1")
     parent = pid_of(engine)
@@ -140,7 +140,7 @@ def test_everything_in_a_container_ends_with_its_first_process(client: Client, e
     wait_for(lambda: _has_ended(int(child)), "the child's end")
 
 
-def test_a_start_delay_may_be_cut_short(client: Client, engine: ProcessEngine) -> None:
+def test_a_start_delay_may_be_interrupted(client: Client, engine: ProcessEngine) -> None:
     engine.images["slow:1"] = Image(("sleep", "60"), start_delay=60)
     client.run("a", "slow:1")
     assert [(c.state, c.pid) for c in engine.containers()] == [("running", None)]
@@ -148,7 +148,7 @@ def test_a_start_delay_may_be_cut_short(client: Client, engine: ProcessEngine) -
     assert engine.containers() == []
 
 
-def test_the_environment_is_the_create_calls(
+def test_the_environment_comes_from_the_create_call(
     client: Client, engine: ProcessEngine, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_DEVELOPER", "1")
@@ -169,14 +169,14 @@ def test_the_port_is_part_of_the_command(client: Client, engine: ProcessEngine, 
     assert lines == [f"--port {engine.containers()[0].local_port}"]
 
 
-def test_a_last_line_without_an_end_is_logged(client: Client, engine: ProcessEngine, lines: list[str]) -> None:
+def test_a_last_line_without_a_newline_is_logged(client: Client, engine: ProcessEngine, lines: list[str]) -> None:
     engine.images["half:1"] = Image(("printf", "one\\ntwo"))
     client.run("a", "half:1")
     wait_for(lambda: len(lines) == 2, "two lines")
     assert lines == ["one", "two"]
 
 
-def test_what_it_does_not_know_it_says(client: Client, lines: list[str]) -> None:
+def test_an_unknown_call_is_refused(client: Client, lines: list[str]) -> None:
     assert client("POST", "/build")[0] == 501
     assert lines == ["The process engine does not know POST /build."]
 
@@ -184,7 +184,7 @@ def test_what_it_does_not_know_it_says(client: Client, lines: list[str]) -> None
 class TestSidecar:
     @pytest.fixture
     def port(self, client: Client) -> int:
-        """Of the sidecar of container `a`."""
+        """The port of container `a`'s sidecar."""
         assert client("POST", "/containers/create?name=a-proxy", {"Image": SIDECAR_IMAGE})[0] == 201
         assert client("POST", "/containers/a-proxy/start")[0] == 204
         ports = client("GET", "/containers/a-proxy/json")[1]["NetworkSettings"]["Ports"]
@@ -192,7 +192,7 @@ class TestSidecar:
 
     @staticmethod
     def connect(sidecar: int, port: int) -> tuple[str, socket.socket]:
-        """The status line, and the connection, which is a tunnel if it says 200."""
+        """The status line, and the connection, which is a tunnel if the status is 200."""
         connection = socket.create_connection(("127.0.0.1", sidecar), 10)
         connection.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         head = b""
@@ -225,7 +225,7 @@ class TestSidecar:
         client.run("a", "sleeper:1")
         assert self.connect(port, port_asked)[0] == "HTTP/1.1 400 Bad Request"
 
-    def test_accepts_what_it_is_told_about_egress(self, port: int) -> None:
+    def test_accepts_egress_settings(self, port: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         connection.request("PUT", "/egress", json.dumps({"internet": {"enabled": True}}))
         assert connection.getresponse().status == 200
@@ -264,7 +264,7 @@ time.sleep(60)
 
 
 def _has_ended(pid: int) -> bool:
-    """Gone, or dead and not yet collected by whoever adopted it."""
+    """Whether it is gone, or dead but not yet reaped by its new parent."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""wrangler or offline, and why."""
+"""The choice between wrangler and the offline edge, and its reasons."""
 
 import http.server
 import os
@@ -14,7 +14,7 @@ from dev.wrangler_command import node_is_new_enough
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Puts a command named docker, which runs this script, where it is looked for."""
+    """Puts a `docker` command with this script on the path."""
 
     def install(script: str) -> None:
         path = tmp_path / "docker"
@@ -27,11 +27,11 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("name", ["offline", "wrangler"])
-def test_what_is_asked_for_is_taken(name: str) -> None:
+def test_a_requested_runtime_is_used(name: str) -> None:
     assert runtime_choice.choose(name) == (name, f"you asked for it with --runtime {name}")
 
 
-def test_offline_with_a_config_that_the_image_does_not_hold() -> None:
+def test_offline_with_a_config_that_is_not_in_the_image() -> None:
     assert runtime_choice.choose("auto", in_image=False).name == "offline"
 
 
@@ -72,8 +72,8 @@ def test_reachable() -> None:
     assert not runtime_choice.reachable("127.0.0.1", server.server_port)
 
 
-def test_a_host_that_drops_everything_takes_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listener whose queue is full answers no further connection."""
+def test_an_unresponsive_host_takes_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener with a full queue answers no further connection."""
     monkeypatch.setattr(runtime_choice, "TIMEOUT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()

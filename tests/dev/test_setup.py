@@ -1,4 +1,4 @@
-"""Setting up: what is skipped, and what is said when it fails. The installing itself every run of the tests shows."""
+"""The setup: what it skips and how it reports failures. Every test run exercises the installation itself."""
 
 import os
 import resource
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project that has everything installed, as far as the stamps say."""
+    """A project with everything installed, according to its stamps."""
     (tmp_path / "requirements").mkdir()
     for name in ("requirements/dev.txt", "pyproject.toml", "package.json", "package-lock.json"):
         (tmp_path / name).write_text(name)
@@ -32,7 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def commands(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is run, instead of running it: program and first word, as "uv venv"."""
+    """Records commands instead of running them: program and first word, such as "uv venv"."""
     ran: list[str] = []
 
     def run(command: list[str]) -> None:
@@ -68,7 +68,7 @@ def test_installs_what_has_changed(project: Path, commands: list[str], changed: 
     assert commands == again
 
 
-def test_makes_the_environment_when_it_is_missing(project: Path, commands: list[str]) -> None:
+def test_creates_a_missing_environment(project: Path, commands: list[str]) -> None:
     (project / ".venv/bin/python").unlink()
     setup.main([])
     assert commands[0] == "uv venv"
@@ -101,7 +101,7 @@ def test_an_old_python_is_named(project: Path, commands: list[str], monkeypatch:
         setup.set_up_python()
 
 
-def test_no_uv(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_uv_is_reported(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV", raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(setup.SetupFailed, match="uv is not installed; run: pip install uv"):
@@ -132,8 +132,8 @@ def test_failures_are_explained(command: list[str], output: str, sentence: str) 
     assert setup.explain(command, output) == f"{sentence} It said:\n{output}"
 
 
-def test_without_a_network_it_says_so(tmp_path: Path) -> None:
-    """For real: a copy of the project, an empty cache and an index that nobody serves."""
+def test_a_missing_network_is_reported(tmp_path: Path) -> None:
+    """Runs for real: a copy of the project, an empty cache and an unreachable index."""
     copy = tmp_path / "project"
     for name in ("dev/setup", "dev/setup.py", "dev/progress.py", "dev/__init__.py", "pyproject.toml", "README.md"):
         if (ROOT / name).exists():
@@ -152,8 +152,8 @@ def test_without_a_network_it_says_so(tmp_path: Path) -> None:
     assert "setup: uv pip sync could not reach its package index; connect to the network and try again." in done.stderr
 
 
-def test_nothing_to_do_takes_no_time() -> None:
-    """The requirement: the second run takes a second at most. Of CPU here, as the machine may be busy."""
+def test_an_up_to_date_setup_is_fast() -> None:
+    """The requirement: a second run takes one second at most. Measured in CPU time, because the machine may be busy."""
     subprocess.run([str(ROOT / "dev/setup")], check=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([str(ROOT / "dev/setup")], capture_output=True, text=True, check=True)
@@ -162,15 +162,13 @@ def test_nothing_to_do_takes_no_time() -> None:
     assert done.stderr == ""
 
 
-def test_progress_is_silent_when_it_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quick_step_prints_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.step("Doing it"):
         pass
     assert capsys.readouterr().err == ""
 
 
-def test_progress_speaks_when_it_takes_long(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_step_prints_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_PATIENCE_SECONDS", 0.01)
     with progress.step("Doing it"):
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The memory snapshot: what goes into it, that it is made once, and that nothing depends on it."""
+"""The memory snapshot: its contents, that it is made once, and that it is optional."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.dev.conftest import PROBE
 MAIN = PROBE / "src/entry.py"
 
 
-def test_takes_the_standard_librarys_modules_that_are_imported_anywhere() -> None:
+def test_contains_the_standard_library_modules_imported_anywhere() -> None:
     sources = {
         "a.py": "import js\nimport html.parser\ndef late():\n    from base64 import b64encode\n",
         "b.py": "from .a import x\nfrom workers import fetch\nimport secrets, uuid",
@@ -22,7 +22,7 @@ def test_takes_the_standard_librarys_modules_that_are_imported_anywhere() -> Non
     assert not {"js", "workers", "a", "secrets", "uuid"} & set(found)
 
 
-def test_is_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_made_once_and_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = snapshot.find_or_make(MAIN, tmp_path)
     assert made is not None
     assert made.stat().st_size > 10_000_000
@@ -34,7 +34,7 @@ def test_is_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert snapshot.find_or_make(MAIN, tmp_path) == made
 
 
-def test_other_versions_or_modules_make_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_versions_or_modules_make_another_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "_make", lambda modules: b"memory")
     first = snapshot.find_or_make(MAIN, tmp_path)
     monkeypatch.setattr(snapshot, "standard_modules", lambda sources: ["asyncio"])
@@ -44,7 +44,7 @@ def test_other_versions_or_modules_make_another_one(tmp_path: Path, monkeypatch:
     assert len({first, second, third}) == 3
 
 
-def test_old_ones_are_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_snapshots_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "_make", lambda modules: b"memory")
     for number in range(6):
         monkeypatch.setattr(snapshot, "standard_modules", lambda sources, number=number: [str(number)])
@@ -54,7 +54,7 @@ def test_old_ones_are_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert newest in left
 
 
-def test_the_worker_starts_without_one(
+def test_the_worker_starts_without_a_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(modules: list[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Where the Worker's variables come from on a developer's machine."""
+"""Sources of the Worker's variables on a developer's machine."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_broken_lines(text: str, broken: list[int]) -> None:
     assert variables.broken_lines(text) == broken
 
 
-def test_there_need_be_no_file(tmp_path: Path) -> None:
+def test_the_file_is_optional(tmp_path: Path) -> None:
     said: list[str] = []
     assert variables.read_dev_vars(tmp_path, said.append) == {}
     (tmp_path / ".dev.vars").write_text("A=1\nB='2'\nC: s3cret\n")
@@ -49,11 +49,11 @@ def test_there_need_be_no_file(tmp_path: Path) -> None:
     assert said == [".dev.vars:3: this line cannot be read; write NAME=value, or NAME='a value'."]
 
 
-def test_a_key_for_everybody_without_one_of_ones_own() -> None:
+def test_the_default_key_is_used_without_a_custom_one() -> None:
     assert variables.worker_variables({}, {}, []) == {"LITELLM_MASTER_KEY": "sk-1234", "LOCAL_DEVELOPMENT": "true"}
 
 
-def test_the_environment_stands_above_the_file() -> None:
+def test_the_environment_overrides_the_file() -> None:
     given = variables.worker_variables(
         {"LITELLM_MASTER_KEY": "sk-file", "OPENAI_API_KEY": "file", "GROQ_API_KEY": "file", "PUBLIC_MODELS": "false"},
         {"LITELLM_MASTER_KEY": "sk-shell", "OPENAI_API_KEY": "shell", "GROQ_API_KEY": "", "HOME": "/home/a"},
@@ -68,7 +68,7 @@ def test_the_environment_stands_above_the_file() -> None:
     }
 
 
-def test_set_but_empty_means_unset() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     given = variables.worker_variables({"LITELLM_MASTER_KEY": "", "OPENAI_API_KEY": ""}, {}, ["OPENAI_API_KEY"])
     assert given == {"LITELLM_MASTER_KEY": "sk-1234", "LOCAL_DEVELOPMENT": "true"}
 
@@ -89,6 +89,6 @@ def test_the_workers_settings_may_be_set_in_the_environment() -> None:
         ("'`", 'A="\'`"'),
     ],
 )
-def test_what_wrangler_reads_is_quoted_and_not_expanded(value: str, line: str) -> None:
-    """The form was tried with dotenv 16 and dotenv-expand 12, which wrangler bundles."""
+def test_values_for_wrangler_are_quoted_and_not_expanded(value: str, line: str) -> None:
+    """The format was verified with dotenv 16 and dotenv-expand 12, which wrangler bundles."""
     assert wrangler_dev.dotenv({"A": value}) == line + "\n"

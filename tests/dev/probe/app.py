@@ -1,4 +1,4 @@
-"""What runs in the probe's container: a little HTTP server on $PORT that says what it sees."""
+"""The server in the probe's container: HTTP on $PORT, with responses that describe its environment."""
 
 import json
 import os
@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({"size": size})
 
     def stream(self):
-        """20 lines, or 4, each followed by a wait for a `step`."""
+        """Sends 20 lines, or 4, each followed by a wait for a `step`."""
         long = "long" in self.path
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format, *args):
-        """Only what the tests look for is printed."""
+        """Silences the log: only lines that the tests look for are printed."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The probe: one path for each thing that a Worker may do."""
+"""The probe Worker: one path per runtime feature."""
 
 import asyncio
 import random
@@ -49,7 +49,7 @@ class Box(DurableObject):
 
 
 class Runner(DurableObject):
-    """Starts its container at the first request and passes requests on to it."""
+    """Starts its container at the first request and forwards requests to it."""
 
     async def fetch(self, request):
         container = self.ctx.container
@@ -70,7 +70,7 @@ class Runner(DurableObject):
         return Response(problem, status=503)
 
     async def _watch(self, container):
-        """How it ended; `exitCode` is there when it ran."""
+        """Records how the container ended. `exitCode` is present if it ran."""
         try:
             await container.monitor()
         except JsException as error:
