@@ -1,7 +1,8 @@
-"""Secrets that no proxy of the whole test run may let out: each one's log, ledger file, health, metrics and child
-processes are searched for what that very one was given, and for what was said through it, when it ends or is killed.
-Databases, Redis and the headers of all answers are searched for what any of them was given. What is found fails the
-test that was running.
+"""Secrets that no proxy of the test run may leak.
+
+When a proxy ends or is killed, its log, ledger file, health, metrics and child processes are searched for its own
+secrets and for the texts sent through it. Databases, Redis and the headers of all responses are searched for the
+secrets of every proxy. A leak fails the test that is running.
 """
 
 import re
@@ -13,13 +14,13 @@ from urllib.parse import urlsplit
 _NAMES = re.compile(r"KEY|TOKEN|PASSWORD|SECRET|CREDENTIALS")
 _SETTINGS = ("api_key", "master_key", "key")
 _SHORTEST = 8
-# As the ledger makes them.
+# The format of the ledger's keys.
 VIRTUAL_KEY = re.compile(rb"sk-[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
-# What tests ask, and what the fakes answer by repeating it.
+# Texts that tests send, and that the fakes echo.
 SPOKEN = (b"Hello there", b"hello out there")
-# The secrets that proxies have been started with so far.
+# The secrets of all proxies started so far.
 planted: set[bytes] = set()
-# What is the proxy's alone; its children have no business with it.
+# Variables of the proxy that its children must not inherit.
 OURS_ALONE = ("LITELLM_MASTER_KEY", "INTERNAL_TOKEN", "DATABASE_URL", "REDIS_URL", "REDIS_PASSWORD")
 
 
@@ -34,7 +35,7 @@ def secrets_of(environment: Mapping[str, str], config: Any = None) -> set[bytes]
 
 
 def leaks(data: bytes, secrets: Iterable[bytes], *, spoken: Iterable[bytes] = SPOKEN) -> list[str]:
-    """Which of the secrets, virtual keys and spoken words are in the data."""
+    """The secrets, virtual keys and spoken texts found in the data."""
     found = [one.decode() for one in (*secrets, *spoken) if one in data]
     return found + [one.decode() for one in VIRTUAL_KEY.findall(data)]
 
@@ -45,7 +46,9 @@ def refuse_leaks(where: str, data: bytes, secrets: Iterable[bytes], *, spoken: I
 
 
 def children_leaks(proxy: int, environment: Mapping[str, str], secrets: Iterable[bytes]) -> list[str]:
-    """Secrets on the command lines of a proxy and its children, and what is its alone in their environments."""
+    """Secrets on the command lines of a proxy and its children, and the proxy's own variables in its children's
+    environments.
+    """
     ours = [environment[name].encode() for name in OURS_ALONE if len(environment.get(name, "")) >= _SHORTEST]
     found = []
     for pid in _family(proxy):
@@ -71,7 +74,7 @@ def _in_config(value: Any) -> Iterable[str]:
 
 
 def _family(pid: int) -> list[int]:
-    """A process and all that descend from it, sessions of their own among them."""
+    """A process and all its descendants, including those in other sessions."""
     found = [pid]
     for one in found:
         for tasks in Path(f"/proc/{one}/task").glob("*/children"):

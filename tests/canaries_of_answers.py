@@ -1,4 +1,4 @@
-"""The canaries in what the whole run's clients are answered: every header, and all of /health and /metrics."""
+"""Searches every response to the run's clients for canaries: all headers, and the bodies of /health and /metrics."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,19 +8,19 @@ import httpx
 
 from tests import canaries
 
-# What is told of the gateway to those without a key, and to whoever watches it.
+# Bodies that are shown to unauthenticated clients and to monitoring.
 _OPEN = ("/", "/health", "/health/liveliness", "/health/readiness", "/metrics")
 found: list[str] = []
 
 
 def look(where: str, headers: Iterable[tuple[str, str]], body: bytes = b"") -> None:
-    """Remembers what should not have been told: an error raised here might be taken for the connection's."""
+    """Records a leak. An exception raised here could be mistaken for a connection error."""
     lines = "\n".join(f"{name}: {value}" for name, value in headers).encode()
     found.extend(f"{one} in the answer of {where}" for one in canaries.leaks(lines + b"\n" + body, canaries.planted))
 
 
 def watch(patch: Callable[[Any, str, Any], None]) -> None:
-    """Has every answer to httpx (and so to openai's and anthropic's SDK) and aiohttp looked at."""
+    """Patches httpx (and so OpenAI's and Anthropic's SDKs) and aiohttp to check every response."""
     send, send_async, start = httpx.Client.send, httpx.AsyncClient.send, aiohttp.ClientResponse.start
 
     def seen(response: httpx.Response) -> httpx.Response:

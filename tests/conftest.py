@@ -3,7 +3,7 @@
 import os
 import sys
 
-# Where bytecode is forbidden, hundreds of processes would each compile what they import. Before all other imports.
+# Without bytecode, hundreds of processes would each compile their imports. This must run before all other imports.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -18,8 +18,8 @@ from tests import canaries_of_answers, order
 from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy, free_tcp_port, proxy_starter
 
-# No limit on an example's time, as the machine may be busy. In CI the same examples each time: what fails there is the
-# change's doing.
+# No deadline for an example, because the machine may be busy. CI uses the same examples in every run, so that a failure
+# there comes from the change.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
@@ -29,12 +29,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> order.ByF
     return order.ByFile(config, log)
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` picks from them
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects from them
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if order.starts_a_process(item):
             item.add_marker(pytest.mark.process)
-    if hasattr(config, "workerinput"):  # one of xdist's workers
+    if hasattr(config, "workerinput"):  # an xdist worker
         order.longest_first(items)
 
 
@@ -52,7 +52,7 @@ def _watched_answers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_secret_in_answers() -> Iterator[None]:
-    """Nor in those that came since the last test."""
+    """Also covers responses that arrived since the last test."""
     yield
     found, canaries_of_answers.found[:] = list(canaries_of_answers.found), []
     assert not found, found
@@ -60,14 +60,14 @@ def _no_secret_in_answers() -> Iterator[None]:
 
 @pytest.fixture
 def fake() -> Iterator[FakeProvider]:
-    """A fake provider of this test alone."""
+    """A fake provider for this test only."""
     with FakeProvider() as provider:
         yield provider
 
 
 @pytest.fixture
 def second_fake() -> Iterator[FakeProvider]:
-    """Another one, to fail over to."""
+    """A second one, to fail over to."""
     with FakeProvider() as provider:
         yield provider
 
@@ -81,7 +81,7 @@ def providers() -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
-    """The same, its memory empty."""
+    """The same fake, with its records cleared."""
     providers.reset()
     yield providers
     providers.reset()
@@ -96,7 +96,8 @@ def free_port() -> int:
 def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartProxy]:
     """`proxy(config, **options)` starts `python -m container serve`; see `tests.processes.RunningProxy`.
 
-    Afterwards every one is ended with SIGTERM and has to exit 0. `FRESH_PROXIES = True` in a module: `fresh` for all.
+    After the test each proxy gets SIGTERM and must exit with 0. `FRESH_PROXIES = True` in a module sets `fresh` for all
+    of them.
     """
     with ExitStack() as stack:
         yield proxy_starter(stack, tmp_path, fresh=getattr(request.module, "FRESH_PROXIES", False))

@@ -1,4 +1,4 @@
-"""What OpenAI's client says to models of several providers, what it does with a tool, and how it leaves."""
+"""Conversations of OpenAI's client with models of several providers: text, tool calls, disconnects."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.processes import MASTER_KEY
 
 TEXT = "Hällo 世界, how are you? 🙂"
 HELLO: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TEXT}]
-# The fakes call a tool when they are asked to, with the prompt for a text and 1 for a number.
+# The fakes call a tool when asked to, with the prompt as a text argument and 1 as a number.
 CALL: Any = [{"role": "user", "content": "call it"}]
 ARGUMENTS = {"city": "call it", "days": 1}
 
@@ -31,7 +31,7 @@ TOOL = weather()
 
 
 def use_tool(client: OpenAI, model: str, *, tool: Any = TOOL, messages: Any = CALL) -> tuple[Any, str]:
-    """The model's call of the tool, and what it says when it is told that the weather is sunny."""
+    """Returns the model's tool call, and its answer to the result that the weather is sunny."""
     called = client.chat.completions.create(model=model, messages=messages, tools=[tool])
     assert called.choices[0].finish_reason == "tool_calls"
     (call,) = called.choices[0].message.tool_calls or []
@@ -43,7 +43,7 @@ def use_tool(client: OpenAI, model: str, *, tool: Any = TOOL, messages: Any = CA
 
 
 def streamed_call(client: OpenAI, model: str, *, tool: Any = TOOL, messages: Any = CALL) -> Any:
-    """The call that the chunks of a stream make together."""
+    """Joins the chunks of a stream into one tool call."""
     with client.chat.completions.stream(model=model, messages=messages, tools=[tool]) as stream:
         final = stream.get_final_completion()
     assert final.choices[0].finish_reason == "tool_calls"
@@ -52,12 +52,12 @@ def streamed_call(client: OpenAI, model: str, *, tool: Any = TOOL, messages: Any
 
 
 def raw_stream(url: str, model: str) -> httpx.Response:
-    """A stream as its bytes came."""
+    """The raw bytes of a stream."""
     return httpx.post(f"{url}/v1/chat/completions", **_asking_for_a_stream(model))
 
 
 def leave_in_mid_stream(url: str, model: str, text: str) -> None:
-    """Leaves as soon as the beginning of the text has come."""
+    """Disconnects as soon as the first text has arrived."""
     with httpx.stream("POST", f"{url}/v1/chat/completions", **_asking_for_a_stream(model)) as answer:
         next(line for line in answer.iter_lines() if f'"content":"{text}' in line)
 

@@ -1,7 +1,7 @@
-"""Proxies that start in a few milliseconds: forks of one process that has imported the proxy's modules already.
+"""Proxies that start in a few milliseconds: forks of a process that has already imported the proxy's modules.
 
-Such a proxy is what `python -m container` is, with its own environment, directory, log and session, but it pays for no
-imports. A test of the start itself, or of memory, starts the real thing: `RunningProxy(…, fresh=True)`.
+A fork behaves like `python -m container`, with its own environment, directory, log and session, but skips the imports.
+Tests of the startup itself or of memory start a real process: `RunningProxy(…, fresh=True)`.
 """
 
 import importlib
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.01
 
 
 class Forked:
-    """What `subprocess.Popen` is for one of them."""
+    """A fork with the interface of `subprocess.Popen`."""
 
     def __init__(self, parent: "Parent", pid: int) -> None:
         self._parent = parent
@@ -51,7 +51,7 @@ class Forked:
 
 
 class Parent:
-    """The process that forks; it ends with the tests, as its socket does."""
+    """The process that forks. It exits with the tests, when its socket closes."""
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -61,7 +61,7 @@ class Parent:
             self._process = subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()])
 
     def start(self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> Forked:
-        """`words`: after `python -m container`."""
+        """Starts a fork. `words` follow `python -m container`."""
         wanted = {"words": list(words), "cwd": str(cwd), "environment": dict(environment)}
         socket.send_fds(self._socket, [orjson.dumps(wanted)], [log])
         return Forked(self, self._answer()["pid"])
@@ -87,7 +87,7 @@ def start(words: Sequence[str], cwd: Path, environment: Mapping[str, str], log: 
 
 
 def _serve(connection: socket.socket) -> None:
-    """Forks, and says what became of the forks, until nobody asks any more."""
+    """Forks on request and reports exit statuses, until the socket closes."""
     package = importlib.import_module("container")
     for module in pkgutil.walk_packages(package.__path__, "container."):
         if not module.name.endswith("__main__"):
@@ -111,7 +111,7 @@ def _serve(connection: socket.socket) -> None:
 
 
 def _become(wanted: Mapping[str, Any], log: int) -> None:
-    """The proxy, in the fork."""
+    """Turns the fork into the proxy."""
     code = 1
     try:
         os.setsid()
@@ -123,7 +123,7 @@ def _become(wanted: Mapping[str, Any], log: int) -> None:
         os.environ.update(wanted["environment"])
         sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv[1:] = wanted["words"]
-        # Made once for each process, when it is imported.
+        # Created at import, once per process.
         importlib.reload(importlib.import_module("container.server.ids"))
         runpy.run_module("container", run_name="__main__", alter_sys=True)
         code = 0

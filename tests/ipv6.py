@@ -1,4 +1,4 @@
-"""For tests that need IPv6, which containers and machines may be without."""
+"""For tests that need IPv6, which containers and machines may lack."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""What every line of a log has to be (docs/logs.md): each proxy and each edge of the test run is held to it."""
+"""The required format of every log line (docs/logs.md), checked for each proxy and each edge of the test run."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ _EVENT = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def parsed(lines: Iterable[str], source: str) -> list[dict[str, Any]]:
-    """AssertionError for a line that is none."""
+    """Raises AssertionError for an invalid line."""
     found = []
     for text in lines:
         try:

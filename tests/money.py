@@ -1,4 +1,4 @@
-"""Models with a price, and keys and spending as an operator and clients see them: standalone and at the edge."""
+"""Models with prices, and keys and spend as operators and clients see them, standalone and at the edge."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import httpx
 
 from tests.fakes.server import FakeProvider
 
-# US dollars for a token in and a token out.
+# US dollars per input token and per output token.
 IN, OUT = 0.000001, 0.000002
 
 
 def deployment(fake: FakeProvider, name: str, model: str = "", **info: Any) -> dict[str, Any]:
-    """A priced one unless `info` says otherwise."""
+    """A deployment with prices, unless `info` overrides them."""
     return {
         "model_name": name,
         "litellm_params": {"model": f"openai/{model or name}", "api_base": fake.openai_base, "api_key": "sk-provider"},
@@ -26,7 +26,7 @@ def chat(model: str = "gpt", content: str = "Hi", **fields: Any) -> dict[str, An
 
 
 class Money:
-    """`http` is the gateway's; whose key goes along is said with each request."""
+    """`http` is the gateway's client. Each request names the key that it is sent with."""
 
     def __init__(self, http: httpx.Client, master_key: str) -> None:
         self.http = http
@@ -54,7 +54,7 @@ class Money:
         return self.admin("/spend/logs", **({} if key is None else {"key": key}))["data"]
 
     def ask(self, key: str | None = None, path: str = "/v1/chat/completions", **fields: Any) -> httpx.Response:
-        """A chat completion, unless `path` and `fields` make it something else; with the master key unless `key`."""
+        """Sends a chat completion with the master key, unless `path`, `fields` or `key` say otherwise."""
         body = chat(**fields) if "input" not in fields else fields
         return self.http.post(path, json=body, headers={"authorization": f"Bearer {key or self._master_key}"})
 

@@ -1,7 +1,7 @@
-"""Which tests start a process, and how pytest-xdist's workers share the tests: each file is one worker's, and the
-longest files come first.
+"""Which tests start a process, and how xdist's workers share the tests.
 
-Files that share an engine or an edge of the session are one worker's, too.
+A file runs on one worker, and the longest files run first. Files that share an engine or an edge of the session also
+share a worker.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-# Paths begin so. A long file at the end would leave the other workers idle.
+# Path prefixes. A long file at the end would leave the other workers idle.
 LONGEST = (
     "tests/soak",
     "tests/engine",
@@ -42,7 +42,7 @@ TOGETHER = {
     "tests/seeds": "tests/seeds",
     "tests/hostile": "tests/hostile",
 }
-# Whose tests share nothing, so that each may go to another worker.
+# Files whose tests share nothing, so that each test may run on another worker.
 APART = (
     "tests/bench/test_command",
     "tests/edge/test_container_life",
@@ -58,7 +58,7 @@ _NAMES = ("subprocess", "RunningProxy", "OfflineEdge")
 
 
 def starts_a_process(item: pytest.Item) -> bool:
-    """Whether it is a test of more than the modules that it imports."""
+    """Whether the test runs more than the modules that it imports."""
     given = item.callspec.params.values() if hasattr(item, "callspec") else ()
     return (
         not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
@@ -68,7 +68,7 @@ def starts_a_process(item: pytest.Item) -> bool:
 
 
 def longest_first(items: list[pytest.Item]) -> None:
-    """Sorts in place, and keeps the order within a file."""
+    """Sorts in place and keeps the order within a file."""
     items.sort(key=lambda item: _rank(item.nodeid))
 
 
@@ -77,7 +77,7 @@ def _rank(nodeid: str) -> int:
 
 
 class ByFile(LoadScopeScheduling):
-    """Keeps the order of collection, unlike its base, which puts the files with the most tests first."""
+    """Keeps the order of collection. The base class would run the files with the most tests first."""
 
     def __init__(self, config: pytest.Config, log: object = None) -> None:
         config.option.loadscopereorder = False
@@ -91,6 +91,6 @@ class ByFile(LoadScopeScheduling):
 
 
 def skips(reasons: Iterable[str]) -> str:
-    """How many tests were skipped and why, in a line."""
+    """One line with the number of skipped tests by reason."""
     counted = Counter(reason.removeprefix("Skipped: ") for reason in reasons)
     return "; ".join(f"{count} × {reason}" for reason, count in counted.most_common()) or "nothing"

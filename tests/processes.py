@@ -1,4 +1,4 @@
-"""The proxy as a process of its own: a config written, the command started, its log caught, its end checked."""
+"""The proxy as a process: writes its config, starts the command, captures its log and checks its exit."""
 
 import os
 import signal
@@ -23,22 +23,22 @@ from tests import canaries, forked, log_lines
 ROOT = Path(__file__).parents[1]
 MASTER_KEY = "sk-master-of-the-tests"
 START_TIMEOUT = 30.0
-# Streams may drain this long after SIGTERM, and the engine may take its time to end.
+# Streams may drain this long after SIGTERM, and then the engine needs time to exit.
 SHUTDOWN_GRACE = 5
 STOP_TIMEOUT = 20.0
-LOG_SHOWN = 5_000  # characters of it in a failure
+LOG_SHOWN = 5_000  # characters of it shown in a failure
 
 
 class RunningProxy:
-    """`python -m container serve` on a free loopback port, with nothing of our environment but PATH.
+    """`python -m container serve` on a free loopback port, inheriting only PATH from our environment.
 
-    config       written as YAML, or a path that is taken as it is
-    master_key   LITELLM_MASTER_KEY; None: none is set, so loopback clients need no key
+    config       written as YAML, or a path that is used as it is
+    master_key   LITELLM_MASTER_KEY; None: not set, so loopback clients need no key
     environment  more variables
     arguments    more command line
-    cwd          where it runs
+    cwd          the working directory
     address_in   "arguments", or "environment": LITELLM_HOST and LITELLM_PORT
-    fresh        a Python of its own that imports everything, instead of a fork, see `tests.forked`
+    fresh        a new Python process that imports everything, instead of a fork, see `tests.forked`
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class RunningProxy:
     def _secrets(self) -> set[bytes]:
         try:
             config = yaml.safe_load(self.config_path.read_text())
-        except (OSError, yaml.YAMLError):  # a test of broken ones
+        except (OSError, yaml.YAMLError):  # a test of broken configs
             config = None
         return canaries.secrets_of(self._environment, config)
 
     @property
     def url(self) -> str:
-        """Without `/v1` and without a slash at its end."""
+        """Without `/v1` and without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -102,7 +102,7 @@ class RunningProxy:
         return self._process.poll() is None
 
     def client(self, *, path: str = "/v1", api_key: str | None = None, **options: Any) -> OpenAI:
-        """The official client, without retries of its own unless asked for."""
+        """The official client, without retries by default."""
         options.setdefault("max_retries", 0)
         return OpenAI(base_url=self.url + path, api_key=api_key or self.master_key or "dummy", **options)
 
@@ -119,7 +119,7 @@ class RunningProxy:
     def __enter__(self) -> Self:
         canaries.planted |= self._secrets
         words = ["serve", "--config", str(self.config_path), *self._arguments]
-        # A session of its own, so that nothing it started can survive unnoticed.
+        # A separate session, so that no child process can survive unnoticed.
         with self.log_path.open("wb") as log:
             if self._fresh:
                 self._process = subprocess.Popen(
@@ -155,7 +155,7 @@ class RunningProxy:
         self._process.send_signal(signal.SIGTERM)
 
     def wait(self, timeout: float = STOP_TIMEOUT) -> int:
-        """The exit code; kills what hangs and says so."""
+        """Returns the exit code. Kills a process that hangs and reports it."""
         try:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -163,7 +163,9 @@ class RunningProxy:
             raise AssertionError(f"the proxy still runs {timeout} s after SIGTERM:\n{self._end_of_log()}") from None
 
     def stop(self) -> None:
-        """SIGTERM; AssertionError unless it exits 0, leaves no child behind and has let no secret out."""
+        """Sends SIGTERM. Raises AssertionError unless it exits with 0, leaves no child behind and has leaked no
+        secret.
+        """
         found: list[str] = []
         if self._process.poll() is None:
             found = canaries.children_leaks(self.pid, self._environment, self._secrets)
@@ -180,11 +182,11 @@ class RunningProxy:
         self._refuse_leaks()
 
     def kill(self) -> None:
-        """AssertionError where it has let a secret out before."""
+        """Kills it. Raises AssertionError if it has leaked a secret."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
-            return  # all of them have ended
+            return  # all of them have exited
         self._process.wait(10)
         self._refuse_leaks()
 
@@ -199,7 +201,7 @@ class RunningProxy:
             try:
                 answer = httpx.get(self.url + path, headers=headers, timeout=5, trust_env=False)
             except httpx.HTTPError:
-                continue  # it does not serve (any more), as some tests have it
+                continue  # it does not serve (any more), as in some tests
             canaries.refuse_leaks(path, answer.content, self._secrets)
 
     def __exit__(
@@ -209,13 +211,13 @@ class RunningProxy:
 
 
 class StartProxy(Protocol):
-    """What the `proxy` fixture is: `proxy(config, master_key=…, environment=…, arguments=…)`."""
+    """The type of the `proxy` fixture: `proxy(config, master_key=…, environment=…, arguments=…)`."""
 
     def __call__(self, config: Mapping[str, Any] | Path, **options: Any) -> RunningProxy: ...
 
 
 def proxy_starter(stack: ExitStack, directory: Path, **defaults: Any) -> StartProxy:
-    """Starts proxies that `stack` ends, each in a directory of its own below `directory`."""
+    """Starts proxies that `stack` stops, each in its own directory below `directory`."""
 
     def start(config: Mapping[str, Any] | Path, **options: Any) -> RunningProxy:
         own = directory / f"proxy-{len(list(directory.glob('proxy-*')))}"

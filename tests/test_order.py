@@ -1,4 +1,4 @@
-"""The order of the tests knows the files that there are, and the last line counts what was skipped."""
+"""The order of the tests names existing files, and the summary counts the skipped tests."""
 
 import pytest
 
