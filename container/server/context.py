@@ -183,9 +183,8 @@ class RequestContext:
             return self.kept
         limit = int(limit_mb * 1024 * 1024)
         if (self.header("content-encoding") or "").strip().lower() not in ("", "identity"):
-            raise ApiError(
-                415, "invalid_request_error", "Compressed request bodies are not supported.", code="unsupported_encoding"
-            )
+            message = "Compressed request bodies are not supported."
+            raise ApiError(415, "invalid_request_error", message, code="unsupported_encoding")
         if (self.request.content_length or 0) > limit:
             raise body_too_large(limit_mb)
         content, parts, size, began = self.request.content, [], 0, time.monotonic()
