@@ -1,4 +1,4 @@
-"""The settings of a config with a few models."""
+"""Fixtures for the settings of a config with a few models."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""LiteLLM's callbacks and the variables that they read."""
+"""LiteLLM's callbacks and the environment variables that they read."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ MODELS = [{"model_name": "a", "litellm_params": {"model": "openai/x", "mock_resp
 
 @pytest.fixture(scope="module")
 def litellms() -> str:
-    """The sources of its integrations and of what makes them."""
+    """The source code of LiteLLM's integrations and their factory."""
     spec = find_spec("litellm")
     assert spec
     assert spec.origin
@@ -28,33 +28,33 @@ def litellms() -> str:
 def test_litellm_knows_the_callback_and_reads_its_variables(name: str, litellms: str):
     assert f'"{name}"' in litellms
     for variable in CALLBACKS[name].variables:
-        # lunary's are read by its own package.
+        # lunary's variables are read by its own package.
         assert f'"{variable}"' in litellms or CALLBACKS[name].package == "lunary", variable
 
 
-def test_none_of_them_is_ours_alone():
+def test_no_callback_is_handled_here_only():
     private = {v.name for v in VARIABLES if not v.edge}
     assert not callbacks.variables(CALLBACKS) & private
 
 
-def test_one_whose_package_is_missing_is_left_out(load_config):
+def test_callback_with_a_missing_package_is_omitted(load_config):
     config = load_config({"model_list": MODELS, "litellm_settings": {"success_callback": ["sentry", "langsmith"]}})
     assert config.options.engine_settings == {"success_callback": ["langsmith"]}
     assert any("success_callback: warning: 'sentry' needs the package sentry-sdk" in str(p) for p in config.problems)
 
 
-def test_of_one_that_is_not_known_that_is_said(load_config):
+def test_unknown_callback_is_reported(load_config):
     config = load_config({"model_list": MODELS, "litellm_settings": {"callbacks": "nonesuch"}})
     assert any("'nonesuch'" in str(problem) and "at the edge" in str(problem) for problem in config.problems)
 
 
-def test_figures_are_ours_and_send_no_model_through_the_engine(load_config):
+def test_prometheus_is_built_in_and_sends_no_model_through_the_engine(load_config):
     config = load_config({"model_list": MODELS, "litellm_settings": {"callbacks": ["prometheus"]}})
     assert config.options.engine_reason is None
     assert any("/metrics" in str(problem) for problem in config.problems)
 
 
-def test_a_function_of_the_users_own_has_to_lie_beside_the_file(load_config, complaints, tmp_path):
+def test_custom_function_must_be_beside_the_config_file(load_config, complaints, tmp_path):
     content = {"model_list": MODELS, "litellm_settings": {"callbacks": ["my_module.handler"]}}
     [said] = complaints(content)
     assert "my_module.py" in said
@@ -65,14 +65,14 @@ def test_a_function_of_the_users_own_has_to_lie_beside_the_file(load_config, com
     assert [path.name for path in modules(config)] == ["my_module.py", "what_it_imports.py"]
 
 
-def test_without_a_function_of_the_users_own_nothing_is_imported(load_config, tmp_path):
+def test_nothing_is_imported_without_a_custom_function(load_config, tmp_path):
     (tmp_path / "something.py").touch()
     config = load_config({"model_list": MODELS, "litellm_settings": {"callbacks": ["langsmith"]}})
     assert modules(config) == []
 
 
 @pytest.mark.parametrize("name", ["turn_off_message_logging", "redact_user_api_key_info"])
-def test_what_callbacks_are_not_to_be_told_goes_along_to_the_engine(load_config, name):
+def test_callback_redaction_settings_are_passed_to_the_engine(load_config, name):
     settings = {"success_callback": ["langsmith"], name: True}
     config = load_config({"model_list": MODELS, "litellm_settings": settings})
     assert config.options.engine_settings == settings

@@ -1,11 +1,11 @@
-"""One entry of `model_list`: who serves it, what is sent along, its limits, and what names it."""
+"""One entry of `model_list`: its provider, headers, presets, limits and ID."""
 
 import pytest
 
 OPENAI_KEY = {"OPENAI_API_KEY": "sk-openai"}
 
 
-# Who serves it
+# Provider
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ OPENAI_KEY = {"OPENAI_API_KEY": "sk-openai"}
         ("command-r", "cohere_chat", "command-r", "engine"),
     ],
 )
-def test_the_model_names_its_provider(deployment, model, provider, name, kind):
+def test_model_prefix_selects_the_provider(deployment, model, provider, name, kind):
     found = deployment(model=model)
     assert (found.provider, found.model, found.kind) == (provider, name, kind)
 
@@ -49,16 +49,16 @@ def test_the_model_names_its_provider(deployment, model, provider, name, kind):
         ("https://openrouter.ai/api/v1/", "openrouter"),
     ],
 )
-def test_a_model_without_a_provider_is_that_of_the_address(deployment, base, provider):
+def test_model_without_a_provider_uses_that_of_the_address(deployment, base, provider):
     assert deployment(model="some-model", api_base=base, api_key="k").provider == provider
 
 
-def test_a_model_without_a_provider_at_an_address_of_ones_own_is_nobodys(load_config):
+def test_model_without_a_provider_at_a_custom_address_is_an_error(load_config):
     params = {"model": "some-model", "api_base": "http://127.0.0.1:8000/v1"}
     assert load_config({"model_list": [{"model_name": "m", "litellm_params": params}]}).groups == {}
 
 
-def test_name_and_information_may_stand_in_variables(load_config):
+def test_name_and_model_info_may_be_variables(load_config):
     entry = {
         "model_name": "os.environ/NAME",
         "litellm_params": {"model": "openai/x", "api_key": "k"},
@@ -68,7 +68,7 @@ def test_name_and_information_may_stand_in_variables(load_config):
     assert (found.group, found.id) == ("shown", "one")
 
 
-def test_a_version_that_yaml_takes_for_a_date_is_that_date(load_config):
+def test_version_parsed_as_a_date_becomes_text_again(load_config):
     text = """\
         model_list:
           - model_name: m
@@ -81,7 +81,7 @@ def test_a_version_that_yaml_takes_for_a_date_is_that_date(load_config):
     ("value", "kind"),
     [(True, "engine"), ("true", "engine"), ("os.environ/MERGE", "engine"), (False, "direct"), (None, "direct")],
 )
-def test_thoughts_are_merged_into_the_text_by_litellm(load_config, value, kind):
+def test_merging_reasoning_into_content_requires_the_engine(load_config, value, kind):
     params = {"model": "openai/x", "api_key": "k", "merge_reasoning_content_in_choices": value}
     config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}]}, {"MERGE": "True"})
     assert config.deployments[0].kind == kind
@@ -90,7 +90,7 @@ def test_thoughts_are_merged_into_the_text_by_litellm(load_config, value, kind):
 @pytest.mark.parametrize(
     "name", ["timeout", "stream_timeout", "rpm", "num_retries", "order", "weight", "extra_headers"]
 )
-def test_a_blank_parameter_is_none(deployment, name):
+def test_blank_mock_response_is_ignored(deployment, name):
     assert getattr(deployment(model="openai/x", api_key="k", **{name: ""}), name) in (None, {})
 
 
@@ -99,7 +99,7 @@ def test_a_blank_parameter_is_none(deployment, name):
     "openai openrouter groq mistral deepseek together_ai fireworks_ai xai perplexity cerebras nvidia_nim deepinfra "
     "ollama ollama_chat lm_studio".split(),
 )
-def test_a_provider_that_speaks_openai_is_called_directly_at_its_home(deployment, provider):
+def test_openai_compatible_provider_is_called_directly_at_its_default_address(deployment, provider):
     found = deployment(model=f"{provider}/some-model", api_key="sk-1")
     assert found.kind == "direct"
     assert found.base.startswith(("https://", "http://localhost:"))
@@ -107,32 +107,32 @@ def test_a_provider_that_speaks_openai_is_called_directly_at_its_home(deployment
     assert found.off == ()
 
 
-def test_a_custom_provider_wins_over_the_models_prefix(deployment):
+def test_custom_provider_overrides_the_model_prefix(deployment):
     found = deployment(model="deepseek/deepseek-chat", custom_llm_provider="openrouter", api_key="sk")
     assert (found.provider, found.model) == ("openrouter", "deepseek/deepseek-chat")
 
 
-def test_fireworks_models_get_their_account(deployment):
+def test_fireworks_model_gets_its_account_prefix(deployment):
     assert deployment(model="fireworks_ai/llama-v4", api_key="sk").model == "accounts/fireworks/models/llama-v4"
     assert deployment(model="fireworks_ai/accounts/me/models/x", api_key="sk").model == "accounts/me/models/x"
 
 
-def test_a_parameter_that_only_litellm_knows_sends_the_deployment_through_the_engine(deployment):
+def test_litellm_only_parameter_requires_the_engine(deployment):
     assert deployment(model="openai/gpt-4o", api_key="sk", azure_ad_token="t").kind == "engine"
 
 
-def test_a_parameter_that_does_nothing_here_sends_it_nowhere(deployment):
+def test_parameter_without_effect_does_not_require_the_engine(deployment):
     found = deployment(model="openai/gpt-4o", api_key="sk", use_in_pass_through=True, tags=["a"], rpm=None)
     assert (found.kind, found.rpm) == ("direct", None)
 
 
 @pytest.mark.parametrize("blank", ["temperature", "max_tokens", "mock_response", "azure_ad_token", "extra_headers"])
-def test_a_blank_parameter_is_as_if_it_were_not_there(deployment, blank):
+def test_blank_parameter_is_ignored(deployment, blank):
     found = deployment(model="openai/gpt-4o", api_key="sk", **{blank: None})
     assert (found.kind, found.presets, found.extra_headers) == ("direct", {}, {})
 
 
-def test_the_model_may_stand_in_a_variable(deployment):
+def test_model_may_be_a_variable(deployment):
     found = deployment(model="os.environ/M", environment={"M": "anthropic/claude-x", "ANTHROPIC_API_KEY": "k"})
     assert (found.provider, found.model, found.kind, found.off) == ("anthropic", "claude-x", "direct", ())
     assert deployment(model="os.environ/M").off == ("M",)
@@ -141,16 +141,16 @@ def test_the_model_may_stand_in_a_variable(deployment):
 @pytest.mark.parametrize(
     ("model", "provider"), [("amazon.titan-embed-text-v1", "bedrock"), ("codestral/codestral-latest", "codestral")]
 )
-def test_a_model_that_names_no_provider_may_be_known_to_litellms_map(deployment, model, provider):
+def test_model_without_a_provider_is_looked_up_in_litellms_map(deployment, model, provider):
     assert deployment(model=model, api_key="k").provider == provider
 
 
-def test_one_that_goes_first_has_an_order(deployment):
+def test_order_is_read(deployment):
     assert deployment(model="openai/x", api_key="k", order="2").order == 2
     assert deployment(model="openai/x", api_key="k").order is None
 
 
-def test_a_mock_response_needs_no_provider(deployment):
+def test_mock_response_requires_no_provider(deployment):
     found = deployment(model="anything", mock_response="Hello!")
     assert (found.kind, found.mock_response, found.needs) == ("mock", "Hello!", ())
     assert deployment(model="openai/gpt-4o", mock_response="").kind == "mock"
@@ -159,12 +159,12 @@ def test_a_mock_response_needs_no_provider(deployment):
 # Headers, presets, limits
 
 
-def test_extra_headers_are_lower_case_texts_and_the_organization_is_one(deployment):
+def test_extra_headers_are_lowercase_and_include_the_organization(deployment):
     found = deployment(model="openai/x", api_key="k", extra_headers={"X-Team": "a", "X-N": 5}, organization="org-1")
     assert found.extra_headers == {"x-team": "a", "x-n": "5", "openai-organization": "org-1"}
 
 
-def test_request_fields_are_presets_and_extra_body_is_spread(deployment):
+def test_request_fields_are_presets_and_extra_body_is_merged(deployment):
     found = deployment(
         model="openai/x", api_key="k", temperature=0.5, max_tokens=10, extra_body={"guided_json": {"a": 1}}
     )
@@ -189,10 +189,10 @@ def test_limits_are_read(deployment):
     assert (found.max_parallel_requests, found.num_retries) == (3, 0)
 
 
-# Identity and secrets
+# IDs and secrets
 
 
-def test_ids_are_stable_unique_and_may_be_given(load_config):
+def test_ids_are_stable_unique_and_configurable(load_config):
     content = {
         "model_list": [
             {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}},
@@ -206,24 +206,24 @@ def test_ids_are_stable_unique_and_may_be_given(load_config):
     assert ids[2] == "mine"
 
 
-def test_an_id_does_not_depend_on_a_secret_in_the_file(deployment):
+def test_id_does_not_depend_on_a_secret_in_the_file(deployment):
     ids = {deployment(model="openai/x", api_key=key).id for key in ("sk-one", "sk-two")}
     assert len(ids) == 1
 
 
-def test_secrets_are_not_in_the_representation(deployment):
+def test_secrets_are_not_in_the_repr(deployment):
     found = deployment(
         model="openai/x", api_key="os.environ/K", extra_headers={"x-key": "s3cret-2"}, environment={"K": "s3cret-1"}
     )
     assert "s3cret" not in repr(found)
 
 
-def test_a_wildcard_is_one(deployment):
+def test_wildcard_is_detected(deployment):
     assert deployment(group="openrouter/*", model="openrouter/*", api_key="k").wildcard
     assert not deployment(group="openrouter", model="openrouter/auto", api_key="k").wildcard
 
 
-def test_a_parameter_of_litellms_says_that_it_takes_the_model_through_the_engine(load_config):
+def test_engine_only_parameter_is_reported(load_config):
     params = {"model": "openai/x", "api_key": "k", "itpm": 5}
     config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}]})
     assert config.deployments[0].kind == "engine"

@@ -1,5 +1,5 @@
-"""Entries of `model_list` that cannot be used: each mistake names its line and key, and says how to mend it. What
-LiteLLM starts with is left out, and the others are served."""
+"""Unusable entries of `model_list`: each error names its line, its key and a remedy. Entries that LiteLLM accepts are
+left out, and the other models are served."""
 
 import pytest
 
@@ -17,7 +17,7 @@ import pytest
         ({"model_name": "m", "litellm_params": {"model": "openai/x"}, "model_info": [1]}, "model_list[0].model_info"),
     ],
 )
-def test_a_broken_entry_names_line_and_key(complaints, entry, key):
+def test_invalid_entry_is_reported_with_line_and_key(complaints, entry, key):
     [said] = complaints({"model_list": [entry]})
     place, _, _ = said.partition(": error: ")
     file, line, named = place.split(":")
@@ -25,7 +25,7 @@ def test_a_broken_entry_names_line_and_key(complaints, entry, key):
     assert int(line) >= 2
 
 
-def test_a_name_that_yaml_takes_for_something_else_wants_quotes(complaints):
+def test_name_parsed_as_another_type_should_be_quoted(complaints):
     [said] = complaints({"model_list": [{"model_name": False, "litellm_params": {"model": "openai/x"}}]})
     assert said.endswith("model_list[0].model_name: error: is no text: YAML reads it as False. Put the name in quotes.")
 
@@ -35,7 +35,7 @@ GOOD = {"model_name": "good", "litellm_params": {"model": "openai/x", "api_key":
 
 @pytest.fixture
 def left_out(load_config):
-    """The warning for a model with these litellm_params, beside another one that is served."""
+    """The warning for a model with these litellm_params beside a valid model."""
 
     def said(**params) -> str:
         config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}, GOOD]})
@@ -47,18 +47,18 @@ def left_out(load_config):
     return said
 
 
-def test_a_model_of_an_unknown_provider_is_left_out_with_an_example(left_out):
+def test_unknown_provider_is_left_out_with_a_suggestion(left_out):
     said = left_out(model="nonesuch/x")
     assert said.startswith("config.yaml:4: model_list[0].litellm_params.model: warning: 'nonesuch/x'")
     assert "openai/gpt-4o" in said
 
 
 @pytest.mark.parametrize("provider", ["nonesuch", 5])
-def test_a_model_of_an_unknown_custom_provider_is_left_out(left_out, provider):
+def test_unknown_custom_provider_is_left_out(left_out, provider):
     assert "litellm_params.custom_llm_provider" in left_out(model="x", custom_llm_provider=provider)
 
 
-def test_a_model_whose_name_is_in_a_variable_that_is_not_set_is_left_out(load_config):
+def test_model_named_by_an_unset_variable_is_left_out(load_config):
     unnamed = {"model_name": "os.environ/NAME", "litellm_params": {"model": "openai/x", "api_key": "k"}}
     config = load_config({"model_list": [unnamed, GOOD]})
     assert list(config.groups) == ["good"]
@@ -66,7 +66,7 @@ def test_a_model_whose_name_is_in_a_variable_that_is_not_set_is_left_out(load_co
     assert "NAME is not set" in str(config.problems[0])
 
 
-def test_what_was_left_out_is_known_by_its_name(load_config):
+def test_left_out_model_is_remembered_by_name(load_config):
     params = {"model": "openai/x", "api_key": "k"}
     wrong = [{"model_name": "bad", "litellm_params": {**params, "rpm": "few"}}] * 2
     config = load_config({"model_list": [*wrong, {"model_name": "good", "litellm_params": params}]})
@@ -74,16 +74,16 @@ def test_what_was_left_out_is_known_by_its_name(load_config):
 
 
 @pytest.mark.parametrize("headers", [{"x-a": "1\r\nx-b: 2"}, {"x\n-a": "1"}])
-def test_a_header_with_a_line_break_is_not_sent(left_out, headers):
+def test_header_with_a_line_break_is_rejected(left_out, headers):
     assert "line break" in left_out(model="openai/x", api_key="k", extra_headers=headers)
 
 
 @pytest.mark.parametrize("name", ["extra_headers", "extra_body"])
-def test_what_has_to_be_a_mapping_is_looked_at(left_out, name):
+def test_values_that_must_be_mappings_are_checked(left_out, name):
     assert f"litellm_params.{name}" in left_out(model="openai/x", api_key="k", **{name: "x"})
 
 
-def test_a_setting_that_a_model_does_not_have_does_nothing(warned):
+def test_unknown_model_setting_has_no_effect(warned):
     entry = {"model_name": "m", "litellm_params": {"model": "openai/x", "api_key": "k"}, "rpm": 1, "mine": {}}
     said = warned({"model_list": [entry]})
     assert [line.partition(": warning: ")[0].rpartition(".")[2] for line in said] == ["mine", "rpm"]
@@ -104,33 +104,33 @@ def test_a_setting_that_a_model_does_not_have_does_nothing(warned):
         ("max_retries", {}),
     ],
 )
-def test_a_limit_that_is_no_number_names_its_key(left_out, name, value):
+def test_invalid_limit_is_reported_with_its_key(left_out, name, value):
     assert f"model_list[0].litellm_params.{name}: warning: has to be a" in left_out(
         model="openai/x", api_key="k", **{name: value}
     )
 
 
 @pytest.mark.parametrize("name", ["api_key", "api_base", "api_version", "organization"])
-def test_a_parameter_that_has_to_be_text_is_refused_as_anything_else(warned, name):
+def test_text_parameter_rejects_other_types(warned, name):
     params = {"model": "azure/x", "api_key": "k", "api_base": "https://x", name: 5}
     said = warned({"model_list": [{"model_name": "m", "litellm_params": params}]})
     assert [line for line in said if f"litellm_params.{name}: warning: has to be text" in line]
 
 
-def test_of_two_deployments_with_one_id_each_gets_its_own(load_config):
+def test_duplicate_ids_become_unique(load_config):
     entry = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}, "model_info": {"id": "one"}}
     config = load_config({"model_list": [entry, entry, entry]})
     assert [d.id for d in config.deployments] == ["one", "one-2", "one-3"]
     assert "'one' stands twice" in str(config.problems[0])
 
 
-def test_a_mistake_never_quotes_a_secret(load_config):
+def test_error_never_quotes_a_secret(load_config):
     params = {"model": "openai/x", "api_key": ["sk-secret"]}
     config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}]})
     assert "sk-secret" not in "".join(map(str, config.problems))
 
 
-def test_a_slip_of_the_pen_in_what_sends_nothing_elsewhere_gets_a_hint(load_config):
+def test_harmless_typo_gets_a_suggestion(load_config):
     params = {"model": "openai/x", "api_key": "k", "temprature": 1}
     config = load_config({"model_list": [{"model_name": "m", "litellm_params": params}]})
     assert [d.kind for d in config.deployments] == ["engine"]
@@ -138,12 +138,12 @@ def test_a_slip_of_the_pen_in_what_sends_nothing_elsewhere_gets_a_hint(load_conf
 
 
 @pytest.mark.parametrize(("slip", "meant"), [("api_bas", "api_base"), ("max_token", "max_tokens")])
-def test_a_slip_of_the_pen_that_would_send_keys_elsewhere_stops_the_start(complaints, slip, meant):
+def test_typo_that_would_misdirect_keys_stops_the_start(complaints, slip, meant):
     params = {"model": "openai/x", "api_key": "k", slip: "1"}
     [said] = complaints({"model_list": [{"model_name": "m", "litellm_params": params}]})
     assert f"{slip}: error: is not known. Did you mean `{meant}`?" in said
 
 
 @pytest.mark.parametrize("key", ["$KEY", "${KEY}", "os.environ.KEY", "os.env/KEY", "env:KEY", "%KEY%"])
-def test_a_reference_in_another_programs_spelling_is_not_taken_for_a_key(left_out, key):
+def test_reference_in_another_syntax_is_not_used_as_a_key(left_out, key):
     assert "Write `os.environ/NAME`." in left_out(model="openai/x", api_key=key)

@@ -1,4 +1,4 @@
-"""YAML with line numbers, and what is said of a file that cannot be read."""
+"""YAML with line numbers, and errors for unreadable files."""
 
 from pathlib import Path
 from textwrap import dedent
@@ -39,7 +39,7 @@ def test_values_have_their_yaml_types(document):
     }
 
 
-def test_a_place_is_file_line_and_dotted_key(document):
+def test_location_is_file_line_and_dotted_key(document):
     found = document("""\
         # a comment
         model_list:
@@ -52,21 +52,21 @@ def test_a_place_is_file_line_and_dotted_key(document):
     )
 
 
-def test_a_key_that_is_not_there_has_its_parents_line(document):
+def test_missing_key_has_the_line_of_its_parent(document):
     found = document("model_list:\n  - model_name: a\n    litellm_params:\n      rpm: 1\n")
     assert found.where(("model_list", 0, "litellm_params", "model")).startswith("config.yaml:3: ")
 
 
-def test_the_file_itself_has_a_place_without_a_key(document):
+def test_file_has_a_location_without_a_key(document):
     assert document("a: 1\n").where(()) == "config.yaml:1"
 
 
-def test_an_alias_repeats_its_anchor(document):
+def test_alias_copies_its_anchor(document):
     found = document("base: &base {model: openai/a, rpm: 1}\nother: *base\n")
     assert found.data["other"] == {"model": "openai/a", "rpm": 1}
 
 
-def test_a_merged_mapping_gives_way_to_what_stands_beside_it(document):
+def test_explicit_keys_override_a_merged_mapping(document):
     found = document("""\
         base: &base {model: openai/a, rpm: 1}
         before:
@@ -81,7 +81,7 @@ def test_a_merged_mapping_gives_way_to_what_stands_beside_it(document):
     assert found.problems == []
 
 
-def test_of_several_merged_mappings_the_first_wins(document):
+def test_first_of_several_merged_mappings_wins(document):
     found = document("""\
         a: &a {x: 1}
         b: &b {x: 2, y: 2}
@@ -90,26 +90,26 @@ def test_of_several_merged_mappings_the_first_wins(document):
     assert found.data["both"] == {"x": 1, "y": 2}
 
 
-def test_a_merge_of_something_else_than_a_mapping_is_refused(tmp_path):
+def test_merge_of_a_non_mapping_is_rejected(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("a: 1\nb:\n  <<: text\n")
     assert "config.yaml:3" in refusal(path)
 
 
-def test_a_repeated_key_is_reported_on_its_second_line(document):
+def test_repeated_key_is_reported_on_its_second_line(document):
     found = document("a: 1\nb: {c: 1}\na: 2\n")
     [problem] = found.problems
     assert str(problem).startswith("config.yaml:3: a: warning: ")
     assert found.data["a"] == 2
 
 
-def test_of_a_repeated_section_nothing_is_lost(document):
+def test_repeated_sections_are_merged(document):
     found = document("s: {budget: 1, x: 1}\nb: 1\ns: {x: 2}\n")
     assert found.data["s"] == {"budget": 1, "x": 2}
     assert [p.level for p in found.problems] == ["warning"]
 
 
-def test_an_included_file_adds_to_lists_and_sections(tmp_path):
+def test_included_file_extends_lists_and_sections(tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "config.yaml").write_text("include: [more/models.yaml]\nlist: [1]\ns: {a: 1, b: 1}\n")
     (tmp_path / "more" / "models.yaml").write_text("include: [deeper.yaml]\nlist:\n  - 2\n  - x: 3\ns: {b: 2}\n")
@@ -121,34 +121,34 @@ def test_an_included_file_adds_to_lists_and_sections(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "# later\n", "---\n", "null\n"])
-def test_an_included_file_may_be_empty(tmp_path, content):
+def test_included_file_may_be_empty(tmp_path, content):
     (tmp_path / "extra.yaml").write_text(content)
     path = tmp_path / "config.yaml"
     path.write_text("include: [extra.yaml]\nlitellm_settings: {drop_params: true}\n")
     assert read(path).data == {"litellm_settings": {"drop_params": True}}
 
 
-def test_an_included_file_that_is_missing_is_named(tmp_path):
+def test_missing_included_file_is_reported(tmp_path):
     (tmp_path / "config.yaml").write_text("include: [absent.yaml]\n")
     assert "absent.yaml" in refusal(tmp_path / "config.yaml")
 
 
-def test_an_include_that_is_no_list_stops_the_start(document):
+def test_include_must_be_a_list(document):
     [problem] = document("include: {a: b}\n").problems
     assert (problem.level, "include" in problem.where) == ("error", True)
 
 
-def test_the_same_key_in_two_mappings_is_no_repetition(document):
+def test_same_key_in_two_mappings_is_not_repeated(document):
     assert document("a: {x: 1}\nb: {x: 1}\nlist: [{x: 1}, {x: 1}]\n").problems == []
 
 
-def test_a_missing_file_is_named_with_the_option_that_mends_it(tmp_path):
+def test_missing_file_error_names_the_config_option(tmp_path):
     said = refusal(tmp_path / "absent.yaml")
     assert str(tmp_path / "absent.yaml") in said
     assert "--config" in said
 
 
-def test_a_directory_cannot_be_read(tmp_path):
+def test_directory_cannot_be_read(tmp_path):
     assert str(tmp_path) in refusal(tmp_path)
 
 
@@ -167,7 +167,7 @@ def test_a_directory_cannot_be_read(tmp_path):
     ],
     ids=["flow", "indentation", "quote", "tab", "anchor", "two documents", "tag", "date", "cast"],
 )
-def test_invalid_yaml_names_the_line(tmp_path, content, line):
+def test_invalid_yaml_is_reported_with_its_line(tmp_path, content, line):
     path = tmp_path / "config.yaml"
     path.write_text(content)
     said = refusal(path)
@@ -175,26 +175,26 @@ def test_invalid_yaml_names_the_line(tmp_path, content, line):
 
 
 @pytest.mark.parametrize("content", ["", "# only a comment\n", "- a\n", "text\n"])
-def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
+def test_file_must_be_a_mapping(tmp_path, content):
     path = tmp_path / "config.yaml"
     path.write_text(content)
     assert "config.yaml:1: error: the file has to be a mapping" in refusal(path)
 
 
 @pytest.mark.parametrize("content", [b"a: \xff\xfe\n", b"a: \x00\n"])
-def test_bytes_that_are_no_text_are_refused(tmp_path, content):
+def test_undecodable_bytes_are_rejected(tmp_path, content):
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     assert "config.yaml" in refusal(path)
 
 
-def test_a_byte_order_mark_is_no_content(tmp_path):
+def test_byte_order_mark_is_ignored(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\n")
     assert read(path).data == {"a": 1}
 
 
-def test_a_mapping_that_holds_itself_is_refused(tmp_path):
+def test_recursive_mapping_is_rejected(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("a: &a\n  b: *a\n")
     said = refusal(path)

@@ -1,4 +1,4 @@
-"""Which names wildcards reach: those of the provider's models that LiteLLM's map knows."""
+"""The model names that a wildcard lists: the provider's models in LiteLLM's map."""
 
 import pytest
 
@@ -33,11 +33,11 @@ KNOWN = {
         ("all/*", "groq/one-model", []),
     ],
 )
-def test_names_by_the_patterns_of_group_and_model(load_config, group, model, found):
+def test_names_match_the_patterns_of_group_and_model(load_config, group, model, found):
     config = load_config({"model_list": [{"model_name": group, "litellm_params": {"model": model, "api_key": "k"}}]})
     listed = names(config.deployments, KNOWN)
     assert listed == found
     groups = Groups(config)
-    for name in listed:  # each is a name that routing takes to the model that it stands for
+    for name in listed:  # Routing maps each name to the model it represents.
         [target] = groups.targets(name)
         assert any(known.endswith(target.model) for known in KNOWN), target

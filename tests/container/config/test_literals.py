@@ -1,4 +1,4 @@
-"""Secrets that stand in a config file: away when it is handed on, and found again by who has the file."""
+"""Secrets written in a config file are removed when the config is handed on, and restored by whoever has the file."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ MODEL = {"model_name": "gpt", "litellm_params": {"model": "openai/gpt", "api_key
 
 
 @given(data=st.dictionaries(TEXTS, DATA))
-def test_who_has_the_file_gets_everything_back(data: dict[str, Any]) -> None:
+def test_secrets_are_restored_from_the_file(data: dict[str, Any]) -> None:
     assert restored(without(data), values(data)) == data
 
 
@@ -41,7 +41,7 @@ def test_who_has_the_file_gets_everything_back(data: dict[str, Any]) -> None:
         {"keys": ["s3cret"]},
     ],
 )
-def test_what_is_a_secret_goes(secret: dict[str, Any]) -> None:
+def test_secret_is_removed(secret: dict[str, Any]) -> None:
     assert "s3cret" not in json.dumps(without({"deep": [{"litellm_params": secret}]}))
 
 
@@ -55,11 +55,11 @@ def test_what_is_a_secret_goes(secret: dict[str, Any]) -> None:
         {"api_key": None, "key": 7, "token": True, "password": ""},
     ],
 )
-def test_what_is_none_stays(plain: dict[str, Any]) -> None:
+def test_non_secret_is_kept(plain: dict[str, Any]) -> None:
     assert without(plain) == plain
 
 
-def test_a_container_with_the_file_has_the_key_and_another_one_leaves_the_model_off(tmp_path: Path) -> None:
+def test_container_without_the_file_turns_the_model_off(tmp_path: Path) -> None:
     path = tmp_path / "litellm_config.yaml"
     path.write_text(yaml.safe_dump({"model_list": [MODEL]}))
     document = catalog(load(path, {}))["document"]

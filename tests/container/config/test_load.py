@@ -10,7 +10,7 @@ MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "
 SHIPPED = ROOT / "litellm_config.yaml"
 
 
-def test_deployments_of_one_name_are_one_group_in_the_files_order(load_config):
+def test_deployments_of_one_name_form_a_group_in_file_order(load_config):
     other = {**MODEL, "model_name": "b"}
     config = load_config({"model_list": [MODEL, other, MODEL]})
     assert [d.group for d in config.deployments] == ["a", "b", "a"]
@@ -20,31 +20,31 @@ def test_deployments_of_one_name_are_one_group_in_the_files_order(load_config):
 
 
 @pytest.mark.parametrize("models", [None, []])
-def test_without_models_there_is_nothing_to_ask(warned, models):
+def test_config_without_models_has_no_groups(warned, models):
     [said] = warned({"model_list": models, "general_settings": {}})
     assert "model_list: warning: is missing or empty" in said
 
 
 @pytest.mark.parametrize("models", [{"a": 1}, "text"])
-def test_models_that_are_no_list_are_refused(complaints, models):
+def test_models_must_be_a_list(complaints, models):
     [said] = complaints({"model_list": models})
     assert "model_list: error: has to be a list" in said
 
 
 @pytest.mark.parametrize(("name", "hint"), [("router_setings", "router_settings"), ("x-anything", "There are:")])
-def test_of_an_unknown_section_it_is_said_that_it_does_nothing(warned, name, hint):
+def test_unknown_section_is_reported(warned, name, hint):
     [said] = warned({"model_list": [MODEL], name: {"a": 1}})
     assert f": {name}: warning: is not a section" in said
     assert hint in said
 
 
 @pytest.mark.parametrize("name", ["litellm_setings", "general_setting", "guardrail", "model_lists"])
-def test_a_misspelt_section_that_may_hold_a_protection_stops_the_start(complaints, name):
+def test_misspelled_protective_section_stops_the_start(complaints, name):
     said = complaints({"model_list": [MODEL], name: {"a": 1}})
     assert [line for line in said if f": {name}: error: " in line and "Did you mean" in line]
 
 
-def test_all_mistakes_are_named_at_once(complaints):
+def test_all_errors_are_reported_at_once(complaints):
     said = complaints(
         """\
         model_list:
@@ -67,7 +67,7 @@ def test_warnings_do_not_stop_the_start(load_config):
     assert [p.level for p in config.problems] == ["warning"]
 
 
-def test_an_error_comes_with_the_warnings(load_config):
+def test_errors_are_reported_together_with_warnings(load_config):
     params = {"model": "openai/x", "api_base": "http://elsewhere.example/v1"}
     models = [{"model_name": "a", "litellm_params": params}]
     settings = {"max_budget": "lots"}
@@ -87,25 +87,25 @@ def test_an_error_comes_with_the_warnings(load_config):
     ],
     ids=["direct", "mock", "engine", "engine but off"],
 )
-def test_the_engine_is_needed_for_deployments_that_are_on_and_its_own(load_config, params, needed):
+def test_engine_is_required_only_for_enabled_deployments_or_its_own_settings(load_config, params, needed):
     config = load_config({"model_list": [{"model_name": "a", "litellm_params": params}]})
     assert config.needs_engine is needed
 
 
-# The config that is shipped
+# The shipped config
 
 
-def test_the_shipped_config_has_no_problem():
+def test_shipped_config_has_no_problems():
     assert load(SHIPPED, {}).problems == ()
 
 
-def test_the_shipped_config_answers_without_any_key():
+def test_shipped_config_works_without_any_key():
     config = load(SHIPPED, {})
     assert [d.group for d in config.deployments if not d.off] == ["mock"]
     assert not config.needs_engine
 
 
-def test_the_shipped_config_has_every_model_the_readers_know():
+def test_shipped_config_has_every_documented_model():
     groups = load(SHIPPED, {}).groups.keys()
     named = (
         "claude-sonnet gpt-4o gemini-pro gemini-flash gpt-4 gpt-4-turbo gpt-3.5-turbo gpt-4o-mini "
@@ -116,12 +116,12 @@ def test_the_shipped_config_has_every_model_the_readers_know():
     assert {"openrouter", "groq", "replicate", "cohere_chat"} <= providers
 
 
-def test_every_concrete_model_of_the_shipped_config_has_a_price_and_limits():
+def test_every_concrete_shipped_model_has_a_price_and_limits():
     for d in load(SHIPPED, {}).deployments:
         if not d.wildcard:
             limit = "max_input_tokens" if d.info.get("mode") == "embedding" else "max_output_tokens"
             assert {"input_cost_per_token", "output_cost_per_token", limit} <= d.info.keys(), d.group
 
 
-def test_the_shipped_chain_is_claude_then_gpt_then_gemini():
+def test_shipped_chain_is_claude_then_gpt_then_gemini():
     assert load(SHIPPED, {}).options.fallbacks["claude-sonnet"] == ("gpt-4o", "gemini-pro")

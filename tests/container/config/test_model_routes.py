@@ -1,4 +1,4 @@
-"""LiteLLM's prefixes before a model's name."""
+"""LiteLLM's route prefixes in model names."""
 
 import pytest
 
@@ -26,6 +26,6 @@ def test_routes(provider, model, expected):
 
 
 @pytest.mark.parametrize("written", ["azure/responses/ours", "azure/o_series/ours", "azure/gpt5_series/ours"])
-def test_a_deployment_is_called_by_its_own_name(deployment, written):
+def test_deployment_is_called_without_its_route_prefix(deployment, written):
     d = deployment(model=written, api_key="k", api_base="https://h")
     assert (d.model, d.kind, d.route) == ("ours", "direct", written.split("/")[1])

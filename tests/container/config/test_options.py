@@ -1,4 +1,4 @@
-"""router_settings, litellm_settings, general_settings: implemented, the engine's, or a reason not to start."""
+"""router_settings, litellm_settings and general_settings: supported here, passed to the engine, or rejected."""
 
 import pytest
 
@@ -11,36 +11,36 @@ def test_defaults(options):
     assert (Options().num_retries, Options().timeout, Options().fallbacks) == (2, 600.0, {})
 
 
-def test_a_section_may_be_blank(load_config):
+def test_blank_section_is_allowed(load_config):
     config = load_config("model_list: [{model_name: a, litellm_params: {model: openai/x}}]\nrouter_settings:\n")
     assert config.options == Options()
 
 
-def test_a_value_may_come_from_the_environment(options):
+def test_value_may_come_from_the_environment(options):
     assert options(timeout="os.environ/T", environment={"T": "9"}).timeout == 9.0
     assert options(timeout="os.environ/T").timeout == Options().timeout
 
 
-def test_the_master_key_may_be_a_reference(options):
+def test_master_key_may_be_a_reference(options):
     key = {"master_key": "os.environ/K"}
     assert options("general_settings", environment={"K": "sk-1"}, **key).master_key == "sk-1"
     assert options("general_settings", **key).master_key is None
     assert options("general_settings", master_key=1234).master_key == "1234"
 
 
-def test_the_master_key_is_not_in_the_representation(options):
+def test_master_key_is_not_in_the_repr(options):
     assert "sk-secret" not in repr(options("general_settings", master_key="sk-secret"))
 
 
 @pytest.mark.parametrize(
     "origins", [["https://a.example/", " https://b.example"], "https://a.example, https://b.example"]
 )
-def test_allowed_origins_are_a_list_or_a_text(options, origins):
+def test_allowed_origins_may_be_a_list_or_text(options, origins):
     found = options("general_settings", allowed_origins=origins)
     assert found.allowed_origins == ("https://a.example", "https://b.example")
 
 
-def test_drop_params_is_read_and_noted(load_config):
+def test_drop_params_is_read_and_reported(load_config):
     config = load_config({"model_list": MODELS, "litellm_settings": {"drop_params": True}})
     assert config.options.drop_params is True
     assert [p.level for p in config.problems] == ["note"]
@@ -55,7 +55,7 @@ def test_drop_params_is_read_and_noted(load_config):
         {"guardrails": [{"name": "x"}]},
     ],
 )
-def test_a_setting_that_only_litellm_honours_sends_every_model_through_the_engine(load_config, setting):
+def test_litellm_only_setting_sends_every_model_through_the_engine(load_config, setting):
     models = [{"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}]
     config = load_config({"model_list": models, "litellm_settings": setting})
     assert [d.kind for d in config.deployments] == ["engine"]
@@ -64,14 +64,14 @@ def test_a_setting_that_only_litellm_honours_sends_every_model_through_the_engin
 
 
 @pytest.mark.parametrize("off", [None, False, [], {}])
-def test_a_setting_of_litellm_that_is_switched_off_changes_nothing(load_config, off):
+def test_disabled_litellm_setting_has_no_effect(load_config, off):
     models = [{"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}]
     config = load_config({"model_list": models, "litellm_settings": {"cache": off}})
     assert [d.kind for d in config.deployments] == ["direct"]
     assert not config.needs_engine
 
 
-def test_a_setting_that_does_nothing_here_is_said_to(load_config):
+def test_harmless_setting_is_reported_as_a_note(load_config):
     config = load_config({"model_list": MODELS, "litellm_settings": {"set_verbose": True}})
     [note] = [str(p) for p in config.problems]
     assert "note: does nothing here: use LITELLM_LOG_LEVEL" in note
@@ -91,12 +91,12 @@ def test_a_setting_that_does_nothing_here_is_said_to(load_config):
         ("router_settings", "optional_pre_call_checks"),
     ],
 )
-def test_of_a_setting_that_does_nothing_here_it_is_said(warning, section, name):
+def test_setting_without_effect_is_reported_as_a_warning(warning, section, name):
     assert f": {section}.{name}: warning: " in warning(section, **{name: 1})
 
 
 @pytest.mark.parametrize("section", ["router_settings", "litellm_settings", "general_settings"])
-def test_a_blank_setting_is_as_if_it_were_not_there(load_config, section):
+def test_blank_setting_is_ignored(load_config, section):
     blank = dict.fromkeys(
         ("database_url", "master_key", "fallbacks", "model_group_alias", "cache", "drop_params", "max_budget",
          "num_retries", "callbacks", "allowed_ips", "guardrails", "nonesuch", "redis_host", "retry_policy")
@@ -107,27 +107,27 @@ def test_a_blank_setting_is_as_if_it_were_not_there(load_config, section):
 
 
 @pytest.mark.parametrize("section", ["general_settings", "router_settings"])
-def test_a_budget_is_kept_wherever_it_stands(load_config, section):
+def test_budget_is_enforced_in_any_section(load_config, section):
     config = load_config({"model_list": MODELS, section: {"max_budget": "50", "budget_duration": "30d"}})
     assert config.options.policy.everyone[:3] == (50 * 10**9, None, "30d")
     assert {p.level for p in config.problems} == {"warning"}
 
 
-def test_a_budget_of_litellms_internal_users_is_that_of_each_user(options):
+def test_internal_user_budget_applies_to_each_user(options):
     found = options("litellm_settings", max_internal_user_budget=2, internal_user_budget_duration="1d")
     assert found.policy.user("ada")[:3] == (2 * 10**9, None, "1d")
     both = options("litellm_settings", max_internal_user_budget=2, max_user_budget=1)
     assert both.max_user_budget == 10**9
 
 
-def test_a_budget_in_a_variable_that_is_not_set_is_none(options):
+def test_budget_from_an_unset_variable_is_reported(options):
     found = options("litellm_settings", max_budget="os.environ/MOST")
     assert found.budgets_unset == ("MOST",)
     assert options("litellm_settings", max_budget="os.environ/MOST", environment={"MOST": "1"}).budgets_unset == ()
 
 
 @pytest.mark.parametrize("section", ["router_settings", "litellm_settings"])
-def test_a_misplaced_master_key_locks_all_the_same(load_config, section):
+def test_misplaced_master_key_still_applies(load_config, section):
     config = load_config({"model_list": MODELS, section: {"master_key": "sk-mine"}})
     assert config.options.master_key == "sk-mine"
     assert any("general_settings" in str(p) for p in config.problems)
@@ -143,7 +143,7 @@ def test_a_misplaced_master_key_locks_all_the_same(load_config, section):
         ("general_settings", "allowed_ip", "Did you mean `allowed_ips`?"),
     ],
 )
-def test_a_misspelt_protection_stops_the_start(refusal, section, name, mend):
+def test_misspelled_protective_setting_stops_the_start(refusal, section, name, mend):
     assert refusal(section, **{name: 1}).endswith(f" {mend}")
 
 
@@ -158,27 +158,27 @@ def test_a_misspelt_protection_stops_the_start(refusal, section, name, mend):
         ("general_settings", "upperbound_key_generate_params", "It belongs in litellm_settings."),
     ],
 )
-def test_a_setting_that_is_misspelt_or_misplaced_gets_a_hint(warning, section, name, mend):
+def test_misspelled_or_misplaced_setting_gets_a_suggestion(warning, section, name, mend):
     assert warning(section, **{name: 1}).endswith(f" {mend}")
 
 
-def test_a_misspelt_model_in_a_chain_gets_a_hint(warned):
+def test_misspelled_model_in_a_fallback_gets_a_suggestion(warned):
     models = [{"model_name": "claude-sonnet", "litellm_params": {"model": "openai/x", "mock_response": "hi"}}]
     [said] = warned({"model_list": models, "router_settings": {"fallbacks": [{"claude-sonnet": ["claude-sonet"]}]}})
     assert "Did you mean `claude-sonnet`?" in said
 
 
-def test_a_misspelt_strategy_gets_a_hint(refusal):
+def test_misspelled_strategy_gets_a_suggestion(refusal):
     assert "Did you mean `latency-based-routing`?" in refusal(routing_strategy="latency-based")
 
 
 @pytest.mark.parametrize("origins", ["example.com", ["https://a.example/path"], ["https://a.example", "everything"]])
-def test_an_origin_that_no_browser_has_is_refused(refusal, origins):
+def test_invalid_origin_is_rejected(refusal, origins):
     assert "is no origin. Write `https://host`, or `*`." in refusal("general_settings", allowed_origins=origins)
 
 
 @pytest.mark.parametrize("section", ["router_settings", "litellm_settings", "general_settings"])
-def test_a_section_that_is_no_mapping_is_refused(complaints, section):
+def test_section_must_be_a_mapping(complaints, section):
     [said] = complaints({"model_list": MODELS, section: ["x"]})
     assert f": {section}: error: has to be a mapping" in said
 
@@ -191,19 +191,19 @@ def test_budgets_are_nano_dollars(load_config):
     assert options.policy.user("ada")[:3] == (100_000_000, None, None)
 
 
-def test_without_budgets_there_are_none(load_config):
+def test_budgets_default_to_none(load_config):
     options = load_config({"model_list": MODELS}).options
     assert not options.has_budget
     assert options.policy.everyone == options.policy.user("ada") == (None,) * 6
 
 
-def test_a_budget_from_the_environment(load_config):
+def test_budget_may_come_from_the_environment(load_config):
     settings = {"max_budget": "os.environ/BUDGET"}
     options = load_config({"model_list": MODELS, "litellm_settings": settings}, {"BUDGET": "2.5"}).options
     assert options.max_budget == 2_500_000_000
 
 
-def test_a_duration_without_a_budget_has_no_use(warning):
+def test_duration_without_a_budget_has_no_effect(warning):
     assert "budget_duration: warning: has no use" in warning("litellm_settings", budget_duration="1d")
 
 
@@ -212,7 +212,7 @@ def test_a_flag_may_be_quoted(options, said, meant):
     assert options("litellm_settings", drop_params=said).drop_params is meant
 
 
-def test_a_flag_may_stand_in_a_variable(options):
+def test_flag_may_be_a_variable(options):
     assert options("litellm_settings", drop_params="os.environ/DROP", environment={"DROP": "True"}).drop_params
 
 
@@ -225,6 +225,6 @@ def test_a_flag_may_stand_in_a_variable(options):
         ({"max_budget": 1, "soft_budget": 2}, "litellm_settings.soft_budget: error: is over max_budget."),
     ],
 )
-def test_a_budget_that_cannot_be_kept_stops_the_start(complaints, settings, said):
+def test_unenforceable_budget_stops_the_start(complaints, settings, said):
     [line] = complaints({"model_list": MODELS, "litellm_settings": settings})
     assert said in line

@@ -1,4 +1,4 @@
-"""What a deployment's tokens cost."""
+"""Token prices of a deployment."""
 
 import pytest
 
@@ -23,17 +23,17 @@ PRICES = {
         ({"model": "openai/unknown"}, {"input_cost_per_token": 7.0}, 7.0),
     ],
 )
-def test_the_config_goes_before_the_map(deployment, params, info, price):
+def test_config_price_overrides_the_map(deployment, params, info, price):
     found = entry(deployment(api_key="k", info=info, **params), PRICES)
     assert found.get("input_cost_per_token") == price
 
 
-def test_what_the_config_does_not_say_is_the_maps(deployment):
+def test_missing_price_comes_from_the_map(deployment):
     found = entry(deployment(model="openai/gpt-4o", api_key="k", info={"input_cost_per_token": 0}), PRICES)
     assert (found["output_cost_per_token"], found["max_tokens"]) == (2.0, 5)
 
 
-def test_a_price_of_both_directions_or_none(load_config):
+def test_price_requires_both_directions(load_config):
     def model(name: str, info: dict) -> dict:
         return {
             "model_name": name,

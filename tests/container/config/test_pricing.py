@@ -1,4 +1,4 @@
-"""Prices and limits that YAML reads as texts."""
+"""Prices and limits that YAML parses as text."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from worker.core.pricing.prices import price
 
 
 def priced(config):
-    """Femto-dollars of a token in and a token out, by the price that requests are charged."""
+    """Femtodollars per input token and per output token, from the price used for charging."""
     price_book = PriceBook(config, Router(config), default_max_output=1)
     [found] = [price for _, price in price_book.reach(RouteRequest("m")).plain]
     return found and (found["input"], found["output"])
@@ -17,7 +17,7 @@ def priced(config):
 
 @pytest.mark.parametrize("place", ["litellm_params", "model_info"])
 @pytest.mark.parametrize("written", ["3e-06", "'0.000003'", "3.0e-6", "os.environ/PRICE", "' 3e-6 '"])
-def test_a_price_is_a_number_however_it_is_written(tmp_path, place, written):
+def test_price_may_be_written_in_any_numeric_form(tmp_path, place, written):
     params, info = "", ""
     line = f"input_cost_per_token: {written}, output_cost_per_token: {written}"
     if place == "litellm_params":
@@ -32,14 +32,14 @@ def test_a_price_is_a_number_however_it_is_written(tmp_path, place, written):
     assert config.deployments[0].kind == "direct"
 
 
-def test_a_whole_price_of_nothing_stays_one(deployment):
+def test_zero_price_stays_zero(deployment):
     found = deployment(
         model="openai/x", api_key="k", info={"input_cost_per_token": "0", "output_cost_per_token": "0.0"}
     )
     assert (found.info["input_cost_per_token"], found.info["output_cost_per_token"]) == (0, 0)
 
 
-def test_a_limit_in_quotes_is_a_number(deployment):
+def test_quoted_limit_is_a_number(deployment):
     info = {"max_input_tokens": "8192", "max_output_tokens": "1024", "input_cost_per_token": 1, "mode": "chat"}
     found = deployment(model="openai/x", api_key="k", info={**info, "output_cost_per_token": 1}).info
     assert (found["max_input_tokens"], found["max_output_tokens"], found["mode"]) == (8192, 1024, "chat")
@@ -49,7 +49,7 @@ def test_a_limit_in_quotes_is_a_number(deployment):
 @pytest.mark.parametrize(
     "name", ["cache_read_input_token_cost", "input_cost_per_second", "output_cost_per_image", "input_cost_per_query"]
 )
-def test_every_price_may_stand_in_litellm_params(load_config, name):
+def test_every_price_may_be_in_litellm_params(load_config, name):
     params = {"model": "openai/unknown-to-all", "api_key": "k", "input_cost_per_token": 0, "output_cost_per_token": 0}
     config = load_config({"model_list": [{"model_name": "m", "litellm_params": {**params, name: "1e-3"}}]})
     price_book = PriceBook(config, Router(config), default_max_output=1)
@@ -59,12 +59,12 @@ def test_every_price_may_stand_in_litellm_params(load_config, name):
 
 
 @pytest.mark.parametrize("written", ["free", "3,5", "1e999", "nan", ""])
-def test_a_model_whose_price_cannot_be_read_is_left_out(load_config, written):
+def test_model_with_an_unreadable_price_is_left_out(load_config, written):
     entry = {"model_name": "m", "litellm_params": {"model": "openai/x", "api_key": "k"}}
     config = load_config({"model_list": [{**entry, "model_info": {"input_cost_per_token": written}}]})
     assert config.groups == {}
     assert any("input_cost_per_token: warning: is no number" in str(p) for p in config.problems)
 
 
-def test_a_price_in_a_variable_that_is_not_set_turns_the_model_off(deployment):
+def test_price_from_an_unset_variable_turns_the_model_off(deployment):
     assert deployment(model="openai/x", api_key="k", input_cost_per_token="os.environ/PRICE").off == ("PRICE",)

@@ -1,4 +1,4 @@
-"""What `general_settings.request_logging` may say."""
+"""Values of `general_settings.request_logging`."""
 
 import pytest
 
@@ -22,7 +22,7 @@ MODEL = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_
         ({"file": "/tmp/requests"}, RequestLogging(file="/tmp/requests")),
     ],
 )
-def test_what_it_means(load_config, value, meaning):
+def test_valid_values(load_config, value, meaning):
     config = load_config({"model_list": [MODEL], "general_settings": {"request_logging": value}})
     assert config.options.request_logging == meaning
 
@@ -38,11 +38,11 @@ def test_what_it_means(load_config, value, meaning):
         ({"max_bytes": True}, "whole number"),
     ],
 )
-def test_what_it_may_not_say(load_config, value, wrong):
+def test_invalid_values(load_config, value, wrong):
     with pytest.raises(ConfigError, match=wrong):
         load_config({"model_list": [MODEL], "general_settings": {"request_logging": value}})
 
 
-def test_whoever_writes_contents_down_is_warned(load_config):
+def test_logging_contents_causes_a_warning(load_config):
     config = load_config({"model_list": [MODEL], "general_settings": {"request_logging": {"contents": True}}})
     assert any(p.level == "warning" and "request_logging" in str(p) for p in config.problems)

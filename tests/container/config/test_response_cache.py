@@ -1,4 +1,4 @@
-"""`litellm_settings.cache`: whose it is, and where."""
+"""`litellm_settings.cache`: built in or LiteLLM's, and its address."""
 
 import pytest
 
@@ -8,7 +8,7 @@ MODEL_A = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key":
 
 
 @pytest.mark.parametrize("params", [{}, {"type": "redis"}, {"type": "redis", "ttl": 600}])
-def test_a_cache_in_redis_is_ours(load_config, params):
+def test_redis_cache_is_built_in(load_config, params):
     settings = {"cache": True, "cache_params": params}
     config = load_config({"model_list": [MODEL_A], "litellm_settings": settings}, {"REDIS_HOST": "cache"})
     assert [d.kind for d in config.deployments] == ["direct"]
@@ -17,7 +17,7 @@ def test_a_cache_in_redis_is_ours(load_config, params):
     assert config.problems == ()
 
 
-def test_a_cache_may_have_a_redis_of_its_own(load_config):
+def test_cache_may_have_its_own_redis(load_config):
     params = {"host": "mine", "port": 7000, "password": "os.environ/SECRET"}
     settings = {"cache": True, "cache_params": params}
     environment = {"REDIS_HOST": "cache", "SECRET": "s3cret"}
@@ -26,13 +26,13 @@ def test_a_cache_may_have_a_redis_of_its_own(load_config):
     assert "s3cret" not in repr(config)
 
 
-def test_a_cache_without_redis_is_warned_of(load_config):
+def test_cache_without_redis_causes_a_warning(load_config):
     config = load_config({"model_list": [MODEL_A], "litellm_settings": {"cache": True}})
     assert "nothing is cached" in str(config.problems[0])
 
 
 @pytest.mark.parametrize("params", [{"type": "redis-semantic"}, {"mode": "default_off"}])
-def test_a_cache_that_there_is_not_caches_nothing(load_config, params):
+def test_unavailable_cache_stores_nothing(load_config, params):
     settings = {"cache": True, "cache_params": params}
     config = load_config({"model_list": [MODEL_A], "litellm_settings": settings}, {"REDIS_HOST": "cache"})
     assert config.options.response_cache is None
@@ -40,7 +40,7 @@ def test_a_cache_that_there_is_not_caches_nothing(load_config, params):
     assert "nothing is cached" in str(config.problems[0])
 
 
-def test_a_parameter_that_does_nothing_is_named(load_config):
+def test_parameter_without_effect_is_reported(load_config):
     settings = {"cache": True, "cache_params": {"max_connections": 100, "ttl": "600", "host": None, "ssl": None}}
     config = load_config({"model_list": [MODEL_A], "litellm_settings": settings}, {"REDIS_HOST": "cache"})
     assert (config.options.response_cache.url, config.options.response_cache.ttl) == ("redis://cache:6379", 600)
@@ -48,7 +48,7 @@ def test_a_parameter_that_does_nothing_is_named(load_config):
     assert "max_connections" in str(problem)
 
 
-def test_a_cache_may_be_at_an_address(load_config):
+def test_cache_may_be_a_url(load_config):
     settings = {"cache": True, "cache_params": {"type": "redis", "redis_url": "os.environ/MINE"}}
     environment = {"REDIS_HOST": "cache", "MINE": "rediss://mine:1/2"}
     config = load_config({"model_list": [MODEL_A], "litellm_settings": settings}, environment)
@@ -64,6 +64,6 @@ def test_a_cache_may_be_at_an_address(load_config):
         ("redis", "mapping"),
     ],
 )
-def test_a_cache_that_cannot_be_is_refused(load_config, params, wrong):
+def test_invalid_cache_is_rejected(load_config, params, wrong):
     with pytest.raises(ConfigError, match=wrong):
         load_config({"model_list": [MODEL_A], "litellm_settings": {"cache": True, "cache_params": params}})

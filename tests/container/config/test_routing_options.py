@@ -1,4 +1,4 @@
-"""Strategies, retries, fallbacks and aliases, in router_settings and litellm_settings."""
+"""Strategies, retries, fallbacks and aliases in router_settings and litellm_settings."""
 
 import pytest
 
@@ -37,64 +37,64 @@ def test_numbers_are_read(options):
         ("cooldown_time", -0.1),
     ],
 )
-def test_a_value_of_the_wrong_kind_leaves_the_default_and_names_line_and_key(options, warning, name, value):
+def test_invalid_value_keeps_the_default_and_is_reported_with_line_and_key(options, warning, name, value):
     said = warning(**{name: value})
     assert f": router_settings.{name}: warning: has to be" in said
     assert said.startswith("config.yaml:")
     assert getattr(options(**{name: value}), name) == getattr(Options(), name)
 
 
-def test_a_limit_of_the_wrong_kind_stops_the_start(refusal):
+def test_invalid_limit_stops_the_start(refusal):
     assert ": error: has to be" in refusal(default_max_parallel_requests="few")
 
 
-def test_a_flag_that_is_any_text_is_on(options, warning):
+def test_flag_with_any_other_text_is_on(options, warning):
     assert options(disable_cooldowns="perhaps").disable_cooldowns is True
     assert "disable_cooldowns: warning" in warning(disable_cooldowns="perhaps")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_may_be_named(options, strategy):
+def test_every_strategy_is_accepted(options, strategy):
     assert options(routing_strategy=strategy).routing_strategy == strategy
 
 
-def test_an_unknown_strategy_is_refused_naming_those_there_are(refusal):
+def test_unknown_strategy_error_lists_the_strategies(refusal):
     said = refusal(routing_strategy="best-effort")
     assert "'best-effort' is not a strategy" in said
     assert "simple-shuffle" in said
 
 
-def test_the_strategy_before_usage_based_v2_is_done_as_that(options):
+def test_usage_based_routing_v1_is_treated_as_v2(options):
     assert options(routing_strategy="usage-based-routing").routing_strategy == "usage-based-routing-v2"
 
 
-def test_the_strategys_arguments_are_read_or_left_out(options, warning):
+def test_strategy_arguments_are_read_or_ignored(options, warning):
     found = options(routing_strategy_args={"ttl": 60, "lowest_latency_buffer": 0.5})
     assert (found.latency_ttl, found.lowest_latency_buffer) == (60.0, 0.5)
     assert "router_settings.routing_strategy_args.other: warning" in warning(routing_strategy_args={"other": 1})
     assert "has to be a mapping" in warning(routing_strategy_args=[1])
 
 
-def test_the_request_timeout_of_litellm_is_the_timeout(options):
+def test_litellms_request_timeout_is_the_timeout(options):
     assert options("litellm_settings", request_timeout=12).timeout == 12.0
 
 
 @pytest.mark.parametrize("strategy", ["lar1", "provider-budget-routing"])
-def test_a_strategy_of_litellms_alone_is_a_plain_one_here(options, warning, strategy):
+def test_litellm_only_strategy_becomes_simple_shuffle(options, warning, strategy):
     assert options(routing_strategy=strategy).routing_strategy == "simple-shuffle"
     assert "routing_strategy: warning" in warning(routing_strategy=strategy)
 
 
-# Chains
+# Fallbacks
 
 
-def test_a_fallback_with_fields_of_its_own_is_its_model(options, warning):
+def test_fallback_with_fields_becomes_its_model(options, warning):
     chain = [{"a": ["b", {"model": "c", "messages": [{"role": "user", "content": "Shorter"}]}]}]
     assert options(fallbacks=chain).fallbacks == {"a": ("b", "c")}
     assert "fields" in warning(fallbacks=chain)
 
 
-def test_values_of_variables_are_found_at_any_depth(load_config):
+def test_variables_are_resolved_at_any_depth(load_config):
     settings = {
         "model_group_alias": {"alias": {"model": "os.environ/TARGET"}},
         "retry_policy": {"TimeoutErrorRetries": "os.environ/RETRIES"},
@@ -106,12 +106,12 @@ def test_values_of_variables_are_found_at_any_depth(load_config):
     assert found.fallbacks == {"b": ("a",)}
 
 
-def test_chains_are_read_in_order(options):
+def test_fallbacks_keep_their_order(options):
     found = options(fallbacks=[{"a": ["b", "c"]}, {"b": ["c"]}])
     assert found.fallbacks == {"a": ("b", "c"), "b": ("c",)}
 
 
-def test_the_three_kinds_of_chains_are_kept_apart(options):
+def test_three_kinds_of_fallbacks_are_separate(options):
     found = options(
         fallbacks=[{"a": ["b"]}],
         context_window_fallbacks=[{"a": ["c"]}],
@@ -122,7 +122,7 @@ def test_the_three_kinds_of_chains_are_kept_apart(options):
     assert found.content_policy_fallbacks == {"b": ("a",)}
 
 
-def test_chains_of_both_sections_add_up(load_config):
+def test_fallbacks_of_both_sections_are_combined(load_config):
     config = load_config(
         {
             "model_list": MODELS,
@@ -134,12 +134,12 @@ def test_chains_of_both_sections_add_up(load_config):
 
 
 @pytest.mark.parametrize("order", [("fallbacks", "default_fallbacks"), ("default_fallbacks", "fallbacks")])
-def test_default_fallbacks_stand_for_every_other_group(options, order):
+def test_default_fallbacks_apply_to_every_other_group(options, order):
     settings = {"fallbacks": [{"a": ["b"]}], "default_fallbacks": ["c"]}
     assert options(**{name: settings[name] for name in order}).fallbacks == {"a": ("b",), "*": ("c",)}
 
 
-def test_a_fallback_may_be_served_by_a_wildcard(options):
+def test_wildcard_may_serve_a_fallback(options):
     assert options(fallbacks=[{"a": ["free/auto"]}]).fallbacks == {"a": ("free/auto",)}
 
 
@@ -151,7 +151,7 @@ def test_a_fallback_may_be_served_by_a_wildcard(options):
         (["a"], "router_settings.fallbacks"),
     ],
 )
-def test_a_broken_chain_names_line_and_key(refusal, chains, key):
+def test_invalid_fallbacks_are_reported_with_line_and_key(refusal, chains, key):
     assert f": {key}: error: " in refusal(fallbacks=chains)
 
 
@@ -163,7 +163,7 @@ def test_a_broken_chain_names_line_and_key(refusal, chains, key):
         ([{"nonesuch": ["a"]}], {"nonesuch": ("a",)}),
     ],
 )
-def test_an_unknown_model_in_a_chain_is_passed_over(load_config, chains, found):
+def test_unknown_fallback_model_is_skipped(load_config, chains, found):
     config = load_config({"model_list": MODELS, "router_settings": {"fallbacks": chains}})
     assert config.options.fallbacks == found
     [problem] = config.problems
@@ -171,7 +171,7 @@ def test_an_unknown_model_in_a_chain_is_passed_over(load_config, chains, found):
     assert "There are: a, b, c, free/*." in str(problem)
 
 
-def test_an_alias_may_be_a_fallback(options):
+def test_alias_may_be_a_fallback(options):
     found = options(model_group_alias={"other": "b"}, fallbacks=[{"a": ["other"]}, {"b": "c"}])
     assert found.fallbacks == {"a": ("other",), "b": ("c",)}
 
@@ -184,7 +184,7 @@ def test_aliases_are_read_in_both_of_litellms_forms(options):
     assert found.model_group_alias == {"gpt": "a", "gpt4": "b"}
 
 
-def test_an_alias_may_be_hidden(options):
+def test_alias_may_be_hidden(options):
     found = options(model_group_alias={"x": {"model": "a", "hidden": True}, "y": {"model": "a", "hidden": "false"}})
     assert found.model_group_alias == {"x": "a", "y": "a"}
     assert found.hidden_aliases == {"x"}
@@ -193,43 +193,43 @@ def test_an_alias_may_be_hidden(options):
 @pytest.mark.parametrize(
     ("aliases", "found"), [({"x": "nonesuch"}, {}), ({"a": "b"}, {"a": "b"}), ({"x": 5}, {}), ({"a": "a"}, {})]
 )
-def test_an_odd_alias_is_warned_of(load_config, aliases, found):
+def test_invalid_alias_causes_a_warning(load_config, aliases, found):
     config = load_config({"model_list": MODELS, "router_settings": {"model_group_alias": aliases}})
     assert config.options.model_group_alias == found
     assert [p.level for p in config.problems] == ["warning"] * (aliases != {"a": "a"})
 
 
-def test_aliases_that_are_no_mapping_are_refused(refusal):
+def test_aliases_must_be_a_mapping(refusal):
     assert ": router_settings.model_group_alias: error: " in refusal(model_group_alias=["a"])
 
 
-def test_a_retry_policy_is_read(options):
+def test_retry_policy_is_read(options):
     policy = {"TimeoutErrorRetries": 3, "RateLimitErrorRetries": 0}
     assert options(retry_policy=policy).retry_policy == policy
 
 
-def test_a_retry_policys_numbers_may_be_quoted_or_blank(options):
+def test_retry_policy_numbers_may_be_quoted_or_blank(options):
     policy = {"TimeoutErrorRetries": "3", "RateLimitErrorRetries": None}
     assert options(retry_policy=policy).retry_policy == {"TimeoutErrorRetries": 3}
 
 
 @pytest.mark.parametrize("policy", [{"TimeoutErrorRetries": -1}, {"TimeoutErrorRetries": "many"}])
-def test_a_broken_retry_policy_names_its_class(options, warning, policy):
+def test_invalid_retry_policy_is_reported_with_its_class(options, warning, policy):
     assert f"router_settings.retry_policy.{next(iter(policy))}: warning" in warning(retry_policy=policy)
     assert options(retry_policy=policy).retry_policy == {}
 
 
 @pytest.mark.parametrize("name", ["retry_policy", "allowed_fails_policy"])
-def test_a_policy_that_is_no_mapping_does_nothing(warning, name):
+def test_policy_that_is_not_a_mapping_has_no_effect(warning, name):
     assert f"router_settings.{name}: warning" in warning(**{name: 3})
 
 
 @pytest.mark.parametrize("name", ["retry_policy", "allowed_fails_policy"])
-def test_a_class_that_is_not_known_does_nothing(warning, name):
+def test_unknown_error_class_has_no_effect(warning, name):
     assert f"router_settings.{name}.NoSuchError: warning" in warning(**{name: {"NoSuchError": 1}})
 
 
-def test_a_policy_of_allowed_failures_goes_by_the_kind_of_failure(options):
+def test_allowed_fails_policy_applies_by_kind_of_failure(options):
     policy = {
         "RateLimitErrorAllowedFails": "100",
         "InternalServerErrorAllowedFails": 2,
@@ -242,14 +242,14 @@ def test_a_policy_of_allowed_failures_goes_by_the_kind_of_failure(options):
     }
 
 
-def test_what_is_never_a_deployments_fault_is_not_counted(load_config):
+def test_failures_caused_by_the_request_are_not_counted(load_config):
     settings = {"allowed_fails_policy": {"BadRequestErrorAllowedFails": 1000}}
     config = load_config({"model_list": MODELS, "router_settings": settings})
     assert config.options.allowed_fails_policy == {}
     assert [p.level for p in config.problems] == ["note"]
 
 
-def test_a_limit_may_hold_for_every_deployment(load_config):
+def test_limit_may_apply_to_every_deployment(load_config):
     own = {"model_name": "own", "litellm_params": {"model": "openai/x", "api_key": "k", "max_parallel_requests": 1}}
     settings = {"default_max_parallel_requests": "5"}
     config = load_config({"model_list": [*MODELS, own], "router_settings": settings})
@@ -260,7 +260,7 @@ def test_a_limit_may_hold_for_every_deployment(load_config):
 
 
 @pytest.mark.parametrize("name", ["BadRequestErrorRetries", "ContentPolicyViolationErrorRetries"])
-def test_a_retry_policy_for_what_is_never_retried_is_said_to_do_nothing(load_config, name):
+def test_retry_policy_for_a_never_retried_error_is_reported(load_config, name):
     config = load_config({"model_list": MODELS, "router_settings": {"retry_policy": {name: 2}}})
     assert config.options.retry_policy == {}
     [note] = [str(p) for p in config.problems]

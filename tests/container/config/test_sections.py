@@ -1,4 +1,4 @@
-"""The file's top level, what completes the models, and settings that stop the start."""
+"""Top-level sections, model defaults, and settings that stop the start."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from container.config.refused_settings import OTHER_AUTHENTICATION, STOPS
 from container.engine.configuration import configuration
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}
-# For each a value that promises something.
+# For each setting, a value that has an effect in LiteLLM.
 PROMISES = {
     "general_settings.allowed_ips": ["192.0.2.1"],
     "general_settings.completion_model": "a",
@@ -35,7 +35,7 @@ def written(key: str, value) -> dict:
 
 
 @pytest.mark.parametrize("key", STOPS)
-def test_what_would_silently_lose_money_keys_or_a_protection_stops_the_start(complaints, key):
+def test_setting_whose_loss_is_unsafe_stops_the_start(complaints, key):
     [said] = complaints(written(key, PROMISES[key]))
     assert f": {key}: error: " in said
     assert STOPS[key].mend in said
@@ -43,7 +43,7 @@ def test_what_would_silently_lose_money_keys_or_a_protection_stops_the_start(com
 
 @pytest.mark.parametrize("key", STOPS)
 @pytest.mark.parametrize("blank", [None, [], {}])
-def test_the_same_without_a_promise_does_not(load_config, key, blank):
+def test_blank_unsafe_setting_does_not_stop_the_start(load_config, key, blank):
     load_config(written(key, blank))
 
 
@@ -55,12 +55,12 @@ def test_the_same_without_a_promise_does_not(load_config, key, blank):
         ("general_settings.enable_jwt_auth", "false"),
     ],
 )
-def test_a_value_that_promises_nothing_does_not_either(load_config, key, value):
+def test_unsafe_setting_with_a_harmless_value_does_not_stop_the_start(load_config, key, value):
     load_config(written(key, value))
 
 
 @pytest.mark.parametrize("key", OTHER_AUTHENTICATION)
-def test_another_way_in_than_keys_wants_a_master_key(complaints, load_config, key):
+def test_other_authentication_requires_a_master_key(complaints, load_config, key):
     [said] = complaints(written(key, "custom.auth"))
     assert "LITELLM_MASTER_KEY" in said
     config = load_config(written(key, "custom.auth"), {"LITELLM_MASTER_KEY": "sk-m"})
@@ -68,7 +68,7 @@ def test_another_way_in_than_keys_wants_a_master_key(complaints, load_config, ke
 
 
 @pytest.mark.parametrize("section", ["mcp_servers", "vector_store_registry", "files_settings", "prompts", "fallbacks"])
-def test_a_section_of_litellms_that_does_nothing_here_is_named(warned, section):
+def test_section_without_effect_is_reported(warned, section):
     [said] = warned({"model_list": [MODEL], section: [{"a": 1}]})
     assert f": {section}: warning: does nothing here" in said
 
@@ -79,20 +79,20 @@ def test_a_section_of_litellms_that_does_nothing_here_is_named(warned, section):
 GUARD = {"guardrail_name": "g", "litellm_params": {"guardrail": "presidio", "mode": "pre_call", "default_on": True}}
 
 
-def test_a_guardrail_for_every_request_is_the_engines_for_every_model(load_config):
+def test_default_on_guardrail_sends_every_model_through_the_engine(load_config):
     config = load_config({"model_list": [MODEL], "guardrails": [GUARD]})
     assert [d.kind for d in config.deployments] == ["engine"]
     assert "presidio" in configuration(config)
 
 
-def test_a_guardrail_that_requests_name_is_warned_of(load_config):
+def test_optional_guardrail_causes_a_warning(load_config):
     named = {**GUARD, "litellm_params": {**GUARD["litellm_params"], "default_on": False}}
     config = load_config({"model_list": [MODEL], "guardrails": [named]})
     assert [d.kind for d in config.deployments] == ["direct"]
     assert "guardrails[0]: warning" in str(config.problems[0])
 
 
-def test_a_guardrail_of_the_users_own_that_is_missing_stops_the_start(complaints, load_config, tmp_path):
+def test_missing_custom_guardrail_stops_the_start(complaints, load_config, tmp_path):
     own = {**GUARD, "litellm_params": {**GUARD["litellm_params"], "guardrail": "mine.Guard"}}
     [said] = complaints({"model_list": [MODEL], "guardrails": [own]})
     assert "mine.py" in said
@@ -100,7 +100,7 @@ def test_a_guardrail_of_the_users_own_that_is_missing_stops_the_start(complaints
     assert load_config({"model_list": [MODEL], "guardrails": [own]}).options.engine_reason == "guardrails"
 
 
-def test_guardrails_that_cannot_be_read_stop_the_start(complaints):
+def test_invalid_guardrails_stop_the_start(complaints):
     [said] = complaints({"model_list": [MODEL], "guardrails": {"a": 1}})
     assert ": guardrails: error" in said
 
@@ -108,7 +108,7 @@ def test_guardrails_that_cannot_be_read_stop_the_start(complaints):
 # Tags
 
 
-def test_deployments_that_are_for_tags_stop_the_start_where_tags_choose(complaints, load_config):
+def test_tagged_deployments_with_tag_filtering_stop_the_start(complaints, load_config):
     tagged = {**MODEL, "litellm_params": {**MODEL["litellm_params"], "tags": ["paid"]}}
     settings = {"router_settings": {"enable_tag_filtering": True}}
     [said] = complaints({"model_list": [tagged], **settings})
@@ -117,17 +117,17 @@ def test_deployments_that_are_for_tags_stop_the_start_where_tags_choose(complain
     load_config({"model_list": [MODEL], **settings})
 
 
-def test_models_without_a_price_are_refused_under_a_budget_only(complaints, load_config):
+def test_blocking_unpriced_models_requires_a_budget(complaints, load_config):
     name = {"block_requests_for_models_without_pricing": True}
     [said] = complaints({"model_list": [MODEL], "litellm_settings": name})
     assert "max_budget" in said
     assert load_config({"model_list": [MODEL], "litellm_settings": {**name, "max_budget": 1}}).problems == ()
 
 
-# Credentials, defaults
+# Credentials and defaults
 
 
-def test_a_model_may_name_a_credential(load_config):
+def test_model_may_reference_a_credential(load_config):
     content = {
         "model_list": [{"model_name": "a", "litellm_params": {"model": "azure/x", "litellm_credential_name": "mine"}}],
         "credential_list": [
@@ -142,13 +142,13 @@ def test_a_model_may_name_a_credential(load_config):
     assert load_config(content).deployments[0].off == ("K",)
 
 
-def test_a_credential_that_is_not_there_is_named(warned):
+def test_missing_credential_is_reported(warned):
     params = {"model": "openai/x", "litellm_credential_name": "nonesuch"}
     [said] = warned({"model_list": [{"model_name": "a", "litellm_params": params}]}, {"OPENAI_API_KEY": "k"})
     assert "litellm_credential_name: warning: 'nonesuch'" in said
 
 
-def test_parameters_may_stand_for_every_model(load_config):
+def test_default_parameters_apply_to_every_model(load_config):
     own = {**MODEL, "litellm_params": {**MODEL["litellm_params"], "temperature": 1}}
     settings = {"default_litellm_params": {"temperature": 0, "timeout": 9}}
     config = load_config({"model_list": [MODEL, own], "router_settings": settings})

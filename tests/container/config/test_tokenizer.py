@@ -1,4 +1,4 @@
-"""Which tokenizer a deployment is taken to have: OpenAI's by their names, and the largest for all that nobody knows."""
+"""The tokenizer assumed for a deployment: OpenAI's by model name, and the largest one for unknown models."""
 
 from pathlib import Path
 from typing import Any
@@ -54,29 +54,29 @@ def known(tmp_path: Path, model: str, asked: str | None = None, **more: Any) -> 
         ("openrouter/*", LARGEST),
     ],
 )
-def test_by_its_name(tmp_path: Path, model: str, name: str) -> None:
+def test_model_name_selects_the_tokenizer(tmp_path: Path, model: str, name: str) -> None:
     assert known(tmp_path, model) == name
 
 
-def test_a_wildcard_by_what_is_asked_of_it(tmp_path: Path) -> None:
+def test_wildcard_uses_the_requested_model(tmp_path: Path) -> None:
     assert known(tmp_path, "openrouter/*", "openai/gpt-4o") == O200K
     assert known(tmp_path, "openrouter/*", "deepseek/deepseek-chat") == LARGEST
 
 
-def test_a_name_says_nothing_at_an_address_that_is_not_openais(tmp_path: Path) -> None:
+def test_name_is_ignored_at_a_custom_address(tmp_path: Path) -> None:
     assert known(tmp_path, "openai/gpt-4", api_base="https://x.example/v1") == LARGEST
     assert known(tmp_path, "openai/gpt-4", api_base="https://api.openai.com/v1") == CL100K
     assert known(tmp_path, "openai/gpt-4", api_base="os.environ/SOMEWHERE") == LARGEST
 
 
-def test_base_model_goes_before_all(tmp_path: Path) -> None:
+def test_base_model_takes_precedence(tmp_path: Path) -> None:
     assert known(tmp_path, "azure/our-chat", api_base="https://x.example", info={"base_model": "azure/gpt-4o"}) == O200K
     assert known(tmp_path, "openai/gpt-4", api_base="https://x.example", info={"base_model": "gpt-4o"}) == O200K
     assert known(tmp_path, "openai/gpt-4o", info={"base_model": "some/llama"}) == LARGEST
 
 
 def test_tiktoken_agrees_on_every_name_in_the_price_map(tmp_path: Path) -> None:
-    """It knows every name that is believed here. (Fine-tuned gpt-4.1 and 4.5 it takes for gpt-4, by their prefix.)"""
+    """tiktoken must know every name that we recognize. It maps fine-tuned gpt-4.1 and 4.5 to gpt-4 by prefix."""
     found = 0
     file = tmp_path / "config.yaml"
     names = [name for name in price_map() if split_model(name, frozenset())[0] in ("openai", "azure")]
@@ -93,7 +93,7 @@ def test_tiktoken_agrees_on_every_name_in_the_price_map(tmp_path: Path) -> None:
     assert found > 100
 
 
-def test_the_tariff_and_the_catalog_say_it_with_the_prices(tmp_path: Path) -> None:
+def test_price_book_and_catalog_include_the_tokenizer(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
         "model_list:\n"

@@ -1,4 +1,4 @@
-"""Vertex AI's settings: project, region, credentials, and where those may go."""
+"""Vertex AI's project, region and credentials, and the addresses that may receive them."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ ENVIRONMENT = {"GOOGLE_APPLICATION_CREDENTIALS": KEY}
 GEMINI = "vertex_ai/gemini-2.5-pro"
 
 
-def test_the_environment_says_it_all(deployment):
+def test_settings_from_the_environment(deployment):
     found = deployment(model=GEMINI, environment={**ENVIRONMENT, "VERTEXAI_PROJECT": "team", "VERTEXAI_LOCATION": "eu"})
     assert (found.kind, found.base, found.needs, found.off) == (
         "direct",
@@ -21,7 +21,7 @@ def test_the_environment_says_it_all(deployment):
     assert (found.vertex.credentials, found.vertex.project, found.vertex.location) == (KEY, "team", "eu")
 
 
-def test_the_config_goes_before_the_environment(deployment):
+def test_config_overrides_the_environment(deployment):
     found = deployment(
         model=GEMINI,
         vertex_project="mine",
@@ -34,22 +34,22 @@ def test_the_config_goes_before_the_environment(deployment):
     assert found.needs == ("OTHER_KEY",)
 
 
-def test_a_key_may_stand_in_the_file(deployment):
+def test_credentials_may_be_in_the_file(deployment):
     found = deployment(model=GEMINI, vertex_credentials={"type": "service_account", "project_id": "p"})
     assert json.loads(found.vertex.credentials) == {"type": "service_account", "project_id": "p"}
     assert found.off == ()
 
 
-def test_without_credentials_it_is_off(deployment):
+def test_deployment_without_credentials_is_off(deployment):
     assert deployment(model=GEMINI).off == ("GOOGLE_APPLICATION_CREDENTIALS",)
 
 
-def test_credentials_are_not_shown(deployment):
+def test_credentials_are_not_in_the_repr(deployment):
     assert "service_account" not in repr(deployment(model=GEMINI, vertex_credentials=KEY))
 
 
 @pytest.mark.parametrize("base", ["https://evil.example", "https://aiplatform.googleapis.com.evil.example/v1"])
-def test_default_credentials_go_to_no_strangers(load_config, base):
+def test_default_credentials_are_not_sent_to_a_custom_address(load_config, base):
     config = load_config(
         {"model_list": [{"model_name": "m", "litellm_params": {"model": GEMINI, "api_base": base}}]}, ENVIRONMENT
     )
@@ -57,7 +57,7 @@ def test_default_credentials_go_to_no_strangers(load_config, base):
     assert any("GOOGLE_APPLICATION_CREDENTIALS" in str(problem) for problem in config.problems)
 
 
-def test_they_go_to_google_and_to_an_address_that_the_environment_names(deployment):
+def test_default_credentials_are_sent_to_google_and_to_the_environments_address(deployment):
     google = deployment(
         model=GEMINI, api_base="https://europe-west4-aiplatform.googleapis.com/v1", environment=ENVIRONMENT
     )
@@ -67,7 +67,7 @@ def test_they_go_to_google_and_to_an_address_that_the_environment_names(deployme
 
 
 @pytest.mark.parametrize("params", [{"vertex_location": "evil.example/"}, {"vertex_project": "a/../b"}])
-def test_what_becomes_part_of_an_address_is_looked_at(warned, params):
+def test_values_used_in_the_url_are_validated(warned, params):
     [line] = warned({"model_list": [{"model_name": "m", "litellm_params": {"model": GEMINI, **params}}]}, ENVIRONMENT)
     assert next(iter(params)) in line
     assert "left out" in line
@@ -75,7 +75,7 @@ def test_what_becomes_part_of_an_address_is_looked_at(warned, params):
 
 @pytest.mark.parametrize("given", ["{", "{}", "/nowhere/key.json"])
 @pytest.mark.parametrize("place", ["config", "environment"])
-def test_credentials_that_are_none_are_named_once_at_the_start(load_config, given, place):
+def test_invalid_credentials_are_reported_once_at_startup(load_config, given, place):
     own = {"vertex_credentials": given} if place == "config" else {}
     config = load_config(
         {"model_list": [{"model_name": "m", "litellm_params": {"model": GEMINI, **own}}]},
@@ -86,7 +86,7 @@ def test_credentials_that_are_none_are_named_once_at_the_start(load_config, give
     assert problem.level == "warning"
 
 
-def test_a_file_that_is_there(load_config, tmp_path: Path):
+def test_credentials_file_is_read(load_config, tmp_path: Path):
     file = tmp_path / "key.json"
     file.write_text(KEY)
     config = load_config(
@@ -96,7 +96,7 @@ def test_a_file_that_is_there(load_config, tmp_path: Path):
     assert config.problems == ()
 
 
-def test_a_slip_of_the_pen_is_no_engine(complaints):
+def test_typo_does_not_require_the_engine(complaints):
     params = {"model": GEMINI, "vertex_locatoin": "eu"}
     [line] = complaints({"model_list": [{"model_name": "m", "litellm_params": params}]}, ENVIRONMENT)
     assert "vertex_location" in line

@@ -1,4 +1,4 @@
-"""general_settings.virtual_keys: read, checked, and never told to anyone."""
+"""general_settings.virtual_keys: parsing, validation and secrecy."""
 
 from datetime import date
 
@@ -38,26 +38,26 @@ def refused(complaints):
     return said
 
 
-def test_a_key_has_the_fields_of_key_generate_and_its_secret_from_the_environment(read):
+def test_key_has_the_fields_of_key_generate_and_a_secret_from_the_environment(read):
     [key] = read({**BOT, "models": ["gpt"], "max_budget": 5, "budget_duration": "1d"}, BOT_KEY=SECRET).virtual_keys
     assert (key.variable, key.fields["max_budget"]) == ("BOT_KEY", 5)
     assert key.held.hash == hash_secret(SECRET)
     assert (key.held.alias, key.held.columns["max_budget"]) == ("bot", 5 * 10**9)
 
 
-def test_a_secret_is_in_no_repr(read):
+def test_secret_is_not_in_the_repr(read):
     options = read(BOT, {"key": "sk-in-the-file", "metadata": {"a": "b"}}, BOT_KEY=SECRET)
     assert SECRET not in repr(options)
     assert "sk-in-the-file" not in repr(options)
     assert hash_secret(SECRET) not in repr(options)
 
 
-def test_a_declared_key_needs_a_ledger(read):
+def test_declared_key_requires_a_ledger(read):
     assert read(BOT).needs_ledger
     assert not read().needs_ledger
 
 
-def test_a_variable_that_is_not_set_is_a_warning(load_config):
+def test_unset_variable_causes_a_warning(load_config):
     config = load_config(content(BOT), {})
     [key], [warning] = config.options.virtual_keys, config.problems
     assert key.held is None
@@ -66,21 +66,21 @@ def test_a_variable_that_is_not_set_is_a_warning(load_config):
     )
 
 
-def test_behind_the_edge_whose_ledger_has_the_secret_there_is_no_warning(load_config):
+def test_unset_variable_behind_the_edge_causes_no_warning(load_config):
     config = load_config(content(BOT), {"INTERNAL_TOKEN": "of-the-edge"})
     assert config.options.virtual_keys[0].held is None
     assert config.problems == ()
     assert load_config(content(BOT), {"INTERNAL_TOKEN": " "}).problems, "it stands alone"
 
 
-def test_a_secret_in_the_file_is_a_warning_that_does_not_repeat_it(load_config):
+def test_secret_in_the_file_causes_a_warning_without_its_value(load_config):
     [warning] = load_config(content({"key": SECRET}), {}).problems
     assert "warning: is a secret that stands in the file. Write `key: os.environ/NAME`" in str(warning)
     assert SECRET not in str(warning)
 
 
 @pytest.mark.parametrize(("models", "said"), [(["gpts"], "Did you mean `gpt`?"), (["nonesuch"], "'nonesuch' is not")])
-def test_a_model_that_the_config_has_not_is_a_warning(load_config, models, said):
+def test_unknown_model_causes_a_warning(load_config, models, said):
     [warning] = load_config(content({**BOT, "models": models}), {"BOT_KEY": SECRET}).problems
     assert warning.level == "warning"
     assert said in str(warning)
@@ -110,19 +110,19 @@ def test_models_may_be_aliases_wildcards_and_patterns(load_config):
         ([BOT, {"key": SECRET}], "[1].key: error: this secret is that of virtual_keys[0], too."),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_stops_the_start(refused, keys, said):
+def test_invalid_key_stops_the_start(refused, keys, said):
     line = refused(*keys)
     assert ": general_settings.virtual_keys[" in line
     assert said in line
 
 
-def test_the_master_key_is_the_one_that_is_served_with(complaints):
-    """The environment's goes before the file's."""
+def test_declared_key_must_differ_from_the_active_master_key(complaints):
+    """The environment's master key overrides the file's."""
     found = {"model_list": MODELS, "general_settings": {"virtual_keys": [BOT], "master_key": "sk-of-the-file"}}
     [line] = complaints(found, {"BOT_KEY": SECRET, "LITELLM_MASTER_KEY": SECRET})
     assert "[0].key: error: is the master key" in line
 
 
-def test_keys_have_to_be_a_list(complaints):
+def test_keys_must_be_a_list(complaints):
     [line] = complaints({"model_list": MODELS, "general_settings": {"virtual_keys": {"bot": "x"}}})
     assert "virtual_keys: error: has to be a list." in line
