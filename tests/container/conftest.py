@@ -1,4 +1,4 @@
-"""Fixtures for the proxy's modules: configurations out of a few lines of YAML."""
+"""Fixtures for the proxy's modules: configs from a few lines of YAML."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from container.config.problems import ConfigError
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The event loop that the proxy runs on. Others see a child's end only after that of its output."""
+    """The event loop of the proxy. Other event loops report the end of a child process only after its output has ended."""
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -71,7 +71,7 @@ def deployment(load_config: LoadConfig) -> LoadOne:
 
 
 class Warned(Protocol):
-    """`warned(content, environment)`: the warnings of a config that starts, one line each."""
+    """`warned(content, environment)`: the warnings of a valid config, one line each."""
 
     def __call__(self, content: str | Mapping[str, Any], environment: Mapping[str, str] | None = None) -> list[str]: ...
 

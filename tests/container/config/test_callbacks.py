@@ -32,7 +32,7 @@ def test_litellm_knows_the_callback_and_reads_its_variables(name: str, litellms:
         assert f'"{variable}"' in litellms or CALLBACKS[name].package == "lunary", variable
 
 
-def test_no_callback_is_handled_here_only():
+def test_no_callback_variable_is_private_to_the_proxy():
     private = {v.name for v in VARIABLES if not v.edge}
     assert not callbacks.variables(CALLBACKS) & private
 

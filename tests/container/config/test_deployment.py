@@ -53,7 +53,7 @@ def test_model_without_a_provider_uses_that_of_the_address(deployment, base, pro
     assert deployment(model="some-model", api_base=base, api_key="k").provider == provider
 
 
-def test_model_without_a_provider_at_a_custom_address_is_an_error(load_config):
+def test_model_without_a_provider_at_a_custom_address_is_left_out(load_config):
     params = {"model": "some-model", "api_base": "http://127.0.0.1:8000/v1"}
     assert load_config({"model_list": [{"model_name": "m", "litellm_params": params}]}).groups == {}
 
@@ -90,7 +90,7 @@ def test_merging_reasoning_into_content_requires_the_engine(load_config, value, 
 @pytest.mark.parametrize(
     "name", ["timeout", "stream_timeout", "rpm", "num_retries", "order", "weight", "extra_headers"]
 )
-def test_blank_mock_response_is_ignored(deployment, name):
+def test_blank_parameter_uses_the_default(deployment, name):
     assert getattr(deployment(model="openai/x", api_key="k", **{name: ""}), name) in (None, {})
 
 

@@ -1,4 +1,4 @@
-"""What the engine is told."""
+"""The engine's configuration file and environment."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def model(name: str, provider_model: str, **params) -> dict[str, Any]:
     }
 
 
-def test_each_deployment_has_a_name_of_its_own(load_config):
+def test_each_deployment_has_its_own_name(load_config):
     same = {"model_name": "a", "litellm_params": {"model": "anthropic/x", "api_key": "os.environ/K"}}
     config = load_config({"model_list": [same, same]}, {"K": "s3cret"})
     names = [entry["model_name"] for entry in told(config)["model_list"]]
@@ -38,7 +38,7 @@ def test_each_deployment_has_a_name_of_its_own(load_config):
     assert len(set(names)) == 2
 
 
-def test_what_is_off_or_a_mock_is_not_in_it(models):
+def test_disabled_and_mock_deployments_are_omitted(models):
     found = models(
         model("on", "anthropic/x", api_key="k"),
         model("off", "anthropic/x", api_key="os.environ/UNSET"),
@@ -47,7 +47,7 @@ def test_what_is_off_or_a_mock_is_not_in_it(models):
     assert [entry["model_name"] for entry in found] == ["id-on"]
 
 
-def test_deployments_that_are_called_directly_are_in_it_for_the_other_endpoints(models):
+def test_directly_called_deployments_are_included_for_other_endpoints(models):
     assert [entry["model_name"] for entry in models(model("a", "openai/x", api_key="k"))] == ["id-a"]
 
 
@@ -60,7 +60,7 @@ def test_secrets_stay_references(load_config):
     assert told(config)["model_list"][0]["litellm_params"]["api_key"] == "os.environ/K"
 
 
-def test_parameters_go_along_but_for_those_we_act_on(models):
+def test_parameters_are_passed_on_except_those_handled_here(models):
     ours = {"rpm": 1, "tpm": 1, "weight": 1, "timeout": 1, "stream_timeout": 1, "max_parallel_requests": 1}
     [entry] = models(model("a", "bedrock/x", aws_region_name="eu-west-1", temperature=0.5, max_retries=7, **ours))
     assert entry["litellm_params"] == {
@@ -72,14 +72,14 @@ def test_parameters_go_along_but_for_those_we_act_on(models):
     assert entry["model_info"] == {"id": "id-a"}
 
 
-def test_a_wildcards_models_lie_below_its_id(models):
+def test_models_of_a_wildcard_are_named_below_its_id(models):
     [entry] = models(model("v/*", "vertex_ai/*", vertex_credentials="x"))
     assert (entry["model_name"], entry["litellm_params"]["model"]) == ("id-v/*/*", "vertex_ai/*")
     [one] = models(model("v/*", "vertex_ai/gemini", vertex_credentials="x"))
     assert one["model_name"] == "id-v/*"
 
 
-def test_it_neither_retries_nor_routes_nor_calls_home(load_config):
+def test_engine_does_not_retry_route_or_send_telemetry(load_config):
     found = told(load_config({"model_list": [model("a", "anthropic/x", api_key="k")]}))
     assert found["router_settings"] == {"num_retries": 0, "disable_cooldowns": True}
     quiet = {"num_retries": 0, "telemetry": False, "drop_params": False, "disable_hf_tokenizer_download": True}
@@ -89,7 +89,7 @@ def test_it_neither_retries_nor_routes_nor_calls_home(load_config):
     assert found["general_settings"]["disable_model_info_refresh"] is True
 
 
-def test_settings_that_are_litellms_reach_it(load_config):
+def test_litellm_settings_reach_the_engine(load_config):
     settings = {"callbacks": ["langfuse"], "drop_params": True}
     found = told(load_config({"model_list": [model("a", "openai/x", api_key="k")], "litellm_settings": settings}))
     assert found["litellm_settings"]["callbacks"] == ["langfuse"]
@@ -107,12 +107,12 @@ def test_settings_that_are_litellms_reach_it(load_config):
         ({}, None),
     ],
 )
-def test_the_providers_default_key_does_not_go_to_a_strangers_address(models, params, key):
+def test_providers_default_key_is_not_sent_to_a_custom_address(models, params, key):
     [entry] = models(model("a", "openai/x", **params), environment={"OPENAI_API_KEY": "sk-openai"})
     assert entry["litellm_params"].get("api_key") == key
 
 
-def test_the_engines_environment_is_ours_without_what_is_ours_alone():
+def test_environment_is_passed_on_without_private_variables():
     ours = {v.name: "x" for v in VARIABLES} | {
         "DATABASE_URL": "x",
         "DATABASE_HOST": "x",
@@ -127,16 +127,16 @@ def test_the_engines_environment_is_ours_without_what_is_ours_alone():
     found = environment({**ours, **kept}, "sk-engine")
     assert kept.items() <= found.items()
     assert not {name for name in ours if not name.startswith("OTEL_")} & found.keys()
-    assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "x"  # of LiteLLM's callback `otel`, too
+    assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "x"  # also for LiteLLM's callback `otel`
     assert found[MASTER_KEY_VARIABLE] == "sk-engine"
 
 
-def test_it_uses_what_it_ships_and_reads_no_env_file():
+def test_engine_uses_bundled_files_and_reads_no_env_file():
     found = environment({"LITELLM_LOCAL_MODEL_COST_MAP": "False", "LITELLM_MODE": "DEV"}, "k")
     assert found["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
     assert (found["LITELLM_MODE"], found["LITELLM_TELEMETRY"]) == ("PRODUCTION", "False")
 
 
-def test_its_log_level_may_be_set():
+def test_log_level_can_be_set():
     assert environment({}, "k")["LITELLM_LOG"] == "ERROR"
     assert environment({"LITELLM_LOG": "DEBUG"}, "k")["LITELLM_LOG"] == "DEBUG"

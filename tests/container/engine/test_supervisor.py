@@ -38,7 +38,7 @@ StartEngine = Callable[..., Engine]
 
 @pytest.fixture
 async def engine(load_config, tmp_path, monkeypatch) -> AsyncIterator[StartEngine]:
-    """`engine(mode, **environment)`: not started; ended after the test."""
+    """`engine(mode, **environment)`: an engine that has not started. It is stopped after the test."""
     monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.3)
@@ -59,7 +59,7 @@ async def engine(load_config, tmp_path, monkeypatch) -> AsyncIterator[StartEngin
 
 
 async def about(address: Address) -> dict[str, Any]:
-    """What the stand-in was started with."""
+    """The arguments and environment with which the stand-in started."""
 
     def get() -> bytes:
         with urllib.request.urlopen(address.base.removesuffix("/v1") + "/", timeout=5) as response:
@@ -69,7 +69,7 @@ async def about(address: Address) -> dict[str, Any]:
 
 
 def exists(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits for its parent does not."""
+    """Whether the process runs. A zombie does not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -87,12 +87,12 @@ async def until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_it_is_idle_until_it_is_needed(engine):
+async def test_engine_is_idle_until_needed(engine):
     one = engine()
     assert (one.state, one.pid) == ("idle", None)
 
 
-async def test_whoever_needs_it_waits_for_it(engine):
+async def test_requests_wait_for_the_start(engine):
     one = engine()
     waiting = [asyncio.ensure_future(one.ready(20)) for _ in range(5)]
     await asyncio.sleep(0)
@@ -103,7 +103,7 @@ async def test_whoever_needs_it_waits_for_it(engine):
     assert (await about(addresses[0]))["pid"] == one.pid
 
 
-async def test_starting_twice_starts_one(engine):
+async def test_concurrent_starts_start_one_process(engine):
     one = engine()
     one.start()
     first = await one.ready(20)
@@ -113,7 +113,7 @@ async def test_starting_twice_starts_one(engine):
     assert one.pid == pid
 
 
-async def test_a_waiter_that_leaves_takes_nobody_along(engine):
+async def test_cancelled_waiter_does_not_affect_the_others(engine):
     one = engine()
     leaving, staying = asyncio.ensure_future(one.ready(20)), asyncio.ensure_future(one.ready(20))
     await asyncio.sleep(0.01)
@@ -121,7 +121,7 @@ async def test_a_waiter_that_leaves_takes_nobody_along(engine):
     assert (await staying).base.startswith("http://127.0.0.1:")
 
 
-async def test_it_listens_on_loopback_behind_a_key_of_its_own(engine):
+async def test_engine_listens_on_loopback_with_its_own_key(engine):
     one = engine(LITELLM_MASTER_KEY="sk-ours", OPENAI_API_KEY="sk-openai")
     address = await one.ready(20)
     found = await about(address)
@@ -134,7 +134,7 @@ async def test_it_listens_on_loopback_behind_a_key_of_its_own(engine):
     assert found["environment"]["OPENAI_API_KEY"] == "sk-openai"
 
 
-async def test_its_configuration_is_for_its_eyes_only(engine):
+async def test_configuration_is_readable_only_by_the_owner(engine):
     found = await about(await engine().ready(20))
     assert found["config_mode"] == 0o600
     assert found["directory_mode"] == 0o700
@@ -142,19 +142,19 @@ async def test_its_configuration_is_for_its_eyes_only(engine):
     assert yaml.safe_load(found["config"])["model_list"][0]["model_name"] == "dep"
 
 
-async def test_google_credentials_given_as_json_become_a_private_file(engine):
+async def test_google_credentials_as_json_become_a_private_file(engine):
     found = await about(await engine(GOOGLE_APPLICATION_CREDENTIALS=f"  {CREDENTIALS}\n").ready(20))
     path = found["environment"]["GOOGLE_APPLICATION_CREDENTIALS"]
     assert json.loads(content(path)) == json.loads(CREDENTIALS)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
-async def test_google_credentials_given_as_a_path_stay_one(engine):
+async def test_google_credentials_as_a_path_stay_a_path(engine):
     found = await about(await engine(GOOGLE_APPLICATION_CREDENTIALS="/run/key.json").ready(20))
     assert found["environment"]["GOOGLE_APPLICATION_CREDENTIALS"] == "/run/key.json"
 
 
-async def test_credentials_that_are_neither_are_said_to_be(engine, monkeypatch):
+async def test_invalid_google_credentials_are_reported(engine, monkeypatch):
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 60.0)
     one = engine(GOOGLE_APPLICATION_CREDENTIALS='{"private_key": s3cret}')
     said = await _unavailable(one)
@@ -162,11 +162,11 @@ async def test_credentials_that_are_neither_are_said_to_be(engine, monkeypatch):
     assert "s3cret" not in said
 
 
-# Death and return
+# Crashes and restarts
 
 
 async def _unavailable(one: Engine) -> str:
-    """What is said once it pauses after a death."""
+    """The error raised during the pause after a crash."""
     one.start()
     await until(lambda: one._pausing)
     with pytest.raises(EngineUnavailable) as caught:
@@ -176,7 +176,7 @@ async def _unavailable(one: Engine) -> str:
 
 
 @pytest.mark.parametrize("mode", ["", "grandchild"])
-async def test_when_killed_it_comes_back_at_another_address_with_another_key(engine, mode):
+async def test_killed_engine_restarts_at_a_new_address_with_a_new_key(engine, mode):
     one = engine(mode)
     first = await one.ready(20)
     pid, grandchild = one.pid, (await about(first))["grandchild"]
@@ -190,7 +190,7 @@ async def test_when_killed_it_comes_back_at_another_address_with_another_key(eng
     assert grandchild is None or not exists(grandchild)
 
 
-async def test_while_it_is_dead_nobody_gets_its_address(engine):
+async def test_address_of_a_dead_engine_is_never_returned(engine):
     one = engine()
     first = await one.ready(20)
     os.kill(one.pid, signal.SIGKILL)
@@ -198,12 +198,12 @@ async def test_while_it_is_dead_nobody_gets_its_address(engine):
     assert (await one.ready(20)).base != first.base
 
 
-async def test_when_it_does_not_start_that_is_said_with_how_long_to_wait(engine):
+async def test_failed_start_is_reported_with_the_retry_delay(engine):
     said = await _unavailable(engine("crash"))
     assert said.startswith("The translation engine ended with exit code 3; it starts again in ")
 
 
-async def test_pauses_grow_up_to_a_limit(engine, monkeypatch):
+async def test_restart_delays_grow_up_to_a_limit(engine, monkeypatch):
     pauses: list[float] = []
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr(
@@ -217,7 +217,7 @@ async def test_pauses_grow_up_to_a_limit(engine, monkeypatch):
     assert pauses[:5] == [0.05, 0.1, 0.2, 0.2, 0.2]
 
 
-async def test_one_that_never_answers_is_given_up_for_another(engine, monkeypatch):
+async def test_engine_that_never_becomes_ready_is_replaced(engine, monkeypatch):
     monkeypatch.setattr(supervisor, "LONGEST_START_SECONDS", 1.0)
     one = engine("mute", start_timeout=0.2)
     one.start()
@@ -230,13 +230,13 @@ async def test_one_that_never_answers_is_given_up_for_another(engine, monkeypatc
     assert sum(exists(pid) for pid in pids) <= 1
 
 
-async def test_a_command_that_is_not_there_is_said_to_be(engine):
+async def test_missing_command_is_reported(engine):
     said = await _unavailable(engine(command=["/nonesuch/litellm"]))
     assert "could not be started (No such file or directory)" in said
 
 
-async def test_whoever_listens_at_its_port_is_not_taken_for_it(engine, monkeypatch):
-    """One that answers everything with 200, there before the engine could be."""
+async def test_another_listener_on_the_port_is_not_mistaken_for_the_engine(engine, monkeypatch):
+    """A server that answers every request with 200 occupies the port before the engine starts."""
     asked: list[str] = []
 
     class Stranger(BaseHTTPRequestHandler):
@@ -263,7 +263,7 @@ async def test_whoever_listens_at_its_port_is_not_taken_for_it(engine, monkeypat
     assert "/health/readiness" in asked, "it was asked, and not believed"
 
 
-async def test_a_start_that_is_too_slow_for_one_request_is_not_for_the_next(engine):
+async def test_start_that_is_too_slow_for_one_request_serves_the_next(engine):
     one = engine("late", start_timeout=0.2)
     with pytest.raises(EngineUnavailable, match="still starting"):
         await one.ready(20)
@@ -272,7 +272,7 @@ async def test_a_start_that_is_too_slow_for_one_request_is_not_for_the_next(engi
     assert (await about(await one.ready(20)))["pid"] == pid
 
 
-async def test_a_request_does_not_wait_longer_than_the_start_may_take(engine):
+async def test_request_waits_at_most_the_start_timeout(engine):
     one = engine("mute", start_timeout=0.2)
     began = time.monotonic()
     with pytest.raises(EngineUnavailable) as caught:
@@ -282,7 +282,7 @@ async def test_a_request_does_not_wait_longer_than_the_start_may_take(engine):
     assert caught.value.retry_after > 0
 
 
-async def test_nor_longer_than_it_has_itself(engine):
+async def test_request_waits_at_most_its_own_timeout(engine):
     one = engine("mute")
     began = time.monotonic()
     with pytest.raises(EngineUnavailable):
@@ -290,15 +290,15 @@ async def test_nor_longer_than_it_has_itself(engine):
     assert 0.1 < time.monotonic() - began < 10
 
 
-async def test_output_without_line_breaks_does_not_stop_it(engine):
+async def test_output_without_line_breaks_does_not_block_the_engine(engine):
     assert (await engine("chatty").ready(20)).base
 
 
-# The end
+# Shutdown
 
 
 @pytest.mark.parametrize("mode", ["", "stubborn", "grandchild"])
-async def test_stopping_ends_it_and_all_it_has_started(engine, mode, tmp_path):
+async def test_stop_ends_the_engine_and_its_children(engine, mode, tmp_path):
     one = engine(mode)
     found = await about(await one.ready(20))
     await one.stop()
@@ -309,7 +309,7 @@ async def test_stopping_ends_it_and_all_it_has_started(engine, mode, tmp_path):
     assert found["directory"] not in map(str, tmp_path.iterdir())
 
 
-async def test_stopping_while_it_starts_leaves_nothing(engine):
+async def test_stop_during_the_start_leaves_no_process(engine):
     one = engine("mute")
     one.start()
     await until(lambda: one.pid)
@@ -318,12 +318,12 @@ async def test_stopping_while_it_starts_leaves_nothing(engine):
     assert not exists(pid)
 
 
-async def test_stopping_what_never_started_is_nothing(engine):
+async def test_stop_without_a_start_does_nothing(engine):
     await engine().stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux ends the child of a parent that was killed")
-def test_when_we_are_killed_it_ends_too(tmp_path):
+def test_engine_ends_when_the_proxy_is_killed(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(CONFIG))
     program = dedent(f"""

@@ -1,4 +1,4 @@
-"""The wire formats, as a config without settings has them."""
+"""The wire formats with their default settings."""
 
 import pytest
 

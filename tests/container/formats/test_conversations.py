@@ -1,4 +1,4 @@
-"""A conversation that has been through other providers goes to each direct provider as that takes one."""
+"""Conversations with history from other providers are adapted to each direct provider."""
 
 import re
 from typing import Any
@@ -19,7 +19,7 @@ SIGNATURE = "CiQB+/abc/def+ghi" + "A" * 300 + "=="
 SIGNED = f"call_1f__thought__{SIGNATURE}"
 LONG = "mcp__a_server_with_a_rather_long_name__a_tool_whose_name_is_long_as_well_and_longer"
 MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-pro"}
-# Perplexity takes no tools.
+# Perplexity does not support tools.
 OPENAI_LIKE = sorted(name for name, one in DIRECT.items() if one.format == "openai" and name != "perplexity")
 
 
@@ -32,7 +32,7 @@ def formats(load_config) -> Formats:
 
 @pytest.fixture
 def sent(formats, deployment):
-    """`sent(provider, request)`: what goes out, the body read; and reads an answer of that provider's to it."""
+    """`sent(provider, request)`: the parsed request body, and a reader for that provider's responses."""
 
     def made(provider: str, request: Completion, model: str = "") -> tuple[dict[str, Any], Sent, Any]:
         model = model or MODELS.get(provider, "some-model")
@@ -76,7 +76,7 @@ def messages(*more_blocks: dict[str, Any], **more: Any) -> Completion:
 
 @pytest.mark.parametrize("provider", OPENAI_LIKE)
 @pytest.mark.parametrize("request_of", [chat, messages])
-def test_openai_s_format_gets_ids_and_names_that_are_taken(sent, deployment, provider, request_of):
+def test_openai_compatible_providers_get_valid_ids_and_names(sent, deployment, provider, request_of):
     body, _, _ = sent(provider, request_of())
     assistant, result = body["messages"][1:3]
     (call,) = assistant["tool_calls"]
@@ -91,7 +91,7 @@ def test_openai_s_format_gets_ids_and_names_that_are_taken(sent, deployment, pro
     assert len(name) <= (can.tool_name_length or len(LONG))
 
 
-def test_openai_itself_has_forty_characters(sent):
+def test_openai_ids_have_at_most_forty_characters(sent):
     body, _, _ = sent("openai", chat(), "gpt-4o")
     assert re.fullmatch("[a-zA-Z0-9_-]{1,40}", body["messages"][1]["tool_calls"][0]["id"])
     assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", body["tools"][0]["function"]["name"])
@@ -107,7 +107,7 @@ def test_claude_gets_ids_without_signatures(sent, request_of):
 
 
 @pytest.mark.parametrize("request_of", [chat, messages])
-def test_the_signature_finds_its_way_back_to_gemini(sent, request_of):
+def test_signature_is_returned_to_gemini(sent, request_of):
     body, _, _ = sent("gemini", request_of())
     parts = [part for content in body["contents"] for part in content["parts"]]
     (called,) = (part for part in parts if "functionCall" in part)
@@ -118,7 +118,7 @@ def test_the_signature_finds_its_way_back_to_gemini(sent, request_of):
 
 
 def answers(call_name: str) -> dict[str, bytes]:
-    """A call of the tool, as each wire format writes it."""
+    """A call of the tool in each wire format."""
     call = {"id": "call_2", "type": "function", "function": {"name": call_name, "arguments": "{}"}}
     said = {"role": "assistant", "content": None, "tool_calls": [call]}
     choice = {"index": 0, "message": said, "finish_reason": "tool_calls"}
@@ -132,7 +132,7 @@ def answers(call_name: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("provider", ["openai", "groq", "gemini"])
 @pytest.mark.parametrize("request_of", [chat, messages])
-def test_the_client_gets_its_own_names_back(sent, provider, request_of):
+def test_client_gets_its_original_names_back(sent, provider, request_of):
     request = request_of()
     body, went, format = sent(provider, request)
     if provider == "gemini":
@@ -149,7 +149,7 @@ def test_the_client_gets_its_own_names_back(sent, provider, request_of):
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize("request_of", [chat, messages])
-def test_the_client_gets_its_own_names_back_in_a_stream(sent, request_of, size):
+def test_client_gets_its_original_names_back_in_a_stream(sent, request_of, size):
     request = request_of(stream=True)
     body, went, format = sent("openai", request)
     short = body["tools"][0]["function"]["name"]
@@ -167,12 +167,12 @@ def test_the_client_gets_its_own_names_back_in_a_stream(sent, request_of, size):
 
 
 @pytest.mark.parametrize("request_of", [chat, messages])
-def test_deepseek_gets_the_thought_beside_the_call(sent, request_of):
+def test_deepseek_gets_the_reasoning_with_the_call(sent, request_of):
     body, _, _ = sent("deepseek", request_of(), "deepseek-reasoner")
     assert body["messages"][1]["reasoning_content"] == "I should call it."
 
 
-def test_deepseek_gets_something_for_a_thought_that_is_lost(sent):
+def test_deepseek_gets_a_placeholder_for_lost_reasoning(sent):
     request = chat()
     del request.body["messages"][1]["reasoning_content"]
     body, _, _ = sent("deepseek", request, "deepseek-reasoner")
@@ -194,7 +194,7 @@ ONLY_CLAUDES = [
 
 @pytest.mark.parametrize("provider", ["openai", "groq", "gemini"])
 @pytest.mark.parametrize("block", ONLY_CLAUDES, ids=lambda block: block["type"])
-def test_what_is_claude_s_alone_is_left_out_for_others(sent, provider, block):
+def test_claude_specific_content_is_omitted_for_others(sent, provider, block):
     body, _, _ = sent(provider, messages(block))
     assert block["type"].encode() not in orjson.dumps(body)
     for content in ([block], [{"type": "text", "text": "Hi"}, block]):
@@ -214,7 +214,7 @@ def test_what_is_claude_s_alone_is_left_out_for_others(sent, provider, block):
 
 @pytest.mark.parametrize("provider", ["openai", "groq", "gemini"])
 @pytest.mark.parametrize("inside", [False, True], ids=["beside a result", "in a result"])
-def test_of_a_block_that_nobody_knows_an_earlier_turn_keeps_a_note(sent, provider, inside):
+def test_unknown_block_in_an_earlier_turn_becomes_a_note(sent, provider, inside):
     new = {"type": "brand_new", "x": 1}
     request = messages()
     turn = request.body["messages"][2]["content"]
@@ -227,12 +227,12 @@ def test_of_a_block_that_nobody_knows_an_earlier_turn_keeps_a_note(sent, provide
     assert b"[left out: brand_new]" in orjson.dumps(body)
 
 
-def test_claude_keeps_what_is_its_own(sent):
+def test_claude_keeps_its_specific_content(sent):
     body, _, _ = sent("anthropic", messages(*ONLY_CLAUDES[:2]))
     assert [block["type"] for block in body["messages"][1]["content"]][:2] == [b["type"] for b in ONLY_CLAUDES[:2]]
 
 
-def test_found_tools_are_named(sent):
+def test_found_tools_are_listed(sent):
     request = messages()
     found = [{"type": "tool_reference", "tool_name": "read"}, {"type": "tool_reference", "tool_name": "write"}]
     request.body["messages"][2]["content"][0]["content"] = found
@@ -240,7 +240,7 @@ def test_found_tools_are_named(sent):
     assert "read, write" in body["messages"][2]["content"]
 
 
-def test_a_picture_is_not_left_out_in_silence(sent):
+def test_image_is_not_dropped_silently(sent):
     audio = {"type": "audio", "source": {"type": "base64", "media_type": "audio/wav", "data": "x"}}
     request = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [audio]}]}
     with pytest.raises(Unsupported):
@@ -248,7 +248,7 @@ def test_a_picture_is_not_left_out_in_silence(sent):
 
 
 @pytest.mark.parametrize("field", ["thread", "container", "mcp_servers"])
-def test_what_anthropic_keeps_for_a_client_is_refused_by_its_name(sent, field):
+def test_content_stored_at_anthropic_is_rejected_by_name(sent, field):
     value: Any = [{"type": "url", "url": "https://h", "name": "s"}] if field == "mcp_servers" else {"id": "1"}
     with pytest.raises(Unsupported) as refused:
         sent("openai", messages(**{field: value}))
@@ -256,7 +256,7 @@ def test_what_anthropic_keeps_for_a_client_is_refused_by_its_name(sent, field):
     sent("openai", messages(**{field: None}))
 
 
-def test_a_thread_is_refused_even_where_fields_may_be_left_out(load_config, deployment):
+def test_thread_is_rejected_even_with_drop_params(load_config, deployment):
     entry = {"model_name": "m", "litellm_params": {"model": "openai/x", "api_key": "k"}}
     config = load_config({"model_list": [entry], "litellm_settings": {"drop_params": True}})
     formats = Formats(config.options, Engine(config, {}, start_timeout=1))
@@ -268,22 +268,22 @@ def test_a_thread_is_refused_even_where_fields_may_be_left_out(load_config, depl
     assert refused.value.param == "thread"
 
 
-def test_guidance_for_claude_is_left_out(sent):
+def test_claude_specific_guidance_is_omitted(sent):
     body, _, _ = sent("openai", messages(context_management={"edits": []}))
     assert "context_management" not in body
 
 
 @pytest.mark.parametrize("metadata", [{"tags": ["a"]}, {"tags": ["a"], "session": "x"}, {}, {"user_id": "ada"}])
-def test_labels_in_metadata_reach_no_openai(sent, metadata):
+def test_metadata_labels_are_not_sent_to_openai(sent, metadata):
     body, _, _ = sent("openai", chat(metadata=metadata))
     assert "metadata" not in body
 
 
-def test_metadata_of_what_is_stored_are_texts(sent):
+def test_metadata_of_stored_requests_is_text(sent):
     body, _, _ = sent("openai", chat(store=True, metadata={"tags": ["a"], "session": "x", "n": 5}))
     assert body["metadata"] == {"session": "x"}
 
 
-def test_metadata_still_tell_claude_whose_request_it_is(sent):
+def test_metadata_still_identifies_the_user_to_claude(sent):
     body, _, _ = sent("anthropic", chat(metadata={"tags": ["a"], "user_id": "ada"}))
     assert body["metadata"] == {"user_id": "ada"}

@@ -1,4 +1,4 @@
-"""Answers and streams in which values are of types that no provider documents: an Outcome, never an exception."""
+"""Responses and streams with values of undocumented types cause an Outcome, never an exception."""
 
 import copy
 from collections.abc import Iterator
@@ -196,7 +196,7 @@ STREAMS: dict[str, list[Any]] = {
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of everything in it."""
+    """The path of each value in it."""
     yield path
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in inner:
@@ -205,7 +205,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def damaged(draw: st.DrawFn, sound: Any) -> Any:
-    """The same with one to three values replaced."""
+    """A copy with one to three values replaced."""
     value = copy.deepcopy(sound)
     for _ in range(draw(st.integers(1, 3))):
         *path, last = draw(st.sampled_from([p for p in places(value) if p]))
@@ -217,7 +217,7 @@ def damaged(draw: st.DrawFn, sound: Any) -> Any:
 
 
 def asked(name: str):
-    """A deployment of the format, and a request for it."""
+    """A deployment of the format, and a request to it."""
     format, wire = FORMATS[name]
     d = Deployment("id", "m", wire, "x", "direct", (), (), format=wire)
     body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -230,7 +230,7 @@ def asked(name: str):
 
 @pytest.mark.parametrize("name", FORMATS)
 @given(data=st.data())
-def test_an_answer_is_an_answer_or_an_outcome(name, data):
+def test_damaged_response_is_a_response_or_an_outcome(name, data):
     format, wire, _, sent = asked(name)
     found = format.plain(orjson.dumps(data.draw(damaged(ANSWERS[wire]))), "m", sent)
     assert isinstance(found, (Plain, Outcome))
@@ -238,7 +238,7 @@ def test_an_answer_is_an_answer_or_an_outcome(name, data):
 
 @pytest.mark.parametrize("name", FORMATS)
 @given(data=st.data())
-def test_a_stream_goes_on_or_says_what_broke_it(name, data):
+def test_damaged_stream_continues_or_reports_an_error(name, data):
     format, wire, request, sent = asked(name)
     events = format.events("m", request, sent)
     for event in data.draw(damaged(STREAMS[wire])):

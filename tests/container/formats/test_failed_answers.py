@@ -1,4 +1,4 @@
-"""Failures that Claude, or a server that speaks as it does, tells with status 200."""
+"""Errors that Claude, or a compatible server, reports with status 200."""
 
 import itertools
 
@@ -35,14 +35,14 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("body", [payload(event) for event in ERRORS] + [{"content": None, "message": "boom"}])
-def test_a_whole_answer_that_is_an_error(body):
+def test_whole_response_that_is_an_error(body):
     found = passing.plain(orjson.dumps(body), "ours")
     assert isinstance(found, Outcome)
     assert (found.kind, found.message) == ("server", "boom")
 
 
 @pytest.mark.parametrize("event", [*ERRORS, b"event: error\ndata: boom\n\n", b"data: boom\n\n"])
-def test_before_the_answer_it_leaves_it_to_another(event):
+def test_error_before_the_content_allows_a_fallback(event):
     events = PassedEvents("ours")
     began = events.begins(events.feed(START + event))
     assert isinstance(began, Outcome)
@@ -52,7 +52,7 @@ def test_before_the_answer_it_leaves_it_to_another(event):
 
 @pytest.mark.parametrize("event", [*ERRORS, b"event: error\ndata: boom\n\n"])
 @given(cuts=st.lists(st.integers(0, 900), max_size=6))
-def test_in_mid_stream_the_client_gets_one_error_event_and_nothing_more(event, cuts):
+def test_error_in_mid_stream_is_one_error_event(event, cuts):
     sent = START + BLOCK + event + BLOCK + STOP
     edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     events = PassedEvents("ours")
@@ -66,7 +66,7 @@ def test_in_mid_stream_the_client_gets_one_error_event_and_nothing_more(event, c
 
 
 @pytest.mark.parametrize("event", ERRORS)
-def test_in_mid_stream_a_client_of_chat_gets_openais_error(event):
+def test_error_in_mid_stream_is_openais_error_for_chat_clients(event):
     names = dict.fromkeys(Translated._fields)
     asked = Translated(**{**names, "names": {}, "json_tool": False})
     events = ChunkStream("ours", asked, wants_usage=False)
@@ -80,7 +80,7 @@ def test_in_mid_stream_a_client_of_chat_gets_openais_error(event):
 
 @pytest.mark.parametrize("noise", [b"data: [DONE]\n\n", b"data:\n\n", b"data: null\n\n", b"data: []\n\n"])
 @pytest.mark.parametrize("size", [1, 10_000])
-def test_data_that_is_no_event_does_not_reach_clients_of_messages(noise, size):
+def test_malformed_event_does_not_reach_messages_clients(noise, size):
     sent = noise + START + noise + BLOCK + noise + STOP + noise
     events = PassedEvents("ours")
     got = b"".join(events.feed(sent[i : i + size]) for i in range(0, len(sent), size)) + events.end()
@@ -88,6 +88,6 @@ def test_data_that_is_no_event_does_not_reach_clients_of_messages(noise, size):
     assert not events.cut_off
 
 
-def test_events_without_a_name_get_theirs_as_anthropics_sdks_go_by_it():
+def test_event_without_a_name_gets_one():
     unnamed = b"\n".join(line for line in (START + BLOCK + STOP).split(b"\n") if not line.startswith(b"event:"))
     assert PassedEvents("theirs").feed(unnamed) == START + BLOCK + STOP

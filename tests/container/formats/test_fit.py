@@ -1,4 +1,4 @@
-"""Chat requests fitted to what each provider takes."""
+"""Chat requests adapted to each provider."""
 
 import re
 from typing import Any
@@ -40,7 +40,7 @@ DIRECT = (
 
 
 class Sending:
-    """`sending(model, drop_params=…, preset=…)`: what a chat or a Messages API request goes out as."""
+    """`sending(model, drop_params=…, preset=…)`: the outgoing body for a chat or Messages API request."""
 
     def __init__(self, load_config: LoadConfig) -> None:
         self._load = load_config
@@ -74,7 +74,7 @@ def sending(load_config: LoadConfig) -> Sending:
 
 
 @pytest.mark.parametrize("model", DIRECT)
-def test_a_plain_request_goes_out_as_it_came(sending: Sending, model: str):
+def test_plain_request_is_unchanged(sending: Sending, model: str):
     if model.startswith(("anthropic/", "gemini/")):
         return
     sent = sending.chat(model)
@@ -83,7 +83,7 @@ def test_a_plain_request_goes_out_as_it_came(sending: Sending, model: str):
 
 @pytest.mark.parametrize("model", DIRECT)
 @pytest.mark.parametrize("name", ["client_metadata", "prompt_cache_key", "safety_identifier", "prompt_cache_retention"])
-def test_what_only_labels_a_request_is_never_a_reason_to_refuse_it(sending: Sending, model: str, name: str):
+def test_labels_never_cause_a_rejection(sending: Sending, model: str, name: str):
     value: Any = {"a": "b"} if name == "client_metadata" else "x"
     labels: dict[str, Any] = {name: value}
     sent = sending.chat(model, **labels)
@@ -95,11 +95,11 @@ def test_what_only_labels_a_request_is_never_a_reason_to_refuse_it(sending: Send
 @pytest.mark.parametrize(
     "model", [*STRICT, "openai/gpt-4o", "azure/mine", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-pro"]
 )
-def test_a_clients_own_field_is_left_out_where_the_provider_would_refuse_it(sending: Sending, model: str):
+def test_client_specific_field_is_omitted_where_the_provider_would_reject_it(sending: Sending, model: str):
     assert "my_field" not in orjson.dumps(sending.chat(model, my_field=1)).decode()
 
 
-def test_a_server_that_minds_nothing_gets_it(sending: Sending):
+def test_lenient_server_gets_client_specific_fields(sending: Sending):
     assert sending.chat("hosted_vllm/x", guided_json={"a": 1}, my_field=2)["my_field"] == 2
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_minds_nothing_gets_it(sending: Sending):
         ("groq/llama-x", {"min_p": 0.1}, "min_p"),
     ],
 )
-def test_a_field_that_would_be_missed_is_named_or_dropped(
+def test_significant_unsupported_field_is_rejected_by_name_or_dropped(
     sending: Sending, model: str, fields: dict[str, Any], refused: str
 ):
     with pytest.raises(Unsupported) as caught:
@@ -141,23 +141,23 @@ def test_a_field_that_would_be_missed_is_named_or_dropped(
         ("perplexity/sonar", {"tools": [], "tool_choice": "none"}),
     ],
 )
-def test_what_asks_for_nothing_is_left_out(sending: Sending, model: str, fields: dict[str, Any]):
+def test_field_that_requests_nothing_is_omitted(sending: Sending, model: str, fields: dict[str, Any]):
     assert not fields.keys() & sending.chat(model, **fields).keys()
 
 
-def test_temperature_goes_to_a_model_that_does_not_reason_now(sending: Sending):
-    assert sending.chat("openai/gpt-5.4", temperature=0.2)["temperature"] == 0.2  # none is its default
+def test_temperature_is_sent_while_the_model_does_not_reason(sending: Sending):
+    assert sending.chat("openai/gpt-5.4", temperature=0.2)["temperature"] == 0.2  # the default effort is none
     assert sending.chat("openai/gpt-5", temperature=1)["temperature"] == 1
     assert sending.chat("openai/gpt-4o", temperature=0.2)["temperature"] == 0.2
 
 
-def test_what_the_config_presets_is_sent(sending: Sending):
+def test_presets_are_sent(sending: Sending):
     sent = sending.chat("openai/gpt-4o", params={"extra_body": {"my_field": 1, "top_k": 2}})
     assert (sent["my_field"], sent["top_k"]) == (1, 2)
     assert "temperature" not in sending.chat("openai/gpt-5", params={"temperature": 0.2}, drop_params=True)
 
 
-def test_mistrals_seed_has_another_name(sending: Sending):
+def test_mistrals_seed_is_renamed(sending: Sending):
     sent = sending.chat("mistral/mistral-large-latest", seed=7)
     assert (sent["random_seed"], "seed" in sent) == (7, False)
 
@@ -166,7 +166,7 @@ def test_mistrals_seed_has_another_name(sending: Sending):
 
 
 @pytest.mark.parametrize("model", [m for m in DIRECT if m not in ("openai/gpt-4o", "openai/gpt-5", "azure/mine")])
-def test_a_developer_is_the_system_to_who_does_not_know_the_role(sending: Sending, model: str):
+def test_developer_role_becomes_system_where_unsupported(sending: Sending, model: str):
     if model.startswith(("anthropic/", "gemini/")):
         return
     messages = [{"role": "developer", "content": "Be brief."}, *HELLO, {"role": "developer", "content": "Now."}]
@@ -174,7 +174,7 @@ def test_a_developer_is_the_system_to_who_does_not_know_the_role(sending: Sendin
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-4o", "openai/gpt-5", "openai/o3", "azure/mine"])
-def test_openais_models_know_it(sending: Sending, model: str):
+def test_openai_models_keep_the_developer_role(sending: Sending, model: str):
     messages = [{"role": "developer", "content": "Be brief."}, *HELLO]
     assert sending.chat(model, messages)["messages"] == messages
 
@@ -189,7 +189,7 @@ TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}, **MARK
 
 
 @pytest.mark.parametrize("model", [m for m in DIRECT if not m.startswith(("anthropic/", "gemini/", "perplexity/"))])
-def test_cache_markers_are_stripped_for_who_refuses_them(sending: Sending, model: str):
+def test_cache_markers_are_removed_where_rejected(sending: Sending, model: str):
     sent = sending.chat(model, MARKED, tools=TOOLS)
     assert b"cache_control" not in orjson.dumps(sent)
     assert [m["role"] for m in sent["messages"]] == ["system", "user", "tool"]
@@ -197,7 +197,7 @@ def test_cache_markers_are_stripped_for_who_refuses_them(sending: Sending, model
 
 
 @pytest.mark.parametrize("model", ["openrouter/anthropic/claude-sonnet-4", "openai/mine"])
-def test_and_kept_for_who_takes_them(sending: Sending, model: str):
+def test_cache_markers_are_kept_where_supported(sending: Sending, model: str):
     sent = sending.chat(model, MARKED, tools=TOOLS, params=HOME if model == "openai/mine" else {})
     assert (sent["messages"], sent["tools"]) == (MARKED, TOOLS)
 
@@ -213,18 +213,18 @@ THOUGHT = {
 
 
 @pytest.mark.parametrize("model", [*STRICT, "openai/gpt-4o", "azure/mine", "perplexity/sonar"])
-def test_thoughts_are_stripped_for_who_refuses_them(sending: Sending, model: str):
+def test_reasoning_is_removed_where_rejected(sending: Sending, model: str):
     assert sending.chat(model, [*HELLO, THOUGHT, *HELLO])["messages"][1] == {"role": "assistant", "content": "b"}
 
 
 @pytest.mark.parametrize("model", ["deepseek/deepseek-chat", "hosted_vllm/x", "together_ai/x", "xai/grok-4"])
-def test_thoughts_in_words_are_kept_for_who_takes_them(sending: Sending, model: str):
+def test_reasoning_text_is_kept_where_supported(sending: Sending, model: str):
     sent = sending.chat(model, [*HELLO, THOUGHT, *HELLO])["messages"][1]
     assert sent == {"role": "assistant", "content": "b", "reasoning_content": "Hm."}
 
 
 @pytest.mark.parametrize("model", STRICT)
-def test_what_an_sdk_repeats_of_an_answer_does_not_reach_a_strict_provider(sending: Sending, model: str):
+def test_response_fields_repeated_by_an_sdk_are_removed_for_strict_providers(sending: Sending, model: str):
     call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     said = {
         "role": "assistant",
@@ -238,13 +238,13 @@ def test_what_an_sdk_repeats_of_an_answer_does_not_reach_a_strict_provider(sendi
     assert sent["messages"][1] == {"role": "assistant", "tool_calls": [call]}
 
 
-def test_the_clients_own_objects_are_not_touched(sending: Sending):
+def test_clients_objects_are_not_modified(sending: Sending):
     before = orjson.dumps((MARKED, TOOLS, THOUGHT))
     sending.chat("groq/llama-x", [*MARKED, THOUGHT], tools=TOOLS)
     assert orjson.dumps((MARKED, TOOLS, THOUGHT)) == before
 
 
-# How much to think
+# Reasoning effort
 
 EFFORTS = [
     ("openai/gpt-5", {"low": "low", "max": "high", "xhigh": "high", "none": "minimal"}),
@@ -258,7 +258,7 @@ EFFORTS = [
 
 
 @pytest.mark.parametrize(("model", "levels"), EFFORTS)
-def test_an_effort_is_the_nearest_that_the_model_knows(sending: Sending, model: str, levels: dict[str, str]):
+def test_effort_becomes_the_nearest_supported_one(sending: Sending, model: str, levels: dict[str, str]):
     for asked, sent in levels.items():
         assert sending.chat(model, reasoning_effort=asked)["reasoning_effort"] == sent
         assert sending.chat(model, reasoning_effort={"effort": asked})["reasoning_effort"] == sent
@@ -276,7 +276,9 @@ def test_an_effort_is_the_nearest_that_the_model_knows(sending: Sending, model: 
         ("gemini/gemini-3-pro-preview", {"thinkingLevel": "low"}, {"thinkingLevel": "high"}),
     ],
 )
-def test_gemini_too(sending: Sending, model: str, low: dict[str, Any], most: dict[str, Any]):
+def test_effort_becomes_the_nearest_supported_one_for_gemini(
+    sending: Sending, model: str, low: dict[str, Any], most: dict[str, Any]
+):
     for asked, thinking in (("low", low), ("max", most), ("xhigh", most)):
         for made in (
             sending.message(model, thinking={"type": "adaptive"}, output_config={"effort": asked}),
@@ -285,7 +287,7 @@ def test_gemini_too(sending: Sending, model: str, low: dict[str, Any], most: dic
             assert thinking.items() <= made["generationConfig"]["thinkingConfig"].items()
 
 
-def test_budgets_are_efforts_to_who_knows_no_budgets(sending: Sending):
+def test_thinking_budget_becomes_an_effort_where_unsupported(sending: Sending):
     for budget, level in ((1024, "low"), (2048, "medium"), (10_000, "high")):
         thinking = {"type": "enabled", "budget_tokens": budget}
         assert sending.message("openai/gpt-5", thinking=thinking)["reasoning_effort"] == level
@@ -293,7 +295,7 @@ def test_budgets_are_efforts_to_who_knows_no_budgets(sending: Sending):
         assert (sent["reasoning_effort"], "thinking" in sent) == (level, False)
 
 
-def test_deepseek_is_told_whether_to_think(sending: Sending):
+def test_deepseek_thinking_is_switched_on_or_off(sending: Sending):
     for asked, kind in (("low", "enabled"), ("none", "disabled")):
         sent = sending.chat("deepseek/deepseek-chat", reasoning_effort=asked)
         assert (sent["thinking"], "reasoning_effort" in sent) == ({"type": kind}, False)
@@ -302,13 +304,13 @@ def test_deepseek_is_told_whether_to_think(sending: Sending):
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-4o", "groq/llama-x", "mistral/mistral-large-latest", "perplexity/sonar"])
-def test_a_model_that_does_not_think_is_not_asked_to_by_anthropics_clients(sending: Sending, model: str):
+def test_non_reasoning_model_is_not_asked_to_reason_by_anthropic_clients(sending: Sending, model: str):
     sent = sending.message(model, thinking={"type": "adaptive"}, output_config={"effort": "high"})
     assert not {"reasoning_effort", "thinking"} & sent.keys()
 
 
-def test_what_was_added_in_translation_may_be_refused(load_config: LoadConfig):
-    """A server of somebody's own may know no `reasoning_effort`, which Anthropic's clients ask for unasked."""
+def test_translated_field_may_be_rejected_and_dropped(load_config: LoadConfig):
+    """A custom server may not support `reasoning_effort`, which is derived from requests of Anthropic's clients."""
     entry = {"model_name": "m", "litellm_params": {"model": "openai/mine", "api_key": "k", **HOME}}
     config = load_config({"model_list": [entry]})
     d = config.deployments[0]
@@ -324,7 +326,7 @@ def test_what_was_added_in_translation_may_be_refused(load_config: LoadConfig):
     assert format.again(d, d.model, request, sent, Outcome("caller", 400, "temperature is unknown")) is None
 
 
-def test_an_effort_of_nobodys_is_the_providers_to_judge():
+def test_unknown_effort_is_left_to_the_provider():
     assert reasoning.nearest("default", frozenset(("low",))) == "default"
     assert reasoning.nearest("low", frozenset(("none", "default"))) == "default"
     assert reasoning.nearest("high", frozenset()) is None
@@ -334,7 +336,7 @@ def test_an_effort_of_nobodys_is_the_providers_to_judge():
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-4o", "azure/mine", "deepseek/deepseek-chat", "nvidia_nim/x"])
-def test_nulls_of_an_sdk_are_left_out_for_every_provider(sending: Sending, model: str):
+def test_nulls_are_omitted_for_every_provider(sending: Sending, model: str):
     said = {"role": "assistant", "content": "b", "tool_calls": None, "function_call": None, "audio": None}
     assert sending.chat(model, [*HELLO, said, *HELLO])["messages"][1] == {"role": "assistant", "content": "b"}
 
@@ -343,7 +345,7 @@ def test_nulls_of_an_sdk_are_left_out_for_every_provider(sending: Sending, model
     ("model", "left"),
     [("groq/llama-x", set()), ("mistral/mistral-large-latest", {"tool"}), ("xai/grok-3", {"user"})],
 )
-def test_names_stay_where_the_provider_takes_them(sending: Sending, model: str, left: set[str]):
+def test_names_are_kept_where_supported(sending: Sending, model: str, left: set[str]):
     call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         {"role": "user", "content": "Hi", "name": "ada"},
@@ -354,41 +356,41 @@ def test_names_stay_where_the_provider_takes_them(sending: Sending, model: str, 
     assert {message["role"] for message in sent if "name" in message} == left
 
 
-def test_mistral_gets_no_turn_without_words(sending: Sending):
+def test_mistral_gets_no_empty_turn(sending: Sending):
     empty = {"role": "assistant", "content": ""}
     sent = sending.chat("mistral/mistral-large-latest", [*HELLO, empty, *HELLO])["messages"]
     assert [message["role"] for message in sent] == ["user", "user"]
     assert sending.chat("openai/gpt-4o", [*HELLO, empty, *HELLO])["messages"][1] == empty
 
 
-# Fields that depend on others
+# Dependent fields
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-4o", "openrouter/x", "deepseek/deepseek-chat"])
-def test_metadata_goes_out_with_what_is_stored_alone(sending: Sending, model: str):
+def test_metadata_is_sent_only_with_stored_requests(sending: Sending, model: str):
     assert "metadata" not in sending.chat(model, metadata={"a": "b"})
     assert sending.chat("openai/gpt-4o", metadata={"a": "b"}, store=True)["metadata"] == {"a": "b"}
 
 
-def test_more_texts_to_stop_at_than_openai_takes_are_dropped_with_drop_params(sending: Sending):
+def test_excess_stop_sequences_are_dropped_with_drop_params(sending: Sending):
     stop = ["a", "b", "c", "d", "e"]
     assert sending.chat("openai/gpt-4o", stop=stop, drop_params=True)["stop"] == stop[:4]
     assert sending.chat("openai/gpt-4o", stop=stop)["stop"] == stop
     assert sending.chat("deepseek/deepseek-chat", stop=stop, drop_params=True)["stop"] == stop
 
 
-def test_mistral_is_not_asked_for_usage_even_by_the_client(sending: Sending):
+def test_stream_options_are_never_sent_to_mistral(sending: Sending):
     sent = sending.chat("mistral/mistral-large-latest", stream=True, stream_options={"include_usage": True})
     assert "stream_options" not in sent
 
 
-def test_groq_gets_no_labels_that_it_does_not_know(sending: Sending):
+def test_unsupported_labels_are_not_sent_to_groq(sending: Sending):
     sent = sending.chat("groq/llama-x", prompt_cache_key="k", safety_identifier="s", user="u")
     assert sent.keys() == {"model", "messages", "user"}
 
 
 @pytest.mark.parametrize("model", ["openai/o3", "azure/o4-mini", "openai/gpt-5"])
-def test_what_reasons_takes_neither_a_bias_nor_a_stop(sending: Sending, model: str):
+def test_reasoning_model_gets_no_logit_bias_or_stop(sending: Sending, model: str):
     asked: dict[str, Any] = {"logit_bias": {"1": 1}, "stop": ["END"]}
     assert sending.chat(model, **asked, drop_params=True).keys() == {"model", "messages"}
     with pytest.raises(Unsupported):
@@ -396,12 +398,12 @@ def test_what_reasons_takes_neither_a_bias_nor_a_stop(sending: Sending, model: s
 
 
 @pytest.mark.parametrize("model", ["xai/grok-3", "xai/grok-4", "xai/grok-3-mini"])
-def test_grok_takes_no_penalties(sending: Sending, model: str):
+def test_grok_gets_no_penalties(sending: Sending, model: str):
     sent = sending.chat(model, presence_penalty=0.5, frequency_penalty=0.5, drop_params=True)
     assert sent.keys() == {"model", "messages"}
 
 
-def test_openrouter_gets_ids_that_those_behind_it_take(sending: Sending):
+def test_openrouter_gets_ids_valid_for_its_upstreams(sending: Sending):
     call = {"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         *HELLO,
@@ -413,15 +415,15 @@ def test_openrouter_gets_ids_that_those_behind_it_take(sending: Sending):
     assert sent[2]["tool_call_id"] == sent[1]["tool_calls"][0]["id"]
 
 
-def test_magistral_thinks_by_itself(sending: Sending):
+def test_magistral_gets_no_effort(sending: Sending):
     sent = sending.message("mistral/magistral-medium-latest", thinking={"type": "adaptive"})
     assert sent.keys().isdisjoint({"thinking", "reasoning_effort"})
 
 
-# Of Anthropic's clients
+# Anthropic's clients
 
 
-def test_gemini_on_vertex_ai_thinks_as_much_as_elsewhere(sending: Sending):
+def test_gemini_on_vertex_ai_gets_the_same_thinking(sending: Sending):
     asked: dict[str, Any] = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
     there = sending.message("vertex_ai/gemini-2.5-pro", params={"api_key": None, "vertex_project": "p"}, **asked)
     home = sending.message("gemini/gemini-2.5-pro", **asked)
@@ -430,7 +432,7 @@ def test_gemini_on_vertex_ai_thinks_as_much_as_elsewhere(sending: Sending):
 
 
 @pytest.mark.parametrize(("model", "taken"), [("openai/gpt-4o", True), ("openai/o3", False), ("deepinfra/x", False)])
-def test_one_call_at_a_time_is_asked_of_who_can(sending: Sending, model: str, taken: bool):
+def test_parallel_tool_calls_is_sent_where_supported(sending: Sending, model: str, taken: bool):
     tools = [{"name": "f", "input_schema": {"type": "object"}, "strict": True}]
     choice = {"type": "auto", "disable_parallel_tool_use": True}
     sent = sending.message(model, tools=tools, tool_choice=choice)
@@ -440,7 +442,7 @@ def test_one_call_at_a_time_is_asked_of_who_can(sending: Sending, model: str, ta
 
 @pytest.mark.parametrize("model", [*STRICT, "openai/gpt-4o", "azure/mine"])
 @pytest.mark.parametrize("endpoint", ["chat", "with other fields"])
-def test_calls_go_out_without_what_only_others_know_of_them(sending: Sending, model: str, endpoint: str):
+def test_calls_are_sent_without_provider_specific_fields(sending: Sending, model: str, endpoint: str):
     function = {"name": "f", "arguments": "{}"}
     signed = {"thought_signature": "x"}
     call = {"id": "abcdefghi", "type": "function", "function": function}
@@ -461,7 +463,7 @@ def test_calls_go_out_without_what_only_others_know_of_them(sending: Sending, mo
 
 
 @pytest.mark.parametrize("model", ["hosted_vllm/x", "custom_openai/x"])
-def test_signatures_that_a_server_with_openais_format_has_given_go_back_to_it(sending: Sending, model: str):
+def test_signatures_from_an_openai_compatible_server_are_returned_to_it(sending: Sending, model: str):
     call = {
         "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"},
         "extra_content": {"google": {"thought_signature": "x"}},
@@ -477,6 +479,6 @@ def test_signatures_that_a_server_with_openais_format_has_given_go_back_to_it(se
 @pytest.mark.parametrize(
     "asked", [{"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 2000}}]
 )
-def test_a_model_that_decides_itself_how_much_to_think_is_not_told(sending: Sending, asked: dict[str, Any]):
+def test_adaptive_thinking_sets_no_effort(sending: Sending, asked: dict[str, Any]):
     sent = sending.chat("mistral/magistral-medium-latest", **asked)
     assert not sent.keys() & {"reasoning_effort", "thinking"}

@@ -1,4 +1,4 @@
-"""The contents of messages, as a server of OpenAI's format takes them."""
+"""Message content as OpenAI-compatible servers accept it."""
 
 from typing import Any
 
@@ -21,61 +21,61 @@ def contents(*content: Any, texts: Texts = "parts", role: str = "user", drop_par
     return [message["content"] for message in fitted(messages, texts, drop_params=drop_params)]
 
 
-def test_texts_are_not_touched():
+def test_text_is_unchanged():
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None}, {"role": "user"}]
     assert fitted(messages, "only", drop_params=True) is messages
 
 
-def test_what_the_client_sent_stays_as_it_is():
+def test_clients_objects_are_not_modified():
     message = {"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png;base64,AAAA"}]}
     fitted([message], "joined", drop_params=True)
     assert message == {"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png;base64,AAAA"}]}
 
 
 @pytest.mark.parametrize("texts", ["joined", "only"])
-def test_a_list_of_texts_becomes_a_text_for_who_takes_no_lists(texts):
+def test_list_of_texts_becomes_text_where_lists_are_unsupported(texts):
     assert contents([text("A"), text("B")], texts=texts) == ["A\nB"]
 
 
-def test_an_empty_text_leaves_no_line():
+def test_empty_text_adds_no_line():
     assert contents([text(""), text("B")], texts="joined") == ["B"]
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant", "tool"])
-def test_lists_become_texts_in_every_role(role):
+def test_lists_become_text_in_every_role(role):
     assert contents([text("A")], texts="joined", role=role) == ["A"]
 
 
-def test_a_list_stays_for_who_takes_lists():
+def test_list_is_kept_where_supported():
     assert contents([text("A"), text("B")]) == [[text("A"), text("B")]]
 
 
-def test_a_list_with_a_picture_stays_one():
+def test_list_with_an_image_is_kept():
     assert contents([text("A"), PICTURE], texts="joined") == [[text("A"), PICTURE]]
 
 
-def test_what_is_no_text_is_left_out_with_drop_params_where_only_texts_are_taken():
+def test_non_text_part_is_dropped_with_drop_params_where_only_text_is_supported():
     assert contents([text("A"), PICTURE, SOUND], texts="only", drop_params=True) == ["A"]
 
 
-def test_what_is_no_text_is_the_providers_to_refuse_without_drop_params():
+def test_non_text_part_without_drop_params_is_left_to_the_provider():
     assert contents([text("A"), PICTURE], texts="only") == [[text("A"), PICTURE]]
 
 
 @pytest.mark.parametrize(
     "picture", ["https://p.example/a.png", {"url": "https://p.example/a.png", "format": "image/png"}]
 )
-def test_the_address_of_a_picture_stands_in_an_object_of_openais(picture):
+def test_image_url_is_an_object(picture):
     (parts,) = contents([{"type": "image_url", "image_url": picture}])
     assert parts == [{"type": "image_url", "image_url": {"url": "https://p.example/a.png"}}]
 
 
-def test_the_detail_of_a_picture_stays():
+def test_image_detail_is_kept():
     picture = {"type": "image_url", "image_url": {"url": "https://p.example/a.png", "detail": "low"}}
     assert contents([picture]) == [[picture]]
 
 
-def test_pictures_that_tools_return_come_after_the_last_result():
+def test_images_from_tools_follow_the_last_result():
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}, {"id": "2"}]}
     messages = [
         call,
@@ -91,7 +91,7 @@ def test_pictures_that_tools_return_come_after_the_last_result():
     assert [part["type"] for part in made[3]["content"]] == ["text", "image_url", "image_url"]
 
 
-def test_pictures_of_the_last_message_are_not_lost():
+def test_images_of_the_last_message_are_kept():
     made = fitted([{"role": "tool", "tool_call_id": "1", "content": [PICTURE]}], "parts", drop_params=False)
     assert made[-1]["role"] == "user"
     assert made[-1]["content"][-1] == PICTURE
@@ -101,11 +101,11 @@ def test_pictures_of_the_last_message_are_not_lost():
     "part", [{}, {"type": None}, {"type": "text"}, {"type": "text", "text": 1}, {"type": "image_url"}]
 )
 @pytest.mark.parametrize("texts", ["parts", "joined", "only"])
-def test_odd_parts_are_the_providers_to_refuse(part, texts):
+def test_unusual_parts_are_left_to_the_provider(part, texts):
     assert contents([part], texts=texts) == [[part]]
 
 
-def test_a_conversation_reaches_a_deployment_with_the_parts_that_it_takes(formats, deployment):
+def test_request_is_adapted_to_the_parts_that_a_deployment_supports(formats, deployment):
     d = deployment(model="deepseek/deepseek-chat", api_key="k")
     messages = [{"role": "user", "content": [text("A"), text("B")]}]
     request = parse("chat_completions", orjson.dumps({"model": "m", "messages": messages}))

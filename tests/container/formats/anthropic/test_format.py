@@ -1,4 +1,4 @@
-"""Anthropic's format as a whole: addresses, headers, refusals, and what of a request it will not take."""
+"""Anthropic's wire format: addresses, headers, errors and unsupported fields."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def test_the_path_follows_the_base(base):
     assert url(base) == "https://a.example/v1/messages"
 
 
-async def test_the_key_and_the_version_are_headers(deployment):
+async def test_key_and_version_are_headers(deployment):
     d = deployment(model="anthropic/claude-x", api_key="sk-ant", extra_headers={"X-Team": "a"})
     where = await Anthropic(drop_params=False).address(d, 1)
     assert where.base == "https://api.anthropic.com"
@@ -38,7 +38,7 @@ async def test_the_key_and_the_version_are_headers(deployment):
     assert "authorization" not in where.headers
 
 
-def test_a_schema_needs_a_beta_and_the_configs_own_betas_stay(deployment):
+def test_schema_adds_a_beta_to_the_configs_betas(deployment):
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "properties": {}}}}
     assert sent(deployment).headers is None
     assert sent(deployment, response_format=wanted, params={"extra_headers": {"anthropic-beta": "mine"}}).headers == {
@@ -57,7 +57,7 @@ def test_a_schema_needs_a_beta_and_the_configs_own_betas_stay(deployment):
         ("service_tier", "flex"),
     ],
 )
-def test_what_claude_cannot_is_refused_by_name_or_dropped(deployment, field, value):
+def test_unsupported_field_is_rejected_by_name_or_dropped(deployment, field, value):
     with pytest.raises(Unsupported) as raised:
         sent(deployment, **{field: value})
     assert raised.value.param == field
@@ -67,7 +67,7 @@ def test_what_claude_cannot_is_refused_by_name_or_dropped(deployment, field, val
 @pytest.mark.parametrize(
     ("field", "value"), [("n", 1), ("logprobs", False), ("presence_penalty", 0), ("logit_bias", {}), ("store", False)]
 )
-def test_what_asks_for_nothing_is_left_out(deployment, field, value):
+def test_field_that_requests_nothing_is_omitted(deployment, field, value):
     assert field not in body(deployment, **{field: value})
 
 
@@ -84,7 +84,7 @@ def test_what_asks_for_nothing_is_left_out(deployment, field, value):
         {},
     ],
 )
-def test_parts_that_claude_cannot_read_are_refused(deployment, part):
+def test_unreadable_part_is_rejected(deployment, part):
     with pytest.raises(Unsupported) as raised:
         sent(deployment, messages=[{"role": "user", "content": [part]}])
     assert raised.value.param == "messages"
@@ -103,13 +103,13 @@ def test_parts_that_claude_cannot_read_are_refused(deployment, part):
         {"role": "king", "content": "x"},
     ],
 )
-def test_messages_that_nothing_can_be_made_of_are_the_callers_mistake(deployment, message):
+def test_invalid_messages_are_the_clients_error(deployment, message):
     with pytest.raises(Unsupported) as raised:
         sent(deployment, messages=[*HELLO, message])
     assert (raised.value.outcome().kind, raised.value.param) == ("caller", "messages")
 
 
-def test_a_call_that_was_cut_off_is_completed(deployment):
+def test_truncated_tool_call_is_completed(deployment):
     function = {"name": "f", "arguments": '{"city": "Par'}
     call = {"role": "assistant", "content": "", "tool_calls": [{"id": "a b", "type": "function", "function": function}]}
     result = {"role": "tool", "tool_call_id": "a b", "content": "x"}
@@ -124,7 +124,7 @@ def test_a_text_file_is_sent_as_text(deployment):
     assert block == {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Hello"}}
 
 
-def test_the_limit_is_the_clients_then_ours_then_the_configs_then_the_models(deployment):
+def test_output_limit_comes_from_the_client_then_the_reservation_then_the_config_then_the_model(deployment):
     info = {"info": {"max_output_tokens": 32000}}
     assert body(deployment, max_tokens=5, limit=None)["max_tokens"] == 5
     assert body(deployment, limit=4096)["max_tokens"] == 4096
@@ -132,7 +132,7 @@ def test_the_limit_is_the_clients_then_ours_then_the_configs_then_the_models(dep
     assert body(deployment)["max_tokens"] == 128000
 
 
-def test_thoughts_fit_into_a_limit_that_is_ours(deployment):
+def test_thinking_budget_fits_into_a_reserved_limit(deployment):
     thinking = {"type": "enabled", "budget_tokens": 8000}
     assert body(deployment, limit=4096, thinking=thinking)["thinking"]["budget_tokens"] == 4095
     assert "thinking" not in body(deployment, limit=1000, thinking=thinking)
@@ -153,12 +153,12 @@ def test_thoughts_fit_into_a_limit_that_is_ours(deployment):
         (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API.", "authentication"),
     ],
 )
-def test_refusals_route_as_they_should(status, kind, said, outcome):
+def test_errors_are_classified_for_routing(status, kind, said, outcome):
     raw = orjson.dumps({"type": "error", "error": {"type": kind, "message": said}})
     assert refusal(status, {}, raw).kind == outcome
 
 
-def test_rate_limits_go_by_the_names_that_clients_know():
+def test_rate_limit_headers_use_openais_names():
     headers = {
         "Anthropic-RateLimit-Requests-Remaining": "0",
         "anthropic-ratelimit-tokens-limit": "80000",

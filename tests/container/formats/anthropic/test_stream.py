@@ -1,4 +1,4 @@
-"""Anthropic's events as chunks, however they are cut into pieces, and what is wrong with them."""
+"""Anthropic's events become chunks, however the bytes are split, and faulty streams are detected."""
 
 import itertools
 from typing import Any
@@ -47,7 +47,7 @@ WHOLE = (START, TEXT, said("Hël"), said('lo "x"\n'), *STOP)
 
 
 @given(cuts=st.lists(st.integers(0, 900)), end=st.sampled_from((b"\n", b"\r\n")))
-def test_the_pieces_do_not_matter(cuts: list[int], end: bytes):
+def test_chunks_do_not_depend_on_the_split(cuts: list[int], end: bytes):
     data, stream, out = sse(*WHOLE, end=end), chunks(), b""
     edges = [0, *sorted(cuts), len(data)]
     for a, b in itertools.pairwise(edges):
@@ -61,7 +61,7 @@ def test_the_pieces_do_not_matter(cuts: list[int], end: bytes):
     assert (stream.usage["prompt_tokens"], stream.usage["completion_tokens"]) == (7, 3)
 
 
-def test_usage_is_a_chunk_of_its_own_for_who_asked():
+def test_usage_is_a_separate_chunk_when_requested():
     assert b'"usage"' not in chunks().feed(sse(*WHOLE))
     found = [payload(event) for event in split(chunks(wants_usage=True).feed(sse(*WHOLE)))]
     last = found[-2]
@@ -70,7 +70,7 @@ def test_usage_is_a_chunk_of_its_own_for_who_asked():
 
 
 @pytest.mark.parametrize("make", [chunks, lambda: PassedEvents("claude")])
-def test_an_error_before_the_answer_lets_another_take_over(make):
+def test_error_before_the_first_content_allows_a_fallback(make):
     stream = make()
     begun = stream.begins(stream.feed(sse(START)))
     assert begun is False
@@ -80,7 +80,7 @@ def test_an_error_before_the_answer_lets_another_take_over(make):
 
 
 @pytest.mark.parametrize("make", [chunks, lambda: PassedEvents("claude")])
-def test_an_error_within_the_answer_is_passed_on(make):
+def test_error_in_mid_stream_is_forwarded(make):
     stream = make()
     new = stream.feed(sse(START, TEXT, said("Hel")))
     assert stream.begins(new) is True
@@ -91,7 +91,7 @@ def test_an_error_within_the_answer_is_passed_on(make):
 
 
 @pytest.mark.parametrize("make", [chunks, lambda: PassedEvents("claude")])
-def test_a_stream_that_stops_in_the_middle_is_cut_off_and_says_what_its_prompt_was(make):
+def test_truncated_stream_is_cut_off_and_reports_prompt_usage(make):
     stream = make()
     stream.feed(sse(START, TEXT, said("Hel")) + b"event: content_block_delta\ndata: {")
     stream.end()
@@ -100,7 +100,7 @@ def test_a_stream_that_stops_in_the_middle_is_cut_off_and_says_what_its_prompt_w
     assert not whole(stream.usage), "one token at the beginning is not what it wrote"
 
 
-def test_an_answer_that_had_to_come_as_a_call_is_a_text():
+def test_forced_json_tool_call_becomes_text():
     start = {
         "type": "content_block_start",
         "index": 0,
@@ -115,7 +115,7 @@ def test_an_answer_that_had_to_come_as_a_call_is_a_text():
     assert b"tool_calls" not in out
 
 
-def test_what_passes_is_as_it_came_but_for_the_models_name():
+def test_messages_stream_is_forwarded_except_for_the_model_name():
     stream = PassedEvents('my "claude"')
     out = stream.feed(sse(*WHOLE))
     assert out == sse(*WHOLE).replace(b'"model":"claude-x"', b'"model":"my \\"claude\\""')

@@ -1,4 +1,4 @@
-"""Gemini's answers in OpenAI's words; LiteLLM's view of the same: tests/differential/test_gemini.py."""
+"""Gemini's responses in OpenAI's format. tests/differential/test_gemini.py compares them with LiteLLM's."""
 
 import itertools
 from typing import Any
@@ -41,7 +41,7 @@ def chunks(data: bytes) -> list[Any]:
      ("BLOCKLIST", "content_filter"), ("SOMETHING_NEW", "content_filter"), ("OTHER", "content_filter")],
 )  # fmt: skip
 def test_finish_reasons(reason, expected):
-    """An accepted difference: of an answer that was cut off by a filter LiteLLM drops the text, we keep it."""
+    """Accepted difference: LiteLLM drops the text of a response that a filter cut off. We keep it."""
     choice = plain(response({"text": "so far"}, finish=reason))["choices"][0]
     assert (choice["finish_reason"], choice["message"]["content"]) == (expected, "so far")
 
@@ -51,7 +51,7 @@ BROKEN = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALL
 
 
 @pytest.mark.parametrize("reason", [*BROKEN, "OTHER"])
-def test_an_answer_that_the_model_broke_is_a_failure(reason):
+def test_malformed_call_is_a_failure(reason):
     said = {"candidates": [{"finishReason": reason, "finishMessage": "Malformed call: print(", "index": 0}]}
     found = answer.plain(orjson.dumps(said), "public", 1)
     assert isinstance(found, Outcome)
@@ -64,7 +64,7 @@ def test_an_answer_that_the_model_broke_is_a_failure(reason):
 
 
 @pytest.mark.parametrize("reason", BROKEN)
-def test_an_answer_that_the_model_breaks_in_its_middle_is_an_error_event(reason):
+def test_malformed_call_in_mid_stream_is_an_error_event(reason):
     events = GeminiEvents("public", 1, wants_usage=False)
     assert events.begins(events.feed(event(response({"text": "so"}, finish=None)))) is True
     [said] = chunks(events.feed(event({"candidates": [{"finishReason": reason, "index": 0}]})))
@@ -73,8 +73,8 @@ def test_an_answer_that_the_model_breaks_in_its_middle_is_an_error_event(reason)
     assert events.end() == b""
 
 
-def test_a_call_that_is_cut_off_is_no_whole_call():
-    """An accepted difference: LiteLLM says `tool_calls` whatever Google says."""
+def test_truncated_call_is_not_reported_as_tool_calls():
+    """Accepted difference: LiteLLM always reports `tool_calls`, whatever the finish reason."""
     call = {"functionCall": {"name": "f", "args": {}}}
     assert plain(response(call, finish="MAX_TOKENS"))["choices"][0]["finish_reason"] == "length"
     assert plain(response(call))["choices"][0]["finish_reason"] == "tool_calls"
@@ -130,7 +130,7 @@ def test_thoughts_signatures_and_calls():
         ),
     ],
 )
-def test_what_is_charged(counts, expected):
+def test_usage(counts, expected):
     assert usage(plain(response({"text": "x"}, usageMetadata=counts))["usage"]) == expected
 
 
@@ -153,7 +153,7 @@ def test_logprobs():
     }
 
 
-def test_where_a_grounded_answer_comes_from():
+def test_grounding_sources_are_returned():
     said = response({"text": "It rains."})
     said["candidates"][0]["groundingMetadata"] = {
         "webSearchQueries": ["weather"],
@@ -170,7 +170,7 @@ def test_where_a_grounded_answer_comes_from():
      b'{"candidates": []}', b'{"candidates": [{"content": {"parts": [1]}}]}', b"<html>",
      b'{"candidates": [{"content": {"parts": {"a": 1}}}]}', b'{"candidates": [{"finishReason": [1]}]}'],
 )  # fmt: skip
-def test_an_answer_that_is_none(raw):
+def test_invalid_response_is_a_failure(raw):
     found = answer.plain(raw, "public", 1)
     assert isinstance(found, Outcome)
     assert found.kind == "server"
@@ -216,19 +216,19 @@ def test_a_stream():
 
 
 @given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=8))
-def test_wherever_the_bytes_are_split_the_answer_is_the_same(cuts: list[int]):
+def test_result_does_not_depend_on_the_split(cuts: list[int]):
     edges = [0, *sorted(cuts), len(STREAM)]
     pieces = [STREAM[a:b] for a, b in itertools.pairwise(edges)]
     assert translate(pieces)[0] == translate([STREAM])[0]
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_the_last_blank_line_may_be_missing(line_end):
+def test_last_blank_line_may_be_missing(line_end):
     data = STREAM.replace(b"\r\n", line_end).rstrip(b"\r\n")
     assert translate([data])[0] == translate([STREAM])[0]
 
 
-def test_a_stream_without_its_end_is_cut_off():
+def test_stream_without_an_end_is_cut_off():
     whole = [piece + b"\r\n\r\n" for piece in STREAM.split(b"\r\n\r\n")[:-1]]
     for count in range(len(whole)):
         found, events = translate(whole[:count])
@@ -236,7 +236,7 @@ def test_a_stream_without_its_end_is_cut_off():
         assert b"[DONE]" not in found
 
 
-def test_several_answers_are_told_apart():
+def test_several_choices_are_kept_apart():
     def both(first: str, second: str, finish: str | None) -> bytes:
         said = response({"text": first}, finish=finish)
         other = {**response({"text": second}, finish=finish)["candidates"][0], "index": 1}
@@ -251,7 +251,7 @@ def test_several_answers_are_told_apart():
     assert not events.cut_off
 
 
-def test_an_error_before_the_answer_is_an_outcome_and_one_after_its_beginning_an_event():
+def test_error_is_an_outcome_before_the_content_and_an_event_after_it():
     error = event({"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}})
     events = GeminiEvents("public", 1, wants_usage=False)
     began = events.begins(events.feed(error))
@@ -265,13 +265,13 @@ def test_an_error_before_the_answer_is_an_outcome_and_one_after_its_beginning_an
     assert events.end() == b""
 
 
-def test_an_event_that_nobody_documents():
+def test_undocumented_event_is_ignored():
     events = GeminiEvents("public", 1, wants_usage=False)
     began = events.begins(events.feed(event({"candidates": [{"content": {"parts": ["text"]}}]})))
     assert isinstance(began, Outcome)
 
 
-# Refusals
+# Errors
 
 
 def refused(code: int, **error: Any) -> Outcome:
@@ -313,11 +313,11 @@ def detail(kind: str, **fields: Any) -> list[dict[str, Any]]:
         ),
     ],
 )
-def test_what_a_refusal_means(outcome, kind):
+def test_errors_are_classified(outcome, kind):
     assert outcome.kind == kind
 
 
-def test_googles_wait():
+def test_googles_retry_delay_becomes_retry_after():
     assert refused(429, details=detail("RetryInfo", retryDelay="34.07s")).retry_after == 34.07
     assert refused(429, details=detail("RetryInfo", retryDelay="soon")).retry_after is None
     assert refused(429, details=detail("RetryInfo", retryDelay="infs")).retry_after is None

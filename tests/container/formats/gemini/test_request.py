@@ -1,4 +1,5 @@
-"""Chat requests in Gemini's words: what the differential test cannot generate, and where we differ from LiteLLM."""
+"""Chat requests in Gemini's format: cases that the differential test cannot generate, and intended differences from
+LiteLLM."""
 
 import contextlib
 from typing import Any
@@ -31,12 +32,12 @@ def called(id: str, arguments: Any = "{}", **more: Any) -> dict[str, Any]:
 # Limits
 
 
-def test_the_output_limit():
+def test_output_limit():
     assert translated(max_tokens=5)["generationConfig"] == {"maxOutputTokens": 5}
     assert "generationConfig" not in translated()
 
 
-# What Gemini does not have
+# Fields that Gemini does not have
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_the_output_limit():
         ("response_format", {"type": "grammar"}),
     ],
 )
-def test_a_field_without_a_counterpart_is_named_or_dropped(field, value):
+def test_unsupported_field_is_rejected_by_name_or_dropped(field, value):
     with pytest.raises(Unsupported) as raised:
         translated(**{field: value})
     assert raised.value.param == field
@@ -66,12 +67,12 @@ def test_gemini_3_has_no_penalties():
     assert translated(model="gemini-3.5-flash", presence_penalty=0) == translated()
 
 
-def test_bookkeeping_stays_here():
+def test_bookkeeping_fields_are_not_sent():
     fields = {"user": "u", "metadata": {"a": 1}, "store": True, "stream_options": {"include_usage": True}}
     assert translated(**fields, stream=True, parallel_tool_calls=False) == translated()
 
 
-def test_labels_are_vertex_ais():
+def test_labels_are_sent_to_vertex_ai_only():
     assert translated(vertex=True, labels={"team": "a"})["labels"] == {"team": "a"}
 
 
@@ -79,7 +80,7 @@ def test_labels_are_vertex_ais():
     ("tier", "sent"), [("auto", None), ("default", "standard"), ("flex", "flex"), ("priority", "priority")]
 )
 def test_service_tier(tier, sent):
-    """An accepted difference: LiteLLM makes `auto`, which the SDKs send by themselves, the dearer `priority`."""
+    """Accepted difference: LiteLLM turns `auto`, which SDKs send by default, into the more expensive `priority`."""
     assert translated(service_tier=tier).get("serviceTier") == sent
 
 
@@ -94,7 +95,7 @@ def test_cached_content_and_safety():
 # Turns
 
 
-def test_a_system_prompt_alone_gets_a_turn():
+def test_system_prompt_alone_gets_a_user_turn():
     found = translated([{"role": "system", "content": "Be brief."}])
     assert found["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
     assert found["contents"] == [{"role": "user", "parts": [{"text": "."}]}]
@@ -106,8 +107,8 @@ def test_gemma_has_no_system_prompt():
     assert "systemInstruction" not in found
 
 
-def test_the_same_call_twice_stays_two_calls():
-    """An accepted difference: LiteLLM sends one call and two results, which Google refuses."""
+def test_repeated_identical_calls_stay_separate():
+    """Accepted difference: LiteLLM sends one call and two results, which Google rejects."""
     messages = [
         *HELLO,
         {"role": "assistant", "content": None, "tool_calls": [called("a"), called("b")]},
@@ -118,13 +119,13 @@ def test_the_same_call_twice_stays_two_calls():
     assert [len(turn["parts"]) for turn in contents] == [1, 2, 2]
 
 
-def test_a_call_without_arguments_has_none():
-    """An accepted difference: LiteLLM sends `{"type": "object"}` for arguments."""
+def test_call_without_arguments_has_no_args():
+    """Accepted difference: LiteLLM sends `{"type": "object"}` as arguments."""
     messages = [*HELLO, {"role": "assistant", "tool_calls": [called("a", "")]}]
     assert translated(messages)["contents"][1]["parts"] == [{"functionCall": {"name": "f", "args": {}}}]
 
 
-def test_a_thought_signature_comes_back_from_where_it_was_put():
+def test_thought_signature_is_restored():
     in_id = called("call_1__thought__c2ln")
     in_fields = called("call_2", provider_specific_fields={"thought_signature": "c2ln"})
     for call in (in_id, in_fields):
@@ -152,7 +153,7 @@ def test_a_thought_signature_comes_back_from_where_it_was_put():
         {"role": "user", "content": [{"type": "file", "file": {"filename": "a.pdf"}}]},
     ],
 )
-def test_messages_that_cannot_be_told(message):
+def test_invalid_messages_are_rejected(message):
     with pytest.raises(Unsupported) as raised:
         translated([*HELLO, message])
     assert raised.value.param == "messages"
@@ -176,7 +177,7 @@ def image(url: Any, **more: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_pictures(url, part, vertex):
-    """Addresses are Google's to fetch: an accepted difference to LiteLLM, which fetches for AI Studio."""
+    """Accepted difference: Google fetches URLs. LiteLLM fetches them itself for AI Studio."""
     assert parts(image(url), vertex=vertex)[1] == part
 
 
@@ -194,7 +195,7 @@ def test_pictures(url, part, vertex):
         7,
     ],
 )
-def test_addresses_that_are_none_or_no_picture(url):
+def test_invalid_image_url_is_rejected(url):
     with pytest.raises(Unsupported):
         parts(image(url))
 
@@ -211,8 +212,8 @@ def test_addresses_that_are_none_or_no_picture(url):
     ],
 )
 @pytest.mark.parametrize("role", ["user", "assistant"])
-def test_what_says_that_it_is_no_picture_is_none(url, stated, role):
-    """An accepted difference: LiteLLM sends films as pictures, and a budget counts these by the piece."""
+def test_url_of_another_media_type_is_not_an_image(url, stated, role):
+    """Accepted difference: LiteLLM sends videos as images, which budgets count per image."""
     part = {"type": "image_url", "image_url": {"url": url, "format": stated}}
     message = {"role": role, "content": [part]} if role == "user" else {"role": role, "content": "y", "images": [part]}
     with pytest.raises(Unsupported) as raised:
@@ -220,13 +221,13 @@ def test_what_says_that_it_is_no_picture_is_none(url, stated, role):
     assert raised.value.param == "messages"
 
 
-def test_a_film_by_its_address_is_a_file():
+def test_video_url_is_a_file():
     film = "https://www.youtube.com/watch?v=1"
     [part] = parts([{"type": "file", "file": {"file_id": film, "format": "video/mp4"}}])[:1]
     assert part == {"fileData": {"mimeType": "video/mp4", "fileUri": film}}
 
 
-def test_a_file_by_its_address():
+def test_file_url():
     [part] = parts([{"type": "file", "file": {"file_id": "gs://b/a.pdf"}}])[:1]
     assert part == {"fileData": {"mimeType": "application/pdf", "fileUri": "gs://b/a.pdf"}}
     uploaded = "https://generativelanguage.googleapis.com/v1beta/files/1"
@@ -234,7 +235,7 @@ def test_a_file_by_its_address():
     assert part == {"fileData": {"fileUri": uploaded}}
 
 
-def test_detail_is_each_pictures_own_since_gemini_3_and_all_pictures_before():
+def test_detail_is_per_image_since_gemini_3_and_global_before():
     assert parts(image("data:image/png;base64,AAAA", detail="low"), model="gemini-3.5-flash")[1]["mediaResolution"] == {
         "level": "MEDIA_RESOLUTION_LOW"
     }
@@ -243,7 +244,7 @@ def test_detail_is_each_pictures_own_since_gemini_3_and_all_pictures_before():
     assert found["generationConfig"] == {"mediaResolution": "MEDIA_RESOLUTION_HIGH"}
 
 
-def test_a_tools_picture_goes_with_its_result():
+def test_image_from_a_tool_is_sent_with_its_result():
     messages = [
         *HELLO,
         {"role": "assistant", "tool_calls": [called("a")]},
@@ -261,7 +262,7 @@ def test_a_tools_picture_goes_with_its_result():
 # Tools
 
 
-def test_googles_own_tools():
+def test_googles_built_in_tools():
     tools = [{"googleSearch": {}}, {"code_execution": {}}]
     assert translated(tools=tools)["tools"] == [{"googleSearch": {}}, {"codeExecution": {}}]
     assert translated(web_search_options={})["tools"] == [{"googleSearch": {}}]
@@ -277,12 +278,12 @@ def test_googles_own_tools():
         {"type": ["x"]},
     ],
 )
-def test_tools_that_are_none_or_no_ones_they_say(tool):
+def test_invalid_tools_are_rejected(tool):
     with pytest.raises((Unsupported, TypeError)):
         translated(tools=[tool])
 
 
-def test_functions_of_old():
+def test_legacy_functions():
     found = translated(functions=[{"name": "f", "parameters": {"type": "object", "properties": {}}}])
     assert found["tools"] == [{"functionDeclarations": [{"name": "f", "parameters": {"type": "object"}}]}]
 
@@ -290,12 +291,12 @@ def test_functions_of_old():
 @pytest.mark.parametrize(
     "function", [{"urlContext": {}}, {"googleSearch": {}}, {"type": "web_search", "name": 1}, {}, "urlContext"]
 )
-def test_functions_of_old_are_no_tools_of_googles(function):
+def test_legacy_functions_are_not_googles_tools(function):
     with pytest.raises(Unsupported):
         translated(functions=[function])
 
 
-# Whatever comes
+# Arbitrary messages
 
 
 ANYTHING = st.recursive(
@@ -313,8 +314,8 @@ ANYTHING = st.recursive(
 
 
 @given(content=ANYTHING, role=st.sampled_from(("user", "assistant", "tool", "system")), more=ANYTHING)
-def test_no_message_is_worse_than_a_400(content, role, more):
-    """`Gemini.request` makes the same of these as of what Unsupported says."""
+def test_arbitrary_messages_cause_at_most_a_400(content, role, more):
+    """`Gemini.request` treats these like `Unsupported`."""
     message = {"role": role, "content": content if isinstance(content, (str, list)) else None, "tool_calls": more}
     with contextlib.suppress(Unsupported, AttributeError, KeyError, TypeError):
         orjson.dumps(translated([message], tools=more))

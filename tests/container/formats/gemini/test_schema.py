@@ -1,4 +1,4 @@
-"""Tools' schemas in Gemini's words. What LiteLLM makes of the same: tests/differential/test_gemini.py."""
+"""Tool schemas in Gemini's format. tests/differential/test_gemini.py compares them with LiteLLM's."""
 
 import pytest
 
@@ -25,7 +25,7 @@ STRING = {"type": "string"}
         ),
     ],
 )
-def test_what_gemini_does_not_know_goes(schema, expected):
+def test_unknown_keywords_are_removed(schema, expected):
     assert clean(schema) == expected
 
 
@@ -45,8 +45,8 @@ def test_what_gemini_does_not_know_goes(schema, expected):
         ({"anyOf": [{"type": "null"}]}, {"anyOf": [{"type": "string", "nullable": True}]}, "refuses it"),
     ],
 )
-def test_what_says_more_than_litellms(schema, expected, litellms):
-    """Accepted differences: what LiteLLM does instead is in `litellms`."""
+def test_schema_keeps_more_than_litellms(schema, expected, litellms):
+    """Accepted differences. `litellms` is LiteLLM's result."""
     assert clean(schema) == expected, litellms
 
 
@@ -78,7 +78,7 @@ def test_properties_beside_alternatives_are_kept(beside, required, nested):
     assert "anyOf" not in found
 
 
-def test_alternatives_bring_their_properties():
+def test_alternatives_include_the_shared_properties():
     other = {"properties": {"age": {"type": "integer"}}, "required": ["age"]}
     for keyword in ("anyOf", "oneOf", "allOf"):
         found = clean({**OBJECT, keyword: [other, {"properties": {"sex": STRING}, "required": ["sex"]}]})
@@ -86,7 +86,7 @@ def test_alternatives_bring_their_properties():
         assert found["required"] == (["age", "sex"] if keyword == "allOf" else [])
 
 
-def test_parameters_that_are_a_choice_of_objects_are_one_object():
+def test_top_level_union_becomes_one_object():
     one = {"type": "object", "properties": {"a": STRING}, "required": ["a"]}
     two = {"type": "object", "properties": {"b": STRING}, "required": ["b"]}
     found = clean({"oneOf": [one, {"$ref": "#/$defs/two"}], "$defs": {"two": two}})
@@ -112,21 +112,21 @@ def test_parameters_that_are_a_choice_of_objects_are_one_object():
         ({"$ref": "#/$defs/a", "description": "d", "$defs": {"a": STRING}}, {"type": "string", "description": "d"}),
     ],
 )  # fmt: skip
-def test_a_value_keeps_its_type(schema, expected):
+def test_value_keeps_its_type(schema, expected):
     defs = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
     assert clean({"type": "object", "properties": {"x": schema}, **defs})["properties"]["x"] == expected
 
 
-def test_a_reference_may_point_anywhere():
+def test_reference_may_point_anywhere():
     schema = {"type": "object", "properties": {"a": STRING, "b": {"$ref": "#/properties/a"}}}
     assert clean(schema)["properties"]["b"] == STRING
 
 
-def test_what_is_required_has_to_be_a_property():
+def test_required_names_must_be_properties():
     assert clean({"type": "object", "properties": {"a": STRING}, "required": ["a", "b"]})["required"] == ["a"]
 
 
-def test_references_are_resolved_however_deep():
+def test_nested_references_are_resolved():
     schema = {
         "type": "object",
         "properties": {"a": {"$ref": "#/$defs/a"}, "b": {"type": "array", "items": {"$ref": "#/definitions/b"}}},
@@ -136,25 +136,25 @@ def test_references_are_resolved_however_deep():
     assert clean(schema)["properties"] == {"a": STRING, "b": {"type": "array", "items": {"type": "integer"}}}
 
 
-def test_a_property_may_be_called_like_a_keyword():
+def test_property_may_be_named_like_a_keyword():
     properties = dict.fromkeys(("$ref", "type", "properties", "strict", "additionalProperties", "anyOf"), STRING)
     assert clean({"type": "object", "properties": properties})["properties"] == properties
 
 
-def test_a_schema_that_contains_itself_ends_where_it_begins_again():
+def test_recursive_schema_ends_at_the_recursion():
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
     found = clean({"$ref": "#/$defs/node", "$defs": {"node": node}})
     assert found == {"type": "object", "properties": {"next": {"type": "object"}}}
 
 
-def test_the_given_schema_stays_as_it_was():
+def test_given_schema_is_not_modified():
     schema = {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "t"}
     before = repr(schema)
     clean(schema)
     assert repr(schema) == before
 
 
-def test_a_handful_of_references_cannot_become_millions_of_nodes():
+def test_references_cannot_expand_exponentially():
     defs = {f"d{n}": {"type": "object", "properties": {k: {"$ref": f"#/$defs/d{n + 1}"} for k in "abcdefgh"}}
             for n in range(12)}  # fmt: skip
     with pytest.raises(Unsupported) as raised:
@@ -162,7 +162,7 @@ def test_a_handful_of_references_cannot_become_millions_of_nodes():
     assert raised.value.param == "tools"
 
 
-def test_a_very_deep_schema():
+def test_very_deep_schema():
     schema: dict = {"type": "string"}
     for _ in range(200):
         schema = {"type": "array", "items": schema}

@@ -1,4 +1,4 @@
-"""What Gemini's answers used, as far as they or their requests tell."""
+"""Usage of Gemini's responses, from the response or the request."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def used(counts: dict[str, Any], *candidates: dict[str, Any], fetches: bool = Fa
         ([{}], False, 100),
     ],
 )
-def test_fetched_pages_are_paid_for_by_the_token_and_searches_are_not(
+def test_fetched_pages_are_charged_by_token_and_searches_are_not(
     candidates: list[dict[str, Any]], fetches: bool, prompt: int
 ) -> None:
     assert used(FED, *candidates, fetches=fetches) == Usage(prompt, 1)
@@ -49,11 +49,11 @@ def test_fetched_pages_are_paid_for_by_the_token_and_searches_are_not(
         ({"totalTokenCount": 50}, Usage()),
     ],
 )
-def test_what_only_the_total_shows_is_answer(counts: dict[str, int], expected: Usage) -> None:
+def test_tokens_only_in_the_total_count_as_output(counts: dict[str, int], expected: Usage) -> None:
     assert used(counts, {}) == expected
 
 
-def test_pictures_in_an_answer() -> None:
+def test_images_in_a_response() -> None:
     details = [{"modality": "IMAGE", "tokenCount": 1290}, {"modality": "TEXT", "tokenCount": 10}]
     counts = {"promptTokenCount": 10, "candidatesTokenCount": 1300, "candidatesTokensDetails": details}
     assert used(counts, {}) == Usage(10, 1300, image_completion=1290)

@@ -1,4 +1,4 @@
-"""What is asked again after a refusal, and in which words."""
+"""Requests in the Responses format, and retries after the provider rejects a field."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
 
 @pytest.fixture
 def asked(deployment):
-    """`asked(refusal, drop_params=True, **fields)`: the body that was sent, and the one that is sent after it."""
+    """`asked(refusal, drop_params=True, **fields)`: the request body, and the body of the retry after the refusal."""
 
     def ask(
         refusal: Outcome | None = None, *, model: str = "gpt-5-pro", drop_params: bool = True, **fields: Any
@@ -35,17 +35,17 @@ def refusal(param: str, message: str = "Unsupported parameter", code: str = "uns
 
 
 @pytest.mark.parametrize("param", ["max_output_tokens", "input", "store", "model", "input[0].content"])
-def test_what_bounds_or_makes_the_request_is_never_left_out(asked, param):
+def test_essential_fields_are_never_dropped(asked, param):
     assert asked(refusal(param))[1] is None
 
 
-def test_with_drop_params_a_field_that_is_refused_is_left_out(asked):
+def test_rejected_field_is_dropped_with_drop_params(asked):
     first, second = asked(refusal("service_tier"))
     assert {**second, "service_tier": "flex"} == first
     assert asked(refusal("service_tier"), drop_params=False)[1] is None
 
 
-def test_a_model_that_reasons_chooses_its_words_itself(asked):
+def test_sampling_is_dropped_for_a_reasoning_model(asked):
     assert "temperature" not in asked(temperature=0.5)[0]
     with pytest.raises(Unsupported) as caught:
         asked(temperature=0.5, drop_params=False)
@@ -53,17 +53,17 @@ def test_a_model_that_reasons_chooses_its_words_itself(asked):
 
 
 @pytest.mark.parametrize("effort", ["minimal", {"effort": "minimal", "summary": "auto"}])
-def test_an_effort_is_the_nearest_that_the_model_knows(asked, effort):
+def test_effort_becomes_the_nearest_supported_one(asked, effort):
     made = asked(model="o3-pro", reasoning_effort=effort)[0]["reasoning"]
     assert made.pop("effort") == "low"
     assert made == ({"summary": "auto"} if isinstance(effort, dict) else {})
 
 
-def test_an_inner_field_is_left_out_with_what_holds_it(asked):
+def test_rejected_inner_field_is_dropped_with_its_parent(asked):
     assert "text" not in asked(refusal("text.verbosity"), verbosity="low")[1]
 
 
-def test_another_accounts_reasoning_is_left_out(asked):
+def test_reasoning_of_another_account_is_dropped(asked):
     kept = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
     said = {"role": "assistant", "content": "Hi", "reasoning_items": [kept]}
     messages = [*CHAT["messages"], said, *CHAT["messages"]]
@@ -73,7 +73,7 @@ def test_another_accounts_reasoning_is_left_out(asked):
     assert [item["type"] for item in second["input"]] == ["message", "message", "message"]
 
 
-def test_the_smaller_of_two_limits_counts(asked):
+def test_smaller_of_two_limits_applies(asked):
     assert asked(max_tokens=90, max_completion_tokens=70)[0]["max_output_tokens"] == 70
 
 
@@ -90,7 +90,7 @@ def test_the_smaller_of_two_limits_counts(asked):
     ],
     ids=str,
 )
-def test_the_choice_of_a_tool_is_flat(asked, given, made):
+def test_tool_choice_is_flat(asked, given, made):
     assert asked(tools=[TOOL], tool_choice=given)[0]["tool_choice"] == made
 
 
@@ -111,7 +111,7 @@ def test_tools(asked):
 
 
 @pytest.mark.parametrize("kind", ["web_search", "mcp", "code_interpreter"])
-def test_a_tool_that_the_provider_runs_has_a_price_that_nobody_set_aside(asked, kind):
+def test_provider_run_tool_is_rejected_because_its_price_is_not_reserved(asked, kind):
     with pytest.raises(Unsupported) as caught:
         asked(tools=[{"type": kind}], drop_params=False)
     assert caught.value.param == "tools"
@@ -153,7 +153,7 @@ def test_parts(asked):
 
 
 @pytest.mark.parametrize("part", [{"type": "video_url", "video_url": {}}, {"type": "image_url"}, {"type": "file"}])
-def test_a_part_that_nothing_can_be_made_of_is_refused(asked, part):
+def test_unconvertible_part_is_rejected(asked, part):
     with pytest.raises(Unsupported) as caught:
         asked(messages=[{"role": "user", "content": [part]}])
     assert caught.value.param == "messages"

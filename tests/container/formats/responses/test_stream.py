@@ -1,4 +1,4 @@
-"""Events of the Responses API as chunks, in orders and shapes that servers have been seen to send."""
+"""Responses API events become chunks, in event orders and shapes seen on real servers."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def response(*output: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def told(stream: ChunkStream, *events: dict[str, Any]) -> list[dict[str, Any]]:
-    """The chunks that come of the events, without `[DONE]`."""
+    """The chunks for the events, without `[DONE]`."""
     raw = b"".join(stream.feed(b"data: " + orjson.dumps(event) + b"\n\n") for event in events) + stream.end()
     return [orjson.loads(line[6:]) for line in raw.split(b"\n\n") if line and line != b"data: [DONE]"]
 
@@ -100,7 +100,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_the_same_answer_comes_of_every_order(order):
+def test_every_event_order_gives_the_same_result(order):
     stream = ChunkStream("m", wants_usage=True)
     chunks = told(stream, *ORDERS[order])
     assert joined(chunks) == {
@@ -120,7 +120,7 @@ def test_the_same_answer_comes_of_every_order(order):
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_bytes_may_come_in_any_pieces(size):
+def test_result_does_not_depend_on_the_split(size):
     events = streamed(WHOLE, 3)
     raw = b"".join((*events.head, *events.content, *events.tail)).replace(b"\n", b"\r\n")
     stream = ChunkStream("m", wants_usage=False)
@@ -134,12 +134,12 @@ def test_bytes_may_come_in_any_pieces(size):
 @pytest.mark.parametrize(
     ("reason", "finish"), [("max_output_tokens", "length"), ("content_filter", "content_filter"), (None, "length")]
 )
-def test_an_answer_that_is_not_complete(reason, finish):
+def test_incomplete_response(reason, finish):
     body = response(MESSAGE, CALL, status="incomplete", incomplete_details=reason and {"reason": reason})
     assert joined(told(ChunkStream("m", wants_usage=False), *events_of(body)))["finish"] == [finish]
 
 
-def test_a_refusal_is_no_text():
+def test_refusal_is_not_content():
     said = {**MESSAGE, "content": [{"type": "refusal", "refusal": "I will not."}]}
     found = joined(told(ChunkStream("m", wants_usage=False), *events_of(response(said))))
     assert (found["refusal"], found["content"], found["finish"]) == ("I will not.", "", ["stop"])
@@ -171,7 +171,7 @@ ERRORS: tuple[tuple[dict[str, Any], str], ...] = (
 
 
 @pytest.mark.parametrize(("error", "kind"), ERRORS, ids=str)
-def test_an_error_before_the_answer_begins_is_left_to_others(error, kind):
+def test_error_before_the_content_allows_a_fallback(error, kind):
     stream = ChunkStream("m", wants_usage=False)
     told(stream, FIRST, error)
     found = stream.begins(b"")
@@ -180,7 +180,7 @@ def test_an_error_before_the_answer_begins_is_left_to_others(error, kind):
 
 
 @pytest.mark.parametrize(("error", "kind"), ERRORS, ids=str)
-def test_an_error_in_mid_stream_is_told_and_nothing_follows(error, kind):
+def test_error_in_mid_stream_is_reported_and_ends_the_stream(error, kind):
     stream = ChunkStream("m", wants_usage=False)
     before = [e for e in events_of(response(MESSAGE)) if e["type"] != "response.completed"]
     chunks = told(stream, *before, error, LAST)
@@ -190,14 +190,14 @@ def test_an_error_in_mid_stream_is_told_and_nothing_follows(error, kind):
     assert not stream.done
 
 
-def test_a_stream_that_just_ends_is_cut_off():
+def test_stream_without_an_end_is_cut_off():
     stream = ChunkStream("m", wants_usage=False)
     told(stream, *events_of(response(MESSAGE))[:-1])
     assert stream.begins(b"") is True
     assert stream.cut_off
 
 
-def test_calls_of_a_server_that_numbers_them_anew_are_told_apart_by_their_items():
+def test_calls_with_inconsistent_indexes_are_told_apart_by_item():
     numbered = [{**CALL, "id": f"fc_{n}", "call_id": "call_0"} for n in "ab"]
     found = joined(told(ChunkStream("m", wants_usage=False), *events_of(response(*numbered))))
     assert [call["id"] for call in found["calls"].values()] == ["fc_a", "fc_b"]
