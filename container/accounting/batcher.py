@@ -153,14 +153,15 @@ class LedgerBatcher:
             await self._gathered()
             watching, self._watching = self._watching, []
             left = await self._next()
+            if self._reports and self._timer is None:  # left over, failed, or queued while the batch was running
+                pause = _RETRY_SECONDS if self._complained else _LIE_SECONDS
+                self._timer = loop.call_later(pause, self._time_is_up)
             if left and not self._complained:
                 self._watching += watching
                 continue
             for future in watching:
                 if not future.done():
                     future.set_result(None)
-            if self._complained and self._reports and self._timer is None:
-                self._timer = loop.call_later(_RETRY_SECONDS, self._time_is_up)
 
     async def _gathered(self) -> None:
         """Let the event loop process what is ready, so that more requests join the batch.

@@ -143,6 +143,47 @@ async def test_reports_are_written_after_an_outage_without_new_requests(desk: De
     await check_balance(desk.store)
 
 
+async def test_reports_beyond_one_batch_are_written_by_themselves(desk: Desk) -> None:
+    made = [await desk.admit() for _ in range(300)]
+    for one in made:
+        desk.batcher.later(Report(one["reservation"], "one", 1))
+    await all_written(desk)
+
+
+async def test_a_report_queued_during_a_slow_batch_is_written_by_itself(desk: Desk) -> None:
+    first, second = await desk.admit(), await desk.admit()
+    desk.store.slow = 0.05
+    desk.batcher.later(Report(first["reservation"], "one", 1))
+    await asyncio.sleep(0.02)
+    desk.batcher.later(Report(second["reservation"], "one", 1))
+    await all_written(desk)
+
+
+async def test_a_report_that_failed_in_a_divided_batch_is_retried(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [await desk.admit() for _ in range(3)]
+    failures: list[Exception] = [ValueError("one of them cannot be written"), LedgerUnavailable("gone")]
+    run = desk.store.run
+
+    async def failing(decision: Decision) -> Any:
+        if failures:
+            decision.steps.close()
+            raise failures.pop(0)
+        return await run(decision)
+
+    monkeypatch.setattr(desk.store, "run", failing)
+    for one in made:
+        desk.batcher.later(Report(one["reservation"], "one", 1))
+    await all_written(desk)
+
+
+async def all_written(desk: Desk) -> None:
+    async with asyncio.timeout(5):
+        while desk.batcher.waiting:
+            desk.batcher.told.clear()
+            await desk.batcher.told.wait()
+    await check_balance(desk.store)
+
+
 async def test_a_report_that_cannot_be_written_does_not_fail_the_others(desk: Desk) -> None:
     before, other = await desk.admit(), await desk.admit()
     poison = [Report(other["reservation"], "one", 1, latency=2**70), Report(before["reservation"], "one", 7)]
@@ -183,7 +224,7 @@ async def test_with_a_shared_ledger_an_answer_waits_for_its_settlement(desk: Des
 _KILLED = """
 import asyncio, sys
 from container.accounting.batcher import LedgerBatcher
-from container.ledger import SqliteStore
+from container.ledger.sqlite import SqliteStore
 from tests.ledger.support import NOON, Ledger
 from worker.core.ledger.settle import Report
 
@@ -226,6 +267,7 @@ def _killed_in_mid_load(path: Path) -> list[tuple[str, str]]:
 
 async def test_kill_minus_nine_between_batches_loses_nothing_acknowledged(tmp_path: Path) -> None:
     said = await asyncio.to_thread(_killed_in_mid_load, tmp_path / "ledger.db")
+    assert {what for what, _ in said} == {"admitted", "settled"}
     store = SqliteStore(tmp_path / "ledger.db")
     await store.open()
     lines = dict(await query(store, "SELECT id, state FROM ledger_requests"))

@@ -103,7 +103,7 @@ async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
 
 _KILLED = """
 import asyncio, os, signal, sys
-from container.ledger import SqliteStore
+from container.ledger.sqlite import SqliteStore
 from tests.ledger.support import Ledger
 
 async def main():
