@@ -1,1 +1,1 @@
-"""Development: the offline edge, a container engine made of processes, setup and `litellm-router dev`."""
+"""Development tools: the offline edge, a process-based container engine, setup and `litellm-router dev`."""

@@ -1,5 +1,6 @@
-"""`just audit`: what the advisory databases say of the locked packages. Exit code 1 where they know of something; a
-database that cannot be asked from here is said to be so, and fails nothing."""
+"""`just audit`: checks the locked packages against the advisory databases.
+
+The exit code is 1 if there is an advisory. A database that cannot be reached is reported but is not an error."""
 
 import json
 import os
@@ -13,11 +14,11 @@ TIMEOUT = 90
 
 
 class Unreachable(Exception):
-    """The advisory database cannot be asked from here."""
+    """The advisory database cannot be reached."""
 
 
 def python() -> list[str]:
-    """`package version: advisory`, of requirements/container.txt. Raises Unreachable."""
+    """`package version: advisory` for requirements/container.txt. Raises Unreachable."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(ROOT / "requirements" / "container.txt")]
     command += ["--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off", "--timeout", "10"]
     found = _answer(command)
@@ -29,7 +30,7 @@ def python() -> list[str]:
 
 
 def npm() -> list[str]:
-    """The same of package-lock.json."""
+    """The same for package-lock.json."""
     command = [shutil.which("npm") or str(Path(sys.executable).parent / "npm"), "audit", "--json"]
     found = _answer(command)
     if "vulnerabilities" not in found:

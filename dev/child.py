@@ -16,7 +16,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def tied_to_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
     """A `preexec_fn`: the kernel sends `death_signal` to the child when the *thread* that started it ends.
 
-    Linux only; None elsewhere, where children are ended by their owner's own clean-up alone.
+    Linux only. None elsewhere, where only the owner's cleanup ends children.
     """
     if _libc is None:
         return None
@@ -43,7 +43,7 @@ def end(process: subprocess.Popen, grace: float = 5.0) -> None:
 
 
 def end_group(process: subprocess.Popen, grace: float = 10.0) -> None:
-    """The same for a process that leads a session of its own, and for all that it started."""
+    """The same for a session leader and all processes that it started."""
     end(process, grace)
-    with contextlib.suppress(ProcessLookupError):  # nothing of it is left
+    with contextlib.suppress(ProcessLookupError):  # no process is left
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""`python -m dev.dependencies`: pyproject.toml declares what is imported, and nothing else."""
+"""`python -m dev.dependencies`: checks that pyproject.toml declares exactly the imported packages."""
 
 import ast
 import re
@@ -10,12 +10,12 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# What an environment of the extra `container` runs; and with it, what one of the group `dev` runs.
+# Code that runs with the extra `container`; and code that also needs the group `dev`.
 INSTALLED = ("container", "worker", "deploy/wheel")
 DEVELOPED = (*INSTALLED, "dev", "bench", "tests")
-# Python in Pyodide, or in the image: it finds other packages than these.
+# Runs in Pyodide or in the image, with other packages.
 _ELSEWHERE = re.compile(r"/probe/|/entry\.py$|^dev/offline/js/|^worker/")
-# Declared and not imported, and what for.
+# Declared but not imported, with the reason.
 UNIMPORTED: Mapping[str, str] = {
     "langfuse": "LiteLLM's callbacks import it",
     "litellm": "the engine is its command",
@@ -44,7 +44,7 @@ UNIMPORTED_IN_DEVELOPMENT: Mapping[str, str] = {
 
 
 def problems(root: Path = ROOT) -> list[str]:
-    """A line for each package that is imported and not declared, or declared and not imported."""
+    """One line per package that is imported but not declared, or declared but not imported."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     extra = {_name(one) for one in project["project"]["optional-dependencies"]["container"]}
     group = {_name(one) for one in project["dependency-groups"]["dev"]}
@@ -55,7 +55,7 @@ def problems(root: Path = ROOT) -> list[str]:
 
 
 def _problems(modules: Mapping[str, str], declared: set[str], wanted: set[str], where: str) -> Iterator[str]:
-    """`modules`: what is imported, and where for example."""
+    """`modules`: the imported modules, each with an example file."""
     used: set[str] = set()
     for module, path in sorted(modules.items()):
         owners = _owners(module)
@@ -68,7 +68,7 @@ def _problems(modules: Mapping[str, str], declared: set[str], wanted: set[str], 
 
 @cache
 def _installed() -> Mapping[str, frozenset[str]]:
-    """The files of each distribution. By hand, as `packages_distributions` takes seconds."""
+    """The files of each distribution. `packages_distributions` would take seconds."""
     records = {one.name: one.read_text("RECORD") or "" for one in distributions()}
     return {
         _name(name): frozenset(line.partition(",")[0] for line in text.splitlines()) for name, text in records.items()
@@ -86,11 +86,11 @@ def _by_module() -> Mapping[str, set[str]]:
 
 
 def _owners(module: str) -> set[str]:
-    """The distributions that a module may come from. Where several share `google`, their files say."""
+    """The distributions that may provide a module. If several share `google`, their files decide."""
     top = module.partition(".")[0]
     names = _by_module().get(top, {top})
     if len(names) > 1:
-        # The module may be a name in the one that is before its last dot.
+        # The last part may be a name inside the module.
         places = (module.replace(".", "/"), module.replace(".", "/").rpartition("/")[0])
         files = {place + ending for place in places for ending in (".py", "/__init__.py")}
         names = {name for name in names if not files.isdisjoint(_installed()[name])} or {top}
@@ -98,7 +98,7 @@ def _owners(module: str) -> set[str]:
 
 
 def imported(root: Path, folders: tuple[str, ...]) -> dict[str, str]:
-    """The modules of other packages, each with a file that imports it."""
+    """The modules of third-party packages, each with a file that imports it."""
     own = {folder.partition("/")[0] for folder in DEVELOPED} | {"litellm_router"}
     found: dict[str, str] = {}
     for path in sorted(path for folder in folders for path in (root / folder).rglob("*.py")):
@@ -124,7 +124,7 @@ def _imports(path: Path) -> frozenset[str]:
 
 
 def _name(requirement: str) -> str:
-    """`litellm[proxy]==1.0` → `litellm`, spelt as the index does."""
+    """`litellm[proxy]==1.0` → `litellm`, normalized."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert found is not None, requirement
     return re.sub(r"[-_.]+", "-", found[0]).lower()

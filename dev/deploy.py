@@ -1,4 +1,4 @@
-"""`just deploy`: checks everything, deploys to Cloudflare, puts the master key there. Prints names, never values."""
+"""`just deploy`: checks everything, deploys to Cloudflare and sets the master key. Prints names, never values."""
 
 import argparse
 import json
@@ -18,11 +18,11 @@ from dev.runtime_choice import docker_problem
 from dev.wrangler_command import Wrangler
 from worker.core.api.models import missing
 
-CONFIG = "litellm_config.yaml"  # what the image holds
+CONFIG = "litellm_config.yaml"  # the image's contents
 MASTER_KEY = "LITELLM_MASTER_KEY"
 SHORTEST_KEY = 16  # characters
 EXAMPLE_KEY = "sk-1234"
-# Of the version that brings an image along: which one.
+# Marks a version deployed with an image by the image's hash.
 TAG = "image-"
 CREDENTIALS = {
     "CLOUDFLARE_API_TOKEN": "make one at dash.cloudflare.com/profile/api-tokens (template Edit Cloudflare Workers)",
@@ -32,7 +32,7 @@ GENERATE = f"export {MASTER_KEY}=sk-$(openssl rand -hex 32)"
 
 
 class Refused(Exception):
-    """Why nothing was deployed, or what is missing after it was; the message says what to do."""
+    """Nothing was deployed, or something is missing afterwards; the message says what to do."""
 
 
 def main(
@@ -41,7 +41,7 @@ def main(
     tool: Wrangler | None = None,
     docker: bool = True,
 ) -> int:
-    """`tool` and `docker` (whether one is needed) are for tests."""
+    """`tool` and `docker` (whether Docker is needed) are for tests."""
     given = _parser().parse_args(arguments)
     environment = {name: value.strip() for name, value in environment.items() if value.strip()}
     try:
@@ -116,7 +116,7 @@ def run(
     secrets = secret_names(tool)
     if key is None and MASTER_KEY not in secrets:
         raise Refused(f"The Worker has no {MASTER_KEY} yet, and would answer nobody. Give it one: {GENERATE}")
-    # First the Worker, for a secret needs one to belong to. Until it has its key it answers nobody.
+    # The Worker first, because a secret must belong to one. Until it has its master key it refuses all requests.
     if tool.show("deploy", *image):
         raise Refused("wrangler deploy failed; its output is above.")
     if key is not None:
@@ -126,7 +126,7 @@ def run(
 
 
 def key_problem(key: str) -> str | None:
-    """Why it may not be a master key; None when it may."""
+    """The reason why the key is unusable as a master key, or None."""
     if key == EXAMPLE_KEY:
         return f"is {EXAMPLE_KEY}, which everybody knows"
     if len(key) < SHORTEST_KEY:
@@ -137,7 +137,7 @@ def key_problem(key: str) -> str | None:
 
 
 def check_config(tool: Wrangler) -> dict[str, Any]:
-    """What `litellm-router check` and `catalog` do; the catalog. Raises ConfigError."""
+    """Runs `litellm-router check` and `catalog`; returns the catalog. Raises ConfigError."""
     path = tool.directory / CONFIG
     config = load(path, {})
     for problem in config.problems:
@@ -148,7 +148,7 @@ def check_config(tool: Wrangler) -> dict[str, Any]:
 
 
 def check_vars(tool: Wrangler, needs: Mapping[str, Iterable[Iterable[str]]]) -> dict[str, str]:
-    """The vars of wrangler.jsonc, which everybody can read. Raises Refused, WranglerConfigError."""
+    """Checks the vars of wrangler.jsonc, which are public. Raises Refused, WranglerConfigError."""
     found = wrangler.read(tool.directory / bundle.CONFIG).vars
     secret = {MASTER_KEY, "INTERNAL_TOKEN"} | {name for name in _names(needs) if name.endswith(("_KEY", "_TOKEN"))}
     for name in found:
@@ -160,7 +160,7 @@ def check_vars(tool: Wrangler, needs: Mapping[str, Iterable[Iterable[str]]]) -> 
 
 
 def secret_names(tool: Wrangler) -> set[str]:
-    """The names of the Worker's secrets; none when there is no such Worker yet. Raises Refused."""
+    """The names of the Worker's secrets; empty if the Worker does not exist yet. Raises Refused."""
     name = wrangler.read(tool.directory / bundle.CONFIG).name
     done = tool.capture("secret", "list", "--format", "json")
     if done.returncode:
@@ -172,10 +172,10 @@ def secret_names(tool: Wrangler) -> set[str]:
 
 
 def deployed_tag(tool: Wrangler) -> str | None:
-    """The tag of the newest version that brought an image along; None where none is known."""
+    """The tag of the newest version that was deployed with an image, or None."""
     done = tool.capture("versions", "list", "--json")
     if done.returncode:
-        return None  # there is no such Worker yet, or whatever is wrong is said by what comes next
+        return None  # the Worker does not exist yet; any other problem is reported by the next step
     try:
         versions = sorted(json.loads(done.stdout), key=lambda one: one["metadata"]["created_on"], reverse=True)
         tags = [(one.get("annotations") or {}).get("workers/tag") for one in versions]
@@ -185,7 +185,7 @@ def deployed_tag(tool: Wrangler) -> str | None:
 
 
 def put_secret(tool: Wrangler, name: str, value: str) -> None:
-    """Through standard input, for a command line can be read by everybody on the machine. Raises Refused."""
+    """Uses standard input, because everybody on the machine can read command lines. Raises Refused."""
     done = tool.capture("secret", "put", name, stdin=value)
     if done.returncode:
         said = (done.stdout + done.stderr).replace(value, "…").strip()
@@ -194,7 +194,7 @@ def put_secret(tool: Wrangler, name: str, value: str) -> None:
 
 
 def unmet(needs: Mapping[str, Iterable[Iterable[str]]], given: Iterable[str]) -> list[str]:
-    """A line for each variable that is not among the `given` names: which models want it, and how to put it."""
+    """One line per variable missing from `given`: the models that need it, and the command that sets it."""
     present = set(given)
     wanted: dict[str, list[str]] = {}
     for model, deployments in needs.items():

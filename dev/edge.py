@@ -1,4 +1,4 @@
-"""The offline edge as one thing: workerd with the Worker, and behind it the process engine with the proxy."""
+"""The complete offline edge: workerd with the Worker, and the process engine with the proxy behind it."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ WRANGLER_CONFIG = REPOSITORY / "wrangler.jsonc"
 PROXY_CLASS = "ProxyContainer"
 _HEALTH = "/health"
 _GRACE_SECONDS = 5.0
-_DOCKER_GRACE_SECONDS = 30.0  # it takes seconds to remove a container
+_DOCKER_GRACE_SECONDS = 30.0  # removing a container takes seconds
 
 LogLine = Callable[[str], None]
 
 
 def proxy_image(config: Path) -> Image:
-    """What the Dockerfile's image does, as a process of this environment."""
+    """The Dockerfile's image as a process in this environment."""
     command = (sys.executable, "-m", "container", "serve")
     return Image((*command, "--config", str(config.resolve()), "--host", "127.0.0.1", "--port", "{port}"))
 
@@ -95,7 +95,7 @@ class OfflineEdge:
             raise
 
     def deploy(self, vars: Mapping[str, str], health: str = _HEALTH) -> int:
-        """Another version of the Worker, on the same port, which finds the containers of the one before running."""
+        """Deploys another version of the Worker on the same port. It finds the running containers."""
         self.kill_worker()
         self.vars = vars
         self._build(snapshot.find_or_make(self.config.main))
@@ -116,7 +116,7 @@ class OfflineEdge:
         )
 
     def _images(self) -> dict[str, Image]:
-        """Every class that has a container runs the image of PROXY_CLASS unless it has one of its own."""
+        """Classes with a container but without their own image use the image of PROXY_CLASS."""
         assert self.images is not None
         shared = {name: self.images[PROXY_CLASS] for name in self.config.containers if PROXY_CLASS in self.images}
         return {**shared, **self.images}
@@ -132,8 +132,8 @@ class OfflineEdge:
             self.workerd.stop()
 
     def kill_worker(self) -> None:
-        """SIGKILL: the containers stay, and the next workerd finds them running, as a Durable Object that was moved to
-        another machine does."""
+        """SIGKILL: the containers keep running and the next workerd finds them, like a Durable Object that has moved to
+        another machine."""
         assert self.workerd is not None
         self.workerd.kill()
 
@@ -151,7 +151,7 @@ class OfflineEdge:
         return [container for container in found if state in (None, container.state)]
 
     def set_image(self, image: Image | None, class_name: str | None = None) -> None:
-        """What the next start of a container runs, of this class or of every one; None: there is no such image."""
+        """Sets the image of future container starts, for one class or all. None: the image is missing."""
         assert self.engine is not None
         for each in self.config.containers if class_name is None else (class_name,):
             name = self.config.image(each)
@@ -161,7 +161,7 @@ class OfflineEdge:
                 self.engine.images[name] = image
 
     def kill_container(self) -> int:
-        """SIGKILL to the one container's process, as if it had crashed; its pid."""
+        """Kills the only container's process, as in a crash; returns its pid."""
         (container,) = self.containers("running")
         assert container.pid is not None
         os.kill(container.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What the image is made of, as one hash: when it is the same, a deployment needs no new image."""
+"""One hash of the image's contents. If it is unchanged, a deployment needs no new image."""
 
 import hashlib
 import re
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from container.config.literals import IN_IMAGE
 
-# What the Dockerfile copies, without the configs: behind the edge a container is given its own.
+# The paths that the Dockerfile copies, without configs, because the edge sends the config to its container.
 PARTS = ("Dockerfile", "requirements/container.txt", "deploy/image", "container", "worker")
 _IN_IMAGE = re.compile(re.escape(IN_IMAGE) + r"\w+")
-# In the Worker's bundle and not in the image (.dockerignore).
+# In the Worker's bundle but not in the image (.dockerignore).
 LEFT_OUT = ("worker/catalog.py",)
 
 

@@ -1,7 +1,7 @@
-"""`python -m dev.imports`: no circles between modules or packages, and no layer that imports one above it.
+"""`python -m dev.imports`: finds circular imports between modules or packages, and imports from higher layers.
 
-Every import counts: those inside functions, and those that only type checkers follow. Packages are compared with what
-lies beside them: if anything in one imports anything in another, the first depends on the second.
+Every import counts, including those inside functions and those only for type checkers. A package depends on a sibling
+if any of its modules imports any module of the sibling.
 """
 
 import ast
@@ -32,12 +32,12 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
-# {module: {what it imports: the line}}
+# {module: {imported module: line}}
 Graph = dict[str, dict[str, int]]
 
 
 def graph(root: Path = ROOT, folders: Iterable[str] = FOLDERS) -> Graph:
-    """The modules below the folders, and which of them import which."""
+    """The modules below the folders, and their imports of each other."""
     files: dict[str, Path] = {}
     for folder in folders:
         for path in sorted((root / folder).rglob("*.py")):
@@ -59,21 +59,21 @@ def _imports(module: str, path: Path, known: Mapping[str, Path]) -> Iterator[tup
         else:
             continue
         for name in names:
-            # The Worker's own modules are at the top of its world: `core.api.errors` is `worker.core.api.errors`.
+            # In the Worker, `worker/` is the import root: `core.api.errors` is `worker.core.api.errors`.
             found = _longest(name, known) or (_longest(f"worker.{name}", known) if top == "worker" else None)
             if found and found not in (module, "worker" if top == "worker" else ""):
                 yield found, node.lineno
 
 
 def _longest(name: str, known: Mapping[str, Path]) -> str | None:
-    """The module that a dotted name is, or is in."""
+    """The module that a dotted name refers to, or that contains it."""
     while name and name not in known:
         name = name.rpartition(".")[0]
     return name or None
 
 
 def circles(imports: Graph) -> list[list[str]]:
-    """Groups of siblings that all depend on each other, modules and packages alike."""
+    """Groups of siblings, modules or packages, that depend on each other."""
     packages = {name.rpartition(".")[0] for name in imports}
     packages |= {".".join(name.split(".")[:depth]) for name in packages for depth in range(name.count(".") + 1)}
     return [group for package in sorted(packages) for group in _circles(_children(imports, package))]
@@ -124,7 +124,7 @@ def _circles(edges: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def climbing(imports: Graph, layers: Mapping[str, tuple[str, ...]] = LAYERS) -> list[str]:
-    """A line for every import that goes up or sideways, and for what has no place in the layers."""
+    """One line per import from the same or a higher layer, and per module that is in no layer."""
     return [line for package, order in layers.items() for line in _climbing(imports, package, order)]
 
 

@@ -1,4 +1,4 @@
-"""`python -m dev.licences`: writes docs/licences.md from the metadata of the packages that the image holds."""
+"""`python -m dev.licences`: writes docs/licences.md from the metadata of the packages in the image."""
 
 import re
 import runpy
@@ -21,14 +21,14 @@ installation by the lock has it, the image has not, and nothing here uses it.
 
 
 def locked() -> list[str]:
-    """The names in requirements/container.txt that the image keeps."""
+    """The packages of requirements/container.txt that are in the image."""
     trim = runpy.run_path(str(ROOT / "deploy" / "image" / "trim.py"))
     text = trim["kept_requirements"]((ROOT / "requirements" / "container.txt").read_text())
     return re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)
 
 
 def licence(package: Distribution) -> str:
-    """As the package says it: an SPDX expression, else its classifiers, else the first line of its licence field."""
+    """The package's SPDX expression, otherwise its classifiers, otherwise the first line of its license field."""
     data = package.metadata
     if data["License-Expression"]:
         return data["License-Expression"]

@@ -1,4 +1,4 @@
-"""A line for whatever takes longer than a person waits without wondering."""
+"""Progress messages for slow steps."""
 
 import contextlib
 import sys
@@ -12,7 +12,7 @@ _REPEAT_SECONDS = 10.0
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Says `what` after two seconds, and then every ten; and at the end how long it took, if it had said anything."""
+    """Prints `what` after two seconds and then every ten, and the duration at the end if it printed anything."""
     started = time.monotonic()
     done = threading.Event()
     said = threading.Event()

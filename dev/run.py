@@ -1,6 +1,6 @@
 """`litellm-router dev`: the Worker on a local port and the proxy behind it.
 
-Imported for every command's arguments, so everything else is imported when it runs.
+Every command imports this module for its arguments, so all other imports happen at run time.
 """
 
 import argparse
@@ -10,7 +10,7 @@ RUNTIMES = ("auto", "offline", "wrangler")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """All but `--config`, which every command has."""
+    """All arguments except `--config`, which every command has."""
     parser.add_argument("--port", type=_port, default=8787, help="port to listen on (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until it is told to end; the exit code."""
+    """Serves until it is stopped; returns the exit code."""
     from .runtime_choice import CannotRun
     from .session import Session
 

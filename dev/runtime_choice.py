@@ -1,4 +1,4 @@
-"""Which runtime `litellm-router dev` takes: `wrangler dev` where Docker and Cloudflare can be had, else offline."""
+"""Chooses the runtime of `litellm-router dev`: `wrangler dev` with Docker and Cloudflare, else offline."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ CLOUDFLARE_HOST = "pyodide-capnp-bin.edgeworker.net"
 
 
 class CannotRun(Exception):
-    """What is wrong and how to mend it, in one sentence."""
+    """The problem and its fix, in one sentence."""
 
 
 class Choice(NamedTuple):
@@ -38,7 +38,7 @@ def choose(asked: str, *, in_image: bool = True) -> Choice:
 
 
 def docker_problem() -> str | None:
-    """Why there is no Docker engine to use; None when one answers."""
+    """The reason why no Docker engine is usable, or None."""
     command = os.environ.get("WRANGLER_DOCKER_BIN") or "docker"
     if shutil.which(command) is None:
         return "there is no Docker here"
@@ -59,7 +59,7 @@ def docker_problem() -> str | None:
 
 
 def reachable(host: str, port: int = 443) -> bool:
-    """Whether a connection can be made within the time; in a thread, for looking up a name knows no timeout."""
+    """Whether a connection succeeds in time. It runs in a thread because name lookups have no timeout."""
     connected = threading.Event()
 
     def connect() -> None:

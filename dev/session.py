@@ -1,4 +1,4 @@
-"""One run of `litellm-router dev`, from its preparations to the end of everything it started."""
+"""One run of `litellm-router dev`, from preparation to cleanup."""
 
 import contextlib
 import errno
@@ -44,7 +44,7 @@ class Session:
 
     @classmethod
     def prepare(cls, config: str, host: str, port: int) -> "Session":
-        """Everything that can be wrong before anything is started. Raises CannotRun."""
+        """Checks everything that can be checked before anything starts. Raises CannotRun."""
         path = Path(config)
         if not path.is_file():
             raise CannotRun(f"There is no config {config}; name one with --config.")
@@ -86,7 +86,7 @@ class Session:
             return self._run_offline()
 
     def example(self) -> str:
-        """A request that works as it is printed."""
+        """An example request that works as printed."""
         if self.model is None:
             return f"curl {shlex.quote(f'{self.url}/health')}  # no model is on: litellm-router check says what to set"
         url = shlex.quote(f"{self.url}/v1/chat/completions")
@@ -96,13 +96,13 @@ class Session:
 
     @property
     def url(self) -> str:
-        """Where this machine reaches it, also when it listens on all addresses."""
+        """The local URL, also if it listens on all addresses."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def directory(self) -> Path:
-        """One for each port, so that two may run side by side."""
+        """One directory per port, so that two sessions can run side by side."""
         return STATE / str(self.port)
 
     def _shown_key(self) -> str:
@@ -152,7 +152,7 @@ class Session:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Early, before anything takes time."""
+    """Checks the port before any slow step."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family) as probe:
@@ -171,7 +171,7 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _example_model(config: Config, given: Mapping[str, str]) -> str | None:
-    """A model that can be asked: one that needs no provider, else the first that is on and has a name of its own."""
+    """A usable model: one that needs no provider, otherwise the first enabled one that is not a wildcard."""
     on = [d for d in config.deployments if not d.wildcard and not missing(d.needs, lambda name: bool(given.get(name)))]
     chosen = next((d for d in on if d.kind == "mock"), next(iter(on), None))
     return chosen.group if chosen else None
@@ -186,7 +186,7 @@ def _is_loopback(host: str) -> bool:
 
 @contextlib.contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP end us as Ctrl-C does: through every `finally`."""
+    """SIGTERM and SIGHUP raise KeyboardInterrupt like Ctrl-C, so that every `finally` runs."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
@@ -197,7 +197,7 @@ def _signals_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """While everything is being ended, which takes a bounded time: a second Ctrl-C would leave orphans."""
+    """Ignores signals during the cleanup, which takes a bounded time. A second Ctrl-C would leave orphans."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:

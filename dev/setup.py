@@ -1,8 +1,8 @@
-"""Makes .venv and node_modules what the locked requirements say; does nothing when they are already.
+"""Installs the locked requirements into .venv and node_modules; does nothing if they are up to date.
 
     dev/setup [--force]
 
-Standard library only: it is the first thing that runs on a fresh machine.
+Uses only the standard library, because it runs first on a fresh machine.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _NO_NETWORK = re.compile(
 
 
 class SetupFailed(Exception):
-    """What is wrong and how to mend it."""
+    """The problem and its fix."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +93,7 @@ def digest(files: Sequence[Path]) -> str:
 
 
 def explain(command: Sequence[str], output: str) -> str:
-    """A sentence for a command that failed, and the end of what it said."""
+    """A sentence about a failed command, with the end of its output."""
     name = " ".join([Path(command[0]).name, *(word for word in command[1:3] if not word.startswith("-"))])
     said = "\n".join(output.strip().splitlines()[-15:])
     if _NO_NETWORK.search(output):

@@ -1,8 +1,8 @@
 """`python -m dev.trace_request`: the files that one plain chat request walks through, in order, alone and at the edge.
 
-The request has a key with a budget and a rate limit, and goes to a provider that is called directly. Others came before
-it, so that what is worked out once is not counted. Every call into a file of `container/` or `worker/` counts, also of
-what ends after the answer.
+The request has a key with a budget and a rate limit, and goes to a provider that is called directly. Earlier requests
+warm up caches, so one-time work is not counted. Every call into a file of `container/` or `worker/` counts, including
+work after the response.
 """
 
 import argparse
@@ -34,7 +34,7 @@ MASTER_KEY = "sk-of-the-trace"
 KEY = {"max_budget": 1.0, "rpm_limit": 1000, "tpm_limit": 1_000_000}
 REQUEST = {"model": "traced", "messages": [{"role": "user", "content": "hello"}]}
 WARM_UP = 3
-# What is done after the answer: settling, and at the edge fetching what was used.
+# Time for the work after the response: settlement, and at the edge fetching usage.
 SETTLE_SECONDS = 1.0
 START_SECONDS = 60.0
 _ANSWER = {
@@ -45,7 +45,7 @@ _ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10},
 }
-# Takes the place of the Worker's main module, which is then called `traced_main`.
+# Replaces the Worker's main module, which is renamed to `traced_main`.
 _MAIN = """
 import json, sys
 
@@ -79,7 +79,7 @@ traced_main.handle = handle
 
 
 class Walk:
-    """Notes which file is called, while it is on: from SIGUSR1 to SIGUSR2, which writes it down."""
+    """Records the files that are called between SIGUSR1 and SIGUSR2, which writes the list."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -163,7 +163,7 @@ def ask(port: int, path: str, body: Any = None, key: str = MASTER_KEY) -> Any:
 
 
 def walked(port: int, start: Callable[[], Any], stop: Callable[[], list[str]]) -> list[str]:
-    """What one request walks through, after others."""
+    """The files that one request walks through, after warm-up requests."""
     key = ask(port, "/key/generate", KEY)["key"]
     for _ in range(WARM_UP):
         ask(port, "/v1/chat/completions", REQUEST, key)

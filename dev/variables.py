@@ -1,4 +1,4 @@
-"""The Worker's variables on a developer's machine: from `.dev.vars`, and from the environment on top of it."""
+"""The Worker's variables on a developer's machine: `.dev.vars`, overridden by the environment."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 MASTER_KEY = "LITELLM_MASTER_KEY"
 WELL_KNOWN_KEY = "sk-1234"
-# What the Worker reads beside the names of wrangler.jsonc's "vars".
+# Variables that the Worker reads in addition to wrangler.jsonc's "vars".
 _OPTIONAL = (
     "ALERT_WEBHOOK_URL",
     "CORS_ALLOW_ORIGINS",

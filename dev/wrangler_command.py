@@ -1,4 +1,4 @@
-"""wrangler, as npm installed it for this project, on the Node that the project brings along."""
+"""The project's own wrangler from npm, on the project's own Node."""
 
 import os
 import re
@@ -42,7 +42,7 @@ class Wrangler:
         return cls([node, str(script)], {**kept, "PATH": path, "WRANGLER_SEND_METRICS": "false"})
 
     def capture(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Runs to its end; output as plain text."""
+        """Runs the command to completion; captures its output as plain text."""
         quiet = {**self.environment, "NO_COLOR": "1", "FORCE_COLOR": "0", "WRANGLER_HIDE_BANNER": "true"}
         return subprocess.run(
             [*self.command, *arguments],
@@ -55,7 +55,7 @@ class Wrangler:
         )
 
     def show(self, *arguments: str) -> int:
-        """Runs to its end with its output on the terminal, and asks nothing; the exit code."""
+        """Runs the command without prompts, with its output on the terminal; returns the exit code."""
         return subprocess.run(
             [*self.command, *arguments], cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL, check=False
         ).returncode

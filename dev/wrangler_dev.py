@@ -1,4 +1,4 @@
-"""`wrangler dev` with the same Worker, the same variables and Docker: for machines that have a network."""
+"""Runs `wrangler dev` with the same Worker and variables and with Docker, on machines with a network."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def run(host: str, port: int, url: str, vars: Mapping[str, str], example: str) -
 
 
 def dotenv(variables: Mapping[str, str]) -> str:
-    """As wrangler's own reader takes it: quoted, and no `$` that it would expand."""
+    """Quotes values for wrangler's reader and escapes every `$` that it would expand."""
     return "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items())
 
 

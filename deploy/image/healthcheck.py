@@ -1,6 +1,6 @@
-"""Exit code 0 when the proxy in this container says that it is ready.
+"""Exits with 0 if the proxy in this container is alive.
 
-It runs every 30 seconds, so a bare socket: importing an HTTP client would cost more than all the rest.
+It runs every 30 seconds, so it uses a plain socket: importing an HTTP client would cost more than everything else.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Stands in the image for the package of this name, which LiteLLM imports at its start and uses to measure audio files.
+"""A stub for the package of this name, which LiteLLM imports at its start and uses to measure audio files.
 
-With NumPy, which it needs, the package takes 59 MB. Without it LiteLLM takes the length of a file as unknown.
+The real package and NumPy, which it needs, take 59 MB. With this stub, LiteLLM treats the length of a file as unknown.
 """

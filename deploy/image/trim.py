@@ -1,10 +1,10 @@
-"""Leaves out of the image what LiteLLM's dependencies bring along and the engine never loads to translate.
+"""Removes those parts of LiteLLM's dependencies from the image that the engine never loads.
 
     trim.py requirements LOCK        prints LOCK without the packages below
     trim.py files SITE_PACKAGES      deletes the files below
 
-Every entry must match: after an update that moves things, the build ends with a sentence instead of a bigger image.
-`tests/image/test_engine.py` asks every provider through what is left. Sizes are unpacked, in MB.
+Every entry must match. If an update moves something, the build fails instead of producing a bigger image.
+`tests/image/test_engine.py` calls every provider through the trimmed engine. Sizes are unpacked, in MB.
 """
 
 import re
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 PACKAGES = {
-    # LiteLLM's commercial features: not licensed to whoever gets the image, and nothing translates with them.
+    # LiteLLM's commercial features: not licensed to users of the image, and not needed to translate.
     "litellm-enterprise",
     # Exports of spend data (181); servers other than the one that LiteLLM uses by default (21); profiling (9).
     "polars",
@@ -21,7 +21,7 @@ PACKAGES = {
     "granian",
     "gunicorn",
     "pyroscope-io",
-    # The length of audio files (59), for accounts that the engine does not keep here; soundfile.py takes its place.
+    # The length of audio files (59), for accounting that the engine does not do here; soundfile.py replaces it.
     "numpy",
     "soundfile",
     # Tokenizers of other models, downloaded when first needed (29): LiteLLM then counts with tiktoken, offline.
@@ -29,12 +29,12 @@ PACKAGES = {
     "huggingface-hub",
     "hf-xet",
     "fsspec",
-    # LiteLLM's database (14) and its logs in Azure's blobs (3). The engine is never handed either.
+    # LiteLLM's database (14) and its logs in Azure's blobs (3). The engine uses neither.
     "psycopg",
     "psycopg-binary",
     "litellm-proxy-extras",
     "azure-storage-blob",
-    # Parsers of ASN.1 (3; Google's library uses cryptography where there is one), of C (1) and of TOML.
+    # Parsers of ASN.1 (3; Google's library uses cryptography instead), of C (1) and of TOML.
     "pyasn1",
     "pyasn1-modules",
     "pycparser",
@@ -57,7 +57,7 @@ FILES = (
     "litellm/proxy/client",
     # LiteLLM's Rust core (38): today for OCR and for transcription on Bedrock, which do not work without it.
     "litellm/rust_bridge/_native.abi3.so",
-    # Descriptions of AWS' other services (26): bedrock, and what signing in for it takes, stay.
+    # Descriptions of AWS' other services (26): bedrock and the services for signing in to it stay.
     "botocore/data/!(bedrock*|sts|sso|sso-oidc|signin|*.json)",
     # Colours for source code in 250 languages (7); tracebacks are Python.
     "pygments/lexers/!(__init__.py|_mapping.py|python.py)",
@@ -74,7 +74,7 @@ _NEGATED = re.compile(r"^(.*/)!\(([^)]+)\)$")
 
 
 def kept_requirements(lock: str) -> str:
-    """The lock without PACKAGES; LookupError names those that it does not hold."""
+    """The lock without PACKAGES. Raises LookupError for packages that are not in it."""
     blocks = re.split(r"(?m)^(?=[a-z0-9])", lock)
     unknown = PACKAGES - set(_PIN.findall(lock))
     if unknown:
@@ -83,7 +83,7 @@ def kept_requirements(lock: str) -> str:
 
 
 def unneeded(site_packages: Path) -> list[Path]:
-    """What FILES name; LookupError names an entry that matches nothing."""
+    """The paths that match FILES. Raises LookupError for an entry that matches nothing."""
     found: list[Path] = []
     for pattern in FILES:
         negated = _NEGATED.match(pattern)

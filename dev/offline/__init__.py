@@ -5,7 +5,7 @@ By hand, with any directory that holds a wrangler.jsonc (here the repository its
     .venv/bin/python -m dev.run_offline . --port 8787 --var LITELLM_MASTER_KEY=sk-1234 --var LOCAL_DEVELOPMENT=true \\
         --container "ProxyContainer=.venv/bin/python -m container serve --config litellm_config.yaml --port {port}"
 
-Without `--container` no engine runs, and calls to a Durable Object that has a container fail.
+Without `--container` no engine runs, and calls to a Durable Object with a container fail.
 
 From Python, with the process engine behind it: dev.edge.OfflineEdge. In parts:
 

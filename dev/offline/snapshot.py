@@ -1,7 +1,7 @@
 """A memory snapshot of Pyodide with the standard library's modules imported, so that a Worker starts in about a second.
 
-It rests on private options of Pyodide (`_makeSnapshot`, `_loadSnapshot`) and must be made by the very workerd that
-loads it. Where it cannot be made, Workers start from nothing: slower, otherwise the same.
+It uses private options of Pyodide (`_makeSnapshot`, `_loadSnapshot`) and must be made by the same workerd that loads
+it. If it cannot be made, Workers start without it, only slower.
 """
 
 import ast
@@ -63,7 +63,7 @@ def standard_modules(sources: Mapping[str, str]) -> list[str]:
 
 
 def _warm_up(modules: list[str]) -> str:
-    """Pyodide's library is not quite CPython's, so a module that is not there is passed over."""
+    """Skips modules that are missing in Pyodide's standard library."""
     return f"""
 import importlib
 for name in {modules!r}:
@@ -109,7 +109,7 @@ const config :Workerd.Config = (
 
 
 def _key(modules: list[str]) -> str:
-    """Whatever changes the snapshot's contents, or which runtime can load it."""
+    """Everything that affects the snapshot's contents or the runtime that can load it."""
     digest = hashlib.sha256()
     for package in ("workerd", "pyodide"):
         digest.update(f"{package}={tools.npm_version(package)}\n".encode())

@@ -20,7 +20,7 @@ PYODIDE_FILES = {
 
 
 class MissingTool(Exception):
-    """Something that `just setup` installs is not there; the message says what, and how to mend it."""
+    """A tool that `just setup` installs is missing; the message says which one and how to fix it."""
 
 
 def workerd_binary(node_modules: Path = NODE_MODULES) -> Path:

@@ -1,4 +1,4 @@
-"""Which Pyodide a workerd wants: npm's must be the same version, or the offline edge is not what is deployed."""
+"""The Pyodide version that workerd requires. npm's must match, or the offline edge differs from the deployment."""
 
 import re
 import subprocess
@@ -22,8 +22,8 @@ const config :Workerd.Config = (
 def expected_pyodide(config: wrangler.WranglerConfig) -> str:
     """The version of Pyodide that the installed workerd takes for this config's compatibility date and flags.
 
-    Asked to serve a Python Worker, workerd names the bundle that it is about to fetch; it is ended right then.
-    Raises RuntimeError when it names none.
+    workerd is started with a Python Worker, prints the bundle that it is about to download, and is stopped at once.
+    Raises RuntimeError if it prints none.
     """
     flags = ", ".join(f'"{flag}"' for flag in config.compatibility_flags)
     with tempfile.TemporaryDirectory(prefix="pyodide-version-") as scratch:

@@ -1,4 +1,4 @@
-"""workerd as a child process: start it on a port of ours, wait until it answers, pass its log on, end it."""
+"""workerd as a child process: starts it on a given port, waits until it answers, forwards its log, stops it."""
 
 import contextlib
 import http.client
@@ -22,7 +22,7 @@ _LAST_LINES = 40
 
 
 class WorkerdFailed(Exception):
-    """workerd ended or did not answer; the message holds the end of its log."""
+    """workerd exited or did not answer; the message has the end of its log."""
 
 
 class Workerd:
@@ -79,7 +79,7 @@ class Workerd:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=[one.fileno() for one in (listener, *others)],
-                start_new_session=True,  # a Ctrl-C in the terminal is for us, who end it in order
+                start_new_session=True,  # Ctrl-C is handled by this process, which stops workerd in order
                 preexec_fn=child.tied_to_parent(signal.SIGKILL),
             )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
@@ -119,12 +119,12 @@ class Workerd:
                 time.sleep(_POLL_SECONDS)
 
     def wait(self) -> int:
-        """Blocks until workerd ends by itself; its exit code."""
+        """Blocks until workerd exits; returns its exit code."""
         assert self._process is not None
         return self._process.wait()
 
     def stop(self) -> None:
-        """SIGTERM lets running requests end for a moment."""
+        """Sends SIGTERM, which gives running requests a moment to finish."""
         if self._process is None:
             return
         child.end(self._process, self.grace)

@@ -1,4 +1,4 @@
-"""A container engine whose containers are local processes: as much of Docker's API as workerd's ctx.container calls.
+"""A container engine whose containers are local processes. It implements the part of Docker's API that workerd uses.
 
     engine = ProcessEngine({"name:tag": Image(command=("python", "-m", "app", "--port", "{port}"))})
     engine.start()              # a thread with an event loop of its own
@@ -6,7 +6,7 @@
     engine.containers()         # what runs, with pids and exit codes
     engine.stop()
 
-Not a sandbox: the processes are this user's own.
+It is not a sandbox: the processes run as the current user.
 """
 
 from .containers import ContainerInfo, Image

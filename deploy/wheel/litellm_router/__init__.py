@@ -1,7 +1,7 @@
-"""The `litellm-router` command, and the one package that a wheel installs.
+"""The `litellm-router` command, and the only package that a wheel installs.
 
-In a checkout `container`, `worker` and `dev` are folders beside each other. A wheel has the first two inside this
-package. They keep their import names: this process, and no other, looks for them here first.
+In a checkout, `container`, `worker` and `dev` are sibling folders. A wheel has the first two inside this package. They
+keep their import names, because this process adds the package to its import path.
 """
 
 import sys
@@ -15,7 +15,7 @@ _INSTALLED = (_HERE / "container").is_dir()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit code. `arguments`: `sys.argv[1:]` unless they are given."""
+    """Runs one command and returns the exit code. `arguments` defaults to `sys.argv[1:]`."""
     if _INSTALLED and str(_HERE) not in sys.path:
         sys.path.insert(0, str(_HERE))
     from container.cli.main import main as command
