@@ -16,7 +16,8 @@ from container.config.problems import ConfigError
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The event loop of the proxy. Other event loops report the end of a child process only after its output has ended."""
+    """The event loop of the proxy. Other event loops report the end of a child process only after its output has
+    ended."""
     return {"uvloop": uvloop.new_event_loop}
 
 

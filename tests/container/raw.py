@@ -1,4 +1,4 @@
-"""HTTP/1.1 spoken by hand over a socket, so that tests can say what no client library would."""
+"""Raw HTTP/1.1 over a socket, for requests that no client library would send."""
 
 import socket
 import time
@@ -12,7 +12,7 @@ from tests import canaries_of_answers
 
 @dataclass
 class Answer:
-    """`headers`: names in lower case, the last of each."""
+    """`headers` has lower-case names. The last value of a repeated header wins."""
 
     status: int
     headers: dict[str, str]
@@ -24,7 +24,7 @@ class Answer:
 
 
 class Connection:
-    """One connection; `send` what you like, `answer()` reads one answer, to `method`."""
+    """One connection. `send` sends raw bytes, and `answer()` reads one response to `method`."""
 
     def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 10.0) -> None:
         self._socket = socket.create_connection((host, port), timeout)
@@ -43,7 +43,7 @@ class Connection:
         self._socket.sendall(data)
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
-        """A whole request; `host` and `content-length` are added where they are missing."""
+        """A whole request. Adds `host` and `content-length` where missing."""
         given = {name.lower(): value for name, value in (headers or {}).items()}
         given.setdefault("host", "localhost")
         if body or method == "POST":
@@ -52,7 +52,7 @@ class Connection:
         self.send("\r\n".join(lines).encode("latin-1") + body)
 
     def head(self) -> Answer:
-        """Status and headers; the body is left to come."""
+        """The status and headers. The body remains unread."""
         while b"\r\n\r\n" not in self._got:
             self._read()
         head, _, self._got = self._got.partition(b"\r\n\r\n")
@@ -79,7 +79,7 @@ class Connection:
         return found
 
     def chunk(self) -> bytes:
-        """The next chunk of a chunked body; empty at its end."""
+        """The next chunk of a chunked body; empty at the end."""
         while b"\r\n" not in self._got:
             self._read()
         size, _, self._got = self._got.partition(b"\r\n")
@@ -90,7 +90,7 @@ class Connection:
         return data
 
     def closed(self, within: float = 5.0) -> bool:
-        """Whether the other side has closed, after what it still had to say."""
+        """Whether the other side has closed the connection, after discarding pending data."""
         deadline = time.monotonic() + within
         self._socket.settimeout(within)
         try:
@@ -113,7 +113,7 @@ class Connection:
 def ask(
     port: int, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"", host: str = "127.0.0.1"
 ) -> Answer:
-    """One request on a connection of its own."""
+    """Sends one request on its own connection."""
     with Connection(port, host) as connection:
         connection.request(method, path, headers, body)
         return connection.answer(method)

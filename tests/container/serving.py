@@ -1,4 +1,4 @@
-"""The proxy's HTTP server in the test's own event loop."""
+"""The proxy's HTTP server in the test's event loop."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ from container.server.http import Handler, HttpServer
 
 
 async def started(handler: Handler) -> tuple[HttpServer, int]:
-    """A server on a port of its own; whoever starts it has to stop it."""
+    """Starts a server on a free port. The caller has to stop it."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     server = HttpServer(handler)
@@ -19,7 +19,7 @@ async def started(handler: Handler) -> tuple[HttpServer, int]:
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[int]:
-    """The port where `handler` answers."""
+    """Serves `handler` and yields the port."""
     server, port = await started(handler)
     try:
         yield port

@@ -248,7 +248,7 @@ async def test_another_listener_on_the_port_is_not_mistaken_for_the_engine(engin
             self.wfile.write(b"{}")
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Discards log messages."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Servers that say exactly what a test tells them to, and a client to ask them."""
+"""Servers that send exactly what a test specifies, and a client for them."""
 
 import asyncio
 import ssl
@@ -15,8 +15,8 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class Server:
-    """`connections`: how many were accepted; `requests`: head and body of each; `names`: what clients of a server with
-    TLS asked for; `left`: set when a client leaves."""
+    """`connections`: the number of accepted connections. `requests`: the head and body of each request. `names`: the
+    TLS server names sent by clients. `left`: set when a client disconnects."""
 
     url: str = ""
     port: int = 0
@@ -26,7 +26,7 @@ class Server:
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def request(self, reader: asyncio.StreamReader) -> bytes:
-        """Reads one; its body. Raises IncompleteReadError when the client has left."""
+        """Reads one request and returns its body. Raises IncompleteReadError when the client has disconnected."""
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         body = await reader.readexactly(int(length.split(b":")[1]))
@@ -35,13 +35,14 @@ class Server:
 
 
 class Serve(Protocol):
-    """`await serve(script)`: a server that runs it on each connection, and closes that at its end."""
+    """`await serve(script)`: a server that runs the script on each connection and then closes it."""
 
     async def __call__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> Server: ...
 
 
 class Say(Protocol):
-    """`await say(b"HTTP/1.1 …", …)`: a server with one answer for every request, in these pieces. `close`: after it."""
+    """`await say(b"HTTP/1.1 …", …)`: a server that answers every request with these pieces. `close`: closes the
+    connection afterwards."""
 
     async def __call__(self, *pieces: bytes, close: bool = False) -> Server: ...
 

@@ -1,4 +1,4 @@
-"""What servers say in these tests, and how they are asked."""
+"""Responses and helpers for the HTTP client's tests."""
 
 import asyncio
 from collections.abc import Callable

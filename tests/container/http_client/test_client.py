@@ -1,4 +1,4 @@
-"""The client against servers that answer in many ways, or not at all, over real sockets."""
+"""The client against many kinds of server responses, over real sockets."""
 
 import asyncio
 import gzip
@@ -10,7 +10,7 @@ from tests.container.http_client.support import CHUNKED, HELLO, LARGE, OK, ask, 
 from tests.fakes.server import refusing_port
 
 
-async def test_a_request_and_its_answer(client, say):
+async def test_request_and_response(client, say):
     server = await say(HELLO)
     response = await client.post(server.url + "/chat?x=1", b'{"a": 1}', {"content-type": "application/json"})
     assert (response.status, response.headers, await response.read()) == (200, {"content-length": "5"}, b"hello")
@@ -24,7 +24,7 @@ async def test_a_request_and_its_answer(client, say):
     ]
 
 
-async def test_an_empty_body_has_a_length(client, say):
+async def test_empty_body_has_a_content_length(client, say):
     server = await say(HELLO)
     assert await ask(client, server.url, b"") == b"hello"
     assert b"Content-Length: 0\r\n" in server.requests[0][0]
@@ -41,7 +41,7 @@ async def test_an_empty_body_has_a_length(client, say):
     ],
     ids=["pieces", "byte by byte", "interim answers", "chunks", "compressed"],
 )
-async def test_answers_leave_a_connection_that_can_be_used_again(client, say, pieces):
+async def test_connection_is_reusable_after_a_framed_response(client, say, pieces):
     server = await say(*pieces)
     for _ in range(3):
         assert await ask(client, server.url) == b"hello"
@@ -57,7 +57,7 @@ async def test_answers_leave_a_connection_that_can_be_used_again(client, say, pi
     ],
     ids=["without a length", "connection: close", "HTTP/1.0"],
 )
-async def test_answers_that_end_with_their_connection(client, say, pieces):
+async def test_connection_is_closed_after_an_unframed_response(client, say, pieces):
     server = await say(*pieces, close=True)
     for _ in range(2):
         assert await ask(client, server.url) == b"hello"
@@ -65,7 +65,7 @@ async def test_answers_that_end_with_their_connection(client, say, pieces):
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_answers_that_have_no_body(client, say, status):
+async def test_responses_without_a_body(client, say, status):
     server = await say(b"HTTP/1.1 %d x\r\netag: 1\r\n\r\n" % status)
     for _ in range(2):
         assert await ask(client, server.url) == b""
@@ -85,15 +85,15 @@ async def test_answers_that_have_no_body(client, say, status):
         (OK + b"content-encoding: gzip\r\ncontent-length: 5\r\n\r\nhello", BadBody),
     ],
 )
-async def test_what_is_no_answer_is_an_error_and_ends_the_connection(client, say, raw, error):
+async def test_invalid_response_is_an_error_and_closes_the_connection(client, say, raw, error):
     server = await say(raw, close=True)
     with pytest.raises(error):
         await ask(client, server.url)
     await until(lambda: not client._open)
-    assert server.connections == 1  # it is not sent again
+    assert server.connections == 1  # it is not retried
 
 
-async def test_a_reset_after_the_request_is_an_error_and_nothing_is_sent_twice(client, serve):
+async def test_reset_after_the_request_is_an_error_and_is_not_retried(client, serve):
     async def script(reader, writer):
         await server.request(reader)
         if len(server.requests) > 1:
@@ -110,7 +110,7 @@ async def test_a_reset_after_the_request_is_an_error_and_nothing_is_sent_twice(c
 
 
 @pytest.mark.parametrize("body", [b"{}", bytes(LARGE)], ids=["small", "large"])
-async def test_a_server_that_hangs_up_at_once_is_an_error(client, serve, body):
+async def test_immediate_close_is_an_error(client, serve, body):
     async def script(reader, writer):
         writer.transport.abort()
 
@@ -121,7 +121,7 @@ async def test_a_server_that_hangs_up_at_once_is_an_error(client, serve, body):
     assert not client._open
 
 
-async def test_nothing_is_sent_on_a_connection_that_has_ended_since_it_was_made(client, say):
+async def test_nothing_is_sent_on_a_connection_that_was_closed_meanwhile(client, say):
     server = await say(HELLO)
     connection = await client._connect(Place(False, "127.0.0.1", server.port))
     connection.transport.abort()
@@ -131,13 +131,13 @@ async def test_nothing_is_sent_on_a_connection_that_has_ended_since_it_was_made(
     assert not server.requests
 
 
-async def test_nobody_there_cannot_be_connected_to(client):
+async def test_refused_connection_is_a_connect_error(client):
     with refusing_port() as port, pytest.raises(CannotConnect) as caught:
         await ask(client, f"http://127.0.0.1:{port}/")
     assert not isinstance(caught.value, ConnectTimeout)
 
 
 @pytest.mark.parametrize("url", ["http://nonesuch.invalid/", "http://[::1", f"http://{'a' * 70}.example/"])
-async def test_what_is_nowhere_cannot_be_connected_to(client, url):
+async def test_unreachable_address_is_a_connect_error(client, url):
     with pytest.raises(CannotConnect):
         await ask(client, url)

@@ -1,4 +1,4 @@
-"""Names, addresses and the time it takes to get there."""
+"""Name resolution, address selection and connect timeouts."""
 
 import asyncio
 import socket
@@ -34,7 +34,7 @@ class Counting(Names):
         return await super()._look_up(place)
 
 
-async def test_a_name_is_looked_up_once_and_kept():
+async def test_name_is_resolved_once_and_cached():
     names = Counting()
     found = await asyncio.gather(*[names.find(PLACE) for _ in range(10)])
     assert names.asked == 1
@@ -46,7 +46,7 @@ async def test_a_name_is_looked_up_once_and_kept():
     assert names.asked == 2
 
 
-async def test_a_name_is_looked_up_again_after_a_while(monkeypatch):
+async def test_name_is_resolved_again_after_its_lifetime(monkeypatch):
     monkeypatch.setattr("container.http_client.connection.DNS_SECONDS", 0.02)
     names = Counting()
     await names.find(PLACE)
@@ -55,7 +55,7 @@ async def test_a_name_is_looked_up_again_after_a_while(monkeypatch):
     assert names.asked == 2
 
 
-async def test_whoever_gives_up_does_not_end_the_look_up_for_the_others():
+async def test_cancelled_request_does_not_end_the_lookup_for_others():
     names = Counting()
     first = asyncio.create_task(names.find(PLACE))
     second = asyncio.create_task(names.find(PLACE))
@@ -65,7 +65,7 @@ async def test_whoever_gives_up_does_not_end_the_look_up_for_the_others():
     assert names.asked == 1
 
 
-async def test_a_name_that_is_not_found_is_not_remembered():
+async def test_failed_lookup_is_not_cached():
     names = Counting()
     for _ in range(2):
         with pytest.raises(OSError):
@@ -73,14 +73,14 @@ async def test_a_name_that_is_not_found_is_not_remembered():
     assert names.asked == 2
 
 
-async def test_the_next_address_is_tried_when_one_does_not_answer(client, say):
+async def test_next_address_is_tried_when_one_does_not_answer(client, say):
     server = await say(HELLO)
     with refusing_port() as port:
         client._connector._names = Counting(address(port), address(server.port))
         assert await (await client.post("http://two.example/", b"", {})).read() == b"hello"
 
 
-async def test_addresses_that_have_stopped_answering_are_looked_up_again(client):
+async def test_unreachable_addresses_are_resolved_again(client):
     with refusing_port() as port:
         client._connector._names = names = Counting(address(port))
         for _ in range(2):
@@ -89,7 +89,7 @@ async def test_addresses_that_have_stopped_answering_are_looked_up_again(client)
     assert names.asked == 2
 
 
-async def test_a_look_up_counts_into_the_limit():
+async def test_lookup_counts_towards_the_connect_timeout():
     class Slow(Names):
         async def _look_up(self, place):
             await asyncio.sleep(60)
@@ -103,7 +103,7 @@ async def test_a_look_up_counts_into_the_limit():
 
 
 @needs_ipv6
-async def test_both_families_are_tried():
+async def test_both_address_families_are_tried():
     listener = await asyncio.start_server(lambda r, w: w.close(), "::1", 0)
     port = listener.sockets[0].getsockname()[1]
     made = asyncio.get_running_loop().create_future()

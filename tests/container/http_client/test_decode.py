@@ -35,7 +35,7 @@ ENCODED = {
 
 @pytest.mark.parametrize("encoding", ENCODED)
 @given(data=st.binary(max_size=2000) | st.integers(0, 3 * PIECE).map(lambda n: b"a" * n), step=st.integers(1, 400))
-def test_however_it_is_split_it_is_whole(encoding, data, step):
+def test_result_does_not_depend_on_the_split(encoding, data, step):
     one = decoder(encoding)
     assert one is not None
     sent = ENCODED[encoding](data)
@@ -44,7 +44,7 @@ def test_however_it_is_split_it_is_whole(encoding, data, step):
     assert max(map(len, pieces)) <= PIECE
 
 
-def test_a_bomb_unfolds_a_piece_at_a_time():
+def test_decompression_bomb_expands_one_piece_at_a_time():
     one = Decoder("gzip")
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
     assert len(one.decode(bomb)) == PIECE
@@ -52,11 +52,11 @@ def test_a_bomb_unfolds_a_piece_at_a_time():
 
 
 @pytest.mark.parametrize("encoding", ["", "identity", "br", "zstd", "utf-8", "gzip, gzip"])
-def test_what_cannot_be_undone_is_left(encoding):
+def test_unknown_encoding_is_left_as_is(encoding):
     assert decoder(encoding) is None
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_what_is_not_compressed_is_an_error(encoding):
+def test_corrupt_data_is_an_error(encoding):
     with pytest.raises(zlib.error):
         Decoder(encoding).decode(b'{"plain": "text"}' * 10)

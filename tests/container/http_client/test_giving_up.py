@@ -1,4 +1,4 @@
-"""Requests that are given up: cancelled, or because the server is silent for too long."""
+"""Requests that are cancelled or time out because the server is silent."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from tests.container.http_client.support import CHUNKED, OK, ask, until
 
 
 @pytest.mark.parametrize("said", [b"", OK, CHUNKED, CHUNKED + b"3\r\nhel\r\n"])
-async def test_a_cancelled_request_ends_its_connection(client, serve, said):
+async def test_cancelled_request_closes_its_connection(client, serve, said):
     async def script(reader, writer):
         await server.request(reader)
         writer.write(said)
@@ -38,7 +38,7 @@ async def test_a_cancelled_request_ends_its_connection(client, serve, said):
     assert not client._open
 
 
-async def test_a_request_that_is_cancelled_while_it_connects_leaves_nothing(client, serve):
+async def test_request_cancelled_while_connecting_leaves_nothing(client, serve):
     async def script(reader, writer):
         await server.request(reader)
 
@@ -52,11 +52,11 @@ async def test_a_request_that_is_cancelled_while_it_connects_leaves_nothing(clie
     await until(lambda: not client._open)
 
 
-# Silence
+# Timeouts
 
 
 @pytest.mark.parametrize("said", [b"", OK, CHUNKED, CHUNKED + b"3\r\nhel\r\n"])
-async def test_silence_ends_an_answer(client, serve, said):
+async def test_silence_ends_a_response(client, serve, said):
     async def script(reader, writer):
         await server.request(reader)
         writer.write(said)
@@ -68,7 +68,7 @@ async def test_silence_ends_an_answer(client, serve, said):
     await asyncio.wait_for(server.left.wait(), 5)
 
 
-async def test_an_answer_that_trickles_is_not_silent(client, serve):
+async def test_trickling_response_is_not_silent(client, serve):
     async def script(reader, writer):
         await server.request(reader)
         for byte in CHUNKED + b"5\r\nhello\r\n0\r\n\r\n":
@@ -81,7 +81,7 @@ async def test_an_answer_that_trickles_is_not_silent(client, serve):
     assert time.monotonic() - began > 1
 
 
-async def test_a_reader_that_takes_its_time_is_not_the_servers_silence(client, say):
+async def test_slow_reader_does_not_count_as_server_silence(client, say):
     server = await say(OK + b"content-length: 1000000\r\n\r\n", bytes(1_000_000))
     response = await client.post(server.url, b"", {}, idle=0.1)
     await until(lambda: response._paused)

@@ -1,4 +1,4 @@
-"""Connections between requests: used again, passed over, ended in time, and none left behind."""
+"""Keep-alive connections are reused, skipped when stale, closed in time, and never leaked."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from container.http_client.request import BadBody, BrokenOff
 from tests.container.http_client.support import CHUNKED, HELLO, ask, until
 
 
-async def test_a_connection_that_the_server_has_closed_is_passed_over(client, serve):
+async def test_connection_closed_by_the_server_is_skipped(client, serve):
     async def script(reader, writer):
         await server.request(reader)
         writer.write(HELLO)
@@ -21,7 +21,7 @@ async def test_a_connection_that_the_server_has_closed_is_passed_over(client, se
     assert server.connections == 20
 
 
-async def test_even_when_the_event_loop_has_not_heard_of_it_yet(client, serve):
+async def test_connection_closed_by_the_server_is_skipped_before_the_event_loop_notices(client, serve):
     writers = []
 
     async def script(reader, writer):
@@ -33,11 +33,11 @@ async def test_even_when_the_event_loop_has_not_heard_of_it_yet(client, serve):
     server = await serve(script)
     await ask(client, server.url)
     writers[0].transport.abort()
-    await asyncio.sleep(0)  # the server's end is closed; ours is not yet told
+    await asyncio.sleep(0)  # The server has closed its end. Our event loop does not know it yet.
     assert await ask(client, server.url) == b"hello"
 
 
-async def test_what_nobody_asked_for_ends_a_waiting_connection(client, serve):
+async def test_unsolicited_data_closes_an_idle_connection(client, serve):
     async def script(reader, writer):
         await server.request(reader)
         writer.write(HELLO)
@@ -52,14 +52,14 @@ async def test_what_nobody_asked_for_ends_a_waiting_connection(client, serve):
     assert await ask(client, server.url) == b"hello"
 
 
-async def test_the_end_of_an_answer_too_many_is_not_the_beginning_of_the_next(client, say):
+async def test_rest_of_an_extra_response_is_not_read_as_the_next_response(client, say):
     server = await say(HELLO + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
     for _ in range(3):
         assert await ask(client, server.url) == b"hello"
     assert server.connections == 3
 
 
-async def test_waiting_connections_end_after_a_while(say):
+async def test_idle_connections_are_closed_after_a_while(say):
     client = Client(connect_timeout=5)
     client._pool._idle_seconds = 0.1
     server = await say(HELLO)
@@ -74,7 +74,7 @@ async def test_waiting_connections_end_after_a_while(say):
         await client.close()
 
 
-async def test_closing_ends_everything(say, serve):
+async def test_close_closes_every_connection(say, serve):
     client = Client(connect_timeout=5)
     idle = await say(HELLO)
     await ask(client, idle.url)
@@ -92,14 +92,14 @@ async def test_closing_ends_everything(say, serve):
         await response.read()
 
 
-# Nothing is left behind
+# Leaks
 
 
 def descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
 
-async def test_a_thousand_requests_one_after_another_and_256_at_once_leave_nothing(client, say):
+async def test_sequential_and_concurrent_requests_leak_nothing(client, say):
     server = await say(HELLO)
     await ask(client, server.url)
     before, tasks = descriptors(), len(asyncio.all_tasks())
@@ -113,7 +113,7 @@ async def test_a_thousand_requests_one_after_another_and_256_at_once_leave_nothi
     await until(lambda: descriptors() <= before and len(asyncio.all_tasks()) <= tasks)
 
 
-async def test_requests_that_fail_or_are_cancelled_leave_nothing(client, serve):
+async def test_failed_and_cancelled_requests_leak_nothing(client, serve):
     async def script(reader, writer):
         await server.request(reader)
         if len(server.requests) % 2:
@@ -127,4 +127,4 @@ async def test_requests_that_fail_or_are_cancelled_leave_nothing(client, serve):
         )
         assert {type(e) for e in found} <= {TimeoutError, BrokenOff}
     assert not client._open
-    assert descriptors() <= before + 100  # the server's own, until its scripts end
+    assert descriptors() <= before + 100  # the server's own tasks, until its scripts end

@@ -1,4 +1,4 @@
-"""Bodies that do not fit into a socket's buffers: of requests, and of answers that are read slowly."""
+"""Bodies larger than the socket buffers: large requests, and responses that are read slowly."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ async def test_a_large_body_arrives_whole(client, say):
     assert server.connections == 1
 
 
-async def test_a_large_body_waits_for_a_server_that_is_slow(client, serve):
+async def test_large_body_waits_for_a_slow_server(client, serve):
     async def script(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         await go_on.wait()
@@ -39,7 +39,7 @@ async def test_a_large_body_waits_for_a_server_that_is_slow(client, serve):
     assert await task == b"hello"
 
 
-async def test_a_refusal_while_the_body_is_under_way_is_heard(client, serve):
+async def test_response_during_the_upload_is_read(client, serve):
     async def script(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\n\r\nlarge")
@@ -48,11 +48,11 @@ async def test_a_refusal_while_the_body_is_under_way_is_heard(client, serve):
     server = await serve(script)
     response = await client.post(server.url, bytes(LARGE), {})
     assert (response.status, await response.read()) == (413, b"large")
-    await asyncio.wait_for(server.left.wait(), 5)  # what it did not want is not sent into the next request
+    await asyncio.wait_for(server.left.wait(), 5)  # The rest of the rejected body is not sent into the next request.
     assert not client._open
 
 
-async def test_a_stream_that_begins_while_the_body_is_under_way_goes_on(client, serve):
+async def test_stream_that_starts_during_the_upload_continues(client, serve):
     async def script(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         writer.write(CHUNKED)
@@ -68,7 +68,7 @@ async def test_a_stream_that_begins_while_the_body_is_under_way_goes_on(client, 
     assert len(client._open) == 1
 
 
-async def test_a_server_that_leaves_while_the_body_is_under_way_is_an_error(client, serve):
+async def test_disconnect_during_the_upload_is_an_error(client, serve):
     async def script(reader, writer):
         await reader.readexactly(100_000)
         writer.transport.abort()
@@ -79,7 +79,7 @@ async def test_a_server_that_leaves_while_the_body_is_under_way_is_an_error(clie
     assert not client._open
 
 
-async def test_a_request_that_is_cancelled_while_its_body_is_under_way_ends_its_connection(client, serve):
+async def test_request_cancelled_during_the_upload_closes_its_connection(client, serve):
     async def script(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         await go_on.wait()
@@ -97,7 +97,7 @@ async def test_a_request_that_is_cancelled_while_its_body_is_under_way_ends_its_
     assert not client._open
 
 
-async def test_a_slow_reader_slows_the_server(client, serve):
+async def test_slow_reader_slows_the_server(client, serve):
     sent = 0
 
     async def script(reader, writer):

@@ -1,4 +1,4 @@
-"""Where a request goes, and its head."""
+"""The address and the head of a request."""
 
 import pytest
 
@@ -21,12 +21,12 @@ def head(url: str, **headers: str) -> list[str]:
         ("https://MixedCase.example./", Place(True, "mixedcase.example.", 443), "mixedcase.example."),
     ],
 )
-def test_the_place(url, place, host):
+def test_address(url, place, host):
     assert prepared(url, ())[0] == place
     assert f"Host: {host}" in head(url)
 
 
-def test_the_head():
+def test_request_head():
     assert head("http://h/v1/chat?api-version=1#part", authorization="Bearer k") == [
         "POST /v1/chat?api-version=1 HTTP/1.1",
         "Host: h",
@@ -44,14 +44,14 @@ def test_the_head():
         ("http://h/?q=a b&r=%20", "/?q=a%20b&r=%20"),
     ],
 )
-def test_what_cannot_stand_in_an_address_is_encoded(url, target):
+def test_invalid_url_characters_are_encoded(url, target):
     assert head(url)[0] == f"POST {target} HTTP/1.1"
 
 
 @pytest.mark.parametrize(
     "url", ["http://[::1", "http://h:99999/", "http://", "ftp://h/", "h/v1", "http://a b/", "http://" + "ü" * 70 + "/"]
 )
-def test_what_is_no_address_cannot_be_connected_to(url):
+def test_invalid_address_is_a_connect_error(url):
     with pytest.raises(CannotConnect):
         prepared(url, ())
 
@@ -70,21 +70,21 @@ def test_what_is_no_address_cannot_be_connected_to(url):
         ("ü", "1"),
     ],
 )
-def test_no_header_brings_another_one_in(name, value):
+def test_header_cannot_inject_another_header(name, value):
     with pytest.raises(CannotConnect) as caught:
         prepared("http://h/", ((name, value),))
     assert value not in str(caught.value)
 
 
-def test_an_address_brings_no_header_in():
+def test_address_cannot_inject_a_header():
     assert head("http://h/a\r\nevil: 1") == ["POST /aevil:%201 HTTP/1.1", "Host: h", "Accept: */*"]
 
 
-def test_host_and_accept_may_be_said_otherwise_and_framing_may_not():
+def test_host_and_accept_can_be_overridden_and_framing_cannot():
     lines = head("http://h/", host="other", ACCEPT="a/b", connection="close", **{"Transfer-Encoding": "chunked"})
     assert lines[1:] == ["host: other", "ACCEPT: a/b"]
 
 
-def test_a_name_and_password_in_the_address_are_sent_as_such():
+def test_credentials_in_the_address_are_sent_as_basic_auth():
     assert "Authorization: Basic dXM6cEB3" in head("http://us:p%40w@h/", authorization="Bearer k")
     assert "Host: h" in head("http://us:p%40w@h/")

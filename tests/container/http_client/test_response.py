@@ -1,4 +1,4 @@
-"""Answers as they come, however a network cuts them."""
+"""Responses are parsed the same way, however the network splits them."""
 
 import asyncio
 import gzip
@@ -16,7 +16,7 @@ from tests.container.http_client.support import OK
 
 
 class Connection:
-    """What a response asks of its connection. `fate`: "kept", "dropped" or, as long as it is in use, ""."""
+    """The connection as a response sees it. `fate`: "kept", "dropped", or "" while in use."""
 
     def __init__(self) -> None:
         self.fate = ""
@@ -42,7 +42,7 @@ def new(idle: float | None = None) -> tuple[Response, Connection]:
 
 
 async def seen(pieces: list[bytes], end: bool) -> tuple:
-    """What a reader gets: status, headers, body, error, and what became of the connection."""
+    """The status, headers, body and error that a reader gets, and the fate of the connection."""
     response, connection = new()
     for piece in pieces:
         if not connection.fate:
@@ -93,17 +93,17 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 
 @pytest.mark.parametrize("name", GOOD)
 @given(at=st.lists(st.integers(0, 400), max_size=12))
-def test_an_answer_is_the_same_however_it_is_cut(name, at):
+def test_response_does_not_depend_on_the_split(name, at):
     raw, fate = GOOD[name]
     status, x, body, error, became = uvloop.run(seen(cut(raw, at), end=True))
     assert (status, x, error) == (200, "1", None)
     assert body == (b"" if name == "nothing" else b"hello")
-    if name not in ("more than announced", "another answer"):  # behind the end it is the connection that notices
+    if name not in ("more than announced", "another answer"):  # Data after the end is noticed by the connection.
         assert became == fate
 
 
 @pytest.mark.parametrize("name", ["more than announced", "another answer"])
-async def test_what_follows_the_end_at_once_spoils_the_connection(name):
+async def test_data_directly_after_the_end_drops_the_connection(name):
     assert (await seen([GOOD[name][0]], end=False))[4] == "dropped"
 
 
@@ -133,7 +133,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 @given(at=st.lists(st.integers(0, 400), max_size=8))
-def test_what_is_no_answer_is_an_error_however_it_is_cut(name, at):
+def test_invalid_response_is_an_error_for_every_split(name, at):
     raw, expected = BAD[name]
     _, _, _, error, fate = uvloop.run(seen(cut(raw, at), end=True))
     if expected is None:
@@ -144,14 +144,14 @@ def test_what_is_no_answer_is_an_error_however_it_is_cut(name, at):
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5), st.booleans())
-def test_nothing_that_comes_is_anything_but_an_answer_or_an_error(pieces, started):
+def test_arbitrary_bytes_are_a_response_or_an_error(pieces, started):
     if started:
         pieces = [OK + b"Transfer-Encoding: chunked\r\n\r\n", *pieces]
     _, _, _, error, _ = uvloop.run(seen([p for p in pieces if p], end=True))
     assert error in (None, BadBody, BrokenOff)
 
 
-# Too much
+# Limits
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_nothing_that_comes_is_anything_but_an_answer_or_an_error(pieces, starte
     ids=["a long header", "many headers", "a long name", "a long reason", "many interim answers"],
 )
 @pytest.mark.parametrize("step", [100, 1 << 20])
-async def test_a_head_has_a_limit(raw, step):
+async def test_head_has_a_limit(raw, step):
     pieces = [raw[at : at + step] for at in range(0, len(raw), step)]
     _, _, _, error, fate = await seen(pieces, end=False)
     assert (error, fate) == (BrokenOff, "dropped")
@@ -181,12 +181,12 @@ async def test_trailers_have_a_limit(what, step):
     assert (body, error, fate) == (b"hello", BadBody, "dropped")
 
 
-async def test_the_extension_of_a_chunk_has_a_limit():
+async def test_chunk_extension_has_a_limit():
     pieces = [OK + b"Transfer-Encoding: chunked\r\n\r\n5;x=", *[b"a" * 1000] * 100]
     assert (await seen(pieces, end=False))[3] is BadBody
 
 
-async def test_a_whole_body_has_a_limit(monkeypatch):
+async def test_whole_body_has_a_limit(monkeypatch):
     monkeypatch.setattr("container.http_client.response.MAX_BODY_BYTES", 10_000_000)
     response, connection = new()
     response.feed(OK + b"content-encoding: gzip\r\n\r\n" + gzip.compress(bytes(100_000_000)))
@@ -195,7 +195,7 @@ async def test_a_whole_body_has_a_limit(monkeypatch):
     assert connection.fate == "dropped"
 
 
-async def test_a_bomb_leaves_the_others_their_turns():
+async def test_decompression_bomb_yields_to_other_tasks():
     response, _ = new()
     response.feed(OK + b"content-encoding: gzip\r\n\r\n" + gzip.compress(bytes(20_000_000)))
     response.ended(None)
@@ -213,10 +213,10 @@ async def test_a_bomb_leaves_the_others_their_turns():
     assert turns > 20
 
 
-# A reader that is slow, or leaves
+# Slow or cancelled readers
 
 
-async def test_no_more_is_taken_than_is_read():
+async def test_only_requested_data_is_read():
     response, connection = new()
     response.feed(OK + b"\r\n")
     response.feed(bytes(HIGH_WATER))
@@ -227,17 +227,17 @@ async def test_no_more_is_taken_than_is_read():
     assert connection.reading
 
 
-async def test_a_connection_that_goes_back_to_the_pool_is_read_from():
+async def test_connection_returned_to_the_pool_is_still_read():
     response, connection = new()
     response.feed(OK + b"content-length: %d\r\n\r\n" % (HIGH_WATER + 2))
     response.feed(bytes(HIGH_WATER + 1))
     assert not connection.reading
-    response.feed(b"1")  # what was on its way
+    response.feed(b"1")  # data that was in flight
     assert (connection.reading, connection.fate) == (True, "kept")
     assert len(await response.read()) == HIGH_WATER + 2
 
 
-async def test_what_came_before_the_connection_broke_is_read_first():
+async def test_data_received_before_the_connection_broke_is_read_first():
     response, _ = new()
     response.feed(OK + b"content-length: 9\r\n\r\nhello")
     response.ended(ConnectionResetError())
@@ -246,7 +246,7 @@ async def test_what_came_before_the_connection_broke_is_read_first():
         await response.readany()
 
 
-async def test_a_body_without_a_length_is_not_whole_after_a_reset():
+async def test_body_without_a_length_is_incomplete_after_a_reset():
     response, _ = new()
     response.feed(OK + b"\r\nhello")
     response.ended(ConnectionResetError())
@@ -255,7 +255,7 @@ async def test_a_body_without_a_length_is_not_whole_after_a_reset():
         await response.readany()
 
 
-async def test_closing_ends_the_connection_unless_the_answer_is_whole():
+async def test_close_drops_the_connection_unless_the_response_is_complete():
     response, connection = new()
     response.feed(OK + b"content-length: 9\r\n\r\nhello")
     response.close()
@@ -269,7 +269,7 @@ async def test_closing_ends_the_connection_unless_the_answer_is_whole():
     assert connection.fate == "kept"
 
 
-async def test_a_cancelled_read_can_be_made_again():
+async def test_cancelled_read_can_be_repeated():
     response, connection = new()
     response.feed(OK + b"content-length: 5\r\n\r\n")
     with pytest.raises(TimeoutError):
@@ -287,7 +287,7 @@ async def test_a_cancelled_read_can_be_made_again():
         (b"", "application/octet-stream"),
     ],
 )
-async def test_the_media_type(content_type, said):
+async def test_media_type(content_type, said):
     response, _ = new()
     response.feed(OK + content_type + b"content-length: 0\r\n\r\n")
     assert response.content_type == said

@@ -1,4 +1,4 @@
-"""HTTPS, with a certificate authority of our own."""
+"""HTTPS with a custom certificate authority."""
 
 import asyncio
 import datetime
@@ -31,7 +31,8 @@ async def client(authority):
 
 @pytest.fixture
 def serving(authority, serve):
-    """`await serving("name", …)`: a server with a certificate for these names; `names`: what clients asked for."""
+    """`await serving("name", …)`: a server with a certificate for these names. `names`: the server names sent by
+    clients."""
 
     async def one(*names: str, issuer: trustme.CA | None = None, answer: bytes = HELLO, close: bool = False, **more):
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -60,12 +61,12 @@ async def test_a_trusted_certificate(client, serving):
     assert (server.connections, server.names) == (1, ["localhost"])
 
 
-async def test_a_certificate_for_an_address(client, serving):
+async def test_certificate_for_an_ip_address(client, serving):
     server = await serving("127.0.0.1")
     assert await ask(client, server.url) == b"hello"
 
 
-async def test_a_name_with_a_dot_at_its_end_is_the_same_name(client, serving, monkeypatch):
+async def test_trailing_dot_of_a_name_is_ignored(client, serving, monkeypatch):
     server = await serving("a.example")
 
     async def here(_):
@@ -80,13 +81,13 @@ async def test_a_name_with_a_dot_at_its_end_is_the_same_name(client, serving, mo
     "certificate",
     [
         {"names": ["other.example"]},
-        {"names": ["localhost"]},  # the address is asked for
+        {"names": ["localhost"]},  # the address is resolved
         {"names": ["127.0.0.1"], "not_after": EXPIRED, "not_before": EXPIRED - datetime.timedelta(days=1)},
         {"names": ["127.0.0.1"], "issuer": trustme.CA()},
     ],
     ids=["another name", "another kind of name", "expired", "another authority"],
 )
-async def test_nothing_is_sent_to_whom_we_cannot_trust(client, serving, certificate):
+async def test_nothing_is_sent_to_an_untrusted_server(client, serving, certificate):
     server = await serving(*certificate.pop("names"), **certificate)
     with pytest.raises(CannotConnect):
         await ask(client, server.url)
@@ -94,7 +95,7 @@ async def test_nothing_is_sent_to_whom_we_cannot_trust(client, serving, certific
     assert not client._open
 
 
-async def test_by_default_it_is_the_systems_authorities_who_are_trusted(serving):
+async def test_system_authorities_are_trusted_by_default(serving):
     server = await serving("127.0.0.1")
     client = Client(connect_timeout=5)
     with pytest.raises(CannotConnect):
@@ -103,7 +104,7 @@ async def test_by_default_it_is_the_systems_authorities_who_are_trusted(serving)
     assert not server.requests
 
 
-async def test_plain_http_where_tls_is_expected_cannot_be_connected_to(client, serve):
+async def test_plain_http_instead_of_tls_is_a_connect_error(client, serve):
     async def script(reader, writer):
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await reader.read(100)
@@ -113,7 +114,7 @@ async def test_plain_http_where_tls_is_expected_cannot_be_connected_to(client, s
         await ask(client, server.url.replace("http:", "https:"))
 
 
-async def test_a_handshake_has_a_limit(serve):
+async def test_handshake_has_a_timeout(serve):
     async def script(reader, writer):
         await reader.read(10_000)
         await asyncio.sleep(60)
@@ -125,26 +126,26 @@ async def test_a_handshake_has_a_limit(serve):
     await client.close()
 
 
-async def test_a_large_body_and_a_large_answer(client, serving):
+async def test_large_request_and_large_response(client, serving):
     size = 8 * 1024 * 1024
     server = await serving("127.0.0.1", answer=b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
     assert len(await ask(client, server.url, bytes(size))) == size
     assert server.requests[0][1] == bytes(size)
 
 
-async def test_a_body_that_ends_with_its_connection(client, serving):
+async def test_body_that_ends_with_its_connection(client, serving):
     server = await serving("127.0.0.1", answer=b"HTTP/1.1 200 OK\r\n\r\nhello", close=True)
     assert await ask(client, server.url) == b"hello"
 
 
-async def test_a_connection_that_the_server_has_closed_is_passed_over(client, serving):
+async def test_connection_closed_by_the_server_is_skipped(client, serving):
     server = await serving("127.0.0.1", close=True)
     for _ in range(5):
         assert await ask(client, server.url) == b"hello"
     assert server.connections == 5
 
 
-async def test_a_cancelled_request_ends_its_connection(client, serving):
+async def test_cancelled_request_closes_its_connection(client, serving):
     server = await serving("127.0.0.1", answer=b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     response = await client.post(server.url, b"", {})
     response.close()

@@ -1,4 +1,4 @@
-"""The exposition, read with Prometheus' own parser."""
+"""The metrics exposition, parsed with Prometheus' own parser."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parsed
@@ -14,7 +14,7 @@ def samples(family: Family) -> dict[tuple[str, tuple[tuple[str, str], ...]], flo
     return {(s.name, tuple(s.labels.items())): s.value for s in one.samples}
 
 
-def test_a_counter_without_labels_is_there_from_the_start():
+def test_unlabeled_counter_exists_from_the_start():
     counter = Counter("things_total", "Things.")
     assert samples(counter) == {("things_total", ()): 0}
     counter.add()
@@ -22,7 +22,7 @@ def test_a_counter_without_labels_is_there_from_the_start():
     assert samples(counter) == {("things_total", ()): 3.5}
 
 
-def test_a_counter_counts_each_set_of_labels():
+def test_counter_counts_each_label_set():
     counter = Counter("things_total", "Things.", ("model", "status"))
     for labels in (("a", "2xx"), ("a", "2xx"), ("b", "5xx")):
         counter.add(labels)
@@ -32,7 +32,7 @@ def test_a_counter_counts_each_set_of_labels():
     }
 
 
-def test_whole_units_lose_nothing_in_a_sum():
+def test_integer_units_are_summed_exactly():
     counter = Counter("usd_total", "US dollars.", unit=10**9)
     for _ in range(1000):
         counter.add(amount=75)
@@ -40,12 +40,12 @@ def test_whole_units_lose_nothing_in_a_sum():
 
 
 @pytest.mark.parametrize("value", ['quote"', "back\\slash", "line\nbreak", "ü/😀", ""])
-def test_any_text_is_a_label(value):
+def test_label_may_be_any_text(value):
     gauge = Gauge("things", "Things.", ("model",), [((value,), 1)])
     assert samples(gauge) == {("things", (("model", value),)): 1}
 
 
-def test_a_histogram_is_cumulative_and_its_bounds_belong_to_their_buckets():
+def test_histogram_is_cumulative_with_its_bucket_bounds():
     histogram = Histogram("wait_seconds", "Waits.", ("model",), bounds=(0.5, 1, 5))
     for value in (0.1, 0.5, 0.7, 5, 6):
         histogram.observe(("a",), value)
@@ -56,7 +56,7 @@ def test_a_histogram_is_cumulative_and_its_bounds_belong_to_their_buckets():
     assert found["wait_seconds_count", (("model", "a"),)] == 5
 
 
-def test_more_sets_of_labels_than_are_kept_are_counted_together(monkeypatch):
+def test_excess_label_sets_are_counted_together(monkeypatch):
     monkeypatch.setattr(metric_families, "MOST_SERIES", 3)
     counter = Counter("things_total", "Things.", ("model", "deployment"))
     histogram = Histogram("wait_seconds", "Waits.", ("model",), bounds=(1,))

@@ -1,4 +1,4 @@
-"""Fields that no client decides."""
+"""Request fields that clients may not set."""
 
 import pytest
 
@@ -29,7 +29,7 @@ from worker.core.api.errors import ApiError
         "no-log",
     ],
 )
-def test_a_field_of_authority_is_refused_by_name(name):
+def test_authority_field_is_rejected_by_name(name):
     assert forbidden(["messages", name]) == name
     with pytest.raises(ApiError) as caught:
         refuse_forbidden([name])
@@ -41,6 +41,6 @@ def test_a_field_of_authority_is_refused_by_name(name):
     "name",
     ["messages", "temperature", "user", "metadata", "some_new_field", "prompt_cache_key", "guided_json", "top_k", ""],
 )
-def test_any_other_field_passes(name):
+def test_other_field_passes(name):
     refuse_forbidden([name])
     assert forbidden([name]) is None

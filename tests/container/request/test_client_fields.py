@@ -1,4 +1,4 @@
-"""What clients of LiteLLM send and no provider takes is made into what was meant."""
+"""Fields of LiteLLM's clients that no provider supports are converted to what they mean."""
 
 import copy
 from typing import Any
@@ -43,7 +43,7 @@ def body(**fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", LABELS)
 @pytest.mark.parametrize("value", [None, "x", ["x"], {"api_base": "http://evil.example"}, 5])
-def test_labels_are_taken_out_unread(name, value):
+def test_labels_are_removed_without_validation(name, value):
     assert body(**{name: value}) == {}
     raw = orjson.dumps({"model": "m", "max_tokens": 5, "messages": MESSAGES, name: value})
     assert name not in parse_messages("messages", raw, "").body
@@ -52,11 +52,11 @@ def test_labels_are_taken_out_unread(name, value):
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict"])
 @pytest.mark.parametrize("value", [None, 0, -1, -5.0])
-def test_a_limit_of_nothing_is_no_limit(name, value):
+def test_zero_limit_is_no_limit(name, value):
     assert body(**{name: value}) == {}
 
 
-def test_a_limit_stays():
+def test_limit_is_kept():
     assert body(max_tokens=5, max_completion_tokens=-1) == {"max_tokens": 5}
 
 
@@ -78,11 +78,11 @@ def test_a_limit_stays():
         {"user": ["x"]},
     ],
 )
-def test_what_says_nothing_is_left_out(fields):
+def test_field_that_requests_nothing_is_removed(fields):
     assert body(**fields) == {}
 
 
-def test_options_of_a_stream_that_is_one_stay():
+def test_stream_options_of_a_stream_are_kept():
     asked = chat(stream=True, stream_options={"include_usage": True})
     assert asked.client_wants_usage
     assert asked.body["stream_options"] == {"include_usage": True}
@@ -91,19 +91,19 @@ def test_options_of_a_stream_that_is_one_stay():
 
 
 @pytest.mark.parametrize(("user", "sent"), [(5, "5"), ({"id": 1}, None), (["x"], None), (True, None)])
-def test_a_user_is_a_text_in_messages_and_for_the_engine(user, sent):
+def test_user_is_text_in_messages_and_for_the_engine(user, sent):
     message = orjson.dumps({"model": "m", "max_tokens": 5, "messages": MESSAGES, "user": user})
     assert parse_messages("messages", message, "").body.get("user") == sent
     response = orjson.dumps({"model": "m", "input": "Hi", "user": user})
     assert orjson.loads(read_body(TABLE["/responses"], response, "").for_model("d")).get("user") == sent
 
 
-def test_a_user_is_a_text():
+def test_user_becomes_text():
     assert body(user=5) == {"user": "5"}
     assert body(user="ada") == {"user": "ada"}
 
 
-def test_functions_of_the_responses_api_are_nested():
+def test_functions_in_responses_format_are_nested():
     flat = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False}
     usual = {"type": "function", "function": {"name": "g"}}
     assert body(tools=[flat, usual])["tools"] == [
@@ -112,21 +112,21 @@ def test_functions_of_the_responses_api_are_nested():
     ]
 
 
-# `input` in place of `messages`
+# `input` instead of `messages`
 
 
 def of_input(given: Any, **fields: Any) -> dict[str, Any]:
     return parse("chat_completions", orjson.dumps({"model": "m", "input": given, **fields})).body
 
 
-def test_a_text_is_what_the_user_says():
+def test_text_input_is_a_user_message():
     assert of_input("Hi", instructions="Be kind.")["messages"] == [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "Hi"},
     ]
 
 
-def test_an_agents_turn_with_calls_results_and_pictures():
+def test_agents_turn_with_calls_results_and_images():
     made = of_input(
         [
             {"role": "system", "content": "Be kind."},
@@ -162,7 +162,7 @@ def test_an_agents_turn_with_calls_results_and_pictures():
     assert made[7]["content"][1]["image_url"] == {"url": "https://h/p.png", "detail": "low"}
 
 
-def test_the_other_fields_in_chat_s_words():
+def test_other_fields_are_converted_to_chat_fields():
     made = of_input(
         "Hi",
         tools=[{"type": "function", "name": "f", "parameters": {}}, {"type": "custom", "name": "patch"}],
@@ -185,30 +185,30 @@ def test_the_other_fields_in_chat_s_words():
 
 
 @pytest.mark.parametrize("messages", [[], None])
-def test_an_input_goes_before_messages_that_say_nothing(messages):
+def test_input_overrides_empty_messages(messages):
     made = parse("chat_completions", orjson.dumps({"model": "m", "input": "Hi", "messages": messages})).body
     assert made == {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
 
-def test_messages_go_before_input():
+def test_messages_override_input():
     assert "input" not in chat(input="Other").body
 
 
 @pytest.mark.parametrize("given", [5, [], ["x"], {}, [{"type": "message"}], [{"type": "item_reference", "id": "x"}]])
-def test_an_input_that_is_no_conversation_is_a_400(given):
+def test_invalid_input_is_a_400(given):
     with pytest.raises(ApiError) as refused:
         of_input(given)
     assert (refused.value.status, refused.value.param) == (400, "input")
 
 
 @pytest.mark.parametrize("name", ["previous_response_id", "conversation"])
-def test_what_is_stored_elsewhere_is_refused(name):
+def test_reference_to_stored_content_is_rejected(name):
     with pytest.raises(ApiError) as refused:
         of_input("Hi", **{name: "x"})
     assert refused.value.param == name
 
 
-# Under a budget
+# Budgets
 
 
 PRICE = {"input": 1e-6, "output": 2e-6, "image_tokens": 1000}
@@ -223,14 +223,14 @@ def quoted(fields: dict[str, Any]) -> Any:
     "fields",
     [{"max_tokens": -1}, {"max_tokens": 0}, {"max_tokens": None}, {"max_completion_tokens": -1}, {"user": 5}, LABELS],
 )
-def test_the_edge_sets_aside_for_what_the_proxy_sends(fields):
-    """Where the request has no limit, both add the same one."""
+def test_edge_reserves_for_what_the_proxy_sends(fields):
+    """Both add the same limit where the request has none."""
     found = quoted({"messages": MESSAGES, **fields})
     assert found.quote.add_limit == 4096
     sent = chat(**copy.deepcopy(fields)).body
     assert not sent.keys() & {"max_tokens", "max_completion_tokens"}
 
 
-def test_the_edge_leaves_another_api_s_request_to_the_proxy():
+def test_edge_leaves_requests_of_other_apis_to_the_proxy():
     assert quoted({"input": "Hi", "max_output_tokens": 100_000}) is None
     assert quoted({"messages": None, "input": "Hi"}) is None

@@ -1,4 +1,4 @@
-"""A request's body, checked as far as every provider would."""
+"""Validation of the request body."""
 
 import orjson
 import pytest
@@ -26,7 +26,7 @@ def refused(endpoint: str = "chat_completions", /, **fields) -> ApiError:
     return refusal(orjson.dumps({"model": "m", "messages": MESSAGES, **fields}), endpoint)
 
 
-def test_what_is_read_out_of_a_request():
+def test_parsed_request():
     found = chat(stream=True, temperature=0.5)
     assert (found.endpoint, found.model, found.stream, found.client_wants_usage) == (
         "chat_completions",
@@ -39,34 +39,34 @@ def test_what_is_read_out_of_a_request():
     assert found.timeout is None
 
 
-def test_unknown_fields_pass_through_unharmed():
+def test_unknown_fields_pass_through():
     strange = {"guided_json": {"a": [1, None, {"b": "ü"}]}, "x": 1.5, "chat_template_kwargs": {"thinking": False}}
     assert chat(**strange).body == {"model": "m", "messages": MESSAGES, **strange}
 
 
-def test_our_own_fields_are_taken_out():
+def test_gateway_fields_are_removed():
     found = chat(fallbacks=["a", "b"], num_retries=0, timeout=1.5)
     assert found.body == {"model": "m", "messages": MESSAGES}
     assert (found.route.fallbacks, found.route.num_retries, found.timeout) == (("a", "b"), 0, 1.5)
 
 
-def test_fallbacks_can_be_switched_off():
+def test_fallbacks_can_be_disabled():
     assert chat(disable_fallbacks=True, fallbacks=["a"]).route.fallbacks == ()
     assert chat(disable_fallbacks=False).route.fallbacks is None
 
 
 @pytest.mark.parametrize(("options", "wants"), [({"include_usage": True}, True), ({}, False), (None, False)])
-def test_whether_the_client_wants_usage(options, wants):
+def test_stream_usage_option(options, wants):
     assert chat(stream=True, stream_options=options).client_wants_usage is wants
 
 
-def test_null_is_absent():
+def test_null_is_treated_as_absent():
     found = chat(temperature=None, stream=None, tools=None, fallbacks=None, num_retries=None, timeout=None)
     assert found.stream is False
     assert (found.route.fallbacks, found.route.num_retries, found.timeout) == (None, None, None)
 
 
-# What is no request
+# Invalid requests
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_null_is_absent():
         b"[" * 100_000,
     ],
 )
-def test_malformed_json_is_said_to_be(raw):
+def test_malformed_json_is_reported(raw):
     error = refusal(raw)
     assert error.code == "invalid_json"
     assert error.message.startswith("The body is not valid JSON")
@@ -94,16 +94,16 @@ def test_malformed_json_is_said_to_be(raw):
     ("raw", "named"),
     [(b"[]", "an array"), (b'"text"', "a text"), (b"1", "a number"), (b"true", "a boolean"), (b"null", "null")],
 )
-def test_json_that_is_no_object_is_named(raw, named):
+def test_json_that_is_not_an_object_is_reported(raw, named):
     assert refusal(raw).message == f"The body has to be a JSON object, not {named}."
 
 
-def test_an_empty_body_is_said_to_be():
+def test_empty_body_is_reported():
     assert "no body" in refusal(b"").message
 
 
 @pytest.mark.parametrize("model", [None, "", 5, ["m"], {}])
-def test_a_model_that_is_missing_or_no_text_is_refused(model):
+def test_missing_or_non_text_model_is_rejected(model):
     error = refusal(orjson.dumps({"model": model, "messages": MESSAGES}))
     assert (error.param, error.code) == ("model", "missing_model")
     assert refusal(orjson.dumps({"messages": MESSAGES})).param == "model"
@@ -112,7 +112,7 @@ def test_a_model_that_is_missing_or_no_text_is_refused(model):
 @pytest.mark.parametrize(
     ("endpoint", "name"), [("chat_completions", "messages"), ("completions", "prompt"), ("embeddings", "input")]
 )
-def test_what_an_endpoint_is_about_has_to_be_there(endpoint, name):
+def test_main_field_of_an_endpoint_is_required(endpoint, name):
     assert refusal(b'{"model": "m"}', endpoint).param == name
     assert refusal(orjson.dumps({"model": "m", name: None}), endpoint).param == name
 
@@ -153,13 +153,13 @@ def test_what_an_endpoint_is_about_has_to_be_there(endpoint, name):
         ("disable_fallbacks", "yes"),
     ],
 )
-def test_a_bad_field_is_named(name, value):
+def test_invalid_field_is_reported(name, value):
     error = refused(**{name: value})
     assert error.param == name
     assert error.message.startswith(f"'{name}' has to be ")
 
 
-def test_a_field_of_authority_is_refused():
+def test_authority_field_is_rejected():
     assert refused(api_base="http://evil.example").param == "api_base"
     for name in ("additional_drop_params", "allowed_openai_params"):
         assert refused(**{name: ["max_tokens"]}).param == name
@@ -172,24 +172,24 @@ def test_a_field_of_authority_is_refused():
 
 @pytest.mark.parametrize(("endpoint", "name"), [("completions", "prompt"), ("embeddings", "input")])
 @pytest.mark.parametrize("value", ["text", ["a", "b"], [1, 2, 3], [[1, 2], [3]]])
-def test_a_prompt_is_text_texts_or_tokens(endpoint, name, value):
+def test_prompt_may_be_text_texts_or_tokens(endpoint, name, value):
     assert parse(endpoint, orjson.dumps({"model": "m", name: value})).body[name] == value
 
 
 @pytest.mark.parametrize("endpoint_and_name", [("completions", "prompt"), ("embeddings", "input")])
 @pytest.mark.parametrize("value", [5, {}, [], [None], ["a", 1], [[]], [[1], "a"], [1.5], [True]])
-def test_anything_else_is_no_prompt(endpoint_and_name, value):
+def test_other_prompt_is_rejected(endpoint_and_name, value):
     endpoint, name = endpoint_and_name
     assert refusal(orjson.dumps({"model": "m", name: value}), endpoint).param == name
 
 
-def test_the_last_of_repeated_names_counts_and_is_the_only_one_passed_on():
+def test_last_repeated_name_wins_and_is_forwarded_once():
     raw = b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": "Hi"}]}'
     found = parse("chat_completions", raw)
     assert found.model == found.body["model"] == "b"
 
 
-def test_what_can_be_read_but_not_written_is_refused():
+def test_value_that_cannot_be_serialized_is_rejected():
     fields: dict = {}
     for _ in range(400):
         fields = {"x": fields}
@@ -227,7 +227,7 @@ FIELDS = (
     st.sampled_from(["chat_completions", "completions", "embeddings"]),
     st.dictionaries(st.sampled_from(FIELDS), json_values),
 )
-def test_any_object_is_a_request_or_refused_with_400(endpoint, fields):
+def test_any_object_is_a_request_or_a_400(endpoint, fields):
     raw = orjson.dumps(fields)
     try:
         found = parse(endpoint, raw)
@@ -239,7 +239,7 @@ def test_any_object_is_a_request_or_refused_with_400(endpoint, fields):
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_an_object_or_refused_with_400(raw):
+def test_any_bytes_are_an_object_or_a_400(raw):
     try:
         found = parse_object(raw)
     except ApiError:

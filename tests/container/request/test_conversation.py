@@ -1,4 +1,4 @@
-"""What one look at a chat tells: whatever it calls ordinary is what nobody would change."""
+"""The quick scan of a chat: a conversation that it calls ordinary needs no changes."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_texts_are_plain():
     assert seen({"role": "system", "content": "x"}, HELLO, {"role": "assistant", "content": "y"}).plain
 
 
-def test_an_agent_s_conversation_is_ordinary():
+def test_agents_conversation_is_ordinary():
     found = seen(HELLO, ASKED, RESULT, tools=[TOOL])
     assert found.ordinary
     assert not found.plain
@@ -75,19 +75,19 @@ def test_an_agent_s_conversation_is_ordinary():
         None,
     ],
 )
-def test_anything_else_is_not(message):
+def test_other_conversation_is_not_ordinary(message):
     found = seen(HELLO, message)
     assert not found.ordinary
     assert not found.plain
 
 
 @pytest.mark.parametrize("id", ["", "a b", "call_1__thought__x", "ü"])
-def test_an_id_that_some_provider_refuses_has_no_length(id):
+def test_id_that_some_provider_rejects_has_no_length(id):
     assert seen({**ASKED, "tool_calls": [{**CALL, "id": id}]}).longest_id is None
     assert seen({**RESULT, "tool_call_id": id}).longest_id is None
 
 
-def test_an_id_that_is_used_twice_has_no_length():
+def test_repeated_id_has_no_length():
     assert seen(ASKED, RESULT, ASKED, RESULT).longest_id is None
 
 
@@ -117,7 +117,7 @@ CHOICES = st.sampled_from(["auto", {"type": "function", "function": {"name": "g.
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_who_has_looked_fits_nothing_otherwise(load_config: LoadConfig, provider: str):
+def test_scan_does_not_change_the_adapted_request(load_config: LoadConfig, provider: str):
     yaml = (
         f"model_list: [{{model_name: m, litellm_params: {{model: {provider}, api_key: k, api_base: 'http://x/v1'}}}}]"
     )

@@ -1,4 +1,4 @@
-"""Bodies of the engine's endpoints: taken apart and written anew, so that LiteLLM reads nothing unseen."""
+"""Bodies for the engine's endpoints are parsed and rewritten, so that LiteLLM sees nothing unchecked."""
 
 import orjson
 import pytest
@@ -23,7 +23,7 @@ def sent_json(endpoint, **fields) -> dict:
     return orjson.loads(read_body(endpoint, orjson.dumps(fields), "application/json").for_model("dep-1"))
 
 
-def test_a_json_body_gets_the_engines_model_name():
+def test_json_body_gets_the_engines_model_name():
     body = read_body(IMAGES, b'{"model": "m", "prompt": "a cat", "n": 2}', "")
     assert isinstance(body, JsonBody)
     assert (body.model, body.content_type) == ("m", "application/json")
@@ -32,18 +32,18 @@ def test_a_json_body_gets_the_engines_model_name():
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "nonsense"])
-def test_the_content_type_of_json_is_ignored(content_type):
+def test_json_content_type_is_ignored(content_type):
     assert read_body(IMAGES, b'{"model": "m", "prompt": "x"}', content_type).model == "m"
 
 
-def test_a_repeated_name_cannot_smuggle_another_model():
+def test_repeated_name_cannot_smuggle_another_model():
     body = read_body(IMAGES, b'{"model": "secret-model", "model": "m"}', "")
     assert body.model == "m"
     assert body.for_model("dep-1") == b'{"model":"dep-1"}'
 
 
 @pytest.mark.parametrize("name", ["api_base", "litellm_params", "mock_response", "extra_body", "aws_role_name"])
-def test_a_field_of_authority_is_refused(name):
+def test_authority_field_is_rejected(name):
     with pytest.raises(ApiError) as caught:
         sent_json(IMAGES, model="m", **{name: "x"})
     assert (caught.value.status, caught.value.param) == (400, name)
@@ -51,7 +51,7 @@ def test_a_field_of_authority_is_refused(name):
 
 @pytest.mark.parametrize("name", ["client_metadata", "x_trace", "max_tokens", "litellm"])
 @pytest.mark.parametrize("endpoint", [RESPONSES, IMAGES])
-def test_a_field_that_the_endpoint_does_not_have_is_left_out(endpoint, name):
+def test_field_unknown_to_the_endpoint_is_removed(endpoint, name):
     assert name not in sent_json(endpoint, model="m", **{name: {"a": 1}})
 
 
@@ -76,13 +76,13 @@ def test_a_field_that_the_endpoint_does_not_have_is_left_out(endpoint, name):
         ("/audio/speech", "input", 5),
     ],
 )
-def test_a_shape_that_litellm_would_stumble_over_is_a_400(endpoint, name, value):
+def test_shape_that_breaks_litellm_is_a_400(endpoint, name, value):
     with pytest.raises(ApiError) as caught:
         sent_json(TABLE[endpoint], model="m", **{"input": "x", name: value})
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
-def test_a_response_is_limited_by_the_lowest_limit_of_any_name():
+def test_lowest_output_limit_of_any_name_applies_to_a_response():
     sent = sent_json(RESPONSES, model="m", input="Hi", max_tokens=9, max_output_tokens=50, max_completion_tokens=20)
     assert {name: sent[name] for name in sent if name.startswith("max")} == {"max_output_tokens": 9}
 
@@ -91,27 +91,27 @@ def test_a_response_is_limited_by_the_lowest_limit_of_any_name():
     "name", ["url", "wx_credentials", "sampleCount", "num_generations", "x-api-key", "chat_history"]
 )
 @pytest.mark.parametrize("endpoint", [RESPONSES, IMAGES])
-def test_a_field_that_a_client_must_not_believe_to_work_is_refused(endpoint, name):
+def test_field_with_misleading_effect_is_rejected(endpoint, name):
     with pytest.raises(ApiError) as caught:
         sent_json(endpoint, model="m", **{name: 1})
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
 @pytest.mark.parametrize("count", ["20", 20.0, 0, -1, True, [2]])
-def test_a_number_of_pictures_that_is_none_is_refused(count):
+def test_invalid_number_of_images_is_rejected(count):
     with pytest.raises(ApiError) as caught:
         sent_json(IMAGES, model="m", prompt="x", n=count)
     assert (caught.value.status, caught.value.param) == (400, "n")
 
 
 @pytest.mark.parametrize("said", [["many words"], {"text": "x"}, 5, None])
-def test_what_is_to_be_spoken_is_a_text(said):
+def test_speech_input_must_be_text(said):
     with pytest.raises(ApiError) as caught:
         sent_json(TABLE["/audio/speech"], model="m", voice="v", input=said)
     assert (caught.value.status, caught.value.param) == (400, "input")
 
 
-def test_our_own_fields_and_metadata_are_taken_out():
+def test_gateway_fields_and_metadata_are_removed():
     fields = {"fallbacks": ["x"], "num_retries": 1, "timeout": 5, "tags": ["a"], "metadata": {"guardrails": ["x"]}}
     assert sent_json(IMAGES, model="m", prompt="x", **fields) == {"model": "dep-1", "prompt": "x"}
 
@@ -123,20 +123,20 @@ def test_responses_are_never_stored():
 @pytest.mark.parametrize(
     ("name", "value"), [("previous_response_id", "resp_1"), ("conversation", "c"), ("background", True), ("prompt", {})]
 )
-def test_what_needs_stored_responses_is_refused(name, value):
+def test_field_that_requires_stored_responses_is_rejected(name, value):
     with pytest.raises(ApiError) as caught:
         sent_json(RESPONSES, model="m", input="x", **{name: value})
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
-def test_what_needs_stored_responses_may_be_blank():
+def test_blank_field_that_requires_stored_responses_is_accepted():
     assert sent_json(RESPONSES, model="m", input="x", previous_response_id=None, background=False)["input"] == "x"
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"[]", b"{", b'{"prompt": "x"}', b'{"model": 5}', b"model=m", b'{"model": "\xff"}']
 )
-def test_a_body_without_a_model_is_refused(raw):
+def test_body_without_a_model_is_rejected(raw):
     with pytest.raises(ApiError) as caught:
         read_body(IMAGES, raw, "application/json")
     assert caught.value.status == 400
@@ -157,7 +157,7 @@ def form(*parts: bytes, boundary: str = "XYZ") -> tuple[bytes, str]:
 
 
 async def received(body: FormBody | JsonBody, model: str = "dep-1") -> list[tuple[str, bytes, str | None]]:
-    """What LiteLLM's own parser reads out of the body: name, content and file name of each part, in order."""
+    """The name, content and file name of each part, in order, as LiteLLM's own parser reads them."""
     raw = body.for_model(model)
 
     async def receive():
@@ -186,7 +186,7 @@ def refusal(*parts: bytes) -> ApiError:
     return caught.value
 
 
-async def test_a_form_gets_the_engines_model_name_first_and_keeps_the_rest():
+async def test_form_gets_the_engines_model_name_first_and_keeps_the_rest():
     sound = bytes(range(256)) * 10
     body = read(
         part("file", sound, "Content-Type: audio/wav", file="a.wav"), part("model", "m"), part("language", "de")
@@ -196,11 +196,11 @@ async def test_a_form_gets_the_engines_model_name_first_and_keeps_the_rest():
 
 
 @pytest.mark.parametrize(("name", "param"), [("n[]", "n"), ("n[0]", "n"), ("model[]", "model"), ("url", "url")])
-def test_a_part_that_could_be_taken_for_another_is_refused(name, param):
+def test_ambiguous_part_is_rejected(name, param):
     assert refusal(part("model", "m"), part(name, "10")).param == param
 
 
-async def test_content_types_of_files_go_along():
+async def test_content_types_of_files_are_kept():
     body = read(part("model", "m"), part("file", b"x", "Content-Type: audio/wav", file="a.wav"))
     assert b"content-type: audio/wav\r\n" in body.for_model("dep")
 
@@ -215,13 +215,13 @@ async def test_lists_keep_their_order():
     ]
 
 
-async def test_a_content_that_looks_like_a_boundary_stays_content():
+async def test_content_that_looks_like_a_boundary_stays_content():
     evil = b'--XYZ2\r\nContent-Disposition: form-data; name="model"\r\n\r\nother\r\n'
     body = read(part("model", "m"), part("file", evil, file="a"))
     assert (await received(body))[1:] == [("file", evil, "a")]
 
 
-def test_two_models_are_refused():
+def test_two_models_are_rejected():
     assert refusal(part("model", "a"), part("model", "b")).param == "model"
 
 
@@ -238,11 +238,11 @@ def test_two_models_are_refused():
         "model\u2028",
     ],
 )
-async def test_no_other_spelling_of_model_gets_through(name):
+async def test_other_spelling_of_model_is_rejected(name):
     assert refusal(part("model", "m"), part(name, "other"))
 
 
-def test_a_file_cannot_be_the_model():
+def test_file_cannot_be_the_model():
     assert refusal(part("model", "m"), part("model", "other", file="x")).param == "model"
 
 
@@ -262,7 +262,7 @@ def test_a_file_cannot_be_the_model():
     ],
 )
 @pytest.mark.parametrize("file", [None, "x.txt"])
-def test_a_field_of_authority_is_refused_in_every_spelling(name, file):
+def test_authority_field_is_rejected_in_every_spelling(name, file):
     refusal(part("model", "m"), part(name, "http://evil.example", file=file))
 
 
@@ -281,18 +281,18 @@ def test_a_field_of_authority_is_refused_in_every_spelling(name, file):
         "litellm_session_id",
     ],
 )
-async def test_our_own_fields_and_metadata_are_taken_out_of_forms(name):
+async def test_gateway_fields_and_metadata_are_removed_from_forms(name):
     body = read(part("model", "m"), part(name, '{"guardrails": []}'), part("language", "de"))
     assert [n for n, _, _ in await received(body)] == ["model", "language"]
 
 
-async def test_a_file_name_cannot_add_parts_or_headers():
+async def test_file_name_cannot_inject_parts_or_headers():
     body = read(part("model", "m"), part("file", b"x", file='a\\"; name=\\"model'))
     [_, (name, content, _)] = await received(body)
     assert (name, content) == ("file", b"x")
 
 
-async def test_a_second_disposition_does_not_rename_a_part():
+async def test_second_disposition_does_not_rename_a_part():
     twice = part("language", "de", 'Content-Disposition: form-data; name="api_base"')
     try:
         body = read(part("model", "m"), twice)
@@ -321,20 +321,20 @@ async def test_a_second_disposition_does_not_rename_a_part():
         (b'{"model": "m"}', "multipart/form-data; boundary=XYZ"),
     ],
 )
-def test_a_broken_form_is_refused(raw, content_type):
+def test_malformed_form_is_rejected(raw, content_type):
     with pytest.raises(ApiError) as caught:
         read_body(AUDIO, raw, content_type)
     assert caught.value.status == 400
 
 
-def test_a_form_that_breaks_off_is_refused():
+def test_truncated_form_is_rejected():
     raw, content_type = form(part("model", "m"), part("file", b"x" * 1000, file="a.wav"))
     for cut in (len(raw) - 5, len(raw) - 500, len(raw) - 1020):
         with pytest.raises(ApiError):
             read_body(AUDIO, raw[:cut], content_type)
 
 
-def test_a_large_file_stays_in_memory(tmp_path, monkeypatch):
+def test_large_file_stays_in_memory(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "absent"))
     raw, content_type = form(part("model", "m"), part("file", b"x" * 3_000_000, file="a.wav"))
     assert len(read_body(AUDIO, raw, content_type).for_model("d")) > 3_000_000
@@ -346,7 +346,7 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_siz
 
 
 @given(st.lists(st.tuples(names, st.binary(max_size=20), st.none() | names), max_size=4))
-async def test_whatever_a_form_holds_litellm_reads_one_model_and_no_authority(fields):
+async def test_any_accepted_form_has_one_model_and_no_authority_field_for_litellm(fields):
     raw, content_type = form(
         part("model", "m"), *(part(name.replace('"', '\\"'), value, file=file) for name, value, file in fields)
     )
@@ -386,7 +386,7 @@ async def test_whatever_a_form_holds_litellm_reads_one_model_and_no_authority(fi
         max_size=20,
     ).map(b"".join)
 )
-def test_any_bytes_are_a_form_or_refused_with_400(raw):
+def test_any_bytes_are_a_form_or_a_400(raw):
     try:
         body = read_body(AUDIO, raw, "multipart/form-data; boundary=XYZ")
     except ApiError as error:

@@ -1,4 +1,4 @@
-"""Requests of Anthropic's Messages API as they come in."""
+"""Incoming requests of Anthropic's Messages API."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def parsed(endpoint: str = "messages", betas: str = "", **fields: Any) -> Comple
     return parse_messages(endpoint, orjson.dumps({k: v for k, v in body.items() if v is not ...}), betas)
 
 
-def test_what_is_ours_is_taken_out_and_obeyed():
+def test_gateway_fields_are_removed_and_applied():
     request = parsed(fallbacks=["a"], num_retries=1, timeout=5, tags=["t"], stream=True)
     assert request.body == {"model": "m", "max_tokens": 9, "messages": HELLO, "stream": True}
     assert (request.route.fallbacks, request.route.num_retries, request.timeout) == (("a",), 1, 5)
@@ -26,7 +26,7 @@ def test_what_is_ours_is_taken_out_and_obeyed():
     assert parsed(fallbacks=["a"], disable_fallbacks=True).route.fallbacks == ()
 
 
-def test_of_metadata_only_the_user_id_goes_along():
+def test_only_the_user_id_of_metadata_is_kept():
     assert parsed(metadata={"user_id": "u", "guardrails": ["x"]}).body["metadata"] == {"user_id": "u"}
     assert "metadata" not in parsed(metadata={"user_id": {"a": 1}}).body
 
@@ -55,35 +55,35 @@ def test_of_metadata_only_the_user_id_goes_along():
         ("anthropic_beta", "x"),
     ],
 )
-def test_a_wrong_field_is_named(field: str, value: Any):
+def test_invalid_field_is_reported(field: str, value: Any):
     with pytest.raises(ApiError) as raised:
         parsed(**{field: value})
     assert (raised.value.status, raised.value.param) == (400, field)
 
 
-def test_counting_needs_no_limit():
+def test_token_counting_requires_no_limit():
     request = parsed("count_tokens", max_tokens=..., stream=True)
     assert request.endpoint == "count_tokens"
     assert not request.stream
 
 
 @pytest.mark.parametrize("name", ["speed", "inference_geo"])
-def test_what_makes_an_answer_dearer_is_refused(name: str):
+def test_fields_that_raise_the_price_are_rejected(name: str):
     with pytest.raises(ApiError) as caught:
         parsed(**{name: "fast"})
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
-def test_the_usual_speed_is_left_out():
+def test_standard_speed_is_removed():
     assert "speed" not in parsed(speed="standard").body
 
 
-def test_limits_by_other_names_do_not_go_on():
+def test_limits_with_other_names_are_removed():
     found = parsed(max_tokens=1, max_completion_tokens=50_000, max_output_tokens=50_000)
     assert {name: found.body[name] for name in found.body if "tokens" in name} == {"max_tokens": 1}
 
 
-def test_of_the_clients_betas_those_go_along_that_only_change_the_answer():
+def test_only_betas_that_change_nothing_but_the_response_are_kept():
     wanted = "context-1m-2025-08-07, files-api-2025-04-14,oauth-2025-04-20,skills-2025-10-02,x y,Y\r\nz: 1"
     wanted += ",fast-mode-2026-01-01"
     assert parsed(betas=wanted).betas == "context-1m-2025-08-07"

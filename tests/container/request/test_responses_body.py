@@ -1,4 +1,4 @@
-"""Requests of the Responses API where nothing is stored."""
+"""Responses API requests without storage."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def sent(*, reasons: bool = True, **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "item", [{"type": "item_reference", "id": "rs_1"}, {"id": "msg_1"}, {"type": None, "id": "fc_1"}], ids=str
 )
-def test_a_reference_to_a_stored_item_is_refused(item):
+def test_reference_to_a_stored_item_is_rejected(item):
     with pytest.raises(ApiError) as caught:
         sent(input=[USER, item])
     assert (caught.value.status, caught.value.param) == (400, "input")
@@ -32,37 +32,37 @@ def test_a_reference_to_a_stored_item_is_refused(item):
 
 
 @pytest.mark.parametrize("item", [CALL, {"id": "msg_1", **USER}, {"id": "msg_1", "type": "message", **USER}], ids=str)
-def test_an_item_that_says_something_may_bear_its_id(item):
+def test_item_with_content_may_have_an_id(item):
     assert sent(input=[item])["input"] == [item]
 
 
-def test_the_reasoning_is_asked_for_as_nothing_is_stored():
+def test_reasoning_is_requested_because_nothing_is_stored():
     assert sent()["include"] == [ENCRYPTED_REASONING]
     assert sent(store=True)["include"] == [ENCRYPTED_REASONING]
     assert sent(store=None)["store"] is False
 
 
-def test_what_the_client_wants_included_stays():
+def test_clients_include_is_kept():
     assert sent(include=["x"])["include"] == ["x", ENCRYPTED_REASONING]
     assert sent(include=[ENCRYPTED_REASONING])["include"] == [ENCRYPTED_REASONING]
 
 
 @pytest.mark.parametrize("fields", [{"reasons": False}, {"store": False}], ids=str)
-def test_a_model_that_does_not_reason_or_a_client_that_stores_nothing_itself_is_left_alone(fields):
+def test_reasoning_is_not_requested_for_a_non_reasoning_model_or_a_stateless_client(fields):
     made = sent(**fields)
     assert made["store"] is False
     assert "include" not in made
 
 
-def test_reasoning_without_its_content_is_only_the_name_of_a_stored_item():
+def test_reasoning_without_content_is_a_reference_to_a_stored_item():
     made = sent(input=[USER, KEPT, CALL, NAMED_ONLY, CALL])
     assert made["input"] == [USER, KEPT, CALL, CALL]
 
 
-def test_another_models_reasoning_is_left_to_the_engine():
+def test_reasoning_of_another_model_is_left_to_the_engine():
     assert sent(input=[USER, NAMED_ONLY], reasons=False)["input"] == [USER, NAMED_ONLY]
 
 
 @pytest.mark.parametrize("given", ["Hi", [], None])
-def test_an_input_without_items_goes_on(given):
+def test_invalid_input_is_forwarded(given):
     assert sent(input=given)["input"] == given

@@ -1,4 +1,4 @@
-"""From the model a client names to the deployments that serve it."""
+"""Deployments for the model name in a request."""
 
 import pytest
 
@@ -25,30 +25,30 @@ def asked(groups: Groups, name: str) -> list[str]:
     return [f"{t.deployment.provider}/{t.model}" for t in groups.targets(name)]
 
 
-def test_a_name_has_its_deployments_in_the_files_order(groups):
+def test_deployments_of_a_name_are_in_file_order(groups):
     found = groups(model("a", "openai/x"), model("b", "openai/y"), model("a", "groq/z"))
     assert asked(found, "a") == ["openai/x", "groq/z"]
     assert asked(found, "b") == ["openai/y"]
 
 
-def test_deployments_that_are_off_are_targets_too(groups):
+def test_disabled_deployments_are_targets_too(groups):
     found = groups(model("a", "openai/x", api_key="os.environ/UNSET"))
     assert asked(found, "a") == ["openai/x"]
 
 
 @pytest.mark.parametrize("name", ["c", "A", "a ", "", "a/b", "*"])
-def test_no_other_name_is_a_model(groups, name):
+def test_unknown_name_is_not_a_model(groups, name):
     assert groups(model("a", "openai/x")).targets(name) == ()
 
 
-def test_an_alias_is_its_group(groups):
+def test_alias_resolves_to_its_group(groups):
     found = groups(model("a", "openai/x"), gpt="a")
     assert found.targets("gpt") == found.targets("a")
     assert (found.group("gpt"), found.group("a"), found.group("c")) == ("a", "a", "c")
     assert found.names == ("a", "gpt")
 
 
-def test_a_wildcard_is_filled_in(groups):
+def test_wildcard_is_expanded(groups):
     found = groups(model("openrouter/*", "openrouter/*"))
     assert asked(found, "openrouter/openai/gpt-4o") == ["openrouter/openai/gpt-4o"]
     assert found.targets("openrouter/") == ()
@@ -56,28 +56,28 @@ def test_a_wildcard_is_filled_in(groups):
     assert found.targets("x/openrouter/y") == ()
 
 
-def test_no_model_s_name_has_a_nul(groups):
-    """Names that a wildcard lets through stand in the spend log, and PostgreSQL has no such text."""
+def test_model_name_cannot_contain_nul(groups):
+    """Names matched by a wildcard are stored in the spend log, and PostgreSQL text cannot contain NUL."""
     assert groups(model("*", "openai/*")).targets("gpt\0") == ()
 
 
-def test_a_wildcard_may_stand_anywhere(groups):
+def test_wildcard_may_be_anywhere_in_the_name(groups):
     found = groups(model("my-*-model", "openai/their-*-v2"))
     assert asked(found, "my-big-model") == ["openai/their-big-v2"]
     assert found.targets("my--model") == ()
     assert found.targets("my-model") == ()
 
 
-def test_a_wildcard_may_lead_to_one_model(groups):
+def test_wildcard_may_map_to_one_model(groups):
     assert asked(groups(model("gpt-*", "openai/gpt-4o")), "gpt-99") == ["openai/gpt-4o"]
 
 
-def test_an_exact_name_goes_before_a_wildcard(groups):
+def test_exact_name_takes_precedence_over_a_wildcard(groups):
     found = groups(model("openrouter/*", "openrouter/*"), model("openrouter/auto", "openai/x"))
     assert asked(found, "openrouter/auto") == ["openai/x"]
 
 
-def test_the_wildcard_that_says_most_goes_first(groups):
+def test_most_specific_wildcard_takes_precedence(groups):
     found = groups(
         model("*", "openrouter/*"),
         model("openai/*", "openai/*"),
@@ -88,10 +88,10 @@ def test_the_wildcard_that_says_most_goes_first(groups):
     assert asked(found, "anything/else") == ["openrouter/anything/else"]
 
 
-def test_all_deployments_of_a_wildcard_are_filled_in(groups):
+def test_all_deployments_of_a_wildcard_are_expanded(groups):
     found = groups(model("m/*", "openrouter/*"), model("m/*", "together_ai/*"))
     assert asked(found, "m/llama") == ["openrouter/llama", "together_ai/llama"]
 
 
-def test_a_star_in_the_clients_name_stays_one(groups):
+def test_literal_star_in_the_clients_name_is_kept(groups):
     assert asked(groups(model("m/*", "openrouter/*")), "m/a*b") == ["openrouter/a*b"]

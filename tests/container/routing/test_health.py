@@ -1,4 +1,4 @@
-"""What is learnt about a deployment, on a clock of the test's own."""
+"""The health of a deployment, with a fake clock."""
 
 import pytest
 
@@ -12,11 +12,11 @@ def fail(health: Health, now: float, outcome: Outcome = SERVER, allowed_fails: i
     health.failed(outcome, now, allowed_fails=allowed_fails, cooldown_time=cooldown)
 
 
-def test_a_new_deployment_is_healthy():
+def test_new_deployment_is_healthy():
     assert not Health().resting(0.0)
 
 
-def test_it_rests_after_more_failures_than_are_allowed():
+def test_deployment_cools_down_after_too_many_failures():
     health = Health()
     fail(health, 1.0)
     fail(health, 2.0)
@@ -27,7 +27,7 @@ def test_it_rests_after_more_failures_than_are_allowed():
     assert not health.resting(13.0)
 
 
-def test_failures_are_forgotten_after_a_while():
+def test_failures_expire():
     health = Health()
     fail(health, 0.0)
     fail(health, 1.0)
@@ -35,7 +35,7 @@ def test_failures_are_forgotten_after_a_while():
     assert not health.resting(WINDOW_SECONDS + 1.5)
 
 
-def test_a_success_forgets_failures_and_ends_a_rest():
+def test_success_resets_failures_and_ends_a_cooldown():
     health = Health()
     for now in (1.0, 2.0, 3.0):
         fail(health, now)
@@ -46,28 +46,28 @@ def test_a_success_forgets_failures_and_ends_a_rest():
 
 
 @pytest.mark.parametrize("kind", ["authentication", "not_found", "rate_limit"])
-def test_it_rests_at_once_where_trying_again_is_pointless(kind):
+def test_deployment_cools_down_at_once_when_a_retry_is_pointless(kind):
     health = Health()
     fail(health, 0.0, Outcome(kind, 400))
     assert health.resting(9.9)
     assert not health.resting(10.0)
 
 
-def test_it_rests_as_long_as_the_provider_asks():
+def test_cooldown_lasts_as_long_as_the_provider_asks():
     health = Health()
     fail(health, 0.0, Outcome("rate_limit", 429, retry_after=42.0))
     assert health.resting(41.9)
     assert not health.resting(42.0)
 
 
-def test_nobody_can_ask_for_too_long_a_rest():
+def test_cooldown_has_a_maximum():
     health = Health()
     fail(health, 0.0, Outcome("rate_limit", 429, retry_after=1e9))
     assert not health.resting(MAX_COOLDOWN_SECONDS)
 
 
 @pytest.mark.parametrize("kind", ["caller", "context_window", "content_policy", "ok"])
-def test_the_callers_own_mistakes_say_nothing_about_health(kind):
+def test_clients_mistakes_do_not_affect_health(kind):
     health = Health()
     for now in range(50):
         fail(health, float(now), Outcome(kind, 400))
@@ -75,7 +75,7 @@ def test_the_callers_own_mistakes_say_nothing_about_health(kind):
     assert not health.failures
 
 
-def test_a_failure_right_after_a_rest_means_a_longer_one():
+def test_failure_right_after_a_cooldown_causes_a_longer_one():
     health = Health()
     for now in (0.0, 0.0, 0.0):
         fail(health, now)
@@ -85,14 +85,14 @@ def test_a_failure_right_after_a_rest_means_a_longer_one():
     assert not health.resting(30.0)
 
 
-def test_a_shorter_rest_does_not_cut_a_longer_one():
+def test_shorter_cooldown_does_not_shorten_a_longer_one():
     health = Health()
     fail(health, 0.0, Outcome("rate_limit", 429, retry_after=100.0))
     fail(health, 1.0, Outcome("rate_limit", 429, retry_after=1.0))
     assert health.resting(99.0)
 
 
-def test_one_request_probes_after_a_rest_and_the_others_wait_for_it():
+def test_one_request_probes_after_a_cooldown_and_the_others_wait():
     health = Health()
     fail(health, 0.0, Outcome("not_found", 404))
     assert not health.resting(10.0)
@@ -104,7 +104,7 @@ def test_one_request_probes_after_a_rest_and_the_others_wait_for_it():
     assert not health.resting(10.0)
 
 
-def test_a_probe_that_was_given_up_lets_another_one_through():
+def test_abandoned_probe_lets_another_one_through():
     health = Health()
     fail(health, 0.0, Outcome("not_found", 404))
     health.began(10.0, 0)
@@ -121,14 +121,14 @@ def test_requests_in_flight_are_counted():
     assert (health.in_flight, health.requests) == (1, 2)
 
 
-def test_a_new_minute_begins_from_zero():
+def test_new_minute_starts_at_zero():
     health = Health()
     health.began(59.0, 5)
     health.began(60.0, 1)
     assert (health.requests, health.tokens, health.in_flight) == (1, 1, 2)
 
 
-def test_latency_is_the_mean_of_recent_samples_streams_apart():
+def test_latency_is_the_mean_of_recent_samples_separately_for_streams():
     health = Health()
     assert health.latency(0.0, 100.0, stream=False) is None
     health.latencies.extend([(0.0, 9.0), (50.0, 1.0), (60.0, 3.0)])
@@ -139,7 +139,7 @@ def test_latency_is_the_mean_of_recent_samples_streams_apart():
     assert health.latency(1000.0, 100.0, stream=True) is None
 
 
-def test_only_so_many_samples_are_kept():
+def test_number_of_samples_is_limited():
     health = Health()
     health.latencies.extend((float(n), 1.0) for n in range(LATENCY_SAMPLES + 5))
     assert len(health.latencies) == LATENCY_SAMPLES

@@ -1,4 +1,4 @@
-"""One proxy for each module, as a process, and the provider behind it."""
+"""One proxy process for each module, and the provider behind it."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def provider() -> Iterator[FakeProvider]:
 
 @pytest.fixture(scope="module")
 def gateway(module_proxy: StartProxy, provider: FakeProvider) -> RunningProxy:
-    """One proxy for the tests that only ask; it takes bodies up to 1 MB and pages of one origin."""
+    """A shared proxy. It accepts bodies up to 1 MB and web pages of one origin."""
     environment = {"MAX_BODY_MB": "1", "CORS_ALLOW_ORIGINS": "https://app.example"}
     return module_proxy(models(provider), environment=environment)
 

@@ -1,4 +1,4 @@
-"""A gateway's config, requests to it on the wire, and what a refusal looks like."""
+"""A gateway config, raw requests and the expected shape of errors."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def get(gateway: RunningProxy, path: str, headers=AUTHORIZED, method: str = "GET
 
 
 def refused(answer: Answer, status: int, type: str, code: str | None = None) -> str:
-    """The message of a refusal in the one shape there is."""
+    """The message of an error in the standard shape."""
     assert answer.status == status, answer
     assert answer.headers["content-type"] == "application/json"
     assert answer.json.keys() == {"error"}

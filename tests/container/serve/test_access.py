@@ -1,4 +1,4 @@
-"""Who is served, with keys and without, and which web pages may ask."""
+"""Access with and without keys, and from web pages."""
 
 import orjson
 import pytest
@@ -11,20 +11,20 @@ from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key", "api-key"])
-def test_a_key_may_be_in_any_of_three_headers(gateway, header):
+def test_key_may_be_in_any_of_three_headers(gateway, header):
     prefix = "Bearer " if header == "authorization" else ""
     assert post(gateway, headers={header: prefix + MASTER_KEY}).status == 200
     refused(post(gateway, headers={header: prefix + "sk-wrong"}), 401, "authentication_error", "invalid_api_key")
 
 
-def test_no_key_is_401_and_wakes_no_provider(gateway, provider):
+def test_missing_key_is_401_and_reaches_no_provider(gateway, provider):
     said = refused(post(gateway, headers={}), 401, "authentication_error", "invalid_api_key")
     assert "Authorization: Bearer" in said
     assert get(gateway, "/v1/models", {}).headers["www-authenticate"] == "Bearer"
     assert provider.requests == []
 
 
-def test_the_clients_credentials_do_not_reach_the_provider(gateway, provider):
+def test_clients_credentials_do_not_reach_the_provider(gateway, provider):
     headers = {**AUTHORIZED, "x-api-key": "mine", "cookie": "a=b", "x-internal-token": "x", "x-litellm-tags": "a"}
     assert post(gateway, headers=headers).status == 200
     seen = provider.last.headers
@@ -33,7 +33,7 @@ def test_the_clients_credentials_do_not_reach_the_provider(gateway, provider):
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/", "/health", "/health/liveliness", "/health/readiness", "/v1/health"])
-def test_health_needs_no_key(gateway, path):
+def test_health_requires_no_key(gateway, path):
     assert get(gateway, path, {}).json["status"] == "healthy"
 
 
@@ -45,7 +45,7 @@ def keyless(module_proxy: StartProxy, provider: FakeProvider) -> RunningProxy:
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": "Bearer anything"}, {"api-key": "x"}, {"host": "[::1]:4000"}]
 )
-def test_on_loopback_without_a_master_key_everybody_at_this_machine_is_served(keyless, headers):
+def test_on_loopback_without_a_master_key_local_clients_are_served(keyless, headers):
     assert post(keyless, headers=headers).status == 200
     assert get(keyless, "/v1/models", headers).status == 200
 
@@ -61,26 +61,26 @@ def test_on_loopback_without_a_master_key_everybody_at_this_machine_is_served(ke
         {"host": "["},
     ],
 )
-def test_but_no_web_page_is(keyless, provider, headers):
+def test_on_loopback_without_a_master_key_web_pages_are_rejected(keyless, provider, headers):
     refused(post(keyless, headers=headers), 403, "permission_error")
     refused(get(keyless, "/v1/models", headers), 403, "permission_error")
     assert provider.requests == []
 
 
-def test_a_page_whose_origin_is_allowed_is(proxy, provider):
+def test_on_loopback_without_a_master_key_pages_of_an_allowed_origin_are_served(proxy, provider):
     gateway = proxy(models(provider), master_key=None, environment={"CORS_ALLOW_ORIGINS": "https://app.example"})
     assert post(gateway, headers={"origin": "https://app.example"}).status == 200
     refused(post(gateway, headers={"origin": "https://evil.example"}), 403, "permission_error")
 
 
-def test_models_may_be_public(proxy, provider):
+def test_model_list_may_be_public(proxy, provider):
     gateway = proxy(models(provider), environment={"PUBLIC_MODELS": "true"})
     assert get(gateway, "/v1/models", {}).status == 200
     assert get(gateway, "/v1/models/gpt", {}).status == 200
     refused(post(gateway, headers={}), 401, "authentication_error")
 
 
-def test_the_config_may_hold_key_and_origins(proxy, provider):
+def test_config_may_contain_key_and_origins(proxy, provider):
     settings = {"master_key": "os.environ/MY_KEY", "allowed_origins": ["https://app.example"]}
     content = models(provider, general_settings=settings)
     gateway = proxy(content, master_key=None, environment={"MY_KEY": "sk-from-there"})
@@ -89,7 +89,7 @@ def test_the_config_may_hold_key_and_origins(proxy, provider):
     refused(post(gateway, headers={}), 401, "authentication_error")
 
 
-def test_behind_the_edge_only_the_edge_is_answered(proxy, provider):
+def test_behind_the_edge_only_the_edge_is_served(proxy, provider):
     environment = {"INTERNAL_TOKEN": "t0ken", "CORS_ALLOW_ORIGINS": "*"}
     gateway = proxy(models(provider), environment=environment)
     edge = {
@@ -109,7 +109,7 @@ def test_behind_the_edge_only_the_edge_is_answered(proxy, provider):
     assert fetched.json["waiting"] == 0
 
 
-def test_an_allowed_page_may_read_answers_and_errors(gateway):
+def test_page_of_an_allowed_origin_may_read_responses_and_errors(gateway):
     page = {**AUTHORIZED, "origin": "https://app.example"}
     for answer in (
         post(gateway, headers=page),
@@ -121,13 +121,13 @@ def test_an_allowed_page_may_read_answers_and_errors(gateway):
         assert answer.headers["vary"] == "Origin"
 
 
-def test_another_page_may_not(gateway):
+def test_page_of_another_origin_may_not_read_responses(gateway):
     answer = post(gateway, headers={**AUTHORIZED, "origin": "https://evil.example"})
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["vary"] == "Origin"
 
 
-def test_a_preflight_needs_no_key(gateway):
+def test_preflight_requires_no_key(gateway):
     asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
     answer = get(gateway, CHAT, {"origin": "https://app.example", **asks}, "OPTIONS")
     assert answer.status == 204

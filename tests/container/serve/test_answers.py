@@ -1,4 +1,4 @@
-"""What comes back from the provider, byte for byte, and what is logged of it."""
+"""Responses preserve the provider's bytes, and logs leak nothing."""
 
 import json
 import re
@@ -18,13 +18,13 @@ from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
 
 
-def test_answers_keep_the_providers_bytes_but_for_the_model(gateway, provider):
+def test_responses_keep_the_providers_bytes_except_for_the_model(gateway, provider):
     provider.always(Behaviour(text='the "model":"x" \\ ü 🙂\n'))
     assert same_but_for_ids(directly(provider), b"gpt-4o-2026-01-01") == same_but_for_ids(post(gateway).body, b"gpt")
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(crlf=True), Behaviour(text='"model":"x" 🙂\n\n[DONE]')])
-def test_streams_keep_the_providers_bytes_but_for_the_model(gateway, provider, behaviour):
+def test_streams_keep_the_providers_bytes_except_for_the_model(gateway, provider, behaviour):
     provider.always(behaviour)
     fields = {"stream": True, "stream_options": {"include_usage": True}}
     theirs, ours = directly(provider, **fields), post(gateway, **fields).body
@@ -32,19 +32,19 @@ def test_streams_keep_the_providers_bytes_but_for_the_model(gateway, provider, b
 
 
 def directly(provider: FakeProvider, **fields: Any) -> bytes:
-    """The provider's own answer to what the proxy sends it."""
+    """The provider's own response to the proxy's request."""
     body = orjson.dumps({"model": "gpt-4o", "messages": MESSAGES, **fields})
     return ask(provider.port, "POST", CHAT, {"authorization": f"Bearer {PROVIDER_KEY}"}, body).body
 
 
 def same_but_for_ids(raw: bytes, model: bytes) -> bytes:
-    """The bytes without what differs from request to request, and with the model's name checked and taken out."""
+    """Checks and removes the model name, and removes everything that differs between requests."""
     raw, times = re.subn(rb'"model":"%s"' % re.escape(model), b'"model":""', raw)
     assert times
     return re.sub(rb'fake-\d+|"created":\d+', b"", raw)
 
 
-def test_many_streams_at_once_do_not_mix(gateway, provider):
+def test_concurrent_streams_do_not_mix(gateway, provider):
     provider.always(Behaviour(pace=0.01, chunks=20))
 
     def one(number: int) -> tuple[str, str]:
@@ -59,7 +59,7 @@ def test_many_streams_at_once_do_not_mix(gateway, provider):
             assert asked == answered
 
 
-def test_the_chain_is_followed_and_named(gateway, provider):
+def test_fallbacks_are_followed_and_named_in_headers(gateway, provider):
     provider.always(failing(500), model="stands-for-claude")
     provider.always(failing(429), model="gpt-4o")
     answer = post(gateway, model="claude")
@@ -70,7 +70,7 @@ def test_the_chain_is_followed_and_named(gateway, provider):
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
 @pytest.mark.parametrize("stream", [False, True])
-def test_no_error_of_a_provider_shows_our_key(gateway, provider, status, stream):
+def test_provider_errors_never_expose_our_key(gateway, provider, status, stream):
     provider.always(failing(status, message=f"The API key {PROVIDER_KEY} is not good enough."))
     answer = post(gateway, stream=stream)
     assert answer.status == {400: 400, 429: 429, 500: 500}.get(status, 502)
@@ -78,7 +78,7 @@ def test_no_error_of_a_provider_shows_our_key(gateway, provider, status, stream)
     assert PROVIDER_KEY not in gateway.log()
 
 
-def test_neither_keys_nor_texts_are_logged(gateway, provider):
+def test_keys_and_prompts_are_not_logged(gateway, provider):
     secret = "a prompt that nobody else may read"
     provider.queue(Behaviour(text="an answer that nobody else may read"), failing(500, message="Oh."), Behaviour())
     for fields in ({}, {}, {"stream": True}, {"n": "x"}, {"model": "nonesuch"}):
@@ -92,7 +92,7 @@ def test_neither_keys_nor_texts_are_logged(gateway, provider):
     assert all(json.loads(line)["event"] for line in logged.splitlines())
 
 
-def test_a_stream_whose_reader_is_slow_holds_the_provider_back(gateway, provider):
+def test_slow_reader_slows_the_provider(gateway, provider):
     provider.always(Behaviour(text="x" * 40_000_000, chunks=4000))
     with Connection(gateway.port) as connection:
         connection.request(
@@ -108,7 +108,7 @@ def test_a_stream_whose_reader_is_slow_holds_the_provider_back(gateway, provider
     provider.wait_for(lambda: provider.last.disconnected_at)
 
 
-def test_bodies_that_break_off_harm_nobody(gateway):
+def test_truncated_bodies_do_no_harm(gateway):
     def half() -> None:
         with Connection(gateway.port) as connection:
             connection.request("POST", CHAT, {**AUTHORIZED, "content-length": "1000"}, b'{"model": "gpt"')

@@ -1,4 +1,4 @@
-"""How the proxy begins, and how it ends."""
+"""Startup and shutdown of the proxy."""
 
 import json
 import os
@@ -20,10 +20,10 @@ from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, RunningProxy, free_tcp_port
 
-FRESH_PROXIES = True  # starts and ends are what is tested
+FRESH_PROXIES = True  # startup and shutdown are under test
 
 
-def test_it_is_ready_after_a_second_and_a_half_of_cpu_and_small_though_it_needs_the_engine(proxy, provider):
+def test_startup_takes_little_cpu_and_memory_even_with_an_engine(proxy, provider):
     content = models(provider)
     params = {"model": "cohere_chat/command-a", "api_key": "k", "api_base": provider.url}
     content["model_list"].append({"model_name": "engine", "litellm_params": params})
@@ -38,7 +38,7 @@ def test_it_is_ready_after_a_second_and_a_half_of_cpu_and_small_though_it_needs_
 
 
 def start(path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`serve` where it is expected to end by itself."""
+    """Runs `serve`, which is expected to exit by itself."""
     command = [sys.executable, "-m", "container", "serve", "--config", str(path), *arguments]
     own = {"PATH": os.environ["PATH"], **environment}
     return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=30, check=False)
@@ -51,7 +51,7 @@ def config_file(tmp_path: Path, provider: FakeProvider) -> Path:
     return path
 
 
-def test_a_port_that_is_taken_ends_it_with_a_sentence(config_file):
+def test_occupied_port_is_a_clear_error(config_file):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -63,7 +63,7 @@ def test_a_port_that_is_taken_ends_it_with_a_sentence(config_file):
     )
 
 
-def test_a_broken_config_ends_it_naming_file_line_and_key(config_file):
+def test_invalid_config_error_names_file_line_and_key(config_file):
     config_file.write_text(
         "model_list:\n  - model_name: a\n    litellm_params:\n      model: openai/x\n"
         "litellm_settings:\n  max_budget: many\n"
@@ -74,19 +74,19 @@ def test_a_broken_config_ends_it_naming_file_line_and_key(config_file):
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_master_key_it_does_not_serve_strangers(config_file):
+def test_without_a_master_key_only_loopback_is_served(config_file):
     done = start(config_file, "--host", "0.0.0.0", "--port", str(free_tcp_port()))
     assert done.returncode == 1
     assert "Without a LITELLM_MASTER_KEY anyone who reaches 0.0.0.0 could spend your money" in done.stderr
 
 
-def test_what_is_off_is_said_once(gateway):
+def test_disabled_models_are_reported_once(gateway):
     lines = [json.loads(line) for line in gateway.log().splitlines() if "models_off" in line]
     assert [(line["level"], line["set"], line["models"]) for line in lines] == [("warning", "GROQ_API_KEY", ["off"])]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_running_stream_comes_to_its_end_before_the_proxy_does(proxy, provider, number):
+def test_running_stream_finishes_before_the_proxy_exits(proxy, provider, number):
     provider.always(Behaviour(pace=0.1, chunks=15))
     gateway = proxy(models(provider))
     body = orjson.dumps({"model": "gpt", "messages": [{"role": "user", "content": "one " * 30}], "stream": True})
@@ -107,7 +107,7 @@ def test_a_running_stream_comes_to_its_end_before_the_proxy_does(proxy, provider
 
 
 def wait_until_closing(gateway: RunningProxy) -> None:
-    """Until it takes no new connections."""
+    """Waits until the proxy accepts no new connections."""
     deadline = time.monotonic() + 10
     while accepts(gateway.port):
         assert time.monotonic() < deadline, "new connections are still taken"
@@ -122,7 +122,7 @@ def accepts(port: int) -> bool:
     return True
 
 
-def test_what_does_not_end_in_time_is_ended(proxy, provider):
+def test_request_that_exceeds_the_grace_period_is_cut_off(proxy, provider):
     provider.always(ENDLESS)
     gateway = proxy(models(provider), environment={"SHUTDOWN_GRACE": "1"})
     with Connection(gateway.port) as connection:
@@ -138,7 +138,7 @@ def test_what_does_not_end_in_time_is_ended(proxy, provider):
     provider.wait_for(lambda: provider.last.disconnected_at)
 
 
-def test_a_second_signal_does_not_wait(proxy, provider):
+def test_second_signal_ends_the_proxy_at_once(proxy, provider):
     provider.always(ENDLESS)
     gateway = proxy(models(provider), environment={"SHUTDOWN_GRACE": "60"})
     with Connection(gateway.port) as connection:
@@ -152,7 +152,7 @@ def test_a_second_signal_does_not_wait(proxy, provider):
         assert gateway.wait(10) == 0
 
 
-# Nothing that the modules hold refers to it, so it goes when theirs does.
+# The module dict has the only reference to it, so it is destroyed with the module.
 SENDS_LAST = """
 import functools, os
 last = type("Last", (), {{"__del__": functools.partial(os.kill, os.getpid(), {number:d})}})()
@@ -160,8 +160,8 @@ last = type("Last", (), {{"__del__": functools.partial(os.kill, os.getpid(), {nu
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_in_the_last_moment_changes_nothing(proxy, provider, tmp_path, number):
-    """One that comes while the interpreter takes its modules apart, and heeds no handlers any more."""
+def test_signal_during_interpreter_shutdown_is_ignored(proxy, provider, tmp_path, number):
+    """The signal arrives while the interpreter destroys its modules and runs no handlers anymore."""
     (tmp_path / "sitecustomize.py").write_text(SENDS_LAST.format(number=number))
     gateway = proxy(models(provider), environment={"PYTHONPATH": f"{tmp_path}:{ROOT}"})
     gateway.terminate()

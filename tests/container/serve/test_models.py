@@ -1,4 +1,4 @@
-"""The list of models: what wildcards reach, and the shape that Anthropic's clients expect."""
+"""The model list: wildcard models, and the shape for Anthropic's clients."""
 
 import orjson
 import pytest
@@ -14,7 +14,7 @@ def ids(answer) -> list[str]:
     return [one["id"] for one in answer.json["data"]]
 
 
-def test_what_wildcards_reach_is_listed(gateway: RunningProxy):
+def test_wildcard_models_are_listed(gateway: RunningProxy):
     found = ids(get(gateway, "/v1/models"))
     assert found[:3] == ["gpt", "claude", "mock"]
     assert {"free/gpt-4o", "free/gpt-4o-mini"} <= set(found)
@@ -22,7 +22,7 @@ def test_what_wildcards_reach_is_listed(gateway: RunningProxy):
     assert get(gateway, "/v1/models/free/gpt-4o").json["id"] == "free/gpt-4o"
 
 
-def test_a_client_of_anthropics_gets_anthropics_shape(gateway: RunningProxy):
+def test_anthropic_clients_get_anthropics_shape(gateway: RunningProxy):
     answer = get(gateway, "/v1/models?limit=1000", ANTHROPIC)
     body = answer.json
     assert body.keys() == {"data", "has_more", "first_id", "last_id"}
@@ -33,7 +33,7 @@ def test_a_client_of_anthropics_gets_anthropics_shape(gateway: RunningProxy):
     assert (one["type"], one["id"]) == ("model", "gpt")
 
 
-def test_pages_follow_each_other_both_ways(gateway: RunningProxy):
+def test_pagination_works_in_both_directions(gateway: RunningProxy):
     everything = ids(get(gateway, "/v1/models"))
     pages, after = [], ""
     while True:
@@ -53,21 +53,21 @@ def test_pages_follow_each_other_both_ways(gateway: RunningProxy):
     "query", ["limit=0", "limit=1001", "limit=x", "limit=", "after_id=nonesuch", "before_id=nonesuch",
               "after_id=gpt&before_id=mock", "limit=99999999999999999999"]
 )  # fmt: skip
-def test_a_page_that_cannot_be_is_400_in_anthropics_shape(gateway: RunningProxy, query: str):
+def test_invalid_page_is_a_400_in_anthropics_shape(gateway: RunningProxy, query: str):
     answer = get(gateway, f"/v1/models?{query}", ANTHROPIC)
-    if query == "limit=":  # as if it were not sent
+    if query == "limit=":  # as if absent
         assert answer.status == 200
         return
     assert (answer.status, answer.json["type"], answer.json["error"]["type"]) == (400, "error", "invalid_request_error")
 
 
-def test_a_model_that_is_not_there_is_told_in_the_clients_shape(gateway: RunningProxy):
+def test_missing_model_is_reported_in_the_clients_shape(gateway: RunningProxy):
     answer = get(gateway, "/v1/models/nonesuch", ANTHROPIC)
     assert (answer.status, answer.json["type"]) == (404, "error")
     refused(get(gateway, "/v1/models/nonesuch"), 404, "invalid_request_error", "model_not_found")
 
 
-def test_a_key_sees_of_wildcards_what_it_may_use(gateway: RunningProxy):
+def test_key_sees_only_the_wildcard_models_it_may_use(gateway: RunningProxy):
     body = orjson.dumps({"models": ["mock", "free/gpt-4o*"]})
     key = ask(gateway.port, "POST", "/key/generate", AUTHORIZED, body).json["key"]
     found = ids(get(gateway, "/v1/models", {"authorization": f"Bearer {key}"}))

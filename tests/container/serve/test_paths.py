@@ -8,7 +8,7 @@ from tests.container.serve.support import AUTHORIZED, CHAT, MESSAGES, get, post,
 
 
 @pytest.mark.parametrize("path", [CHAT, "/chat/completions", "/v1/chat/completions?api-version=1&x=%2F"])
-def test_the_prefix_and_a_query_do_not_matter(gateway, path):
+def test_prefix_and_query_do_not_matter(gateway, path):
     assert post(gateway, path).json["choices"][0]["message"]["content"] == "Hello there"
 
 
@@ -19,7 +19,7 @@ def test_head_is_get_without_the_body(gateway, path):
     assert head.headers["content-length"] == str(len(whole.body))
 
 
-def test_the_models_are_those_that_can_be_asked(gateway):
+def test_models_are_those_that_can_be_called(gateway):
     listed = get(gateway, "/v1/models").json
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]][:3] == ["gpt", "claude", "mock"]
@@ -31,7 +31,7 @@ def test_the_models_are_those_that_can_be_asked(gateway):
     refused(get(gateway, "/v1/models/nonesuch"), 404, "invalid_request_error", "model_not_found")
 
 
-def test_a_connection_serves_one_request_after_another(gateway):
+def test_connection_serves_consecutive_requests(gateway):
     with Connection(gateway.port) as connection:
         for fields, status in (
             ({}, 200),
@@ -44,7 +44,7 @@ def test_a_connection_serves_one_request_after_another(gateway):
             assert connection.answer().status == status
 
 
-def test_requests_sent_ahead_are_answered_in_order(gateway):
+def test_pipelined_requests_are_answered_in_order(gateway):
     with Connection(gateway.port) as connection:
         for name in ("gpt", "mock", "nonesuch"):
             connection.request("POST", CHAT, AUTHORIZED, orjson.dumps({"model": name, "messages": MESSAGES}))
@@ -53,19 +53,19 @@ def test_requests_sent_ahead_are_answered_in_order(gateway):
     assert [answer.json["choices"][0]["message"]["content"] for answer in answers[:2]] == ["Hello there", "Hello!"]
 
 
-def test_a_websocket_is_not_served(gateway):
+def test_websocket_is_not_served(gateway):
     headers = {**AUTHORIZED, "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-key": "x" * 24}
     refused(get(gateway, "/v1/realtime", headers), 404, "invalid_request_error")
 
 
-def test_a_name_that_no_header_can_carry_is_answered_all_the_same(gateway):
+def test_model_name_that_no_header_can_carry_is_still_served(gateway):
     answer = post(gateway, model="free/a\nb: ü")
     assert answer.status == 200
     assert answer.json["model"] == "free/a\nb: ü"
     assert answer.headers["x-litellm-model-group"] == "free/a?b: ?"
 
 
-def test_what_cannot_be_written_again_is_refused(gateway):
+def test_body_that_cannot_be_serialized_again_is_rejected(gateway):
     deep = b"[" * 500 + b"]" * 500
     raw = b'{"model": "gpt", "messages": [{"role": "user", "content": "x"}], "stop": ["a"], "logit_bias": {"a": '
     raw += deep + b"}}"

@@ -1,4 +1,4 @@
-"""The table of errors, on the wire."""
+"""HTTP errors of the gateway."""
 
 import pytest
 
@@ -8,18 +8,18 @@ from tests.processes import MASTER_KEY
 
 
 @pytest.mark.parametrize("raw", [b"{", b"", b"[]", b'"x"', b"\xff", b"model=gpt", b'{"model": "gpt", "messages": NaN}'])
-def test_what_is_no_json_object_is_400(gateway, raw):
+def test_invalid_json_is_400(gateway, raw):
     refused(post(gateway, raw=raw), 400, "invalid_request_error")
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/rerank", "/v1/responses", "/v1/images/generations"])
-def test_a_model_that_is_missing_or_no_text_is_400(gateway, path):
+def test_missing_or_non_text_model_is_400(gateway, path):
     for raw in (b'{"messages": []}', b'{"model": 5}', b'{"model": null}'):
         refused(post(gateway, path, raw=raw), 400, "invalid_request_error", "missing_model")
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/rerank", "/v1/audio/transcriptions"])
-def test_an_unknown_model_is_404_naming_those_there_are(gateway, path):
+def test_unknown_model_is_404_and_lists_the_models(gateway, path):
     answer = post(gateway, path, raw=None if path == CHAT else b'{"model": "nonesuch"}', model="nonesuch")
     said = refused(answer, 404, "invalid_request_error", "model_not_found")
     assert "'nonesuch'" in said
@@ -27,7 +27,7 @@ def test_an_unknown_model_is_404_naming_those_there_are(gateway, path):
     assert answer.json["error"]["param"] == "model"
 
 
-def test_a_model_that_is_off_says_which_variable_to_set(gateway):
+def test_disabled_model_error_names_the_missing_variable(gateway):
     answer = post(gateway, model="off")
     assert "set GROQ_API_KEY" in refused(answer, 503, "service_unavailable")
     assert answer.headers["x-should-retry"] == "false"
@@ -38,7 +38,7 @@ def test_a_model_that_is_off_says_which_variable_to_set(gateway):
     ["/v2/models", "/nonesuch", "/v1", "/v1//models", "/v1/chat/completions/", "/v1/../health", "/v1/%6dodels",
      "/key/nonesuch", "/v1/files", "/config/update", "/health/", "/metrics/", "/v1/v1/models"],
 )  # fmt: skip
-def test_an_unknown_path_is_404(gateway, path):
+def test_unknown_path_is_404(gateway, path):
     refused(get(gateway, path), 404, "invalid_request_error")
 
 
@@ -55,14 +55,14 @@ def test_an_unknown_path_is_404(gateway, path):
         ("PATCH", "/v1/messages", "POST"),
     ],
 )
-def test_a_wrong_method_is_405_with_allow(gateway, method, path, allow):
+def test_wrong_method_is_405_with_allow(gateway, method, path, allow):
     answer = get(gateway, path, method=method)
     assert (answer.status, answer.headers["allow"]) == (405, allow)
     if method != "HEAD":
         refused(answer, 405, "invalid_request_error", "method_not_allowed")
 
 
-def test_a_body_of_40_mb_is_413_and_the_connection_still_serves(proxy, provider):
+def test_body_of_40_mb_is_413_and_the_connection_stays_usable(proxy, provider):
     gateway = proxy(models(provider))
     with Connection(gateway.port, timeout=30) as connection:
         connection.request("POST", CHAT, AUTHORIZED, b"x" * (40 * 1024 * 1024))
@@ -71,7 +71,7 @@ def test_a_body_of_40_mb_is_413_and_the_connection_still_serves(proxy, provider)
     assert post(gateway).status == 200
 
 
-def test_a_body_over_the_limit_that_names_no_length_is_413(gateway):
+def test_chunked_body_over_the_limit_is_413(gateway):
     with Connection(gateway.port) as connection:
         head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {MASTER_KEY}\r\n"
         connection.send(head.encode() + b"transfer-encoding: chunked\r\n\r\n")
@@ -81,7 +81,7 @@ def test_a_body_over_the_limit_that_names_no_length_is_413(gateway):
         refused(connection.answer(), 413, "invalid_request_error", "body_too_large")
 
 
-def test_who_has_no_key_learns_that_before_a_body_is_read(gateway):
+def test_missing_key_is_reported_before_the_body_is_read(gateway):
     with Connection(gateway.port) as connection:
         connection.request("POST", CHAT, {"content-length": "1000000"})
         refused(connection.answer(), 401, "authentication_error")
@@ -90,10 +90,10 @@ def test_who_has_no_key_learns_that_before_a_body_is_read(gateway):
 @pytest.mark.parametrize(
     "content_type", ["application/x-www-form-urlencoded", "text/plain", "", "application/json; charset=x"]
 )
-def test_json_is_read_whatever_its_content_type(gateway, content_type):
+def test_json_is_read_with_any_content_type(gateway, content_type):
     assert post(gateway, headers={**AUTHORIZED, "content-type": content_type}).status == 200
 
 
-def test_errors_hold_the_clients_request_id(gateway):
+def test_errors_contain_the_clients_request_id(gateway):
     answer = post(gateway, headers={"x-request-id": "my-request-1"})
     assert answer.headers["x-request-id"] == "my-request-1"
