@@ -1,4 +1,4 @@
-"""Where errors become answers."""
+"""Errors become HTTP responses."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ Work = Callable[[RequestContext, str], Awaitable[None]]
 
 @pytest.fixture
 def logged(monkeypatch) -> Callable[[], str]:
-    """What is logged from here on."""
+    """The log lines written from here on."""
     log.flush()
     reading, writing = os.pipe()
     monkeypatch.setattr(log._log, "descriptor", writing)
@@ -41,7 +41,7 @@ def logged(monkeypatch) -> Callable[[], str]:
 
 @pytest.fixture
 async def serve(logged) -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
-    """`await serve(work)`: the port of an app whose chat completions are `work(context, name)`."""
+    """`await serve(work)`: the port of an app whose chat completions call `work(context, name)`."""
 
     async def started(work: Work) -> int:
         nobody: Any = SimpleNamespace(description=None, list=None, one=None)
@@ -59,7 +59,7 @@ async def asked(port: int) -> Answer:
     return await asyncio.to_thread(ask, port, "POST", "/v1/chat/completions", headers, b"{}")
 
 
-async def test_an_error_is_an_answer(serve):
+async def test_api_error_becomes_a_response(serve):
     async def work(context: RequestContext, endpoint: Endpoint) -> None:
         raise ApiError(418, "teapot", f"{endpoint.name}: short and stout.", headers=[("x-a", "b")])
 
@@ -68,7 +68,7 @@ async def test_an_error_is_an_answer(serve):
     assert answer.json["error"]["message"] == "chat_completions: short and stout."
 
 
-async def test_a_fault_of_our_own_is_a_500_that_shows_and_logs_nothing_but_where_it_was(serve, logged):
+async def test_internal_error_is_a_500_and_logs_only_its_location(serve, logged):
     async def work(context: RequestContext, name: str) -> None:
         raise RuntimeError(SECRET)
 
@@ -90,7 +90,7 @@ async def test_a_fault_of_our_own_is_a_500_that_shows_and_logs_nothing_but_where
 
 
 @pytest.mark.parametrize("error", [RuntimeError(SECRET), ApiError(500, "t", SECRET)])
-async def test_what_has_begun_and_cannot_go_on_does_not_look_whole(serve, logged, error):
+async def test_response_that_fails_midway_does_not_look_complete(serve, logged, error):
     async def work(context: RequestContext, name: str) -> None:
         await context.start(200, [], "text/event-stream")
         await context.write(b"data: 1\n\n")

@@ -1,4 +1,4 @@
-"""Which new configuration is not taken, because a fault in it would take a model away from clients."""
+"""A new config is not applied if an error in it would remove a model that clients use."""
 
 import pytest
 
@@ -32,44 +32,44 @@ def reasons(load_config):
         ({"api_key": "os.environ/MISSPELT_KEY"}, "MISSPELT_KEY"),
     ],
 )
-def test_a_model_that_runs_is_not_lost_to_a_fault(reasons, fault, said):
+def test_error_in_a_served_model_blocks_the_config(reasons, fault, said):
     [reason] = reasons([entry("a"), entry("b")], [entry("a", **fault), entry("b")])
     assert "'a'" in reason
     assert said in reason
 
 
-def test_nor_is_one_of_its_deployments(reasons):
+def test_error_in_one_deployment_of_a_served_model_blocks_the_config(reasons):
     [reason] = reasons([entry("a"), entry("a")], [entry("a"), entry("a", timeout="soon")])
     assert "'a'" in reason
 
 
-def test_every_such_model_is_named(reasons):
+def test_every_affected_model_is_reported(reasons):
     assert len(reasons([entry("a"), entry("b")], [entry("a", rpm="x"), entry("b", rpm="x"), entry("c")])) == 2
 
 
 @pytest.mark.parametrize("models", [[], None])
-def test_a_config_without_a_model_takes_none_away(reasons, models):
+def test_config_without_models_removes_none(reasons, models):
     assert reasons([entry("a")], models)
 
 
-def test_a_model_that_is_not_named_any_more_is_removed(reasons):
+def test_model_absent_from_the_config_is_removed(reasons):
     assert reasons([entry("a"), entry("b")], [entry("b")]) == []
 
 
-def test_a_new_model_with_a_fault_takes_nothing_away(reasons):
+def test_error_in_a_new_model_does_not_block_the_config(reasons):
     assert reasons([entry("a")], [entry("a"), entry("b", timeout="soon")]) == []
 
 
-def test_what_was_left_out_already_holds_up_nothing(reasons):
+def test_model_already_left_out_does_not_block_the_config(reasons):
     broken = entry("a", timeout="soon")
     assert reasons([entry("a"), broken], [entry("a"), broken, entry("b")]) == []
 
 
-def test_a_model_that_was_off_may_stay_off(reasons):
+def test_disabled_model_may_stay_disabled(reasons):
     off = entry("a", api_key="os.environ/UNSET")
     assert reasons([off, entry("b")], [off, entry("b"), entry("c")]) == []
     assert reasons([off, entry("b")], [entry("a", timeout="soon"), entry("b")]) == []
 
 
-def test_a_gateway_without_models_takes_any_config(reasons):
+def test_gateway_without_models_accepts_any_config(reasons):
     assert reasons([], []) == []

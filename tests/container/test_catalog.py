@@ -1,4 +1,4 @@
-"""The extract of the configuration that the edge imports."""
+"""The part of the configuration that the edge imports."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ CONTENT = {
 }
 
 
-def test_it_names_what_each_deployment_needs(load_config):
+def test_catalog_lists_the_requirements_of_each_deployment(load_config):
     found = catalog(load_config(CONTENT))
     assert found["models"] == {
         "a": [["MINE"], ["AZURE_API_BASE", "AZURE_API_KEY"]],
@@ -31,7 +31,7 @@ def test_it_names_what_each_deployment_needs(load_config):
     assert found["allowed_origins"] == ["https://a.example"]
 
 
-def test_it_names_the_variables_the_container_may_have_and_no_other(load_config):
+def test_catalog_lists_exactly_the_variables_for_the_container(load_config):
     names = catalog(load_config(CONTENT))["environment"]
     assert names == sorted(set(names))
     assert {"MINE", "AZURE_API_BASE", "AZURE_API_VERSION", "GOOGLE_API_KEY", "OPENAI_BASE_URL"} <= set(names)
@@ -39,13 +39,13 @@ def test_it_names_the_variables_the_container_may_have_and_no_other(load_config)
     assert not {"LITELLM_MASTER_KEY", "INTERNAL_TOKEN", "PORT", "LITELLM_PORT", "DATABASE_URL"} & set(names)
 
 
-def test_the_variables_of_cloud_providers_go_along_only_with_the_engine(load_config):
+def test_cloud_variables_are_included_only_with_the_engine(load_config):
     direct = load_config({"model_list": [CONTENT["model_list"][0]]})
     assert "AWS_ACCESS_KEY_ID" not in catalog(direct)["environment"]
     assert "AWS_ACCESS_KEY_ID" in catalog(load_config(CONTENT))["environment"]
 
 
-def test_what_the_callbacks_read_goes_along(load_config):
+def test_callback_variables_are_included(load_config):
     settings = {"success_callback": ["generic_api"], "failure_callback": ["generic_api", "langsmith"]}
     names = set(catalog(load_config(with_settings("litellm_settings", **settings)))["environment"])
     assert {"GENERIC_LOGGER_ENDPOINT", "GENERIC_LOGGER_HEADERS", "LANGSMITH_API_KEY", "LANGSMITH_PROJECT"} <= names
@@ -66,14 +66,14 @@ def test_what_the_callbacks_read_goes_along(load_config):
         ({"type": "s3", "s3_bucket_name": "os.environ/BUCKET"}, {"BUCKET"}, {"REDIS_URL"}),
     ],
 )
-def test_where_the_cache_is_goes_along(load_config, params, expected, others):
+def test_cache_address_variables_are_included(load_config, params, expected, others):
     config = load_config(with_settings("litellm_settings", cache=True, cache_params=params))
     names = set(catalog(config)["environment"])
     assert expected <= names
     assert not others & names
 
 
-def test_variables_that_settings_stand_in_go_along_but_not_the_gateways_own_key(load_config):
+def test_variables_referenced_by_settings_are_included_except_the_gateways_own_key(load_config):
     content = {
         "model_list": CONTENT["model_list"],
         "litellm_settings": {"drop_params": "os.environ/DROP", "guardrails": [{"api_key": "os.environ/GUARD_KEY"}]},
@@ -84,14 +84,14 @@ def test_variables_that_settings_stand_in_go_along_but_not_the_gateways_own_key(
     assert not {"MY_MASTER", "BOT_KEY"} & names
 
 
-def test_the_hash_names_the_content(load_config):
+def test_hash_identifies_the_content(load_config):
     first = catalog(load_config(CONTENT))
     assert first["hash"] == catalog(load_config(CONTENT, {"MINE": "set", "AZURE_API_KEY": "k"}))["hash"]
     other = {**CONTENT, "model_list": CONTENT["model_list"][:3]}
     assert first["hash"] != catalog(load_config(other))["hash"]
 
 
-def test_the_edge_and_the_proxy_agree_on_which_models_are_on(load_config):
+def test_edge_and_proxy_agree_on_enabled_models(load_config):
     for environment in (
         {},
         {"MINE": "x"},
@@ -107,7 +107,7 @@ def with_settings(section: str, **settings: Any) -> dict[str, Any]:
     return {"model_list": CONTENT["model_list"], section: settings}
 
 
-def test_budgets_go_along(load_config):
+def test_budgets_are_included(load_config):
     found = catalog(load_config(with_settings("litellm_settings", max_budget=1, soft_budget=0.5, max_user_budget=2)))
     assert Limits(*found["policy"]["everyone"]) == Limits(10**9, 5 * 10**8, None)
     assert Limits(*found["policy"]["each_user"]) == Limits(2 * 10**9)
@@ -116,7 +116,7 @@ def test_budgets_go_along(load_config):
 @pytest.mark.parametrize(
     "name", ["max_budget", "soft_budget", "budget_duration", "max_user_budget", "user_budget_duration", "max_fallbacks"]
 )
-def test_what_the_edge_could_not_know_makes_no_catalog(load_config, name):
+def test_config_that_the_edge_cannot_resolve_makes_no_catalog(load_config, name):
     section = "router_settings" if name == "max_fallbacks" else "litellm_settings"
     values = {"max_budget": 1, "max_user_budget": 1} if section == "litellm_settings" else {}
     config = load_config(with_settings(section, **{**values, name: "os.environ/MOST"}))
@@ -124,7 +124,7 @@ def test_what_the_edge_could_not_know_makes_no_catalog(load_config, name):
         catalog(config)
 
 
-def test_declared_keys_go_along_without_their_secrets(load_config):
+def test_declared_keys_are_included_without_secrets(load_config):
     declared = {"key": "os.environ/BOT_KEY", "key_alias": "bot", "max_budget": 3}
     config = load_config(with_settings("general_settings", virtual_keys=[declared]), {"BOT_KEY": "sk-s3cret-of-it"})
     found = catalog(config)
@@ -136,7 +136,7 @@ def test_declared_keys_go_along_without_their_secrets(load_config):
         catalog(written)
 
 
-def test_where_a_request_may_end_up(load_config):
+def test_possible_targets_of_a_request_are_included(load_config):
     prices = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
 
     def model(name: str, **params: Any) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def test_where_a_request_may_end_up(load_config):
         }
     )
     found = catalog(config)
-    # What leads to fields of the config's own, or to a wildcard, the proxy has to quote.
+    # The proxy must quote the price where a route leads to preset fields or to a wildcard.
     assert found["reach"] == {}
     less = load_config(
         {
@@ -171,7 +171,7 @@ def test_where_a_request_may_end_up(load_config):
     assert all(d["price"]["input"] == 10**9 for d in found["deployments"])
 
 
-def test_the_source_is_a_module_that_holds_it(load_config):
+def test_source_is_a_module_with_the_catalog(load_config):
     config = load_config(CONTENT)
     module: dict = {}
     exec(source(config), module)
@@ -180,7 +180,7 @@ def test_the_source_is_a_module_that_holds_it(load_config):
     assert "config.yaml" in module["__doc__"]
 
 
-def test_it_is_written_only_when_it_differs(load_config, tmp_path):
+def test_file_is_written_only_if_it_differs(load_config, tmp_path):
     load_config(CONTENT)
     target = tmp_path / "catalog.py"
     assert write(tmp_path / "config.yaml", target) is True
@@ -191,7 +191,7 @@ def test_it_is_written_only_when_it_differs(load_config, tmp_path):
     assert write(tmp_path / "config.yaml", target) is True
 
 
-def test_no_secret_of_the_file_gets_into_it(load_config):
+def test_catalog_contains_no_secret_of_the_file(load_config):
     params = {"model": "openai/x", "api_key": "sk-secret", "extra_headers": {"x-key": "s3cret"}}
     config = load_config(
         {"model_list": [{"model_name": "a", "litellm_params": params}], "general_settings": {"master_key": "sk-secret"}}
@@ -201,6 +201,6 @@ def test_no_secret_of_the_file_gets_into_it(load_config):
 
 
 @pytest.mark.parametrize("secret", ["os.environ/A", "text"])
-def test_the_hash_does_not_depend_on_the_master_key(load_config, secret):
+def test_hash_does_not_depend_on_the_master_key(load_config, secret):
     content = {**CONTENT, "general_settings": {**CONTENT["general_settings"], "master_key": secret}}
     assert catalog(load_config(content))["hash"] == catalog(load_config(CONTENT))["hash"]

@@ -1,4 +1,4 @@
-"""`litellm-router check`, `catalog` and `serve`'s refusals: what they say and how they exit."""
+"""`litellm-router check`, `catalog` and the startup errors of `serve`: output and exit codes."""
 
 import tomllib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ MODELS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """`run("check", content, environment)` is exit code, standard output and standard error."""
+    """`run("check", content, environment)` returns the exit code, standard output and standard error."""
     for name in (
         "MINE",
         "GEMINI_API_KEY",
@@ -53,7 +53,7 @@ def run(tmp_path, monkeypatch, capsys):
 # check
 
 
-def test_check_says_which_models_are_on_and_what_switches_on_the_others(run):
+def test_check_lists_enabled_models_and_what_enables_the_others(run):
     code, out, err = run("check", {"model_list": MODELS})
     assert (code, err) == (0, "")
     assert out.splitlines() == [
@@ -63,7 +63,7 @@ def test_check_says_which_models_are_on_and_what_switches_on_the_others(run):
     ]
 
 
-def test_check_says_what_the_engine_is_for(run):
+def test_check_explains_why_the_engine_is_needed(run):
     code, out, _ = run("check", {"model_list": MODELS}, {"MINE": "sk", "GEMINI_API_KEY": "k"})
     assert code == 0
     assert out.splitlines() == [
@@ -72,7 +72,7 @@ def test_check_says_what_the_engine_is_for(run):
     ]
 
 
-def test_check_names_every_mistake_with_file_line_and_key_and_exits_1(run):
+def test_check_reports_every_error_with_file_line_and_key_and_exits_1(run):
     code, out, err = run(
         "check", "model_list:\n  - model_name: 5\n    litellm_params: {model: openai/x}\ngeneral_setting: {a: 1}\n"
     )
@@ -83,7 +83,7 @@ def test_check_names_every_mistake_with_file_line_and_key_and_exits_1(run):
     ]
 
 
-def test_check_says_warnings_and_notes_and_exits_0(run):
+def test_check_prints_warnings_and_notes_and_exits_0(run):
     params = {"model": "openai/x", "api_base": "http://elsewhere.example/v1"}
     content = {
         "model_list": [{"model_name": "a", "litellm_params": params}],
@@ -94,13 +94,13 @@ def test_check_says_warnings_and_notes_and_exits_0(run):
     assert [line.split(": ")[2] for line in err.splitlines()] == ["note", "warning"]
 
 
-def test_check_reads_the_environment_too(run):
+def test_check_reads_the_environment(run):
     code, _, err = run("check", {"model_list": MODELS}, {"MAX_BODY_MB": "lots", "MINE": "k"})
     assert code == 1
     assert err.startswith("environment: error: MAX_BODY_MB='lots' cannot be used: ")
 
 
-def test_check_names_every_problem_of_the_environment_at_once(run):
+def test_check_reports_every_environment_problem_at_once(run):
     bad = {"MAX_BODY_MB": "lots", "SHUTDOWN_GRACE": "soon", "LITELLM_PORT": "http", "MINE": "k"}
     code, _, err = run("check", {"model_list": MODELS}, bad)
     assert code == 1
@@ -109,7 +109,7 @@ def test_check_names_every_problem_of_the_environment_at_once(run):
     ]
 
 
-def test_check_names_every_reason_not_to_serve(run):
+def test_check_reports_every_reason_not_to_serve(run):
     content = {"model_list": MODELS, "general_settings": {"virtual_keys": [{"key": "os.environ/KEY"}]}}
     code, _, err = run("check", content, {"LITELLM_HOST": "0.0.0.0", "KEY": "sk-some-secret"})
     assert code == 1
@@ -129,19 +129,19 @@ VERTEX = [{"model_name": "v", "litellm_params": {"model": "vertex_ai/gemini-2.5-
         ('{"type": "service_account"}', None),
     ],
 )
-def test_check_looks_at_googles_credentials(run, given, said):
+def test_check_validates_google_credentials(run, given, said):
     code, _, err = run("check", {"model_list": VERTEX}, {"GOOGLE_APPLICATION_CREDENTIALS": given})
     assert code == 0
     assert (f"environment: warning: GOOGLE_APPLICATION_CREDENTIALS {said}" in err) if said else err == ""
     assert "s3cret" not in err
 
 
-def test_googles_credentials_are_nobodys_concern_where_no_model_needs_them(run):
+def test_google_credentials_are_ignored_when_no_model_needs_them(run):
     _, _, err = run("check", {"model_list": MODELS}, {"GOOGLE_APPLICATION_CREDENTIALS": "/no/such/file", "MINE": "k"})
     assert err == ""
 
 
-def test_the_version_is_the_projects(capsys):
+def test_version_is_the_projects(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0
@@ -167,19 +167,19 @@ def test_check_of_a_missing_file_exits_1(capsys, tmp_path):
         ({"LITELLM_HOST": "::", "INTERNAL_TOKEN": "t"}, 0),
     ],
 )
-def test_check_fails_where_serve_would_refuse_strangers(run, environment, code):
+def test_check_fails_where_serve_would_reject_the_config(run, environment, code):
     found, _, err = run("check", {"model_list": MODELS}, environment)
     assert found == code
     assert ("LITELLM_MASTER_KEY" in err) is bool(code)
 
 
-def test_check_shows_no_secret(run):
+def test_check_prints_no_secret(run):
     content = {"model_list": MODELS, "general_settings": {"master_key": "sk-s3cret"}}
     _, out, err = run("check", content, {"MINE": "sk-s3cret", "LITELLM_MASTER_KEY": "sk-s3cret"})
     assert "s3cret" not in out + err
 
 
-def test_the_shipped_config_passes_without_any_key(capsys, monkeypatch):
+def test_shipped_config_passes_without_any_key(capsys, monkeypatch):
     from tests.processes import ROOT
 
     monkeypatch.delenv("LITELLM_HOST", raising=False)
@@ -187,7 +187,7 @@ def test_the_shipped_config_passes_without_any_key(capsys, monkeypatch):
     assert "mock" in capsys.readouterr().out.splitlines()[0]
 
 
-def test_the_config_may_be_named_by_the_environment(capsys, monkeypatch, tmp_path):
+def test_config_may_be_named_by_the_environment(capsys, monkeypatch, tmp_path):
     path = tmp_path / "other.yaml"
     path.write_text(yaml.safe_dump({"model_list": MODELS}))
     monkeypatch.setenv("LITELLM_CONFIG", str(path))
@@ -250,7 +250,7 @@ def test_catalog_of_a_broken_config_exits_1(run, arguments):
         ),
     ],
 )
-def test_serve_says_in_a_sentence_why_it_does_not_start(run, content, environment, said):
+def test_serve_prints_why_it_does_not_start(run, content, environment, said):
     code, out, err = run("serve", content, environment)
     assert (code, out) == (1, "")
     assert err.startswith(said)
@@ -258,7 +258,7 @@ def test_serve_says_in_a_sentence_why_it_does_not_start(run, content, environmen
 
 
 @pytest.mark.parametrize("arguments", [("--port", "65536"), ("--port", "-1")])
-def test_a_port_that_is_none_is_refused_from_the_command_line_too(run, arguments):
+def test_invalid_port_on_the_command_line_is_rejected(run, arguments):
     code, _, err = run("serve", {"model_list": MODELS}, arguments=arguments)
     assert code == 1
     assert "LITELLM_PORT" in err

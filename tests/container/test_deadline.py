@@ -1,4 +1,4 @@
-"""Deadlines of the event loop that the proxy runs on, and who cancelled whom."""
+"""Deadlines on the proxy's event loop, and cancellation."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -17,7 +17,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     return request.param
 
 
-def test_what_takes_longer_ends_in_timeout_error_and_the_task_goes_on(run: Run):
+def test_expired_deadline_raises_timeout_error_and_the_task_continues(run: Run):
     async def work():
         with pytest.raises(TimeoutError), Deadline(0.01):
             await asyncio.Event().wait()
@@ -29,7 +29,7 @@ def test_what_takes_longer_ends_in_timeout_error_and_the_task_goes_on(run: Run):
     assert run(work()) == 0
 
 
-def test_what_is_done_in_time_is_never_disturbed(run: Run):
+def test_work_done_in_time_is_not_interrupted(run: Run):
     async def work():
         with Deadline(0.02):
             done = await asyncio.sleep(0, "done")
@@ -39,7 +39,7 @@ def test_what_is_done_in_time_is_never_disturbed(run: Run):
     assert run(work()) == "done"
 
 
-def test_an_error_within_is_passed_on_and_ends_the_deadline(run: Run):
+def test_error_inside_ends_the_deadline(run: Run):
     async def work():
         with pytest.raises(OSError, match="broken"), Deadline(0.02):
             raise OSError("broken")
@@ -48,7 +48,7 @@ def test_an_error_within_is_passed_on_and_ends_the_deadline(run: Run):
     run(work())
 
 
-def test_a_task_that_somebody_cancels_is_cancelled(run: Run):
+def test_cancelled_task_is_cancelled(run: Run):
     async def work():
         with Deadline(30):
             await asyncio.Event().wait()
@@ -63,7 +63,7 @@ def test_a_task_that_somebody_cancels_is_cancelled(run: Run):
     run(main())
 
 
-def test_a_task_cancelled_before_its_deadline_stays_cancelled_when_that_passes_while_it_ends(run: Run):
+def test_task_cancelled_before_its_deadline_stays_cancelled_when_it_expires_during_cleanup(run: Run):
     async def work():
         with Deadline(0.01):
             try:
@@ -84,7 +84,7 @@ def test_a_task_cancelled_before_its_deadline_stays_cancelled_when_that_passes_w
     run(main())
 
 
-def test_the_shorter_of_two_deadlines_raises_and_the_longer_goes_on(run: Run):
+def test_shorter_of_two_deadlines_raises_and_the_longer_continues(run: Run):
     async def work():
         with Deadline(30):
             with pytest.raises(TimeoutError), Deadline(0.01):
@@ -94,7 +94,7 @@ def test_the_shorter_of_two_deadlines_raises_and_the_longer_goes_on(run: Run):
     assert run(work()) == "on"
 
 
-def test_a_deadline_around_a_longer_one_raises_outside_of_both(run: Run):
+def test_outer_deadline_raises_outside_the_inner_one(run: Run):
     async def work():
         inner = None
         try:
@@ -111,7 +111,7 @@ def test_a_deadline_around_a_longer_one_raises_outside_of_both(run: Run):
     assert run(work()) is asyncio.CancelledError
 
 
-def test_no_time_at_all_is_over_at_once(run: Run):
+def test_zero_deadline_expires_at_once(run: Run):
     async def work():
         with pytest.raises(TimeoutError), Deadline(0):
             await asyncio.Event().wait()

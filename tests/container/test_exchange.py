@@ -1,4 +1,4 @@
-"""One request and its answer, on the proxy's own server."""
+"""RequestContext: one request and its response, on the proxy's own server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ Work = Callable[[RequestContext], Awaitable[None]]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
-    """`await serve(work)` is the port where `work(context)` answers; ApiErrors become answers."""
+    """`await serve(work)` returns the port where `work(context)` responds. ApiErrors become responses."""
 
     async def started(work: Work) -> int:
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
@@ -47,14 +47,14 @@ async def nothing(context: RequestContext) -> None:
 
 
 async def echo(context: RequestContext) -> None:
-    """The body, under the limit of 1 MB."""
+    """Returns the body, limited to 1 MB."""
     context.respond(200, await context.body(1), content_type="application/octet-stream")
 
 
-# The request
+# Requests
 
 
-async def test_the_path_is_raw_and_without_its_query(serve):
+async def test_path_is_raw_and_without_the_query(serve):
     seen: list[str] = []
 
     async def work(context: RequestContext) -> None:
@@ -67,7 +67,7 @@ async def test_the_path_is_raw_and_without_its_query(serve):
     assert seen == ["/v1/models/a%2Fb", "/v1//models", "/v1/../x", "/a", "/%ff"]
 
 
-async def test_header_names_have_no_case_and_repeated_ones_are_one_list(serve):
+async def test_header_names_are_case_insensitive_and_repeated_headers_are_joined(serve):
     async def work(context: RequestContext) -> None:
         context.respond(200, f"{context.header('AUTHORIZATION')}|{context.header('missing')}".encode())
 
@@ -77,7 +77,7 @@ async def test_header_names_have_no_case_and_repeated_ones_are_one_list(serve):
         assert (await asyncio.to_thread(connection.answer)).body == b"first, second|None"
 
 
-async def test_a_second_line_of_a_header_is_not_overlooked(serve):
+async def test_second_line_of_a_header_is_not_ignored(serve):
     port = await serve(echo)
     with Connection(port) as connection:
         coded = b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"
@@ -85,7 +85,7 @@ async def test_a_second_line_of_a_header_is_not_overlooked(serve):
         assert (await asyncio.to_thread(connection.answer)).status == 415
 
 
-async def test_the_clients_request_id_is_taken_when_harmless(serve):
+async def test_clients_request_id_is_used_if_harmless(serve):
     port = await serve(nothing)
     assert (await asked(port, headers={"x-request-id": "abc-12345"})).headers["x-request-id"] == "abc-12345"
     made = {(await asked(port, headers={"x-request-id": "<script>"})).headers["x-request-id"] for _ in range(2)}
@@ -106,7 +106,7 @@ async def test_a_chunked_body_is_read_whole(serve):
         assert (await asyncio.to_thread(connection.answer)).body == b"hello world"
 
 
-async def test_a_client_that_waits_for_100_gets_it(serve):
+async def test_client_that_expects_100_continue_gets_it(serve):
     with Connection(await serve(echo)) as connection:
         connection.request("POST", "/", {"expect": "100-continue", "content-length": "2"})
         assert (await asyncio.to_thread(connection.head)).status == 100
@@ -114,20 +114,20 @@ async def test_a_client_that_waits_for_100_gets_it(serve):
         assert (await asyncio.to_thread(connection.answer)).body == b"{}"
 
 
-async def test_a_client_that_waits_for_100_is_spared_a_body_over_the_limit(serve):
+async def test_client_that_expects_100_continue_need_not_send_a_body_over_the_limit(serve):
     with Connection(await serve(echo)) as connection:
         connection.request("POST", "/", {"expect": "100-continue", "content-length": str(40 * MB)})
         assert (await asyncio.to_thread(connection.head)).status == 413
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_the_limit_is_refused(serve, chunked):
+async def test_body_over_the_limit_is_rejected(serve, chunked):
     port = await serve(echo)
     body = b"x" * (MB + 1)
     if chunked:
         body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         answer = await asked(port, headers={"transfer-encoding": "chunked", "content-length": ""}, body=body)
-        assert answer.status == 400  # both is never right
+        assert answer.status == 400  # both headers together are always invalid
 
         def send() -> Answer:
             with Connection(port) as connection:
@@ -143,17 +143,17 @@ async def test_a_body_over_the_limit_is_refused(serve, chunked):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "gzip, identity"])
-async def test_a_compressed_body_is_refused(serve, encoding):
+async def test_compressed_body_is_rejected(serve, encoding):
     answer = await asked(await serve(echo), headers={"content-encoding": encoding}, body=b"{}")
     assert (answer.status, answer.json["error"]["code"]) == (415, "unsupported_encoding")
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
-async def test_a_body_that_is_said_not_to_be_compressed_is_read(serve, encoding):
+async def test_identity_encoding_is_accepted(serve, encoding):
     assert (await asked(await serve(echo), headers={"content-encoding": encoding}, body=b"{}")).body == b"{}"
 
 
-async def test_a_client_that_leaves_within_its_body_is_noticed(serve):
+async def test_disconnect_during_the_body_is_noticed(serve):
     began, left = asyncio.Event(), asyncio.Event()
 
     async def work(context: RequestContext) -> None:
@@ -170,16 +170,16 @@ async def test_a_client_that_leaves_within_its_body_is_noticed(serve):
     await asyncio.wait_for(left.wait(), 5)
 
 
-async def test_a_body_whose_chunks_are_broken_is_refused(serve):
+async def test_malformed_chunked_body_is_rejected(serve):
     with Connection(await serve(echo)) as connection:
         connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n")
         assert (await asyncio.to_thread(connection.answer)).status == 400
 
 
-# The answer
+# Responses
 
 
-async def test_a_whole_answer(serve):
+async def test_whole_response(serve):
     async def work(context: RequestContext) -> None:
         context.respond(200, b'{"a":1}', [("x-a", "b")])
 
@@ -190,7 +190,7 @@ async def test_a_whole_answer(serve):
     assert answer.headers["server"] == "litellm-router"
 
 
-async def test_the_answer_to_head_has_the_length_but_no_body(serve):
+async def test_head_response_has_the_length_but_no_body(serve):
     async def work(context: RequestContext) -> None:
         context.respond(200, b'{"a":1}')
 
@@ -207,13 +207,13 @@ async def test_the_answer_to_head_has_the_length_but_no_body(serve):
     assert get.body == b'{"a":1}'
 
 
-async def test_an_answer_without_content_has_no_length(serve):
+async def test_response_without_content_has_no_length(serve):
     answer = await asked(await serve(nothing), "OPTIONS")
     assert answer.status == 204
     assert "content-length" not in answer.headers
 
 
-async def test_some_headers_are_in_every_answer(serve):
+async def test_common_headers_are_in_every_response(serve):
     async def work(context: RequestContext) -> None:
         context.always = [("vary", "Origin")]
         raise wrong_method("PUT", "/v1/models", ("GET",))
@@ -223,7 +223,7 @@ async def test_some_headers_are_in_every_answer(serve):
     assert answer.json["error"]["code"] == "method_not_allowed"
 
 
-async def test_a_streamed_answer_comes_as_it_is_written(serve):
+async def test_stream_is_sent_as_it_is_written(serve):
     go_on = asyncio.Event()
 
     async def work(context: RequestContext) -> None:
@@ -245,7 +245,7 @@ async def test_a_streamed_answer_comes_as_it_is_written(serve):
         assert rest == [b"b", b"c", b""]
 
 
-async def test_a_header_that_http_cannot_carry_is_made_to_fit(serve):
+async def test_header_value_that_http_cannot_carry_is_encoded(serve):
     async def work(context: RequestContext) -> None:
         context.respond(200, b"", [("x-litellm-model-group", "モデル"), ("x-b", "a\r\nx-evil: 1")])
 
@@ -254,7 +254,7 @@ async def test_a_header_that_http_cannot_carry_is_made_to_fit(serve):
     assert answer.headers["x-b"] == "a??x-evil: 1"
 
 
-async def test_a_client_that_leaves_a_stream_is_noticed(serve):
+async def test_disconnect_during_a_stream_is_noticed(serve):
     left = asyncio.Event()
 
     async def work(context: RequestContext) -> None:
@@ -273,7 +273,7 @@ async def test_a_client_that_leaves_a_stream_is_noticed(serve):
     await asyncio.wait_for(left.wait(), 5)
 
 
-async def test_a_client_that_leaves_while_it_waits_is_noticed(serve):
+async def test_disconnect_while_waiting_is_noticed(serve):
     began, left = asyncio.Event(), asyncio.Event()
 
     async def work(context: RequestContext) -> None:
@@ -292,7 +292,7 @@ async def test_a_client_that_leaves_while_it_waits_is_noticed(serve):
     await asyncio.wait_for(left.wait(), 5)
 
 
-async def test_a_slow_reader_holds_the_writer_back(serve):
+async def test_slow_reader_slows_the_writer(serve):
     written = 0
 
     async def work(context: RequestContext) -> None:

@@ -1,4 +1,4 @@
-"""What is no HTTP, and the server's end."""
+"""Invalid HTTP, and shutdown of the server."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ async def echo(request: web.BaseRequest) -> web.StreamResponse:
         "long path",
     ],
 )
-async def test_what_is_no_http_is_answered_with_an_error_and_the_end(raw):
+async def test_invalid_http_gets_an_error_and_the_connection_is_closed(raw):
     def send() -> tuple[Answer, bool]:
         with Connection(port) as connection:
             connection.send(raw)
@@ -53,7 +53,7 @@ async def test_what_is_no_http_is_answered_with_an_error_and_the_end(raw):
     assert closed
 
 
-async def test_a_running_answer_may_come_to_its_end():
+async def test_running_response_may_finish():
     go_on = asyncio.Event()
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
@@ -80,7 +80,7 @@ async def test_a_running_answer_may_come_to_its_end():
 
 
 @pytest.mark.parametrize("urgent", [False, True], ids=["after the grace", "at once"])
-async def test_an_answer_that_does_not_end_is_ended(urgent):
+async def test_response_that_does_not_finish_is_cut_off(urgent):
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         context = RequestContext(request)
         await context.start(200, [], "text/plain")

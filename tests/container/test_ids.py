@@ -1,4 +1,4 @@
-"""The ids that the proxy makes: the form that the edge's have, and that the description of the API promises."""
+"""IDs made by the proxy have the same format as the edge's, as the API description promises."""
 
 import json
 import re
@@ -8,14 +8,14 @@ from worker.core.api import openapi
 from worker.core.ledger.key_schemas import KEY_SCHEMAS
 
 
-def test_ids_have_32_digits_are_unique_and_in_order():
+def test_ids_have_32_digits_and_are_unique_and_ordered():
     made = [ids.new() for _ in range(10_000)]
     assert len(set(made)) == 10_000
     assert made == sorted(made)
     assert all(re.fullmatch("[0-9a-f]{32}", id) for id in made)
 
 
-def test_a_page_s_cursor_is_as_described():
+def test_page_cursor_matches_its_description():
     described = json.loads(openapi.text(KEY_SCHEMAS))["paths"]["/spend/logs"]["get"]["parameters"]
     (after,) = (parameter["schema"] for parameter in described if parameter["name"] == "after")
     assert re.search(after["pattern"], f"1800000000000-{ids.new()}")

@@ -1,4 +1,4 @@
-"""What the proxy says about LiteLLM, compared with the LiteLLM that is installed."""
+"""Compares the proxy's assumptions about LiteLLM with the installed LiteLLM."""
 
 import json
 import os
@@ -55,7 +55,7 @@ print(json.dumps({
 }))
 """
 
-# Parameters of LiteLLM that a client may send, and why.
+# Parameters of LiteLLM that clients may send, and why.
 HARMLESS = {
     "model": "what a request is about; the proxy puts the deployment's name in its place",
     "fallbacks": "the proxy's own: public model names, taken out of the body",
@@ -81,35 +81,35 @@ HARMLESS = {
 
 @pytest.fixture(scope="module")
 def installed() -> dict[str, Any]:
-    """LiteLLM asked in a process of its own: importing it takes seconds and some hundred megabytes."""
+    """Data from LiteLLM, read in a separate process. Importing it takes seconds and hundreds of megabytes."""
     environment = {"PATH": os.environ["PATH"], "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     done = subprocess.run([sys.executable, "-c", _ASK], env=environment, capture_output=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_engines_providers_are_litellms(installed):
+def test_engine_providers_are_litellms(installed):
     assert set(installed["providers"]) == ENGINE_PROVIDERS
 
 
-def test_providers_that_are_called_directly_have_litellms_names():
+def test_directly_called_providers_have_litellms_names():
     assert DIRECT.keys() <= ENGINE_PROVIDERS
     assert ENGINE_NEEDS.keys() <= ENGINE_PROVIDERS
-    # In both: a provider some of whose models are called directly, and the others by the engine.
+    # In both: providers with some models called directly and others through the engine.
     assert all(DIRECT[name].models for name in DIRECT.keys() & ENGINE_NEEDS.keys())
 
 
-def test_a_client_may_send_no_parameter_of_litellm_but_the_harmless_ones(installed):
+def test_clients_may_send_only_harmless_litellm_parameters(installed):
     assert {name for name in installed["parameters"] if not forbidden([name])} == HARMLESS.keys()
 
 
-def test_a_client_may_send_every_field_of_openais_and_anthropics_apis(installed):
+def test_clients_may_send_every_field_of_openais_and_anthropics_apis(installed):
     assert len(installed["api"]) > 80
-    # Whose workspace pays is the gateway's to decide.
+    # The gateway decides which workspace pays.
     assert [name for name in installed["api"] if forbidden([name])] == ["workspace_id"]
 
 
-# Of Anthropic's API: who pays, and what makes it dearer.
+# Fields of Anthropic's API that select who pays or raise the price.
 NOT_SHOWN = {"workspace_id", "user_profile_id", "speed", "inference_geo", "diagnostics"}
 MODULES = {
     "chat.completion_create_params": "chat_completions",
@@ -128,7 +128,7 @@ MODULES = {
 }
 
 
-def test_the_engine_is_shown_the_fields_of_each_api(installed):
+def test_engine_gets_the_fields_of_each_api(installed):
     assert len(installed["by_api"]) == len(MODULES)
     for module, names in installed["by_api"].items():
         [endpoint] = [name for end, name in MODULES.items() if module.endswith(end)]
@@ -136,22 +136,22 @@ def test_the_engine_is_shown_the_fields_of_each_api(installed):
         assert set(foreign(endpoint, names)) <= hidden, endpoint
 
 
-def test_the_engine_is_shown_nothing_that_litellm_acts_on(installed):
+def test_engine_gets_no_authority_field(installed):
     shown = set().union(*FIELDS.values())
     assert shown & {name for name in installed["parameters"] if name not in HARMLESS} == set()
     assert {name for name in shown if forbidden([name])} == set()
 
 
-def test_no_variable_of_ours_is_taken_for_an_option_of_the_engines_command(installed):
+def test_no_variable_of_ours_is_an_option_of_the_litellm_command(installed):
     assert {"PORT", "NUM_WORKERS"} <= set(installed["options"])
     assert environment(dict.fromkeys(installed["options"], "x"), "k").keys() == environment({}, "k").keys()
 
 
-def test_the_price_map_is_where_litellm_ships_it():
+def test_price_map_is_where_litellm_ships_it():
     prices = price_map()
     assert prices["gpt-4o"]["input_cost_per_token"] > 0, MAP_FILE
 
 
-def test_the_pinned_version_is_the_installed_one():
+def test_pinned_version_is_installed():
     pinned = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if "litellm[proxy]==" in line]
     assert [line.strip() for line in pinned] == [f'"litellm[proxy]=={version("litellm")}",']

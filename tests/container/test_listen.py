@@ -1,4 +1,4 @@
-"""Where the proxy listens, and what it says when it cannot."""
+"""Listening addresses of the proxy, and errors when they are unavailable."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from tests.ipv6 import needs_ipv6
 
 @pytest.fixture
 def bound() -> Iterator[ExitStack]:
-    """Closes sockets after the test."""
+    """Closes the sockets after the test."""
     with ExitStack() as stack:
         yield stack
 
@@ -38,14 +38,14 @@ def reachable(host: str, port: int) -> bool:
 
 
 def taken(bound: ExitStack, host: str = "127.0.0.1") -> int:
-    """A port on which someone else listens."""
+    """A port on which another process listens."""
     other = bound.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
     other.bind((host, 0))
     other.listen()
     return other.getsockname()[1]
 
 
-def test_an_address_is_listened_on_alone(bound):
+def test_address_listens_only_there(bound):
     [one] = listening(bound, "127.0.0.1")
     port = one.getsockname()[1]
     assert one.getsockname()[0] == "127.0.0.1"
@@ -55,26 +55,26 @@ def test_an_address_is_listened_on_alone(bound):
 
 
 @needs_ipv6
-def test_two_colons_are_every_address_ipv4_too(bound):
+def test_double_colon_listens_on_every_address_including_ipv4(bound):
     [one] = listening(bound, "::")
     port = one.getsockname()[1]
     assert reachable("127.0.0.1", port)
     assert reachable("::1", port)
 
 
-def test_four_zeros_are_every_ipv4_address(bound):
+def test_four_zeros_listen_on_every_ipv4_address(bound):
     [one] = listening(bound, "0.0.0.0")
     assert reachable("127.0.0.1", one.getsockname()[1])
 
 
-def test_localhost_is_every_loopback_address_it_has(bound):
+def test_localhost_listens_on_every_loopback_address(bound):
     sockets = listening(bound, "localhost")
     addresses = {one.getsockname()[0] for one in sockets}
     assert "127.0.0.1" in addresses
     assert addresses <= {"127.0.0.1", "::1"}
 
 
-def test_a_port_that_is_taken_is_said_to_be(bound):
+def test_occupied_port_is_reported(bound):
     port = taken(bound)
     with pytest.raises(CannotServe) as caught:
         listen("127.0.0.1", port)
@@ -83,7 +83,7 @@ def test_a_port_that_is_taken_is_said_to_be(bound):
 
 
 @pytest.mark.parametrize("other", ["127.0.0.1", "0.0.0.0", pytest.param("::1", marks=needs_ipv6)])
-def test_every_address_is_not_narrowed_when_one_is_taken(bound, other):
+def test_wildcard_address_is_not_narrowed_when_one_family_is_occupied(bound, other):
     port = taken(bound, other)
     with pytest.raises(CannotServe) as caught:
         listen("::", port)
@@ -91,26 +91,26 @@ def test_every_address_is_not_narrowed_when_one_is_taken(bound, other):
 
 
 class Forbidden(socket.socket):
-    """Of a user who may not listen on the port, as which user that is differs from machine to machine."""
+    """A socket of a user without permission for the port. Which user that is depends on the machine."""
 
     def bind(self, address) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def test_a_port_that_is_forbidden_is_said_to_be(monkeypatch):
+def test_forbidden_port_is_reported(monkeypatch):
     monkeypatch.setattr("socket.socket", Forbidden)
     with pytest.raises(CannotServe, match="Permission denied"):
         listen("127.0.0.1", 1)
 
 
 @pytest.mark.parametrize("host", ["nonesuch.invalid", "300.1.1.1", "192.0.2.1"])
-def test_an_address_that_is_not_ours_is_said_to_be(host):
+def test_foreign_address_is_reported(host):
     with pytest.raises(CannotServe, match=f"Cannot listen on {host} port 0: "):
         listen(host, 0)
 
 
 class NoIPv6(socket.socket):
-    """A socket of a machine whose IPv6 is switched off."""
+    """A socket on a machine with IPv6 disabled."""
 
     def bind(self, address) -> None:
         if self.family == socket.AF_INET6:
@@ -125,7 +125,7 @@ def without_ipv6(host: str, port: int, **_: object) -> list:
 
 
 @pytest.mark.parametrize(("host", "address"), [("::", "0.0.0.0"), ("localhost", "127.0.0.1")])
-def test_without_ipv6_ipv4_will_do(bound, monkeypatch, host, address):
+def test_ipv4_is_enough_without_ipv6(bound, monkeypatch, host, address):
     monkeypatch.setattr("socket.socket", NoIPv6)
     monkeypatch.setattr("socket.getaddrinfo", without_ipv6)
     [one] = [bound.enter_context(one) for one in listen(host, 0)]
@@ -145,7 +145,7 @@ def test_nothing_stays_bound_after_a_failure(bound, monkeypatch):
     again.bind(("127.0.0.1", free))
 
 
-async def test_an_address_that_is_taken_in_the_last_moment_is_said_to_be(bound, load_config, tmp_path):
+async def test_address_occupied_at_the_last_moment_is_reported(bound, load_config, tmp_path):
     config = load_config({"model_list": [{"model_name": "m", "litellm_params": {"model": "x", "mock_response": "hi"}}]})
     [other] = [bound.enter_context(one) for one in listen("127.0.0.1", 0)]
     port = other.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Log lines: JSON, one each, that no request waits for."""
+"""Log lines are JSON, one per line, and never block a request."""
 
 import asyncio
 import datetime
@@ -15,8 +15,8 @@ from container.observability import log
 
 @pytest.fixture
 def lines(monkeypatch):
-    """`lines()`: what has been written to the log's descriptor so far, parsed."""
-    log.flush()  # what earlier tests have left
+    """`lines()`: the parsed lines written to the log's descriptor so far."""
+    log.flush()  # the rest of earlier tests
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     monkeypatch.setattr(log._log, "descriptor", writing)
@@ -53,7 +53,7 @@ def test_a_line_is_an_object_with_time_level_event_and_fields(lines):
 
 
 @pytest.mark.parametrize("room", [0, 1, 100, 101])
-def test_a_line_that_a_full_disk_has_cut_is_ended_once_there_is_room(lines, monkeypatch, room):
+def test_line_truncated_by_a_full_disk_is_completed_later(lines, monkeypatch, room):
     real = os.write
     left = [room]
 
@@ -69,7 +69,7 @@ def test_a_line_that_a_full_disk_has_cut_is_ended_once_there_is_room(lines, monk
         log.info(name)
     log.flush()
     log.info("four")
-    log.flush()  # and there is still none
+    log.flush()  # the disk is still full
     monkeypatch.setattr(os, "write", real)
     log.info("five")
     log.flush()
@@ -78,7 +78,7 @@ def test_a_line_that_a_full_disk_has_cut_is_ended_once_there_is_room(lines, monk
     assert names[:-1] == ["one", "two", "three"][: len(names) - 1]
 
 
-def test_lines_below_the_level_are_left_out(lines):
+def test_lines_below_the_level_are_omitted(lines):
     for level, kept in (("DEBUG", 4), ("INFO", 3), ("WARNING", 2), ("ERROR", 1)):
         log.configure(level)
         for write in (log.debug, log.info, log.warning, log.error):
@@ -87,7 +87,7 @@ def test_lines_below_the_level_are_left_out(lines):
         assert len(lines()) == kept, level
 
 
-async def test_lines_are_collected_and_written_in_order_by_themselves(lines):
+async def test_lines_are_batched_and_written_in_order(lines):
     for number in range(100):
         log.info("event", number=number)
     deadline = time.monotonic() + 10
@@ -99,19 +99,19 @@ async def test_lines_are_collected_and_written_in_order_by_themselves(lines):
 
 
 @pytest.mark.parametrize("write", [log.warning, log.error])
-def test_what_is_wrong_is_written_at_once_with_what_came_before(lines, write):
+def test_errors_are_written_at_once_with_the_pending_lines(lines, write):
     log.info("before")
     write("wrong")
     assert [line["event"] for line in lines()] == ["before", "wrong"]
 
 
-def test_a_value_that_is_no_json_is_written_as_text(lines):
+def test_non_json_value_is_written_as_text(lines):
     log.info("event", error=ValueError("broken"), path=os)
     log.flush()
     assert lines()[0]["error"] == "broken"
 
 
-def test_a_log_that_nobody_reads_any_more_disturbs_nobody(lines, monkeypatch):
+def test_closed_log_does_no_harm(lines, monkeypatch):
     reading, writing = os.pipe()
     os.close(reading)
     monkeypatch.setattr(log._log, "descriptor", writing)
@@ -121,7 +121,7 @@ def test_a_log_that_nobody_reads_any_more_disturbs_nobody(lines, monkeypatch):
     assert log._log._lines == []
 
 
-def test_what_libraries_warn_of_is_a_line_without_what_it_quotes(lines):
+def test_library_warning_is_a_line_without_the_quoted_source(lines):
     logger = logging.getLogger("tests.library")
     handler = log.Libraries()
     logger.addHandler(handler)

@@ -1,4 +1,4 @@
-"""A room of a few bytes: who waits, who is next, and what those who leave take along."""
+"""A memory budget of a few bytes: queueing, order, and release on cancellation."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from container.server.memory_budget import MemoryBudget, MemoryBudgetFull
 
 
-async def test_shares_are_given_and_given_back():
+async def test_leases_are_granted_and_released():
     room = MemoryBudget(10)
     one = await room.take(6, 1)
     two = await room.take(4, 1)
@@ -22,7 +22,7 @@ async def test_shares_are_given_and_given_back():
     assert room.left == 10
 
 
-async def test_who_comes_first_is_served_first():
+async def test_first_waiter_is_served_first():
     room = MemoryBudget(10)
     first = await room.take(8, 1)
     order: list[str] = []
@@ -42,7 +42,7 @@ async def test_who_comes_first_is_served_first():
     assert room.left == 10
 
 
-async def test_one_that_is_too_large_gets_it_all():
+async def test_oversized_request_gets_the_whole_budget():
     room = MemoryBudget(10)
     share = await room.take(50, 1)
     assert (share.size, room.left) == (10, 0)
@@ -50,7 +50,7 @@ async def test_one_that_is_too_large_gets_it_all():
     assert room.left == 10
 
 
-async def test_patience_ends():
+async def test_wait_times_out():
     room = MemoryBudget(10)
     share = await room.take(10, 1)
     with pytest.raises(MemoryBudgetFull):
@@ -60,7 +60,7 @@ async def test_patience_ends():
     assert (await room.take(10, 0.01)).size == 10
 
 
-async def test_who_leaves_lets_those_behind_it_pass():
+async def test_cancelled_waiter_lets_the_next_ones_pass():
     room = MemoryBudget(10)
     share = await room.take(5, 1)
     large = asyncio.create_task(room.take(10, 5))
@@ -75,7 +75,7 @@ async def test_who_leaves_lets_those_behind_it_pass():
 
 
 async def test_all_leave_at_once():
-    """Those who hold a share and those who wait for one, in the same step of the loop."""
+    """Lease holders and waiters leave in the same step of the event loop."""
     room = MemoryBudget(10)
 
     async def upload() -> None:

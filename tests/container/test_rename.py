@@ -1,4 +1,4 @@
-"""The deployment's id never reaches a client, however a stream is cut."""
+"""A deployment's ID never reaches a client, however a stream is split."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ def through(pieces: list[bytes], old: bytes = OLD) -> bytes:
     return b"".join([*map(rename.feed, pieces), rename.end()])
 
 
-def test_every_split_gives_what_the_whole_gives():
+def test_every_split_gives_the_same_result():
     text = b'data: {"model":"5f0c5f0d","x":"5f0c"}\n\ndata: 5f0c5f0c5f0d5f'
     for first in range(len(text) + 1):
         for second in range(first, len(text) + 1):
@@ -24,11 +24,11 @@ def test_every_split_gives_what_the_whole_gives():
 @given(
     st.lists(st.text("ab", max_size=6).map(str.encode), max_size=12), st.sampled_from([b"abab", b"aab", b"a", b"aaa"])
 )
-def test_any_pieces_of_anything(pieces: list[bytes], old: bytes):
+def test_arbitrary_pieces(pieces: list[bytes], old: bytes):
     assert through(pieces, old) == b"".join(pieces).replace(old, NEW)
 
 
-def test_nothing_waits_that_cannot_be_the_name():
+def test_data_that_cannot_contain_the_name_is_not_held_back():
     rename = Rename(OLD, NEW)
     assert rename.feed(b"data: a\n\n") == b"data: a\n\n"
     assert rename.feed(b"5f0") == b""

@@ -1,4 +1,4 @@
-"""The environment variables of the proxy."""
+"""The proxy's environment variables."""
 
 import pytest
 
@@ -15,11 +15,11 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
-def test_set_but_empty_means_unset(blank):
+def test_empty_variable_counts_as_unset(blank):
     assert read({v.name: blank for v in VARIABLES}) == read({})
 
 
-def test_what_is_set_is_read():
+def test_set_variables_are_read():
     given = {
         "LITELLM_HOST": "::",
         "PORT": "1",
@@ -54,7 +54,7 @@ def test_what_is_set_is_read():
         ({"LITELLM_PORT": "0", "PORT": "5002"}, 0),
     ],
 )
-def test_litellm_port_goes_before_port(environment, port):
+def test_litellm_port_overrides_port(environment, port):
     assert read(environment).port == port
 
 
@@ -71,7 +71,7 @@ def test_litellm_port_goes_before_port(environment, port):
         ("off", False),
     ],
 )
-def test_a_flag_has_many_spellings(text, flag):
+def test_flag_accepts_many_spellings(text, flag):
     assert read({"PUBLIC_MODELS": text}).public_models is flag
 
 
@@ -99,7 +99,7 @@ def test_a_flag_has_many_spellings(text, flag):
         ("DEFAULT_MAX_OUTPUT", "1e3"),
     ],
 )
-def test_a_value_that_cannot_be_used_names_its_variable_and_what_to_write(name, text):
+def test_invalid_value_error_names_the_variable_and_a_valid_value(name, text):
     with pytest.raises(SettingsError) as caught:
         read({name: text})
     said = str(caught.value)
@@ -122,7 +122,7 @@ def test_a_value_that_cannot_be_used_names_its_variable_and_what_to_write(name, 
         ("ALERT_WEBHOOK_URL", "https:///s3cret"),
     ],
 )
-def test_what_may_hold_a_secret_is_not_repeated(name, text):
+def test_value_that_may_be_a_secret_is_not_repeated(name, text):
     with pytest.raises(SettingsError) as caught:
         read({name: text})
     assert str(caught.value).startswith(f"{name} cannot be used: write ")
@@ -143,21 +143,21 @@ def test_what_may_hold_a_secret_is_not_repeated(name, text):
         ("STREAM_KEEPALIVE", "1e1"),
     ],
 )
-def test_addresses_have_many_shapes(name, text):
+def test_address_accepts_many_forms(name, text):
     read({name: text})
 
 
-def test_every_problem_is_named_at_once():
+def test_every_problem_is_reported_at_once():
     with pytest.raises(SettingsError) as caught:
         read({"PORT": "http", "MAX_BODY_MB": "lots", "SHUTDOWN_GRACE": "soon"})
     assert [problem.split("=")[0] for problem in caught.value.problems] == ["PORT", "MAX_BODY_MB", "SHUTDOWN_GRACE"]
 
 
-def test_secrets_are_not_in_the_representation():
+def test_secrets_are_not_in_the_repr():
     assert "s3cret" not in repr(read({"LITELLM_MASTER_KEY": "s3cret-1", "INTERNAL_TOKEN": "s3cret-2"}))
 
 
-def test_the_edge_hands_on_no_secret_of_its_own_and_no_address():
+def test_edge_passes_on_no_secret_and_no_address_of_its_own():
     handed_on = {v.name for v in VARIABLES if v.edge}
     assert not handed_on & {
         "LITELLM_MASTER_KEY",

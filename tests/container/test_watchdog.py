@@ -1,4 +1,4 @@
-"""A loop that hangs ends its process; one that works, or was stopped as a whole, does not."""
+"""The watchdog ends a process with a blocked event loop, but not one that works or was paused."""
 
 import os
 import signal
@@ -34,20 +34,20 @@ def start(what: str) -> subprocess.Popen:
     return process
 
 
-def test_a_hang_ends_the_process_and_is_said():
+def test_blocked_loop_ends_the_process_with_a_message():
     process = start("hangs")
     _, log = process.communicate(timeout=20)
     assert process.returncode == EXIT_CODE
     assert '"event":"hung"' in log
 
 
-def test_work_goes_on():
+def test_working_process_is_not_ended():
     process = start("works")
     process.communicate(timeout=20)
     assert process.returncode == 0
 
 
-def test_a_process_that_was_stopped_for_a_while_goes_on():
+def test_process_that_was_paused_is_not_ended():
     process = start("works")
     os.kill(process.pid, signal.SIGSTOP)
     time.sleep(2)

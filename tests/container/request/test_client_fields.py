@@ -52,7 +52,7 @@ def test_labels_are_removed_without_validation(name, value):
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict"])
 @pytest.mark.parametrize("value", [None, 0, -1, -5.0])
-def test_zero_limit_is_no_limit(name, value):
+def test_non_positive_limit_is_no_limit(name, value):
     assert body(**{name: value}) == {}
 
 

@@ -91,7 +91,7 @@ def test_lowest_output_limit_of_any_name_applies_to_a_response():
     "name", ["url", "wx_credentials", "sampleCount", "num_generations", "x-api-key", "chat_history"]
 )
 @pytest.mark.parametrize("endpoint", [RESPONSES, IMAGES])
-def test_field_with_misleading_effect_is_rejected(endpoint, name):
+def test_significant_unknown_field_is_rejected(endpoint, name):
     with pytest.raises(ApiError) as caught:
         sent_json(endpoint, model="m", **{name: 1})
     assert (caught.value.status, caught.value.param) == (400, name)

@@ -64,5 +64,5 @@ def test_reasoning_of_another_model_is_left_to_the_engine():
 
 
 @pytest.mark.parametrize("given", ["Hi", [], None])
-def test_invalid_input_is_forwarded(given):
+def test_input_without_items_is_forwarded(given):
     assert sent(input=given)["input"] == given

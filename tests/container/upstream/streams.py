@@ -1,4 +1,4 @@
-"""Streams as providers send them, and what the client ought to get of each."""
+"""Streams as providers send them, and the expected output for the client."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from tests.fakes.formats.base import Setting
 from tests.fakes.formats.openai import OPENAI
 from tests.fakes.record import Recorded
 
-OURS = 'gpt "our" \\ möglich/x'  # a name that has to be escaped
+OURS = 'gpt "our" \\ möglich/x'  # a name that requires escaping
 TRICKY = (
     'say "model":"x", {"model": "y"} \\"model\\":\\"z\\" "usage":{"a":1} [DONE]\r\n\r\n'
     'data: x\n\ndata: [DONE]\n\n "finish_reason":"stop"'
@@ -22,7 +22,7 @@ TRICKY = (
 
 
 def recorded(format=OPENAI, text: str = "one two three four five", usage: bool = True, **behaviour) -> list[bytes]:
-    """The events a fake provider sends."""
+    """The events that a fake provider sends."""
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "stream": True}
     if usage:
         body["stream_options"] = {"include_usage": True}
@@ -34,7 +34,7 @@ def recorded(format=OPENAI, text: str = "one two three four five", usage: bool =
 
 
 def rewritten(events: Iterable[bytes], *, drop_usage: bool) -> bytes:
-    """What the client ought to get, worked out event by event."""
+    """The expected output, computed event by event."""
     out = []
     for event in events:
         chunk = payload(event)
@@ -53,7 +53,7 @@ def rewritten(events: Iterable[bytes], *, drop_usage: bool) -> bytes:
 
 
 def whole(name: str, *, drop_usage: bool) -> bytes:
-    """What the client ought to get of one of `STREAMS`: an answer that ends without `[DONE]` gets one."""
+    """The expected output of one of `STREAMS`. `[DONE]` is added where it is missing."""
     done = b"" if name not in WITHOUT_DONE else b"data: [DONE]\n\n"
     return rewritten(STREAMS[name], drop_usage=drop_usage) + done
 

@@ -1,4 +1,4 @@
-"""Which events pass unread: those that differ from one that was looked at by a single string."""
+"""Events that differ from a parsed event by a single string pass without parsing."""
 
 import orjson
 import pytest
@@ -32,7 +32,7 @@ def taken(alike: Alike, data: bytes) -> tuple[int, bytes]:
 @pytest.mark.parametrize("text", ["", "b", 'say "x"', "\\", '\\"', "a\\", 'x"},"finish_reason":"stop"}]}\n\n', "ü🙂\n"])
 @pytest.mark.parametrize("padding", ["", "aB3"])
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
-def test_another_text_passes_with_our_name(text, padding, end):
+def test_event_with_another_text_passes_with_our_name(text, padding, end):
     alike = knowing(event("a", padding=padding, end=end))
     other = event(text, padding=padding and padding * 3, end=end)
     assert taken(alike, other * 3) == (len(other) * 3, other.replace(THEIRS, OURS) * 3)
@@ -53,17 +53,17 @@ def test_another_text_passes_with_our_name(text, padding, end):
         b"data: [DONE]\n\n",
     ],
 )
-def test_nothing_else_passes_and_what_stands_before_it_does(other):
+def test_other_event_does_not_pass_but_those_before_it_do(other):
     alike, first = knowing(event("a")), event("x")
     assert taken(alike, first + other + first) == (len(first), first.replace(THEIRS, OURS))
 
 
-def test_padding_passes_only_where_it_ends_the_event():
+def test_padding_passes_only_at_the_end_of_an_event():
     alike, other = knowing(event("a", padding="x")), event("a", padding="x")[:-3] + b',"usage":{}}\n\n'
     assert taken(alike, other) == (0, b"")
 
 
-def test_several_kinds_of_events_are_known_until_they_are_forgotten():
+def test_several_kinds_of_events_are_remembered_for_a_while():
     events = event("a") + event("b", field="reasoning_content")
     alike = knowing(event("x"), event("y", field="reasoning_content"))
     assert taken(alike, events)[0] == len(events)
@@ -71,7 +71,7 @@ def test_several_kinds_of_events_are_known_until_they_are_forgotten():
     assert taken(alike, events) == (0, b"")
 
 
-def test_an_opening_that_is_new_takes_the_place_of_the_one_before():
+def test_new_opening_replaces_the_previous_one():
     alike = knowing(event("a"))
     other = event("a").replace(b'"id":"1"', b'"id":"2"')
     alike.remember_opening(other, THEIRS, OURS)
@@ -83,7 +83,7 @@ def test_an_opening_that_is_new_takes_the_place_of_the_one_before():
     "other",
     [b": ping\n\n", b'data: {"usage":{"x":1},' + THEIRS + b"}\n\n", b'data: {"error":"x",' + THEIRS + b"}\n\n"],
 )
-def test_an_opening_with_something_of_interest_is_none(other):
+def test_opening_with_a_significant_field_is_not_remembered(other):
     alike = Alike()
     alike.remember_opening(other, THEIRS, OURS)
     assert alike.opening == b""

@@ -1,4 +1,4 @@
-"""A provider's whole answer, read and renamed."""
+"""A provider's whole response is parsed and renamed."""
 
 import orjson
 import pytest
@@ -19,7 +19,7 @@ def read(raw: bytes, name: str = "ours") -> Plain:
     return found
 
 
-def test_the_models_name_is_replaced_and_every_other_byte_kept():
+def test_model_name_is_replaced_and_other_bytes_are_kept():
     message = b'{"content":"theirs \\u00fc"}'
     choices = b'[{"message":%s,"finish_reason":"stop"}]' % message
     raw = b'{ "id":"x",\n "model": "theirs",\t"choices":%s, "n":1.50 }' % choices
@@ -27,7 +27,7 @@ def test_the_models_name_is_replaced_and_every_other_byte_kept():
 
 
 @pytest.mark.parametrize("name", ["ours", 'a "b" \\ ü/x', "theirs-2026"])
-def test_any_name_is_written_as_json(name):
+def test_new_name_is_written_as_json(name):
     body = orjson.loads(read(answer(), name).body)
     assert body == {"id": "x", "model": name, "choices": [CHOICE]}
 
@@ -39,11 +39,11 @@ def test_any_name_is_replaced(theirs):
     assert orjson.loads(read(escaped).body)["model"] == "ours"
 
 
-def test_an_answer_without_a_model_gets_one():
+def test_response_without_a_model_gets_one():
     assert orjson.loads(read(orjson.dumps({"choices": [CHOICE]})).body) == {"choices": [CHOICE], "model": "ours"}
 
 
-def test_a_model_inside_the_answer_is_not_the_answers():
+def test_nested_model_field_is_not_replaced():
     message = {"tool": {"model": "theirs"}, "content": '"model":"theirs"'}
     inner = {"choices": [{"message": message, "finish_reason": "stop"}]}
     raw = orjson.dumps({**inner, "model": "theirs"})
@@ -54,16 +54,16 @@ def test_a_model_inside_the_answer_is_not_the_answers():
 
 
 @pytest.mark.parametrize(("usage", "noticed"), [({"total_tokens": 3}, {"total_tokens": 3}), (None, None), ("x", None)])
-def test_usage_is_noticed(usage, noticed):
+def test_usage_is_extracted(usage, noticed):
     assert read(answer(usage=usage)).usage == noticed
 
 
-def test_embeddings_are_an_answer():
+def test_embeddings_are_a_valid_response():
     raw = b'{"object":"list","data":[{"embedding":[0.1]}],"model":"theirs"}'
     assert read(raw).body == raw.replace(b"theirs", b"ours")
 
 
-def test_an_answer_may_carry_an_empty_error():
+def test_response_may_contain_an_empty_error():
     assert read(answer(error=None)).usage is None
 
 
@@ -89,19 +89,19 @@ def test_an_answer_may_carry_an_empty_error():
         ),
     ],
 )
-def test_anything_else_is_a_failure(raw, message):
+def test_other_body_is_a_failure(raw, message):
     found = plain(raw, "ours")
     assert isinstance(found, Outcome)
     assert (found.kind, found.status, found.message) == ("server", 0, message)
 
 
-def test_an_error_with_status_200_keeps_its_meaning():
+def test_error_with_status_200_keeps_its_meaning():
     found = plain(b'{"error": {"message": "Slow down.", "code": 429}}', "ours")
     assert isinstance(found, Outcome)
     assert (found.kind, found.status) == ("rate_limit", 429)
 
 
-def test_an_answer_nested_too_deeply_to_be_written_is_a_failure():
+def test_response_nested_too_deeply_is_a_failure():
     raw = b'{"choices":' + b"[" * 400 + b"]" * 400 + b"}"
     found = plain(raw, "ours")
     assert isinstance(found, Outcome)
@@ -129,7 +129,7 @@ def test_an_answer_nested_too_deeply_to_be_written_is_a_failure():
         ({"choices": None, "data": None}, "server", 0),
     ],
 )  # fmt: skip
-def test_a_failure_with_status_200_is_a_failure(body, kind, status):
+def test_failure_with_status_200_is_a_failure(body, kind, status):
     found = plain(orjson.dumps({"id": "x", "model": "m", **body}), "ours")
     assert isinstance(found, Outcome)
     assert (found.kind, found.status) == (kind, status)
@@ -160,7 +160,7 @@ def mended(message: dict, finish: str = "stop") -> dict:
         ({"content": {"type": "text", "text": "Hi"}}, "Hi", None),
     ],
 )  # fmt: skip
-def test_thoughts_have_one_shape(message, content, thought):
+def test_reasoning_has_one_shape(message, content, thought):
     found = mended({"role": "assistant", **message})["message"]
     assert (found["content"], found.get("reasoning_content")) == (content, thought)
     assert not found.get("reasoning")
@@ -168,7 +168,7 @@ def test_thoughts_have_one_shape(message, content, thought):
 
 @pytest.mark.parametrize("arguments", [{"a": 1}, '{"a":1}'])
 @pytest.mark.parametrize("id", [{}, {"id": None}, {"id": ""}])
-def test_calls_of_a_whole_answer_are_as_openai_writes_them(arguments, id):
+def test_calls_are_in_openais_format(arguments, id):
     call = {**id, "function": {"name": "f", "arguments": arguments}}
     choice = mended({"role": "assistant", "content": None, "tool_calls": [call, call]})
     first, second = choice["message"]["tool_calls"]
@@ -180,12 +180,12 @@ def test_calls_of_a_whole_answer_are_as_openai_writes_them(arguments, id):
 
 
 @pytest.mark.parametrize("arguments", [None, "", {}, " "])
-def test_no_arguments_are_an_empty_object(arguments):
+def test_missing_arguments_become_an_empty_object(arguments):
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
     assert mended({"tool_calls": [call]})["message"]["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
-def test_an_old_style_call_is_kept_with_its_arguments_as_text():
+def test_legacy_function_call_is_kept_with_text_arguments():
     choice = mended({"role": "assistant", "function_call": {"name": "f", "arguments": {"a": 1}}})
     assert choice["message"]["function_call"] == {"name": "f", "arguments": '{"a":1}'}
     assert choice["finish_reason"] == "function_call"
@@ -199,32 +199,32 @@ def test_an_old_style_call_is_kept_with_its_arguments_as_text():
         ("model_length", "length"),
     ],
 )  # fmt: skip
-def test_reasons_to_finish_are_openais(said, reason):
+def test_finish_reasons_are_openais(said, reason):
     assert mended({"role": "assistant", "content": "Hi"}, said)["finish_reason"] == reason
 
 
-def test_a_call_that_the_model_wrote_badly_is_charged_for_and_rests_nobody():
+def test_malformed_call_is_charged_and_causes_no_cooldown():
     choice = {"message": {"content": ""}, "finish_reason": "function_call_filter: MALFORMED_FUNCTION_CALL"}
     found = plain(orjson.dumps({"choices": [choice]}), "ours")
     assert isinstance(found, Outcome)
     assert (found.kind, found.unread, found.blameless) == ("server", True, True)
 
 
-def test_an_ordinary_answer_with_calls_is_not_touched():
+def test_ordinary_response_with_calls_is_unchanged():
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     raw = orjson.dumps({"model": "ours", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]})
     assert read(b" " + raw).body == b" " + raw
 
 
-def test_cached_tokens_are_given_on_where_clients_look_for_them():
+def test_cached_tokens_are_reported_in_the_standard_field():
     usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_cache_hit_tokens": 3}
     found = read(answer(usage=usage))
     assert found.usage == {**usage, "prompt_tokens_details": {"cached_tokens": 3}}
     assert orjson.loads(found.body)["usage"] == found.usage
 
 
-def test_a_stream_instead_of_an_answer_is_joined():
+def test_stream_instead_of_a_response_is_joined():
     custom = {"index": 10**9, "id": "c", "type": "custom", "custom": {"name": "run", "input": "a"}}
     function = {"index": "5", "id": "f", "function": {"name": "g", "arguments": "{}"}}
     deltas = [

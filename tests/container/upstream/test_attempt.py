@@ -82,10 +82,10 @@ async def whole(answer: Answer) -> bytes:
     return b"".join([answer.first, *[data async for data in answer.rest]])
 
 
-# Answers
+# Responses
 
 
-async def test_a_whole_answer(attempt, fake):
+async def test_whole_response(attempt, fake):
     answer = await attempt(temperature=0.5)
     assert plain(answer)["model"] == "m"
     assert answer.usage["total_tokens"] > 0
@@ -94,7 +94,7 @@ async def test_a_whole_answer(attempt, fake):
     assert fake.last.body == {"model": "gpt-4o", "messages": HELLO, "temperature": 0.5}
 
 
-async def test_after_a_fallback_the_answer_carries_the_fallbacks_name(attempt):
+async def test_response_after_a_fallback_has_the_fallbacks_name(attempt):
     assert plain(await attempt(group="other", fallbacks=1))["model"] == "other"
 
 
@@ -108,24 +108,24 @@ async def test_a_stream(attempt, fake):
     assert b'"choices":[]' not in sent
 
 
-async def test_usage_that_the_client_asked_for_is_passed_on(attempt):
+async def test_requested_usage_is_forwarded(attempt):
     assert b'"choices":[]' in await whole(await attempt(stream=True, stream_options={"include_usage": True}))
 
 
 @pytest.mark.parametrize("provider", ["mistral", "perplexity"])
-async def test_usage_is_not_asked_of_a_provider_that_refuses_to_say(attempt, fake, provider):
+async def test_usage_is_not_requested_from_a_provider_that_rejects_the_option(attempt, fake, provider):
     await whole(await attempt(stream=True, params={"model": f"{provider}/x"}))
     assert "stream_options" not in fake.last.body
 
 
-async def test_a_provider_that_refuses_stream_options_is_asked_without_and_not_asked_again(attempt, fake):
+async def test_provider_that_rejects_stream_options_is_retried_without_and_remembered(attempt, fake):
     fake.always(Behaviour(Fault.REJECT_STREAM_OPTIONS))
     for _ in range(2):
         assert await whole(await attempt(stream=True))
     assert ["stream_options" in seen.body for seen in fake.requests] == [True, False, False]
 
 
-async def test_connections_are_used_again(attempt, fake):
+async def test_connections_are_reused(attempt, fake):
     for _ in range(3):
         await attempt()
         await whole(await attempt(stream=True))
@@ -135,7 +135,7 @@ async def test_connections_are_used_again(attempt, fake):
     assert len({seen.connection for seen in fake.requests}) == 1
 
 
-async def test_a_stream_that_is_left_ends_the_providers_work(attempt, fake):
+async def test_abandoned_stream_ends_the_providers_work(attempt, fake):
     fake.always(Behaviour(pace=0.05, chunks=1000))
     answer = await attempt(stream=True)
     await answer.rest.__anext__()
@@ -143,14 +143,14 @@ async def test_a_stream_that_is_left_ends_the_providers_work(attempt, fake):
     await fake.eventually(lambda: fake.last.disconnected_at)
 
 
-async def test_a_stream_of_which_nothing_more_is_read_ends_the_providers_work(attempt, fake):
+async def test_unread_stream_ends_the_providers_work(attempt, fake):
     fake.always(Behaviour(pace=0.05, chunks=1000))
     answer = await attempt(stream=True)
     await answer.rest.aclose()
     await fake.eventually(lambda: fake.last.disconnected_at)
 
 
-async def test_an_attempt_that_is_cancelled_ends_the_providers_work(attempt, fake):
+async def test_cancelled_attempt_ends_the_providers_work(attempt, fake):
     fake.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     task = asyncio.ensure_future(attempt())
     await fake.eventually(lambda: fake.requests)
@@ -160,22 +160,22 @@ async def test_an_attempt_that_is_cancelled_ends_the_providers_work(attempt, fak
     await fake.eventually(lambda: fake.last.disconnected_at)
 
 
-# Refusals
+# Errors
 
 
-async def test_a_refusal_that_arrives_in_pieces_is_understood(attempt, fake):
+async def test_error_in_several_pieces_is_parsed(attempt, fake):
     fake.queue(Behaviour(status=400, message="Piece by piece.", trickle=0.001))
     assert outcome(await attempt()).message == "Piece by piece."
 
 
-async def test_a_redirect_is_not_followed(attempt, fake):
+async def test_redirect_is_not_followed(attempt, fake):
     fake.queue(failing(307, location=f"{fake.url}/v1/chat/completions"))
     found = outcome(await attempt())
     assert (found.kind, found.status) == ("server", 307)
     assert len(fake.requests) == 1
 
 
-async def test_a_providers_cookies_are_not_kept(attempt, fake):
+async def test_provider_cookies_are_not_stored(attempt, fake):
     fake.queue(Behaviour(headers=(("set-cookie", "session=1"),)))
     await attempt()
     await attempt()
@@ -194,10 +194,10 @@ async def test_a_providers_cookies_are_not_kept(attempt, fake):
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_that_is_none_is_a_failure(attempt, fake, fault, kind, stream):
+async def test_invalid_response_is_a_failure(attempt, fake, fault, kind, stream):
     fake.always(Behaviour(fault))
     found = await attempt(stream=stream)
-    if stream and isinstance(found, Stream):  # it began well
+    if stream and isinstance(found, Stream):  # the start was valid
         with pytest.raises(StreamBroken):
             await whole(found)
         return
@@ -205,22 +205,22 @@ async def test_an_answer_that_is_none_is_a_failure(attempt, fake, fault, kind, s
     assert outcome(found).message
 
 
-async def test_nobody_there_is_a_failure_to_connect(attempt):
+async def test_refused_connection_is_a_connect_failure(attempt):
     with refusing_port() as port:
         found = outcome(await attempt(params={"api_base": f"http://127.0.0.1:{port}/v1"}))
     assert (found.kind, found.status, found.message) == ("connection", 0, "The provider cannot be reached.")
 
 
-async def test_a_name_that_nobody_has_is_a_failure_to_connect(attempt):
+async def test_unknown_host_is_a_connect_failure(attempt):
     assert outcome(await attempt(params={"api_base": "http://nonesuch.invalid/v1"})).kind == "connection"
 
 
-# Time
+# Timeouts
 
 
 @pytest.mark.parametrize("where", ["request", "deployment", "router"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_the_limit_ends_an_attempt(attempt, fake, where, stream):
+async def test_timeout_ends_an_attempt(attempt, fake, where, stream):
     fake.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     fields: dict[str, Any] = {"stream": stream}
     if where == "request":
@@ -233,13 +233,13 @@ async def test_the_limit_ends_an_attempt(attempt, fake, where, stream):
     assert (found.kind, found.message) == ("timeout", "The provider did not answer within 0.2 s.")
 
 
-async def test_streams_have_a_limit_of_their_own_to_the_first_event(attempt, fake):
+async def test_stream_timeout_applies_up_to_the_first_event(attempt, fake):
     fake.always(Behaviour(Fault.HANG_AFTER_HEADERS))
     params = {"timeout": 60, "stream_timeout": 0.2}
     assert outcome(await attempt(stream=True, params=params)).kind == "timeout"
 
 
-async def test_silence_before_the_first_event_is_told(attempt, fake):
+async def test_silence_before_the_first_event_is_a_timeout(attempt, fake):
     fake.always(Behaviour(Fault.HANG_AFTER_HEADERS))
     told = []
 
@@ -251,7 +251,7 @@ async def test_silence_before_the_first_event_is_told(attempt, fake):
     assert 2 <= len(told) <= 15
 
 
-async def test_a_stream_that_falls_silent_is_broken(attempt, fake):
+async def test_silent_stream_is_broken(attempt, fake):
     fake.always(Behaviour(Fault.HANG_MID_STREAM, after=1))
     with pytest.raises(StreamBroken) as caught:
         await whole(await attempt(stream=True, timeout=0.3))
@@ -260,7 +260,7 @@ async def test_a_stream_that_falls_silent_is_broken(attempt, fake):
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY])
-async def test_a_stream_that_breaks_off_is_broken(attempt, fake, fault):
+async def test_truncated_stream_is_broken(attempt, fake, fault):
     fake.always(Behaviour(fault, after=2))
     answer, got = await attempt(stream=True), []
     assert isinstance(answer, Stream)
@@ -275,12 +275,12 @@ async def test_a_stream_that_breaks_off_is_broken(attempt, fake, fault):
     assert all(payload(event) for event in split(answer.first + b"".join(got)))
 
 
-# Fields that a provider does not take
+# Fields that a provider rejects
 
 
 @pytest.fixture
 def picky(fake: FakeProvider, monkeypatch) -> Callable[..., None]:
-    """`picky("temperature", …)`: the provider refuses requests with one of the fields, as OpenAI does."""
+    """`picky("temperature", …)`: the provider rejects requests with one of the fields, as OpenAI does."""
 
     def refuse(*fields: str, code: str = "unsupported_parameter") -> None:
         original = fake._answer
@@ -306,14 +306,14 @@ DROP = {"litellm_settings": {"drop_params": True}}
 
 
 @pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_value", "unknown_parameter"])
-async def test_with_drop_params_what_the_provider_does_not_take_is_left_out(attempt, fake, picky, code):
+async def test_rejected_field_is_dropped_with_drop_params(attempt, fake, picky, code):
     picky("temperature", "top_p", code=code)
     assert plain(await attempt(settings=DROP, temperature=1, top_p=0.3, seed=1))
     assert fake.last.body == {"model": "gpt-4o", "messages": HELLO, "seed": 1}
     assert len(fake.requests) == 3
 
 
-async def test_without_it_the_client_is_told(attempt, fake, picky):
+async def test_rejected_field_without_drop_params_is_the_clients_error(attempt, fake, picky):
     picky("temperature")
     found = outcome(await attempt(temperature=1))
     assert (found.kind, found.status, found.param) == ("unsupported", 400, "temperature")
@@ -321,14 +321,14 @@ async def test_without_it_the_client_is_told(attempt, fake, picky):
 
 
 @pytest.mark.parametrize("name", ["model", "messages", "stream"])
-async def test_what_a_request_is_about_is_never_left_out(attempt, fake, picky, name):
+async def test_essential_field_is_never_dropped(attempt, fake, picky, name):
     picky(name)
     found = outcome(await attempt(settings=DROP, stream=True))
     assert (found.kind, found.param) == ("unsupported", name)
     assert len(fake.requests) == 1
 
 
-async def test_only_so_many_fields_are_left_out(attempt, fake, picky):
+async def test_number_of_dropped_fields_is_limited(attempt, fake, picky):
     names = ["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "top_logprobs", "n"]
     picky(*names)
     assert outcome(await attempt(settings=DROP, **dict.fromkeys(names, 1))).kind == "unsupported"

@@ -1,4 +1,4 @@
-"""Every id of a call that goes out is one that the provider takes, in the call and in its result alike."""
+"""Outgoing tool call IDs are valid for the provider, in calls and in results."""
 
 import re
 from typing import Any
@@ -34,14 +34,14 @@ def ids_of(messages: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     return calls, [m["tool_call_id"] for m in messages if m["role"] == "tool"]
 
 
-def test_what_fits_is_left_as_it_is():
+def test_valid_id_is_unchanged():
     messages = turn("call_abc", "call_def")
     assert fitted(messages, *OPENAI) is messages
     assert fitted(turn("call_abc")[:1], *MISTRAL) == turn("call_abc")[:1]
 
 
 @pytest.mark.parametrize("rules", [OPENAI, MISTRAL, CLAUDE, ANY])
-def test_a_signature_goes_to_nobody_but_gemini(rules: tuple[int | None, str]):
+def test_signature_is_sent_only_to_gemini(rules: tuple[int | None, str]):
     calls, results = ids_of(fitted(turn(SIGNED), *rules))
     assert calls == results
     assert SIGNATURE_MARK not in calls[0]
@@ -53,36 +53,36 @@ def test_a_signature_goes_to_nobody_but_gemini(rules: tuple[int | None, str]):
     assert fitted(messages, *ANY, signed=True) is messages
 
 
-def test_two_calls_that_differ_in_what_is_taken_away_stay_two():
+def test_ids_that_differ_only_in_removed_characters_stay_different():
     calls, results = ids_of(fitted(turn(f"x{SIGNATURE_MARK}a", f"x{SIGNATURE_MARK}b", "x+", "x/"), *CLAUDE))
     assert calls == results
     assert len(set(calls)) == 4
 
 
-def test_ids_of_earlier_turns_do_not_change_as_a_conversation_grows():
+def test_ids_of_earlier_turns_are_stable_as_a_conversation_grows():
     first = turn(SIGNED)
     grown = [*first, *turn("another" * 20, SIGNED)]
     assert ids_of(fitted(grown, *MISTRAL))[0][:1] == ids_of(fitted(first, *MISTRAL))[0]
     assert len(set(ids_of(fitted(grown, *MISTRAL))[0])) == 3
 
 
-def test_an_id_that_an_earlier_turn_has_had_gets_another_one():
+def test_id_of_an_earlier_turn_is_not_reused():
     calls, results = ids_of(fitted([*turn("call_0"), *turn("call_0")], *CLAUDE))
     assert calls[0] == "call_0" != calls[1]
     assert calls == results
 
 
-def test_two_calls_of_one_id_in_one_message():
+def test_two_calls_with_one_id_in_one_message():
     calls, results = ids_of(fitted(turn("a", "a"), *OPENAI))
     assert calls == results
     assert len(set(calls)) == 2
-    # With one result they are one call, written twice.
+    # With only one result they are the same call, written twice.
     calls, results = ids_of(fitted(turn("a", "a", results=["a"]), *OPENAI))
     assert set(calls) == set(results) == {"a"}
 
 
 @pytest.mark.parametrize("missing", [None, ""])
-def test_missing_ids_are_made_for_calls_and_their_results(missing: Any):
+def test_missing_ids_are_generated_for_calls_and_results(missing: Any):
     calls, results = ids_of(fitted(turn(missing, missing), *OPENAI))
     assert calls == results
     assert all(calls)
@@ -95,7 +95,7 @@ def test_results_in_another_order():
     assert results == calls[::-1]
 
 
-def test_what_is_no_conversation_passes():
+def test_invalid_conversation_passes():
     for messages in ([None], [{"role": "assistant", "tool_calls": "x"}], [{"role": "assistant", "tool_calls": [1]}]):
         assert fitted(messages, *OPENAI) is messages
     assert fitted([{"role": "tool", "content": "x"}], *OPENAI) == [{"role": "tool", "content": "x"}]
@@ -105,7 +105,7 @@ ANYTHING = st.one_of(st.none(), st.text(max_size=60), st.sampled_from([SIGNED, "
 
 
 @given(st.lists(st.lists(ANYTHING, min_size=1, max_size=3), max_size=4), st.sampled_from([OPENAI, MISTRAL, CLAUDE]))
-def test_any_conversation_has_ids_that_are_taken_and_results_that_follow_their_calls(turns, rules):
+def test_any_conversation_has_valid_ids_and_results_after_their_calls(turns, rules):
     length, pattern = rules
     messages = [message for ids in turns for message in turn(*ids)]
     made = fitted(messages, length, pattern)

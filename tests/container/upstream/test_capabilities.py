@@ -1,4 +1,4 @@
-"""What the table says of providers and models, and that it agrees with the installed LiteLLM."""
+"""The capability table of providers and models, which must agree with the installed LiteLLM."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def of(deployment: LoadOne):
     return found
 
 
-def test_the_file_of_fields_is_what_the_installed_litellm_says():
+def test_field_file_matches_the_installed_litellm():
     made = subprocess.run(
         [sys.executable, "-c", "from dev.litellm_fields import text; print(text(), end='')"],
         cwd=ROOT,
@@ -38,7 +38,7 @@ def test_the_file_of_fields_is_what_the_installed_litellm_says():
 
 
 @pytest.mark.parametrize("provider", DIRECT)
-def test_every_provider_that_is_called_directly_is_in_the_file(provider: str):
+def test_every_directly_called_provider_is_in_the_file(provider: str):
     assert "max_tokens" in (known_models.fields(provider, "a-new-model") or ())
 
 
@@ -56,7 +56,7 @@ def test_every_provider_that_is_called_directly_is_in_the_file(provider: str):
     ],
 )
 @pytest.mark.parametrize("base", ["https://api.openai.com/v1", "http://127.0.0.1:1/v1"])
-def test_openais_newer_models_know_one_name_of_the_limit(of, model: str, base: str):
+def test_newer_openai_models_have_one_limit_name(of, model: str, base: str):
     can = of(model, api_base=base)
     assert (can.limit_name, can.limit_names) == ("max_completion_tokens", ("max_completion_tokens",))
 
@@ -65,12 +65,12 @@ def test_openais_newer_models_know_one_name_of_the_limit(of, model: str, base: s
     "model",
     ["openai/qwen-7b", "deepseek/deepseek-chat", "mistral/mistral-large-latest", "hosted_vllm/o1x", "xai/grok-4"],
 )
-def test_others_know_the_older_name(of, model: str):
+def test_other_models_use_the_older_limit_name(of, model: str):
     can = of(model, **({"api_base": "http://127.0.0.1:1/v1"} if model.startswith("openai/") else {}))
     assert can.limit_names == ("max_tokens",)
 
 
-def test_a_deployments_base_model_says_what_azures_name_does_not(of):
+def test_base_model_overrides_the_azure_deployment_name(of):
     assert of("azure/production").limit_name == "max_tokens"
     can = of("azure/production", {"base_model": "azure/gpt-5-mini"})
     assert (can.limit_name, can.max_output, can.min_output) == ("max_completion_tokens", 128_000, 16)
@@ -78,7 +78,7 @@ def test_a_deployments_base_model_says_what_azures_name_does_not(of):
     assert "stop" not in (can.fields or ())
 
 
-def test_the_largest_output_is_the_maps_and_the_configs_goes_over_it(of):
+def test_maximum_output_comes_from_the_map_unless_the_config_sets_it(of):
     assert of("openai/gpt-4o").max_output == 16_384
     assert of("openai/gpt-4o", {"max_output_tokens": 1000}).max_output == 1000
     assert of("openai/gpt-4o", {"max_output_tokens": None}).max_output == 16_384
@@ -89,13 +89,13 @@ def test_the_largest_output_is_the_maps_and_the_configs_goes_over_it(of):
     assert of("openai/gpt-4o", {"max_tokens": 128_000}).max_output == 16_384
 
 
-def test_a_model_of_the_engines_has_its_largest_output_too(of):
+def test_engine_model_has_a_maximum_output(of):
     can = of("bedrock/anthropic.claude-haiku-4-5-20251001-v1:0")
     assert can.max_output == 64_000
     assert can.fields is None
 
 
-def test_only_openai_knows_developers(of):
+def test_only_openai_supports_the_developer_role(of):
     assert of("openai/gpt-4o").developer_role
     assert of("azure/anything").developer_role
     for model in (
@@ -119,28 +119,28 @@ def test_efforts_follow_the_map(of):
     assert "xhigh" in (of("openai/gpt-5", {"supports_xhigh_reasoning_effort": True}).efforts or set())
 
 
-def test_cache_markers_stay_with_those_who_take_them(of):
+def test_cache_markers_are_kept_where_supported(of):
     for model in ("anthropic/claude-sonnet-4-5", "openrouter/anthropic/claude-sonnet-4"):
         assert of(model).cache_markers
     for model in ("openai/gpt-4o", "groq/x", "cerebras/x", "mistral/x", "openrouter/openai/gpt-4o", "hosted_vllm/x"):
         assert not of(model).cache_markers
 
 
-def test_what_is_served_as_responses_only_says_so(of):
+def test_responses_only_model_is_detected(of):
     assert of("openai/gpt-5-pro").responses == "always"
     assert of("openai/gpt-5.4").responses == "with_tools"
     assert of("openai/gpt-5").responses == "never"
     assert of("openai/gpt-5", {"mode": "responses"}).responses == "always"
 
 
-def test_another_configurations_deployment_of_the_same_id_is_looked_up_anew(deployment: LoadOne):
+def test_same_id_in_another_configuration_is_looked_up_again(deployment: LoadOne):
     one = deployment(model="openai/gpt-4o", api_key="k", info={"id": "same"})
     other = deployment(model="openai/gpt-4o", api_key="k", info={"id": "same", "max_output_tokens": 7})
     assert capabilities(one, one.model).max_output == 16_384
     assert capabilities(other, other.model).max_output == 7
 
 
-def test_a_wildcards_models_are_told_apart(deployment: LoadOne):
+def test_models_of_a_wildcard_are_distinguished(deployment: LoadOne):
     d = deployment(group="openai/*", model="openai/*", api_key="k")
     assert capabilities(d, "gpt-4o").limit_name == "max_tokens"
     assert capabilities(d, "gpt-5").limit_name == "max_completion_tokens"
@@ -162,12 +162,12 @@ def test_a_wildcards_models_are_told_apart(deployment: LoadOne):
         ("lm_studio/x", "joined"),
     ],
 )
-def test_lists_of_texts_stay_where_cache_markers_and_pictures_may_be_read(of, model: str, texts: str):
+def test_content_lists_are_kept_where_cache_markers_or_images_are_supported(of, model: str, texts: str):
     assert of(model).texts == texts
 
 
 @pytest.mark.parametrize("model", ["gpt-4-turbo", "gpt-3.5-turbo-0125", "chatgpt-4o-latest", "ft:gpt-4o:org::x"])
-def test_openais_older_models_are_known_by_their_names_wherever_they_are(of, model: str):
+def test_older_openai_models_are_recognized_by_name_at_any_address(of, model: str):
     can = of(f"openai/{model}", api_base="http://127.0.0.1:1/v1")
     assert (can.developer_role, can.call_id_length) == (True, 40)
 
@@ -175,7 +175,7 @@ def test_openais_older_models_are_known_by_their_names_wherever_they_are(of, mod
 @pytest.mark.parametrize(
     "model", ["gpt-oss-120b", "gpt-40b", "my-gpt-4", "gpt4all", "claude-sonnet-4-5", "deepseek-chat"]
 )
-def test_names_that_only_look_like_openais_are_not(of, model: str):
+def test_similar_names_are_not_openais(of, model: str):
     assert not of(f"openai/{model}", api_base="http://127.0.0.1:1/v1").developer_role
 
 
@@ -191,11 +191,11 @@ def test_names_that_only_look_like_openais_are_not(of, model: str):
         ("groq/moonshotai/kimi-k2-instruct", "strip"),
     ],
 )
-def test_kimi_and_deepseek_want_their_thoughts_back(of, model: str, thoughts: str):
+def test_kimi_and_deepseek_require_earlier_reasoning(of, model: str, thoughts: str):
     assert of(model, **({"api_base": "http://127.0.0.1:1/v1"} if "openai/" in model else {})).thoughts == thoughts
 
 
-def test_openrouter_asks_openai_at_its_responses_api(of):
+def test_openrouter_calls_openais_responses_api(of):
     """https://platform.openai.com/docs/api-reference/responses/create#responses_create-max_output_tokens"""
     assert of("openrouter/openai/gpt-4.1-mini").min_output == 16
     assert of("openrouter/openai/gpt-5").min_output == 16

@@ -1,4 +1,4 @@
-"""Which refusals of `/responses` may come from a server that has chat alone."""
+"""Errors from `/responses` that may come from a server with chat completions only."""
 
 import orjson
 import pytest
@@ -23,7 +23,7 @@ def refused(status: int, error: object = None):
         refused(501, {"error": "not implemented"}),
     ],
 )
-def test_no_such_page(refusal):
+def test_missing_page(refusal):
     assert may_be(refusal)
 
 
@@ -39,11 +39,11 @@ def test_no_such_page(refusal):
         refused(404, {"error": {"message": "File not found: file_0123456789"}}),
     ],
 )
-def test_something_else_that_is_not_there(refusal):
+def test_other_not_found_error(refusal):
     assert not may_be(refusal)
 
 
-def test_what_is_learnt_is_of_one_deployment_and_one_model():
+def test_result_is_remembered_per_deployment_and_model():
     known, first, second = ChatOnly(), deployment("a", "a1"), deployment("a", "a2")
     known.learn(first, "m")
     assert known.knows(first, "m")
@@ -51,7 +51,7 @@ def test_what_is_learnt_is_of_one_deployment_and_one_model():
     assert not known.knows(second, "m")
 
 
-def test_of_two_refusals_the_one_that_says_more_is_told():
+def test_more_informative_of_two_errors_is_reported():
     page, bad, none = refused(404), refused(400, {"error": "x"}), refused(404, {"error": "y"})
     assert of_both(page, bad) is bad
     assert of_both(page, none) is page

@@ -1,4 +1,4 @@
-"""What an earlier answer thought reaches the models that want it back."""
+"""Reasoning of earlier responses is returned to models that require it."""
 
 from typing import Any
 
@@ -25,25 +25,25 @@ def assistant(**fields: Any) -> dict[str, Any]:
         {"provider_specific_fields": {"reasoning_content": "I should call f."}},
     ],
 )
-def test_every_shape_of_a_thought_stands_beside_its_call(fields: dict[str, Any]):
+def test_every_shape_of_reasoning_is_sent_with_its_call(fields: dict[str, Any]):
     (made,) = fitted([assistant(**fields)], required=True)
     assert made["reasoning_content"] == "I should call f."
     assert "thinking_blocks" not in made
     assert made["tool_calls"] == CALLS
 
 
-def test_a_call_whose_thought_is_lost_has_the_least_that_is_taken():
+def test_call_with_lost_reasoning_gets_a_minimal_placeholder():
     assert fitted([assistant()], required=True)[0]["reasoning_content"] == " "
     lost = assistant(thinking_blocks=[{"type": "redacted_thinking", "data": "x"}])
     assert fitted([lost], required=True)[0]["reasoning_content"] == " "
 
 
-def test_nothing_is_made_up_where_nobody_asks():
+def test_no_placeholder_is_added_where_not_required():
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}, assistant()]
     assert fitted(messages, required=False) is messages
     assert fitted(messages[:2], required=True) == messages[:2]
 
 
-def test_claude_s_blocks_go_to_no_other_model():
+def test_claudes_blocks_are_not_sent_to_other_models():
     (made,) = fitted([assistant(thinking_blocks=[SIGNED])], required=False)
     assert made == assistant(reasoning_content="I should call f.")

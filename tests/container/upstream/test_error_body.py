@@ -1,4 +1,4 @@
-"""The provider's own words survive, whatever the shape of its error."""
+"""The provider's error message is kept, whatever the shape of the error."""
 
 import orjson
 import pytest
@@ -44,7 +44,7 @@ EXTRA = {"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra i
         ("It broke.", "It broke."),
     ],
 )  # fmt: skip
-def test_the_words_are_found(body, said):
+def test_message_is_found(body, said):
     assert fields_of(body)["message"] == said
     assert from_response(422, {}, orjson.dumps(body)).message == said
 
@@ -58,18 +58,18 @@ def test_the_words_are_found(body, said):
         [{"info": "It broke."}],
     ],
 )
-def test_words_in_no_known_place_are_shown_with_what_is_around_them(body):
+def test_message_in_an_unknown_field_is_shown_with_its_context(body):
     assert from_response(422, {}, orjson.dumps(body)).message == orjson.dumps(body).decode()
 
 
-def test_words_in_no_known_place_hide_keys_and_decide_nothing():
+def test_message_in_an_unknown_field_is_masked_and_does_not_affect_routing():
     found = from_response(422, {}, orjson.dumps({"info": "sk-proj-abcDEF0123456789abcDEF0123456789 context length"}))
     assert "0123456789" not in found.message
     assert found.kind == "caller"
 
 
 @pytest.mark.parametrize("body", [{}, [], {"error": None}, {"error": {"message": ""}}, {"error": {"code": 7}}, 5])
-def test_a_body_that_says_nothing_leaves_the_status(body):
+def test_body_without_a_message_leaves_the_status(body):
     assert "422" in from_response(422, {}, orjson.dumps(body)).message
 
 
@@ -85,17 +85,17 @@ def test_a_body_that_says_nothing_leaves_the_status(body):
         ("Größe überschritten".encode(), "Größe überschritten"),
     ],
 )  # fmt: skip
-def test_plain_text_and_pages_are_trimmed(raw, said):
+def test_plain_text_and_html_are_trimmed(raw, said):
     assert " ".join(error_fields(raw)["message"].split()) == said
 
 
-def test_a_long_text_is_cut_between_characters_and_hides_keys():
+def test_long_text_is_cut_between_characters_and_masked():
     found = from_response(400, {}, b"key sk-proj-abcDEF0123456789abcDEF0123456789 " + "ü".encode() * 9000)
     assert len(found.message) == 500
     assert "0123456789" not in found.message
 
 
-def test_a_field_that_fastapi_forbids_is_named():
+def test_field_forbidden_by_fastapi_is_named():
     found = from_response(422, {}, orjson.dumps({"detail": [EXTRA]}))
     assert (found.kind, found.code, found.param) == ("unsupported", "unknown_parameter", "logprobs")
 
@@ -118,7 +118,7 @@ def test_a_field_that_fastapi_forbids_is_named():
         ({"error": {}}, True),
     ],
 )
-def test_an_answer_that_reports_an_error(body, error):
+def test_response_that_reports_an_error(body, error):
     assert says_error(body) is error
 
 
@@ -136,11 +136,11 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_no_shape_breaks_the_reading(body):
+def test_any_shape_can_be_read(body):
     assert isinstance(fields_of(body).get("message", ""), str)
     assert isinstance(words(body), str)
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_break_the_reading(raw):
+def test_any_bytes_can_be_read(raw):
     assert isinstance(error_fields(raw).get("message", ""), str)

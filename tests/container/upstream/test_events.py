@@ -1,4 +1,4 @@
-"""A provider's stream on its way to the client: byte for byte but for the model's name, whatever the pieces."""
+"""A provider's stream is forwarded byte for byte except for the model name, however it is split."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def test_every_split_position_gives_the_same_bytes(name, drop_usage):
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_bytes_that_come_one_by_one_give_the_same_bytes(name):
+def test_single_bytes_give_the_same_bytes(name):
     sent = b"".join(STREAMS[name])
     pieces = [sent[i : i + 1] for i in range(len(sent))]
     assert passed_on(pieces, drop_usage=True) == whole(name, drop_usage=True)
@@ -36,7 +36,7 @@ def test_any_pieces_give_the_same_bytes(name, cuts, drop_usage):
 
 
 @given(st.text(max_size=60), st.integers(1, 40))
-def test_any_content_survives(text, size):
+def test_any_content_is_preserved(text, size):
     events = recorded(text=text)
     sent = b"".join(events)
     pieces = [sent[i : i + size] for i in range(0, len(sent), size)]
@@ -44,14 +44,14 @@ def test_any_content_survives(text, size):
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_no_whole_event_is_held_back(name):
+def test_complete_event_is_not_held_back(name):
     stream, out = EventStream(OURS, drop_usage=False), b""
     for index, event in enumerate(STREAMS[name]):
         out += stream.feed(event)
         assert out == rewritten(STREAMS[name][: index + 1], drop_usage=False)
 
 
-def test_an_event_that_has_not_ended_is_held_back():
+def test_incomplete_event_is_held_back():
     [first, second, *_] = recorded()
     stream = EventStream(OURS, drop_usage=False)
     assert stream.feed(first + second[:-1]) == rewritten([first], drop_usage=False)
@@ -59,7 +59,7 @@ def test_an_event_that_has_not_ended_is_held_back():
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"[]", b"7", b'"text"', b'["model"]', b": x"])
-def test_data_that_is_no_object_does_not_reach_clients(data):
+def test_data_that_is_not_an_object_does_not_reach_clients(data):
     first, second, *rest = STREAMS["openai"]
     event = b"data: " + data + b"\n\n" if data != b": x" else b"data:\n: x\n\n"
     assert passed_on([event, first, event, second, event, *rest]) == whole("openai", drop_usage=False)
@@ -71,7 +71,7 @@ def test_nothing_follows_the_end():
     assert passed_on([b"".join(events) * 2]) == whole("openai", drop_usage=False)
 
 
-# The model's name
+# Model name
 
 
 @pytest.mark.parametrize("colon", [b":", b": ", b" : "])
@@ -80,7 +80,7 @@ def test_spaces_around_the_name_are_kept(colon):
     assert passed_on([event]) == b'data: {"model"' + colon + orjson.dumps(OURS) + b',"choices":[]}\n\n'
 
 
-def test_a_name_that_changes_in_mid_stream_is_replaced_every_time():
+def test_name_that_changes_in_mid_stream_is_always_replaced():
     events = [b'data: {"model":"%s","choices":[{}]}\n\n' % name for name in (b"", b"a", b"b", b"b", b"a\\u00fc", b"")]
     ours = b'data: {"model":%s,"choices":[{}]}\n\n' % orjson.dumps(OURS)
     assert passed_on(events) == ours * 6
@@ -99,11 +99,11 @@ def test_a_name_that_changes_in_mid_stream_is_replaced_every_time():
         b"event: ping\n\n",
     ],
 )
-def test_an_event_without_a_model_is_not_touched(event):
+def test_event_without_a_model_is_unchanged(event):
     assert passed_on([event]) == event
 
 
-def test_a_second_name_in_an_event_that_opens_like_the_others_is_replaced_too():
+def test_second_name_in_a_similar_event_is_also_replaced():
     stream = EventStream("ours", drop_usage=False)
     stream.feed(PIECE)
     nested = chunk(b'},"x":{"model":"theirs"}}]}')
@@ -113,7 +113,7 @@ def test_a_second_name_in_an_event_that_opens_like_the_others_is_replaced_too():
         assert stream.feed(other).count(b'"model":"ours"') == 2
 
 
-def test_one_streams_name_is_not_anothers():
+def test_names_of_different_streams_do_not_mix():
     events = recorded()
     assert passed_on(events) == passed_on(events)
     other = EventStream("other", drop_usage=False)

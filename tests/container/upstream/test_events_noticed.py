@@ -1,4 +1,4 @@
-"""What is noticed of a stream that passes: its usage, errors, and how it ended."""
+"""Facts extracted from a forwarded stream: usage, errors and how it ended."""
 
 import orjson
 import pytest
@@ -21,7 +21,7 @@ USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     ],
 )
 @pytest.mark.parametrize("together", [True, False])
-def test_what_matters_is_noticed_after_events_that_open_alike(last, noticed, together):
+def test_significant_fields_are_noticed_after_similar_events(last, noticed, together):
     stream = EventStream("ours", drop_usage=False)
     for _ in range(3):
         stream.feed(PIECE)
@@ -42,7 +42,7 @@ def test_nothing_follows_an_end_in_the_same_bytes(end):
 @pytest.mark.parametrize(
     "name", ["openai", "crlf", "azure, whose first model is empty", "usage with the finish", "usage in every chunk"]
 )
-def test_usage_is_noticed(name):
+def test_usage_is_extracted(name):
     stream = EventStream(OURS, drop_usage=True)
     for event in STREAMS[name]:
         stream.feed(event)
@@ -55,7 +55,7 @@ def test_usage_is_noticed(name):
     [b"[]", b'[{"index":0,"delta":{}}]', b'[{"index":0,"delta":{},"finish_reason":null}]'],
     ids=["none", "the engine's, which says nothing", "the same with a null"],
 )
-def test_the_usage_chunk_is_dropped_only_when_we_asked_for_it(choices):
+def test_usage_chunk_is_dropped_only_when_the_gateway_requested_it(choices):
     chunk = b'data: {"choices":%s,"usage":%s}\n\n' % (choices, orjson.dumps(USAGE))
     assert passed_on([chunk], drop_usage=False) == chunk
     assert passed_on([chunk], drop_usage=True) == b""
@@ -73,19 +73,19 @@ def test_the_usage_chunk_is_dropped_only_when_we_asked_for_it(choices):
         b'"choices":[],"usage":"text"',
     ],
 )
-def test_no_other_chunk_is_dropped(rest):
+def test_other_chunks_are_kept(rest):
     chunk = b"data: {" + rest + b"}\n\n"
     assert EventStream(OURS, drop_usage=True).feed(chunk) == chunk
 
 
-def test_the_last_usage_counts():
+def test_last_usage_counts():
     stream = EventStream(OURS, drop_usage=False)
     for total in (1, 2, 3):
         stream.feed(b'data: {"choices":[{}],"usage":{"total_tokens":%d}}\n\n' % total)
     assert stream.usage == {"total_tokens": 3}
 
 
-def test_usage_in_a_text_is_none():
+def test_usage_in_a_text_is_ignored():
     stream = EventStream(OURS, drop_usage=True)
     for event in recorded(text=TRICKY, usage=False):
         stream.feed(event)
@@ -104,7 +104,7 @@ CACHED = [
 
 @pytest.mark.parametrize("said", CACHED)
 @pytest.mark.parametrize("choices", [[], [{"index": 0, "delta": {}, "finish_reason": "stop"}]])
-def test_cached_tokens_are_given_on_where_clients_look_for_them(said, choices):
+def test_cached_tokens_are_reported_in_the_standard_field(said, choices):
     usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, **said}
     stream = EventStream(OURS, drop_usage=False)
     sent = stream.feed(b"data: " + orjson.dumps({"choices": choices, "usage": usage}) + b"\n\n")
@@ -123,7 +123,7 @@ def test_cached_tokens_are_given_on_where_clients_look_for_them(said, choices):
     ],
     ids=["in the choice", "Groq's", "beside null", "beside Groq's"],
 )
-def test_usage_is_found_wherever_servers_put_it_and_given_on_where_clients_look_for_it(chunk):
+def test_usage_is_found_in_any_chunk_and_reported_in_the_standard_place(chunk):
     stream = EventStream(OURS, drop_usage=False)
     sent = stream.feed(CONTENT + b"data: " + orjson.dumps(chunk) + b"\n\n").removeprefix(CONTENT)
     given = orjson.loads(sent.removeprefix(b"data: "))
@@ -132,12 +132,12 @@ def test_usage_is_found_wherever_servers_put_it_and_given_on_where_clients_look_
 
 
 @pytest.mark.parametrize("choices", [None, []])
-def test_a_usage_chunk_without_choices_is_dropped_when_nobody_asked(choices):
+def test_usage_chunk_without_choices_is_dropped_when_not_requested(choices):
     event = b"data: " + orjson.dumps({"choices": choices, "usage": USAGE}) + b"\n\n"
     assert EventStream(OURS, drop_usage=True).feed(CONTENT + event) == CONTENT
 
 
-# How it ended
+# End of the stream
 
 
 def after(*events: bytes) -> EventStream:
@@ -149,7 +149,7 @@ def after(*events: bytes) -> EventStream:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_that_came_to_its_end_is_not_cut_off(name):
+def test_complete_stream_is_not_cut_off(name):
     stream = after(*STREAMS[name])
     assert not stream.cut_off
     assert stream.done is (name != "error in mid-stream")
@@ -157,7 +157,7 @@ def test_a_stream_that_came_to_its_end_is_not_cut_off(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(STREAMS) - {"error in mid-stream"}))
-def test_a_stream_that_breaks_off_in_its_middle_is(name):
+def test_truncated_stream_is_cut_off(name):
     assert after(*STREAMS[name][:4]).cut_off
     assert after().cut_off
 
@@ -165,26 +165,26 @@ def test_a_stream_that_breaks_off_in_its_middle_is(name):
 @pytest.mark.parametrize(
     "done", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", b"data: [DONE]", b": x\ndata: [DONE]\n\n"]
 )
-def test_done_is_an_event_of_its_own(done):
+def test_done_is_a_separate_event(done):
     assert after(done).done
 
 
 @pytest.mark.parametrize(
     "text", [b'{"choices":[{"delta":{"content":"[DONE]"}}]}', b'{"choices":[{"delta":{"content":"data: [DONE]"}}]}']
 )
-def test_done_in_a_text_is_not(text):
+def test_done_in_a_text_is_ignored(text):
     assert not after(b"data: " + text + b"\n\n").done
     assert after(b"data: " + text + b"\n\n").cut_off
 
 
-def test_a_finish_reason_is_an_end_too():
+def test_finish_reason_also_ends_the_stream():
     chunk = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":%s}]}\n\n'
     assert after(chunk % b'"stop"').finished
     assert not after(chunk % b"null").finished
 
 
 @pytest.mark.parametrize("reason", [b"null", b'""'])
-def test_an_empty_finish_reason_is_no_end(reason):
+def test_empty_finish_reason_does_not_end_the_stream(reason):
     event = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":%s}]}\n\n' % reason
     assert not after(event * 2).finished
     assert after(event * 2).cut_off
@@ -202,7 +202,7 @@ def test_an_empty_finish_reason_is_no_end(reason):
         ([b'{"object":"text_completion","choices":[{"index":0,"text":"x"}]}'], "stop", {"object": "text_completion"}),
     ],
 )  # fmt: skip
-def test_an_answer_that_does_not_say_why_it_ended_is_given_a_reason(events, reason, more, split):
+def test_missing_finish_reason_is_added(events, reason, more, split):
     sent = b"".join(b"data: " + event + b"\r\n\r\n" for event in events) + b": x\ndata: [DONE]\r\n\r\n"
     got = passed_on([sent[i : i + split] for i in range(0, len(sent), split)])
     *_, last, done = [event for event in got.replace(b"\r", b"").split(b"\n\n") if event]
@@ -215,7 +215,7 @@ def test_an_answer_that_does_not_say_why_it_ended_is_given_a_reason(events, reas
     assert chunk["model"] == OURS
 
 
-def test_the_last_event_may_lack_its_blank_line():
+def test_last_event_may_lack_its_blank_line():
     stream = EventStream(OURS, drop_usage=False)
     assert stream.feed(b"data: [DONE]\n") == b""
     assert stream.end() == b"data: [DONE]\n\n"
@@ -223,12 +223,12 @@ def test_the_last_event_may_lack_its_blank_line():
     assert stream.end() == b""
 
 
-def test_half_an_event_at_the_end_is_dropped():
+def test_incomplete_event_at_the_end_is_dropped():
     [first, second, *_] = recorded()
     assert passed_on([first, second[: len(second) // 2]]) == rewritten([first], drop_usage=False)
 
 
-def test_an_event_that_does_not_end_is_given_up():
+def test_endless_event_is_abandoned():
     stream = EventStream(OURS, drop_usage=False)
     piece = b"x" * (1024 * 1024)
     for _ in range(MAX_EVENT_BYTES // len(piece)):
@@ -278,7 +278,7 @@ ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},
         (b'data: {"error":{"message":"x","type":"overloaded_error"}}', "server"),
     ],
 )  # fmt: skip
-def test_an_error_before_the_answer_leaves_it_to_another(before, event, kind):
+def test_error_before_the_content_allows_a_fallback(before, event, kind):
     stream = EventStream(OURS, drop_usage=False)
     passed = stream.feed(before)
     assert stream.begins(passed) is False
@@ -307,7 +307,7 @@ def test_an_error_before_the_answer_leaves_it_to_another(before, event, kind):
     ],
 )
 @pytest.mark.parametrize("pieces", [1, 7, 10_000], ids=["byte by byte", "in pieces", "together"])
-def test_an_error_in_mid_stream_ends_it_with_an_error_event(event, pieces):
+def test_error_in_mid_stream_ends_it_with_an_error_event(event, pieces):
     sent = ROLE + CONTENT + event + b"\n\n" + CONTENT + b"data: [DONE]\n\n"
     stream = EventStream(OURS, drop_usage=False)
     got = b"".join(stream.feed(sent[i : i + pieces]) for i in range(0, len(sent), pieces)) + stream.end()
@@ -331,27 +331,27 @@ def test_an_error_in_mid_stream_ends_it_with_an_error_event(event, pieces):
         b'data: {"id":"1","object":"chat.completion.chunk"}\n\n',
     ],
 )
-def test_what_only_speaks_of_errors_is_none(event):
+def test_text_about_errors_is_not_an_error(event):
     stream = EventStream(OURS, drop_usage=False)
     assert stream.feed(CONTENT + event) == CONTENT + event
     assert stream.failed is None
 
 
 @pytest.mark.parametrize("choices", [b"[null]", b'"x"', b"{}", b"null", b"[{}]", b"[]"])
-def test_choices_that_are_none_are_no_beginning(choices):
+def test_invalid_choices_do_not_start_the_response(choices):
     stream = EventStream(OURS, drop_usage=False)
     assert stream.begins(stream.feed(b'data: {"choices":' + choices + b"}\n\n")) is False
     assert stream.begins(stream.feed(b"data: {}\n\n")) is False
 
 
-def test_an_error_of_nothing_beside_an_answer_does_not_reach_clients():
+def test_empty_error_beside_content_does_not_reach_clients():
     stream = EventStream(OURS, drop_usage=False)
     event = b'data: {"error":{"message":null},"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
     assert stream.feed(CONTENT + event) == CONTENT * 2
     assert stream.failed is None
 
 
-def test_an_answer_begins_with_what_says_something():
+def test_content_starts_the_response():
     stream = EventStream(OURS, drop_usage=False)
     for event in (b": ping\n\n", ROLE, b'data: {"choices":[],"prompt_filter_results":[]}\n\n'):
         assert stream.begins(stream.feed(event)) is False
@@ -367,6 +367,6 @@ def test_an_answer_begins_with_what_says_something():
         b'data: {"choices":[{"index":0,"text":"x"}]}\n\n',
     ],
 )
-def test_calls_thoughts_and_an_end_are_a_beginning(event):
+def test_calls_reasoning_and_an_end_start_the_response(event):
     stream = EventStream(OURS, drop_usage=False)
     assert stream.begins(stream.feed(event)) is True

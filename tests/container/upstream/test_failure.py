@@ -1,4 +1,4 @@
-"""What a provider's refusal means."""
+"""Classification of provider errors."""
 
 import email.utils
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def openai(message: str = "It broke.", code: str | None = None, type: str | None
         (451, "content_policy"),
     ],
 )
-def test_the_status_says_what_kind_it_is(status, kind):
+def test_status_determines_the_kind(status, kind):
     found = outcome(status, openai())
     assert (found.kind, found.status) == (kind, status)
 
@@ -75,16 +75,16 @@ def test_the_status_says_what_kind_it_is(status, kind):
         (openai("litellm.UnsupportedParamsError: gemini does not support parameters: ['x']"), "unsupported"),
     ],
 )
-def test_a_400_is_looked_into(body, kind):
+def test_message_of_a_400_refines_the_kind(body, kind):
     assert outcome(400, body).kind == kind
 
 
-def test_a_server_error_may_be_a_rate_limit():
+def test_server_error_may_be_a_rate_limit():
     assert outcome(500, openai(code="rate_limit_exceeded")).kind == "rate_limit"
     assert outcome(503, openai(type="rate_limit_error")).kind == "rate_limit"
 
 
-def test_a_filter_that_answers_403_is_no_bad_key():
+def test_content_filter_with_403_is_not_an_invalid_key():
     assert outcome(403, openai(code="content_filter")).kind == "content_policy"
 
 
@@ -108,22 +108,22 @@ def test_a_filter_that_answers_403_is_no_bad_key():
         ({"detail": [{"loc": ["body"], "msg": "x"}]}, "body: x"),
     ],
 )
-def test_the_message_is_found_in_every_shape(body, message):
+def test_message_is_found_in_every_shape(body, message):
     assert outcome(500, body).message == message
 
 
-def test_code_and_param_are_texts():
+def test_code_and_param_are_text():
     found = outcome(400, {"error": {"message": "x", "code": 400, "param": "temperature"}})
     assert (found.code, found.param) == ("400", "temperature")
     assert outcome(400, {"error": {"message": "x", "code": {}, "param": ["a"]}}).param is None
 
 
-def test_a_long_message_is_cut():
+def test_long_message_is_truncated():
     assert len(outcome(500, openai("too long " * 10_000)).message) == 500
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_what_a_provider_says_about_our_key_is_not_repeated(status):
+def test_provider_message_about_our_key_is_not_repeated(status):
     found = outcome(status, openai("Incorrect API key provided: sk-abcdef."))
     assert found.message == f"The provider refused this gateway's credentials (status {status})."
     assert "sk-abcdef" not in repr(found)
@@ -142,7 +142,7 @@ def test_what_a_provider_says_about_our_key_is_not_repeated(status):
         "sk-abcd********************wxyz",
     ],
 )
-def test_a_key_in_any_message_is_masked(status, secret):
+def test_key_in_any_message_is_masked(status, secret):
     found = outcome(status, openai(f"The key '{secret}' has no quota left for gpt-4o-2024-11-20."))
     assert secret not in found.message
     assert found.message.endswith("has no quota left for gpt-4o-2024-11-20.") or found.kind == "authentication"
@@ -158,18 +158,18 @@ def test_a_key_in_any_message_is_masked(status, secret):
         ("write to a@b.example, see https://host/a?b=c", "write to a@b.example, see https://host/a?b=c"),
     ],
 )
-def test_what_opens_an_address_is_masked(said, shown):
+def test_credentials_in_a_url_are_masked(said, shown):
     assert outcome(500, openai(said)).message == shown
 
 
-def test_words_that_are_no_keys_are_kept():
+def test_words_that_are_not_keys_are_kept():
     text = (
         "task-oriented sk-1 accounts/fireworks/models/llama-v4-maverick-instruct-basic req_0123 at 2026-11-17T10:00:00Z"
     )
     assert outcome(500, openai(text)).message == text
 
 
-def test_only_what_concerns_the_client_is_passed_on():
+def test_only_relevant_messages_are_forwarded():
     found = outcome(
         429,
         openai(),
@@ -187,7 +187,7 @@ def test_only_what_concerns_the_client_is_passed_on():
     assert found.retry_after == 7.0
 
 
-def test_what_the_engine_adds_is_taken_off():
+def test_engine_additions_are_removed():
     found = outcome(
         429,
         openai("Slow down.. Received Model Group=0123456789abcdef\nAvailable Model Group Fallbacks=None"),
@@ -229,12 +229,12 @@ def test_retry_after_is_seconds_milliseconds_or_a_date(headers, seconds):
 
 
 @given(st.text(max_size=40) | st.dates().map(lambda d: f"{d:%a, %d %b %Y} 00:00:00 GMT"))
-def test_any_retry_after_is_a_time_or_none(text):
+def test_any_retry_after_is_a_delay_or_none(text):
     found = retry_after({"retry-after": text}, NOW)
     assert found is None or found >= 0
 
 
-# Errors as a stream's first event
+# Errors as the first event of a stream
 
 
 @pytest.mark.parametrize(
@@ -255,13 +255,13 @@ def test_any_retry_after_is_a_time_or_none(text):
         ({}, "server", 0),
     ],
 )
-def test_an_error_event_is_an_outcome(error, kind, status):
+def test_error_event_is_an_outcome(error, kind, status):
     found = from_error_event(error)
     assert (found.kind, found.status) == (kind, status)
     assert found.message
 
 
-def test_an_error_event_does_not_repeat_our_key():
+def test_error_event_does_not_repeat_our_key():
     key = "sk-proj-abcDEF0123456789abcDEF0123456789"
     assert key not in repr(from_error_event({"message": f"Incorrect API key provided: {key}", "code": 401}))
 
@@ -277,7 +277,7 @@ def test_an_error_event_does_not_repeat_our_key():
         ),
     ).map(orjson.dumps),
 )
-def test_any_answer_is_an_outcome(status, raw):
+def test_any_response_is_an_outcome(status, raw):
     found = from_response(status, {}, raw, NOW)
     assert found.kind != "ok"
     assert 0 < len(found.message) <= 500

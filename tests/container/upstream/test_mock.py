@@ -1,4 +1,4 @@
-"""`mock_response`: answers without any provider."""
+"""`mock_response`: responses without a provider."""
 
 import orjson
 import pytest
@@ -37,7 +37,7 @@ def plain(answer) -> bytes:
     return answer.body
 
 
-def test_a_chat_completion(answered):
+def test_chat_completion(answered):
     found = ChatCompletion.model_validate_json(plain(answered()))
     assert (found.model, found.choices[0].message.content, found.choices[0].finish_reason) == ("m", TEXT, "stop")
     assert found.usage is not None
@@ -45,12 +45,12 @@ def test_a_chat_completion(answered):
     assert answered().usage == {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 
 
-def test_a_completion(answered):
+def test_completion(answered):
     found = TextCompletion.model_validate_json(plain(answered("completions")))
     assert (found.object, found.choices[0].text) == ("text_completion", TEXT)
 
 
-async def test_a_chat_stream(answered):
+async def test_chat_stream(answered):
     sent = await events(answered(stream=True))
     assert sent[-1] == b"data: [DONE]\n\n"
     chunks = [ChatCompletionChunk.model_validate(payload(event)) for event in sent[:-1]]
@@ -61,7 +61,7 @@ async def test_a_chat_stream(answered):
     assert all(c.usage is None for c in chunks)
 
 
-async def test_a_stream_ends_with_usage_when_asked_to(answered):
+async def test_stream_ends_with_usage_when_requested(answered):
     sent = await events(answered(stream=True, stream_options={"include_usage": True}))
     last = ChatCompletionChunk.model_validate(payload(sent[-2]))
     assert last.choices == []
@@ -69,16 +69,16 @@ async def test_a_stream_ends_with_usage_when_asked_to(answered):
     assert last.usage.total_tokens == 18
 
 
-def test_usage_of_a_stream_is_known_whoever_asked(answered):
+def test_usage_of_a_stream_is_always_known(answered):
     assert answered(stream=True).events.usage == {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 
 
-async def test_a_completion_stream(answered):
+async def test_completion_stream(answered):
     sent = await events(answered("completions", stream=True))
     assert "".join((payload(event) or {})["choices"][0]["text"] for event in sent[:-1]) == TEXT
 
 
-async def test_an_empty_text_is_an_answer_too(answered):
+async def test_empty_text_is_a_valid_response(answered):
     assert ChatCompletion.model_validate_json(plain(answered(text=""))).choices[0].message.content == ""
     assert len(await events(answered(text="", stream=True))) == 3
 
@@ -91,7 +91,7 @@ def test_embeddings_have_a_vector_for_each_input(answered, value, count):
     assert found.usage.prompt_tokens > 0
 
 
-def test_embeddings_have_the_dimensions_asked_for(answered):
+def test_embeddings_have_the_requested_dimensions(answered):
     found = CreateEmbeddingResponse.model_validate_json(plain(answered("embeddings", dimensions=8)))
     assert len(found.data[0].embedding) == 8
     encoded = orjson.loads(plain(answered("embeddings", dimensions=3, encoding_format="base64")))
@@ -99,7 +99,7 @@ def test_embeddings_have_the_dimensions_asked_for(answered):
 
 
 @pytest.mark.parametrize("fields", [{"dimensions": 16_385}, {"input": ["a"] * 5000}])
-def test_embeddings_too_large_for_any_provider_are_refused(answered, fields):
+def test_oversized_embeddings_are_rejected(answered, fields):
     found = answered("embeddings", **fields)
     assert isinstance(found, Outcome)
     assert (found.kind, found.status, found.param) == ("caller", 400, next(iter(fields)))
@@ -114,11 +114,11 @@ def test_embeddings_too_large_for_any_provider_are_refused(answered, fields):
         [{"content": {}}],
     ],
 )
-def test_any_message_is_answered(answered, content):
+def test_any_message_is_accepted(answered, content):
     assert plain(answered(messages=[{"role": "user", "content": content}]))
 
 
-def test_a_message_nested_deeply_is_answered(deployment):
+def test_deeply_nested_message_is_accepted(deployment):
     content = b'[{"content":' * 500 + b'"deep"' + b"}]" * 500
     request = parse("chat_completions", b'{"model":"m","messages":[{"role":"user","content":%s}]}' % content)
     assert plain(mock.answer(deployment(model="openai/x", mock_response="hi"), request, "m"))

@@ -1,4 +1,4 @@
-"""Streams of servers that write OpenAI's format otherwise: clients get calls and thoughts as OpenAI writes them."""
+"""Streams with unusual variants of OpenAI's format. Clients get calls and reasoning in the standard format."""
 
 import itertools
 from typing import Any
@@ -38,7 +38,7 @@ def stream(*events: bytes, finish: str | None = "stop") -> list[bytes]:
 
 PIECES = [A[:9], A[9:]]
 TWO = [("f", A), ("g", B)]
-# Each with the calls that it stands for.
+# Each stream, with the expected calls.
 STREAMS: dict[str, tuple[list[bytes], list[tuple[str, str]]]] = {
     "ordinary": (
         stream(
@@ -215,7 +215,7 @@ def passed_on(pieces: list[bytes], *, messages: bool = False) -> bytes:
 
 
 def joined(sent: bytes) -> tuple[list[tuple[str, str]], list[str], list[str]]:
-    """The calls as OpenAI's clients put them together, their ids, and the reasons to finish."""
+    """The calls as OpenAI's clients join them, their IDs, and the finish reasons."""
     found: dict[int, dict[str, str]] = {}
     reasons = []
     for event in split(sent):
@@ -233,7 +233,7 @@ def joined(sent: bytes) -> tuple[list[tuple[str, str]], list[str], list[str]]:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_clients_of_chat_get_every_call_whole(name):
+def test_chat_clients_get_every_call_whole(name):
     events, wanted = STREAMS[name]
     found, ids, reasons = joined(passed_on(events))
     assert found == wanted
@@ -242,7 +242,7 @@ def test_clients_of_chat_get_every_call_whole(name):
     assert reasons == ["tool_calls"]
 
 
-def test_an_ordinary_stream_with_calls_passes_as_it_came():
+def test_ordinary_stream_with_calls_is_unchanged():
     events, _ = STREAMS["ordinary"]
     assert passed_on(events) == b"".join(events).replace(b'"theirs"', b'"ours"')
 
@@ -258,7 +258,7 @@ def test_arguments_of_an_ordinary_stream_are_not_parsed():
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_clients_of_messages_get_every_call_whole(name):
+def test_messages_clients_get_every_call_whole(name):
     events, wanted = STREAMS[name]
     blocks = read_blocks(passed_on(events, messages=True))
     called = [b for b in blocks if b["type"] == "tool_use"]
@@ -269,7 +269,7 @@ def test_clients_of_messages_get_every_call_whole(name):
 
 
 def read_blocks(sent: bytes) -> list[dict[str, Any]]:
-    """The blocks as Anthropic's clients put them together: one is open at a time."""
+    """The blocks as Anthropic's clients join them. Only one is open at a time."""
     blocks: list[dict[str, Any]] = []
     open_at = None
     for event in split(sent):
@@ -301,7 +301,7 @@ def read_blocks(sent: bytes) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("messages", [False, True])
 @given(data=st.data())
-def test_any_pieces_give_what_the_whole_gives(messages, data):
+def test_result_does_not_depend_on_the_split(messages, data):
     events, _ = STREAMS[data.draw(st.sampled_from(sorted(STREAMS)))]
     sent = b"".join(events)
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=12))
@@ -330,7 +330,7 @@ THOUGHTS = {
 
 @pytest.mark.parametrize("name", THOUGHTS)
 @pytest.mark.parametrize("text", [{"content": "Hi"}, {"content": [{"type": "text", "text": "Hi"}]}])
-def test_thoughts_of_a_stream_have_one_shape(name, text):
+def test_reasoning_of_a_stream_has_one_shape(name, text):
     events = stream(*THOUGHTS[name], chunk({**text, "reasoning": None, "reasoning_details": []}))
     deltas = [c["delta"] for event in split(passed_on(events)) for c in (payload(event) or {}).get("choices", ())]
     assert "".join(d.get("reasoning_content") or "" for d in deltas) == "hm"
@@ -343,7 +343,7 @@ def test_thoughts_of_a_stream_have_one_shape(name, text):
     ]
 
 
-def test_an_old_style_call_ends_as_one():
+def test_legacy_function_call_ends_with_function_call():
     events = stream(
         chunk({"function_call": {"name": "f", "arguments": ""}}), chunk({"function_call": {"arguments": B}})
     )

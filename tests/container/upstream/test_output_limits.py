@@ -1,4 +1,4 @@
-"""The output limit that is sent is never over the one that was set aside for, whoever presets what under which name."""
+"""The output limit sent is never above the reserved one, whatever is preset under any name."""
 
 from typing import Any
 
@@ -72,14 +72,14 @@ def configured(load_config: LoadConfig, model: str, presets: dict[str, Any], inf
 
 
 def sent_limit(body: dict[str, Any]) -> int:
-    """The one limit of a body, in whichever wire format."""
+    """The single limit of a body, in any wire format."""
     fields = {**body, **body.get("generationConfig", {})}
     [name] = parameters.NAMES & fields.keys()
     return fields[name]
 
 
 def sent_answers(body: dict[str, Any]) -> int:
-    """How many answers are asked for."""
+    """The number of requested choices."""
     fields = {**body, **body.get("generationConfig", {})}
     return max(fields.get(name) or 1 for name in ("n", "best_of", "candidateCount"))
 
@@ -100,7 +100,7 @@ def reserved_limit(config: Config, request: Completion | JsonBody, endpoint: str
     counts=COUNTS,
     endpoint=st.sampled_from(["chat_completions", "messages", "completions"]),
 )
-def test_what_is_sent_is_never_over_what_is_reserved(
+def test_limit_sent_never_exceeds_the_reserved_one(
     load_config: LoadConfig,
     model: str,
     presets: dict[str, Any],
@@ -124,14 +124,14 @@ def test_what_is_sent_is_never_over_what_is_reserved(
         assert not d.off
         try:
             made = orjson.loads(formats.of(d, d.model, endpoint).request(d, d.model, request).body)
-        except Unsupported:  # several answers, of a model that gives one
+        except Unsupported:  # several choices from a model that returns one
             continue
         assert sent_limit(made) * sent_answers(made) <= reserved
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(model=st.sampled_from(sorted(MODELS)), presets=PRESETS, info=INFO, asked=st.none() | LIMIT)
-def test_a_response_too(
+def test_limit_of_a_responses_request_never_exceeds_the_reserved_one(
     load_config: LoadConfig, model: str, presets: dict[str, Any], info: dict[str, Any], asked: int | None
 ):
     config = configured(load_config, model, presets, info)
@@ -147,7 +147,7 @@ def test_a_response_too(
 
 
 @pytest.mark.parametrize("where", ["top", "extra_body"])
-def test_the_engine_has_no_limit_of_its_own_that_could_go_over_a_clients(load_config: LoadConfig, where: str):
+def test_engine_has_no_own_limit_above_the_clients(load_config: LoadConfig, where: str):
     limit = {"max_tokens": 8000, "max_new_tokens": 8000}
     presets = limit if where == "top" else {"extra_body": {**limit, "top_k": 3}}
     config = configured(load_config, "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", presets, {})
@@ -158,8 +158,8 @@ def test_the_engine_has_no_limit_of_its_own_that_could_go_over_a_clients(load_co
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-def test_a_clients_limit_takes_the_place_of_a_preset_one(load_config: LoadConfig, model: str, name: str):
-    """A Messages API request has its limit under a name that the preset need not have."""
+def test_clients_limit_replaces_a_preset_one(load_config: LoadConfig, model: str, name: str):
+    """The limit of a Messages API request may have a different name than the preset."""
     config = configured(load_config, model, {name: 8000}, {})
     body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20})
     d = config.deployments[0]
@@ -175,7 +175,7 @@ def test_a_clients_limit_takes_the_place_of_a_preset_one(load_config: LoadConfig
 @pytest.mark.parametrize("model", ["anthropic/claude-sonnet-4-5", "vertex_ai/claude-sonnet-4-5"])
 @pytest.mark.parametrize(("limit", "budget"), [(2000, 1999), (500, None), (20_000, 8000)])
 @pytest.mark.parametrize("endpoint", ["messages", "chat_completions"])
-def test_preset_thoughts_fit_into_a_clients_limit(
+def test_preset_thinking_fits_into_the_clients_limit(
     load_config: LoadConfig, model: str, limit: int, budget: int | None, endpoint: str
 ):
     config = configured(load_config, model, {"thinking": {"type": "enabled", "budget_tokens": 8000}}, {})
@@ -185,12 +185,12 @@ def test_preset_thoughts_fit_into_a_clients_limit(
     formats = Formats(config.options, Engine(config, {}, start_timeout=1))
     made = orjson.loads(formats.of(d, d.model, endpoint).request(d, d.model, request).body)
     if endpoint == "messages" and model.startswith("vertex_ai/"):
-        return  # asked through chat completions
+        return  # called through chat completions
     assert made.get("thinking", {}).get("budget_tokens") == budget
     assert made["max_tokens"] == limit
 
 
-def test_a_limit_over_what_the_model_writes_is_lowered_and_one_below_what_it_takes_is_raised(load_config: LoadConfig):
+def test_limit_is_clamped_to_the_models_range(load_config: LoadConfig):
     for model, asked, name, sent in (
         ("openai/gpt-4o", 32_000, "max_tokens", 16_384),
         ("openai/gpt-5", 1, "max_completion_tokens", 16),
@@ -206,7 +206,7 @@ def test_a_limit_over_what_the_model_writes_is_lowered_and_one_below_what_it_tak
 
 
 @pytest.mark.parametrize(("asked", "sent"), [("standard_only", "default"), ("auto", "auto"), (None, "priority")])
-def test_the_tier_by_which_a_message_is_charged_is_the_one_that_is_sent(load_config: LoadConfig, asked, sent):
+def test_service_tier_charged_is_the_one_sent(load_config: LoadConfig, asked, sent):
     config = configured(load_config, "openai/gpt-5", {"service_tier": "priority"}, {})
     d = config.deployments[0]
     fields = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20, "service_tier": asked}

@@ -1,4 +1,4 @@
-"""Refusals as real servers word them, and what each of them is."""
+"""Error messages of real servers, and their classification."""
 
 import orjson
 import pytest
@@ -64,7 +64,7 @@ def kind(status: int, message: str, **fields) -> str:
               "got a string with length 2000000 instead."),
     ],
 )  # fmt: skip
-def test_a_prompt_that_does_not_fit(status, message):
+def test_prompt_too_long(status, message):
     assert kind(status, message) == "context_window"
 
 
@@ -77,16 +77,16 @@ def test_a_prompt_that_does_not_fit(status, message):
         {"code": "model_max_prompt_tokens_exceeded"},
     ],
 )
-def test_a_code_says_that_the_prompt_does_not_fit(fields):
+def test_code_says_prompt_too_long(fields):
     assert kind(400, "No.", **fields) == "context_window"
 
 
 @pytest.mark.parametrize("raw", [b"", b"<html><title>413 Request Entity Too Large</title></html>", b"Too large"])
-def test_a_413_is_about_the_size(raw):
+def test_status_413_is_about_the_size(raw):
     assert from_response(413, {}, raw).kind == "context_window"
 
 
-def test_the_provider_behind_openrouter_is_heard():
+def test_message_of_the_provider_behind_openrouter_is_used():
     raw = '{"error":{"message":"prompt is too long: 300000 tokens > 200000 maximum"}}'
     assert kind(400, "Provider returned error", metadata={"raw": raw}) == "context_window"
 
@@ -104,7 +104,7 @@ def test_the_provider_behind_openrouter_is_heard():
     ],
 )
 @pytest.mark.parametrize("as_text", [True, False])
-def test_the_code_of_the_provider_behind_openrouter_is_heard(raw, found, as_text):
+def test_code_of_the_provider_behind_openrouter_is_used(raw, found, as_text):
     raw = orjson.dumps(raw).decode() if as_text else raw
     assert kind(400, "Provider returned error", code=400, metadata={"raw": raw, "provider_name": "X"}) == found
 
@@ -124,7 +124,7 @@ def test_the_code_of_the_provider_behind_openrouter_is_heard(raw, found, as_text
         "Missing required parameter: 'messages'.",
     ],
 )
-def test_other_mistakes_are_not_about_the_prompts_length(message):
+def test_other_mistakes_are_not_prompt_length(message):
     assert kind(400, message) == "caller"
     assert kind(400, message, code="string_above_max_length") == "caller"
 
@@ -149,13 +149,13 @@ def test_other_mistakes_are_not_about_the_prompts_length(message):
         (451, "No.", {}),
     ],
 )
-def test_a_filters_refusal_is_not_about_our_key(status, message, fields):
+def test_content_filter_error_is_not_about_our_key(status, message, fields):
     found = from_response(status, {}, orjson.dumps({"error": {"message": message, **fields}}))
     assert found.kind == "content_policy"
     assert "credentials" not in found.message
 
 
-def test_xais_moderation_in_its_own_shape():
+def test_xais_moderation_error():
     body = {
         "code": "The caller does not have permission to execute the specified operation",
         "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_CSAM",
@@ -176,7 +176,7 @@ def test_xais_moderation_in_its_own_shape():
         "Your team has either used all available credits or reached its monthly spending limit.",
     ],
 )
-def test_a_403_about_the_account_is_about_our_key(message):
+def test_status_403_about_the_account_is_about_our_key(message):
     found = from_response(403, {}, orjson.dumps({"error": {"message": message}}))
     assert (found.kind, found.blameless) == ("authentication", False)
     assert message[:20] not in found.message
@@ -199,10 +199,10 @@ def test_a_403_about_the_account_is_about_our_key(message):
         (404, b'{"error":{"message":"All providers have been ignored.","code":404}}'),
     ],
 )  # fmt: skip
-def test_what_may_be_about_one_request_alone_is_not_held_against_a_deployment(status, raw):
+def test_error_that_may_concern_one_request_does_not_affect_health(status, raw):
     found = from_response(status, {}, raw)
     assert found.blameless
-    assert found.kind != "caller"  # another deployment may answer
+    assert found.kind != "caller"  # another deployment may succeed
     assert "credentials" not in found.message
 
 
@@ -216,7 +216,7 @@ def test_what_may_be_about_one_request_alone_is_not_held_against_a_deployment(st
         (500, "This request requires more credits, or fewer max_tokens."),
     ],
 )
-def test_what_is_about_the_account_or_the_server_is(status, message):
+def test_error_about_the_account_or_the_server_affects_health(status, message):
     assert not from_response(status, {}, orjson.dumps({"error": {"message": message}})).blameless
 
 
@@ -235,7 +235,7 @@ def test_what_is_about_the_account_or_the_server_is(status, message):
         ("Not found", {"param": "previous_response_id"}),
     ],
 )
-def test_a_404_about_what_the_request_names_blames_the_request(message, fields):
+def test_status_404_about_a_resource_in_the_request_blames_the_request(message, fields):
     assert kind(404, message, **fields) == "caller"
 
 
@@ -254,22 +254,22 @@ def test_a_404_about_what_the_request_names_blames_the_request(message, fields):
         ("The model does not exist", {"param": "model"}),
     ],
 )
-def test_a_404_about_the_model_is_our_configuration(message, fields):
+def test_status_404_about_the_model_is_our_configuration(message, fields):
     assert kind(404, message, **fields) == "not_found"
 
 
-def test_a_model_that_a_key_may_not_use_is_not_a_bad_key():
+def test_model_forbidden_for_a_key_is_not_an_invalid_key():
     assert kind(403, "Project `p` does not have access to model `gpt-9`", code="model_not_found") == "not_found"
 
 
-def test_a_feature_that_a_model_lacks_leaves_the_others_alone():
+def test_unsupported_feature_does_not_affect_health():
     assert kind(404, "No endpoints found that support image input") == "unsupported"
 
 
-def test_googles_403_of_a_file_blames_the_request():
+def test_googles_403_for_a_file_blames_the_request():
     assert kind(403, "You do not have permission to access the File abc or it may not exist.") == "caller"
     assert kind(403, "CachedContent not found (or permission denied)") == "caller"
 
 
-def test_a_message_that_repeats_the_client_does_not_blame_our_key():
+def test_message_that_quotes_the_client_does_not_blame_our_key():
     assert kind(400, "Invalid value: 'incorrect api key'. Supported values are: 'user'.") == "caller"

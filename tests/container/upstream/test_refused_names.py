@@ -1,4 +1,4 @@
-"""Refusals of a field's name, told from refusals of its value, in the wordings of many servers."""
+"""Errors that reject a field name, as opposed to its value, in the wording of many servers."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def refusal(message: str, code: str | None = None, param: str | None = None) -> 
         ("this model is not supported MaxTokens, please use MaxCompletionTokens", None, None, OLD),
     ],
 )
-def test_a_refused_name(message: str, code: str | None, param: str | None, name: str):
+def test_rejected_name(message: str, code: str | None, param: str | None, name: str):
     assert refuses_name(refusal(message, code, param), name, NEW if name == OLD else OLD)
 
 
@@ -81,5 +81,5 @@ def test_a_refused_name(message: str, code: str | None, param: str | None, name:
         ("An error occurred.", None, None),
     ],
 )
-def test_a_refused_value_or_another_field(message: str, code: str | None, param: str | None):
+def test_rejected_value_or_other_field(message: str, code: str | None, param: str | None):
     assert not refuses_name(refusal(message, code, param), OLD, NEW)

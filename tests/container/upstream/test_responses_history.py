@@ -1,4 +1,4 @@
-"""Input items of the Responses API go out with ids and names that the model's provider takes."""
+"""Responses API input items get IDs and names that the model's provider accepts."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def openai(deployment):
     return deployment(model="openai/gpt-4o", api_key="k")
 
 
-def test_ids_and_names_fit_and_names_come_back(openai):
+def test_ids_and_names_are_adapted_and_names_are_restored(openai):
     made, names, _ = fitted(openai, "gpt-4o", FIELDS)
     call, result = made["input"][1:]
     assert call["call_id"] == result["call_id"] == "call_1f"
@@ -44,7 +44,7 @@ def test_ids_and_names_fit_and_names_come_back(openai):
         assert told == given_back(answer, names)
 
 
-def test_what_fits_is_left_alone(openai):
+def test_valid_items_are_unchanged(openai):
     usual = {"input": [{"type": "function_call", "call_id": "c" * 64, "name": "f", "arguments": ""}]}
     assert fitted(openai, "gpt-4o", usual) == Fitted()
     assert fitted(openai, "gpt-4o", {"input": "Hi"}) == Fitted()
@@ -64,7 +64,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("model", ["anthropic/claude-sonnet-4-6", "gemini/gemini-2.5-pro", "groq/llama-3.3-70b"])
-def test_labels_of_openais_are_not_sent_to_who_refuses_them(deployment, model):
+def test_openai_labels_are_not_sent_where_rejected(deployment, model):
     d = deployment(model=model, api_key="k")
     assert fitted(d, d.model, {"input": "Hi", "user": "ada", **LABELS}).dropped == LABELS.keys()
     assert fitted(d, d.model, {"input": "Hi", "top_logprobs": 3}).dropped == set()
@@ -82,7 +82,7 @@ REASONING = [
 
 
 @pytest.mark.parametrize("item", REASONING)
-def test_a_model_that_does_not_think_gets_no_thoughts_of_another(openai, deployment, item):
+def test_non_reasoning_model_gets_no_reasoning_of_another(openai, deployment, item):
     said = [{"role": "user", "content": "Hi"}, item, {"role": "assistant", "content": "Hello"}]
     assert fitted(openai, "gpt-4o", {"input": said}).fields == {"input": [said[0], said[2]]}
     thinks = deployment(model="openai/gpt-5.4", api_key="k")

@@ -1,4 +1,4 @@
-"""Which models are served by the Responses API."""
+"""Models that are served through the Responses API."""
 
 import pytest
 
@@ -11,8 +11,8 @@ ANSWER_IN_TEXT = ("chat", "responses")
 
 
 @pytest.mark.parametrize("provider", ["openai", "azure", "xai", "perplexity"])
-def test_litellms_map_says_the_same(deployment, provider):
-    """The endpoints that it lists go before the mode. Of Azure's regions it says less, so those are left out."""
+def test_table_agrees_with_litellms_map(deployment, provider):
+    """Listed endpoints take precedence over the mode. Azure's regional entries have less data and are excluded."""
     known = {
         name.removeprefix(f"{provider}/"): entry
         for name, entry in price_map().items()
@@ -49,13 +49,13 @@ def test_litellms_map_says_the_same(deployment, provider):
         ("gpt-4o-professional", "never"),
     ],
 )
-def test_models_that_the_map_does_not_know(deployment, model, expected):
+def test_models_missing_from_the_map(deployment, model, expected):
     d = deployment(model="openai/x", api_key="k")
     assert served(d, model) == expected
     assert capabilities(d, model).responses == expected
 
 
-def test_an_azure_deployment_is_what_its_base_model_says(deployment):
+def test_azure_deployment_uses_its_base_model(deployment):
     d = deployment(model="azure/ours", api_key="k", api_base="https://h", info={"base_model": "azure/gpt-5.4"})
     assert served(d, "ours") == "with_tools"
     assert served(deployment(model="azure/ours", api_key="k", api_base="https://h"), "ours") == "never"
@@ -65,12 +65,12 @@ def test_an_azure_deployment_is_what_its_base_model_says(deployment):
     ("mode", "model", "expected"),
     [("responses", "x", "always"), ("chat", "gpt-5-pro", "never"), ("chat", "gpt-5.4", "with_tools")],
 )
-def test_the_config_has_the_last_word(deployment, mode, model, expected):
+def test_config_takes_precedence(deployment, mode, model, expected):
     d = deployment(model="openai/x", api_key="k", info={"mode": mode})
     assert served(d, model) == expected
 
 
-def test_the_prefix_says_so(deployment):
+def test_route_prefix_selects_responses(deployment):
     assert served(deployment(model="openai/responses/gpt-4o", api_key="k"), "gpt-4o") == "always"
 
 
@@ -89,12 +89,12 @@ def test_the_prefix_says_so(deployment):
         ("https://api.openai.com/v1", {"tools": None, "reasoning_effort": "high"}, False),
     ],
 )
-def test_function_tools_while_it_reasons(deployment, base, fields, expected):
+def test_function_tools_with_reasoning(deployment, base, fields, expected):
     d = deployment(model="openai/gpt-5.4", api_key="k", api_base=base)
     assert refuses_tools(d, "gpt-5.4", fields) is expected
 
 
-def test_models_that_always_reason_do_not_take_tools_in_chat(deployment):
+def test_always_reasoning_models_do_not_support_tools_in_chat(deployment):
     fields = {"tools": [TOOL], "reasoning_effort": "none"}
     d = deployment(model="openai/x", api_key="k")
     known = price_map()
@@ -106,11 +106,11 @@ def test_models_that_always_reason_do_not_take_tools_in_chat(deployment):
 @pytest.mark.parametrize(
     ("model", "expected"), [("gpt-5.1", True), ("o4-mini", True), ("gpt-4o", False), ("gpt-5-chat-latest", False)]
 )
-def test_who_gives_reasoning(deployment, model, expected):
+def test_providers_that_return_reasoning(deployment, model, expected):
     assert gives_reasoning(deployment(model="openai/x", api_key="k"), model) is expected
 
 
-def test_who_streams(deployment):
+def test_models_that_stream(deployment):
     d = deployment(model="openai/x", api_key="k")
     for name, entry in price_map().items():
         if entry.get("litellm_provider") == "openai" and entry.get("mode") == "responses":

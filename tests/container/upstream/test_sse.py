@@ -1,4 +1,4 @@
-"""Server-sent events taken apart."""
+"""Server-sent event parsing."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ def test_split_keeps_every_byte():
 
 
 @given(st.lists(st.sampled_from([b"data: x", b"\n", b"\r", b"\r\n", b":", b" "])).map(b"".join))
-def test_split_joins_to_what_it_was_given(data):
+def test_split_pieces_join_to_the_input(data):
     assert b"".join(split(data)) == data
 
 
@@ -49,5 +49,5 @@ def test_payload(event, value):
         (b"", b""),
     ],
 )
-def test_the_opening_is_the_first_event_that_says_something(data, first):
+def test_opening_is_the_first_event_with_content(data, first):
     assert opening(data) == first

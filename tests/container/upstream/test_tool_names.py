@@ -1,4 +1,4 @@
-"""Names of tools go out as the provider takes them, and come back as the client has them."""
+"""Outgoing tool names are valid for the provider, and clients get their original names back."""
 
 import re
 from typing import Any
@@ -19,14 +19,14 @@ def tool(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
 
 
-def test_names_that_are_taken_leave_the_request_alone():
+def test_valid_names_leave_the_request_unchanged():
     fields = {"tools": [tool("read"), tool("write")], "tool_choice": tool("read"), "messages": [{"role": "user"}]}
     assert fitted(fields, 64) == (fields, {})
     assert fitted(fields, 64)[0] is fields
     assert fitted({"tools": [tool(LONG)]}, None)[0]["tools"][0]["function"]["name"] == LONG
 
 
-def test_tools_choices_and_history_are_called_alike():
+def test_tools_choices_and_history_are_renamed_alike():
     call = {"id": "1", "type": "function", "function": {"name": LONG, "arguments": "{}"}}
     fields = {
         "tools": [tool(LONG), tool("short"), tool(DOTTED)],
@@ -58,27 +58,27 @@ def test_tools_choices_and_history_are_called_alike():
     assert fields["tools"][0]["function"]["name"] == LONG
 
 
-def test_a_choice_among_several():
+def test_choice_among_several_tools():
     given = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool(LONG)]}}
     made, names = fitted({"tool_choice": given}, 64)
     assert made["tool_choice"]["allowed_tools"]["tools"][0]["function"]["name"] in names
 
 
-def test_it_is_litellm_s_way_of_shortening():
+def test_shortening_matches_litellms():
     from litellm.llms.anthropic.pass_through.adapters import transformation
 
     assert fitting(LONG, 64) == transformation.truncate_tool_name(LONG)
 
 
 @given(st.lists(st.text(min_size=1, max_size=90), unique=True, max_size=6), st.sampled_from([USUAL, GOOGLES]))
-def test_any_names_are_taken_and_stay_different(names: list[str], pattern: str):
+def test_any_names_become_valid_and_stay_distinct(names: list[str], pattern: str):
     sent = [fitting(name, 64, pattern) for name in names]
     assert len(set(sent)) == len(names)
     assert all(re.fullmatch(pattern, name) and len(name) <= 64 for name in sent)
     assert sent == [fitting(name, 64, pattern) for name in names]
 
 
-def test_only_whole_names_are_given_back():
+def test_only_whole_names_are_restored():
     made, names = fitted({"tools": [tool(LONG)]}, 64)
     short = made["tools"][0]["function"]["name"]
     answer = {"name": short, "arguments": orjson.dumps({"text": short}).decode(), "content": f"I call {short}."}
@@ -87,13 +87,13 @@ def test_only_whole_names_are_given_back():
 
 
 @pytest.mark.parametrize("odd", ['quo"te', "ümlaut", "back\\slash", "a b"])
-def test_odd_characters_are_given_back_as_json(odd: str):
+def test_unusual_characters_are_restored_as_json(odd: str):
     made, names = fitted({"tools": [tool(odd)]}, 64)
     short = made["tools"][0]["function"]["name"]
     assert orjson.loads(given_back(orjson.dumps({"name": short}), names)) == {"name": odd}
 
 
-def test_a_stream_s_names_are_given_back():
+def test_names_in_a_stream_are_restored():
     class Inner:
         usage = failed = None
         cut_off = False

@@ -1,4 +1,4 @@
-"""A client that asks a model at an endpoint that is not its own rests no deployment for the others."""
+"""A request to the wrong endpoint of a model causes no cooldown."""
 
 import orjson
 import pytest
@@ -10,7 +10,7 @@ from container.routing.outcome import UNHEALTHY, Outcome
 
 @pytest.fixture
 def rests(deployment):
-    """Whether a refusal with this status and message counts against the deployment."""
+    """Whether an error with this status and message counts against the deployment."""
 
     def judged(status: int, message: str, endpoint: str, model: str = "openai/gpt-4o") -> bool:
         d = deployment(model=model, api_key="k", api_base="http://127.0.0.1:9/v1")
@@ -53,7 +53,7 @@ def rests(deployment):
         (401, "Something", "speech"),
     ],
 )
-def test_a_wrong_endpoint_rests_nothing(rests, status, message, endpoint):
+def test_wrong_endpoint_causes_no_cooldown(rests, status, message, endpoint):
     assert not rests(status, message, endpoint)
 
 
@@ -74,22 +74,22 @@ def test_a_wrong_endpoint_rests_nothing(rests, status, message, endpoint):
         ),
     ],
 )
-def test_a_deployment_that_cannot_serve_its_own_endpoint_rests(rests, status, message, endpoint):
+def test_deployment_that_cannot_serve_its_own_endpoint_cools_down(rests, status, message, endpoint):
     assert rests(status, message, endpoint)
 
 
-def test_an_embedding_model_whose_key_is_wrong_rests(rests):
+def test_embedding_model_with_an_invalid_key_cools_down(rests):
     assert rests(401, "Incorrect API key provided", "embeddings", "openai/text-embedding-3-small")
     assert rests(404, "The model `mine` does not exist.", "embeddings", "hosted_vllm/mine")
 
 
-def test_no_answer_at_all_is_the_deployments(deployment):
+def test_missing_response_counts_against_the_deployment(deployment):
     d = deployment(model="openai/gpt-4o", api_key="k")
     lost = Outcome("connection", 0, "The connection broke off.")
     assert excused(lost, d, d.model, "embeddings") is lost
 
 
-def test_the_engines_traceback_stays_inside():
+def test_engine_traceback_is_not_exposed():
     message = (
         "litellm.APIConnectionError: 'str' object has no attribute 'get'\nTraceback (most recent call last):\n  File …"
     )
