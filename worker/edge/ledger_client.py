@@ -48,17 +48,24 @@ class LedgerClient:
     async def admit(self, ask: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
         """Returns a result of `ledger.batch.batch` under this configuration. `ask`: the fields of
         `ledger.admit.AdmissionRequest` except the lease. Raises LedgerUnavailable."""
-        try:
-            result = await self.call("admit", {**ask, "configuration": configuration.name})
-            if "unconfigured" not in result:
-                return result
+        asked = {**ask, "configuration": configuration.name}
+        # An older object has no tags, an even older one only its own configuration.
+        for left_out in ("tags", "configuration"):
+            try:
+                return await self._admitted(asked, configuration)
+            except LedgerUnavailable as error:
+                if _UNKNOWN_FIELD not in str(error):
+                    raise
+            asked.pop(left_out, None)
+        return await self.call("admit", asked)
+
+    async def _admitted(self, asked: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
+        """Sends the configuration first if the object lacks it. Raises LedgerUnavailable."""
+        result = await self.call("admit", asked)
+        if "unconfigured" in result:
             await self._asked("configure", configuration.text())
-            return await self.call("admit", {**ask, "configuration": configuration.name})
-        except LedgerUnavailable as error:
-            if _UNKNOWN_FIELD not in str(error):
-                raise
-        # An older object, which has its own configuration and no tags.
-        return await self.call("admit", {name: value for name, value in ask.items() if name != "tags"})
+            result = await self.call("admit", asked)
+        return result
 
     async def call(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Calls a method of the ledger. Raises LedgerUnavailable."""
