@@ -1,4 +1,4 @@
-"""One fake for each of the providers; the same requests in every run."""
+"""One fake for each provider, and the same generated requests in every run."""
 
 from collections.abc import Iterator
 

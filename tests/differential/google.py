@@ -1,4 +1,4 @@
-"""Google's JSON, in one spelling."""
+"""Canonical spelling of Google's JSON."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ CAMEL = {
 
 
 def canonical(value: Any) -> Any:
-    """Google reads `mime_type` and `mimeType` alike: LiteLLM writes both, we what Google's reference has."""
+    """Google accepts both `mime_type` and `mimeType`. LiteLLM writes both; we write the names in Google's reference."""
     if isinstance(value, dict):
         return {CAMEL.get(name, name): canonical(inner) for name, inner in value.items()}
     return [canonical(inner) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""LiteLLM as the oracle: the same request through its translation and through the proxy, to the same fake provider."""
+"""LiteLLM as the oracle: sends the same request through LiteLLM and through the proxy to the same fake provider."""
 
 import asyncio
 import os
@@ -13,17 +13,17 @@ from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, RunningProxy
 
-# It would fetch its price map otherwise.
+# LiteLLM would fetch its price map otherwise.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 
-# Each example is two requests over sockets, to servers that all of them share.
+# Each example is two requests over sockets, to servers shared by all examples.
 PATIENT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 
 
 class Said(NamedTuple):
-    """`sent`: the body that the provider got, None when it got nothing; `path` where; `status` and `answer`: what the
-    client got, for a stream the chunks put together (`put_together`)."""
+    """`sent` is the body that the provider received, or None, and `path` its path. `status` and `answer` are the
+    client's response, with the chunks of a stream joined (`put_together`)."""
 
     sent: Any
     path: str
@@ -32,7 +32,8 @@ class Said(NamedTuple):
 
 
 class Oracle:
-    """Asks both. `options`: what LiteLLM's `acompletion` needs to find the fake; one event loop for all its calls."""
+    """Sends requests both ways. `options` point LiteLLM's `acompletion` to the fake. All of its calls share one
+    event loop."""
 
     def __init__(self, fake: FakeProvider, proxy: RunningProxy, options: Callable[[str], Mapping[str, Any]]) -> None:
         self._fake = fake
@@ -47,7 +48,7 @@ class Oracle:
         self._runner.close()
 
     def both(self, body: dict[str, Any], behaviour: Behaviour) -> tuple[Said, Said]:
-        """What LiteLLM makes of it, and what we do."""
+        """LiteLLM's result and ours."""
         return self._said(self._litellm, body, behaviour), self._said(self._ours, body, behaviour)
 
     def _said(
@@ -86,7 +87,7 @@ class Oracle:
 
 
 def put_together(chunks: list[dict[str, Any]]) -> dict[str, Any]:
-    """A stream as the answer that it is the pieces of, in the shape of a plain one."""
+    """Joins a stream into the shape of a plain response."""
     choices: dict[int, dict[str, Any]] = {}
     result: dict[str, Any] = {}
     for chunk in chunks:

@@ -1,4 +1,4 @@
-"""Generated chat requests: every shape that the OpenAI API has for what a provider's own API can say."""
+"""Generated chat requests: every OpenAI shape that other providers' APIs can express."""
 
 import base64
 from typing import Any
@@ -18,7 +18,7 @@ def optional(required: dict[str, st.SearchStrategy[Any]], **more: st.SearchStrat
     return st.fixed_dictionaries(required, optional=more)
 
 
-# What users say
+# User content
 
 IMAGES = st.sampled_from(("image/png", "image/jpeg", "image/webp")).flatmap(
     lambda kind: optional(
@@ -40,7 +40,7 @@ SYSTEM = st.builds(
     st.one_of(WORDS, st.lists(st.builds(lambda t: {"type": "text", "text": t}, WORDS), min_size=1, max_size=2)),
 )
 
-# What models said
+# Assistant content
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**31), 2**31), WORDS),
@@ -52,7 +52,7 @@ OBJECTS = st.dictionaries(NAMES, JSON, max_size=3)
 
 @st.composite
 def tool_round(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """An assistant that calls tools, and their results, each for its id."""
+    """An assistant message that calls tools, and the result for each ID."""
     calls, results = [], []
     for number in range(draw(st.integers(1, 3))):
         id = f"call_{draw(st.integers(0, 10**9))}_{number}"
@@ -70,7 +70,7 @@ def tool_round(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 def numbered(messages: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    """With ids that no other round has. Anthropic refuses an id that stands twice; LiteLLM sends it all the same."""
+    """Makes IDs unique across rounds. Anthropic rejects repeated IDs; LiteLLM sends them anyway."""
     made = []
     for message in messages:
         if "tool_calls" in message:
@@ -173,5 +173,5 @@ FORMATS = st.one_of(
     ),
 )
 EFFORTS = st.sampled_from(("none", "minimal", "low", "medium", "high"))
-# As LiteLLM sends numbers on as it parsed them, these have exact binary values.
+# LiteLLM forwards numbers after parsing, so these have exact binary values.
 FRACTIONS = st.integers(0, 8).map(lambda n: n / 8)

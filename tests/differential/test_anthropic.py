@@ -1,4 +1,4 @@
-"""Claude, translated by us and by LiteLLM: hundreds of generated requests and answers, plain and streamed."""
+"""Claude, translated by us and by LiteLLM: hundreds of generated requests and responses, plain and streamed."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def oracle(fake: FakeProvider, module_proxy: StartProxy) -> Iterator[Oracle]:
 
 @pytest.fixture(scope="module")
 def dropping(fake: FakeProvider, module_proxy: StartProxy) -> Iterator[Oracle]:
-    """With `drop_params`."""
+    """The proxy with `drop_params`."""
     oracle = _oracle(fake, module_proxy, drop_params=True)
     yield oracle
     oracle.close()
@@ -62,7 +62,7 @@ CACHE = st.sampled_from(({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h
 THOUGHTS = st.lists(
     st.one_of(
         st.builds(lambda t: {"type": "thinking", "thinking": t, "signature": "c2ln"}, shapes.WORDS),
-        st.builds(lambda t: {"type": "thinking", "thinking": t}, shapes.WORDS),  # another provider's
+        st.builds(lambda t: {"type": "thinking", "thinking": t}, shapes.WORDS),  # of another provider
         st.just({"type": "redacted_thinking", "data": "ZGF0YQ=="}),
     ),
     min_size=1,
@@ -81,7 +81,7 @@ USER = st.builds(
     shapes.optional({}, name=shapes.NAMES, cache_control=CACHE),
 )
 SYSTEM = st.builds(
-    # Of a developer's message LiteLLM loses the cache marker.
+    # LiteLLM loses the cache marker of a developer message.
     lambda role, content, more: {"role": role, "content": content, **(more if role == "system" else {})},
     st.sampled_from(("system", "developer")),
     st.one_of(
@@ -136,15 +136,15 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
             frequency_penalty=st.just(0.5),
         )
     )
-    # What nobody takes is rare, or nothing else would be tried.
+    # Unsupported fields are rare. Otherwise nothing else would be tested.
     for name in ("seed", "logprobs", "frequency_penalty"):
         if draw(st.integers(0, 9)):
             fields.pop(name, None)
     if "max_tokens" in fields:
-        fields.pop("max_completion_tokens", None)  # of two limits the lower is sent; LiteLLM sends the later
+        fields.pop("max_completion_tokens", None)  # We send the lower of two limits; LiteLLM sends the later one.
     tools = draw(st.one_of(st.just({}), shapes.with_tools()))
     if not tools:
-        fields.pop("parallel_tool_calls", None)  # OpenAI refuses it without tools, so it is left out for all
+        fields.pop("parallel_tool_calls", None)  # OpenAI rejects it without tools, so it is omitted for all
     if draw(st.booleans()):
         for tool in tools.get("tools", ()):
             tool["function"]["name"] += draw(st.sampled_from(("/x", ".x", "")))
@@ -177,20 +177,20 @@ def compare(oracle: Oracle, body: dict[str, Any]) -> None:
     assert essence(ours.answer) == essence(theirs.answer)
 
 
-# Of messages LiteLLM makes something else in these cases, which the generated ones leave out:
+# LiteLLM handles these message cases differently, so generated requests exclude them:
 #
-# - an empty text beside tool calls becomes a placeholder, which the model takes for its own words; we leave it out;
-# - the cache marker of a developer's message is lost;
-# - `http:` pictures are fetched by LiteLLM; we fetch nothing that a client names;
-# - a text file is sent as base64, which Anthropic refuses; we send its text; a PDF in an `image_url` as a picture;
-# - a `file_id` that is no URL reaches into the gateway's own store of files; we refuse it;
-# - parts of unknown types (sound, films) are dropped silently; we refuse them;
-# - fields that ask for nothing (`logprobs: false`, `frequency_penalty: 0`) are refused; we leave them out;
-# - `service_tier` is refused; we hand it on.
-# Of answers: reasoning tokens are guessed from the text where Anthropic does not say; we report what Anthropic says.
+# - empty text beside tool calls becomes a placeholder that the model takes for its own words; we omit it;
+# - the cache marker of a developer message is lost;
+# - LiteLLM fetches `http:` images; we fetch nothing that a client names;
+# - a text file is sent as base64, which Anthropic rejects; we send its text; a PDF in an `image_url` as an image;
+# - a `file_id` that is not a URL reads the gateway's own file store; we reject it;
+# - parts of unknown types (audio, video) are dropped silently; we reject them;
+# - fields that request nothing (`logprobs: false`, `frequency_penalty: 0`) are rejected; we omit them;
+# - `service_tier` is rejected; we forward it.
+# Responses: LiteLLM estimates reasoning tokens from the text; we report only what Anthropic reports.
 
 
-# Answers
+# Responses
 
 BLOCKS = st.one_of(
     st.builds(lambda t: {"type": "text", "text": t}, shapes.WORDS),
@@ -242,7 +242,7 @@ def message(blocks: list[dict[str, Any]], stop: str | None, counts: dict[str, An
 
 
 def streamed(blocks: list[dict[str, Any]], stop: str, counts: dict[str, Any]) -> tuple[bytes, ...]:
-    """The same message as Anthropic streams it, each block in two parts, with pings and padding."""
+    """The same message as an Anthropic stream, each block in two parts, with pings and padding."""
     start = {name: value for name, value in counts.items() if name != "output_tokens_details"}
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": message([], None, {**start, "output_tokens": 1})},
@@ -274,7 +274,7 @@ def _opened(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]
 
 
 def essence(answer: dict[str, Any]) -> dict[str, Any]:
-    """What the client learns, without what each makes up."""
+    """The client's response without generated values."""
     (choice,) = answer["choices"]
     message, used = choice["message"], answer.get("usage")
     calls = [
@@ -291,7 +291,7 @@ def essence(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compact(content: str) -> str:
-    """JSON that was the input of a tool is written by LiteLLM with spaces, by us without."""
+    """LiteLLM writes the JSON of tool inputs with spaces; we write it without."""
     try:
         value = json.loads(content)
     except ValueError:
@@ -305,10 +305,10 @@ def cached(answer: dict[str, Any]) -> list[int]:
     return [used["prompt_tokens_details"].get("cached_tokens") or 0, *(used.get(name) or 0 for name in names)]
 
 
-# What the models can do
+# Model capabilities
 
 
-def test_the_models_can_what_litellm_says_they_can():
+def test_model_capabilities_match_litellms():
     import litellm
     from litellm.llms.anthropic.common_utils import AnthropicModelInfo
     from litellm.utils import supports_mid_conversation_system

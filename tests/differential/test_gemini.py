@@ -1,4 +1,4 @@
-"""Gemini, translated by us and by LiteLLM: hundreds of generated requests and answers, plain and streamed."""
+"""Gemini, translated by us and by LiteLLM: hundreds of generated requests and responses, plain and streamed."""
 
 import copy
 import json
@@ -85,13 +85,13 @@ Difference = Callable[[dict[str, Any], dict[str, Any]], None]
 
 
 def _default_temperature(body: dict[str, Any], sent: dict[str, Any]) -> None:
-    """LiteLLM spells out Gemini 3's own default, 1.0."""
+    """LiteLLM writes Gemini 3's default temperature, 1.0, explicitly."""
     if "/gemini-3" in body["model"] and "temperature" not in body:
         assert sent["generationConfig"].pop("temperature") == 1.0
 
 
 def _nothing_to_say(body: dict[str, Any], sent: dict[str, Any]) -> None:
-    """LiteLLM sends a `generationConfig` that held nothing but the default temperature."""
+    """LiteLLM sends a `generationConfig` with only the default temperature."""
     if sent.get("generationConfig") == {}:
         del sent["generationConfig"]
 
@@ -100,14 +100,14 @@ ACCEPTED: tuple[Difference, ...] = (_default_temperature, _nothing_to_say)
 
 
 def accepted(body: dict[str, Any], sent: Any) -> Any:
-    """What LiteLLM sent, as it would be without the accepted differences."""
+    """LiteLLM's body without the accepted differences."""
     changed = copy.deepcopy(sent)
     for difference in ACCEPTED:
         difference(body, changed)
     return changed
 
 
-# Answers
+# Responses
 
 
 TEXT_PARTS = shapes.optional({"text": shapes.WORDS}, thought=st.just(True))
@@ -121,20 +121,20 @@ CALL_PARTS = st.builds(
     st.sampled_from(("", "fc-1", "fc-2")),
     st.sampled_from(("", "c2lnbmF0dXJl")),
 )
-# A malformed call is a failure here, and an empty `stop` of LiteLLM's.
+# A malformed call is a failure here, and an empty `stop` in LiteLLM.
 FINISHES = st.sampled_from(("STOP", "STOP", "MAX_TOKENS", "LANGUAGE", "OTHER"))
 COUNTS = st.integers(1, 1000)
 
 
 @st.composite
 def said(draw: st.DrawFn) -> tuple[list[list[dict[str, Any]]], str, dict[str, Any]]:
-    """The parts of each event, why it ended, and what it used."""
+    """The parts of each event, the finish reason and the usage."""
     parts = draw(st.lists(st.one_of(TEXT_PARTS, TEXT_PARTS, CALL_PARTS), min_size=1, max_size=5))
     calls = any("functionCall" in part for part in parts)
     finish = "STOP" if calls else draw(FINISHES)
     counts = {"promptTokenCount": draw(COUNTS), "candidatesTokenCount": draw(COUNTS)}
     total = sum(counts.values())
-    # Where Google reports none, LiteLLM guesses at the thoughts of a stream by their text; Google always does.
+    # Without reported thoughts, LiteLLM estimates them from the text of a stream. Google always reports them.
     if any("thought" in part for part in parts) or draw(st.booleans()):
         counts["thoughtsTokenCount"] = draw(COUNTS)
         total += counts["thoughtsTokenCount"]
@@ -172,7 +172,7 @@ def test_answers(oracle: Oracle, answer: tuple[list[list[dict[str, Any]]], str, 
 
 
 def essence(answer: dict[str, Any]) -> dict[str, Any]:
-    """What a client reads of an answer; LiteLLM's ids of calls that have none are random."""
+    """The client's view of a response. LiteLLM generates random IDs for calls without one."""
     usage = answer.get("usage") or {}
     asked, made = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
     return {

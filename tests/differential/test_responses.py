@@ -1,4 +1,4 @@
-"""Models that are served by the Responses API alone, asked by us and by LiteLLM: generated requests and answers."""
+"""Models served only through the Responses API, called by us and by LiteLLM: generated requests and responses."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ from tests.fakes.formats.responses import streamed
 from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
-MODELS = ("gpt-5-pro", "gpt-5.1-codex", "o3-pro")  # the first does not stream
+MODELS = ("gpt-5-pro", "gpt-5.1-codex", "o3-pro")  # the first does not support streaming
 THOROUGH = settings(max_examples=40, parent=PATIENT)
 
 
@@ -53,7 +53,7 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
     )
     tools = draw(st.one_of(st.just({}), shapes.with_tools()))
     model = f"openai/{draw(st.sampled_from(MODELS))}"
-    if not tools or model == "openai/o3-pro":  # to which LiteLLM does not send the field
+    if not tools or model == "openai/o3-pro":  # LiteLLM does not send the field to these
         fields.pop("parallel_tool_calls", None)
     return {"model": model, **fields, **tools, **({"stream": True} if draw(st.booleans()) else {})}
 
@@ -67,19 +67,18 @@ def test_requests(oracle: Oracle, body: dict[str, Any]):
     assert accepted(ours.sent) == accepted(theirs.sent)
     answers = essence(ours.answer), essence(theirs.answer)
     for answer in answers:
-        del answer["tokens"]  # the fake counts the messages, of which we make fewer
-        answer["calls"] = [said for _, *said in answer["calls"]]  # and numbers the calls
+        del answer["tokens"]  # the fake numbers messages, and we send fewer
+        answer["calls"] = [said for _, *said in answer["calls"]]  # and it numbers calls
     assert answers[0] == answers[1]
 
 
 def accepted(sent: dict[str, Any]) -> dict[str, Any]:
-    """Both bodies in the same words, where they say the same or the difference is meant:
+    """Both bodies in the same form, where they are equivalent or the difference is intended:
 
-    - nothing is stored here, as chat completions store nothing; so the reasoning is asked for in the answer;
-    - several system messages are joined by a blank line, by LiteLLM with a space, and those in parts are instructions;
-    - a tool's result that is a text is sent as one;
-    - a function that does not say that it is strict is not strict, as in chat; LiteLLM sends null, and leaves that to
-      the API, where the default is to be strict.
+    - nothing is stored, as with chat completions, so reasoning is requested in the response;
+    - several system messages are joined by a blank line (LiteLLM uses a space), and those in parts are instructions;
+    - a tool result that is text is sent as text;
+    - a function is not strict unless it says so, as in chat. LiteLLM sends null, which the API treats as strict.
     """
     made = copy.deepcopy(sent)
     made.pop("store", None)
@@ -100,7 +99,7 @@ def accepted(sent: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-# Answers
+# Responses
 
 PARTS = st.one_of(
     st.builds(lambda t: {"type": "output_text", "text": t, "annotations": [], "logprobs": []}, shapes.WORDS),
@@ -187,7 +186,7 @@ def test_answers(oracle: Oracle, response: dict[str, Any], stream: bool, chunks:
 
 
 def essence(answer: dict[str, Any]) -> dict[str, Any]:
-    """What a client reads of an answer."""
+    """The client's view of a response."""
     assert answer.get("choices"), answer
     choice = answer["choices"][0]
     message, used = choice["message"], answer.get("usage") or {}

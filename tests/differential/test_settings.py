@@ -1,5 +1,5 @@
-"""LiteLLM as the oracle for settings: each that its own types know starts here, blank and quoted, too, or stops the
-start for the reason that `container.config.replaced_settings` lists."""
+"""LiteLLM as the oracle for settings. Each setting in its types starts here, also blank or quoted, or is listed in
+`container.config.refused_settings` as one that stops the start."""
 
 import ast
 import os
@@ -19,13 +19,13 @@ from tests.container.conftest import load_config
 
 __all__ = ["load_config"]
 
-# It would fetch its price map otherwise.
+# LiteLLM would fetch its price map otherwise.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}
 Load = Callable[..., Config]
 
-# What fits where the type alone does not say it.
+# Values where the type alone does not determine a valid one.
 FITTING: Mapping[str, Any] = {
     "model": "openai/x",
     "custom_llm_provider": "openai",
@@ -56,7 +56,7 @@ FITTING: Mapping[str, Any] = {
     "vertex_credentials": "{}",
     "stream_timeout": 5,
 }
-# Values of one section that mean something else in another.
+# Values that differ between sections.
 IN_SECTION: Mapping[str, Any] = {
     "litellm_settings.api_base": "https://models.example/v1",
     "litellm_settings.model_list": ["a"],
@@ -67,7 +67,7 @@ IN_SECTION: Mapping[str, Any] = {
     "litellm_settings.guardrail_name_config_map": {},
     "general_settings.admin_only_routes": ["/chat/completions"],
 }
-# Not for a file: LiteLLM's proxy passes them itself.
+# Not config settings: LiteLLM's proxy passes them itself.
 _INTERNAL = frozenset(
     (
         "model_list",
@@ -87,7 +87,7 @@ def fitting(name: str, kind: Any, section: str = "") -> Any:
 
 
 def _of(kind: Any) -> Any:
-    """A value of an annotation."""
+    """A value of the annotated type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _of(next(one for one in arguments if one is not type(None)))
@@ -104,7 +104,7 @@ def _of(kind: Any) -> Any:
 
 
 def quoted(value: Any) -> str | None:
-    """As people write it in quotes; None of what has no such form."""
+    """The value as people write it in quotes, or None if it has no such form."""
     return str(value) if isinstance(value, bool | int | float) else None
 
 
@@ -138,7 +138,7 @@ def general_settings_of_litellm() -> dict[str, Any]:
 
 
 def litellm_settings_of_litellm() -> dict[str, Any]:
-    """The annotated variables of its module, which is what a file's `litellm_settings` sets."""
+    """The annotated variables of LiteLLM's module, which `litellm_settings` can set."""
     import litellm
 
     assert litellm.__file__
@@ -169,7 +169,7 @@ def outcome(load: Load, section: str, name: str, value: Any) -> Config | str:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_setting_that_litellm_knows_starts_or_is_listed(load_config: Load, section: str):
+def test_setting_known_to_litellm_starts_or_is_listed(load_config: Load, section: str):
     stopped, listed = set(), {key for key in (*STOPS, *OTHER_AUTHENTICATION) if key.startswith(f"{section}.")}
     known = SECTIONS[section]()
     assert len(known) > 50
@@ -184,8 +184,8 @@ def test_a_setting_that_litellm_knows_starts_or_is_listed(load_config: Load, sec
 
 
 @pytest.mark.parametrize("section", ["router_settings", "general_settings"])
-def test_the_start_says_what_does_it_here(load_config: Load, section: str):
-    """Of each it is read, or is said by name what does it; none is merely unknown."""
+def test_effect_of_every_setting_is_known(load_config: Load, section: str):
+    """Each setting is read or has a message that names its replacement. None is reported as unknown."""
     unknown = []
     for name, kind in SECTIONS[section]().items():
         found = outcome(load_config, section, name, fitting(name, kind, section))
@@ -195,7 +195,7 @@ def test_the_start_says_what_does_it_here(load_config: Load, section: str):
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_blank_setting_is_as_if_it_were_not_there(load_config: Load, section: str):
+def test_blank_setting_is_ignored(load_config: Load, section: str):
     content = dict.fromkeys(SECTIONS[section]())
     config = load_config({"model_list": [MODEL], section: content})
     assert config.options == Options()
@@ -203,7 +203,7 @@ def test_a_blank_setting_is_as_if_it_were_not_there(load_config: Load, section: 
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_quoted_setting_is_the_setting(load_config: Load, section: str):
+def test_quoted_setting_equals_the_setting(load_config: Load, section: str):
     for name, kind in SECTIONS[section]().items():
         value = fitting(name, kind, section)
         text = quoted(value)
@@ -217,11 +217,11 @@ def test_a_quoted_setting_is_the_setting(load_config: Load, section: str):
 
 
 def _without_engine(options: Options) -> Any:
-    """What the engine is given as it is written is LiteLLM's to read."""
+    """The config without the engine's part, which LiteLLM parses itself."""
     return [getattr(options, name) for name in Options.__dataclass_fields__ if name != "engine_settings"]
 
 
-def test_a_parameter_of_a_model_that_litellm_knows_starts(load_config: Load):
+def test_model_parameter_known_to_litellm_starts(load_config: Load):
     for name, kind in params_of_litellm().items():
         for value in (fitting(name, kind), None, quoted(fitting(name, kind))):
             params = {**MODEL["litellm_params"], name: value} if name != "model" else MODEL["litellm_params"]
@@ -231,7 +231,7 @@ def test_a_parameter_of_a_model_that_litellm_knows_starts(load_config: Load):
                 assert config.deployments[0].kind == "direct", name
 
 
-def test_a_quoted_parameter_of_a_model_is_the_parameter(load_config: Load):
+def test_quoted_model_parameter_equals_the_parameter(load_config: Load):
     for name, kind in params_of_litellm().items():
         value = fitting(name, kind)
         text = quoted(value)

@@ -1,5 +1,5 @@
-"""Claude and Gemini through the engine, where a parameter that is LiteLLM's to know sends them: each provider speaks
-its own wire format. Started once for all tests here."""
+"""Claude and Gemini through the engine, in their own wire formats. A parameter that only LiteLLM knows sends them
+there. Started once for all tests in this folder."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
-# A parameter that LiteLLM alone knows, and that changes nothing at these providers.
+# A parameter that only LiteLLM knows and that has no effect at these providers.
 THROUGH_THE_ENGINE = {"azure_scope": "of-nobody"}
 
 

@@ -1,4 +1,4 @@
-"""What LiteLLM's `generic_api` callback posts to."""
+"""The receiver of LiteLLM's `generic_api` callback."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 
 class Receiver:
-    """`told`: what it has been told of requests."""
+    """`told`: the reported requests."""
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
@@ -24,7 +24,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
-                """Nothing."""
+                """Discards log messages."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -44,7 +44,7 @@ class Receiver:
         self._server.server_close()
 
     def wait_for(self, words: str, status: str) -> dict[str, Any]:
-        """What was told of the request that said `words`."""
+        """The report on the request that contains `words`."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             for one in list(self.told):

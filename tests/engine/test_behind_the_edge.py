@@ -1,4 +1,4 @@
-"""The whole way: client → Worker → Durable Object → container → engine → a provider with its own wire format."""
+"""The whole path: client → Worker → Durable Object → container → engine → provider with its own wire format."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_stream(client, provider, model):
     assert provider.last.format == MODELS[model]
 
 
-def test_what_the_engine_answers_is_charged(behind_the_edge, provider):
+def test_engine_responses_are_charged(behind_the_edge, provider):
     money = Money(behind_the_edge)
     key = money.key(max_budget=10)
     fields = {"model": "claude", "max_tokens": 50, "messages": [{"role": "user", "content": "hello out there"}]}

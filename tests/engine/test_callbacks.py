@@ -1,4 +1,5 @@
-"""`success_callback` and `failure_callback`: every model goes through the engine, which calls them, streamed or not."""
+"""`success_callback` and `failure_callback`: every model goes through the engine, which runs the callbacks, streamed
+or not."""
 
 import json
 import time
@@ -24,7 +25,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def langfuse() -> Iterator[Collector]:
-    """Langfuse takes OpenTelemetry's traces."""
+    """Langfuse accepts OpenTelemetry traces."""
     with Collector() as one:
         yield one
 
@@ -33,7 +34,7 @@ def langfuse() -> Iterator[Collector]:
 def called_back(
     module_proxy: StartProxy, providers: FakeProvider, receiver: Receiver, langfuse: Collector
 ) -> RunningProxy:
-    """Models that would be called directly if it were not for the callbacks."""
+    """Models that would be called directly without the callbacks."""
     params = (
         {"model": "openai/gpt-4o", "api_base": providers.openai_base, "api_key": "sk-provider"},
         {"model": "anthropic/claude-sonnet-4-6", "api_base": providers.url, "api_key": "sk-ant-provider"},
@@ -52,7 +53,7 @@ def called_back(
         },
         environment={
             "GENERIC_LOGGER_ENDPOINT": receiver.url,
-            "DEFAULT_FLUSH_INTERVAL_SECONDS": "1",  # LiteLLM's: how long it keeps lines to post them together, else 5
+            "DEFAULT_FLUSH_INTERVAL_SECONDS": "1",  # LiteLLM's batching interval; the default is 5
             "LANGFUSE_HOST": langfuse.url,
             "LANGFUSE_PUBLIC_KEY": "pk-lf-of-the-tests",
             "LANGFUSE_SECRET_KEY": "sk-lf-of-the-tests",
@@ -63,7 +64,7 @@ def called_back(
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize("model", MODELS)
-def test_an_answer_reaches_the_callback(
+def test_success_reaches_the_callback(
     called_back: RunningProxy, provider: FakeProvider, receiver: Receiver, model: str, stream: bool
 ):
     words = f"a word from {model}, {'streamed' if stream else 'plain'}"
@@ -75,7 +76,7 @@ def test_an_answer_reaches_the_callback(
     told = receiver.wait_for(words, "success")
     assert words in json.dumps(told["response"])
     assert told["total_tokens"] > 0
-    # Whoever is called directly sees us.
+    # Direct calls have our user agent.
     assert [
         seen.headers["user-agent"] for seen in provider.requests if "litellm-router" in seen.headers["user-agent"]
     ] == []
@@ -84,7 +85,7 @@ def test_an_answer_reaches_the_callback(
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("model", MODELS)
-def test_a_failure_reaches_the_callback(
+def test_failure_reaches_the_callback(
     called_back: RunningProxy, provider: FakeProvider, receiver: Receiver, model: str
 ):
     provider.always(failing(500))
@@ -95,7 +96,7 @@ def test_a_failure_reaches_the_callback(
 
 
 @pytest.mark.timeout(240)
-def test_langfuse_gets_its_traces(called_back: RunningProxy, provider: FakeProvider, langfuse: Collector):
+def test_langfuse_receives_traces(called_back: RunningProxy, provider: FakeProvider, langfuse: Collector):
     words = "a word for Langfuse"
     called_back.client().chat.completions.create(model="gpt", messages=[{"role": "user", "content": words}])
     end = time.monotonic() + 60

@@ -1,5 +1,5 @@
-"""An engine that dies again and again, killed or out of memory: said with when it is tried again, and nothing to do
-with the fast path."""
+"""An engine that crashes repeatedly, killed or out of memory: the error says when it restarts, and the fast path is
+unaffected."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
 
-def test_a_crash_loop_is_a_stated_503_and_leaves_the_fast_path_alone(proxy: StartProxy, fake: FakeProvider):
+def test_crash_loop_is_a_503_with_a_delay_and_does_not_affect_the_fast_path(proxy: StartProxy, fake: FakeProvider):
     direct: dict[str, Any] = {"model": "openai/gpt-4o", "api_base": fake.openai_base, "api_key": "sk-provider"}
     gateway = proxy(
         {
@@ -27,7 +27,7 @@ def test_a_crash_loop_is_a_stated_503_and_leaves_the_fast_path_alone(proxy: Star
     ended: list[int] = []
 
     def end_each() -> None:
-        """The first is killed, the others get no more memory than they have when they have just been started."""
+        """Kills the first engine and gives the others no more memory than they have right after the start."""
         while not over.wait(0.02):
             for pid in children(gateway.pid):
                 if pid not in ended:
@@ -59,7 +59,7 @@ def test_a_crash_loop_is_a_stated_503_and_leaves_the_fast_path_alone(proxy: Star
 
 
 def no_more_memory(pid: int) -> None:
-    """Whatever it has not got already the kernel refuses it."""
+    """The kernel refuses any further memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
     size = pages * os.sysconf("SC_PAGESIZE")
     resource.prlimit(pid, resource.RLIMIT_AS, (size, size))

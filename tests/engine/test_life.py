@@ -1,4 +1,5 @@
-"""The engine as a child process: started beside the fast path, calling nobody on its own, replaced when it dies."""
+"""The engine as a child process: started beside the fast path, without outgoing calls of its own, and replaced when
+it dies."""
 
 import os
 import signal
@@ -13,7 +14,7 @@ from tests.engine.conftest import THROUGH_THE_ENGINE
 from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
-FRESH_PROXIES = True  # starts and ends are what is tested
+FRESH_PROXIES = True  # starts and exits are under test
 
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 
@@ -49,14 +50,14 @@ def test_start(proxy: StartProxy, own_config: dict[str, Any], fake: FakeProvider
     gateway = proxy(own_config)
     assert ask(gateway, "gpt").status_code == 200
     assert '"engine_running"' not in gateway.log(), "neither readiness nor the fast path waits for the engine"
-    answer = ask(gateway, "claude")  # waits for it
+    answer = ask(gateway, "claude")  # waits for the engine
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"] == "Hello there"
     time.sleep(1)
     assert [seen.method for seen in fake.requests] == ["POST", "POST"], "the engine called a provider on its own"
 
 
-def test_no_engine_when_nothing_needs_it(proxy: StartProxy, own_config: dict[str, Any]):
+def test_no_engine_starts_when_none_is_needed(proxy: StartProxy, own_config: dict[str, Any]):
     del own_config["model_list"][1]
     gateway = proxy(own_config)
     assert ask(gateway, "gpt").status_code == 200

@@ -1,4 +1,4 @@
-"""Anthropic's own client against the gateway, with models that are the engine's behind `/v1/messages`."""
+"""Anthropic's client against the gateway, with engine models behind `/v1/messages`."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ HELLO: Any = [{"role": "user", "content": "Hello there, world"}]
 
 @pytest.fixture
 def client(engine_proxy: RunningProxy) -> anthropic.Anthropic:
-    """It sends its key as `x-api-key`."""
+    """The client sends its key as `x-api-key`."""
     return anthropic.Anthropic(base_url=engine_proxy.url, api_key=MASTER_KEY, max_retries=0)
 
 
@@ -37,7 +37,7 @@ def test_stream(client: anthropic.Anthropic, provider: FakeProvider):
 
 
 def test_model_of_another_provider(client: anthropic.Anthropic, provider: FakeProvider):
-    """The engine translates the other way round, too."""
+    """The engine also translates in the other direction."""
     message = client.messages.create(model="gemini", max_tokens=100, messages=HELLO)
     assert message.content[0].type == "text"
     assert message.content[0].text == "Hello there, world"

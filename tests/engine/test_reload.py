@@ -1,4 +1,4 @@
-"""A new configuration and the engine: left alone where nothing has changed for it, replaced where something has."""
+"""Config reloads and the engine: it keeps running unless its own configuration changed."""
 
 import threading
 from typing import Any
@@ -13,12 +13,12 @@ from tests.reload.conftest import AUTHORIZED, HELLO, reload
 
 
 def translated(fake: FakeProvider, name: str) -> dict[str, Any]:
-    """A provider that only the engine knows."""
+    """A provider that only the engine supports."""
     params = {"model": f"sambanova/{name}", "api_base": fake.openai_base, "api_key": "sk-translated"}
     return {"model_name": name, "litellm_params": params}
 
 
-def test_the_engine_goes_on_or_is_replaced_and_its_streams_flow_on(proxy: StartProxy, fake: FakeProvider):
+def test_engine_keeps_running_or_is_replaced_without_breaking_streams(proxy: StartProxy, fake: FakeProvider):
     routing = {"num_retries": 0, "cooldown_time": 5}
     gateway = proxy(
         {"model_list": [translated(fake, "first")], "router_settings": routing}, environment={"CONFIG_WATCH": "false"}
@@ -26,12 +26,12 @@ def test_the_engine_goes_on_or_is_replaced_and_its_streams_flow_on(proxy: StartP
     assert ask(gateway, "first").status_code == 200
     (engine,) = children(gateway.pid)
 
-    # Nothing of this is the engine's business.
+    # None of this concerns the engine.
     reload(gateway, {"model_list": [translated(fake, "first")], "router_settings": {**routing, "cooldown_time": 6}})
     assert children(gateway.pid) == [engine]
     assert ask(gateway, "first").status_code == 200
 
-    # Another model is: the old engine serves until the new one can, and its stream flows on.
+    # Another model does: the old engine serves until the new one is ready, and its stream continues.
     fake.queue(Behaviour(text="word " * 200, pace=0.1, chunks=1000))
     over = threading.Event()
     lost: list[int] = []

@@ -1,4 +1,4 @@
-"""OpenAI's client speaks to Claude and Gemini: the engine translates, streamed and not."""
+"""OpenAI's client against Claude and Gemini through the engine, plain and streamed."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ def test_plain(engine_proxy: RunningProxy, provider: FakeProvider, model, wire_f
 
 
 @BOTH
-def test_system_prompt_and_limit_in_the_providers_terms(
+def test_system_prompt_and_limit_in_the_providers_format(
     client: OpenAI, provider: FakeProvider, model, wire_format, key
 ):
     completion = client.chat.completions.create(model=model, messages=HELLO, max_tokens=3)
@@ -107,7 +107,7 @@ def test_wildcard(client: OpenAI, provider: FakeProvider):
     assert provider.last.model == "claude-haiku-4-5"
 
 
-def test_completions_of_claude(client: OpenAI, provider: FakeProvider):
+def test_completions_with_claude(client: OpenAI, provider: FakeProvider):
     completion = client.completions.create(model="claude", prompt="Once upon a time")
     assert completion.choices[0].text == "Once upon a time"
     assert completion.model == "claude"
@@ -123,7 +123,7 @@ def test_models_are_listed_under_their_public_names(client: OpenAI):
     assert "anthropic/*" not in listed
 
 
-def test_headers_of_the_answer(client: OpenAI, provider: FakeProvider):
+def test_response_headers(client: OpenAI, provider: FakeProvider):
     raw = client.chat.completions.with_raw_response.create(model="claude", messages=HELLO)
     assert raw.headers["x-litellm-model-group"] == "claude"
     assert raw.headers["x-litellm-attempted-retries"] == "0"

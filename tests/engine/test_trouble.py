@@ -1,4 +1,4 @@
-"""Providers behind the engine that fail: errors in the gateway's shape, fallbacks, streams that break off."""
+"""Failing providers behind the engine: errors in the gateway's shape, fallbacks and truncated streams."""
 
 import time
 from typing import Any
@@ -32,7 +32,7 @@ def ask(client: OpenAI, model: str, *, stream: bool = False) -> Any:
     ("status", "error"),
     [(400, openai.BadRequestError), (429, openai.RateLimitError), (500, openai.InternalServerError)],
 )
-def test_refusals_of_the_provider(client: OpenAI, provider: FakeProvider, stream, model, status, error):
+def test_provider_errors(client: OpenAI, provider: FakeProvider, stream, model, status, error):
     provider.always(f"{status},message=as ordered")
     with pytest.raises(error, match="as ordered") as raised:
         ask(client, model, stream=stream)
@@ -42,7 +42,7 @@ def test_refusals_of_the_provider(client: OpenAI, provider: FakeProvider, stream
     assert len(provider.requests) == 1, "the engine does not retry"
 
 
-def test_rate_limit_says_when_to_come_back(client: OpenAI, provider: FakeProvider):
+def test_rate_limit_has_retry_after(client: OpenAI, provider: FakeProvider):
     provider.always("429,retry_after=7")
     with pytest.raises(openai.RateLimitError) as raised:
         ask(client, "claude")
@@ -50,7 +50,7 @@ def test_rate_limit_says_when_to_come_back(client: OpenAI, provider: FakeProvide
 
 
 @pytest.mark.parametrize("status", ["401", "429"])
-def test_errors_hold_no_secret_and_no_internal_name(client: OpenAI, provider: FakeProvider, status):
+def test_errors_contain_no_secret_and_no_internal_name(client: OpenAI, provider: FakeProvider, status):
     provider.always(status)
     with pytest.raises(openai.APIStatusError) as raised:
         ask(client, "claude")
@@ -71,7 +71,7 @@ def test_fallback_across_wire_formats(client: OpenAI, provider: FakeProvider, st
 
 
 @STREAMED
-def test_time_limit_of_the_deployment(client: OpenAI, provider: FakeProvider, stream):
+def test_deployment_timeout(client: OpenAI, provider: FakeProvider, stream):
     provider.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     started = time.monotonic()
     with pytest.raises(openai.InternalServerError) as raised:
@@ -82,15 +82,15 @@ def test_time_limit_of_the_deployment(client: OpenAI, provider: FakeProvider, st
 
 
 @pytest.mark.parametrize("model", ["claude", "gemini"])
-def test_stream_that_begins_with_an_error(client: OpenAI, provider: FakeProvider, model):
+def test_stream_that_starts_with_an_error(client: OpenAI, provider: FakeProvider, model):
     provider.always(Behaviour(Fault.ERROR_FIRST_EVENT))
     with pytest.raises(openai.APIError):
         ask(client, model, stream=True)
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK])
-def test_stream_that_breaks_off(engine_proxy: RunningProxy, provider: FakeProvider, fault):
-    # Paced, for what comes in one piece with its end fails before the first byte to the client.
+def test_truncated_stream(engine_proxy: RunningProxy, provider: FakeProvider, fault):
+    # Paced, because a stream that arrives in one piece with its end fails before the first byte to the client.
     provider.always(Behaviour(fault, after=3, pace=0.05))
     answer = raw_stream(engine_proxy.url, "claude")
     assert answer.status_code == 200
@@ -99,7 +99,7 @@ def test_stream_that_breaks_off(engine_proxy: RunningProxy, provider: FakeProvid
     assert "[DONE]" not in answer.text
 
 
-def test_client_that_leaves_ends_the_providers_work(engine_proxy: RunningProxy, provider: FakeProvider):
+def test_client_disconnect_ends_the_providers_work(engine_proxy: RunningProxy, provider: FakeProvider):
     provider.always(Behaviour(pace=0.1, chunks=1000, text="x" * 1000))
     leave_in_mid_stream(engine_proxy.url, "claude", "x")
-    provider.wait_for(lambda: provider.last.disconnected_at, timeout=20)  # of 100 s
+    provider.wait_for(lambda: provider.last.disconnected_at, timeout=20)  # out of 100 s

@@ -1,4 +1,4 @@
-"""Gemini called directly: one proxy in front of one fake for all tests here."""
+"""Gemini called directly: one proxy in front of one fake for all tests in this folder."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The shipped chain claude-sonnet → gpt-4o → gemini-pro: three wire formats, and no engine."""
+"""The shipped fallbacks claude-sonnet → gpt-4o → gemini-pro: three wire formats, and no engine."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["plain", "strea
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped config, its chain alone and without rests between the tests, of which most break a provider."""
+    """The shipped fallbacks alone, without cooldowns between the tests, most of which break a provider."""
     config: Any = yaml.safe_load((ROOT / "litellm_config.yaml").read_text())
     config["model_list"] = [entry for entry in config["model_list"] if entry["model_name"] in CHAIN]
     fallbacks = [chain for chain in config["router_settings"]["fallbacks"] if set(chain) <= set(CHAIN)]
@@ -42,7 +42,7 @@ def client(chain_proxy: RunningProxy) -> OpenAI:
 
 
 def ask(client: OpenAI, model: str, stream: bool) -> tuple[str, str]:
-    """The text and the model's name."""
+    """The text and the model name."""
     answer: Any = client.chat.completions.create(model=model, messages=HELLO, stream=stream)
     if not stream:
         return answer.choices[0].message.content, answer.model
@@ -53,7 +53,7 @@ def ask(client: OpenAI, model: str, stream: bool) -> tuple[str, str]:
 
 @STREAMED
 @pytest.mark.parametrize(("model", "wire_format"), list(zip(CHAIN, WIRE_FORMATS, strict=True)))
-def test_each_is_called_in_its_own_words(client: OpenAI, provider: FakeProvider, model, wire_format, stream):
+def test_each_provider_is_called_in_its_own_format(client: OpenAI, provider: FakeProvider, model, wire_format, stream):
     assert ask(client, model, stream) == ("Hello there", model)
     assert [seen.format for seen in provider.requests] == [wire_format]
 
@@ -61,7 +61,7 @@ def test_each_is_called_in_its_own_words(client: OpenAI, provider: FakeProvider,
 @STREAMED
 @pytest.mark.parametrize("status", ["529", "429"])
 @pytest.mark.parametrize("failing", [1, 2])
-def test_claude_is_overloaded(client: OpenAI, provider: FakeProvider, failing, status, stream):
+def test_overloaded_claude_falls_back(client: OpenAI, provider: FakeProvider, failing, status, stream):
     for model in PROVIDERS[:failing]:
         provider.always(status if model.startswith("claude") else "503", model=model)
     assert ask(client, "claude-sonnet", stream) == ("Hello there", CHAIN[failing])
@@ -69,13 +69,13 @@ def test_claude_is_overloaded(client: OpenAI, provider: FakeProvider, failing, s
 
 
 @STREAMED
-def test_a_stream_of_claudes_that_begins_with_an_error(client: OpenAI, provider: FakeProvider, stream):
+def test_claude_stream_that_starts_with_an_error_falls_back(client: OpenAI, provider: FakeProvider, stream):
     provider.always("error_first_event", model=PROVIDERS[0])
     provider.always("503", model=PROVIDERS[1])
     assert ask(client, "claude-sonnet", stream) == ("Hello there", "gemini-pro")
 
 
-def test_the_engine_is_never_started(chain_proxy: RunningProxy, client: OpenAI, provider: FakeProvider, chain: Path):
+def test_engine_is_never_started(chain_proxy: RunningProxy, client: OpenAI, provider: FakeProvider, chain: Path):
     for model in CHAIN:
         for stream in (False, True):
             ask(client, model, stream)
@@ -83,7 +83,7 @@ def test_the_engine_is_never_started(chain_proxy: RunningProxy, client: OpenAI, 
     assert not load(chain, pointing_at(provider)).needs_engine
 
 
-def test_the_shipped_config_needs_no_engine_for_the_keys_of_the_chain(provider: FakeProvider):
+def test_shipped_config_needs_no_engine_for_these_keys(provider: FakeProvider):
     keys = {name: value for name, value in pointing_at(provider).items() if name.split("_")[0] in
             ("ANTHROPIC", "OPENAI", "GEMINI", "OPENROUTER", "GROQ", "AZURE", "GOOGLE")}  # fmt: skip
     config = load(ROOT / "litellm_config.yaml", keys)

@@ -1,4 +1,4 @@
-"""What is charged for pages that Gemini fetched, whether its answer or only the request tells of them."""
+"""Charges for pages that Gemini fetched, reported in the response or visible only in the request."""
 
 import orjson
 import pytest

@@ -1,4 +1,4 @@
-"""Anthropic's client speaks to Gemini: `/v1/messages` through chat completions through `generateContent`."""
+"""Anthropic's client against Gemini: `/v1/messages` through chat completions to `generateContent`."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_stream(anthropic: Anthropic, provider: FakeProvider):
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
-def test_a_signed_call_and_its_result(anthropic: Anthropic, provider: FakeProvider, streamed):
+def test_signed_call_and_its_result(anthropic: Anthropic, provider: FakeProvider, streamed):
     part = b'{"functionCall":{"name":"weather","args":{"city":"Ulm"},"id":"fc-1"},"thoughtSignature":"c2lnbmVk"}'
     raw = b'{"candidates":[{"content":{"role":"model","parts":[' + part + b']},"finishReason":"STOP","index":0}]}'
     provider.queue(Behaviour(raw=(b"data: " + raw + b"\r\n\r\n" if streamed else raw,)))

@@ -1,4 +1,4 @@
-"""OpenAI's client speaks to Gemini, plain and streamed, with tools, pictures and JSON schemas."""
+"""OpenAI's client against Gemini, plain and streamed, with tools, images and JSON schemas."""
 
 import json
 from typing import Any
@@ -33,7 +33,7 @@ def test_plain(gemini_proxy: RunningProxy, provider: FakeProvider, path):
     }
 
 
-def test_the_key_travels_in_a_header_and_in_no_address(client: OpenAI, provider: FakeProvider):
+def test_key_is_in_a_header_and_not_in_the_url(client: OpenAI, provider: FakeProvider):
     client.chat.completions.create(model="gemini", messages=HELLO)
     assert provider.last.headers["x-goog-api-key"] == KEY
     assert "authorization" not in provider.last.headers
@@ -99,7 +99,7 @@ class City(BaseModel):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-def test_answers_in_a_json_schema(client: OpenAI, provider: FakeProvider, stream):
+def test_response_in_a_json_schema(client: OpenAI, provider: FakeProvider, stream):
     provider.always(Behaviour(text='{"name": "Ulm", "people": null}'))
     if stream:
         with client.chat.completions.stream(model="gemini", messages=HELLO, response_format=City) as events:
@@ -118,7 +118,7 @@ def test_wildcard(client: OpenAI, provider: FakeProvider):
     assert provider.last.model == "gemini-2.5-pro"
 
 
-def test_an_address_of_a_picture_goes_to_google_and_is_not_fetched_here(client: OpenAI, provider: FakeProvider):
+def test_image_url_is_sent_to_google_and_not_fetched_here(client: OpenAI, provider: FakeProvider):
     url = f"{provider.url}/secret.png".replace("http://", "https://")
     content: Any = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": url}}]
     client.chat.completions.create(model="gemini", messages=[{"role": "user", "content": content}])

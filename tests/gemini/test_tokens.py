@@ -1,4 +1,4 @@
-"""Access tokens: got once, shared, renewed ahead of their end; and every way in which there is none."""
+"""Access tokens are fetched once, shared, and renewed before they expire; failures are reported."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def key(account: dict[str, str], endpoint: TokenEndpoint) -> str:
     return json.dumps({**account, "token_uri": endpoint.url})
 
 
-async def test_one_token_serves_all_who_ask_at_once_and_later(endpoint: TokenEndpoint, key: str):
+async def test_one_token_serves_concurrent_and_later_requests(endpoint: TokenEndpoint, key: str):
     shared = Tokens()
     found = await asyncio.gather(*(shared.get(key) for _ in range(50)))
     found.append(await shared.get(key))
@@ -42,13 +42,13 @@ async def test_one_token_serves_all_who_ask_at_once_and_later(endpoint: TokenEnd
     assert endpoint.asked == 1
 
 
-async def test_a_key_in_a_file(endpoint: TokenEndpoint, key: str, tmp_path: Path):
+async def test_key_in_a_file(endpoint: TokenEndpoint, key: str, tmp_path: Path):
     file = tmp_path / "key.json"
     file.write_text(key)
     assert (await Tokens().get(str(file))).value == "token-1"
 
 
-async def test_a_token_near_its_end_is_used_while_the_next_is_fetched(endpoint: TokenEndpoint, key: str):
+async def test_expiring_token_is_used_while_the_next_is_fetched(endpoint: TokenEndpoint, key: str):
     shared = Tokens()
     endpoint.expires_in = int(tokens.AHEAD_SECONDS) - 60
     await shared.get(key)
@@ -67,7 +67,7 @@ async def test_a_token_near_its_end_is_used_while_the_next_is_fetched(endpoint: 
     assert endpoint.asked == 2
 
 
-async def test_a_renewal_that_fails_leaves_the_token_that_still_lives(endpoint: TokenEndpoint, key: str):
+async def test_failed_renewal_keeps_a_valid_token(endpoint: TokenEndpoint, key: str):
     shared = Tokens()
     endpoint.expires_in = int(tokens.AHEAD_SECONDS) - 60
     await shared.get(key)
@@ -81,14 +81,14 @@ async def test_a_renewal_that_fails_leaves_the_token_that_still_lives(endpoint: 
     assert endpoint.asked == 2, "after a failure it pauses"
 
 
-async def test_an_expired_token_is_waited_for(endpoint: TokenEndpoint, key: str):
+async def test_requests_wait_for_the_renewal_of_an_expired_token(endpoint: TokenEndpoint, key: str):
     shared = Tokens()
     endpoint.expires_in = int(tokens.MARGIN_SECONDS) - 10
     assert (await shared.get(key)).value == "token-1"
     assert (await shared.get(key)).value == "token-2"
 
 
-async def test_a_clock_that_goes_back_makes_no_token_live_longer(
+async def test_clock_set_back_does_not_extend_a_token(
     endpoint: TokenEndpoint, key: str, monkeypatch: pytest.MonkeyPatch
 ):
     shared, passed, jumped = Tokens(), 0.0, 0.0
@@ -99,7 +99,7 @@ async def test_a_clock_that_goes_back_makes_no_token_live_longer(
     assert (await shared.get(key)).value == "token-2"
 
 
-async def test_the_first_to_ask_may_leave(endpoint: TokenEndpoint, key: str):
+async def test_first_requester_may_be_cancelled(endpoint: TokenEndpoint, key: str):
     shared = Tokens()
     endpoint.gate.clear()
     first = asyncio.create_task(shared.get(key))
@@ -120,7 +120,7 @@ async def test_the_first_to_ask_may_leave(endpoint: TokenEndpoint, key: str):
         ((500, {"error": "internal_failure"}), "server"),
     ],
 )
-async def test_a_token_that_is_refused(endpoint: TokenEndpoint, key: str, refusal, kind):
+async def test_rejected_token_request(endpoint: TokenEndpoint, key: str, refusal, kind):
     endpoint.refuse = refusal
     shared = Tokens()
     with pytest.raises(Unreachable) as raised:
@@ -130,7 +130,7 @@ async def test_a_token_that_is_refused(endpoint: TokenEndpoint, key: str, refusa
     assert (await shared.get(key)).value.startswith("token-"), "the next request tries again"
 
 
-async def test_no_token_endpoint(account: dict[str, str]):
+async def test_unreachable_token_endpoint(account: dict[str, str]):
     with refusing_port() as port, pytest.raises(Unreachable) as raised:
         await Tokens().get(json.dumps({**account, "token_uri": f"http://127.0.0.1:{port}/token"}))
     assert raised.value.outcome.kind == "connection"
@@ -147,7 +147,7 @@ async def test_no_token_endpoint(account: dict[str, str]):
         "[]",
     ],
 )
-async def test_credentials_that_are_none(source):
+async def test_invalid_credentials(source):
     with pytest.raises(Unreachable) as raised:
         await Tokens().get(source)
     assert raised.value.outcome.kind == "authentication"

@@ -1,4 +1,4 @@
-"""Gemini refuses, blocks, or breaks off: the client is told in the gateway's words, and routing reacts rightly."""
+"""Gemini rejects, blocks or truncates: clients get the gateway's errors, and routing reacts accordingly."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def refusal(status: int, message: str, state: str, **detail: Any) -> Behaviour:
     ("status", "error"),
     [(400, openai.BadRequestError), (429, openai.RateLimitError), (500, openai.InternalServerError)],
 )
-def test_refusals(client: OpenAI, provider: FakeProvider, stream, status, error):
+def test_errors(client: OpenAI, provider: FakeProvider, stream, status, error):
     provider.always(f"{status},message=as ordered")
     with pytest.raises(error, match="as ordered") as raised:
         ask(client, "gemini", stream=stream)
@@ -41,14 +41,14 @@ def test_refusals(client: OpenAI, provider: FakeProvider, stream, status, error)
     assert len(provider.requests) == 1
 
 
-def test_googles_wait_becomes_retry_after(client: OpenAI, provider: FakeProvider):
+def test_googles_retry_delay_becomes_retry_after(client: OpenAI, provider: FakeProvider):
     provider.always(refusal(429, "Quota exceeded.", "RESOURCE_EXHAUSTED", RetryInfo={"retryDelay": "34.2s"}))
     with pytest.raises(openai.RateLimitError) as raised:
         ask(client, "gemini")
     assert raised.value.response.headers["retry-after"] == "35"
 
 
-def test_an_invalid_key_is_this_gateways_fault_not_the_clients(client: OpenAI, provider: FakeProvider):
+def test_invalid_key_is_the_gateways_error(client: OpenAI, provider: FakeProvider):
     provider.always(
         refusal(400, "API key not valid.", "INVALID_ARGUMENT", ErrorInfo={"reason": "API_KEY_INVALID"}),
         model="gemini-frail",
@@ -63,7 +63,7 @@ BLOCKED = orjson.dumps({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
 
 
 @STREAMED
-def test_a_blocked_prompt_is_a_matter_of_policy(client: OpenAI, provider: FakeProvider, stream):
+def test_blocked_prompt_is_a_content_policy_error(client: OpenAI, provider: FakeProvider, stream):
     provider.always(Behaviour(raw=(b"data: " + BLOCKED + b"\r\n\r\n" if stream else BLOCKED,)))
     with pytest.raises(openai.BadRequestError, match="PROHIBITED_CONTENT") as raised:
         ask(client, "gemini", stream=stream)
@@ -71,7 +71,7 @@ def test_a_blocked_prompt_is_a_matter_of_policy(client: OpenAI, provider: FakePr
 
 
 @STREAMED
-def test_a_blocked_prompt_falls_back(client: OpenAI, provider: FakeProvider, stream):
+def test_blocked_prompt_falls_back(client: OpenAI, provider: FakeProvider, stream):
     raw = b"data: " + BLOCKED + b"\r\n\r\n" if stream else BLOCKED
     provider.always(Behaviour(raw=(raw,)), model="gemini-frail")
     answer = ask(client, "frail", stream=stream)
@@ -87,13 +87,13 @@ def test_fallback_to_another_wire_format(client: OpenAI, provider: FakeProvider,
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_FIRST_EVENT, Fault.GARBAGE_JSON, Fault.HTML_PAGE])
-def test_a_stream_that_begins_badly_falls_back(client: OpenAI, provider: FakeProvider, fault):
+def test_stream_that_starts_with_an_error_falls_back(client: OpenAI, provider: FakeProvider, fault):
     provider.always(Behaviour(fault), model="gemini-frail")
     assert ask(client, "frail", stream=True)[0].model == "gpt"
 
 
 @STREAMED
-def test_time_limit(client: OpenAI, provider: FakeProvider, stream):
+def test_timeout(client: OpenAI, provider: FakeProvider, stream):
     provider.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     with pytest.raises(openai.InternalServerError) as raised:
         ask(client, "hasty", stream=stream)
@@ -102,8 +102,8 @@ def test_time_limit(client: OpenAI, provider: FakeProvider, stream):
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY])
-def test_a_stream_that_breaks_off_ends_with_an_error(gemini_proxy: RunningProxy, provider: FakeProvider, fault):
-    # Paced, for what comes in one piece with its end fails before the first byte to the client.
+def test_truncated_stream_ends_with_an_error(gemini_proxy: RunningProxy, provider: FakeProvider, fault):
+    # Paced, because a stream that arrives in one piece with its end fails before the first byte to the client.
     provider.always(Behaviour(fault, after=3, pace=0.05))
     answer = raw_stream(gemini_proxy.url, "gemini")
     assert answer.status_code == 200
@@ -121,13 +121,13 @@ def test_crlf_and_split_events(gemini_proxy: RunningProxy, provider: FakeProvide
     assert ("".join(said), events[-1]) == ("Hello there", "[DONE]")
 
 
-def test_a_client_that_leaves_ends_the_providers_work(gemini_proxy: RunningProxy, provider: FakeProvider):
+def test_client_disconnect_ends_the_providers_work(gemini_proxy: RunningProxy, provider: FakeProvider):
     provider.always(Behaviour(pace=0.1, chunks=1000, text="x" * 1000))
     leave_in_mid_stream(gemini_proxy.url, "gemini", "x")
-    provider.wait_for(lambda: provider.last.disconnected_at, timeout=20)  # of 100 s
+    provider.wait_for(lambda: provider.last.disconnected_at, timeout=20)  # out of 100 s
 
 
-def test_a_field_that_gemini_does_not_have_is_named(client: OpenAI, provider: FakeProvider):
+def test_unsupported_field_is_named(client: OpenAI, provider: FakeProvider):
     with pytest.raises(openai.BadRequestError, match="logit_bias") as raised:
         ask(client, "gemini", logit_bias={"1": 1})
     assert raised.value.param == "logit_bias"

@@ -1,4 +1,4 @@
-"""Gemini on Vertex AI: whose project, which region, which token, and the same answers as from AI Studio."""
+"""Gemini on Vertex AI: project, region and token, and the same responses as from AI Studio."""
 
 import json
 from pathlib import Path
@@ -77,7 +77,7 @@ OURS = "/v1/projects/fake-project/locations"
     ],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-def test_where_it_goes(client: OpenAI, provider: FakeProvider, name, path, stream):
+def test_project_and_region_are_in_the_address(client: OpenAI, provider: FakeProvider, name, path, stream):
     answer: Any = client.chat.completions.create(model=name, messages=HELLO, stream=stream)
     if stream:
         assert "".join(c.choices[0].delta.content or "" for c in answer if c.choices) == TEXT
@@ -91,7 +91,7 @@ def test_where_it_goes(client: OpenAI, provider: FakeProvider, name, path, strea
     assert "x-goog-api-key" not in seen.headers
 
 
-def test_a_tuned_model_is_an_endpoint(client: OpenAI, provider: FakeProvider):
+def test_tuned_model_is_an_endpoint(client: OpenAI, provider: FakeProvider):
     with pytest.raises(openai.APIStatusError):
         client.chat.completions.create(model="tuned", messages=HELLO)
     (seen,) = models_of(provider)
@@ -99,7 +99,7 @@ def test_a_tuned_model_is_an_endpoint(client: OpenAI, provider: FakeProvider):
 
 
 @pytest.mark.parametrize("model", ["by-environment", "claude"])
-def test_a_tool_and_its_result(client: OpenAI, provider: FakeProvider, model):
+def test_tool_and_its_result(client: OpenAI, provider: FakeProvider, model):
     call, answer = use_tool(client, model)
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", ARGUMENTS)
     assert "sunny" in answer
@@ -112,7 +112,7 @@ def test_one_token_serves_many_requests(client: OpenAI, provider: FakeProvider):
     assert len(provider.requests) <= 6
 
 
-def test_without_a_token_the_next_model_answers(client: OpenAI, provider: FakeProvider):
+def test_missing_token_falls_back(client: OpenAI, provider: FakeProvider):
     completion = client.chat.completions.create(model="broken", messages=HELLO)
     assert completion.model == "gpt"
 
@@ -153,7 +153,7 @@ def test_claude(client: OpenAI, provider: FakeProvider, name, path, stream):
     assert seen.body["max_tokens"] == 100
 
 
-def test_claudes_json_schema_is_a_call_there(client: OpenAI, provider: FakeProvider):
+def test_claudes_json_schema_becomes_a_call(client: OpenAI, provider: FakeProvider):
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     format: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     answer = client.chat.completions.create(model="claude", messages=HELLO, response_format=format)
@@ -162,7 +162,7 @@ def test_claudes_json_schema_is_a_call_there(client: OpenAI, provider: FakeProvi
     assert "output_format" not in models_of(provider)[0].body
 
 
-def test_claude_is_shown_no_addresses_there(client: OpenAI, provider: FakeProvider):
+def test_claude_gets_no_urls(client: OpenAI, provider: FakeProvider):
     content: Any = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(model="claude", messages=[{"role": "user", "content": content}])
@@ -171,15 +171,15 @@ def test_claude_is_shown_no_addresses_there(client: OpenAI, provider: FakeProvid
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-def test_claude_overloaded(client: OpenAI, provider: FakeProvider, stream):
+def test_overloaded_claude(client: OpenAI, provider: FakeProvider, stream):
     provider.always("529")
     with pytest.raises(openai.InternalServerError) as raised:
         client.chat.completions.create(model="claude", messages=HELLO, stream=stream)
     assert raised.value.status_code == 529
 
 
-def test_claude_gets_there_what_it_gets_at_home():
-    """But for the model, which is in the address, and the version, which is in the body."""
+def test_claude_gets_the_same_body_as_at_anthropic():
+    """Except for the model, which is in the address, and the version, which is in the body."""
     request = parse("chat_completions", orjson.dumps({"model": "m", "messages": HELLO, "tools": [TOOL], "top_k": 3}))
     deployment = Deployment("d", "m", "anthropic", "claude-sonnet-4-6", "direct", (), ())
     model = "claude-sonnet-4-6"

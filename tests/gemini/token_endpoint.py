@@ -1,4 +1,4 @@
-"""Google's token endpoint on loopback: what it is asked, and answers on order."""
+"""Google's token endpoint on loopback, which records requests and can be told how to respond."""
 
 import json
 import threading
@@ -7,10 +7,11 @@ from typing import Any, Self
 
 
 class TokenEndpoint:
-    """`with TokenEndpoint() as endpoint:` answers each request with the next number: `token-1`, `token-2`, ….
+    """`with TokenEndpoint() as endpoint:` responds with numbered tokens: `token-1`, `token-2`, ….
 
-    `expires_in`: seconds that tokens live; `refuse`: a status and a body instead; `gate`: answers wait until it is
-    set."""
+    `expires_in` is the lifetime of tokens in seconds. `refuse` is a status and a body to return instead. Responses wait
+    until `gate` is set.
+    """
 
     def __init__(self) -> None:
         self.expires_in = 3600
@@ -37,7 +38,7 @@ class TokenEndpoint:
                 self.wfile.write(raw)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Says nothing."""
+                """Discards log messages."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 

@@ -1,4 +1,4 @@
-"""Two doors to the same models, one provider behind both that records: the proxy alone, and the edge before it."""
+"""Two entrances to the same models, the proxy alone and the edge, with one recording provider behind both."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PLAIN = b'{"model": "gpt", "messages": [{"role": "user", "content": "Hello there
 
 @dataclass
 class Door:
-    """`port` on loopback; `log()` of everything behind it."""
+    """`port` on loopback; `log()` returns the log of everything behind it."""
 
     name: str
     port: int
@@ -36,7 +36,7 @@ class Door:
         return Connection(self.port, timeout=timeout)
 
     def still_serves(self) -> None:
-        """AssertionError unless an honest request is answered, and nothing was our fault."""
+        """Raises AssertionError unless a valid request succeeds and nothing was our fault."""
         assert self.ask("POST", CHAT, PLAIN).status == 200
         assert "internal_error" not in self.log()
         assert "edge_failed" not in self.log()

@@ -1,4 +1,4 @@
-"""A user and a password in a provider's address: whatever happens to a request, nobody is told."""
+"""Credentials in a provider's address are never exposed, whatever happens to a request."""
 
 import httpx
 import pytest
@@ -52,7 +52,7 @@ def told(answer: httpx.Response) -> str:
     ],
     ids=["answers", "refuses", "has nothing", "fails", "hangs", "breaks off"],
 )
-def test_however_the_provider_answers(
+def test_credentials_are_hidden_for_every_provider_response(
     gateway: RunningProxy, fake: FakeProvider, collector: Collector, behaviour: Behaviour, stream: bool
 ):
     fake.always(behaviour)
@@ -60,12 +60,12 @@ def test_however_the_provider_answers(
     assert PASSWORD not in told(answer)
     collector.spans(2)
     assert not any(PASSWORD.encode() in body for body in collector.bodies)
-    gateway.stop()  # all is written then
+    gateway.stop()  # everything has been written by then
     assert '"event":"attempt"' in gateway.log()
     assert PASSWORD not in gateway.log()
 
 
-def test_whatever_the_operator_asks_for(gateway: RunningProxy):
+def test_credentials_are_hidden_in_operator_output(gateway: RunningProxy):
     answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=chat("gone"), headers=MASTER, timeout=30)
     assert answer.status_code == 502
     assert PASSWORD not in told(answer)
@@ -87,7 +87,7 @@ def test_whatever_the_operator_asks_for(gateway: RunningProxy):
     "base",
     [f"me:{PASSWORD}@host/v1", f"http://me:{PASSWORD}@host:none/v1", f"https://host/v1?key={PASSWORD}", "https://"],
 )
-def test_a_model_with_an_address_that_is_none_is_left_out_without_repeating_it(
+def test_model_with_an_invalid_address_is_left_out_without_repeating_it(
     proxy: StartProxy, fake: FakeProvider, base: str
 ):
     wrong = deployment(fake, "gpt")

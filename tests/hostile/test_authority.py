@@ -1,6 +1,7 @@
-"""What a client sends never chooses where our keys go: not a field, not a header, not a cookie, on any endpoint.
+"""Nothing that a client sends decides where our keys go: no field, header or cookie, on any endpoint.
 
-Behind the doors one provider records; a second one stands for the attacker's address and must never be called.
+One provider behind both entrances records requests. A second one stands for the attacker's address and must never be
+called.
 """
 
 import json
@@ -68,7 +69,7 @@ def attacker() -> Iterator[FakeProvider]:
 
 
 def steering(attacker: FakeProvider) -> dict[str, Any]:
-    """Fields by which LiteLLM would go somewhere else, or say something else."""
+    """Fields that would make LiteLLM call another address or change its response."""
     there = attacker.openai_base
     return {
         "api_base": there,
@@ -108,13 +109,13 @@ def path_of(name: str) -> str:
     return "/v1" + next(e.path for e in TABLE.values() if e.name == name)
 
 
-def test_every_endpoint_that_takes_a_model_is_tried():
+def test_every_endpoint_with_a_model_is_covered():
     posted = {e.name for e in TABLE.values() if e.methods == ("POST",) and not e.admin}
     assert posted == {*JSON_BODIES, *FORMS}
 
 
 @pytest.mark.parametrize("name", JSON_BODIES)
-def test_no_field_of_json_steers(door: Door, attacker: FakeProvider, name: str):
+def test_json_field_cannot_redirect_a_request(door: Door, attacker: FakeProvider, name: str):
     for field, value in steering(attacker).items():
         body = json.dumps({"model": "gpt", **JSON_BODIES[name], field: value}).encode()
         answer = door.ask("POST", path_of(name), body)
@@ -124,7 +125,7 @@ def test_no_field_of_json_steers(door: Door, attacker: FakeProvider, name: str):
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_no_field_of_a_form_steers(door: Door, attacker: FakeProvider, name: str):
+def test_form_field_cannot_redirect_a_request(door: Door, attacker: FakeProvider, name: str):
     for field in steering(attacker):
         for written in (field, f"{field}[]", f"{field}[a]"):
             part = '--x\r\ncontent-disposition: form-data; name="{}"\r\n\r\n{}\r\n'
@@ -132,12 +133,12 @@ def test_no_field_of_a_form_steers(door: Door, attacker: FakeProvider, name: str
             answer = door.ask("POST", path_of(name), body, content_type="multipart/form-data; boundary=x")
             assert answer.status == 400, (written, answer)
             if door.name == "edge":
-                break  # the forms of the names are the proxy's to know
+                break  # only the proxy knows the spellings in forms
     assert door.provider.requests == []
     assert attacker.requests == []
 
 
-def test_a_query_steers_nothing(door: Door, attacker: FakeProvider):
+def test_query_cannot_redirect_a_request(door: Door, attacker: FakeProvider):
     body = json.dumps({"model": "gpt", **JSON_BODIES["chat_completions"]}).encode()
     there = attacker.openai_base
     query = f"?api_base={there}&base_url={there}&api_key={PLANTED}&user_config={PLANTED}&key={PLANTED}&model=x"
@@ -148,7 +149,7 @@ def test_a_query_steers_nothing(door: Door, attacker: FakeProvider):
 
 
 @pytest.mark.parametrize("name", ["chat_completions", "completions", "embeddings"])
-def test_no_header_or_cookie_reaches_a_provider(door: Door, name: str):
+def test_clients_headers_and_cookies_do_not_reach_a_provider(door: Door, name: str):
     body = json.dumps({"model": "gpt", **JSON_BODIES[name]}).encode()
     answer = ask(door.port, "POST", path_of(name), {**AUTHORIZED, **HEADERS}, body)
     assert answer.status == 200, answer
@@ -166,7 +167,7 @@ def through_the_engine(module_proxy: StartProxy, behind: FakeProvider) -> Runnin
 
 
 @pytest.mark.parametrize("name", [name for name in JSON_BODIES if TABLE[path_of(name)[3:]].engine])
-def test_no_header_or_cookie_reaches_a_provider_through_the_engine(
+def test_clients_headers_and_cookies_do_not_reach_a_provider_through_the_engine(
     through_the_engine: RunningProxy, behind: FakeProvider, attacker: FakeProvider, name: str
 ):
     behind.reset()
@@ -174,7 +175,7 @@ def test_no_header_or_cookie_reaches_a_provider_through_the_engine(
     answer = httpx.post(
         through_the_engine.url + path_of(name), content=body, headers={**AUTHORIZED, **HEADERS}, timeout=90
     )
-    # Some of these LiteLLM cannot do with such a provider; what it does is what matters here.
+    # LiteLLM does not support some of these with such a provider. Only the provider's requests matter here.
     assert answer.status_code != 401, answer.text
     for seen in behind.requests:
         assert seen.api_key == PROVIDER_KEY

@@ -1,4 +1,4 @@
-"""Bodies that no honest client sends: each is refused with the status that says why, and nothing breaks."""
+"""Malicious bodies get an appropriate error status and break nothing."""
 
 import gzip
 import zlib
@@ -92,7 +92,7 @@ POSTED = (
 
 
 @pytest.mark.parametrize("name", NOT_JSON)
-def test_what_is_no_json_is_400(door: Door, name: str):
+def test_invalid_json_is_400(door: Door, name: str):
     answer = door.ask("POST", CHAT, NOT_JSON[name])
     assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error"), answer
     assert len(answer.body) < 2000
@@ -100,14 +100,14 @@ def test_what_is_no_json_is_400(door: Door, name: str):
 
 
 @pytest.mark.parametrize("name", NO_REQUEST)
-def test_what_is_no_request_is_400_naming_the_field(door: Door, name: str):
+def test_invalid_request_is_400_and_names_the_field(door: Door, name: str):
     answer = door.ask("POST", CHAT, NO_REQUEST[name])
     assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error"), answer
     assert door.provider.requests == []
 
 
 @pytest.mark.parametrize("path", POSTED)
-def test_every_other_endpoint_refuses_what_is_no_json(door: Door, path: str):
+def test_every_other_endpoint_rejects_invalid_json(door: Door, path: str):
     for name in ("nothing", "a text", "NaN", "a lone high surrogate", "invalid UTF-8", "100 000 arrays", "UTF-16"):
         answer = door.ask("POST", path, NOT_JSON[name])
         assert answer.status == 400, (name, answer)
@@ -115,31 +115,31 @@ def test_every_other_endpoint_refuses_what_is_no_json(door: Door, path: str):
     door.still_serves()
 
 
-def test_of_two_models_one_is_asked_for_and_one_is_sent(door: Door):
+def test_only_one_of_two_models_is_authorized_and_sent(door: Door):
     twice = PLAIN.replace(b'"model": "gpt"', b'"model": "nonesuch", "model": "gpt"')
     assert door.ask("POST", CHAT, twice).status == 200
     assert door.provider.last.raw.count(b'"model"') == 1
     assert door.provider.last.body["model"] == "gpt-4o"
 
 
-def test_a_name_of_a_megabyte_is_not_echoed(door: Door):
+def test_name_of_a_megabyte_is_not_echoed(door: Door):
     answer = door.ask("POST", CHAT, PLAIN.replace(b'"gpt"', b'"' + b"x" * MB + b'"'))
     assert answer.status == 400
     assert len(answer.body) < 2000
 
 
-def test_what_is_nested_as_deeply_as_tools_are_goes_through(door: Door):
+def test_nesting_as_deep_as_real_tools_is_accepted(door: Door):
     assert door.ask("POST", CHAT, with_field(b'"x": ' + b"[" * 60 + b"]" * 60)).status == 200
 
 
-def test_many_brackets_are_not_taken_for_many_levels(door: Door):
+def test_many_brackets_are_not_deep_nesting(door: Door):
     value = b"[" + b"[]," * 2000 + b"[]]"
     assert door.ask("POST", "/key/generate", b'{"metadata": {"a": ' + value + b"}}").status == 200
     assert door.ask("POST", CHAT, with_field(b'"x": ' + value)).status == 200
 
 
 @pytest.mark.parametrize("levels", [250, 999, 1000, 2500, 20_000])
-def test_no_depth_ends_what_reads_it(door: Door, levels: int):
+def test_no_depth_crashes_a_parser(door: Door, levels: int):
     deep = b"[" * (levels - 1) + b"]" * (levels - 1)
     assert door.ask("POST", CHAT, with_field(b'"x": ' + deep)).status in (200, 400)
     answer = door.ask("POST", "/key/generate", b'{"metadata": ' + deep + b"}")
@@ -148,12 +148,12 @@ def test_no_depth_ends_what_reads_it(door: Door, levels: int):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "nonsense", ""])
-def test_the_content_type_of_json_does_not_matter(door: Door, kind: str):
+def test_json_content_type_does_not_matter(door: Door, kind: str):
     assert door.ask("POST", CHAT, PLAIN, content_type=kind).status == 200
     assert door.provider.last.headers["content-type"] == "application/json"
 
 
-def test_a_form_where_json_belongs_is_400(door: Door):
+def test_form_instead_of_json_is_400(door: Door):
     form = b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\ngpt\r\n--x--\r\n'
     assert door.ask("POST", CHAT, form, content_type="multipart/form-data; boundary=x").status == 400
 
@@ -172,14 +172,14 @@ def test_a_form_where_json_belongs_is_400(door: Door):
     ],
     ids=["unended", "empty", "no end", "1000 models", "10 000 headers", "quotes in a name", "an address", "zeros"],
 )
-def test_a_broken_form_is_400(door: Door, form: bytes):
+def test_malformed_form_is_400(door: Door, form: bytes):
     answer = door.ask("POST", "/v1/audio/transcriptions", form, content_type="multipart/form-data; boundary=x")
     assert answer.status == 400, answer
     door.still_serves()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "GZIP", "identity, gzip", "x"])
-def test_a_bomb_is_not_unpacked(door: Door, encoding: str):
+def test_compressed_bomb_is_not_decompressed(door: Door, encoding: str):
     """300 MB in 300 KB."""
     packed = zlib.compressobj(9, wbits=31 if "gzip" in encoding.lower() else 15)
     bomb = b"".join(packed.compress(b" " * MB) for _ in range(300)) + packed.flush()
@@ -188,7 +188,7 @@ def test_a_bomb_is_not_unpacked(door: Door, encoding: str):
     assert answer.json["error"]["code"] == "unsupported_encoding"
 
 
-def test_33_mb_is_413(door: Door):
+def test_body_of_33_mb_is_413(door: Door):
     with door.connect() as connection:
         head = [f"POST {CHAT} HTTP/1.1", "host: x", f"authorization: {AUTHORIZED['authorization']}"]
         connection.send("\r\n".join([*head, f"content-length: {33 * MB}", "", ""]).encode() + b" " * MB)
@@ -197,7 +197,7 @@ def test_33_mb_is_413(door: Door):
     door.still_serves()
 
 
-def test_33_mb_in_chunks_is_413(door: Door):
+def test_chunked_body_of_33_mb_is_413(door: Door):
     with door.connect() as connection:
         head = [f"POST {CHAT} HTTP/1.1", "host: x", f"authorization: {AUTHORIZED['authorization']}"]
         connection.send("\r\n".join([*head, "transfer-encoding: chunked", "", ""]).encode())
@@ -207,6 +207,6 @@ def test_33_mb_in_chunks_is_413(door: Door):
                 connection.send(piece)
             connection.send(b"0\r\n\r\n")
         except ConnectionError:
-            pass  # refused before it had all of it
+            pass  # rejected before the whole body arrived
         assert connection.answer().status == 413
     door.still_serves()

@@ -1,4 +1,4 @@
-"""Somebody tries keys: told 429 after a while, learns nothing of any key, and locks nobody out."""
+"""Key guessing: attempts get 429 after a while, reveal nothing about keys, and lock out no one else."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ MASTER = {"authorization": f"Bearer {MASTER_KEY}"}
 
 
 def shown(answer: httpx.Response) -> dict[str, Any]:
-    """All that a stranger sees but what differs between any two answers."""
+    """Everything a client without a key sees, except what differs between any two responses."""
     return {
         "status": answer.status_code,
         "headers": {n: v for n, v in answer.headers.items() if n not in ("date", "x-request-id")},
@@ -35,7 +35,7 @@ def tried(http: httpx.Client, count: int, **headers: str) -> list[int]:
     ]
 
 
-def test_many_wrong_keys_are_told_429_and_a_valid_one_is_let_in(proxy: StartProxy, fake: FakeProvider):
+def test_many_wrong_keys_get_429_and_a_valid_one_is_accepted(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy({"model_list": [deployment(fake, "gpt")]}, environment={"FAILED_KEYS_PER_MINUTE": str(LIMIT)})
     with httpx.Client(base_url=gateway.url) as http:
         key = http.post("/key/generate", json={}, headers=MASTER).json()["key"]
@@ -47,14 +47,14 @@ def test_many_wrong_keys_are_told_429_and_a_valid_one_is_let_in(proxy: StartProx
         for valid in (MASTER_KEY, key):
             assert http.post(CHAT, json=BODY, headers={"authorization": f"Bearer {valid}"}).status_code == 200
         assert http.post(CHAT, json=BODY).status_code == 401, "who sends no key guesses nothing"
-        # Another way to present it, and what is said of where it comes from, change nothing.
+        # Another header for the key, or a forged client address, changes nothing.
         assert tried(http, 1, **{"x-forwarded-for": "198.51.100.7", "cf-connecting-ip": "198.51.100.7"}) == [429]
     wait_for_event(gateway, "failed_keys")
     assert len(events(gateway, "failed_keys")) == 1
     assert "sk-wrong" not in gateway.log()
 
 
-def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(proxy: StartProxy, fake: FakeProvider):
+def test_behind_a_trusted_proxy_each_client_is_counted_separately(proxy: StartProxy, fake: FakeProvider):
     trusting = {"FAILED_KEYS_PER_MINUTE": str(LIMIT), "TRUSTED_PROXIES": "127.0.0.0/8"}
     gateway = proxy({"model_list": [deployment(fake, "gpt")]}, environment=trusting)
     with httpx.Client(base_url=gateway.url) as http:
@@ -63,7 +63,7 @@ def test_behind_a_trusted_proxy_each_client_is_counted_for_itself(proxy: StartPr
         assert tried(http, 1, **{"x-forwarded-for": "198.51.100.2, 198.51.100.1"}) == [429]
 
 
-def test_a_line_that_a_trusted_proxy_adds_counts_and_the_client_s_own_does_not(proxy: StartProxy, fake: FakeProvider):
+def test_header_line_of_a_trusted_proxy_counts_and_the_clients_does_not(proxy: StartProxy, fake: FakeProvider):
     trusting = {"FAILED_KEYS_PER_MINUTE": str(LIMIT), "TRUSTED_PROXIES": "127.0.0.0/8"}
     gateway = proxy({"model_list": [deployment(fake, "gpt")]}, environment=trusting)
     with httpx.Client(base_url=gateway.url) as http:
@@ -72,7 +72,7 @@ def test_a_line_that_a_trusted_proxy_adds_counts_and_the_client_s_own_does_not(p
                 "/v1/models",
                 headers=[
                     ("authorization", f"Bearer sk-wrong-{number}"),
-                    ("x-forwarded-for", f"203.0.113.{number}"),  # the client's, another one each time
+                    ("x-forwarded-for", f"203.0.113.{number}"),  # the client's, a different one each time
                     ("X-Forwarded-For", f"198.51.100.1:{5000 + number}"),  # the proxy's
                 ],
             ).status_code
@@ -81,9 +81,7 @@ def test_a_line_that_a_trusted_proxy_adds_counts_and_the_client_s_own_does_not(p
     assert statuses == [401] * LIMIT + [429] * 2
 
 
-def test_a_stranger_cannot_tell_unknown_blocked_expired_replaced_and_deleted_keys_apart(
-    proxy: StartProxy, fake: FakeProvider
-):
+def test_unknown_blocked_expired_replaced_and_deleted_keys_look_the_same(proxy: StartProxy, fake: FakeProvider):
     gateway = proxy({"model_list": [deployment(fake, "gpt")]})
     with httpx.Client(base_url=gateway.url) as http:
 
@@ -116,7 +114,7 @@ def edge(start_module_edge: StartEdge) -> Edge:
     return start_module_edge(config, vars={"FAILED_KEYS_PER_MINUTE": str(LIMIT)}, local=False)
 
 
-def test_at_the_edge_the_address_is_the_one_cloudflare_names(edge: Edge):
+def test_at_the_edge_cloudflare_provides_the_client_address(edge: Edge):
     with httpx.Client(base_url=edge.url, timeout=30) as http:
         one, other = {"cf-connecting-ip": "198.51.100.1"}, {"cf-connecting-ip": "198.51.100.2"}
         assert tried(http, LIMIT + 1, **one) == [401] * LIMIT + [429]

@@ -1,4 +1,4 @@
-"""Clients that are slow: those that mean it come to their answer, those that only hold a connection do not."""
+"""Slow clients: honest ones get their response, and those that only hold a connection do not."""
 
 import asyncio
 import time
@@ -18,14 +18,14 @@ Serve = Callable[[object], Awaitable[int]]
 
 @pytest.fixture
 async def hasty(monkeypatch: pytest.MonkeyPatch, serve) -> int:
-    """A server with the limits of a test: 0.5 s of silence, 1 s of grace, 1000 bytes a second, 1 s for a head."""
+    """A server with short limits: 0.5 s of silence, 1 s of grace, 1000 bytes a second, 1 s for the head."""
     monkeypatch.setattr(context, "PATIENT", context.Pace(silence=0.5, grace=1.0, rate=1000))
     monkeypatch.setattr(http, "IDLE_CONNECTION_SECONDS", 1.0)
     return await serve(echo)
 
 
 def drip(connection: Connection, data: bytes, size: int, pause: float, most: float) -> None:
-    """Sends `size` bytes at a time until `most` seconds are over or nobody listens any more."""
+    """Sends `size` bytes at a time until `most` seconds have passed or the other side stops reading."""
     end = time.monotonic() + most
     for start in range(0, len(data), size):
         if time.monotonic() > end:
@@ -38,7 +38,7 @@ def posting(length: int) -> bytes:
     return f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
 
 
-async def test_a_head_that_never_ends_is_cut_off(hasty: int):
+async def test_endless_head_is_cut_off(hasty: int):
     def loris() -> bool:
         with Connection(hasty) as connection:
             try:
@@ -50,7 +50,7 @@ async def test_a_head_that_never_ends_is_cut_off(hasty: int):
     assert await asyncio.to_thread(loris)
 
 
-async def test_a_body_that_falls_silent_is_408(hasty: int):
+async def test_silent_body_is_408(hasty: int):
     def silent() -> int:
         with Connection(hasty) as connection:
             connection.send(posting(1000) + b"half")
@@ -59,7 +59,7 @@ async def test_a_body_that_falls_silent_is_408(hasty: int):
     assert await asyncio.to_thread(silent) == 408
 
 
-async def test_a_body_that_only_drips_is_408(hasty: int):
+async def test_trickling_body_is_408(hasty: int):
     def loris() -> tuple[int, bool]:
         with Connection(hasty) as connection:
             connection.send(posting(100_000))
@@ -69,8 +69,8 @@ async def test_a_body_that_only_drips_is_408(hasty: int):
     assert await asyncio.to_thread(loris) == (408, True)
 
 
-async def test_a_slow_and_honest_body_is_read_whole(hasty: int):
-    """Four seconds at 2000 bytes a second: over every limit but the one that counts."""
+async def test_slow_but_steady_body_is_read_whole(hasty: int):
+    """Four seconds at 2000 bytes a second: over every limit except the one that counts."""
 
     def honest() -> int:
         with Connection(hasty) as connection:
@@ -81,7 +81,7 @@ async def test_a_slow_and_honest_body_is_read_whole(hasty: int):
     assert await asyncio.to_thread(honest) == 8000
 
 
-async def test_chunks_without_an_end_are_cut_off(hasty: int):
+async def test_endless_chunks_are_cut_off(hasty: int):
     def endless() -> int:
         with Connection(hasty) as connection:
             connection.send(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -91,7 +91,7 @@ async def test_chunks_without_an_end_are_cut_off(hasty: int):
     assert await asyncio.to_thread(endless) == 408
 
 
-def test_a_hundred_that_hold_their_connections_keep_nobody_out(door: Door):
+def test_a_hundred_held_connections_block_no_one(door: Door):
     held = [door.connect() for _ in range(100)]
     try:
         for number, connection in enumerate(held):

@@ -1,6 +1,6 @@
-"""Bytes on the wire that are no honest HTTP: requests hidden in others, floods, tricks with paths and headers.
+"""Malicious HTTP on the wire: request smuggling, floods, and tricks with paths and headers.
 
-Whatever is sent, a request that was smuggled never runs: the provider would have seen its word.
+A smuggled request must never run. The provider would have seen its marker.
 """
 
 import time
@@ -16,13 +16,13 @@ HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + KEY
 
 
 def hidden() -> bytes:
-    """A whole request, key and all, that must not run."""
+    """A whole request with a valid key, which must not run."""
     body = PLAIN.replace(b"Hello there", WORD)
     return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 def spoken(connection: Connection, data: bytes, patience: float = 0.4) -> list[int]:
-    """The statuses of everything that comes back until the other side closes or falls silent."""
+    """The statuses of all responses until the other side closes or goes silent."""
     connection._socket.settimeout(patience)
     got = b""
     try:
@@ -40,7 +40,7 @@ def lengths(*lines: bytes) -> bytes:
 
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(PLAIN), PLAIN)
 SIZE = b"Content-Length: %d" % len(PLAIN)
-# What comes after the head is one request's body by one reading, and hides another one by the other reading.
+# The rest is one request's body by one interpretation, and hides another request by the other.
 AMBIGUOUS = {
     "a length and chunks": lengths(b"Content-Length: 5", b"Transfer-Encoding: chunked") + b"0\r\n\r\n" + hidden(),
     "chunks and a length": lengths(b"Transfer-Encoding: chunked", b"Content-Length: 5") + b"0\r\n\r\n" + hidden(),
@@ -94,12 +94,12 @@ AMBIGUOUS = {
 }
 
 
-# workerd takes a list of codings that ends in `chunked` for it: the body is empty, and what follows is a request.
+# workerd accepts a list of codings that ends in `chunked`: the body is empty, and the rest is a request.
 CHUNKED_TO_WORKERD = ("a coding before chunked", "chunked twice")
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
-def test_no_reading_lets_a_hidden_request_run(door: Door, name: str):
+def test_hidden_request_never_runs(door: Door, name: str):
     with door.connect() as connection:
         statuses = spoken(connection, AMBIGUOUS[name])
     assert all(status < 500 or status == 501 for status in statuses), statuses
@@ -132,7 +132,7 @@ NO_HTTP = {
 
 
 @pytest.mark.parametrize("name", NO_HTTP)
-def test_what_is_no_http_is_refused_or_cut_off(door: Door, name: str):
+def test_invalid_http_is_rejected_or_cut_off(door: Door, name: str):
     with door.connect() as connection:
         statuses = spoken(connection, NO_HTTP[name])
     assert all(status < 500 or status in (501, 505) for status in statuses), statuses
@@ -178,7 +178,7 @@ PATHS = (
 
 
 @pytest.mark.parametrize("path", PATHS, ids=[path[:50] for path in PATHS])
-def test_a_path_leads_to_what_it_says_or_nowhere(door: Door, path: str):
+def test_path_is_interpreted_literally_or_not_found(door: Door, path: str):
     body = PLAIN.replace(b"Hello there", WORD)
     with door.connect() as connection:
         request = b"POST " + path.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
@@ -188,24 +188,24 @@ def test_a_path_leads_to_what_it_says_or_nowhere(door: Door, path: str):
 
 
 @pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "_method"])
-def test_a_method_is_what_the_first_line_says(door: Door, name: str):
+def test_method_is_taken_from_the_first_line(door: Door, name: str):
     assert door.ask("GET", CHAT, **{name: "POST"}).status == 405
     assert door.ask("POST", f"{CHAT}?_method=GET", PLAIN, **{name: "DELETE"}).status == 200
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "post"])
-def test_another_method_is_405(door: Door, method: str):
+def test_unsupported_method_is_405(door: Door, method: str):
     with door.connect() as connection:
         statuses = spoken(connection, method.encode() + b" /v1/models HTTP/1.1\r\nHost: x\r\n" + KEY + b"\r\n")
     assert statuses in ([405], [400], [501], []), statuses
 
 
-def test_a_websocket_for_responses_is_told_to_use_http(door: Door):
-    """OpenAI's Codex asks for one first, and asks again for seconds after another status."""
+def test_websocket_for_responses_is_told_to_use_http(door: Door):
+    """OpenAI's Codex tries a WebSocket first, and retries for seconds after any other status."""
     websocket = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     answer = door.ask("GET", "/v1/responses", **websocket, **{"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="})
     assert answer.status == 426
-    if door.name == "standalone":  # workerd keeps the header to itself
+    if door.name == "standalone":  # workerd removes the header
         assert answer.headers["upgrade"] == "HTTP/1.1"
     assert answer.json["error"]["code"] == "websocket_not_supported"
     assert door.ask("GET", "/v1/responses").status == 405
@@ -213,7 +213,7 @@ def test_a_websocket_for_responses_is_told_to_use_http(door: Door):
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
-def test_a_proxy_s_methods_echo_and_open_nothing(door: Door, method: str):
+def test_proxy_methods_neither_echo_nor_open_a_tunnel(door: Door, method: str):
     with door.connect() as connection:
         request = method.encode() + b" /v1/models HTTP/1.1\r\nHost: x\r\nX-Word: " + WORD + b"\r\n" + KEY + b"\r\n"
         connection._socket.settimeout(1)
@@ -226,7 +226,7 @@ def test_a_proxy_s_methods_echo_and_open_nothing(door: Door, method: str):
     assert b" 200 " not in answer.partition(b"\r\n")[0]
 
 
-def test_no_answer_is_split_by_what_a_client_sends(door: Door):
+def test_client_cannot_split_a_response(door: Door):
     encoded = "%0d%0aX-Evil:%201"
     body = PLAIN.replace(b'"gpt"', b'"free/a\\r\\nX-Evil: 1"')
     answers = [
@@ -242,7 +242,7 @@ def test_no_answer_is_split_by_what_a_client_sends(door: Door):
     assert not any("x-evil" in {name.lower() for name in seen.headers} for seen in door.provider.requests)
 
 
-def test_a_trailer_gives_no_authority(door: Door):
+def test_trailer_grants_no_authority(door: Door):
     with door.connect() as connection:
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
         head += b"Trailer: Authorization\r\n\r\n"
@@ -262,7 +262,7 @@ def test_pipelined_requests_are_answered_in_order(door: Door):
     assert statuses == [200 if number % 2 else 404 for number in range(20)]
 
 
-def test_a_pipelined_flood_is_answered_by_and_by(standalone: Door):
+def test_pipelined_flood_is_answered_gradually(standalone: Door):
     """5000 requests at once on one connection, from a client that reads slowly."""
     with standalone.connect(timeout=60) as connection:
         count = 5000

@@ -1,4 +1,4 @@
-"""The differences from LiteLLM that are meant, each with its reason. docs/migration.md lists the reasons."""
+"""Intended differences from LiteLLM, with reasons. docs/migration.md lists the reasons."""
 
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -9,8 +9,11 @@ CHAT, MESSAGES = "chat_completions", "messages"
 
 
 class Accepted(NamedTuple):
-    """`fields`, `targets` and `cases` are patterns (`fnmatch`), several of them separated by `|`; for a request that
-    LiteLLM refuses `fields` is matched with what it says. `kinds`: of `compare.Kind`, separated likewise."""
+    """An intended difference.
+
+    `fields`, `targets` and `cases` are `fnmatch` patterns, separated by `|`. For a request that LiteLLM rejects,
+    `fields` matches its error message. `kinds` are values of `compare.Kind`, also separated by `|`.
+    """
 
     reason: str
     kinds: str
@@ -78,7 +81,7 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(_FAULTS, "missing", "tool_call*|tools|thinking", "deepinfra/*|anthropic/claude-haiku*"),
     Accepted(_FAULTS, "changed", "contents", _GEMINI, "history: assistant refusal", CHAT),
     Accepted(_FAULTS, "changed", "tools", _GEMINI, "tools + functions", CHAT),
-    # Words
+    # Different forms
     Accepted(_WORDS, "added", "stream", cases="*stream*"),
     Accepted(_WORDS, "missing", "stream", _CLAUDE + "|deepseek/*", endpoint=MESSAGES),
     Accepted(_WORDS, "missing", "generationConfig|generationConfig.temperature", "gemini/gemini-3*"),
@@ -109,7 +112,7 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(
         _NATIVE, _OTHERWISE, "include|store|input*|max_*|messages|reasoning*|tools[].*|tool_choice*", "openai/gpt-5.4"
     ),
-    # Nothing
+    # Fields that request nothing
     Accepted(
         _NOTHING,
         "refused there",
@@ -130,7 +133,7 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(_NOTHING, "missing", "generationConfig", _GEMINI, "stop=[]", CHAT),
     Accepted(_NOTHING, "refused there", "*", cases="thinking=disabled|reasoning_effort=none*|nulls"),
     Accepted(_NOTHING, "refused there", "*'function_call'*|*'functions'*", _GEMINI + "|" + _OLLAMA, endpoint=CHAT),
-    # What the provider refuses
+    # Fields that the provider rejects
     Accepted(_SAFE, _OTHERWISE, "stop|stop_sequences|generationConfig.stopSequences", cases="stop=5|stop_sequences=5"),
     Accepted(
         _SAFE,
@@ -178,7 +181,7 @@ ACCEPTED: tuple[Accepted, ...] = (
         cases="history: system in the middle|system*",
         endpoint=MESSAGES,
     ),
-    # Anthropic's
+    # Anthropic's fields
     Accepted(
         _CLAUDES,
         "missing|refused here",
@@ -188,7 +191,7 @@ ACCEPTED: tuple[Accepted, ...] = (
     Accepted(_CLAUDES, "missing", "service_tier|serviceTier|web_search_options", endpoint=MESSAGES),
     Accepted(_CLAUDES, "missing", "tools[].cache_control", "openrouter/*", endpoint=MESSAGES),
     Accepted(_CLAUDES, "changed", "contents", _GEMINI, "history: tool result picture", MESSAGES),
-    # What LiteLLM does not pass
+    # Fields that LiteLLM omits
     Accepted(_PASSED, "added", "prompt_cache_retention|user|metadata|verbosity|chat_template_kwargs", endpoint=CHAT),
     Accepted(_PASSED, "added", "user|parallel_tool_calls", endpoint=MESSAGES),
     Accepted(_PASSED, "added", "service_tier", _CLAUDE),

@@ -1,4 +1,5 @@
-"""What a provider would receive, from LiteLLM and from the proxy's wire formats: in this process, over no socket."""
+"""The requests that a provider would receive from LiteLLM and from the proxy's wire formats, in this process and
+without sockets."""
 
 import asyncio
 import copy
@@ -24,33 +25,34 @@ from container.request.messages import parse_messages
 from tests.differential.fields.targets import HOST, TARGETS, options
 from worker.core.api.errors import ApiError
 
-# LiteLLM fetches both otherwise.
+# LiteLLM would fetch both otherwise.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
 
 
 class Received(NamedTuple):
-    """A request as the provider would get it. `path` with its query, without the host."""
+    """A request as the provider would receive it. `path` includes the query but not the host."""
 
     path: str
     body: Any
 
 
 class Refused(NamedTuple):
-    """The client got an error, and the provider nothing. `reason`: the field it names, else what it says."""
+    """The client got an error and the provider got nothing. `reason` is the field that the error names, or its
+    message."""
 
     reason: str
 
 
 class _Sent(BaseException):
-    """Carries a request out of LiteLLM. No `Exception`, as LiteLLM would handle it, log it and try again."""
+    """Carries a request out of LiteLLM. Not an `Exception`, because LiteLLM would handle, log and retry it."""
 
     def __init__(self, request: httpx.Request) -> None:
         self.request = request
 
 
 class _AtOnce(ThreadPoolExecutor):
-    """Runs what it is given where it is given: LiteLLM's hop to a thread and back is most of a call's time."""
+    """Runs functions in the calling thread. LiteLLM's switch to a thread and back takes most of a call's time."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -62,7 +64,7 @@ class _AtOnce(ThreadPoolExecutor):
 
 
 class LiteLLM:
-    """LiteLLM as a library, its HTTP transports replaced."""
+    """LiteLLM as a library, with replaced HTTP transports."""
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
@@ -112,7 +114,7 @@ def litellm_without_network() -> Iterator[LiteLLM]:
         patch.setattr(httpx.HTTPTransport, "handle_request", handle_blocking)
         patch.setattr(litellm, "disable_aiohttp_transport", True)
         patch.setattr(litellm, "suppress_debug_info", True)
-        # Messages for OpenAI go to `/responses` otherwise, here over chat completions.
+        # LiteLLM would send Messages requests for OpenAI to `/responses`; here they use chat completions.
         patch.setattr(litellm, "use_chat_completions_url_for_anthropic_messages", True)
         patch.setattr(litellm, "disable_hf_tokenizer_download", True)
         patch.setattr(VertexBase, "_ensure_access_token_async", token)
@@ -124,7 +126,7 @@ def litellm_without_network() -> Iterator[LiteLLM]:
 
 
 class Ours:
-    """The proxy's own parsing and wire formats, with every target as a model of one config."""
+    """The proxy's parsing and wire formats, with every target as a model of one config."""
 
     def __init__(self, folder: Path) -> None:
         entries = [{"model_name": target, "litellm_params": {"model": target, **options(target)}} for target in TARGETS]
@@ -138,7 +140,7 @@ class Ours:
             asyncio.run(self._open(self._formats[drop]))
 
     async def _open(self, formats: Formats) -> None:
-        """Vertex AI's address is known with the deployment's project only."""
+        """Vertex AI's address requires the project of the deployment."""
         for d in self._deployments.values():
             if d.provider == "vertex_ai":
                 await formats.of(d, d.model, "chat_completions").address(d, patience=1)

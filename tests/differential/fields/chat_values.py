@@ -9,7 +9,7 @@ TOOLS: dict[str, Any] = {"tools": [{"type": "function", "function": _FUNCTION}]}
 _CUSTOM = {"type": "custom", "custom": {"name": "shell", "description": "Runs it"}}
 _SCHEMA = {"name": "answer", "strict": True, "schema": {**_PARAMETERS, "additionalProperties": False}}
 
-# The name of a case, and its fields. Each field of the API alone, then with the values that somebody treats apart.
+# The name of each case and its fields: each field of the API alone, then with values that are handled separately.
 SINGLES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "audio": {"audio": {"voice": "alloy", "format": "mp3"}, "modalities": ["text", "audio"]},
@@ -84,7 +84,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "frequency_penalty=0": {"frequency_penalty": 0},
     "web_search_options={}": {"web_search_options": {}},
 }
-# What clients send that is not of OpenAI's API.
+# Common client fields outside OpenAI's API.
 OTHERS: dict[str, dict[str, Any]] = {
     "thinking": {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4096},
     "thinking=disabled": {"thinking": {"type": "disabled"}},
@@ -94,13 +94,13 @@ OTHERS: dict[str, dict[str, Any]] = {
     "chat_template_kwargs": {"chat_template_kwargs": {"enable_thinking": False}},
     "unknown": {"client_metadata": {"turn": "1"}},
 }
-# Each field as null, which to OpenAI says nothing.
+# Each field as null, which OpenAI ignores.
 NULLS: dict[str, dict[str, Any]] = {
     "nulls": dict.fromkeys(sorted({name for fields in SINGLES.values() for name in fields} - {"stream_options"}))
 }
 ALONE = {**SINGLES, **VARIANTS, **OTHERS, **NULLS}
 
-# Pairs that some provider treats otherwise than its halves.
+# Pairs that some provider handles differently than each field alone.
 PAIRS: tuple[tuple[str, str], ...] = (
     ("tools", "reasoning_effort"),
     ("tools", "reasoning_effort=none"),

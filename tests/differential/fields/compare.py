@@ -1,4 +1,4 @@
-"""Two requests, compared field by field."""
+"""Compares two requests field by field."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -13,7 +13,8 @@ Kind = Literal["refused here", "refused there", "missing", "added", "changed", "
 
 
 class Difference(NamedTuple):
-    """`kind` as seen from here: `missing` is what LiteLLM alone sends. `field`: a path in the body, `[]` an index."""
+    """`kind` is relative to us: `missing` fields are sent only by LiteLLM. `field` is a path in the body, with `[]`
+    for an index."""
 
     target: str
     endpoint: str
@@ -25,7 +26,7 @@ class Difference(NamedTuple):
 
 
 def differences(theirs: Received | Refused, ours: Received | Refused) -> list[tuple[Kind, str, str]]:
-    """Kind, field, and the values (LiteLLM's → ours)."""
+    """The kind, the field and the values (LiteLLM's → ours)."""
     if isinstance(theirs, Refused) and isinstance(ours, Refused):
         return []
     if isinstance(ours, Refused):
@@ -38,7 +39,7 @@ def differences(theirs: Received | Refused, ours: Received | Refused) -> list[tu
     if theirs.path != ours.path:
         found.append(("address", "", f"{theirs.path} → {ours.path}"))
         if ("/responses" in theirs.path) != ("/responses" in ours.path):
-            return found  # two APIs
+            return found  # different APIs
     gemini = ":generateContent" in theirs.path or ":streamGenerateContent" in theirs.path
     bodies = (canonical(theirs.body), canonical(ours.body)) if gemini else (theirs.body, ours.body)
     found += _between("", *bodies)
@@ -67,7 +68,8 @@ def _between(path: str, theirs: Any, ours: Any) -> Iterator[tuple[Kind, str, str
 
 
 def _same(path: str, theirs: Any, ours: Any) -> bool:
-    """The same thing in other words: JSON with other spaces, a text where LiteLLM sends a list of nothing but text."""
+    """Whether the values are equivalent: JSON with other whitespace, or text where LiteLLM sends a list of only text
+    parts."""
     if path.endswith(".arguments") and isinstance(theirs, str) and isinstance(ours, str):
         try:
             return orjson.loads(theirs) == orjson.loads(ours)
@@ -84,7 +86,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 160 else text[:160] + "…"
 
 
-# LiteLLM speaks Ollama's own API, we the one that is OpenAI's: what can be compared are the options.
+# LiteLLM uses Ollama's native API, and we use its OpenAI-compatible one. Only the options are comparable.
 _OLLAMA = {"num_predict": "max_tokens", "repeat_penalty": "frequency_penalty", "format": "response_format"}
 _PROMPT = ("messages", "prompt", "images", "stream", "model", "stream_options")
 

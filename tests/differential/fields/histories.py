@@ -1,4 +1,4 @@
-"""Conversations that clients send: roles, content parts, tool rounds, thoughts, cache markers, ids and names."""
+"""Conversations from clients: roles, content parts, tool rounds, reasoning, cache markers, IDs and names."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def _text(text: str = "Look", **more: Any) -> dict[str, Any]:
 
 
 def _round(id: str = "call_1", name: str = "weather", result: Any = "rain", **more: Any) -> list[dict[str, Any]]:
-    """A question, a call and its result. `more`: of the assistant's message."""
+    """A question, a call and its result. `more` are further fields of the assistant's message."""
     call = {"id": id, "type": "function", "function": {"name": name, "arguments": '{"city":"Ulm"}'}}
     said = {"role": "assistant", "content": None, "tool_calls": [call], **more}
     return [_HI, said, {"role": "tool", "tool_call_id": id, "content": result}]

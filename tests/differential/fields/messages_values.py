@@ -1,4 +1,4 @@
-"""Values of each field of Anthropic's Messages API, betas among them (https://docs.claude.com/en/api/messages)."""
+"""Values of each field of Anthropic's Messages API, including betas (https://docs.claude.com/en/api/messages)."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ SINGLES: dict[str, dict[str, Any]] = {
     "top_k": {"top_k": 40},
     "top_p": {"top_p": 0.5},
 }
-# Fields that a client may not set here (`container/request/authority.py`), or that mean something to one account alone.
+# Fields that clients may not set here (`container/request/authority.py`), or that depend on the account.
 WITHHELD = frozenset(
     "speed inference_geo workspace_id fallbacks thread user_profile_id billing_policy fallback_credit_token".split()
 )

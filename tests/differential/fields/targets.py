@@ -1,4 +1,4 @@
-"""Every provider that the proxy calls itself, with one or more models that differ in what they take."""
+"""Every directly called provider, with one or more models of different capabilities."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from container.config.providers import DIRECT
 HOST = "http://provider.example"
 
 MODELS: Mapping[str, tuple[str, ...]] = {
-    # Chat as it was, reasoning, reasoning by an older name, and one that takes tools at `/responses` only.
+    # Classic chat, reasoning, reasoning under an older name, and a model that supports tools only at `/responses`.
     "openai": ("gpt-4o", "gpt-5", "o3", "gpt-5.4"),
     "azure": ("gpt-4o", "gpt-5", "o3-mini", "my-deployment"),
     "gemini": ("gemini-2.5-flash", "gemini-3.1-pro-preview"),
@@ -38,7 +38,7 @@ TARGETS = tuple(f"{provider}/{model}" for provider, models in MODELS.items() for
 
 
 def options(target: str) -> dict[str, Any]:
-    """The litellm_params of a target, for both sides alike."""
+    """The litellm_params of a target, for both sides."""
     provider = target.partition("/")[0]
     if provider == "azure":
         return {"api_base": HOST, "api_key": "k", "api_version": "2025-04-01-preview"}

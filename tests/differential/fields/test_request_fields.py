@@ -1,6 +1,6 @@
-"""Each field of OpenAI's chat API and Anthropic's Messages API, at each provider: what LiteLLM sends, and what we send.
+"""Sends each field of OpenAI's chat API and Anthropic's Messages API to each provider, through LiteLLM and through us.
 
-A difference is mended, or listed in `accepted.py` with its reason.
+Every difference is either fixed or listed in `accepted.py` with its reason.
 """
 
 import random
@@ -22,7 +22,7 @@ from .calls import LiteLLM, Ours, litellm_without_network
 from .compare import Difference, differences
 from .targets import TARGETS
 
-# LiteLLM is asked thousands of times, and takes seconds to be ready.
+# LiteLLM handles thousands of requests here and takes seconds to load.
 pytestmark = pytest.mark.timeout(900)
 
 Asked = tuple[str, str, Mapping[str, Any]]  # endpoint, case, body
@@ -52,7 +52,7 @@ def _histories() -> Iterator[Asked]:
 
 
 def _cases(target: str, *, drop: bool) -> Iterator[Asked]:
-    """Fields alone with and without `drop_params`; half of the pairs with, the others without; histories with."""
+    """Single fields with and without `drop_params`, half of the pairs with and the others without, histories with."""
     yield from _alone()
     chosen = random.Random(target)
     yield from (asked for asked in _pairs() if chosen.choice((True, False)) == drop)
@@ -61,7 +61,7 @@ def _cases(target: str, *, drop: bool) -> Iterator[Asked]:
 
 
 class Comparison:
-    """Finds the differences of a target, once."""
+    """Caches the differences of each target."""
 
     def __init__(self, litellm: LiteLLM, ours: Ours) -> None:
         self._litellm = litellm
@@ -74,7 +74,7 @@ class Comparison:
         return self._found[target]
 
     def _compared(self, target: str, *, drop: bool) -> Iterator[Difference]:
-        """Of a pair, and of anything but the bare request, only what is not seen without it."""
+        """For anything but the minimal request, and for pairs, only new differences."""
         seen: dict[tuple[str, str], set[tuple[str, str]]] = {}
         for endpoint, case, body in _cases(target, drop=drop):
             found = differences(
@@ -99,18 +99,18 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison]
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_provider_gets_what_litellm_would_send(comparison: Comparison, target: str):
+def test_provider_gets_what_litellm_would_send(comparison: Comparison, target: str):
     unexplained = [d for d in comparison.of(target) if not any(accepted.covers(d) for accepted in ACCEPTED)]
     assert not unexplained, "\n".join(map(str, unexplained))
 
 
-def test_an_accepted_difference_that_no_longer_occurs_is_taken_from_the_list(comparison: Comparison):
+def test_accepted_differences_still_occur(comparison: Comparison):
     found = [difference for target in TARGETS for difference in comparison.of(target)]
     gone = [accepted for accepted in ACCEPTED if not any(accepted.covers(d) for d in found)]
     assert not gone
 
 
-def test_the_page_says_how_many_differences_there_are_and_why():
+def test_page_lists_the_number_and_reasons_of_differences():
     page = (ROOT / "docs" / "migration.md").read_text()
     part = page.split("## Fields of requests that differ")[1].split("\n## ")[0]
     listed = {row[1].strip(): int(row[0]) for row in re.findall(r"^\| (\d+) \| (.*) \|$", part, re.MULTILINE)}
@@ -118,12 +118,12 @@ def test_the_page_says_how_many_differences_there_are_and_why():
     assert f"{len(ACCEPTED)} differences" in part
 
 
-def test_every_field_of_openais_chat_api_is_tried():
+def test_every_field_of_openais_chat_api_is_covered():
     known = set(openai_params.CompletionCreateParamsStreaming.__annotations__)
     assert known - {"model", "messages"} <= chat_values.SINGLES.keys()
 
 
-def test_every_field_of_anthropics_messages_api_is_tried():
+def test_every_field_of_anthropics_messages_api_is_covered():
     known = set(anthropic_params.MessageCreateParamsBase.__annotations__)
     known |= set(anthropic_beta_params.MessageCreateParamsBase.__annotations__)
     assert known - {"model", "messages", "max_tokens", "betas"} - messages_values.WITHHELD <= (
