@@ -1,4 +1,4 @@
-"""The image's fixtures: built once, and only where a Docker engine answers."""
+"""Fixtures for the image: built once, and skipped without a Docker engine."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ from . import docker
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of the image, built from this tree; the test is skipped where no Docker engine answers."""
+    """The name of the image, built from this tree. Skips the test without a Docker engine."""
     problem = docker_problem()
     if problem:
         pytest.skip(f"the image needs Docker, and {problem}")
@@ -20,7 +20,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def has_ipv6(image: str) -> None:
-    """Skips where this engine's containers have no IPv6, not even the loopback address."""
+    """Skips the test if containers have no IPv6, not even the loopback address."""
     code = "import socket; socket.create_server(('::1', 0), family=socket.AF_INET6)"
     options = ("--entrypoint", "python")
     if subprocess.run([docker.COMMAND, "run", "--rm", *options, image, "-c", code], check=False).returncode:

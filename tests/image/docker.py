@@ -1,4 +1,4 @@
-"""The image, built once, and containers of it, through whatever answers as `docker`."""
+"""Builds the image once and runs containers of it, with any engine that provides `docker`."""
 
 import json
 import os
@@ -19,7 +19,7 @@ BUILD_TIMEOUT = 900.0
 READY_TIMEOUT = 60.0
 MASTER_KEY = "sk-image-tests-0123456789"
 
-# What a build's folder may hold and no image may: each is put beside what belongs into it.
+# Files that may be in the build folder but never in an image. Each is placed beside the files that belong there.
 SECRET = "sk-this-must-not-be-in-the-image"
 SECRET_FILES = (
     ".git/config",
@@ -36,12 +36,12 @@ SECRET_FILES = (
 
 
 class DockerError(AssertionError):
-    """A docker command failed; the message has its output."""
+    """A docker command failed. The message contains its output."""
 
 
 def docker(*arguments: str, timeout: float = 60.0, stdin: str | None = None) -> str:
-    """What the command printed. Raises DockerError."""
-    # podman, when it plays docker, keeps a HEALTHCHECK only in Docker's own format.
+    """The output of the command. Raises DockerError."""
+    # podman keeps a HEALTHCHECK only in Docker's own format.
     environment = {**os.environ, "BUILDAH_FORMAT": "docker"}
     done = subprocess.run(
         [COMMAND, *arguments],
@@ -59,7 +59,7 @@ def docker(*arguments: str, timeout: float = 60.0, stdin: str | None = None) -> 
 
 
 def build(folder: Path) -> str:
-    """Builds from a copy of this project in `folder` that holds secrets as well; the image's name."""
+    """Builds from a copy of this project in `folder` that also contains secrets. Returns the image name."""
     context = folder / "context"
     shutil.copytree(ROOT, context, ignore=_not_part_of_it, symlinks=True)
     for name in SECRET_FILES:
@@ -82,7 +82,7 @@ def inspect(image: str) -> dict[str, Any]:
 def run_once(
     image: str, *arguments: str, options: tuple[str, ...] = (), stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """A container that ends by itself."""
+    """Runs a container that exits by itself."""
     return subprocess.run(
         [COMMAND, "run", "--rm", "-i", *options, image, *arguments],
         capture_output=True,
@@ -94,10 +94,10 @@ def run_once(
 
 
 class Container:
-    """`with Container(image) as one:` a running proxy; `arguments` follow the entry point.
+    """`with Container(image) as one:` runs a proxy. `arguments` follow the entry point.
 
-    `files`: paths on this machine by their path inside; `port`: where the proxy listens inside; `options`: of
-    `docker create`.
+    `files` maps paths inside to paths on this machine, `port` is where the proxy listens inside, and `options` are
+    options of `docker create`.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Container:
         return self._ask(urllib.request.Request(self.url + path))
 
     def post(self, path: str, body: dict[str, Any], key: str = MASTER_KEY) -> tuple[int, Any]:
-        """Status and the parsed answer."""
+        """The status and the parsed response."""
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         return self._ask(urllib.request.Request(self.url + path, json.dumps(body).encode(), headers))
 
@@ -154,11 +154,11 @@ class Container:
             return error.code, json.load(error)
 
     def python(self, code: str, *options: str) -> str:
-        """What a Python inside prints. Raises DockerError when it fails."""
+        """The output of Python code inside the container. Raises DockerError if it fails."""
         return docker("exec", *options, self.id, "python", "-c", code).strip()
 
     def health(self, *options: str) -> None:
-        """Runs the image's own health check once, as the engine does. Raises DockerError when it fails."""
+        """Runs the image's own health check once, as the engine does. Raises DockerError if it fails."""
         command = inspect_health(self.id)
         docker("exec", *options, self.id, *command)
 
@@ -173,7 +173,7 @@ class Container:
             time.sleep(0.2)
 
     def stop(self, grace: int = 30) -> int:
-        """SIGTERM, and SIGKILL after `grace` seconds; the exit code."""
+        """Sends SIGTERM, and SIGKILL after `grace` seconds. Returns the exit code."""
         docker("stop", "-t", str(grace), self.id, timeout=grace + 30)
         return json.loads(docker("container", "inspect", self.id))[0]["State"]["ExitCode"]
 
@@ -187,7 +187,7 @@ class Container:
 
 
 def inspect_health(container: str) -> list[str]:
-    """The command of a container's health check."""
+    """The health check command of a container."""
     check = json.loads(docker("container", "inspect", container))[0]["Config"]["Healthcheck"]["Test"]
     assert check[0] == "CMD", check
     return check[1:]

@@ -1,4 +1,4 @@
-"""The whole edge with nothing played but Cloudflare: the Worker in workerd, its container of the real image."""
+"""The whole edge with only Cloudflare simulated: the Worker in workerd, and its container from the real image."""
 
 import os
 import time
@@ -15,8 +15,8 @@ from tests.image.docker import BUILD_TIMEOUT, docker
 pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + 300)
 MASTER_KEY = "sk-master-of-the-tests"
 CHAT = {"model": "mock", "messages": [{"role": "user", "content": "hello"}]}
-RECOVERY_TIMEOUT = 60.0  # seconds; an engine takes its time to remove what was killed
-# workerd starts it beside every container; wrangler pulls Cloudflare's where this names no other.
+RECOVERY_TIMEOUT = 60.0  # seconds; an engine takes a while to remove killed containers
+# workerd starts it beside every container. wrangler pulls Cloudflare's image unless this names another one.
 SIDECAR_VARIABLE = "MINIFLARE_CONTAINER_EGRESS_IMAGE"
 
 
@@ -37,12 +37,12 @@ def edge(image: str, tmp_path: Path) -> Iterator[OfflineEdge]:
 
 
 def proxy_containers() -> list[str]:
-    """The names of the running containers that workerd started for the Worker, without their sidecars."""
+    """The names of running containers that workerd started for the Worker, without sidecars."""
     names = docker("ps", "--format", "{{.Names}}").split()
     return [name for name in names if f"-{PROXY_CLASS}-" in name and not name.endswith("-proxy")]
 
 
-def test_the_worker_starts_the_image_and_starts_it_again(edge: OfflineEdge) -> None:
+def test_worker_starts_and_restarts_the_image(edge: OfflineEdge) -> None:
     headers = {"authorization": f"Bearer {MASTER_KEY}"}
     with httpx.Client(base_url=edge.url, headers=headers, timeout=60) as client:
         assert client.get("/health").json()["container"] == "sleeping"

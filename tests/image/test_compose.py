@@ -1,6 +1,6 @@
-"""deploy/compose/compose.yaml as it stands, brought up and down: what Compose keeps is kept.
+"""deploy/compose/compose.yaml, unchanged, brought up and down: volumes persist.
 
-PostgreSQL and Redis are processes of this machine, and so the gateway is in its network: no other image is needed.
+PostgreSQL and Redis are processes on this machine, so the gateway uses the host network. No other image is needed.
 """
 
 import json
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + 180)
 
 
 class Compose:
-    """A project of its own; `values` are what its `.env` sets."""
+    """A separate Compose project. `values` are the contents of its `.env`."""
 
     def __init__(self, image: str, folder: Path, values: dict[str, str]) -> None:
         self.url = f"http://127.0.0.1:{free_tcp_port()}"
@@ -36,7 +36,7 @@ class Compose:
         (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
         here = {"image": image, "network_mode": "host", "environment": {"PORT": self.url.rpartition(":")[2]}}
         text = yaml.safe_dump({"services": {"litellm": here}})
-        # A network that is the host's has no ports to publish.
+        # The host network has no ports to publish.
         (folder / "here.yaml").write_text(text + "    ports: !reset []\n")
         self._folder = folder
         self._command = [*_command(), "-p", f"compose-{uuid.uuid4().hex[:8]}", "-f", "compose.yaml", "-f", "here.yaml"]
@@ -47,9 +47,9 @@ class Compose:
 
     @contextmanager
     def up(self) -> Iterator[httpx.Client]:
-        """A client with the master key, once the gateway serves; afterwards its containers are gone."""
+        """A client with the master key, once the gateway serves. Its containers are removed afterwards."""
         self.run("up", "--detach", "--no-build")
-        transport = httpx.HTTPTransport(retries=8)  # the pauses between them double: a minute in all
+        transport = httpx.HTTPTransport(retries=8)  # the delays double: a minute in all
         headers = {"authorization": f"Bearer {MASTER_KEY}"}
         with httpx.Client(base_url=self.url, transport=transport, timeout=60, headers=headers) as client:
             assert client.get("/health").json()["status"] == "healthy"
@@ -74,7 +74,7 @@ def compose(image: str, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
         project.run("down", "--volumes")
 
 
-def test_a_key_outlives_the_containers(compose: Compose) -> None:
+def test_key_survives_the_containers(compose: Compose) -> None:
     with compose.up() as gateway:
         assert "gpt-4" in [model["id"] for model in gateway.get("/v1/models").json()["data"]]
         key = gateway.post("/key/generate", json={"key_alias": "kept", "max_budget": 1}).json()["key"]

@@ -1,4 +1,4 @@
-"""The image as the pages of deployments run it: shut in as Compose does, and with the configs that it carries."""
+"""The image as the deployment pages run it: restricted as in Compose, and with the bundled configs."""
 
 import subprocess
 import uuid
@@ -25,7 +25,7 @@ def volume(image: str) -> Iterator[str]:
 
 
 def shut_in(volume: str) -> tuple[str, ...]:
-    """`docker create` with what compose.yaml says of the gateway."""
+    """The `docker create` options for what compose.yaml sets on the gateway."""
     assert COMPOSE["read_only"]
     assert "ledger:/data" in COMPOSE["volumes"]
     return (
@@ -37,7 +37,7 @@ def shut_in(volume: str) -> tuple[str, ...]:
     )
 
 
-def test_keys_outlive_a_container_that_may_write_nothing_but_its_volume(image: str, volume: str) -> None:
+def test_keys_survive_in_a_container_that_can_write_only_to_its_volume(image: str, volume: str) -> None:
     environment = {"LEDGER_PATH": COMPOSE["environment"]["LEDGER_PATH"]}
     with Container(image, environment=environment, options=shut_in(volume)) as first:
         status, made = first.post("/key/generate", {"key_alias": "kept"})
@@ -50,7 +50,7 @@ def test_keys_outlive_a_container_that_may_write_nothing_but_its_volume(image: s
 
 
 @pytest.mark.parametrize(("name", "model"), [("railway-workers", "gpt-4o-mini"), ("railway-bot", "gpt-4o")])
-def test_the_config_that_the_page_names_is_in_the_image(image: str, volume: str, name: str, model: str) -> None:
+def test_documented_config_is_in_the_image(image: str, volume: str, name: str, model: str) -> None:
     environment = {
         "LITELLM_CONFIG": f"/app/deploy/{name}/litellm_config.yaml",
         "LEDGER_PATH": "/data/ledger.db",

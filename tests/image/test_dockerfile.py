@@ -1,4 +1,4 @@
-"""What can be seen of the image without building it."""
+"""Checks the Dockerfile without building it."""
 
 import fnmatch
 import json
@@ -12,7 +12,7 @@ BUILDKIT_ONLY = ("--mount", "--chmod", "--link", "--parents", "--exclude", "<<")
 
 
 def instructions() -> list[tuple[str, str]]:
-    """(instruction, rest), continued lines joined, comments left out."""
+    """(instruction, rest) pairs, with continuation lines joined and comments removed."""
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     assert not [line for line in lines if re.match(r"#\s*(syntax|escape|check)\s*=", line)], "a parser directive"
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#")).replace("\\\n", " ")
@@ -26,7 +26,8 @@ def every(name: str) -> list[str]:
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore keeps `path` out of the build: the last pattern that names it or a folder above decides."""
+    """Whether .dockerignore excludes `path` from the build. The last pattern that matches it or a parent folder
+    decides."""
     verdict = False
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         pattern = line.strip()
@@ -50,14 +51,14 @@ def test_every_stage_has_the_same_base() -> None:
     assert {stage.split()[0] for stage in every("FROM")} == {BASE}
 
 
-def test_needs_no_arguments_and_no_buildkit() -> None:
+def test_build_needs_no_arguments_and_no_buildkit() -> None:
     assert every("ARG") == []
     assert every("ADD") == []
     for name, rest in instructions():
         assert not [word for word in BUILDKIT_ONLY if word in rest], f"{name} {rest}"
 
 
-def test_what_the_container_is() -> None:
+def test_container_settings() -> None:
     assert every("USER")[-1].isdigit()
     assert int(every("USER")[-1]) > 0
     assert every("EXPOSE") == ["4000"]
@@ -84,7 +85,7 @@ def test_packages_are_installed_with_their_hashes() -> None:
     assert "--only-binary :all:" in install
 
 
-def test_what_is_copied_is_there_and_not_ignored() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     sources = [word for rest in every("COPY") if not rest.startswith("--from") for word in rest.split()[:-1]]
     assert sources
     for source in sources:
@@ -92,7 +93,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
         assert not ignored(source), source
 
 
-def test_nothing_else_reaches_the_build() -> None:
+def test_no_other_file_reaches_the_build() -> None:
     for path in (
         ".git/config",
         ".dev.vars",

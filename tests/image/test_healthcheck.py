@@ -1,4 +1,4 @@
-"""The health check as the image runs it: an exit code, and a sentence for whoever reads the container's health log."""
+"""The image's health check: an exit code, and a sentence for the container's health log."""
 
 import http.server
 import os
@@ -38,7 +38,7 @@ def proxy() -> Iterator[tuple[type[Proxy], int]]:
 
 
 def check(**environment: str) -> subprocess.CompletedProcess[str]:
-    """With nothing in its environment but PATH and what is given."""
+    """Runs the check with only PATH and the given variables in its environment."""
     return subprocess.run(
         [sys.executable, "-I", "-S", SCRIPT],
         capture_output=True,
@@ -68,14 +68,14 @@ def test_not_ready(proxy: tuple[type[Proxy], int]) -> None:
     assert "503" in done.stderr
 
 
-def test_nobody_listens() -> None:
+def test_connection_refused() -> None:
     port = free_tcp_port()
     done = check(PORT=str(port))
     assert done.returncode == 1
     assert f"no answer on port {port}" in done.stderr
 
 
-def test_a_proxy_that_hangs() -> None:
+def test_unresponsive_proxy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = check(PORT=str(silent.getsockname()[1]))
     assert done.returncode == 1

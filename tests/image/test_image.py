@@ -1,4 +1,4 @@
-"""The image for real: built, run, asked, ended."""
+"""The real image: built, started, called and stopped."""
 
 import json
 import time
@@ -27,7 +27,7 @@ for folder, folders, files in os.walk("/"):
 """
 
 
-def test_it_answers_and_ends(image: str) -> None:
+def test_container_responds_and_stops(image: str) -> None:
     with Container(image) as proxy:
         status, answer = proxy.post("/v1/chat/completions", CHAT)
         assert status == 200, answer
@@ -42,7 +42,7 @@ def test_it_answers_and_ends(image: str) -> None:
         assert '"stopped"' in proxy.log()
 
 
-def test_listens_on_every_address(image: str) -> None:
+def test_container_listens_on_every_address(image: str) -> None:
     with Container(image) as proxy:
         proxy.python(CONNECT.format("127.0.0.1", 4000))
         address = proxy.python("import socket; print(socket.gethostbyname(socket.gethostname()))")
@@ -50,7 +50,7 @@ def test_listens_on_every_address(image: str) -> None:
 
 
 @pytest.mark.usefixtures("has_ipv6")
-def test_listens_on_ipv6(image: str) -> None:
+def test_container_listens_on_ipv6(image: str) -> None:
     with Container(image) as proxy:
         proxy.python(CONNECT.format("::1", 4000))
 
@@ -68,7 +68,7 @@ def test_port_and_host_from_the_environment(image: str, environment: dict[str, s
         proxy.health()
 
 
-def test_health_check_fails_where_nothing_listens(image: str) -> None:
+def test_health_check_fails_without_a_listener(image: str) -> None:
     with Container(image) as proxy, pytest.raises(DockerError, match="no answer on port 4999"):
         proxy.health("--env=LITELLM_PORT=4999")
 
@@ -83,14 +83,14 @@ def test_arguments_follow_the_entry_point(image: str, tmp_path: Path) -> None:
         assert (status, answer["choices"][0]["message"]["content"]) == (200, "from my config")
 
 
-def test_refuses_to_serve_strangers(image: str) -> None:
+def test_start_without_a_master_key_is_refused(image: str) -> None:
     done = run_once(image)
     assert done.returncode == 1
     assert "LITELLM_MASTER_KEY" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_is_small_and_says_what_the_design_says(image: str) -> None:
+def test_image_is_small_and_has_its_labels(image: str) -> None:
     found = inspect(image)
     assert found["Size"] <= LARGEST_MB * 1_000_000, f"{found['Size'] / 1e6:.0f} MB"
     config = found["Config"]
@@ -101,14 +101,14 @@ def test_is_small_and_says_what_the_design_says(image: str) -> None:
     assert not {name for name in names if any(word in name for word in ("KEY", "SECRET", "TOKEN", "PASSWORD"))}
 
 
-def test_holds_no_secret(image: str) -> None:
-    """The build's folder held some, see SECRET_FILES."""
+def test_image_contains_no_secret(image: str) -> None:
+    """The build folder contained some, see SECRET_FILES."""
     done = run_once(image, "-", options=("--entrypoint", "python", "--user", "0"), stdin=FIND_SECRET)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_bytecode_is_there(image: str) -> None:
-    """Nobody can write it later, so the start would be compiled anew every time."""
+def test_bytecode_is_included(image: str) -> None:
+    """It cannot be written later, so every start would compile it again."""
     code = """
 import importlib.util, os, container.cli.main, litellm, asyncio, worker.core.api.errors
 for module in (container.cli.main, litellm, asyncio, worker.core.api.errors):
@@ -119,7 +119,7 @@ for module in (container.cli.main, litellm, asyncio, worker.core.api.errors):
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_the_engine_runs_below_the_proxy(image: str, tmp_path: Path) -> None:
+def test_engine_runs_below_the_proxy(image: str, tmp_path: Path) -> None:
     params = {"model": "cohere_chat/command-a", "api_base": "http://127.0.0.1:9", "api_key": "k"}
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps({"model_list": [{"model_name": "command", "litellm_params": params}]}))
@@ -127,7 +127,7 @@ def test_the_engine_runs_below_the_proxy(image: str, tmp_path: Path) -> None:
     with Container(image, "--config", "/app/config.yaml", files={"/app/config.yaml": config}) as proxy:
         proxy.wait_for_log('"engine_running"', timeout=90)
         status, answer = proxy.post("/v1/chat/completions", {**CHAT, "model": "command"})
-        assert status >= 500, answer  # nothing listens at its api_base, and it was the engine that found out
+        assert status >= 500, answer  # nothing listens at its api_base, and the engine found out
         assert answer["error"]["type"] == "upstream_error", answer
         assert proxy.stop(grace=30) == 0, proxy.log()
         assert MASTER_KEY not in proxy.log()

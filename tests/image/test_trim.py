@@ -1,4 +1,4 @@
-"""What the image leaves out, on the real lock and on a made-up site-packages."""
+"""The files that the image omits, with the real lock file and a simulated site-packages."""
 
 import importlib.util
 import subprocess
@@ -23,7 +23,7 @@ def names(lock: str) -> set[str]:
 
 
 def site_packages(folder: Path) -> Path:
-    """Everything that FILES name, and next to it what has to stay."""
+    """A site-packages with everything in FILES, and beside it what has to stay."""
     for path in (
         "litellm/proxy/_experimental/out/index.html",
         "litellm/proxy/_experimental/mcp.py",
@@ -51,7 +51,7 @@ def site_packages(folder: Path) -> Path:
     return folder
 
 
-def test_the_lock_without_the_packages() -> None:
+def test_lock_file_without_the_removed_packages() -> None:
     kept = trim.kept_requirements(LOCK)
     assert names(LOCK) - names(kept) == trim.PACKAGES
     assert {"litellm", "aiohttp", "boto3", "botocore", "google-auth", "azure-identity", "pynacl"} <= names(kept)
@@ -60,7 +60,7 @@ def test_the_lock_without_the_packages() -> None:
             assert following.startswith("    --hash=sha256:"), pin
 
 
-def test_a_package_that_is_not_locked_any_more_is_named() -> None:
+def test_package_missing_from_the_lock_file_is_reported() -> None:
     with pytest.raises(LookupError, match="polars-runtime-32"):
         trim.kept_requirements(LOCK.replace("\npolars-runtime-32==", "\nsomething-else=="))
 
@@ -80,11 +80,11 @@ def test_files(tmp_path: Path) -> None:
         "pygments/lexers/python.py",
         "uvloop/loop.so",
     ]
-    assert (folder / "litellm/proxy/swagger").is_dir()  # LiteLLM mounts it when it starts
+    assert (folder / "litellm/proxy/swagger").is_dir()  # LiteLLM mounts it at startup
 
 
 @pytest.mark.parametrize("gone", ["litellm/rust_bridge/_native.abi3.so", "botocore/data/ec2/service-2.json.gz"])
-def test_an_entry_that_matches_nothing_any_more_is_named(tmp_path: Path, gone: str) -> None:
+def test_entry_that_matches_nothing_is_reported(tmp_path: Path, gone: str) -> None:
     folder = site_packages(tmp_path)
     (folder / gone).unlink()
     if gone.startswith("botocore"):

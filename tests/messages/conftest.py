@@ -1,4 +1,4 @@
-"""One gateway for clients of Anthropic's: Claude, models of OpenAI's and Google's formats, a mock, and the engine's."""
+"""One gateway for Anthropic's clients: Claude, models in OpenAI's and Google's formats, a mock, and an engine model."""
 
 from typing import Any
 
@@ -41,5 +41,5 @@ def gateway(module_proxy: StartProxy, config: dict[str, Any]) -> RunningProxy:
 
 @pytest.fixture
 def client(gateway: RunningProxy) -> anthropic.Anthropic:
-    """It sends its key as `x-api-key`."""
+    """The client sends its key as `x-api-key`."""
     return anthropic.Anthropic(base_url=gateway.url, api_key=MASTER_KEY, max_retries=0)

@@ -1,4 +1,4 @@
-"""OpenAI's own client against Claude, called directly: tools, schemas, streams, and a chain that goes on without it."""
+"""OpenAI's client against Claude, called directly: tools, schemas, streams and fallbacks."""
 
 import itertools
 import json
@@ -66,7 +66,7 @@ def test_streamed_tool(chat: OpenAI, provider: FakeProvider):
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather.of/city", ARGUMENTS)
 
 
-def test_a_schema(chat: OpenAI, provider: FakeProvider):
+def test_schema(chat: OpenAI, provider: FakeProvider):
     provider.always(Behaviour(text='{"name": "Paris", "inhabitants": 2100000}'))
     answer = chat.chat.completions.parse(model="claude", messages=HELLO, response_format=City)
     assert answer.choices[0].message.parsed == City(name="Paris", inhabitants=2_100_000)
@@ -75,7 +75,7 @@ def test_a_schema(chat: OpenAI, provider: FakeProvider):
     assert provider.last.headers["anthropic-beta"] == "structured-outputs-2025-11-13"
 
 
-def test_what_claude_cannot_is_named(chat: OpenAI, provider: FakeProvider):
+def test_field_unsupported_by_claude_is_named(chat: OpenAI, provider: FakeProvider):
     with pytest.raises(openai.BadRequestError) as raised:
         chat.chat.completions.create(model="claude", messages=HELLO, seed=1)
     assert (raised.value.param, raised.value.code) == ("seed", "unsupported_parameter")
@@ -89,7 +89,7 @@ def test_what_claude_cannot_is_named(chat: OpenAI, provider: FakeProvider):
         (Behaviour(Fault.ERROR_FIRST_EVENT), True),
     ],
 )
-def test_another_model_takes_over_before_the_first_byte(chat: OpenAI, provider: FakeProvider, behaviour, stream):
+def test_fallback_before_the_first_byte(chat: OpenAI, provider: FakeProvider, behaviour, stream):
     provider.always(behaviour, model="frail")
     answer = chat.chat.completions.create(model="frail", messages=HELLO, stream=stream)
     first = next(iter(answer)) if isinstance(answer, openai.Stream) else answer
@@ -97,7 +97,7 @@ def test_another_model_takes_over_before_the_first_byte(chat: OpenAI, provider: 
     assert [seen.format for seen in provider.requests] == ["anthropic", "openai"]
 
 
-def test_a_fallback_that_lacks_a_field_is_passed_over(chat: OpenAI, provider: FakeProvider):
+def test_fallback_that_lacks_a_field_is_skipped(chat: OpenAI, provider: FakeProvider):
     provider.always(failing(503), model="gpt-4o")
     fallbacks = {"fallbacks": ["claude", "thinker"]}
     answer = chat.chat.completions.create(model="gpt", messages=HELLO, seed=1, extra_body=fallbacks)
@@ -105,23 +105,21 @@ def test_a_fallback_that_lacks_a_field_is_passed_over(chat: OpenAI, provider: Fa
     assert [seen.model for seen in provider.requests] == ["gpt-4o", "gpt-5"]
 
 
-def test_when_nobody_answers_the_failure_is_told_and_not_the_field_that_a_fallback_lacks(
-    chat: OpenAI, provider: FakeProvider
-):
+def test_provider_error_takes_precedence_over_a_fallbacks_unsupported_field(chat: OpenAI, provider: FakeProvider):
     provider.always(failing(503, message="as ordered"), model="gpt-4o")
     with pytest.raises(openai.InternalServerError, match=r"gpt .* 503, as ordered; claude .* 400, .*'seed'"):
         chat.chat.completions.create(model="gpt", messages=HELLO, seed=1, extra_body={"fallbacks": ["claude"]})
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK, Fault.END_EARLY])
-def test_a_stream_that_breaks_off_ends_in_an_error(chat: OpenAI, provider: FakeProvider, fault):
+def test_truncated_stream_ends_with_an_error(chat: OpenAI, provider: FakeProvider, fault):
     provider.always(Behaviour(fault, after=3, pace=0.05))
     with pytest.raises(openai.APIError):
         list(chat.chat.completions.create(model="claude", messages=HELLO, stream=True))
 
 
 @pytest.mark.parametrize(("status", "error"), [(400, openai.BadRequestError), (429, openai.RateLimitError)])
-def test_refusals(chat: OpenAI, provider: FakeProvider, status, error):
+def test_errors(chat: OpenAI, provider: FakeProvider, status, error):
     provider.always(failing(status, message="as ordered", retry_after=7))
     with pytest.raises(error, match="as ordered"):
         chat.chat.completions.create(model="claude", messages=HELLO)

@@ -1,4 +1,4 @@
-"""Anthropic's own client against the gateway, with Claude and with other models behind it."""
+"""Anthropic's client against the gateway, with Claude and other models behind it."""
 
 import itertools
 from typing import Any
@@ -50,7 +50,7 @@ def test_stream(client: anthropic.Anthropic, provider: FakeProvider, model: str)
 
 
 @ALL
-def test_the_limit(client: anthropic.Anthropic, provider: FakeProvider, model: str):
+def test_output_limit(client: anthropic.Anthropic, provider: FakeProvider, model: str):
     message = client.messages.create(model=model, max_tokens=3, messages=HELLO)
     assert (message.stop_reason, message.usage.output_tokens) == ("max_tokens", 3)
 
@@ -88,7 +88,7 @@ def test_forced_tool(client: anthropic.Anthropic, provider: FakeProvider, model:
     assert block.input == {"city": TEXT, "days": 1}
 
 
-def test_claude_gets_the_request_as_it_came(client: anthropic.Anthropic, provider: FakeProvider):
+def test_claude_gets_the_original_request(client: anthropic.Anthropic, provider: FakeProvider):
     cached: Any = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
     client.messages.create(
         model="claude",
@@ -112,7 +112,7 @@ def test_claude_gets_the_request_as_it_came(client: anthropic.Anthropic, provide
     assert "authorization" not in provider.last.headers
 
 
-def test_thoughts_of_other_models_are_not_shown_to_claude(client: anthropic.Anthropic, provider: FakeProvider):
+def test_reasoning_of_other_models_is_not_sent_to_claude(client: anthropic.Anthropic, provider: FakeProvider):
     mine = {"type": "thinking", "thinking": "so", "signature": "c2ln"}
     others = {"type": "thinking", "thinking": "so", "signature": ""}
     said = {"role": "assistant", "content": [others, mine, {"type": "text", "text": "Yes"}]}
@@ -121,7 +121,7 @@ def test_thoughts_of_other_models_are_not_shown_to_claude(client: anthropic.Anth
     assert provider.last.body["messages"][1]["content"] == [mine, {"type": "text", "text": "Yes"}]
 
 
-def test_pictures_and_documents_for_another_model(client: anthropic.Anthropic, provider: FakeProvider):
+def test_images_and_documents_for_another_model(client: anthropic.Anthropic, provider: FakeProvider):
     content: Any = [
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
         {"type": "image", "source": {"type": "url", "url": "https://pictures.example/a.png"}},
@@ -153,7 +153,7 @@ def test_pictures_and_documents_for_another_model(client: anthropic.Anthropic, p
     }, "no more than the model writes"
 
 
-def test_thinking_of_a_model_that_can_and_of_one_that_cannot(client: anthropic.Anthropic, provider: FakeProvider):
+def test_thinking_for_models_with_and_without_reasoning(client: anthropic.Anthropic, provider: FakeProvider):
     for model in ("thinker", "gpt"):
         client.messages.create(
             model=model, max_tokens=5000, messages=HELLO, thinking={"type": "enabled", "budget_tokens": 2048}
@@ -171,14 +171,14 @@ def test_thinking_of_a_model_that_can_and_of_one_that_cannot(client: anthropic.A
         ("top_k", 3),
     ],
 )
-def test_what_only_claude_can_is_refused_by_name(client: anthropic.Anthropic, provider: FakeProvider, field, value):
+def test_claude_only_field_is_rejected_by_name(client: anthropic.Anthropic, provider: FakeProvider, field, value):
     with pytest.raises(anthropic.BadRequestError) as raised:
         client.messages.create(model="gpt", max_tokens=9, messages=HELLO, extra_body={field: value})
     assert raised.value.body["error"]["param"] == field
     assert provider.requests == []
 
 
-def test_a_mock_answers(client: anthropic.Anthropic):
+def test_mock(client: anthropic.Anthropic):
     message = client.messages.create(model="mock", max_tokens=100, messages=HELLO)
     assert message.content[0].text == "I am only a mock."
     with client.messages.stream(model="mock", max_tokens=100, messages=HELLO) as stream:
@@ -187,13 +187,13 @@ def test_a_mock_answers(client: anthropic.Anthropic):
     assert final.usage.output_tokens == message.usage.output_tokens > 0
 
 
-def test_count_tokens_of_claude(client: anthropic.Anthropic, provider: FakeProvider):
+def test_count_tokens_with_claude(client: anthropic.Anthropic, provider: FakeProvider):
     assert client.messages.count_tokens(model="claude", messages=HELLO).input_tokens == count_tokens(TEXT) + 4
     assert provider.last.path == "/v1/messages/count_tokens"
     assert provider.last.body == {"model": "claude-sonnet-4-6", "messages": HELLO}
 
 
-# Trouble
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_errors_have_anthropics_shape(client: anthropic.Anthropic, provider: Fak
     assert provider.requests == []
 
 
-def test_a_wrong_key(gateway: RunningProxy, provider: FakeProvider):
+def test_wrong_key(gateway: RunningProxy, provider: FakeProvider):
     client = anthropic.Anthropic(base_url=gateway.url, api_key="sk-wrong", max_retries=0)
     with pytest.raises(anthropic.AuthenticationError) as raised:
         client.messages.create(model="claude", max_tokens=9, messages=HELLO)
@@ -228,7 +228,7 @@ def test_a_wrong_key(gateway: RunningProxy, provider: FakeProvider):
     [(400, anthropic.BadRequestError), (429, anthropic.RateLimitError), (529, anthropic.InternalServerError)],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_refusals_of_the_provider(client: anthropic.Anthropic, provider: FakeProvider, model, status, error, stream):
+def test_provider_errors(client: anthropic.Anthropic, provider: FakeProvider, model, status, error, stream):
     provider.always(failing(status, message="as ordered"))
     with pytest.raises(error, match="as ordered") as raised:
         client.messages.create(model=model, max_tokens=9, messages=HELLO, stream=stream)
@@ -240,7 +240,7 @@ def test_refusals_of_the_provider(client: anthropic.Anthropic, provider: FakePro
     ("behaviour", "stream"),
     [*itertools.product([failing(529), failing(429)], [False, True]), (Behaviour(Fault.ERROR_FIRST_EVENT), True)],
 )
-def test_another_model_takes_over(client: anthropic.Anthropic, provider: FakeProvider, behaviour: Behaviour, stream):
+def test_fallback(client: anthropic.Anthropic, provider: FakeProvider, behaviour: Behaviour, stream):
     provider.always(behaviour, model="frail")
     if stream:
         with client.messages.stream(model="frail", max_tokens=100, messages=HELLO) as stream:
@@ -254,7 +254,7 @@ def test_another_model_takes_over(client: anthropic.Anthropic, provider: FakePro
 
 @ALL
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK])
-def test_a_stream_that_breaks_off_ends_in_an_error(client: anthropic.Anthropic, provider: FakeProvider, model, fault):
+def test_truncated_stream_ends_with_an_error(client: anthropic.Anthropic, provider: FakeProvider, model, fault):
     provider.always(Behaviour(fault, after=3, pace=0.05))
     with (
         pytest.raises(anthropic.APIStatusError),
@@ -263,5 +263,5 @@ def test_a_stream_that_breaks_off_ends_in_an_error(client: anthropic.Anthropic, 
         stream.get_final_message()
 
 
-def test_the_engine_was_never_started(gateway: RunningProxy):
+def test_engine_was_never_started(gateway: RunningProxy):
     assert '"engine_starting"' not in gateway.log()

@@ -1,4 +1,4 @@
-"""One gateway with models that are served by the Responses API: always, with tools, by an odd server, on Azure."""
+"""One gateway with models served through the Responses API: always, only with tools, by an unusual server, on Azure."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""OpenAI's own client asks for chat completions of models that are served by the Responses API alone."""
+"""OpenAI's client requests chat completions from models served only through the Responses API."""
 
 import json
 from typing import Any
@@ -58,7 +58,7 @@ def test_stream(client: OpenAI, provider: FakeProvider, asks: bool):
     assert [c.usage is not None for c in chunks] == [False] * (len(chunks) - 1) + [asks]
 
 
-def test_a_model_that_does_not_stream_is_streamed_in_one_piece(client: OpenAI, provider: FakeProvider):
+def test_model_without_streaming_is_streamed_in_one_piece(client: OpenAI, provider: FakeProvider):
     chunks = list(client.chat.completions.create(model="pro", messages=HELLO, stream=True))
     assert "".join(c.choices[0].delta.content or "" for c in chunks) == TEXT
     assert (chunks[0].choices[0].delta.role, chunks[-1].choices[0].finish_reason) == ("assistant", "stop")
@@ -66,14 +66,14 @@ def test_a_model_that_does_not_stream_is_streamed_in_one_piece(client: OpenAI, p
 
 
 @pytest.mark.parametrize("model", ["pro", "five", "azure"])
-def test_a_tool_and_its_result(client: OpenAI, provider: FakeProvider, model: str):
+def test_tool_and_its_result(client: OpenAI, provider: FakeProvider, model: str):
     call, answer = use_tool(client, model)
     assert json.loads(call.function.arguments) == ARGUMENTS
     assert answer == "sunny"
     assert provider.last.path.endswith("/responses")
 
 
-def test_the_reasoning_goes_back_with_the_result_of_a_tool(client: OpenAI, provider: FakeProvider):
+def test_reasoning_is_returned_with_the_tool_result(client: OpenAI, provider: FakeProvider):
     use_tool(client, "pro")
     kinds = [item["type"] for item in provider.last.body["input"]]
     assert kinds == ["message", "reasoning", "function_call", "function_call_output"]
@@ -81,7 +81,7 @@ def test_the_reasoning_goes_back_with_the_result_of_a_tool(client: OpenAI, provi
 
 
 @pytest.mark.parametrize("effort", ["low", "high", None])
-def test_tools_with_any_effort_but_none_are_asked_for_at_responses(client: OpenAI, provider: FakeProvider, effort):
+def test_tools_with_any_effort_except_none_use_responses(client: OpenAI, provider: FakeProvider, effort):
     more: Any = {} if effort is None else {"reasoning_effort": effort}
     answer = client.chat.completions.create(model="azure", messages=CALL, tools=[TOOL], **more)
     assert answer.choices[0].finish_reason == "tool_calls"
@@ -90,13 +90,13 @@ def test_tools_with_any_effort_but_none_are_asked_for_at_responses(client: OpenA
 
 
 @pytest.mark.parametrize("more", [{"tools": [TOOL], "reasoning_effort": "none"}, {"reasoning_effort": "high"}, {}])
-def test_what_chat_takes_stays_there(client: OpenAI, provider: FakeProvider, more: Any):
+def test_supported_chat_request_stays_in_chat(client: OpenAI, provider: FakeProvider, more: Any):
     client.chat.completions.create(model="five", messages=HELLO, **more)
     assert provider.last.path == "/v1/chat/completions"
 
 
 @pytest.mark.parametrize("model", ["pro", "codex", "azure"])
-def test_a_streamed_call(client: OpenAI, provider: FakeProvider, model: str):
+def test_streamed_call(client: OpenAI, provider: FakeProvider, model: str):
     call = streamed_call(client, model)
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", ARGUMENTS)
     assert call.id.startswith("call_fake_")
@@ -111,7 +111,7 @@ def test_structured_output(client: OpenAI, provider: FakeProvider):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_summary_that_was_asked_for_is_reasoning_content(client: OpenAI, provider: FakeProvider, stream: bool):
+def test_requested_summary_becomes_reasoning_content(client: OpenAI, provider: FakeProvider, stream: bool):
     asked: Any = {"reasoning_effort": {"effort": "high", "summary": "auto"}}
     answer: Any = client.chat.completions.create(model="pro", messages=HELLO, stream=stream, extra_body=asked)
     if stream:
@@ -123,32 +123,32 @@ def test_a_summary_that_was_asked_for_is_reasoning_content(client: OpenAI, provi
     assert provider.last.body["reasoning"] == {"effort": "high", "summary": "auto"}
 
 
-def test_an_answer_that_is_cut_off_by_its_limit(client: OpenAI, provider: FakeProvider):
+def test_response_cut_off_by_its_limit(client: OpenAI, provider: FakeProvider):
     provider.always(Behaviour(text="word " * 200))
     answer = client.chat.completions.create(model="pro", messages=HELLO, max_tokens=20)
     assert answer.choices[0].finish_reason == "length"
     assert provider.last.body["max_output_tokens"] == 20
 
 
-def test_a_limit_that_is_too_small_is_raised_to_the_least(client: OpenAI, provider: FakeProvider):
+def test_too_small_limit_is_raised_to_the_minimum(client: OpenAI, provider: FakeProvider):
     client.chat.completions.create(model="pro", messages=HELLO, max_tokens=1)
     assert provider.last.body["max_output_tokens"] == 16
 
 
-def test_a_prefix_says_that_a_model_is_asked_there(client: OpenAI, provider: FakeProvider):
+def test_route_prefix_selects_responses(client: OpenAI, provider: FakeProvider):
     client.chat.completions.create(model="prefixed", messages=HELLO)
     assert (provider.last.path, provider.last.body["model"]) == ("/v1/responses", "gpt-4.1")
     assert "include" not in provider.last.body, "it does not reason"
 
 
-def test_azures_old_versions_have_no_responses_so_its_version_1_is_asked(client: OpenAI, provider: FakeProvider):
+def test_old_azure_version_uses_the_v1_api_for_responses(client: OpenAI, provider: FakeProvider):
     client.chat.completions.create(model="azure", messages=CALL, tools=[TOOL])
     assert (provider.last.path, provider.last.body["model"]) == ("/openai/v1/responses", "ours")
 
 
 @pytest.mark.parametrize("message", REFUSES_CHAT)
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_refusal_that_points_to_responses_is_followed_and_remembered(
+def test_error_that_points_to_responses_is_followed_and_remembered(
     client: OpenAI, provider: FakeProvider, message: str, stream: bool
 ):
     model = f"learner/{REFUSES_CHAT.index(message)}-{stream}"
@@ -159,9 +159,7 @@ def test_a_refusal_that_points_to_responses_is_followed_and_remembered(
     assert [seen.path for seen in provider.requests] == ["/v1/chat/completions", "/v1/responses", "/v1/responses"]
 
 
-def test_where_that_does_not_help_the_first_refusal_is_told_and_nothing_is_learnt(
-    client: OpenAI, provider: FakeProvider
-):
+def test_failed_switch_reports_the_first_error_and_is_not_remembered(client: OpenAI, provider: FakeProvider):
     refusals = failing(400, message=REFUSES_CHAT[2]), failing(404, message="Unknown request URL.")
     for _ in range(2):
         provider.queue(*refusals)
@@ -172,7 +170,7 @@ def test_where_that_does_not_help_the_first_refusal_is_told_and_nothing_is_learn
     assert paths == ["/v1/chat/completions", "/v1/responses"] * 2
 
 
-def test_an_unnamed_effort_is_learnt_for_requests_with_tools_alone(client: OpenAI, provider: FakeProvider):
+def test_implicit_effort_is_remembered_only_for_requests_with_tools(client: OpenAI, provider: FakeProvider):
     client.chat.completions.create(model="five", messages=CALL, tools=[TOOL])
     client.chat.completions.create(model="five", messages=CALL, tools=[TOOL])
     client.chat.completions.create(model="five", messages=HELLO)
@@ -180,10 +178,10 @@ def test_an_unnamed_effort_is_learnt_for_requests_with_tools_alone(client: OpenA
     assert paths == ["/responses", "/responses", "/chat/completions"]
 
 
-# Trouble
+# Errors
 
 
-def test_a_failure_before_the_answer_begins_is_left_to_a_fallback(client: OpenAI, provider: FakeProvider):
+def test_failure_before_the_content_allows_a_fallback(client: OpenAI, provider: FakeProvider):
     provider.always(failing(503), model="gpt-5-codex")
     answer = client.chat.completions.create(model="frail", messages=HELLO)
     assert answer.choices[0].message.content == TEXT
@@ -191,34 +189,34 @@ def test_a_failure_before_the_answer_begins_is_left_to_a_fallback(client: OpenAI
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_error_instead_of_an_answer_is_left_to_a_fallback(client: OpenAI, provider: FakeProvider, stream: bool):
+def test_error_instead_of_a_response_allows_a_fallback(client: OpenAI, provider: FakeProvider, stream: bool):
     provider.always(Behaviour(fault=Fault.ERROR_FIRST_EVENT), model="gpt-5-codex")
     answer: Any = client.chat.completions.create(model="frail", messages=HELLO, stream=stream)
     assert list(answer) if stream else answer.choices[0].message.content == TEXT
     assert [seen.model for seen in provider.requests] == ["gpt-5-codex", "gpt-4o"]
 
 
-def test_an_error_in_mid_stream_is_told(client: OpenAI, provider: FakeProvider):
+def test_error_in_mid_stream_is_reported(client: OpenAI, provider: FakeProvider):
     provider.always(Behaviour(fault=Fault.ERROR_MID_STREAM))
     with pytest.raises(openai.APIError):
         list(client.chat.completions.create(model="codex", messages=HELLO, stream=True))
 
 
-def test_a_stream_that_breaks_off_is_told(client: OpenAI, provider: FakeProvider):
+def test_truncated_stream_is_reported(client: OpenAI, provider: FakeProvider):
     provider.always(Behaviour(fault=Fault.END_EARLY))
     with pytest.raises(openai.APIError):
         list(client.chat.completions.create(model="codex", messages=HELLO, stream=True))
 
 
 @pytest.mark.parametrize(("name", "value"), [("n", 2), ("stop", ["x"]), ("logit_bias", {"5": 1}), ("top_k", 4)])
-def test_what_would_be_missed_is_refused(client: OpenAI, provider: FakeProvider, name: str, value: Any):
+def test_significant_unsupported_field_is_rejected(client: OpenAI, provider: FakeProvider, name: str, value: Any):
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="pro", messages=HELLO, extra_body={name: value})
     assert caught.value.param == name
     assert not provider.requests
 
 
-def test_a_provider_that_does_not_give_its_reasoning_is_asked_without(client: OpenAI, provider: FakeProvider):
+def test_provider_without_encrypted_reasoning_is_retried_without(client: OpenAI, provider: FakeProvider):
     provider.queue(failing(400, message="Encrypted content is not supported with this model."))
     for _ in range(2):
         client.chat.completions.create(model="secretive", messages=HELLO)

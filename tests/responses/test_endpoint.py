@@ -1,4 +1,4 @@
-"""`/v1/responses` through the engine: nothing is stored, and what one request names costs nobody a deployment."""
+"""`/v1/responses` through the engine: nothing is stored, and errors about one request cause no cooldown."""
 
 from typing import Any
 
@@ -37,20 +37,20 @@ def client(module_proxy: StartProxy, providers: FakeProvider) -> OpenAI:
             ],
             "router_settings": {"num_retries": 0, "cooldown_time": 60},
         },
-        environment={"ENGINE_START_TIMEOUT": "120"},  # where the machine is busy
+        environment={"ENGINE_START_TIMEOUT": "120"},  # when the machine is busy
     )
     return proxy.client(timeout=120)
 
 
 @pytest.mark.parametrize("model", ["thinker", "gpt", "claude"])
-def test_a_reference_to_a_stored_item_is_a_clear_refusal(client: OpenAI, provider: FakeProvider, model: str):
+def test_reference_to_a_stored_item_is_a_clear_error(client: OpenAI, provider: FakeProvider, model: str):
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model=model, input=[USER, REFERENCE])
     assert caught.value.param == "input"
     assert not provider.requests
 
 
-def test_the_reasoning_comes_with_the_answer_and_can_be_sent_back(client: OpenAI, provider: FakeProvider):
+def test_reasoning_is_returned_and_can_be_sent_back(client: OpenAI, provider: FakeProvider):
     first = client.responses.create(model="thinker", input=[USER])
     assert provider.last.body["store"] is False
     (reasoning,) = [item for item in first.output if item.type == "reasoning"]
@@ -59,18 +59,18 @@ def test_the_reasoning_comes_with_the_answer_and_can_be_sent_back(client: OpenAI
     assert client.responses.create(model="thinker", input=more).output_text == "Hello there"
 
 
-def test_a_model_that_does_not_reason_is_not_asked_for_it(client: OpenAI, provider: FakeProvider):
+def test_reasoning_is_not_requested_from_a_non_reasoning_model(client: OpenAI, provider: FakeProvider):
     assert client.responses.create(model="gpt", input=[USER]).output_text == "Hello there"
     assert "include" not in provider.last.body
 
 
-def test_reasoning_without_its_content_does_not_break_the_conversation(client: OpenAI, provider: FakeProvider):
+def test_reasoning_without_content_does_not_break_the_conversation(client: OpenAI, provider: FakeProvider):
     named: Any = {"type": "reasoning", "id": "rs_0123456789", "summary": []}
     assert client.responses.create(model="thinker", input=[USER, named, USER]).output_text == "Hello there"
 
 
-def test_an_item_that_the_provider_does_not_know_costs_nobody_the_deployment(client: OpenAI, provider: FakeProvider):
-    """Without an id that begins as those of OpenAI do, it goes on as it is."""
+def test_item_unknown_to_the_provider_causes_no_cooldown(client: OpenAI, provider: FakeProvider):
+    """Its ID lacks OpenAI's prefix, so it is forwarded unchanged."""
     unknown: Any = {"type": "reasoning", "id": "other_0123456789", "summary": []}
     with pytest.raises(openai.APIStatusError) as caught:
         client.responses.create(model="thinker", input=[USER, unknown])
@@ -88,7 +88,7 @@ NO_PAGE = [
 
 
 @pytest.mark.parametrize(("status", "raw"), NO_PAGE)
-def test_a_server_that_has_chat_alone_is_asked_for_chat(client: OpenAI, provider: FakeProvider, status, raw):
+def test_chat_only_server_is_called_through_chat(client: OpenAI, provider: FakeProvider, status, raw):
     model = f"vllm/model-{NO_PAGE.index((status, raw))}"
     provider.queue(Behaviour(status=status, raw=(raw,)))
     first = client.responses.create(model=model, input=[USER], max_output_tokens=20)
@@ -101,7 +101,7 @@ def test_a_server_that_has_chat_alone_is_asked_for_chat(client: OpenAI, provider
     assert [r.path.rpartition("/v1/")[2] for r in provider.requests] == ["chat/completions"]
 
 
-def test_where_chat_refuses_too_its_reason_is_told_and_nothing_learnt(client: OpenAI, provider: FakeProvider):
+def test_chat_error_is_reported_and_not_remembered(client: OpenAI, provider: FakeProvider):
     refusal = {"error": {"message": "Invalid value for 'x'.", "type": "invalid_request_error", "param": "x"}}
     provider.queue(Behaviour(status=404, raw=(b"",)), Behaviour(status=400, raw=(orjson.dumps(refusal),)))
     with pytest.raises(openai.BadRequestError, match="Invalid value"):
@@ -110,7 +110,7 @@ def test_where_chat_refuses_too_its_reason_is_told_and_nothing_learnt(client: Op
     assert [r.path.rpartition("/v1/")[2] for r in provider.requests] == ["responses", "chat/completions", "responses"]
 
 
-def test_a_model_that_is_not_there_is_not_asked_for_twice(client: OpenAI, provider: FakeProvider):
+def test_missing_model_is_not_retried(client: OpenAI, provider: FakeProvider):
     refusal = {"error": {"message": "The model `x` does not exist.", "code": "model_not_found"}}
     provider.queue(Behaviour(status=404, raw=(orjson.dumps(refusal),)))
     with pytest.raises(openai.APIStatusError):

@@ -1,4 +1,4 @@
-"""Anthropic's own client asks models that are served by the Responses API alone."""
+"""Anthropic's client against models served only through the Responses API."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def claude(gateway: RunningProxy) -> anthropic.Anthropic:
 
 
 @pytest.mark.parametrize("model", ["pro", "azure", "five"])
-def test_a_tool_and_its_result(claude: anthropic.Anthropic, provider: FakeProvider, model: str):
+def test_tool_and_its_result(claude: anthropic.Anthropic, provider: FakeProvider, model: str):
     called = claude.messages.create(model=model, max_tokens=300, messages=CALL, tools=[TOOL])
     (use,) = [block for block in called.content if block.type == "tool_use"]
     assert (called.stop_reason, use.input) == ("tool_use", {"city": "call it"})
@@ -36,7 +36,7 @@ def test_a_tool_and_its_result(claude: anthropic.Anthropic, provider: FakeProvid
 
 
 @pytest.mark.parametrize("model", ["pro", "codex"])
-def test_a_stream(claude: anthropic.Anthropic, provider: FakeProvider, model: str):
+def test_stream(claude: anthropic.Anthropic, provider: FakeProvider, model: str):
     with claude.messages.stream(model=model, max_tokens=300, messages=CALL, tools=[TOOL]) as stream:
         final = stream.get_final_message()
     (use,) = [block for block in final.content if block.type == "tool_use"]
@@ -44,7 +44,7 @@ def test_a_stream(claude: anthropic.Anthropic, provider: FakeProvider, model: st
     assert final.usage.output_tokens > 0
 
 
-def test_an_error_in_mid_stream_is_no_end_of_turn(claude: anthropic.Anthropic, provider: FakeProvider):
+def test_error_in_mid_stream_does_not_end_the_turn(claude: anthropic.Anthropic, provider: FakeProvider):
     provider.always(Behaviour(fault=Fault.ERROR_MID_STREAM))
     with (
         pytest.raises(anthropic.APIError),

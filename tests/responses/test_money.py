@@ -1,4 +1,4 @@
-"""What a virtual key under a budget pays for chat that goes to the Responses API, and how long its answers may be."""
+"""Charges and output limits of a budgeted virtual key for chat that uses the Responses API."""
 
 import httpx
 import openai
@@ -25,7 +25,7 @@ def spent(gateway: RunningProxy, client: OpenAI) -> float:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_tokens_are_charged_by_their_prices(
+def test_tokens_are_charged_at_their_prices(
     gateway: RunningProxy, limited: OpenAI, provider: FakeProvider, stream: bool
 ):
     provider.always(Behaviour(usage=(1000, 500), usage_details=(400, 200)))
@@ -34,13 +34,13 @@ def test_tokens_are_charged_by_their_prices(
     assert spent(gateway, limited) == pytest.approx(600 * 0.0001 + 400 * 0.00001 + 500 * 0.001)
 
 
-def test_a_request_without_a_limit_gets_the_one_that_was_set_aside_for(limited: OpenAI, provider: FakeProvider):
+def test_request_without_a_limit_gets_the_reserved_one(limited: OpenAI, provider: FakeProvider):
     limited.chat.completions.create(model="priced", messages=HELLO)
     assert provider.last.body["max_output_tokens"] == 4096
 
 
-def test_a_limit_is_not_raised_beyond_what_was_set_aside(limited: OpenAI, provider: FakeProvider):
-    """That the model is served by the Responses API was not known when that happened."""
+def test_limit_is_not_raised_above_the_reserved_one(limited: OpenAI, provider: FakeProvider):
+    """At reservation time it was not yet known that the model uses the Responses API."""
     provider.queue(failing(400, message="Please use /v1/responses instead."))
     with pytest.raises(openai.BadRequestError) as caught:
         limited.chat.completions.create(model="priced/house", messages=HELLO, max_tokens=2)

@@ -1,4 +1,4 @@
-"""One configuration behind the proxy alone and behind the edge, every provider a fake."""
+"""One configuration behind the proxy alone and behind the edge, with fake providers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def config(providers: FakeProvider) -> Iterator[dict[str, Any]]:
                     },
                 },
             ],
-            # The tests break providers one after the other: none of them may rest.
+            # The tests break providers in turn, so there are no cooldowns.
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         }
 

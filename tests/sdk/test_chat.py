@@ -1,4 +1,4 @@
-"""Chat completions with OpenAI's client: plain, streamed, with tools, through every kind of name."""
+"""Chat completions with OpenAI's client: plain, streamed, with tools, and every kind of model name."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def test_plain(gateway: Gateway, provider: FakeProvider, path):
     assert provider.last.body == {"model": "gpt-4o", "messages": HELLO}
 
 
-def test_credentials_stay_here(client: OpenAI, provider: FakeProvider):
+def test_clients_credentials_are_not_forwarded(client: OpenAI, provider: FakeProvider):
     client.chat.completions.create(model="gpt", messages=HELLO, extra_headers={"cookie": "a=b", "x-api-key": "k"})
     headers = provider.last.headers
     assert headers["authorization"] == "Bearer sk-provider"
@@ -36,14 +36,14 @@ def test_credentials_stay_here(client: OpenAI, provider: FakeProvider):
     assert MASTER_KEY not in str(dict(headers))
 
 
-def test_unknown_fields_reach_a_server_that_may_know_them(client: OpenAI, provider: FakeProvider):
+def test_unknown_fields_are_sent_to_a_server_that_may_know_them(client: OpenAI, provider: FakeProvider):
     extra = {"x_object": {"order": ["a"]}, "x_number": 12345678901234567890, "x_float": 1.10}
     client.chat.completions.create(model="vendor/house-model", messages=HELLO, temperature=0.3, extra_body=extra)
     assert {k: provider.last.body[k] for k in extra} == extra
     assert provider.last.body["temperature"] == 0.3
 
 
-def test_unknown_fields_do_not_reach_openai_which_refuses_them(client: OpenAI, provider: FakeProvider):
+def test_unknown_fields_are_not_sent_to_openai(client: OpenAI, provider: FakeProvider):
     client.chat.completions.create(model="gpt", messages=HELLO, extra_body={"x_object": {"order": ["a"]}})
     assert "x_object" not in provider.last.body
 
@@ -70,7 +70,7 @@ def test_stream_with_usage(client: OpenAI, provider: FakeProvider):
     assert chunks[-1].usage.completion_tokens == count_tokens(TEXT)
 
 
-async def test_asynchronous_client(gateway: Gateway, provider: FakeProvider):
+async def test_async_client(gateway: Gateway, provider: FakeProvider):
     async with gateway.async_client() as client:
         stream = await client.chat.completions.create(model="gpt", messages=HELLO, stream=True)
         texts = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
@@ -106,7 +106,7 @@ def test_azure_stream(client: OpenAI, provider: FakeProvider):
     chunks = list(client.chat.completions.create(model="azure/my-deployment", messages=HELLO, stream=True))
     texts = [c.choices[0].delta.content or "" for c in chunks if c.choices]
     assert "".join(texts) == TEXT
-    # Azure's first chunk has the prompt's filter results and an empty model.
+    # Azure's first chunk has the prompt filter results and an empty model.
     assert {c.model for c in chunks if c.choices} == {"azure/my-deployment"}
 
 
@@ -149,7 +149,7 @@ def test_response_headers(client: OpenAI, provider: FakeProvider):
 
 
 @pytest.mark.parametrize("oddity", ["crlf", "no_done", "gzip", "usage_in=every", "usage_in=finish", "trickle=0"])
-def test_streams_of_odd_providers(client: OpenAI, provider: FakeProvider, oddity):
+def test_streams_of_unusual_providers(client: OpenAI, provider: FakeProvider, oddity):
     provider.always(oddity)
     stream = client.chat.completions.create(model="gpt", messages=HELLO, stream=True)
     chunks = list(stream)
@@ -157,19 +157,19 @@ def test_streams_of_odd_providers(client: OpenAI, provider: FakeProvider, oddity
     assert {c.model for c in chunks} == {"gpt"}
 
 
-def test_plain_answer_compressed(client: OpenAI, provider: FakeProvider):
+def test_compressed_response(client: OpenAI, provider: FakeProvider):
     provider.always("gzip")
     assert client.chat.completions.create(model="gpt", messages=HELLO).choices[0].message.content == TEXT
 
 
 def test_provider_that_rejects_stream_options(client: OpenAI, provider: FakeProvider):
-    """It is asked again without them."""
+    """The request is retried without them."""
     provider.always("reject_stream_options")
     stream = client.chat.completions.create(model="vendor/old", messages=HELLO, stream=True)
     assert "".join(c.choices[0].delta.content or "" for c in stream if c.choices) == TEXT
 
 
-def test_long_answer(client: OpenAI, provider: FakeProvider):
+def test_long_response(client: OpenAI, provider: FakeProvider):
     text = "".join(f"{i} äöü {i}\n" for i in range(20_000))
     provider.always(Behaviour(text=text, chunks=500))
     stream = client.chat.completions.create(model="gpt", messages=HELLO, stream=True)

@@ -1,4 +1,4 @@
-"""Errors arrive as the exception that OpenAI's client has for them, with the fields that it reads."""
+"""Errors arrive as the matching exception of OpenAI's client, with the fields it reads."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def ask(client: OpenAI, model: str = "gpt", *, stream: bool = False, **fields: A
 
 
 def fields(error: openai.APIError) -> dict[str, Any]:
-    """What is inside `error`; the client has unwrapped it."""
+    """The contents of `error`, which the client has already unwrapped."""
     assert isinstance(error.body, dict)
     assert set(error.body) == {"message", "type", "param", "code"}
     return error.body
@@ -47,7 +47,7 @@ def test_unknown_model(client: OpenAI, stream):
     assert fields(raised.value)["type"] == "invalid_request_error"
 
 
-def test_model_that_is_off_names_its_variable(client: OpenAI):
+def test_disabled_model_error_names_its_variable(client: OpenAI):
     with pytest.raises(openai.APIStatusError, match="NOT_SET_KEY") as raised:
         ask(client, "off")
     fields(raised.value)
@@ -56,7 +56,7 @@ def test_model_that_is_off_names_its_variable(client: OpenAI):
 @pytest.mark.parametrize(
     ("model", "messages"), [("gpt", []), ("gpt", "text"), (None, HELLO), (7, HELLO), ("", HELLO), (["gpt"], HELLO)]
 )
-def test_bad_fields(client: OpenAI, provider: FakeProvider, model, messages):
+def test_invalid_fields(client: OpenAI, provider: FakeProvider, model, messages):
     with pytest.raises(openai.BadRequestError) as raised:
         ask(client, model, messages=messages)
     assert fields(raised.value)["type"] == "invalid_request_error"
@@ -64,7 +64,7 @@ def test_bad_fields(client: OpenAI, provider: FakeProvider, model, messages):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"model=gpt&messages=x", b"null"])
-def test_bodies_that_are_no_json_object(gateway: Gateway, body):
+def test_bodies_that_are_not_json_objects(gateway: Gateway, body):
     answer = httpx.post(
         f"{gateway.url}/v1/chat/completions", content=body, headers={"authorization": f"Bearer {MASTER_KEY}"}
     )
@@ -83,7 +83,7 @@ def test_bodies_that_are_no_json_object(gateway: Gateway, body):
         (503, openai.InternalServerError),
     ],
 )
-def test_refusals_of_the_provider(client: OpenAI, provider: FakeProvider, stream, status, error):
+def test_provider_errors(client: OpenAI, provider: FakeProvider, stream, status, error):
     provider.always(f"{status},message=as ordered")
     with pytest.raises(error, match="as ordered") as raised:
         ask(client, stream=stream)
@@ -91,7 +91,7 @@ def test_refusals_of_the_provider(client: OpenAI, provider: FakeProvider, stream
     fields(raised.value)
 
 
-def test_rate_limit_of_the_provider_says_when_to_come_back(client: OpenAI, provider: FakeProvider):
+def test_provider_rate_limit_has_retry_after(client: OpenAI, provider: FakeProvider):
     provider.always(
         Behaviour(
             status=429, headers=(("retry-after", "7"), ("x-ratelimit-remaining-requests", "0"), ("set-cookie", "a=b"))
@@ -104,15 +104,15 @@ def test_rate_limit_of_the_provider_says_when_to_come_back(client: OpenAI, provi
     assert "set-cookie" not in raised.value.response.headers
 
 
-def test_client_retries_what_may_pass(gateway: Gateway, provider: FakeProvider):
+def test_client_retries_transient_errors(gateway: Gateway, provider: FakeProvider):
     provider.queue("429,retry_after=0", "500")
     client = gateway.client().with_options(max_retries=2)
     assert ask(client).choices[0].message.content == "Hello there"
     assert len(provider.requests) == 3
 
 
-def test_gateways_own_key_refused_by_the_provider_is_not_the_clients_fault(client: OpenAI, provider: FakeProvider):
-    """The provider's status, but an error that says where it comes from."""
+def test_rejected_gateway_key_is_not_the_clients_error(client: OpenAI, provider: FakeProvider):
+    """The status is the provider's, but the error says where it comes from."""
     provider.always("401")
     with pytest.raises(openai.APIStatusError) as raised:
         ask(client)
@@ -121,7 +121,7 @@ def test_gateways_own_key_refused_by_the_provider_is_not_the_clients_fault(clien
 
 
 @STREAMED
-def test_provider_that_is_not_there(client: OpenAI, stream):
+def test_unreachable_provider(client: OpenAI, stream):
     with pytest.raises(openai.InternalServerError) as raised:
         ask(client, "gone", stream=stream)
     assert raised.value.status_code == 502
@@ -129,7 +129,7 @@ def test_provider_that_is_not_there(client: OpenAI, stream):
 
 
 @STREAMED
-def test_time_limit(client: OpenAI, provider: FakeProvider, stream):
+def test_timeout(client: OpenAI, provider: FakeProvider, stream):
     provider.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     with pytest.raises(openai.InternalServerError) as raised:
         ask(client, "hasty", stream=stream)
@@ -142,7 +142,7 @@ def test_time_limit(client: OpenAI, provider: FakeProvider, stream):
     "fault",
     [Fault.GARBAGE_JSON, Fault.HTML_PAGE, Fault.HALF_CHUNK, Fault.RESET_BEFORE_HEADERS, Fault.RESET_AFTER_HEADERS],
 )
-def test_answers_that_are_none(client: OpenAI, provider: FakeProvider, fault):
+def test_invalid_responses(client: OpenAI, provider: FakeProvider, fault):
     provider.always(Behaviour(fault))
     with pytest.raises(openai.InternalServerError) as raised:
         ask(client)
@@ -159,8 +159,8 @@ def test_answers_that_are_none(client: OpenAI, provider: FakeProvider, fault):
         Fault.RESET_AFTER_HEADERS,
     ],
 )
-def test_streams_that_never_begin(client: OpenAI, provider: FakeProvider, fault):
-    """Nothing has been sent yet, so the client gets a status, not a broken stream."""
+def test_streams_that_fail_before_the_first_byte(client: OpenAI, provider: FakeProvider, fault):
+    """Nothing has been sent yet, so the client gets an error status instead of a broken stream."""
     provider.always(Behaviour(fault))
     with pytest.raises(openai.InternalServerError) as raised:
         ask(client, stream=True)
@@ -168,7 +168,7 @@ def test_streams_that_never_begin(client: OpenAI, provider: FakeProvider, fault)
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.HALF_CHUNK, Fault.RESET_MID_STREAM])
-def test_streams_that_break_off(client: OpenAI, provider: FakeProvider, fault):
+def test_truncated_streams(client: OpenAI, provider: FakeProvider, fault):
     provider.always(Behaviour(fault, after=3))
     texts = []
     stream = client.chat.completions.create(model="gpt", messages=HELLO, stream=True)
@@ -179,7 +179,7 @@ def test_streams_that_break_off(client: OpenAI, provider: FakeProvider, fault):
     assert raised.value.body["message"]
 
 
-def test_stream_that_breaks_off_has_no_done(gateway: Gateway, provider: FakeProvider):
+def test_truncated_stream_has_no_done(gateway: Gateway, provider: FakeProvider):
     provider.always(Behaviour(Fault.RESET_MID_STREAM))
     answer = httpx.post(
         f"{gateway.url}/v1/chat/completions",
@@ -206,7 +206,7 @@ def test_stream_that_breaks_off_has_no_done(gateway: Gateway, provider: FakeProv
     ],
 )
 def test_paths_and_methods(gateway: Gateway, method, path, status):
-    # A raw target: httpx would tidy it.
+    # A raw target, because httpx would normalize it.
     url = httpx.URL(gateway.url).copy_with(raw_path=path.encode())
     answer = httpx.request(method, url, headers={"authorization": f"Bearer {MASTER_KEY}"})
     assert answer.status_code == status

@@ -33,7 +33,7 @@ def test_streamed_completion(client: OpenAI, provider: FakeProvider):
 
 @pytest.mark.parametrize("path", ["/v1", ""])
 def test_embeddings(gateway: Gateway, provider: FakeProvider, path):
-    """The client asks for base64 of its own accord."""
+    """The client requests base64 by default."""
     answer = gateway.client(path=path).embeddings.create(model="embedding", input=["one", "two"], dimensions=16)
     assert [item.embedding for item in answer.data] == [
         pytest.approx(embedding("one", 16)),
@@ -50,7 +50,7 @@ def test_embeddings_as_numbers(client: OpenAI, provider: FakeProvider):
     assert answer.data[0].embedding == pytest.approx(embedding("one", 8))
 
 
-def test_embeddings_of_azure(client: OpenAI, provider: FakeProvider):
+def test_embeddings_with_azure(client: OpenAI, provider: FakeProvider):
     answer = client.embeddings.create(model="azure/my-embedding", input="one")
     assert answer.model == "azure/my-embedding"
     assert provider.last.path == "/openai/deployments/my-embedding/embeddings"

@@ -1,4 +1,4 @@
-"""Chunks are passed on as they come, and a client that leaves is noticed."""
+"""Chunks are forwarded as they arrive, and client disconnects are noticed."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ from tests.processes import MASTER_KEY
 from tests.sdk.conftest import Gateway
 
 BODY = {"model": "gpt", "messages": [{"role": "user", "content": "Hello there, world"}], "stream": True}
-# Far from the hundred seconds that a stream which nobody reads would take, however busy the machine is.
+# Much less than the 100 seconds of a stream that nobody reads, however busy the machine is.
 NOTICED_SECONDS = 20
 HEADERS = {"authorization": f"Bearer {MASTER_KEY}"}
 
@@ -26,14 +26,14 @@ def has_text(line: str) -> bool:
 
 def test_each_chunk_arrives_before_the_next_one_is_sent(gateway: Gateway, provider: FakeProvider):
     with provider.stepping() as step, open_stream(gateway) as answer:
-        # Comments come all the same where chunks are held back: not for ever.
+        # Comments are sent even while chunks are held back, so the wait is bounded.
         texts = (line for line in itertools.islice(answer.iter_lines(), 60) if has_text(line))
         for _ in range(5):
             step()
             next(texts)
 
 
-def test_client_that_leaves_a_flowing_stream(gateway: Gateway, provider: FakeProvider):
+def test_client_disconnect_ends_a_flowing_stream(gateway: Gateway, provider: FakeProvider):
     provider.always(Behaviour(pace=0.1, chunks=1000, text="x" * 1000))
     with open_stream(gateway) as answer:
         next(line for line in answer.iter_lines() if has_text(line))
@@ -42,8 +42,8 @@ def test_client_that_leaves_a_flowing_stream(gateway: Gateway, provider: FakePro
     assert provider.in_flight == 0
 
 
-def test_client_that_leaves_a_silent_stream(gateway: Gateway, provider: FakeProvider):
-    """Only bytes show that it has left, so it takes a comment line or two."""
+def test_client_disconnect_ends_a_silent_stream(gateway: Gateway, provider: FakeProvider):
+    """Only a write reveals the disconnect, so it takes a comment line or two."""
     provider.always(Behaviour(Fault.HANG_MID_STREAM))
     with open_stream(gateway) as answer:
         texts = (line for line in answer.iter_lines() if has_text(line))
@@ -65,8 +65,8 @@ def test_silence_is_filled_with_comments(gateway: Gateway, provider: FakeProvide
         next(filter(has_text, lines))
 
 
-async def test_client_that_leaves_before_the_first_byte(standalone: Gateway, provider: FakeProvider):
-    """Not at the edge: workerd learns of a departure only by writing, and there is nothing to write yet."""
+async def test_client_disconnect_before_the_first_byte(standalone: Gateway, provider: FakeProvider):
+    """Not at the edge: workerd notices a disconnect only on a write, and there is nothing to write yet."""
     provider.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     async with httpx.AsyncClient(headers=HEADERS, timeout=20) as client:
         asking = asyncio.ensure_future(

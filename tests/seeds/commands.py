@@ -1,4 +1,4 @@
-"""Runs command lines as the descriptions print them, with only the address of the gateway replaced."""
+"""Runs command lines as printed in the descriptions. Only the gateway's address is replaced."""
 
 import json
 import os
@@ -6,13 +6,13 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-# `curl` as printed, with its status on a last line of its own.
+# `curl` as printed, plus the status on the last line.
 _CURL = r"""curl() { command curl --silent --show-error --max-time 100 --write-out '\n%{http_code}' "$@"; }"""
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """`url` is without `/v1`; `key` None: it asks for none."""
+    """`url` is without `/v1`. A `key` of None means that no key is required."""
 
     url: str
     key: str | None
@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 
 
 def run(command: str, gateway: Gateway, *, host: str) -> Answer:
-    """`command` in bash, `host` replaced by the gateway's address and $LITELLM_MASTER_KEY set to its key."""
+    """Runs `command` in bash, with `host` replaced by the gateway's address and $LITELLM_MASTER_KEY set to its key."""
     assert host in command, "the command names another host"
     environment = {"PATH": os.environ["PATH"], "LITELLM_MASTER_KEY": gateway.key or ""}
     script = f"{_CURL}\n{command.replace(host, gateway.url)}"

@@ -1,4 +1,4 @@
-"""Gateways with the shipped config, every provider of it played by one fake: standalone and at the edge."""
+"""Gateways with the shipped config, standalone and at the edge. One fake plays every provider."""
 
 import pytest
 
@@ -34,12 +34,12 @@ def keyless(session_proxy: StartProxy, environment: dict[str, str]) -> Gateway:
 
 @pytest.fixture(scope="session")
 def at_the_edge(start_session_edge: StartEdge, environment: dict[str, str]) -> Gateway:
-    """The Worker of a developer's machine, where sk-1234 opens."""
+    """The Worker on a development machine, where sk-1234 is accepted."""
     edge = start_session_edge(vars={**environment, "LITELLM_MASTER_KEY": "sk-1234"})
     return Gateway(edge.url, "sk-1234")
 
 
 @pytest.fixture(params=["standalone", "at_the_edge"])
 def gateway(request: pytest.FixtureRequest) -> Gateway:
-    """Each kind of gateway that asks for a key."""
+    """Each kind of gateway that requires a key."""
     return request.getfixturevalue(request.param)

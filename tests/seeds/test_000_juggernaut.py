@@ -1,4 +1,4 @@
-"""LiteLLM between workers and OpenRouter, OpenAI as the fallback; clients know LLM_API_BASE and LLM_API_KEY."""
+"""LiteLLM between workers and OpenRouter, with OpenAI as the fallback. Clients know LLM_API_BASE and LLM_API_KEY."""
 
 import pytest
 from openai import OpenAI
@@ -32,7 +32,7 @@ curl https://juggernaut-litellm-production.up.railway.app/v1/models \\
 
 
 @pytest.mark.parametrize("authorization", ["", '-H "Authorization: Bearer wrong"'])
-def test_workers_without_the_key_are_refused(gateway: Gateway, authorization):
+def test_workers_without_the_key_are_rejected(gateway: Gateway, authorization):
     command = f"""curl {HOST}/v1/chat/completions {authorization} -d '{{"model": "{MODEL}", "messages": []}}'"""
     answer = run(command, gateway, host=HOST)
     assert answer.status == 401
@@ -51,7 +51,7 @@ def test_workers_reach_openrouter(gateway: Gateway, provider: FakeProvider):
 
 
 @pytest.mark.parametrize("trouble", ["503", "429,retry_after=30", "reset_before_headers"])
-def test_openai_answers_when_openrouter_is_down_or_rate_limited(gateway: Gateway, provider: FakeProvider, trouble):
+def test_openai_responds_when_openrouter_is_down_or_rate_limited(gateway: Gateway, provider: FakeProvider, trouble):
     """At most two retries at OpenRouter, then OpenAI."""
     provider.always(trouble, api_key="sk-or-fake")
     completion = worker(gateway).chat.completions.create(

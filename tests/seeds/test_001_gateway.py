@@ -1,4 +1,4 @@
-"""A gateway on Railway that asks for no key: four models, and claude-sonnet falls back to gpt-4o, then gemini-pro."""
+"""A keyless gateway on Railway: four models, and claude-sonnet falls back to gpt-4o, then gemini-pro."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ MODELS = ["claude-sonnet", "gpt-4o", "gemini-pro", "gemini-flash"]
 
 @pytest.fixture(scope="module")
 def gateway(module_proxy: StartProxy, environment: dict[str, str]) -> Gateway:
-    """The four models of the shipped config, in the order of the description, without a key."""
+    """The four models of the shipped config, in the description's order, without a key."""
     config: Any = yaml.safe_load((ROOT / "litellm_config.yaml").read_text())
     models = {entry["model_name"]: entry for entry in config["model_list"]}
     config["model_list"] = [models[name] for name in MODELS]
     chains = config["router_settings"]["fallbacks"]
-    # No rest between the tests, of which most break a provider.
+    # No cooldowns between the tests, most of which break a provider.
     config["router_settings"] |= {
         "fallbacks": [chain for chain in chains if set(chain) <= set(MODELS)],
         "disable_cooldowns": True,
@@ -46,7 +46,7 @@ def test_health(gateway: Gateway):
     assert answer.json["models"] == ["claude-sonnet", "gpt-4o", "gemini-pro", "gemini-flash"]
 
 
-def test_local_list_of_models(gateway: Gateway):
+def test_local_model_list(gateway: Gateway):
     answer = run("curl http://localhost:4000/v1/models", gateway, host=LOCAL)
     assert answer.status == 200
     assert answer.json["object"] == "list"

@@ -1,4 +1,4 @@
-"""A service of a Railway template: every provider of LiteLLM behind one master key, curl without a content type."""
+"""A service from a Railway template: every LiteLLM provider behind one master key, and curl without a content type."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_health_check(gateway: Gateway):
     assert answer.json["status"] == "healthy"
 
 
-def test_list_of_models(gateway: Gateway):
+def test_model_list(gateway: Gateway):
     command = """
 curl http://litellm.railway.internal:4000/v1/models \\
   -H "Authorization: Bearer $LITELLM_MASTER_KEY"
@@ -51,7 +51,7 @@ curl -X POST http://litellm.railway.internal:4000/v1/chat/completions \\
     ],
 )
 def test_each_provider(gateway: Gateway, provider: FakeProvider, model, wire_format, credential):
-    """curl sends this as a form, for nothing says it is JSON."""
+    """curl sends this as a form, because nothing declares it as JSON."""
     command = """
 curl -X POST http://litellm.railway.internal:4000/v1/chat/completions \\
   -H "Authorization: Bearer $LITELLM_MASTER_KEY" \\
@@ -99,7 +99,7 @@ curl -X POST http://litellm.railway.internal:4000/v1/chat/completions \\
 
 
 def test_credentials_as_a_path(session_proxy: StartProxy, provider: FakeProvider, tmp_path):
-    """GOOGLE_APPLICATION_CREDENTIALS=/path/to/credentials.json, and an environment as docker compose gives it."""
+    """GOOGLE_APPLICATION_CREDENTIALS=/path/to/credentials.json, with an environment as docker compose provides it."""
     environment = pointing_at(provider)
     credentials = tmp_path / "credentials.json"
     credentials.write_text(environment["GOOGLE_APPLICATION_CREDENTIALS"])
@@ -120,7 +120,7 @@ curl {HOST}/v1/chat/completions -H "Authorization: Bearer dev-key" \\
     assert (answer.status, answer.content) == (200, "Your prompt")
 
 
-def test_replicate_and_cohere_say_which_variable_is_missing(gateway: Gateway):
+def test_replicate_and_cohere_name_the_missing_variable(gateway: Gateway):
     for model, variable in (("replicate-gpt-oss-20b", "REPLICATE_API_KEY"), ("command-r", "COHERE_API_KEY")):
         command = f"""
 curl {HOST}/v1/chat/completions -H "Authorization: Bearer $LITELLM_MASTER_KEY" \\

@@ -1,4 +1,4 @@
-"""The Cloudflare Worker: the well-known key on a developer's machine, and the same lines against the proxy alone."""
+"""The Cloudflare Worker: the well-known key on a development machine, and the same commands against the proxy alone."""
 
 import pytest
 from openai import OpenAI
@@ -14,7 +14,7 @@ MODELS = {"gpt-4", "gpt-4-turbo", "gpt-3.5-turbo", "claude-3-opus", "claude-3-so
 
 @pytest.fixture(scope="session")
 def developers_own(session_proxy: StartProxy, environment: dict[str, str]) -> Gateway:
-    """The proxy alone, with the well-known key and what goes with it."""
+    """The proxy alone, with the well-known key and its related settings."""
     variables = {**environment, "LOCAL_DEVELOPMENT": "true"}
     return Gateway(
         session_proxy(ROOT / "litellm_config.yaml", master_key="sk-1234", environment=variables).url, "sk-1234"
@@ -38,7 +38,7 @@ def test_health_check(gateway: Gateway, path):
     assert answer.json["status"] == "healthy"
 
 
-def test_list_of_models_without_a_key(gateway: Gateway):
+def test_model_list_without_a_key(gateway: Gateway):
     answer = run("curl http://localhost:8787/v1/models", gateway, host=HOST)
     assert answer.status == 200
     assert {model["id"] for model in answer.json["data"]} >= MODELS
@@ -87,7 +87,7 @@ def test_text_embeddings(client: OpenAI, provider: FakeProvider):
     assert answer.data[0].embedding == pytest.approx(embedding("one", 8))
 
 
-def test_other_keys_are_refused(gateway: Gateway):
+def test_other_keys_are_rejected(gateway: Gateway):
     command = """curl http://localhost:8787/v1/chat/completions -H "Authorization: Bearer sk-12345" -d '{}'"""
     answer = run(command, gateway, host=HOST)
     assert answer.status == 401

@@ -1,4 +1,4 @@
-"""The canonical gateway of one machine: 127.0.0.1:4000, no key, OpenWebUI in front of it."""
+"""The canonical gateway on one machine: 127.0.0.1:4000, no key, behind OpenWebUI."""
 
 import httpx
 from openai import OpenAI
@@ -9,7 +9,7 @@ from tests.seeds.commands import Gateway, run
 HOST = "http://127.0.0.1:4000"
 
 
-def test_list_of_models(keyless: Gateway):
+def test_model_list(keyless: Gateway):
     answer = run("curl http://127.0.0.1:4000/v1/models", keyless, host=HOST)
     assert answer.status == 200
     assert "gpt-4o-mini" in [model["id"] for model in answer.json["data"]]
@@ -52,7 +52,7 @@ curl -X POST http://127.0.0.1:4000/v1/chat/completions \\
 
 
 def test_openwebui_at_the_bare_address(keyless: Gateway, provider: FakeProvider):
-    """It appends `/models` and `/chat/completions` to whatever base URL it is given, and sends any key it has."""
+    """OpenWebUI appends `/models` and `/chat/completions` to any base URL and sends any configured key."""
     assert httpx.get(f"{keyless.url}/models").json()["object"] == "list"
     client = OpenAI(base_url=keyless.url, api_key="anything", max_retries=0)
     stream = client.chat.completions.create(

@@ -1,4 +1,4 @@
-"""A proxy before each strict provider: one that refuses what a provider does not take, one with `drop_params`."""
+"""A proxy before each strict provider: one that rejects unsupported fields, and one with `drop_params`."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ MODELS = {
     "gemini": ("gemini-2.5-flash", "gemini-3.1-pro-preview"),
 }
 TARGETS = tuple(f"{provider}/{model}" for provider, models in MODELS.items() for model in models)
-# These cannot call tools.
+# These do not support tools.
 WITHOUT_TOOLS = ("perplexity/sonar",)
 
 
@@ -44,11 +44,11 @@ class Gateway(NamedTuple):
 
     @property
     def anthropic(self) -> Anthropic:
-        # With a time limit, as the SDK wants large outputs streamed otherwise.
+        # With a timeout, because the SDK otherwise requires streaming for large outputs.
         return Anthropic(base_url=self.url, api_key=MASTER_KEY, max_retries=0, timeout=30)
 
     def refused(self) -> list[Any]:
-        """What the provider has refused since the last look."""
+        """The errors of the provider since the last call."""
         refused = [seen.body for seen in self.fake.requests if seen.refused]
         self.fake.reset()
         return refused
@@ -80,5 +80,5 @@ def gateway(fake: FakeProvider, module_proxy: StartProxy) -> Gateway:
 
 @pytest.fixture(scope="module")
 def dropping(fake: FakeProvider, module_proxy: StartProxy) -> Gateway:
-    """With `drop_params`."""
+    """The gateway with `drop_params`."""
     return Gateway(module_proxy(_config(fake, drop_params=True)).url, fake)

@@ -1,4 +1,4 @@
-"""OpenAI's SDK and agents' conversations against providers as strict as the real ones, through a real proxy."""
+"""OpenAI's SDK and agent conversations against strict providers, through a real proxy."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def _call(id: str, name: str = "weather") -> dict[str, Any]:
 
 
 def _answer(gateway: Gateway, *, stream: bool, **request: Any) -> dict[str, Any]:
-    """The assistant's message, as a client puts it into the history."""
+    """The assistant message as a client adds it to the history."""
     client = gateway.openai
     if not stream:
         return client.chat.completions.create(**request).choices[0].message.to_dict()
@@ -30,7 +30,7 @@ def _answer(gateway: Gateway, *, stream: bool, **request: Any) -> dict[str, Any]
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_tool_round(dropping: Gateway, target: str, stream: bool):
+def test_tool_round(dropping: Gateway, target: str, stream: bool):
     messages: list[Any] = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": "call the weather service for Ulm"},
@@ -125,7 +125,7 @@ _HISTORIES: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("history", _HISTORIES)
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_history_from_elsewhere(dropping: Gateway, target: str, history: str):
+def test_history_from_another_provider(dropping: Gateway, target: str, history: str):
     messages: list[Any] = _HISTORIES[history]
     called = any("tool_calls" in message and message["tool_calls"] for message in messages)
     if called and target in WITHOUT_TOOLS:
@@ -139,14 +139,14 @@ def test_a_history_from_elsewhere(dropping: Gateway, target: str, history: str):
 
 @pytest.mark.parametrize("limit", [{"max_tokens": 1}, {"max_tokens": 900_000}, {"max_completion_tokens": 50}])
 @pytest.mark.parametrize("target", TARGETS)
-def test_an_output_limit(gateway: Gateway, target: str, limit: dict[str, int]):
+def test_output_limit(gateway: Gateway, target: str, limit: dict[str, int]):
     _answer(gateway, stream=False, model=target, messages=[{"role": "user", "content": "Hi"}], **limit)
     assert not gateway.refused()
 
 
 @pytest.mark.parametrize("effort", ["none", "minimal", "low", "medium", "high", "xhigh"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_an_effort(dropping: Gateway, target: str, effort: Any):
+def test_effort(dropping: Gateway, target: str, effort: Any):
     if effort == "xhigh" and target.startswith("anthropic/"):
         pytest.skip("refused by name, as LiteLLM does")
     _answer(dropping, stream=False, model=target, messages=[{"role": "user", "content": "Hi"}], reasoning_effort=effort)
@@ -183,8 +183,8 @@ def test_every_field_with_drop_params(dropping: Gateway, target: str):
     assert not dropping.refused()
 
 
-def test_a_strict_fake_is_strict(gateway: Gateway):
-    """Without a gateway the same is refused."""
+def test_strict_fake_is_strict(gateway: Gateway):
+    """Without a gateway, the same request is rejected."""
     import httpx
 
     from tests.fakes import strict

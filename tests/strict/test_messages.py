@@ -1,4 +1,4 @@
-"""Anthropic's SDK, as Claude Code uses it, against providers as strict as the real ones, through a real proxy."""
+"""Anthropic's SDK, used like Claude Code, against strict providers, through a real proxy."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def _request(target: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_tool_round(dropping: Gateway, target: str, stream: bool):
+def test_tool_round(dropping: Gateway, target: str, stream: bool):
     asked = {"type": "text", "text": "call the weather service for Ulm", "cache_control": _CACHED}
     messages: list[Any] = [{"role": "user", "content": [asked]}]
     request = _request(target, tools=_tools(_NAME))
@@ -78,7 +78,7 @@ _HISTORIES: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("history", _HISTORIES)
 @pytest.mark.parametrize("target", [target for target in TARGETS if target not in WITHOUT_TOOLS])
-def test_a_history_from_elsewhere(dropping: Gateway, target: str, history: str):
+def test_history_from_another_provider(dropping: Gateway, target: str, history: str):
     if history == "a tool reference" and target.startswith("anthropic/"):
         pytest.skip("Claude's own")
     request = _request(target, tools=_tools("weather"), messages=_HISTORIES[history])
@@ -100,7 +100,7 @@ def test_thinking_with_an_effort(dropping: Gateway, target: str, effort: str):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_look_whether_the_model_is_there(dropping: Gateway, target: str):
-    """Claude Code's, with the smallest limit there is."""
+def test_model_availability_check(dropping: Gateway, target: str):
+    """Claude Code sends it with the smallest possible limit."""
     _answer(dropping, stream=False, model=target, max_tokens=1, messages=[{"role": "user", "content": "Hi"}])
     assert not dropping.refused()

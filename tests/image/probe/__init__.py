@@ -1,4 +1,4 @@
-"""Runs inside the image: `litellm` as the image has it, in front of fakes of its providers, all on loopback.
+"""Runs the image's `litellm` inside the image, in front of fake providers, all on loopback.
 
-`python -m tests.image.probe` prints one JSON object; exit code 0 when every provider and endpoint answered.
+`python -m tests.image.probe` prints one JSON object. It exits with 0 if every provider and endpoint responded.
 """

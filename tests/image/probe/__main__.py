@@ -1,4 +1,4 @@
-"""Starts the fakes and the engine, asks, and reports."""
+"""Starts the fakes and the engine, sends requests, and reports."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.image.probe.others import WORD, OtherProviders
 from tests.image.probe.requests import KEY, answers, deployments
 
 START_LIMIT = 240.0  # seconds; a start without bytecode on a quarter of a core takes two minutes
-LOG_TAIL = 4000  # characters of the engine's log that are reported when something failed
+LOG_TAIL = 4000  # characters of the engine's log that are reported after a failure
 
 
 def main() -> int:
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def configuration(models: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The engine's; JSON is YAML."""
+    """The engine's configuration. JSON is valid YAML."""
     return {
         "model_list": [{"model_name": name, "litellm_params": params} for name, params in models.items()],
         "litellm_settings": {"num_retries": 0, "telemetry": False, "ssl_verify": False},
@@ -69,7 +69,7 @@ def configuration(models: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def wait_until_ready(engine: subprocess.Popen, port: int) -> float:
-    """Seconds until the engine says that it is ready. Raises RuntimeError when it ends instead or takes too long."""
+    """Seconds until the engine reports ready. Raises RuntimeError if it exits or takes too long."""
     began = time.monotonic()
     while time.monotonic() - began < START_LIMIT:
         if engine.poll() is not None:
@@ -83,7 +83,7 @@ def wait_until_ready(engine: subprocess.Popen, port: int) -> float:
 
 
 def memory_mb(pid: int) -> int:
-    """Resident memory, in MiB."""
+    """Resident memory in MiB."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) // 1024 if found else 0
 

@@ -1,4 +1,4 @@
-"""Bedrock, Cohere and Replicate, and those endpoints of OpenAI that `tests.fakes` does not have."""
+"""Fakes of Bedrock, Cohere, Replicate and the OpenAI endpoints that `tests.fakes` does not have."""
 
 import binascii
 import datetime
@@ -20,9 +20,10 @@ Answer = tuple[str, bytes]  # content type, body
 
 
 class OtherProviders(http.server.BaseHTTPRequestHandler):
-    """`/<provider>/…`, and an HTTPS proxy that leads to Replicate alone, whose address is fixed inside LiteLLM.
+    """`/<provider>/…`, and an HTTPS proxy to Replicate only, whose address is fixed inside LiteLLM.
 
-    Class attributes keep what was seen: `authorizations` by provider, `called_home`: hosts asked for in vain.
+    Class attributes record the traffic: `authorizations` by provider, and in `called_home` the hosts of rejected
+    connections.
     """
 
     authorizations: ClassVar[dict[str, str]] = {}
@@ -32,7 +33,7 @@ class OtherProviders(http.server.BaseHTTPRequestHandler):
 
     @classmethod
     def start(cls) -> str:
-        """Serves in a thread; the address."""
+        """Serves in a thread. Returns the address."""
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), cls)
         cls.url = f"http://127.0.0.1:{server.server_address[1]}"
         cls.tls = _self_signed(REPLICATE.partition(":")[0])
@@ -99,7 +100,7 @@ def _cohere(request: dict, path: str) -> Answer:
     if not request.get("stream"):
         message = {"role": "assistant", "content": [{"type": "text", "text": WORD}]}
         return _json({"id": "c", "finish_reason": "COMPLETE", "message": message, "usage": usage})
-    events = (  # one JSON object a line: this LiteLLM reads no server-sent events here
+    events = (  # One JSON object per line: this LiteLLM does not parse server-sent events here.
         {"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant", "content": []}}},
         {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": WORD}}}},
         {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}},
@@ -143,7 +144,7 @@ def _aws_event(name: str, payload: dict) -> bytes:
 
 
 def private_key() -> tuple[rsa.RSAPrivateKey, bytes]:
-    """A key made for the occasion, and as PEM."""
+    """A temporary key, and its PEM form."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     return key, key.private_bytes(serialization.Encoding.PEM, form, plain)

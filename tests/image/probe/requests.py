@@ -1,4 +1,4 @@
-"""What is asked of the engine: one deployment of each provider, and the requests that show that it works."""
+"""Engine requests: one deployment of each provider, and the requests that verify it."""
 
 import json
 import urllib.error
@@ -13,7 +13,7 @@ BOUNDARY = "boundary"
 
 
 def deployments(fake: str, others: str) -> dict[str, dict[str, Any]]:
-    """LiteLLM's parameters by model name; `fake` and `others` are the addresses of the two fakes."""
+    """LiteLLM's parameters by model name. `fake` and `others` are the addresses of the two fakes."""
     key = {"api_key": "k"}
     return {
         "anthropic": {"model": "anthropic/claude-3-haiku-20240307", "api_base": fake, **key},
@@ -45,7 +45,8 @@ CHAT_MODELS = ("anthropic", "gemini", "vertex_ai", "bedrock", "cohere", "replica
 
 
 def answers(engine: str) -> Iterator[tuple[str, str]]:
-    """(what was asked, "ok" or what was wrong) for chat, plain and streamed, and the engine's other endpoints."""
+    """The name of each request, and "ok" or the error, for chat, plain and streamed, and for the engine's other
+    endpoints."""
     question = [{"role": "user", "content": "Which fruit?"}]
     for model in CHAT_MODELS:
         body = {"model": model, "messages": question, "max_tokens": 20}
@@ -69,7 +70,7 @@ def answers(engine: str) -> Iterator[tuple[str, str]]:
 
 
 def _check(engine: str, path: str, body: dict | bytes, expected: str | None) -> str:
-    """`expected` stands in the answer; None: the answer is a stream whose contents together are WORD."""
+    """Checks that `expected` is in the response. With None, the response is a stream whose joined content is WORD."""
     kind = f"multipart/form-data; boundary={BOUNDARY}" if isinstance(body, bytes) else "application/json"
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"authorization": f"Bearer {KEY}", "content-type": kind}
