@@ -16,7 +16,10 @@ from hypothesis import settings
 
 from tests import canaries_of_answers, order
 from tests.fakes.server import FakeProvider
-from tests.processes import StartProxy, free_tcp_port, proxy_starter
+from tests.processes import ROOT, StartProxy, free_tcp_port, proxy_starter
+
+# The Worker imports its packages from `worker/`, so tests that import `worker.edge` need them there, too.
+sys.path.append(str(ROOT / "worker"))
 
 # No deadline for an example, because the machine may be busy. CI uses the same examples in every run, so that a failure
 # there comes from the change.
