@@ -1,4 +1,4 @@
-"""Fake LLM providers on loopback: real HTTP, deterministic answers, and every way to misbehave.
+"""Fake LLM providers on loopback: real HTTP, deterministic responses, and every way to misbehave.
 
     with FakeProvider() as fake:
         fake.queue(failing(429, retry_after=7), OK)          # the first request fails, the second does not
@@ -7,7 +7,7 @@
         ...
         assert fake.last.body["model"] == "gpt-4o"
 
-By hand: `python -m tests.fakes --port 9000 --chunks 50 --behave "429,retry_after=2"`.
+On the command line: `python -m tests.fakes --port 9000 --chunks 50 --behave "429,retry_after=2"`.
 """
 
 from .answers import count_tokens, embedding, pieces

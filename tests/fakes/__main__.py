@@ -1,4 +1,4 @@
-"""`python -m tests.fakes`: a fake provider in a process of its own, for benches and for trying things by hand."""
+"""`python -m tests.fakes`: a fake provider as a separate process, for benchmarks and manual tests."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""Deterministic answers: an echo of the prompt, its tokens counted, tool calls and embeddings made from it."""
+"""Deterministic responses: an echo of the prompt, token counts, and tool calls and embeddings derived from it."""
 
 import hashlib
 import itertools
@@ -20,11 +20,12 @@ class Tool(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What a request asks, whatever its wire format. `choice`: "auto", "none", "any" or a tool's name."""
+    """The parts of a request that determine the response, in any wire format. `choice` is "auto", "none", "any" or a
+    tool's name."""
 
-    texts: Sequence[str]  # of every message, the system's too
+    texts: Sequence[str]  # of every message, including the system's
     last: str  # the text that is echoed
-    from_user: bool  # False when `last` is the result of a tool
+    from_user: bool  # False if `last` is the result of a tool
     tools: Sequence[Tool]
     choice: str
     max_tokens: int | None
@@ -86,14 +87,14 @@ def _arguments(schema: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def pieces(text: str, count: int) -> list[str]:
-    """`text` in `count` parts of about the same length; fewer when it has fewer characters."""
+    """Splits `text` into `count` parts of about equal length, or fewer if it has fewer characters."""
     count = max(1, min(count, len(text)))
     edges = [len(text) * i // count for i in range(count + 1)]
     return [text[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def embedding(text: str, dimensions: int) -> list[float]:
-    """A unit vector that is the same for the same text, representable in 32 bits."""
+    """A unit vector that is the same for the same text and representable in 32 bits."""
     stream = hashlib.shake_128(text.encode()).digest(2 * dimensions)
     raw = [value - 32767.5 for (value,) in struct.iter_unpack("<H", stream)]
     norm = math.sqrt(sum(x * x for x in raw))
@@ -101,7 +102,7 @@ def embedding(text: str, dimensions: int) -> list[float]:
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's `content`: a string, or parts of which those with `text` count."""
+    """The text of a message's `content`: a string, or parts, of which those with `text` count."""
     if isinstance(content, str):
         return content
     if isinstance(content, Iterable):

@@ -1,17 +1,18 @@
-"""How a fake provider misbehaves: one immutable value per request, and the orders that hand them out."""
+"""How a fake provider misbehaves: one immutable value per request, and the queues that assign them."""
 
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 from typing import Literal, get_args
 
-# Where a stream's usage goes: where OpenAI puts it when `include_usage` asks; nowhere; in a chunk of its own though
-# nobody asked; in the chunk with the finish reason (Mistral); in every chunk (Perplexity).
+# Where a stream reports usage: where OpenAI does with `include_usage`; nowhere; in a separate chunk without a
+# request for it; in the chunk with the finish reason (Mistral); in every chunk (Perplexity).
 UsageIn = Literal["asked", "never", "always", "finish", "every"]
 
 
 class Fault(StrEnum):
-    """What breaks. Faults in mid-stream strike after `Behaviour.after` content events, in a plain answer after half."""
+    """The fault. Mid-stream faults occur after `Behaviour.after` content events, and halfway through a plain
+    response."""
 
     NONE = auto()
     RESET_BEFORE_HEADERS = auto()
@@ -21,14 +22,14 @@ class Fault(StrEnum):
     HANG_AFTER_HEADERS = auto()
     HANG_MID_STREAM = auto()
     HALF_CHUNK = auto()  # half of an event, then the connection closes
-    END_EARLY = auto()  # a well-formed HTTP body that stops in the middle of the answer
+    END_EARLY = auto()  # a well-formed HTTP body that stops in the middle of the response
     ERROR_FIRST_EVENT = auto()  # status 200, then an error as the first event
     ERROR_MID_STREAM = auto()
     GARBAGE_JSON = auto()
     HTML_PAGE = auto()
     CONTENT_LENGTH_TOO_LONG = auto()  # announces more bytes than it sends, then closes
     CONTENT_LENGTH_TOO_SHORT = auto()  # sends more bytes than it announced, then closes
-    REJECT_STREAM_OPTIONS = auto()  # 400 for requests that carry stream_options
+    REJECT_STREAM_OPTIONS = auto()  # 400 for requests with stream_options
 
 
 _FAULTS = frozenset(Fault)
@@ -36,7 +37,7 @@ _FAULTS = frozenset(Fault)
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What to do with one request; the default is a good answer. Times in seconds."""
+    """How to respond to one request. The default is a valid response. Times are in seconds."""
 
     fault: Fault = Fault.NONE
     after: int = 2
@@ -45,16 +46,16 @@ class Behaviour:
     headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0  # before the headers
     text: str | None = None  # instead of the echo
-    raw: tuple[bytes, ...] | None = None  # the answer itself: its body, or for a stream its events
+    raw: tuple[bytes, ...] | None = None  # the response itself: its body, or the events of a stream
     chunks: int | None = None  # content events of a stream; None: the server's default
     pace: float | None = None  # between content events; None: the server's default
     usage: tuple[int, int] | None = None  # (prompt, completion) tokens instead of the counted ones
-    usage_details: tuple[int, int] | None = None  # (cached, reasoning) tokens among them, as OpenAI says it
+    usage_details: tuple[int, int] | None = None  # (cached, reasoning) tokens among them, in OpenAI's format
     usage_in: UsageIn = "asked"
     done: bool = True  # end an OpenAI stream with [DONE]
-    crlf: bool = False  # line ends of server-sent events
+    crlf: bool = False  # line endings of server-sent events
     gzip: bool = False
-    trickle: float | None = None  # the body byte by byte, with this pause after each
+    trickle: float | None = None  # sends single bytes, with this pause after each
 
 
 OK = Behaviour()
@@ -63,7 +64,7 @@ OK = Behaviour()
 def failing(
     status: int, *, retry_after: str | float | None = None, message: str | None = None, **headers: str
 ) -> Behaviour:
-    """An error status in the provider's own shape; `headers` with underscores for dashes."""
+    """An error status in the provider's own shape. Underscores in `headers` become dashes."""
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
     if retry_after is not None:
         pairs.append(("retry-after", str(retry_after)))
@@ -71,9 +72,9 @@ def failing(
 
 
 def parse(text: str) -> Behaviour:
-    """A behaviour from the command line: `"429,retry_after=7"`, `"hang_mid_stream,after=3"`, `"crlf,pace=0.3"`.
+    """Parses a behavior from the command line: `"429,retry_after=7"`, `"hang_mid_stream,after=3"`, `"crlf,pace=0.3"`.
 
-    Raises ValueError for what it does not know.
+    Raises ValueError for unknown words.
     """
     behaviour = OK
     for part in filter(None, (p.strip() for p in text.split(","))):
@@ -108,9 +109,9 @@ class _Order:
 
 
 class Orders:
-    """Behaviours on order for the whole server, a model, an API key, or both; the narrowest order wins.
+    """Behaviors for the whole server, a model, an API key, or both. The narrowest match wins.
 
-    A queue is used up first, one entry per request; then its constant holds; then the next wider order.
+    A queue is used up first, one entry per request. Then its constant applies, then the next wider match.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The environment that sends every provider of a config to a fake one, the config itself untouched."""
+"""The environment that points every provider of an unchanged config to a fake."""
 
 import json
 
@@ -18,7 +18,7 @@ KEYS = {
 
 
 def pointing_at(fake: FakeProvider) -> dict[str, str]:
-    """A key for each provider that the fake can play, and the variables that say where it lives."""
+    """A key for each provider that the fake supports, and the variables with its address."""
     return {
         **KEYS,
         "OPENAI_BASE_URL": fake.openai_base,
@@ -34,7 +34,7 @@ def pointing_at(fake: FakeProvider) -> dict[str, str]:
 
 
 def service_account(fake: FakeProvider) -> str:
-    """The JSON of a Google service account's key, whose tokens come from the fake."""
+    """The JSON of a Google service account key whose tokens come from the fake."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, which synchronous and asynchronous tests alike can hand coroutines."""
+"""An event loop in its own thread, which runs coroutines for synchronous and asynchronous tests."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ class LoopThread:
         self._loop.close()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs the coroutine there and waits for its result."""
+        """Runs the coroutine on the loop and waits for its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(CALL_TIMEOUT)
 
     def stop(self) -> None:

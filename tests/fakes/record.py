@@ -1,4 +1,4 @@
-"""What a fake provider has seen."""
+"""The requests that a fake provider has received."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from .behaviour import OK, Behaviour
 
 @dataclass
 class Recorded:
-    """One request. Times are `time.monotonic()` seconds; `headers` ignores the case of names."""
+    """One request. Times are `time.monotonic()` seconds. `headers` is case-insensitive."""
 
     number: int
     method: str
@@ -28,13 +28,13 @@ class Recorded:
     model: str | None = None
     behaviour: Behaviour = field(default=OK)
     refused: bool = False  # by a strict provider (tests/fakes/strict)
-    events_sent: int = 0  # content events of a stream, counted when the socket took them
-    finished_at: float | None = None  # when the answer was complete
-    disconnected_at: float | None = None  # when the client left before that
+    events_sent: int = 0  # content events of a stream, counted once written to the socket
+    finished_at: float | None = None  # when the response was complete
+    disconnected_at: float | None = None  # when the client disconnected before that
 
     @cached_property
     def body(self) -> Any:
-        """The parsed JSON, None when there is none."""
+        """The parsed JSON, or None without any."""
         try:
             return orjson.loads(self.raw)
         except orjson.JSONDecodeError:
@@ -56,7 +56,7 @@ class Recorded:
         return self.query.get("key")
 
     def summary(self) -> dict[str, Any]:
-        """As JSON, for a look from another process."""
+        """As JSON, for other processes."""
         return {
             "number": self.number,
             "method": self.method,

@@ -1,4 +1,4 @@
-"""Puts an answer on the socket, with the faults on order."""
+"""Writes a response to the socket, including the requested faults."""
 
 import asyncio
 import gzip
@@ -22,12 +22,12 @@ HTML = (
 )
 GARBAGE = b'{"id": "fake", "choices": [{"index": 0, "mess'
 OVERLOADED = "The fake provider is overloaded."
-# Long enough for the peer to read what came before a reset.
+# Long enough for the client to read everything before a reset.
 SETTLE = 0.05
 
 
 class Exchange:
-    """One request and the answer to it."""
+    """One request and its response."""
 
     def __init__(self, request: web.BaseRequest, seen: Recorded, behaviour: Behaviour) -> None:
         self.request = request
@@ -65,7 +65,7 @@ class Exchange:
     async def stream(
         self, events: Events, format: Format, pace: float, steps: asyncio.Semaphore | None = None
     ) -> web.StreamResponse:
-        """`steps`: what each content event waits for; None: they go as `pace` says."""
+        """`steps` is awaited before each content event. With None, events follow `pace`."""
         behaviour = self.behaviour
         fault = behaviour.fault
         if fault in (Fault.HTML_PAGE, Fault.GARBAGE_JSON, Fault.ERROR_FIRST_EVENT):
@@ -109,7 +109,7 @@ class Exchange:
             await self._reset()
 
     async def _before_body(self, length: int | None, body: bytes, content_type: str) -> None:
-        """The faults that are about the head of the answer, or about both of its parts."""
+        """Faults in the head of the response, or in both the head and the body."""
         fault = self.behaviour.fault
         if fault is Fault.RESET_AFTER_HEADERS:
             self._raw_head(length, content_type)
@@ -173,7 +173,7 @@ class Exchange:
         await self._close()
 
     async def _hang(self) -> NoReturn:
-        """Until the client leaves or the server stops, which cancels the handler."""
+        """Waits until the client disconnects or the server stops, which cancels the handler."""
         await asyncio.Event().wait()
         raise AssertionError("nobody sets this event")
 
@@ -186,7 +186,7 @@ class Exchange:
         await self._hang()
 
     async def _close(self, last: bytes = b"") -> NoReturn:
-        """Ends the connection in order, in the middle of the HTTP message."""
+        """Closes the connection normally, in the middle of the HTTP message."""
         self.broken_off = True
         if last:
             self._transport.write(last)

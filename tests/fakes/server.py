@@ -1,4 +1,4 @@
-"""A fake provider on loopback: every wire format on one port, in a thread with an event loop of its own."""
+"""A fake provider on loopback: every wire format on one port, in a thread with its own event loop."""
 
 import asyncio
 import contextlib
@@ -24,15 +24,15 @@ from tests.fakes.sending import Exchange
 
 DEFAULT_CHUNKS = 5
 KEPT_REQUESTS = 10_000
-# Models a list of models names; every other name is answered all the same.
+# The names in the model list. Every other name is accepted too.
 LISTED_MODELS = ("gpt-4o", "gpt-4o-mini", "text-embedding-3-small")
 
 
 class FakeProvider:
-    """`with FakeProvider() as fake:` serves on `fake.url`; usable from synchronous and asynchronous code.
+    """`with FakeProvider() as fake:` serves on `fake.url`, for synchronous and asynchronous code.
 
-    `chunks`: content events of a stream; `pace`: seconds between them; `record=0` keeps no requests;
-    `keys`: when given, any other API key is refused with 401.
+    `chunks` is the number of content events of a stream, and `pace` the seconds between them. With `record=0`, no
+    requests are kept. With `keys`, any other API key gets a 401.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class FakeProvider:
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
-    # Where it is
+    # Addresses
 
     @property
     def url(self) -> str:
-        """The address without a path; OpenAI's `api_base` is `fake.url + "/v1"`."""
+        """The address without a path. OpenAI's `api_base` is `fake.url + "/v1"`."""
         return f"http://{self.host}:{self.port}"
 
     @property
@@ -77,11 +77,11 @@ class FakeProvider:
     def gemini_base(self) -> str:
         return f"{self.url}/v1beta"
 
-    # What it has seen
+    # Recorded requests
 
     @property
     def requests(self) -> list[Recorded]:
-        """Of the providers' endpoints, in order of arrival."""
+        """Requests to the provider endpoints, in order of arrival."""
         return list(self._requests)
 
     @property
@@ -89,7 +89,7 @@ class FakeProvider:
         return self._requests[-1]
 
     def wait_for(self, condition: Callable[[], Any], timeout: float = 5.0) -> Any:
-        """Polls until `condition()` is true and returns it; AssertionError after `timeout` seconds."""
+        """Polls until `condition()` is true and returns it. Raises AssertionError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not (result := condition()):
             assert time.monotonic() < deadline, f"not within {timeout} s; requests: {self.requests}"
@@ -97,31 +97,32 @@ class FakeProvider:
         return result
 
     async def eventually(self, condition: Callable[[], Any], timeout: float = 5.0) -> Any:
-        """`wait_for` that leaves the caller's event loop running."""
+        """Like `wait_for`, but lets the caller's event loop run."""
         deadline = time.monotonic() + timeout
         while not (result := condition()):
             assert time.monotonic() < deadline, f"not within {timeout} s; requests: {self.requests}"
             await asyncio.sleep(0.005)
         return result
 
-    # What it shall do
+    # Behavior
 
     def always(self, order: Behaviour | str, *, model: str | None = None, api_key: str | None = None) -> None:
         self.orders.always(_behaviour(order), model=model, api_key=api_key)
 
     def queue(self, *orders: Behaviour | str, model: str | None = None, api_key: str | None = None) -> None:
-        """One behaviour per request, in this order."""
+        """One behavior per request, in this order."""
         self.orders.queue(*map(_behaviour, orders), model=model, api_key=api_key)
 
     def reset(self) -> None:
-        """Forgets orders and requests."""
+        """Clears behaviors and requests."""
         self.orders.clear()
         self._requests.clear()
         self.peak_in_flight = self.in_flight
 
     @contextlib.contextmanager
     def down(self) -> Iterator[None]:
-        """Connections are refused, those that exist are closed; afterwards it serves on the same port again."""
+        """Refuses new connections and closes existing ones in the block. Afterwards it serves on the same port
+        again."""
         assert self._thread is not None, "the fake provider has not been started"
         self._thread.call(self._close())
         try:
@@ -131,7 +132,7 @@ class FakeProvider:
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """Requests that come in the block are answered when it ends, and not before."""
+        """Requests that arrive in the block get their response only when it ends."""
         held = asyncio.Event()
         self._held = held
         try:
@@ -143,8 +144,8 @@ class FakeProvider:
 
     @contextlib.contextmanager
     def stepping(self) -> Iterator[Callable[[], None]]:
-        """Streams that begin in the block send one content event for each call of what it yields, which returns when
-        the event may go. What is still to come when the block ends is never sent."""
+        """Streams that start in the block send one content event for each call of the yielded function, which
+        returns once the event may be sent. Events still pending at the end of the block are never sent."""
         steps = asyncio.Semaphore(0)
 
         def step() -> None:
@@ -158,10 +159,10 @@ class FakeProvider:
             self._steps = None
 
     def ordered(self, seen: Recorded) -> Behaviour:
-        """What to do with this request."""
+        """The behavior for this request."""
         return self.orders.next(seen.model, seen.api_key)
 
-    # Starting and stopping
+    # Start and stop
 
     def start(self) -> Self:
         self._thread = LoopThread("fake-provider")
@@ -219,7 +220,7 @@ class FakeProvider:
         await self._server.shutdown(timeout=0.01)
         self._server = self._listener = None
 
-    # Answering
+    # Responses
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
@@ -347,7 +348,7 @@ def _model(name: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def refusing_port() -> Iterator[int]:
-    """A port on 127.0.0.1 where connections are refused and that nobody else gets meanwhile."""
+    """A port on 127.0.0.1 that refuses connections and that no other process can take meanwhile."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]

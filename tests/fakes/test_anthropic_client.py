@@ -9,7 +9,7 @@ from tests.fakes.answers import count_tokens
 from tests.fakes.behaviour import Behaviour, Fault
 from tests.fakes.server import FakeProvider
 
-# Any: the client's types tell a literal's dicts apart only in place.
+# Any: type checkers distinguish a literal's dicts only in place.
 TOOL: Any = {
     "name": "weather",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},

@@ -1,4 +1,4 @@
-"""`python -m tests.fakes`, the fake provider in a process of its own."""
+"""`python -m tests.fakes`: the fake provider as a separate process."""
 
 import re
 import signal
@@ -10,7 +10,7 @@ import httpx
 from tests.processes import ROOT
 
 
-def test_serves_and_ends_on_sigterm():
+def test_serves_and_exits_on_sigterm():
     command = [sys.executable, "-m", "tests.fakes", "--chunks", "3", "--behave", "sick:503"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -31,7 +31,7 @@ def test_serves_and_ends_on_sigterm():
         process.stdout.close()
 
 
-def test_says_what_is_wrong_with_an_order():
+def test_invalid_behavior_is_reported():
     command = [sys.executable, "-m", "tests.fakes", "--behave", "nonsense"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
     assert ended.returncode == 2

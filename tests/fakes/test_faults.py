@@ -32,7 +32,7 @@ def content(text: str) -> str:
 
 
 def open_stream(fake: FakeProvider, body: dict) -> socket.socket:
-    """A raw connection with the request sent on it."""
+    """A raw connection on which the request has been sent."""
     data = json.dumps(body).encode()
     connection = socket.create_connection((fake.host, fake.port), timeout=5)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\ncontent-length: {len(data)}"
@@ -41,7 +41,7 @@ def open_stream(fake: FakeProvider, body: dict) -> socket.socket:
 
 
 def until_reset(connection: socket.socket) -> bytes:
-    """What comes before the connection is reset."""
+    """Everything before the connection is reset."""
     received = b""
     try:
         while data := connection.recv(65536):
@@ -78,7 +78,7 @@ def test_reset_mid_stream(fake: FakeProvider, body):
 
 
 @BODIES
-def test_hang_before_headers_and_departure_of_the_client(fake: FakeProvider, body):
+def test_hang_before_headers_and_client_disconnect(fake: FakeProvider, body):
     fake.always(Behaviour(Fault.HANG_BEFORE_HEADERS))
     connection = open_stream(fake, body)
     connection.settimeout(0.2)
@@ -172,13 +172,13 @@ def test_trickle(fake: FakeProvider, body):
 
 
 @BODIES
-def test_content_length_too_long(fake: FakeProvider, body):
+def test_content_length_too_large(fake: FakeProvider, body):
     fake.always(Behaviour(Fault.CONTENT_LENGTH_TOO_LONG))
     with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
         post(fake, body)
 
 
-def test_content_length_too_short(fake: FakeProvider):
+def test_content_length_too_small(fake: FakeProvider):
     fake.always(Behaviour(Fault.CONTENT_LENGTH_TOO_SHORT))
     with pytest.raises(json.JSONDecodeError):
         post(fake, CHAT).json()
@@ -200,7 +200,7 @@ def test_error_mid_stream(fake: FakeProvider):
     assert len(received) == 1 + 4 + 1
 
 
-def test_stream_options_rejected(fake: FakeProvider):
+def test_stream_options_are_rejected(fake: FakeProvider):
     fake.always(Behaviour(Fault.REJECT_STREAM_OPTIONS))
     answer = post(fake, {**STREAM, "stream_options": {"include_usage": True}})
     assert answer.status_code == 400
@@ -219,8 +219,8 @@ def test_stream_options_rejected(fake: FakeProvider):
         ("every", False, [0, 1, 2, 3, 4, 5, 6], []),
     ],
 )
-def test_where_usage_is(fake: FakeProvider, usage_in, asked, with_usage, without_choices):
-    """Chunk 0 is the role, then five pieces, the finish, then perhaps usage alone."""
+def test_position_of_usage(fake: FakeProvider, usage_in, asked, with_usage, without_choices):
+    """Chunk 0 is the role, then five pieces, the finish reason, and possibly usage alone."""
     fake.always(Behaviour(usage_in=usage_in))
     body = {**STREAM, "stream_options": {"include_usage": True}} if asked else STREAM
     chunks = [json.loads(e) for e in events(post(fake, body).text) if e != "[DONE]"]
@@ -285,7 +285,7 @@ def test_down_and_up_again(fake: FakeProvider):
         assert client.post(url, json=CHAT).status_code == 200
 
 
-def test_client_that_resets_mid_stream_is_seen(fake: FakeProvider):
+def test_client_reset_in_mid_stream_is_recorded(fake: FakeProvider):
     fake.always(Behaviour(pace=0.05, chunks=1000, text="x" * 1000))
     connection = open_stream(fake, STREAM)
     connection.recv(1)
@@ -296,7 +296,7 @@ def test_client_that_resets_mid_stream_is_seen(fake: FakeProvider):
     assert fake.last.events_sent < 1000
 
 
-def test_orders_by_model_key_and_server(fake: FakeProvider):
+def test_behaviors_by_model_key_and_server(fake: FakeProvider):
     fake.always("500")
     fake.always("503", model="m")
     fake.always("429", api_key="sk-fake")

@@ -1,4 +1,4 @@
-"""Gemini's wire format as the fake provider speaks it."""
+"""Gemini's wire format, as served by the fake provider."""
 
 import json
 
@@ -88,7 +88,7 @@ def test_vertex_path(fake: FakeProvider):
 
 
 def test_token_for_a_service_account(fake: FakeProvider):
-    fake.always("500")  # orders are for the models
+    fake.always("500")  # behaviors apply to models only
     answer = httpx.post(f"{fake.url}/token", data={"grant_type": "jwt-bearer", "assertion": "signed"})
     assert answer.json()["access_token"]
     assert httpx.post(f"{fake.url}/token", data={}).status_code == 400

@@ -12,7 +12,7 @@ from tests.fakes.formats.azure import DEPLOYED_MODEL
 from tests.fakes.formats.openai import SNAPSHOT
 from tests.fakes.server import FakeProvider
 
-# Any: the client's types tell a literal's dicts apart only in place.
+# Any: type checkers distinguish a literal's dicts only in place.
 WEATHER_TOOL: Any = {
     "type": "function",
     "function": {
@@ -52,7 +52,7 @@ def test_content_may_be_parts(client: openai.OpenAI):
     assert completion.choices[0].message.content == "one two"
 
 
-def test_output_limit_cuts_the_answer(client: openai.OpenAI):
+def test_output_limit_truncates_the_response(client: openai.OpenAI):
     completion = client.chat.completions.create(model="m", messages=HELLO, max_tokens=2)
     assert completion.choices[0].message.content == "Hällo "  # eight bytes end in the middle of the next character
     assert completion.choices[0].finish_reason == "length"
@@ -77,7 +77,7 @@ def test_chat_streams_in_chunks(client: openai.OpenAI, fake: FakeProvider):
     assert fake.last.events_sent == 5
 
 
-def test_chat_stream_reports_usage_when_asked(client: openai.OpenAI):
+def test_chat_stream_reports_usage_when_requested(client: openai.OpenAI):
     chunks = list(
         client.chat.completions.create(model="m", messages=HELLO, stream=True, stream_options={"include_usage": True})
     )
@@ -96,7 +96,7 @@ def test_tool_call_when_forced(client: openai.OpenAI):
     assert completion.choices[0].finish_reason == "tool_calls"
 
 
-def test_tool_call_when_the_prompt_says_so_and_only_then(client: openai.OpenAI):
+def test_tool_call_only_when_the_prompt_says_so(client: openai.OpenAI):
     def ask(text: str):
         message: Any = {"role": "user", "content": text}
         return client.chat.completions.create(model="m", messages=[message], tools=[WEATHER_TOOL]).choices[0].message
@@ -105,7 +105,7 @@ def test_tool_call_when_the_prompt_says_so_and_only_then(client: openai.OpenAI):
     assert ask("no tool").tool_calls is None
 
 
-def test_result_of_a_tool_is_answered_with_text(client: openai.OpenAI):
+def test_tool_result_gets_a_text_response(client: openai.OpenAI):
     called = client.chat.completions.create(
         model="m", messages=[{"role": "user", "content": "call it"}], tools=[WEATHER_TOOL]
     )
@@ -152,8 +152,8 @@ def test_embeddings(client: openai.OpenAI, fake: FakeProvider, encoding):
     assert answer.usage.prompt_tokens == 2
 
 
-def test_embeddings_as_the_client_asks_by_default(client: openai.OpenAI, fake: FakeProvider):
-    """It asks for base64 and decodes it."""
+def test_embeddings_are_base64_by_default(client: openai.OpenAI, fake: FakeProvider):
+    """The client requests base64 and decodes it."""
     answer = client.embeddings.create(model="e", input="one", dimensions=8)
     assert fake.last.body["encoding_format"] == "base64"
     assert answer.data[0].embedding == pytest.approx(embedding("one", 8))
@@ -200,13 +200,13 @@ def test_azure_stream_starts_with_the_prompt_filter_and_no_model(azure: openai.A
     assert {c.model for c in chunks[1:]} == {DEPLOYED_MODEL}
 
 
-def test_azure_wants_its_version(fake: FakeProvider):
+def test_azure_requires_its_version(fake: FakeProvider):
     client = openai.OpenAI(base_url=f"{fake.url}/openai/deployments/d", api_key="az-fake", max_retries=0)
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="m", messages=HELLO)
 
 
-def test_text_and_usage_on_order(client: openai.OpenAI, fake: FakeProvider):
+def test_custom_text_and_usage(client: openai.OpenAI, fake: FakeProvider):
     fake.always(Behaviour(text="Fixed.", usage=(1000, 200)))
     completion = client.chat.completions.create(model="m", messages=HELLO)
     assert completion.choices[0].message.content == "Fixed."

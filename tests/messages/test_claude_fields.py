@@ -51,7 +51,7 @@ def test_client_specific_fields_and_nulls_do_not_reach_claude(vertex, field):
 def test_known_fields_match_anthropics_sdk():
     known = set(message_create_params.MessageCreateParamsBase.__annotations__)
     known |= set(beta_params.MessageCreateParamsBase.__annotations__)
-    # Sent as a header; in the body in earlier versions of the SDK.
+    # `betas` is a header. The fields on the right are from earlier versions of the SDK.
     assert known - {"betas"} | {"stream"} == ANTHROPIC - {
         "temperature",
         "top_k",

@@ -1,11 +1,11 @@
-"""A long mixed load with random faults, from a seed: `python -m tests.soak` (`just soak`), and shorter in the tests.
+"""A long mixed load with random faults from a seed: `python -m tests.soak` (`just soak`). The tests run shorter ones.
 
-calls.py       what clients ask for, and what they make of the answer
-provider.py    fake providers that fail as each call's plan says
-load.py        clients that ask until the time is over
-judge.py       which outcomes the injected faults excuse; everything else is a finding
-chaos.py       what is done to the system meanwhile, one thing at a time
-standalone.py  the proxy alone, on PostgreSQL and Redis, with the engine
+calls.py       requests in every format, and validation of the responses
+provider.py    fake providers that fail as planned for each call
+load.py        clients that send requests until the time is over
+judge.py       the outcomes that injected faults excuse; everything else is a finding
+chaos.py       disruptions of the system, one at a time
+standalone.py  the proxy alone, with PostgreSQL, Redis and the engine
 edge.py        the Worker in workerd, with its ledger and a container
 watch.py       memory, file descriptors and tasks
 report.py      the progress line and the table

@@ -1,4 +1,4 @@
-"""`python -m tests.soak` (`just soak`): a long mixed load with random faults. Exit code 1 on a finding."""
+"""`python -m tests.soak` (`just soak`): a long mixed load with random faults. Exits with 1 after a finding."""
 
 import argparse
 import random
@@ -28,7 +28,7 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="soak-"))
     print(f"seed {seed}, logs in {directory}", flush=True)
     asked = Options(options.minutes * 60, seed, options.clients, pause=options.pause)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # also stops everything that was started
     result = soak(directory, AtTheEdge if options.edge else Standalone, asked, say)
     print(f"\n{result.table}")
     for finding in result.findings:

@@ -1,4 +1,4 @@
-"""What clients ask for, in every format, and what they make of the answer."""
+"""Requests in every format, and validation of the responses."""
 
 import asyncio
 import json
@@ -13,17 +13,17 @@ from tests.fakes.answers import embedding
 from tests.fakes.behaviour import Behaviour, Fault
 from tests.soak.provider import random_fault
 
-# Seconds a client waits for the next byte. No request may need as long, whatever fails: one of the engine waits
+# Seconds a client waits for the next byte. No request may take as long, whatever fails: one to the engine waits
 # ENGINE_START_TIMEOUT (60) and then its deployment's timeout (30).
 PATIENCE = 120.0
 DIMENSIONS = 16
-# What answers in another's place, and then says so.
+# Fallback models, which identify themselves in the response.
 FALLBACKS = ("rock", "embed-rock")
 _WORDS = "amber brook cedar delta ember frost grove harbour island jetty knoll lagoon meadow north".split()
 
 
 class Kind(NamedTuple):
-    """A way to ask: `models` are the groups that it may be asked of."""
+    """A kind of request. `models` are the groups it may use."""
 
     path: str
     models: tuple[str, ...]
@@ -41,7 +41,7 @@ ENGINE = {"engine": Kind("/v1/chat/completions", ("translated",), 1)}
 
 @dataclass(slots=True)
 class Call:
-    """One request: `faults` wait for its attempts at a provider, `injected` have been used up."""
+    """One request. `faults` are pending for its attempts at a provider, and `injected` have occurred."""
 
     number: int
     kind: str
@@ -69,13 +69,14 @@ class Call:
 
 
 class Outcome(NamedTuple):
-    """What a client saw.
+    """The outcome as a client saw it.
 
-    what    "whole" (and what was asked for), "wrong" (another's answer, or not as the API says), "refused" (an error
-            status), "broken" (a stream that ended with an error event), "cut" (the connection ended in the answer),
-            "unreachable" (it ended before), "silent" (for PATIENCE seconds), "left" (the client went)
-    status  0 where there was none
-    error   its type and code
+    what    "whole" (the expected response), "wrong" (another response, or an invalid one), "refused" (an error
+            status), "broken" (a stream that ended with an error event), "cut" (the connection closed during the
+            response), "unreachable" (it closed before), "silent" (for PATIENCE seconds), "left" (the client
+            disconnected)
+    status  0 if there was none
+    error   the type and code of the error
     """
 
     what: str
@@ -87,7 +88,8 @@ class Outcome(NamedTuple):
 def calls(
     seed: random.Random, keys: list[str], faulty: float, kinds: dict[str, Kind], numbers: Iterator[int]
 ) -> Iterator[Call]:
-    """Endlessly. `faulty`: the share of calls whose providers fail at least once; `numbers`: of the calls."""
+    """Generates calls forever. `faulty` is the share of calls whose providers fail at least once, and `numbers`
+    numbers them."""
     names = list(kinds)
     weights = [kinds[name].weight for name in names]
     for number in numbers:
@@ -97,7 +99,7 @@ def calls(
         faults: list[Behaviour] = []
         if kind != "engine" and seed.random() < faulty:
             faults = [random_fault(seed) for _ in range(seed.choice((1, 1, 2, 3)))]
-        elif seed.random() < 0.2:  # some take their time
+        elif seed.random() < 0.2:  # some are slow
             faults = [Behaviour(pace=seed.uniform(0.02, 0.3), delay=seed.uniform(0, 0.5))]
         yield Call(
             number,
@@ -113,7 +115,7 @@ def calls(
 
 
 async def ask(session: aiohttp.ClientSession, url: str, key: str, call: Call) -> Outcome:
-    """Asks, and leaves when the call says so."""
+    """Sends the request, and disconnects when the call says so."""
     try:
         async with asyncio.timeout(call.leaves_after):
             return await _ask(session, url, key, call)

@@ -1,4 +1,4 @@
-"""What is done to the system while it is under load: one thing at a time, in an order and with pauses from the seed."""
+"""Disruptions of the system under load: one at a time, in an order and with pauses from the seed."""
 
 import asyncio
 import random
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """`do` comes back when it is over. `until`: the share of the time after which it is not done any more, as what is
-    watched (a process' memory) begins anew with it."""
+    """A disruption. `do` returns when it is over. `until` is the share of the run after which it no longer happens,
+    because it restarts what is being watched, such as a process' memory."""
 
     name: str
     do: Callable[[random.Random], Awaitable[None]]
@@ -26,8 +26,8 @@ class Chaos:
         self.now = ""
 
     async def run(self, seconds: float, pause: float) -> None:
-        """For so many seconds, with `pause` seconds between two blows on average; each kind in turn, in random order,
-        those that end early first."""
+        """Runs for the given number of seconds, with an average of `pause` seconds between disruptions. Each kind
+        takes its turn in random order, those that end early first."""
         began = time.monotonic()
         bag: list[Blow] = []
         await asyncio.sleep(min(pause, 3))

@@ -1,4 +1,4 @@
-"""The Worker in workerd, with its ledger, and the container behind it: each killed, told to end, brought back."""
+"""The Worker in workerd, with its ledger, and the container behind it: each is killed, stopped and restarted."""
 
 import asyncio
 import os
@@ -27,16 +27,16 @@ from tests.soak.models import config
 from tests.soak.provider import SoakProvider
 from tests.soak.watch import Watch
 
-# Seconds: of a reservation that nobody renews any more, and until all of them have ended.
+# Seconds: the lease of a reservation without renewals, and the time until all have expired.
 _LEASE = 10
 _AT_REST = 30.0
-# A container that died is started anew in a second or two, after a failed start five seconds later.
+# A container that died restarts within two seconds, or five seconds later after a failed start.
 _RECOVERY = 10.0
 _SOURCE = Path(__file__).parents[2] / "worker" / "edge/objects/ledger.py"
 
 
 class AtTheEdge:
-    """Everything that runs, and what is done to it."""
+    """The running system, and the disruptions of it."""
 
     has_engine = False
 
@@ -74,7 +74,7 @@ class AtTheEdge:
         return httpx.Client(base_url=self.url, headers=headers, timeout=30)
 
     def look(self) -> None:
-        """workerd's memory is its own business."""
+        """workerd's memory is not ours to check."""
 
     def blows(self) -> list[Blow]:
         return [
@@ -91,7 +91,7 @@ class AtTheEdge:
             self._signal(signal.SIGKILL)
 
     async def _terminate(self, _: random.Random) -> None:
-        """What it runs ends as it should; of what is new some is told to come again."""
+        """Running requests finish as they should. Some new ones are told to retry."""
         with self._judge.window("container told to end", "refused 503", after=2 * _RECOVERY):
             self._signal(signal.SIGTERM)
 
@@ -126,7 +126,7 @@ class AtTheEdge:
         return await balance(SqliteStore(await asyncio.to_thread(self._ledger)), self._judge)
 
     def _ledger(self) -> Path:
-        """A copy of the object's database."""
+        """A copy of the Durable Object's database."""
         copy = self._directory / f"ledger-{time.monotonic_ns()}"
         copy.mkdir()
         (found,) = (one for one in self._directory.glob("storage/*Ledger/*.sqlite") if one.name != "metadata.sqlite")

@@ -1,4 +1,4 @@
-"""Which outcomes are excused by what was injected. Everything else is a finding."""
+"""Decides which outcomes the injected faults excuse. Everything else is a finding."""
 
 import sys
 import time
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from .calls import Call, Outcome, breaks_in_mid_stream
 
-# Groups of one deployment, without a fallback: what their provider does is what the client sees.
+# Groups with one deployment and no fallback: the client sees what their provider does.
 WITHOUT_FALLBACK = ("alone", "translated")
 _UPSTREAM = (429, 500, 502, 503, 504, 529)
-# Seconds after a fault in which such a group's deployment may still be cooling down.
+# Seconds after a fault during which the deployment of such a group may be in cooldown.
 _COOLING = 20.0
 KEPT_FINDINGS = 50
 
 
 @dataclass(slots=True)
 class Window:
-    """A time in which something was done to the system. `excuses`: outcomes as `Judge.shape` writes them, with "*" for
-    any model; `until` is None while it lasts."""
+    """A disruption's time window. `excuses` are outcomes as written by `Judge.shape`, with "*" for any model.
+    `until` is None while it lasts."""
 
     name: str
     excuses: frozenset[str]
@@ -41,7 +41,7 @@ class Judge:
 
     @contextmanager
     def window(self, name: str, *excuses: str, after: float = 0.0) -> Iterator[None]:
-        """In the block and `after` seconds of it, requests may end in one of these ways."""
+        """During the block and for `after` seconds, requests may end in one of these ways."""
         window = Window(name, frozenset(excuses), time.monotonic())
         self.windows.append(window)
         try:
@@ -90,6 +90,6 @@ class Judge:
 
     @staticmethod
     def shapes(call: Call, outcome: Outcome) -> tuple[str, ...]:
-        """As windows name them: what (and status) alone, for this model, for this key."""
+        """The names by which windows excuse an outcome: what (and status) alone, for this model, for this key."""
         shape = f"{outcome.what} {outcome.status}" if outcome.what == "refused" else outcome.what
         return shape, f"{shape} of {call.model}", f"{shape} for {call.key}"

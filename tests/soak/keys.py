@@ -1,4 +1,4 @@
-"""What an operator does by the admin API, the same at both doors, and providers that go away."""
+"""Operations through the admin API, the same at both entrances, and provider outages."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ Admin = Callable[[], httpx.Client]
 
 
 def make_keys(admin: httpx.Client) -> dict[str, str]:
-    """{name: secret}, the master key's too."""
+    """{name: secret}, including the master key."""
     made = {"master": MASTER_KEY}
     with admin:
         for name, fields in KEYS.items():
@@ -31,7 +31,7 @@ def make_keys(admin: httpx.Client) -> dict[str, str]:
 
 
 def rotate(admin: Admin, keys: dict[str, str]) -> None:
-    """A new secret; whoever still asks with the old one may."""
+    """Rotates the key. The old secret stays valid during the grace period."""
     with admin() as client:
         made = client.post(f"/key/{keys['rotating']}/regenerate", json={"grace_period": "2m"})
         made.raise_for_status()
@@ -50,7 +50,7 @@ async def block_for_a_while(judge: Judge, admin: Admin, keys: dict[str, str], se
 
 
 async def provider_away(judge: Judge, shaky: SoakProvider, seed: random.Random) -> None:
-    """Connections to it are refused, and those it had are closed: groups go on with their fallback."""
+    """Refuses connections to the provider and closes existing ones. Groups continue with their fallback."""
 
     def away(seconds: float) -> None:
         with shaky.down():
@@ -62,7 +62,7 @@ async def provider_away(judge: Judge, shaky: SoakProvider, seed: random.Random) 
 
 
 def spend_at_rest(admin: Admin, limit: float) -> dict[str, Any]:
-    """The global spend, once no request is open any more or so many seconds are over."""
+    """The global spend, once no request is open or the given number of seconds has passed."""
     deadline = time.monotonic() + limit
     with admin() as client:
         while (spend := client.get("/global/spend").json())["running_requests"] and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The ledger in the end: do its counters say what its lines say?"""
+"""Compares the ledger's counters with its lines at the end."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.soak.judge import Judge
 
 
 async def balance(store: Store, judge: Judge) -> dict[str, Any]:
-    """Figures for the table."""
+    """The figures for the table."""
     await store.open()
     try:
         try:

@@ -1,4 +1,4 @@
-"""Clients that ask, one call after the other, until the time is over."""
+"""Clients that send one request after another until the time is over."""
 
 import asyncio
 import time
@@ -9,12 +9,12 @@ import aiohttp
 from .calls import PATIENCE, Call, ask
 from .judge import Judge
 
-# Seconds a client that could not reach the system, or was told to come again, waits.
+# Seconds a client waits after it could not reach the system or was told to retry.
 _PAUSE = 0.2
 
 
 class Load:
-    """`where()`: the system's address now; `keys`: {name: the secret that is valid now}, changed as keys rotate."""
+    """`where()` returns the system's current address. `keys` is {name: current secret} and changes as keys rotate."""
 
     def __init__(
         self,
@@ -34,7 +34,8 @@ class Load:
         self.over = False
 
     async def run(self, clients: int, think: float) -> None:
-        """Until `over`; then every call that was begun has ended. `think`: seconds between two calls of a client."""
+        """Runs until `over`, then waits for running calls. `think` is the number of seconds between two calls of a
+        client."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=PATIENCE)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session, asyncio.TaskGroup() as group:

@@ -5,7 +5,7 @@ from typing import Any
 from tests.fakes.server import FakeProvider
 from tests.soak.provider import SoakProvider
 
-# Seconds without a byte from a provider until another one is asked.
+# Seconds without a byte from a provider before another one is tried.
 TIMEOUT = 2
 _PRICES = {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.000002, "max_output_tokens": 4096}
 KEYS: dict[str, dict[str, Any]] = {
@@ -19,7 +19,7 @@ KEYS: dict[str, dict[str, Any]] = {
 
 
 def config(shaky: SoakProvider, solid: FakeProvider, *, number: int = 0, engine: bool) -> dict[str, Any]:
-    """`number`: makes another config of it. Every third has another model, which the engine has to learn of."""
+    """The config of revision `number`. Every third one has an additional model, which the engine has to load."""
     extra = number - number % 3
     bases = {"openai": shaky.openai_base, "anthropic": shaky.url, "gemini": shaky.gemini_base}
 
@@ -42,7 +42,7 @@ def config(shaky: SoakProvider, solid: FakeProvider, *, number: int = 0, engine:
         rock("embed-rock"),
         *([rock(f"extra-{extra}")] if extra else []),
     ]
-    if engine:  # a parameter that is LiteLLM's to know sends it there
+    if engine:  # a parameter that only LiteLLM knows sends it there
         translated = rock("translated")
         translated["litellm_params"]["merge_reasoning_content_in_choices"] = False
         models.append(translated)

@@ -1,4 +1,4 @@
-"""Fake providers that fail as the plan of each call says, which they know by its number in the prompt."""
+"""Fake providers that fail as planned for each call, which they recognize by the number in its prompt."""
 
 import random
 import re
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(rb"soak-(\d+)-")
 _STATUSES = (429, 500, 502, 503, 529)
-# Faults of the connection and of the answer; those of a status stand beside them.
+# Faults of the connection and of the response. Error statuses are listed separately.
 _BREAKING = tuple(f for f in Fault if f not in (Fault.NONE, Fault.REJECT_STREAM_OPTIONS))
 
 
 def random_fault(seed: random.Random) -> Behaviour:
-    """A status, slow bytes, or one of the faults, each of these three kinds as a third, a tenth, the rest."""
+    """A status for a third of the faults, slow bytes for a tenth, and otherwise one of the other faults."""
     die = seed.random()
     if die < 0.33:
         return failing(seed.choice(_STATUSES), retry_after=seed.choice((None, 0, 1)))
@@ -38,7 +38,7 @@ def name_of(behaviour: Behaviour) -> str:
 
 
 class SoakProvider(FakeProvider):
-    """`running`: calls by number, the load's own. `counts`: how often each fault was injected."""
+    """`running` are the load's calls by number. `counts` is how often each fault was injected."""
 
     def __init__(self, running: "Mapping[int, Call]") -> None:
         super().__init__(record=0, chunks=6)

@@ -17,7 +17,7 @@ def progress(at: float, seconds: float, asked: int, judge: Judge, doing: str) ->
 
 
 def say(line: str) -> None:
-    """On a terminal in place of the line before."""
+    """On a terminal, replaces the previous line."""
     end, start = ("", "\r\x1b[K") if sys.stderr.isatty() else ("\n", "")
     print(start + line, end=end, file=sys.stderr, flush=True)
 
@@ -25,7 +25,7 @@ def say(line: str) -> None:
 def table(
     blows: Counter[str], faults: Counter[str], judge: Judge, asked: int, ledger: dict[str, Any], watch: Watch | None
 ) -> str:
-    """Markdown."""
+    """A Markdown table."""
     rows = [("requests", str(asked)), ("slowest", f"{judge.slowest:.1f} s")]
     rows += [(f"done: {name}", str(count)) for name, count in blows.most_common()]
     rows.append(("injected at providers", ", ".join(f"{count} {name}" for name, count in faults.most_common())))

@@ -1,4 +1,4 @@
-"""One soak: the load and the blows together, then what has to hold."""
+"""One soak: load and disruptions together, then the final checks."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from tests.soak.watch import Watch
 
 _LOOK_EVERY = 2.0
 _SAY_EVERY = 10.0
-# What a process has open when it rests, beside what it listens on and keeps to PostgreSQL and Redis.
+# The open descriptors of an idle process, besides its listeners and its connections to PostgreSQL and Redis.
 _FILES_AT_REST, _TASKS_AT_REST = 80, 30
 
 
@@ -49,7 +49,8 @@ class House(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`seconds` of load by so many `clients`, which think for so long between two calls; `pause`: between two blows."""
+    """`seconds` of load by `clients` clients, which pause `think` seconds between two calls. `pause` is the time
+    between disruptions."""
 
     seconds: float
     seed: int
@@ -73,9 +74,9 @@ def soak(
     options: Options,
     say: Callable[[str], None] = lambda _: None,
 ) -> Result:
-    """Starts the house in `directory`, soaks it, ends it."""
+    """Starts the system in `directory`, soaks it and stops it."""
     judge, running = Judge(), dict[int, Call]()
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the fakes' connections break all the time
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the fakes' connections break constantly
     with SoakProvider(running) as shaky, FakeProvider(record=0) as solid:
         house = make(directory, judge, shaky, solid)
         try:
@@ -85,7 +86,7 @@ def soak(
             house.stop()
         faults = shaky.counts
     if ledger["answered"] < wholes:
-        # What a killed proxy had answered and not written down is spent in full when its lease ends.
+        # Responses that a killed proxy sent without recording them are charged in full when their leases expire.
         missing = wholes - ledger["answered"]
         if missing > ledger["expired"]:
             judge.found(f"{missing} answers are not in the ledger, of which {ledger['expired']} expired")
@@ -102,7 +103,7 @@ def soak(
 async def _soak(
     house: House, judge: Judge, running: dict[int, Call], options: Options, say: Any
 ) -> tuple[Chaos, int, int, dict[str, Any]]:
-    """What was done, how many requests there were, how many whole answers, and the ledger's figures."""
+    """Returns the disruptions, the number of requests and of whole responses, and the ledger's figures."""
     seed = random.Random(options.seed)
     numbers = itertools.count(1)
 
@@ -110,7 +111,7 @@ async def _soak(
         wanted = calls(random.Random(seed.random()), list(house.keys), options.faulty, kinds, numbers)
         return Load(lambda: house.url, house.keys, wanted, judge, running)
 
-    # Those who wait for the engine to start would soon be all there are.
+    # Otherwise all clients would soon be waiting for the engine.
     loads = [(load_of(KINDS), options.clients), *((load_of(ENGINE), 2) for _ in range(house.has_engine))]
     chaos = Chaos(house.blows(), random.Random(seed.random()))
     began = time.monotonic()

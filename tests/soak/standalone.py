@@ -1,4 +1,5 @@
-"""The proxy alone: PostgreSQL for its ledger, Redis for cooldowns, LiteLLM as its engine, each of them taken away."""
+"""The proxy alone: PostgreSQL for its ledger, Redis for cooldowns and LiteLLM as its engine, each interrupted in
+turn."""
 
 import asyncio
 import os
@@ -28,15 +29,15 @@ from tests.soak.models import config
 from tests.soak.provider import SoakProvider
 from tests.soak.watch import Watch
 
-_LEASE = 125.0  # seconds after which what a killed proxy had open has ended
-# After it has come back: the pool looks again with growing pauses.
+_LEASE = 125.0  # seconds until the reservations of a killed proxy have expired
+# After it returns, the pool reconnects with growing delays.
 _RECOVERY = 6.0
 _ENGINE_RECOVERY = 60.0
 _WAIT = 60.0
 
 
 class Standalone:
-    """Everything that runs, and what is done to it."""
+    """The running system, and the disruptions of it."""
 
     has_engine = True
 
@@ -54,7 +55,7 @@ class Standalone:
         self.keys: dict[str, str] = {}
         self.watch: Watch | None = Watch(self._probes)
 
-    # Starting and ending
+    # Start and stop
 
     def start(self) -> None:
         self._probes.mkdir()
@@ -84,7 +85,7 @@ class Standalone:
         self._proxy = proxy
 
     def stop(self) -> None:
-        """Ends everything; the proxy's own end is checked where it was in order."""
+        """Stops everything. Checks the proxy's exit after a normal run."""
         try:
             if hasattr(self, "_proxy"):
                 self._proxy.kill()
@@ -109,7 +110,7 @@ class Standalone:
         beside.write_text(text)
         beside.replace(self._config)
 
-    # What is done to it
+    # Disruptions
 
     def blows(self) -> list[Blow]:
         return [
@@ -135,14 +136,14 @@ class Standalone:
         self._engine_starts()
 
     async def _restart_proxy(self, _: random.Random) -> None:
-        """Whatever it has begun to answer comes to its end; only new requests find nobody."""
+        """Running responses finish. Only new requests fail to connect."""
         with self._judge.window("proxy restarted", "unreachable", "refused 503", after=1):
             await asyncio.to_thread(self._proxy.stop)
             await asyncio.to_thread(self._start_proxy)
         self._engine_starts()
 
     def _engine_starts(self) -> None:
-        """It is started in the background, and whoever asks for it waits ENGINE_START_TIMEOUT at most."""
+        """The engine starts in the background, and requests for it wait at most ENGINE_START_TIMEOUT."""
         with self._judge.window(
             "engine starts", "refused 503 of translated", "refused 504 of translated", after=_ENGINE_RECOVERY
         ):
@@ -207,10 +208,10 @@ class Standalone:
                 return
             await asyncio.sleep(0.1)
 
-    # What has to hold in the end
+    # Final checks
 
     async def settle(self) -> dict[str, Any]:
-        """Waits until nothing is open, ends the proxy in order, and compares: figures for the table."""
+        """Waits until nothing is open, stops the proxy and compares. Returns figures for the table."""
         limit = 20.0
         if self._killed_at is not None:
             limit = max(limit, self._killed_at + _LEASE - time.monotonic())

@@ -1,4 +1,4 @@
-"""Short soaks of fixed seeds: no error that was not injected, nothing that grows, a ledger that balances."""
+"""Short soaks with fixed seeds: no unexcused errors, no leaks, and a ledger that balances."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .standalone import Standalone
 
 @pytest.mark.timeout(240)
 def test_two_minutes_alone(tmp_path: Path):
-    """PostgreSQL, Redis, the engine and the proxy itself are taken away and come back, configs and keys change."""
+    """PostgreSQL, Redis, the engine and the proxy are interrupted and return, while configs and keys change."""
     result = soak(tmp_path, Standalone, Options(seconds=105, seed=1, clients=12, pause=2))
     print(result.table)
     assert result.findings == []
@@ -23,7 +23,7 @@ def test_two_minutes_alone(tmp_path: Path):
 
 @pytest.mark.timeout(180)
 def test_half_a_minute_at_the_edge(tmp_path: Path):
-    """The container and workerd are killed and come back; leases of ten seconds."""
+    """The container and workerd are killed and return, with leases of ten seconds."""
     result = soak(tmp_path, AtTheEdge, Options(seconds=30, seed=1, clients=8, pause=2))
     print(result.table)
     assert result.findings == []

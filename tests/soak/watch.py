@@ -1,4 +1,4 @@
-"""A process' memory, file descriptors and tasks, over time."""
+"""A process' memory, file descriptors and tasks over time."""
 
 import os
 import signal
@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-# The first part of a life fills caches and pools.
+# Early in its life, a process fills caches and pools.
 _WARM_UP = 0.35
-# MB and counts that two medians under a random load may differ by; a leak of a real load goes on and on.
+# MB and counts by which two medians may differ under a random load. A leak under real load keeps growing.
 _MEMORY_ALLOWED = 12.0
 _ALLOWED = 40
 
 
 class Point(NamedTuple):
-    """At `at` (monotonic seconds): memory in MB, open file descriptors, asyncio tasks."""
+    """`at` is monotonic seconds; then memory in MB, open file descriptors and asyncio tasks."""
 
     at: float
     memory: float
@@ -24,14 +24,14 @@ class Point(NamedTuple):
 
 
 class Watch:
-    """Looks at one process while it lives; `probes`: the directory that `inside/sitecustomize.py` writes to."""
+    """Samples one process while it lives. `probes` is the directory that `inside/sitecustomize.py` writes to."""
 
     def __init__(self, probes: Path) -> None:
         self._probes = probes
         self.lives: dict[int, list[Point]] = {}
 
     def look(self, pid: int) -> Point | None:
-        """None when it does not answer, as it does not live any more or not yet."""
+        """None if it does not respond, because it has not started or has exited."""
         answer = self._probes / str(pid)
         try:
             answer.unlink(missing_ok=True)
@@ -53,7 +53,8 @@ class Watch:
         return next(reversed(self.lives.values()), [])
 
     def trend(self) -> tuple[Point, Point] | None:
-        """Medians of the early and of the late part of the last life, after its warm-up; None for too few points."""
+        """Medians of the early and the late part of the last life, after its warm-up. None if there are too few
+        samples."""
         points = self.last_life()
         points = points[int(len(points) * _WARM_UP) :]
         if len(points) < 6:

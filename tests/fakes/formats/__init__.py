@@ -1,11 +1,11 @@
-"""The wire formats, and which of them answers a path."""
+"""The wire formats, and the choice of one by path."""
 
 from functools import lru_cache
 
 from . import anthropic, audio, azure, gemini, google_token, openai, vertex_claude
 from .base import Events, Format, Match, Refusal, Setting
 
-# In this order: Azure's paths end like OpenAI's.
+# The order matters: Azure's paths end like OpenAI's.
 _MATCHERS = (
     audio.match,
     azure.match,
@@ -19,7 +19,7 @@ _MATCHERS = (
 
 @lru_cache(maxsize=1024)
 def find(path: str) -> Match | None:
-    """The format that answers `path`, under any prefix."""
+    """The format for `path`, under any prefix."""
     return next((match for matcher in _MATCHERS if (match := matcher(path))), None)
 
 

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, plain and as its named server-sent events."""
+"""Anthropic's Messages API, plain and as named server-sent events."""
 
 from typing import Any
 
@@ -109,7 +109,7 @@ def _turn(body: dict[str, Any]) -> Turn:
 
 
 def _message(seen: Recorded, number: int, reply: Reply) -> dict[str, Any]:
-    """A message as it stands at the start of a stream."""
+    """A message as it is at the start of a stream."""
     return {
         "id": f"msg_fake_{number}",
         "type": "message",

@@ -1,4 +1,4 @@
-"""OpenAI's endpoints for sound: a form in; JSON, a text, subtitles or events out.
+"""OpenAI's audio endpoints: a form in; JSON, text, subtitles or events out.
 
 https://platform.openai.com/docs/api-reference/audio
 """
@@ -33,7 +33,7 @@ def match(path: str) -> Match | None:
 
 
 def fields(seen: Recorded) -> dict[str, str]:
-    """Of the form, without its file."""
+    """The form's fields without its file."""
     return {name.decode(): value.decode() for name, value in _FIELD.findall(seen.raw)}
 
 

@@ -1,4 +1,4 @@
-"""Azure OpenAI: deployments in the path, `api-version` in the query, content filters in the answers."""
+"""Azure OpenAI: deployments in the path, `api-version` in the query, content filters in the responses."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from .openai import OpenAI
 
 _PATH = re.compile(r".*/openai/deployments/(?P<deployment>[^/]+)/(?P<name>chat/completions|completions|embeddings)")
 _ENDPOINTS = {"chat/completions": "chat", "completions": "completions", "embeddings": "embeddings"}
-# What is deployed; the deployment's own name says nothing about it.
+# The deployed model. The deployment's name does not reveal it.
 DEPLOYED_MODEL = "gpt-4o-2024-11-20"
 _FILTERED = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
 _PROMPT_FILTERS = [{"prompt_index": 0, "content_filter_results": _FILTERED}]

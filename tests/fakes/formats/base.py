@@ -1,4 +1,4 @@
-"""What every wire format gives the server: a check of the request, a plain answer, a stream, and errors."""
+"""The interface of a wire format: request validation, plain responses, streams and errors."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from ..record import Recorded
 
 
 class Refusal(NamedTuple):
-    """An error status with its message, in the shape the format gives it."""
+    """An error status with its message. The format gives it its shape."""
 
     status: int
     message: str
 
 
 class Setting(NamedTuple):
-    """What the server adds to a request: a number for ids, the number of content events of a stream."""
+    """What the server adds to a request: a number for IDs, and the number of content events of a stream."""
 
     number: int
     behaviour: Behaviour
@@ -28,7 +28,8 @@ class Setting(NamedTuple):
 
 @dataclass(slots=True)
 class Events:
-    """A stream: the events before, with and after the content, and the terminator. Whole events, LF line ends."""
+    """A stream: the events before, with and after the content, and the terminator. Whole events with LF line
+    endings."""
 
     head: list[bytes] = field(default_factory=list)
     content: list[bytes] = field(default_factory=list)
@@ -43,11 +44,11 @@ class Format(ABC):
 
     @abstractmethod
     def refusal(self, seen: Recorded, endpoint: str) -> Refusal | None:
-        """What a real provider of this format would refuse: credentials missing, a required field missing."""
+        """The error of a real provider for this request, such as missing credentials or a missing required field."""
 
     @abstractmethod
     def plain(self, seen: Recorded, endpoint: str, setting: Setting) -> Any:
-        """What becomes JSON, or a text."""
+        """The response body: a JSON value or text."""
 
     @abstractmethod
     def events(self, seen: Recorded, endpoint: str, setting: Setting) -> Events: ...
@@ -67,7 +68,7 @@ class Format(ABC):
 
 
 class Match(NamedTuple):
-    """Who answers a path; `captured` is the part of it that names a deployment or model."""
+    """The format for a path. `captured` is the part of the path that names a deployment or model."""
 
     format: Format
     endpoint: str

@@ -1,4 +1,4 @@
-"""Gemini's `generateContent`, as Google AI Studio and Vertex AI speak it."""
+"""Gemini's `generateContent`, as in Google AI Studio and Vertex AI."""
 
 import re
 from typing import Any
@@ -54,7 +54,7 @@ class Gemini(Format):
 
     def events(self, seen: Recorded, endpoint: str, setting: Setting) -> Events:
         reply = reply_to(_turn(seen.body), setting.behaviour)
-        # A function call comes whole, in one event.
+        # A function call is sent whole, in one event.
         parts = [_parts(reply)] if reply.call else [[{"text": p}] for p in pieces(reply.text, setting.chunks)]
         finishes = [None] * (len(parts) - 1) + [_FINISH[reply.finish]]
         return Events(
@@ -89,7 +89,7 @@ def _turn(body: dict[str, Any]) -> Turn:
 
 
 def _field(value: dict[str, Any], camel: str) -> Any:
-    """Google's JSON takes camelCase and snake_case alike."""
+    """Google's JSON accepts both camelCase and snake_case."""
     return value.get(camel, value.get(re.sub("[A-Z]", lambda m: "_" + m[0].lower(), camel)))
 
 

@@ -1,4 +1,4 @@
-"""Google's OAuth token endpoint: a service account's key names it in `token_uri`, where Vertex AI clients go first."""
+"""Google's OAuth token endpoint. A service account key names it in `token_uri`, and Vertex AI clients call it first."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""OpenAI's wire format: chat completions, completions, embeddings, responses and the list of models."""
+"""OpenAI's wire format: chat completions, completions, embeddings, responses and the model list."""
 
 import base64
 import re
@@ -15,7 +15,7 @@ from ..record import Recorded
 from . import responses
 from .base import Events, Format, Match, Refusal, Setting, sse
 
-# Providers answer an alias with the snapshot behind it.
+# Providers respond with the snapshot behind an alias.
 SNAPSHOT = "-2026-01-01"
 DEFAULT_DIMENSIONS = 8
 FINGERPRINT = "fp_fake"
@@ -34,7 +34,7 @@ _PATHS = {
     "/models": "models",
     "/responses": "responses",
 }
-# What chat completions refuse, and in which words. https://community.openai.com has the reports.
+# Fields that chat completions reject, and the error messages, from reports at https://community.openai.com.
 _RESPONSES_ONLY = re.compile(r"codex-mini|gpt-5(\.\d)?-(codex|pro)|o\d-pro|deep-research")
 _NO_TOOLS = re.compile(r"gpt-5\.[4-9]")
 
@@ -66,7 +66,7 @@ class OpenAI(Format):
         return endpoint in ("chat", "completions", "responses") and bool(seen.body.get("stream"))
 
     def answering_model(self, seen: Recorded) -> str:
-        """The name in the answer's `model`."""
+        """The name in the response's `model`."""
         return f"{seen.model}{SNAPSHOT}"
 
     def error(self, status: int, message: str) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _chat_deltas(events: Events, chunk: "_Chunk", reply: Reply, setting: Setting
 
 
 class _Chunk:
-    """Writes the chunks of one stream; all but the varying part of a text chunk is serialised once."""
+    """Writes the chunks of one stream. Everything but the variable part of a text chunk is serialized once."""
 
     def __init__(self, model: str, endpoint: str, number: int, usage_field: bytes) -> None:
         self._chat = endpoint == "chat"
@@ -231,7 +231,7 @@ def include_usage(body: dict[str, Any]) -> bool:
 
 
 def _usage_field(body: dict[str, Any], behaviour: Behaviour, reply: Reply) -> bytes:
-    """What each chunk says about usage: OpenAI writes null into all of them once it was asked."""
+    """The usage field of each chunk: OpenAI writes null into all of them if usage was requested."""
     if behaviour.usage_in == "every":
         return b',"usage":' + orjson.dumps(usage(reply, _choices(body)))
     return b',"usage":null' if behaviour.usage_in == "asked" and include_usage(body) else b""
@@ -288,7 +288,7 @@ def _choices(body: dict[str, Any]) -> int:
 
 
 def _inputs(value: Any) -> list[str]:
-    """A string, strings, tokens, or lists of tokens, as one text each."""
+    """A string, strings, tokens, or lists of tokens, each as one text."""
     if isinstance(value, str):
         return [value]
     if value and all(isinstance(token, int) for token in value):

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API, as strict as it is reported to be: no unknown fields, no small limits, nothing stored.
+"""OpenAI's Responses API, as strict as reported: no unknown fields, no small limits, nothing stored.
 
 https://platform.openai.com/docs/api-reference/responses
 """
@@ -208,7 +208,7 @@ def events(seen: Recorded, setting: Setting, model: str) -> Events:
 
 
 def streamed(response: dict[str, Any], chunks: int) -> Events:
-    """A whole response as the events that it comes in."""
+    """The events of a whole response."""
     made = Events()
     number = 0
 
@@ -223,7 +223,7 @@ def streamed(response: dict[str, Any], chunks: int) -> Events:
         at = {"output_index": place, "item_id": item["id"]}
         for is_delta, kind, fields in _item_events(item, chunks):
             data = event(kind, **(at if "item" not in fields else {"output_index": place}), **fields)
-            # What comes before the first delta is the head.
+            # Everything before the first delta is the head.
             (made.content if made.content or is_delta else made.head).append(data)
     last = "response.incomplete" if response["status"] == "incomplete" else "response.completed"
     made.tail = [event(last, response=response)]
@@ -231,7 +231,7 @@ def streamed(response: dict[str, Any], chunks: int) -> Events:
 
 
 def _item_events(item: dict[str, Any], chunks: int) -> list[tuple[bool, str, dict[str, Any]]]:
-    """(Whether it is a delta, its type, its fields)."""
+    """(is a delta, type, fields) for each event."""
     kind = item["type"]
     told: list[tuple[bool, str, dict[str, Any]]] = []
     if kind == "reasoning":

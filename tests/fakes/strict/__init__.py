@@ -1,6 +1,6 @@
-"""Providers as strict as the real ones: what each refuses, after its API reference and public reports.
+"""Providers as strict as the real ones: their errors follow the API references and public reports.
 
-A fake plays a strict provider under `/strict/<provider>/`: its `api_base` is `base(fake.url, "groq")`.
+A fake serves a strict provider under `/strict/<provider>/`. Its `api_base` is `base(fake.url, "groq")`.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,12 +21,12 @@ PROVIDERS = (*CHAT, *_FORMATS)
 
 
 def base(url: str, provider: str) -> str:
-    """The `api_base` in a configuration; `url`: the fake's."""
+    """The `api_base` for a config. `url` is the fake's."""
     return f"{url}{PREFIX}{provider}" + {"anthropic": "", "azure": "", "gemini": "/v1beta"}.get(provider, "/v1")
 
 
 def refusal(seen: Recorded, endpoint: str) -> Refusal | None:
-    """What the provider of the request's path has against it; None for paths of no strict provider."""
+    """The provider's error for the request, or None if the path belongs to no strict provider."""
     if not seen.path.startswith(PREFIX) or endpoint in ("models", "count_tokens") or not isinstance(seen.body, dict):
         return None
     provider = seen.path.removeprefix(PREFIX).partition("/")[0]

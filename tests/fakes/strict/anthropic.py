@@ -1,4 +1,4 @@
-"""Anthropic's Messages API as it checks requests: https://docs.claude.com/en/api/messages."""
+"""Request validation of Anthropic's Messages API: https://docs.claude.com/en/api/messages."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from anthropic.types.beta.message_create_params import MessageCreateParamsStream
 from .refusal import Refusal, Wrong
 
 _FIELDS = {name for base in MessageCreateParamsStreaming.__orig_bases__ for name in base.__annotations__} - {"betas"}
-_FIELDS |= {"stream", "temperature", "top_k", "top_p"}  # the last three are out of the SDK, not of the API
+_FIELDS |= {"stream", "temperature", "top_k", "top_p"}  # the last three are no longer in the SDK, but still in the API
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _BLOCKS = {
     "text": {"type", "text", "citations", "cache_control"},
@@ -54,7 +54,7 @@ def _check(body: Mapping[str, Any]) -> None:
 
 
 def _message(at: str, message: Mapping[str, Any], waiting: set[str]) -> set[str]:
-    """The ids of calls whose results have to come next."""
+    """Returns the IDs of calls whose results must come next."""
     if message["role"] not in ("user", "assistant"):
         raise Wrong(f"{at}.role", "Input should be 'user' or 'assistant'")
     blocks = list(_blocks(at, message["content"]))

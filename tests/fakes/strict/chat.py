@@ -1,4 +1,4 @@
-"""OpenAI's chat format as a strict provider checks it, by a table of what the provider takes."""
+"""Request validation of OpenAI's chat format, from a table of what a provider accepts."""
 
 import itertools
 import re
@@ -32,13 +32,13 @@ _FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 
 @dataclass(frozen=True)
 class Chat:
-    """What a provider takes. None: it does not look.
+    """What a provider accepts. None means that it does not check.
 
-    `refused`: for some models, a pattern of their names and the fields that they refuse with any value but null.
-    `limits`: the name of an output limit that a model takes, by a pattern; `most`: tokens that it writes at most, and
-    `least` the smallest limit. `call_id`, `tool_name`: what has to match in full. `texts_only`: contents are texts, no
-    lists. `reasoning`: models which want `reasoning_content` beside an earlier turn's calls. `alternates`: after the
-    system's, messages of the user and the assistant take turns. `check`: whatever else.
+    `refused` maps name patterns of models to fields that they reject with any value but null. `limits` maps name
+    patterns to the name of the output limit, `most` is the maximum number of output tokens, and `least` the smallest
+    limit. `call_id` and `tool_name` are full-match patterns. With `texts_only`, content must be text, not a list.
+    `reasoning` are models that require `reasoning_content` with an earlier turn's calls. With `alternates`, user and
+    assistant messages must alternate after the system messages. `check` is any further validation.
     """
 
     fields: frozenset[str] | None = None

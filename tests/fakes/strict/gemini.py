@@ -1,6 +1,6 @@
-"""Gemini's `generateContent` as it checks requests: https://ai.google.dev/api/generate-content.
+"""Request validation of Gemini's `generateContent`: https://ai.google.dev/api/generate-content.
 
-Its JSON is that of a protocol buffer: a name that the message does not have is refused.
+Its JSON is a protocol buffer: unknown fields are rejected.
 """
 
 import re

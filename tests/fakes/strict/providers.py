@@ -1,4 +1,4 @@
-"""What each provider that speaks OpenAI's chat format refuses, after its API reference and public reports."""
+"""What each OpenAI-compatible provider rejects, from its API reference and public reports."""
 
 import re
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ def _fields(*names: str) -> frozenset[str]:
 
 
 def _with(role: str, *names: str, less: tuple[str, ...] = ()) -> Mapping[str, frozenset[str]]:
-    """OpenAI's fields of messages, with more for one role, and without some for all."""
+    """OpenAI's message fields, with additional ones for one role and without some for all."""
     known = {of: fields - frozenset(less) for of, fields in MESSAGE_FIELDS.items()}
     return {**known, role: known[role] | frozenset(names)}
 
 
 def _openai(model: str, body: Mapping[str, Any]) -> None:
-    """https://platform.openai.com/docs/guides/reasoning, and refusals that users report."""
+    """https://platform.openai.com/docs/guides/reasoning, and errors reported by users."""
     if re.search(_REASONS, model):
         if body.get("temperature") not in (None, 1):
             raise Wrong("temperature", "Only the default (1) value is supported.")

@@ -9,7 +9,7 @@ class Refusal(NamedTuple):
 
 
 class Wrong(Exception):
-    """`path`: of the field that is wrong, as `messages[1].reasoning_content`."""
+    """`path` is the path of the invalid field, such as `messages[1].reasoning_content`."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ def openai(error: Wrong) -> Refusal:
 
 
 def bare(error: Wrong) -> Refusal:
-    """Cerebras writes what others put under `error`."""
+    """Cerebras writes the contents of `error` at the top level."""
     said = {"message": f"{error.path}: {error}", "type": "invalid_request_error", "param": "validation_error"}
     return Refusal(400, {**said, "code": "wrong_api_format"})
 

@@ -1,4 +1,4 @@
-"""Imported by every Python process of the soak: SIGUSR2 makes the proxy write how many asyncio tasks it has."""
+"""Imported by every Python process of the soak. On SIGUSR2 the proxy writes the number of its asyncio tasks."""
 
 import asyncio
 import atexit
@@ -11,7 +11,7 @@ from pathlib import Path
 def _write(*_: object) -> None:
     try:
         tasks = len(asyncio.all_tasks(asyncio.get_running_loop()))
-    except RuntimeError:  # no loop runs (yet)
+    except RuntimeError:  # no running loop (yet)
         return
     directory = Path(os.environ["SOAK_PROBE"])
     beside = directory / f".{os.getpid()}"
@@ -21,5 +21,5 @@ def _write(*_: object) -> None:
 
 if "SOAK_PROBE" in os.environ and "container" in sys.orig_argv:
     signal.signal(signal.SIGUSR2, _write)
-    # At its end Python takes its handlers away, and then the signal would kill the process.
+    # Python removes its handlers at exit, and then the signal would kill the process.
     atexit.register(signal.signal, signal.SIGUSR2, signal.SIG_IGN)
