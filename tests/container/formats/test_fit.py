@@ -479,6 +479,6 @@ def test_signatures_from_an_openai_compatible_server_are_returned_to_it(sending:
 @pytest.mark.parametrize(
     "asked", [{"reasoning_effort": "low"}, {"thinking": {"type": "enabled", "budget_tokens": 2000}}]
 )
-def test_adaptive_thinking_sets_no_effort(sending: Sending, asked: dict[str, Any]):
+def test_magistral_never_gets_an_effort(sending: Sending, asked: dict[str, Any]):
     sent = sending.chat("mistral/magistral-medium-latest", **asked)
     assert not sent.keys() & {"reasoning_effort", "thinking"}

@@ -265,7 +265,7 @@ def test_error_is_an_outcome_before_the_content_and_an_event_after_it():
     assert events.end() == b""
 
 
-def test_undocumented_event_is_ignored():
+def test_undocumented_event_is_a_failure():
     events = GeminiEvents("public", 1, wants_usage=False)
     began = events.begins(events.feed(event({"candidates": [{"content": {"parts": ["text"]}}]})))
     assert isinstance(began, Outcome)

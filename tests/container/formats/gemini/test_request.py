@@ -315,7 +315,7 @@ ANYTHING = st.recursive(
 
 @given(content=ANYTHING, role=st.sampled_from(("user", "assistant", "tool", "system")), more=ANYTHING)
 def test_arbitrary_messages_cause_at_most_a_400(content, role, more):
-    """`Gemini.request` treats these like `Unsupported`."""
+    """`Gemini.request` handles these exceptions like `Unsupported`."""
     message = {"role": role, "content": content if isinstance(content, (str, list)) else None, "tool_calls": more}
     with contextlib.suppress(Unsupported, AttributeError, KeyError, TypeError):
         orjson.dumps(translated([message], tools=more))
