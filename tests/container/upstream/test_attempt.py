@@ -239,7 +239,7 @@ async def test_stream_timeout_applies_up_to_the_first_event(attempt, fake):
     assert outcome(await attempt(stream=True, params=params)).kind == "timeout"
 
 
-async def test_silence_before_the_first_event_is_a_timeout(attempt, fake):
+async def test_silence_before_the_first_event_is_reported(attempt, fake):
     fake.always(Behaviour(Fault.HANG_AFTER_HEADERS))
     told = []
 

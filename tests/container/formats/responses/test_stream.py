@@ -197,7 +197,7 @@ def test_stream_without_an_end_is_cut_off():
     assert stream.cut_off
 
 
-def test_calls_with_inconsistent_indexes_are_told_apart_by_item():
+def test_calls_with_a_repeated_call_id_are_told_apart_by_item():
     numbered = [{**CALL, "id": f"fc_{n}", "call_id": "call_0"} for n in "ab"]
     found = joined(told(ChunkStream("m", wants_usage=False), *events_of(response(*numbered))))
     assert [call["id"] for call in found["calls"].values()] == ["fc_a", "fc_b"]
