@@ -132,7 +132,7 @@ class LedgerBatcher:
     async def renew(self, lease: int) -> None:
         """Extend the reservations of all running requests, by milliseconds. Raises LedgerUnavailable."""
         if self._open:
-            await self._store.run(renew(self._instance, [*self._open], self._now() + lease))
+            await self._store.run(renew(self._instance, [*self._open], self._now() + lease, self._store.dialect))
 
     async def run(self, decision: Decision) -> Any:
         """Run any other decision after all pending reports. Raises LedgerUnavailable."""

@@ -15,6 +15,7 @@ from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.core.ledger import key_admin
 from worker.core.ledger.accounts import Limits, Policy
+from worker.core.ledger.batch import batch
 from worker.core.ledger.expiry import expire
 from worker.core.ledger.settle import Report, renew
 from worker.core.values import periods
@@ -186,3 +187,19 @@ async def test_everything_at_once(stores: list[Store], seed: int) -> None:
     while (await stores[0].run(expire(stores[0].dialect, clients[0].now)))["expired"]:
         pass
     await check_balance(stores[1])
+
+
+@pytest.mark.parametrize("end", ["settled", "expired"])
+async def test_renewals_and_the_end_of_the_same_requests_do_not_deadlock(stores: list[Store], end: str) -> None:
+    one, other = stores
+    ledger, dialect, later = Ledger(one), one.dialect, NOON + 200_000
+    for _ in range(15):
+        made = [ledger.request(None, 1) for _ in range(100)]
+        ids = [request.id for request in made]
+        await one.run(batch(dialect, ledger.policy, (), made, NOON))
+        random.shuffle(ids)
+        reports = [Report(id, "one", 1) for id in ids]
+        ending = batch(dialect, ledger.policy, reports, (), later) if end == "settled" else expire(dialect, later)
+        renewals = [renew("one", ids, NOON + 150_000 + number, dialect) for number in range(3)]
+        await asyncio.gather(one.run(ending), *map(other.run, renewals))
+    await check_balance(one)

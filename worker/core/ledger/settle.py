@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 from ..values.money import MAX_NANO
 from .accounts import GLOBAL, Limits, Policy, key_account, user_account
 from .decision import Decision, Steps
-from .dialect import marks
+from .dialect import SQLITE, Dialect, marks
 
 OPEN, EXPIRED, SETTLED = 0, 1, 2
 # A Durable Object's SQL accepts at most 100 parameters.
 _RENEW_AT_ONCE = 50
+_EVERYONE = "SELECT a.id FROM ledger_accounts a WHERE a.id = ?"
 
 _NAMES = "id state instance key_id user_id amount charged tokens minute global_start key_start user_start".split()
 COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
@@ -91,9 +92,9 @@ def bind(id: str, instance: str) -> Decision:
     return Decision(_bind(id, instance))
 
 
-def renew(instance: str, ids: list[str], expires: int) -> Decision:
+def renew(instance: str, ids: list[str], expires: int, dialect: Dialect = SQLITE) -> Decision:
     """Extends the open reservations of requests that are still running to `expires`."""
-    return Decision(_renew(instance, ids, expires))
+    return Decision(_renew(dialect, instance, ids, expires), whole=dialect.locks)
 
 
 def objection(found: Found | None, report: Report) -> str:
@@ -130,7 +131,9 @@ def _bind(id: str, instance: str) -> Steps:
     return {"ok": True, "bound": len(rows)}
 
 
-def _renew(instance: str, ids: list[str], expires: int) -> Steps:
+def _renew(dialect: Dialect, instance: str, ids: list[str], expires: int) -> Steps:
+    if dialect.locks:  # as whoever changes requests: a batch changes them in another order, and would be deadlocked
+        yield _EVERYONE + dialect.for_update, (GLOBAL,)
     renewed = 0
     ids = sorted(ids)
     for first in range(0, len(ids), _RENEW_AT_ONCE):
