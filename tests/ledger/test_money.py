@@ -1,3 +1,5 @@
+"""Amounts in nano-dollars, prices, and the cost of usage."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Budget periods: boundaries, durations and their order."""
+
 from datetime import UTC, datetime
 
 import pytest

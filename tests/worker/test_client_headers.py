@@ -1,3 +1,5 @@
+"""Which client headers are forwarded to the container."""
+
 import pytest
 
 from worker.core.protocol import NO_INSTANCE_HEADER, TOKEN_HEADER

@@ -1,3 +1,5 @@
+"""Settings of the Worker and its objects."""
+
 import pytest
 
 from worker.edge.settings import DEFAULT_MAX_OUTPUT, read, read_ledger

@@ -1,3 +1,5 @@
+"""Access control at the Worker, before a request is read."""
+
 from dataclasses import replace
 
 import pytest

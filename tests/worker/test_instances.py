@@ -1,3 +1,5 @@
+"""The assignment of keys to container instances."""
+
 from collections import Counter
 
 from worker.edge.instances import candidates, instance_names

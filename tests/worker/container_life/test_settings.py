@@ -1,3 +1,5 @@
+"""Settings of the container's lifecycle."""
+
 import pytest
 
 from worker.edge.container_life.settings import Limits, read, seconds
