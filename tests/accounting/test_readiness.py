@@ -137,9 +137,10 @@ async def test_postgres_that_goes_away_and_comes_back(start: Callable[..., Any],
 
 async def test_while_every_request_is_refused_it_is_not_ready():
     answers: list[tuple[int, bytes]] = []
-    context: Any = SimpleNamespace(respond=lambda status, data, headers=(): answers.append((status, data)))
-    unused: Any = None
+    respond = lambda status, data, headers=(): answers.append((status, data))  # noqa: E731 a stand-in
+    context: Any = SimpleNamespace(endpoint="readiness", respond=respond)
+    engine: Any = SimpleNamespace(state="off")
     for refusal in ("no master key", None):
-        await Health([], unused, NoAccounting(), refusal).ready(context)
+        await Health([], engine, NoAccounting(), refusal)(context)
     assert [status for status, _ in answers] == [503, 200]
     assert b"no master key" in answers[0][1]

@@ -56,8 +56,12 @@ class Gateway:
         await self.ledger.settle(id, cost, prompt_tokens=10, completion_tokens=5, status=200)
 
 
-async def _healthy(context: RequestContext) -> None:
-    context.respond(200, orjson.dumps({"status": "healthy", "models": ["gpt-4o", "mock"]}))
+class _Healthy:
+    async def __call__(self, context: RequestContext) -> None:
+        context.respond(200, orjson.dumps({"status": "healthy", "models": ["gpt-4o", "mock"]}))
+
+    async def description(self, context: RequestContext) -> None:
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ async def gateway() -> AsyncIterator[Gateway]:
     ledger = Ledger(store)
     nobody: Any = SimpleNamespace(list=None, one=None)
     guard = Authenticator(read({"LITELLM_HOST": "127.0.0.1"}), MASTER, (), virtual_keys=True)
-    health: Any = SimpleNamespace(root=None, health=_healthy, alive=None, ready=None, description=None)
+    health: Any = _Healthy()
     no_models: Any = SimpleNamespace(deployments=())
     models = ModelInfo(no_models, nobody, vouched=False)
     price_book: Any = None  # nothing is priced here

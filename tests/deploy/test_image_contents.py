@@ -33,7 +33,7 @@ def test_the_hash_changes_with_the_contents(copy: Path, changed: str) -> None:
 
 def test_the_hash_changes_with_a_name(copy: Path) -> None:
     before = image_hash(copy, "")
-    (copy / "container" / "app.py").rename(copy / "container" / "apps.py")
+    (copy / "container" / "proxy" / "app.py").rename(copy / "container" / "proxy" / "apps.py")
     assert image_hash(copy, "") != before
 
 

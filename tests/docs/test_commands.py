@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from container.cli.main import _parser
+from dev import run as development
 from tests.deploy.pages import BLOCK
 from tests.docs.test_pages import PAGES
 from tests.processes import ROOT
@@ -35,6 +36,7 @@ RUN = {
     "traces": ("docs/test_traces.py", "export OTEL_EXPORTER_OTLP_ENDPOINT"),
 }  # fmt: skip
 NOT_RUN = {
+    "CONTRIBUTING": {"just install": "tests/docs/test_readme.py runs `just dev`, which installs the same"},
     "deploy-cloudflare": {
         "just deploy": "wants an account; tests/deploy/test_deploy.py deploys by a fake wrangler",
         "wrangler secret put": "wants an account; tests/deploy/test_cloudflare_page.py asks wrangler for the command",
@@ -79,7 +81,7 @@ def understood(words: list[str]) -> bool:
             return understood(["python", "-m", "dev.deploy", *rest])
         case ["litellm-router", *rest]:
             try:
-                return bool(_parser().parse_args(rest))
+                return bool(_parser(development).parse_args(rest))
             except SystemExit as ended:
                 return ended.code == 0
         case ["python", "-m", module, *rest]:

@@ -328,7 +328,7 @@ def test_engine_ends_when_the_proxy_is_killed(tmp_path):
     config.write_text(yaml.safe_dump(CONFIG))
     program = dedent(f"""
         import asyncio, os, pathlib, sys
-        from container.config import load
+        from container.config.load import load
         from container.engine.supervisor import Engine
 
         async def main():

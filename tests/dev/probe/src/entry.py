@@ -53,7 +53,7 @@ class Runner(DurableObject):
 
     async def fetch(self, request):
         container = self.ctx.container
-        if not container.proxy.process:
+        if not container.running:
             options = {"enableInternet": True, "env": {"GREETING": self.env.GREETING}}
             container.start(to_js(options, dict_converter=js.Object.fromEntries))
             self.watch = asyncio.ensure_future(self._watch(container))

@@ -7,12 +7,13 @@ import gc
 from typing import Any
 
 from pyodide.ffi import JsException
-from runtime import entries, event_loop
-from runtime.javascript import bindings, js, js_object
 from workers import DurableObject, WorkerEntrypoint
 
-entries.install()
-event_loop.install()
+from edge.runtime import interpreter
+from edge.runtime.javascript import bindings, js, js_object
+
+interpreter.install_entries()
+interpreter.install_event_loop()
 
 
 class Forwarder(DurableObject):
@@ -23,21 +24,21 @@ class Forwarder(DurableObject):
         self._fetch = ctx.container.getTcpPort(4000).fetch
         self._listens = False
 
-    @entries.direct
+    @interpreter.direct
     async def fetch(self, request: Any, *_: Any) -> Any:
         while not self._listens:
             try:
                 self._listens = bool(await self._fetch("http://container/"))
             except JsException:
                 await asyncio.sleep(0.1)
-        return await self._fetch(entries.js_request(request))
+        return await self._fetch(interpreter.js_request(request))
 
 
-@entries.stateless
+@interpreter.stateless
 class Default(WorkerEntrypoint):
-    @entries.direct
+    @interpreter.direct
     async def fetch(self, request: Any, *_: Any) -> Any:
-        incoming = entries.js_request(request)
+        incoming = interpreter.js_request(request)
         if incoming.method == "GET":
             return js.Response.new("{}")
         return await bindings().FORWARDER.getByName("one").fetch(incoming)

@@ -3,12 +3,13 @@
 import json
 
 from pyodide.ffi import create_proxy
-from runtime import entries, event_loop
-from runtime.javascript import bindings, js
 from workers import DurableObject, WorkerEntrypoint
 
-entries.install()
-event_loop.install()
+from edge.runtime import interpreter
+from edge.runtime.javascript import bindings, js
+
+interpreter.install_entries()
+interpreter.install_event_loop()
 timers = []
 
 
@@ -17,7 +18,7 @@ class Counter(DurableObject):
         super().__init__(ctx, env)
         self._calls = 0
 
-    @entries.direct
+    @interpreter.direct
     async def fetch(self, request, *_):
         self._calls += 1
         return js.Response.new(json.dumps([type(request).__name__, self._calls]))
@@ -29,11 +30,11 @@ class Counter(DurableObject):
         return {"number": 1, "nothing": None}
 
 
-@entries.stateless
+@interpreter.stateless
 class Default(WorkerEntrypoint):
-    @entries.direct
+    @interpreter.direct
     async def fetch(self, request, *rest):
-        way = js.URL.new(entries.js_request(request).url).pathname[1:]
+        way = js.URL.new(interpreter.js_request(request).url).pathname[1:]
         return js.Response.new(json.dumps(await WAYS[way](self, request)))
 
 

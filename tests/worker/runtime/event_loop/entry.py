@@ -6,11 +6,12 @@ from functools import partial
 
 import pyodide_js
 from pyodide.ffi import create_once_callable
-from runtime import event_loop
-from runtime.javascript import js
 from workers import WorkerEntrypoint
 
-event_loop.install()
+from edge.runtime import interpreter
+from edge.runtime.javascript import js
+
+interpreter.install_event_loop()
 LEFT = []
 
 
