@@ -9,10 +9,10 @@ from worker.core.pricing.prices import Price
 from worker.core.pricing.quote import Charge, Quote
 from worker.core.pricing.tokens import LARGEST
 
-from ..config import parameters
+from ..config import output_limits
 from ..config.deployment import Deployment
 from ..config.load import Config
-from ..config.parameters import split_route
+from ..config.model_routes import split_route
 from ..config.price_map import price_map
 from ..config.prices import entry, tokenizer
 from ..formats.shared.capabilities import capabilities
@@ -69,7 +69,7 @@ class PriceBook:
                 return Quote(None, prompt.tokens(), None, unsold)
         best = charges.most(body, prompt, reach.plain, charge, self._default_max_output)
         for name, price, presets in reach.preset:
-            whole = parameters.over(presets, body, charge.limits[-1] if charge.limits else "max_tokens")
+            whole = output_limits.over(presets, body, charge.limits[-1] if charge.limits else "max_tokens")
             own = charges.most(whole, estimate.prompt(whole), [(name, price)], charge, self._default_max_output)
             best = charges.dearer(best, own) if reach.plain or best.tokens else own
         return best

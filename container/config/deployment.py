@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from worker.core.api.models import missing
 
-from . import connection, parameters, price_map
+from . import connection, output_limits, price_map
 from .connection import Vertex
 from .document import REFERENCE, Document, KeyPath, references
-from .parameters import Parameters, split_route
+from .model_routes import split_route
+from .parameters import Parameters
 from .price_map import provider_of
 from .problems import did_you_mean, slip
 from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, ENGINE_PROVIDERS, provider_at, split_model
@@ -61,7 +62,7 @@ _PRESETS = frozenset(
     "logprobs top_logprobs seed user response_format tools tool_choice parallel_tool_calls reasoning_effort "
     "service_tier extra_body dimensions encoding_format store verbosity modalities top_k min_p repetition_penalty "
     "keep_alive provider transforms thinking output_config cache_control context_management".split()
-).union(parameters.NAMES)
+).union(output_limits.NAMES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,4 @@
-"""Reads litellm_params: resolves `os.environ/NAME` references and reports values of the wrong type.
-
-It also handles output limits, which have many names. A reservation covers one limit, so exactly one limit is sent: the
-client's, or else the deployment's. If both were sent, a server could obey the wrong one (llama.cpp prefers `n_predict`
-to `max_tokens`).
-
-LiteLLM prefixes some models with the way they are called: `azure/o_series/my-deployment`, `openai/responses/gpt-5`. The
-prefix is never part of the provider's name for the model. https://docs.litellm.ai/docs/providers/azure
-"""
+"""Reads litellm_params: resolves `os.environ/NAME` references and reports values of the wrong type."""
 
 import math
 import re
@@ -77,57 +69,3 @@ class Parameters:
             if isinstance(value, str) and _ODD_REFERENCE.match(value):
                 message = "looks like a reference to a variable, but the syntax is not supported"
                 self.leave_out(name, message, f"Write `{REFERENCE}NAME`.")
-
-
-# Output limit names of OpenAI, Gemini, Hugging Face, llama.cpp, Ollama, Cohere and Bedrock.
-NAMES = frozenset(
-    "max_tokens max_completion_tokens max_output_tokens max_new_tokens max_tokens_to_sample max_gen_len max_gen_toks "
-    "max_generated_tokens n_predict num_predict maxTokens maxOutputTokens maxTokenCount".split()
-)
-
-
-def lowest(fields: Mapping[str, Any], names: frozenset[str] = NAMES) -> int | None:
-    """The lowest output limit among the fields, in tokens, or None. Values other than positive integers are ignored."""
-    found = None
-    for name in names.intersection(fields):
-        limit = _limit(fields[name])
-        if limit and (found is None or limit < found):
-            found = limit
-    return found
-
-
-def over(presets: Mapping[str, Any], fields: Mapping[str, Any], name: str = "max_tokens") -> dict[str, Any]:
-    """Merges a client's fields over a deployment's presets.
-
-    A limit from the client replaces every preset limit. Otherwise the preset limit is sent as `name`.
-    """
-    merged = {**presets, **fields}
-    preset = NAMES.intersection(presets)
-    if preset:
-        for other in preset - fields.keys():
-            del merged[other]
-        if lowest(fields) is None:
-            limit = lowest(presets)
-            if limit is not None:
-                merged[name] = limit
-    return merged
-
-
-def _limit(value: Any) -> int:
-    """The limit, or 0 if the value is not a positive integer."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-_ROUTES = {
-    "azure": frozenset(("responses", "o_series", "gpt5_series")),
-    "openai": frozenset(("responses", "o_series", "gpt5_series", "chat_completions")),
-}
-_NONE: frozenset[str] = frozenset()
-
-
-def split_route(provider: str | None, model: str) -> tuple[str, str]:
-    """Splits off the route prefix: `("o_series", "my-deployment")`. The route is '' if there is none."""
-    head, slash, tail = model.partition("/")
-    if not slash or not tail or head not in _ROUTES.get(provider or "", _NONE):
-        return "", model
-    return head, tail

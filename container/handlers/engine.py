@@ -15,12 +15,13 @@ from ..accounting.edge import Accounts
 from ..accounting.reservation import AnyReservation
 from ..accounting.transcript import Transcript, UsageEvents
 from ..config.deployment import Deployment
-from ..config.parameters import split_route
+from ..config.model_routes import split_route
 from ..engine.supervisor import Engine, EngineUnavailable
-from ..formats.shared import failure, prepare, responses
+from ..formats.shared import chat_only, failure, prepare, responses_request
 from ..formats.shared.capabilities import capabilities
+from ..formats.shared.chat_only import ChatOnly
 from ..formats.shared.known_models import gives_reasoning
-from ..formats.shared.responses import ChatOnly, Fitted
+from ..formats.shared.responses_request import Fitted
 from ..formats.shared.tool_names import given_back
 from ..http_client.client import Client
 from ..http_client.request import HttpError
@@ -152,7 +153,7 @@ class EngineEndpoints:
                     chats = await _refusal(response)
                     if chats is None:
                         self._chat_only.learn(d, model)
-                    refused = None if chats is None else responses.of_both(refused, chats)
+                    refused = None if chats is None else chat_only.of_both(refused, chats)
                 if refused is not None:
                     outcome = audio.judged(refused) if endpoint.name in audio.ENDPOINTS else refused
                     outcome = prepare.excused(outcome, d, model, endpoint.name)
@@ -185,7 +186,7 @@ class EngineEndpoints:
         return outcome
 
     def _try_chat(self, endpoint: Endpoint, d: Deployment, model: str, refused: Outcome) -> bool:
-        if endpoint.name != responses.ENDPOINT or not responses.may_be(refused) or self._chat_only.knows(d, model):
+        if endpoint.name != chat_only.ENDPOINT or not chat_only.may_be(refused) or self._chat_only.knows(d, model):
             return False
         return capabilities(d, model).responses != "always"
 
@@ -207,8 +208,8 @@ class EngineEndpoints:
             raw = body.for_model(split_route(d.provider, model)[1])
         else:
             where = await self._engine.ready(limit)
-            if through_chat or (endpoint.name == responses.ENDPOINT and self._chat_only.knows(d, model)):
-                fit = fit._replace(fields={**fit.fields, **responses.THROUGH_CHAT})
+            if through_chat or (endpoint.name == chat_only.ENDPOINT and self._chat_only.knows(d, model)):
+                fit = fit._replace(fields={**fit.fields, **chat_only.THROUGH_CHAT})
             url, raw = where.base + endpoint.path, _for_engine(endpoint, body, d, model, fit)
         return await self._client.post(url, raw, {**where.headers, "content-type": body.content_type})
 
@@ -224,7 +225,7 @@ def _fitted(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model:
     """Return the changes that a conversation needs for the deployment."""
     if endpoint.name != "responses" or not isinstance(body, JsonBody):
         return Fitted()
-    return responses.fitted(d, model, body.fields)
+    return responses_request.fitted(d, model, body.fields)
 
 
 def _for_engine(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str, fit: Fitted) -> bytes:

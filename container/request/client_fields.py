@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..config import parameters
+from ..config import output_limits
 from .responses import chat_from_input
 
 LABELS = frozenset(
@@ -37,7 +37,7 @@ def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
     """
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    for name in parameters.NAMES.intersection(body):
+    for name in output_limits.NAMES.intersection(body):
         if _is_no_limit(body[name]):
             del body[name]
     return body if _TIDIED.isdisjoint(body) else _tidied(endpoint, body)

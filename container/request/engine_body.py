@@ -11,7 +11,7 @@ from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import invalid_request
 from worker.core.values import tags
 
-from ..config import parameters
+from ..config import output_limits
 from ..routing.router import RouteRequest
 from . import engine_fields
 from .authority import refuse_forbidden
@@ -101,9 +101,9 @@ class JsonBody:
         self.tags = tags.of_request(fields)
         fields.pop("metadata", None)  # LiteLLM's proxy would trust it
         self._responses = endpoint.name == "responses"
-        if self._responses and not parameters.NAMES.isdisjoint(fields):
-            limit = parameters.lowest(fields)
-            for name in parameters.NAMES.intersection(fields):
+        if self._responses and not output_limits.NAMES.isdisjoint(fields):
+            limit = output_limits.lowest(fields)
+            for name in output_limits.NAMES.intersection(fields):
                 del fields[name]
             if limit is not None:
                 fields["max_output_tokens"] = limit

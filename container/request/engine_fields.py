@@ -9,7 +9,7 @@ filtered.
 import re
 from collections.abc import Iterable, Mapping
 
-from ..config import parameters
+from ..config import output_limits
 from .client_fields import LABELS
 
 _CHAT = """
@@ -89,7 +89,7 @@ def foreign(endpoint: str, names: Iterable[str]) -> list[str]:
 
     A chat's output limit is passed on under one name, whichever it had: see `container.formats.shared.prepare.merge`.
     """
-    known = FIELDS[endpoint] | parameters.NAMES if endpoint in _LIMITED else FIELDS[endpoint]
+    known = FIELDS[endpoint] | output_limits.NAMES if endpoint in _LIMITED else FIELDS[endpoint]
     return [name for name in names if name not in known]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...config import parameters
+from ...config import output_limits
 from ...config.deployment import Deployment
 from ...request.completion import Completion, encode
 from ...routing.outcome import Outcome
@@ -67,7 +67,7 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
     fields = prepare.merge(d, takes, request.body, request.output_limit)
     # Reasoning has to fit into the limit, unless the client chose both.
     preset = "thinking" in d.presets and "thinking" not in request.body
-    ours = preset or fields.get("max_tokens") != parameters.lowest(request.body)
+    ours = preset or fields.get("max_tokens") != output_limits.lowest(request.body)
     try:
         return translate(
             can, fields, drop_params=drop_params, max_tokens=takes.max_output, ours=ours, presets=d.presets

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from ...config import parameters
+from ...config import output_limits
 from ...config.deployment import Deployment
-from ...config.parameters import split_route
+from ...config.model_routes import split_route
 from ...engine.supervisor import Engine
 from ...request import engine_fields
 from ...request.completion import Completion
@@ -76,7 +76,7 @@ class OpenAI:
             if refuses_name(refusal, note.limit, other):
                 return self._sent(d, model, request, note._replace(limit=other, learnt=(d.id, model)))
         unwanted = self._unwanted(d, request, refusal, note.usage)
-        if unwanted is None or unwanted in note.left_out or unwanted in parameters.NAMES:
+        if unwanted is None or unwanted in note.left_out or unwanted in output_limits.NAMES:
             return None  # without its limit, the request could exceed its reservation
         return self._sent(d, model, request, note._replace(left_out=note.left_out | {unwanted}))
 

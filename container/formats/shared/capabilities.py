@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from worker.core.pricing.quote import LEAST_OF_RESPONSES
 
 from ...config.deployment import Deployment
-from ...config.parameters import split_route
+from ...config.model_routes import split_route
 from ...request.client_fields import LABELS
 from . import known_models
 from .known_models import Known, served

@@ -8,7 +8,7 @@ from ...config.deployment import Deployment
 from ...request.completion import Completion
 from ...request.conversation import Conversation, look
 from ...routing.outcome import Outcome
-from . import call_ids, parts, reasoning, responses, tool_names
+from . import call_ids, claude_parts, parts, reasoning, tool_names
 from .answer import Events, Plain
 from .capabilities import Capabilities, capabilities
 from .format import Format, Sent
@@ -90,7 +90,7 @@ def fit(
             fitted = call_ids.fitted(messages, can.call_id_length, can.call_id_pattern, signed=gemini)
         if not claude:
             if not seen:
-                fitted = responses.without(fitted)
+                fitted = claude_parts.without(fitted)
             if not gemini:
                 required = can.thoughts == "require"
                 if not seen or (required and seen.longest_id != 0):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from ...config.deployment import Deployment
-from ...config.parameters import split_route
+from ...config.model_routes import split_route
 from ...config.price_map import price_map
 
 _FIELDS_FILE = Path(__file__).with_name("litellm_fields.json")

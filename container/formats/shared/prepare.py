@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 from worker.core.pricing.quote import LEAST_OF_RESPONSES
 
-from ...config import parameters
+from ...config import output_limits
 from ...config.address import JSON, Address
 from ...config.deployment import Deployment
-from ...config.parameters import split_route
+from ...config.model_routes import split_route
 from ...request.completion import encode
 from ...routing.outcome import UNHEALTHY, Outcome
 from . import known_models
@@ -163,12 +163,12 @@ def merge(
     that the model accepts. `name` is the field for the limit.
     """
     merged = {**d.presets, **fields} if d.presets else dict(fields)
-    limits = parameters.NAMES.intersection(merged)
+    limits = output_limits.NAMES.intersection(merged)
     if added is None and not limits:
         return merged
-    limit = parameters.lowest(fields)
+    limit = output_limits.lowest(fields)
     if limit is None:
-        limit = (parameters.lowest(d.presets) if d.presets else None) or added
+        limit = (output_limits.lowest(d.presets) if d.presets else None) or added
     elif added is not None:  # the reservation does not cover the client's limit
         limit = min(limit, added)
     for other in limits:
@@ -191,7 +191,7 @@ def responses_limit(d: Deployment, model: str, fields: Mapping[str, Any]) -> int
 
     This is the client's limit, or else the deployment's.
     """
-    limit = parameters.lowest(fields, _OF_RESPONSES) or parameters.lowest(d.presets)
+    limit = output_limits.lowest(fields, _OF_RESPONSES) or output_limits.lowest(d.presets)
     return None if limit is None else max(fitting(limit, capabilities(d, model)), LEAST_OF_RESPONSES)
 
 

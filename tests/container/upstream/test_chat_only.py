@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
+from container.formats.shared.chat_only import ChatOnly, may_be, of_both
 from container.formats.shared.failure import from_response
-from container.formats.shared.responses import ChatOnly, may_be, of_both
 from tests.routing.support import deployment
 
 

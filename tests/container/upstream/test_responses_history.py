@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.formats.shared.responses import Fitted, fitted
+from container.formats.shared.responses_request import Fitted, fitted
 from container.formats.shared.tool_names import given_back
 from container.handlers.relay import Renames
 
