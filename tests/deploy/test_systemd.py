@@ -101,7 +101,7 @@ def test_the_unit_runs_the_pages_command():
 
 
 def test_files_and_programs_used_by_root_exist():
-    units = re.findall(r"(?:systemctl [a-z]+(?: --now)?|journalctl -u|security) ([\w-]+)", PAGE.text)
+    units = re.findall(r"(?:systemctl [a-z]+(?: --now)?|journalctl -u|security)\s+([\w-]+)", PAGE.text)
     files = re.findall(r"deploy/systemd/([\w.-]*\w)", PAGE.text)
     assert len(units) > 4
     assert {*files, *(f"{unit}.service" for unit in units)} <= {path.name for path in FOLDER.iterdir()}

@@ -63,7 +63,7 @@ class Judge:
             def call(case: Case) -> None:
                 answer = case.call(base_url=self.url, headers=headers, timeout=30)
                 seen[answer.status_code] += 1
-                lenient = open_ended or b" already." in answer.content  # an existing alias or secret
+                lenient = open_ended or b" already" in answer.content  # an existing alias or secret
                 case.validate_response(
                     answer, headers=headers, excluded_checks=[positive_data_acceptance] if lenient else []
                 )
