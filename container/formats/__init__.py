@@ -7,12 +7,12 @@ from ..config.deployment import Deployment
 from ..config.options import Options
 from ..config.providers import DIRECT
 from ..engine.supervisor import Engine
-from . import messages
 from .anthropic import Anthropic
 from .chat_or_responses import ChatOrResponses
+from .client_apis import messages
+from .client_apis.messages import OverChat, ToClaude, ToEngine
+from .client_apis.messages.vertex_claude import ToVertexClaude
 from .gemini import Gemini
-from .messages import OverChat, ToClaude, ToEngine
-from .messages.vertex_claude import ToVertexClaude
 from .openai import OpenAI, ThroughEngine
 from .shared.fitted import Fitted
 from .shared.format import Format, Malformed, Sent, Unreachable, Unsupported

@@ -7,7 +7,8 @@ import orjson
 from ..config.deployment import Deployment
 from ..config.options import Options
 from ..engine.supervisor import Engine, EngineUnavailable
-from ..formats import Formats, messages
+from ..formats import Formats
+from ..formats.client_apis import messages
 from ..formats.shared import mock
 from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, json_object
 from ..formats.shared.assemble import as_events, is_stream

@@ -8,7 +8,7 @@ import pytest
 
 from container.accounting.transcript import UsageEvents
 from container.formats.anthropic import messages
-from container.formats.messages.passing import PassedEvents
+from container.formats.client_apis.messages.passing import PassedEvents
 from container.formats.shared.events import EventStream
 from container.formats.shared.failure import from_response, shown
 from container.observability.hide_secrets import hide_secrets

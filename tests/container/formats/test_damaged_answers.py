@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from container.config.deployment import Deployment
 from container.formats.anthropic import Anthropic
+from container.formats.client_apis.messages import OverChat, ToClaude
 from container.formats.gemini import Gemini
-from container.formats.messages import OverChat, ToClaude
 from container.formats.openai import OpenAI
 from container.formats.responses import Responses
 from container.formats.shared.answer import Plain

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from container.formats.anthropic.request import Translated
 from container.formats.anthropic.stream import ChunkStream
-from container.formats.messages import passing
-from container.formats.messages.passing import PassedEvents
+from container.formats.client_apis.messages import passing
+from container.formats.client_apis.messages.passing import PassedEvents
 from container.formats.shared.sse import payload, split
 from container.routing.outcome import Outcome
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.messages.answer import MessageEvents
+from container.formats.client_apis.messages.answer import MessageEvents
 from container.formats.shared import tool_calls
 from container.formats.shared.events import EventStream
 from container.formats.shared.sse import payload, split

@@ -6,7 +6,7 @@ adapted by container/formats/anthropic/models.py. https://platform.claude.com/do
 
 from typing import Any
 
-from ..anthropic.models import BUDGETS, Traits, capped, effort_of
+from ...anthropic.models import BUDGETS, Traits, capped, effort_of
 
 
 def fitted(body: dict[str, Any], can: Traits) -> None:

@@ -6,13 +6,13 @@ https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai
 from collections.abc import Mapping
 from typing import Any
 
-from ...config.deployment import Deployment
-from ...request.completion import Completion
-from ...routing.outcome import Outcome
-from ..shared.format import Sent, Unsupported
-from ..shared.prepare import Address
-from ..vertex import Vertex
-from ..vertex.claude import VERSION, refuse_addresses
+from ....config.deployment import Deployment
+from ....request.completion import Completion
+from ....routing.outcome import Outcome
+from ...shared.format import Sent, Unsupported
+from ...shared.prepare import Address
+from ...vertex import Vertex
+from ...vertex.claude import VERSION, refuse_addresses
 from . import ToClaude
 from .request import MISSED_ON_VERTEX, VERTEX, known
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
-from ...config.deployment import Deployment
-from ..shared import claude_parts, reasoning
-from ..shared.capabilities import capabilities
-from ..shared.format import Malformed, Unsupported
+from ....config.deployment import Deployment
+from ...shared import claude_parts, reasoning
+from ...shared.capabilities import capabilities
+from ...shared.format import Malformed, Unsupported
 
 ANTHROPIC = frozenset(
     "billing_policy cache_control compaction container context_management diagnostics fallback_credit_token fallbacks "

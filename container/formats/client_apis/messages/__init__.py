@@ -9,20 +9,20 @@ from typing import Any
 
 import orjson
 
-from ...config.deployment import Deployment
-from ...engine.supervisor import Engine
-from ...request.completion import Completion, encode
-from ...routing.outcome import Outcome
-from ..anthropic import Anthropic, betas, url
-from ..anthropic.models import capped, traits
-from ..openai import shown_to_engine
-from ..shared import failure, mock, prepare
-from ..shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
-from ..shared.call_ids import fitted_blocks
-from ..shared.capabilities import Capabilities, capabilities
-from ..shared.events import EventStream
-from ..shared.format import Format, Malformed, Sent
-from ..shared.prepare import Address
+from ....config.deployment import Deployment
+from ....engine.supervisor import Engine
+from ....request.completion import Completion, encode
+from ....routing.outcome import Outcome
+from ...anthropic import Anthropic, betas, url
+from ...anthropic.models import capped, traits
+from ...openai import shown_to_engine
+from ...shared import failure, mock, prepare
+from ...shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
+from ...shared.call_ids import fitted_blocks
+from ...shared.capabilities import Capabilities, capabilities
+from ...shared.events import EventStream
+from ...shared.format import Format, Malformed, Sent
+from ...shared.prepare import Address
 from . import passing, thinking
 from .answer import MessageEvents, message
 from .passing import PassedEvents

@@ -11,10 +11,10 @@ import orjson
 
 from worker.core.pricing.usage import cached_elsewhere, count
 
-from ...routing.outcome import Outcome
-from ..shared.answer import UNEXPECTED, UNREADABLE, Events
-from ..shared.sse import Reader
-from ..shared.tool_calls import arguments_text, new_id
+from ....routing.outcome import Outcome
+from ...shared.answer import UNEXPECTED, UNREADABLE, Events
+from ...shared.sse import Reader
+from ...shared.tool_calls import arguments_text, new_id
 
 STOP = {
     "stop": "end_turn",
