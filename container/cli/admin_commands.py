@@ -81,11 +81,11 @@ def list_keys(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]
     keys = list(client.keys())
     if not keys:
         return keys, "There are no keys. Create one with: litellm-router keys create --alias NAME"
-    heads = ("ALIAS", "KEY", "SPEND", "BUDGET", "PERIOD", "RPM", "TPM", "EXPIRES", "BLOCKED", "TOKEN")
+    heads = ("ALIAS", "KEY", "SPEND", "RESERVED", "BUDGET", "PERIOD", "RPM", "TPM", "EXPIRES", "BLOCKED", "TOKEN")
     rows = [
         (
-            k["key_alias"], k["key_name"], usd(k["spend"]), usd(k["max_budget"]), k["budget_duration"], k["rpm_limit"],
-            k["tpm_limit"], _time(k["expires"]), k["blocked"], k["token"],
+            k["key_alias"], k["key_name"], usd(k["spend"]), usd(k["reserved"]), usd(k["max_budget"]),
+            k["budget_duration"], k["rpm_limit"], k["tpm_limit"], _time(k["expires"]), k["blocked"], k["token"],
         )
         for k in keys
     ]  # fmt: skip

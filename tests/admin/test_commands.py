@@ -94,9 +94,9 @@ async def test_keys_are_listed(gateway: Gateway, run: Run):
     gateway.ledger.now += 1
     await gateway.post("/key/generate", {"key_alias": "second"})
     head, newest, oldest = (await well(run, "keys", "list")).splitlines()
-    assert head.split() == "ALIAS KEY SPEND BUDGET PERIOD RPM TPM EXPIRES BLOCKED TOKEN".split()
+    assert head.split() == "ALIAS KEY SPEND RESERVED BUDGET PERIOD RPM TPM EXPIRES BLOCKED TOKEN".split()
     assert newest.split()[0] == "second"
-    assert [oldest.split()[i] for i in (0, 3, 5, 8)] == ["one", "$1.00", "60", "no"]
+    assert [oldest.split()[i] for i in (0, 4, 6, 9)] == ["one", "$1.00", "60", "no"]
     assert [key["key_alias"] for key in await as_json(run, "keys", "list")] == ["second", "one"]
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.dashboard.conftest import Gateway, Visit, settled
 from tests.dashboard.operator import ask, create, row, secret_shown
@@ -74,6 +74,27 @@ async def test_errors_of_the_gateway_are_shown_in_the_form(visit: Visit, gateway
     await page.get_by_role("button", name="Create", exact=True).click()
     await expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text(re.compile("'web-app' already"))
     await expect(page.get_by_role("button", name="Create", exact=True)).to_be_enabled()
+
+
+async def test_a_key_shows_what_running_requests_hold(visit: Visit, gateway: Gateway):
+    page = await visit(gateway.url)
+    await create(page, "holding")
+    await page.route(
+        "**/key/list?*",
+        lambda route: _changed(route, "holding", {"reserved": 1.25, "running_requests": 3, "max_budget": 5.0}),
+    )
+    await page.get_by_role("button", name="Refresh").click()
+    await expect(row(page, "holding")).to_contain_text("$1.25 of $5.00")
+    await expect(row(page, "holding")).to_contain_text("$1.25 held by 3 running")
+
+
+async def _changed(route: Route, alias: str, fields: dict[str, object]) -> None:
+    answer = await route.fetch()
+    body = await answer.json()
+    for key in body["keys"]:
+        if key["key_alias"] == alias:
+            key |= fields
+    await route.fulfill(response=answer, json=body)
 
 
 async def test_text_is_never_interpreted_as_markup(visit: Visit, gateway: Gateway):

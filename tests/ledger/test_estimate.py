@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.ledger.corpus import CORPUS, USUAL
 from tests.ledger.tokenizers import Tokenizer, loaded
 from worker.core.pricing import prices
-from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.estimate import AN_HOUR, FIVE_MINUTES, NOT_CACHED, Prompt, prompt
 from worker.core.pricing.prices import Price
 from worker.core.pricing.quote import most, of_body, quote
 from worker.core.pricing.tokens import CL100K, LARGEST, O200K, text_tokens
@@ -263,11 +263,22 @@ def test_priority_is_reserved_where_it_may_apply() -> None:
     assert amounts == [10_000, 40_000, 40_000]
 
 
-def test_cache_writes_are_reserved() -> None:
-    caching = price(cache_creation_input_token_cost=1.25e-6)
-    body = chat([{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}])
-    assert prompt(body).cached
-    assert quote({"max_tokens": 1}, Prompt(10, cached=True), [("a", caching)]).amount == 20_000 + 2000
+@pytest.mark.parametrize(
+    ("cached", "known", "each"),
+    [
+        (NOT_CACHED, {}, 1000),
+        (FIVE_MINUTES, {}, 1250),
+        (AN_HOUR, {}, 2000),
+        (FIVE_MINUTES, {"cache_creation_input_token_cost": 1.1e-6}, 1100),
+        (FIVE_MINUTES, {"cache_creation_input_token_cost_above_1hr": 3e-6}, 1250),
+        (AN_HOUR, {"cache_creation_input_token_cost_above_1hr": 3e-6}, 3000),
+        (AN_HOUR, {"cache_creation_input_token_cost": 5e-6}, 5000),
+        (FIVE_MINUTES, {"cache_creation_input_token_cost": 0.0}, 1000),
+    ],
+)
+def test_a_cache_write_is_reserved_at_its_price(cached: int, known: dict[str, float], each: int) -> None:
+    caching = price(**known)
+    assert quote({"max_tokens": 1}, Prompt(10, cached=cached), [("a", caching)]).amount == 10 * each + 2000
 
 
 def test_a_reservation_covers_any_usage_within_it() -> None:

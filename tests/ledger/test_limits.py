@@ -218,6 +218,22 @@ async def test_a_refusal_says_whether_retrying_soon_can_help(ledger: Ledger) -> 
     assert (await ledger.admit(key, 0))["soon"] is True
 
 
+async def test_what_running_requests_hold_can_be_seen(ledger: Ledger) -> None:
+    key = await ledger.key(max_budget=1e-6)
+    await ledger.admit(key, 400)
+    one = await ledger.admit(key, 700)
+    assert "reserved by 1 running request," in one["message"]
+    await ledger.admit(key, 500)
+    assert "reserved by 2 running requests," in (await ledger.admit(key, 700))["message"]
+    info = await ledger.info(key)
+    assert (info["reserved"], info["running_requests"]) == (900e-9, 2)
+    (line,) = (await ledger.store.run(spend.by_key(ledger.now)))["body"]["data"]
+    assert (line["reserved"], line["running_requests"]) == (900e-9, 2)
+    ledger.now += 60_000
+    await ledger.store.run(expire(ledger.store.dialect, ledger.now))
+    assert (await ledger.info(key))["running_requests"] == 0
+
+
 async def test_many_leases_are_renewed_at_once(ledger: Ledger) -> None:
     ids = [(await ledger.admit(None, 1))["reservation"] for _ in range(120)]
     assert (await ledger.store.run(renew("one", ids, ledger.now + 10**6)))["renewed"] == 120

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.ledger.test_estimate import chat, price
-from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.estimate import AN_HOUR, FIVE_MINUTES, NOT_CACHED, Prompt, prompt
 from worker.core.pricing.quote import quote
 from worker.core.pricing.tokens import text_tokens
 
@@ -167,20 +167,40 @@ def test_clearing_a_context_keeps_it_bounded() -> None:
     assert prompt(chat("x", context_management={"edits": edits})).unbounded == ()
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        chat("x", cache_control={"type": "ephemeral", "ttl": "1h"}),
-        chat("x", tools=[{"type": "function", "function": {"name": "f", "cache_control": {"type": "ephemeral"}}}]),
-        chat("x", tools=[{"name": "f", "cache_control": {"type": "ephemeral"}}]),
-        chat("x", cache_control_injection_points=[{"location": "message", "role": "system"}]),
-        chat([{"type": "image", "source": PNG, "cache_control": {"type": "ephemeral"}}]),
-        {**chat("x"), "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]},
-    ],
-)
-def test_cache_markers_are_found_everywhere(body: dict[str, Any]) -> None:
-    assert prompt(body).cached
-    assert not prompt(chat("x", cache_control=None)).cached
+_FIVE_MINUTES: list[dict[str, Any]] = [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}]
+_HOUR: list[Any] = [{"type": "ephemeral", "ttl": "1h"}, {"type": "ephemeral", "ttl": 3600}, {"ttl": "24h"}, "ephemeral"]
+
+
+def _marked(marker: Any) -> list[dict[str, Any]]:
+    """Requests with this marker in every place where one may be."""
+    return [
+        chat("x", cache_control=marker),
+        chat("x", tools=[{"type": "function", "function": {"name": "f", "cache_control": marker}}]),
+        chat("x", tools=[{"name": "f", "cache_control": marker}]),
+        chat("x", cache_control_injection_points=[{"location": "message", "role": "system", "control": marker}]),
+        chat([{"type": "image", "source": PNG, "cache_control": marker}]),
+        {"messages": [{"role": "user", "content": "x", "cache_control": marker}]},
+        {**chat("x"), "system": [{"type": "text", "text": "x", "cache_control": marker}]},
+    ]
+
+
+@pytest.mark.parametrize("marker", _FIVE_MINUTES)
+def test_cache_markers_are_found_everywhere(marker: Any) -> None:
+    assert [prompt(body).cached for body in _marked(marker)] == [FIVE_MINUTES] * len(_marked(marker))
+    assert prompt(chat("x", cache_control_injection_points=[{"location": "message"}])).cached == FIVE_MINUTES
+
+
+@pytest.mark.parametrize("marker", _HOUR)
+def test_a_marker_for_another_time_counts_as_an_hour(marker: Any) -> None:
+    for body in _marked(marker):
+        assert prompt(body).cached == AN_HOUR
+        longer = {**body, "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]}
+        assert prompt({**longer, **body}).cached == AN_HOUR
+
+
+def test_an_empty_marker_is_none() -> None:
+    for body in _marked(None):
+        assert prompt(body).cached == NOT_CACHED or "cache_control_injection_points" in body
 
 
 @pytest.mark.parametrize(

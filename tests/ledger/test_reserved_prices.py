@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from worker.core.pricing import prices
-from worker.core.pricing.estimate import Prompt
+from worker.core.pricing.estimate import AN_HOUR, FIVE_MINUTES, Prompt
 from worker.core.pricing.quote import quote
 from worker.core.pricing.usage import Usage
 
@@ -33,9 +33,14 @@ def test_a_service_tier_is_reserved_at_its_charged_price(tier: Any, size: int) -
 
 
 @pytest.mark.parametrize("prices_of_cache", [{}, {"cache_creation_input_token_cost_above_1hr": 5e-6}])
-def test_a_one_hour_cache_write_is_reserved(prices_of_cache: dict[str, float]) -> None:
+@pytest.mark.parametrize("size", [1_000, 300_000])
+def test_cache_writes_are_reserved(prices_of_cache: dict[str, float], size: int) -> None:
+    """Whatever part of the prompt is read, written for as long as the markers ask, or neither."""
     price = prices.price({**ENTRY, **prices_of_cache})
     assert price is not None
-    found = quote({"max_tokens": 1}, Prompt(1_000, cached=True), [("a", price)])
-    assert found.amount is not None
-    assert prices.cost(price, Usage(1_000, 1, cache_write=1_000, cache_write_1h=1_000)) <= found.amount
+    for cached, hour in ((FIVE_MINUTES, 0), (AN_HOUR, size // 2), (AN_HOUR, size)):
+        found = quote({"max_tokens": 1}, Prompt(size, cached=cached), [("a", price)])
+        assert found.amount is not None
+        for read, written in ((0, size), (size // 2, size // 2), (size // 4, size // 4), (0, 0)):
+            used = Usage(size, 1, cached=read, cache_write=written, cache_write_1h=min(hour, written))
+            assert prices.cost(price, used) <= found.amount

@@ -104,7 +104,7 @@ _COUNTED = {
     name: NUMBER if name == "spend" else {"type": "integer"}
     for name in ("spend", "requests", "failures", "prompt_tokens", "completion_tokens")
 }
-_MONEY = {"spend": NUMBER, "reserved": NUMBER, "total_spend": NUMBER}
+_COUNTS = {"spend": NUMBER, "reserved": NUMBER, "running_requests": {"type": "integer"}, "total_spend": NUMBER}
 
 
 class KeyFields(Protocol):
@@ -197,8 +197,8 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
         ),
         "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},
         "Key": an_object(
-            {"token": TEXT, **key.shown, **_MONEY, "budget_reset_at": MOMENT},
-            ["token", *key.shown, *_MONEY, "budget_reset_at"],
+            {"token": TEXT, **key.shown, **_COUNTS, "budget_reset_at": MOMENT},
+            ["token", *key.shown, *_COUNTS, "budget_reset_at"],
         ),
         "KeyInfo": an_object({"key": TEXT, "info": ref("Key")}, ["key", "info"]),
         "KeyList": an_object(
@@ -212,7 +212,7 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
             {"request_id": TEXT, "startTime": MOMENT, "model": TEXT, "spend": NUMBER, "request_tags": array(TEXT)},
             ["request_id", "model", "spend", "request_tags"],
         ),
-        "SpendKeys": an_object({"data": array(an_object({**_MONEY, "key_id": TEXT}, ["key_id", *_MONEY]))}, ["data"]),
+        "SpendKeys": an_object({"data": array(an_object({**_COUNTS, "key_id": TEXT}, ["key_id", *_COUNTS]))}, ["data"]),
         "SpendActivity": an_object(
             {
                 "from": MOMENT,
@@ -244,5 +244,5 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
             },
             ["container", "data"],
         ),
-        "GlobalSpend": an_object({**_MONEY, "budget_reset_at": MOMENT, "periods": array(OBJECT)}, _MONEY),
+        "GlobalSpend": an_object({**_COUNTS, "budget_reset_at": MOMENT, "periods": array(OBJECT)}, _COUNTS),
     }

@@ -65,6 +65,7 @@ def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, 
         **{name: show(key[index]) for name, index, show in _SHOWN},
         "spend": usd(account.spent) if account and current else 0.0,
         "reserved": usd(account.reserved) if account and current else 0.0,
+        "running_requests": account.parallel if account else 0,
         "total_spend": usd(account.total) if account else 0.0,
         "budget_reset_at": periods.iso(end),
     }

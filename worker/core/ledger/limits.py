@@ -41,7 +41,8 @@ def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: i
     if most is None or account.spent + account.reserved + amount <= most:
         return None
     end = periods.end(limit.duration, now)
-    held = f", ${usd(account.reserved):.6f} is reserved by running requests" if account.reserved else ""
+    running = f"{account.parallel} running request{'' if account.parallel == 1 else 's'}"
+    held = f", ${usd(account.reserved):.6f} is reserved by {running}" if account.reserved else ""
     so_far = (
         f"${usd(account.spent):.6f} of ${usd(most):.6f} is spent{held}, and this request may cost ${usd(amount):.6f}."
     )

@@ -163,6 +163,7 @@ def _key_line(row: Row, now: int) -> dict[str, Any]:
         "user_id": user_id or None,
         "spend": usd(found.spent) if current else 0.0,
         "reserved": usd(found.reserved) if current else 0.0,
+        "running_requests": found.parallel,
         "total_spend": usd(found.total),
     }
 

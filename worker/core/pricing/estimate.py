@@ -53,6 +53,9 @@ _OWN_TOOLS = frozenset(("function", "custom"))
 _OF_PARTS = frozenset(("messages", "input", "system"))
 _TOOLS = frozenset(("tools", "functions"))
 _CACHING = frozenset(("cache_control", "cache_control_injection_points"))
+# How long a provider keeps what it writes to its cache.
+# https://platform.claude.com/docs/en/build-with-claude/prompt-caching#1-hour-cache-duration
+NOT_CACHED, FIVE_MINUTES, AN_HOUR = 0, 1, 2
 # Fields that no model reads. The text of every other field counts, known or not.
 _UNREAD = frozenset(
     "model stream stream_options temperature top_p top_k min_p n best_of seed stop stop_sequences max_tokens "
@@ -68,14 +71,15 @@ class Prompt(NamedTuple):
     """The parts of a prompt that determine its size.
 
     `fixed`: tokens independent of the tokenizer. `images`: the number of images. `unbounded`: names of content of
-    unknown size. `cached`: the request asks for prompt caching, which some providers charge extra for; unlike
-    `Usage.cached`, it does not count what was read from a cache. `text`: the character counts of its text.
+    unknown size. `cached`: the longest time for which the request asks to cache the prompt, which some providers charge
+    extra for; unlike `Usage.cached`, it does not count what was read from a cache. `text`: the character counts of its
+    text.
     """
 
     fixed: int
     images: int = 0
     unbounded: tuple[str, ...] = ()
-    cached: bool = False
+    cached: int = NOT_CACHED
     text: Counted | None = None
 
     def tokens(self, tokenizer: str = LARGEST) -> int:
@@ -100,7 +104,7 @@ def prompt(body: Mapping[str, Any]) -> Prompt:
         elif name in _ELSEWHERE:
             walk.unbounded.append(name)
         elif name in _CACHING:
-            walk.cached = True
+            walk.marked(value)
         elif name in _TELLING:
             walk.take({name: value})
         elif isinstance(value, (str, list, dict)):
@@ -145,7 +149,7 @@ class _Walk:
         self.numbers = 0
         self.images = 0
         self.unbounded: list[str] = []
-        self.cached = False
+        self.cached = NOT_CACHED
 
     def take(self, value: Any, *, parts: bool = True) -> None:
         """`parts`: whether objects may be message parts, which can contain more than text."""
@@ -179,7 +183,7 @@ class _Walk:
             self.unbounded.append(kind)
         for name, value in part.items():
             if name == "cache_control":
-                self.cached = True
+                self.marked(value)
             elif value in _NOTHING:
                 continue
             elif name in _TEXT_FIELDS or (name == "input" and kind.endswith("tool_use")):
@@ -215,8 +219,23 @@ class _Walk:
             if str(kind) not in _OWN_TOOLS:
                 self.unbounded.append(str(kind))
             function = tool.get("function")
-            marked = "cache_control" in tool or (isinstance(function, Mapping) and "cache_control" in function)
-            self.cached = self.cached or marked
+            for marked in (tool, function):
+                if isinstance(marked, Mapping) and "cache_control" in marked:
+                    self.marked(marked["cache_control"])
+
+    def marked(self, marker: Any) -> None:
+        """`marker`: a `cache_control`, or LiteLLM's list of injection points, whose `control` is one."""
+        for one in marker if isinstance(marker, list) else (marker,):
+            self.cached = max(self.cached, _time_cached(one))
+
+
+def _time_cached(marker: Any) -> int:
+    """Returns FIVE_MINUTES only if that is certain. Anthropic may add other times."""
+    if marker is None:
+        return NOT_CACHED
+    control = marker.get("control", marker) if isinstance(marker, dict) else None
+    ttl = control.get("ttl") if isinstance(control, dict) else "unknown"
+    return FIVE_MINUTES if ttl in (None, "5m") else AN_HOUR
 
 
 def _is_ordinary(part: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..values import tags
 from ..values.money import MAX_NANO
 from . import prices
-from .estimate import Prompt, prompt
+from .estimate import AN_HOUR, Prompt, prompt
 from .prices import Price
 
 DEFAULT_MAX_OUTPUT = 4096
@@ -92,11 +92,18 @@ def _most(
         if prompt.unbounded:
             into = max(into, now.get("audio_input", 0))
         if prompt.cached:
-            # Writing to Anthropic's one-hour cache costs 2 times the input, to the five-minute cache 1.25 times.
-            into = max(2 * into, now.get("cache_write", 0), now.get("cache_write_1h", 0))
+            into = _cache_write(now, into, prompt.cached)
         out = max(now.get(unit, 0) for unit in ("output", "reasoning", "audio_output", "image_output"))
         most = max(most, prompt_tokens * into + output_tokens * out)
     return min(MAX_NANO, prices.nano(most + prices.flat(price, units) if units else most))
+
+
+def _cache_write(now: Price, into: int, cached: int) -> int:
+    """Returns the most that a token of a prompt with cache markers can cost. It is read, written or neither, and only a
+    marker for an hour can have it written for an hour. Without a price of its own, a write costs what it does at
+    Anthropic: 1.25 times the input for five minutes, twice the input for an hour."""
+    most = max(into, now.get("cache_write", into + -(-into // 4)))
+    return max(most, now.get("cache_write_1h", 2 * into)) if cached == AN_HOUR else most
 
 
 def _no_price(name: str) -> str:

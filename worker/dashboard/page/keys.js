@@ -20,9 +20,15 @@ function state(key) {
   return parts;
 }
 
+/** What running requests hold. Most cost less than that in the end. */
+function held(key) {
+  const running = key.running_requests;
+  return running ? `${usd(key.reserved)} held by ${count(running)} running` : null;
+}
+
 function spend(key) {
   const used = key.spend + key.reserved;
-  const total = h("small", {}, `${usd(key.total_spend)} ever`);
+  const total = h("small", {}, [held(key), `${usd(key.total_spend)} ever`].filter(Boolean).join(" · "));
   if (key.max_budget === null) return [usd(used), total];
   const bar = h("div", { class: "meter" }, h("div"));
   meter(bar, key.max_budget ? used / key.max_budget : 1, `Budget used by ${nameOf(key)}`);
