@@ -193,8 +193,11 @@ def warm_up(one: OfflineEdge, requests: int) -> None:
     asyncio.run(run())
 
 
-def cold(one: OfflineEdge) -> float:
-    """Seconds from the start of workerd to the first plain response. The container is already running."""
+def cold(one: OfflineEdge) -> tuple[float, float]:
+    """Seconds from the start of workerd to the first plain response, and workerd's seconds of CPU until then.
+
+    The container is already running.
+    """
     assert one.workerd is not None
     one.kill_worker()
     began = time.monotonic()
@@ -202,7 +205,7 @@ def cold(one: OfflineEdge) -> float:
     one.workerd.wait_until_ready("/")
     headers = {"authorization": f"Bearer {KEY}"}
     assert httpx.post(f"{one.url}/v1/chat/completions", json=BODY, headers=headers, timeout=60).status_code == 200
-    return time.monotonic() - began
+    return time.monotonic() - began, seconds_of_cpu(one.workerd.pid)
 
 
 def main() -> None:
@@ -228,9 +231,13 @@ def main() -> None:
             warm_up(one, 4 if options.only_cold else options.warm_up)
         if not options.only_cold:
             measure(edges, options)
-        for name, one in edges.items():
-            took = sorted(cold(one) for _ in range(options.rounds))
-            print(f"fresh workerd, {name}: first answer after {statistics.median(took):.2f} s (median)")
+        starts: dict[str, list[tuple[float, float]]] = {name: [] for name in edges}
+        for _ in range(options.rounds):
+            for name, one in edges.items():
+                starts[name].append(cold(one))
+        for name, took in starts.items():
+            after, cpu = (statistics.median(each) for each in zip(*took, strict=True))
+            print(f"fresh workerd, {name}: first answer after {after:.2f} s, {cpu:.2f} s of its CPU (medians)")
 
 
 def measure(edges: dict[str, OfflineEdge], options: argparse.Namespace) -> None:

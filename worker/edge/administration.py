@@ -18,32 +18,30 @@ from .runtime.log import log
 _MAX_BYTES = int(admin.MAX_BODY_MB * 1024 * 1024)
 
 
-class Administration:
-    def __init__(self, ledger: LedgerClient) -> None:
-        self._ledger = ledger
+async def administer(
+    ledger: LedgerClient, client: Client, endpoint: Endpoint, path: str, query: str, key_hash: str | None
+) -> Any:
+    """Returns a JS response. `query`: without the question mark. `key_hash`: None for the master key.
 
-    async def answer(self, client: Client, endpoint: Endpoint, path: str, query: str, key_hash: str | None) -> Any:
-        """Returns a JS response. `query`: without the question mark. `key_hash`: None for the master key.
-
-        Raises ApiError 403 before anything is read, 400 naming the field, 404 for a key, or 503.
-        """
-        if key_hash is not None and endpoint.name not in OF_ONES_OWN:
-            raise admin.master_key_only()
-        master_key = presented_key(client.headers.get) if key_hash is None else None
-        call = admin.call(endpoint, path, query, await _body(client), master_key)
-        if key_hash is not None:
-            call = admin.of_its_own(endpoint, call, key_hash, reference)
-        try:
-            result = await self._ledger.call("administer", call)
-        except LedgerUnavailable as error:
-            log("error", "ledger_unavailable", request_id=client.id, reason=str(error))
-            raise service_unavailable(
-                "The ledger cannot be used now. The operation may or may not have been done."
-            ) from None
-        if endpoint.methods == ("POST",):
-            log("info", "admin", request_id=client.id, call=endpoint.name, status=result.get("status", 200))
-        response = json_response(200, admin.answer(result))
-        return await without_body(response) if client.method == "HEAD" else response
+    Raises ApiError 403 before anything is read, 400 naming the field, 404 for a key, or 503.
+    """
+    if key_hash is not None and endpoint.name not in OF_ONES_OWN:
+        raise admin.master_key_only()
+    master_key = presented_key(client.headers.get) if key_hash is None else None
+    call = admin.call(endpoint, path, query, await _body(client), master_key)
+    if key_hash is not None:
+        call = admin.of_its_own(endpoint, call, key_hash, reference)
+    try:
+        result = await ledger.call("administer", call)
+    except LedgerUnavailable as error:
+        log("error", "ledger_unavailable", request_id=client.id, reason=str(error))
+        raise service_unavailable(
+            "The ledger cannot be used now. The operation may or may not have been done."
+        ) from None
+    if endpoint.methods == ("POST",):
+        log("info", "admin", request_id=client.id, call=endpoint.name, status=result.get("status", 200))
+    response = json_response(200, admin.answer(result))
+    return await without_body(response) if client.method == "HEAD" else response
 
 
 async def _body(client: Client) -> bytes:

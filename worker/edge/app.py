@@ -1,4 +1,7 @@
-"""The Worker's request handler: authorization, then a response from the edge or from a container."""
+"""The Worker's request handler: authorization, then a response from the edge or from a container.
+
+Modules that only some requests need are imported on first use, so that a new isolate starts sooner.
+"""
 
 import asyncio
 import json
@@ -10,27 +13,24 @@ from typing import Any
 from pyodide.ffi import JsException
 
 from catalog import CATALOG
-from core.api import auth, cors, health, openapi
+from core.api import auth, cors, health
 from core.api.auth import FailedAuthLimiter, presented_key
 from core.api.endpoints import speaks_anthropic
 from core.api.errors import ApiError, internal_error, invalid_request
 from core.api.models import listed, missing, models_on
 from core.api.request_ids import acceptable, new_id
-from core.ledger.key_schemas import KEY_SCHEMAS
 from core.ledger.keys import of_a_key
 from core.ledger.secrets import hash_secret
 from core.pricing.quote import Quoter
 from core.protocol import GRANT_HEADER, REQUEST_ID_HEADER
 
 from . import settings
-from .administration import Administration
 from .admission import Admission, BillableRequest
 from .container_life import lifecycle
 from .container_life import settings as container_settings
 from .forwarding import Client, Instances, container_request
 from .instances import candidates, instance_names, stand_in
 from .ledger_client import LedgerClient
-from .metrics import Metrics
 from .responses import (
     empty_response,
     error_response,
@@ -87,8 +87,6 @@ class Edge:
             found.default_max_output,
         )
         self._admission = Admission(ledger, self._instances, quoter)
-        self._administration = Administration(ledger)
-        self._metrics = Metrics(self._instances, instance_names(found.instances))
 
     async def answer(self, client: Client) -> Any:
         """Returns the response without the headers that every response carries. Raises ApiError."""
@@ -100,7 +98,7 @@ class Edge:
         asked = auth.admit(client.method, path, headers.get, self._rules)
         endpoint = asked.endpoint
         if endpoint.name == "openapi":
-            return text_response(openapi.text(KEY_SCHEMAS))
+            return _description()
         if endpoint.name in ("dashboard", "dashboard_file"):
             return page_response(path, headers.get("if-none-match"))
         if endpoint.public:
@@ -110,10 +108,15 @@ class Edge:
             models = await self._admission.authenticate(key_hash, request_id)
             if endpoint.name == "model_info":
                 return await self._model_info(client, path, key_hash, models)
-            return await self._administration.answer(client, endpoint, path, search[1:], key_hash)
+            from .administration import administer
+
+            return await administer(self._ledger, client, endpoint, path, search[1:], key_hash)
         if endpoint.name == "metrics":
             await self._admission.authenticate(key_hash, request_id)
-            found = await self._metrics.answer(client, search[1:], await self._states(), by_master=key_hash is None)
+            from .metrics import scrape
+
+            by_master = key_hash is None
+            found = await scrape(self._instances, client, search[1:], await self._states(), by_master=by_master)
             return await without_body(found) if client.method == "HEAD" else found
         names = candidates(self._settings.instances, presented_key(headers.get))
         if endpoint.methods == ("POST",):
@@ -166,6 +169,13 @@ class Edge:
             return await self._instances.state(name, STATE_TIMEOUT)
         except (JsException, TimeoutError):
             return health.UNAVAILABLE
+
+
+def _description() -> Any:
+    from core.api import openapi
+    from core.ledger.key_schemas import KEY_SCHEMAS
+
+    return text_response(openapi.text(KEY_SCHEMAS))
 
 
 @lru_cache(maxsize=64)

@@ -17,33 +17,27 @@ PATH = "/metrics"
 _HELP = "Whether a container runs; 0 while it sleeps."
 
 
-class Metrics:
-    """`names`: of all instances."""
-
-    def __init__(self, instances: Instances, names: list[str]) -> None:
-        self._instances = instances
-        self._names = names
-
-    async def answer(self, client: Client, query: str, states: Mapping[str, str], *, by_master: bool) -> Any:
-        """`states`: the current state of every instance. Raises ApiError 400, 403 or 503."""
-        if not by_master:
-            raise master_key_only()
-        name = parse_qs(query).get("instance", self._names[:1])[0]
-        if name not in self._names:
-            raise invalid_request(f"The instances are {', '.join(self._names)}.", param="instance")
-        text = exposition(states)
-        if states[name] == RUNNING:
-            try:
-                found = await self._instances.answer(
-                    lambda: container_request(client, PATH, ()), [name], client, stand_in=False
-                )
-                said = await found.response.text()
-            except JsException:
-                raise service_unavailable("The container ended while sending its metrics.", 1) from None
-            if found.response.status != 200:
-                raise service_unavailable("The container did not say its metrics.", 5)
-            text += said
-        return plain_response(text)
+async def scrape(
+    instances: Instances, client: Client, query: str, states: Mapping[str, str], *, by_master: bool
+) -> Any:
+    """`states`: the current state of every instance. Raises ApiError 400, 403 or 503."""
+    if not by_master:
+        raise master_key_only()
+    names = list(states)
+    name = parse_qs(query).get("instance", names[:1])[0]
+    if name not in names:
+        raise invalid_request(f"The instances are {', '.join(names)}.", param="instance")
+    text = exposition(states)
+    if states[name] == RUNNING:
+        try:
+            found = await instances.answer(lambda: container_request(client, PATH, ()), [name], client, stand_in=False)
+            said = await found.response.text()
+        except JsException:
+            raise service_unavailable("The container ended while sending its metrics.", 1) from None
+        if found.response.status != 200:
+            raise service_unavailable("The container did not say its metrics.", 5)
+        text += said
+    return plain_response(text)
 
 
 def exposition(states: Mapping[str, str]) -> str:

@@ -1,8 +1,7 @@
 """Settings of the edge and the ledger object, from the Worker's variables."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.settings import SHARED, Setting, public_models, whole
 
@@ -15,8 +14,7 @@ _instances = whole(f"a whole number from 1 to {MAX_INSTANCES}", 1, MAX_INSTANCES
 Variable = Callable[[str], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeSettings:
+class EdgeSettings(NamedTuple):
     """`cors_allow_origins`: None if the variable is not set; then the catalog's origins apply. `default_max_output`: in
     tokens. `location_hint`: where Durable Objects are created. `problems`: messages about invalid variables, for the
     log."""
@@ -33,8 +31,7 @@ class EdgeSettings:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerSettings:
+class LedgerSettings(NamedTuple):
     """`retention_days`: None keeps the spend log forever. `alert_webhook_url`: None sends no alerts."""
 
     retention_days: float | None

@@ -1,7 +1,6 @@
 """The accounts that a request draws on: the global one, its user's and its key's. Each has counters and limits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .decision import Row, Statement
@@ -19,9 +18,10 @@ def user_account(user_id: str) -> str:
     return f"user:{user_id}"
 
 
-@dataclass(slots=True)
 class Account:
     """A row of ledger_accounts; see `schema`."""
+
+    __slots__ = NAMES
 
     id: str
     start: int
@@ -34,6 +34,21 @@ class Account:
     parallel: int
     alerted_soft: int
     alerted_full: int
+
+    def __init__(self, row: Row) -> None:
+        (
+            self.id,
+            self.start,
+            self.spent,
+            self.reserved,
+            self.total,
+            self.minute,
+            self.requests,
+            self.tokens,
+            self.parallel,
+            self.alerted_soft,
+            self.alerted_full,
+        ) = row
 
 
 class Limits(NamedTuple):
@@ -50,23 +65,18 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
-def account(row: Row) -> Account:
-    return Account(*row)
-
-
 def open_account(account_id: str, start: int) -> Statement:
     """Inserts the row of an account unless it exists."""
     return "INSERT INTO ledger_accounts (id, start) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", (account_id, start)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """Limits from the configuration. `everyone`: for all traffic, including the master key's. `each_user`: for every
     `user_id` that `users` does not name."""
 
     everyone: Limits = NO_LIMITS
     each_user: Limits = NO_LIMITS
-    users: Mapping[str, Limits] = field(default_factory=dict)
+    users: Mapping[str, Limits] = {}
 
     def user(self, user_id: str) -> Limits:
         return self.users.get(user_id, self.each_user)

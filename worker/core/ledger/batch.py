@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..values import periods
 from . import admit, alerts, keys, settle
-from .accounts import COLUMNS, GLOBAL, NAMES, Account, Limits, Policy, account, key_account, user_account
+from .accounts import COLUMNS, GLOBAL, NAMES, Account, Limits, Policy, key_account, user_account
 from .admit import AdmissionRequest, Principal, principal
 from .decision import Decision, Row, Statement, Steps
 from .dialect import Dialect, marks
@@ -114,7 +114,7 @@ def _read_secrets(
         for row in (yield _WITH_ACCOUNTS + dialect.for_update, tuple(hashes)):
             if not secrets:
                 secrets[row[0]] = keys.key(row[2:end]), row[1]
-            accounts[row[end]] = account(row[end:])
+            accounts[row[end]] = Account(row[end:])
     elif hashes:
         for row in (yield from _among(_BY_SECRET, hashes)):
             secrets[row[0]] = keys.key(row[2:]), row[1]
@@ -126,7 +126,7 @@ def read_accounts(dialect: Dialect, names: Iterable[str], accounts: dict[str, Ac
     missing = [name for name in names if name not in accounts]
     if missing:
         for row in (yield from _among(_ACCOUNTS, missing, dialect.for_update)):
-            accounts[row[0]] = account(row)
+            accounts[row[0]] = Account(row)
 
 
 def _among(sql: str, names: Iterable[str], end: str = "") -> Rows:

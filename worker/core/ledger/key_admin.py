@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..values import periods
 from . import decision, key_fields, keys, secrets
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
-from .accounts import account, key_account, open_account, user_account
+from .accounts import Account, key_account, open_account, user_account
 from .decision import Decision, Row, Steps
 from .dialect import Dialect, marks
 from .key_fields import FieldError
@@ -297,4 +297,4 @@ def _show_one(key_id: str, now: int) -> Steps:
 def _shown(row: Row, now: int) -> dict[str, Any]:
     end = keys.COLUMN_COUNT
     counters = row[end + 1 :]
-    return keys.shown(keys.key(row[:end]), row[end], account(counters) if counters[0] is not None else None, now)
+    return keys.shown(keys.key(row[:end]), row[end], Account(counters) if counters[0] is not None else None, now)

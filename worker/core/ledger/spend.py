@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ..values import periods
 from ..values.money import usd
 from . import decision, secrets
-from .accounts import COLUMNS, GLOBAL, Account, Policy, account
+from .accounts import COLUMNS, GLOBAL, Account, Policy
 from .decision import Decision, Row, Steps
 
 MAX_PAGE = 1000
@@ -152,7 +152,7 @@ def _by_key(now: int, page: int, size: int) -> Steps:
 
 
 def _key_line(row: Row, now: int) -> dict[str, Any]:
-    found: Account = account(row[:-5])
+    found: Account = Account(row[:-5])
     alias, hint, user_id, duration, token = row[-5:]
     current = periods.goes_on(found.start, duration, now)
     return {
@@ -174,7 +174,7 @@ def _everything(policy: Policy, now: int) -> Steps:
         "SELECT start, spent FROM ledger_periods WHERE account = ? ORDER BY start DESC LIMIT 100",
         (GLOBAL,),
     )
-    found = account(rows[0])
+    found = Account(rows[0])
     limit = policy.everyone
     current = periods.goes_on(found.start, limit.duration, now)
     return {

@@ -6,8 +6,7 @@ A `Kind` is independent of any field; `key_fields` assigns kinds to fields.
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import money, periods
 
@@ -60,8 +59,7 @@ def _not_settable(name: str, value: Any, now: int) -> Any:
     raise FieldError(name, f"'{name}' is not a field that can be set.")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """`sql`: the column's type. `default`: the column's value if the field is not set.
 
     `read`: converts the field's name, its JSON value and the current time to the column's value; raises FieldError.
@@ -74,8 +72,8 @@ class Kind:
     default: Any = None
     read: Callable[[str, Any, int], Any] = _not_settable
     show: Callable[[Any], Any] = _as_it_is
-    schema: Schema = field(default_factory=dict)
-    shown: Schema = field(default_factory=dict)
+    schema: Schema = {}  # noqa: RUF012 nobody changes a schema
+    shown: Schema = {}  # noqa: RUF012
     argument: str = "text"
 
 

@@ -4,14 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 KEY = "started"
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """State that outlives the object: the container's token, start time (Unix) and environment fingerprint."""
 
     token: str
@@ -38,7 +36,7 @@ class StoredRecord:
         return Started(**json.loads(text)) if isinstance(text, str) else None
 
     def save(self, started: Started) -> None:
-        self._storage.kv.put(KEY, json.dumps(asdict(started)))
+        self._storage.kv.put(KEY, json.dumps(started._asdict()))
 
 
 # The maximum seconds for one probe.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
@@ -14,8 +14,7 @@ SLEEP_AFTER = 600.0
 SHUTDOWN_GRACE = 870.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Limits in seconds. `problems`: messages about invalid variables, for the log."""
 
     start_timeout: float = START_TIMEOUT

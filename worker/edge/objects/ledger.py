@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pyodide.ffi import create_proxy
 
 from core.configuration import Configuration
-from core.ledger import administration, admit, expiry, schema, settle
+from core.ledger import admit, expiry, schema, settle
 from core.ledger.accounts import Policy
 from core.ledger.batch import batch
 from core.ledger.declared import sync_declared_keys
@@ -170,6 +170,9 @@ class Ledger(ContainerObject):
 
     async def administer(self, text: str) -> str:
         """A call built by `api.admin.call` → a result of `ledger.administration.decide`."""
+        # Imported on first use, so that an object starts sooner.
+        from core.ledger import administration
+
         self._write_carried()
         decision = administration.decide(self._store.dialect, self._policy, json.loads(text), now_ms())
         result = json.dumps(self._store.run(decision))
