@@ -197,7 +197,7 @@ class LedgerBatcher:
         try:
             await self._decide(reports, requests)
         except Exception as error:  # noqa: BLE001 the next batch has to run, whatever went wrong
-            log.error("ledger_turn_failed", error=type(error).__name__)
+            log.error("ledger_batch_failed", error=type(error).__name__)
             self._complained = True
         finally:
             _fail(requests, LedgerUnavailable("The ledger's batch did not run."))
@@ -235,7 +235,7 @@ class LedgerBatcher:
 
     async def _divide(self, reports: list[Report], requests: list[_Waiting], error: Exception) -> None:
         """Run each entry in its own batch."""
-        log.error("ledger_turn_divided", error=type(error).__name__, requests=len(requests), reports=len(reports))
+        log.error("ledger_batch_divided", error=type(error).__name__, requests=len(requests), reports=len(reports))
         for report in reports:
             await self._decide([report], [])
         for one in requests:

@@ -131,7 +131,7 @@ def _accounting(config: Config, settings: Settings, router: Router) -> tuple[Cla
         return None, NoAccounting()
     lost = location.ephemeral_mount(path) if path else None
     if lost:
-        log.warning("ledger_fleeting", effect=lost)
+        log.warning("ledger_ephemeral", effect=lost)
     if claim and not claim.alone:
         log.warning("ledger_shared", effect="Another proxy on this machine uses the same ledger file.")
     price_book = _price_book(config, settings, router)

@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL, which replicas can share.
 
-Decisions that do not ask for a transaction run statement by statement with autocommit. They are written for that. An
-admission then takes two round trips and holds locks for one.
+A batch of admissions and settlements, like every other decision that asks for it, runs in one transaction. Other
+decisions run statement by statement with autocommit, and are written for that.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from .metric_families import OTHER, Counter, Gauge, Histogram, Total
 
 # Seconds: from an immediate refusal to a request's maximum of ten minutes.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
-TURN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BATCH_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 CLIENT_LEFT = 499
 
 _REQUEST = ("endpoint", "model", "status")
@@ -43,7 +43,7 @@ cached_tokens = Counter(
 reasoning_tokens = Counter("litellm_router_reasoning_tokens_total", "Tokens of reasoning.", _DEPLOYMENT)
 spend = Counter("litellm_router_spend_usd_total", "Cost of responses in US dollars.", _DEPLOYMENT, unit=NANO)
 turn_duration = Histogram(
-    "litellm_router_ledger_turn_duration_seconds", "Duration of ledger transactions.", bounds=TURN_SECONDS
+    "litellm_router_ledger_batch_duration_seconds", "Duration of ledger transactions.", bounds=BATCH_SECONDS
 )
 ledger_unavailable = Counter("litellm_router_ledger_unavailable_total", "Failed ledger transactions.")
 cache_hits = Counter("litellm_router_cache_hits_total", "Requests answered from the response cache.", ("model",))

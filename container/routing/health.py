@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from .outcome import UNHEALTHY, Outcome
+from .outcome import COUNTED, UNHEALTHY, Outcome
 
 WINDOW_SECONDS = 60.0
 MAX_COOLDOWN_SECONDS = 300.0
@@ -83,11 +83,7 @@ class Health:
             pause = cooldown_time * 2 ** min(self.strikes, 10)
         elif outcome.kind == "rate_limit" and outcome.retry_after is not None:
             pause = outcome.retry_after
-        elif (
-            outcome.kind in ("rate_limit", "authentication", "not_found")
-            or len(self.failures) > allowed_fails
-            or self.strikes > 0
-        ):
+        elif outcome.kind not in COUNTED or len(self.failures) > allowed_fails or self.strikes > 0:
             pause = cooldown_time * 2 ** min(self.strikes, 10)
         else:
             return

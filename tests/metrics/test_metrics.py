@@ -44,7 +44,7 @@ def test_an_answer_is_counted_with_its_duration_tokens_and_cost(watched: Watched
     cost = 2 * (used["prompt_tokens"] * IN + used["completion_tokens"] * OUT)
     assert found["litellm_router_spend_usd_total", "model=gpt"] == pytest.approx(cost)
     assert found["litellm_router_attempts_total", "model=gpt", "outcome=ok"] == 2
-    assert found["litellm_router_ledger_turn_duration_seconds_count"] > 0
+    assert found["litellm_router_ledger_batch_duration_seconds_count"] > 0
     assert found["litellm_router_ledger_unavailable_total"] == 0
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from ..shared.answer import UNEXPECTED, UNREADABLE
-from ..shared.translated_stream import DONE, TranslatedStream
+from ..shared.sse import DONE
+from ..shared.translated_stream import TranslatedStream
 from . import answer
 from .request import JSON_TOOL, Translated
 

@@ -23,7 +23,7 @@ from .alike import Alike
 from .error_body import words
 from .failure import error_event, from_error_event
 from .odd_chunks import ORDINARY_FINISH, ChunkMender, failure_in
-from .sse import MAX_EVENT_BYTES, OversizedEvent, data_of, is_comment, last_end, next_end, payload
+from .sse import DONE, MAX_EVENT_BYTES, OversizedEvent, data_of, is_comment, last_end, next_end, payload
 
 MAX_LEARNT = 1000
 _learnt: dict[str, tuple[bytes, bytes]] = {}
@@ -274,7 +274,6 @@ def _says_nothing(choices: Any) -> bool:
     )
 
 
-DONE = b"data: [DONE]\n\n"
 # Metadata in every chunk of a response.
 _OF_A_CHUNK = ("id", "object", "created", "model", "system_fingerprint")
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"[^"]')

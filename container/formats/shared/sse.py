@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+# The end of a stream in OpenAI's format.
+DONE = b"data: [DONE]\n\n"
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 Event = dict[str, Any]

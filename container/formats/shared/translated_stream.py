@@ -6,9 +6,7 @@ from typing import Any
 import orjson
 
 from ...routing.outcome import Outcome
-from .sse import Reader
-
-DONE = b"data: [DONE]\n\n"
+from .sse import DONE, Reader
 
 
 class TranslatedStream:
