@@ -9,7 +9,7 @@ from ..config.providers import DIRECT
 from ..engine.supervisor import Engine
 from .anthropic import Anthropic
 from .chat_or_responses import ChatOrResponses
-from .client_apis import messages
+from .client_apis import messages, responses
 from .client_apis.messages import OverChat, ToClaude, ToEngine
 from .client_apis.messages.vertex_claude import ToVertexClaude
 from .gemini import Gemini
@@ -41,6 +41,10 @@ class Formats:
         self._to_engine = ToEngine(engine, drop_params=drop)
         self._to_claude = ToClaude(drop_params=drop)
         self._to_vertex_claude = ToVertexClaude(vertex, drop_params=drop)
+        self._responses: dict[Format, Format] = {
+            inner: responses.OverChat(inner, drop_params=drop) for inner in (self._engine, *self._translated.values())
+        }
+        self._responses[self._openai] = responses.PassingOrChat(self._openai, drop_params=drop)
         self._over_chat: dict[Format, Format] = {
             inner: OverChat(inner, drop_params=drop) for inner in (self._openai, *self._translated.values())
         }
@@ -48,6 +52,8 @@ class Formats:
     def of(self, d: Deployment, model: str, endpoint: str) -> Format:
         if endpoint in messages.ENDPOINTS:
             return self._messages(d, model, endpoint)
+        if endpoint == responses.ENDPOINT:
+            return self._responses[self.of(d, model, "chat_completions")]
         if d.kind != "direct":
             return self._engine
         if d.format == "openai":
@@ -68,4 +74,4 @@ class Formats:
         return self._over_chat[inner]
 
 
-__all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported", "messages"]
+__all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported", "messages", "responses"]

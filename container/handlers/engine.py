@@ -17,12 +17,7 @@ from ..accounting.transcript import Transcript, UsageEvents
 from ..config.deployment import Deployment
 from ..config.model_routes import split_route
 from ..engine.supervisor import Engine, EngineUnavailable
-from ..formats.shared import chat_only, failure, prepare, responses_request
-from ..formats.shared.capabilities import capabilities
-from ..formats.shared.chat_only import ChatOnly
-from ..formats.shared.known_models import gives_reasoning
-from ..formats.shared.responses_request import Fitted
-from ..formats.shared.tool_names import given_back
+from ..formats.shared import failure, prepare
 from ..http_client.client import Client
 from ..http_client.request import HttpError
 from ..http_client.response import Response
@@ -37,16 +32,8 @@ from .drive import drive, refusal
 from .relay import Renames
 from .request_parser import RequestParser
 
-# The field that limits output tokens, for endpoints that have one.
-_OUTPUT_LIMITS = {"responses": "max_output_tokens"}
 # The names that providers use for a rerank's input tokens.
 _READ = ("prompt_tokens", "total_tokens", "input_tokens")
-
-
-def limit_output(endpoint: Endpoint, body: JsonBody | FormBody, tokens: int | None) -> None:
-    """Add an output limit that a budget relies on. `tokens` is None if the request has a limit or needs none."""
-    if tokens is not None and isinstance(body, JsonBody):
-        body.limit_output(_OUTPUT_LIMITS[endpoint.name], tokens)
 
 
 def usage(raw: bytes) -> Mapping[str, Any] | None:
@@ -92,7 +79,6 @@ class EngineEndpoints:
         self._engine = engine
         self._reading = reading
         self._timeout = timeout
-        self._chat_only = ChatOnly()
         self._client = Client(connect_timeout=CONNECT_SECONDS)
 
     async def close(self) -> None:
@@ -105,7 +91,6 @@ class EngineEndpoints:
         reservation = await self._accounting.admit(
             context, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt, tags=body.tags
         )
-        limit_output(endpoint, body, reservation.output_limit)
         try:
 
             async def attempt(step: Try) -> Outcome:
@@ -144,17 +129,9 @@ class EngineEndpoints:
         try:
             async with asyncio.timeout(limit) as deadline:
                 model = step.target.model
-                fit = _fitted(endpoint, body, d, model)
-                response = await self._sent(endpoint, d, model, body, limit, fit)
-                refused = await _refusal(response)
-                if refused is not None and self._try_chat(endpoint, d, model, refused):
-                    response.close()
-                    response = await self._sent(endpoint, d, model, body, limit, fit, through_chat=True)
-                    chats = await _refusal(response)
-                    if chats is None:
-                        self._chat_only.learn(d, model)
-                    refused = None if chats is None else chat_only.of_both(refused, chats)
-                if refused is not None:
+                response = await self._sent(endpoint, d, model, body, limit)
+                if response.status != 200:
+                    refused = failure.from_response(response.status, response.headers, await read_error(response))
                     outcome = audio.judged(refused) if endpoint.name in audio.ENDPOINTS else refused
                     outcome = prepare.excused(outcome, d, model, endpoint.name)
                     return outcome
@@ -165,7 +142,6 @@ class EngineEndpoints:
                     step,
                     body,
                     reservation,
-                    fit.names,
                     lambda: deadline.reschedule(loop.time() + limit),
                 )
                 outcome = OK
@@ -185,11 +161,6 @@ class EngineEndpoints:
             raise ConnectionAbortedError(outcome.message)
         return outcome
 
-    def _try_chat(self, endpoint: Endpoint, d: Deployment, model: str, refused: Outcome) -> bool:
-        if endpoint.name != chat_only.ENDPOINT or not chat_only.may_be(refused) or self._chat_only.knows(d, model):
-            return False
-        return capabilities(d, model).responses != "always"
-
     async def _sent(
         self,
         endpoint: Endpoint,
@@ -197,9 +168,6 @@ class EngineEndpoints:
         model: str,
         body: JsonBody | FormBody,
         limit: float,
-        fit: Fitted,
-        *,
-        through_chat: bool = False,
     ) -> Response:
         """Return the response with its body unread. `limit`: seconds that the engine may take to start."""
         if audio.called_directly(d, endpoint.name):
@@ -208,32 +176,8 @@ class EngineEndpoints:
             raw = body.for_model(split_route(d.provider, model)[1])
         else:
             where = await self._engine.ready(limit)
-            if through_chat or (endpoint.name == chat_only.ENDPOINT and self._chat_only.knows(d, model)):
-                fit = fit._replace(fields={**fit.fields, **chat_only.THROUGH_CHAT})
-            url, raw = where.base + endpoint.path, _for_engine(endpoint, body, d, model, fit)
+            url, raw = where.base + endpoint.path, body.for_model(prepare.engine_model(d, model))
         return await self._client.post(url, raw, {**where.headers, "content-type": body.content_type})
-
-
-async def _refusal(response: Response) -> Outcome | None:
-    """Return None for a successful response, whose body is left unread."""
-    if response.status == 200:
-        return None
-    return failure.from_response(response.status, response.headers, await read_error(response))
-
-
-def _fitted(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str) -> Fitted:
-    """Return the changes that a conversation needs for the deployment."""
-    if endpoint.name != "responses" or not isinstance(body, JsonBody):
-        return Fitted()
-    return responses_request.fitted(d, model, body.fields)
-
-
-def _for_engine(endpoint: Endpoint, body: JsonBody | FormBody, d: Deployment, model: str, fit: Fitted) -> bytes:
-    name = prepare.engine_model(d, model)
-    if endpoint.name != "responses" or not isinstance(body, JsonBody):
-        return body.for_model(name)
-    limit = prepare.responses_limit(d, model, body.fields)
-    return body.for_model(name, limit, reasons=gives_reasoning(d, model), changed=fit.fields, dropped=fit.dropped)
 
 
 async def _pass_on(
@@ -242,14 +186,9 @@ async def _pass_on(
     step: Try,
     body: JsonBody | FormBody,
     reservation: AnyReservation,
-    names: Mapping[str, str],
     patience: Callable[[], None],
 ) -> None:
-    """Relay a response to the client.
-
-    `names`: the client's tool names, by the names sent upstream. `patience` is called for each chunk and extends the
-    timeout.
-    """
+    """Relay a response to the client. `patience` is called for each chunk and extends the timeout."""
     d, ours = step.target.deployment, body.model.encode()
     # A wildcard's model name starts with the deployment id, so it is replaced first.
     theirs = dict.fromkeys(name.encode() for name in (prepare.engine_model(d, step.target.model), d.id))
@@ -263,15 +202,13 @@ async def _pass_on(
         if text is not None:
             context.respond(200, text[0], headers, text[1])
         else:
-            answer = given_back(raw, names)
             for name in theirs:
-                answer = answer.replace(name, ours)
-            context.respond(200, answer, headers, content_type)
+                raw = raw.replace(name, ours)
+            context.respond(200, raw, headers, content_type)
         return
     events = content_type.lower().startswith("text/event-stream")
     said, found = Transcript(), UsageEvents()
-    quoted = ((orjson.dumps(sent), orjson.dumps(own)) for sent, own in names.items())
-    rename = Renames([*((name, ours) for name in theirs), *quoted])
+    rename = Renames((name, ours) for name in theirs)
     reservation.streaming(said, hidden_reasoning.kept(body.fields) if isinstance(body, JsonBody) else {})
     ended = False
     data = await response.readany()

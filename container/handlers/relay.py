@@ -11,7 +11,8 @@ from worker.core.api.errors import ApiError, timed_out, upstream_failed
 
 from ..accounting.reservation import AnyReservation
 from ..accounting.transcript import Transcript
-from ..formats.shared.answer import Plain, Stream, StreamBroken
+from ..formats import responses
+from ..formats.shared.answer import Events, Plain, Stream, StreamBroken
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from ..server.context import RequestContext
@@ -153,7 +154,7 @@ class Relay:
             error = timed_out(str(broken)) if broken.timed_out else upstream_failed(502, str(broken))
             self.reservation.answered(answer.events.usage, early=True)
             await self.reservation.settle(error.status)
-            await self.fail(error)
+            await self.fail(error, answer.events)
             return Outcome("timeout" if broken.timed_out else "server", 0, str(broken), final=True)
         finally:
             self.reservation.answered(answer.events.usage, early=not ended)
@@ -166,10 +167,13 @@ class Relay:
         await self.context.finish()
         return None if failed is None else failed._replace(final=True)
 
-    async def fail(self, error: ApiError) -> None:
-        """End a stream that has begun with an error event, without `[DONE]`."""
+    async def fail(self, error: ApiError, events: Events | None = None) -> None:
+        """End a stream that has begun with an error event, without `[DONE]`. `events` is what broke off, if any."""
         self.close()
         self.context.failure = error.status
+        if self.context.endpoint == responses.ENDPOINT:
+            await self.context.finish(responses.broken(error, events))
+            return
         before = b"event: error\n" if self.context.anthropic else b""
         fields = error.fields(anthropic=self.context.anthropic)
         await self.context.finish(before + b"data: " + orjson.dumps(fields) + b"\n\n")

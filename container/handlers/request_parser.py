@@ -5,6 +5,7 @@ from worker.core.pricing import quote
 from worker.core.pricing.estimate import Prompt, prompt
 
 from ..accounting.accounting import check_models
+from ..request import responses
 from ..request.completion import Completion, parse
 from ..request.engine_body import FormBody, read_body
 from ..request.messages import parse_messages
@@ -38,6 +39,8 @@ class RequestParser:
         """Raises ApiError 400 for a bad body, 403 for a model that the key may not use, 404, or 503."""
         if endpoint.engine:
             request = read_body(endpoint, raw, context.header("content-type") or "")
+        elif endpoint.name == responses.ENDPOINT:
+            request = responses.parse_responses(raw)
         elif context.anthropic:
             request = parse_messages(endpoint.name, raw, context.header("anthropic-beta") or "")
         else:

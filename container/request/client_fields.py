@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..config import output_limits
-from .responses import chat_from_input
+from .chat_from_input import chat_from_input
 
 LABELS = frozenset(
     "user metadata store safety_identifier prompt_cache_key prompt_cache_retention prompt_cache_options "

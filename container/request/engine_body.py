@@ -11,13 +11,11 @@ from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import invalid_request
 from worker.core.values import tags
 
-from ..config import output_limits
 from ..routing.router import RouteRequest
 from . import engine_fields
 from .authority import refuse_forbidden
 from .client_fields import TRACKING, drop_labels, name_user
 from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
-from .responses import refuse_stored, without_storage
 
 
 def check(endpoint: str, fields: Mapping[str, Any]) -> None:
@@ -31,36 +29,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
 def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
-def _are_objects(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
-
-
-def _is_said(value: Any) -> bool:
-    return isinstance(value, str) or _are_objects(value)
-
-
-def _are_tools(value: Any) -> bool:
-    return _are_objects(value) and all(isinstance(one.get("type"), str) for one in value)
-
-
-_TEXT, _OBJECT = (_is_text, "a string"), (_is_object, "an object")
+_TEXT = (_is_text, "a string")
 _SHAPES: Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    "responses": {
-        "input": (_is_said, "a string or an array of items"),
-        "tools": (_are_tools, "an array of tools, each with a 'type'"),
-        "text": _OBJECT,
-        "reasoning": _OBJECT,
-        "instructions": (_is_said, "a string"),
-        "include": (_is_list, "an array of strings"),
-    },
     "image_generation": {"prompt": _TEXT},
     "speech": {"input": _TEXT},
     "moderations": {"input": (lambda value: isinstance(value, str | list), "a string or an array")},
@@ -70,7 +44,6 @@ _SHAPES: Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 
 # Form fields that determine routing or price.
 _SINGLE = ("model", "n")
-_UNCHANGED: Mapping[str, Any] = {}
 _OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
 
 
@@ -100,17 +73,8 @@ class JsonBody:
             fields.pop(name, None)
         self.tags = tags.of_request(fields)
         fields.pop("metadata", None)  # LiteLLM's proxy would trust it
-        self._responses = endpoint.name == "responses"
-        if self._responses and not output_limits.NAMES.isdisjoint(fields):
-            limit = output_limits.lowest(fields)
-            for name in output_limits.NAMES.intersection(fields):
-                del fields[name]
-            if limit is not None:
-                fields["max_output_tokens"] = limit
         for name in _foreign(endpoint, fields):
             del fields[name]
-        if self._responses:
-            refuse_stored(fields)
         self.route = RouteRequest(self.model, tokens=len(raw) // BYTES_PER_TOKEN, stream=bool(fields.get("stream")))
         self._fields: dict[str, Any] = fields
 
@@ -119,33 +83,9 @@ class JsonBody:
         """The fields to send upstream, except the model's name."""
         return self._fields
 
-    def limit_output(self, name: str, tokens: int) -> None:
-        """Set an output limit for a request that has none."""
-        self._fields[name] = tokens
-
-    def for_model(
-        self,
-        name: str,
-        limit: int | None = None,
-        *,
-        reasons: bool = False,
-        changed: Mapping[str, Any] = _UNCHANGED,
-        dropped: frozenset[str] = frozenset(),
-    ) -> bytes:
-        """Encode the body for a deployment.
-
-        limit     output tokens as the deployment accepts them, or None
-        reasons   the model returns encrypted reasoning on request
-        changed   fields with values adapted for the deployment
-        dropped   fields that the deployment does not accept
-        """
-        fields = {**self._fields, **changed}
-        for one in dropped:
-            fields.pop(one, None)
-        if self._responses:
-            fields = without_storage(fields) if reasons else {**fields, "store": False}
-        limited = {} if limit is None else {"max_output_tokens": limit}
-        return encode({**fields, **limited, "model": name})
+    def for_model(self, name: str) -> bytes:
+        """Encode the body for a deployment."""
+        return encode({**self._fields, "model": name})
 
 
 class FormBody:

@@ -8,7 +8,7 @@ from ..config.deployment import Deployment
 from ..config.options import Options
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..formats import Formats
-from ..formats.client_apis import messages
+from ..formats.client_apis import messages, responses
 from ..formats.shared import mock
 from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, json_object
 from ..formats.shared.assemble import as_events, is_stream
@@ -27,6 +27,7 @@ from ..routing.router import Try
 MAX_ERROR_BYTES = 64 * 1024
 # After these failures the format may send a modified request to the same deployment.
 _ASK_AGAIN = frozenset(("caller", "unsupported", "not_found"))
+_NO_SUCH_PAGE = (405, 501)
 _BEFORE_A_STREAM = b"\xef\xbb\xbf \t\r\n"
 _ENOUGH_TO_TELL = 7  # length of `event: `, in bytes
 
@@ -54,13 +55,12 @@ class Upstream:
         name = request.model if step.fallbacks == 0 else step.group
         try:
             if d.kind == "mock":
-                of_messages = request.endpoint in messages.ENDPOINTS
-                return messages.mocked(d, request, name) if of_messages else mock.answer(d, request, name)
+                return _mocked(d, request, name)
             format = self._formats.of(d, model, request.endpoint)
             sent: Sent | None = format.request(d, model, request)
             while True:
                 answer = await self._send(format, d, model, request, sent, name, on_silence)
-                if not isinstance(answer, Outcome) or answer.kind not in _ASK_AGAIN:
+                if not isinstance(answer, Outcome) or not (answer.kind in _ASK_AGAIN or answer.status in _NO_SUCH_PAGE):
                     return answer
                 stands = sent.stands or answer
                 sent = format.again(d, model, request, sent, answer)
@@ -165,6 +165,14 @@ class Upstream:
             if not data:
                 worked = events.usage is not None
                 return Outcome("server", 0, "The provider's stream ended before the response began.", unread=worked)
+
+
+def _mocked(d: Deployment, request: Completion, name: str) -> Answer:
+    if request.endpoint in messages.ENDPOINTS:
+        return messages.mocked(d, request, name)
+    if request.endpoint == responses.ENDPOINT:
+        return responses.mocked(d, request, name)
+    return mock.answer(d, request, name)
 
 
 async def _not_streamed(response: Response, events: Events, head: bytes) -> bytes | Outcome:

@@ -112,7 +112,7 @@ def test_endpoints_with_anthropic_errors(url, expected):
 
 
 def test_the_engine_serves_unconverted_endpoints():
-    ours = {"chat_completions", "completions", "embeddings", "messages", "count_tokens", *READ.values()}
+    ours = {"chat_completions", "completions", "embeddings", "messages", "count_tokens", "responses", *READ.values()}
     assert {e.name for e in TABLE.values() if not (e.engine or e.admin)} == ours
 
 

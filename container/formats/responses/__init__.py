@@ -78,7 +78,7 @@ class Responses:
             raise Malformed("messages", "The request cannot be translated: check messages and tools.") from error
         if request.stream and not streams(d, model):
             del body["stream"]
-        return _sent(Note(d.id, model, {"model": split_route(d.provider, model)[1], **body}, 0))
+        return sent_as(Note(d.id, model, {"model": split_route(d.provider, model)[1], **body}, 0))
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
         note: Note = sent.note
@@ -87,7 +87,7 @@ class Responses:
         body = self._without(note, refusal)
         if body is None:
             return None
-        return _sent(note._replace(body=body, left_out=note.left_out + 1))._replace(stands=sent.stands)
+        return sent_as(note._replace(body=body, left_out=note.left_out + 1))._replace(stands=sent.stands)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
         return answer.plain(raw, name)
@@ -119,5 +119,5 @@ class Responses:
         return {key: value for key, value in note.body.items() if key != name}
 
 
-def _sent(note: Note) -> Sent:
+def sent_as(note: Note) -> Sent:
     return Sent(encode(note.body), None, note, endpoint=_ENDPOINT)

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from worker.core.pricing.quote import LEAST_OF_RESPONSES
-
 from ...config import output_limits
 from ...config.address import JSON, Address
 from ...config.deployment import Deployment
@@ -53,8 +51,6 @@ _AZURE_V1 = frozenset(("v1", "preview", "latest"))
 _AZURE_DEPLOYMENTS = "/openai/deployments/"
 # The first dated API version with the Responses API.
 _AZURE_RESPONSES = "2025-03-01"
-
-_OF_RESPONSES = frozenset(("max_output_tokens",))
 
 # In LiteLLM these fields carry authority: guardrails, log destinations, sessions, routing.
 AUTHORITY = frozenset(("metadata", "tags"))
@@ -184,15 +180,6 @@ def limit_name(can: Capabilities, fields: Mapping[str, Any]) -> str:
         if name in fields:
             return name
     return can.limit_name
-
-
-def responses_limit(d: Deployment, model: str, fields: Mapping[str, Any]) -> int | None:
-    """The output limit of a Responses API request, clamped to the model's range.
-
-    This is the client's limit, or else the deployment's.
-    """
-    limit = output_limits.lowest(fields, _OF_RESPONSES) or output_limits.lowest(d.presets)
-    return None if limit is None else max(fitting(limit, capabilities(d, model)), LEAST_OF_RESPONSES)
 
 
 def fitting(limit: int, can: Capabilities) -> int:

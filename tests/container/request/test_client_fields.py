@@ -7,9 +7,8 @@ import orjson
 import pytest
 
 from container.request.completion import Completion, parse
-from container.request.engine_body import read_body
 from container.request.messages import parse_messages
-from worker.core.api.endpoints import TABLE
+from container.request.responses import parse_responses
 from worker.core.api.errors import ApiError
 from worker.core.pricing.quote import Quoter
 
@@ -95,7 +94,7 @@ def test_user_is_text_in_messages_and_for_the_engine(user, sent):
     message = orjson.dumps({"model": "m", "max_tokens": 5, "messages": MESSAGES, "user": user})
     assert parse_messages("messages", message, "").body.get("user") == sent
     response = orjson.dumps({"model": "m", "input": "Hi", "user": user})
-    assert orjson.loads(read_body(TABLE["/responses"], response, "").for_model("d")).get("user") == sent
+    assert parse_responses(response).body.get("user") == sent
 
 
 def test_user_becomes_text():

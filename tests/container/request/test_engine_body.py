@@ -12,7 +12,7 @@ from container.request.engine_body import FormBody, JsonBody, read_body
 from worker.core.api.endpoints import TABLE
 from worker.core.api.errors import ApiError
 
-RESPONSES, IMAGES = TABLE["/responses"], TABLE["/images/generations"]
+IMAGES = TABLE["/images/generations"]
 AUDIO = TABLE["/audio/transcriptions"]
 
 
@@ -50,24 +50,13 @@ def test_authority_field_is_rejected(name):
 
 
 @pytest.mark.parametrize("name", ["client_metadata", "x_trace", "max_tokens", "litellm"])
-@pytest.mark.parametrize("endpoint", [RESPONSES, IMAGES])
-def test_field_unknown_to_the_endpoint_is_removed(endpoint, name):
-    assert name not in sent_json(endpoint, model="m", **{name: {"a": 1}})
+def test_field_unknown_to_the_endpoint_is_removed(name):
+    assert name not in sent_json(IMAGES, model="m", **{name: {"a": 1}})
 
 
 @pytest.mark.parametrize(
     ("endpoint", "name", "value"),
     [
-        ("/responses", "input", 5),
-        ("/responses", "input", ["x"]),
-        ("/responses", "input", {"role": "user"}),
-        ("/responses", "tools", 5),
-        ("/responses", "tools", [5]),
-        ("/responses", "tools", [{}]),
-        ("/responses", "text", 5),
-        ("/responses", "reasoning", "high"),
-        ("/responses", "instructions", 5),
-        ("/responses", "include", "reasoning.encrypted_content"),
         ("/images/generations", "prompt", ["a"]),
         ("/images/generations", "prompt", 5),
         ("/moderations", "input", 5),
@@ -82,18 +71,12 @@ def test_shape_that_breaks_litellm_is_a_400(endpoint, name, value):
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
-def test_lowest_output_limit_of_any_name_applies_to_a_response():
-    sent = sent_json(RESPONSES, model="m", input="Hi", max_tokens=9, max_output_tokens=50, max_completion_tokens=20)
-    assert {name: sent[name] for name in sent if name.startswith("max")} == {"max_output_tokens": 9}
-
-
 @pytest.mark.parametrize(
     "name", ["url", "wx_credentials", "sampleCount", "num_generations", "x-api-key", "chat_history"]
 )
-@pytest.mark.parametrize("endpoint", [RESPONSES, IMAGES])
-def test_significant_unknown_field_is_rejected(endpoint, name):
+def test_significant_unknown_field_is_rejected(name):
     with pytest.raises(ApiError) as caught:
-        sent_json(endpoint, model="m", **{name: 1})
+        sent_json(IMAGES, model="m", **{name: 1})
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
@@ -114,23 +97,6 @@ def test_speech_input_must_be_text(said):
 def test_gateway_fields_and_metadata_are_removed():
     fields = {"fallbacks": ["x"], "num_retries": 1, "timeout": 5, "tags": ["a"], "metadata": {"guardrails": ["x"]}}
     assert sent_json(IMAGES, model="m", prompt="x", **fields) == {"model": "dep-1", "prompt": "x"}
-
-
-def test_responses_are_never_stored():
-    assert sent_json(RESPONSES, model="m", input="x", store=True)["store"] is False
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("previous_response_id", "resp_1"), ("conversation", "c"), ("background", True), ("prompt", {})]
-)
-def test_field_that_requires_stored_responses_is_rejected(name, value):
-    with pytest.raises(ApiError) as caught:
-        sent_json(RESPONSES, model="m", input="x", **{name: value})
-    assert (caught.value.status, caught.value.param) == (400, name)
-
-
-def test_blank_field_that_requires_stored_responses_is_accepted():
-    assert sent_json(RESPONSES, model="m", input="x", previous_response_id=None, background=False)["input"] == "x"
 
 
 @pytest.mark.parametrize(

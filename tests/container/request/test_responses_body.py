@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from container.request.engine_body import JsonBody
-from container.request.responses import ENCRYPTED_REASONING
-from worker.core.api.endpoints import TABLE
+from container.formats.client_apis.responses import Passing
+from container.request.responses import ENCRYPTED_REASONING, parse_responses
+from tests.routing.support import deployment
 from worker.core.api.errors import ApiError
 
 USER = {"role": "user", "content": "Hi"}
@@ -17,8 +17,9 @@ NAMED_ONLY = {"type": "reasoning", "id": "rs_2", "summary": []}
 
 
 def sent(*, reasons: bool = True, **fields: Any) -> dict[str, Any]:
-    body = JsonBody(TABLE["/responses"], orjson.dumps({"model": "m", "input": [USER], **fields}))
-    return orjson.loads(body.for_model("dep", reasons=reasons))
+    request = parse_responses(orjson.dumps({"model": "m", "input": [USER], **fields}))
+    d = deployment("m", "d", model="gpt-5.1" if reasons else "house-model")
+    return orjson.loads(Passing(drop_params=False).request(d, d.model, request).body)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +60,93 @@ def test_reasoning_without_content_is_a_reference_to_a_stored_item():
     assert made["input"] == [USER, KEPT, CALL, CALL]
 
 
-def test_reasoning_of_another_model_is_left_to_the_engine():
-    assert sent(input=[USER, NAMED_ONLY], reasons=False)["input"] == [USER, NAMED_ONLY]
+def test_non_reasoning_model_gets_no_reasoning():
+    assert sent(input=[USER, NAMED_ONLY], reasons=False)["input"] == [USER]
 
 
-@pytest.mark.parametrize("given", ["Hi", [], None])
+@pytest.mark.parametrize("given", ["Hi", []])
 def test_input_without_items_is_forwarded(given):
     assert sent(input=given)["input"] == given
+
+
+def test_nulls_are_left_out():
+    made = sent(input="Hi", text=None, tools=None, previous_response_id=None)
+    assert made.keys() == {"model", "input", "store", "include"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("input", 5),
+        ("input", ["x"]),
+        ("input", {"role": "user"}),
+        ("tools", 5),
+        ("tools", [5]),
+        ("tools", [{}]),
+        ("text", 5),
+        ("reasoning", "high"),
+        ("instructions", 5),
+        ("include", "reasoning.encrypted_content"),
+        ("stream", "yes"),
+        ("n", 0),
+        ("fallbacks", "gpt"),
+        ("num_retries", 99),
+    ],
+)
+def test_field_of_the_wrong_type_is_rejected(name, value):
+    with pytest.raises(ApiError) as caught:
+        sent(**{name: value})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
+def test_lowest_output_limit_of_any_name_applies():
+    made = sent(max_tokens=90, max_output_tokens=50, max_completion_tokens=20)
+    assert {name: made[name] for name in made if name.startswith("max")} == {"max_output_tokens": 20}
+
+
+@pytest.mark.parametrize("name", ["client_metadata", "x_trace", "litellm"])
+def test_unknown_field_is_left_out(name):
+    assert name not in sent(**{name: {"a": 1}})
+
+
+@pytest.mark.parametrize(
+    "name", ["url", "wx_credentials", "sampleCount", "num_generations", "x-api-key", "chat_history"]
+)
+def test_unknown_field_with_an_effect_is_rejected(name):
+    with pytest.raises(ApiError) as caught:
+        sent(**{name: 1})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
+@pytest.mark.parametrize("name", ["api_base", "litellm_params", "mock_response", "extra_body", "aws_role_name"])
+def test_authority_field_is_rejected(name):
+    with pytest.raises(ApiError) as caught:
+        sent(**{name: "x"})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("previous_response_id", "resp_1"), ("conversation", "c"), ("background", True), ("prompt", {})]
+)
+def test_field_that_requires_stored_responses_is_rejected(name, value):
+    with pytest.raises(ApiError) as caught:
+        sent(**{name: value})
+    assert (caught.value.status, caught.value.param) == (400, name)
+
+
+def test_blank_field_that_requires_stored_responses_is_accepted():
+    assert sent(previous_response_id=None, background=False)["input"] == [USER]
+
+
+def test_fields_of_the_gateway_are_honored_and_not_sent():
+    fields = {"fallbacks": ["x"], "num_retries": 1, "timeout": 5}
+    request = parse_responses(orjson.dumps({"model": "m", "input": "Hi", **fields}))
+    assert (request.route.fallbacks, request.route.num_retries, request.timeout) == (("x",), 1, 5)
+    assert not fields.keys() & request.body.keys()
+
+
+def test_metadata_that_openai_would_refuse_is_left_out():
+    request = parse_responses(orjson.dumps({"model": "m", "metadata": {"tags": ["job:1"], "run": "7"}}))
+    assert request.tags == '["job:1"]'
+    assert request.body["metadata"] == {"run": "7"}
+    assert "metadata" not in sent(metadata={"tags": ["job:1"]})

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from container.formats.shared.chat_only import ChatOnly, may_be, of_both
+from container.formats.client_apis.responses.chat_only import ChatOnly, may_be
 from container.formats.shared.failure import from_response
 from tests.routing.support import deployment
 
@@ -49,9 +49,3 @@ def test_result_is_remembered_per_deployment_and_model():
     assert known.knows(first, "m")
     assert not known.knows(first, "n")
     assert not known.knows(second, "m")
-
-
-def test_more_informative_of_two_errors_is_reported():
-    page, bad, none = refused(404), refused(400, {"error": "x"}), refused(404, {"error": "y"})
-    assert of_both(page, bad) is bad
-    assert of_both(page, none) is page

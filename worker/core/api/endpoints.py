@@ -55,8 +55,8 @@ TABLE: dict[str, Endpoint] = {
         _post("embeddings", "/embeddings"),
         _post("messages", "/messages"),
         _post("count_tokens", "/messages/count_tokens"),
+        _post("responses", "/responses"),
         # An allow-list: LiteLLM serves about 150 paths, many of them administrative.
-        _post("responses", "/responses", engine=True),
         _post("image_generation", "/images/generations", engine=True),
         _post("image_edit", "/images/edits", engine=True),
         _post("image_variation", "/images/variations", engine=True),

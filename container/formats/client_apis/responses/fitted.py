@@ -6,21 +6,17 @@ https://platform.openai.com/docs/api-reference/responses/create#responses-create
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ...config.deployment import Deployment
-from . import call_ids, tool_names
-from .capabilities import capabilities
-from .known_models import gives_reasoning
+from ....config.deployment import Deployment
+from ...shared import call_ids, tool_names
+from ...shared.capabilities import capabilities
+from ...shared.known_models import gives_reasoning
+from .sealed import is_ours
 
 # Higher than in chat completions.
 _LONGEST_ID = 64
-_SIGNED = ("gemini", "vertex_ai", "vertex_ai_beta")
-
-
-# Providers with a native Responses API. For others LiteLLM translates to chat, and refuses OpenAI's labels.
-_NATIVE = ("openai", "azure", "xai", "openrouter")
+# Providers that accept OpenAI's labels. Others may refuse them.
+_LABELLED = ("openai", "azure", "xai", "openrouter")
 _OPENAIS = frozenset("prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier".split())
-
-
 # For non-reasoning models, these refuse the reasoning of other models.
 _OF_OPENAI = ("openai", "azure")
 
@@ -38,18 +34,16 @@ class Fitted(NamedTuple):
 
 
 def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
-    """Adapts a Responses API request. Gemini's input stays as it is: LiteLLM reads the signatures in its ids."""
-    dropped = frozenset() if d.provider in _NATIVE else _OPENAIS.intersection(fields)
-    if d.provider not in _NATIVE and fields.get("top_logprobs") == 0:
+    """Adapts a request that is passed through."""
+    dropped = frozenset() if d.provider in _LABELLED else _OPENAIS.intersection(fields)
+    if d.provider not in _LABELLED and fields.get("top_logprobs") == 0:
         dropped |= {"top_logprobs"}
-    if d.provider in _SIGNED:
-        return Fitted(dropped=dropped)
     can = capabilities(d, model)
     length = None if can.call_id_length is None else max(can.call_id_length, _LONGEST_ID)
     made: dict[str, Any] = {}
     items = fields.get("input")
-    if isinstance(items, list) and d.provider in _OF_OPENAI and not gives_reasoning(d, model):
-        items = _without_reasoning(items)
+    if isinstance(items, list):
+        items = _without_reasoning(items, all=d.provider in _OF_OPENAI and not gives_reasoning(d, model))
         if items is not fields["input"]:
             made["input"] = items
     if isinstance(items, list):
@@ -62,7 +56,13 @@ def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
     return Fitted(made, names, dropped)
 
 
-def _without_reasoning(items: list[Any]) -> list[Any]:
-    """Removes reasoning items. Returns the same list if there are none."""
-    kept = [item for item in items if not (isinstance(item, dict) and item.get("type") == "reasoning")]
+def _without_reasoning(items: list[Any], *, all: bool) -> list[Any]:
+    """Removes the reasoning of models that were reached through chat, or `all` reasoning. Returns the same list if
+    there is none.
+    """
+    kept = [item for item in items if not (_is_reasoning(item) and (all or is_ours(item.get("encrypted_content"))))]
     return items if len(kept) == len(items) else kept
+
+
+def _is_reasoning(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "reasoning"

@@ -1,17 +1,11 @@
-"""Remembers servers without OpenAI's Responses API. Many OpenAI-compatible servers return 404 for it.
-
-LiteLLM then calls chat completions and translates both ways. https://docs.litellm.ai/docs/response_api
-"""
+"""Remembers servers without OpenAI's Responses API. Many OpenAI-compatible servers return 404 for it."""
 
 import re
 
-from ...config.deployment import Deployment
-from ...routing.outcome import Outcome
-from . import refusals
+from ....config.deployment import Deployment
+from ....routing.outcome import Outcome
+from ...shared import refusals
 
-ENDPOINT = "responses"
-# LiteLLM's request field for this.
-THROUGH_CHAT = {"use_chat_completions_api": True}
 _NOT_FOUND = 404
 _NO_SUCH_PAGE = (_NOT_FOUND, 405, 501)
 # llama.cpp says "File Not Found" for a missing path.
@@ -44,8 +38,3 @@ def may_be(refusal: Outcome) -> bool:
     if refusals.says_no_such_model(refusal.code or "", said):
         return False
     return refusal.kind == "not_found" or _PAGE.search(said) is not None
-
-
-def of_both(page: Outcome, chat: Outcome) -> Outcome:
-    """The outcome if both endpoints refused: chat's, unless that endpoint is missing too."""
-    return page if chat.status in _NO_SUCH_PAGE else chat

@@ -1,0 +1,257 @@
+"""OpenAI's Responses API for clients.
+
+Requests are passed through to providers that have this API. For all others they are translated to chat completions.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from worker.core.api.errors import ApiError
+from worker.core.pricing.quote import LEAST_OF_RESPONSES
+
+from ....config import output_limits
+from ....config.deployment import Deployment
+from ....config.model_routes import split_route
+from ....request.completion import Completion
+from ....request.engine_fields import FIELDS
+from ....request.responses import ENDPOINT, without_storage
+from ....routing.outcome import Outcome
+from ...responses import Note, Responses, sent_as
+from ...shared import mock, prepare, reasoning, tool_names
+from ...shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
+from ...shared.capabilities import capabilities
+from ...shared.events import EventStream
+from ...shared.format import Format, Malformed, Sent
+from ...shared.known_models import gives_reasoning, served, streams
+from . import chat_only, failed, fitted, passing, sealed
+from .answer import Asked, ResponseEvents, response
+from .chat_only import ChatOnly
+from .head import repeated
+from .passing import PassedEvents
+from .request import OPTIONAL, chat
+
+_CHAT = "chat_completions"
+_NO_SUCH_ITEM = re.compile(r"\b(?:[Ii]tem|[Rr]esponse) with id\b")
+# Providers with this API, according to their documentation and to LiteLLM. A server at another address may lack
+# it, as its first refusal shows. Groq's is a beta that refuses fields which agents send, so it is left out.
+PROVIDERS = frozenset(("openai", "azure", "xai", "openrouter", "fireworks_ai", "hosted_vllm"))
+
+
+def has_api(d: Deployment, model: str) -> bool:
+    """Whether the deployment is known to have the Responses API, or may have it."""
+    if d.kind != "direct" or d.format != "openai":
+        return False
+    return d.provider in PROVIDERS or served(d, model) == "always"
+
+
+class Passing(Responses):
+    """Passes the client's request through, with our credentials and the provider's model name."""
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        fields = {**_presets(d), **request.body}
+        limit = limit_of(d, model, request)
+        if limit is not None:
+            fields["max_output_tokens"] = limit
+        fit = fitted.fitted(d, model, fields)
+        fields.update(fit.fields)
+        for name in fit.dropped:
+            fields.pop(name, None)
+        _fit_effort(fields, d, model)
+        if gives_reasoning(d, model) and (d.id, model) not in self._secretive:
+            fields = without_storage(fields)
+        fields |= {"store": False, "model": split_route(d.provider, model)[1]}
+        if request.stream and not streams(d, model):
+            del fields["stream"]
+        sent = sent_as(Note(d.id, model, fields, 0))
+        return sent._replace(names=fit.names) if fit.names else sent
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        other = super().again(d, model, request, sent, refusal)
+        return None if other is None else other._replace(names=sent.names)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        answer = passing.plain(raw, name)
+        if sent.names and isinstance(answer, Plain):
+            return replace(answer, body=tool_names.given_back(answer.body, sent.names))
+        return answer
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        return PassedEvents(name, sent.names)
+
+
+class _Bridged(NamedTuple):
+    """How a request was sent as a chat. `inner` and `as_chat` are the request at `OverChat`'s inner format."""
+
+    inner: Sent
+    as_chat: Completion
+    asked: Asked
+    learns: tuple[Deployment, str] | None = None
+
+
+class OverChat:
+    """Translates requests to chat completions. `inner` is the format of the deployment's chat completions."""
+
+    def __init__(self, inner: Format, *, drop_params: bool) -> None:
+        self._inner = inner
+        self._drop_params = drop_params
+        self.address = inner.address
+        self.failure = inner.failure
+        self.url = inner.url
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        as_chat, asked = _as_chat(request, d, model, drop_params=self._drop_params)
+        return self._wrapped(self._inner.request(d, model, as_chat), _Bridged(Sent(b""), as_chat, asked))
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        note: _Bridged = sent.note
+        other = self._inner.again(d, model, note.as_chat, note.inner, refusal)
+        return None if other is None else self._wrapped(other, note)
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        note: _Bridged = sent.note
+        answer = self._inner.plain(raw, name, note.inner)
+        return _as_response(answer, name, note.asked) if isinstance(answer, Plain) else answer
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        note: _Bridged = sent.note
+        return ResponseEvents(self._inner.events(name, note.as_chat, note.inner), name, note.asked)
+
+    def _wrapped(self, inner: Sent, note: _Bridged) -> Sent:
+        return inner._replace(note=note._replace(inner=inner), endpoint=inner.endpoint or _CHAT)
+
+
+class PassingOrChat:
+    """Passes requests through, except for models or servers that only have chat completions."""
+
+    def __init__(self, chat: Format, *, drop_params: bool) -> None:
+        self._passing = Passing(drop_params=drop_params)
+        self._over_chat = OverChat(chat, drop_params=drop_params)
+        self._chat_only = ChatOnly()
+        self._failure = chat.failure
+        self.address = chat.address
+        self.url = chat.url
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        if not has_api(d, model) or self._chat_only.knows(d, model):
+            return self._over_chat.request(d, model, request)
+        return self._passing.request(d, model, request)
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
+        if isinstance(sent.note, _Bridged):
+            return self._over_chat.again(d, model, request, sent, refusal)
+        if not chat_only.may_be(refusal):
+            return None if refusal.kind == "not_found" else self._passing.again(d, model, request, sent, refusal)
+        if capabilities(d, model).responses == "always":
+            return None
+        other = self._over_chat.request(d, model, request)
+        return other._replace(note=other.note._replace(learns=(d, model)))
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        return self._answering(sent).plain(raw, name, sent)
+
+    def events(self, name: str, request: Completion, sent: Sent) -> Events:
+        return self._answering(sent).events(name, request, sent)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        """An item that the provider does not know is the request's fault, and not the deployment's."""
+        outcome = self._failure(status, headers, raw)
+        if outcome.kind == "not_found" and _NO_SUCH_ITEM.search(outcome.message):
+            return outcome._replace(kind="caller")
+        return outcome
+
+    def _answering(self, sent: Sent) -> Format:
+        """The format that parses the response. That a server has chat only is remembered once that succeeds."""
+        if not isinstance(sent.note, _Bridged):
+            return self._passing
+        if sent.note.learns is not None:
+            self._chat_only.learn(*sent.note.learns)
+        return self._over_chat
+
+
+def limit_of(d: Deployment, model: str, request: Completion) -> int | None:
+    """The output limit as the model accepts it: the client's, or else the deployment's or the reserved one."""
+    limit = output_limits.lowest(request.body)
+    if limit is None:
+        limit = output_limits.lowest(d.presets) or request.output_limit
+    elif request.output_limit is not None:  # the reservation does not cover the client's limit
+        limit = min(limit, request.output_limit)
+    return None if limit is None else max(prepare.fitting(limit, capabilities(d, model)), LEAST_OF_RESPONSES)
+
+
+def broken(error: ApiError, events: Events | None) -> bytes:
+    """The last events of a stream that failed. `events` is the stream, if the response had begun."""
+    outcome = Outcome("rate_limit" if error.status == 429 else "server", error.status, error.message, param=error.param)
+    if isinstance(events, PassedEvents | ResponseEvents):
+        return events.broken(outcome)
+    return failed.events({}, outcome, 0)
+
+
+def mocked(d: Deployment, request: Completion, name: str) -> Answer:
+    """The response of a mock model. Raises Unsupported."""
+    as_chat, asked = _as_chat(request, d, d.model, drop_params=True)
+    answer = mock.answer(d, as_chat, name)
+    if isinstance(answer, Plain):
+        return _as_response(answer, name, asked)
+    if isinstance(answer, Outcome):
+        return answer
+    inner = EventStream(name, drop_usage=True)
+    inner.usage = answer.events.usage
+    events = ResponseEvents(inner, name, asked)
+    return Stream(events.feed(answer.first), _told(answer.rest, events), events)
+
+
+async def _told(rest: AsyncGenerator[bytes], events: ResponseEvents) -> AsyncGenerator[bytes]:
+    async for data in rest:
+        yield events.feed(data)
+    yield events.end()
+
+
+def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: bool) -> tuple[Completion, Asked]:
+    try:
+        body, tools = chat(request.body, d, model, drop_params=drop_params)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Malformed("input", "The request is not valid for the Responses API: check input and tools.") from error
+    limit = request.body.get("max_output_tokens")
+    if limit is not None:
+        body["max_tokens"] = limit
+    optional = tuple(name for name in OPTIONAL if name in body)
+    asked = Asked(repeated(request.body), tools, sealed.family(d, model))
+    return replace(request, endpoint=_CHAT, body=body, client_wants_usage=False, optional=optional, seen=None), asked
+
+
+def _as_response(answer: Plain, name: str, asked: Asked) -> Plain | Outcome:
+    try:
+        return Plain(orjson.dumps(response(orjson.loads(answer.body), name, asked)), answer.usage)
+    except UNEXPECTED:
+        return UNREADABLE
+
+
+def _presets(d: Deployment) -> dict[str, Any]:
+    """The deployment's presets in this API. Those that only chat has are left out."""
+    made: dict[str, Any] = {}
+    for name, value in d.presets.items():
+        if name == "reasoning_effort":
+            made["reasoning"] = {"effort": value} if isinstance(value, str) else value
+        elif name == "verbosity":
+            made["text"] = {"verbosity": value}
+        elif name in FIELDS[ENDPOINT] or name not in FIELDS[_CHAT]:
+            made[name] = value
+    return {name: value for name, value in made.items() if name not in output_limits.NAMES}
+
+
+def _fit_effort(fields: dict[str, Any], d: Deployment, model: str) -> None:
+    """Replaces an effort that the model does not accept with the nearest one."""
+    asked = fields.get("reasoning")
+    effort = asked.get("effort") if isinstance(asked, Mapping) else None
+    efforts = capabilities(d, model).efforts
+    if isinstance(effort, str) and efforts:
+        fitting = reasoning.nearest(effort, efforts)
+        if fitting != effort:
+            fields["reasoning"] = {**fields["reasoning"], "effort": fitting}
+
+
+__all__ = ["ENDPOINT", "OverChat", "Passing", "PassingOrChat", "broken", "has_api", "limit_of", "mocked"]

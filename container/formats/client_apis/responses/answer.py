@@ -1,0 +1,186 @@
+"""Translates chat completions to responses of the Responses API, complete or streaming."""
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from worker.core.pricing.usage import cached_elsewhere, count
+
+from ....routing.outcome import Outcome
+from ...shared.answer import UNEXPECTED, UNREADABLE, Events
+from ...shared.sse import Reader
+from ...shared.tool_calls import arguments_text, new_id
+from . import head
+from .tools import Tools
+from .writer import Writer
+
+# Why a response is incomplete, by chat's finish reason.
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_OLD_STYLE = -1  # the key of the single legacy `function_call`
+
+
+class Asked(NamedTuple):
+    """What the response has to know of the request.
+
+    `repeated` are the fields of the request that the response repeats. `family` is as in `sealed`.
+    """
+
+    repeated: Mapping[str, Any]
+    tools: Tools
+    family: str
+
+    def writer(self, name: str) -> Writer:
+        """`name` is the model's public name."""
+        suffix = uuid.uuid4().hex
+        response = {**head.blank(name, time.time()), **self.repeated, "id": f"resp_{suffix}"}
+        return Writer(response, suffix, self.tools, self.family)
+
+
+def usage(said: Any) -> dict[str, Any]:
+    counts = said if isinstance(said, dict) else {}
+    details, made = counts.get("prompt_tokens_details"), counts.get("completion_tokens_details")
+    details, made = (one if isinstance(one, dict) else {} for one in (details, made))
+    prompt, completion = count(counts, "prompt_tokens"), count(counts, "completion_tokens")
+    written = count(details, "cache_creation_tokens") or count(counts, "cache_creation_input_tokens")
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {
+            "cached_tokens": count(details, "cached_tokens") or cached_elsewhere(counts),
+            "cache_write_tokens": written or count(details, "cache_write_tokens"),
+        },
+        "output_tokens": completion,
+        "output_tokens_details": {"reasoning_tokens": count(made, "reasoning_tokens")},
+        "total_tokens": count(counts, "total_tokens") or prompt + completion,
+    }
+
+
+def response(body: Mapping[str, Any], name: str, asked: Asked) -> dict[str, Any]:
+    """Translates a chat completion. Only the first of several choices is used."""
+    choice = (body.get("choices") or [{}])[0]
+    writer = asked.writer(name)
+    _add(writer, choice.get("message") or {}, choice)
+    reason = _INCOMPLETE.get(str(choice.get("finish_reason")))
+    writer.finish_items(reason)
+    return writer.response(usage(body.get("usage")), reason, body.get("service_tier"))
+
+
+def _add(writer: Writer, said: Mapping[str, Any], choice: Mapping[str, Any]) -> bytes:
+    """Adds a message or a delta."""
+    made = b""
+    thought = said.get("reasoning_content")
+    if thought:
+        made += writer.thought(thought)
+    for block in said.get("thinking_blocks") or ():
+        made += writer.sealed("blocks", block)
+    text = said.get("content")
+    if text:
+        logprobs = choice.get("logprobs")
+        found = logprobs.get("content") if isinstance(logprobs, dict) else None
+        made += writer.text(text, found or None)
+    for note in said.get("annotations") or ():
+        kind = note.get("type")
+        made += writer.annotation({"type": kind, **(note.get(kind) or {})})
+    if said.get("refusal"):
+        made += writer.refusal(said["refusal"])
+    for place, call in enumerate(said.get("tool_calls") or ()):
+        function = call.get("function") or {}
+        key = call["index"] if call.get("index") is not None else place
+        pieces = arguments_text(function.get("arguments"))
+        made += writer.call(key, call.get("id"), function.get("name"), pieces)
+    function = said.get("function_call")
+    if function:
+        pieces = arguments_text(function.get("arguments"))
+        made += writer.call(_OLD_STYLE, new_id(), function.get("name"), pieces)
+    of_provider = said.get("provider_specific_fields")
+    if isinstance(of_provider, dict):
+        for signature in of_provider.get("thought_signatures") or ():
+            writer.sign(signature)
+    return made
+
+
+class ResponseEvents:
+    """Translates a stream. `inner` turns the provider's stream into chat completion chunks."""
+
+    def __init__(self, inner: Events, name: str, asked: Asked) -> None:
+        self._inner = inner
+        self._writer = asked.writer(name)
+        self._reader = Reader()
+        self._begun: bool | Outcome = False
+        self._failed: Outcome | None = None
+        self._started = self._ended = False
+        self._finish: str | None = None
+        self._tier: Any = None
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        return self._inner.usage
+
+    @property
+    def failed(self) -> Outcome | None:
+        return self._failed or self._inner.failed
+
+    @property
+    def cut_off(self) -> bool:
+        return not self._failed and self._inner.cut_off
+
+    def begins(self, new: bytes) -> bool | Outcome:
+        return self._begun
+
+    def feed(self, data: bytes) -> bytes:
+        return self._told(self._inner.feed(data))
+
+    def end(self) -> bytes:
+        told = self._told(self._inner.end())
+        if self._ended or self.failed or self._begun is not True or self._inner.cut_off:
+            return told
+        self._ended = True
+        # The usage is only complete at the end: providers send it after the finish reason.
+        reason = _INCOMPLETE.get(str(self._finish))
+        return told + self._start() + self._writer.finish(usage(self._inner.usage), reason, self._tier)
+
+    def broken(self, outcome: Outcome) -> bytes:
+        """The events that tell the client of a stream that broke off."""
+        return self._start() + self._writer.fail(outcome)
+
+    def _told(self, chunks: bytes) -> bytes:
+        if self._failed:
+            return b""
+        if self._begun is not True:
+            self._begun = self._inner.begins(chunks)
+        if not chunks:
+            return b""
+        told: list[bytes] = []
+        for chunk in self._reader.feed(chunks):
+            started = self._started
+            try:
+                told.append(self._chunk(chunk))
+            except UNEXPECTED:
+                if not started:  # another deployment can take over
+                    self._begun = UNREADABLE
+                    return b""
+                self._failed = UNREADABLE
+                told.append(self._writer.fail(UNREADABLE))
+                break
+        return b"".join(told)
+
+    def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
+        choices = chunk.get("choices")
+        if chunk.get("error") and not choices:
+            return self.broken(self._inner.failed or Outcome("server", 0, "The provider answered with an error."))
+        if not choices or choices[0].get("index"):
+            return b""
+        choice = choices[0]
+        made = b"" if self._started else self._start()
+        if choice.get("finish_reason"):
+            self._finish = choice["finish_reason"]
+        if chunk.get("service_tier"):
+            self._tier = chunk["service_tier"]
+        delta = choice.get("delta")
+        return made + _add(self._writer, delta, choice) if delta else made
+
+    def _start(self) -> bytes:
+        if self._started:
+            return b""
+        self._started = True
+        return self._writer.begin()
