@@ -38,6 +38,7 @@ class RunningProxy:
     arguments    more command line
     cwd          the working directory
     address_in   "arguments", or "environment": LITELLM_HOST and LITELLM_PORT
+    log_format   "json", or "text" if the config or the environment asks for it
     fresh        a new Python process that imports everything, instead of a fork, see `tests.forked`
     """
 
@@ -52,9 +53,11 @@ class RunningProxy:
         address_in: Literal["arguments", "environment"] = "arguments",
         wait: bool = True,
         cwd: Path = ROOT,
+        log_format: Literal["json", "text"] = "json",
         fresh: bool = False,
     ) -> None:
         self.directory = directory
+        self._log_format = log_format
         self._cwd = cwd
         self._fresh = fresh or "PYTHONPATH" in (environment or {})
         self.port = free_tcp_port()
@@ -178,7 +181,8 @@ class RunningProxy:
         assert code == 0, f"the proxy ended with exit code {code}:\n{self._end_of_log()}"
         assert not orphans, f"the proxy left a child process behind:\n{self._end_of_log()}"
         assert not found, f"secrets where they do not belong: {found}"
-        log_lines.parsed(self.log().splitlines(), "proxy")
+        if self._log_format == "json":
+            log_lines.parsed(self.log().splitlines(), "proxy")
         self._refuse_leaks()
 
     def kill(self) -> None:

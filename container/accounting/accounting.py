@@ -196,7 +196,8 @@ class Accounting:
                 self._known.pop(secret, None)
             raise refused(result)
         limited = result["limited"]
-        reservation = Reservation(
+        context.key_alias = result["key_alias"]
+        reservation = context.reservation_made = Reservation(
             id,
             self._price_book,
             self._batcher,

@@ -109,7 +109,7 @@ class EdgeAccounting:
         reports = self.journal if grant.ack is None else self._carried
         context.always = [*context.always, *grant.headers]
         context.reserved = True
-        return Reservation(
+        reservation = context.reservation_made = Reservation(
             grant.reservation,
             self.price_book,
             reports,
@@ -122,6 +122,7 @@ class EdgeAccounting:
             tier=body.get("service_tier"),
             units=charge.units,
         )
+        return reservation
 
 
 Accounts = Accounting | EdgeAccounting | NoAccounting

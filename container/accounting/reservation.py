@@ -46,6 +46,7 @@ class Reservation:
     prompt         the prompt's size; None if no limit applied, then `measure` computes it and the amount when needed
     output_limit   limit to add to the request, None if it has one or needs none
     limited        a budget or token limit applies, so the output limit must not be dropped
+    report         what it was settled with, None before that
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Reservation:
         "id",
         "limited",
         "output_limit",
+        "report",
         "tier",
         "transcript",
     )
@@ -95,6 +97,7 @@ class Reservation:
         self.limited = limited
         self.tier = tier
         self.transcript: Transcript | None = None
+        self.report: Report | None = None
         self._price_book = price_book
         self._settlements = settlements
         self._instance = instance
@@ -154,20 +157,24 @@ class Reservation:
         """Settle before the response ends, so that the client's next request can use the released budget and slot."""
         if not self._closed:
             self._closed = True
-            await self._settlements.now(self._report(status))
+            await self._settlements.now(self._settled(status))
 
     async def settle_with_answer(self, status: int) -> list[tuple[str, str]]:
         """Settle a complete response. Return headers to add to it."""
         if self._closed:
             return []
         self._closed = True
-        return await self._settlements.with_answer(self._report(status))
+        return await self._settlements.with_answer(self._settled(status))
 
     def abandon(self, status: int = CLIENT_LEFT) -> None:
         """Settle from another task when the request's task ends. Does nothing if already settled."""
         if not self._closed:
             self._closed = True
-            self._settlements.later(self._report(status))
+            self._settlements.later(self._settled(status))
+
+    def _settled(self, status: int) -> Report:
+        report = self.report = self._report(status)
+        return report
 
     def _report(self, status: int) -> Report:
         instance = self._instance
@@ -272,6 +279,7 @@ class Unaccounted:
     output_limit: int | None = None
     limited = False
     transcript: Transcript | None = None
+    report: Report | None = None
 
     def trying(self, step: Try) -> None: ...
 

@@ -43,6 +43,7 @@ def run(config_path: Path, environment: Mapping[str, str]) -> None:
         raise CannotServe(reason)
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
+    log.set_format(settings.log_format or config.options.log_format)
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
     serve = _alone
     if settings.internal_token:

@@ -188,6 +188,14 @@ def flag(document: Document, path: KeyPath, value: Any, *, strict: bool = False)
     return True
 
 
+def one_of(document: Document, path: KeyPath, value: Any, words: tuple[str, ...]) -> str:
+    """Parses one of the words. Reports an error for anything else and returns the first."""
+    if value not in words:
+        document.error(path, f"has to be {' or '.join(words)}, not {value!r}.")
+        return words[0]
+    return value
+
+
 def texts(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = value.split(",")

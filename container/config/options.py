@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.secrets import hash_secret
+from worker.core.log_text import FORMATS
 
 from . import callbacks, observability, refused_settings, replaced_settings, response_cache, sections, virtual_keys
 from . import option_values as read
@@ -76,6 +77,7 @@ class Options:
     budgets_unset: tuple[str, ...] = ()
     variables: frozenset[str] = frozenset()
     request_logging: RequestLogging | None = None
+    log_format: str = "json"
     response_cache: ResponseCache | None = None
     engine_settings: Mapping[str, Any] = field(default_factory=dict)
     engine_sections: Mapping[str, Any] = field(default_factory=dict)
@@ -129,6 +131,9 @@ class _Reader:
                 or self._general(section, path, name, value)
             ):
                 self.later.append((path, value))
+        asked = self.environment.get("LITELLM_LOG_FORMAT")
+        if asked in FORMATS:
+            values["log_format"] = asked
         guards = sections.guardrails(document)
         if guards:
             self.reason = self.reason or "guardrails"
@@ -208,7 +213,9 @@ class _Reader:
         if section != "litellm_settings":
             return False
         document = self.document
-        if name == "drop_params":
+        if name == "json_logs":
+            self.values.setdefault("log_format", "json" if read.flag(document, path, value) else "text")
+        elif name == "drop_params":
             self.values[name] = read.flag(document, path, value)
             if self.values[name]:
                 document.report("note", path, "fields that a provider does not support are left out.")
@@ -246,6 +253,8 @@ class _Reader:
             self.keys_at = path, value
         elif name == "request_logging":
             values[name] = observability.parse(document, path, value)
+        elif name == "log_format":
+            values[name] = read.one_of(document, path, value, FORMATS)
         else:
             return False
         return True
@@ -342,6 +351,7 @@ _NAMES = {
     "litellm_settings": (
         *_ROUTING,
         "request_timeout",
+        "json_logs",
         "drop_params",
         "cache",
         "cache_params",
@@ -349,7 +359,7 @@ _NAMES = {
         *_BUDGETS,
         *_DURATIONS,
     ),
-    "general_settings": ("master_key", "allowed_origins", "virtual_keys", "request_logging"),
+    "general_settings": ("master_key", "allowed_origins", "virtual_keys", "request_logging", "log_format"),
 }
 
 

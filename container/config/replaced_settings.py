@@ -22,7 +22,6 @@ HARMLESS: Mapping[str, str] = {
     "debug_level": _LOG_LEVEL,
     "detailed_debug": _LOG_LEVEL,
     "log_level": _LOG_LEVEL,
-    "json_logs": "logs are always JSON lines",
     "telemetry": "there is no telemetry",
     "suppress_debug_info": "there is no debug output",
     "cancel_on_disconnect": "provider calls are always cancelled when the client disconnects",

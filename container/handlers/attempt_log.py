@@ -1,4 +1,4 @@
-"""Reports an attempt: response headers for the client, a log line for the operator."""
+"""Reports an attempt: response headers for the client, fields of a log line for the operator."""
 
 import functools
 import time
@@ -14,7 +14,7 @@ from ..accounting.transcript import Transcript
 from ..observability import log, metrics
 from ..routing.outcome import Outcome
 from ..routing.router import Try
-from ..server.context import RequestContext
+from ..server.context import Attempted, RequestContext
 
 
 def answer_headers(context: RequestContext, step: Try) -> list[tuple[str, str]]:
@@ -49,27 +49,41 @@ def _shown(base: str) -> str:
 
 
 def log_attempt(context: RequestContext, step: Try, model: str, outcome: Outcome, began: float, **more: Any) -> None:
-    """`model` is the client's name for the model. `began` is on `time.monotonic`."""
-    d = step.target.deployment
+    """Log a failed attempt. A successful one is part of the request's own line, see `request_line`.
+
+    `model` is the client's name for the model. `began` is on `time.monotonic`.
+    """
     _count(context, step, outcome)
     if context.trace is not None:
         context.trace.attempted(step, outcome, began, more)
+    if outcome.ok:
+        seconds = time.monotonic() - began
+        context.attempted = Attempted(step, model, seconds, more.get("stream", False), more.get("usage"))
+        return
     log.info(
         "attempt",
         request_id=context.id,
         model=model,
-        deployment=d.id,
-        provider=d.provider,
-        provider_model=step.target.model,
-        api_base=_shown(d.base) or None,
-        retries=step.retries,
-        fallbacks=step.fallbacks,
+        **where(step),
         outcome=outcome.kind,
         status=outcome.status,
         error=outcome.message or None,
         seconds=round(time.monotonic() - began, 4),
         **more,
     )
+
+
+def where(step: Try) -> dict[str, Any]:
+    """Return the fields of a log line that say who was asked."""
+    d = step.target.deployment
+    return {
+        "deployment": d.id,
+        "provider": d.provider,
+        "provider_model": step.target.model,
+        "api_base": _shown(d.base) or None,
+        "retries": step.retries,
+        "fallbacks": step.fallbacks,
+    }
 
 
 def _count(context: RequestContext, step: Try, outcome: Outcome) -> None:

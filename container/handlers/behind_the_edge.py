@@ -120,7 +120,11 @@ class BehindTheEdge:
         if endpoint.admin:
             raise unknown_path(path)
         context.anthropic = endpoint.name in ANTHROPIC
-        await self._parking.park(context, endpoint, path)
+        try:
+            await self._parking.park(context, endpoint, path)
+        except ApiError:
+            context.endpoint = endpoint.name  # the client gets this answer, so the request ends here
+            raise
 
     def _unpark(self, context: RequestContext) -> Endpoint:
         parked = self._parking.take(context.path.removeprefix(GO_PREFIX))

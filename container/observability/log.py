@@ -1,5 +1,5 @@
-"""Writes log lines to standard error, one JSON object each. Lines are buffered briefly, so that no request waits for a
-write.
+"""Writes log lines to standard error, one JSON object each, or as text. Lines are buffered briefly, so that no request
+waits for a write.
 
     {"time": "2026-01-01T00:00:00.000Z", "level": "info", "source": "proxy", "event": "attempt", "request_id": "…", …}
 
@@ -17,6 +17,8 @@ from typing import Any
 
 import orjson
 
+from worker.core.log_text import text_line
+
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 _FLUSH_SECONDS = 0.1
 _FLUSH_LINES = 500
@@ -26,6 +28,7 @@ class _Log:
     def __init__(self, descriptor: int = 2) -> None:
         self.descriptor = descriptor
         self.threshold = _LEVELS["INFO"]
+        self.in_text = False
         self._lines: list[bytes] = []
         self._rest = b""  # of a partially written line
         self._lock = threading.Lock()
@@ -35,7 +38,7 @@ class _Log:
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if _LEVELS[level] < self.threshold:
             return
-        line = self.line(level, event, fields)
+        line = self.text(level, event, fields) if self.in_text else self.line(level, event, fields)
         with self._lock:
             self._lines.append(line)
             if self._flushing and len(self._lines) < _FLUSH_LINES:
@@ -50,6 +53,10 @@ class _Log:
             default=str,
             option=orjson.OPT_APPEND_NEWLINE,
         )
+
+    def text(self, level: str, event: str, fields: dict[str, Any]) -> bytes:
+        head = {"time": self._now(), "level": level, "source": "proxy", "event": event}
+        return text_line({**head, **fields}).encode("utf-8", "replace") + b"\n"
 
     def _flush_soon(self) -> bool:
         if self._flushing:
@@ -101,6 +108,11 @@ line = _log.line
 def configure(level: str) -> None:
     """`level`: DEBUG, INFO, WARNING or ERROR."""
     _log.threshold = _LEVELS[level]
+
+
+def set_format(name: str) -> None:
+    """`name`: json or text."""
+    _log.in_text = name == "text"
 
 
 class Libraries(logging.Handler):

@@ -23,6 +23,7 @@ from ..handlers.engine import EngineEndpoints
 from ..handlers.metrics import Metrics
 from ..handlers.models import ModelInfo, Models
 from ..handlers.public import Health
+from ..handlers.request_line import log_request
 from ..observability import log, metrics
 from ..records.request_log import RequestLog
 from ..server.auth import Authenticator
@@ -31,6 +32,10 @@ from ..server.context import ClientLeft, RequestContext
 
 if TYPE_CHECKING:
     from ..records.trace_exporter import Tracing
+
+
+# In the log, the `error` of a request whose client disconnected.
+CLIENT_LEFT = "client_left"
 
 
 class App:
@@ -91,24 +96,28 @@ class App:
             context.capture = self._request_log.capture()
         if self._tracing is not None:
             context.trace = self._tracing.begin(context.header("traceparent"))
+        fault: str | None = None
         try:
             await self._serve(context)
         except ApiError as error:
+            fault = error.code or error.type
+            context.key_alias = context.key_alias or error.log_fields.get("key_alias") or ""
             if context.started:
                 context.failure = error.status
                 raise
             context.error(self._counted(context, error) if error.status == 401 else error)
         except asyncio.CancelledError:
-            context.failure = metrics.CLIENT_LEFT
+            fault, context.failure = CLIENT_LEFT, metrics.CLIENT_LEFT
             raise
         except ClientLeft:
-            context.failure = metrics.CLIENT_LEFT
+            fault, context.failure = CLIENT_LEFT, metrics.CLIENT_LEFT
             log.debug("client_left", request_id=context.id)
             raise ConnectionResetError from None
         except Exception as error:  # noqa: BLE001 the client gets a response whatever went wrong
             # Log where it happened but not the message, which may quote a prompt or a key.
             where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][-6:]
             log.error("internal_error", request_id=context.id, error=type(error).__name__, where=where)
+            fault = "internal_error"
             if context.started:
                 context.failure = 500
                 raise ConnectionAbortedError from None  # a truncated response must not look complete
@@ -117,6 +126,7 @@ class App:
             status = context.failure or (context.response.status if context.response is not None else 500)
             if context.endpoint != INTERNAL:
                 metrics.request(context.endpoint, context.group, status, time.monotonic() - context.began)
+            log_request(context, status, fault)
             if self._request_log is not None:
                 self._request_log.ended(context, status)
             if self._tracing is not None:
@@ -131,7 +141,8 @@ class App:
         address = client_address(context.request.remote, context.header, self._trusted_proxies)
         answer, passed = self._failed_auth.refusal(refused, context.header, address, time.monotonic())
         if passed:
-            log.warning("failed_keys", address=address, effect="Too many wrong keys; further ones get 429.")
+            effect = "Too many wrong keys; further ones get 429."
+            log.warning("failed_keys", request_id=context.id, address=address, effect=effect)
         return answer
 
     async def _serve(self, context: RequestContext) -> None:

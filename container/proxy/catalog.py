@@ -38,6 +38,7 @@ def catalog(config: Config) -> dict:
     """Build the edge's catalog. `hash` covers what affects reservations, `configuration` covers everything:
 
     models        {name: [needs of each deployment]}, as in `worker.core.api.models`
+    log_format    json or text
     environment   the variables that the edge passes to the container
     policy        {"everyone", "each_user"}: the fields of `worker.core.ledger.accounts.Limits`
     virtual_keys  entries of `worker.core.ledger.declared`
@@ -56,6 +57,7 @@ def catalog(config: Config) -> dict:
     content = {
         "models": {name: [list(d.needs) for d in members] for name, members in config.groups.items()},
         "allowed_origins": list(config.options.allowed_origins),
+        "log_format": config.options.log_format,
         "environment": environment_names(config),
         "policy": {"everyone": list(policy.everyone), "each_user": list(policy.each_user)},
         "virtual_keys": [{"variable": k.variable, "fields": dict(k.fields)} for k in config.options.virtual_keys],

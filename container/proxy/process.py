@@ -154,6 +154,8 @@ def say_listening(listening: list[socket.socket], config: Config) -> None:
 
 
 def announce(config: Config) -> None:
+    """Log what an operator should know about a new config, in the format that it asks for."""
+    log.set_format(config.options.log_format)
     for problem in config.problems:
         log.warning("config", problem=str(problem)) if problem.level == "warning" else None
     if not config.deployments:  # LiteLLM starts, too: it may have models in its database

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from worker.core.api.endpoints import TABLE
+from worker.core.api.endpoints import CALLS_A_MODEL
 
 from ..accounting.transcript import Transcript
 from ..config.observability import RequestLogging
@@ -95,8 +95,6 @@ class Secrets:
 
 # Maximum size of bodies in the queue. Further ones are dropped.
 MOST_WAITING = 64 * 1024 * 1024
-# Endpoints that are logged: those that call a model.
-_LOGGED = frozenset(e.name for e in TABLE.values() if e.methods == ("POST",) and not e.admin)
 
 
 class RequestLog:
@@ -120,7 +118,7 @@ class RequestLog:
     def ended(self, context: RequestContext, status: int) -> None:
         """Queue a finished request for logging."""
         capture = context.capture
-        if capture is None or context.endpoint not in _LOGGED:
+        if capture is None or context.endpoint not in CALLS_A_MODEL:
             return
         size = len(capture.asked) + min(capture.answer_size, self._options.max_bytes + OVERLAP)
         with self._lock:

@@ -6,15 +6,16 @@ cancels the handler when the client disconnects.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.core.api.errors import ApiError, body_too_large, body_too_slow, invalid_request
 from worker.core.api.request_ids import acceptable
+from worker.core.ledger.settle import Report
 from worker.core.protocol import EdgeGrant
 
 from ..request.parsed_request import ParsedRequest
@@ -44,6 +45,22 @@ class Pace(NamedTuple):
 PATIENT = Pace(silence=30.0, grace=60.0, rate=512)
 
 
+class Attempted(NamedTuple):
+    """A successful attempt. `model`: the client's name for it. `usage`: as reported by the provider, if known."""
+
+    step: Try
+    model: str
+    seconds: float
+    stream: bool
+    usage: Mapping[str, Any] | None
+
+
+class SettledReservation(Protocol):
+    """`report`: what it was settled with, None before that."""
+
+    report: Report | None
+
+
 class _Stream(web.StreamResponse):
     """Sends its headers in one packet with the first bytes of the body."""
 
@@ -67,6 +84,7 @@ class RequestContext:
     The client:
         administrator    the client sent the master key
         key_hash         hash of the virtual key that the client sent
+        key_alias        the key's name, '' if it has none or is not known
         models           the models that the key may use, as JSON
         key_assumed      the key was valid a moment ago; admission decides whether it still is, and for the same models
                          (see `key_verified`)
@@ -81,6 +99,8 @@ class RequestContext:
         endpoint         name of the endpoint
         group            the model's name in the config, or ''
         step             the latest attempt
+        attempted        the attempt that succeeded, for the log
+        reservation_made the reservation, whose report has the cost once it is settled
         failure          status of a failure after the stream had begun, else 0
         capture          records the bodies when request logging is on
         trace            records the attempts when tracing is on
@@ -91,6 +111,7 @@ class RequestContext:
         "always",
         "anthropic",
         "asked",
+        "attempted",
         "began",
         "body_seconds",
         "capture",
@@ -101,6 +122,7 @@ class RequestContext:
         "headers",
         "id",
         "kept",
+        "key_alias",
         "key_assumed",
         "key_hash",
         "method",
@@ -110,6 +132,7 @@ class RequestContext:
         "path",
         "release_memory",
         "request",
+        "reservation_made",
         "reserved",
         "response",
         "step",
@@ -134,9 +157,12 @@ class RequestContext:
         self.group = ""
         self.failure = 0
         self.step: Try | None = None
+        self.attempted: Attempted | None = None
+        self.reservation_made: SettledReservation | None = None
         self.capture: Capture | None = None
         self.trace: Trace | None = None
         self.key_hash: str | None = None
+        self.key_alias = ""
         self.models = "[]"
         self.grant = _NOTHING_GRANTED
         self.reserved = False

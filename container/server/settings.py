@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from worker.core.api.cors import is_origin, parse_origins
+from worker.core.log_text import FORMATS
 from worker.core.protocol import PROTOCOL_VARIABLE
 from worker.core.settings import SHARED, address, flag, number, whole
 
@@ -98,6 +99,7 @@ VARIABLES: tuple[Variable, ...] = (
         PROTOCOL_VARIABLE, whole("a number over 0", 1, 1000), 1, "set by the edge: its protocol version", edge=False
     ),
     Variable("LITELLM_LOG_LEVEL", level, "INFO", "DEBUG, INFO, WARNING or ERROR"),
+    Variable("LITELLM_LOG_FORMAT", one_of(*FORMATS), None, "json or text; else `log_format` in the config, else json"),
     _shared("MAX_BODY_MB", "largest request body, in MB"),
     Variable("UPLOAD_MEMORY_MB", _megabytes, 128.0, "behind the edge: memory budget of large uploads, in MB"),
     Variable("STREAM_KEEPALIVE", _seconds, 5.0, "seconds of silence in a stream before a comment line is sent"),
@@ -178,6 +180,7 @@ class Settings:
     host: str
     port: int
     log_level: str
+    log_format: str | None
     max_body_mb: float
     upload_memory_mb: float
     stream_keepalive: float
@@ -221,6 +224,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         host=values["LITELLM_HOST"],
         port=values["PORT"] if values["LITELLM_PORT"] is None else values["LITELLM_PORT"],
         log_level=values["LITELLM_LOG_LEVEL"],
+        log_format=values["LITELLM_LOG_FORMAT"],
         max_body_mb=values["MAX_BODY_MB"],
         upload_memory_mb=values["UPLOAD_MEMORY_MB"],
         stream_keepalive=values["STREAM_KEEPALIVE"],

@@ -92,17 +92,66 @@ def test_a_cache_hit_costs_nothing_and_is_in_the_spend_log(money: Money):
     assert money.info(key)["spend"] == pytest.approx(paid["spend"])
 
 
-def logged(edge: Edge, request_id: str) -> dict[str, Any]:
-    """The line in the request log."""
+def lines_of(edge: Edge, request_id: str) -> list[dict[str, Any]]:
+    """What the Worker, its objects and the container have logged about a request."""
+    found = (line.partition(" | ")[2] for line in list(edge.lines) if request_id in line)
+    return [json.loads(text) for text in found if text.startswith("{")]
 
-    def find() -> dict[str, Any] | None:
-        for line in list(edge.lines):
-            text = line.partition(" | ")[2]
-            if '"event":"request"' in text and request_id in text:
-                return json.loads(text)
-        return None
 
-    return wait_for(find, bool)
+def logged(edge: Edge, request_id: str, event: str = "request") -> dict[str, Any]:
+    """The line about the event, from the request log unless another is asked for. Fails if there are several."""
+
+    def find() -> list[dict[str, Any]]:
+        return [line for line in lines_of(edge, request_id) if line["event"] == event]
+
+    (line,) = wait_for(find, bool)
+    return line
+
+
+@pytest.mark.parametrize("named", [None, "a-client-s-name-0001"])
+@pytest.mark.parametrize("size", ["inline", "parked"])
+def test_header_logs_trace_and_spend_log_have_the_same_id(
+    money: Money, collector: Collector, size: str, named: str | None
+):
+    key = money.key(key_alias=f"traced-{size}-{named}")
+    named = named and f"{named}-{size}"
+    headers = {"authorization": f"Bearer {key}"} | ({"x-request-id": named} if named else {})
+    content = f"one id for all {named} {OVER_THE_LIMIT if size == 'parked' else ''}"
+    answer = money.http.post("/v1/chat/completions", json=chat(content=content), headers=headers)
+    id = answer.headers["x-request-id"]
+    assert id == named or (named is None and len(id) == 32)
+    assert answer.headers["x-litellm-call-id"] == id
+    line = logged(money.edge, id, "request_finished")
+    (row,) = wait_for(lambda: money.admin("/spend/logs", request_id=id)["data"], bool)
+    assert line["source"] == "proxy"
+    assert (line["key_alias"], line["status"]) == (row["key_alias"], 200)
+    assert line["cost"] == pytest.approx(row["spend"])
+    assert (row["request_id"], row["status"]) == (id, 200)
+    assert logged(money.edge, id)["key"] == line["key"]
+    name = "litellm_router.request_id"
+    assert wait_for(lambda: [s for s in collector.all() if s.attributes.get(name) == id], bool)
+
+
+@pytest.mark.parametrize("size", ["inline", "parked"])
+def test_a_refusal_at_the_edge_has_a_line_that_says_budget(money: Money, size: str):
+    key = money.key(key_alias=f"poor-{size}", max_budget=0.0000001)
+    answer = money.ask(key, content=OVER_THE_LIMIT if size == "parked" else "short")
+    assert answer.status_code == 429
+    line = logged(money.edge, answer.headers["x-request-id"], "request_finished")
+    assert (line["source"], line["status"], line["key_alias"], line["model"]) == ("edge", 429, f"poor-{size}", "gpt")
+    assert "budget" in line["error"]
+
+
+def test_a_wrong_key_and_a_refused_upload_have_a_line(money: Money):
+    headers = {"authorization": "Bearer sk-nobodys-key"}
+    wrong = money.http.post("/v1/chat/completions", json=chat(), headers=headers)
+    line = logged(money.edge, wrong.headers["x-request-id"], "request_finished")
+    assert (line["source"], line["status"], line["error"]) == ("edge", 401, "invalid_api_key")
+    refused = money.ask(money.key(), model="nonesuch", content=OVER_THE_LIMIT)
+    line = logged(money.edge, refused.headers["x-request-id"], "request_finished")
+    assert (line["source"], line["status"], line["error"]) == ("proxy", 404, "model_not_found")
+    health = money.http.get("/health")
+    assert not lines_of(money.edge, health.headers["x-request-id"])
 
 
 def test_the_request_log_names_the_key_and_includes_uploads(money: Money):
@@ -169,6 +218,17 @@ def test_neither_side_logs_below_the_log_level(start_edge: StartEdge, provider: 
     said = [line.partition(" | ") for line in edge.lines]
     levels = {(part, json.loads(text)["level"]) for part, _, text in said if text[:1] == "{"}
     assert levels == {("worker", "warning"), ("proxy", "warning")}
+
+
+def test_both_sides_log_in_the_configs_format(start_edge: StartEdge, provider: FakeProvider):
+    config = {"model_list": [deployment(provider, "gpt")], "general_settings": {"log_format": "text"}}
+    edge = start_edge(config=config)
+    assert Money(edge).ask().status_code == 200
+    assert Money(edge).ask("sk-nobodys-key").status_code == 401
+    for source, status in (("proxy", 200), ("edge", 401)):
+        line = wait_for(lambda s=source: [x for x in edge.lines if f"INFO {s} request_finished" in x], bool)[0]
+        assert f" status={status} " in line
+        assert " endpoint=chat_completions " in line
 
 
 @pytest.mark.timeout(240)

@@ -91,13 +91,13 @@ def said(answered: httpx.Response, door: str) -> str:
     return "".join(c["delta"].get("content") or "" for e in found for c in e.get("choices", ()))
 
 
-def attempts(running: RunningProxy, id: str, count: int) -> list[dict[str, Any]]:
+def lines_of(running: RunningProxy, id: str, count: int) -> list[dict[str, Any]]:
+    """What the log says about a request: its failed attempts, then its end."""
     deadline = time.monotonic() + 5
     lines: list[dict[str, Any]] = []
     while len(lines) < count and time.monotonic() < deadline:
         time.sleep(0.02)
-        found = [json.loads(line) for line in running.log().splitlines() if id in line]
-        lines = [line for line in found if line["event"] == "attempt"]
+        lines = [json.loads(line) for line in running.log().splitlines() if id in line]
     return lines
 
 
@@ -112,9 +112,9 @@ def test_an_error_in_a_200_response_fails_over_to_another_deployment(http, provi
     answered = ask(http, "broken", door, stream=stream, **{"x-request-id": id})
     assert answered.status_code == 200
     assert said(answered, door) == "hello out there"
-    outcomes = [line["outcome"] for line in attempts(running, id, 2)]
-    assert outcomes[0] != "ok"
-    assert outcomes[1] == "ok"
+    failed, end = lines_of(running, id, 2)
+    assert (failed["event"], failed["outcome"] != "ok") == ("attempt", True)
+    assert (end["event"], end["status"], end["error"]) == ("request_finished", 200, None)
 
 
 @pytest.mark.parametrize("door", ["chat", "messages"])
@@ -131,8 +131,9 @@ def test_a_mid_stream_error_is_an_error_for_the_client(http, provider, running, 
     if door == "messages":
         assert last["type"] == "error"
         assert "message_stop" not in answered.text
-    [line] = attempts(running, id, 1)
-    assert line["outcome"] != "ok"
+    failed, end = lines_of(running, id, 2)
+    assert failed["outcome"] != "ok"
+    assert (end["event"], end["status"]) == ("request_finished", 502)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])

@@ -1,6 +1,5 @@
 """Access control at the Worker, before a request is read."""
 
-
 import pytest
 
 from worker.core.api import auth

@@ -59,7 +59,8 @@ class EdgeGrant(NamedTuple):
     `output_limit`: to be added to the request, None if it has a limit or needs none. `limited`: a budget or a token
     limit applies. `models`: those the key may use, a JSON list, empty for all. `headers`: to add to the response.
     `owner`: the hash of the virtual key, `master`, or '' where it does not matter. `ack`: the ledger has the journal up
-    to this number, and a non-streaming response may carry its report; None if it may not.
+    to this number, and a non-streaming response may carry its report; None if it may not. `key_alias`: the key's name,
+    for the log.
     """
 
     reservation: str = ""
@@ -70,12 +71,16 @@ class EdgeGrant(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     owner: str = ""
     ack: int | None = None
+    key_alias: str = ""
 
     def encode(self) -> str:
         models = None if self.models == "[]" else json.loads(self.models)
         if not self.reservation:
             return json.dumps({"models": models})
-        return json.dumps({**self._asdict(), "models": models})
+        fields = {**self._asdict(), "models": models}
+        if not self.key_alias:
+            del fields["key_alias"]
+        return json.dumps(fields)
 
     @classmethod
     def decode(cls, text: str) -> "EdgeGrant":
@@ -90,6 +95,7 @@ class EdgeGrant(NamedTuple):
             tuple((_a(str, name), _a(str, value)) for name, value in fields.get("headers") or ()),
             _a(str, fields.get("owner", "")),
             _a(int | None, fields.get("ack")),
+            _a(str, fields.get("key_alias", "")),
         )
 
 
@@ -108,6 +114,7 @@ def grant_of(
         tuple((name, value) for name, value in result["headers"]),
         request["secret_hash"] or "master",
         ack,
+        result.get("key_alias", ""),
     )
 
 

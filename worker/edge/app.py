@@ -15,7 +15,7 @@ from pyodide.ffi import JsException
 from catalog import CATALOG
 from core.api import auth, cors, health
 from core.api.auth import FailedAuthLimiter, presented_key
-from core.api.endpoints import speaks_anthropic
+from core.api.endpoints import path_of, speaks_anthropic
 from core.api.errors import ApiError, internal_error, invalid_request
 from core.api.models import listed, missing, models_on
 from core.api.request_ids import acceptable, new_id
@@ -205,8 +205,17 @@ def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> Api
     return answer
 
 
+def _refusal(client: Client, error: ApiError, began: float) -> Any:
+    from .request_line import log_refused  # imported on first use, so that other isolates start sooner
+
+    url = client.request.url
+    log_refused(client, path_of(url), error, began)
+    return error_response(error, anthropic=speaks_anthropic(url))
+
+
 async def handle(request: Any) -> Any:
     """Handles a JS request and always returns a JS response."""
+    began = time.monotonic()
     headers = headers_of(request)
     client = Client(request, request.method, headers, new_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
     request_id = client.id
@@ -219,9 +228,9 @@ async def handle(request: Any) -> Any:
         response = await edge.answer(client)
     except ApiError as error:
         refused = _counted(headers, request_id, error) if error.status == 401 else error
-        response = error_response(refused, anthropic=speaks_anthropic(request.url))
+        response = _refusal(client, refused, began)
     except Exception as error:  # noqa: BLE001 - the client always gets a response, and the log the reason
         fault = f"{type(error).__name__}: {error_text(error)}"
         log("error", "edge_failed", request_id=request_id, reason=fault, where=where(error))
-        response = error_response(internal_error(request_id))
+        response = _refusal(client, internal_error(request_id), began)
     return finished(response, request_id, always)

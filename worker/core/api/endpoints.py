@@ -83,6 +83,8 @@ TABLE: dict[str, Endpoint] = {
 OF_ONES_OWN = frozenset(("key_info", "model_info"))
 # Endpoints of Anthropic's Messages API.
 ANTHROPIC = frozenset(("messages", "count_tokens"))
+# Endpoints that call a model, so that a request may cost money.
+CALLS_A_MODEL = frozenset(e.name for e in TABLE.values() if e.methods == ("POST",) and not e.admin)
 MODEL = _get("model", "/models/{id}")
 DASHBOARD_FILE = _get("dashboard_file", "/dashboard/{file}", public=True)
 KEY_REGENERATE = _admin("POST", "key_regenerate", "/key/{key}/regenerate")
@@ -106,9 +108,14 @@ def find(method: str, path: str, upgrade: str | None = None) -> Endpoint:
     return endpoint
 
 
+def path_of(url: str) -> str:
+    """Returns the raw path of an absolute URL, also of one that is not valid."""
+    return "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
+
+
 def speaks_anthropic(url: str) -> bool:
     """Whether clients of this absolute URL expect errors in Anthropic's format."""
-    path = "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
+    path = path_of(url)
     endpoint = TABLE.get(path[3:] if path.startswith("/v1/") else path)
     return endpoint is not None and endpoint.name in ANTHROPIC
 

@@ -31,7 +31,10 @@ _NO_RETRY = ("x-should-retry", "false")
 
 
 class ApiError(Exception):
-    """An error response: the status, the four fields of its body and extra headers."""
+    """An error response: the status, the four fields of its body and extra headers.
+
+    `log_fields`: what the log says about the refused request besides the error, such as its `key_alias`.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: Iterable[tuple[str, str]] = (),
+        log_fields: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -50,6 +54,7 @@ class ApiError(Exception):
         self.code = code
         self.param = param
         self.headers = list(headers)
+        self.log_fields = log_fields or {}
         if status in _FINAL:
             self.headers.append(_NO_RETRY)
 
@@ -161,6 +166,7 @@ def refused(result: Mapping[str, Any]) -> ApiError:
         code=result["code"],
         param=result["param"],
         headers=[(name, value) for name, value in result["headers"]],
+        log_fields=result.get("log_fields"),
     )
 
 

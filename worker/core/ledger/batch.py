@@ -63,10 +63,10 @@ def batch(
     """Returns {"ok": True, "outcomes": [one per report], "results": [one per request]}, in order. Request ids must be
     unique.
 
-    An outcome is "settled" or a value of `settle.objection`. A result is a refusal, `admit.UNSIZED`, or {"ok": True,
-    "reservation", "key_id", "key_alias", "user_id", "models", "expires", "limited", "headers"}. `models`: those the key
-    may use, a JSON list, empty for all. `limited`: a budget or a token limit applies, so the request must be sent with
-    the output limit it was reserved with.
+    An outcome is "settled" or a value of `settle.objection`. A result is a refusal or `admit.UNSIZED`, both with
+    "log_fields" (the model and the key's alias), or {"ok": True, "reservation", "key_id", "key_alias", "user_id",
+    "models", "expires", "limited", "headers"}. `models`: those the key may use, a JSON list, empty for all. `limited`:
+    a budget or a token limit applies, so the request must be sent with the output limit it was reserved with.
     """
     return Decision(_batch(dialect, policy, reports, requests, now), whole=True)
 
@@ -206,7 +206,7 @@ class Books:
                 payer, limit = exhausted
                 yield alerts.exhausted(who.key, payer, limit.max_budget or 0, now)
                 self._changed.add(payer.id)
-            return refused
+            return {**refused, "log_fields": {"model": request.model, "key_alias": who.who[1] or None}}
         answer = admit.admitted(who, request, now)
         self._inserts.append(admit.row_of(who, request, minute, now))
         amount, tokens = request.amount or 0, request.tokens
