@@ -11,10 +11,12 @@ from ..formats.shared.sse import payload, split
 
 # Longer responses are extrapolated from their beginning.
 _MOST_BYTES = 256 * 1024
-_SAYING = ("choices", "delta", "content", "content_block", "output")
+_SAYING = ("choices", "delta", "content", "content_block", "output", "candidates")
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _BLANK_BYTES = 4
-_NOT_SAID = frozenset(("type", "role", "id", "finish_reason", "stop_reason", "object", "model", "call_id", "status"))
+_NOT_SAID = frozenset(
+    "type role id finish_reason stop_reason object model call_id status finishReason thoughtSignature mimeType".split()
+)
 
 
 class Transcript:

@@ -3,12 +3,15 @@
 OpenAI's format is also the client's. The others are translated. All other providers are called through the engine.
 """
 
+from worker.core.pricing.generate_content import COUNT, EMBEDDINGS
+
 from ..config.deployment import Deployment
 from ..config.options import Options
 from ..config.providers import DIRECT
 from ..engine.supervisor import Engine
 from .anthropic import Anthropic
 from .chat_or_responses import ChatOrResponses
+from .client_apis import gemini as gemini_api
 from .client_apis import messages, responses
 from .client_apis.messages import OverChat, ToClaude, ToEngine
 from .client_apis.messages.vertex_claude import ToVertexClaude
@@ -33,9 +36,10 @@ class Formats:
         self._engine = ThroughEngine(engine, drop_params=drop)
         vertex = Vertex(drop_params=drop)
         # Keyed by `Direct.format` (container/config/providers.py).
+        google = Gemini(drop_params=drop)
         self._translated: dict[str, Format] = {
             "anthropic": Fitted(Anthropic(drop_params=drop), drop_params=drop),
-            "gemini": Fitted(Gemini(drop_params=drop), drop_params=drop),
+            "gemini": Fitted(google, drop_params=drop),
             "vertex_ai": Fitted(vertex, drop_params=drop),
         }
         self._to_engine = ToEngine(engine, drop_params=drop)
@@ -49,11 +53,25 @@ class Formats:
             inner: OverChat(inner, drop_params=drop) for inner in (self._openai, *self._translated.values())
         }
 
+        self._to_gemini: dict[str, Format] = {
+            "gemini": gemini_api.ToGemini(google, drop_params=drop),
+            "vertex_ai": gemini_api.ToGemini(vertex, drop_params=drop),
+        }
+        self._content_over_chat: dict[Format, Format] = {
+            inner: gemini_api.OverChat(inner, drop_params=drop)
+            for inner in (self._openai, self._engine, *self._translated.values())
+        }
+        self._embeddings_over: dict[Format, Format] = {
+            inner: gemini_api.OverEmbeddings(inner) for inner in (self._openai, self._engine)
+        }
+
     def of(self, d: Deployment, model: str, endpoint: str) -> Format:
         if endpoint in messages.ENDPOINTS:
             return self._messages(d, model, endpoint)
         if endpoint == responses.ENDPOINT:
             return self._responses[self.of(d, model, "chat_completions")]
+        if endpoint in gemini_api.ENDPOINTS:
+            return self._content(d, model, endpoint)
         if d.kind != "direct":
             return self._engine
         if d.format == "openai":
@@ -72,6 +90,20 @@ class Formats:
         if inner is self._engine or endpoint == "count_tokens":
             return self._to_engine
         return self._over_chat[inner]
+
+    def _content(self, d: Deployment, model: str, endpoint: str) -> Format:
+        """The format for Gemini's API. Vertex AI has other methods for embeddings."""
+        embeds = endpoint in EMBEDDINGS
+        native = self._to_gemini.get(d.format) if d.kind == "direct" else None
+        if native is not None and not (is_claude(model) or (embeds and d.format == "vertex_ai")):
+            return native
+        if embeds:
+            return self._embeddings_over[self.of(d, model, "embeddings")]
+        return self._content_over_chat[self.of(d, model, "chat_completions")]
+
+    def counts_itself(self, d: Deployment, model: str) -> bool:
+        """Whether the provider counts tokens for clients of Gemini's API."""
+        return d.kind == "direct" and self._content(d, model, COUNT) is self._to_gemini.get(d.format)
 
 
 __all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported", "messages", "responses"]

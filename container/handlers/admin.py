@@ -53,7 +53,7 @@ class Admin:
         if not context.administrator and endpoint.name not in OF_ONES_OWN:
             raise admin.master_key_only()
         body = await context.body(admin.MAX_BODY_MB)
-        query = context.request.raw_path.partition("?")[2]
+        query = context.query
         call = admin.call(endpoint, context.path, query, body, self._master_key)
         if not context.administrator:
             call = admin.of_its_own(endpoint, call, context.key_hash, reference)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from worker.core.api.endpoints import ANTHROPIC, Endpoint, find
+from worker.core.api.endpoints import Endpoint, dialect, find
 from worker.core.api.errors import ApiError, invalid_request, service_unavailable, unknown_path, wrong_method
 from worker.core.protocol import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX, JournalPoll
 
@@ -93,7 +93,7 @@ class BehindTheEdge:
             if endpoint is None:
                 endpoint = self._unpark(context)
             context.endpoint = endpoint.name
-            context.anthropic = endpoint.name in ANTHROPIC
+            context.dialect = dialect(endpoint)
             await serve(context, endpoint)
         except ApiError as error:
             status = error.status
@@ -119,7 +119,7 @@ class BehindTheEdge:
         endpoint = find("POST", path)
         if endpoint.admin:
             raise unknown_path(path)
-        context.anthropic = endpoint.name in ANTHROPIC
+        context.dialect = dialect(endpoint)
         try:
             await self._parking.park(context, endpoint, path)
         except ApiError:

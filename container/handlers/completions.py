@@ -1,4 +1,4 @@
-"""`/chat/completions`, `/completions`, `/embeddings` and `/messages`: admit, route and account for a request."""
+"""`/chat/completions`, `/completions`, `/embeddings`, `/messages` and Gemini's API: admit, route and account."""
 
 import time
 from typing import Any
@@ -57,7 +57,7 @@ class Completions:
         reservation = await self._accounting.admit(
             context,
             endpoint.name,
-            request.body,
+            asked.fields,
             request.route,
             asked.charge,
             estimated=asked.prompt,
@@ -94,7 +94,7 @@ class Completions:
     async def _route(self, context: RequestContext, request: Completion, reservation: AnyReservation) -> bytes | None:
         """Return the response as sent to the client, if it is complete, small enough to cache, and not from a
         fallback."""
-        relay = Relay(context, self._keepalive, reservation)
+        relay = Relay(context, self._keepalive, reservation, json_array=request.json_array)
         try:
             failed = await drive(
                 self._router.route(request.route), lambda step: self._try(context, request, step, relay)
@@ -133,10 +133,11 @@ class Completions:
                 outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=count(usage, "total_tokens"))
             else:
                 metrics.first_token.observe((context.group,), time.monotonic() - context.began)
-                relay.asked = hidden_reasoning.kept(request.body, request.output_limit)
+                relay.asked = hidden_reasoning.kept(request.priced, request.output_limit)
                 if context.release_memory is not None:
                     # An upload. There will be no other attempt, so its memory can be released.
                     request.body.clear()
+                    request.priced.clear()
                     request.seen = None
                     context.release_memory()
                 broken = await relay.stream(answer)

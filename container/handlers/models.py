@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 import orjson
 
 from worker.core.api import admin
-from worker.core.api.errors import invalid_request, model_not_found
+from worker.core.api.errors import Dialect, invalid_request, model_not_found
+from worker.core.api.google import KEY_HEADER
 from worker.core.api.health import RUNNING
 from worker.core.ledger import keys
 
@@ -17,6 +18,7 @@ from ..config.deployment import Deployment
 from ..config.load import Config
 from ..config.price_map import price_map
 from ..config.wildcards import names
+from ..formats.shared.capabilities import capabilities
 from ..routing.groups import Groups
 from ..routing.router import Router
 from ..server.context import RequestContext
@@ -26,6 +28,10 @@ from .drive import model_off
 _CREATED = 1677610602
 _CREATED_AT = "2023-02-28T18:56:42Z"
 _MOST = 1000
+# Google's default.
+_PAGE = 50
+_GENERATES = ("generateContent", "streamGenerateContent", "countTokens")
+_EMBEDS = ("embedContent", "batchEmbedContents")
 
 
 class Models:
@@ -42,24 +48,57 @@ class Models:
 
     async def list(self, context: RequestContext) -> None:
         """List the models that the key may use. Raises ApiError 400."""
-        context.anthropic = _is_anthropics(context)
+        context.dialect = _dialect(context)
         found = await self._names()
         if context.models != "[]":
             found = _allowed(found, context)
-        if context.anthropic:
+        if context.dialect == "anthropic":
             context.respond(200, orjson.dumps(_page(found, context)))
+        elif context.dialect == "google":
+            context.respond(200, orjson.dumps(self._googles_page(found, context)))
         else:
             context.respond(200, orjson.dumps({"object": "list", "data": [_model(name) for name in found]}))
 
     async def one(self, context: RequestContext, name: str) -> None:
         """Return one model. A model that is off answers 503 and says what to set, as it does for a chat request."""
-        context.anthropic = _is_anthropics(context)
+        context.dialect = _dialect(context)
         targets = self._groups.targets(name)
         if not targets or not keys.allows(context.models, name):
             raise model_not_found(name, _allowed(self.on, context))
         if all(t.deployment.off for t in targets):
             raise model_off(name, targets)
-        context.respond(200, orjson.dumps((_anthropics if context.anthropic else _model)(name)))
+        described = {"anthropic": _anthropics, "google": self._googles, "openai": _model}[context.dialect]
+        context.respond(200, orjson.dumps(described(name)))
+
+    def _googles_page(self, found: Sequence[str], context: RequestContext) -> dict[str, Any]:
+        """Return one page in Google's format. A page's token is the name of its first model. Raises ApiError 400."""
+        query = dict(parse_qsl(context.query))
+        size = query.get("pageSize") or str(_PAGE)
+        if not (size.isascii() and size.isdigit() and int(size[:6])):
+            raise invalid_request("'pageSize' has to be a whole number greater than 0.", param="pageSize")
+        token = query.get("pageToken")
+        if token and token not in found:
+            raise invalid_request("'pageToken' is not one of a page.", param="pageToken")
+        first = found.index(token) if token else 0
+        last = first + min(int(size[:6]), _MOST)
+        page: dict[str, Any] = {"models": [self._googles(name) for name in found[first:last]]}
+        return {**page, "nextPageToken": found[last]} if last < len(found) else page
+
+    def _googles(self, name: str) -> dict[str, Any]:
+        """https://ai.google.dev/api/models#Model"""
+        (target, *_) = self._groups.targets(name)
+        d = target.deployment
+        window, most = d.info.get("max_input_tokens"), capabilities(d, target.model).max_output
+        limits = {"inputTokenLimit": window, "outputTokenLimit": most}
+        embeds = d.info.get("mode") == "embedding" or "embedding" in target.model
+        return {
+            "name": f"models/{name}",
+            "version": "",
+            "displayName": name,
+            "description": "",
+            **{field: limit for field, limit in limits.items() if isinstance(limit, int)},
+            "supportedGenerationMethods": list(_EMBEDS if embeds else _GENERATES),
+        }
 
     async def _names(self) -> tuple[str, ...]:
         async with self._reading:
@@ -70,13 +109,16 @@ class Models:
             return self._everything
 
 
-def _is_anthropics(context: RequestContext) -> bool:
-    return context.headers.get("anthropic-version") is not None
+def _dialect(context: RequestContext) -> Dialect:
+    """Anthropic's and Google's clients may ask at the path of OpenAI's, too. Their headers tell them apart."""
+    if context.headers.get("anthropic-version") is not None:
+        return "anthropic"
+    return "google" if context.headers.get(KEY_HEADER) is not None else context.dialect
 
 
 def _page(found: Sequence[str], context: RequestContext) -> dict[str, Any]:
     """Return one page in Anthropic's format: everything, unless the client asks for less. Raises ApiError 400."""
-    query = dict(parse_qsl(context.request.raw_path.partition("?")[2]))
+    query = dict(parse_qsl(context.query))
     limit = query.get("limit", str(_MOST))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= _MOST):
         raise invalid_request(f"'limit' has to be a whole number from 1 to {_MOST}.", param="limit")

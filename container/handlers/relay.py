@@ -13,6 +13,7 @@ from ..accounting.reservation import AnyReservation
 from ..accounting.transcript import Transcript
 from ..formats import responses
 from ..formats.shared.answer import Events, Plain, Stream, StreamBroken
+from ..formats.shared.sse import data_of, split
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from ..server.context import RequestContext
@@ -75,7 +76,30 @@ class Renames:
         return rest
 
 
+class JsonArray:
+    """Turns complete server-sent events into the elements of one JSON array, as Google streams without `alt=sse`."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def feed(self, events: bytes) -> bytes:
+        made = b""
+        for event in split(events):
+            data = data_of(event)
+            if data is not None:
+                made += (b",\n" if self._begun else b"[") + data
+                self._begun = True
+        return made
+
+    def end(self) -> bytes:
+        return b"]" if self._begun else b"[]"
+
+
 KEEP_ALIVE = b": keep-alive\n\n"
+# google-genai takes a comment for data, and skips blank lines.
+BLANK = b"\n"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 _STREAM_HEADERS = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
 
@@ -88,10 +112,15 @@ class Relay:
     asked       what the request allows in hidden reasoning, see `hidden_reasoning.kept`
     said        the transcript of a stream
     complete    a complete response, as sent
+    array       sends a stream as a JSON array; None for server-sent events
     """
 
-    def __init__(self, context: RequestContext, keepalive: float, reservation: AnyReservation) -> None:
+    def __init__(
+        self, context: RequestContext, keepalive: float, reservation: AnyReservation, *, json_array: bool = False
+    ) -> None:
         self.context = context
+        self.array = JsonArray() if json_array else None
+        self._keep_alive = BLANK if context.dialect == "google" else KEEP_ALIVE
         self.reservation = reservation
         self.answered = False
         self.said: Transcript | None = None
@@ -131,7 +160,7 @@ class Relay:
     async def silence(self) -> None:
         """Start the stream with a keep-alive: the provider has accepted the request but sent nothing yet."""
         await self._begin()
-        await self._write(KEEP_ALIVE)
+        await self._write(self._keep_alive)
 
     async def stream(self, answer: Stream) -> Outcome | None:
         """Relay a stream to its end. Return the failure that broke it, or None.
@@ -145,10 +174,10 @@ class Relay:
         await self._begin()
         try:
             said.add(answer.first)
-            await self._write(answer.first)
+            await self._send(answer.first)
             async for data in answer.rest:
                 said.add(data)
-                await self._write(data)
+                await self._send(data)
             ended = True
         except StreamBroken as broken:
             error = timed_out(str(broken)) if broken.timed_out else upstream_failed(502, str(broken))
@@ -157,6 +186,8 @@ class Relay:
             await self.fail(error, answer.events)
             return Outcome("timeout" if broken.timed_out else "server", 0, str(broken), final=True)
         finally:
+            if not ended:
+                said.add(getattr(answer.events, "unsent", b""))
             self.reservation.answered(answer.events.usage, early=not ended)
             await answer.rest.aclose()
         self.close()
@@ -164,7 +195,7 @@ class Relay:
         if failed is not None:
             self.context.failure = 502
         await self.reservation.settle(self.context.failure or 200)
-        await self.context.finish()
+        await self.context.finish(self.array.end() if self.array else b"")
         return None if failed is None else failed._replace(final=True)
 
     async def fail(self, error: ApiError, events: Events | None = None) -> None:
@@ -174,9 +205,9 @@ class Relay:
         if self.context.endpoint == responses.ENDPOINT:
             await self.context.finish(responses.broken(error, events))
             return
-        before = b"event: error\n" if self.context.anthropic else b""
-        fields = error.fields(anthropic=self.context.anthropic)
-        await self.context.finish(before + b"data: " + orjson.dumps(fields) + b"\n\n")
+        before = b"event: error\n" if self.context.dialect == "anthropic" else b""
+        event = before + b"data: " + orjson.dumps(error.fields(self.context.dialect)) + b"\n\n"
+        await self.context.finish(self.array.feed(event) + self.array.end() if self.array else event)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -188,9 +219,15 @@ class Relay:
 
     async def _begin(self) -> None:
         if not self.context.started:
-            await self.context.start(200, [*_STREAM_HEADERS, *self._headers()], EVENT_STREAM)
+            kind = EVENT_STREAM if self.array is None else "application/json"
+            await self.context.start(200, [*_STREAM_HEADERS, *self._headers()], kind)
             self._last = self._loop.time()
             self._timer = self._loop.call_later(self._keepalive, self._tick)
+
+    async def _send(self, events: bytes) -> None:
+        data = events if self.array is None else self.array.feed(events)
+        if data:
+            await self._write(data)
 
     async def _write(self, data: bytes) -> None:
         self._last = self._loop.time()
@@ -202,6 +239,6 @@ class Relay:
         """Send a keep-alive if nothing was written for too long. One timer serves the whole stream."""
         silent = self._loop.time() - self._last
         if silent >= self._keepalive and not self._writing:
-            self._speaking = self._loop.create_task(self._write(KEEP_ALIVE))
+            self._speaking = self._loop.create_task(self._write(self._keep_alive))
             silent = 0.0
         self._timer = self._loop.call_later(max(0.01, self._keepalive - silent), self._tick)

@@ -1,5 +1,6 @@
 """Parses and validates a request's body, and checks that a deployment can serve it."""
 
+from worker.core.api import google
 from worker.core.api.endpoints import Endpoint
 from worker.core.pricing import quote
 from worker.core.pricing.estimate import Prompt, prompt
@@ -8,6 +9,7 @@ from ..accounting.accounting import check_models
 from ..request import responses
 from ..request.completion import Completion, parse
 from ..request.engine_body import FormBody, read_body
+from ..request.generate_content import parse_generate_content
 from ..request.messages import parse_messages
 from ..request.parsed_request import ParsedRequest
 from ..routing.router import Router
@@ -41,8 +43,11 @@ class RequestParser:
             request = read_body(endpoint, raw, context.header("content-type") or "")
         elif endpoint.name == responses.ENDPOINT:
             request = responses.parse_responses(raw)
-        elif context.anthropic:
+        elif context.dialect == "anthropic":
             request = parse_messages(endpoint.name, raw, context.header("anthropic-beta") or "")
+        elif context.dialect == "google":
+            events = google.wants_events(context.query)
+            request = parse_generate_content(endpoint.name, raw, google.model_of(context.path), events=events)
         else:
             request = parse(endpoint.name, raw)
         context.group = self._router.groups.label(request.model)
@@ -50,7 +55,7 @@ class RequestParser:
         require_routable(self._router, request.route)
         if isinstance(request, FormBody):
             return ParsedRequest(request, {}, quote.of_form(endpoint.name, request.count), _FILE)
-        fields = request.body if isinstance(request, Completion) else request.fields
+        fields = request.priced if isinstance(request, Completion) else request.fields
         size = None
         if self._router.options.routing_strategy == USAGE_BASED:
             size = prompt(fields)

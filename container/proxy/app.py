@@ -10,7 +10,7 @@ from aiohttp import web
 
 from worker.core.api import cors
 from worker.core.api.auth import FailedAuthLimiter
-from worker.core.api.endpoints import ANTHROPIC, Endpoint, find, model_id
+from worker.core.api.endpoints import ANTHROPIC, GOOGLE, Endpoint, dialect_of, find, model_id
 from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
 
 from ..accounting.accounting import NoAccounting
@@ -82,6 +82,7 @@ class App:
             "readiness": health,
             "openapi": health.description,
             "models": models.list,
+            "google_models": models.list,
             "model_info": model_info,
             "dashboard": public.serve,
             "dashboard_file": public.serve,
@@ -105,6 +106,8 @@ class App:
             if context.started:
                 context.failure = error.status
                 raise
+            if context.endpoint == "other":  # there is nothing at this path
+                context.dialect = dialect_of(context.path)
             context.error(self._counted(context, error) if error.status == 401 else error)
         except asyncio.CancelledError:
             fault, context.failure = CLIENT_LEFT, metrics.CLIENT_LEFT
@@ -155,7 +158,11 @@ class App:
             return
         endpoint = find(context.method, context.path, context.header("upgrade"))
         context.endpoint = endpoint.name
-        context.anthropic = endpoint.name in ANTHROPIC
+        if endpoint.name in GOOGLE:
+            context.dialect = "google"
+            context.take_key()
+        elif endpoint.name in ANTHROPIC:
+            context.dialect = "anthropic"
         self._authenticator.check(context, endpoint)
         if context.key_hash is not None:
             if not (endpoint.engine or endpoint.methods == ("POST",)) or endpoint.admin:
@@ -190,7 +197,7 @@ class App:
         simple = self._simple.get(endpoint.name)
         if simple is not None:
             return simple(context)
-        if endpoint.name == "model":
+        if endpoint.name in ("model", "google_model"):
             return self._models.one(context, model_id(context.path))
         if endpoint.admin:
             if self._admin is None:

@@ -8,7 +8,7 @@ from struct import pack
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from worker.core.api.endpoints import TABLE
+from worker.core.api.endpoints import ALL, GOOGLE
 from worker.core.pricing.usage import usage
 
 from ..config.observability import Sampler
@@ -121,8 +121,16 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
-ROUTES = {e.name: f"/v1{e.path}" for e in TABLE.values() if e.methods == ("POST",) and not e.admin}
-_OPERATIONS = {"chat_completions": "chat", "messages": "chat", "responses": "chat", "completions": "text_completion"}
+ROUTES = {e.name: e.path if e.name in GOOGLE else f"/v1{e.path}" for e in ALL if e.methods == ("POST",) and not e.admin}
+_OPERATIONS = {
+    "chat_completions": "chat",
+    "messages": "chat",
+    "responses": "chat",
+    "completions": "text_completion",
+    "stream_generate_content": "generate_content",
+    "embed_content": "embeddings",
+    "batch_embed_contents": "embeddings",
+}
 _PROVIDERS = {
     "azure": "azure.ai.openai",
     "azure_ai": "azure.ai.inference",

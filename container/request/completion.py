@@ -36,6 +36,8 @@ class Completion:
     optional       fields of a translated request that may be left out
     seen           what a chat's messages contain, once that was determined
     tags           for the spend log, see `worker.core.values.tags`
+    terms          the fields that determine the price, None if they are the body's
+    json_array     the stream is sent as a JSON array, not as server-sent events
     """
 
     endpoint: str
@@ -52,6 +54,13 @@ class Completion:
     optional: tuple[str, ...] = ()
     seen: Conversation | None = None
     tags: str = ""
+    terms: dict[str, Any] | None = None
+    json_array: bool = False
+
+    @property
+    def priced(self) -> dict[str, Any]:
+        """The fields that determine the price."""
+        return self.body if self.terms is None else self.terms
 
 
 def parse(endpoint: str, raw: bytes) -> Completion:

@@ -6,7 +6,13 @@ On loopback without a master key, any client on this machine is allowed.
 import ipaddress
 from urllib.parse import urlsplit
 
-from worker.core.api.auth import presented_key, refusal_without_master_key, require_master_key, same_secret
+from worker.core.api.auth import (
+    PUBLIC_MODELS,
+    presented_key,
+    refusal_without_master_key,
+    require_master_key,
+    same_secret,
+)
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import ApiError, forbidden, unauthenticated
 from worker.core.ledger.secrets import PREFIX, hash_secret
@@ -78,7 +84,7 @@ class Authenticator:
         ):
             context.key_hash = hash_secret(given)  # the ledger decides whether the key exists
             return
-        if self._public_models and endpoint.name in ("models", "model"):
+        if self._public_models and endpoint.name in PUBLIC_MODELS:
             return
         require_master_key(given, self._master_key)
         context.administrator = True

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from worker.core.api.errors import ApiError, body_too_large, body_too_slow, invalid_request
+from worker.core.api import google
+from worker.core.api.errors import ApiError, Dialect, body_too_large, body_too_slow, invalid_request
 from worker.core.api.request_ids import acceptable
 from worker.core.ledger.settle import Report
 from worker.core.protocol import EdgeGrant
@@ -77,9 +78,10 @@ class RequestContext:
     The request:
         headers          case-insensitive
         path             raw, without the query
+        query            raw, without the question mark and without a Google client's key
         id               the client's `X-Request-Id` (`named`), else `own_id`
         own_id           a unique id, consumed by the first reservation
-        anthropic        send errors in Anthropic's format
+        dialect          whose format errors are sent in
 
     The client:
         administrator    the client sent the master key
@@ -107,14 +109,15 @@ class RequestContext:
     """
 
     __slots__ = (
+        "_queried_key",
         "administrator",
         "always",
-        "anthropic",
         "asked",
         "attempted",
         "began",
         "body_seconds",
         "capture",
+        "dialect",
         "endpoint",
         "failure",
         "grant",
@@ -130,6 +133,7 @@ class RequestContext:
         "named",
         "own_id",
         "path",
+        "query",
         "release_memory",
         "request",
         "reservation_made",
@@ -144,15 +148,16 @@ class RequestContext:
         self.began = time.monotonic()
         self.body_seconds = 0.0
         self.method = request.method
-        self.path = request.raw_path.partition("?")[0]
+        self.path, _, self.query = request.raw_path.partition("?")
         self.headers = request.headers
+        self._queried_key: str | None = None
         self.named = acceptable(self.header("x-request-id"))
         self.own_id = ids.new()
         self.id = self.named or self.own_id
         self.always: Sequence[tuple[str, str]] = ()  # headers of every response to this request
         self.response: web.StreamResponse | None = None
         self.administrator = False
-        self.anthropic = False
+        self.dialect: Dialect = "openai"
         self.endpoint = "other"
         self.group = ""
         self.failure = 0
@@ -179,7 +184,13 @@ class RequestContext:
         lines = self.headers.getall(name, ())
         if len(lines) == 1:
             return lines[0]
-        return ", ".join(lines) if lines else None
+        if lines:
+            return ", ".join(lines)
+        return self._queried_key if name == google.KEY_HEADER else None
+
+    def take_key(self) -> None:
+        """Take a Google client's key out of the query, because queries end up in logs. It counts as its header."""
+        self.query, self._queried_key = google.take_key(self.query)
 
     def reservation(self) -> tuple[str, str]:
         """Return the id of a new reservation, and the request's id if it differs, else ''.
@@ -284,7 +295,7 @@ class RequestContext:
         self.response = WholeAnswer(status, self._headers(headers, content_type), data)
 
     def error(self, error: ApiError) -> None:
-        self.respond(error.status, error.body(anthropic=self.anthropic), error.headers)
+        self.respond(error.status, error.body(self.dialect), error.headers)
 
     def _headers(self, headers: Headers, content_type: str) -> list[tuple[str, str]]:
         lines = [

@@ -4,11 +4,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import orjson
 
+from worker.core.pricing.generate_content import COUNT
+
 from ..config.deployment import Deployment
 from ..config.options import Options
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..formats import Formats
-from ..formats.client_apis import messages, responses
+from ..formats.client_apis import gemini, messages, responses
 from ..formats.shared import mock
 from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, json_object
 from ..formats.shared.assemble import as_events, is_stream
@@ -56,6 +58,8 @@ class Upstream:
         try:
             if d.kind == "mock":
                 return _mocked(d, request, name)
+            if request.endpoint == COUNT and not self._formats.counts_itself(d, model):
+                return gemini.counted(d, model, request)
             format = self._formats.of(d, model, request.endpoint)
             sent: Sent | None = format.request(d, model, request)
             while True:
@@ -168,8 +172,10 @@ class Upstream:
 
 
 def _mocked(d: Deployment, request: Completion, name: str) -> Answer:
-    if request.endpoint in messages.ENDPOINTS:
-        return messages.mocked(d, request, name)
+    """Raises Unsupported."""
+    for api in (messages, gemini):
+        if request.endpoint in api.ENDPOINTS:
+            return api.mocked(d, request, name)
     if request.endpoint == responses.ENDPOINT:
         return responses.mocked(d, request, name)
     return mock.answer(d, request, name)

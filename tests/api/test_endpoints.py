@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.api.endpoints import TABLE, dashboard_file, find, model_id, speaks_anthropic
+from worker.core.api.endpoints import TABLE, dashboard_file, dialect_of, find, model_id, path_of
 from worker.core.api.errors import ApiError
 
 POSTED = {
@@ -100,15 +100,21 @@ def test_the_dashboards_files_have_their_own_paths(prefix):
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://g.example/v1/messages", True),
-        ("https://g.example/messages/count_tokens?beta=true", True),
-        ("https://g.example/v1/chat/completions", False),
-        ("https://g.example/v1/messages/x", False),
-        ("https://g.example", False),
+        ("https://g.example/v1/messages", "anthropic"),
+        ("https://g.example/messages/count_tokens?beta=true", "anthropic"),
+        ("https://g.example/v1/chat/completions", "openai"),
+        ("https://g.example/v1/messages/x", "openai"),
+        ("https://g.example", "openai"),
+        ("https://g.example/v1beta/models/gpt-4o:generateContent?alt=sse", "google"),
+        ("https://g.example/models/azure/gpt-4o:countTokens", "google"),
+        ("https://g.example/v1beta/nothing", "google"),
+        ("https://g.example/v1alpha", "google"),
+        ("https://g.example/v1betamax/models", "openai"),
+        ("https://g.example/v1/models/gpt-4o", "openai"),
     ],
 )
-def test_endpoints_with_anthropic_errors(url, expected):
-    assert speaks_anthropic(url) is expected
+def test_a_path_decides_the_format_of_errors(url, expected):
+    assert dialect_of(path_of(url)) == expected
 
 
 def test_the_engine_serves_unconverted_endpoints():

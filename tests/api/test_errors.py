@@ -35,7 +35,7 @@ def test_missing_fields_are_null():
     ],
 )
 def test_anthropic_clients_get_their_own_format(status, kind):
-    body = json.loads(ApiError(status, "t", "m", code="c").body(anthropic=True))
+    body = json.loads(ApiError(status, "t", "m", code="c").body("anthropic"))
     assert body == {"type": "error", "error": {"type": kind, "message": "m", "param": None, "code": "c"}}
 
 

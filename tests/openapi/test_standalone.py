@@ -7,12 +7,16 @@ import pytest
 from tests.fakes.server import FakeProvider
 from tests.openapi.judge import Judge
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
-from worker.core.api.endpoints import ANTHROPIC, DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE
+from worker.core.api.endpoints import ALL, ANTHROPIC, GOOGLE
 
 EXAMPLES = 100
+# Generating the bodies of Gemini's API takes long.
+FEWER = 20
 # schemathesis also sends wrong keys and expects 401 for each.
 MANY_WRONG_KEYS = {"FAILED_KEYS_PER_MINUTE": "1000000"}
-OPERATIONS = {endpoint.name: endpoint for endpoint in (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE)}
+OPERATIONS = {endpoint.name: endpoint for endpoint in ALL}
+# Which conversations are valid is not in the schema.
+OPEN_ENDED = {*ANTHROPIC, *GOOGLE, *(name for name, endpoint in OPERATIONS.items() if endpoint.engine)}
 
 
 @pytest.fixture(scope="module")
@@ -43,5 +47,5 @@ def judge(gateway: RunningProxy) -> Judge:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_responses_conform_standalone(judge: Judge, gateway: RunningProxy, name: str):
-    judge.judge(name, EXAMPLES, open_ended=OPERATIONS[name].engine or name in ANTHROPIC)
+    judge.judge(name, FEWER if name in GOOGLE else EXAMPLES, open_ended=name in OPEN_ENDED)
     assert '"internal_error"' not in gateway.log()

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from pyodide.ffi import JsException
 
-from core.api.endpoints import Endpoint
+from core.api import google
+from core.api.endpoints import GOOGLE, Endpoint
 from core.api.errors import ApiError, refused
 from core.pricing.quote import Quote, Quoted, Quoter
 from core.protocol import (
@@ -89,7 +90,9 @@ class Admission:
         try:
             buffer = await body.buffer(billable.client)
             content = buffer.to_bytes()
-            quoted = self._quoter.quote(billable.endpoint.name, content) if body.can_be_parsed(content) else None
+            model = google.model_of(billable.path) if billable.endpoint.name in GOOGLE else None
+            parsed = body.can_be_parsed(content)
+            quoted = self._quoter.quote(billable.endpoint.name, content, model) if parsed else None
             if quoted is None:
                 return await self._parked(billable, buffer)
             if billable.names[0] == FIRST and not self._instances.apart:

@@ -13,9 +13,9 @@ from typing import Any
 from pyodide.ffi import JsException
 
 from catalog import CATALOG
-from core.api import auth, cors, health
+from core.api import auth, cors, google, health
 from core.api.auth import FailedAuthLimiter, presented_key
-from core.api.endpoints import path_of, speaks_anthropic
+from core.api.endpoints import dialect_of, path_of
 from core.api.errors import ApiError, internal_error, invalid_request
 from core.api.models import listed, missing, models_on
 from core.api.request_ids import acceptable, new_id
@@ -92,9 +92,11 @@ class Edge:
         """Returns the response without the headers that every response carries. Raises ApiError."""
         request, headers, request_id = client.request, client.headers, client.id
         try:
-            path, search = _split(request.url)  # resolves dot segments, so the path that is checked is the one sent
+            path, search = _address(request.url)  # resolves dot segments, so the path that is checked is the one sent
         except JsException:  # an invalid Host header
             raise invalid_request("The request's address is not a valid URL.") from None
+        if search and google.is_googles(path):
+            search = _without_key(search, headers)
         asked = auth.admit(client.method, path, headers.get, self._rules)
         endpoint = asked.endpoint
         if endpoint.name == "openapi":
@@ -178,11 +180,25 @@ def _description() -> Any:
     return text_response(openapi.text(KEY_SCHEMAS))
 
 
-@lru_cache(maxsize=64)
-def _split(address: str) -> tuple[str, str]:
+def _address(address: str) -> tuple[str, str]:
     """Returns the path, and the query with its question mark. Raises JsException."""
+    return _split(address) if "key=" not in address else _parsed(address)
+
+
+def _parsed(address: str) -> tuple[str, str]:
     url = js.URL.new(address)
     return url.pathname, url.search
+
+
+_split = lru_cache(maxsize=64)(_parsed)
+
+
+def _without_key(search: str, headers: dict[str, str]) -> str:
+    """Moves a Google client's key from the query to a header, unless there is one: queries end up in logs."""
+    query, key = google.take_key(search[1:])
+    if key is not None and presented_key(headers.get) is None:
+        headers[google.KEY_HEADER] = key
+    return f"?{query}" if query else ""
 
 
 _edge: Edge | None = None
@@ -208,9 +224,9 @@ def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> Api
 def _refusal(client: Client, error: ApiError, began: float) -> Any:
     from .request_line import log_refused  # imported on first use, so that other isolates start sooner
 
-    url = client.request.url
-    log_refused(client, path_of(url), error, began)
-    return error_response(error, anthropic=speaks_anthropic(url))
+    path = path_of(client.request.url)
+    log_refused(client, path, error, began)
+    return error_response(error, dialect_of(path))
 
 
 async def handle(request: Any) -> Any:

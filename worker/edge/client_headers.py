@@ -5,7 +5,7 @@ Credentials and cookies stay at the edge, and clients cannot set the edge's own 
 
 from collections.abc import Iterable
 
-CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
+CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"})
 # The edge handles CORS. Without an origin the container adds no CORS headers.
 CROSS_ORIGIN = frozenset({"origin", "access-control-request-method", "access-control-request-headers"})
 # https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1; `expect` because nothing behind the edge sends a 100 response.

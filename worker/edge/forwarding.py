@@ -56,7 +56,7 @@ class Client(NamedTuple):
 
     request: Any
     method: str
-    headers: Mapping[str, str]
+    headers: dict[str, str]
     own_id: str
     named: str | None = None
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from core.api.endpoints import dashboard_file
-from core.api.errors import ApiError, unknown_path
+from core.api.errors import ApiError, Dialect, unknown_path
 from core.protocol import REQUEST_ID_HEADER
 
 from .runtime.javascript import NULL, js, js_headers, or_none
@@ -13,8 +13,8 @@ from .runtime.javascript import NULL, js, js_headers, or_none
 JSON = ("content-type", "application/json")
 
 
-def error_response(error: ApiError, *, anthropic: bool = False) -> Any:
-    body = error.body(anthropic=anthropic).decode()
+def error_response(error: ApiError, dialect: Dialect = "openai") -> Any:
+    body = error.body(dialect).decode()
     return js.Response.new(body, status=error.status, headers=js_headers([JSON, *error.headers]))
 
 

@@ -17,7 +17,7 @@ from .capabilities import MAX_TOKENS, Capabilities, capabilities
 # The endpoints of text models.
 _OF_TEXT = frozenset(("chat_completions", "messages", "count_tokens", "responses", "completions"))
 # If these endpoints fail, the whole deployment fails: its address or its model is wrong.
-_USUAL = frozenset(("chat_completions", "messages"))
+_USUAL = frozenset(("chat_completions", "messages", "generate_content"))
 _MISSING = frozenset((404, 405, 501))
 
 

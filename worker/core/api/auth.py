@@ -11,9 +11,13 @@ from typing import NamedTuple
 from . import endpoints
 from .endpoints import Endpoint
 from .errors import ApiError, body_too_large, invalid_request, service_unavailable, unauthenticated
+from .google import KEY_HEADER
 
 # The master key in every tutorial. It is only accepted on a developer's own machine.
 WELL_KNOWN_KEY = "sk-1234"
+
+# The endpoints that need no key if PUBLIC_MODELS is set.
+PUBLIC_MODELS = ("models", "model", "google_models", "google_model")
 
 # The prefix of every virtual key.
 VIRTUAL_KEY_PREFIX = "sk-"
@@ -27,13 +31,13 @@ WELL_KNOWN_MASTER_KEY = (
 
 
 def presented_key(header: Callable[[str], str | None]) -> str | None:
-    """Returns the key from `Authorization: Bearer`, `x-api-key` or `api-key`, in this order."""
+    """Returns the key from `Authorization: Bearer`, `x-api-key`, `api-key` or `x-goog-api-key`, in this order."""
     authorization = header("authorization")
     if authorization:
         scheme, _, value = authorization.strip().partition(" ")
         if scheme.lower() == "bearer" and value.strip():
             return value.strip()
-    return header("x-api-key") or header("api-key") or None
+    return header("x-api-key") or header("api-key") or header(KEY_HEADER) or None
 
 
 def same_secret(given: str, expected: str) -> bool:
@@ -162,7 +166,7 @@ def admit(method: str, path: str, header: Callable[[str], str | None], rules: Ru
         raise refusal
     given = presented_key(header)
     virtual = virtual_key(given, rules.master_key)
-    if virtual is None and not (rules.public_models and endpoint.name in ("models", "model")):
+    if virtual is None and not (rules.public_models and endpoint.name in PUBLIC_MODELS):
         require_master_key(given, rules.master_key)
     _check_length(header("content-length"), rules.max_body_mb)
     return AuthorizedRequest(endpoint, virtual)

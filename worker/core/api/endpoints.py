@@ -1,14 +1,15 @@
 """The table of paths, their methods and who serves them.
 
-Every path exists with and without the `/v1` prefix. Paths are not normalized: `//`, `..` and encoded slashes never
-match.
+Every path exists with and without the `/v1` prefix, except for those of Gemini's API (google.py). Paths are not
+normalized: `//`, `..` and encoded slashes never match.
 """
 
 import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from .errors import no_websocket, unknown_path, wrong_method
+from . import google
+from .errors import Dialect, no_websocket, unknown_path, wrong_method
 
 
 class Endpoint(NamedTuple):
@@ -83,11 +84,21 @@ TABLE: dict[str, Endpoint] = {
 OF_ONES_OWN = frozenset(("key_info", "model_info"))
 # Endpoints of Anthropic's Messages API.
 ANTHROPIC = frozenset(("messages", "count_tokens"))
-# Endpoints that call a model, so that a request may cost money.
-CALLS_A_MODEL = frozenset(e.name for e in TABLE.values() if e.methods == ("POST",) and not e.admin)
+# Endpoints of Gemini's API, by name.
+GOOGLE: dict[str, Endpoint] = {
+    e.name: e
+    for e in (
+        _get("google_models", "/v1beta/models"),
+        _get("google_model", "/v1beta/models/{id}"),
+        *(_post(name, f"/v1beta/models/{{id}}:{method}") for method, name in google.METHODS.items()),
+    )
+}
 MODEL = _get("model", "/models/{id}")
 DASHBOARD_FILE = _get("dashboard_file", "/dashboard/{file}", public=True)
 KEY_REGENERATE = _admin("POST", "key_regenerate", "/key/{key}/regenerate")
+ALL = (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE, *GOOGLE.values())
+# Endpoints that call a model, so that a request may cost money.
+CALLS_A_MODEL = frozenset(e.name for e in ALL if e.methods == ("POST",) and not e.admin)
 _KEY_REGENERATE = re.compile(r"/key/([^/]+)/regenerate")
 _DASHBOARD_FILE = re.compile(r"/dashboard/[A-Za-z]+\.[A-Za-z]+")
 
@@ -98,7 +109,7 @@ def find(method: str, path: str, upgrade: str | None = None) -> Endpoint:
     Raises ApiError 404, 405 with `Allow`, or 426 where OpenAI's clients try a WebSocket first.
     """
     bare = path[3:] if path.startswith("/v1/") else path
-    endpoint = TABLE.get(bare) or _with_a_name(bare)
+    endpoint = TABLE.get(bare) or _with_a_name(bare, path)
     if endpoint is None:
         raise unknown_path(path)
     if endpoint.name == "responses" and method == "GET" and (upgrade or "").strip().lower() == "websocket":
@@ -108,19 +119,29 @@ def find(method: str, path: str, upgrade: str | None = None) -> Endpoint:
     return endpoint
 
 
+def dialect_of(path: str) -> Dialect:
+    """Returns whose format the clients of this path expect errors in. The path need not exist."""
+    endpoint = TABLE.get(path[3:] if path.startswith("/v1/") else path)
+    if endpoint is not None:
+        return dialect(endpoint)
+    return "google" if google.is_googles(path) else "openai"
+
+
+def dialect(endpoint: Endpoint) -> Dialect:
+    if endpoint.name in ANTHROPIC:
+        return "anthropic"
+    return "google" if endpoint.name in GOOGLE else "openai"
+
+
 def path_of(url: str) -> str:
-    """Returns the raw path of an absolute URL, also of one that is not valid."""
+    """Returns the path of an absolute URL, without its query."""
     return "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
 
 
-def speaks_anthropic(url: str) -> bool:
-    """Whether clients of this absolute URL expect errors in Anthropic's format."""
-    path = path_of(url)
-    endpoint = TABLE.get(path[3:] if path.startswith("/v1/") else path)
-    return endpoint is not None and endpoint.name in ANTHROPIC
-
-
-def _with_a_name(bare: str) -> Endpoint | None:
+def _with_a_name(bare: str, path: str) -> Endpoint | None:
+    found = google.endpoint(path) if "/models" in path else None
+    if found is not None:
+        return GOOGLE[found]
     if bare.startswith("/models/") and len(bare) > len("/models/"):
         return MODEL
     if _DASHBOARD_FILE.fullmatch(bare):

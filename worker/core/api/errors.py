@@ -2,14 +2,20 @@
 
     {"error": {"message": str, "type": str, "param": str | null, "code": str | null}}
 
-Clients of Anthropic's Messages API get {"type": "error", "error": {"type": str, "message": str, …}}.
+Clients of Anthropic's Messages API get {"type": "error", "error": {"type": str, "message": str, …}}, and those of
+Gemini's API the format in google.py.
 
 Source: https://platform.openai.com/docs/guides/error-codes
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
+
+from . import google
+
+# Whose format the client expects errors in.
+Dialect = Literal["openai", "anthropic", "google"]
 
 # https://platform.claude.com/docs/en/api/errors
 _ANTHROPIC = {
@@ -58,16 +64,19 @@ class ApiError(Exception):
         if status in _FINAL:
             self.headers.append(_NO_RETRY)
 
-    def fields(self, *, anthropic: bool = False) -> dict:
-        """Returns the JSON body. `anthropic`: in Anthropic's format, extended with our `code` and `param`."""
+    def fields(self, dialect: Dialect = "openai") -> dict:
+        """Returns the JSON body. Anthropic's format is extended with our `code` and `param`."""
+        if dialect == "google":
+            code, param = self.code, self.param
+            return google.error_fields(self.status, self.message, code=code, param=param, headers=self.headers)
         more = {"param": self.param, "code": self.code}
-        if anthropic:
+        if dialect == "anthropic":
             kind = _ANTHROPIC.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
             return {"type": "error", "error": {"type": kind, "message": self.message, **more}}
         return {"error": {"message": self.message, "type": self.type, **more}}
 
-    def body(self, *, anthropic: bool = False) -> bytes:
-        return json.dumps(self.fields(anthropic=anthropic)).encode()
+    def body(self, dialect: Dialect = "openai") -> bytes:
+        return json.dumps(self.fields(dialect)).encode()
 
 
 def unauthenticated(message: str = "No API key given, or one that is not valid here.") -> ApiError:

@@ -1,6 +1,6 @@
 """`/openapi.json`: the OpenAPI 3.1 description of this API, identical at the edge and in the proxy.
 
-The paths come from `endpoints.TABLE`, the schemas from openapi_schemas.py.
+The paths come from `endpoints.ALL`, the schemas from openapi_schemas.py.
 Source: https://spec.openapis.org/oas/v3.1.1.html
 """
 
@@ -8,7 +8,8 @@ import json
 from functools import cache
 from typing import Any
 
-from .endpoints import DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE, Endpoint
+from .endpoints import ALL, GOOGLE, Endpoint
+from .openapi_google import SCHEMAS as GOOGLES_SCHEMAS
 from .openapi_schemas import TEXT, KeyFields, Schema, ref, schemas
 
 VERSION = "1"
@@ -47,6 +48,12 @@ _ANSWERS = {
     "spend_activity": "SpendActivity",
     "global_spend": "GlobalSpend",
     "model_info": "ModelInfo",
+    "google_models": "GoogleModels",
+    "google_model": "GoogleModel",
+    "generate_content": "GenerateContentResponse",
+    "google_count_tokens": "CountTokensResponse",
+    "embed_content": "EmbedContentResponse",
+    "batch_embed_contents": "BatchEmbedContentsResponse",
 }
 _REQUESTS = {
     "chat_completions": "ChatRequest",
@@ -60,8 +67,15 @@ _REQUESTS = {
     "key_unblock": "KeyNamed",
     "key_regenerate": "KeyRegenerate",
     "key_delete": "KeyDelete",
+    "generate_content": "GenerateContentRequest",
+    "stream_generate_content": "GenerateContentRequest",
+    "google_count_tokens": "GenerateContentRequest",
+    "embed_content": "EmbedContentRequest",
+    "batch_embed_contents": "BatchEmbedContentsRequest",
 }
 _FORMS = ("image_edit", "image_variation", "transcription", "translation")
+# The prefix of errors in Google's format.
+_GOOGLES = "Google"
 _STREAMED = ("chat_completions", "completions", "messages")
 _BODY_OPTIONAL = ("key_generate", "key_regenerate")
 
@@ -103,6 +117,7 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         "group_by": {"enum": ["model", "key", ""]},
     },
     "spend_keys": {"page": _PAGE, "size": _SIZE},
+    "stream_generate_content": {"alt": {"enum": ["sse", "json"], "description": "`sse`: server-sent events."}},
 }
 
 
@@ -115,27 +130,35 @@ def text(key: KeyFields) -> str:
 def document(key: KeyFields) -> dict[str, Any]:
     """`key`: `ledger.key_schemas.KEY_SCHEMAS`, passed in because this package does not import the ledger."""
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint in (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE):
+    for endpoint in ALL:
         paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint)}
+        if endpoint.name in GOOGLE:
+            paths[endpoint.path]["servers"] = [{"url": "/"}]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "LiteLLM Router",
             "version": VERSION,
-            "description": "One OpenAI-compatible endpoint in front of many providers. Every path also without `/v1`.",
+            "description": "One OpenAI-compatible endpoint in front of many providers. Every path also without `/v1`, "
+            "except for `/v1beta`.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/v1"}, {"url": "/"}],
-        "security": [{"bearer": []}, {"xApiKey": []}, {"apiKey": []}],
+        "security": [{"bearer": []}, {"xApiKey": []}, {"apiKey": []}, {"xGoogApiKey": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "xApiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "api-key"},
+                "xGoogApiKey": {"type": "apiKey", "in": "header", "name": "x-goog-api-key"},
             },
-            "responses": {str(status): _refusal(status, meaning) for status, meaning in _ERRORS.items()},
-            "schemas": schemas(key),
+            "responses": {
+                f"{dialect}{status}": {"description": meaning, "content": _json(ref(f"{dialect}Error"))}
+                for dialect in ("", _GOOGLES)
+                for status, meaning in _ERRORS.items()
+            },
+            "schemas": schemas(key) | GOOGLES_SCHEMAS,
         },
     }
 
@@ -147,7 +170,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.name == "dashboard_file":
         answers["404"] = {"$ref": "#/components/responses/404"}
     if not endpoint.public:
-        answers.update({str(status): {"$ref": f"#/components/responses/{status}"} for status in _ERRORS})
+        dialect = _GOOGLES if endpoint.name in GOOGLE else ""
+        answers.update({str(status): {"$ref": f"#/components/responses/{dialect}{status}"} for status in _ERRORS})
     operation: dict[str, Any] = {"operationId": endpoint.name, "tags": [_tag(endpoint)], "responses": answers}
     if endpoint.public:
         operation["security"] = []
@@ -181,6 +205,8 @@ def _answer(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.name == "metrics":
         return {"text/plain": {"schema": {"type": "string"}}}
     default = "Health" if endpoint.public and endpoint.name != "openapi" else None
+    if endpoint.name == "stream_generate_content":
+        return _json({"type": "array", "items": ref("GenerateContentResponse")}) | {"text/event-stream": {}}
     name = _ANSWERS.get(endpoint.name, default)
     content = _json(ref(name) if name else {"type": "object"})
     if endpoint.name in _STREAMED:
@@ -196,7 +222,3 @@ def _tag(endpoint: Endpoint) -> str:
 
 def _json(schema: Schema) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
-
-
-def _refusal(status: int, meaning: str) -> dict[str, Any]:
-    return {"description": meaning, "content": _json(ref("Error"))}

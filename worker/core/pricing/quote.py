@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..values import tags
 from ..values.money import MAX_NANO
-from . import prices
+from . import generate_content, prices
 from .estimate import AN_HOUR, Prompt, prompt
 from .prices import Price
 
@@ -157,6 +157,7 @@ _LIMITS = {
     "completions": ANY_LIMIT,
     "messages": ("max_tokens",),
     "responses": ("max_output_tokens",),
+    **dict.fromkeys(generate_content.CHATS, ("max_tokens",)),
 }
 _SOLD_BY_THE_PIECE = ("image", "character")
 # The documents that count as one search unit, as Cohere bills them. The actual charge is what the provider reports.
@@ -189,7 +190,7 @@ def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
     """Returns the charge for a JSON body. `endpoint`: its name in `api.endpoints`."""
     if endpoint in _TOKENS:
         return _TOKENS[endpoint]
-    if endpoint == "count_tokens":
+    if endpoint in ("count_tokens", generate_content.COUNT):
         return Charge(free=True)
     if endpoint in _PICTURES:
         count = fields.get("n")
@@ -288,8 +289,9 @@ class Quoter:
             for name, indices in reach.items()
         }
 
-    def quote(self, endpoint: str, content: bytes) -> Quoted | None:
-        """Returns None if only the proxy can quote the request. `endpoint`: its name in `api.endpoints`."""
+    def quote(self, endpoint: str, content: bytes, model: str | None = None) -> Quoted | None:
+        """Returns None if only the proxy can quote the request. `endpoint`: its name in `api.endpoints`. `model`: the
+        one in the path, None if it is in the body."""
         try:
             body = json.loads(content.decode())
         except (ValueError, RecursionError):
@@ -298,13 +300,16 @@ class Quoter:
             return None
         if endpoint == "chat_completions" and body.get("messages") is None and body.get("input") is not None:
             return None  # a request for another API, which the proxy translates
-        model = body.get("model")
+        model = model or body.get("model")
         reachable = self._reach.get(model) if isinstance(model, str) else None
         if not isinstance(model, str) or not reachable:
             return None
         try:
+            labels = tags.of_request(body)
+            if endpoint in generate_content.ENDPOINTS:
+                body = generate_content.terms(endpoint, body)
             charge = of_body(endpoint, body)
             found = most(body, prompt(body), reachable, charge, self._default_max_output)
-        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError):
             return None  # a field has an invalid value; the proxy reports which
-        return Quoted(model, found, tags.of_request(body))
+        return Quoted(model, found, labels)
