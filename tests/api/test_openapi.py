@@ -6,7 +6,7 @@ import re
 import pytest
 
 from worker.core.api import openapi
-from worker.core.api.endpoints import DASHBOARD_FILE, KEY_REGENERATE, MODEL, TABLE, find
+from worker.core.api.endpoints import ALL, find
 from worker.core.ledger import key_fields
 from worker.core.ledger.key_schemas import KEY_SCHEMAS
 
@@ -14,9 +14,11 @@ DOCUMENT = openapi.document(KEY_SCHEMAS)
 
 
 def test_every_endpoint_is_described_and_no_other():
-    assert DOCUMENT["paths"].keys() == {*TABLE, MODEL.path, DASHBOARD_FILE.path, KEY_REGENERATE.path}
+    assert DOCUMENT["paths"].keys() == {endpoint.path for endpoint in ALL}
     for path, operations in DOCUMENT["paths"].items():
         for method, operation in operations.items():
+            if method == "servers":
+                continue
             assert (
                 find(method.upper(), path.replace("{id}", "x").replace("{key}", "x").replace("{file}", "x.js")).name
                 == operation["operationId"]
