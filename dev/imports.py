@@ -15,7 +15,12 @@ FOLDERS = ("container", "worker", "dev", "bench", "deploy/wheel/litellm_router")
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "": ("worker", "container", "dev", "bench litellm_router"),
     "worker": ("worker", "catalog core dashboard", "edge", "entry"),
-    "worker.core": ("core", "api container_environment protocol settings values", "ledger pricing", "configuration"),
+    "worker.core": (
+        "core",
+        "api container_environment log_text protocol settings values",
+        "ledger pricing",
+        "configuration",
+    ),
     "container": (
         "container",
         "config http_client observability",

@@ -36,8 +36,9 @@ _OURS = (
 )
 
 # Variables that the engine never sees: the proxy's own, and those that LiteLLM's command takes for options. OTEL_*
-# variables are passed on because its `otel` callback reads them, too.
-_WITHHELD = {v.name for v in VARIABLES if not v.name.startswith("OTEL_")} | set(
+# variables are passed on because its `otel` callback reads them, too, and so are those of HTTP proxies.
+_PASSED_ON = ("OTEL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_WITHHELD = {v.name for v in VARIABLES if not v.name.upper().startswith(_PASSED_ON)} | set(
     """
     DIRECT_URL IAM_TOKEN_DB_AUTH AZURE_POSTGRESQL_AUTH USE_V2_MIGRATION_RESOLVER LITELLM_SALT_KEY
     CONFIG_FILE_PATH WORKER_CONFIG LITELLM_CONFIG LITELLM_WORKER_STARTUP_HOOKS USE_AWS_KMS

@@ -19,7 +19,8 @@ from ..config.model_routes import split_route
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..formats.shared import failure, prepare
 from ..http_client.client import Client
-from ..http_client.request import HttpError
+from ..http_client.proxies import Proxies
+from ..http_client.request import HttpError, ProxyFailed
 from ..http_client.response import Response
 from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
@@ -72,14 +73,21 @@ class EngineEndpoints:
     """Sends a request to the engine for each deployment in turn and relays the response."""
 
     def __init__(
-        self, router: Router, engine: Engine, accounting: Accounts, reading: RequestParser, *, timeout: float
+        self,
+        router: Router,
+        engine: Engine,
+        accounting: Accounts,
+        reading: RequestParser,
+        *,
+        timeout: float,
+        proxies: Proxies | None = None,
     ) -> None:
         self._router = router
         self._accounting = accounting
         self._engine = engine
         self._reading = reading
         self._timeout = timeout
-        self._client = Client(connect_timeout=CONNECT_SECONDS)
+        self._client = Client(connect_timeout=CONNECT_SECONDS, proxies=proxies)
 
     async def close(self) -> None:
         await self._client.close()
@@ -149,6 +157,8 @@ class EngineEndpoints:
             outcome = Outcome("connection", 503, str(error), retry_after=error.retry_after)
         except TimeoutError:
             outcome = Outcome("timeout", 0, "The provider did not answer in time.")
+        except ProxyFailed as error:
+            outcome = Outcome("connection", 0, f"The provider cannot be reached: {error}.")
         except (HttpError, OSError):
             unread = response is not None and response.status == 200
             outcome = Outcome("connection", 0, "The connection to the provider broke off.", unread=unread)

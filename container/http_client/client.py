@@ -5,12 +5,14 @@ import ssl
 from collections.abc import Mapping
 
 from .connection import Connection, Connector
-from .request import Place, prepared
+from .proxies import Proxies
+from .request import Place, ProxyFailed, prepared
 from .response import Response
 
 # Providers close idle connections without notice. A short limit makes it unlikely that we reuse a connection at that
 # moment.
 IDLE_SECONDS = 15.0
+PROXY_AUTHENTICATION_REQUIRED = 407
 
 
 class Pool:
@@ -63,10 +65,14 @@ class Pool:
 
 
 class Client:
-    """An HTTP client for use in a single event loop. `context` replaces the default trust store."""
+    """An HTTP client for use in a single event loop. `context` replaces the default trust store. `proxies`: None for
+    direct connections only."""
 
-    def __init__(self, *, connect_timeout: float, context: ssl.SSLContext | None = None) -> None:
-        self._connector = Connector(connect_timeout, context)
+    def __init__(
+        self, *, connect_timeout: float, context: ssl.SSLContext | None = None, proxies: Proxies | None = None
+    ) -> None:
+        self._connector = Connector(connect_timeout, context, proxies)
+        self._proxies = proxies
         self._pool = Pool()
         self._open: set[Connection] = set()
 
@@ -77,8 +83,14 @@ class Client:
         Raises HttpError or Silent. Cancellation closes the connection.
         """
         place, head = prepared(url, tuple(headers.items()))
+        if self._proxies is not None:
+            head = self._proxies.head(place, head)
         connection = self._pool.take(place) or await self._connect(place)
-        return await connection.ask(b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body, idle)
+        response = await connection.ask(b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body, idle)
+        if response.status == PROXY_AUTHENTICATION_REQUIRED and self._proxies is not None:
+            response.close()
+            raise ProxyFailed("the HTTP proxy answered 407")
+        return response
 
     async def close(self) -> None:
         """Closes all connections, including those in use."""

@@ -9,8 +9,10 @@ from typing import cast
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-from .request import BrokenOff, CannotConnect, ConnectTimeout, Place
+from .proxies import Proxies, Proxy
+from .request import BrokenOff, CannotConnect, ConnectTimeout, Place, ProxyFailed
 from .response import Response
+from .tunnel import tunnel
 
 DNS_SECONDS = 60.0
 MAX_NAMES = 1000
@@ -21,33 +23,39 @@ NEXT_ADDRESS_SECONDS = 0.25
 class Connector:
     """Opens connections with Happy Eyeballs.
 
-    `timeout` covers the DNS lookup, the TCP connect and the TLS handshake, in seconds. Proxy environment variables are
-    ignored.
+    `timeout` covers the DNS lookup, the TCP connect, a proxy's tunnel and the TLS handshake, in seconds. `proxies`:
+    None for direct connections only.
     """
 
-    def __init__(self, timeout: float, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, timeout: float, context: ssl.SSLContext | None = None, proxies: Proxies | None = None) -> None:
         self._timeout = timeout
         self._context = context
+        self._proxies = proxies
         self._names = Names()
 
     async def connect(self, place: Place, protocol: asyncio.Protocol) -> None:
-        """Raises CannotConnect, or its subclass ConnectTimeout."""
+        """Raises CannotConnect, or one of its subclasses."""
+        proxy = self._proxies.of(place) if self._proxies is not None else None
         try:
             async with asyncio.timeout(self._timeout):
-                await self._connect(place, protocol)
+                await self._connect(place, protocol, proxy)
         except TimeoutError:
             raise ConnectTimeout(f"not within {self._timeout:g} s") from None
         except (OSError, ValueError) as error:
-            self._names.forget(place)
+            self._names.forget(proxy.place if proxy else place)
+            if proxy is not None and not isinstance(error, ssl.SSLError):
+                raise ProxyFailed("the HTTP proxy cannot be reached, or it closed the connection") from None
             raise CannotConnect(type(error).__name__) from None
 
-    async def _connect(self, place: Place, protocol: asyncio.Protocol) -> None:
-        addresses = await self._names.find(place)
+    async def _connect(self, place: Place, protocol: asyncio.Protocol, proxy: Proxy | None) -> None:
+        addresses = await self._names.find(proxy.place if proxy else place)
         # uvloop's own create_connection tries the addresses sequentially.
         one = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1)
         context = self._tls() if place.tls else None
         name = place.host.rstrip(".").partition("%")[0] if place.tls else None
         try:
+            if proxy is not None and place.tls:
+                await tunnel(one, proxy, place)
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: protocol, sock=one, ssl=context, server_hostname=name)
         except BaseException:

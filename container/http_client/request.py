@@ -19,6 +19,10 @@ class ConnectTimeout(CannotConnect):
     pass
 
 
+class ProxyFailed(CannotConnect):
+    """The HTTP proxy in between refused or failed. The message says how, without its address."""
+
+
 class BrokenOff(HttpError):
     pass
 
@@ -61,7 +65,7 @@ def prepared(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Place, byt
         raise CannotConnect("not an address") from None
     if parts.scheme not in ("http", "https"):
         raise CannotConnect("neither http nor https")
-    lines = {"host": ("Host", _host_header(place)), "accept": ("Accept", "*/*")}
+    lines = {"host": ("Host", host_header(place)), "accept": ("Accept", "*/*")}
     for name, value in headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise CannotConnect("a header that cannot be sent")
@@ -87,6 +91,14 @@ def _host(parts: SplitResult) -> str:
     return host
 
 
-def _host_header(place: Place) -> str:
-    host = f"[{place.host.partition('%')[0]}]" if ":" in place.host else place.host
-    return host if place.port == (443 if place.tls else 80) else f"{host}:{place.port}"
+def host_header(place: Place) -> str:
+    return _bracketed(place) if place.port == (443 if place.tls else 80) else authority(place)
+
+
+def authority(place: Place) -> str:
+    """Returns host and port, as CONNECT takes them."""
+    return f"{_bracketed(place)}:{place.port}"
+
+
+def _bracketed(place: Place) -> str:
+    return f"[{place.host.partition('%')[0]}]" if ":" in place.host else place.host

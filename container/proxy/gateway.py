@@ -78,10 +78,16 @@ class Gateway:
         self._running = 0
         self._ended = asyncio.Event()
         self._upstream = Upstream(
-            config.options, engine, connect_timeout=settings.connect_timeout, keepalive=settings.stream_keepalive
+            config.options,
+            engine,
+            connect_timeout=settings.connect_timeout,
+            keepalive=settings.stream_keepalive,
+            proxies=settings.proxies,
         )
         reading = RequestParser(router, settings.max_body_mb)
-        self._engine_endpoints = EngineEndpoints(router, engine, accounting, reading, timeout=config.options.timeout)
+        self._engine_endpoints = EngineEndpoints(
+            router, engine, accounting, reading, timeout=config.options.timeout, proxies=settings.proxies
+        )
         models = Models(config, router.groups)
         # Behind the edge, CORS is the edge's job.
         origins = settings.cors_allow_origins or config.options.allowed_origins

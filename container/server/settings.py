@@ -11,6 +11,7 @@ from worker.core.protocol import PROTOCOL_VARIABLE
 from worker.core.settings import SHARED, address, flag, number, whole
 
 from ..config import observability as otel
+from ..http_client import proxies
 from .client_address import Network
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -107,6 +108,15 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("SHUTDOWN_GRACE", _seconds, 30.0, "seconds that running requests may take after SIGTERM"),
     Variable("WATCHDOG_SECONDS", _seconds, 60.0, "seconds of a hung event loop after which the process exits"),
     Variable("CONNECT_TIMEOUT", _seconds, 5.0, "seconds that connecting to a provider may take"),
+    *(
+        Variable(name, parse, default, meaning, edge=False, secret=secret)
+        for upper, parse, default, secret, meaning in (
+            ("HTTPS_PROXY", proxies.proxy, None, True, "HTTP proxy for providers with https addresses"),
+            ("HTTP_PROXY", proxies.proxy, None, True, "HTTP proxy for providers with http addresses"),
+            ("NO_PROXY", proxies.exemptions, (), False, "names, addresses and networks that need no proxy"),
+        )
+        for name in (upper.lower(), upper)
+    ),
     Variable("CONFIG_WATCH", flag, True, "whether to reload a changed config file; SIGHUP always does", edge=False),
     Variable("LEDGER_PATH", str, None, "SQLite file for keys and spend, else .litellm-router/ledger.db", edge=False),
     Variable(
@@ -200,6 +210,7 @@ class Settings:
     default_max_output: int
     spend_log_retention_days: float | None
     tracing: otel.Tracing | None
+    proxies: proxies.Proxies | None
     database_url: str | None = field(repr=False)
     alert_webhook_url: str | None = field(repr=False)
     master_key: str | None = field(repr=False)
@@ -244,6 +255,11 @@ def read(environment: Mapping[str, str]) -> Settings:
         default_max_output=values["DEFAULT_MAX_OUTPUT"],
         spend_log_retention_days=values["SPEND_LOG_RETENTION_DAYS"],
         tracing=otel.tracing(values),
+        proxies=proxies.proxies(
+            values["http_proxy"] or values["HTTP_PROXY"],
+            values["https_proxy"] or values["HTTPS_PROXY"],
+            values["no_proxy"] or values["NO_PROXY"],
+        ),
         database_url=values["DATABASE_URL"],
         alert_webhook_url=values["ALERT_WEBHOOK_URL"],
         master_key=values["LITELLM_MASTER_KEY"],

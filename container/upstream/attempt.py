@@ -20,7 +20,8 @@ from ..formats.shared.odd_chunks import failure_in
 from ..formats.shared.sse import MAX_EVENT_BYTES, OversizedEvent
 from ..http_client.client import Client
 from ..http_client.deadline import Deadline
-from ..http_client.request import BadBody, CannotConnect, ConnectTimeout, HttpError, Silent
+from ..http_client.proxies import Proxies
+from ..http_client.request import BadBody, CannotConnect, ConnectTimeout, HttpError, ProxyFailed, Silent
 from ..http_client.response import Response
 from ..request.completion import Completion
 from ..routing.outcome import Outcome
@@ -37,12 +38,20 @@ _ENOUGH_TO_TELL = 7  # length of `event: `, in bytes
 class Upstream:
     """Sends requests to providers and to the engine through one pooled client."""
 
-    def __init__(self, options: Options, engine: Engine, *, connect_timeout: float, keepalive: float) -> None:
+    def __init__(
+        self,
+        options: Options,
+        engine: Engine,
+        *,
+        connect_timeout: float,
+        keepalive: float,
+        proxies: Proxies | None = None,
+    ) -> None:
         self._options = options
         self._formats = Formats(options, engine)
         self._keepalive = keepalive
         self._connect_timeout = connect_timeout
-        self._client = Client(connect_timeout=connect_timeout)
+        self._client = Client(connect_timeout=connect_timeout, proxies=proxies)
 
     async def close(self) -> None:
         await self._client.close()
@@ -119,6 +128,8 @@ class Upstream:
             return Outcome("timeout", 0, f"The provider did not answer within {first:g} s.", latency=first)
         except OversizedEvent:
             return Outcome("server", 0, "The provider sent an oversized event.", unread=True)
+        except ProxyFailed as error:
+            return Outcome("connection", 0, f"The provider cannot be reached: {error}.")
         except CannotConnect:
             return Outcome("connection", 0, "The provider cannot be reached.")
         except BadBody:

@@ -1,5 +1,7 @@
 """`litellm-router check`, `catalog` and the startup errors of `serve`: output and exit codes."""
 
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +12,7 @@ import yaml
 
 from container.cli.main import main
 from container.proxy import catalog
+from tests.processes import ROOT
 
 MODELS: list[dict[str, Any]] = [
     {"model_name": "free", "litellm_params": {"model": "openai/x", "mock_response": "hi"}},
@@ -141,12 +144,12 @@ def test_google_credentials_are_ignored_when_no_model_needs_them(run):
     assert err == ""
 
 
-def test_version_is_the_projects(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["--version"])
-    assert ended.value.code == 0
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert capsys.readouterr().out == f"litellm-router {project['version']}\n"
+@pytest.mark.parametrize("command", [["litellm-router"], [sys.executable, "-m", "container"]])
+def test_version_is_the_projects(command):
+    name = Path(sys.executable).with_name(command[0])
+    done = subprocess.run([name, *command[1:], "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert done.stdout == f"litellm-router {project['version']}\n"
 
 
 def test_check_of_a_missing_file_exits_1(capsys, tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from container.http_client.request import Place
 from container.server.settings import VARIABLES, SettingsError, read
 
 
@@ -110,8 +111,29 @@ def test_invalid_value_error_names_the_variable_and_a_valid_value(name, text):
 
 
 @pytest.mark.parametrize(
+    ("environment", "host"),
+    [
+        ({}, None),
+        ({"NO_PROXY": "*"}, None),
+        ({"HTTPS_PROXY": "http://upper:1"}, "upper"),
+        ({"https_proxy": "http://lower:1"}, "lower"),
+        ({"HTTPS_PROXY": "http://upper:1", "https_proxy": "http://lower:1"}, "lower"),
+        ({"HTTPS_PROXY": "http://upper:1", "no_proxy": "api.example"}, None),
+        ({"HTTPS_PROXY": "http://upper:1", "NO_PROXY": "api.example"}, None),
+        ({"HTTP_PROXY": "http://upper:1"}, None),
+    ],
+)
+def test_proxies_are_read_in_both_spellings(environment, host):
+    found = read(environment).proxies
+    used = found.of(Place(True, "api.example", 443)) if found else None
+    assert (used.place.host if used else None) == host
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("https_proxy", "socks5://user:s3cret@proxy:1080"),
+        ("HTTP_PROXY", "http://user:s3cret@proxy:port"),
         ("REDIS_URL", "localhost:s3cret"),
         ("REDIS_URL", "http://:s3cret@cache"),
         ("REDIS_URL", "redis://:s3cret@"),

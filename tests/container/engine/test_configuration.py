@@ -113,6 +113,7 @@ def test_providers_default_key_is_not_sent_to_a_custom_address(models, params, k
 
 
 def test_environment_is_passed_on_without_private_variables():
+    # Those of HTTP proxies have a test of their own.
     ours = {v.name: "x" for v in VARIABLES} | {
         "DATABASE_URL": "x",
         "DATABASE_HOST": "x",
@@ -126,7 +127,10 @@ def test_environment_is_passed_on_without_private_variables():
     kept = {"PATH": "/bin", "HOME": "/root", "OPENAI_API_KEY": "sk", "AWS_REGION": "eu", "MY_OWN_KEY": "k"}
     found = environment({**ours, **kept}, "sk-engine")
     assert kept.items() <= found.items()
-    assert not {name for name in ours if not name.startswith("OTEL_")} & found.keys()
+    assert (
+        not {name for name in ours if not name.startswith("OTEL_") and not name.upper().endswith("_PROXY")}
+        & found.keys()
+    )
     assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "x"  # also for LiteLLM's callback `otel`
     assert found[MASTER_KEY_VARIABLE] == "sk-engine"
 
@@ -135,6 +139,11 @@ def test_engine_uses_bundled_files_and_reads_no_env_file():
     found = environment({"LITELLM_LOCAL_MODEL_COST_MAP": "False", "LITELLM_MODE": "DEV"}, "k")
     assert found["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
     assert (found["LITELLM_MODE"], found["LITELLM_TELEMETRY"]) == ("PRODUCTION", "False")
+
+
+def test_engine_uses_the_same_http_proxies():
+    ours = {"HTTPS_PROXY": "http://a", "http_proxy": "http://b", "NO_PROXY": "c", "no_proxy": "d"}
+    assert ours.items() <= environment(ours, "k").items()
 
 
 def test_log_level_can_be_set():
