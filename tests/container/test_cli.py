@@ -144,10 +144,10 @@ def test_google_credentials_are_ignored_when_no_model_needs_them(run):
     assert err == ""
 
 
-@pytest.mark.parametrize("command", [["litellm-router"], [sys.executable, "-m", "container"]])
-def test_version_is_the_projects(command):
-    name = Path(sys.executable).with_name(command[0])
-    done = subprocess.run([name, *command[1:], "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("words", [["litellm-router"], ["python", "-m", "container"]])
+def test_version_is_the_projects(words):
+    command = [Path(sys.executable).with_name(words[0]), *words[1:], "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert done.stdout == f"litellm-router {project['version']}\n"
 
