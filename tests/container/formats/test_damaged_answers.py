@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from container.config.deployment import Deployment
 from container.formats.anthropic import Anthropic
 from container.formats.client_apis.messages import OverChat, ToClaude
+from container.formats.client_apis.responses import OverChat as ResponsesOverChat
+from container.formats.client_apis.responses import Passing
 from container.formats.gemini import Gemini
 from container.formats.openai import OpenAI
 from container.formats.responses import Responses
@@ -19,6 +21,7 @@ from container.formats.shared.answer import Plain
 from container.formats.shared.format import Format
 from container.request.completion import parse
 from container.request.messages import parse_messages
+from container.request.responses import parse_responses
 from container.routing.outcome import Outcome
 from tests.fakes.formats.responses import streamed
 
@@ -36,6 +39,10 @@ FORMATS: dict[str, tuple[Format, str]] = {
     "messages to claude": (ToClaude(drop_params=False), "anthropic"),
     "messages over openai": (OverChat(OPENAI, drop_params=False), "openai"),
     "messages over responses": (OverChat(RESPONSES, drop_params=False), "responses"),
+    "responses passed": (Passing(drop_params=False), "responses"),
+    "responses over claude": (ResponsesOverChat(ANTHROPIC, drop_params=False), "anthropic"),
+    "responses over openai": (ResponsesOverChat(OPENAI, drop_params=False), "openai"),
+    "responses over gemini": (ResponsesOverChat(GEMINI, drop_params=False), "gemini"),
     "messages over gemini": (OverChat(GEMINI, drop_params=False), "gemini"),
 }
 
@@ -221,7 +228,9 @@ def asked(name: str):
     format, wire = FORMATS[name]
     d = Deployment("id", "m", wire, "x", "direct", (), (), format=wire)
     body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
-    if name.startswith("messages"):
+    if name.startswith("responses "):
+        request = parse_responses(orjson.dumps({"model": "m", "input": "Hi", "stream": True}))
+    elif name.startswith("messages"):
         request = parse_messages("messages", orjson.dumps({**body, "max_tokens": 9}), "")
     else:
         request = parse("chat_completions", orjson.dumps(body))

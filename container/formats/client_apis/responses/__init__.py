@@ -18,7 +18,7 @@ from ....config.deployment import Deployment
 from ....config.model_routes import split_route
 from ....request.completion import Completion
 from ....request.engine_fields import FIELDS
-from ....request.responses import ENDPOINT, without_storage
+from ....request.responses import ENCRYPTED_REASONING, ENDPOINT, without_storage
 from ....routing.outcome import Outcome
 from ...responses import Note, Responses, sent_as
 from ...shared import mock, prepare, reasoning, tool_names
@@ -60,7 +60,7 @@ class Passing(Responses):
         fields.update(fit.fields)
         for name in fit.dropped:
             fields.pop(name, None)
-        _fit_effort(fields, d, model)
+        _fit_reasoning(fields, d, model)
         if gives_reasoning(d, model) and (d.id, model) not in self._secretive:
             fields = without_storage(fields)
         fields |= {"store": False, "model": split_route(d.provider, model)[1]}
@@ -243,15 +243,21 @@ def _presets(d: Deployment) -> dict[str, Any]:
     return {name: value for name, value in made.items() if name not in output_limits.NAMES}
 
 
-def _fit_effort(fields: dict[str, Any], d: Deployment, model: str) -> None:
-    """Replaces an effort that the model does not accept with the nearest one."""
-    asked = fields.get("reasoning")
-    effort = asked.get("effort") if isinstance(asked, Mapping) else None
-    efforts = capabilities(d, model).efforts
-    if isinstance(effort, str) and efforts:
-        fitting = reasoning.nearest(effort, efforts)
-        if fitting != effort:
-            fields["reasoning"] = {**fields["reasoning"], "effort": fitting}
+def _fit_reasoning(fields: dict[str, Any], d: Deployment, model: str) -> None:
+    """Replaces an effort that the model does not accept with the nearest one. A model that does not reason is not asked
+    to: agents ask every model.
+    """
+    asked, efforts = fields.get("reasoning"), capabilities(d, model).efforts
+    if efforts is None or not isinstance(asked, dict):
+        return
+    if not efforts and not gives_reasoning(d, model):
+        del fields["reasoning"]
+        include = [name for name in fields.pop("include", ()) if name != ENCRYPTED_REASONING]
+        if include:
+            fields["include"] = include
+    elif isinstance(asked.get("effort"), str):
+        fitting = reasoning.nearest(asked["effort"], efforts) if efforts else None
+        fields["reasoning"] = {**asked, "effort": fitting}
 
 
 __all__ = ["ENDPOINT", "OverChat", "Passing", "PassingOrChat", "broken", "has_api", "limit_of", "mocked"]

@@ -145,6 +145,8 @@ class _Conversation:
     def _result(self, item: Item) -> list[dict[str, Any]]:
         """Adds a result. Returns its parts that are no text, unless the model accepts them there."""
         said = item.get("output")
+        if said is None:
+            said = str(item.get("status") or "")
         if not (isinstance(said, str) or (isinstance(said, list) and all(_is_part(one) for one in said))):
             said = orjson.dumps(said).decode()
         content = parts(said)

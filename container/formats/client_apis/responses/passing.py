@@ -13,7 +13,7 @@ import orjson
 from ....routing.outcome import Outcome
 from ...responses import answer
 from ...shared import failure
-from ...shared.answer import Plain, json_object
+from ...shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from ...shared.sse import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
 from ...shared.tool_names import given_back
 from . import failed
@@ -36,7 +36,10 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
     refused = failed_response(body)
     if refused is not None:
         return refused
-    used = answer.usage(body.get("usage"))
+    try:
+        used = answer.usage(body.get("usage"))
+    except UNEXPECTED:
+        return UNREADABLE
     if body.get("model") != name:
         body["model"] = name
         raw = orjson.dumps(body)
@@ -89,9 +92,11 @@ class PassedEvents:
             if data:
                 self._last = data
             return data
-        passed = b"".join([self._look(one) for one in split(data)])
-        self._last = passed or self._last
-        return passed
+        passed: list[bytes] = []
+        for one in split(data):
+            passed.append(self._look(one))
+            self._last = passed[-1] or self._last
+        return b"".join(passed)
 
     def end(self) -> bytes:
         rest, self._held = self._held.strip(b"\r\n"), b""
@@ -119,6 +124,12 @@ class PassedEvents:
         found = payload(one)
         if found is None:
             return self._look_at_text(one)
+        try:
+            return self._look_at(found, one)
+        except UNEXPECTED:
+            return self._fail(UNREADABLE)
+
+    def _look_at(self, found: dict[str, Any], one: bytes) -> bytes:
         kind = found.get("type")
         if kind in _BEFORE_IT_BEGINS or kind in _ENDS:
             return self._described(str(kind), found, one)
@@ -154,8 +165,9 @@ class PassedEvents:
         if refused is not None:
             return self._fail(refused)
         self.usage = answer.usage(response.get("usage"))
+        made = events_of({**response, "model": self._name})
         self._done = self._begun = True
-        return events_of({**response, "model": self._name})
+        return made
 
     def _look_at_text(self, one: bytes) -> bytes:
         """Handles an event without a JSON object: a comment, a plain text error, or data that no client can parse."""

@@ -12,6 +12,7 @@ import orjson
 
 from ....routing.outcome import Outcome
 from . import failed, sealed
+from .custom_input import CustomInput
 from .tools import Tools
 
 Item = dict[str, Any]
@@ -23,12 +24,12 @@ _FIELDS = {"output_text": "text", "refusal": "refusal"}
 class _Open:
     """An item that has not ended. `at` identifies it in events."""
 
-    __slots__ = ("at", "item", "key", "parts")
+    __slots__ = ("at", "input", "item", "parts")
 
-    def __init__(self, place: int, item: Item, key: int | None = None) -> None:
+    def __init__(self, place: int, item: Item) -> None:
         self.item = item
         self.at = {"item_id": item["id"], "output_index": place}
-        self.key = key  # the index of a call in chat
+        self.input = CustomInput()
         self.parts: list[str] = []  # pieces of the current text, or of the arguments
 
     def text(self) -> str:
@@ -130,15 +131,18 @@ class Writer:
                 return b""
             opened = self._end_said() + self._end_calls(only_complete=True)
             item = self._tools.begun(str(id or ""), str(name or ""))
-            call = self._calls[key] = self._open(item, key)
+            call = self._calls[key] = self._open(item)
             if item["type"] in _STREAMED:
                 opened += self._added(call)
         if not more:
             return opened
         call.parts.append(more)
-        if call.item["type"] != "function_call":
+        if call.item["type"] == "function_call":
+            return opened + self._event("response.function_call_arguments.delta", {**call.at, "delta": more})
+        if call.item["type"] != "custom_tool_call":
             return opened  # its input is only known once the arguments are complete
-        return opened + self._event("response.function_call_arguments.delta", {**call.at, "delta": more})
+        piece = call.input.feed(more)
+        return opened + self._input(call, piece) if piece else opened
 
     def sign(self, signature: Any) -> None:
         """Adds a signature that comes with the text, and is kept in an item behind it."""
@@ -182,11 +186,11 @@ class Writer:
 
     # Items
 
-    def _open(self, item: Item, key: int | None) -> _Open:
+    def _open(self, item: Item) -> _Open:
         place = len(self.output)
         self.output.append(item)
         item.setdefault("id", f"{_PREFIXES.get(item['type'], 'item')}_{self._suffix}{place:02x}")
-        return _Open(place, item, key)
+        return _Open(place, item)
 
     def _added(self, opened: _Open) -> bytes:
         item = opened.item
@@ -211,7 +215,7 @@ class Writer:
         else:
             made = self._end_said() + self._end_calls(only_complete=True)
             item = {"type": "message", "role": "assistant", "status": "in_progress", "content": []}
-            said = self._said = self._open(item, None)
+            said = self._said = self._open(item)
             made += self._added(said)
             content = said.item["content"]
         index = len(content)
@@ -252,7 +256,7 @@ class Writer:
         if self._said is not None and self._said.item["type"] == "reasoning":
             return b""
         made = self._end_said() + self._end_calls(only_complete=True)
-        self._said = self._open({"type": "reasoning", "summary": []}, None)
+        self._said = self._open({"type": "reasoning", "summary": []})
         return made + self._added(self._said)
 
     def _end_said(self) -> bytes:
@@ -297,12 +301,16 @@ class Writer:
         self._tools.complete(item, arguments)
         if item["type"] != "custom_tool_call":
             return self._added(call) + self._done(call)
-        given, made = item["input"], b""
-        if given:
-            made = self._event("response.custom_tool_call_input.delta", {**call.at, "delta": given})
-        return (
-            made + self._event("response.custom_tool_call_input.done", {**call.at, "input": given}) + self._done(call)
-        )
+        said = "".join(call.input.said)
+        if not item["input"].startswith(said):
+            item["input"] = said  # what has been said cannot be taken back
+        rest = item["input"][len(said) :]
+        made = self._input(call, rest) if rest else b""
+        made += self._event("response.custom_tool_call_input.done", {**call.at, "input": item["input"]})
+        return made + self._done(call)
+
+    def _input(self, call: _Open, piece: str) -> bytes:
+        return self._event("response.custom_tool_call_input.delta", {**call.at, "delta": piece})
 
     def _ended_items(self) -> list[Item]:
         """The items that are complete."""
