@@ -43,7 +43,9 @@ PROVIDERS = frozenset(("openai", "azure", "xai", "openrouter", "fireworks_ai", "
 
 def has_api(d: Deployment, model: str) -> bool:
     """Whether the deployment is known to have the Responses API, or may have it."""
-    if d.kind != "direct" or d.format != "openai":
+    if d.kind != "direct" or d.format != "openai" or d.route == "chat_completions":
+        return False
+    if d.params.get("use_chat_completions_api"):
         return False
     return d.provider in PROVIDERS or served(d, model) == "always"
 

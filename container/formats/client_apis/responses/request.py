@@ -28,8 +28,7 @@ OPTIONAL = (
     "prompt_cache_retention", "prompt_cache_options", "user",
 )  # fmt: skip
 _LOGPROBS = "message.output_text.logprobs"
-_GOOGLES = ("gemini", "vertex_ai")
-_RESULTS_WITH_PARTS = ("anthropic", *_GOOGLES)
+_RESULTS_WITH_PARTS = ("anthropic", "gemini", "vertex_ai")
 
 
 def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> tuple[dict[str, Any], Tools]:
@@ -44,7 +43,7 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> tup
     if not made["messages"]:
         raise Malformed("input", "'input' is missing.")
     tools = Tools(fields.get("tools") or (), drop_params=drop_params)
-    made.update(_tools(fields, tools, d))
+    made.update(_tools(fields, tools))
     if not made.get("tools"):
         made.pop("parallel_tool_calls", None)
     asked = fields.get("reasoning")
@@ -61,31 +60,14 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> tup
     return made, tools
 
 
-def _tools(fields: Fields, tools: Tools, d: Deployment) -> dict[str, Any]:
+def _tools(fields: Fields, tools: Tools) -> dict[str, Any]:
     made: dict[str, Any] = {}
     chosen, offered = choice(fields.get("tool_choice"), tools.functions)
     if offered:
         made["tools"] = offered
         if chosen is not None:
             made["tool_choice"] = chosen
-    # Google does not accept its search next to functions.
-    if tools.web_search is not None and (d.format == "anthropic" or (d.format in _GOOGLES and not offered)):
-        made.update(_search(tools.web_search))
     return made
-
-
-def _search(tool: Fields) -> dict[str, Any]:
-    """Translates a search on the web to chat's field, unless it may only use what OpenAI has in its cache."""
-    if tool.get("external_web_access") is False:
-        return {}
-    options: dict[str, Any] = {}
-    if tool.get("search_context_size"):
-        options["search_context_size"] = tool["search_context_size"]
-    place = tool.get("user_location")
-    if isinstance(place, dict):
-        near = {name: value for name, value in place.items() if name != "type" and value}
-        options["user_location"] = {"type": "approximate", "approximate": near}
-    return {"web_search_options": options}
 
 
 def _effort(level: str, d: Deployment, model: str) -> dict[str, Any]:

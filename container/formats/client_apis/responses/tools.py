@@ -71,17 +71,17 @@ _CLIENT_TOOLS = {
 CALLS = frozenset(("function_call", "custom_tool_call", *(tool.item for tool in _CLIENT_TOOLS.values())))
 RESULTS = frozenset(f"{call}_output" for call in CALLS)
 _NAMES = {tool.item: name for name, tool in _CLIENT_TOOLS.items()}
-# Agents offer a search on the web with every request. `tool_search` only finds functions that were not sent.
-_SEARCHES = ("web_search", "web_search_preview", "tool_search")
+# Agents offer a search on the web with every request, but providers bill each one. `tool_search` only finds functions
+# that were not sent.
+_LEFT_OUT = ("web_search", "tool_search")
 
 
 class Tools:
-    """The tools of a request. `functions` are chat's tools. `web_search` is the tool for it, if the client has one."""
+    """The tools of a request. `functions` are chat's tools."""
 
     def __init__(self, given: Iterable[Fields], *, drop_params: bool) -> None:
         """Raises Unsupported for a tool that only OpenAI can run."""
         self.functions: list[dict[str, Any]] = []
-        self.web_search: Fields | None = None
         self._kinds: dict[str, Kind] = {}
         for tool in given:
             self._add(tool, None, drop_params)
@@ -99,9 +99,7 @@ class Tools:
             one = _CLIENT_TOOLS[kind]
             self._kinds[kind] = Kind(one.item, kind)
             self._say(kind, one.description, one.parameters)
-        elif kind.startswith(_SEARCHES):
-            self.web_search = tool if kind != "tool_search" else self.web_search
-        elif not drop_params:
+        elif not (drop_params or kind.startswith(_LEFT_OUT)):
             raise Unsupported("tools", f"This model does not support tools of the type '{kind}'.")
 
     def _function(self, tool: Fields, namespace: str | None) -> None:

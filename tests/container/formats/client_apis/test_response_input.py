@@ -269,19 +269,11 @@ def test_tool_that_only_openai_runs_is_refused(kind: str):
     assert not Tools([{"type": kind}], drop_params=True).functions
 
 
-def test_search_that_agents_offer_is_left_out_where_there_is_none():
-    made = translated(tools=[{"type": "web_search", "external_web_access": True}], tool_choice="auto")
+@pytest.mark.parametrize("kind", ["web_search", "web_search_preview_2025_03_11", "tool_search"])
+@pytest.mark.parametrize("format", ["openai", "anthropic", "gemini"])
+def test_search_that_agents_offer_is_left_out(format: str, kind: str):
+    made = translated(format, tools=[{"type": kind, "external_web_access": True}], tool_choice="auto")
     assert not made.keys() & {"tools", "tool_choice", "web_search_options"}
-
-
-@pytest.mark.parametrize(("format", "tools", "searches"), [
-    ("anthropic", [], True), ("anthropic", [FUNCTION], True), ("gemini", [], True), ("gemini", [FUNCTION], False),
-])  # fmt: skip
-def test_search_of_claude_and_gemini(format: str, tools: list[Any], searches: bool):
-    search = {"type": "web_search", "search_context_size": "low", "user_location": {"type": "approximate", "city": "B"}}
-    made = translated(format, "x", tools=[*tools, search])
-    assert ("web_search_options" in made) is searches
-    assert "web_search_options" not in translated(format, "x", tools=[{**search, "external_web_access": False}])
 
 
 @pytest.mark.parametrize(
