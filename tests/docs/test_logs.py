@@ -1,7 +1,10 @@
 """docs/logs.md names every event that the sources know, and its example is a line."""
 
+import json
 import re
+from pathlib import Path
 
+from tests.deploy.pages import Page, shell
 from tests.log_lines import parsed
 from tests.processes import ROOT
 
@@ -32,3 +35,14 @@ def test_the_page_names_no_other():
 
 def test_its_example_is_a_line():
     parsed(re.findall(r"```json\n(.*?)\n```", PAGE), "proxy")
+
+
+def test_its_commands_add_up_a_keys_cost_and_find_refusals(tmp_path: Path):
+    line = json.loads(re.findall(r"```json\n(.*?)\n```", PAGE)[0])
+    refused = {**line, "status": 429, "error": "budget_exceeded", "cost": 0}
+    lines = [line, {**line, "cost": 1e-6}, {**line, "key_alias": "bob"}, {**line, "cost": None}, refused]
+    text = "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in lines)
+    (tmp_path / "proxy.log").write_text(text)
+    total, found = shell(Page("logs").block("budget"), {}, {}, folder=tmp_path).splitlines()
+    assert float(total) == 0.0000535
+    assert json.loads(found) == refused
