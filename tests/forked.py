@@ -1,16 +1,20 @@
 """Proxies that start in a few milliseconds: forks of a process that has already imported the proxy's modules.
 
 A fork behaves like `python -m container`, with its own environment, directory, log and session, but skips the imports.
+Its engine is a fork, too (`forked_engine`).
 Tests of the startup itself or of memory start a real process: `RunningProxy(…, fresh=True)`.
 """
 
+import ctypes
 import importlib
 import os
 import pkgutil
 import runpy
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -19,9 +23,12 @@ from typing import Any
 
 import orjson
 
+from tests import forked_engine
+
 ROOT = Path(__file__).parents[1]
 _MOST_BYTES = 1 << 18
 _POLL_SECONDS = 0.01
+_PR_SET_PDEATHSIG = 1
 
 
 class Forked:
@@ -88,10 +95,13 @@ def start(words: Sequence[str], cwd: Path, environment: Mapping[str, str], log: 
 
 def _serve(connection: socket.socket) -> None:
     """Forks on request and reports exit statuses, until the socket closes."""
+    engines = _fork_engines(connection)
     package = importlib.import_module("container")
     for module in pkgutil.walk_packages(package.__path__, "container."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    supervisor = importlib.import_module("container.engine.supervisor")
+    supervisor._command = lambda: [sys.executable, "-S", forked_engine.__file__, engines]
     while True:
         message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 1)
         if not message:
@@ -108,6 +118,22 @@ def _serve(connection: socket.socket) -> None:
             _become(wanted, log)
         os.close(log)
         connection.send(orjson.dumps({"pid": pid}))
+
+
+def _fork_engines(connection: socket.socket) -> str:
+    """Returns the address of a process that forks engines, see `forked_engine`. It ends with this one."""
+    folder = tempfile.mkdtemp(prefix="engines-")
+    address = f"{folder}/socket"
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening.bind(address)
+    listening.listen(64)
+    if os.fork() == 0:
+        connection.close()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        configuration = importlib.import_module("container.engine.configuration")
+        forked_engine.serve(listening, {"PATH": os.environ["PATH"], **configuration.environment({}, "")})
+    listening.close()
+    return address
 
 
 def _become(wanted: Mapping[str, Any], log: int) -> None:
