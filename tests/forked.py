@@ -100,7 +100,7 @@ def _serve(connection: socket.socket) -> None:
     for module in pkgutil.walk_packages(package.__path__, "container."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    supervisor = importlib.import_module("container.engine.supervisor")
+    supervisor: Any = importlib.import_module("container.engine.supervisor")
     supervisor._command = lambda: [sys.executable, "-S", forked_engine.__file__, engines]
     while True:
         message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 1)
