@@ -84,6 +84,13 @@ class DurableStore:
         status, answer = await self._post("reload", {})
         assert status == 200, answer
 
+    async def rows(self) -> tuple[int, int]:
+        """The rows written and read since the last call, as Cloudflare bills them. The first call starts counting."""
+        status, answer = await self._post("rows", {})
+        assert status == 200, answer
+        found = json.loads(answer)
+        return found["written"], found["read"]
+
     async def fail(self) -> None:
         """Runs a decision that writes and then raises. Raises AssertionError with its text."""
         status, answer = await self._post("fail", {})

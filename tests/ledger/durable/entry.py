@@ -5,6 +5,8 @@ POST /NAME/run {"steps": base64 of what `durable_store` packs, "transaction": bo
 POST /NAME/execute {"sql", "parameters"} → rows
 POST /NAME/fail: a decision that fails after its first statement
 POST /NAME/reload: a new store over the same storage
+POST /NAME/rows → {"written", "read"}: rows since the last call, as Cloudflare bills them. The first call starts to
+    count
 """
 
 import base64
@@ -53,6 +55,7 @@ class Store(DurableObject):
 
     def _open(self):
         self._store = SqlStore(self._storage)
+        self._exec, self._cursors = self._store._exec, []
         assert self._store.run(schema.migrate(self._store.dialect))["ok"]
 
     async def run(self, text):
@@ -76,6 +79,18 @@ class Store(DurableObject):
             raise ValueError("on purpose")
 
         self._store.run(Decision(steps()))
+
+    async def rows(self, text):
+        cursors, self._cursors = self._cursors, []
+        if self._store._exec is self._exec:
+            self._store._exec = self._counted
+        written, read = (sum(getattr(one, name) for one in cursors) for name in ("rowsWritten", "rowsRead"))
+        return json.dumps({"written": written, "read": read})
+
+    def _counted(self, *arguments):
+        cursor = self._exec(*arguments)
+        self._cursors.append(cursor)
+        return cursor
 
     async def reload(self, text):
         self._open()
