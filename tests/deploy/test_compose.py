@@ -1,20 +1,26 @@
 """docs/deploy-compose.md: its files are valid Compose files, and the setup works."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from container.config.load import load
+from container.proxy.process import EXIT_CODE
+from container.server.settings import read
 from tests.deploy.pages import Page, curl, shell
 from tests.fakes.environment import pointing_at
 from tests.fakes.server import FakeProvider
 from tests.ledger.conftest import new_database
-from tests.processes import ROOT, StartProxy, free_tcp_port
+from tests.money import Money, deployment
+from tests.processes import MASTER_KEY, ROOT, RunningProxy, StartProxy, free_tcp_port
 from tests.redis_server import RedisServer
 
 PAGE = Page("deploy-compose")
@@ -118,3 +124,42 @@ def test_the_gateway_serves_with_the_environment_from_compose(
 def test_the_page_names_every_variable():
     missing = [name for name in SERVICE["environment"] if f"`{name}`" not in PAGE.text]
     assert missing == ["LITELLM_CONFIG", "LEDGER_PATH"]
+
+
+def test_a_hung_gateway_ends_before_a_third_health_check_has_failed():
+    """Compose restarts what has ended, not what is unhealthy. The watchdog ends what hangs."""
+    interval, retries = re.findall(r"--interval=(\d+)s.*--retries=(\d+)", (ROOT / "Dockerfile").read_text())[0]
+    assert read({}).watchdog_seconds <= int(interval) * int(retries)
+    assert "WATCHDOG_SECONDS" not in SERVICE["environment"]
+    assert SERVICE["restart"].startswith("on-failure")  # with any exit code but 0
+    assert EXIT_CODE != 0
+
+
+HANGS = "import signal, time\nsignal.signal(signal.SIGUSR1, lambda *_: time.sleep(60))\n"
+
+
+def test_a_gateway_that_hangs_ends_itself_and_its_successor_knows_the_keys(fake: FakeProvider, tmp_path: Path):
+    (tmp_path / "sitecustomize.py").write_text(HANGS)
+    config = {"model_list": [deployment(fake, "gpt")]}
+    environment = {"WATCHDOG_SECONDS": "1", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    hung = RunningProxy(config, tmp_path, environment=environment).__enter__()
+    try:
+        key = Money(httpx.Client(base_url=hung.url), MASTER_KEY).key(key_alias="kept")
+        assert health_check(hung.port) == 0
+        os.kill(hung.pid, signal.SIGUSR1)
+        assert health_check(hung.port) != 0
+        assert hung.wait() == EXIT_CODE
+    finally:
+        hung.kill()
+    with RunningProxy(config, tmp_path) as successor:
+        assert health_check(successor.port) == 0
+        money = Money(httpx.Client(base_url=successor.url), MASTER_KEY)
+        assert money.ask(key).status_code == 200
+
+
+def health_check(port: int) -> int:
+    script = ROOT / "deploy" / "image" / "healthcheck.py"
+    environment = {"PATH": os.environ["PATH"], "LITELLM_PORT": str(port)}
+    return subprocess.run(
+        [sys.executable, "-I", "-S", script], env=environment, capture_output=True, timeout=20
+    ).returncode

@@ -16,7 +16,8 @@ from container.config.load import load
 from tests.deploy.pages import Page, curl, shell, wait_until_healthy
 from tests.fakes.environment import pointing_at
 from tests.fakes.server import FakeProvider
-from tests.processes import ROOT, free_tcp_port
+from tests.money import chat
+from tests.processes import ROOT, StartProxy, free_tcp_port
 
 PAGE = Page("deploy-systemd")
 FOLDER = ROOT / "deploy" / "systemd"
@@ -98,6 +99,21 @@ def test_the_unit_runs_the_pages_command():
     (started,) = re.findall(r"(?m)^ExecStart=(.*)$", (FOLDER / UNITS[0]).read_text())
     by_hand = PAGE.block("set -a").splitlines()[1]
     assert sorted(shlex.split(started.removeprefix(f"{HOME}/"))) == sorted(shlex.split(by_hand))
+
+
+def test_the_unit_reads_litellms_usual_files_and_its_own_last():
+    files = re.findall(r"(?m)^EnvironmentFile=(.*)$", (FOLDER / UNITS[0]).read_text())
+    # With a dash, a file may be missing; of the same variable, the last one counts (systemd.exec(5)).
+    assert files == ["-/etc/default/litellm", "-/etc/litellm.env", f"-{ETC}/litellm.env"]
+    assert all(f"`{name.removeprefix('-')}`" in PAGE.text for name in files)
+
+
+def test_an_empty_environment_starts_on_loopback(proxy: StartProxy):
+    empty = dict.fromkeys(re.findall(r"(?m)^([A-Z_]+)=", (FOLDER / "litellm.env").read_text()), "")
+    gateway = proxy(FOLDER / "config.yaml", master_key=None, environment=empty)
+    assert httpx.get(f"{gateway.url}/v1/models").status_code == 200
+    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=chat("gpt-4o-mini"))
+    assert (answer.status_code, "OPENAI_API_KEY" in answer.text) == (503, True)
 
 
 def test_files_and_programs_used_by_root_exist():

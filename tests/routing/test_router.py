@@ -98,6 +98,25 @@ def test_an_error_that_a_retry_cannot_fix_is_not_retried(kind):
     assert run(chain(), "claude", {"c": Outcome(kind, 401)}) == ["c", "g"]
 
 
+@pytest.mark.parametrize("failure", [RATE_LIMIT, SERVER_ERROR, Outcome("timeout"), Outcome("connection")])
+def test_another_deployment_is_tried_at_once_after_any_failure(failure):
+    router = make(deployment("a", "a1", weight=1), deployment("a", "a2", weight=0), num_retries=1)
+    assert run(router, "a", {"a1": failure}) == ["a1", "a2"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (SERVER_ERROR, ["c", "pause", "c", "pause", "c", "g"]),
+        (Outcome("connection"), ["c", "pause", "c", "pause", "c", "g"]),
+        (RATE_LIMIT, ["c", "g"]),
+        (Outcome("timeout"), ["c", "g"]),
+    ],
+)
+def test_retries_come_before_the_fallback_only_where_they_may_help(failure, expected):
+    assert run(chain(num_retries=2), "claude", {"c": failure}) == expected
+
+
 def test_a_client_error_ends_the_request():
     assert run(chain(), "claude", {"c": Outcome("caller", 400)}) == ["c"]
 
