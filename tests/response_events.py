@@ -1,13 +1,13 @@
 """Checks streams and responses of the Responses API against OpenAI's published types and the order of its events."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
+from pydantic import Discriminator, TypeAdapter
 
-_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+_EVENT: TypeAdapter[Any] = TypeAdapter(Annotated[ResponseStreamEvent, Discriminator("type")])
 _RESPONSE: TypeAdapter[Any] = TypeAdapter(Response)
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 # Deltas, and the event and the field that has all of their text.

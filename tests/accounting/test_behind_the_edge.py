@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import response_events
 from tests.accounting.edge import TOKEN, Behind, behind
 from tests.fakes.behaviour import Behaviour, Fault, failing
 from tests.fakes.server import FakeProvider
@@ -277,3 +278,26 @@ def test_shutdown_waits_until_the_edge_has_fetched_all_reports(edge: Behind, fak
     assert other.post("/internal/journal", json={"ack": last, "wait": 5}).status_code == 200
     assert edge.proxy.wait() == 0
     other.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_responses_are_reported_like_chat(edge: Behind, fake: FakeProvider, stream: bool) -> None:
+    fake.always(Behaviour(usage=(10, 5), usage_details=(4, 3)))
+    answer = edge.post("/v1/responses", json={"model": "gpt", "input": "Hi", "stream": stream})
+    assert answer.status_code == 200
+    if stream:
+        assert response_events.ended(answer.content)["usage"]["output_tokens"] == 5
+    report = edge.report()
+    assert (report.prompt_tokens, report.completion_tokens, report.status, report.estimated) == (10, 5, 200, 0)
+    assert (report.cached_tokens, report.reasoning_tokens, report.cost) == (4, 3, 20_000)
+
+
+def test_large_responses_request_is_parked_and_served(edge: Behind, fake: FakeProvider) -> None:
+    fake.always(USAGE)
+    parked = edge.park("/v1/responses", json={"model": "gpt", "input": "x" * 100_000, "max_output_tokens": 100})
+    quoted = parked.json()
+    assert quoted["tokens"] > 100
+    answer = edge.go(quoted["id"])
+    assert answer.json()["output"][0]["content"][0]["text"]
+    assert fake.last.body["max_output_tokens"] == 100
+    assert edge.report().cost == 20_000

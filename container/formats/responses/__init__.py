@@ -107,10 +107,11 @@ class Responses:
             kept = [name for name in include if name != ENCRYPTED_REASONING]
             rest = {name: value for name, value in note.body.items() if name != "include"}
             return {**rest, "include": kept} if kept else rest
-        given = [item for item in note.body["input"] if item.get("type") == "reasoning"]
-        if given and "encrypted" in text:
+        items = note.body.get("input")
+        kept = [item for item in items if item.get("type") != "reasoning"] if isinstance(items, list) else items
+        if kept != items and "encrypted" in text:
             # Reasoning from another account: a fallback responded earlier in the conversation.
-            return {**note.body, "input": [item for item in note.body["input"] if item not in given]}
+            return {**note.body, "input": kept}
         name = (refusal.param or "").partition(".")[0].partition("[")[0]
         if not self._drop_params or refusal.code not in failure.UNSUPPORTED_CODES or name not in note.body:
             return None

@@ -196,7 +196,7 @@ def _usage(reply: Reply) -> dict[str, Any]:
     cached, reasoning = reply.usage_details or (0, 0)
     return {
         "input_tokens": reply.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": cached},
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
         "output_tokens": reply.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "total_tokens": reply.prompt_tokens + reply.completion_tokens,
@@ -249,9 +249,10 @@ def _item_events(item: dict[str, Any], chunks: int) -> list[tuple[bool, str, dic
             at = {"content_index": index}
             text, name = ("refusal", "refusal") if part["type"] == "refusal" else ("text", "output_text")
             told.append((False, "response.content_part.added", {**at, "part": {**part, text: ""}}))
+            more: dict[str, Any] = {"logprobs": []} if name == "output_text" else {}
             for piece in pieces(part[text], chunks):
-                told.append((True, f"response.{name}.delta", {**at, "delta": piece}))
-            told.append((False, f"response.{name}.done", {**at, text: part[text]}))
+                told.append((True, f"response.{name}.delta", {**at, "delta": piece, **more}))
+            told.append((False, f"response.{name}.done", {**at, text: part[text], **more}))
             told.append((False, "response.content_part.done", {**at, "part": part}))
     else:
         field, name = ("input", "custom_tool_call_input") if kind == "custom_tool_call" else ("arguments", kind)
@@ -259,6 +260,7 @@ def _item_events(item: dict[str, Any], chunks: int) -> list[tuple[bool, str, dic
         told.append((False, "response.output_item.added", {"item": {**item, "status": "in_progress", field: ""}}))
         for piece in pieces(item[field], chunks):
             told.append((True, f"response.{name}.delta", {"delta": piece}))
-        told.append((False, f"response.{name}.done", {field: item[field]}))
+        named = {"name": item["name"]} if field == "arguments" else {}
+        told.append((False, f"response.{name}.done", {field: item[field], **named}))
     told.append((False, "response.output_item.done", {"item": item}))
     return told
