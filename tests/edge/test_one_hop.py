@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests import response_events
 from tests.edge.conftest import Edge, StartEdge, wait_for
 from tests.edge.money import Money
 from tests.fakes.behaviour import Behaviour, failing
@@ -85,6 +86,32 @@ def test_a_blocked_key_is_refused_on_the_next_request(money: Money):
     assert money.ask(key).status_code == 401
     money.admin("/key/unblock", {"key": key})
     assert money.ask(key).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_responses_are_admitted_and_settled(money: Money, provider: FakeProvider, stream: bool):
+    provider.always(Behaviour(usage=(10, 5)))
+    key = money.key(max_budget=1)
+    fields = {"model": "gpt", "input": "Hi", "instructions": "Be brief.", "max_output_tokens": 99, "stream": stream}
+    headers = {"authorization": f"Bearer {key}"}
+    answer = httpx.post(f"{money.edge.url}/v1/responses", json=fields, headers=headers, timeout=30)
+    assert answer.status_code == 200
+    response = response_events.ended(answer.content) if stream else response_events.response(answer.json())
+    assert response["usage"]["output_tokens"] == 5
+    assert_nothing_internal(answer)
+    (line,) = money.settled(key)
+    assert (line["prompt_tokens"], line["completion_tokens"], line["state"]) == (10, 5, "settled")
+    assert provider.last.body["max_output_tokens"] == 99
+
+
+def test_responses_budget_is_refused_at_the_edge(money: Money, provider: FakeProvider):
+    key = money.key(max_budget=0.00001)
+    before = len(provider.requests)
+    headers = {"authorization": f"Bearer {key}"}
+    fields = {"model": "gpt", "input": [{"role": "user", "content": "word " * 2000}], "max_output_tokens": 9000}
+    answer = httpx.post(f"{money.edge.url}/v1/responses", json=fields, headers=headers, timeout=30)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "budget_exceeded")
+    assert len(provider.requests) == before
 
 
 def test_no_reservation_stays_open(money: Money):
