@@ -53,7 +53,7 @@ class BehindTheEdge:
                 raise unknown_path(path)
             return
         endpoint = find(context.method, path)
-        context.endpoint = endpoint.name
+        context.endpoint, context.dialect = endpoint.name, dialect(endpoint)
         self._authenticator.check(context, endpoint)
         if endpoint.methods == ("POST",) and not endpoint.admin:
             await self._reserved(context, serve, endpoint)
