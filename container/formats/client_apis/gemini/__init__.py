@@ -23,13 +23,13 @@ from .answer import ContentEvents, response
 from .counting import counted
 from .embeddings import OverEmbeddings, translated, vectors
 from .native import ToGemini
-from .request import chat
+from .request import SAMPLING, chat
 
 __all__ = ["ENDPOINTS", "OverChat", "OverEmbeddings", "ToGemini", "counted", "mocked"]
 
 ENDPOINTS = frozenset(("generate_content", COUNT)) | EMBEDDINGS
 # Derived from fields that Gemini's clients send to every model, so they are dropped if a server refuses them.
-_GUIDING = ("reasoning_effort",)
+_GUIDING = ("reasoning_effort", *SAMPLING)
 
 
 class OverChat:

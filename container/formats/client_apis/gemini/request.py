@@ -1,13 +1,15 @@
 """Translates a request of Gemini's API to a chat completion, for other models.
 
-Hints for Google (safety settings, labels, media resolution) are dropped. Fields that change the result are refused.
+Hints for Google (safety settings, labels, media resolution) are dropped, and so are sampling fields that the model does
+not take. Other fields that change the result are refused.
 https://ai.google.dev/api/generate-content#request-body
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ....config.deployment import Deployment
+from ...anthropic.models import traits
 from ...shared import reasoning
 from ...shared.capabilities import capabilities
 from ...shared.format import Malformed, Unsupported
@@ -20,15 +22,17 @@ Fields = Mapping[str, Any]
 _SAME = {
     "temperature": "temperature",
     "topP": "top_p",
+    "topK": "top_k",
     "seed": "seed",
     "presencePenalty": "presence_penalty",
     "frequencyPenalty": "frequency_penalty",
     "responseLogprobs": "logprobs",
 }
 _READ = frozenset(
-    "topK stopSequences maxOutputTokens candidateCount logprobs responseMimeType responseSchema responseJsonSchema "
+    "stopSequences maxOutputTokens candidateCount logprobs responseMimeType responseSchema responseJsonSchema "
     "responseModalities thinkingConfig".split()
 )
+SAMPLING = ("temperature", "top_p", "top_k")
 # Fields that matter to Google's models only.
 _HINTS = frozenset(
     "mediaResolution speechConfig audioTimestamp enableEnhancedCivicAnswers routingConfig modelSelectionConfig "
@@ -58,20 +62,32 @@ def chat(body: Fields, d: Deployment, model: str, *, drop_params: bool) -> dict[
         made["n"] = generation["candidateCount"]
     if generation.get("logprobs") and made.get("logprobs"):
         made["top_logprobs"] = generation["logprobs"]
-    if generation.get("topK") is not None:
-        if d.provider not in ("openai", "azure"):
-            made["top_k"] = generation["topK"]
-        elif not drop_params:
-            raise Unsupported("topK", "This model does not support 'topK'.")
     if not drop_params and any(str(m).upper() != "TEXT" for m in generation.get("responseModalities") or ()):
         raise Unsupported("responseModalities", "This model answers with text only.")
     made.update(_format(generation, drop_params))
     made.update(_tools(body, drop_params))
     made.update(_thinking(generation.get("thinkingConfig"), d, model))
+    for name in _refused(made, d, model):
+        made.pop(name, None)
     tier = body.get("serviceTier")
     if tier is not None:
         made["service_tier"] = _TIERS.get(tier, tier)
     return made
+
+
+def _refused(made: Fields, d: Deployment, model: str) -> Iterable[str]:
+    """The sampling fields that the model does not take. Gemini's clients send Google's usual values to every model, so
+    they are hints.
+    """
+    if d.format == "anthropic" or "claude" in model:
+        if not traits(model).sampling:
+            return SAMPLING
+        return ("top_p",) if "temperature" in made else ()  # newer models refuse both together
+    can = capabilities(d, model)
+    refused = [name for name in SAMPLING if name in can.refused or name not in (can.accepted or SAMPLING)]
+    if can.samples == "never" or (can.samples == "unless_reasoning" and made.get("reasoning_effort") != "none"):
+        refused += ["temperature", "top_p"]
+    return [*refused, "top_k"] if d.provider in ("openai", "azure") else refused
 
 
 def _format(generation: Fields, drop_params: bool) -> dict[str, Any]:
