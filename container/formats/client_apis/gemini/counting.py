@@ -12,7 +12,7 @@ from worker.core.pricing.tokens import text_tokens
 
 from ....config.deployment import Deployment
 from ....config.prices import tokenizer
-from ....request.completion import Completion
+from ....request.completion import Completion, encode
 from ...shared.answer import Plain
 
 # What chat templates add to a message, and the tokens that Gemini counts for an image.
@@ -22,13 +22,13 @@ _PER_IMAGE = 258
 
 def counted(d: Deployment, model: str, request: Completion) -> Plain:
     """Counts text rather too high than too low. Sounds and documents count as nothing, because their bytes say nothing
-    about their tokens.
+    about their tokens. Raises ApiError 400 if the tools are nested too deeply.
     """
     messages = request.priced["messages"]
     text = "\n".join(_texts(messages))
     tools = request.priced.get("tools")
     if tools:
-        text += orjson.dumps(tools).decode()
+        text += encode({"tools": tools}).decode()
     texts = text_tokens(text, tokenizer(d, model)) + _PER_MESSAGE * len(messages)
     images = _PER_IMAGE * sum(part["type"] == "image_url" for message in messages for part in _parts(message))
     found = {"TEXT": texts, "IMAGE": images}
