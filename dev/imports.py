@@ -17,7 +17,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "worker": ("worker", "catalog core dashboard", "edge", "entry"),
     "worker.core": (
         "core",
-        "api container_environment log_text protocol settings values",
+        "values",
+        "api container_environment log_text protocol settings",
         "ledger pricing",
         "configuration",
     ),

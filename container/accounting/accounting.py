@@ -142,7 +142,7 @@ class Accounting:
         if not found["ok"]:
             self._known.pop(context.key_hash, None)
             raise refused(found)
-        context.models = json.dumps(found["models"])
+        context.models, context.key_id = json.dumps(found["models"]), found["key_id"]
         context.key_verified()
 
     def assume_cached_key(self, context: RequestContext) -> bool:
@@ -153,7 +153,7 @@ class Accounting:
         known = self._known.get(context.key_hash or "")
         if known is None:
             return False
-        context.models, context.key_assumed = known.models, True
+        context.models, context.key_id, context.key_assumed = known.models, known.key_id, True
         return True
 
     async def admit(
@@ -211,7 +211,12 @@ class Accounting:
             units=charge.units,
         )
         if secret:
-            self._remember(secret, result["models"], limited)
+            self._remember(secret, _Known(result["models"], limited, result["key_id"]))
+            if context.key_id != result["key_id"]:
+                context.key_id = result["key_id"]
+                if context.unsealed:  # with the id of a deleted key that had the same secret
+                    reservation.abandon(503)
+                    raise service_unavailable("This API key has just been replaced. Try again.", retry_after=1)
             if context.models != result["models"]:
                 context.models = result["models"]
                 try:
@@ -260,12 +265,11 @@ class Accounting:
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
 
-    def _remember(self, secret: str, models: str, limited: bool) -> None:
-        known = self._known.get(secret)
-        if known is None or known.models != models or known.limited != limited:
+    def _remember(self, secret: str, known: "_Known") -> None:
+        if self._known.get(secret) != known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[secret] = _Known(models, limited)
+            self._known[secret] = known
 
 
 def _unavailable(error: LedgerUnavailable) -> ApiError:
@@ -278,6 +282,7 @@ class _Known(NamedTuple):
 
     models: str
     limited: bool
+    key_id: str
 
 
 class NoAccounting:

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from worker.core.ledger import alerts, spend
+from worker.core.ledger import alerts, kept_responses, spend
 from worker.core.ledger.expiry import AT_ONCE, expire, expire_others
 from worker.core.ledger.schema import writable
 
@@ -84,6 +84,7 @@ class Housekeeping:
         tasks: list[Coroutine[Any, Any, None]] = [
             _every(_EXPIRY_SECONDS, self._expire),
             _every(self._lease / 3000, self._renew),
+            _every(_TRIM_SECONDS, self._trim_responses),
         ]
         if self._retention_days is not None:
             tasks.append(_every(_TRIM_SECONDS, self._trim))
@@ -111,6 +112,14 @@ class Housekeeping:
         deleted = _TRIM_AT_ONCE
         while deleted == _TRIM_AT_ONCE:
             deleted = (await self._store.run(spend.trim_old(self._retention_days, self._now(), _TRIM_AT_ONCE)))[
+                "deleted"
+            ]
+            await asyncio.sleep(_TRIM_PAUSE)
+
+    async def _trim_responses(self) -> None:
+        deleted = _TRIM_AT_ONCE
+        while deleted == _TRIM_AT_ONCE:
+            deleted = (await self._store.run(kept_responses.trim(self._store.dialect, self._now(), _TRIM_AT_ONCE)))[
                 "deleted"
             ]
             await asyncio.sleep(_TRIM_PAUSE)

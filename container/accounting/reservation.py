@@ -153,6 +153,11 @@ class Reservation:
         """Return the response's cost in nano-dollars, or None without a price."""
         return self._came_to()[2]
 
+    def prompt_tokens(self) -> int | None:
+        """Return the most tokens that the prompt has at the latest deployment, or None if there is no bound."""
+        most = self._most(self._price())
+        return None if most.amount is None else most.tokens
+
     async def settle(self, status: int) -> None:
         """Settle before the response ends, so that the client's next request can use the released budget and slot."""
         if not self._closed:
@@ -292,6 +297,9 @@ class Unaccounted:
     ) -> None: ...
 
     def cost(self) -> int | None:
+        return None
+
+    def prompt_tokens(self) -> int | None:
         return None
 
     async def settle(self, status: int) -> None: ...

@@ -45,6 +45,7 @@ class Formats:
         self._to_engine = ToEngine(engine, drop_params=drop)
         self._to_claude = ToClaude(drop_params=drop)
         self._to_vertex_claude = ToVertexClaude(vertex, drop_params=drop)
+        self._beside = responses.Beside(drop_params=drop)
         self._responses: dict[Format, Format] = {
             inner: responses.OverChat(inner, drop_params=drop) for inner in (self._engine, *self._translated.values())
         }
@@ -68,6 +69,8 @@ class Formats:
     def of(self, d: Deployment, model: str, endpoint: str) -> Format:
         if endpoint in messages.ENDPOINTS:
             return self._messages(d, model, endpoint)
+        if endpoint in responses.BESIDE:
+            return self._beside
         if endpoint == responses.ENDPOINT:
             return self._responses[self.of(d, model, "chat_completions")]
         if endpoint in gemini_api.ENDPOINTS:

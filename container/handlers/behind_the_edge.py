@@ -55,7 +55,7 @@ class BehindTheEdge:
         endpoint = find(context.method, path)
         context.endpoint, context.dialect = endpoint.name, dialect(endpoint)
         self._authenticator.check(context, endpoint)
-        if endpoint.methods == ("POST",) and not endpoint.admin:
+        if endpoint.billable:
             await self._reserved(context, serve, endpoint)
             return
         self._read_grant(context)
@@ -117,7 +117,7 @@ class BehindTheEdge:
         edge_grant.check_catalog(context.headers, self._catalog)
         self._read_grant(context)
         endpoint = find("POST", path)
-        if endpoint.admin:
+        if not endpoint.billable:
             raise unknown_path(path)
         context.dialect = dialect(endpoint)
         try:

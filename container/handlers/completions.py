@@ -23,6 +23,7 @@ from .drive import drive, refusal
 from .relay import Relay
 from .request_parser import RequestParser
 from .response_cache import ResponseCache, controls
+from .response_state import ResponseState
 
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
 
@@ -36,10 +37,12 @@ class Completions:
         upstream: Upstream,
         accounting: Accounts,
         reading: RequestParser,
+        state: ResponseState,
         *,
         keepalive: float,
         cache: ResponseCache | None = None,
     ) -> None:
+        self._state = state
         self._cache = cache
         self._router = router
         self._upstream = upstream
@@ -117,8 +120,10 @@ class Completions:
         try:
             relay.step = step
             relay.reservation.trying(step)
-            answer: Answer = await self._upstream.attempt(step, request, relay.silence)
+            answer: Answer = await self._upstream.attempt(step, self._state.request_for(step, request), relay.silence)
             waited = time.monotonic() - began
+            if request.stored is not None:
+                answer = await self._state.answered(context, request, step, answer, relay.reservation)
             if isinstance(answer, Outcome):
                 outcome = self._judged(answer, step, request)
                 d = step.target.deployment

@@ -16,6 +16,8 @@ from ..routing.router import Router
 from ..routing.strategies import USAGE_BASED
 from ..server.context import RequestContext
 from .drive import require_routable
+from .response_state import ENDPOINTS as STATEFUL
+from .response_state import ResponseState
 
 # The cost of processing a file is unknown before it is sent.
 _FILE = Prompt(0, 0, ("file",))
@@ -26,8 +28,9 @@ _TOKENS_EACH = 1000
 class RequestParser:
     """Used for requests that are served at once and for those that are parked."""
 
-    def __init__(self, router: Router, max_body_mb: float) -> None:
+    def __init__(self, router: Router, max_body_mb: float, state: ResponseState) -> None:
         self._router = router
+        self._state = state
         self.max_body_mb = max_body_mb
 
     async def asked(self, context: RequestContext, endpoint: Endpoint) -> ParsedRequest:
@@ -35,14 +38,17 @@ class RequestParser:
         if context.asked is not None:
             context.group = self._router.groups.label(context.asked.request.model)
             return context.asked
-        return self.read(context, endpoint, await context.body(self.max_body_mb))
+        parsed = self.read(context, endpoint, await context.body(self.max_body_mb))
+        if isinstance(parsed.request, Completion):
+            await self._state.load(context, parsed.request)
+        return parsed
 
     def read(self, context: RequestContext, endpoint: Endpoint, raw: bytes) -> ParsedRequest:
         """Raises ApiError 400 for a bad body, 403 for a model that the key may not use, 404, or 503."""
         if endpoint.engine:
             request = read_body(endpoint, raw, context.header("content-type") or "")
-        elif endpoint.name == responses.ENDPOINT:
-            request = responses.parse_responses(raw)
+        elif endpoint.name in STATEFUL:
+            request = responses.parse_responses(raw, endpoint.name)
         elif context.dialect == "anthropic":
             request = parse_messages(endpoint.name, raw, context.header("anthropic-beta") or "")
         elif context.dialect == "google":
@@ -52,13 +58,15 @@ class RequestParser:
             request = parse(endpoint.name, raw)
         context.group = self._router.groups.label(request.model)
         check_models(context, request.route)
+        size = None
+        if isinstance(request, Completion) and endpoint.name in STATEFUL:
+            size = self._state.resolve(context, request)
         require_routable(self._router, request.route)
         if isinstance(request, FormBody):
             return ParsedRequest(request, {}, quote.of_form(endpoint.name, request.count), _FILE)
         fields = request.priced if isinstance(request, Completion) else request.fields
-        size = None
         if self._router.options.routing_strategy == USAGE_BASED:
-            size = prompt(fields)
+            size = size or prompt(fields)
             request.route = request.route._replace(tokens=min(request.route.tokens, _tokens(size)))
         return ParsedRequest(request, fields, quote.of_body(endpoint.name, fields), size)
 

@@ -83,10 +83,20 @@ class Client:
         Raises HttpError or Silent. Cancellation closes the connection.
         """
         place, head = prepared(url, tuple(headers.items()))
+        return await self._ask(place, head, b"Content-Length: %d\r\n\r\n" % len(body), body, idle)
+
+    async def bare(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
+        """Sends a request without a body: GET, DELETE, or an empty POST. Otherwise like `post`."""
+        # Each such URL is used once, so it would only displace others from the cache.
+        place, head = prepared.__wrapped__(url, tuple(headers.items()), method)
+        return await self._ask(place, head, b"Content-Length: 0\r\n\r\n" if method == "POST" else b"\r\n", b"", None)
+
+    async def _ask(self, place: Place, head: bytes, end: bytes, body: bytes, idle: float | None) -> Response:
+        """`end`: the last headers."""
         if self._proxies is not None:
             head = self._proxies.head(place, head)
         connection = self._pool.take(place) or await self._connect(place)
-        response = await connection.ask(b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body, idle)
+        response = await connection.ask(head + end, body, idle)
         if response.status == PROXY_AUTHENTICATION_REQUIRED and self._proxies is not None:
             response.close()
             raise ProxyFailed("the HTTP proxy answered 407")

@@ -53,8 +53,8 @@ class Place(NamedTuple):
 
 # A deployment always uses the same URL and headers. The bound is for wildcards, whose URL may contain the model name.
 @functools.lru_cache(maxsize=256)
-def prepared(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Place, bytes]:
-    """Returns the place and the head of a POST request, without the Content-Length header and the final blank line.
+def prepared(url: str, headers: tuple[tuple[str, str], ...], method: str = "POST") -> tuple[Place, bytes]:
+    """Returns the place and the head of a request, without the Content-Length header and the final blank line.
 
     `headers` may override Host and Accept. Raises CannotConnect if the URL is not http(s) or a header is invalid.
     """
@@ -77,7 +77,7 @@ def prepared(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Place, byt
     target = quote(parts.path, safe=_PATH_SAFE) or "/"
     if parts.query:
         target += "?" + quote(parts.query, safe=_PATH_SAFE + "?")
-    head = [f"POST {target} HTTP/1.1", *(f"{name}: {value.strip()}" for name, value in lines.values())]
+    head = [f"{method} {target} HTTP/1.1", *(f"{name}: {value.strip()}" for name, value in lines.values())]
     return place, ("\r\n".join(head) + "\r\n").encode()
 
 

@@ -15,7 +15,7 @@ from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong
 
 from ..accounting.accounting import NoAccounting
 from ..accounting.edge import Accounts
-from ..handlers import public
+from ..handlers import public, stored_responses
 from ..handlers.admin import Admin
 from ..handlers.behind_the_edge import INTERNAL, BehindTheEdge
 from ..handlers.completions import Completions
@@ -24,6 +24,7 @@ from ..handlers.metrics import Metrics
 from ..handlers.models import ModelInfo, Models
 from ..handlers.public import Health
 from ..handlers.request_line import log_request
+from ..handlers.stored_responses import StoredResponses
 from ..observability import log, metrics
 from ..records.request_log import RequestLog
 from ..server.auth import Authenticator
@@ -44,6 +45,7 @@ class App:
         authenticator: Authenticator,
         completions: Completions,
         engine_endpoints: EngineEndpoints,
+        stored_responses: StoredResponses,
         models: Models,
         model_info: ModelInfo,
         health: Health,
@@ -67,6 +69,7 @@ class App:
         self._authenticator = authenticator
         self._completions = completions
         self._engine_endpoints = engine_endpoints
+        self._stored_responses = stored_responses
         self._models = models
         self._allowed_origins = allowed_origins
         self._admin = admin
@@ -165,7 +168,7 @@ class App:
             context.dialect = "anthropic"
         self._authenticator.check(context, endpoint)
         if context.key_hash is not None:
-            if not (endpoint.engine or endpoint.methods == ("POST",)) or endpoint.admin:
+            if not endpoint.billable:
                 await self._accounting.authenticate(context)
             else:
                 await self._admitted(context, endpoint)
@@ -203,6 +206,8 @@ class App:
             if self._admin is None:
                 raise unknown_path(context.path)
             return self._admin(context, endpoint)
+        if endpoint.name in stored_responses.NAMES:
+            return self._stored_responses(context, endpoint)
         if endpoint.engine:
             return self._engine_endpoints(context, endpoint)
         if endpoint.methods == ("POST",):

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from worker.core.api.auth import FailedAuthLimiter
 
-from ..accounting.accounting import Accounting
+from ..accounting.accounting import Accounting, milliseconds
 from ..accounting.edge import Accounts, EdgeAccounting
 from ..config.load import Config
 from ..config.prices import blended
@@ -18,18 +18,23 @@ from ..handlers.admin import Admin
 from ..handlers.behind_the_edge import BehindTheEdge
 from ..handlers.completions import Completions
 from ..handlers.engine import EngineEndpoints
+from ..handlers.kept_responses import KeptResponses
 from ..handlers.metrics import Metrics
 from ..handlers.models import ModelInfo, Models
 from ..handlers.parked_uploads import Parking
 from ..handlers.public import Health
 from ..handlers.request_parser import RequestParser
 from ..handlers.response_cache import ResponseCache
+from ..handlers.response_state import ResponseState
+from ..handlers.stored_responses import StoredResponses
 from ..records.request_log import RequestLog
+from ..request.sealed_ids import Seal, secret_of_this_process
 from ..routing.router import Router
 from ..server.auth import Authenticator
 from ..server.memory_budget import MemoryBudget
 from ..server.settings import Settings
 from ..upstream.attempt import Upstream
+from ..upstream.stored import StoredAtProvider
 from .app import App
 
 if TYPE_CHECKING:
@@ -84,7 +89,24 @@ class Gateway:
             keepalive=settings.stream_keepalive,
             proxies=settings.proxies,
         )
-        reading = RequestParser(router, settings.max_body_mb)
+        keeps_ledger = isinstance(accounting, Accounting)
+        master_key = settings.master_key or config.options.master_key
+        secret = settings.seal_secret(config.options.master_key) or secret_of_this_process()
+        kept = None
+        if isinstance(accounting, Accounting) and settings.responses_kept_days:
+            kept = KeptResponses(
+                accounting.run,
+                accounting.dialect,
+                secret,
+                days=settings.responses_kept_days,
+                megabytes=settings.responses_kept_mb,
+                now=milliseconds,
+            )
+        state = ResponseState(config.deployments, router, Seal(secret), kept)
+        self._stored = StoredAtProvider(
+            connect_timeout=settings.connect_timeout, timeout=config.options.timeout, proxies=settings.proxies
+        )
+        reading = RequestParser(router, settings.max_body_mb, state)
         self._engine_endpoints = EngineEndpoints(
             router, engine, accounting, reading, timeout=config.options.timeout, proxies=settings.proxies
         )
@@ -92,8 +114,6 @@ class Gateway:
         # Behind the edge, CORS is the edge's job.
         origins = settings.cors_allow_origins or config.options.allowed_origins
         origins = () if settings.internal_token else origins
-        keeps_ledger = isinstance(accounting, Accounting)
-        master_key = settings.master_key or config.options.master_key
         authenticator = Authenticator(settings, master_key, origins, virtual_keys=keeps_ledger)
         self.edge: BehindTheEdge | None = None
         if isinstance(accounting, EdgeAccounting):
@@ -101,15 +121,22 @@ class Gateway:
             self.edge = BehindTheEdge(
                 authenticator, accounting, Parking(reading, accounting.price_book, memory), catalog
             )
-        kept = config.options.response_cache
-        self._cache = ResponseCache(kept) if kept and kept.url else None
+        caching = config.options.response_cache
+        self._cache = ResponseCache(caching) if caching and caching.url else None
         self._request_log = _request_log(config, settings)
         self._app = App(
             authenticator,
             Completions(
-                router, self._upstream, accounting, reading, keepalive=settings.stream_keepalive, cache=self._cache
+                router,
+                self._upstream,
+                accounting,
+                reading,
+                state,
+                keepalive=settings.stream_keepalive,
+                cache=self._cache,
             ),
             self._engine_endpoints,
+            StoredResponses(state, self._stored),
             models,
             ModelInfo(config, router, vouched=settings.internal_token is not None),
             Health(models.on, engine, accounting, None if settings.internal_token else authenticator.refusal),
@@ -148,6 +175,7 @@ class Gateway:
     async def close(self) -> None:
         await self._engine_endpoints.close()
         await self._upstream.close()
+        await self._stored.close()
         if self._cache is not None:
             await self._cache.close()
         if self._request_log is not None:

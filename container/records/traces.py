@@ -121,7 +121,7 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
-ROUTES = {e.name: e.path if e.name in GOOGLE else f"/v1{e.path}" for e in ALL if e.methods == ("POST",) and not e.admin}
+ROUTES = {e.name: e.path if e.name in GOOGLE else f"/v1{e.path}" for e in ALL if e.billable}
 _OPERATIONS = {
     "chat_completions": "chat",
     "messages": "chat",

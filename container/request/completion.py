@@ -13,6 +13,7 @@ from ..routing.router import RouteRequest
 from .authority import DEARER, forbidden, refusal
 from .client_fields import tidy
 from .conversation import Conversation, look
+from .stored_input import StoredInput
 
 # Fields handled by the proxy itself. Providers never see them.
 OWN_FIELDS = ("cache", "disable_fallbacks", "fallbacks", "num_retries", "timeout")
@@ -38,6 +39,8 @@ class Completion:
     tags           for the spend log, see `worker.core.values.tags`
     terms          the fields that determine the price, None if they are the body's
     json_array     the stream is sent as a JSON array, not as server-sent events
+    stored         the responses and items that it refers to
+    stores         the response may be stored, so its ids have to be sealed
     """
 
     endpoint: str
@@ -54,6 +57,8 @@ class Completion:
     optional: tuple[str, ...] = ()
     seen: Conversation | None = None
     tags: str = ""
+    stored: StoredInput | None = None
+    stores: bool = False
     terms: dict[str, Any] | None = None
     json_array: bool = False
 

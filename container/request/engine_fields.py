@@ -39,6 +39,14 @@ _RESPONSE = """
     service_tier safety_identifier prompt_cache_key prompt_cache_options prompt_cache_retention context_management
     background conversation previous_response_id prompt
 """
+_COMPACTED = """
+    model input instructions previous_response_id prompt_cache_key prompt_cache_options prompt_cache_retention
+    service_tier
+"""
+_RESPONSE_COUNTED = """
+    model input instructions previous_response_id tools tool_choice parallel_tool_calls reasoning text truncation
+    conversation
+"""
 _PICTURE = """
     model prompt n size quality style background moderation output_format output_compression response_format
     partial_images stream user metadata
@@ -62,6 +70,8 @@ FIELDS: Mapping[str, frozenset[str]] = {
         ("messages", _MESSAGE),
         ("count_tokens", _COUNTED),
         ("responses", _RESPONSE),
+        ("compact", _COMPACTED),
+        ("input_tokens", _RESPONSE_COUNTED),
         ("image_generation", _PICTURE),
         ("image_edit", _EDIT),
         ("image_variation", _EDIT),

@@ -1,4 +1,4 @@
-"""Parses and validates a request of OpenAI's Responses API. Nothing is stored.
+"""Parses and validates a request of OpenAI's Responses API. `stored_input` has what it refers to.
 
 https://platform.openai.com/docs/api-reference/responses/create
 """
@@ -20,8 +20,8 @@ _LIMIT = "max_output_tokens"
 _MOST_METADATA = 16
 
 
-def parse_responses(raw: bytes) -> Completion:
-    """Raises ApiError 400 that names the field."""
+def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
+    """`endpoint`: this one, or one beside it. Raises ApiError 400 that names the field."""
     body = parse_object(raw)
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
@@ -37,7 +37,7 @@ def parse_responses(raw: bytes) -> Completion:
     own = {name: body.pop(name, None) for name in OWN_FIELDS}
     labels = tags.of_request(body)
     _keep_one_limit(body)
-    foreign = engine_fields.foreign(ENDPOINT, body)
+    foreign = engine_fields.foreign(endpoint, body)
     believed = engine_fields.believed(foreign) if foreign else None
     if believed:
         raise invalid_request(engine_fields.explained(believed), param=believed)
@@ -46,11 +46,11 @@ def parse_responses(raw: bytes) -> Completion:
     metadata = _texts_only(body.pop("metadata", None))
     if metadata:
         body["metadata"] = metadata
-    refuse_stored(body)
+    refuse_shared(body)
     stream = bool(body.get("stream"))
     route = routed(model, len(raw), own, stream=stream)
     return Completion(
-        ENDPOINT, body, model, stream, False, route, own["timeout"], cache=own["cache"] or {}, tags=labels
+        endpoint, body, model, stream, False, route, own["timeout"], cache=own["cache"] or {}, tags=labels
     )
 
 
@@ -104,32 +104,20 @@ _CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     **{name: CHECKS[name] for name in OWN_FIELDS},
 }
 
-_NOT_STORED = ("previous_response_id", "conversation", "background", "prompt")
+# What belongs to the provider's account, which all keys share, or is billed after the request has ended.
+_REFUSED = {
+    "background": "'background' is not supported. Leave it out, and stream the response if it takes long.",
+    "conversation": "'conversation' is not supported. Use 'previous_response_id', or send the conversation as 'input'.",
+    "prompt": "'prompt' is not supported: stored prompts belong to the provider's account. Send 'instructions'.",
+}
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
 
-def refuse_stored(fields: Mapping[str, Any]) -> None:
-    """Raises ApiError 400 that names the field if the request builds on stored state."""
-    for name in _NOT_STORED:
+def refuse_shared(fields: Mapping[str, Any]) -> None:
+    """Raises ApiError 400 that names the field if the request uses what is not the key's own."""
+    for name, message in _REFUSED.items():
         if fields.get(name) not in (None, False):
-            raise invalid_request(f"'{name}' is not supported: responses are not stored.", param=name)
-    items = fields.get("input")
-    for index, item in enumerate(items if isinstance(items, list) else ()):
-        if isinstance(item, dict) and _is_reference(item):
-            raise invalid_request(
-                f"'input[{index}]' refers to a stored item, but responses are not stored here. Send the item itself, "
-                "as it came in the response (with AI SDK: `store: false`).",
-                param="input",
-                code="item_reference_not_supported",
-            )
-
-
-def _is_reference(item: Mapping[str, Any]) -> bool:
-    """Whether an item is a reference. If it has no `type`, a reference has an `id` and no content."""
-    kind = item.get("type")
-    if kind == "item_reference":
-        return True
-    return kind is None and "id" in item and not item.keys() - {"id", "type"}
+            raise invalid_request(message, param=name)
 
 
 def without_storage(fields: dict[str, Any]) -> dict[str, Any]:

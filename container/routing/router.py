@@ -40,13 +40,15 @@ _SPECIAL_CHAINS = {"context_window": "context_window_fallbacks", "content_policy
 
 class RouteRequest(NamedTuple):
     """`model`: the client's name for it. `tokens`: estimated usage. `fallbacks` and `num_retries`: the request's own,
-    or None for the configuration's."""
+    or None for the configuration's. `only`: ids of the deployments that have what the request refers to, None for
+    all."""
 
     model: str
     tokens: int = 0
     stream: bool = False
     fallbacks: tuple[str, ...] | None = None
     num_retries: int | None = None
+    only: frozenset[str] | None = None
 
 
 class Try(NamedTuple):
@@ -103,13 +105,19 @@ class Router:
     def reachable(self, request: RouteRequest) -> bool:
         """Whether any deployment of the model or its fallbacks is on."""
         model = request.model
-        known = self._reachable.get(model) if request.fallbacks is None else None
+        ordinary = request.fallbacks is None and request.only is None
+        known = self._reachable.get(model) if ordinary else None
         if known is None:
             names = (model, *self.fallbacks(request, "fallbacks"))
-            known = any(not t.deployment.off for name in names for t in self.groups.targets(name))
-            if request.fallbacks is None and model in self.groups.names:  # clients can invent other names
+            known = any(not t.deployment.off for name in names for t in self.targets(name, request))
+            if ordinary and model in self.groups.names:  # clients can invent other names
                 self._reachable[model] = known
         return known
+
+    def targets(self, name: str, request: RouteRequest) -> Sequence[Target]:
+        """Return the targets of a model that may serve the request."""
+        found, only = self.groups.targets(name), request.only
+        return found if only is None else [t for t in found if t.deployment.id in only]
 
     def fallbacks(self, request: RouteRequest, chain: str) -> list[str]:
         """Return the public names to try after the model: its chain, then the chains of those, without duplicates.
@@ -285,7 +293,7 @@ class _Walk:
 
     def _group(self, name: str, index: int, *, resting: bool, more: bool) -> Plan:
         router = self.router
-        targets = router.groups.targets(name)
+        targets = router.targets(name, self.request)
         retry = 0
         target: Target | None = None
         while name not in self.exhausted and not self.over:

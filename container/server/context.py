@@ -17,7 +17,7 @@ from worker.core.api import google
 from worker.core.api.errors import ApiError, Dialect, body_too_large, body_too_slow, invalid_request
 from worker.core.api.request_ids import acceptable
 from worker.core.ledger.settle import Report
-from worker.core.protocol import EdgeGrant
+from worker.core.protocol import MASTER, EdgeGrant
 
 from ..request.parsed_request import ParsedRequest
 from ..routing.router import Try
@@ -28,6 +28,8 @@ from .whole_answer import WholeAnswer
 Headers = Iterable[tuple[str, str]]
 
 SERVER = "litellm-router"
+# Owner of the responses of clients without a key.
+ANONYMOUS = "anonymous"
 _NOTHING_GRANTED = EdgeGrant()
 _VALUE = itemgetter(1)
 
@@ -87,9 +89,11 @@ class RequestContext:
         administrator    the client sent the master key
         key_hash         hash of the virtual key that the client sent
         key_alias        the key's name, '' if it has none or is not known
+        key_id           that key's id in the ledger, once it is known
         models           the models that the key may use, as JSON
         key_assumed      the key was valid a moment ago; admission decides whether it still is, and for the same models
                          (see `key_verified`)
+        unsealed         the request uses a response or an item of this key's; see `holder`
 
     Behind the edge:
         grant            what the edge has granted
@@ -128,6 +132,7 @@ class RequestContext:
         "key_alias",
         "key_assumed",
         "key_hash",
+        "key_id",
         "method",
         "models",
         "named",
@@ -141,6 +146,7 @@ class RequestContext:
         "response",
         "step",
         "trace",
+        "unsealed",
     )
 
     def __init__(self, request: web.BaseRequest) -> None:
@@ -168,6 +174,8 @@ class RequestContext:
         self.trace: Trace | None = None
         self.key_hash: str | None = None
         self.key_alias = ""
+        self.key_id = ""
+        self.unsealed = False
         self.models = "[]"
         self.grant = _NOTHING_GRANTED
         self.reserved = False
@@ -203,7 +211,14 @@ class RequestContext:
     @property
     def owner(self) -> str | None:
         """Hash of the virtual key, `master` for the master key, or None without keys."""
-        return self.key_hash or self.grant.owner or ("master" if self.administrator else None)
+        return self.key_hash or self.grant.owner or (MASTER if self.administrator else None)
+
+    @property
+    def holder(self) -> str:
+        """Owner of the responses that this request makes, also after the key's secret was replaced."""
+        if self.administrator:
+            return MASTER
+        return self.key_id or self.grant.key_id or self.grant.owner or ANONYMOUS
 
     @property
     def started(self) -> bool:

@@ -9,6 +9,7 @@ from worker.core.api.cors import is_origin, parse_origins
 from worker.core.log_text import FORMATS
 from worker.core.protocol import PROTOCOL_VARIABLE
 from worker.core.settings import SHARED, address, flag, number, whole
+from worker.core.values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 from ..config import observability as otel
 from ..http_client import proxies
@@ -95,6 +96,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LITELLM_PORT", _port, None, "port to listen on, takes precedence over PORT", edge=False),
     Variable("PORT", _port, 4000, "port to listen on", edge=False),
     _shared("LITELLM_MASTER_KEY", "the key with full access", edge=False),
+    _shared(SALT_KEY, "protects response ids and kept responses, else the master key does", edge=False),
+    Variable(SEAL_VARIABLE, str, None, "set by the edge: protects response ids", edge=False, secret=True),
     Variable("INTERNAL_TOKEN", str, None, "set by the edge: requests must carry it", edge=False, secret=True),
     Variable(
         PROTOCOL_VARIABLE, whole("a number over 0", 1, 1000), 1, "set by the edge: its protocol version", edge=False
@@ -129,6 +132,14 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     _shared("DEFAULT_MAX_OUTPUT", "output limit for requests without one, under a budget"),
     _shared("SPEND_LOG_RETENTION_DAYS", "days that the spend log is kept; else forever", edge=False),
+    Variable(
+        "RESPONSES_KEPT_DAYS",
+        number("a number of days, 0 keeps nothing", 0, 36500, above=False),
+        30.0,
+        "days that responses are kept for providers that store none; 0: not at all",
+        edge=False,
+    ),
+    Variable("RESPONSES_KEPT_MB", _megabytes, 64.0, "most that is kept of each key's responses, in MB", edge=False),
     _shared("ALERT_WEBHOOK_URL", "receives a POST when a budget is exceeded", edge=False),
     Variable(
         "REDIS_URL",
@@ -209,6 +220,8 @@ class Settings:
     ledger_path: str | None
     default_max_output: int
     spend_log_retention_days: float | None
+    responses_kept_days: float
+    responses_kept_mb: float
     tracing: otel.Tracing | None
     proxies: proxies.Proxies | None
     database_url: str | None = field(repr=False)
@@ -216,6 +229,12 @@ class Settings:
     master_key: str | None = field(repr=False)
     internal_token: str | None = field(repr=False)
     internal_protocol: int
+    salt_key: str | None = field(repr=False)
+    seal: str | None = field(repr=False)
+
+    def seal_secret(self, configured_master_key: str | None) -> str | None:
+        """The secret that protects response ids. `configured_master_key`: the config's, used without our own."""
+        return self.seal or seal_secret(self.salt_key, self.master_key or configured_master_key)
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -260,9 +279,13 @@ def read(environment: Mapping[str, str]) -> Settings:
             values["https_proxy"] or values["HTTPS_PROXY"],
             values["no_proxy"] or values["NO_PROXY"],
         ),
+        responses_kept_days=values["RESPONSES_KEPT_DAYS"],
+        responses_kept_mb=values["RESPONSES_KEPT_MB"],
         database_url=values["DATABASE_URL"],
         alert_webhook_url=values["ALERT_WEBHOOK_URL"],
         master_key=values["LITELLM_MASTER_KEY"],
         internal_token=values["INTERNAL_TOKEN"],
         internal_protocol=values[PROTOCOL_VARIABLE],
+        salt_key=values[SALT_KEY],
+        seal=values[SEAL_VARIABLE],
     )

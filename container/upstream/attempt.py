@@ -69,6 +69,9 @@ class Upstream:
                 return _mocked(d, request, name)
             if request.endpoint == COUNT and not self._formats.counts_itself(d, model):
                 return gemini.counted(d, model, request)
+            counted = responses.counted(d, model, request) if request.endpoint in responses.BESIDE else None
+            if counted is not None:
+                return counted
             format = self._formats.of(d, model, request.endpoint)
             sent: Sent | None = format.request(d, model, request)
             while True:
@@ -116,7 +119,7 @@ class Upstream:
                 rest = _rest(response, events, first)
                 await anext(rest)
                 kept = True
-                return Stream(answer, rest, events)
+                return Stream(answer, rest, events, isinstance(events, responses.PassedEvents))
             return answer
         except EngineUnavailable as error:
             return Outcome("connection", 503, str(error), retry_after=error.retry_after)

@@ -63,7 +63,7 @@ def test_preflight_requests_are_recognized(method, origin, requested, preflight)
 def test_a_preflight_from_an_allowed_origin_is_allowed():
     headers = dict(preflight_headers(APP, "authorization, x-stainless-os", [APP]))
     assert headers["access-control-allow-origin"] == APP
-    assert headers["access-control-allow-methods"] == "GET, POST, OPTIONS"
+    assert headers["access-control-allow-methods"] == "GET, POST, DELETE, OPTIONS"
     assert headers["access-control-allow-headers"] == "authorization, x-stainless-os"
     assert int(headers["access-control-max-age"]) > 0
 

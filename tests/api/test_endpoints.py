@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.api.endpoints import TABLE, dashboard_file, dialect_of, find, model_id, path_of
+from worker.core.api.endpoints import TABLE, dashboard_file, dialect_of, find, model_id, path_of, response_id
 from worker.core.api.errors import ApiError
 
 POSTED = {
@@ -12,6 +12,8 @@ POSTED = {
     "/messages": "messages",
     "/messages/count_tokens": "count_tokens",
     "/responses": "responses",
+    "/responses/compact": "compact",
+    "/responses/input_tokens": "input_tokens",
     "/images/generations": "image_generation",
     "/images/edits": "image_edit",
     "/images/variations": "image_variation",
@@ -118,8 +120,39 @@ def test_a_path_decides_the_format_of_errors(url, expected):
 
 
 def test_the_engine_serves_unconverted_endpoints():
-    ours = {"chat_completions", "completions", "embeddings", "messages", "count_tokens", "responses", *READ.values()}
+    text = {"chat_completions", "completions", "embeddings", "messages", "count_tokens"}
+    ours = {*text, "responses", "compact", "input_tokens", *READ.values()}
     assert {e.name for e in TABLE.values() if not (e.engine or e.admin)} == ours
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+@pytest.mark.parametrize(
+    ("tail", "name", "methods"),
+    [
+        ("", "response", {"GET", "HEAD", "DELETE"}),
+        ("/cancel", "cancel_response", {"POST"}),
+        ("/input_items", "input_items", {"GET", "HEAD"}),
+    ],
+)
+def test_a_response_has_its_own_paths(prefix, tail, name, methods):
+    path = f"{prefix}/responses/resp_1{tail}"
+    for method in ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"):
+        if method in methods:
+            endpoint = find(method, path)
+            assert (endpoint.name, endpoint.public, endpoint.billable) == (name, False, False)
+        else:
+            assert refusal(method, path).status == 405
+    assert response_id(path) == "resp_1"
+
+
+@pytest.mark.parametrize("path", ["/responses/", "/responses/a/b", "/responses/a/cancel/", "/responses//cancel"])
+def test_other_paths_below_responses_do_not_exist(path):
+    assert refusal("GET", path).status == 404
+
+
+def test_what_costs_money_needs_admission():
+    billable = {e.name for e in TABLE.values() if e.billable}
+    assert billable == set(POSTED.values())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
 
 USER: Any = {"role": "user", "content": "Hello there"}
+INCLUDED: Any = "reasoning.encrypted_content"
 REFERENCE: Any = {"type": "item_reference", "id": "rs_0123456789"}
 
 
@@ -44,19 +45,30 @@ def client(module_proxy: StartProxy, providers: FakeProvider) -> OpenAI:
 
 @pytest.mark.parametrize("model", ["thinker", "gpt", "claude"])
 def test_reference_to_a_stored_item_is_a_clear_error(client: OpenAI, provider: FakeProvider, model: str):
-    with pytest.raises(openai.BadRequestError) as caught:
+    with pytest.raises(openai.NotFoundError) as caught:
         client.responses.create(model=model, input=[USER, REFERENCE])
     assert caught.value.param == "input"
     assert not provider.requests
 
 
 def test_reasoning_is_returned_and_can_be_sent_back(client: OpenAI, provider: FakeProvider):
-    first = client.responses.create(model="thinker", input=[USER])
+    first = client.responses.create(model="thinker", input=[USER], store=False, include=[INCLUDED])
     assert provider.last.body["store"] is False
     (reasoning,) = [item for item in first.output if item.type == "reasoning"]
     assert reasoning.encrypted_content == ENCRYPTED
     more: Any = [USER, *(item.model_dump(exclude_none=True) for item in first.output), USER]
     assert client.responses.create(model="thinker", input=more).output_text == "Hello there"
+    assert provider.last.body["input"][1]["encrypted_content"] == ENCRYPTED
+
+
+def test_stored_reasoning_is_sent_back_by_its_id(client: OpenAI, provider: FakeProvider):
+    first = client.responses.create(model="thinker", input=[USER])
+    assert "store" not in provider.last.body
+    (reasoning,) = [item for item in first.output if item.type == "reasoning"]
+    assert not reasoning.id.startswith("rs_fake")
+    more: Any = [USER, *(item.model_dump(exclude_none=True) for item in first.output), USER]
+    assert client.responses.create(model="thinker", input=more).output_text == "Hello there"
+    assert provider.last.body["input"][1]["id"].startswith("rs_fake")
 
 
 def test_reasoning_is_not_requested_from_a_non_reasoning_model(client: OpenAI, provider: FakeProvider):
@@ -70,8 +82,8 @@ def test_reasoning_without_content_does_not_break_the_conversation(client: OpenA
 
 
 def test_item_unknown_to_the_provider_causes_no_cooldown(client: OpenAI, provider: FakeProvider):
-    """Its ID lacks OpenAI's prefix, so it is forwarded unchanged."""
-    unknown: Any = {"type": "reasoning", "id": "other_0123456789", "summary": []}
+    """Only its id could tell that it is not the provider's own, so it is forwarded unchanged."""
+    unknown: Any = {"type": "web_search_call", "id": "ws_0123456789", "status": "completed"}
     with pytest.raises(openai.APIStatusError) as caught:
         client.responses.create(model="thinker", input=[USER, unknown])
     assert 400 <= caught.value.status_code < 500

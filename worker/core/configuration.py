@@ -16,13 +16,14 @@ from .container_environment import NEVER_PASSED, container_environment
 from .ledger.accounts import Limits, Policy
 from .ledger.declared import Declared, resolve
 from .protocol import MOST_CONFIGURATIONS, GivenConfiguration
+from .values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 
 class Configuration(NamedTuple):
     """`name`: changes whenever anything in it does. `catalog`: the hash of the catalog that the edge reserves by.
     `policy`: the budgets of everyone and of each user. `virtual_keys`: entries of `ledger.declared`. `file`,
     `document`: see `container.proxy.catalog`. `variables`: the names of the variables it may read. `values`: those that
-    are set, including the variables of virtual keys."""
+    are set, including the variables of virtual keys, and the secret that protects response ids."""
 
     name: str
     catalog: str
@@ -48,6 +49,8 @@ class Configuration(NamedTuple):
     def for_container(self) -> str:
         """Encodes it as a `protocol.GivenConfiguration`."""
         environment = container_environment(self.variables, self.values.get)
+        if SEAL_VARIABLE in self.values:
+            environment[SEAL_VARIABLE] = self.values[SEAL_VARIABLE]
         return GivenConfiguration(
             self.name, self.catalog, self.file, self.document, self.variables, environment
         ).encode()
@@ -58,6 +61,9 @@ def own(catalog: Mapping[str, Any], variable: Callable[[str], str | None]) -> Co
     names = [*catalog["environment"], *(entry["variable"] for entry in catalog["virtual_keys"])]
     found = {name: variable(name) for name in dict.fromkeys(names) if name not in NEVER_PASSED}
     values = {name: value for name, value in found.items() if value}
+    seal = seal_secret(variable(SALT_KEY), variable("LITELLM_MASTER_KEY"))
+    if seal:
+        values[SEAL_VARIABLE] = seal
     # Keyed, so that the name, which appears in logs, reveals nothing about the secrets.
     key = (variable("LITELLM_MASTER_KEY") or "").encode()
     digest = hmac.new(key, json.dumps(values, sort_keys=True).encode(), hashlib.sha256).hexdigest()[:16]

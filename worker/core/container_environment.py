@@ -5,9 +5,11 @@ import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping
 
+from .values.derived_secrets import SALT_KEY, SEAL_VARIABLE
+
 TOKEN_VARIABLE = "INTERNAL_TOKEN"
 # Never passed, even if the configuration refers to them. Only the object makes tokens.
-NEVER_PASSED = frozenset({"LITELLM_MASTER_KEY", TOKEN_VARIABLE})
+NEVER_PASSED = frozenset({"LITELLM_MASTER_KEY", SALT_KEY, SEAL_VARIABLE, TOKEN_VARIABLE})
 
 
 def container_environment(names: Iterable[str], variable: Callable[[str], str | None]) -> dict[str, str]:

@@ -52,15 +52,20 @@ JOURNAL_PATH = "/internal/journal"
 CONFIGURATION_PATH = "/internal/configuration"
 
 
+# The owner of requests with the master key.
+MASTER = "master"
+
+
 class EdgeGrant(NamedTuple):
     """What the edge tells a container about an admitted request.
 
     `reservation`: its id, '' if nothing is reserved. `amount`: reserved nano-dollars, None if no price is known.
     `output_limit`: to be added to the request, None if it has a limit or needs none. `limited`: a budget or a token
     limit applies. `models`: those the key may use, a JSON list, empty for all. `headers`: to add to the response.
-    `owner`: the hash of the virtual key, `master`, or '' where it does not matter. `ack`: the ledger has the journal up
-    to this number, and a non-streaming response may carry its report; None if it may not. `key_alias`: the key's name,
-    for the log.
+    `owner`: the hash of the virtual key, or MASTER. `ack`: the ledger has the journal up to this number, and a
+    non-streaming response may carry its report; None if it may not. `key_alias`: the key's name, for the log. `key_id`:
+    the virtual key's id in the ledger, which stays when its secret is replaced; '' for the master key. Older edges send
+    no `key_id`, and without a reservation no `owner`.
     """
 
     reservation: str = ""
@@ -72,15 +77,15 @@ class EdgeGrant(NamedTuple):
     owner: str = ""
     ack: int | None = None
     key_alias: str = ""
+    key_id: str = ""
 
     def encode(self) -> str:
-        models = None if self.models == "[]" else json.loads(self.models)
-        if not self.reservation:
-            return json.dumps({"models": models})
-        fields = {**self._asdict(), "models": models}
-        if not self.key_alias:
-            del fields["key_alias"]
-        return json.dumps(fields)
+        fields = {"models": None if self.models == "[]" else json.loads(self.models)}
+        if self.reservation:
+            fields = {**self._asdict(), **fields}
+        elif self.owner:
+            fields |= {"owner": self.owner, "key_id": self.key_id}
+        return json.dumps({n: v for n, v in fields.items() if v or n not in ("key_alias", "key_id")})
 
     @classmethod
     def decode(cls, text: str) -> "EdgeGrant":
@@ -96,6 +101,7 @@ class EdgeGrant(NamedTuple):
             _a(str, fields.get("owner", "")),
             _a(int | None, fields.get("ack")),
             _a(str, fields.get("key_alias", "")),
+            _a(str, fields.get("key_id", "")),
         )
 
 
@@ -112,9 +118,10 @@ def grant_of(
         limited,
         "[]",  # the ledger has already checked the model
         tuple((name, value) for name, value in result["headers"]),
-        request["secret_hash"] or "master",
+        request["secret_hash"] or MASTER,
         ack,
         result.get("key_alias", ""),
+        result.get("key_id", ""),
     )
 
 

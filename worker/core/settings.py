@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from .values.derived_secrets import SALT_KEY
+
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
@@ -70,6 +72,7 @@ class Setting(NamedTuple):
 
 SHARED = {
     "LITELLM_MASTER_KEY": Setting(str, None, secret=True),
+    SALT_KEY: Setting(str, None, secret=True),
     "LOCAL_DEVELOPMENT": Setting(flag, False),
     # None: same as LOCAL_DEVELOPMENT; see `public_models`.
     "PUBLIC_MODELS": Setting(flag, None),

@@ -19,6 +19,7 @@ from core.protocol import (
     GO_PREFIX,
     GRANT_HEADER,
     INSTANCE_HEADER,
+    MASTER,
     NO_INSTANCE_HEADER,
     PARK_PREFIX,
     REFUSAL_HEADER,
@@ -69,17 +70,18 @@ class Admission:
         self._quoter = quoter
         self._held = 0
 
-    async def authenticate(self, key_hash: str | None, request_id: str) -> list[str] | None:
-        """Returns the models that the key may use, None for all. Raises ApiError 401 or 503."""
+    async def authenticate(self, key_hash: str | None, request_id: str) -> EdgeGrant:
+        """Returns a grant without a reservation: whose key this is, and the models that it may use. Raises ApiError 401
+        or 503."""
         if key_hash is None:
-            return None
+            return EdgeGrant(owner=MASTER)
         try:
             found = await self._ledger.call("authenticate", {"secret_hash": key_hash})
         except LedgerUnavailable as error:
             raise unavailable(error, request_id) from None
         if not found["ok"]:
             raise refused(found)
-        return found["models"] or None
+        return EdgeGrant(models=json.dumps(found["models"]), owner=key_hash, key_id=found.get("key_id", ""))
 
     async def answer(self, billable: BillableRequest) -> Any:
         """Returns a JS response. Raises ApiError."""
@@ -169,8 +171,7 @@ class Admission:
     async def _parked(self, billable: BillableRequest, *read: Any) -> Any:
         """Parks the request, then admits it. `read`: the body, if it has been read."""
         client = billable.client
-        models = await self.authenticate(billable.key_hash, client.id)
-        added = [(GRANT_HEADER, EdgeGrant(models=json.dumps(models or [])).encode())]
+        added = [(GRANT_HEADER, (await self.authenticate(billable.key_hash, client.id)).encode())]
         parked = await self._instances.answer(
             lambda: container_request(client, PARK_PREFIX + billable.path, added, *read),
             billable.names,

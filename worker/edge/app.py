@@ -4,7 +4,6 @@ Modules that only some requests need are imported on first use, so that a new is
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,7 +21,7 @@ from core.api.request_ids import acceptable, new_id
 from core.ledger.keys import of_a_key
 from core.ledger.secrets import hash_secret
 from core.pricing.quote import Quoter
-from core.protocol import GRANT_HEADER, REQUEST_ID_HEADER
+from core.protocol import GRANT_HEADER, REQUEST_ID_HEADER, EdgeGrant
 
 from . import settings
 from .admission import Admission, BillableRequest
@@ -107,9 +106,9 @@ class Edge:
             return json_response(*await health.answer(endpoint.name, self))
         key_hash = None if asked.key is None else hash_secret(asked.key)
         if endpoint.admin:
-            models = await self._admission.authenticate(key_hash, request_id)
+            grant = await self._admission.authenticate(key_hash, request_id)
             if endpoint.name == "model_info":
-                return await self._model_info(client, path, key_hash, models)
+                return await self._model_info(client, path, key_hash, grant)
             from .administration import administer
 
             return await administer(self._ledger, client, endpoint, path, search[1:], key_hash)
@@ -121,30 +120,29 @@ class Edge:
             found = await scrape(self._instances, client, search[1:], await self._states(), by_master=by_master)
             return await without_body(found) if client.method == "HEAD" else found
         names = candidates(self._settings.instances, presented_key(headers.get))
-        if endpoint.methods == ("POST",):
+        if endpoint.billable:
             return await self._admission.answer(BillableRequest(client, endpoint, path + search, key_hash, names))
-        models = await self._admission.authenticate(key_hash, request_id)
-        grant = [(GRANT_HEADER, json.dumps({"models": models}))]
+        grant = [(GRANT_HEADER, (await self._admission.authenticate(key_hash, request_id)).encode())]
+        bodies = () if client.method in ("GET", "HEAD") else (None,)
         found = await self._instances.answer(
-            lambda: container_request(client, path + search, grant), names, client, again=True
+            lambda: container_request(client, path + search, grant, *bodies), names, client, again=True
         )
         return await without_body(found.response) if client.method == "HEAD" else found.response
 
-    async def _model_info(self, client: Client, path: str, key_hash: str | None, models: list[str] | None) -> Any:
-        """Returns the model info of a running container, or the catalog's; it wakes no container. `models`: those of a
-        virtual key, None for all. Raises ApiError."""
+    async def _model_info(self, client: Client, path: str, key_hash: str | None, grant: EdgeGrant) -> Any:
+        """Returns the model info of a running container, or the catalog's; it wakes no container. Raises ApiError."""
         states = await self._states()
         running = [name for name, state in states.items() if state == health.RUNNING]
         if running:
-            grant = [(GRANT_HEADER, json.dumps({"models": models, "owner": key_hash or "master"}))]
+            added = [(GRANT_HEADER, grant.encode())]
             asking = self._instances.answer(
-                lambda: container_request(client, path, grant), running, client, stand_in=False
+                lambda: container_request(client, path, added), running, client, stand_in=False
             )
             response = (await asking).response
         else:
             data = listed(CATALOG["models"], self._is_set)
             if key_hash is not None:
-                data = of_a_key(data, json.dumps(models or []))
+                data = of_a_key(data, grant.models)
             response = json_response(200, {"container": health.overall(states.values()), "data": data})
         return await without_body(response) if client.method == "HEAD" else response
 

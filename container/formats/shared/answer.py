@@ -17,10 +17,13 @@ from .odd_chunks import failure_in, has_answer, is_ordinary, mend_answer
 
 @dataclass(slots=True)
 class Plain:
-    """A complete response. `body` contains the model's public name, and `usage` is as the provider reported it."""
+    """A complete response. `body` contains the model's public name, and `usage` is as the provider reported it.
+    `passed`: it is a response of the Responses API as the provider sent it, with the provider's ids.
+    """
 
     body: bytes
     usage: dict[str, Any] | None
+    passed: bool = False
 
 
 class Events(Protocol):
@@ -61,12 +64,13 @@ class Events(Protocol):
 @dataclass(slots=True)
 class Stream:
     """A streaming response. `first` contains the first events. `rest` yields the others, already rewritten, and may
-    raise StreamBroken.
+    raise StreamBroken. `passed` is as for Plain.
     """
 
     first: bytes
     rest: AsyncGenerator[bytes]
     events: Events
+    passed: bool = False
 
 
 class StreamBroken(Exception):

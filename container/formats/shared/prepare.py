@@ -42,6 +42,8 @@ PATHS = {
     "completions": "/completions",
     "embeddings": "/embeddings",
     "responses": "/responses",
+    "compact": "/responses/compact",
+    "input_tokens": "/responses/input_tokens",
     "transcription": "/audio/transcriptions",
     "translation": "/audio/translations",
 }
@@ -102,7 +104,7 @@ def _azure_url(d: Deployment, base: str, model: str, path: str) -> str:
     """https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle"""
     if d.api_version in _AZURE_V1:
         return f"{base}/v1{path}"
-    if path != PATHS["responses"]:
+    if not path.startswith(PATHS["responses"]):
         return f"{base}/deployments/{quote(model, safe='')}{path}?api-version={quote(d.api_version)}"
     if d.api_version < _AZURE_RESPONSES:
         return f"{base}/v1{path}"

@@ -31,6 +31,7 @@ _PARTS = {
 _CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 THOUGHT = "**Thinking** about it."
 ENCRYPTED = "gAAAA-fake-reasoning"
+_stored: set[str] = set()  # ids of items
 
 
 def refusal(seen: Recorded) -> Refusal | None:
@@ -69,7 +70,8 @@ def _wrong_items(items: list[dict[str, Any]]) -> Refusal | None:
     called: dict[str, str] = {}
     for at, item in enumerate(items):
         kind = item.get("type", "message")
-        if kind == "item_reference" or (kind == "reasoning" and not item.get("encrypted_content")):
+        known = item.get("id") in _stored
+        if not known and (kind == "item_reference" or (kind == "reasoning" and not item.get("encrypted_content"))):
             return Refusal(404, f"Item with id '{item.get('id')}' not found. Items are not persisted.")
         if kind in _CALLS:
             if not _ID.fullmatch(item["call_id"]):
@@ -134,6 +136,9 @@ def plain(seen: Recorded, setting: Setting, model: str) -> dict[str, Any]:
     body = seen.body
     reply = reply_to(turn(body), setting.behaviour)
     cut = reply.finish == "length"
+    output = _output(body, reply, setting.number)
+    if body.get("store", True):
+        _stored.update(item["id"] for item in output)
     return {
         "id": f"resp_fake_{setting.number}",
         "object": "response",
@@ -144,7 +149,7 @@ def plain(seen: Recorded, setting: Setting, model: str) -> dict[str, Any]:
         "instructions": body.get("instructions"),
         "max_output_tokens": body.get("max_output_tokens"),
         "model": model,
-        "output": _output(body, reply, setting.number),
+        "output": output,
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "reasoning": body.get("reasoning") or {"effort": None, "summary": None},

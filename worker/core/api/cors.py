@@ -75,7 +75,7 @@ def preflight_headers(origin: str, requested_headers: str | None, allowed: Itera
         return headers
     return [
         *headers,
-        ("access-control-allow-methods", "GET, POST, OPTIONS"),
+        ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),
         ("access-control-allow-headers", requested_headers or "authorization, content-type"),
         ("access-control-max-age", MAX_AGE_SECONDS),
     ]

@@ -16,7 +16,8 @@ class Endpoint(NamedTuple):
     """An endpoint of the API.
 
     `name`: the handlers' name for it. `path`: without `/v1`. `public`: no key needed. `engine`: served by LiteLLM.
-    `admin`: master key only, except for the endpoints in `OF_ONES_OWN`.
+    `admin`: master key only, except for the endpoints in `OF_ONES_OWN`. `free`: costs nothing and needs no admission,
+    although it is a POST.
     """
 
     name: str
@@ -25,6 +26,12 @@ class Endpoint(NamedTuple):
     public: bool = False
     engine: bool = False
     admin: bool = False
+    free: bool = False
+
+    @property
+    def billable(self) -> bool:
+        """Whether the ledger has to admit the request."""
+        return self.methods == ("POST",) and not (self.admin or self.free)
 
 
 def _get(name: str, path: str, *, public: bool = False) -> Endpoint:
@@ -57,6 +64,8 @@ TABLE: dict[str, Endpoint] = {
         _post("messages", "/messages"),
         _post("count_tokens", "/messages/count_tokens"),
         _post("responses", "/responses"),
+        _post("compact", "/responses/compact"),
+        _post("input_tokens", "/responses/input_tokens"),
         # An allow-list: LiteLLM serves about 150 paths, many of them administrative.
         _post("image_generation", "/images/generations", engine=True),
         _post("image_edit", "/images/edits", engine=True),
@@ -94,12 +103,18 @@ GOOGLE: dict[str, Endpoint] = {
     )
 }
 MODEL = _get("model", "/models/{id}")
+RESPONSE = Endpoint("response", "/responses/{id}", ("GET", "HEAD", "DELETE"))
+CANCEL_RESPONSE = Endpoint("cancel_response", "/responses/{id}/cancel", ("POST",), free=True)
+INPUT_ITEMS = _get("input_items", "/responses/{id}/input_items")
+# Endpoints of a response that was made before.
+OF_A_RESPONSE = {"": RESPONSE, "/cancel": CANCEL_RESPONSE, "/input_items": INPUT_ITEMS}
 DASHBOARD_FILE = _get("dashboard_file", "/dashboard/{file}", public=True)
 KEY_REGENERATE = _admin("POST", "key_regenerate", "/key/{key}/regenerate")
-ALL = (*TABLE.values(), MODEL, DASHBOARD_FILE, KEY_REGENERATE, *GOOGLE.values())
+ALL = (*TABLE.values(), MODEL, *OF_A_RESPONSE.values(), DASHBOARD_FILE, KEY_REGENERATE, *GOOGLE.values())
 # Endpoints that call a model, so that a request may cost money.
-CALLS_A_MODEL = frozenset(e.name for e in ALL if e.methods == ("POST",) and not e.admin)
+CALLS_A_MODEL = frozenset(e.name for e in ALL if e.billable)
 _KEY_REGENERATE = re.compile(r"/key/([^/]+)/regenerate")
+_OF_A_RESPONSE = re.compile(r"/responses/([^/]+)(/cancel|/input_items|)")
 _DASHBOARD_FILE = re.compile(r"/dashboard/[A-Za-z]+\.[A-Za-z]+")
 
 
@@ -144,6 +159,9 @@ def _with_a_name(bare: str, path: str) -> Endpoint | None:
         return GOOGLE[found]
     if bare.startswith("/models/") and len(bare) > len("/models/"):
         return MODEL
+    of_a_response = _OF_A_RESPONSE.fullmatch(bare)
+    if of_a_response:
+        return OF_A_RESPONSE[of_a_response[2]]
     if _DASHBOARD_FILE.fullmatch(bare):
         return DASHBOARD_FILE
     return KEY_REGENERATE if _KEY_REGENERATE.fullmatch(bare) else None
@@ -152,6 +170,13 @@ def _with_a_name(bare: str, path: str) -> Endpoint | None:
 def model_id(path: str) -> str:
     """Returns the decoded `{id}` of `/models/{id}`. It may contain slashes, as in `azure/gpt-4o`."""
     return unquote(path.split("/models/", 1)[1])
+
+
+def response_id(path: str) -> str:
+    """Returns the decoded `{id}` of `/responses/{id}` and the paths below it."""
+    found = _OF_A_RESPONSE.search(path)
+    assert found, "find() has matched it"
+    return unquote(found[1])
 
 
 def dashboard_file(path: str) -> str | None:

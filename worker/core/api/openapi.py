@@ -8,7 +8,7 @@ import json
 from functools import cache
 from typing import Any
 
-from .endpoints import ALL, GOOGLE, Endpoint
+from .endpoints import ALL, GOOGLE, RESPONSE, Endpoint
 from .openapi_google import SCHEMAS as GOOGLES_SCHEMAS
 from .openapi_schemas import TEXT, KeyFields, Schema, ref, schemas
 
@@ -131,9 +131,10 @@ def document(key: KeyFields) -> dict[str, Any]:
     """`key`: `ledger.key_schemas.KEY_SCHEMAS`, passed in because this package does not import the ledger."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ALL:
-        paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint)}
+        paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint, endpoint.name)}
         if endpoint.name in GOOGLE:
             paths[endpoint.path]["servers"] = [{"url": "/"}]
+    paths[RESPONSE.path]["delete"] = _operation(RESPONSE, "delete_response")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -163,7 +164,7 @@ def document(key: KeyFields) -> dict[str, Any]:
     }
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, name: str) -> dict[str, Any]:
     answers: dict[str, Any] = {"200": {"description": "OK", "content": _answer(endpoint)}}
     if endpoint.name in ("health", "readiness"):
         answers["503"] = {"description": "Not ready.", "content": _json(ref("Health"))}
@@ -172,7 +173,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if not endpoint.public:
         dialect = _GOOGLES if endpoint.name in GOOGLE else ""
         answers.update({str(status): {"$ref": f"#/components/responses/{dialect}{status}"} for status in _ERRORS})
-    operation: dict[str, Any] = {"operationId": endpoint.name, "tags": [_tag(endpoint)], "responses": answers}
+    operation: dict[str, Any] = {"operationId": name, "tags": [_tag(endpoint)], "responses": answers}
     if endpoint.public:
         operation["security"] = []
     parameters = [
@@ -185,7 +186,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
     if parameters:
         operation["parameters"] = parameters
-    if endpoint.methods == ("POST",):
+    if endpoint.methods == ("POST",) and not endpoint.free:
         operation["requestBody"] = _body(endpoint)
     return operation
 

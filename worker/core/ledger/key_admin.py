@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..values import periods
-from . import decision, key_fields, keys, secrets
+from . import decision, kept_responses, key_fields, keys, secrets
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
 from .accounts import Account, key_account, open_account, user_account
 from .decision import Decision, Row, Steps
@@ -55,8 +55,8 @@ def unblock(dialect: Dialect, body: Any, now: int) -> Decision:
 
 def delete(dialect: Dialect, body: Any) -> Decision:
     """`POST /key/delete`: `keys`, `key_aliases` or both. Returns the deleted tokens and aliases. Spending stays in the
-    log and in the totals."""
-    return Decision(_checked(dialect, _delete(body), body), transaction=True)
+    log and in the totals; the responses that were kept for the key are deleted."""
+    return Decision(_checked(dialect, _delete(dialect, body), body), transaction=True)
 
 
 def info(key: str, now: int) -> Decision:
@@ -165,7 +165,7 @@ def _block(body: Mapping[str, Any], blocked: int, now: int) -> Steps:
     return (yield from _show_one(found.id, now))
 
 
-def _delete(body: Mapping[str, Any]) -> Steps:
+def _delete(dialect: Dialect, body: Mapping[str, Any]) -> Steps:
     key_fields.only(body, ("keys", "key_aliases"))
     named, aliases = _names(body, "keys"), _names(body, "key_aliases")
     if not named and not aliases:
@@ -192,6 +192,7 @@ def _delete(body: Mapping[str, Any]) -> Steps:
     for key_id in sorted(doomed):
         yield "DELETE FROM ledger_secrets WHERE key_id = ?", (key_id,)
         yield "DELETE FROM ledger_keys WHERE id = ?", (key_id,)
+        yield from kept_responses.delete_all(dialect, key_id)
     return {"ok": True, "body": {"deleted_keys": deleted}}
 
 

@@ -67,6 +67,15 @@ _TABLES: tuple[tuple[str, ...], ...] = (
         # A JSON list: the key's tags at admission and the request's own.
         "ALTER TABLE ledger_requests ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
     ),
+    (
+        # Responses that a provider does not store; see `kept_responses`. `owner`: the id of a key, or 'master'.
+        # `size`: of `response` and `input`, which are encrypted.
+        """CREATE TABLE ledger_responses (
+            id TEXT PRIMARY KEY, owner TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT NOT NULL,
+            size BIGINT NOT NULL, response TEXT NOT NULL, input TEXT NOT NULL)""",
+        "CREATE INDEX ledger_responses_owner ON ledger_responses (owner, created, size)",
+        "CREATE INDEX ledger_responses_expires ON ledger_responses (expires)",
+    ),
 )
 VERSION = max(len(_TABLES), *(field.since for field in COLUMNS.values()))
 

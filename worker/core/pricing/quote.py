@@ -9,6 +9,7 @@ from ..values.money import MAX_NANO
 from . import generate_content, prices
 from .estimate import AN_HOUR, Prompt, prompt
 from .prices import Price
+from .stored_items import refers
 
 DEFAULT_MAX_OUTPUT = 4096
 # Keeps a minute's tokens within the range of a Durable Object's SQL (2^53), whatever requests ask for.
@@ -171,12 +172,13 @@ _NO_UNIT = (
 class Charge(NamedTuple):
     """How an endpoint is billed. `limits`: the fields that limit the output, if it is billed by the token; else empty.
     `units`: quantities billed per unit, as in `prices.cost`. `free`: never billed. `least`: the lowest output limit in
-    tokens; lower limits are raised to it."""
+    tokens; lower limits are raised to it. `unlimited`: the endpoint accepts no limit, so the model's maximum counts."""
 
     limits: tuple[str, ...] = ()
     units: Mapping[str, int] | None = None
     free: bool = False
     least: int = 0
+    unlimited: bool = False
 
 
 # OpenAI's Responses API rejects lower limits for every model.
@@ -184,13 +186,15 @@ class Charge(NamedTuple):
 LEAST_OF_RESPONSES = 16
 _TOKENS = {endpoint: Charge(limits) for endpoint, limits in _LIMITS.items()}
 _TOKENS["responses"] = _TOKENS["responses"]._replace(least=LEAST_OF_RESPONSES)
+_TOKENS["compact"] = Charge(_LIMITS["responses"], unlimited=True)
+_FREE = frozenset(("count_tokens", "input_tokens", generate_content.COUNT))
 
 
 def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:
     """Returns the charge for a JSON body. `endpoint`: its name in `api.endpoints`."""
     if endpoint in _TOKENS:
         return _TOKENS[endpoint]
-    if endpoint in ("count_tokens", generate_content.COUNT):
+    if endpoint in _FREE:
         return Charge(free=True)
     if endpoint in _PICTURES:
         count = fields.get("n")
@@ -220,6 +224,8 @@ def most(
     """Returns the maximum cost and usage at the most expensive of `reachable`: (name of the model, its prices)."""
     if charge.free:
         return Quote(0, 0, None)
+    if charge.unlimited:
+        body = {**body, charge.limits[0]: _MOST_TOKENS}
     unsold = no_unit(reachable, charge) if charge.units else ""
     if unsold:
         return Quote(None, prompt.tokens(), None, unsold)
@@ -261,6 +267,8 @@ def _as_read_by_anyone(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 # Fields with which a request changes its own routing.
 _OWN_WAY = ("fallbacks", "disable_fallbacks")
+# Endpoints whose requests may refer to stored responses. Only the proxy knows their size.
+_MAY_REFER = frozenset(("responses", "compact", "input_tokens"))
 
 
 class Quoted(NamedTuple):
@@ -300,6 +308,8 @@ class Quoter:
             return None
         if endpoint == "chat_completions" and body.get("messages") is None and body.get("input") is not None:
             return None  # a request for another API, which the proxy translates
+        if endpoint in _MAY_REFER and refers(body):
+            return None
         model = model or body.get("model")
         reachable = self._reach.get(model) if isinstance(model, str) else None
         if not isinstance(model, str) or not reachable:

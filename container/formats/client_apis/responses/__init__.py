@@ -19,16 +19,19 @@ from ....config.model_routes import split_route
 from ....request.completion import Completion
 from ....request.engine_fields import FIELDS
 from ....request.responses import ENCRYPTED_REASONING, ENDPOINT, without_storage
+from ....request.stored_input import PREVIOUS
 from ....routing.outcome import Outcome
 from ...responses import Note, Responses, sent_as
 from ...shared import mock, prepare, reasoning, tool_names
 from ...shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
 from ...shared.capabilities import capabilities
 from ...shared.events import EventStream
-from ...shared.format import Format, Malformed, Sent
+from ...shared.format import Format, Malformed, Sent, Unsupported
 from ...shared.known_models import gives_reasoning, served, streams
 from . import chat_only, failed, fitted, passing, sealed
 from .answer import Asked, ResponseEvents, response
+from .beside import ENDPOINTS as BESIDE
+from .beside import Beside, counted
 from .chat_only import ChatOnly
 from .head import repeated
 from .passing import PassedEvents
@@ -39,6 +42,9 @@ _NO_SUCH_ITEM = re.compile(r"\b(?:[Ii]tem|[Rr]esponse) with id\b")
 # Providers with this API, according to their documentation and to LiteLLM. A server at another address may lack
 # it, as its first refusal shows. Groq's is a beta that refuses fields which agents send, so it is left out.
 PROVIDERS = frozenset(("openai", "azure", "xai", "openrouter", "fireworks_ai", "hosted_vllm"))
+
+# Those that store responses, in an account that all keys share. https://docs.x.ai/docs/guides/responses-api
+STORING = frozenset(("openai", "azure", "xai", "fireworks_ai"))
 
 
 def has_api(d: Deployment, model: str) -> bool:
@@ -63,9 +69,11 @@ class Passing(Responses):
         for name in fit.dropped:
             fields.pop(name, None)
         _fit_reasoning(fields, d, model)
-        if gives_reasoning(d, model) and (d.id, model) not in self._secretive:
-            fields = without_storage(fields)
-        fields |= {"store": False, "model": split_route(d.provider, model)[1]}
+        fields["model"] = split_route(d.provider, model)[1]
+        if not (request.stores and d.provider in STORING):
+            if gives_reasoning(d, model) and (d.id, model) not in self._secretive:
+                fields = without_storage(fields)
+            fields["store"] = False
         if request.stream and not streams(d, model):
             del fields["stream"]
         sent = sent_as(Note(d.id, model, fields, 0))
@@ -77,9 +85,10 @@ class Passing(Responses):
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
         answer = passing.plain(raw, name)
-        if sent.names and isinstance(answer, Plain):
-            return replace(answer, body=tool_names.given_back(answer.body, sent.names))
-        return answer
+        if isinstance(answer, Outcome):
+            return answer
+        body = tool_names.given_back(answer.body, sent.names) if sent.names else answer.body
+        return replace(answer, body=body, passed=True)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         return PassedEvents(name, sent.names)
@@ -213,6 +222,8 @@ async def _told(rest: AsyncGenerator[bytes], events: ResponseEvents) -> AsyncGen
 
 
 def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: bool) -> tuple[Completion, Asked]:
+    if PREVIOUS in request.body:  # the server has lost the API that the response was made with
+        raise Unsupported(PREVIOUS, "This model's server does not store responses. Send the conversation itself.")
     try:
         body, tools = chat(request.body, d, model, drop_params=drop_params)
     except (AttributeError, KeyError, TypeError) as error:
@@ -221,7 +232,10 @@ def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: boo
     if limit is not None:
         body["max_tokens"] = limit
     optional = tuple(name for name in OPTIONAL if name in body)
-    asked = Asked(repeated(request.body), tools, sealed.family(d, model))
+    same = repeated(request.body)
+    if request.stored is not None:
+        same |= {"store": request.stores and request.stored.keeps, PREVIOUS: request.stored.previous_text}
+    asked = Asked(same, tools, sealed.family(d, model))
     return replace(request, endpoint=_CHAT, body=body, client_wants_usage=False, optional=optional, seen=None), asked
 
 
@@ -262,4 +276,18 @@ def _fit_reasoning(fields: dict[str, Any], d: Deployment, model: str) -> None:
         fields["reasoning"] = {**asked, "effort": fitting}
 
 
-__all__ = ["ENDPOINT", "OverChat", "Passing", "PassingOrChat", "broken", "has_api", "limit_of", "mocked"]
+__all__ = [
+    "BESIDE",
+    "ENDPOINT",
+    "STORING",
+    "Beside",
+    "OverChat",
+    "PassedEvents",
+    "Passing",
+    "PassingOrChat",
+    "broken",
+    "counted",
+    "has_api",
+    "limit_of",
+    "mocked",
+]

@@ -1,0 +1,156 @@
+"""The stored responses and items that a Responses request refers to, by sealed ids.
+
+Only ids that the request's owner was given can be opened. All others, including those of other owners, are answered as
+OpenAI answers an id that does not exist.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.core.api.errors import ApiError
+from worker.core.pricing.stored_items import is_complete, is_reference
+
+from .sealed_ids import KEPT, Seal, SealedId
+
+PREVIOUS = "previous_response_id"
+
+
+def response_not_found(id: str) -> ApiError:
+    return ApiError(404, "invalid_request_error", f"Response with id '{id[:300]}' not found.")
+
+
+def previous_not_found(id: str) -> ApiError:
+    message = f"Previous response with id '{id[:300]}' not found."
+    return ApiError(400, "invalid_request_error", message, code="previous_response_not_found", param=PREVIOUS)
+
+
+def item_not_found(id: str) -> ApiError:
+    message = (
+        f"Item with id '{id[:300]}' not found. Items are not persisted when `store` is set to false. Try again with "
+        "`store` set to true, or remove this item from your input."
+    )
+    return ApiError(404, "invalid_request_error", message, param="input")
+
+
+def items_not_found() -> ApiError:
+    """The error when it is not known which one of several is missing."""
+    return ApiError(404, "invalid_request_error", "An item that 'input' refers to was not found.", param="input")
+
+
+@dataclass(slots=True)
+class StoredInput:
+    """What a request refers to.
+
+    ids        the opened ids by the sealed ones, as far as the request has them
+    needed     those of them that something has to be read from: the previous response and referenced items
+    thoughts   those of reasoning that only its provider has; all others are not sent it
+    previous   the previous response
+    keeps      the gateway keeps the response if the provider does not
+    """
+
+    ids: dict[str, SealedId] = field(default_factory=dict)
+    needed: list[SealedId] = field(default_factory=list)
+    thoughts: list[SealedId] = field(default_factory=list)
+    previous: SealedId | None = None
+    keeps: bool = False
+
+    @property
+    def previous_text(self) -> str | None:
+        """The previous response's id as the client knows it."""
+        return next((text for text, what in self.ids.items() if what is self.previous), None)
+
+    @property
+    def places(self) -> set[bytes]:
+        """The places of everything that is needed."""
+        return {one.place for one in self.needed}
+
+    @property
+    def bound(self) -> int | None:
+        """The most tokens that all of it adds to the prompt, None if unknown."""
+        elsewhere = [one for one in (*self.needed, *self.thoughts) if one.place != KEPT]
+        if any(not one.bound for one in elsewhere):
+            return None
+        groups = {(one.place, one.group): one.bound for one in elsewhere}
+        for one in elsewhere:
+            groups[one.place, one.group] = max(groups[one.place, one.group], one.bound)
+        return sum(groups.values())
+
+
+def opened(fields: Mapping[str, Any], seal: Seal | None, owner: str) -> StoredInput:
+    """Raises ApiError 400 or 404, as OpenAI does, for a reference that this owner cannot use."""
+    found = StoredInput()
+    previous = fields.get(PREVIOUS)
+    if previous is not None:
+        text = previous if isinstance(previous, str) else ""
+        known = seal.open(text, owner) if seal is not None else None
+        if known is None or not text.startswith("resp_"):
+            raise previous_not_found(str(previous))
+        found.ids[text] = known
+        found.previous = known
+        found.needed.append(known)
+    items = fields.get("input")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict):
+            _open_item(item, found, seal, owner)
+    return found
+
+
+def _open_item(item: Mapping[str, Any], found: StoredInput, seal: Seal | None, owner: str) -> None:
+    for name in ("id", "approval_request_id"):
+        text = item.get(name)
+        known = None
+        if seal is not None and isinstance(text, str):
+            known = found.ids.get(text) or seal.open(text, owner)
+        if known is not None:
+            found.ids[str(text)] = known
+            if name == "id" and item.get("type") == "reasoning" and not is_complete(item):
+                found.thoughts.append(known)
+            elif name != "id" or not is_complete(item):
+                found.needed.append(known)
+        elif name == "id" and is_reference(item):
+            raise item_not_found(str(text))
+
+
+def without_references(fields: Mapping[str, Any], found: StoredInput) -> dict[str, Any]:
+    """Returns what the request itself contains, to measure it. The rest is in `StoredInput.bound`."""
+    made = {name: value for name, value in fields.items() if name != PREVIOUS}
+    items = made.get("input")
+    if isinstance(items, list):
+        made["input"] = [item for item in items if not (isinstance(item, dict) and is_reference(item))]
+    return made
+
+
+def for_provider(fields: Mapping[str, Any], found: StoredInput, places: set[bytes]) -> dict[str, Any]:
+    """Returns the fields with the provider's own ids. `places`: those that the provider's account has.
+
+    Ids of other places are removed: to this provider they would be references to nothing. So are ids that were never
+    sealed, because a provider might resolve them. Reasoning without content cannot be used without its id.
+    """
+    made = dict(fields)
+    if isinstance(made.get(PREVIOUS), str) and made[PREVIOUS] in found.ids:
+        made[PREVIOUS] = found.ids[made[PREVIOUS]].id
+    items = made.get("input")
+    if isinstance(items, list) and any(isinstance(item, dict) and _NAMED.intersection(item) for item in items):
+        fitted = (_fitted(item, found, places) if isinstance(item, dict) else item for item in items)
+        made["input"] = [item for item in fitted if item is not None]
+    return made
+
+
+_NAMED = frozenset(("id", "approval_request_id"))
+# They come from `/responses/compact`, which stores nothing.
+_NEVER_STORED = frozenset(("compaction", "compaction_summary"))
+
+
+def _fitted(item: dict[str, Any], found: StoredInput, places: set[bytes]) -> dict[str, Any] | None:
+    for name in _NAMED.intersection(item):
+        known = found.ids.get(item[name]) if isinstance(item[name], str) else None
+        if known is not None and known.place in places and item.get("type") not in _NEVER_STORED:
+            item = {**item, name: known.id}
+        elif name == "id" and is_complete(item):
+            item = {key: value for key, value in item.items() if key != "id"}
+        elif name == "id" and item.get("type") == "reasoning":
+            return None
+        elif known is not None:
+            item = {key: value for key, value in item.items() if key != name}
+    return item
