@@ -50,5 +50,5 @@ def _in_text() -> bool:
     global _as_text
     if _as_text is None:
         asked = (variable(bindings(), "LITELLM_LOG_FORMAT") or "").strip().lower()
-        _as_text = (asked if asked in ("json", "text") else CATALOG["log_format"]) == "text"
+        _as_text = (asked if asked in ("json", "text") else CATALOG.get("log_format")) == "text"
     return _as_text
