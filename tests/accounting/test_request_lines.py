@@ -56,6 +56,34 @@ def test_a_line_says_what_the_request_cost(gateway: Ledgered, provider: FakeProv
     assert (line["provider"], line["provider_model"], line["retries"]) == ("openai", "gpt", 0)
 
 
+CONTENT = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path", "body"),
+    [
+        ("messages", "/v1/messages", {"model": "gpt", "max_tokens": 50, "messages": CONTENT}),
+        ("responses", "/v1/responses", {"model": "gpt", "input": "Hi"}),
+        ("responses", "/v1/responses", {"model": "gpt", "input": "Hi", "stream": True}),
+        ("generate_content", "/v1beta/models/gpt:generateContent", {"contents": [{"parts": [{"text": "Hi"}]}]}),
+        ("embeddings", "/v1/embeddings", {"model": "gpt", "input": "Hi"}),
+    ],
+    ids=["messages", "responses", "a stream of responses", "gemini", "embeddings"],
+)
+def test_every_clients_api_has_the_line(
+    gateway: Ledgered, provider: FakeProvider, endpoint: str, path: str, body: dict[str, Any]
+):
+    headers = {"authorization": f"Bearer {gateway.key()}"}
+    answer = gateway.http.post(path, json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    line = finished(gateway, answer.headers["x-request-id"])
+    assert endpoint in line["endpoint"]
+    assert (line["model"], line["status"]) == ("gpt", 200)
+    assert line["cost"] > 0
+    (row,) = gateway.admin("/spend/logs", request_id=line["request_id"])["data"]
+    assert line["cost"] == pytest.approx(row["spend"])
+
+
 def test_a_successful_request_has_one_line(gateway: Ledgered, provider: FakeProvider):
     id = ask(gateway)["request_id"]
     assert [json.loads(x)["event"] for x in gateway.proxy.log().splitlines() if id in x] == ["request_finished"]
