@@ -14,10 +14,10 @@ from worker.core.api.errors import upstream_failed
 from worker.core.pricing.usage import cached_elsewhere, count
 
 from ....routing.outcome import Outcome
-from ...shared.answer import UNEXPECTED, UNREADABLE, Events
+from ...shared.answer import Events
 from ...shared.call_ids import SIGNATURE_MARK
-from ...shared.sse import Reader
 from ...shared.tool_calls import arguments_text
+from ..over_chat import EventsOfChat
 from . import signatures
 
 FINISH = {
@@ -156,33 +156,17 @@ class _Candidate:
         return _calls(whole, [block for block in self.blocks if "signature" in block or block.get("data")])
 
 
-class ContentEvents:
+class ContentEvents(EventsOfChat):
     """Translates a stream. `inner` turns the provider's stream into chat completion chunks.
 
     `unsent` counts as part of the response if the client leaves: the pieces of calls that are not complete.
     """
 
     def __init__(self, inner: Events, name: str) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._name = name
-        self._reader = Reader()
-        self._begun: bool | Outcome = False
-        self._failed: Outcome | None = None
-        self._ended = False
         self._identity = ""
         self._candidates: dict[int, _Candidate] = {}
-
-    @property
-    def usage(self) -> dict[str, Any] | None:
-        return self._inner.usage
-
-    @property
-    def failed(self) -> Outcome | None:
-        return self._failed or self._inner.failed
-
-    @property
-    def cut_off(self) -> bool:
-        return not self._failed and self._inner.cut_off
 
     @property
     def unsent(self) -> bytes:
@@ -191,45 +175,19 @@ class ContentEvents:
         pieces = "".join("".join(call[2]) for c in self._candidates.values() for call in c.calls.values())
         return self._event([{"content": {"parts": [{"text": pieces}]}}]) if pieces else b""
 
-    def begins(self, new: bytes) -> bool | Outcome:
-        return self._begun
-
-    def feed(self, data: bytes) -> bytes:
-        return self._told(self._inner.feed(data))
-
-    def end(self) -> bytes:
-        told = self._told(self._inner.end())
-        if self._ended or self.failed or self._begun is not True or self._inner.cut_off:
-            return told
-        self._ended = True
-        # The usage is only complete at the end: providers send it after the finish reason.
+    def _last(self, said: Mapping[str, Any] | None) -> bytes:
         ended = [_ended(index, c.parts(), c.reason) for index, c in sorted(self._candidates.items())]
-        return told + self._event(ended or [_ended(0, [], None)], {"usageMetadata": usage_metadata(self._inner.usage)})
+        return self._event(ended or [_ended(0, [], None)], {"usageMetadata": usage_metadata(said)})
 
-    def _told(self, chunks: bytes) -> bytes:
-        if self._failed:
-            return b""
-        if self._begun is not True:
-            self._begun = self._inner.begins(chunks)
-        if not chunks:
-            return b""
-        told = b""
-        for chunk in self._reader.feed(chunks):
-            try:
-                told += self._chunk(chunk)
-            except UNEXPECTED:
-                if not self._identity:  # another deployment can take over
-                    self._begun = UNREADABLE
-                    return b""
-                self._failed = UNREADABLE
-                return told + error_event(UNREADABLE.message)
-        return told
+    def _failure(self, outcome: Outcome) -> bytes:
+        return error_event(outcome.message)
 
     def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
         if chunk.get("error") and not chunk.get("choices"):
             said = chunk["error"]
             return error_event(str(said.get("message") if isinstance(said, dict) else said))
         told = [self._choice(choice) for choice in chunk.get("choices") or ()]
+        self._started = True
         self._identity = self._identity or str(chunk.get("id") or "-")
         made = [one for one in told if one is not None]
         return self._event(made) if made else b""

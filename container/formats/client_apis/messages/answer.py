@@ -12,9 +12,9 @@ import orjson
 from worker.core.pricing.usage import cached_elsewhere, count
 
 from ....routing.outcome import Outcome
-from ...shared.answer import UNEXPECTED, UNREADABLE, Events
-from ...shared.sse import Reader
+from ...shared.answer import Events
 from ...shared.tool_calls import arguments_text, new_id
+from ..over_chat import EventsOfChat
 
 STOP = {
     "stop": "end_turn",
@@ -201,68 +201,23 @@ def event(kind: str, fields: Mapping[str, Any]) -> bytes:
 _OLD_STYLE = -1  # the key of the single legacy `function_call`
 
 
-class MessageEvents:
+class MessageEvents(EventsOfChat):
     """Translates a stream. `inner` turns the provider's stream into chat completion chunks."""
 
     def __init__(self, inner: Events, name: str) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._name = name
-        self._reader = Reader()
-        self._begun: bool | Outcome = False
-        self._failed: Outcome | None = None
-        self._started = self._ended = False
         self._blocks = Blocks()
         self._stop: str | None = None
 
-    @property
-    def usage(self) -> dict[str, Any] | None:
-        return self._inner.usage
-
-    @property
-    def failed(self) -> Outcome | None:
-        return self._failed or self._inner.failed
-
-    @property
-    def cut_off(self) -> bool:
-        return not self._failed and self._inner.cut_off
-
-    def begins(self, new: bytes) -> bool | Outcome:
-        return self._begun
-
-    def feed(self, data: bytes) -> bytes:
-        return self._told(self._inner.feed(data))
-
-    def end(self) -> bytes:
-        told = self._told(self._inner.end())
-        if self._ended or self.failed or self._begun is not True or self._inner.cut_off:
-            return told
-        self._ended = True
-        # The usage is only complete at the end: providers send it after the finish reason.
-        counted = message_usage(self._inner.usage)
+    def _last(self, said: Mapping[str, Any] | None) -> bytes:
         reason = self._stop or ("tool_use" if self._blocks.called else "end_turn")
         stop = {"stop_reason": reason, "stop_sequence": None}
-        ended = event("message_delta", {"delta": stop, "usage": counted}) + event("message_stop", {})
-        return told + self._blocks.end() + ended
+        ended = event("message_delta", {"delta": stop, "usage": message_usage(said)}) + event("message_stop", {})
+        return self._blocks.end() + ended
 
-    def _told(self, chunks: bytes) -> bytes:
-        if self._failed:
-            return b""
-        if self._begun is not True:
-            self._begun = self._inner.begins(chunks)
-        if not chunks:
-            return b""
-        told = b""
-        for chunk in self._reader.feed(chunks):
-            started = self._started
-            try:
-                told += self._chunk(chunk)
-            except UNEXPECTED:
-                if not started:  # another deployment can take over
-                    self._begun = UNREADABLE
-                    return b""
-                self._failed = UNREADABLE
-                return told + _error(UNREADABLE.message)
-        return told
+    def _failure(self, outcome: Outcome) -> bytes:
+        return _error(outcome.message)
 
     def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
         if chunk.get("error") and not chunk.get("choices"):

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from worker.core.pricing.usage import cached_elsewhere, count
 
 from ....routing.outcome import Outcome
-from ...shared.answer import UNEXPECTED, UNREADABLE, Events
-from ...shared.sse import Reader
+from ...shared.answer import Events
 from ...shared.tool_calls import arguments_text, new_id
+from ..over_chat import EventsOfChat
 from . import head
 from .tools import Tools
 from .writer import Writer
@@ -99,70 +99,25 @@ def _add(writer: Writer, said: Mapping[str, Any], choice: Mapping[str, Any]) -> 
     return made
 
 
-class ResponseEvents:
+class ResponseEvents(EventsOfChat):
     """Translates a stream. `inner` turns the provider's stream into chat completion chunks."""
 
     def __init__(self, inner: Events, name: str, asked: Asked) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._writer = asked.writer(name)
-        self._reader = Reader()
-        self._begun: bool | Outcome = False
-        self._failed: Outcome | None = None
-        self._started = self._ended = False
         self._finish: str | None = None
         self._tier: Any = None
-
-    @property
-    def usage(self) -> dict[str, Any] | None:
-        return self._inner.usage
-
-    @property
-    def failed(self) -> Outcome | None:
-        return self._failed or self._inner.failed
-
-    @property
-    def cut_off(self) -> bool:
-        return not self._failed and self._inner.cut_off
-
-    def begins(self, new: bytes) -> bool | Outcome:
-        return self._begun
-
-    def feed(self, data: bytes) -> bytes:
-        return self._told(self._inner.feed(data))
-
-    def end(self) -> bytes:
-        told = self._told(self._inner.end())
-        if self._ended or self.failed or self._begun is not True or self._inner.cut_off:
-            return told
-        self._ended = True
-        # The usage is only complete at the end: providers send it after the finish reason.
-        reason = _INCOMPLETE.get(str(self._finish))
-        return told + self._start() + self._writer.finish(usage(self._inner.usage), reason, self._tier)
 
     def broken(self, outcome: Outcome) -> bytes:
         """The events that tell the client of a stream that broke off."""
         return self._start() + self._writer.fail(outcome)
 
-    def _told(self, chunks: bytes) -> bytes:
-        if self._failed:
-            return b""
-        if self._begun is not True:
-            self._begun = self._inner.begins(chunks)
-        if not chunks:
-            return b""
-        told: list[bytes] = []
-        for chunk in self._reader.feed(chunks):
-            started = self._started
-            try:
-                told.append(self._chunk(chunk))
-            except UNEXPECTED:
-                if not started:  # another deployment can take over
-                    self._begun = UNREADABLE
-                    return b""
-                self._failed = UNREADABLE
-                told.append(self._writer.fail(UNREADABLE))
-                break
-        return b"".join(told)
+    def _last(self, said: Mapping[str, Any] | None) -> bytes:
+        reason = _INCOMPLETE.get(str(self._finish))
+        return self._start() + self._writer.finish(usage(said), reason, self._tier)
+
+    def _failure(self, outcome: Outcome) -> bytes:
+        return self._writer.fail(outcome)
 
     def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
         choices = chunk.get("choices")
