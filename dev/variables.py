@@ -9,9 +9,11 @@ WELL_KNOWN_KEY = "sk-1234"
 # Variables that the Worker reads in addition to wrangler.jsonc's "vars".
 _OPTIONAL = (
     "ALERT_WEBHOOK_URL",
+    "BUDGET_PATIENCE",
     "CORS_ALLOW_ORIGINS",
     "DEFAULT_MAX_OUTPUT",
     "LITELLM_SALT_KEY",
+    "MIN_OUTPUT",
     "PUBLIC_MODELS",
     "SPEND_LOG_RETENTION_DAYS",
 )

@@ -15,6 +15,7 @@ from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.decision import Decision
 from worker.core.ledger.declared import Declared, sync_declared_keys
 from worker.core.ledger.secrets import new_id
+from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
 from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.pricing.quote import Charge, Quote
 
@@ -31,6 +32,10 @@ from .reservation import UNACCOUNTED, Reservation, Unaccounted
 LEASE_MS = 120_000
 _DRAIN_SECONDS = 10.0
 _MOST_KNOWN = 10_000
+# How often a waiting request looks whether another replica's requests have ended.
+_POLL_SECONDS = 0.5
+# Of a body in chunks.
+_UNKNOWN_BYTES = 1024 * 1024
 _UNAVAILABLE = "The ledger cannot be used now, so nothing can be paid for. Try again in a moment."
 
 
@@ -55,6 +60,7 @@ class Accounting:
         declared: Sequence[Declared] = (),
         retention_days: float | None = None,
         webhook: str | None = None,
+        patience: float = DEFAULT_PATIENCE,
         now: Callable[[], int] = milliseconds,
     ) -> None:
         self.policy = policy
@@ -63,7 +69,8 @@ class Accounting:
         self._store = store
         self._now = now
         self._price_book = price_book
-        self._batcher = LedgerBatcher(store, policy, self.instance, now, alone=alone)
+        self._line = WaitingLine(patience, poll=None if alone else _POLL_SECONDS)
+        self._batcher = LedgerBatcher(store, policy, self.instance, now, alone=alone, ended=self._line.wake)
         self._housekeeping = Housekeeping(
             store,
             self._batcher,
@@ -72,6 +79,7 @@ class Accounting:
             lease=LEASE_MS,
             retention_days=retention_days,
             webhook=webhook,
+            expired=self._line.wake,
         )
         self._check = LedgerCheck(store)
         self._known: dict[str, _Known] = {}
@@ -99,6 +107,10 @@ class Accounting:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(work) for work in (self._batcher.work(), *self._housekeeping.work())]
 
+    def refuse_waiting(self) -> None:
+        """Refuse the requests that wait for running ones, now and from now on: the process is shutting down."""
+        self._line.close()
+
     async def close(self) -> None:
         """Close after the last request, once pending settlements are written."""
         lost = await self._batcher.drained(_DRAIN_SECONDS)
@@ -116,7 +128,10 @@ class Accounting:
 
     async def run(self, decision: Decision) -> Any:
         """Run a decision after all pending reports. Raises LedgerUnavailable."""
-        return await self._batcher.run(decision)
+        try:
+            return await self._batcher.run(decision)
+        finally:
+            self._line.wake()  # a limit may have been raised
 
     def under(self, policy: Policy, price_book: PriceBook, declared: Sequence[Declared]) -> "Accounting":
         """Return the same accounting under another configuration.
@@ -186,16 +201,20 @@ class Accounting:
         limited = known.limited if known else self.policy.everyone.max_budget is not None
         quote, size = quoted() if limited else (None, None)
         id, named = context.reservation()
-        result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags))
+        bytes = context.request.content_length or _UNKNOWN_BYTES
+        result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags), bytes)
         if "unsized" in result:  # a limit was added a moment ago
             quote, size = quoted()
-            result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags))
+            result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags), bytes)
         context.key_verified()
         if not result["ok"]:
             if secret:
                 self._known.pop(secret, None)
             raise refused(result)
         limited = result["limited"]
+        most_output = result.get("output_limit")
+        if quote and most_output is not None:
+            quote = quote._replace(amount=result["amount"], add_limit=most_output if quote.add_limit else None)
         context.key_alias = result["key_alias"]
         reservation = context.reservation_made = Reservation(
             id,
@@ -205,6 +224,7 @@ class Accounting:
             amount=quote.amount if quote else None,
             prompt=size,
             output_limit=quote.add_limit if quote and limited else None,
+            most_output=most_output,
             limited=limited,
             measure=measure,
             tier=body.get("service_tier"),
@@ -251,17 +271,37 @@ class Accounting:
             return AdmissionRequest(
                 id, secret, model, endpoint, 0, 0, instance, LEASE_MS, sized=False, request_id=named, tags=tags
             )
-        amount, tokens, unpriced = quote.amount, quote.tokens, quote.unpriced
         return AdmissionRequest(
-            id, secret, model, endpoint, amount, tokens, instance, LEASE_MS, unpriced, request_id=named, tags=tags
+            id,
+            secret,
+            model,
+            endpoint,
+            quote.amount,
+            quote.tokens,
+            instance,
+            LEASE_MS,
+            quote.unpriced,
+            request_id=named,
+            tags=tags,
+            steps=quote.steps if len(quote.steps) > 1 else (),
+            without_limit=quote.add_limit is not None,
         )
 
-    async def _decided(self, request: AdmissionRequest) -> dict[str, Any]:
-        """Raises ApiError 503."""
+    async def _decided(self, request: AdmissionRequest, size: int) -> dict[str, Any]:
+        """Return the ledger's result, after waiting while only running requests keep this one out. Raises ApiError 503.
+
+        `size`: bytes of its body.
+        """
+        key, line = request.secret_hash or "", self._line
+        ended, result = line.ended, None
         try:
             if not self._holds_declared:
                 await self._hold_declared()
-            return await self._batcher.admit(request)
+            if not line.has(key):
+                result = await self._batcher.admit(request)
+                if "soon" not in result:
+                    return result
+            return await line.wait(key, size, lambda: self._batcher.admit(request), result, ended)
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
 

@@ -6,7 +6,7 @@ reservation is charged in full.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import perf_counter as clock
 from typing import Any
 
@@ -38,14 +38,25 @@ class LedgerBatcher:
     """Batches the admissions and reports of this process.
 
     `instance`: id of this process. `alone`: no other process uses the store. `now`: returns milliseconds since 1970.
+    `ended`: called with the accounts whose requests have ended.
     """
 
-    def __init__(self, store: Store, policy: Policy, instance: str, now: Callable[[], int], *, alone: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        instance: str,
+        now: Callable[[], int],
+        *,
+        alone: bool,
+        ended: Callable[[Collection[str]], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self.policy = policy
         self._instance = instance
         self._now = now
         self._alone = alone
+        self._ended = ended
         self._open: set[str] = set()
         self._requests: list[_Waiting] = []
         self._reports: dict[str, Report] = {}
@@ -232,6 +243,8 @@ class LedgerBatcher:
             for (_, future), result in zip(requests, done["results"], strict=True):
                 if not future.done():
                     future.set_result(result)
+            if done["ended"]:
+                self._ended(done["ended"])
 
     async def _divide(self, reports: list[Report], requests: list[_Waiting], error: Exception) -> None:
         """Run each entry in its own batch."""

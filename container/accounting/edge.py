@@ -117,6 +117,7 @@ class EdgeAccounting:
             amount=grant.amount,
             prompt=None,
             output_limit=grant.output_limit,
+            most_output=grant.most_output,
             limited=grant.limited,
             measure=lambda: (grant.amount, estimated or prompt(body)),  # if the provider does not report usage
             tier=body.get("service_tier"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.core.pricing.estimate import Prompt
 from worker.core.pricing.prices import Price
-from worker.core.pricing.quote import ANY_LIMIT, DEFAULT_MAX_OUTPUT, Charge, most
+from worker.core.pricing.quote import ANY_LIMIT, UNKNOWN_MAX_OUTPUT, Charge, most
 
 from ..config import output_limits
 from ..formats.anthropic.models import traits
@@ -43,7 +43,7 @@ def output(fields: Mapping[str, Any], target: Target, price: Price | None) -> in
     asked = any(fields.get(name, presets.get(name)) not in _OFF for name in _ASKS)
     if not (asked or (price is not None and "reasoning" in price) or _thinks(target)):
         return None
-    return most(output_limits.over(presets, fields), _NOTHING, [("", price)], _CHARGE, DEFAULT_MAX_OUTPUT).tokens
+    return most(output_limits.over(presets, fields), _NOTHING, [("", price)], _CHARGE, UNKNOWN_MAX_OUTPUT).tokens
 
 
 def _thinks(target: Target) -> bool:

@@ -57,7 +57,8 @@ _WEBHOOK_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 class Housekeeping:
-    """`only`: this process's instance if no other process uses the store, else None."""
+    """`only`: this process's instance if no other process uses the store, else None. `expired`: called when
+    reservations have expired."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Housekeeping:
         lease: int,
         retention_days: float | None,
         webhook: str | None,
+        expired: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._batcher = batcher
@@ -77,6 +79,7 @@ class Housekeeping:
         self._lease = lease
         self._retention_days = retention_days
         self._webhook = webhook
+        self._expired = expired
         self._session: aiohttp.ClientSession | None = None
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
@@ -105,7 +108,8 @@ class Housekeeping:
             if (await self._store.run(decision))["expired"] < AT_ONCE:
                 self._only = None  # once is enough: no other process will appear
         # The rest expires in the next second.
-        await self._store.run(expire(self._store.dialect, self._now(), AT_ONCE))
+        if (await self._store.run(expire(self._store.dialect, self._now(), AT_ONCE)))["expired"]:
+            self._expired()
 
     async def _trim(self) -> None:
         assert self._retention_days is not None

@@ -37,9 +37,17 @@ class CandidatePrices(NamedTuple):
 class PriceBook:
     """The prices of a configuration. Of LiteLLM's price map only the entries that wildcards match are kept."""
 
-    def __init__(self, config: Config, router: Router, *, default_max_output: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        router: Router,
+        *,
+        default_max_output: int | None = None,
+        min_output: int = charges.MIN_OUTPUT,
+    ) -> None:
         self._router = router
         self._default_max_output = default_max_output
+        self._min_output = min_output
         known = price_map()
         self._fixed = {d.id: _price(d, entry(d, known)) for d in config.deployments}
         self._wild = {d.id: _models_of(d, known) for d in config.deployments if d.wildcard}
@@ -56,6 +64,11 @@ class PriceBook:
                 return _read(prices.price({**found, **d.info}, model), d, model)
         return self._fixed[d.id]
 
+    @property
+    def unknown_max_output(self) -> int:
+        """The output limit of a request that has none, at a model whose maximum is not known."""
+        return self._default_max_output or charges.UNKNOWN_MAX_OUTPUT
+
     def unpriced(self, config: Config) -> list[str]:
         """List the models, including wildcards, that have an enabled deployment without a price."""
         return list(dict.fromkeys(d.group for d in config.deployments if not d.off and self._fixed[d.id] is None))
@@ -67,10 +80,11 @@ class PriceBook:
             unsold = charges.no_unit([(name, price) for name, price, _ in reach.preset], charge)
             if unsold:
                 return Quote(None, prompt.tokens(), None, unsold)
-        best = charges.most(body, prompt, reach.plain, charge, self._default_max_output)
+        best = charges.most(body, prompt, reach.plain, charge, self._default_max_output, self._min_output)
         for name, price, presets in reach.preset:
             whole = output_limits.over(presets, body, charge.limits[-1] if charge.limits else "max_tokens")
-            own = charges.most(whole, estimate.prompt(whole), [(name, price)], charge, self._default_max_output)
+            size = estimate.prompt(whole)
+            own = charges.most(whole, size, [(name, price)], charge, self._default_max_output, self._min_output)
             best = charges.dearer(best, own) if reach.plain or best.tokens else own
         return best
 

@@ -8,7 +8,7 @@ from worker.core.ledger.settle import Report
 from worker.core.pricing import prices
 from worker.core.pricing.estimate import Prompt
 from worker.core.pricing.prices import Price
-from worker.core.pricing.quote import Quote, quote
+from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT, Quote, quote
 from worker.core.pricing.usage import Usage, count, usage, whole
 
 from ..observability import metrics
@@ -45,6 +45,7 @@ class Reservation:
     amount         nano-dollars reserved, None if the price is unknown
     prompt         the prompt's size; None if no limit applied, then `measure` computes it and the amount when needed
     output_limit   limit to add to the request, None if it has one or needs none
+    most_output    the reservation covers no limit above this one, None if it covers the request's
     limited        a budget or token limit applies, so the output limit must not be dropped
     report         what it was settled with, None before that
     """
@@ -68,6 +69,7 @@ class Reservation:
         "_unread",
         "id",
         "limited",
+        "most_output",
         "output_limit",
         "report",
         "tier",
@@ -85,6 +87,7 @@ class Reservation:
         prompt: Prompt | None,
         output_limit: int | None,
         limited: bool,
+        most_output: int | None = None,
         measure: Measure | None = None,
         tier: Any = None,
         units: Mapping[str, int] | None = None,
@@ -95,6 +98,7 @@ class Reservation:
         self._measure = measure
         self.output_limit = output_limit
         self.limited = limited
+        self.most_output = most_output
         self.tier = tier
         self.transcript: Transcript | None = None
         self.report: Report | None = None
@@ -111,6 +115,11 @@ class Reservation:
         self._asked: Mapping[str, Any] = {}
         self._early = False
         self._unread: Try | None = None
+
+    @property
+    def unknown_max_output(self) -> int:
+        """The limit to add instead of `output_limit` at a model whose maximum is not known."""
+        return self._price_book.unknown_max_output
 
     def trying(self, step: Try) -> None:
         """Record that the request is sent to a deployment. From now on it may cost money, unless the attempt fails."""
@@ -282,6 +291,8 @@ class Unaccounted:
     """A reservation that does nothing, for requests that are not accounted for here."""
 
     output_limit: int | None = None
+    most_output: int | None = None
+    unknown_max_output = UNKNOWN_MAX_OUTPUT
     limited = False
     transcript: Transcript | None = None
     report: Report | None = None

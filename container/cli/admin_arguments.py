@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from worker.core.ledger.key_fields import FIELDS
+from worker.core.settings import flag
 
 from . import admin_commands as admin
 from .admin_client import DEFAULT_URL, AdminClient, AdminError, UsageError, from_environment
@@ -132,6 +133,13 @@ def _number(text: str) -> float:
     return value
 
 
+def _flag(text: str) -> bool:
+    try:
+        return flag(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 # Converts an option's text to the field's value, by `field_kinds.Kind.argument`.
 _CONVERT: dict[str, Callable[[str], Any]] = {
     "text": word,
@@ -139,6 +147,7 @@ _CONVERT: dict[str, Callable[[str], Any]] = {
     "number": _number,
     "integer": int,
     "json": _object,
+    "flag": _flag,
 }
 
 

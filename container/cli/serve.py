@@ -108,6 +108,8 @@ async def _alone(
             say_listening(listening, config)
             reloading.start()
             await running.stop.wait()
+            if isinstance(accounting, Accounting):
+                accounting.refuse_waiting()
     finally:
         if shared:
             await shared.stop()
@@ -144,6 +146,7 @@ def _accounting(config: Config, settings: Settings, router: Router) -> tuple[Cla
         alone=claim.alone if claim else not settings.database_url,
         retention_days=settings.spend_log_retention_days,
         webhook=settings.alert_webhook_url,
+        patience=settings.budget_patience,
     )
 
 
@@ -152,7 +155,9 @@ def _declared(config: Config) -> list[Declared]:
 
 
 def _price_book(config: Config, settings: Settings, router: Router) -> PriceBook:
-    price_book = PriceBook(config, router, default_max_output=settings.default_max_output)
+    price_book = PriceBook(
+        config, router, default_max_output=settings.default_max_output, min_output=settings.min_output
+    )
     unpriced = price_book.unpriced(config)
     if unpriced and config.options.has_budget:
         log.warning("models_unpriced", models=unpriced, effect=UNPRICED)

@@ -39,7 +39,9 @@ async def behind_the_edge(
     assert settings.internal_token is not None
     tracing = tracing_of(settings)
     router = router_for(config)
-    price_book = PriceBook(config, router, default_max_output=settings.default_max_output)
+    price_book = PriceBook(
+        config, router, default_max_output=settings.default_max_output, min_output=settings.min_output
+    )
     accounting = EdgeAccounting(price_book, instance_of(settings.internal_token))
     engine = Engine(config, config.environment, start_timeout=settings.engine_start_timeout)
     hashed = catalog(load(path, {}))["hash"] if config.deployments else ""
@@ -60,7 +62,9 @@ async def behind_the_edge(
         for reason in reasons_not_to_serve(its_settings, new):
             raise CannotServe(reason)
         its_router = router_for(new, before.router, before.config)
-        its_price_book = PriceBook(new, its_router, default_max_output=its_settings.default_max_output)
+        its_price_book = PriceBook(
+            new, its_router, default_max_output=its_settings.default_max_output, min_output=its_settings.min_output
+        )
         its_engine = before.engine
         if not same_engine(new, before.config):
             its_engine = Engine(new, new.environment, start_timeout=its_settings.engine_start_timeout)

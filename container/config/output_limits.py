@@ -24,6 +24,13 @@ def lowest(fields: Mapping[str, Any], names: frozenset[str] = NAMES) -> int | No
     return found
 
 
+def lower(fields: dict[str, Any], most: int) -> None:
+    """Lowers every limit among the fields to `most`."""
+    for name in NAMES.intersection(fields):
+        if _limit(fields[name]) > most:
+            fields[name] = most
+
+
 def over(presets: Mapping[str, Any], fields: Mapping[str, Any], name: str = "max_tokens") -> dict[str, Any]:
     """Merges a client's fields over a deployment's presets.
 

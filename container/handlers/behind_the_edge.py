@@ -89,7 +89,7 @@ class BehindTheEdge:
         self._accounting.opened(context)
         status = 500
         try:
-            edge_grant.check_catalog(context.headers, self._catalog)
+            edge_grant.check_catalog(context.headers, self._catalog, context.grant)
             if endpoint is None:
                 endpoint = self._unpark(context)
             context.endpoint = endpoint.name
@@ -114,8 +114,8 @@ class BehindTheEdge:
             return
         _require("POST", context)
         self._refuse_when_full()
-        edge_grant.check_catalog(context.headers, self._catalog)
         self._read_grant(context)
+        edge_grant.check_catalog(context.headers, self._catalog, context.grant)
         endpoint = find("POST", path)
         if not endpoint.billable:
             raise unknown_path(path)

@@ -10,6 +10,7 @@ from worker.core.pricing.usage import usage as said
 from ..accounting import hidden_reasoning
 from ..accounting.edge import Accounts
 from ..accounting.reservation import UNACCOUNTED, AnyReservation
+from ..config import output_limits
 from ..formats.shared import prepare
 from ..formats.shared.answer import Answer, Plain
 from ..observability import metrics
@@ -26,6 +27,18 @@ from .response_cache import ResponseCache, controls
 from .response_state import ResponseState
 
 _GIVEN_UP = Outcome("caller", 499, "The client left.")
+
+
+def limit_output(request: Completion, reservation: AnyReservation) -> None:
+    """Set the output limits that the reservation relies on."""
+    request.output_limit, request.limited = reservation.output_limit, reservation.limited
+    request.unknown_limit = reservation.unknown_max_output
+    most = request.most_output = reservation.most_output
+    if most is not None:
+        output_limits.lower(request.body, most)
+        if request.terms is not None:
+            output_limits.lower(request.terms, most)
+            output_limits.lower(request.body.get("generationConfig") or {}, most)
 
 
 class Completions:
@@ -66,7 +79,7 @@ class Completions:
             estimated=asked.prompt,
             tags=request.tags,
         )
-        request.output_limit, request.limited = reservation.output_limit, reservation.limited
+        limit_output(request, reservation)
         try:
             if self._cache is None:
                 await self._route(context, request, reservation)

@@ -85,6 +85,7 @@ class Parking:
                     "add_limit": quote.add_limit,
                     "unpriced": quote.unpriced,
                     "tags": asked.request.tags,
+                    "steps": quote.steps,
                 }
             ),
         )

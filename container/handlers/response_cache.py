@@ -46,7 +46,7 @@ class ResponseCache:
         owner = context.owner
         if owner is None or request.endpoint not in self._options.endpoints:
             return None
-        what = [owner, request.endpoint, deployments, request.output_limit, request.body]
+        what = [owner, request.endpoint, deployments, request.output_limit, request.most_output, request.body]
         try:
             data = orjson.dumps(what, option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError:

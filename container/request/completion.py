@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from worker.core.api.errors import ApiError, invalid_request
+from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT
 from worker.core.values import tags
 
 from ..routing.router import RouteRequest
@@ -31,6 +32,8 @@ class Completion:
     timeout        the client's timeout per attempt, in seconds; if it is shorter than the deployment's, it also ends
                    the request
     output_limit   tokens, set if the request has no limit but needs one
+    most_output    tokens, set if a budget covers no higher limit, whoever sets it
+    unknown_limit  instead of `output_limit`, at a model whose maximum is not known
     limited        a budget relies on the output limit
     betas          Anthropic features that the client requests
     cache          the client's cache controls, `no-cache` and `no-store`
@@ -51,6 +54,8 @@ class Completion:
     route: RouteRequest
     timeout: float | None = None
     output_limit: int | None = None
+    most_output: int | None = None
+    unknown_limit: int = UNKNOWN_MAX_OUTPUT
     limited: bool = False
     betas: str = ""
     cache: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from worker.core.api.errors import ApiError, service_unavailable
-from worker.core.protocol import CATALOG_HEADER, GRANT_HEADER, EdgeGrant
+from worker.core.protocol import CATALOG_HEADER, GRANT_HEADER, EdgeGrant, catalog_of
 
 
 def read(header: str | None) -> EdgeGrant:
@@ -16,10 +16,10 @@ def read(header: str | None) -> EdgeGrant:
         raise misfit(f"The {GRANT_HEADER} header cannot be read.") from None
 
 
-def check_catalog(headers: Mapping[str, str], own: str) -> None:
+def check_catalog(headers: Mapping[str, str], own: str, grant: EdgeGrant) -> None:
     """Raises ApiError 503 if the edge has a different catalog and so reserves with different prices and models."""
     theirs = headers.get(CATALOG_HEADER)
-    if theirs != own:
+    if theirs != catalog_of(own, grant):
         raise service_unavailable(
             "The edge and its container have different configurations "
             f"(catalog {(theirs or 'unknown')[:32]} there, {own} here). Deploy again, so that both have the same.",

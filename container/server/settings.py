@@ -130,7 +130,9 @@ VARIABLES: tuple[Variable, ...] = (
         edge=False,
         secret=True,
     ),
-    _shared("DEFAULT_MAX_OUTPUT", "output limit for requests without one, under a budget"),
+    _shared("DEFAULT_MAX_OUTPUT", "highest output limit for requests without one, under a budget; else the model's"),
+    _shared("MIN_OUTPUT", "lowest output limit to which a request is lowered to fit its budget"),
+    _shared("BUDGET_PATIENCE", "seconds that a request waits for running ones to leave it a budget", edge=False),
     _shared("SPEND_LOG_RETENTION_DAYS", "days that the spend log is kept; else forever", edge=False),
     Variable(
         "RESPONSES_KEPT_DAYS",
@@ -218,7 +220,9 @@ class Settings:
     local_development: bool
     allow_anonymous: bool
     ledger_path: str | None
-    default_max_output: int
+    default_max_output: int | None
+    min_output: int
+    budget_patience: float
     spend_log_retention_days: float | None
     responses_kept_days: float
     responses_kept_mb: float
@@ -272,6 +276,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         allow_anonymous=values["ALLOW_ANONYMOUS"],
         ledger_path=values["LEDGER_PATH"],
         default_max_output=values["DEFAULT_MAX_OUTPUT"],
+        min_output=values["MIN_OUTPUT"],
+        budget_patience=values["BUDGET_PATIENCE"],
         spend_log_retention_days=values["SPEND_LOG_RETENTION_DAYS"],
         tracing=otel.tracing(values),
         proxies=proxies.proxies(

@@ -29,14 +29,15 @@ Start = Callable[..., list[Ledgered]]
 def gateways(request: pytest.FixtureRequest, proxy: StartProxy, fake: FakeProvider, tmp_path: Path) -> Start:
     """One proxy on SQLite, or two replicas on one PostgreSQL and one Redis."""
 
-    def start(**settings: float) -> list[Ledgered]:
+    def start(patience: float = 10, **settings: float) -> list[Ledgered]:
         config = {"model_list": [deployment(fake, "gpt")], "litellm_settings": settings}
         config["router_settings"] = {"num_retries": 0, "disable_cooldowns": True}
+        environment = {"BUDGET_PATIENCE": str(patience)}
         if request.param == "sqlite":
-            return [Ledgered(proxy(config))]
+            return [Ledgered(proxy(config, environment=environment))]
         new: NewDatabase = request.getfixturevalue("new_database")
         redis: RedisServer = request.getfixturevalue("redis")
-        environment = {"DATABASE_URL": new(), "REDIS_URL": redis.url}
+        environment |= {"DATABASE_URL": new(), "REDIS_URL": redis.url}
         return [Ledgered(proxy(config, environment=environment)) for _ in range(2)]
 
     return start
@@ -100,7 +101,7 @@ async def test_a_budget_holds_to_the_nano_dollar(gateways: Start, fake: FakeProv
 
 async def test_with_settlement_delayed_exactly_as_many_as_fit_are_admitted(gateways: Start, fake: FakeProvider) -> None:
     fake.always(Behaviour(usage=USAGE))
-    running = await asyncio.to_thread(gateways)
+    running = await asyncio.to_thread(gateways, patience=0)
     first = running[0]
     reserved = await asyncio.to_thread(_reservation, first)
     budget = FIT * reserved + reserved - 1

@@ -49,7 +49,7 @@ def config(provider: FakeProvider, **settings: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def edge(start_module_edge: StartEdge, provider: FakeProvider) -> Edge:
-    return start_module_edge(config(provider))
+    return start_module_edge(config(provider), vars={"BUDGET_PATIENCE": "0.25"})
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ REQUEST = {
     "tokens": 4321,
     "unpriced": "",
 }
+LOWERED = {"output_limit": 2000, "amount": 1_000_000}
+STEPS = [[1024, 900_000, 2000], [4096, 1_234_567, 4321]]
 RESULT = {"ok": True, "limited": True, "headers": [["x-ratelimit-limit-requests", "10"]]}
 REPORT = Report(REQUEST["id"], "start", 1234, "gpt-4o", "deployment", 200, 321, 11, 7, 5, 3, 1)
 # The fixture's name: the message, and its decoder.
@@ -42,6 +44,8 @@ def _add(name: str, text: str, decode: Callable[[str], Any], decoded: Any) -> No
 
 _GRANT = protocol.grant_of(REQUEST, RESULT, 4096, 7)
 _add("grant", _GRANT.encode(), EdgeGrant.decode, _GRANT)
+_LOWERED = protocol.grant_of(REQUEST, {**RESULT, **LOWERED}, None, 7)
+_add("grant_with_a_lowered_limit", _LOWERED.encode(), EdgeGrant.decode, _LOWERED)
 _FREE = protocol.grant_of({**REQUEST, "secret_hash": None, "amount": None}, {**RESULT, "limited": False}, 4096)
 _add("grant_of_the_master_key", _FREE.encode(), EdgeGrant.decode, _FREE)
 _NAMED = protocol.grant_of(REQUEST, {**RESULT, "key_alias": "größe"}, 4096, 7)
@@ -49,7 +53,9 @@ _add("grant_of_a_named_key", _NAMED.encode(), EdgeGrant.decode, _NAMED)
 _MODELS = EdgeGrant(models='["gpt-4o", "claude-*"]')
 _add("grant_of_models", _MODELS.encode(), EdgeGrant.decode, _MODELS)
 _add("grant_of_nothing", EdgeGrant().encode(), EdgeGrant.decode, EdgeGrant())
-_ADMISSION = REQUEST, 4096, '["a"]', "configuration"
+_ADMISSION = REQUEST, 4096, '["a"]', "configuration", []
+_LOWERABLE = REQUEST, None, "", "configuration", STEPS
+_add("admission_with_steps", protocol.encode_admission(*_LOWERABLE), protocol.decode_admission, _LOWERABLE)
 _add("admission", protocol.encode_admission(*_ADMISSION), protocol.decode_admission, _ADMISSION)
 _REFUSAL = decision.rate_limited("Limit of 3 requests a minute reached.", 12, [["x-should-retry", "false"]])
 _add("refusal", protocol.encode_refusal(_REFUSAL), protocol.decode_refusal, _REFUSAL)
@@ -104,6 +110,7 @@ PATIENTLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 TEXT = st.text(max_size=8)
 TEXTS = st.lists(TEXT, max_size=3)
 NUMBER = st.integers(0, 2**53)
+OUTPUT_STEPS = st.lists(st.lists(NUMBER, min_size=3, max_size=3), max_size=3)
 FIELDS = st.lists(st.one_of(TEXT, NUMBER), max_size=12)
 
 
@@ -119,6 +126,9 @@ FIELDS = st.lists(st.one_of(TEXT, NUMBER), max_size=12)
         st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple),
         TEXT,
         st.none() | NUMBER,
+        TEXT,
+        TEXT,
+        st.none() | st.integers(1, 2**53),
     )
 )
 def test_any_grant_survives_a_round_trip(grant: EdgeGrant) -> None:
@@ -153,17 +163,33 @@ def test_any_other_message_survives_a_round_trip(message: Any) -> None:
 
 
 @PATIENTLY
-@given(st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4), st.none() | NUMBER, TEXT, TEXT)
+@given(
+    st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4), st.none() | NUMBER, TEXT, TEXT, OUTPUT_STEPS
+)
 def test_any_admission_request_survives_a_round_trip(
-    request: dict[str, Any], limit: int | None, tags: str, name: str
+    request: dict[str, Any], limit: int | None, tags: str, name: str, steps: list[list[int]]
 ) -> None:
-    text = protocol.encode_admission(request, limit, tags, name)
-    assert protocol.decode_admission(text) == (request, limit, tags, name)
+    text = protocol.encode_admission(request, limit, tags, name, steps)
+    assert protocol.decode_admission(text) == (request, limit, tags, name, steps)
 
 
 def test_an_older_workers_admission_request_is_decoded() -> None:
     text = json.dumps({"ask": REQUEST, "add_limit": None})
-    assert protocol.decode_admission(text) == (REQUEST, None, "", None)
+    assert protocol.decode_admission(text) == (REQUEST, None, "", None, [])
+
+
+@pytest.mark.parametrize("steps", [7, [7], [[1, 2]], [[1, 2, "3"]], None])
+def test_malformed_steps_are_refused(steps: Any) -> None:
+    text = json.dumps({"ask": REQUEST, "add_limit": None, "steps": steps})
+    with pytest.raises((ValueError, TypeError)):
+        protocol.decode_admission(text)
+
+
+def test_a_container_of_the_version_before_refuses_a_lowered_grant() -> None:
+    """It would send the limit that the request asks for. It only knows catalogs by their hash."""
+    assert protocol.catalog_of("hash", _GRANT) == "hash"
+    assert protocol.catalog_of("hash", _LOWERED) != "hash"
+    assert _LOWERED.amount == LOWERED["amount"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,40 @@ KEYS: list[dict[str, Any]] = [
     {"max_budget": 400e-9, "budget_duration": "1h", "max_parallel_requests": 3, "user_id": "ada"},
     {"user_id": "ada", "tpm_limit": 100},
     {"max_budget": 600e-9, "rpm_limit": 4},
+    {"max_budget": 500e-9, "keep_output_limit": True},
 ]
+KEEPS = 3
+WANTED = 20
+
+
+class Asked(NamedTuple):
+    """`lowest`: the percentage of amount and tokens that the lowest output limit of 1 costs instead of WANTED; None if
+    the limit cannot be lowered."""
+
+    key: int | None
+    amount: int
+    tokens: int
+    instance: str
+    lowest: int | None
+
+    def at(self, limit: int) -> tuple[int, int]:
+        """Amount and tokens with this output limit: on a line from the lowest to the highest, rounded up."""
+        if self.lowest is None:
+            return self.amount, self.tokens
+        least = [n * self.lowest // 100 for n in (self.amount, self.tokens)]
+        more = [n - m for n, m in zip((self.amount, self.tokens), least, strict=True)]
+        amount, tokens = (m + -(-n * (limit - 1) // (WANTED - 1)) for m, n in zip(least, more, strict=True))
+        return amount, tokens
+
+
+REQUEST = st.builds(
+    Asked,
+    st.sampled_from([0, 0, 1, 2, 3, None]),
+    st.integers(0, 450),
+    st.integers(0, 150),
+    st.sampled_from(INSTANCES),
+    st.none() | st.integers(0, 100),
+)
 
 
 class Request(NamedTuple):
@@ -71,23 +104,25 @@ class Machine(RuleBasedStateMachine):
     def make_keys(self) -> None:
         self.keys = [self.wait(self.ledger.key(**fields)) for fields in KEYS]
 
-    @rule(
-        key=st.sampled_from([0, 0, 1, 2, None]),
-        amount=st.integers(0, 450),
-        tokens=st.integers(0, 60),
-        instance=st.sampled_from(INSTANCES),
-    )
-    def admit(self, key: int | None, amount: int, tokens: int, instance: str) -> None:
-        _, (result,) = self.wait(self.ledger.batch((), [self.request(key, amount, tokens, instance)]))
-        self.decided(key, amount, tokens, instance, result)
+    @rule(request=REQUEST)
+    def admit(self, request: Asked) -> None:
+        _, (result,) = self.wait(self.ledger.batch((), [self.request(request)]))
+        self.decided(request, result)
 
-    def request(self, key: int | None, amount: int, tokens: int, instance: str) -> AdmissionRequest:
+    def request(self, asked: Asked) -> AdmissionRequest:
+        key, amount, tokens, instance, lowest = asked
         text = None if key is None else self.keys[key]
-        return self.ledger.request(text, amount, tokens=tokens, instance=instance, lease=LEASE)
+        steps = () if lowest is None else [(limit, *asked.at(limit)) for limit in (1, WANTED)]
+        return self.ledger.request(text, amount, tokens=tokens, instance=instance, lease=LEASE, steps=steps)
 
-    def decided(self, key: int | None, amount: int, tokens: int, instance: str, result: dict[str, Any]) -> None:
+    def decided(self, asked: Asked, result: dict[str, Any]) -> None:
+        key, limit = asked.key, self.fitting(asked)
+        amount, tokens = asked.at(limit)
         assert result["ok"] == self.allowed(key, amount, tokens), result
         if result["ok"]:
+            assert result.get("output_limit", WANTED) == limit
+            assert result.get("amount", asked.amount) == amount
+            instance = asked.instance
             now = self.ledger.now
             self.requests[result["reservation"]] = Request(
                 result["reservation"], key, instance, amount, tokens, now, now + LEASE
@@ -95,18 +130,37 @@ class Machine(RuleBasedStateMachine):
             for limit, spent in self.budgets(key):
                 assert spent <= limit
 
+    def fitting(self, asked: Asked) -> int:
+        """The highest output limit that leaves no budget overspent, 1 if there is none."""
+        tpm = (KEYS[asked.key] if asked.key is not None else {}).get("tpm_limit")
+        if asked.lowest is None or asked.key == KEEPS:
+            return WANTED
+        for limit in range(WANTED, 0, -1):
+            amount, tokens = asked.at(limit)
+            minute = tpm is None or asked.tokens <= tpm or self.used(asked.key) + tokens <= tpm
+            if minute and all(spent + amount <= most for most, spent in self.budgets(asked.key)):
+                return limit
+        return 1
+
+    def used(self, key: int | None) -> int:
+        """The tokens of this minute."""
+        minute = [r for r in self.requests.values() if r.key == key and self.is_now(r)]
+        return sum(r.used if r.state == "settled" else r.tokens for r in minute)
+
+    def is_now(self, request: Request) -> bool:
+        return request.created // periods.MINUTE == self.ledger.now // periods.MINUTE
+
     def allowed(self, key: int | None, amount: int, tokens: int) -> bool:
         if any(spent + amount > limit for limit, spent in self.budgets(key)):
             return False
         own = [r for r in self.requests.values() if r.key == key]
-        minute = [r for r in own if r.created // periods.MINUTE == self.ledger.now // periods.MINUTE]
+        minute = [r for r in own if self.is_now(r)]
         fields = KEYS[key] if key is not None else {}
         running = sum(r.state == "open" for r in own)
-        used = sum(r.used if r.state == "settled" else r.tokens for r in minute)
         return (
             running < fields.get("max_parallel_requests", 1000)
             and len(minute) < fields.get("rpm_limit", 1000)
-            and used + tokens <= fields.get("tpm_limit", 1000)
+            and self.used(key) + tokens <= fields.get("tpm_limit", 1000)
         )
 
     def budgets(self, key: int | None) -> list[tuple[int, int]]:
@@ -153,22 +207,14 @@ class Machine(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         reports=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 60), st.sampled_from(INSTANCES)), max_size=5),
-        requests=st.lists(
-            st.tuples(
-                st.sampled_from([0, 0, 1, 2, None]),
-                st.integers(0, 450),
-                st.integers(0, 60),
-                st.sampled_from(INSTANCES),
-            ),
-            max_size=6,
-        ),
+        requests=st.lists(REQUEST, max_size=6),
         breaks_off=st.one_of(st.none(), st.integers(0, 7)),
     )
     def batch(
         self,
         data: Any,
         reports: list[tuple[int, int, str]],
-        requests: list[tuple[int | None, int, int, str]],
+        requests: list[Asked],
         breaks_off: int | None,
     ) -> None:
         """A batch has the same results as its parts one after another. With `breaks_off` the process dies before that
@@ -179,7 +225,7 @@ class Machine(RuleBasedStateMachine):
             self.store.dialect,
             POLICY,
             [Report(r.id, i, r.amount * share // 100, completion_tokens=used) for r, share, used, i in about],
-            [self.request(*fields) for fields in requests],
+            [self.request(asked) for asked in requests],
             self.ledger.now,
         )
         if breaks_off is not None:
@@ -189,8 +235,8 @@ class Machine(RuleBasedStateMachine):
         result = self.wait(self.store.run(decision))
         for (request, share, used, instance), outcome in zip(about, result["outcomes"], strict=True):
             self.settled(self.requests[request.id], request.amount * share // 100, used, instance, outcome)
-        for fields, found in zip(requests, result["results"], strict=True):
-            self.decided(*fields, found)
+        for asked, found in zip(requests, result["results"], strict=True):
+            self.decided(asked, found)
 
     @rule()
     def settle_nothing(self) -> None:

@@ -47,7 +47,7 @@ async def test_a_key_is_created_once_and_has_the_declared_fields(file: File) -> 
     assert info["declared"] is True
     assert (await file.admit(BOT, 10, model="gpt-4o"))["ok"]
     assert await file.start((BOT, fields)) == (0, 0, 0)
-    assert await file.info(BOT) == {**info, "reserved": 10e-9}
+    assert await file.info(BOT) == {**info, "reserved": 10e-9, "running_requests": 1}
     for table in ("keys", "secrets", "accounts"):
         assert BOT not in repr(await query(file.store, f"SELECT * FROM ledger_{table}"))
 

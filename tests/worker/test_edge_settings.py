@@ -2,7 +2,9 @@
 
 import pytest
 
-from worker.edge.settings import DEFAULT_MAX_OUTPUT, read, read_ledger
+from worker.core.ledger.waiting_line import DEFAULT_PATIENCE
+from worker.core.pricing.quote import MIN_OUTPUT
+from worker.edge.settings import read, read_ledger
 
 
 def settings(**variables: str):
@@ -47,16 +49,20 @@ def test_numbers():
 
 
 def test_default_output_limit():
-    assert settings().default_max_output == DEFAULT_MAX_OUTPUT == 4096
+    assert (settings().default_max_output, settings().min_output) == (None, MIN_OUTPUT)
+    assert settings(MIN_OUTPUT="1").min_output == 1
     assert settings(DEFAULT_MAX_OUTPUT="100").default_max_output == 100
     found = settings(DEFAULT_MAX_OUTPUT="0")
-    assert found.default_max_output == 4096
+    assert found.default_max_output is None
     assert "DEFAULT_MAX_OUTPUT" in found.problems[0]
 
 
 def test_settings_of_the_ledgers_object():
     found = read_ledger({}.get)
     assert (found.retention_days, found.alert_webhook_url, found.problems) == (None, None, ())
+    assert found.budget_patience == DEFAULT_PATIENCE == 10
+    assert read_ledger({"BUDGET_PATIENCE": "0"}.get).budget_patience == 0
+    assert read_ledger({"BUDGET_PATIENCE": "21"}.get).budget_patience == DEFAULT_PATIENCE
     told = {"SPEND_LOG_RETENTION_DAYS": "7", "ALERT_WEBHOOK_URL": "https://hooks.example/x"}
     found = read_ledger(told.get)
     assert (found.retention_days, found.alert_webhook_url) == (7.0, "https://hooks.example/x")

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 # The environment variable that tells a container the version of its object.
 PROTOCOL_VARIABLE = "INTERNAL_PROTOCOL"
 # The first version in which an object sends its container the configuration.
@@ -56,6 +56,10 @@ CONFIGURATION_PATH = "/internal/configuration"
 MASTER = "master"
 
 
+# Fields of a grant that are not sent without a value.
+_LEFT_OUT = frozenset(("key_alias", "key_id", "most_output"))
+
+
 class EdgeGrant(NamedTuple):
     """What the edge tells a container about an admitted request.
 
@@ -65,7 +69,9 @@ class EdgeGrant(NamedTuple):
     `owner`: the hash of the virtual key, or MASTER. `ack`: the ledger has the journal up to this number, and a
     non-streaming response may carry its report; None if it may not. `key_alias`: the key's name, for the log. `key_id`:
     the virtual key's id in the ledger, which stays when its secret is replaced; '' for the master key. Older edges send
-    no `key_id`, and without a reservation no `owner`.
+    no `key_id`, and without a reservation no `owner`. `most_output`: the amount covers no output limit above this one,
+    whoever sets it; None if it covers the request's. Such a grant comes with `catalog_of`, because an older container
+    does not know it.
     """
 
     reservation: str = ""
@@ -78,6 +84,7 @@ class EdgeGrant(NamedTuple):
     ack: int | None = None
     key_alias: str = ""
     key_id: str = ""
+    most_output: int | None = None
 
     def encode(self) -> str:
         fields = {"models": None if self.models == "[]" else json.loads(self.models)}
@@ -85,7 +92,7 @@ class EdgeGrant(NamedTuple):
             fields = {**self._asdict(), **fields}
         elif self.owner:
             fields |= {"owner": self.owner, "key_id": self.key_id}
-        return json.dumps({n: v for n, v in fields.items() if v or n not in ("key_alias", "key_id")})
+        return json.dumps({n: v for n, v in fields.items() if v or n not in _LEFT_OUT})
 
     @classmethod
     def decode(cls, text: str) -> "EdgeGrant":
@@ -102,7 +109,17 @@ class EdgeGrant(NamedTuple):
             _a(int | None, fields.get("ack")),
             _a(str, fields.get("key_alias", "")),
             _a(str, fields.get("key_id", "")),
+            _a(int | None, fields.get("most_output")),
         )
+
+
+# Follows the catalog's hash in CATALOG_HEADER. A container that does not know it refuses the request, at no cost.
+LOWERED = "+lowered"
+
+
+def catalog_of(catalog: str, grant: EdgeGrant) -> str:
+    """Returns the value of CATALOG_HEADER for a request with this grant. `catalog`: the catalog's hash."""
+    return catalog if grant.most_output is None else catalog + LOWERED
 
 
 def grant_of(
@@ -110,10 +127,12 @@ def grant_of(
 ) -> EdgeGrant:
     """Returns the grant of an admitted request. `request`: fields of `ledger.admit.AdmissionRequest`; `result`: from
     `ledger.batch.batch`; `add_limit`: the output limit to add to the request if a limit applies."""
-    limited = result["limited"]
+    limited, most_output = result["limited"], result.get("output_limit")
+    if most_output is not None and add_limit is not None:
+        add_limit = most_output
     return EdgeGrant(
         request["id"],
-        request["amount"],
+        request["amount"] if most_output is None else result["amount"],
         add_limit if limited else None,
         limited,
         "[]",  # the ledger has already checked the model
@@ -122,24 +141,45 @@ def grant_of(
         ack,
         result.get("key_alias", ""),
         result.get("key_id", ""),
+        most_output,
     )
 
 
-def encode_admission(request: Mapping[str, Any], add_limit: int | None, tags: str, configuration: str) -> str:
-    """`request`: fields of `ledger.admit.AdmissionRequest` except instance, lease and tags. `add_limit`: see
-    `grant_of`. `tags`: a JSON list or ''. `configuration`: as in CONFIGURATION_HEADER."""
-    return json.dumps({"ask": request, "add_limit": add_limit, "tags": tags, "configuration": configuration})
+def encode_admission(
+    request: Mapping[str, Any],
+    add_limit: int | None,
+    tags: str,
+    configuration: str,
+    steps: Sequence[Sequence[int]] = (),
+) -> str:
+    """`request`: fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps and without_limit.
+    `add_limit`: see `grant_of`. `tags`: a JSON list or ''. `configuration`: as in CONFIGURATION_HEADER. `steps`: see
+    `values.output_steps`."""
+    fields = {"ask": request, "add_limit": add_limit, "tags": tags, "configuration": configuration}
+    if steps:
+        fields["steps"] = steps
+    return json.dumps(fields)
 
 
-def decode_admission(text: str) -> tuple[dict[str, Any], int | None, str, str | None]:
-    """Returns the arguments of `encode_admission`. Older Workers send neither tags nor a configuration."""
+def decode_admission(text: str) -> tuple[dict[str, Any], int | None, str, str | None, list[list[int]]]:
+    """Returns the arguments of `encode_admission`. Older Workers send neither tags, nor a configuration, nor steps."""
     fields = _object(text)
     return (
         _a(dict, fields.get("ask")),
         _a(int | None, fields.get("add_limit")),
         _a(str, fields.get("tags", "")),
         _a(str | None, fields.get("configuration")),
+        _steps(fields.get("steps", [])),
     )
+
+
+def _steps(value: Any) -> list[list[int]]:
+    steps = _a(list, value)
+    for step in steps:
+        limit, amount, tokens = _a(list, step)
+        for number in (limit, amount, tokens):
+            _a(int, number)
+    return steps
 
 
 def encode_refusal(refusal: Mapping[str, Any]) -> str:

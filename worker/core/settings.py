@@ -78,7 +78,9 @@ SHARED = {
     "PUBLIC_MODELS": Setting(flag, None),
     "MAX_BODY_MB": Setting(number("megabytes, a number over 0 and at most 1024", 0, 1024), 32.0),
     "FAILED_KEYS_PER_MINUTE": Setting(whole("a whole number of keys over 0", 1, 1_000_000), 30),
-    "DEFAULT_MAX_OUTPUT": Setting(whole("a whole number of tokens over 0", 1, (1 << 31) - 1), 4096),
+    "DEFAULT_MAX_OUTPUT": Setting(whole("a whole number of tokens over 0", 1, (1 << 31) - 1), None),
+    "MIN_OUTPUT": Setting(whole("a whole number of tokens over 0", 1, (1 << 31) - 1), 1024),
+    "BUDGET_PATIENCE": Setting(number("seconds from 0 to 20", 0, 20, above=False), 10.0),
     "SPEND_LOG_RETENTION_DAYS": Setting(number("a number of days over 0", 0, 36500), None),
     "ALERT_WEBHOOK_URL": Setting(web_address, None, secret=True),
 }

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from pyodide.ffi import JsException
 
+from catalog import CATALOG
 from core.api import google
 from core.api.endpoints import GOOGLE, Endpoint
 from core.api.errors import ApiError, refused
 from core.pricing.quote import Quote, Quoted, Quoter
 from core.protocol import (
     ASK_HEADER,
+    CATALOG_HEADER,
     ENDING,
     GO_PREFIX,
     GRANT_HEADER,
@@ -24,10 +26,12 @@ from core.protocol import (
     PARK_PREFIX,
     REFUSAL_HEADER,
     EdgeGrant,
+    catalog_of,
     decode_refusal,
     encode_admission,
     grant_of,
 )
+from core.values.output_steps import OutputSteps
 
 from . import body
 from .forwarding import (
@@ -116,7 +120,11 @@ class Admission:
         client = billable.client
         quote = quoted.quote
         asked = encode_admission(
-            _ask(billable, quoted.model, quote), quote.add_limit, quoted.tags, configuration().name
+            _ask(billable, quoted.model, quote),
+            quote.add_limit,
+            quoted.tags,
+            configuration().name,
+            _several(quote.steps),
         )
         added = [(ASK_HEADER, asked)]
         try:
@@ -138,7 +146,7 @@ class Admission:
     async def _sent_elsewhere(self, billable: BillableRequest, headers: Any, why: str, buffer: Any) -> Any:
         """Forwards a request that the ledger admitted but its own container could not serve. `why`: the value of
         NO_INSTANCE_HEADER."""
-        grant = _Grant(billable.client.own_id, headers.get(GRANT_HEADER))
+        grant = _grant(EdgeGrant.decode(headers.get(GRANT_HEADER)))
         names = billable.names[1:]
         if why in AGAIN:
             names = [FIRST, *names]
@@ -153,7 +161,7 @@ class Admission:
         self, grant: "_Grant", billable: BillableRequest, names: list[str], instance: str, buffer: Any
     ) -> Any:
         """`instance`: the start id of the container that the request was admitted for."""
-        added = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, instance)]
+        added = [*grant.headers, (INSTANCE_HEADER, instance)]
         return await self._send(
             grant, billable, names, lambda: container_request(billable.client, billable.path, added, buffer), again=True
         )
@@ -182,12 +190,12 @@ class Admission:
             return parked.response
         said = json.loads(await parked.response.text())
         try:
-            quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"])
+            quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"], said.get("steps", ()))
             grant = await self._admit(billable, said["model"], quote, parked.instance, said.get("tags", ""))
         except ApiError:
             await self._forget(billable, parked, said["id"])
             raise
-        going = [(GRANT_HEADER, grant.text), (INSTANCE_HEADER, parked.instance)]
+        going = [*grant.headers, (INSTANCE_HEADER, parked.instance)]
         return await self._send(
             grant, billable, [parked.name], lambda: container_request(client, GO_PREFIX + said["id"], going, None)
         )
@@ -195,14 +203,15 @@ class Admission:
     async def _admit(self, billable: BillableRequest, model: str, quote: Quote, instance: str, tags: str) -> "_Grant":
         """Raises ApiError if the ledger refuses or is unavailable."""
         ask = _ask(billable, model, quote)
+        more = {"steps": _several(quote.steps), "without_limit": quote.add_limit is not None}
         try:
-            result = await self._ledger.admit({**ask, "instance": instance, "tags": tags}, configuration())
+            result = await self._ledger.admit({**ask, "instance": instance, "tags": tags, **more}, configuration())
         except LedgerUnavailable as error:
             await self._release(ask["id"], billable.client.id)  # it may have been admitted anyway
             raise unavailable(error, billable.client.id) from None
         if not result["ok"]:
             raise refused(result)
-        return _Grant(ask["id"], grant_of(ask, result, quote.add_limit).encode())
+        return _grant(grant_of(ask, result, quote.add_limit))
 
     async def _send(
         self, grant: "_Grant", billable: BillableRequest, names: list[str], make: Any, *, again: bool = False
@@ -234,8 +243,13 @@ class Admission:
             log("warning", "park_not_forgotten", request_id=billable.client.id, reason=error_text(error))
 
 
+def _several(steps: OutputSteps) -> OutputSteps:
+    """Returns no steps if there is only one: then the output limit cannot be lowered."""
+    return steps if len(steps) > 1 else ()
+
+
 def _ask(billable: BillableRequest, model: str, quote: Quote) -> dict[str, Any]:
-    """Returns the fields of `ledger.admit.AdmissionRequest` except instance, lease and tags."""
+    """Returns the fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps and without_limit."""
     client = billable.client
     return {
         "id": client.own_id,
@@ -250,7 +264,14 @@ def _ask(billable: BillableRequest, model: str, quote: Quote) -> dict[str, Any]:
 
 
 class _Grant(NamedTuple):
-    """A reservation's id and the encoded grant for the container."""
+    """A reservation's id and the headers with the grant for the container."""
 
     id: str
-    text: str
+    headers: list[tuple[str, str]]
+
+
+def _grant(grant: EdgeGrant) -> _Grant:
+    return _Grant(
+        grant.reservation,
+        [(GRANT_HEADER, grant.encode()), (CATALOG_HEADER, catalog_of(CATALOG["hash"], grant))],
+    )

@@ -84,6 +84,7 @@ class Edge:
             CATALOG["reach"],
             lambda needs: not missing(needs, is_set),
             found.default_max_output,
+            found.min_output,
         )
         self._admission = Admission(ledger, self._instances, quoter)
 

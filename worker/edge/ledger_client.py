@@ -49,14 +49,15 @@ class LedgerClient:
         """Returns a result of `ledger.batch.batch` under this configuration. `ask`: the fields of
         `ledger.admit.AdmissionRequest` except the lease. Raises LedgerUnavailable."""
         asked = {**ask, "configuration": configuration.name}
-        # An older object has no tags, an even older one only its own configuration.
-        for left_out in ("tags", "configuration"):
+        # An older object lowers no output limits, an even older one has no tags or only its own configuration.
+        for left_out in (("steps", "without_limit"), ("tags",), ("configuration",)):
             try:
                 return await self._admitted(asked, configuration)
             except LedgerUnavailable as error:
                 if _UNKNOWN_FIELD not in str(error):
                     raise
-            asked.pop(left_out, None)
+            for name in left_out:
+                asked.pop(name, None)
         return await self.call("admit", asked)
 
     async def _admitted(self, asked: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:

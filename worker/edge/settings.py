@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from core.settings import SHARED, Setting, public_models, whole
 
 MAX_INSTANCES = 100
-DEFAULT_MAX_OUTPUT: int = SHARED["DEFAULT_MAX_OUTPUT"].default
 # https://developers.cloudflare.com/durable-objects/reference/data-location/#supported-locations-1
 LOCATIONS = ("wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me")
 _instances = whole(f"a whole number from 1 to {MAX_INSTANCES}", 1, MAX_INSTANCES)
@@ -15,9 +14,9 @@ Variable = Callable[[str], str | None]
 
 
 class EdgeSettings(NamedTuple):
-    """`cors_allow_origins`: None if the variable is not set; then the catalog's origins apply. `default_max_output`: in
-    tokens. `location_hint`: where Durable Objects are created. `problems`: messages about invalid variables, for the
-    log."""
+    """`cors_allow_origins`: None if the variable is not set; then the catalog's origins apply. `default_max_output`,
+    `min_output`: in tokens. `location_hint`: where Durable Objects are created. `problems`: messages about invalid
+    variables, for the log."""
 
     master_key: str
     local: bool
@@ -26,16 +25,19 @@ class EdgeSettings(NamedTuple):
     max_body_mb: float
     instances: int
     failed_keys_per_minute: int
-    default_max_output: int = DEFAULT_MAX_OUTPUT
+    default_max_output: int | None = None
+    min_output: int = SHARED["MIN_OUTPUT"].default
     location_hint: str | None = None
     problems: tuple[str, ...] = ()
 
 
 class LedgerSettings(NamedTuple):
-    """`retention_days`: None keeps the spend log forever. `alert_webhook_url`: None sends no alerts."""
+    """`retention_days`: None keeps the spend log forever. `alert_webhook_url`: None sends no alerts. `budget_patience`:
+    in seconds, see `ledger.waiting_line`."""
 
     retention_days: float | None
     alert_webhook_url: str | None
+    budget_patience: float = SHARED["BUDGET_PATIENCE"].default
     problems: tuple[str, ...] = ()
 
 
@@ -52,6 +54,7 @@ def read(variable: Variable) -> EdgeSettings:
         instances=found.read("CONTAINER_INSTANCES", Setting(_instances, 1)),
         failed_keys_per_minute=found.shared("FAILED_KEYS_PER_MINUTE"),
         default_max_output=found.shared("DEFAULT_MAX_OUTPUT"),
+        min_output=found.shared("MIN_OUTPUT"),
         location_hint=found.one_of("LOCATION_HINT", LOCATIONS),
         problems=tuple(found.problems),
     )
@@ -61,7 +64,8 @@ def read_ledger(variable: Variable) -> LedgerSettings:
     """Reads the settings of the ledger object."""
     found = _Reader(variable)
     days, url = found.shared("SPEND_LOG_RETENTION_DAYS"), found.shared("ALERT_WEBHOOK_URL")
-    return LedgerSettings(days, url, tuple(found.problems))
+    patience = found.shared("BUDGET_PATIENCE")
+    return LedgerSettings(days, url, patience, tuple(found.problems))
 
 
 class _Reader:

@@ -64,7 +64,7 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
     elsewhere.
     """
     takes = capabilities(d, model)
-    fields = prepare.merge(d, takes, request.body, request.output_limit)
+    fields = prepare.merge(d, takes, request.body, request)
     # Reasoning has to fit into the limit, unless the client chose both.
     preset = "thinking" in d.presets and "thinking" not in request.body
     ours = preset or fields.get("max_tokens") != output_limits.lowest(request.body)

@@ -41,7 +41,7 @@ class Gemini:
         return f"{base}/models/{quote(model, safe='')}:{method(stream)}"
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        fields = prepare.merge(d, capabilities(d, model), request.body, request.output_limit)
+        fields = prepare.merge(d, capabilities(d, model), request.body, request)
         can = traits(model, vertex=self.vertex)
         try:
             said = body(fields, can, drop_params=self._drop_params)

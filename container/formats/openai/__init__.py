@@ -100,7 +100,7 @@ class OpenAI:
             self._shown(request),
             ask_usage=asks,
             leave_out=out,
-            added=request.output_limit,
+            request=request,
             limit_name=note.limit,
             called=self._model(d, model),
             fit=partial(self._fit, seen=request.seen) if request.endpoint == "chat_completions" else None,

@@ -56,7 +56,7 @@ class Responses:
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         can = capabilities(d, model)
-        fields = prepare.merge(d, can, request.body, request.output_limit)
+        fields = prepare.merge(d, can, request.body, request)
         limit = fields.get(MAX_TOKENS)
         if limit is not None and request.limited and can.min_output <= limit < LEAST_OF_RESPONSES:
             # If the reservation had been made for the Responses API, it would cover its minimum.

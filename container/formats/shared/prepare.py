@@ -8,7 +8,7 @@ from ...config import output_limits
 from ...config.address import JSON, Address
 from ...config.deployment import Deployment
 from ...config.model_routes import split_route
-from ...request.completion import encode
+from ...request.completion import Completion, encode
 from ...routing.outcome import UNHEALTHY, Outcome
 from . import known_models
 from . import refusals as words
@@ -129,7 +129,7 @@ def body(
     *,
     ask_usage: bool,
     leave_out: frozenset[str] = frozenset(),
-    added: int | None = None,
+    request: Completion | None = None,
     limit_name: str = MAX_TOKENS,
     called: str | None = None,
     fit: Callable[[dict[str, Any], Capabilities, Mapping[str, Any]], None] | None = None,
@@ -137,11 +137,11 @@ def body(
     """Builds the body: the client's fields over the deployment's presets, with `model`, and with usage requested if
     `ask_usage`.
 
-    `added` is an output limit for requests without one, and `limit_name` the field for the limit. `called` replaces
-    `model` as the name that is sent. `fit` adapts the merged fields to the model in place.
+    `request` has the output limits that a budget relies on, and `limit_name` is the field for the limit. `called`
+    replaces `model` as the name that is sent. `fit` adapts the merged fields to the model in place.
     """
     can = capabilities(d, model)
-    merged = merge(d, can, fields, added, limit_name)
+    merged = merge(d, can, fields, request, limit_name)
     if fit is not None:
         fit(merged, can, d.presets)
     merged["model"] = called or model
@@ -153,27 +153,41 @@ def body(
 
 
 def merge(
-    d: Deployment, can: Capabilities, fields: Mapping[str, Any], added: int | None = None, name: str = MAX_TOKENS
+    d: Deployment,
+    can: Capabilities,
+    fields: Mapping[str, Any],
+    request: Completion | None = None,
+    name: str = MAX_TOKENS,
 ) -> dict[str, Any]:
     """Merges the client's fields over the deployment's presets, with at most one output limit.
 
-    The limit is the lowest of the client's limits, else of the deployment's, else `added`. It is clamped to the range
-    that the model accepts. `name` is the field for the limit.
+    The limit is the lowest of the client's limits, else of the deployment's, else the one that `request` has to be
+    given. It is never above what a budget covers, and is clamped to the range that the model accepts. `name` is the
+    field for the limit.
     """
     merged = {**d.presets, **fields} if d.presets else dict(fields)
     limits = output_limits.NAMES.intersection(merged)
-    if added is None and not limits:
+    if not limits and (request is None or request.output_limit is None):
         return merged
-    limit = output_limits.lowest(fields)
-    if limit is None:
-        limit = (output_limits.lowest(d.presets) if d.presets else None) or added
-    elif added is not None:  # the reservation does not cover the client's limit
-        limit = min(limit, added)
+    limit = output_limit(d, can, fields, request)
     for other in limits:
         del merged[other]
     if limit is not None:
         merged[name] = fitting(limit, can)
     return merged
+
+
+def output_limit(d: Deployment, can: Capabilities, fields: Mapping[str, Any], request: Completion | None) -> int | None:
+    """The output limit of a request with these `fields`, not yet clamped to the model's range; see `merge`."""
+    limit = output_limits.lowest(fields)
+    added, most = (None, None) if request is None else (request.output_limit, request.most_output)
+    if limit is None:
+        limit = output_limits.lowest(d.presets) if d.presets else None
+        if limit is None and added is not None and request is not None:
+            limit = added if can.max_output is not None else min(added, request.unknown_limit)
+    elif added is not None:  # the reservation does not cover the client's limit
+        limit = min(limit, added)
+    return limit if limit is None or most is None else min(limit, most)
 
 
 def limit_name(can: Capabilities, fields: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The output limit sent is never above the reserved one, whatever is preset under any name."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
@@ -14,13 +14,16 @@ from container.engine.configuration import configuration
 from container.engine.supervisor import Engine
 from container.formats import Formats
 from container.formats.shared.format import Unsupported
+from container.handlers.completions import limit_output
 from container.request.completion import Completion, parse
+from container.request.generate_content import parse_generate_content
 from container.request.messages import parse_messages
 from container.request.responses import parse_responses
 from container.routing.router import Router
 from tests.container.conftest import LoadConfig
 from worker.core.pricing import quote
 from worker.core.pricing.estimate import Prompt
+from worker.core.values.output_steps import fitting
 
 FREE_PROMPT = {"input_cost_per_token": 0, "output_cost_per_token": 1e-6}
 HOME = {"api_base": "http://127.0.0.1:1/v1"}
@@ -82,11 +85,32 @@ def sent_answers(body: dict[str, Any]) -> int:
     return max(fields.get(name) or 1 for name in ("n", "best_of", "candidateCount"))
 
 
-def reserved_limit(config: Config, request: Completion, endpoint: str, fields: dict[str, Any]) -> Any:
-    price_book = PriceBook(config, Router(config), default_max_output=4096)
+def quoted(config: Config, request: Completion, endpoint: str, fields: dict[str, Any], default: int | None) -> Any:
+    price_book = PriceBook(config, Router(config), default_max_output=default)
     found = price_book.quote(fields, Prompt(0), request.route, quote.of_body(endpoint, fields))
     assert found.amount is not None
-    return found.amount // 1000, found.add_limit
+    return found
+
+
+class Reserved(NamedTuple):
+    """What a request is sent with. `amount`: tokens."""
+
+    amount: int
+    output_limit: int | None
+    most_output: int | None
+    limited: bool = True
+    unknown_max_output: int = 4096
+
+
+def reserved(found: Any, left: float) -> Reserved:
+    """What the ledger makes of a quote if this share of the amount beyond the lowest limit's is left."""
+    lowest, highest = found.steps[0][1], found.amount
+    step = fitting(found.steps, lowest + int(left * (highest - lowest)), None)
+    assert step is not None
+    assert step[1] <= highest
+    if step == found.steps[-1]:
+        return Reserved(highest // 1000, found.add_limit, None)
+    return Reserved(step[1] // 1000, step[0] if found.add_limit else None, step[0])
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -96,7 +120,9 @@ def reserved_limit(config: Config, request: Completion, endpoint: str, fields: d
     info=INFO,
     asked=NAMED,
     counts=COUNTS,
-    endpoint=st.sampled_from(["chat_completions", "messages", "completions", "responses"]),
+    endpoint=st.sampled_from(["chat_completions", "messages", "completions", "responses", "generate_content"]),
+    default=st.sampled_from([None, 77, 4096, 50_000]),
+    left=st.floats(0, 1),
 )
 def test_limit_sent_never_exceeds_the_reserved_one(
     load_config: LoadConfig,
@@ -106,19 +132,25 @@ def test_limit_sent_never_exceeds_the_reserved_one(
     asked: dict[str, int],
     counts: dict[str, int],
     endpoint: str,
+    default: int | None,
+    left: float,
 ):
     config = configured(load_config, model, presets, info)
     raw: dict[str, Any] = {"model": "m", **asked, **counts}
     raw |= {"prompt": "Hi"} if endpoint == "completions" else {"messages": [{"role": "user", "content": "Hi"}]}
     if endpoint == "responses":
         request = parse_responses(orjson.dumps({"model": "m", "input": "Hi", **asked}))
+    elif endpoint == "generate_content":
+        limits = {"maxOutputTokens": max(asked.values())} if asked else {}
+        said = {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": limits}
+        request = parse_generate_content(endpoint, orjson.dumps(said), "m", events=False)
     elif endpoint == "messages":
         raw.setdefault("max_tokens", 50)
         request = parse_messages("messages", orjson.dumps(raw), "")
     else:
         request = parse(endpoint, orjson.dumps(raw))
-    reserved, request.output_limit = reserved_limit(config, request, endpoint, request.body)
-    request.limited = True
+    found = reserved(quoted(config, request, endpoint, request.priced, default), left)
+    limit_output(request, found._replace(unknown_max_output=default or 4096))  # type: ignore[arg-type]
     formats = Formats(config.options, Engine(config, {}, start_timeout=1))
     for d in config.deployments:
         assert not d.off
@@ -126,7 +158,54 @@ def test_limit_sent_never_exceeds_the_reserved_one(
             made = orjson.loads(formats.of(d, d.model, endpoint).request(d, d.model, request).body)
         except Unsupported:  # several choices from a model that returns one
             continue
-        assert sent_limit(made) * sent_answers(made) <= reserved
+        assert sent_limit(made) * sent_answers(made) <= found.amount
+        assert found.most_output is None or sent_limit(made) <= max(found.most_output, 16)
+
+
+@pytest.mark.parametrize("budget", [1024, 5000, 30_000])
+@pytest.mark.parametrize("endpoint", ["messages", "chat_completions"])
+def test_a_lowered_limit_stays_above_the_clients_thinking_budget(load_config: LoadConfig, budget: int, endpoint: str):
+    """https://platform.claude.com/docs/en/build-with-claude/extended-thinking#max-tokens-and-context-window-size"""
+    config = configured(load_config, "anthropic/claude-sonnet-4-5", {}, {})
+    thinking = {"type": "enabled", "budget_tokens": budget}
+    fields = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 32_000, "thinking": thinking}
+    body = orjson.dumps(fields)
+    request = parse_messages("messages", body, "") if endpoint == "messages" else parse(endpoint, body)
+    found = reserved(quoted(config, request, endpoint, request.body, None), 0.0)
+    limit_output(request, found)  # type: ignore[arg-type]
+    d = config.deployments[0]
+    formats = Formats(config.options, Engine(config, {}, start_timeout=1))
+    made = orjson.loads(formats.of(d, d.model, endpoint).request(d, d.model, request).body)
+    assert made["thinking"]["budget_tokens"] == budget
+    assert made["max_tokens"] == found.most_output == budget + 1024
+
+
+def test_without_a_limit_each_model_gets_its_own_maximum(load_config: LoadConfig):
+    models = {"a": "anthropic/claude-haiku-4-5", "b": "openai/gpt-4o", "c": "openai/qwen"}
+    entries = [
+        {
+            "model_name": "m",
+            "litellm_params": {"model": model, "api_key": "k", **MODELS[model]},
+            "model_info": FREE_PROMPT,
+        }
+        for model in models.values()
+    ]
+    config = load_config({"model_list": entries})
+    formats = Formats(config.options, Engine(config, {}, start_timeout=1))
+    for default, left, sent in (
+        (None, 1.0, [64_000, 16_384, 4096]),
+        (5000, 1.0, [5000, 5000, 5000]),
+        (None, 0.0, [1024, 1024, 1024]),
+    ):
+        body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
+        request = parse("chat_completions", body)
+        found = reserved(quoted(config, request, "chat_completions", request.body, default), left)
+        limit_output(request, found._replace(unknown_max_output=default or 4096))  # type: ignore[arg-type]
+        made = [
+            orjson.loads(formats.of(d, d.model, "chat_completions").request(d, d.model, request).body)
+            for d in config.deployments
+        ]
+        assert [sent_limit(one) for one in made] == sent
 
 
 @pytest.mark.parametrize("where", ["top", "extra_body"])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..values import tags
+from ..values.output_steps import OutputSteps, fitting
 from . import decision, keys, limits
 from .accounts import Account, Limits
 from .decision import Decision, Steps
@@ -27,7 +28,9 @@ class AdmissionRequest(NamedTuple):
     fix. `tokens`: the most it can use, prompt and completion. `instance`: the container that will serve it, '' if not
     yet known. `lease`: milliseconds until the reservation expires unless renewed or settled. `sized`: False until
     `amount` and `tokens` have been computed. `request_id`: the client's own name for the request, '' if it has none;
-    need not be unique. `tags`: the request's, as returned by `tags.of_request`.
+    need not be unique. `tags`: the request's, as returned by `tags.of_request`. `steps`: what it costs with lower
+    output limits, see `values.output_steps`; the last one has `amount` and `tokens`. Empty if its limit cannot be
+    lowered. `without_limit`: the client set no output limit.
     """
 
     id: str
@@ -42,8 +45,12 @@ class AdmissionRequest(NamedTuple):
     sized: bool = True
     request_id: str = ""
     tags: str = ""
+    steps: OutputSteps = ()
+    without_limit: bool = False
 
 
+# The response header with an output limit that was lowered to fit.
+OUTPUT_LIMIT_HEADER = "x-litellm-output-limit"
 # A limit applies to the request: compute its amount and tokens, then try again.
 UNSIZED = {"ok": False, "unsized": True}
 
@@ -112,6 +119,26 @@ def _key_refusal(key: Key, secret_expires: int | None, now: int) -> decision.Res
     return decision.unauthenticated(_NOT_VALID) if key.blocked or expired or replaced else None
 
 
+def lowered(principal: Principal, request: AdmissionRequest, now: int) -> tuple[AdmissionRequest, int | None]:
+    """Lowers the output limit to what fits the budgets and the tokens of a minute. Returns the request as it is to be
+    checked, and the lower limit, None if it was not lowered.
+
+    If nothing fits, the request is checked with its lowest limit: the refusal then says what is missing for that.
+    """
+    key, steps = principal.key, request.steps
+    if len(steps) < 2 or not principal.limited or (key is not None and key.keep_output_limit):
+        return request, None
+    money = limits.money_left(principal.budgeted)
+    tokens = limits.tokens_for(principal.rated, steps, now, without_limit=request.without_limit)
+    if (money is None or request.amount is None or request.amount <= money) and (
+        tokens is None or request.tokens <= tokens
+    ):
+        return request, None
+    found = fitting(steps, money, tokens)
+    step = found or steps[0]
+    return request._replace(amount=step[1], tokens=step[2], steps=(step,)), step[0] if found else None
+
+
 def refusal_of(
     principal: Principal, request: AdmissionRequest, now: int
 ) -> tuple[decision.Result | None, tuple[Account, Limits] | None]:
@@ -130,6 +157,7 @@ def refusal_of(
     if request.amount is None and principal.budgeted:
         return decision.invalid(request.unpriced, "model", "price_unknown"), None
     amount, tokens = request.amount or 0, request.tokens
+    lowest = request.steps[0][0] if len(request.steps) == 1 else None
     for payer, limit in principal.rated:
         refused = limits.rate(payer, limit, tokens, now)
         if refused:
@@ -137,7 +165,7 @@ def refusal_of(
     if amount > limits.MOST_AT_ONCE:
         return _with_limits(limits.too_expensive(amount), principal, request, now), None
     for payer, limit in principal.budgeted:
-        refused = limits.budget(payer, limit, key, amount, now)
+        refused = limits.budget(payer, limit, key, amount, now, lowest=lowest)
         if refused:
             used_up = "soon" not in refused and limits.fits_an_empty_budget(limit, amount)
             exhausted = (payer, limit) if used_up else None
@@ -172,7 +200,7 @@ NEW: dict[str, int | str] = {
 
 def row_of(principal: Principal, request: AdmissionRequest, minute: int, now: int) -> tuple[Any, ...]:
     """Returns the new request's values for the columns in ROW."""
-    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own = request
+    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own, _, _ = request
     return (
         id,
         instance,
@@ -198,10 +226,15 @@ def _headers(principal: Principal, request: AdmissionRequest, now: int, *, admit
     return limits.headers(own, limit, 1 if admitted else 0, request.tokens if admitted else 0, now)
 
 
-def admitted(principal: Principal, request: AdmissionRequest, now: int) -> dict[str, Any]:
-    """Returns the result for an admitted request; see `batch.batch`. The accounts do not count it yet."""
+def admitted(
+    principal: Principal, request: AdmissionRequest, now: int, output_limit: int | None = None
+) -> dict[str, Any]:
+    """Returns the result for an admitted request; see `batch.batch`. The accounts do not count it yet.
+
+    `output_limit`: from `lowered`.
+    """
     key_id, key_alias, user_id = principal.who
-    return {
+    result = {
         "ok": True,
         "reservation": request.id,
         "key_id": key_id,
@@ -212,3 +245,7 @@ def admitted(principal: Principal, request: AdmissionRequest, now: int) -> dict[
         "limited": principal.limited,
         "headers": _headers(principal, request, now, admitted=True),
     }
+    if output_limit is not None:
+        result["output_limit"], result["amount"] = output_limit, request.amount
+        result["headers"] = [*result["headers"], [OUTPUT_LIMIT_HEADER, str(output_limit)]]
+    return result

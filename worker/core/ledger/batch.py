@@ -60,13 +60,15 @@ Secrets = dict[str, tuple[Key, int | None]]
 def batch(
     dialect: Dialect, policy: Policy, reports: Sequence[Report], requests: Sequence[AdmissionRequest], now: int
 ) -> Decision:
-    """Returns {"ok": True, "outcomes": [one per report], "results": [one per request]}, in order. Request ids must be
-    unique.
+    """Returns {"ok": True, "outcomes": [one per report], "results": [one per request], "ended": the accounts whose
+    requests the reports are about}, outcomes and results in order. Request ids must be unique.
 
     An outcome is "settled" or a value of `settle.objection`. A result is a refusal or `admit.UNSIZED`, both with
     "log_fields" (the model and the key's alias), or {"ok": True, "reservation", "key_id", "key_alias", "user_id",
     "models", "expires", "limited", "headers"}. `models`: those the key may use, a JSON list, empty for all. `limited`:
-    a budget or a token limit applies, so the request must be sent with the output limit it was reserved with.
+    a budget or a token limit applies, so the request must be sent with the output limit it was reserved with. If that
+    limit was lowered to fit, the result also has "output_limit" and the "amount" that is reserved with it; nothing
+    above that limit may be sent.
     """
     return Decision(_batch(dialect, policy, reports, requests, now), whole=True)
 
@@ -82,7 +84,8 @@ def _batch(
     if reports:
         for row in (yield from _among(_BY_ID, {report.id for report in reports})):
             found[row[0]] = Found(*row)
-    names = {GLOBAL}.union(*(one.accounts for one in found.values()))
+    ended = {name for one in found.values() for name in one.accounts}
+    names = {GLOBAL, *ended}
     for key, _ in secrets.values():
         names.add(key_account(key.id))
         if key.user_id:
@@ -100,7 +103,7 @@ def _batch(
             who = principals[request.secret_hash] = yield from books.principal(request.secret_hash, secrets)
         results.append((yield from books.admit(who, request)))
     yield from books.write()
-    return {"ok": True, "outcomes": outcomes, "results": results}
+    return {"ok": True, "outcomes": outcomes, "results": results, "ended": [*ended]}
 
 
 def _read_secrets(
@@ -200,6 +203,7 @@ class Books:
     def admit(self, who: Principal, request: AdmissionRequest) -> Steps:
         """Returns the request's result; see `batch`."""
         now, minute = self._now, self._minute
+        request, output_limit = admit.lowered(who, request, now)
         refused, exhausted = admit.refusal_of(who, request, now)
         if refused:
             if exhausted and exhausted[0].alerted_full != exhausted[0].start:
@@ -207,7 +211,7 @@ class Books:
                 yield alerts.exhausted(who.key, payer, limit.max_budget or 0, now)
                 self._changed.add(payer.id)
             return {**refused, "log_fields": {"model": request.model, "key_alias": who.who[1] or None}}
-        answer = admit.admitted(who, request, now)
+        answer = admit.admitted(who, request, now, output_limit)
         self._inserts.append(admit.row_of(who, request, minute, now))
         amount, tokens = request.amount or 0, request.tokens
         for payer, limit in who.accounts:

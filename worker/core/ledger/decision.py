@@ -99,9 +99,9 @@ def budget_held(message: str) -> Result:
     return refuse(429, "budget_exceeded", message, code="budget_exceeded", retry_after=1)
 
 
-def soon(refused: Result) -> Result:
-    """Marks a refusal that may be lifted by the end of a running request."""
-    return {**refused, "soon": True}
+def soon(refused: Result, account_id: str) -> Result:
+    """Marks a refusal that may be lifted by the end of a running request of this account."""
+    return {**refused, "soon": account_id}
 
 
 def unavailable(message: str, retry_after: int = 1) -> Result:

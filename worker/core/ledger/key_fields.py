@@ -99,6 +99,9 @@ class Key(NamedTuple):
         kinds.FLAG, "blocked", "true refuses the key")]
     expires: Annotated[int | None, Field(
         kinds.EXPIRY, "duration", "how long it is valid from now, such as 30d", "--duration TIME", _VALID, "expires")]
+    keep_output_limit: Annotated[int, Field(
+        kinds.FLAG, "keep_output_limit", "true refuses a request that does not fit with its output limit as it is",
+        "--keep-output-limit BOOL", since=6)]
     created: Annotated[int, Field(kinds.MOMENT, shown="created_at")]
     updated: Annotated[int, Field(kinds.MOMENT, shown="updated_at")]
     declared: Annotated[int, Field(kinds.DECLARED, shown="declared", since=3)]

@@ -3,8 +3,11 @@
 Minutes are clock minutes. Tokens count at their maximum when a request is admitted, and are corrected when it ends.
 """
 
+from collections.abc import Sequence
+
 from ..values import periods
 from ..values.money import NANO, usd
+from ..values.output_steps import OutputSteps
 from . import decision
 from .accounts import GLOBAL, Account, Limits, key_account
 from .key_fields import Key
@@ -12,6 +15,32 @@ from .key_fields import Key
 Headers = list[list[str]]
 # More than any model's largest response costs. The cap keeps a single request from exhausting the counters' range.
 MOST_AT_ONCE = 1_000 * NANO
+
+
+def money_left(budgeted: Sequence[tuple[Account, Limits]]) -> int | None:
+    """Returns the nano-dollars left in all of these accounts' budgets, None if there is no budget."""
+    return min([(limit.max_budget or 0) - payer.spent - payer.reserved for payer, limit in budgeted], default=None)
+
+
+def tokens_for(
+    rated: Sequence[tuple[Account, Limits]], steps: OutputSteps, now: int, *, without_limit: bool
+) -> int | None:
+    """Returns the most tokens that the request's output limit may come to, None if that is not limited.
+
+    A limit of a client's own is only lowered if it does not fit into a whole minute; otherwise the request can wait for
+    the next one. A request `without_limit` takes no more than a quarter of a minute, because it will rarely need what
+    its model could write, and would keep out all others.
+    """
+    least, wanted, most = steps[0][2], steps[-1][2], None
+    for payer, limit in rated:
+        tpm = limit.tpm
+        if tpm is None or (wanted <= tpm and not without_limit):
+            continue
+        left = tpm - _used(payer, now)[1]
+        if without_limit:
+            left = min(left, max(tpm // 4, least))
+        most = left if most is None else min(most, left)
+    return most
 
 
 def rate(account: Account, limit: Limits, tokens: int, now: int) -> decision.Result | None:
@@ -31,24 +60,26 @@ def rate(account: Account, limit: Limits, tokens: int, now: int) -> decision.Res
             message = f"Limit of {tpm} tokens a minute: {used_tokens} used, and this request may use {tokens}."
             return decision.rate_limited(message, _seconds_left(now))
     if parallel is not None and account.parallel >= parallel:
-        return decision.soon(decision.rate_limited(f"Limit of {parallel} requests at a time reached.", 1))
+        return decision.soon(decision.rate_limited(f"Limit of {parallel} requests at a time reached.", 1), account.id)
     return None
 
 
-def budget(account: Account, limit: Limits, key: Key | None, amount: int, now: int) -> decision.Result | None:
-    """Returns a refusal if the budget is too small. `key`: the request's key, None for the master key."""
+def budget(
+    account: Account, limit: Limits, key: Key | None, amount: int, now: int, *, lowest: int | None = None
+) -> decision.Result | None:
+    """Returns a refusal if the budget is too small. `key`: the request's key, None for the master key. `lowest`: the
+    output limit that `amount` is for, if it is lower than what the request asks for."""
     most = limit.max_budget
     if most is None or account.spent + account.reserved + amount <= most:
         return None
     end = periods.end(limit.duration, now)
     running = f"{account.parallel} running request{'' if account.parallel == 1 else 's'}"
     held = f", ${usd(account.reserved):.6f} is reserved by {running}" if account.reserved else ""
-    so_far = (
-        f"${usd(account.spent):.6f} of ${usd(most):.6f} is spent{held}, and this request may cost ${usd(amount):.6f}."
-    )
+    cost = f"${usd(amount):.6f}" + ("" if lowest is None else f" even with an output limit of {lowest} tokens")
+    so_far = f"${usd(account.spent):.6f} of ${usd(most):.6f} is spent{held}, and this request may cost {cost}."
     if account.spent + amount <= most:
         message = f"The rest of the budget {_owner(account, key)} is held by requests that still run: {so_far}"
-        return decision.soon(decision.budget_held(message))
+        return decision.soon(decision.budget_held(message), account.id)
     until = "" if end is None else f" It resets at {periods.iso(end)}."
     message = f"The budget {_owner(account, key)} is exhausted: {so_far}{until}"
     return decision.budget_exceeded(message, None if end is None else max(1, -((now - end) // 1000)))

@@ -6,12 +6,16 @@ from typing import Any, NamedTuple
 
 from ..values import tags
 from ..values.money import MAX_NANO
+from ..values.output_steps import OutputSteps, higher
 from . import generate_content, prices
 from .estimate import AN_HOUR, Prompt, prompt
 from .prices import Price
 from .stored_items import refers
 
-DEFAULT_MAX_OUTPUT = 4096
+# The output limit of a request that has none, at models whose maximum is not known.
+UNKNOWN_MAX_OUTPUT = 4096
+# An output limit is not lowered below this to fit a budget, unless the operator sets another.
+MIN_OUTPUT = 1024
 # Keeps a minute's tokens within the range of a Durable Object's SQL (2^53), whatever requests ask for.
 _MOST_TOKENS = 1 << 32
 # Fields in which embeddings, moderations and searches send several texts. In chat requests `input` is one text.
@@ -23,12 +27,30 @@ ANY_LIMIT = ("max_completion_tokens", "max_tokens")
 class Quote(NamedTuple):
     """`amount`: nano-dollars, None if the maximum cost is unknown; `unpriced` then gives the reason and the fix.
     `tokens`: the maximum for prompt and completions. `add_limit`: the output limit to add to the request if a budget
-    applies, None if the request has one."""
+    applies, None if the request has one. `steps`: the same for lower output limits, see `core.values.output_steps`;
+    empty if the request has no output or no known price."""
 
     amount: int | None
     tokens: int
     add_limit: int | None
     unpriced: str = ""
+    steps: OutputSteps = ()
+
+
+class _Offer(NamedTuple):
+    """What one deployment charges. `size`: the prompt's tokens. `low`, `high`: the range to which it clamps output
+    limits. `lines`: femto-dollars for the prompt and for each output token, by service tier."""
+
+    size: int
+    low: int
+    high: int | None
+    lines: Sequence[tuple[int, int]] = ()
+
+    def output(self, limit: int) -> int:
+        return max(limit if self.high is None or limit < self.high else self.high, self.low)
+
+    def femto(self, output: int) -> int:
+        return max([fixed + output * each for fixed, each in self.lines], default=0)
 
 
 def quote(
@@ -37,36 +59,95 @@ def quote(
     reachable: Sequence[tuple[str, Price | None]],
     *,
     limits: Sequence[str] = ANY_LIMIT,
-    default_max_output: int = DEFAULT_MAX_OUTPUT,
+    default_max_output: int | None = None,
     units: Mapping[str, int] | None = None,
     least: int = 0,
+    min_output: int = MIN_OUTPUT,
 ) -> Quote:
     """Quotes a request that any of `reachable` may serve: (name of the model, its prices).
 
     `limits`: the fields that limit the output; empty for embeddings and other endpoints that generate no tokens.
+    `default_max_output`: the highest limit for a request that has none, which otherwise gets the model's maximum.
     `units`: quantities other than tokens, as in `prices.cost`. `least`: the lowest limit that the endpoint accepts. The
-    limit that is sent is never below it, nor below a price's `min_output`, nor above its `max_output`.
+    limit that is sent is never below it, nor below a price's `min_output`, nor above its `max_output`. `min_output`:
+    the lowest limit that a request is worth sending with.
     """
     limit = _limit(body, limits)
-    output = 0 if not limits else limit if limit is not None else default_max_output
+    wanted = 0 if not limits else limit if limit is not None else _most_output(reachable, default_max_output)
     prompts = _several(body.get("prompt"))
     windows = prompts if limits else max(prompts, *(_several(body.get(name)) for name in _READ_APART))
     answers = prompts * max(_number(body, "n"), _number(body, "best_of")) if limits else 0
-    amount, tokens, unpriced = 0, 0, ""
+    offers, unpriced = [], ""
     for name, price in reachable:
         if price is None:
             unpriced = unpriced or _no_price(name)
-            tokens = max(tokens, prompt.tokens() + answers * max(output, least))
+            offers.append(_Offer(prompt.tokens(), least, None))
             continue
         size = _prompt_tokens(prompt, price, windows)
         if size is None:
             unpriced = unpriced or _no_bound(name, prompt)
             size = prompt.tokens(prices.tokenizer(price))
-        each = max(min(output, price.get("max_output", output)), price.get("min_output", 0), least) if limits else 0
-        tokens = max(tokens, size + answers * each)
-        amount = max(amount, _most(price, size, answers * each, prompt, body.get("service_tier"), units or {}))
-    add = default_max_output if limits and limit is None else None
-    return Quote(None if unpriced else amount, min(tokens, _MOST_TOKENS), add, unpriced)
+        lines = _lines(price, size, prompt, body.get("service_tier"), units or {})
+        offers.append(_Offer(size, max(price.get("min_output", 0), least), price.get("max_output"), lines))
+    amount, tokens = _most(offers, answers, wanted)
+    steps: OutputSteps = ()
+    if limits and not unpriced:
+        steps = ((wanted, amount, tokens),)
+        worth = max(min_output, _thinking_budget(body) + min_output)
+        if worth < wanted and tokens < _MOST_TOKENS and amount < MAX_NANO:
+            steps = (*_lower(offers, answers, worth, wanted), *steps)
+    return Quote(None if unpriced else amount, tokens, wanted if limits and limit is None else None, unpriced, steps)
+
+
+def _most_output(reachable: Sequence[tuple[str, Price | None]], most: int | None) -> int:
+    """Returns the output limit for a request that has none: the highest maximum of any model."""
+    unknown = most or UNKNOWN_MAX_OUTPUT
+    wanted = max(
+        [unknown if price is None else price.get("max_output", unknown) for _, price in reachable], default=unknown
+    )
+    return wanted if most is None else min(wanted, most)
+
+
+def _most(offers: Sequence[_Offer], answers: int, limit: int) -> tuple[int, int]:
+    """Returns the highest cost in nano-dollars and the most tokens with this output limit."""
+    femto, tokens = 0, 0
+    for offer in offers:
+        output = answers * offer.output(limit) if answers else 0
+        femto = max(femto, offer.femto(output))
+        tokens = max(tokens, offer.size + output)
+    return min(MAX_NANO, prices.nano(femto)), min(tokens, _MOST_TOKENS)
+
+
+def _lower(offers: Sequence[_Offer], answers: int, worth: int, wanted: int) -> OutputSteps:
+    """Returns the steps from `worth` up to, but not including, `wanted`.
+
+    Between two steps no model's maximum begins to apply, so that the highest cost is a convex function of the limit
+    there: no more than what lies on the line between the two.
+    """
+    maxima = {offer.high for offer in offers if offer.high is not None and worth < offer.high < wanted}
+    return tuple((limit, *_most(offers, answers, limit)) for limit in (worth, *sorted(maxima)))
+
+
+def _thinking_budget(body: Mapping[str, Any]) -> int:
+    """Returns the tokens that the request reserves for reasoning. Its output limit has to be higher.
+    https://platform.claude.com/docs/en/build-with-claude/extended-thinking
+    https://openrouter.ai/docs/use-cases/reasoning-tokens
+    https://ai.google.dev/gemini-api/docs/thinking#set-budget"""
+    most = 0
+    for name, field in _THINKING:
+        asked = body.get(name)
+        value = asked.get(field) if isinstance(asked, Mapping) else None
+        if value is not None and _is_count(value):
+            most = max(most, value)
+    return most
+
+
+_THINKING = (
+    ("thinking", "budget_tokens"),
+    ("reasoning", "max_tokens"),
+    ("thinking", "thinkingBudget"),
+    ("thinking", "thinking_budget"),
+)
 
 
 def _prompt_tokens(prompt: Prompt, price: Price, windows: int) -> int | None:
@@ -81,12 +162,13 @@ def _prompt_tokens(prompt: Prompt, price: Price, windows: int) -> int | None:
     return size if window is None else min(size, window)
 
 
-def _most(
-    price: Price, prompt_tokens: int, output_tokens: int, prompt: Prompt, tier: Any, units: Mapping[str, int]
-) -> int:
-    """Returns nano-dollars. `auto` may be billed as priority if the provider's account has it, and no tier is
-    guaranteed."""
-    most = 0
+def _lines(
+    price: Price, prompt_tokens: int, prompt: Prompt, tier: Any, units: Mapping[str, int]
+) -> list[tuple[int, int]]:
+    """Returns femto-dollars for the prompt and the units, and for each output token, by the service tiers that may be
+    billed. `auto` may be billed as priority if the provider's account has it, and no tier is guaranteed."""
+    fixed = prices.flat(price, units) if units else 0
+    lines = []
     for chosen in (None,) if tier is None else (None, "priority" if tier == "auto" else tier):
         now = prices.at(price, prompt_tokens, chosen)
         into = now.get("input", 0)
@@ -95,8 +177,8 @@ def _most(
         if prompt.cached:
             into = _cache_write(now, into, prompt.cached)
         out = max(now.get(unit, 0) for unit in ("output", "reasoning", "audio_output", "image_output"))
-        most = max(most, prompt_tokens * into + output_tokens * out)
-    return min(MAX_NANO, prices.nano(most + prices.flat(price, units) if units else most))
+        lines.append((fixed + prompt_tokens * into, out))
+    return lines
 
 
 def _cache_write(now: Price, into: int, cached: int) -> int:
@@ -219,7 +301,8 @@ def most(
     prompt: Prompt,
     reachable: Sequence[tuple[str, Price | None]],
     charge: Charge,
-    default_max_output: int,
+    default_max_output: int | None,
+    min_output: int = MIN_OUTPUT,
 ) -> Quote:
     """Returns the maximum cost and usage at the most expensive of `reachable`: (name of the model, its prices)."""
     if charge.free:
@@ -229,7 +312,7 @@ def most(
     unsold = no_unit(reachable, charge) if charge.units else ""
     if unsold:
         return Quote(None, prompt.tokens(), None, unsold)
-    return quote(
+    found = quote(
         _as_read_by_anyone(body),
         prompt,
         reachable,
@@ -237,7 +320,9 @@ def most(
         default_max_output=default_max_output,
         units=charge.units,
         least=charge.least,
+        min_output=min_output,
     )
+    return found._replace(steps=()) if charge.unlimited else found
 
 
 def no_unit(reachable: Sequence[tuple[str, Price | None]], charge: Charge) -> str:
@@ -253,8 +338,9 @@ def dearer(one: Quote, other: Quote) -> Quote:
     """Returns a quote that covers both."""
     unpriced = one.unpriced or other.unpriced
     amount = None if unpriced or one.amount is None or other.amount is None else max(one.amount, other.amount)
-    add = one.add_limit if one.add_limit is not None else other.add_limit
-    return Quote(amount, max(one.tokens, other.tokens), add, unpriced)
+    added = [limit for limit in (one.add_limit, other.add_limit) if limit is not None]
+    steps = () if unpriced else higher(one.steps, other.steps)
+    return Quote(amount, max(one.tokens, other.tokens), max(added, default=None), unpriced, steps)
 
 
 def _as_read_by_anyone(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -288,9 +374,11 @@ class Quoter:
         deployments: list[Mapping[str, Any]],
         reach: Mapping[str, list[int]],
         is_on: Callable[[list[str]], bool],
-        default_max_output: int,
+        default_max_output: int | None,
+        min_output: int = MIN_OUTPUT,
     ) -> None:
         self._default_max_output = default_max_output
+        self._min_output = min_output
         on = [is_on(deployment["needs"]) for deployment in deployments]
         self._reach: dict[str, list[tuple[str, Price | None]]] = {
             name: [(deployments[i]["group"], deployments[i]["price"]) for i in indices if on[i]]
@@ -319,7 +407,7 @@ class Quoter:
             if endpoint in generate_content.ENDPOINTS:
                 body = generate_content.terms(endpoint, body)
             charge = of_body(endpoint, body)
-            found = most(body, prompt(body), reachable, charge, self._default_max_output)
+            found = most(body, prompt(body), reachable, charge, self._default_max_output, self._min_output)
         except (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError):
             return None  # a field has an invalid value; the proxy reports which
         return Quoted(model, found, labels)

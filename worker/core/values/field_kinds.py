@@ -65,7 +65,7 @@ class Kind(NamedTuple):
     `read`: converts the field's name, its JSON value and the current time to the column's value; raises FieldError.
     `show`: converts the column's value to JSON. `schema`: of the JSON value in requests, where null unsets it. `shown`:
     of the value in responses. `argument`: how text from the command line or a form is converted to JSON: "text",
-    "list" (of strings, separated by commas), "number", "integer", "json", or "" if it cannot be given there.
+    "list" (of strings, separated by commas), "number", "integer", "json", or "flag".
     """
 
     sql: str
@@ -238,7 +238,7 @@ EXPIRY = Kind(
     schema={"anyOf": [DURATION, {"const": "-1"}]},
     shown=MOMENT_SCHEMA,
 )
-FLAG = Kind("BIGINT NOT NULL", 0, _flag, bool, schema=_FLAG, shown=_FLAG, argument="")
+FLAG = Kind("BIGINT NOT NULL", 0, _flag, bool, schema=_FLAG, shown=_FLAG, argument="flag")
 # Kinds of columns that only the gateway sets.
 ID = Kind("TEXT PRIMARY KEY")
 HINT = Kind("TEXT NOT NULL", shown=_TEXT)

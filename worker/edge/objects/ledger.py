@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from typing import Any, NamedTuple
 
 from pyodide.ffi import create_proxy
@@ -20,22 +20,24 @@ from core.ledger.accounts import Policy
 from core.ledger.batch import batch
 from core.ledger.declared import sync_declared_keys
 from core.ledger.expiry import next_deadlines
+from core.ledger.waiting_line import WaitingLine
 from core.protocol import ASK_HEADER, CONFIGURATION_HEADER, REFUSAL_HEADER, decode_admission, encode_refusal, grant_of
 
+from ..forwarding import client_left
 from ..ledger_client import LedgerUnavailable
+from ..responses import error_response
 from ..runtime import interpreter
 from ..runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, unwrapped, variable
 from ..runtime.log import log
 from ..runtime.sql import SqlStore
 from ..settings import read_ledger
 from .ledger_upkeep import AT_ONCE, LedgerUpkeep, now_ms
-from .own_container import Admitted, ContainerObject, OwnContainer
+from .own_container import Admitted, ContainerObject, OwnContainer, request_id
 from .usage_drain import LedgerFailed
 
 LEASE_MS = 120_000
-# A request that only running requests keep out waits this long for one of them to end: a report may be on its way.
-PATIENCE_SECONDS = 0.25
-MOST_WAITING = 100
+# The size of a request in the line. The Worker sends none with a larger body here, and holds the body of every other.
+MOST_INLINE = 64 * 1024
 # A report carried by a response is written with the next admission, or after this time.
 WRITE_AFTER_MS = 20
 # This many carried reports are written at once, without waiting.
@@ -66,8 +68,7 @@ class Ledger(ContainerObject):
         self._named: dict[str, float] = {}  # configuration name -> time of the last request that named it
         self._storage = unwrapped(ctx.storage)
         self._store = SqlStore(self._storage)
-        self._ended = asyncio.Event()  # a reservation has ended; the method `ended` is about containers
-        self._waiting = 0
+        self._line = WaitingLine(self._settings.budget_patience)
         self._carried: list[_Carried] = []  # not written yet
         self._write_soon: Any = None  # a proxy of `_write_carried`, created on first use
         self._write_awaited = False
@@ -98,19 +99,29 @@ class Ledger(ContainerObject):
         asked = or_none(headers.get(ASK_HEADER))
         if asked is None or self._own is None:
             return await self._answer(incoming, self._configuration(headers))
-        fields, add_limit, own, named = decode_admission(asked)
+        fields, add_limit, own, named, steps = decode_admission(asked)
         # An older Worker names the configuration only in a header.
         configuration = self._configurations.named(named or or_none(headers.get(CONFIGURATION_HEADER)))
         if configuration is None:
             return await self._answer(incoming, None)
-        ask = admit.AdmissionRequest(**fields, instance=self._own.instance, lease=LEASE_MS, tags=own)
-        result = await self._let_in(ask, self._limits_of(configuration))
+        ask = admit.AdmissionRequest(
+            **fields,
+            instance=self._own.instance,
+            lease=LEASE_MS,
+            tags=own,
+            steps=steps,
+            without_limit=add_limit is not None,
+        )
+        result = await self._let_in(ask, self._limits_of(configuration), incoming)
+        if result is None:
+            log("info", "client_left", request_id=request_id(incoming), reason="while it waited for a budget")
+            return error_response(client_left())
         if not result["ok"]:
             return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, encode_refusal(result))]))
         admitted = Admitted(
             ask.id,
             ask.instance,
-            lambda ack: grant_of(fields, result, add_limit, ack).encode(),
+            lambda ack: grant_of(fields, result, add_limit, ack),
             self._settle_soon,
         )
         return await self._own.answer(incoming, configuration, admitted)
@@ -124,7 +135,7 @@ class Ledger(ContainerObject):
         if configuration is None:
             return json.dumps({"unconfigured": True})
         ask = admit.AdmissionRequest(**asked, lease=LEASE_MS)
-        return json.dumps(await self._let_in(ask, self._limits_of(configuration)))
+        return json.dumps(await self._let_in(ask, self._limits_of(configuration), None))
 
     async def configure(self, text: str) -> None:
         """Adds a configuration. The keys that it declares exist from now on."""
@@ -152,13 +163,21 @@ class Ledger(ContainerObject):
         if done["made"] or done["changed"] or done["blocked"]:
             log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
 
-    async def _let_in(self, ask: admit.AdmissionRequest, policy: Policy) -> dict[str, Any]:
-        result = self._admit(ask, policy)
-        if "soon" in result and self._waiting < MOST_WAITING:
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while "soon" in result and await self._one_ends(deadline - time.monotonic()):
-                result = self._admit(ask, policy)
-        return result
+    async def _let_in(self, ask: admit.AdmissionRequest, policy: Policy, incoming: Any) -> dict[str, Any] | None:
+        """Admits the request, or lets it wait until running ones no longer keep it out. Returns None if its client left
+        in the meantime. `incoming`: the request, None if only the Worker has it."""
+        key, line = ask.secret_hash or "", self._line
+        ended, result = line.ended, None
+        if not line.has(key):
+            result = self._admit(ask, policy)
+            if "soon" not in result:
+                return result
+
+        async def attempt() -> dict[str, Any]:
+            return self._admit(ask, policy)
+
+        waiting = line.wait(key, 0 if incoming is None else MOST_INLINE, attempt, result, ended)
+        return await (waiting if incoming is None else _unless_aborted(waiting, incoming.signal))
 
     async def authenticate(self, text: str) -> str:
         """{"secret_hash"} → a result of `ledger.admit.authenticate`."""
@@ -190,22 +209,25 @@ class Ledger(ContainerObject):
         if renew:
             self._store.run(settle.renew(instance, renew, now + LEASE_MS))
         outcomes: list[str] = []
+        ended: list[str] = []
         if reports:
-            outcomes = self._store.run(batch(self._store.dialect, self._policy, reports, (), now))["outcomes"]
-        self._reported(reports, outcomes)
+            done = self._store.run(batch(self._store.dialect, self._policy, reports, (), now))
+            outcomes, ended = done["outcomes"], done["ended"]
+        self._reported(reports, outcomes, ended)
         return outcomes
 
-    def _reported(self, reports: list[settle.Report], outcomes: list[str]) -> None:
+    def _reported(self, reports: list[settle.Report], outcomes: list[str], ended: list[str]) -> None:
+        """`ended`: the accounts whose requests have ended."""
         for report, outcome in zip(reports, outcomes, strict=True):
             if outcome in ("unknown", "foreign"):
                 log("warning", f"ledger_report_{outcome}", reservation=report.id, instance=report.instance)
         if reports:
-            self._changed()
+            self._changed(ended)
 
     def _settle_soon(self, fields: list[Any], number: int, oldest: int) -> None:
         """Writes a carried report in one transaction with the next admission, or shortly afterwards."""
         self._carried.append(_Carried(settle.Report(*fields), number, oldest))
-        if self._waiting or len(self._carried) >= MOST_CARRIED:
+        if self._line or len(self._carried) >= MOST_CARRIED:
             self._write_carried()
         elif not self._write_awaited:
             self._write_awaited = True
@@ -237,7 +259,7 @@ class Ledger(ContainerObject):
         if self._own is not None:
             for one in carried:
                 self._own.drain.write(one.report.instance, one.number, one.oldest)
-        self._reported(reports, done["outcomes"])
+        self._reported(reports, done["outcomes"], done["ended"])
         return done["results"]
 
     async def bind(self, text: str) -> str:
@@ -291,24 +313,25 @@ class Ledger(ContainerObject):
             self._upkeep.alert_soon(now)
         return result
 
-    async def _one_ends(self, seconds: float) -> bool:
-        """Waits for a report. Returns whether one arrived in time."""
-        self._waiting += 1
-        try:
-            await asyncio.wait_for(self._ended.wait(), max(0.0, seconds))
-        except TimeoutError:
-            return False
-        finally:
-            self._waiting -= 1
-        return True
-
-    def _changed(self) -> None:
-        """Money or slots may have become free, and a budget may be exhausted."""
-        if self._waiting:
-            self._ended.set()
-            self._ended = asyncio.Event()
+    def _changed(self, accounts: Collection[str] | None = None) -> None:
+        """Money or slots of these accounts may have become free (None: of any), and a budget may be exhausted."""
+        self._line.wake(accounts)
         if self._store.alerts:
             self._upkeep.alert_soon(now_ms())
+
+
+async def _unless_aborted(waiting: Coroutine[Any, Any, Any], signal: Any) -> Any:
+    """Returns the result, or None once the client has left. A client that leaves cancels nothing by itself."""
+    task = asyncio.ensure_future(waiting)
+    left = create_proxy(lambda *_: task.cancel())
+    signal.addEventListener("abort", left)
+    try:
+        return None if signal.aborted and task.cancel() else await task
+    except asyncio.CancelledError:
+        return None
+    finally:
+        signal.removeEventListener("abort", left)
+        left.destroy()
 
 
 class _OwnLedger:

@@ -13,6 +13,7 @@ from core.configuration import Configuration, Known, own
 from core.container_environment import container_environment
 from core.protocol import (
     ASK_HEADER,
+    CATALOG_HEADER,
     CONFIGURATION_HEADER,
     CONFIGURATION_PATH,
     ENDING,
@@ -31,6 +32,7 @@ from core.protocol import (
     UNCONFIGURED,
     CarriedReport,
     EdgeGrant,
+    catalog_of,
     instance_of,
 )
 
@@ -61,14 +63,14 @@ class LedgerEnd(Ledger, Protocol):
 class Admitted(NamedTuple):
     """A request that this object has admitted.
 
-    `instance`: the container that it was admitted for. `grant`: encodes the grant, given the number up to which the
+    `instance`: the container that it was admitted for. `grant`: makes the grant, given the number up to which the
     ledger has the journal, or None if the response must not carry a report. `carried`: receives a report carried by a
     response, its number, and the oldest number in the journal.
     """
 
     reservation: str
     instance: str
-    grant: Callable[[int | None], str]
+    grant: Callable[[int | None], EdgeGrant]
     carried: Callable[[list[Any], int, int], None]
 
 
@@ -164,7 +166,10 @@ class OwnContainer:
         else:
             foreseen = admitted.instance
             headers.delete(ASK_HEADER)
-            headers.set(GRANT_HEADER, admitted.grant(self.drain.written(instance)))
+            grant = admitted.grant(self.drain.written(instance))
+            headers.set(GRANT_HEADER, grant.encode())
+            if grant.most_output is not None:
+                headers.set(CATALOG_HEADER, catalog_of(headers.get(CATALOG_HEADER), grant))
         if reservation is not None and foreseen != instance:
             await self._bind(reservation, instance)
         self.drain.touch()  # for every request, because the drain detects a container that hangs
@@ -345,6 +350,6 @@ def _with_grant(response: Any, admitted: Admitted | None) -> Any:
     if admitted is None:
         return response
     copy = js.Response.new(response.body, response)
-    copy.headers.set(GRANT_HEADER, admitted.grant(None))
+    copy.headers.set(GRANT_HEADER, admitted.grant(None).encode())
     copy.headers.set(INSTANCE_HEADER, admitted.instance)
     return copy

@@ -118,7 +118,7 @@ def _limit(d: Deployment, model: str, generation: Mapping[str, Any], request: Co
     """The output limit, by the rules of chat: never above what is reserved."""
     asked = (request.body.get("generationConfig") or {}).get("maxOutputTokens")
     fields = {MAX_TOKENS: asked} if asked else {}
-    return prepare.merge(d, capabilities(d, model), fields, request.output_limit).get(MAX_TOKENS)
+    return prepare.merge(d, capabilities(d, model), fields, request).get(MAX_TOKENS)
 
 
 def _signed(contents: list[dict[str, Any]], can: Traits) -> list[dict[str, Any]]:

@@ -185,12 +185,9 @@ class PassingOrChat:
 
 def limit_of(d: Deployment, model: str, request: Completion) -> int | None:
     """The output limit as the model accepts it: the client's, or else the deployment's or the reserved one."""
-    limit = output_limits.lowest(request.body)
-    if limit is None:
-        limit = output_limits.lowest(d.presets) or request.output_limit
-    elif request.output_limit is not None:  # the reservation does not cover the client's limit
-        limit = min(limit, request.output_limit)
-    return None if limit is None else max(prepare.fitting(limit, capabilities(d, model)), LEAST_OF_RESPONSES)
+    can = capabilities(d, model)
+    limit = prepare.output_limit(d, can, request.body, request)
+    return None if limit is None else max(prepare.fitting(limit, can), LEAST_OF_RESPONSES)
 
 
 def broken(error: ApiError, events: Events | None) -> bytes:
