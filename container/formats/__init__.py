@@ -68,7 +68,7 @@ class Formats:
 
     def of(self, d: Deployment, model: str, endpoint: str) -> Format:
         if endpoint in messages.ENDPOINTS:
-            return self._messages(d, model, endpoint)
+            return self._messages(d, model)
         if endpoint in responses.BESIDE:
             return self._beside
         if endpoint == responses.ENDPOINT:
@@ -83,14 +83,14 @@ class Formats:
         takes = endpoint == "chat_completions" and DIRECT[d.provider].takes(model)
         return self._translated[d.format] if takes else self._engine
 
-    def _messages(self, d: Deployment, model: str, endpoint: str) -> Format:
-        """The format for Anthropic's Messages API. Only Anthropic and the engine can count tokens."""
+    def _messages(self, d: Deployment, model: str) -> Format:
+        """The format for Anthropic's Messages API."""
         if d.kind == "direct" and d.format == "anthropic":
             return self._to_claude
-        if d.kind == "direct" and d.format == "vertex_ai" and endpoint == "messages" and is_claude(model):
+        if d.kind == "direct" and d.format == "vertex_ai" and is_claude(model):
             return self._to_vertex_claude
         inner = self.of(d, model, "chat_completions")
-        if inner is self._engine or endpoint == "count_tokens":
+        if inner is self._engine:
             return self._to_engine
         return self._over_chat[inner]
 

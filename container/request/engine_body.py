@@ -44,6 +44,8 @@ _SHAPES: Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 
 # Form fields that determine routing or price.
 _SINGLE = ("model", "n")
+# OpenAI's default: https://platform.openai.com/docs/api-reference/moderations/create#moderations-create-model
+_MODERATES = "omni-moderation-latest"
 _OWN_FIELDS = ("disable_fallbacks", "fallbacks", "num_retries", "timeout")
 
 
@@ -62,6 +64,8 @@ class JsonBody:
         drop_labels(fields)
         name_user(fields)
         refuse_forbidden(fields)
+        if endpoint.name == "moderations" and fields.get("model") is None:
+            fields["model"] = _MODERATES
         self.model = named_model(fields.get("model"))
         wanted = CHECKS["n"](fields["n"]) if fields.get("n") is not None else None  # priced per item
         if wanted:

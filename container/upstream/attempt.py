@@ -11,6 +11,7 @@ from ..config.options import Options
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..formats import Formats
 from ..formats.client_apis import gemini, messages, responses
+from ..formats.client_apis.messages import counting
 from ..formats.shared import mock
 from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, json_object
 from ..formats.shared.assemble import as_events, is_stream
@@ -64,6 +65,8 @@ class Upstream:
         """
         d, model = step.target
         name = request.model if step.fallbacks == 0 else step.group
+        if counting.estimates(d, request.endpoint):
+            return counting.estimated(d, model, request)
         try:
             if d.kind == "mock":
                 return _mocked(d, request, name)

@@ -44,10 +44,6 @@ def test_model_of_another_provider(client: anthropic.Anthropic, provider: FakePr
     assert provider.last.format == "gemini"
 
 
-def test_count_tokens(client: anthropic.Anthropic, provider: FakeProvider):
-    assert client.messages.count_tokens(model="claude", messages=HELLO).input_tokens > 0
-
-
 def test_wrong_key(engine_proxy: RunningProxy, provider: FakeProvider):
     client = anthropic.Anthropic(base_url=engine_proxy.url, api_key="sk-wrong", max_retries=0)
     with pytest.raises(anthropic.AuthenticationError):

@@ -107,6 +107,36 @@ def test_tools_include_the_providers_overhead() -> None:
     assert prompt(chat("hi", tools=tools)).tokens() >= 700 + text_tokens(json.dumps(tools, separators=(",", ":")))
 
 
+_FUNCTION = {"type": "function", "name": "spawn", "parameters": {"type": "object"}}
+_NAMESPACE = {"type": "namespace", "name": "agents", "description": "Others.", "tools": [_FUNCTION] * 3}
+
+
+def test_tools_in_a_namespace_count_like_others() -> None:
+    """Codex sends some of its tools like this, and declares all of them in the conversation for newer models."""
+    found = prompt({"input": "hi", "tools": [_NAMESPACE]})
+    assert not found.unbounded
+    assert found.tokens() >= prompt({"input": "hi", "tools": [_FUNCTION] * 3}).tokens()
+    declared = {"type": "additional_tools", "id": "at_1", "role": "developer", "tools": [_NAMESPACE]}
+    found = prompt({"input": [declared, {"type": "message", "role": "user", "content": "hi"}]})
+    assert not found.unbounded
+    assert found.tokens() >= prompt({"input": "hi", "tools": [_FUNCTION] * 3}).tokens()
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {**_NAMESPACE, "tools": [{"type": "web_search"}]},
+        {**_NAMESPACE, "file_url": "https://example.com/a.pdf"},
+        {**_NAMESPACE, "tools": [_NAMESPACE]},
+    ],
+)
+def test_a_namespace_does_not_hide_content_of_unknown_size(tool: dict[str, Any]) -> None:
+    assert prompt({"input": "hi", "tools": [tool]}).unbounded
+    declared = {"type": "additional_tools", "role": "developer", "tools": [tool]}
+    assert prompt({"input": [declared]}).unbounded
+    assert prompt({"input": [{**declared, "tools": [], "file_url": "https://example.com/a.pdf"}]}).unbounded
+
+
 def test_images_are_counted_and_their_bytes_are_not() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
     found = prompt(chat([picture, picture, {"type": "text", "text": "what is this?"}]))

@@ -70,9 +70,9 @@ def test_schema(chat: OpenAI, provider: FakeProvider):
     provider.always(Behaviour(text='{"name": "Paris", "inhabitants": 2100000}'))
     answer = chat.chat.completions.parse(model="claude", messages=HELLO, response_format=City)
     assert answer.choices[0].message.parsed == City(name="Paris", inhabitants=2_100_000)
-    sent = provider.last.body["output_format"]
+    sent = provider.last.body["output_config"]["format"]
     assert (sent["type"], sent["schema"]["required"]) == ("json_schema", ["name", "inhabitants"])
-    assert provider.last.headers["anthropic-beta"] == "structured-outputs-2025-11-13"
+    assert "anthropic-beta" not in provider.last.headers
 
 
 def test_field_unsupported_by_claude_is_named(chat: OpenAI, provider: FakeProvider):

@@ -25,8 +25,8 @@ _UNFORCED = re.compile(r"claude-(?:sonnet|opus|fable|mythos)-5-5|claude-(?:fable
 class Traits(NamedTuple):
     """The capabilities of a model.
 
-    `max_tokens`: the largest output. `json_schema`: accepts `output_format`. `adaptive`: decides by itself how long to
-    reason. `budgets`: accepts a token budget for reasoning. `sampling`: accepts temperature and related fields.
+    `max_tokens`: the largest output. `json_schema`: accepts `output_config.format`. `adaptive`: decides by itself how
+    long to reason. `budgets`: accepts a token budget for reasoning. `sampling`: accepts temperature and related fields.
     `forced_tools`: accepts the tool_choice `any` and `tool`. `system_turns`: accepts system messages within the
     conversation. `efforts`: accepted levels of `output_config`. `thinks`: can reason. `always_thinks`: reasoning cannot
     be turned off.

@@ -140,7 +140,9 @@ def _answer_format(body: dict[str, Any], given: Mapping[str, Any], can: Traits) 
     if wanted is None:
         return False
     if can.json_schema:
-        body["output_format"] = {"type": "json_schema", "schema": tools.answer_schema(wanted)}
+        config = body.get("output_config")
+        wanted = {"type": "json_schema", "schema": tools.answer_schema(wanted)}
+        body["output_config"] = {**(config if isinstance(config, dict) else {}), "format": wanted}
         return False
     body["tools"] = [{"name": JSON_TOOL, "input_schema": {"type": "object", **wanted}}, *body.get("tools", ())]
     if not body.keys() & {"thinking", "tool_choice"} and can.forced_tools:
@@ -212,11 +214,7 @@ def _rest(body: dict[str, Any], given: Mapping[str, Any], drop_params: bool, pre
 
 
 def _betas(body: Mapping[str, Any], can: Traits) -> tuple[str, ...]:
-    betas = []
     config = body.get("output_config")
-    formatted = isinstance(config, dict) and config.get("format") is not None
-    if "output_format" in body or formatted:
-        betas.append(STRUCTURED_OUTPUTS)
-    if isinstance(config, dict) and config.get("effort") and not can.adaptive:
-        betas.append(EFFORT)
-    return tuple(betas)
+    effort = isinstance(config, dict) and config.get("effort") and not can.adaptive
+    # The old place of `output_config.format`, which a config may still set, needs its beta.
+    return ((STRUCTURED_OUTPUTS,) if "output_format" in body else ()) + ((EFFORT,) if effort else ())

@@ -88,7 +88,7 @@ def input_schema(given: Any) -> Schema:
 
 
 def answer_schema(given: Schema) -> Schema:
-    """The schema for `output_format`.
+    """The schema for `output_config.format`.
 
     References are resolved, objects are closed, and unsupported constraints move to the description.
     """

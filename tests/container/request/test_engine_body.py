@@ -71,6 +71,18 @@ def test_shape_that_breaks_litellm_is_a_400(endpoint, name, value):
     assert (caught.value.status, caught.value.param) == (400, name)
 
 
+@pytest.mark.parametrize("named", [{}, {"model": None}])
+def test_moderations_have_openais_default_model(named):
+    body = read_body(TABLE["/moderations"], orjson.dumps({"input": "Hi", **named}), "application/json")
+    assert body.model == "omni-moderation-latest"
+
+
+def test_other_endpoints_have_no_default_model():
+    with pytest.raises(ApiError) as caught:
+        sent_json(TABLE["/rerank"], query="a", documents=["b"])
+    assert (caught.value.status, caught.value.param) == (400, "model")
+
+
 @pytest.mark.parametrize(
     "name", ["url", "wx_credentials", "sampleCount", "num_generations", "x-api-key", "chat_history"]
 )

@@ -98,6 +98,9 @@ ACCEPTED: tuple[Accepted, ...] = (
         _WORDS, "changed", "contents[].parts[].functionResponse.response.content", _GEMINI, "history: *", MESSAGES
     ),
     Accepted(_WORDS, "changed", "messages[].content[].text", cases="history: tool result picture", endpoint=CHAT),
+    Accepted(
+        _WORDS, "added|missing", "output_format*|output_config.format*|output_config", _CLAUDE, "*response_format*"
+    ),
     Accepted(_WORDS, "changed", "response_format.json_schema.name", endpoint=MESSAGES),
     Accepted(_WORDS, "changed", "system", "vertex_ai/claude*", endpoint=MESSAGES),
     Accepted(_WORDS, "changed", "tool_choice", "mistral/*|fireworks_ai/*"),

@@ -55,7 +55,6 @@ def answers(engine: str) -> Iterator[tuple[str, str]]:
     message = {"model": "anthropic", "messages": question, "max_tokens": 20}
     yield "messages", _check(engine, "/v1/messages", message, WORD)
     yield "messages to gemini", _check(engine, "/v1/messages", {**message, "model": "gemini"}, WORD)
-    yield "count_tokens", _check(engine, "/v1/messages/count_tokens", message, "input_tokens")
     yield "responses", _check(engine, "/v1/responses", {"model": "anthropic", "input": "Which fruit?"}, WORD)
     rerank = {"model": "rerank", "query": "fruit", "documents": ["stone", WORD]}
     yield "rerank", _check(engine, "/v1/rerank", rerank, "relevance_score")

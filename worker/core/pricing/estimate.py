@@ -6,7 +6,7 @@ provider stores or looks up) is listed in `unbounded` and counts as the model's 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .tokens import LARGEST, Counted, count, text_tokens, tokens
@@ -50,6 +50,9 @@ _ELSEWHERE = frozenset(
 # An empty object is not among them: it may enable a feature, as `web_search_options` does.
 _NOTHING: tuple[Any, ...] = (None, False, "", [])
 _OWN_TOOLS = frozenset(("function", "custom"))
+# Groups of tools in OpenAI's Responses API, and Codex's item that declares tools in the conversation.
+_NAMESPACE = frozenset(("type", "name", "description", "tools"))
+_DECLARING = frozenset(("type", "id", "role", "tools"))
 _OF_PARTS = frozenset(("messages", "input", "system"))
 _TOOLS = frozenset(("tools", "functions"))
 _CACHING = frozenset(("cache_control", "cache_control_injection_points"))
@@ -174,6 +177,10 @@ class _Walk:
     def _part(self, part: dict[str, Any], stack: list[Any]) -> None:
         """Skips only the data of non-text content. The text in any other field may be read by the model."""
         kind = str(part.get("type"))
+        if kind == "additional_tools" and part.keys() <= _DECLARING:
+            self.tools(part.get("tools"))
+            self.numbers += _FOR_TOOLS
+            return
         pictured = kind in _PICTURES
         if kind in _OPAQUE or (pictured and not _is_picture(part)):
             self.unbounded.append(kind)
@@ -209,7 +216,7 @@ class _Walk:
 
     def tools(self, tools: Any) -> None:
         self.texts.append(json.dumps(tools, ensure_ascii=False, separators=(",", ":")))
-        for tool in tools if isinstance(tools, list) else ():
+        for tool in _each(tools):
             self.numbers += _PER_TOOL
             if not isinstance(tool, Mapping):
                 continue
@@ -227,6 +234,16 @@ class _Walk:
         """`marker`: a `cache_control`, or LiteLLM's list of injection points, whose `control` is one."""
         for one in marker if isinstance(marker, list) else (marker,):
             self.cached = max(self.cached, _time_cached(one))
+
+
+def _each(tools: Any) -> Iterator[Any]:
+    """The tools, with those of a namespace instead of it. No provider has a namespace within another."""
+    for tool in tools if isinstance(tools, list) else ():
+        if isinstance(tool, Mapping) and tool.get("type") == "namespace" and tool.keys() <= _NAMESPACE:
+            inner = tool.get("tools")
+            yield from inner if isinstance(inner, list) else ()
+        else:
+            yield tool
 
 
 def _time_cached(marker: Any) -> int:

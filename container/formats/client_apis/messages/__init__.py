@@ -97,7 +97,7 @@ class ToEngine(ToClaude):
         return await self._engine.ready(patience)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        return f"{base}/messages{_COUNT if endpoint == 'count_tokens' else ''}"
+        return f"{base}/messages"
 
     def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
         return failure.from_response(status, headers, raw)
@@ -162,8 +162,6 @@ def _longer(beta: str) -> bool:
 
 def mocked(d: Deployment, request: Completion, name: str) -> Answer:
     """The response of a mock model. Raises Unsupported."""
-    if request.endpoint == "count_tokens":
-        return Outcome("caller", 400, "A mock model cannot count tokens.", param="model")
     answer = mock.answer(d, _as_chat(request, d, d.model, drop_params=True), name)
     if isinstance(answer, Plain):
         return _as_message(answer, name)

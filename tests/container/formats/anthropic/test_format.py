@@ -38,12 +38,19 @@ async def test_key_and_version_are_headers(deployment):
     assert "authorization" not in where.headers
 
 
-def test_schema_adds_a_beta_to_the_configs_betas(deployment):
-    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "properties": {}}}}
+def test_the_old_field_of_schemas_adds_its_beta_to_the_configs_betas(deployment):
     assert sent(deployment).headers is None
-    assert sent(deployment, response_format=wanted, params={"extra_headers": {"anthropic-beta": "mine"}}).headers == {
+    old = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
+    assert sent(deployment, output_format=old, params={"extra_headers": {"anthropic-beta": "mine"}}).headers == {
         "anthropic-beta": "mine,structured-outputs-2025-11-13"
     }
+
+
+def test_schema_and_effort_are_both_in_output_config(deployment):
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "properties": {}}}}
+    body = orjson.loads(sent(deployment, response_format=wanted, reasoning_effort="low").body)
+    assert body["output_config"]["effort"] == "low"
+    assert body["output_config"]["format"]["type"] == "json_schema"
 
 
 @pytest.mark.parametrize(
