@@ -14,8 +14,8 @@ def main() -> None:
         prog="python -m tests.fakes",
         description=__doc__,
         epilog=f"Faults: {', '.join(fault for fault in Fault if fault is not Fault.NONE)}. Other parts of a "
-        "behaviour: a status, crlf, gzip, no_done, after=N, chunks=N, delay=S, pace=S, trickle=S, retry_after=S, "
-        "usage_in=asked|never|always|finish|every, text=…, message=…; joined by commas.",
+        "behaviour: a status, crlf, gzip, no_done, scripted, after=N, chunks=N, delay=S, pace=S, trickle=S, "
+        "retry_after=S, usage_in=asked|never|always|finish|every, text=…, message=…; joined by commas.",
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")

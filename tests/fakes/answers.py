@@ -5,13 +5,16 @@ import itertools
 import json
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from . import script
 from .behaviour import Behaviour
 
 TOKENS_PER_MESSAGE = 4
 EMPTY_PROMPT_ANSWER = "Hello!"
+BEFORE_CALL = "I will call a tool."
+AFTER_CALL = "The tool said: "
 
 
 class Tool(NamedTuple):
@@ -21,7 +24,7 @@ class Tool(NamedTuple):
 
 class Turn(NamedTuple):
     """The parts of a request that determine the response, in any wire format. `choice` is "auto", "none", "any" or a
-    tool's name."""
+    tool's name. `schema` is the JSON schema that the response must fit."""
 
     texts: Sequence[str]  # of every message, including the system's
     last: str  # the text that is echoed
@@ -29,6 +32,7 @@ class Turn(NamedTuple):
     tools: Sequence[Tool]
     choice: str
     max_tokens: int | None
+    schema: Mapping[str, Any] | None = None
 
 
 class ToolCall(NamedTuple):
@@ -52,12 +56,16 @@ def count_tokens(text: str) -> int:
 
 def reply_to(turn: Turn, behaviour: Behaviour) -> Reply:
     prompt_tokens = sum(map(count_tokens, turn.texts)) + TOKENS_PER_MESSAGE * len(turn.texts)
-    call = _tool_call(turn)
+    call = _scripted_call(turn) if behaviour.scripted else _tool_call(turn)
     if call is not None:
-        text, finish = "", "tool"
+        text, finish = BEFORE_CALL if behaviour.scripted else "", "tool"
         completion_tokens = count_tokens(call.name) + count_tokens(json.dumps(call.arguments))
     else:
         text, finish = behaviour.text if behaviour.text is not None else turn.last or EMPTY_PROMPT_ANSWER, "stop"
+        if behaviour.scripted and turn.schema is not None:
+            text = json.dumps(script.example(turn.schema))
+        elif behaviour.scripted:
+            text = script.spoken(text) if turn.from_user else AFTER_CALL + text
         completion_tokens = count_tokens(text)
         if turn.max_tokens is not None and completion_tokens > turn.max_tokens:
             text, finish = text.encode()[: 4 * turn.max_tokens].decode(errors="ignore"), "length"
@@ -74,6 +82,18 @@ def _tool_call(turn: Turn) -> ToolCall | None:
         return None
     tool = next((t for t in turn.tools if t.name == turn.choice), turn.tools[0])
     return ToolCall(tool.name, _arguments(tool.schema, turn.last))
+
+
+def _scripted_call(turn: Turn) -> ToolCall | None:
+    if not turn.tools or turn.choice == "none":
+        return None
+    told = script.called(turn.last, (tool.name for tool in turn.tools)) if turn.from_user else None
+    if told is not None:
+        return ToolCall(*told)
+    if turn.choice == "auto":
+        return None
+    tool = next((t for t in turn.tools if t.name == turn.choice), turn.tools[0])
+    return ToolCall(tool.name, script.example(tool.schema))
 
 
 def _arguments(schema: dict[str, Any], text: str) -> dict[str, Any]:

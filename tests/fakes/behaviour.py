@@ -56,6 +56,7 @@ class Behaviour:
     crlf: bool = False  # line endings of server-sent events
     gzip: bool = False
     trickle: float | None = None  # sends single bytes, with this pause after each
+    scripted: bool = False  # answers as the prompt says, see `script`, and thinks and speaks before it calls a tool
 
 
 OK = Behaviour()
@@ -83,7 +84,7 @@ def parse(text: str) -> Behaviour:
             behaviour = replace(behaviour, status=int(name))
         elif not assigned and name in _FAULTS:
             behaviour = replace(behaviour, fault=Fault(name))
-        elif not assigned and name in ("crlf", "gzip"):
+        elif not assigned and name in ("crlf", "gzip", "scripted"):
             behaviour = replace(behaviour, **{name: True})
         elif not assigned and name == "no_done":
             behaviour = replace(behaviour, done=False)

@@ -17,6 +17,8 @@ ERROR_TYPES = {
     429: "rate_limit_error",
     529: "overloaded_error",
 }
+# What a strict provider requires to be sent back with the thinking.
+SIGNATURE = "EqQBCkYIARgCKkDfake" + "A" * 40
 _STOP = {"stop": "end_turn", "length": "max_tokens", "tool": "tool_use"}
 
 
@@ -56,38 +58,56 @@ class Anthropic(Format):
         if endpoint == "count_tokens":
             return {"input_tokens": reply.prompt_tokens}
         message = _message(seen, setting.number, reply)
-        block: dict[str, Any] = {"type": "text", "text": reply.text}
-        if reply.call:
-            block = {**_tool_use(reply, setting.number), "input": reply.call.arguments}
         return {
             **message,
-            "content": [block],
+            "content": _blocks(seen.body, setting, reply),
             "stop_reason": _STOP[reply.finish],
             "usage": {**message["usage"], "output_tokens": reply.completion_tokens},
         }
 
     def events(self, seen: Recorded, endpoint: str, setting: Setting) -> Events:
         reply = reply_to(_turn(seen.body), setting.behaviour)
-        block: dict[str, Any] = {"type": "text", "text": ""}
-        deltas = [{"type": "text_delta", "text": p} for p in pieces(reply.text, setting.chunks)]
-        if reply.call:
-            block = {**_tool_use(reply, setting.number), "input": {}}
-            parts = pieces(orjson.dumps(reply.call.arguments).decode(), setting.chunks)
-            deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
+        events = Events(head=[_event("message_start", message=_message(seen, setting.number, reply))])
+        for index, block in enumerate(_blocks(seen.body, setting, reply)):
+            opening, deltas = _streamed(block, setting.chunks)
+            start = _event("content_block_start", index=index, content_block=opening)
+            if index == 0:
+                events.head += [start, _event("ping")]
+            else:
+                events.content += [_event("content_block_stop", index=index - 1), start]
+            events.content += [_event("content_block_delta", index=index, delta=delta) for delta in deltas]
+            events.tail = [_event("content_block_stop", index=index)]
         stop = {"stop_reason": _STOP[reply.finish], "stop_sequence": None}
-        return Events(
-            head=[
-                _event("message_start", message=_message(seen, setting.number, reply)),
-                _event("content_block_start", index=0, content_block=block),
-                _event("ping"),
-            ],
-            content=[_event("content_block_delta", index=0, delta=delta) for delta in deltas],
-            tail=[
-                _event("content_block_stop", index=0),
-                _event("message_delta", delta=stop, usage={"output_tokens": reply.completion_tokens}),
-                _event("message_stop"),
-            ],
-        )
+        events.tail += [
+            _event("message_delta", delta=stop, usage={"output_tokens": reply.completion_tokens}),
+            _event("message_stop"),
+        ]
+        return events
+
+
+def _blocks(body: dict[str, Any], setting: Setting, reply: Reply) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    if setting.behaviour.scripted and (body.get("thinking") or {}).get("type") in ("enabled", "adaptive"):
+        blocks.append({"type": "thinking", "thinking": "Let me think about that.", "signature": SIGNATURE})
+    if reply.text or reply.call is None:
+        blocks.append({"type": "text", "text": reply.text})
+    if reply.call is not None:
+        blocks.append({**_tool_use(reply, setting.number), "input": reply.call.arguments})
+    return blocks
+
+
+def _streamed(block: dict[str, Any], chunks: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The block as it starts, and its deltas."""
+    match block["type"]:
+        case "thinking":
+            deltas = [{"type": "thinking_delta", "thinking": part} for part in pieces(block["thinking"], chunks)]
+            deltas.append({"type": "signature_delta", "signature": block["signature"]})
+            return {**block, "thinking": "", "signature": ""}, deltas
+        case "text":
+            return {**block, "text": ""}, [{"type": "text_delta", "text": p} for p in pieces(block["text"], chunks)]
+        case _:
+            parts = pieces(orjson.dumps(block["input"]).decode(), chunks)
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": part} for part in parts]
 
 
 def _turn(body: dict[str, Any]) -> Turn:
@@ -105,6 +125,7 @@ def _turn(body: dict[str, Any]) -> Turn:
         tools=[Tool(t["name"], t.get("input_schema") or {}) for t in body.get("tools") or ()],
         choice=choice.get("name") or choice["type"],
         max_tokens=body.get("max_tokens"),
+        schema=((body.get("output_config") or {}).get("format") or body.get("output_format") or {}).get("schema"),
     )
 
 

@@ -17,6 +17,8 @@ ERROR_STATUSES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+# What a strict provider requires to be sent back with the call. Real ones are far longer than a call's ID may be.
+SIGNATURE = "CiQB+/fake/abc+def" + "A" * 300 + "=="
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool": "STOP"}
 
 
@@ -50,12 +52,13 @@ class Gemini(Format):
         reply = reply_to(_turn(seen.body), setting.behaviour)
         if endpoint == "countTokens":
             return {"totalTokens": reply.prompt_tokens}
-        return _response(seen, setting.number, _parts(reply), reply, finish=_FINISH[reply.finish])
+        return _response(seen, setting.number, _parts(reply, setting), reply, finish=_FINISH[reply.finish])
 
     def events(self, seen: Recorded, endpoint: str, setting: Setting) -> Events:
         reply = reply_to(_turn(seen.body), setting.behaviour)
         # A function call is sent whole, in one event.
-        parts = [_parts(reply)] if reply.call else [[{"text": p}] for p in pieces(reply.text, setting.chunks)]
+        parts = [[part] for part in _parts(reply, setting) if "functionCall" in part]
+        parts = [[{"text": p}] for p in pieces(reply.text, setting.chunks) if reply.text or not parts] + parts
         finishes = [None] * (len(parts) - 1) + [_FINISH[reply.finish]]
         return Events(
             content=[
@@ -82,9 +85,10 @@ def _turn(body: dict[str, Any]) -> Turn:
         texts=texts,
         last=str(results[-1]["response"]) if results else text_of(last["parts"]),
         from_user=not results,
-        tools=[Tool(d["name"], d.get("parameters") or d.get("parametersJsonSchema") or {}) for d in declared],
+        tools=[Tool(d["name"], d.get("parameters") or _field(d, "parametersJsonSchema") or {}) for d in declared],
         choice=names[0] if mode == "ANY" else mode.lower(),
         max_tokens=_field(generation, "maxOutputTokens"),
+        schema=_field(generation, "responseJsonSchema") or _field(generation, "responseSchema"),
     )
 
 
@@ -93,10 +97,12 @@ def _field(value: dict[str, Any], camel: str) -> Any:
     return value.get(camel, value.get(re.sub("[A-Z]", lambda m: "_" + m[0].lower(), camel)))
 
 
-def _parts(reply: Reply) -> list[dict[str, Any]]:
-    if reply.call:
-        return [{"functionCall": {"name": reply.call.name, "args": reply.call.arguments}}]
-    return [{"text": reply.text}]
+def _parts(reply: Reply, setting: Setting) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = [{"text": reply.text}] if reply.text or reply.call is None else []
+    if reply.call is not None:
+        call = {"functionCall": {"name": reply.call.name, "args": reply.call.arguments}}
+        parts.append({**call, "thoughtSignature": SIGNATURE} if setting.behaviour.scripted else call)
+    return parts
 
 
 def _response(

@@ -85,7 +85,7 @@ class OpenAI(Format):
         reply = reply_to(chat_turn(body), setting.behaviour)
         message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
         if reply.call:
-            message |= {"content": None, "tool_calls": [_tool_call(reply, setting.number)]}
+            message |= {"content": reply.text or None, "tool_calls": [_tool_call(reply, setting.number)]}
         finish = {"logprobs": None, "finish_reason": _FINISH[reply.finish]}
         return {
             "id": f"chatcmpl-fake-{setting.number}",
@@ -168,7 +168,11 @@ def _chat_deltas(events: Events, chunk: "_Chunk", reply: Reply, setting: Setting
         call = _tool_call(reply, setting.number)
         first = {"index": 0, **call, "function": {**call["function"], "arguments": ""}}
         role = {"role": "assistant", "content": None, "tool_calls": [first]}
-        events.content = [
+        if reply.text:  # spoken before the call
+            role = {"role": "assistant", "content": "", "refusal": None}
+            events.content = [chunk.text(i, p) for p in pieces(reply.text, setting.chunks) for i in range(choices)]
+            events.content += [chunk.delta(i, {"tool_calls": [first]}) for i in range(choices)]
+        events.content += [
             chunk.delta(i, {"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
             for part in pieces(call["function"]["arguments"], setting.chunks)
             for i in range(choices)
@@ -265,6 +269,7 @@ def chat_turn(body: dict[str, Any]) -> Turn:
         tools=[Tool(f["name"], f.get("parameters") or {}) for f in functions],
         choice="any" if choice == "required" else choice,
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
+        schema=((body.get("response_format") or {}).get("json_schema") or {}).get("schema"),
     )
 
 

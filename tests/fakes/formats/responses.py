@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/responses
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -28,6 +29,11 @@ _PARTS = {
     "assistant": frozenset(("output_text", "refusal")),
     "user": frozenset(("input_text", "input_image", "input_file", "input_audio")),
 }
+# Tools that OpenAI runs, or that it knows without a declaration.
+_HOSTED = frozenset(
+    "web_search web_search_preview image_generation tool_search mcp file_search code_interpreter computer "
+    "computer_use_preview local_shell shell apply_patch".split()
+)
 _CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 THOUGHT = "**Thinking** about it."
 ENCRYPTED = "gAAAA-fake-reasoning"
@@ -54,15 +60,20 @@ def refusal(seen: Recorded) -> Refusal | None:
 
 
 def _wrong_tool(tool: dict[str, Any]) -> str | None:
-    if tool.get("type") not in ("function", "custom"):
-        return f"Invalid value: '{tool.get('type')}'. tools[].type"
+    kind = tool.get("type")
+    if kind == "namespace":
+        return next((wrong for inner in tool["tools"] if (wrong := _wrong_tool(inner))), None)
+    if kind in _HOSTED:
+        return None
+    if kind not in ("function", "custom"):
+        return f"Invalid value: '{kind}'. tools[].type"
     if not isinstance(tool.get("name"), str):
         return "Missing required parameter: 'tools[0].name'."
     if not _NAME.fullmatch(tool["name"]):
         return "Invalid 'tools[0].name': string does not match pattern."
-    if tool["type"] == "function" and not isinstance(tool.get("parameters"), dict | None):
+    if kind == "function" and not isinstance(tool.get("parameters"), dict | None):
         return "Invalid type for 'tools[0].parameters': expected an object."
-    allowed = {"type", "name", "description", "parameters", "strict", "format"}
+    allowed = {"type", "name", "description", "parameters", "strict", "format", "defer_loading", "output_schema"}
     return next((f"Unknown parameter: 'tools[0].{name}'." for name in tool if name not in allowed), None)
 
 
@@ -114,7 +125,8 @@ def turn(body: dict[str, Any]) -> Turn:
     choice = body.get("tool_choice") or "auto"
     if isinstance(choice, dict):
         choice = choice.get("name", "any")
-    tools = body.get("tools") or ()
+    tools = _callable(body.get("tools") or ())
+    form = (body.get("text") or {}).get("format") or {}
     return Turn(
         texts=[body.get("instructions") or "", *(_text(i) for i in said)],
         last=_text(last),
@@ -122,7 +134,19 @@ def turn(body: dict[str, Any]) -> Turn:
         tools=[Tool(t["name"], t.get("parameters") or {}) for t in tools],
         choice="any" if choice == "required" else choice,
         max_tokens=body.get("max_output_tokens"),
+        schema=form.get("schema"),
     )
+
+
+def _callable(tools: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The functions and custom tools, also those in namespaces."""
+    found: list[dict[str, Any]] = []
+    for tool in tools:
+        if tool["type"] == "namespace":
+            found += [{**inner, "namespace": tool["name"]} for inner in _callable(tool["tools"])]
+        elif tool["type"] in ("function", "custom"):
+            found.append(tool)
+    return found
 
 
 def _text(item: dict[str, Any]) -> str:
@@ -175,7 +199,7 @@ def _output(body: dict[str, Any], reply: Reply, number: int) -> list[dict[str, A
         if "reasoning.encrypted_content" in (body.get("include") or ()):
             item["encrypted_content"] = ENCRYPTED
         items.append(item)
-    if reply.call is None:
+    if reply.text or reply.call is None:
         part = {"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}
         items.append(
             {
@@ -186,11 +210,14 @@ def _output(body: dict[str, Any], reply: Reply, number: int) -> list[dict[str, A
                 "content": [part],
             }
         )
+    if reply.call is None:
         return items
-    kinds = {tool["name"]: tool["type"] for tool in body["tools"]}
+    (tool, *_) = (tool for tool in _callable(body["tools"]) if tool["name"] == reply.call.name)
     arguments = orjson.dumps(reply.call.arguments).decode()
     call = {"status": "completed", "call_id": f"call_fake_{number}_x", "name": reply.call.name}
-    if kinds[reply.call.name] == "custom":
+    if "namespace" in tool:
+        call["namespace"] = tool["namespace"]
+    if tool["type"] == "custom":
         items.append({"id": f"ctc_fake_{number}", "type": "custom_tool_call", **call, "input": arguments})
     else:
         items.append({"id": f"fc_fake_{number}", "type": "function_call", **call, "arguments": arguments})

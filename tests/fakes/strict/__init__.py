@@ -30,6 +30,10 @@ def refusal(seen: Recorded, endpoint: str) -> Refusal | None:
     if not seen.path.startswith(PREFIX) or endpoint in ("models", "count_tokens") or not isinstance(seen.body, dict):
         return None
     provider = seen.path.removeprefix(PREFIX).partition("/")[0]
+    if provider == "chat_only" and endpoint != "chat":
+        return Refusal(404, {"detail": "Not Found"})
+    if endpoint == "responses":
+        return None  # the format itself is strict
     if provider in _FORMATS:
         return _FORMATS[provider](seen.body)
     return chat.refusal(CHAT[provider], seen.model or "", seen.body)

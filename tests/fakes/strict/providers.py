@@ -174,6 +174,8 @@ CHAT: dict[str, Chat] = {
     "deepinfra": Chat(parts={**_TEXT_AND_PICTURES, "input_audio": PART_FIELDS["input_audio"]}, error=shapes.fastapi),
     # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html: the model's template knows the roles
     "hosted_vllm": Chat(tool_name=".{1,256}", parts={**PART_FIELDS, "video_url": _fields("type video_url")}),
+    # A server that has /v1/chat/completions and nothing else, such as many that people write themselves.
+    "chat_only": Chat(parts=_TEXT_AND_PICTURES, tool_fields=True),
     # https://openrouter.ai/docs/api-reference/chat-completion
     "openrouter": Chat(
         roles=_ROLES | {"developer"},
