@@ -175,6 +175,8 @@ def parse(
             model = direct.model_prefix + model
     elif kind == "engine":
         needs += connection.engine_needs(provider or "", params, direct)
+        if direct and direct.embeds(model) and not foreign and not engine_reason:
+            base, key, _ = connection.called_directly(read, provider or "", direct)
     needs = _outside(needs, written or {})
     found = Deployment(
         id=str(info.get("id") or _identity(group, params, path)),

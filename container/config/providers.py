@@ -34,7 +34,8 @@ class Direct(NamedTuple):
     `base` is the default address, and is empty for a self-hosted provider. The config or one of `base_variables`
     overrides it. Any of `key_variables` provides the key; an empty tuple means that no key is needed. `asks_usage` says
     whether the provider accepts `stream_options.include_usage`. `models` is a pattern of the models that the format
-    supports. Other models go through the engine.
+    supports. Other models go through the engine. `embeddings` is a pattern of models that clients of the provider's own
+    API can use without the engine.
     """
 
     base: str
@@ -45,6 +46,10 @@ class Direct(NamedTuple):
     model_prefix: str = ""
     format: str = "openai"
     models: str = ""
+    embeddings: str = ""
+
+    def embeds(self, model: str) -> bool:
+        return bool(self.embeddings) and re.match(self.embeddings, model) is not None
 
     def takes(self, model: str) -> bool:
         return not self.models or re.match(self.models, model) is not None
@@ -53,6 +58,7 @@ class Direct(NamedTuple):
 # Models that respond with text. The engine translates images, speech and embeddings.
 _TEXT = r"(?!.*(?:image|-tts|embedding|native-audio|live|transcribe|computer-use|robotics))"
 GEMINI_CHAT = rf"(?:gemini|gemma)-{_TEXT}"
+GEMINI_EMBEDDINGS = r"(?:gemini-|text-)?embedding-"
 # `gemini/<number>` is a tuned model.
 VERTEX_CHAT = rf"claude-|gemini/\d+$|(?:gemini/)?gemini-{_TEXT}"
 
@@ -65,6 +71,7 @@ DIRECT: dict[str, Direct] = {
         ("GEMINI_API_BASE",),
         format="gemini",
         models=GEMINI_CHAT,
+        embeddings=GEMINI_EMBEDDINGS,
     ),
     "anthropic": Direct(
         "https://api.anthropic.com",

@@ -97,7 +97,8 @@ class Formats:
     def _content(self, d: Deployment, model: str, endpoint: str) -> Format:
         """The format for Gemini's API. Vertex AI has other methods for embeddings."""
         embeds = endpoint in EMBEDDINGS
-        native = self._to_gemini.get(d.format) if d.kind == "direct" else None
+        reached = d.kind == "direct" or (embeds and bool(d.base))
+        native = self._to_gemini.get(d.format) if reached else None
         if native is not None and not (is_claude(model) or (embeds and d.format == "vertex_ai")):
             return native
         if embeds:

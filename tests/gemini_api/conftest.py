@@ -33,6 +33,7 @@ def config(providers: FakeProvider) -> dict[str, Any]:
             model("claude", "anthropic/claude-sonnet-4-6", claude),
             model("frail", "gemini/frail", gemini),
             model("mock", "openai/mock", {"mock_response": "I am only a mock."}),
+            model("embedding", "gemini/gemini-embedding-001", gemini),
             model("vectors", "openai/text-embedding-3-small", gpt, mode="embedding"),
         ],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"frail": ["gpt"]}]},

@@ -209,6 +209,22 @@ def test_embeddings(client: genai.Client, provider: FakeProvider):
     assert provider.last.body["input"] == ["one", "two"]
 
 
+def test_geminis_own_embeddings_need_no_engine(client: genai.Client, provider: FakeProvider):
+    provider.queue(Behaviour())
+    config = types.EmbedContentConfig(task_type="RETRIEVAL_QUERY", output_dimensionality=8)
+    answer = client.models.embed_content(model="embedding", contents=["one", "two"], config=config)
+    assert [one.values for one in answer.embeddings or ()] == [[0.5], [0.5]]
+    assert provider.last.path.endswith("/models/gemini-embedding-001:batchEmbedContents")
+    first, second = provider.last.body["requests"]
+    assert first == {
+        "model": "models/gemini-embedding-001",
+        "content": {"role": "user", "parts": [{"text": "one"}]},
+        "taskType": "RETRIEVAL_QUERY",
+        "outputDimensionality": 8,
+    }
+    assert second["content"]["parts"] == [{"text": "two"}]
+
+
 def test_a_mock_answers(client: genai.Client):
     answer = client.models.generate_content(model="mock", contents=TEXT)
     assert (answer.text, answer.model_version) == ("I am only a mock.", "mock")

@@ -7,7 +7,11 @@ from ..answers import Reply, Tool, Turn, pieces, reply_to, text_of
 from ..record import Recorded
 from .base import Events, Format, Match, Refusal, Setting, sse
 
-_PATH = re.compile(r".*/models/(?P<model>[^/:]+):(?P<method>generateContent|streamGenerateContent|countTokens)")
+_PATH = re.compile(
+    r".*/models/(?P<model>[^/:]+):"
+    r"(?P<method>generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)"
+)
+_EMBEDDINGS = ("embedContent", "batchEmbedContents")
 ERROR_STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -33,7 +37,10 @@ class Gemini(Format):
     def refusal(self, seen: Recorded, endpoint: str) -> Refusal | None:
         if not seen.api_key:
             return Refusal(403, "Method doesn't allow unregistered callers.")
-        if not isinstance(seen.body, dict) or not seen.body.get("contents"):
+        if endpoint in _EMBEDDINGS:
+            return None
+        body = seen.body.get("generateContentRequest", seen.body) if isinstance(seen.body, dict) else {}
+        if not body.get("contents"):
             return Refusal(400, "* GenerateContentRequest.contents: contents is not specified")
         if endpoint == "streamGenerateContent" and seen.query.get("alt") != "sse":
             return Refusal(400, "This fake streams server-sent events only: add alt=sse.")
@@ -49,7 +56,11 @@ class Gemini(Format):
         return {"error": {"code": status, "message": message, "status": ERROR_STATUSES.get(status, "INTERNAL")}}
 
     def plain(self, seen: Recorded, endpoint: str, setting: Setting) -> dict[str, Any]:
-        reply = reply_to(_turn(seen.body), setting.behaviour)
+        if endpoint in _EMBEDDINGS:
+            vectors = [{"values": [0.5]} for _ in seen.body.get("requests", [None])]
+            return {"embeddings": vectors} if endpoint == "batchEmbedContents" else {"embedding": vectors[0]}
+        counted = seen.body.get("generateContentRequest", seen.body)
+        reply = reply_to(_turn(counted), setting.behaviour)
         if endpoint == "countTokens":
             return {"totalTokens": reply.prompt_tokens}
         return _response(seen, setting.number, _parts(reply, setting), reply, finish=_FINISH[reply.finish])

@@ -9,6 +9,7 @@ from workers import DurableObject
 
 from catalog import CATALOG
 from core.api import errors
+from core.api.endpoints import dialect_of, path_of
 from core.configuration import Configuration, Known, own
 from core.container_environment import container_environment
 from core.protocol import (
@@ -132,7 +133,7 @@ class OwnContainer:
         except JsException as error:
             log("error", "container_lost", request_id=request_id(incoming), reason=error_text(error))
             refusal = errors.service_unavailable("The container ended before it responded.", retry_after=1)
-        return error_response(refusal)
+        return error_response(refusal, dialect_of(path_of(incoming.url)))
 
     async def _send_once(self, incoming: Any, configuration: Configuration, admitted: Admitted | None) -> Any:
         """Retries only if nothing of the request was sent. Raises NotServing, ClientLeft or JsException."""

@@ -6,6 +6,9 @@ has set nothing.
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
+
+from worker.core.pricing.generate_content import EMBEDDINGS
 
 from ....config.deployment import Deployment
 from ....request.completion import Completion, encode
@@ -50,10 +53,10 @@ class ToGemini:
         return await self._inner.address(d, patience)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        if endpoint in EMBEDDINGS:
+            return f"{base}/models/{quote(model, safe='')}:{_METHODS[endpoint]}"
         url = self._inner.url(d, base, model, endpoint, stream=stream)
-        if endpoint not in _METHODS:
-            return url
-        return url.removesuffix(method(stream)) + _METHODS[endpoint]
+        return url.removesuffix(method(stream)) + _METHODS[endpoint] if endpoint in _METHODS else url
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         """Raises Unsupported for presets that Gemini does not have."""
