@@ -105,6 +105,8 @@ def fault(answer: Answer, workload: Workload) -> str:
     body = answer.body
     if answer.status != 200:
         return f"status {answer.status}: {body[:200].decode(errors='replace')}"
+    if body.startswith(b"event: response."):
+        body = _deltas(body)
     if workload.streams and not body.rstrip().endswith(b"data: [DONE]"):
         return f"the stream does not end with [DONE]: …{body[-120:].decode(errors='replace')}"
     markers = body.count(MARKER)
@@ -113,9 +115,16 @@ def fault(answer: Answer, workload: Workload) -> str:
     return ""
 
 
+def _deltas(body: bytes) -> bytes:
+    """The pieces of text in a stream of the Responses API, in the form of chat's if it is complete."""
+    events = body.split(b"\n\n")
+    pieces = b"".join(event for event in events if event.startswith(b"event: response.output_text.delta"))
+    return pieces + (b"data: [DONE]" if any(e.startswith(b"event: response.completed") for e in events) else b"")
+
+
 def request_bytes(job: Job) -> bytes:
-    body = WORKLOADS[job.workload].body(job.model)
     url = urlsplit(job.url)
+    body = WORKLOADS[job.workload].body(job.model, url.path)
     headers = {
         "Host": url.netloc,
         "Accept": "*/*",

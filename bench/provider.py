@@ -3,8 +3,8 @@
     python -m bench.provider --port 9000
 
 Every chunk of a stream is a write of its own in a turn of the event loop of its own, as a provider's chunks are. It
-takes any path and any key, answers Gemini's and Anthropic's paths in their words, and sends usage when `stream_options`
-asks for it.
+takes any path and any key, answers the paths of Gemini, Anthropic and the Responses API in their words, and sends usage
+when `stream_options` asks for it.
 """
 
 import argparse
@@ -73,7 +73,17 @@ def stream_answer(chunks: int, with_usage: bool) -> tuple[bytes, ...]:
     )
 
 
-_PLAIN = {"openai": plain_answer, "gemini": wire_formats.gemini_plain, "claude": wire_formats.claude_plain}
+_PLAIN = {
+    "openai": plain_answer,
+    "gemini": wire_formats.gemini_plain,
+    "claude": wire_formats.claude_plain,
+    "responses": wire_formats.responses_plain,
+}
+_STREAMS = {
+    "gemini": wire_formats.gemini_stream,
+    "claude": wire_formats.claude_stream,
+    "responses": wire_formats.responses_stream,
+}
 
 
 class Provider(asyncio.Protocol):
@@ -115,7 +125,7 @@ class Provider(asyncio.Protocol):
         if spoken == "openai":
             writes = stream_answer(chunks, b'"include_usage":true' in body.replace(b" ", b""))
         else:
-            writes = wire_formats.gemini_stream(chunks) if spoken == "gemini" else wire_formats.claude_stream(chunks)
+            writes = _STREAMS[spoken](chunks)
         self._transport.write(writes[0])
         self._send(writes, 1, chunks, gap_ms / 1000, self._loop.time())
 

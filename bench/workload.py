@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 MODEL = "bench"
+RESPONSES = "/responses"
 # Stands once in every content chunk of a stream, and as often in a plain answer: counting it shows what is missing.
 MARKER = b"w0rd"
 PLAIN_MARKERS = 50
@@ -31,12 +32,16 @@ class Workload:
 
     @property
     def markers(self) -> int:
-        """How often MARKER stands in a whole answer."""
+        """How often MARKER stands in a whole answer, not counting where a stream repeats its text at the end."""
         return self.chunks or PLAIN_MARKERS
 
-    def body(self, model: str = MODEL) -> bytes:
-        """The JSON of a chat completion, about 500 bytes."""
+    def body(self, model: str = MODEL, path: str = "") -> bytes:
+        """The JSON of a chat completion, or of the Responses API if `path` is its own, about 500 bytes."""
         instruction = f"Please send {self.chunks} chunks, {self.gap_ms} ms apart."
+        if path.endswith(RESPONSES):
+            fields = {"model": model, "instructions": _PROMPT, "input": instruction}
+            fields |= {"max_output_tokens": 256, "temperature": 0.7, **({"stream": True} if self.streams else {})}
+            return json.dumps(fields).encode()
         fields = {
             "model": model,
             "messages": [{"role": "system", "content": _PROMPT}, {"role": "user", "content": instruction}],

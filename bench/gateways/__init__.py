@@ -4,7 +4,7 @@ from .base import Gateway
 from .limits import Direct, Minimal
 from .litellm import LiteLLM
 from .other import CHECKOUT, Other, OtherLimited
-from .ours import Ours, OursClaude, OursGemini, OursLimited
+from .ours import Ours, OursClaude, OursGemini, OursLimited, OursResponses, OursResponsesClaude
 from .portkey import PortkeyNode, PortkeyWorkerd
 from .tensorzero import TensorZero
 from .worker import Worker
@@ -13,8 +13,10 @@ ALL: dict[str, type[Gateway]] = {
     one.name: one
     for one in (Direct, Minimal, Ours, OursLimited, Worker, TensorZero, PortkeyWorkerd, PortkeyNode, LiteLLM)
 }
-# Measured when `--only` names them: the same gateway, its provider speaking another wire format.
-ON_REQUEST: dict[str, type[Gateway]] = {one.name: one for one in (OursGemini, OursClaude)}
+# Measured when `--only` names them: the same gateway, with another wire format on one side or both.
+ON_REQUEST: dict[str, type[Gateway]] = {
+    one.name: one for one in (OursGemini, OursClaude, OursResponses, OursResponsesClaude)
+}
 ALL |= ON_REQUEST
 if CHECKOUT:
     ALL |= {one.name: one for one in (Other, OtherLimited)}

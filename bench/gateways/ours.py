@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 from ..processes import ROOT, Process, free_port
-from ..workload import MODEL
+from ..workload import MODEL, RESPONSES
 from .base import MASTER_KEY, PROVIDER_KEY, START_SECONDS, Gateway, Running, bearer
 
 # Two keys of one provider to choose from, another model to fall back to, retries and prices, as a team would have it.
@@ -64,6 +64,7 @@ class Ours(Gateway):
 
     root = ROOT
     model_of = "openai/gpt"
+    path = "/chat/completions"
     settings = ""  # more lines of the configuration
 
     def install(self, cache: Path) -> str:
@@ -84,7 +85,7 @@ class Ours(Gateway):
         process = Process(command, directory / "log", environment, self.root)
         started = process.wait_for(f"http://127.0.0.1:{port}/health/readiness", START_SECONDS)
         key = self.key(f"http://127.0.0.1:{port}")
-        return Running(f"http://127.0.0.1:{port}/v1/chat/completions", MODEL, bearer(key), process, started)
+        return Running(f"http://127.0.0.1:{port}/v1{self.path}", MODEL, bearer(key), process, started)
 
     def key(self, url: str) -> str:
         """What clients of the proxy at `url` present."""
@@ -126,3 +127,19 @@ class OursClaude(Ours):
     name = "ours-claude"
     title = "LiteLLM Router: Claude"
     model_of = "anthropic/claude-sonnet-4-6"
+
+
+class OursResponses(Ours):
+    """The same, its clients using the Responses API, which the provider has, too."""
+
+    name = "ours-responses"
+    title = "LiteLLM Router: Responses"
+    path = RESPONSES
+
+
+class OursResponsesClaude(OursClaude):
+    """The same, translated to Claude's API."""
+
+    name = "ours-responses-claude"
+    title = "LiteLLM Router: Responses to Claude"
+    path = RESPONSES

@@ -12,7 +12,7 @@ from worker.core.api.errors import ApiError, timed_out, upstream_failed
 from ..accounting.reservation import AnyReservation
 from ..accounting.transcript import Transcript
 from ..formats import responses
-from ..formats.shared.answer import Events, Plain, Stream, StreamBroken
+from ..formats.shared.answer import Plain, Stream, StreamBroken
 from ..formats.shared.sse import data_of, split
 from ..routing.outcome import Outcome
 from ..routing.router import Try
@@ -183,7 +183,7 @@ class Relay:
             error = timed_out(str(broken)) if broken.timed_out else upstream_failed(502, str(broken))
             self.reservation.answered(answer.events.usage, early=True)
             await self.reservation.settle(error.status)
-            await self.fail(error, answer.events)
+            await self.fail(error, answer)
             return Outcome("timeout" if broken.timed_out else "server", 0, str(broken), final=True)
         finally:
             if not ended:
@@ -198,12 +198,13 @@ class Relay:
         await self.context.finish(self.array.end() if self.array else b"")
         return None if failed is None else failed._replace(final=True)
 
-    async def fail(self, error: ApiError, events: Events | None = None) -> None:
-        """End a stream that has begun with an error event, without `[DONE]`. `events` is what broke off, if any."""
+    async def fail(self, error: ApiError, answer: Stream | None = None) -> None:
+        """End a stream that has begun with an error event, without `[DONE]`. `answer` is what broke off, if any."""
         self.close()
         self.context.failure = error.status
         if self.context.endpoint == responses.ENDPOINT:
-            await self.context.finish(responses.broken(error, events))
+            told = responses.broken(error, answer.events if answer else None)
+            await self.context.finish(answer.shown(told) if answer and answer.shown else told)
             return
         before = b"event: error\n" if self.context.dialect == "anthropic" else b""
         event = before + b"data: " + orjson.dumps(error.fields(self.context.dialect)) + b"\n\n"

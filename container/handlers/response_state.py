@@ -200,7 +200,8 @@ class ResponseState:
             answering = self._of_kept(context, request, self.kept)
         if isinstance(answer, Plain):
             return replace(answer, body=await answering.whole(answer.body))
-        return replace(answer, first=await answering.feed(answer.first), rest=_rest(answer, answering))
+        first = await answering.feed(answer.first)
+        return replace(answer, first=first, rest=_rest(answer, answering), shown=answering.ids.feed)
 
     def _judged(self, outcome: Outcome, request: Completion) -> Outcome:
         """Describe a failure in the client's ids. That a response is gone is not the deployment's fault.

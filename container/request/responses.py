@@ -11,13 +11,15 @@ from worker.core.values import tags
 
 from ..config import output_limits
 from . import engine_fields
-from .authority import refuse_forbidden
+from .authority import forbidden, refuse_forbidden
 from .client_fields import drop_labels, name_user
 from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
 
 ENDPOINT = "responses"
 _LIMIT = "max_output_tokens"
 _MOST_METADATA = 16
+# Fields that need no check by name.
+_KNOWN = engine_fields.FIELDS[ENDPOINT] | {name for name in OWN_FIELDS if not forbidden((name,))}
 
 
 def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
@@ -25,9 +27,10 @@ def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
     body = parse_object(raw)
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    drop_labels(body)
+    if not body.keys() <= _KNOWN:
+        drop_labels(body)
+        refuse_forbidden(body)
     name_user(body)
-    refuse_forbidden(body)
     model = named_model(body.get("model"))
     for name, value in body.items():
         check = _CHECKS.get(name)
@@ -37,21 +40,26 @@ def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
     own = {name: body.pop(name, None) for name in OWN_FIELDS}
     labels = tags.of_request(body)
     _keep_one_limit(body)
-    foreign = engine_fields.foreign(endpoint, body)
-    believed = engine_fields.believed(foreign) if foreign else None
-    if believed:
-        raise invalid_request(engine_fields.explained(believed), param=believed)
-    for name in foreign:
-        del body[name]
-    metadata = _texts_only(body.pop("metadata", None))
-    if metadata:
-        body["metadata"] = metadata
+    if not body.keys() <= engine_fields.FIELDS[endpoint]:
+        _leave_out_others(endpoint, body)
+    if "metadata" in body:
+        body["metadata"] = _texts_only(body["metadata"])
     refuse_shared(body)
     stream = bool(body.get("stream"))
     route = routed(model, len(raw), own, stream=stream)
     return Completion(
         endpoint, body, model, stream, False, route, own["timeout"], cache=own["cache"] or {}, tags=labels
     )
+
+
+def _leave_out_others(endpoint: str, body: dict[str, Any]) -> None:
+    """Removes unknown fields. Raises ApiError 400 if the client would expect one of them to have an effect."""
+    foreign = engine_fields.foreign(endpoint, body)
+    believed = engine_fields.believed(foreign)
+    if believed:
+        raise invalid_request(engine_fields.explained(believed), param=believed)
+    for name in foreign:
+        del body[name]
 
 
 def _keep_one_limit(body: dict[str, Any]) -> None:

@@ -93,6 +93,13 @@ async def test_a_body_that_ends_with_its_connection_is_complete():
     assert (result.requests, result.errors) == (3, 0)
 
 
+@pytest.mark.parametrize("workload", ["plain", "stream"])
+async def test_every_response_of_the_responses_api_is_complete(workload):
+    async with provider() as url:
+        result = await ask(url.replace("/chat/completions", "/responses"), workload, requests=5)
+    assert (result.requests, result.errors, result.error) == (5, 0, "")
+
+
 @pytest.mark.parametrize(
     ("pieces", "workload", "reason"),
     [

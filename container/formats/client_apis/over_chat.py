@@ -54,7 +54,7 @@ class EventsOfChat:
         if not chunks:
             return b""
         told: list[bytes] = []
-        for chunk in self._reader.feed(chunks):
+        for chunk in self._parsed(chunks, told):
             started = self._started
             try:
                 told.append(self._chunk(chunk))
@@ -66,6 +66,10 @@ class EventsOfChat:
                 told.append(self._failure(UNREADABLE))
                 break
         return b"".join(told)
+
+    def _parsed(self, chunks: bytes, told: list[bytes]) -> list[dict[str, Any]]:
+        """Parses the chunks. A subclass may translate some without parsing, and add their events to `told`."""
+        return self._reader.feed(chunks)
 
     def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
         """Translates a chunk. May raise any of UNEXPECTED."""

@@ -1,6 +1,6 @@
 """The results of a successful attempt: a complete response or a stream."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,13 +64,15 @@ class Events(Protocol):
 @dataclass(slots=True)
 class Stream:
     """A streaming response. `first` contains the first events. `rest` yields the others, already rewritten, and may
-    raise StreamBroken. `passed` is as for Plain.
+    raise StreamBroken. `passed` is as for Plain. `shown` turns events with the provider's ids into the client's, for
+    those that report that the stream broke off.
     """
 
     first: bytes
     rest: AsyncGenerator[bytes]
     events: Events
     passed: bool = False
+    shown: Callable[[bytes], bytes] | None = None
 
 
 class StreamBroken(Exception):

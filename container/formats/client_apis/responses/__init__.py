@@ -74,6 +74,8 @@ class Passing(Responses):
             if gives_reasoning(d, model) and (d.id, model) not in self._secretive:
                 fields = without_storage(fields)
             fields["store"] = False
+        if not fields.get("metadata", True):
+            del fields["metadata"]
         if request.stream and not streams(d, model):
             del fields["stream"]
         sent = sent_as(Note(d.id, model, fields, 0))

@@ -1,5 +1,6 @@
 """Translates chat completions to responses of the Responses API, complete or streaming."""
 
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ from .writer import Writer
 
 # Why a response is incomplete, by chat's finish reason.
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_TEXT = b'"delta":{"content":'
+_LITERAL = re.compile(rb'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"')
+_MOST_TRIES = 3  # with streams whose chunks all differ
 _OLD_STYLE = -1  # the key of the single legacy `function_call`
 
 
@@ -30,11 +34,11 @@ class Asked(NamedTuple):
     tools: Tools
     family: str
 
-    def writer(self, name: str) -> Writer:
+    def writer(self, name: str, *, streams: bool = True) -> Writer:
         """`name` is the model's public name."""
         suffix = uuid.uuid4().hex
         response = {**head.blank(name, time.time()), **self.repeated, "id": f"resp_{suffix}"}
-        return Writer(response, suffix, self.tools, self.family)
+        return Writer(response, suffix, self.tools, self.family, streams=streams)
 
 
 def usage(said: Any) -> dict[str, Any]:
@@ -58,7 +62,7 @@ def usage(said: Any) -> dict[str, Any]:
 def response(body: Mapping[str, Any], name: str, asked: Asked) -> dict[str, Any]:
     """Translates a chat completion. Only the first of several choices is used."""
     choice = (body.get("choices") or [{}])[0]
-    writer = asked.writer(name)
+    writer = asked.writer(name, streams=False)
     _add(writer, choice.get("message") or {}, choice)
     reason = _INCOMPLETE.get(str(choice.get("finish_reason")))
     writer.finish_items(reason)
@@ -107,6 +111,8 @@ class ResponseEvents(EventsOfChat):
         self._writer = asked.writer(name)
         self._finish: str | None = None
         self._tier: Any = None
+        self._usual = b"", b""  # what is before and behind the text of a chunk
+        self._tries = _MOST_TRIES
 
     def broken(self, outcome: Outcome) -> bytes:
         """The events that tell the client of a stream that broke off."""
@@ -118,6 +124,36 @@ class ResponseEvents(EventsOfChat):
 
     def _failure(self, outcome: Outcome) -> bytes:
         return self._writer.fail(outcome)
+
+    def _parsed(self, chunks: bytes, told: list[bytes]) -> list[dict[str, Any]]:
+        """Parses the chunks, except for those that only continue the text as earlier ones did. The events of these are
+        added to `told`.
+        """
+        before, behind = self._usual
+        at = 0
+        while before and chunks.startswith(before, at):
+            start = at + len(before)
+            end = chunks.find(behind, start)  # no JSON string contains the blank line behind a chunk
+            literal = chunks[start:end] if end > 0 else b""
+            more = self._writer.more_text(literal) if _LITERAL.fullmatch(literal) else b""
+            if not more:
+                break
+            told.append(more)
+            at = end + len(behind)
+        if at:
+            chunks = chunks[at:]
+        found = self._reader.feed(chunks) if chunks else []
+        if self._tries and len(found) == 1 and _only_says(found[0]) and chunks.count(b"\n\n") == 1:
+            self._tries -= 1
+            self._learn(chunks)
+        return found
+
+    def _learn(self, chunk: bytes) -> None:
+        """Remembers what is around the text of a chunk. In most streams, it is the same in all chunks."""
+        at = chunk.find(_TEXT)
+        found = _LITERAL.match(chunk, at + len(_TEXT)) if at > 0 else None
+        if found and chunk.endswith(b"\n\n"):
+            self._usual = chunk[: found.start()], chunk[found.end() :]
 
     def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
         choices = chunk.get("choices")
@@ -139,3 +175,18 @@ class ResponseEvents(EventsOfChat):
             return b""
         self._started = True
         return self._writer.begin()
+
+
+def _only_says(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk contains nothing but a piece of text."""
+    choices = chunk.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
+        return False
+    choice = choices[0]
+    delta = choice.get("delta")
+    if not isinstance(delta, dict) or delta.keys() != {"content"} or not isinstance(delta["content"], str):
+        return False
+    others = {name for name, value in choice.items() if value not in (None, 0)} | {
+        name for name in ("error", "usage") if chunk.get(name)
+    }
+    return others == {"delta"}

@@ -5,7 +5,8 @@ when its arguments are complete and something else begins, at the latest with th
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -24,13 +25,14 @@ _FIELDS = {"output_text": "text", "refusal": "refusal"}
 class _Open:
     """An item that has not ended. `at` identifies it in events."""
 
-    __slots__ = ("at", "input", "item", "parts")
+    __slots__ = ("at", "input", "item", "literals", "parts")
 
     def __init__(self, place: int, item: Item) -> None:
         self.item = item
         self.at = {"item_id": item["id"], "output_index": place}
         self.input = CustomInput()
-        self.parts: list[str] = []  # pieces of the current text, or of the arguments
+        self.parts: list[str] = []  # pieces of reasoning, of a refusal, or of the arguments
+        self.literals: list[bytes] = []  # pieces of the current text, as JSON strings
 
     def text(self) -> str:
         return "".join(self.parts)
@@ -40,12 +42,15 @@ class Writer:
     """`response` has the fields that do not change, `suffix` makes the ids of items unique, `tools` are those of the
     request, and `family` is as in `sealed`.
 
-    Each method returns the events of what it adds. `output` has the items, in order.
+    Each method returns the events of what it adds, if the response `streams`. `output` has the items, in order.
     """
 
-    def __init__(self, response: Mapping[str, Any], suffix: str, tools: Tools, family: str) -> None:
+    def __init__(
+        self, response: Mapping[str, Any], suffix: str, tools: Tools, family: str, *, streams: bool = True
+    ) -> None:
         self.output: list[Item] = []
         self.number = 0
+        self._streams = streams
         self._response = dict(response)
         self._suffix = suffix
         self._tools = tools
@@ -65,24 +70,35 @@ class Writer:
 
     def text(self, text: str, logprobs: Any = None) -> bytes:
         said = self._said
-        if said is not None and self._delta[0] and logprobs is None:
-            said.parts.append(text)
-            return self._piece(text)
+        literal = orjson.dumps(text)
+        if logprobs is None and (more := self.more_text(literal)):
+            return more
         if text.isspace() and (said is None or not self._delta[0]):
             self._blank.append(text)  # servers send line breaks between calls, and Claude refuses blank text
             return b""
         opened = self._part("output_text")
         if self._blank:
             text = "".join(self._blank) + text
+            literal = orjson.dumps(text)
             self._blank.clear()
-        assert self._said is not None, "a part has been opened"
-        self._said.parts.append(text)
         if logprobs is None:
-            return opened + self._piece(text)
+            return opened + self.more_text(literal)
+        assert self._said is not None, "a part has been opened"
+        self._said.literals.append(literal)
         part = self._said.item["content"][-1]
         part["logprobs"] += logprobs
         at = {**self._said.at, "content_index": len(self._said.item["content"]) - 1}
         return opened + self._event("response.output_text.delta", {**at, "delta": text, "logprobs": logprobs})
+
+    def more_text(self, literal: bytes) -> bytes:
+        """Adds a JSON string to the current text. Returns b"" if there is none."""
+        before, after = self._delta
+        if self._said is None or not before:
+            return b""
+        self._said.literals.append(literal)
+        number = self.number
+        self.number = number + 1
+        return before + literal + after % number
 
     def refusal(self, text: str) -> bytes:
         opened = self._part("refusal")
@@ -154,9 +170,7 @@ class Writer:
         blank, self._blank = "".join(self._blank), []
         made = b""
         if blank and not self.output:
-            made = self._part("output_text") + self._piece(blank)
-            assert self._said is not None, "a part has been opened"
-            self._said.parts.append(blank)
+            made = self._part("output_text") + self.more_text(orjson.dumps(blank))
         made += self._end_said() + self._end_calls(only_complete=False)
         for signature in self._signatures:
             # Signatures of calls are in their ids.
@@ -229,22 +243,18 @@ class Writer:
         content.append(part)
         return made
 
-    def _piece(self, text: str) -> bytes:
-        before, after = self._delta
-        number = self.number
-        self.number = number + 1
-        return before + orjson.dumps(text) + after % number
-
     def _end_part(self) -> bytes:
         """Ends the current part of a message."""
         said = self._said
         if said is None or not said.item["content"]:
             return b""
         content = said.item["content"]
-        part, text = content[-1], said.text()
+        part = content[-1]
         kind, at = part["type"], {**said.at, "content_index": len(content) - 1}
+        text = said.text() if kind == "refusal" else _joined(said.literals)
         part[_FIELDS[kind]] = text
         said.parts.clear()
+        said.literals.clear()
         self._delta = b"", b""
         more = {"text": text, "logprobs": part["logprobs"]} if kind == "output_text" else {"refusal": text}
         return self._event(f"response.{kind}.done", {**at, **more}) + self._event(
@@ -320,6 +330,8 @@ class Writer:
         return [item for item in self.output if item not in open_now]
 
     def _event(self, kind: str, fields: Mapping[str, Any]) -> bytes:
+        if not self._streams:
+            return b""
         number = self.number
         self.number = number + 1
         return failed.event(kind, {**fields, "sequence_number": number})
@@ -334,6 +346,15 @@ _PREFIXES = {
     "shell_call": "sh",
     "apply_patch_call": "apc",
 }
+
+
+def _joined(literals: Iterable[bytes]) -> str:
+    """Joins JSON strings. A provider may split a surrogate pair."""
+    joined = b'"' + b"".join([literal[1:-1] for literal in literals]) + b'"'
+    try:
+        return orjson.loads(joined)
+    except orjson.JSONDecodeError:
+        return str(json.loads(joined)).encode("utf-8", "replace").decode()
 
 
 def _is_complete(arguments: str) -> bool:
