@@ -32,7 +32,8 @@ RUN chmod 755 /opt/venv/bin/litellm-router \
     && python -m compileall -q --invalidation-mode unchecked-hash \
         /opt/venv/lib/python3.13/site-packages/container /opt/venv/lib/python3.13/site-packages/worker
 COPY litellm_config.yaml /app/litellm_config.yaml
-# Other configs for LITELLM_CONFIG: docs/deploy-railway-*.md
+# Other configs for LITELLM_CONFIG: docs/deploy-railway-*.md, docs/deploy-compose.md
+COPY deploy/compose/litellm_config.yaml /app/deploy/compose/litellm_config.yaml
 COPY deploy/railway-workers/litellm_config.yaml /app/deploy/railway-workers/litellm_config.yaml
 COPY deploy/railway-bot/litellm_config.yaml /app/deploy/railway-bot/litellm_config.yaml
 # The standalone proxy keeps its ledger here. A volume mounted at /data outlives the container.

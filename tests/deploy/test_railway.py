@@ -13,6 +13,7 @@ from openai import OpenAI
 from tests.deploy.pages import Page, curl, railway, wait_until_healthy
 from tests.fakes.environment import pointing_at
 from tests.fakes.server import FakeProvider
+from tests.image.test_dockerfile import ignored
 from tests.processes import ROOT, RunningProxy, StartProxy, free_tcp_port
 
 WORKERS, BOT = Page("deploy-railway-workers"), Page("deploy-railway-bot")
@@ -63,7 +64,7 @@ def follow(page: Page, word: str, proxy: RunningProxy):
     return curl(page.block(word), {ADDRESS: proxy.url}, {"LITELLM_MASTER_KEY": KEY})
 
 
-@pytest.mark.parametrize("name", ["railway-workers", "railway-bot"])
+@pytest.mark.parametrize("name", ["railway-workers", "railway-bot", "compose"])
 def test_the_settings_exist_on_railway(name):
     settings = railway(name)
     assert settings.keys() == {"build", "deploy"}
@@ -77,12 +78,13 @@ def test_the_settings_exist_on_railway(name):
     assert settings["deploy"]["healthcheckPath"] == "/health"
 
 
-@pytest.mark.parametrize("name", ["railway-workers", "railway-bot"])
+@pytest.mark.parametrize("name", ["railway-workers", "railway-bot", "compose"])
 def test_the_image_has_the_config_where_the_page_says(name):
     inside = f"/app/deploy/{name}/litellm_config.yaml"
     assert f"COPY deploy/{name}/litellm_config.yaml {inside}" in (ROOT / "Dockerfile").read_text()
     assert f"`{inside}`" in Page(f"deploy-{name}").text
-    assert f"!deploy/{name}" in (ROOT / ".dockerignore").read_text().splitlines()
+    assert not ignored(inside.removeprefix("/app/"))
+    assert f"`/deploy/{name}/railway.toml`" in Page(f"deploy-{name}").text
 
 
 @pytest.mark.parametrize("name", ["railway-workers", "railway-bot"])
