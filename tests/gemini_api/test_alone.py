@@ -89,7 +89,32 @@ def test_a_budget_adds_an_output_limit(money: Ledgered, stranger: httpx.Client, 
     assert stranger.post(content(model), json=HELLO, headers={"x-goog-api-key": key}).status_code == 200
     body = provider.last.body
     limit = body["generationConfig"]["maxOutputTokens"] if model == "gemini" else body["max_tokens"]
-    assert 0 < limit <= 16384
+    assert limit == (65536 if model == "gemini" else 16384)
+
+
+@pytest.mark.parametrize("model", ["gemini", "gpt"])
+def test_a_limit_that_does_not_fit_the_budget_is_lowered(
+    money: Ledgered, stranger: httpx.Client, provider: FakeProvider, model: str
+):
+    key = money.key(max_budget=0.005)
+    body = {**HELLO, "generationConfig": {"maxOutputTokens": 16_000}}
+    answer = stranger.post(content(model), json=body, headers={"x-goog-api-key": key})
+    assert answer.status_code == 200, answer.text
+    sent = provider.last.body
+    limit = sent["generationConfig"]["maxOutputTokens"] if model == "gemini" else sent["max_tokens"]
+    assert 1024 <= limit < 5000
+    assert answer.headers["x-litellm-output-limit"] == str(limit)
+
+
+def test_a_lowered_limit_stays_above_the_thinking_budget(
+    money: Ledgered, stranger: httpx.Client, provider: FakeProvider
+):
+    key = money.key(max_budget=0.005)
+    generation = {"maxOutputTokens": 16_000, "thinkingConfig": {"thinkingBudget": 8000}}
+    body = {**HELLO, "generationConfig": generation}
+    answer = stranger.post(content("gemini"), json=body, headers={"x-goog-api-key": key})
+    assert answer.status_code == 429
+    assert not provider.requests
 
 
 def test_the_clients_limit_is_kept(money: Ledgered, stranger: httpx.Client, provider: FakeProvider):
@@ -130,7 +155,7 @@ def test_a_stream_that_the_client_leaves_is_charged(
             assert not text or text.startswith("data: ")
     logged = line(money, key)
     # Gemini may have reasoned without saying so, up to the limit that was added.
-    assert 0 < logged["completion_tokens"] <= (4096 if model == "gemini" else 200)
+    assert 0 < logged["completion_tokens"] <= (65536 if model == "gemini" else 200)
     assert logged["status"] in (499, "499", "failure")
 
 
