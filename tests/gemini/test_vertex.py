@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import orjson
 import pytest
@@ -16,7 +17,7 @@ from container.request.completion import parse
 from tests.conversation import ARGUMENTS, HELLO, TEXT, TOOL, use_tool
 from tests.fakes.environment import service_account
 from tests.fakes.server import FakeProvider
-from tests.processes import RunningProxy, StartProxy
+from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 TOKEN = "Bearer ya29.fake-access-token"
 
@@ -188,3 +189,29 @@ def test_claude_gets_the_same_body_as_at_anthropic():
     assert home.pop("model") == model
     assert there.pop("anthropic_version") == "vertex-2023-10-16"
     assert there == home
+
+
+@pytest.mark.parametrize(
+    ("method", "stream"), [("generateContent", False), ("streamGenerateContent", True), ("countTokens", False)]
+)
+def test_googles_clients_reach_vertex_ai_as_they_are(
+    vertex_proxy: RunningProxy, provider: FakeProvider, method: str, stream: bool
+):
+    body = {"contents": [{"role": "user", "parts": [{"text": TEXT}]}], "systemInstruction": {"parts": [{"text": "Hi"}]}}
+    answer = httpx.post(
+        f"{vertex_proxy.url}/v1beta/models/by-file:{method}", json=body, headers={"x-goog-api-key": MASTER_KEY}
+    )
+    assert answer.status_code == 200, answer.text
+    seen = provider.requests[-1]
+    assert seen.path.endswith(f"/locations/europe-west4/publishers/google/models/gemini-2.5-pro:{method}")
+    assert seen.headers["authorization"] == TOKEN
+    assert seen.body == body
+    assert isinstance(answer.json(), list) is stream
+
+
+def test_googles_clients_reach_claude_on_vertex_ai_translated(vertex_proxy: RunningProxy, provider: FakeProvider):
+    body = {"contents": [{"parts": [{"text": TEXT}]}]}
+    url = f"{vertex_proxy.url}/v1beta/models/claude:generateContent"
+    answer = httpx.post(url, json=body, headers={"x-goog-api-key": MASTER_KEY})
+    assert answer.json()["candidates"][0]["content"]["parts"] == [{"text": TEXT}]
+    assert provider.requests[-1].path.endswith(":rawPredict")
