@@ -40,7 +40,13 @@ class Workload:
         instruction = f"Please send {self.chunks} chunks, {self.gap_ms} ms apart."
         if path.endswith(RESPONSES):
             fields = {"model": model, "instructions": _PROMPT, "input": instruction}
-            fields |= {"max_output_tokens": 256, "temperature": 0.7, **({"stream": True} if self.streams else {})}
+            # As agents do: a response that is stored costs a write to the ledger's store.
+            fields |= {
+                "store": False,
+                "max_output_tokens": 256,
+                "temperature": 0.7,
+                **({"stream": True} if self.streams else {}),
+            }
             return json.dumps(fields).encode()
         fields = {
             "model": model,

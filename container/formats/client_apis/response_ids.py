@@ -17,6 +17,7 @@ Seal = Callable[[str], str]
 _IDS = re.compile(
     rb'("(?:id|item_id|response_id|previous_response_id|approval_request_id)"\s*:\s*")([A-Za-z0-9._:/+=-]{1,512})"'
 )
+_NAMED = b'"item_id":"%b"'
 # Responses and items have ids; nothing else in an event does.
 _INTRODUCES = re.compile(rb'"(?:response|item)"\s*:\s*\{')
 ENDS = frozenset(("response.completed", "response.incomplete"))
@@ -33,6 +34,7 @@ class ResponseIds:
         self._of_response = of_response
         self._of_item = of_item
         self._known = {theirs.encode(): ours.encode() for theirs, ours in (known or {}).items()}
+        self._item = b"", b""  # how events name the latest item, with either id
         self.ended: dict[str, Any] | None = None
 
     def whole(self, raw: bytes) -> bytes:
@@ -57,7 +59,11 @@ class ResponseIds:
 
     def feed(self, data: bytes) -> bytes:
         """Replaces the ids in complete events."""
-        if not _INTRODUCES.search(data):
+        if b'"item"' not in data and b'"response"' not in data:
+            theirs, ours = self._item
+            said = data.count(theirs) if theirs else 0
+            if said and said == data.count(b'id"'):  # deltas of the latest item, which are most of a stream
+                return data.replace(theirs, ours)
             return self._replaced(data)
         for event in split(data):
             if _INTRODUCES.search(event):
@@ -75,6 +81,9 @@ class ResponseIds:
             if event.get("type") in ENDS:
                 self.ended = response
         self._learn_item(item)
+        theirs = item.get("id") if isinstance(item, dict) else None
+        if isinstance(theirs, str) and theirs.encode() in self._known:
+            self._item = _NAMED % theirs.encode(), _NAMED % self._known[theirs.encode()]
 
     def _learn_response(self, response: Mapping[str, Any]) -> None:
         self._add(response.get("id"), self._of_response)
