@@ -39,7 +39,7 @@ class RequestParser:
             context.group = self._router.groups.label(context.asked.request.model)
             return context.asked
         parsed = self.read(context, endpoint, await context.body(self.max_body_mb))
-        if isinstance(parsed.request, Completion):
+        if isinstance(parsed.request, Completion) and parsed.request.stored is not None:
             await self._state.load(context, parsed.request)
         return parsed
 

@@ -68,13 +68,14 @@ class Upstream:
         if counting.estimates(d, request.endpoint):
             return counting.estimated(d, model, request)
         try:
+            if request.endpoint in responses.BESIDE:
+                answered = responses.answered_here(d, model, request)
+                if answered is not None:
+                    return answered
             if d.kind == "mock":
                 return _mocked(d, request, name)
             if request.endpoint == COUNT and not self._formats.counts_itself(d, model):
                 return gemini.counted(d, model, request)
-            counted = responses.counted(d, model, request) if request.endpoint in responses.BESIDE else None
-            if counted is not None:
-                return counted
             format = self._formats.of(d, model, request.endpoint)
             sent: Sent | None = format.request(d, model, request)
             while True:

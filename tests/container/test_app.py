@@ -47,7 +47,7 @@ async def serve(logged) -> AsyncIterator[Callable[[Work], Awaitable[int]]]:
         nobody: Any = SimpleNamespace(description=None, list=None, one=None)
         everybody: Any = SimpleNamespace(check=lambda context, endpoint: None)
         completions: Any = work
-        app = App(everybody, completions, nobody, nobody, nobody, nobody, ())
+        app = App(everybody, completions, nobody, nobody, nobody, nobody, nobody, ())
         return await stack.enter_async_context(serving(app))
 
     async with AsyncExitStack() as stack:

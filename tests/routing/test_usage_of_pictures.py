@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from container.handlers.request_parser import RequestParser
+from container.handlers.response_state import ResponseState
 from container.routing.router import Router
 from tests.routing.support import config, deployment
 from worker.core.api.endpoints import find
@@ -28,7 +29,11 @@ def tokens(path: str, body: dict[str, Any], strategy: str = "usage-based-routing
         dialect="anthropic" if path == MESSAGES else "openai", models="[]", header=lambda name: None
     )
     raw = json.dumps({"model": "a", "max_tokens": 10, **body}).encode()
-    return RequestParser(router, 100).read(exchange, find("POST", path), raw).request.route.tokens
+    return (
+        RequestParser(router, 100, ResponseState((), router, None, None))
+        .read(exchange, find("POST", path), raw)
+        .request.route.tokens
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def test_inline_data_in_the_responses_api_does_not_count_by_its_bytes():
     raw = {name: value for name, value in body.items() if name != "max_tokens"}
     router = Router(config([deployment("a", "x")], routing_strategy="usage-based-routing-v2"))
     exchange: Any = SimpleNamespace(dialect="openai", models="[]", header=lambda name: None)
-    read = RequestParser(router, 100).read(
+    read = RequestParser(router, 100, ResponseState((), router, None, None)).read(
         exchange, find("POST", RESPONSES), json.dumps({"model": "a", **raw}).encode()
     )
     assert 100 < read.request.route.tokens < 5_000

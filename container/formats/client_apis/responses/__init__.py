@@ -31,7 +31,7 @@ from ...shared.known_models import gives_reasoning, served, streams
 from . import chat_only, failed, fitted, passing, sealed
 from .answer import Asked, ResponseEvents, response
 from .beside import ENDPOINTS as BESIDE
-from .beside import Beside, counted
+from .beside import Beside, answered_here
 from .chat_only import ChatOnly
 from .head import repeated
 from .passing import PassedEvents
@@ -284,8 +284,8 @@ __all__ = [
     "PassedEvents",
     "Passing",
     "PassingOrChat",
+    "answered_here",
     "broken",
-    "counted",
     "has_api",
     "limit_of",
     "mocked",

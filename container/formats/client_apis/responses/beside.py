@@ -32,9 +32,6 @@ class Beside(Responses):
         return prepare.url(d, base, model, endpoint)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        """Raises Unsupported."""
-        if not _is_passed(d):
-            raise Unsupported("model", "This model's provider cannot compact a conversation.")
         fields = {**request.body, "model": split_route(d.provider, model)[1]}
         fit = fitted.fitted(d, model, fields)
         fields.update(fit.fields)
@@ -54,14 +51,14 @@ class Beside(Responses):
         return Outcome("server", 0, "The provider's response has neither output nor a token count.")
 
 
-def counted(d: Deployment, model: str, request: Completion) -> Plain | None:
-    """Our own estimate of the tokens, for a provider that does not count them. None if the request is passed on."""
-    if request.endpoint != INPUT_TOKENS or _is_passed(d):
+def answered_here(d: Deployment, model: str, request: Completion) -> Plain | None:
+    """Our own estimate of the tokens, for a provider that does not count them. None if the request is passed on. Raises
+    Unsupported if it needs a provider that has this endpoint.
+    """
+    if d.kind == "direct" and d.format == "openai" and d.provider in _PROVIDERS:
         return None
+    if request.endpoint == COMPACT:
+        raise Unsupported("model", "This model's provider cannot compact a conversation.")
     size = prompt(request.body)
     tokens = size.tokens(tokenizer(d, model)) + _PICTURE * (size.images + len(size.unbounded))
     return Plain(orjson.dumps({"object": "response.input_tokens", "input_tokens": tokens}), None)
-
-
-def _is_passed(d: Deployment) -> bool:
-    return d.kind == "direct" and d.format == "openai" and d.provider in _PROVIDERS
