@@ -26,7 +26,11 @@ CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/respons
 def tokens(path: str, body: dict[str, Any], strategy: str = "usage-based-routing-v2") -> int:
     router = Router(config([deployment("a", "x", tpm=30_000)], routing_strategy=strategy))
     exchange: Any = SimpleNamespace(
-        dialect="anthropic" if path == MESSAGES else "openai", models="[]", header=lambda name: None
+        dialect="anthropic" if path == MESSAGES else "openai",
+        models="[]",
+        holder="master",
+        unsealed=False,
+        header=lambda name: None,
     )
     raw = json.dumps({"model": "a", "max_tokens": 10, **body}).encode()
     return (
@@ -56,7 +60,9 @@ def test_inline_data_in_the_responses_api_does_not_count_by_its_bytes():
     body = {"input": [{"role": "user", "content": [picture]}], "max_output_tokens": 10}
     raw = {name: value for name, value in body.items() if name != "max_tokens"}
     router = Router(config([deployment("a", "x")], routing_strategy="usage-based-routing-v2"))
-    exchange: Any = SimpleNamespace(dialect="openai", models="[]", header=lambda name: None)
+    exchange: Any = SimpleNamespace(
+        dialect="openai", models="[]", holder="master", unsealed=False, header=lambda name: None
+    )
     read = RequestParser(router, 100, ResponseState((), router, None, None)).read(
         exchange, find("POST", RESPONSES), json.dumps({"model": "a", **raw}).encode()
     )
