@@ -69,6 +69,11 @@ alias install := setup
 @soak *args: setup
     exec python -m tests.soak "$@"
 
+# Install real clients from npm and PyPI, and run each of them with each kind of model (--only, --model, --no-edge, --write)
+[no-exit-message]
+@clients *args: setup catalog
+    exec python -m tests.clients "$@"
+
 # Check everything, then deploy to Cloudflare
 [no-exit-message]
 @deploy *args: setup
@@ -82,6 +87,7 @@ alias install := setup
 @wrangler *args: setup
     wrangler "$@"
 
-# Renew the lock of the Python requirements (--upgrade)
+# Renew the locks of the Python requirements (--upgrade)
 @lock *args: setup
     requirements/lock "$@"
+    tests/clients/requirements/lock "$@"

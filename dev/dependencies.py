@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 # Code that runs with the extra `container`; and code that also needs the group `dev`.
 INSTALLED = ("container", "worker", "deploy/wheel")
 DEVELOPED = (*INSTALLED, "dev", "bench", "tests")
-# Runs in Pyodide or in the image, with other packages.
-_ELSEWHERE = re.compile(r"/probe/|/entry\.py$|^dev/offline/js/|^worker/")
+# Runs in Pyodide, in the image or in the clients' environment, with other packages.
+_ELSEWHERE = re.compile(r"/probe/|/entry\.py$|^dev/offline/js/|^worker/|^tests/clients/drivers/")
 # Declared but not imported, with the reason.
 UNIMPORTED: Mapping[str, str] = {
     "langfuse": "LiteLLM's callbacks import it",

@@ -23,7 +23,7 @@ VENV = ROOT / ".venv"
 NODE_MODULES = ROOT / "node_modules"
 MINIMUM_PYTHON = (3, 11)
 _STAMP = ".litellm-router-setup"
-_NO_NETWORK = re.compile(
+NO_NETWORK = re.compile(
     r"dns error|error sending request|failed to lookup|connection refused|could not connect|timed out|unreachable"
     r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH",
     re.IGNORECASE,
@@ -96,7 +96,7 @@ def explain(command: Sequence[str], output: str) -> str:
     """A sentence about a failed command, with the end of its output."""
     name = " ".join([Path(command[0]).name, *(word for word in command[1:3] if not word.startswith("-"))])
     said = "\n".join(output.strip().splitlines()[-15:])
-    if _NO_NETWORK.search(output):
+    if NO_NETWORK.search(output):
         return f"{name} could not reach its package index; connect to the network and try again. It said:\n{said}"
     return f"{name} failed; mend what it names and try again. It said:\n{said}"
 

@@ -1,4 +1,7 @@
-"""Every snippet of docs/clients.md, run as it stands but for the address, by the client that it is about."""
+"""The snippets of docs/clients.md, run as they stand but for the address, by the clients that they are about.
+
+Clients that .venv does not have are run by `just clients`.
+"""
 
 import os
 import re
@@ -10,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients import cases
+from tests.clients.snippets import ADDRESS, PAGE, snippets
 from tests.processes import ROOT, RunningProxy, StartProxy
 
-PAGE = (ROOT / "docs" / "clients.md").read_text()
-SECTIONS = dict(re.findall(r"## (.+?)\n+```(\w+\n.*?)```", PAGE, re.DOTALL))
+ELSEWHERE = {*cases.SNIPPETS, *(agent.name for agent in cases.AGENTS)}
+SECTIONS = {name: f"{kind}\n{code}" for name, (kind, code) in snippets().items() if name not in ELSEWHERE}
 BIN = Path(sys.executable).parent
-ADDRESS = "http://127.0.0.1:8787"
 ANSWER = "This is the answer of the model that needs no provider."
 
 
@@ -57,7 +61,8 @@ def test_the_snippet(name: str, gateway: RunningProxy, tmp_path: Path):
 
 
 def test_there_is_a_snippet_for_each_client():
-    assert PAGE.count("\n```") == 2 * len(SECTIONS)
+    assert PAGE.read_text().count("\n```") == 2 * len(snippets())
+    assert snippets().keys() > ELSEWHERE
     assert list(SECTIONS) == [
         "curl",
         "OpenAI's package, Python",
@@ -66,5 +71,6 @@ def test_there_is_a_snippet_for_each_client():
         "LangChain",
         "Pydantic AI",
         "Vercel's AI SDK",
+        "LiteLLM's SDK",
         "llm",
     ]

@@ -37,7 +37,7 @@ _HOSTED = frozenset(
 _CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 THOUGHT = "**Thinking** about it."
 ENCRYPTED = "gAAAA-fake-reasoning"
-_stored: set[str] = set()  # ids of items
+_stored: dict[str, dict[str, Any]] = {}  # items by id
 
 
 def refusal(seen: Recorded) -> Refusal | None:
@@ -84,6 +84,9 @@ def _wrong_items(items: list[dict[str, Any]]) -> Refusal | None:
         known = item.get("id") in _stored
         if not known and (kind == "item_reference" or (kind == "reasoning" and not item.get("encrypted_content"))):
             return Refusal(404, f"Item with id '{item.get('id')}' not found. Items are not persisted.")
+        if kind == "item_reference":
+            item = _stored[item["id"]]
+            kind = item["type"]
         if kind in _CALLS:
             if not _ID.fullmatch(item["call_id"]):
                 return Refusal(400, f"Invalid 'input[{at}].call_id'.")
@@ -162,7 +165,7 @@ def plain(seen: Recorded, setting: Setting, model: str) -> dict[str, Any]:
     cut = reply.finish == "length"
     output = _output(body, reply, setting.number)
     if body.get("store", True):
-        _stored.update(item["id"] for item in output)
+        _stored.update({item["id"]: item for item in output})
     return {
         "id": f"resp_fake_{setting.number}",
         "object": "response",
