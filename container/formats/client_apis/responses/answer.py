@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
 from worker.core.pricing.usage import cached_elsewhere, count
 
 from ....routing.outcome import Outcome
@@ -113,6 +115,12 @@ class ResponseEvents(EventsOfChat):
         self._tier: Any = None
         self._usual = b"", b""  # what is before and behind the text of a chunk
         self._tries = _MOST_TRIES
+
+    @property
+    def unsent(self) -> bytes:
+        """What the model has said and the client has not been told yet, as an event. It is charged for."""
+        said = self._writer.unsent()
+        return b"data: " + orjson.dumps({"delta": said}) + b"\n\n" if said else b""
 
     def broken(self, outcome: Outcome) -> bytes:
         """The events that tell the client of a stream that broke off."""

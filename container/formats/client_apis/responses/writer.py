@@ -195,6 +195,10 @@ class Writer:
         }
         return {**made, "service_tier": tier} if isinstance(tier, str) else made
 
+    def unsent(self) -> str:
+        """The arguments of calls that are only told when they are complete."""
+        return "".join([call.text() for call in self._calls.values() if call.item["type"] not in _STREAMED])
+
     def fail(self, outcome: Outcome) -> bytes:
         return failed.events({**self._response, "output": self._ended_items()}, outcome, self.number)
 

@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from container.accounting.transcript import Transcript
 from container.config.deployment import Deployment
 from container.formats.anthropic import Anthropic
 from container.formats.client_apis.responses import OverChat
+from container.formats.client_apis.responses.answer import ResponseEvents
 from container.formats.gemini import Gemini
 from container.formats.openai import OpenAI
 from container.formats.responses import Responses
 from container.formats.shared.format import Format
 from container.request.responses import parse_responses
+from container.routing.outcome import Outcome
 from tests import response_events
 
 NAME = 'gpt "our" \\ möglich/x'
@@ -207,3 +210,38 @@ def _shape(data: bytes) -> list[Any]:
     return response_events.events(
         data.replace(suffix, b"").replace(b'"created_at":%d' % last["created_at"], b'"created_at":1')
     )
+
+
+def test_split_surrogate_pair_is_whole_in_the_end():
+    data = chunks({"content": "a"}, {"content": "high"}, {"content": "low"})
+    bridge, sent, request = over("openai")
+    events = bridge.events(NAME, request, sent)
+    made = b"".join(
+        events.feed(event + b"\n\n")
+        for event in data.replace(b'"high"', rb'"\ud83d"').replace(b'"low"', rb'"\ude00"').split(b"\n\n")
+        if event
+    )
+    last = [event for event in (made + events.end()).split(b"\n\n") if event][-1]
+    response = orjson.loads(last.split(b"data: ")[1])["response"]
+    assert response["output"][0]["content"][0]["text"] == "a\U0001f600"
+
+
+def test_arguments_that_were_not_told_are_charged_for():
+    bridge, sent, request = over("openai")
+    events = bridge.events(NAME, request, sent)
+    data = chunks(*call(0, "local_shell", '{"command":["cat', ' notes.txt"'))
+    events.feed(data[: data.index(b'"finish_reason":"stop"')].rpartition(b"data: ")[0])
+    said = Transcript()
+    said.add(events.unsent)  # pyright: ignore[reportAttributeAccessIssue]
+    assert said.text() == '{"command":["cat notes.txt"'
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_failure_in_the_middle_is_valid(name: str):
+    format, data, _ = STREAMS[name]
+    bridge, sent, request = over(format)
+    events = bridge.events(NAME, request, sent)
+    assert isinstance(events, ResponseEvents)
+    made = events.feed(data[: len(data) * 2 // 3])
+    last = response_events.ended(made + events.broken(Outcome("rate_limit", 429, "slow down")))
+    assert (last["status"], last["error"]["code"]) == ("failed", "rate_limit_exceeded")
