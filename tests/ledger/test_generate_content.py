@@ -179,13 +179,12 @@ def test_the_edge_reserves_what_the_proxy_would(body: dict[str, Any]):
 )
 def test_the_output_limit(generation: dict[str, Any], tokens: int):
     bare = {"input": 0, "output": 1_000_000_000, "image_tokens": 0}
-    found = reserved(GENERATE, terms(GENERATE, {"contents": [], "generationConfig": generation}), bare)
-    assert found.amount is not None
-    assert (
-        found.amount
-        == tokens
-        * reserved(GENERATE, terms(GENERATE, {"contents": [], "generationConfig": {"maxOutputTokens": 1}}), bare).amount
+    found, one = (
+        reserved(GENERATE, terms(GENERATE, {"contents": [], "generationConfig": asked}), bare)
+        for asked in (generation, {"maxOutputTokens": 1})
     )
+    assert one.amount
+    assert found.amount == tokens * one.amount
     assert found.add_limit == (None if tokens in (10, 30) else 4096)
 
 

@@ -150,8 +150,8 @@ def test_a_stream_in_every_split():
     *texts, first, second = said
     assert texts == [{"text": "h", "thought": True}, {"text": "m", "thought": True}, {"text": "Hä"}, {"text": "llo"}]
     assert first["functionCall"] == {"name": "f", "args": {"a": 1}, "id": "call_a"}
-    (block,) = signatures.blocks(first["thoughtSignature"]) or ()
-    assert block == {"type": "thinking", "thinking": "hm", "signature": "sig"}
+    blocks = signatures.blocks(first["thoughtSignature"])
+    assert blocks == [{"type": "thinking", "thinking": "hm", "signature": "sig"}]
     assert second == {"functionCall": {"name": "g", "args": {}, "id": "call_b"}}
     assert [event["candidates"][0].get("finishReason") for event in whole] == [None] * 4 + ["STOP"]
     assert whole[-1]["usageMetadata"]["thoughtsTokenCount"] == 2
