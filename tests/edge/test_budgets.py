@@ -171,13 +171,14 @@ def test_a_budget_for_one_request_at_a_time(money: Money, plain: FakeProvider):
 
 @pytest.mark.timeout(240)
 async def test_of_a_thousand_at_once_with_settlement_delayed_exactly_as_many_as_fit_are_admitted(
-    edge: Edge, provider: FakeProvider
+    start_edge: StartEdge, provider: FakeProvider
 ):
     """Admitted requests are answered only when all others have been refused. Some are streams, and some clients
     disconnect.
     """
     provider.reset()
     provider.always(Behaviour(usage=USAGE))
+    edge = await asyncio.to_thread(lambda: start_edge(config(provider), vars={"BUDGET_PATIENCE": "0"}))
     money = Money(edge)
     reserved = await asyncio.to_thread(reservation, money)
     key = await asyncio.to_thread(lambda: money.key(max_budget=round(FIT * reserved + reserved / 2, 9)))
