@@ -71,6 +71,10 @@ class WaitingLine:
         """Whether requests of this key wait."""
         return key in self._lines
 
+    def turns_away(self, key: str, size: int) -> bool:
+        """Whether `wait` returns at once, because nobody may wait or the line is full."""
+        return self._closed or self.patience <= 0 or not self._has_room(key, size)
+
     async def wait(self, key: str, size: int, attempt: Attempt, refusal: Result | None, ended: int) -> Result:
         """Returns the result of the first attempt that is not refused because of running requests, or a refusal.
 
@@ -79,7 +83,7 @@ class WaitingLine:
         """
         if self._closed:
             return refusal or _shutting_down()
-        if self.patience <= 0 or not self._has_room(key, size):
+        if self.turns_away(key, size):
             return refusal or _crowded()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience

@@ -176,8 +176,11 @@ class Ledger(ContainerObject):
         async def attempt() -> dict[str, Any]:
             return self._admit(ask, policy)
 
-        waiting = line.wait(key, 0 if incoming is None else MOST_INLINE, attempt, result, ended)
-        return await (waiting if incoming is None else _unless_aborted(waiting, incoming.signal))
+        size = 0 if incoming is None else MOST_INLINE
+        waiting = line.wait(key, size, attempt, result, ended)
+        if incoming is None or line.turns_away(key, size):  # a signal is dear, and not needed then
+            return await waiting
+        return await _unless_aborted(waiting, incoming.signal)
 
     async def authenticate(self, text: str) -> str:
         """{"secret_hash"} → a result of `ledger.admit.authenticate`."""
