@@ -11,12 +11,12 @@ _EVENT: TypeAdapter[Any] = TypeAdapter(Annotated[ResponseStreamEvent, Discrimina
 _RESPONSE: TypeAdapter[Any] = TypeAdapter(Response)
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 # Deltas, and the event and the field that has all of their text.
-_DELTAS = {
+_DELTAS: dict[str, tuple[str, str, str]] = {
     "response.output_text.delta": ("response.output_text.done", "text", "content_index"),
     "response.refusal.delta": ("response.refusal.done", "refusal", "content_index"),
     "response.reasoning_summary_text.delta": ("response.reasoning_summary_text.done", "text", "summary_index"),
-    "response.function_call_arguments.delta": ("response.function_call_arguments.done", "arguments", None),
-    "response.custom_tool_call_input.delta": ("response.custom_tool_call_input.done", "input", None),
+    "response.function_call_arguments.delta": ("response.function_call_arguments.done", "arguments", ""),
+    "response.custom_tool_call_input.delta": ("response.custom_tool_call_input.done", "input", ""),
 }
 _PARTS = {"response.content_part": "content_index", "response.reasoning_summary_part": "summary_index"}
 
@@ -76,7 +76,8 @@ def _items(told: list[dict[str, Any]], *, complete: bool) -> list[dict[str, Any]
     deltas: defaultdict[Any, str] = defaultdict(str)
     parts: set[Any] = set()
     for event in told:
-        kind, place = event["type"], event.get("output_index")
+        kind: str = event["type"]
+        place: Any = event.get("output_index")
         if kind == "response.output_item.added":
             assert place not in opened
             opened[place] = event["item"]["id"]
@@ -94,7 +95,7 @@ def _items(told: list[dict[str, Any]], *, complete: bool) -> list[dict[str, Any]
                 parts.remove((place, event[field]))
         if kind in _DELTAS:
             name, _, index = _DELTAS[kind]
-            assert index is None or (place, event[index]) in parts
+            assert not index or (place, event[index]) in parts
             deltas[name, place, event.get(index)] += event["delta"]
         for name, field, index in _DELTAS.values():
             if kind == name:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import openai
@@ -96,8 +96,8 @@ def test_call_and_its_result(client: OpenAI, provider: FakeProvider, model: str,
     (call,) = [item for item in called.output if item.type == "function_call"]
     assert (call.name, json.loads(call.arguments)) == ("weather", {"city": "call it"})
     result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
-    earlier = [item.model_dump(exclude_none=True) for item in called.output]
-    answer = client.responses.create(model=model, input=[*asked, *earlier, result], tools=[TOOL])
+    earlier: list[Any] = [item.model_dump(exclude_none=True) for item in called.output]
+    answer = client.responses.create(model=model, input=cast(Any, [*asked, *earlier, result]), tools=[TOOL])
     assert "sunny" in answer.output_text
 
 
@@ -109,8 +109,8 @@ def test_custom_tool(client: OpenAI, provider: FakeProvider, model: str):
     assert call.name == "apply_patch"
     assert call.input
     result: Any = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "done"}
-    earlier = [item.model_dump(exclude_none=True) for item in called.output]
-    answer = client.responses.create(model=model, input=[*asked, *earlier, result], tools=[CUSTOM])
+    earlier: list[Any] = [item.model_dump(exclude_none=True) for item in called.output]
+    answer = client.responses.create(model=model, input=cast(Any, [*asked, *earlier, result]), tools=[CUSTOM])
     assert "done" in answer.output_text
 
 
