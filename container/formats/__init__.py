@@ -13,8 +13,9 @@ from .anthropic import Anthropic
 from .chat_or_responses import ChatOrResponses
 from .client_apis import gemini as gemini_api
 from .client_apis import messages, responses
-from .client_apis.messages import OverChat, ToClaude, ToEngine
+from .client_apis.messages import ToClaude, ToEngine
 from .client_apis.messages.vertex_claude import ToVertexClaude
+from .client_apis.over_chat import OverChat
 from .gemini import Gemini
 from .openai import OpenAI, ThroughEngine
 from .shared.fitted import Fitted
@@ -47,11 +48,13 @@ class Formats:
         self._to_vertex_claude = ToVertexClaude(vertex, drop_params=drop)
         self._beside = responses.Beside(drop_params=drop)
         self._responses: dict[Format, Format] = {
-            inner: responses.OverChat(inner, drop_params=drop) for inner in (self._engine, *self._translated.values())
+            inner: OverChat(responses.TRANSLATED, inner, drop_params=drop)
+            for inner in (self._engine, *self._translated.values())
         }
         self._responses[self._openai] = responses.PassingOrChat(self._openai, drop_params=drop)
         self._over_chat: dict[Format, Format] = {
-            inner: OverChat(inner, drop_params=drop) for inner in (self._openai, *self._translated.values())
+            inner: OverChat(messages.TRANSLATED, inner, drop_params=drop)
+            for inner in (self._openai, *self._translated.values())
         }
 
         self._to_gemini: dict[str, Format] = {
@@ -59,7 +62,7 @@ class Formats:
             "vertex_ai": gemini_api.ToGemini(vertex, drop_params=drop),
         }
         self._content_over_chat: dict[Format, Format] = {
-            inner: gemini_api.OverChat(inner, drop_params=drop)
+            inner: OverChat(gemini_api.TRANSLATED, inner, drop_params=drop)
             for inner in (self._openai, self._engine, *self._translated.values())
         }
         self._embeddings_over: dict[Format, Format] = {

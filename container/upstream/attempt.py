@@ -10,7 +10,7 @@ from ..config.deployment import Deployment
 from ..config.options import Options
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..formats import Formats
-from ..formats.client_apis import gemini, messages, responses
+from ..formats.client_apis import gemini, messages, over_chat, responses
 from ..formats.client_apis.messages import counting
 from ..formats.shared import mock
 from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, json_object
@@ -191,11 +191,11 @@ class Upstream:
 
 def _mocked(d: Deployment, request: Completion, name: str) -> Answer:
     """Raises Unsupported."""
-    for api in (messages, gemini):
-        if request.endpoint in api.ENDPOINTS:
-            return api.mocked(d, request, name)
-    if request.endpoint == responses.ENDPOINT:
-        return responses.mocked(d, request, name)
+    if request.endpoint in gemini.ENDPOINTS:
+        return gemini.mocked(d, request, name)
+    for endpoints, api in ((messages.ENDPOINTS, messages.TRANSLATED), ((responses.ENDPOINT,), responses.TRANSLATED)):
+        if request.endpoint in endpoints:
+            return over_chat.mocked(api, d, request, name)
     return mock.answer(d, request, name)
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from container.config.deployment import Deployment
 from container.formats.anthropic import Anthropic
-from container.formats.client_apis.messages import OverChat, ToClaude
-from container.formats.client_apis.responses import OverChat as ResponsesOverChat
+from container.formats.client_apis import messages, responses
+from container.formats.client_apis.messages import ToClaude
+from container.formats.client_apis.over_chat import OverChat
 from container.formats.client_apis.responses import Passing
 from container.formats.gemini import Gemini
 from container.formats.openai import OpenAI
@@ -37,13 +38,13 @@ FORMATS: dict[str, tuple[Format, str]] = {
     "gemini": (GEMINI, "gemini"),
     "responses": (RESPONSES, "responses"),
     "messages to claude": (ToClaude(drop_params=False), "anthropic"),
-    "messages over openai": (OverChat(OPENAI, drop_params=False), "openai"),
-    "messages over responses": (OverChat(RESPONSES, drop_params=False), "responses"),
+    "messages over openai": (OverChat(messages.TRANSLATED, OPENAI, drop_params=False), "openai"),
+    "messages over responses": (OverChat(messages.TRANSLATED, RESPONSES, drop_params=False), "responses"),
     "responses passed": (Passing(drop_params=False), "responses"),
-    "responses over claude": (ResponsesOverChat(ANTHROPIC, drop_params=False), "anthropic"),
-    "responses over openai": (ResponsesOverChat(OPENAI, drop_params=False), "openai"),
-    "responses over gemini": (ResponsesOverChat(GEMINI, drop_params=False), "gemini"),
-    "messages over gemini": (OverChat(GEMINI, drop_params=False), "gemini"),
+    "responses over claude": (OverChat(responses.TRANSLATED, ANTHROPIC, drop_params=False), "anthropic"),
+    "responses over openai": (OverChat(responses.TRANSLATED, OPENAI, drop_params=False), "openai"),
+    "responses over gemini": (OverChat(responses.TRANSLATED, GEMINI, drop_params=False), "gemini"),
+    "messages over gemini": (OverChat(messages.TRANSLATED, GEMINI, drop_params=False), "gemini"),
 }
 
 CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -3,11 +3,9 @@
 Requests for Claude are passed through. For other models they are translated to chat completions.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-
-import orjson
 
 from ....config.deployment import Deployment
 from ....engine.supervisor import Engine
@@ -16,13 +14,13 @@ from ....routing.outcome import Outcome
 from ...anthropic import Anthropic, betas, url
 from ...anthropic.models import capped, traits
 from ...openai import shown_to_engine
-from ...shared import failure, mock, prepare
-from ...shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
+from ...shared import failure, prepare
+from ...shared.answer import Events, Plain
 from ...shared.call_ids import fitted_blocks
 from ...shared.capabilities import Capabilities, capabilities
-from ...shared.events import EventStream
-from ...shared.format import Format, Malformed, Sent
+from ...shared.format import Malformed, Sent
 from ...shared.prepare import Address
+from ..over_chat import CHAT
 from . import passing, thinking
 from .answer import MessageEvents, message
 from .passing import PassedEvents
@@ -117,88 +115,36 @@ class ToEngine(ToClaude):
         """Does nothing, because LiteLLM adapts the settings."""
 
 
-class OverChat:
-    """Translates requests to chat completions. `inner` is the format of the deployment's chat completions."""
-
-    def __init__(self, inner: Format, *, drop_params: bool) -> None:
-        self._inner = inner
-        self._drop_params = drop_params
-
-    async def address(self, d: Deployment, patience: float) -> Address:
-        return await self._inner.address(d, patience)
-
-    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        inner = "chat_completions" if endpoint in ENDPOINTS else endpoint
-        return self._inner.url(d, base, model, inner, stream=stream)
-
-    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        as_chat = _as_chat(request, d, model, drop_params=self._drop_params)
-        return self._wrapped(self._inner.request(d, model, as_chat), as_chat)
-
-    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
-        inner, as_chat = sent.note
-        other = self._inner.again(d, model, as_chat, inner, refusal)
-        return None if other is None else self._wrapped(other, as_chat)
-
-    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        answer = self._inner.plain(raw, name, sent.note[0])
-        return _as_message(answer, name) if isinstance(answer, Plain) else answer
-
-    def events(self, name: str, request: Completion, sent: Sent) -> Events:
-        inner, as_chat = sent.note
-        return MessageEvents(self._inner.events(name, as_chat, inner), name)
-
-    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
-        return self._inner.failure(status, headers, raw)
-
-    def _wrapped(self, inner: Sent, as_chat: Completion) -> Sent:
-        return inner._replace(note=(inner, as_chat))
-
-
 def _longer(beta: str) -> bool:
     """Whether the beta extends the context window, so that the prompt may exceed the reservation."""
     return beta.startswith("context-1m")
 
 
-def mocked(d: Deployment, request: Completion, name: str) -> Answer:
-    """The response of a mock model. Raises Unsupported."""
-    answer = mock.answer(d, _as_chat(request, d, d.model, drop_params=True), name)
-    if isinstance(answer, Plain):
-        return _as_message(answer, name)
-    if isinstance(answer, Outcome):
-        return answer
-    inner = EventStream(name, drop_usage=True)
-    inner.usage = answer.events.usage
-    events = MessageEvents(inner, name)
-    return Stream(events.feed(answer.first), _told(answer.rest, events), events)
+class _Translated:
+    """An `Api` (over_chat.py)."""
+
+    def chat(self, request: Completion, d: Deployment, model: str, *, drop_params: bool) -> tuple[Completion, None]:
+        try:
+            body = chat(request.body, d, model, drop_params=drop_params)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise Malformed(
+                "messages", "The request is not valid for Anthropic's API: check messages and tools."
+            ) from error
+        body["max_tokens"] = request.body["max_tokens"]
+        tier = request.body.get("service_tier")
+        if tier is not None and "service_tier" in d.presets:  # the request is billed by the client's tier
+            body["service_tier"] = _TIERS.get(tier, tier) if isinstance(tier, str) else tier
+        optional = tuple(name for name in _GUIDING if name in body)
+        return replace(request, endpoint=CHAT, body=body, client_wants_usage=False, optional=optional), None
+
+    def response(self, body: Mapping[str, Any], name: str, asked: None) -> dict[str, Any]:
+        return message(body, name)
+
+    def events(self, inner: Events, name: str, asked: None) -> Events:
+        return MessageEvents(inner, name)
 
 
-async def _told(rest: AsyncGenerator[bytes], events: MessageEvents) -> AsyncGenerator[bytes]:
-    async for data in rest:
-        yield events.feed(data)
-    yield events.end()
-
-
-def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: bool) -> Completion:
-    try:
-        body = chat(request.body, d, model, drop_params=drop_params)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise Malformed(
-            "messages", "The request is not valid for Anthropic's API: check messages and tools."
-        ) from error
-    body["max_tokens"] = request.body["max_tokens"]
-    tier = request.body.get("service_tier")
-    if tier is not None and "service_tier" in d.presets:  # the request is billed by the client's tier
-        body["service_tier"] = _TIERS.get(tier, tier) if isinstance(tier, str) else tier
-    optional = tuple(name for name in _GUIDING if name in body)
-    return replace(request, endpoint="chat_completions", body=body, client_wants_usage=False, optional=optional)
-
-
-def _as_message(answer: Plain, name: str) -> Plain | Outcome:
-    try:
-        return Plain(orjson.dumps(message(orjson.loads(answer.body), name)), answer.usage)
-    except UNEXPECTED:
-        return UNREADABLE
+TRANSLATED = _Translated()
 
 
 def _limit(body: dict[str, Any], asked: Mapping[str, Any], can: Capabilities) -> None:

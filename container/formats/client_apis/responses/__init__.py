@@ -4,11 +4,9 @@ Requests are passed through to providers that have this API. For all others they
 """
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
-
-import orjson
+from typing import Any
 
 from worker.core.api.errors import ApiError
 from worker.core.pricing.quote import LEAST_OF_RESPONSES
@@ -22,12 +20,12 @@ from ....request.responses import ENCRYPTED_REASONING, ENDPOINT, without_storage
 from ....request.stored_input import PREVIOUS
 from ....routing.outcome import Outcome
 from ...responses import Note, Responses, sent_as
-from ...shared import mock, prepare, reasoning, tool_names
-from ...shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
+from ...shared import prepare, reasoning, tool_names
+from ...shared.answer import Events, Plain
 from ...shared.capabilities import capabilities
-from ...shared.events import EventStream
 from ...shared.format import Format, Malformed, Sent, Unsupported
 from ...shared.known_models import gives_reasoning, served, streams
+from ..over_chat import CHAT, AsChat, OverChat
 from . import chat_only, failed, fitted, passing, sealed
 from .answer import Asked, ResponseEvents, response
 from .beside import ENDPOINTS as BESIDE
@@ -37,7 +35,6 @@ from .head import repeated
 from .passing import PassedEvents
 from .request import OPTIONAL, chat
 
-_CHAT = "chat_completions"
 _NO_SUCH_ITEM = re.compile(r"\b(?:[Ii]tem|[Rr]esponse) with id\b")
 # Providers with this API, according to their documentation and to LiteLLM. A server at another address may lack
 # it, as its first refusal shows. Groq's is a beta that refuses fields which agents send, so it is left out.
@@ -96,53 +93,12 @@ class Passing(Responses):
         return PassedEvents(name, sent.names)
 
 
-class _Bridged(NamedTuple):
-    """How a request was sent as a chat. `inner` and `as_chat` are the request at `OverChat`'s inner format."""
-
-    inner: Sent
-    as_chat: Completion
-    asked: Asked
-    learns: tuple[Deployment, str] | None = None
-
-
-class OverChat:
-    """Translates requests to chat completions. `inner` is the format of the deployment's chat completions."""
-
-    def __init__(self, inner: Format, *, drop_params: bool) -> None:
-        self._inner = inner
-        self._drop_params = drop_params
-        self.address = inner.address
-        self.failure = inner.failure
-        self.url = inner.url
-
-    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        as_chat, asked = _as_chat(request, d, model, drop_params=self._drop_params)
-        return self._wrapped(self._inner.request(d, model, as_chat), _Bridged(Sent(b""), as_chat, asked))
-
-    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
-        note: _Bridged = sent.note
-        other = self._inner.again(d, model, note.as_chat, note.inner, refusal)
-        return None if other is None else self._wrapped(other, note)
-
-    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        note: _Bridged = sent.note
-        answer = self._inner.plain(raw, name, note.inner)
-        return _as_response(answer, name, note.asked) if isinstance(answer, Plain) else answer
-
-    def events(self, name: str, request: Completion, sent: Sent) -> Events:
-        note: _Bridged = sent.note
-        return ResponseEvents(self._inner.events(name, note.as_chat, note.inner), name, note.asked)
-
-    def _wrapped(self, inner: Sent, note: _Bridged) -> Sent:
-        return inner._replace(note=note._replace(inner=inner), endpoint=inner.endpoint or _CHAT)
-
-
 class PassingOrChat:
     """Passes requests through, except for models or servers that only have chat completions."""
 
     def __init__(self, chat: Format, *, drop_params: bool) -> None:
         self._passing = Passing(drop_params=drop_params)
-        self._over_chat = OverChat(chat, drop_params=drop_params)
+        self._over_chat = OverChat(TRANSLATED, chat, drop_params=drop_params)
         self._chat_only = ChatOnly()
         self._failure = chat.failure
         self.address = chat.address
@@ -154,7 +110,7 @@ class PassingOrChat:
         return self._passing.request(d, model, request)
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
-        if isinstance(sent.note, _Bridged):
+        if isinstance(sent.note, AsChat):
             return self._over_chat.again(d, model, request, sent, refusal)
         if not chat_only.may_be(refusal):
             return None if refusal.kind == "not_found" else self._passing.again(d, model, request, sent, refusal)
@@ -178,7 +134,7 @@ class PassingOrChat:
 
     def _answering(self, sent: Sent) -> Format:
         """The format that parses the response. That a server has chat only is remembered once that succeeds."""
-        if not isinstance(sent.note, _Bridged):
+        if not isinstance(sent.note, AsChat):
             return self._passing
         if sent.note.learns is not None:
             self._chat_only.learn(*sent.note.learns)
@@ -200,49 +156,36 @@ def broken(error: ApiError, events: Events | None) -> bytes:
     return failed.events({}, outcome, 0)
 
 
-def mocked(d: Deployment, request: Completion, name: str) -> Answer:
-    """The response of a mock model. Raises Unsupported."""
-    as_chat, asked = _as_chat(request, d, d.model, drop_params=True)
-    answer = mock.answer(d, as_chat, name)
-    if isinstance(answer, Plain):
-        return _as_response(answer, name, asked)
-    if isinstance(answer, Outcome):
-        return answer
-    inner = EventStream(name, drop_usage=True)
-    inner.usage = answer.events.usage
-    events = ResponseEvents(inner, name, asked)
-    return Stream(events.feed(answer.first), _told(answer.rest, events), events)
+class _Translated:
+    """An `Api` (over_chat.py)."""
+
+    def chat(self, request: Completion, d: Deployment, model: str, *, drop_params: bool) -> tuple[Completion, Asked]:
+        if PREVIOUS in request.body:  # the server has lost the API that the response was made with
+            raise Unsupported(PREVIOUS, "This model's server does not store responses. Send the conversation itself.")
+        try:
+            body, tools = chat(request.body, d, model, drop_params=drop_params)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise Malformed(
+                "input", "The request is not valid for the Responses API: check input and tools."
+            ) from error
+        limit = request.body.get("max_output_tokens")
+        if limit is not None:
+            body["max_tokens"] = limit
+        optional = tuple(name for name in OPTIONAL if name in body)
+        same = repeated(request.body)
+        if request.stored is not None:
+            same |= {"store": request.stores and request.stored.keeps, PREVIOUS: request.stored.previous_text}
+        asked = Asked(same, tools, sealed.family(d, model))
+        return replace(request, endpoint=CHAT, body=body, client_wants_usage=False, optional=optional, seen=None), asked
+
+    def response(self, body: Mapping[str, Any], name: str, asked: Asked) -> dict[str, Any]:
+        return response(body, name, asked)
+
+    def events(self, inner: Events, name: str, asked: Asked) -> Events:
+        return ResponseEvents(inner, name, asked)
 
 
-async def _told(rest: AsyncGenerator[bytes], events: ResponseEvents) -> AsyncGenerator[bytes]:
-    async for data in rest:
-        yield events.feed(data)
-    yield events.end()
-
-
-def _as_chat(request: Completion, d: Deployment, model: str, *, drop_params: bool) -> tuple[Completion, Asked]:
-    if PREVIOUS in request.body:  # the server has lost the API that the response was made with
-        raise Unsupported(PREVIOUS, "This model's server does not store responses. Send the conversation itself.")
-    try:
-        body, tools = chat(request.body, d, model, drop_params=drop_params)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise Malformed("input", "The request is not valid for the Responses API: check input and tools.") from error
-    limit = request.body.get("max_output_tokens")
-    if limit is not None:
-        body["max_tokens"] = limit
-    optional = tuple(name for name in OPTIONAL if name in body)
-    same = repeated(request.body)
-    if request.stored is not None:
-        same |= {"store": request.stores and request.stored.keeps, PREVIOUS: request.stored.previous_text}
-    asked = Asked(same, tools, sealed.family(d, model))
-    return replace(request, endpoint=_CHAT, body=body, client_wants_usage=False, optional=optional, seen=None), asked
-
-
-def _as_response(answer: Plain, name: str, asked: Asked) -> Plain | Outcome:
-    try:
-        return Plain(orjson.dumps(response(orjson.loads(answer.body), name, asked)), answer.usage)
-    except UNEXPECTED:
-        return UNREADABLE
+TRANSLATED = _Translated()
 
 
 def _presets(d: Deployment) -> dict[str, Any]:
@@ -253,7 +196,7 @@ def _presets(d: Deployment) -> dict[str, Any]:
             made["reasoning"] = {"effort": value} if isinstance(value, str) else value
         elif name == "verbosity":
             made["text"] = {"verbosity": value}
-        elif name in FIELDS[ENDPOINT] or name not in FIELDS[_CHAT]:
+        elif name in FIELDS[ENDPOINT] or name not in FIELDS[CHAT]:
             made[name] = value
     return {name: value for name, value in made.items() if name not in output_limits.NAMES}
 
@@ -279,8 +222,8 @@ __all__ = [
     "BESIDE",
     "ENDPOINT",
     "STORING",
+    "TRANSLATED",
     "Beside",
-    "OverChat",
     "PassedEvents",
     "Passing",
     "PassingOrChat",
@@ -288,5 +231,4 @@ __all__ = [
     "broken",
     "has_api",
     "limit_of",
-    "mocked",
 ]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from container.accounting.transcript import Transcript
 from container.config.deployment import Deployment
 from container.formats.anthropic import Anthropic
-from container.formats.client_apis.responses import OverChat
+from container.formats.client_apis.over_chat import OverChat
+from container.formats.client_apis.responses import TRANSLATED
 from container.formats.client_apis.responses.answer import ResponseEvents
 from container.formats.gemini import Gemini
 from container.formats.openai import OpenAI
@@ -165,7 +166,7 @@ def over(name: str, body: dict[str, Any] | None = None):
     )
     fields = {"model": "m", "input": "Hi", "stream": True, "tools": TOOLS, **(body or {})}
     request = parse_responses(orjson.dumps(fields))
-    bridge = OverChat(format, drop_params=False)
+    bridge = OverChat(TRANSLATED, format, drop_params=False)
     return bridge, bridge.request(d, "claude-x", request), request
 
 
