@@ -46,12 +46,6 @@ class _Offer(NamedTuple):
     high: int | None
     lines: Sequence[tuple[int, int]] = ()
 
-    def output(self, limit: int) -> int:
-        return max(limit if self.high is None or limit < self.high else self.high, self.low)
-
-    def femto(self, output: int) -> int:
-        return max([fixed + output * each for fixed, each in self.lines], default=0)
-
 
 def quote(
     body: Mapping[str, Any],
@@ -110,12 +104,17 @@ def _most_output(reachable: Sequence[tuple[str, Price | None]], most: int | None
 
 def _most(offers: Sequence[_Offer], answers: int, limit: int) -> tuple[int, int]:
     """Returns the highest cost in nano-dollars and the most tokens with this output limit."""
-    femto, tokens = 0, 0
-    for offer in offers:
-        output = answers * offer.output(limit) if answers else 0
-        femto = max(femto, offer.femto(output))
-        tokens = max(tokens, offer.size + output)
-    return min(MAX_NANO, prices.nano(femto)), min(tokens, _MOST_TOKENS)
+    most, tokens = 0, 0
+    for size, low, high, lines in offers:
+        output = limit if high is None or limit < high else high
+        output = (output if output > low else low) * answers
+        for fixed, each in lines:
+            femto = fixed + output * each
+            if femto > most:
+                most = femto
+        if size + output > tokens:
+            tokens = size + output
+    return min(MAX_NANO, prices.nano(most)), min(tokens, _MOST_TOKENS)
 
 
 def _lower(offers: Sequence[_Offer], answers: int, worth: int, wanted: int) -> OutputSteps:
