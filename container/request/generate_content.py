@@ -4,6 +4,7 @@ Google accepts camelCase and snake_case everywhere, and refuses unknown fields a
 on, because Gemini gets new ones all the time. https://ai.google.dev/api/generate-content#request-body
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_objec
 
 _STREAM = "stream_generate_content"
 _MOST_EMBEDDINGS = 2048
+# The edge, which reserves before this is parsed, knows no other spelling.
+_SNAKE_CASE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 # A cache belongs to the gateway's account at Google, where it may hold other clients' content.
 _REFUSED = {"cachedContent": "'cachedContent' cannot be used here: caches belong to the gateway's account."}
 
@@ -85,7 +88,7 @@ def _fields(checks: Mapping[str, _Check], *, closed: bool = False) -> _Check:
         for given, inner in value.items():
             if inner is None:
                 continue
-            name = _camel(given) if "_" in given else given
+            name = _camel(given) if _SNAKE_CASE.fullmatch(given) else given
             place = f"{where}.{name}" if where else name
             known = checks.get(name)
             if known is None and closed:

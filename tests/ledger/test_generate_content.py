@@ -11,6 +11,7 @@ from container.config.deployment import Deployment
 from container.formats.client_apis.gemini.request import chat
 from container.formats.shared.format import Unsupported
 from container.request.generate_content import parse_generate_content
+from worker.core.api.errors import ApiError
 from worker.core.pricing import quote
 from worker.core.pricing.estimate import prompt
 from worker.core.pricing.generate_content import terms
@@ -165,6 +166,34 @@ def test_the_edge_reserves_what_the_proxy_would(body: dict[str, Any]):
     assert at_the_edge is not None
     alone = reserved(GENERATE, parse_generate_content(GENERATE, raw, "m", events=False).priced)
     assert at_the_edge.quote == alone
+
+
+FILM: Any = {"fileUri": "https://youtu.be/x"}
+ASK: Any = [{"parts": [{"text": "Hi"}]}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"contents": ASK, "generationConfig": {"candidate__count": 8}},
+        {"contents": ASK, "generationConfig": {"candidateCount_": 8}},
+        {"contents": ASK, "generationConfig": {"maxOutput_tokens": 100_000}},
+        {"contents": ASK, "generationConfig_": {"candidateCount": 8}},
+        {"contents": ASK, "service__tier": "priority"},
+        {"contents": ASK, "tools_": [{"googleSearch": {}}]},
+        {"contents": [{"parts": [{"file_Data": FILM}]}]},
+        {"contents": [{"parts_": [{"file_data": FILM}]}]},
+    ],
+    ids=str,
+)
+def test_a_name_that_google_does_not_know_is_not_read_as_a_known_one(body: dict[str, Any]):
+    """Otherwise the request would be sent with more than the edge has reserved."""
+    try:
+        request = parse_generate_content(GENERATE, json.dumps(body).encode(), "m", events=False)
+    except ApiError as error:
+        assert error.status == 400
+    else:
+        assert request.priced == terms(GENERATE, body)
 
 
 @pytest.mark.parametrize(
