@@ -9,6 +9,7 @@ from container.accounting.price_book import PriceBook
 from container.config.load import Config, load
 from container.proxy import catalog
 from container.request.completion import parse
+from container.request.responses import parse_responses
 from container.routing.router import Router
 from tests.processes import ROOT
 from worker.core.api.models import missing
@@ -64,6 +65,19 @@ def test_the_quote_equals_the_proxys(config: Config, model: str, fields: dict[st
     found = quoter(config, ENVIRONMENT).quote("chat_completions", raw)
     assert found is not None
     assert (found.model, found.quote) == (model, wanted)
+
+
+def test_a_number_that_the_proxy_cannot_read_is_no_limit(config: Config):
+    """The proxy parses a whole number beyond 64 bits as a float, and sends the limit that the edge adds."""
+    raw = json.dumps({"model": "gpt-4o", "input": "Hi", "max_output_tokens": 1 << 64}).encode()
+    request = parse_responses(raw)
+    assert "max_output_tokens" not in request.body
+    found = quoter(config, ENVIRONMENT).quote("responses", raw)
+    assert found is not None
+    charge = quote.of_body("responses", request.body)
+    price_book = PriceBook(config, Router(config), default_max_output=LIMIT)
+    assert found.quote == price_book.quote(request.body, prompt(request.body), request.route, charge)
+    assert found.quote.add_limit == LIMIT
 
 
 def test_disabled_deployments_are_not_reserved(config: Config):

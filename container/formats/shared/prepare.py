@@ -167,7 +167,7 @@ def merge(
     """
     merged = {**d.presets, **fields} if d.presets else dict(fields)
     limits = output_limits.NAMES.intersection(merged)
-    if not limits and (request is None or request.output_limit is None):
+    if not limits and (request is None or (request.output_limit is None and request.most_output is None)):
         return merged
     limit = output_limit(d, can, fields, request)
     for other in limits:
@@ -187,7 +187,7 @@ def output_limit(d: Deployment, can: Capabilities, fields: Mapping[str, Any], re
             limit = added if can.max_output is not None else min(added, request.unknown_limit)
     elif added is not None:  # the reservation does not cover the client's limit
         limit = min(limit, added)
-    return limit if limit is None or most is None else min(limit, most)
+    return most if limit is None else limit if most is None else min(limit, most)
 
 
 def limit_name(can: Capabilities, fields: Mapping[str, Any]) -> str:

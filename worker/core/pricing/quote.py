@@ -18,6 +18,8 @@ UNKNOWN_MAX_OUTPUT = 4096
 MIN_OUTPUT = 1024
 # Keeps a minute's tokens within the range of a Durable Object's SQL (2^53), whatever requests ask for.
 _MOST_TOKENS = 1 << 32
+# Of the proxy's JSON parser.
+_LARGEST_INTEGER = (1 << 64) - 1
 # Fields in which embeddings, moderations and searches send several texts. In chat requests `input` is one text.
 _READ_APART = ("input", "documents")
 # The names of the output limit in OpenAI's completions.
@@ -229,7 +231,8 @@ def _number(body: Mapping[str, Any], name: str) -> int:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    """Larger numbers are none: the proxy's parser reads them as floats, and no such limit is sent."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_INTEGER
 
 
 _PICTURES = ("image_generation", "image_edit", "image_variation")
