@@ -39,8 +39,9 @@ class RequestParser:
             context.group = self._router.groups.label(context.asked.request.model)
             return context.asked
         parsed = self.read(context, endpoint, await context.body(self.max_body_mb))
-        if isinstance(parsed.request, Completion) and parsed.request.stored is not None:
-            await self._state.load(context, parsed.request)
+        request = parsed.request
+        if isinstance(request, Completion) and request.stored is not None and await self._state.load(context, request):
+            parsed = parsed._replace(prompt=self._state.size(request))
         return parsed
 
     def read(self, context: RequestContext, endpoint: Endpoint, raw: bytes) -> ParsedRequest:

@@ -100,7 +100,7 @@ class ResponseState:
         if KEPT in found.places and self.kept is None:
             raise self._missing(found)
         if not places:
-            return self._size(found, request)
+            return self.size(request)
         owners = [self._deployments.get(place) for place in places]
         accounts = {self._accounts[d.id] for d in owners if d is not None}
         if None in owners:
@@ -115,14 +115,15 @@ class ResponseState:
                 "provider has them. Use the model that made them, or send the conversation itself.",
                 param="model",
             )
-        return self._size(found, request)
+        return self.size(request)
 
     def _targets(self, request: Completion) -> list[Target]:
         names = [request.model, *self._router.fallbacks(request.route, "fallbacks")]
         return [t for name in names for t in self._router.targets(name, request.route)]
 
-    def _size(self, found: StoredInput, request: Completion) -> Prompt | None:
+    def size(self, request: Completion) -> Prompt | None:
         """Return the size of the prompt with everything that the provider adds, None if it adds nothing."""
+        found = request.stored or StoredInput()
         added = [what for what in (*found.needed, *found.thoughts) if what.place != KEPT]
         if not added:
             return None
@@ -138,11 +139,12 @@ class ResponseState:
         counted = {tokenizer(d, d.model) for d in made_by if d is not None}
         return len(counted | {tokenizer(t.deployment, t.model) for t in targets}) == 1
 
-    async def load(self, context: RequestContext, request: Completion) -> None:
-        """Replace references to kept responses by their items. Raises ApiError 400, 404 or 503."""
+    async def load(self, context: RequestContext, request: Completion) -> bool:
+        """Replace references to kept responses by their items. Return whether there were any: then the prompt has
+        another size. Raises ApiError 400, 404 or 503."""
         found = request.stored
         if found is None or KEPT not in found.places:
-            return
+            return False
         if len({row_of(what) for what in found.needed if what.place == KEPT}) > _MOST_KEPT:
             raise invalid_request(f"The request refers to more than {_MOST_KEPT} responses.", param="input")
         owner, body = context.holder, request.body
@@ -161,6 +163,7 @@ class ResponseState:
                 raise previous_not_found(text)
             made = [*kept.input, *kept.response["output"], *made]
         body["input"] = made
+        return True
 
     async def _item(self, what: SealedId, text: str, owner: str, loaded: dict[str, dict[str, Any]]) -> dict[str, Any]:
         id, row = what.id.rpartition("/")[0], row_of(what)

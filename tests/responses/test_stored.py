@@ -401,3 +401,19 @@ def test_tokens_are_counted_for_nothing(gateway: Stored, model: str):
     assert short["object"] == "response.input_tokens"
     assert 0 < short["input_tokens"] < long["input_tokens"]
     assert gateway.info(key)["spend"] == spent
+
+
+# What references cost
+
+
+def test_a_kept_conversation_counts_beside_what_a_provider_has(
+    gateway: Stored, keys: Keys, storing: StoringProvider, provider: FakeProvider
+):
+    key = gateway.key(max_budget=1)
+    thought = gateway.made(key)["output"][0]
+    long = gateway.made(key, KEPT, input="word " * 20_000)["id"]
+    gateway.admin("/key/update", {"key": key, "max_budget": gateway.info(key)["spend"] + 0.01})
+    asked: dict[str, Any] = {"previous_response_id": long, "max_output_tokens": 16}
+    for given in ("Hi", [thought, {"role": "user", "content": "Hi"}]):
+        refused = gateway.create(key, KEPT, input=given, **asked)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded")
