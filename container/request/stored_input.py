@@ -33,6 +33,12 @@ def item_not_found(id: str) -> ApiError:
     return ApiError(404, "invalid_request_error", message, param="input")
 
 
+def item_repeated(id: str) -> ApiError:
+    """OpenAI's error, too. What a reference adds to a prompt is counted once."""
+    message = f"Duplicate item found with id {id[:300]}. Remove duplicate items from your input and try again."
+    return ApiError(400, "invalid_request_error", message, param="input")
+
+
 def items_not_found() -> ApiError:
     """The error when it is not known which one of several is missing."""
     return ApiError(404, "invalid_request_error", "An item that 'input' refers to was not found.", param="input")
@@ -90,13 +96,21 @@ def opened(fields: Mapping[str, Any], seal: Seal | None, owner: str) -> StoredIn
         found.previous = known
         found.needed.append(known)
     items = fields.get("input")
+    referred: set[tuple[bytes, str]] = set()
     for item in items if isinstance(items, list) else ():
-        if isinstance(item, dict):
-            _open_item(item, found, seal, owner)
+        if not isinstance(item, dict):
+            continue
+        _open_item(item, found, seal, owner)
+        if is_reference(item):
+            what = found.ids[str(item["id"])]
+            if (what.place, what.id) in referred:
+                raise item_repeated(str(item["id"]))
+            referred.add((what.place, what.id))
     return found
 
 
 def _open_item(item: Mapping[str, Any], found: StoredInput, seal: Seal | None, owner: str) -> None:
+    """Raises ApiError 404 for a reference to what the owner does not have."""
     for name in ("id", "approval_request_id"):
         text = item.get(name)
         known = None

@@ -84,6 +84,14 @@ def test_the_items_of_one_response_are_bounded_together():
     assert opened({"input": items}, SEAL, "me").bound is None
 
 
+def test_an_item_is_referred_to_once():
+    """As at OpenAI. Its size counts once, and a kept item would be loaded again for each reference."""
+    again = sealed("rs_" + "ab" * 25, bound=0, group="another")  # as it was retrieved
+    for second in (ITEM, again):
+        error = refused({"input": [reference(ITEM), USER, reference(second)]})
+        assert (error.status, error.param) == (400, "input")
+
+
 def test_what_is_in_the_request_needs_nothing_else():
     whole = {"type": "message", "role": "assistant", "id": sealed("msg_1"), "content": []}
     thought = {"type": "reasoning", "id": sealed("rs_1"), "encrypted_content": "gAAA", "summary": []}
