@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from worker.core.api.errors import ApiError, invalid_request
 from worker.core.ledger.secrets import new_id
 from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.prices import image_tokens
 from worker.core.pricing.quote import LEAST_OF_RESPONSES
 from worker.core.pricing.stored_items import is_reference
 from worker.core.pricing.usage import Usage, usage
@@ -134,10 +135,10 @@ class ResponseState:
         return size._replace(fixed=size.fixed + bound + _AROUND * len(added))
 
     def _count_alike(self, added: list[SealedId], targets: list[Target]) -> bool:
-        """Whether the tokens of what is added are the same for all models that may read it."""
+        """Whether the tokens of what is added are about the same for all models that may read it."""
         made_by = (self._deployments.get(what.place) for what in added)
-        counted = {tokenizer(d, d.model) for d in made_by if d is not None}
-        return len(counted | {tokenizer(t.deployment, t.model) for t in targets}) == 1
+        counted = {_counting(d, d.model) for d in made_by if d is not None}
+        return len(counted | {_counting(t.deployment, t.model) for t in targets}) == 1
 
     async def load(self, context: RequestContext, request: Completion) -> bool:
         """Replace references to kept responses by their items. Return whether there were any: then the prompt has
@@ -232,6 +233,9 @@ class ResponseState:
         seal, owner, place = self.seal, context.holder, self._places[d.id]
         assert seal is not None, "the request stores"
         total, output = _sizes(answer, request, reservation)
+        whole = (request.body.get("truncation") or d.presets.get("truncation")) in (None, "disabled")
+        if not whole:  # a later request may read what was left out of this one
+            total = 0
         group = bytes(4)
 
         def of_response(id: str) -> str:
@@ -245,7 +249,8 @@ class ResponseState:
         async def ended(response: dict[str, Any]) -> None:
             used = usage(response["usage"]) if isinstance(response.get("usage"), dict) else Usage()
             if used.prompt and isinstance(response.get("id"), str):
-                self._remember((place, response["id"]), used.prompt + used.completion)
+                if whole:
+                    self._remember((place, response["id"]), used.prompt + used.completion)
                 self._remember((place, group), used.completion)
 
         stored = request.stored or StoredInput()
@@ -341,6 +346,11 @@ def _sizes(answer: Plain | Stream, request: Completion, reservation: AnyReservat
     limit = max(limit, LEAST_OF_RESPONSES)
     prompted = reservation.prompt_tokens() if request.limited else None
     return (prompted + limit if prompted else 0), limit
+
+
+def _counting(d: Deployment, model: str) -> tuple[str, int]:
+    """How the model counts texts and images."""
+    return tokenizer(d, model), image_tokens(d.info, model)
 
 
 def _named(given: Any, row: str) -> list[dict[str, Any]]:

@@ -122,8 +122,12 @@ def _open_item(item: Mapping[str, Any], found: StoredInput, seal: Seal | None, o
                 found.thoughts.append(known)
             elif name != "id" or not is_complete(item):
                 found.needed.append(known)
-        elif name == "id" and is_reference(item):
+        elif name == "id" and (is_reference(item) or _is_stored_picture(item)):
             raise item_not_found(str(text))
+
+
+def _is_stored_picture(item: Mapping[str, Any]) -> bool:
+    return item.get("type") == "image_generation_call" and not item.get("result")
 
 
 def without_references(fields: Mapping[str, Any], found: StoredInput) -> dict[str, Any]:

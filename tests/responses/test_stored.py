@@ -63,6 +63,7 @@ def config(storing: StoringProvider, fake: FakeProvider) -> dict[str, Any]:
         "model_list": [
             model(STORED, {"model": "openai/gpt-5.1", **at_storing}),
             model("mini", {"model": "openai/gpt-5.1-mini", **at_storing}),
+            model("pictures", {"model": "openai/gpt-4o-mini", **at_storing}),
             model("elsewhere", {"model": "openai/gpt-5.1", **at_storing, "api_key": "sk-another-account"}),
             model(KEPT, claude),
         ],
@@ -417,3 +418,25 @@ def test_a_kept_conversation_counts_beside_what_a_provider_has(
     for given in ("Hi", [thought, {"role": "user", "content": "Hi"}]):
         refused = gateway.create(key, KEPT, input=given, **asked)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("first", "model", "status"),
+    [
+        ({}, STORED, 200),
+        ({}, "mini", 200),
+        ({"truncation": "disabled"}, STORED, 200),
+        ({"truncation": "auto"}, STORED, 429),  # the next model may read what this one left out
+        ({}, "pictures", 429),  # gpt-4o-mini counts an image as 33 times the tokens
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_conversation_of_unknown_size_reserves_the_window(
+    gateway: Stored, first: dict[str, Any], model: str, status: int, stream: bool
+):
+    key = gateway.key(max_budget=1)
+    made = gateway.streamed(key, **first)[-1]["response"] if stream else gateway.made(key, **first)
+    gateway.admin("/key/update", {"key": key, "max_budget": gateway.info(key)["spend"] + 0.05})
+    body = {"previous_response_id": made["id"], "max_output_tokens": 16}
+    assert gateway.create(key, model, **body).status_code == status

@@ -84,6 +84,16 @@ def test_the_items_of_one_response_are_bounded_together():
     assert opened({"input": items}, SEAL, "me").bound is None
 
 
+def test_a_picture_that_only_its_provider_has_is_its_owners():
+    """https://platform.openai.com/docs/guides/image-generation#multi-turn-image-generation"""
+    picture = {"type": "image_generation_call", "id": "ig_" + "ab" * 25}
+    assert refused({"input": [picture]}).status == 404
+    assert refused({"input": [{**picture, "result": None}]}).status == 404
+    assert not opened({"input": [{**picture, "result": "iVBORw0KGgo="}]}, SEAL, "me").needed
+    mine = {**picture, "id": sealed(picture["id"], bound=70)}
+    assert opened({"input": [mine]}, SEAL, "me").places == {HERE}
+
+
 def test_an_item_is_referred_to_once():
     """As at OpenAI. Its size counts once, and a kept item would be loaded again for each reference."""
     again = sealed("rs_" + "ab" * 25, bound=0, group="another")  # as it was retrieved

@@ -74,11 +74,16 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
         value = entry.get(name)
         if isinstance(value, int) and value > 0:
             result[limit] = value
-    ceiling = entry.get("max_image_tokens")
-    if not (isinstance(ceiling, int) and ceiling > 0):
-        ceiling = next((tokens for part, tokens in _IMAGE_TOKENS if part in model), IMAGE_TOKENS)
-    result["image_tokens"] = ceiling
+    result["image_tokens"] = image_tokens(entry, model)
     return result
+
+
+def image_tokens(entry: Mapping[str, Any], model: str) -> int:
+    """Returns the most tokens that an image counts as. `entry` is as in `price`."""
+    ceiling = entry.get("max_image_tokens")
+    if isinstance(ceiling, int) and ceiling > 0:
+        return ceiling
+    return next((tokens for part, tokens in _IMAGE_TOKENS if part in model), IMAGE_TOKENS)
 
 
 def tokenizer(price: Price | None) -> str:
