@@ -111,6 +111,13 @@ _FUNCTION = {"type": "function", "name": "spawn", "parameters": {"type": "object
 _NAMESPACE = {"type": "namespace", "name": "agents", "description": "Others.", "tools": [_FUNCTION] * 3}
 
 
+def test_the_name_of_a_namespace_counts_for_each_of_its_tools() -> None:
+    """A model without namespaces gets it as the prefix of every name."""
+    name = "agents of mine " * 50
+    group = {**_NAMESPACE, "name": name, "tools": [_FUNCTION] * 100}
+    assert prompt({"tools": [group]}).tokens() >= 100 * text_tokens(name)
+
+
 def test_tools_in_a_namespace_count_like_others() -> None:
     """Codex sends some of its tools like this, and declares all of them in the conversation for newer models."""
     found = prompt({"input": "hi", "tools": [_NAMESPACE]})

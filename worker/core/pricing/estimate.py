@@ -216,7 +216,7 @@ class _Walk:
 
     def tools(self, tools: Any) -> None:
         self.texts.append(json.dumps(tools, ensure_ascii=False, separators=(",", ":")))
-        for tool in _each(tools):
+        for tool in self._each(tools):
             self.numbers += _PER_TOOL
             if not isinstance(tool, Mapping):
                 continue
@@ -230,20 +230,22 @@ class _Walk:
                 if isinstance(marked, Mapping) and "cache_control" in marked:
                     self.marked(marked["cache_control"])
 
+    def _each(self, tools: Any) -> Iterator[Any]:
+        """The tools, with those of a namespace instead of it. No provider has a namespace within another."""
+        for tool in tools if isinstance(tools, list) else ():
+            if isinstance(tool, Mapping) and tool.get("type") == "namespace" and tool.keys() <= _NAMESPACE:
+                inner = tool.get("tools")
+                if isinstance(inner, list) and inner:
+                    # Models without namespaces get its name as the prefix of each tool's.
+                    self.numbers += (len(inner) - 1) * text_tokens(str(tool.get("name")))
+                    yield from inner
+            else:
+                yield tool
+
     def marked(self, marker: Any) -> None:
         """`marker`: a `cache_control`, or LiteLLM's list of injection points, whose `control` is one."""
         for one in marker if isinstance(marker, list) else (marker,):
             self.cached = max(self.cached, _time_cached(one))
-
-
-def _each(tools: Any) -> Iterator[Any]:
-    """The tools, with those of a namespace instead of it. No provider has a namespace within another."""
-    for tool in tools if isinstance(tools, list) else ():
-        if isinstance(tool, Mapping) and tool.get("type") == "namespace" and tool.keys() <= _NAMESPACE:
-            inner = tool.get("tools")
-            yield from inner if isinstance(inner, list) else ()
-        else:
-            yield tool
 
 
 def _time_cached(marker: Any) -> int:
