@@ -58,8 +58,12 @@ class KeptResponses:
         self._known: AESGCM | None = None
 
     async def keep(self, id: str, owner: str, kept: Kept) -> bool:
-        """Return whether the response was kept. It is not if it is too large or if the ledger is unavailable."""
-        raw = [orjson.dumps(part) for part in kept]
+        """Return whether the response was kept. It is not if it is too large or nested too deeply, or if the ledger is
+        unavailable."""
+        try:
+            raw = [orjson.dumps(part) for part in kept]
+        except orjson.JSONEncodeError:
+            return False
         if sum(map(len, raw)) > _LARGE:
             content = await asyncio.to_thread(lambda: [self._encrypted(part, owner, id) for part in raw])
         else:

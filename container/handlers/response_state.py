@@ -26,6 +26,7 @@ from ..formats.client_apis.response_ids import ResponseIds
 from ..formats.client_apis.responses import STORING
 from ..formats.shared.answer import Answer, Plain, Stream
 from ..request.completion import Completion
+from ..request.responses import ENDPOINT
 from ..request.sealed_ids import KEPT, Seal, SealedId, group_of, place_of
 from ..request.stored_input import (
     PREVIOUS,
@@ -94,7 +95,7 @@ class ResponseState:
         """
         body = request.body
         found = request.stored = opened(body, self.seal, context.holder)
-        found.keeps = self.kept is not None and context.holder != ANONYMOUS
+        found.keeps = self.kept is not None and context.holder != ANONYMOUS and request.endpoint == ENDPOINT
         request.stores = self.seal is not None and body.get("store") is not False
         context.unsealed = context.unsealed or bool(found.ids)
         places = found.places - {KEPT}

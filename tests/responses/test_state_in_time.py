@@ -1,6 +1,8 @@
 """Stored responses over time: a new master key, a salt key, a changed config, a second replica; and their money."""
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,14 @@ def test_what_is_only_referred_to_is_reserved(start: Start, storing: StoringProv
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded")
     assert asked(0.001).status_code == 200
     assert gateway.info(key)["spend"] <= gateway.info(key)["max_budget"]
+
+
+def test_what_is_only_counted_is_not_kept(start: Start, tmp_path: Path):
+    """Counting is free, and what is kept displaces earlier responses of the same key."""
+    gateway = start()
+    key = gateway.key()
+    for model in (KEPT, STORED):
+        counted = gateway.send(key, "POST", "/input_tokens", json={"model": model, "input": "Hi"})
+        assert counted.status_code == 200
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
+        assert ledger.execute("SELECT COUNT(*) FROM ledger_responses").fetchone() == (0,)

@@ -404,6 +404,23 @@ def test_tokens_are_counted_for_nothing(gateway: Stored, model: str):
     assert gateway.info(key)["spend"] == spent
 
 
+@pytest.mark.parametrize("depth", [400, 1000])
+def test_input_that_is_nested_too_deeply_is_the_clients_fault(gateway: Stored, keys: Keys, depth: int):
+    nested = b'{"a":' * depth + b"1" + b"}" * depth
+    tool = b'{"type":"function","name":"f","parameters":%b}' % nested
+    says = b'{"role":"user","content":"Hi"}'
+    key = gateway.key(max_budget=1)
+
+    def sent(model: str, input: bytes) -> int:
+        body = b'{"model":"%b","input":[%b,%b]}' % (model.encode(), says, input)
+        return gateway.send(key, "POST", "", content=body).status_code
+
+    for model in (STORED, KEPT):
+        assert sent(model, b'{"type":"function_call","call_id":"c","name":"f","arguments":%b}' % nested) == 400
+        assert sent(model, b'{"type":"additional_tools","role":"developer","tools":[%b]}' % tool) in (200, 400)
+    assert sent(KEPT, b'{"type":"old_call","more":%b}' % nested) == 200  # it is not sent to Claude, and not kept
+
+
 # What references cost
 
 

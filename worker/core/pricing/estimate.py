@@ -215,7 +215,10 @@ class _Walk:
             self.take([more for field, more in value.items() if field not in ("url", "data")], parts=False)
 
     def tools(self, tools: Any) -> None:
-        self.texts.append(json.dumps(tools, ensure_ascii=False, separators=(",", ":")))
+        try:
+            self.texts.append(json.dumps(tools, ensure_ascii=False, separators=(",", ":")))
+        except RecursionError:  # nested too deeply to be sent, which the client is told later
+            self.take(tools, parts=False)
         for tool in self._each(tools):
             self.numbers += _PER_TOOL
             if not isinstance(tool, Mapping):
