@@ -135,7 +135,8 @@ def _deleted(text: str) -> dict[str, Any]:
 def _page(items: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
     """The newest item comes first unless the client asks for the other order. Raises ApiError 400."""
     limit = query.get("limit") or str(_PAGE)
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _LARGEST_PAGE):
+    short = len(limit) <= len(str(_LARGEST_PAGE))
+    if not (short and limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _LARGEST_PAGE):
         raise invalid_request(f"'limit' has to be a number from 1 to {_LARGEST_PAGE}.", param="limit")
     if query.get("order", "desc") not in ("asc", "desc"):
         raise invalid_request("'order' has to be asc or desc.", param="order")

@@ -90,6 +90,13 @@ def without(text: str, answer: httpx.Response) -> tuple[int, str, list[str]]:
 UNKNOWN = "resp_68af4030592c81938ec0a5fbab4a3e9f05438e46b5f69a3b"
 
 
+@pytest.mark.parametrize("limit", ["0", "101", "x", "-1", "9" * 5000])
+def test_an_impossible_page_is_the_clients_fault(gateway: Stored, keys: Keys, limit: str):
+    id = gateway.made(keys.owner, KEPT)["id"]
+    answer = gateway.send(keys.owner, "GET", f"/{id}/input_items", params={"limit": limit})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
+
+
 # What its owner can do
 
 
