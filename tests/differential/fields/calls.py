@@ -154,7 +154,7 @@ class Ours:
             sent = format.request(d, d.model, request)
         except (ApiError, Unsupported) as error:
             return Refused(error.param or str(error))
-        return _received(format.url(d, d.base, d.model, endpoint, stream=request.stream), sent.body)
+        return _received(format.url(d, d.base, d.model, sent.endpoint or endpoint, stream=request.stream), sent.body)
 
 
 def _caught(request: httpx.Request) -> BaseException:
