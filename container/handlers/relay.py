@@ -47,8 +47,11 @@ class Rename:
         """Return how many trailing bytes may be the start of the old name."""
         old = self._old
         first = old[:1]
-        whole = data.rfind(old)
-        at = data.find(first, max(len(data) - len(old) + 1, whole + len(old) if whole >= 0 else 0))
+        whole, end = data.find(old), 0
+        while whole >= 0:  # from the left, as `replace` does
+            end = whole + len(old)
+            whole = data.find(old, end)
+        at = data.find(first, max(len(data) - len(old) + 1, end))
         while at >= 0:
             if old.startswith(data[at:]):
                 return len(data) - at

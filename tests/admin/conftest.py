@@ -77,6 +77,6 @@ async def gateway() -> AsyncIterator[Gateway]:
     price_book: Any = None  # nothing is priced here
     accounting = Accounting(store, ledger.policy, price_book, alone=True, now=lambda: ledger.now)
     admin = Admin(lambda decision: store.run(decision), store.dialect, ledger.policy, MASTER, lambda: ledger.now)
-    async with serving(App(guard, nobody, nobody, nobody, models, health, (), admin, accounting)) as port:
+    async with serving(App(guard, nobody, nobody, nobody, nobody, models, health, (), admin, accounting)) as port:
         yield Gateway(port, ledger)
     await store.close()

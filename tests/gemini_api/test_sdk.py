@@ -180,7 +180,7 @@ def test_structured_output(client: genai.Client, provider: FakeProvider, model: 
     if model == "gpt":
         assert body["response_format"]["json_schema"]["schema"] == schema
     elif model == "claude":
-        assert body["output_format"]["schema"]["properties"] == schema["properties"]
+        assert body["output_config"]["format"]["schema"]["properties"] == schema["properties"]
     else:
         assert body["generationConfig"]["responseJsonSchema"] == schema
 

@@ -25,6 +25,8 @@ JSON_BODIES: dict[str, dict[str, Any]] = {
     "messages": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5},
     "count_tokens": {"messages": [{"role": "user", "content": "Hi"}]},
     "responses": {"input": "Hi"},
+    "compact": {"input": "Hi"},
+    "input_tokens": {"input": "Hi"},
     "image_generation": {"prompt": "Hi"},
     "speech": {"input": "Hi", "voice": "alloy"},
     "rerank": {"query": "Hi", "documents": ["a"]},

@@ -267,6 +267,7 @@ async def test_start_that_is_too_slow_for_one_request_serves_the_next(engine):
     one = engine("late", start_timeout=0.2)
     with pytest.raises(EngineUnavailable, match="still starting"):
         await one.ready(20)
+    await until(lambda: one.pid is not None)  # on a busy machine the process may not exist yet
     pid = one.pid
     await until(lambda: one.state == "running")
     assert (await about(await one.ready(20)))["pid"] == pid

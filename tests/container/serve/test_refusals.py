@@ -52,7 +52,7 @@ def test_unknown_path_is_404(gateway, path):
         ("DELETE", "/v1/models/gpt", "GET, HEAD"),
         ("POST", "/health", "GET, HEAD"),
         ("OPTIONS", CHAT, "POST"),
-        ("PATCH", "/v1/messages", "POST"),
+        ("PATCH", "/v1/responses", "POST"),
     ],
 )
 def test_wrong_method_is_405_with_allow(gateway, method, path, allow):
