@@ -297,11 +297,14 @@ class RequestContext:
             raise ClientLeft from None
 
     async def finish(self, data: bytes = b"") -> None:
-        """End the stream."""
+        """End the stream. Raises ClientLeft when the client has disconnected."""
         if data:
             await self.write(data)
         assert self.response is not None, "start comes first"
-        await self.response.write_eof()
+        try:
+            await self.response.write_eof()
+        except ConnectionError:
+            raise ClientLeft from None
 
     def respond(self, status: int, data: bytes, headers: Headers = (), content_type: str = "application/json") -> None:
         """Set the complete response. It is sent when the handler returns, without its body for HEAD."""

@@ -273,6 +273,24 @@ async def test_disconnect_during_a_stream_is_noticed(serve):
     await asyncio.wait_for(left.wait(), 5)
 
 
+async def test_disconnect_at_the_end_of_a_stream_is_noticed(serve):
+    left = asyncio.Event()
+
+    async def work(context: RequestContext) -> None:
+        await context.start(200, [], "text/event-stream")
+        assert context.request.transport is not None
+        context.request.transport.abort()
+        try:
+            await context.finish()
+        except ClientLeft:
+            left.set()
+            raise
+
+    with Connection(await serve(work)) as connection:
+        connection.request("GET", "/")
+        await asyncio.wait_for(left.wait(), 5)
+
+
 async def test_disconnect_while_waiting_is_noticed(serve):
     began, left = asyncio.Event(), asyncio.Event()
 
