@@ -16,8 +16,9 @@ from worker.core.ledger.decision import Decision
 from worker.core.ledger.declared import Declared, sync_declared_keys
 from worker.core.ledger.secrets import new_id
 from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
+from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
-from worker.core.pricing.quote import Charge, Quote
+from worker.core.pricing.quote import Quote
 
 from ..ledger.store import LedgerUnavailable, Store
 from ..observability import log

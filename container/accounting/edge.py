@@ -5,8 +5,8 @@ from typing import Any
 
 from worker.core.api.errors import unauthenticated
 from worker.core.ledger.settle import Report
+from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
-from worker.core.pricing.quote import Charge
 from worker.core.protocol import REPORT_HEADER
 
 from ..observability import log

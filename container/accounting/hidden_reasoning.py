@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from worker.core.pricing.charge import ANY_LIMIT, Charge
 from worker.core.pricing.estimate import Prompt
 from worker.core.pricing.prices import Price
-from worker.core.pricing.quote import ANY_LIMIT, UNKNOWN_MAX_OUTPUT, Charge, most
+from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT, most
 
 from ..config import output_limits
 from ..formats.anthropic.models import traits

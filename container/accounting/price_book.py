@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from worker.core.pricing import estimate, prices
-from worker.core.pricing import quote as charges
+from worker.core.pricing import quote as quotes
+from worker.core.pricing.charge import Charge, no_unit
 from worker.core.pricing.prices import Price
-from worker.core.pricing.quote import Charge, Quote
+from worker.core.pricing.quote import Quote
 from worker.core.pricing.tokens import LARGEST
 
 from ..config import output_limits
@@ -43,7 +44,7 @@ class PriceBook:
         router: Router,
         *,
         default_max_output: int | None = None,
-        min_output: int = charges.MIN_OUTPUT,
+        min_output: int = quotes.MIN_OUTPUT,
     ) -> None:
         self._router = router
         self._default_max_output = default_max_output
@@ -67,7 +68,7 @@ class PriceBook:
     @property
     def unknown_max_output(self) -> int:
         """The output limit of a request that has none, at a model whose maximum is not known."""
-        return self._default_max_output or charges.UNKNOWN_MAX_OUTPUT
+        return self._default_max_output or quotes.UNKNOWN_MAX_OUTPUT
 
     def unpriced(self, config: Config) -> list[str]:
         """List the models, including wildcards, that have an enabled deployment without a price."""
@@ -77,15 +78,15 @@ class PriceBook:
         """Return the maximum cost of the request at any deployment that may serve it."""
         reach = self.reach(route)
         if reach.preset and charge.units:
-            unsold = charges.no_unit([(name, price) for name, price, _ in reach.preset], charge)
+            unsold = no_unit([(name, price) for name, price, _ in reach.preset], charge)
             if unsold:
                 return Quote(None, prompt.tokens(), None, unsold)
-        best = charges.most(body, prompt, reach.plain, charge, self._default_max_output, self._min_output)
+        best = quotes.most(body, prompt, reach.plain, charge, self._default_max_output, self._min_output)
         for name, price, presets in reach.preset:
             whole = output_limits.over(presets, body, charge.limits[-1] if charge.limits else "max_tokens")
             size = estimate.prompt(whole)
-            own = charges.most(whole, size, [(name, price)], charge, self._default_max_output, self._min_output)
-            best = charges.dearer(best, own) if reach.plain or best.tokens else own
+            own = quotes.most(whole, size, [(name, price)], charge, self._default_max_output, self._min_output)
+            best = quotes.dearer(best, own) if reach.plain or best.tokens else own
         return best
 
     def reach(self, route: RouteRequest) -> CandidatePrices:

@@ -1,4 +1,4 @@
-"""`/chat/completions`, `/completions`, `/embeddings`, `/messages` and Gemini's API: admit, route and account."""
+"""Chat and text completions, embeddings, Messages, Responses and Gemini's API: admit, route and account."""
 
 import time
 from typing import Any

@@ -7,7 +7,7 @@ from worker.core.api.errors import ApiError, invalid_request
 
 Item = Mapping[str, Any]
 
-_TEXTS = frozenset(("input_text", "output_text", "text", "summary_text"))
+TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
 _LIMIT, _CHAT_LIMIT = "max_output_tokens", "max_completion_tokens"
 # Fields of the Responses API that chat completions lack and that clients do not miss. Nothing is stored.
 _LEFT_OUT = (
@@ -91,19 +91,24 @@ def _content(given: Any) -> Any:
     return parts
 
 
-def _part(part: Item) -> dict[str, Any]:
+def text_or_image(part: Item) -> dict[str, Any] | None:
+    """Translate a text, a refusal or an image; return None for any other part."""
     kind = part.get("type")
-    if kind in _TEXTS:
+    if kind in TEXTS:
         return {"type": "text", "text": str(part.get("text") or "")}
     if kind == "refusal":
         return {"type": "text", "text": str(part.get("refusal") or "")}
     if kind == "input_image" and isinstance(part.get("image_url"), str):
-        picture = {"url": part["image_url"]}
-        return {
-            "type": "image_url",
-            "image_url": {**picture, "detail": part["detail"]} if part.get("detail") else picture,
-        }
-    if kind == "input_file":
+        picture, detail = {"url": part["image_url"]}, part.get("detail")
+        return {"type": "image_url", "image_url": {**picture, "detail": detail} if detail else picture}
+    return None
+
+
+def _part(part: Item) -> dict[str, Any]:
+    found = text_or_image(part)
+    if found is not None:
+        return found
+    if part.get("type") == "input_file":
         return {
             "type": "file",
             "file": {name: part[name] for name in _present(part, "filename", "file_data", "file_id")},

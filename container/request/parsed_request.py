@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt
-from worker.core.pricing.quote import Charge
 
 from .completion import Completion
 from .engine_body import FormBody, JsonBody

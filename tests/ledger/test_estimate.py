@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.ledger.corpus import CORPUS, USUAL
 from tests.ledger.tokenizers import Tokenizer, loaded
 from worker.core.pricing import prices
+from worker.core.pricing.charge import of_body
 from worker.core.pricing.estimate import AN_HOUR, FIVE_MINUTES, NOT_CACHED, Prompt, prompt
 from worker.core.pricing.prices import Price
-from worker.core.pricing.quote import most, of_body, quote
+from worker.core.pricing.quote import most, quote
 from worker.core.pricing.tokens import CL100K, LARGEST, O200K, text_tokens
 from worker.core.pricing.usage import Usage
 

@@ -1,5 +1,7 @@
 """Token counts with Anthropic's SDK: Anthropic's own for Claude, an estimate of ours for every other model."""
 
+from typing import Any
+
 import anthropic
 import pytest
 
@@ -10,9 +12,9 @@ from tests.processes import MASTER_KEY, StartProxy
 TEXT = "The answer to most of the questions in this letter is that nobody has ever tried it. " * 55
 
 
-def count(client: anthropic.Anthropic, model: str, content: object = TEXT, **more: object) -> int:
-    messages = [{"role": "user", "content": content}]
-    return client.messages.count_tokens(model=model, messages=messages, **more).input_tokens  # type: ignore[arg-type]
+def count(client: anthropic.Anthropic, model: str, content: Any = TEXT, **more: Any) -> int:
+    messages: Any = [{"role": "user", "content": content}]
+    return client.messages.count_tokens(model=model, messages=messages, **more).input_tokens
 
 
 def test_claude_is_asked(client: anthropic.Anthropic, provider: FakeProvider):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from worker.core.pricing.quote import LEAST_OF_RESPONSES
+from worker.core.pricing.charge import LEAST_OF_RESPONSES
 
 from ...config.deployment import Deployment
 from ...config.model_routes import split_route

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from worker.core.pricing.quote import LEAST_OF_RESPONSES
+from worker.core.pricing.charge import LEAST_OF_RESPONSES
 
 from ...config.deployment import Deployment
 from ...config.model_routes import split_route

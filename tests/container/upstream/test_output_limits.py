@@ -21,7 +21,7 @@ from container.request.messages import parse_messages
 from container.request.responses import parse_responses
 from container.routing.router import Router
 from tests.container.conftest import LoadConfig
-from worker.core.pricing import quote
+from worker.core.pricing import charge
 from worker.core.pricing.estimate import Prompt
 from worker.core.values.output_steps import fitting
 
@@ -87,7 +87,7 @@ def sent_answers(body: dict[str, Any]) -> int:
 
 def quoted(config: Config, request: Completion, endpoint: str, fields: dict[str, Any], default: int | None) -> Any:
     price_book = PriceBook(config, Router(config), default_max_output=default)
-    found = price_book.quote(fields, Prompt(0), request.route, quote.of_body(endpoint, fields))
+    found = price_book.quote(fields, Prompt(0), request.route, charge.of_body(endpoint, fields))
     assert found.amount is not None
     return found
 
@@ -102,7 +102,7 @@ class Reserved(NamedTuple):
     unknown_max_output: int = 4096
 
 
-def reserved(found: Any, left: float) -> Reserved:
+def reserved(found: Any, left: float) -> Any:
     """What the ledger makes of a quote if this share of the amount beyond the lowest limit's is left."""
     lowest, highest = found.steps[0][1], found.amount
     step = fitting(found.steps, lowest + int(left * (highest - lowest)), None)
@@ -150,7 +150,7 @@ def test_limit_sent_never_exceeds_the_reserved_one(
     else:
         request = parse(endpoint, orjson.dumps(raw))
     found = reserved(quoted(config, request, endpoint, request.priced, default), left)
-    limit_output(request, found._replace(unknown_max_output=default or 4096))  # type: ignore[arg-type]
+    limit_output(request, found._replace(unknown_max_output=default or 4096))
     formats = Formats(config.options, Engine(config, {}, start_timeout=1))
     for d in config.deployments:
         assert not d.off
@@ -172,7 +172,7 @@ def test_a_lowered_limit_stays_above_the_clients_thinking_budget(load_config: Lo
     body = orjson.dumps(fields)
     request = parse_messages("messages", body, "") if endpoint == "messages" else parse(endpoint, body)
     found = reserved(quoted(config, request, endpoint, request.body, None), 0.0)
-    limit_output(request, found)  # type: ignore[arg-type]
+    limit_output(request, found)
     d = config.deployments[0]
     formats = Formats(config.options, Engine(config, {}, start_timeout=1))
     made = orjson.loads(formats.of(d, d.model, endpoint).request(d, d.model, request).body)
@@ -200,7 +200,7 @@ def test_without_a_limit_each_model_gets_its_own_maximum(load_config: LoadConfig
         body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
         request = parse("chat_completions", body)
         found = reserved(quoted(config, request, "chat_completions", request.body, default), left)
-        limit_output(request, found._replace(unknown_max_output=default or 4096))  # type: ignore[arg-type]
+        limit_output(request, found._replace(unknown_max_output=default or 4096))
         made = [
             orjson.loads(formats.of(d, d.model, "chat_completions").request(d, d.model, request).body)
             for d in config.deployments

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from worker.core.api.errors import ApiError
-from worker.core.pricing.quote import LEAST_OF_RESPONSES
+from worker.core.pricing.charge import LEAST_OF_RESPONSES
 
 from ....config import output_limits
 from ....config.deployment import Deployment

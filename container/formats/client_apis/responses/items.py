@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
+from ....request.chat_from_input import TEXTS, text_or_image
 from ...shared.format import Malformed, Unsupported
 from . import sealed
 from .tools import CALLS, RESULTS, chat_call
 
 Item = Mapping[str, Any]
 
-_TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
 _ROLES = frozenset(("user", "assistant", "system", "developer"))
 
 
@@ -164,7 +164,7 @@ def _call_of(item: Item) -> str:
 
 def _is_part(value: Any) -> bool:
     kind = value.get("type") if isinstance(value, dict) else None
-    return isinstance(kind, str) and (kind in _TEXTS or kind.startswith("input_"))
+    return isinstance(kind, str) and (kind in TEXTS or kind.startswith("input_"))
 
 
 def simple(content: list[dict[str, Any]]) -> Any:
@@ -184,15 +184,10 @@ def parts(content: Any) -> list[dict[str, Any]]:
 
 
 def _part(part: Item) -> dict[str, Any]:
+    found = text_or_image(part)
+    if found is not None:
+        return found
     kind = part.get("type")
-    if kind in _TEXTS:
-        return {"type": "text", "text": str(part.get("text") or "")}
-    if kind == "refusal":
-        return {"type": "text", "text": str(part.get("refusal") or "")}
-    if kind == "input_image" and isinstance(part.get("image_url"), str):
-        picture = {"url": part["image_url"]}
-        detail = part.get("detail")
-        return {"type": "image_url", "image_url": {**picture, "detail": detail} if detail else picture}
     if kind == "input_file":
         file = {name: part[name] for name in ("filename", "file_data") if part.get(name)}
         if isinstance(part.get("file_url"), str):
