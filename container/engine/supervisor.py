@@ -35,6 +35,9 @@ STOP_SECONDS = 5.0
 LONGEST_START_SECONDS = 180.0
 # How long to wait for remaining output after the engine has died.
 OUTPUT_SECONDS = 1.0
+# Far longer than the client keeps an idle connection. LiteLLM's own limit of 5 s is shorter than that, so a request
+# could be sent on a connection that the engine was closing at that moment.
+IDLE_CONNECTION_SECONDS = 300
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -172,6 +175,7 @@ class Engine:
         child = await asyncio.create_subprocess_exec(
             *self._command,
             *("--config", str(path), "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"),
+            *("--keepalive_timeout", str(IDLE_CONNECTION_SECONDS)),
             cwd=folder,
             env=surroundings,
             stdin=asyncio.subprocess.DEVNULL,

@@ -54,7 +54,7 @@ def test_an_answer_without_usage_is_estimated_and_marked(start: Start, fake: Fak
 
 
 def test_a_client_that_disconnects_pays_for_what_it_received(start: Start, fake: FakeProvider) -> None:
-    gateway = start()
+    gateway = start(environment={"BUDGET_PATIENCE": "0"})
     fake.always(Behaviour(text="word " * 200, chunks=200, pace=0.05))
     key = gateway.key(max_budget=1, max_parallel_requests=1)
     headers = {"authorization": f"Bearer {key}"}

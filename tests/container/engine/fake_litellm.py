@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 parser = argparse.ArgumentParser()
-for option in ("config", "host", "port", "telemetry"):
+for option in ("config", "host", "port", "telemetry", "keepalive_timeout"):
     parser.add_argument(f"--{option}", required=True)
 options = parser.parse_args()
 mode = os.environ.get("FAKE_LITELLM", "")

@@ -24,6 +24,7 @@ from container.config.address import Address
 from container.engine import supervisor
 from container.engine.configuration import MASTER_KEY_VARIABLE
 from container.engine.supervisor import Engine, EngineUnavailable
+from container.http_client.client import IDLE_SECONDS
 from tests.processes import ROOT
 
 FAKE = Path(__file__).with_name("fake_litellm.py")
@@ -132,6 +133,11 @@ async def test_engine_listens_on_loopback_with_its_own_key(engine):
     assert len(key) > 40
     assert "LITELLM_MASTER_KEY" not in found["environment"]
     assert found["environment"]["OPENAI_API_KEY"] == "sk-openai"
+
+
+async def test_the_engine_keeps_idle_connections_longer_than_the_client(engine):
+    found = await about(await engine().ready(20))
+    assert int(found["options"]["keepalive_timeout"]) > 2 * IDLE_SECONDS
 
 
 async def test_configuration_is_readable_only_by_the_owner(engine):
