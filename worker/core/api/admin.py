@@ -19,7 +19,7 @@ MAX_BODY_MB = 1.0
 HEADERS = (("cache-control", "no-store"),)
 _MAX_PARAMETERS = 50
 # Fields and parameters that may hold a key's secret.
-_NAMING = ("key", "new_key", "keys", "api_key", "key_hash")
+_NAMING = ("key", "new_key", "keys", "api_key", "key_hash", "search")
 # The JSON escape, not a backslash followed by the text "u0000".
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 

@@ -99,6 +99,7 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         "key_alias": TEXT,
         "key_hash": TEXT,
         "status": {"enum": ["active", "expired", "revoked", ""]},
+        "search": TEXT,
     },
     "spend_logs": {
         "key": TEXT,

@@ -67,6 +67,7 @@ def _key_filters(query: "_Query") -> key_admin.KeyFilters:
         alias=query.text("key_alias"),
         token=query.text("key_hash"),
         status=query.choice("status", tuple(key_admin.STATUSES)),
+        search=query.text("search"),
     )
 
 

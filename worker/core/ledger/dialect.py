@@ -5,6 +5,7 @@ COMMITTED, so they take locks.
 Source: https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -28,3 +29,13 @@ POSTGRES = Dialect(("SELECT pg_advisory_xact_lock(7236254115)",), " ORDER BY a.i
 
 def marks(count: int) -> str:
     return ", ".join("?" * count)
+
+
+def containing(columns: Iterable[str], text: str) -> tuple[str, list[str]]:
+    """Returns a condition that any of the columns contains the text, and its parameters. Case does not matter for
+    ASCII; for other letters it depends on the database. A Durable Object limits LIKE patterns to 50 bytes."""
+    parts = [
+        f"REPLACE(LOWER({column}), ?, '') <> LOWER({column}) OR REPLACE({column}, ?, '') <> {column}"
+        for column in columns
+    ]
+    return f"({' OR '.join(parts)})", [text.lower(), text] * len(parts)

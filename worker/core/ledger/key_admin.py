@@ -12,7 +12,7 @@ from . import decision, kept_responses, key_fields, keys, secrets
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
 from .accounts import Account, key_account, open_account, user_account
 from .decision import Decision, Row, Steps
-from .dialect import Dialect, marks
+from .dialect import Dialect, containing, marks
 from .key_fields import FieldError
 
 _MAX_KEYS_AT_ONCE = 50
@@ -65,12 +65,14 @@ def info(key: str, now: int) -> Decision:
 
 
 class KeyFilters(NamedTuple):
-    """The filters of `GET /key/list`: exact values, None for any. `status`: one of STATUSES."""
+    """The filters of `GET /key/list`: exact values, None for any. `status`: one of STATUSES. `search`: a part of the
+    alias, of the secret as shown, or of the user's id, or a whole secret or token."""
 
     user_id: str | None = None
     alias: str | None = None
     token: str | None = None
     status: str | None = None
+    search: str | None = None
 
 
 # LiteLLM's statuses. Every key has exactly one. A blocked key is `revoked`.
@@ -245,6 +247,10 @@ def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
     if filters.status is not None:
         condition = STATUSES[filters.status]
         found.append((condition, [now] * condition.count("?")))
+    if filters.search is not None:
+        condition, parts = containing(("k.alias", "k.hint", "k.user_id"), filters.search)
+        by_secret = "k.id IN (SELECT key_id FROM ledger_secrets WHERE hash = ?)"
+        found.append((f"({condition} OR {by_secret})", [*parts, secrets.reference(filters.search)]))
     return [condition for condition, _ in found], [value for _, values in found for value in values]
 
 
