@@ -104,7 +104,7 @@ async def test_the_list_is_paged(gateway: Gateway):
         ("POST", "/key/generate", {"rpm_limit": 1.5}, "rpm_limit"),
         ("POST", "/key/generate", {"models": "gpt-4o"}, "models"),
         ("POST", "/key/generate", {"key": "short"}, "key"),
-        ("POST", "/key/generate", {"team_id": "t"}, "team_id"),
+        ("POST", "/key/generate", {"team_id": ["t"]}, "team_id"),
         ("POST", "/key/generate", {"key": MASTER}, "key"),
         ("POST", "/key/x/regenerate", {"new_key": MASTER}, "new_key"),
         ("POST", "/key/block", {"key": MASTER}, "key"),

@@ -112,7 +112,7 @@ async def test_a_caller_can_choose_the_secret(ledger: Ledger) -> None:
         ({"max_budget": money.MAX_USD + 0.1}, "max_budget"),
         ({"blocked": "yes"}, "blocked"),
         ({"duration": 30}, "duration"),
-        ({"team_id": "red"}, "team_id"),
+        ({"team_id": ["red"]}, "team_id"),
     ],
 )
 async def test_an_invalid_field_is_named_and_no_key_is_created(ledger: Ledger, fields: dict, param: str) -> None:

@@ -18,6 +18,10 @@ def user_account(user_id: str) -> str:
     return f"user:{user_id}"
 
 
+def team_account(team_id: str) -> str:
+    return f"team:{team_id}"
+
+
 class Account:
     """A row of ledger_accounts; see `schema`."""
 

@@ -30,7 +30,9 @@ class AdmissionRequest(NamedTuple):
     `amount` and `tokens` have been computed. `request_id`: the client's own name for the request, '' if it has none;
     need not be unique. `tags`: the request's, as returned by `tags.of_request`. `steps`: what it costs with lower
     output limits, see `values.output_steps`; the last one has `amount` and `tokens`. Empty if its limit cannot be
-    lowered. `without_limit`: the client set no output limit.
+    lowered. `without_limit`: the client set no output limit. `user_id`, `team_id`: of a caller without a virtual key,
+    '' for the master key. `end_user`: as the client names it, '' for none. `providers`: the ids of the accounts of
+    models and providers with a budget that the request's route may use.
     """
 
     id: str
@@ -47,6 +49,10 @@ class AdmissionRequest(NamedTuple):
     tags: str = ""
     steps: OutputSteps = ()
     without_limit: bool = False
+    user_id: str = ""
+    team_id: str = ""
+    end_user: str = ""
+    providers: tuple[str, ...] = ()
 
 
 # The response header with an output limit that was lowered to fit.
@@ -200,7 +206,7 @@ NEW: dict[str, int | str] = {
 
 def row_of(principal: Principal, request: AdmissionRequest, minute: int, now: int) -> tuple[Any, ...]:
     """Returns the new request's values for the columns in ROW."""
-    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own, _, _ = request
+    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own, *_ = request
     return (
         id,
         instance,

@@ -13,6 +13,7 @@ from .accounts import COLUMNS as ACCOUNT_COLUMNS
 from .accounts import Account, key_account, open_account, user_account
 from .decision import Decision, Row, Steps
 from .dialect import Dialect, containing, marks
+from .field_table import check_budgets, only
 from .key_fields import FieldError
 
 _MAX_KEYS_AT_ONCE = 50
@@ -126,7 +127,7 @@ def _update(body: Mapping[str, Any], now: int) -> Steps:
         taken = yield from _taken(None, wanted["alias"], found.id)
         if taken:
             return taken
-    key_fields.check_budgets(wanted, found._asdict())
+    check_budgets(wanted, found._asdict())
     yield from _change(found.id, wanted, now)
     if wanted.get("user_id"):
         yield open_account(user_account(wanted["user_id"]), 0)
@@ -140,7 +141,7 @@ def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
     found, refused = yield from _changeable(key)
     if refused:
         return refused
-    key_fields.check_budgets(wanted, found._asdict())
+    check_budgets(wanted, found._asdict())
     taken = yield from _taken(text, wanted.get("alias"), found.id)
     if taken:
         return taken
@@ -159,7 +160,7 @@ def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
 
 
 def _block(body: Mapping[str, Any], blocked: int, now: int) -> Steps:
-    key_fields.only(body, ("key",))
+    only(body, ("key",))
     found, refused = yield from _named(body.get("key"))
     if refused:
         return refused
@@ -168,7 +169,7 @@ def _block(body: Mapping[str, Any], blocked: int, now: int) -> Steps:
 
 
 def _delete(dialect: Dialect, body: Mapping[str, Any]) -> Steps:
-    key_fields.only(body, ("keys", "key_aliases"))
+    only(body, ("keys", "key_aliases"))
     named, aliases = _names(body, "keys"), _names(body, "key_aliases")
     if not named and not aliases:
         raise FieldError("keys", _NAME_SOME)

@@ -8,46 +8,15 @@ in `Key`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple
 
 from ..values import field_kinds as kinds
-from ..values.field_kinds import FieldError, Kind, length
+from ..values.field_kinds import FieldError, length
 from . import secrets
 from .accounts import Limits
+from .field_table import Field, FieldTable, Form
 
 __all__ = ["DEFAULTS", "FIELDS", "NAMES", "FieldError", "Key"]
-
-_BUDGETS = ("soft_budget", "max_budget")
-
-
-class Form(NamedTuple):
-    """The field's input in the dashboard's form. `blank`: placeholder; `hint`: text below the input. `choices`: values
-    and labels; the first is preselected, and "" omits the field. `follows`: sent only together with that field."""
-
-    label: str
-    blank: str = ""
-    hint: str = ""
-    choices: tuple[tuple[str, str], ...] = ()
-    follows: str = ""
-    wide: bool = False
-
-
-class Field(NamedTuple):
-    """A column of ledger_keys.
-
-    `name`: the field's name in requests, "" if clients cannot set it. `meaning`: a short description for people.
-    `option`: the command-line option and its placeholder. `shown`: the name in responses, "" if it equals `name`.
-    `since`: the schema version that added the column.
-    """
-
-    kind: Kind
-    name: str = ""
-    meaning: str = ""
-    option: str = ""
-    form: Form | None = None
-    shown: str = ""
-    since: int = 1
-
 
 _NAME = Form("Name", "bot", wide=True)
 _MODELS = Form("Models", "all", "Names, separated by commas; * stands for anything", wide=True)
@@ -76,6 +45,15 @@ class Key(NamedTuple):
         kinds.TEXT, "key_alias", "what people call the key; no other key has the same", "--alias NAME", _NAME)]
     user_id: Annotated[str, Field(
         kinds.OWNER, "user_id", "whose key it is; a user's budget holds for all of the user's keys", "--user ID")]
+    team_id: Annotated[str, Field(
+        kinds.OWNER, "team_id", "whose key it is, if it is a team's; the team's limits hold for all of its keys",
+        "--team ID", since=7)]
+    budget_id: Annotated[str, Field(
+        kinds.OWNER, "budget_id", "a budget that supplies the limits that the key does not have itself",
+        "--budget ID", since=7)]
+    key_type: Annotated[str, Field(
+        kinds.OWNER, "key_type", "what it is for: `llm_api`, `management` or `read_only`; none means calling models "
+        "and reading about itself", "--type TYPE", since=7)]
     hint: Annotated[str, Field(kinds.HINT, shown="key_name")]
     models: Annotated[str, Field(
         kinds.MODELS, "models", "models it may use, `*` for anything; none means all", "--models A,B", _MODELS)]
@@ -120,62 +98,10 @@ class Key(NamedTuple):
 # fmt: on
 
 
-def _columns() -> dict[str, Field]:
-    return {name: hint.__metadata__[0] for name, hint in get_type_hints(Key, include_extras=True).items()}
-
-
-# All columns of ledger_keys by name, and the client-settable fields by their request names as (column, field).
-COLUMNS = _columns()
-FIELDS = {field.name: (column, field) for column, field in COLUMNS.items() if field.name}
+TABLE = FieldTable(Key)
+COLUMNS, FIELDS, DEFAULTS = TABLE.columns, TABLE.fields, TABLE.defaults
 NAMES = tuple(FIELDS)
-# The columns of a key with no fields set.
-DEFAULTS: dict[str, Any] = {column: field.kind.default for column, field in FIELDS.values()}
-
-
-def columns(fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[str, Any]:
-    """Converts the fields of a request to columns of ledger_keys; null unsets a field. Raises FieldError.
-
-    `own`: fields that the endpoint reads itself. Unknown fields are refused, because a limit that is silently not
-    enforced is worse than none. LiteLLM's own clients send unsupported fields as null or empty; those are accepted.
-    """
-    result: dict[str, Any] = {}
-    for name, value in fields.items():
-        if name in own:
-            continue
-        known = FIELDS.get(name)
-        if known is not None:
-            column, field = known
-            result[column] = field.kind.read(name, value, now)
-        elif _says_something(value):
-            raise FieldError(name, f"'{name}' is not a field that this gateway knows.")
-    check_budgets(result)
-    return result
-
-
-def only(fields: Mapping[str, Any], own: tuple[str, ...]) -> None:
-    """Raises FieldError for any field that is not the endpoint's own."""
-    for name, value in fields.items():
-        if name not in own and _says_something(value):
-            raise FieldError(name, f"'{name}' is not a field of this path.")
-
-
-def _says_something(value: Any) -> bool:
-    return value is not False and (value == 0 or value not in (None, {}, [], ""))
-
-
-def check_budgets(values: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> None:
-    """Raises FieldError if the soft budget exceeds the budget, so that its alert would come too late.
-
-    `stored`: the columns of an existing key, used where `values` has no change. A change that touches neither budget is
-    not checked again.
-    """
-    if stored is not None:
-        if values.keys().isdisjoint(_BUDGETS):
-            return
-        values = {**stored, **values}
-    soft, most = (values.get(name) for name in _BUDGETS)
-    if soft is not None and most is not None and soft > most:
-        raise FieldError("soft_budget", "'soft_budget' has to be at most 'max_budget'.")
+columns = TABLE.read
 
 
 def chosen_secret(fields: Mapping[str, Any], name: str) -> str | None:

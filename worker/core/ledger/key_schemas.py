@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from ..values import field_kinds
 from ..values.field_kinds import Schema
-from .key_fields import COLUMNS, FIELDS, Field
+from .field_table import Field
+from .key_fields import COLUMNS, FIELDS
 
 
 @dataclass(eq=False, slots=True)

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from . import decision
 from .decision import Decision, Steps
 from .dialect import Dialect
-from .key_fields import COLUMNS
+from .field_table import FieldTable
+from .key_fields import TABLE as KEYS
+from .owner_fields import BUDGETS, OWNERS
 
-# Each tuple migrates a store to the next version. Released versions never change. The columns of ledger_keys are not
-# listed here: each version first adds those that `key_fields` assigns to it, then runs the statements below.
+# Each tuple migrates a store to the next version. Released versions never change. The columns of the tables in
+# _BY_FIELDS are not listed here: each version first adds those that their fields assign to it, then runs the statements
+# below.
 _TABLES: tuple[tuple[str, ...], ...] = (
     (
         # Secrets have their own table, because regeneration replaces them.
@@ -76,19 +79,30 @@ _TABLES: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX ledger_responses_owner ON ledger_responses (owner, created, size)",
         "CREATE INDEX ledger_responses_expires ON ledger_responses (expires)",
     ),
+    (
+        # `team_id`, `end_user`: '' for none. `others`: a JSON list of [account id, its period's start] for each account
+        # that the request draws on besides the global one, its key's and its user's, in the order of ids.
+        "ALTER TABLE ledger_requests ADD COLUMN team_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE ledger_requests ADD COLUMN end_user TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE ledger_requests ADD COLUMN others TEXT NOT NULL DEFAULT '[]'",
+        "CREATE INDEX ledger_requests_team ON ledger_requests (team_id, created, id) WHERE team_id <> ''",
+        "CREATE INDEX ledger_requests_end_user ON ledger_requests (end_user, created, id) WHERE end_user <> ''",
+        "CREATE INDEX ledger_keys_team ON ledger_keys (team_id, created, id) WHERE team_id <> ''",
+    ),
 )
-VERSION = max(len(_TABLES), *(field.since for field in COLUMNS.values()))
+_BY_FIELDS = {"ledger_keys": KEYS, "ledger_owners": OWNERS, "ledger_budgets": BUDGETS}
+VERSION = max(len(_TABLES), *(field.since for table in _BY_FIELDS.values() for field in table.columns.values()))
 
 
-def _key_columns(version: int) -> Iterator[str]:
-    """Yields the statements that create the columns of ledger_keys added in this version."""
-    added = {name: field.kind for name, field in COLUMNS.items() if field.since == version}
-    if version == 1:
-        yield f"CREATE TABLE ledger_keys ({', '.join(f'{name} {kind.sql}' for name, kind in added.items())})"
+def _columns(name: str, table: FieldTable, version: int) -> Iterator[str]:
+    """Yields the statements that create the columns of a table that were added in this version."""
+    added = {column: field.kind for column, field in table.columns.items() if field.since == version}
+    if added and version == min(field.since for field in table.columns.values()):
+        yield f"CREATE TABLE {name} ({', '.join(f'{column} {kind.sql}' for column, kind in added.items())})"
         return
-    for name, kind in added.items():
+    for column, kind in added.items():
         default = f" DEFAULT {_literal(kind.default)}" if kind.default is not None else ""
-        yield f"ALTER TABLE ledger_keys ADD COLUMN {name} {kind.sql}{default}"
+        yield f"ALTER TABLE {name} ADD COLUMN {column} {kind.sql}{default}"
 
 
 def _literal(value: int | str) -> str:
@@ -96,7 +110,10 @@ def _literal(value: int | str) -> str:
 
 
 MIGRATIONS = tuple(
-    (*_key_columns(version), *(_TABLES[version - 1] if version <= len(_TABLES) else ()))
+    (
+        *(sql for name, table in _BY_FIELDS.items() for sql in _columns(name, table, version)),
+        *(_TABLES[version - 1] if version <= len(_TABLES) else ()),
+    )
     for version in range(1, VERSION + 1)
 )
 

@@ -243,5 +243,6 @@ FLAG = Kind("BIGINT NOT NULL", 0, _flag, bool, schema=_FLAG, shown=_FLAG, argume
 ID = Kind("TEXT PRIMARY KEY")
 HINT = Kind("TEXT NOT NULL", shown=_TEXT)
 MOMENT = Kind("BIGINT NOT NULL", show=periods.iso, shown=MOMENT_SCHEMA)
+LIST = Kind("TEXT NOT NULL", "[]", show=json.loads, shown={"type": "array"})
 # See `keys.DECLARED`.
 DECLARED = Kind("BIGINT NOT NULL", 0, show=lambda value: value == 1, shown=_FLAG)
