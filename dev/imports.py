@@ -17,7 +17,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "worker": ("worker", "catalog core dashboard", "edge", "entry"),
     "worker.core": (
         "core",
-        "values",
+        "identity values",
         "api container_environment log_text protocol settings",
         "ledger pricing",
         "configuration",

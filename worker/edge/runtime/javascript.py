@@ -4,7 +4,7 @@ Passing a Python dict as headers to a raw JS call ends the whole process, and JS
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,11 @@ NULL: Any = _jsnull
 def bindings() -> Any:
     """Returns the Worker's variables, secrets and bindings as a JS object. The SDK's wrappers are expensive."""
     return import_from_javascript("cloudflare:workers").env
+
+
+def wait_until(work: Coroutine[Any, Any, None]) -> None:
+    """Runs work that the current request does not wait for, also after its response."""
+    import_from_javascript("cloudflare:workers").waitUntil(work)
 
 
 @cache

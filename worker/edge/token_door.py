@@ -1,0 +1,91 @@
+"""How the edge fetches public keys and checks signatures, for `core.identity.verifier`: by fetch and WebCrypto.
+
+https://developers.cloudflare.com/workers/runtime-apis/web-crypto/
+"""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from pyodide.ffi import JsException, to_js
+
+from core.identity import jwks
+from core.identity.jwks import PublicKey
+from core.identity.jwt import ALGORITHMS, Token
+from core.identity.verifier import FETCH_SECONDS, CannotFetch
+
+from .runtime.javascript import error_text, js, js_headers, js_object, kept, or_none, wait_until
+from .runtime.log import log
+
+_MOST_KEYS = 1000
+
+
+class TokenDoor:
+    """A `Door`."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[PublicKey, str], Any] = {}
+
+    async def fetch(self, url: str) -> bytes:
+        try:
+            response = await js.fetch(
+                url,
+                headers=js_headers([("accept", "application/json")]),
+                redirect="manual",
+                signal=js.AbortSignal.timeout(int(FETCH_SECONDS * 1000)),
+            )
+            length = or_none(response.headers.get("content-length")) or "0"
+            if response.status != 200 or int(length) > jwks.MOST_BYTES:
+                if response.body:
+                    await response.body.cancel()
+                raise CannotFetch(f"the server answered {response.status} with {length} bytes")
+            content = (await response.arrayBuffer()).to_bytes()
+        except JsException as error:
+            reason = str(getattr(error, "name", "") or "no answer")
+            raise CannotFetch(f"the server cannot be reached: {reason}") from None
+        if len(content) > jwks.MOST_BYTES:
+            raise CannotFetch(f"the answer has more than {jwks.MOST_BYTES} bytes")
+        return content
+
+    async def is_signed(self, key: PublicKey, token: Token) -> bool:
+        subtle, name = kept("crypto.subtle"), token.algorithm
+        try:
+            own = self._keys.get((key, name))
+            if own is None:
+                jwk, usages = js_object(dict(key.jwk)), to_js(["verify"])
+                own = await subtle.importKey("jwk", jwk, js_object(_import(name)), False, usages)
+                if len(self._keys) >= _MOST_KEYS:
+                    self._keys.clear()
+                self._keys[key, name] = own
+            signature, signed = to_js(token.signature), to_js(token.signed)
+            return bool(await subtle.verify(js_object(_check(name)), own, signature, signed))
+        except JsException as error:
+            log("debug", "jwt_key_unusable", reason=error_text(error))
+            return False
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        wait_until(work)
+
+    def report(self, event: str, url: str, reason: str) -> None:
+        log("warning", event, url=url, reason=reason)
+
+
+def _hash(name: str) -> str:
+    return f"SHA-{ALGORITHMS[name].bits}"
+
+
+def _import(name: str) -> dict[str, Any]:
+    """Returns the parameters of `importKey`."""
+    algorithm = ALGORITHMS[name]
+    if algorithm.kty == "RSA":
+        return {"name": "RSA-PSS" if algorithm.pss else "RSASSA-PKCS1-v1_5", "hash": _hash(name)}
+    return {"name": "ECDSA", "namedCurve": algorithm.crv} if algorithm.kty == "EC" else {"name": "Ed25519"}
+
+
+def _check(name: str) -> dict[str, Any]:
+    """Returns the parameters of `verify`."""
+    algorithm = ALGORITHMS[name]
+    if algorithm.pss:
+        return {"name": "RSA-PSS", "saltLength": algorithm.bits // 8}
+    if algorithm.kty == "EC":
+        return {"name": "ECDSA", "hash": _hash(name)}
+    return {"name": "RSASSA-PKCS1-v1_5" if algorithm.kty == "RSA" else "Ed25519"}
