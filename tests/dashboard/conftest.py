@@ -131,6 +131,12 @@ async def sign_in(page: Page, key: str = MASTER_KEY) -> None:
     await settled(page)
 
 
+async def go(page: Page, view: str) -> None:
+    """Follows a link of the navigation and waits until the view has loaded."""
+    await page.get_by_role("navigation", name="Sections").get_by_role("link", name=view, exact=True).click()
+    await settled(page)
+
+
 async def settled(page: Page) -> None:
     """Waits until nothing is being fetched."""
     await expect(page.locator("[aria-busy=true]")).to_have_count(0)

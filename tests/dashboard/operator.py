@@ -5,7 +5,7 @@ import re
 import httpx
 from playwright.async_api import Locator, Page, expect
 
-from tests.dashboard.conftest import Gateway, settled
+from tests.dashboard.conftest import Gateway, go, settled
 from tests.processes import MASTER_KEY
 
 
@@ -34,7 +34,8 @@ async def secret_shown(page: Page) -> str:
 
 
 async def create(page: Page, name: str) -> str:
-    """Creates a key and returns its secret."""
+    """Creates a key and returns its secret. The view of the keys is open afterwards."""
+    await go(page, "Keys")
     await page.get_by_role("button", name="Create a key").click()
     await page.get_by_label("Name", exact=True).fill(name)
     await page.get_by_role("button", name="Create", exact=True).click()

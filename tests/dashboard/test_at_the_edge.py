@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from tests.dashboard.conftest import Visit, settled
+from tests.dashboard.conftest import Visit, go, settled
 from tests.dashboard.test_files import FOLDER
 from tests.edge.conftest import Edge, StartEdge, start_module_edge, wait_for
 from tests.fakes.server import FakeProvider
@@ -86,7 +86,9 @@ async def test_a_containers_history_is_shown(visit: Visit, edge: Edge):
     await expect(page.locator("#requests-today")).to_have_text("1")
     await expect(page.locator("#requests-legend")).to_contain_text("gpt-4o")
     await expect(page.locator("#models-rows tr").first).to_contain_text("Healthy")
+    await go(page, "Requests")
     await expect(page.locator("#requests-rows tr")).to_have_count(1)
+    await go(page, "Keys")
     await page.get_by_role("button", name="Create a key").click()
     await page.get_by_label("Name", exact=True).fill("edge-key")
     await page.get_by_role("button", name="Create", exact=True).click()

@@ -6,10 +6,11 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.dashboard.conftest import Gateway, Visit, sign_in
+from tests.dashboard.conftest import Gateway, Visit, go, settled, sign_in
 from tests.processes import MASTER_KEY, ROOT, StartProxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+VIEWS = ("Overview", "Keys", "Requests", "Try it")
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -61,9 +62,18 @@ async def test_the_page_is_accessible_and_fits(visit: Visit, gateway: Gateway, w
     assert await violations(page) == []
     await sign_in(page)
     await page.get_by_text("The same as a table").click()
+    for view in VIEWS:
+        await go(page, view)
+        assert await violations(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") == width, view
+    await go(page, "Requests")
+    await page.locator("#requests-rows a").first.click()
+    await settled(page)
     assert await violations(page) == []
     assert await page.evaluate("document.documentElement.scrollWidth") == width
+    await go(page, "Keys")
     await page.get_by_role("button", name="Create a key").click()
+    await page.get_by_role("dialog").get_by_text("More").click()
     assert await violations(page) == []
     box = await page.get_by_role("dialog").bounding_box()
     assert box
@@ -76,6 +86,7 @@ async def test_the_page_is_accessible_and_fits(visit: Visit, gateway: Gateway, w
 async def test_a_part_that_fails_to_load_says_so_and_can_be_retried(visit: Visit, gateway: Gateway):
     visit.expected = ["503 (Service Unavailable)"]
     page = await visit(gateway.url)
+    await go(page, "Keys")
     refusal = {"error": {"message": "The ledger cannot be used now.", "type": "service_unavailable"}}
 
     async def refuse(route):
@@ -109,7 +120,9 @@ async def test_a_ledger_without_history(visit: Visit, module_proxy: StartProxy):
     proxy = module_proxy({"model_list": [model]})
     page = await visit(proxy.url)
     await expect(page.get_by_text("No requests in this time").first).to_be_visible()
-    await expect(page.get_by_text("There are no keys yet.", exact=False)).to_be_visible()
-    await expect(page.get_by_text("No requests yet")).to_be_visible()
     await expect(page.get_by_text("No global budget is set")).to_be_visible()
     assert await violations(page) == []
+    await go(page, "Keys")
+    await expect(page.get_by_text("There are no keys yet.", exact=False)).to_be_visible()
+    await go(page, "Requests")
+    await expect(page.get_by_text("No requests yet")).to_be_visible()

@@ -23,13 +23,20 @@ TYPES = {
     "main.js": "text/javascript; charset=utf-8",
     "api.js": "text/javascript; charset=utf-8",
     "dom.js": "text/javascript; charset=utf-8",
+    "dialog.js": "text/javascript; charset=utf-8",
+    "form.js": "text/javascript; charset=utf-8",
     "format.js": "text/javascript; charset=utf-8",
+    "limits.js": "text/javascript; charset=utf-8",
+    "route.js": "text/javascript; charset=utf-8",
+    "session.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
     "activity.js": "text/javascript; charset=utf-8",
     "keys.js": "text/javascript; charset=utf-8",
     "models.js": "text/javascript; charset=utf-8",
     "overview.js": "text/javascript; charset=utf-8",
+    "request.js": "text/javascript; charset=utf-8",
     "requests.js": "text/javascript; charset=utf-8",
+    "try.js": "text/javascript; charset=utf-8",
 }
 # No external resources, no inline code, no framing, and no text interpreted as markup.
 _POLICY = (

@@ -14,7 +14,8 @@ _BUDGETS = ("soft_budget", "max_budget")
 
 class Form(NamedTuple):
     """The field's input in the dashboard's form. `blank`: placeholder; `hint`: text below the input. `choices`: values
-    and labels; the first is preselected, and "" omits the field. `follows`: sent only together with that field."""
+    and labels; the first is preselected, and "" omits the field. `follows`: sent only together with that field. `more`:
+    folded away at the end of the form."""
 
     label: str
     blank: str = ""
@@ -22,6 +23,7 @@ class Form(NamedTuple):
     choices: tuple[tuple[str, str], ...] = ()
     follows: str = ""
     wide: bool = False
+    more: bool = False
 
 
 class Field(NamedTuple):

@@ -26,7 +26,20 @@ _EACH = Form(
     choices=(("1d", "day"), ("", "in total"), ("1h", "hour"), ("7d", "week"), ("30d", "month")),
     follows="max_budget",
 )
+_SOFT = Form("Alert at, in US dollars", "none", more=True)
 _AT_ONCE = Form("Requests at once", "no limit")
+_USER, _TEAM = Form("User", "nobody"), Form("Team", "none")
+_BUDGET_ID = Form("Shared budget", "none", "Supplies the limits that are not set here", more=True)
+_TYPE = Form(
+    "What it is for",
+    choices=(
+        ("", "models, and reading about itself"), ("llm_api", "models only"), ("management", "managing keys"),
+        ("read_only", "reading about itself"),
+    ),
+    more=True,
+)  # fmt: skip
+_KEEP = Form("Refuse a request rather than shorten its answer", wide=True, more=True)
+_METADATA = Form("Metadata", "{}", "A JSON object", wide=True, more=True)
 _VALID = Form(
     "Valid for",
     choices=(
@@ -44,27 +57,29 @@ class Key(NamedTuple):
     alias: Annotated[str | None, Field(
         kinds.TEXT, "key_alias", "what people call the key; no other key has the same", "--alias NAME", _NAME)]
     user_id: Annotated[str, Field(
-        kinds.OWNER, "user_id", "whose key it is; a user's budget holds for all of the user's keys", "--user ID")]
+        kinds.OWNER, "user_id", "whose key it is; a user's budget holds for all of the user's keys", "--user ID",
+        _USER)]
     team_id: Annotated[str, Field(
         kinds.OWNER, "team_id", "whose key it is, if it is a team's; the team's limits hold for all of its keys",
-        "--team ID", since=7)]
+        "--team ID", _TEAM, since=7)]
     budget_id: Annotated[str, Field(
         kinds.OWNER, "budget_id", "a budget that supplies the limits that the key does not have itself",
-        "--budget ID", since=7)]
+        "--budget ID", _BUDGET_ID, since=7)]
     key_type: Annotated[str, Field(
         kinds.OWNER, "key_type", "what it is for: `llm_api`, `management` or `read_only`; none means calling models "
-        "and reading about itself", "--type TYPE", since=7)]
+        "and reading about itself", "--type TYPE", _TYPE, since=7)]
     hint: Annotated[str, Field(kinds.HINT, shown="key_name")]
     models: Annotated[str, Field(
         kinds.MODELS, "models", "models it may use, `*` for anything; none means all", "--models A,B", _MODELS)]
     metadata: Annotated[str, Field(
-        kinds.METADATA, "metadata", "anything, as a JSON object", "--metadata JSON")]
+        kinds.METADATA, "metadata", "anything, as a JSON object", "--metadata JSON", _METADATA)]
     tags: Annotated[str, Field(
         kinds.TAGS, "tags", "labels of its lines in the spend log", "--tags A,B", Form("Tags", wide=True), since=5)]
     max_budget: Annotated[int | None, Field(
         kinds.USD, "max_budget", "US dollars it may spend in a period", "--max-budget USD", _BUDGET)]
     soft_budget: Annotated[int | None, Field(
-        kinds.USD, "soft_budget", "US dollars it may spend in a period before somebody is told", "--soft-budget USD")]
+        kinds.USD, "soft_budget", "US dollars it may spend in a period before somebody is told", "--soft-budget USD",
+        _SOFT)]
     budget_duration: Annotated[str | None, Field(
         kinds.PERIOD, "budget_duration", "the period, such as 1h, 1d, 7d or 30d", "--budget-duration TIME", _EACH)]
     rpm_limit: Annotated[int | None, Field(
@@ -79,7 +94,7 @@ class Key(NamedTuple):
         kinds.EXPIRY, "duration", "how long it is valid from now, such as 30d", "--duration TIME", _VALID, "expires")]
     keep_output_limit: Annotated[int, Field(
         kinds.FLAG, "keep_output_limit", "true refuses a request that does not fit with its output limit as it is",
-        "--keep-output-limit BOOL", since=6)]
+        "--keep-output-limit BOOL", _KEEP, since=6)]
     created: Annotated[int, Field(kinds.MOMENT, shown="created_at")]
     updated: Annotated[int, Field(kinds.MOMENT, shown="updated_at")]
     declared: Annotated[int, Field(kinds.DECLARED, shown="declared", since=3)]

@@ -12,14 +12,15 @@ const charts = {
   spend: new Bars($("spend-chart"), $("spend-legend"), $("spend-at"), usd, usdMark, 0),
   requests: new Bars($("requests-chart"), $("requests-legend"), $("requests-at"), count, count, 1),
 };
-const chosen = (name) => document.querySelector(`#activity input[name=${name}]:checked`).value;
+const range = () => document.querySelector("#activity input[name=range]:checked").value;
+const group = () => document.querySelector("#activity select[name=group]").value;
 
 async function load() {
-  const [bucket, buckets] = RANGES[chosen("range")];
+  const [bucket, buckets] = RANGES[range()];
   const length = bucket === "hour" ? HOUR : DAY;
   const last = Math.floor(Date.now() / 1000 / length) * length;
   const from = last - (buckets - 1) * length;
-  const found = await get("spend/activity", { from: String(from), bucket, group_by: chosen("group") });
+  const found = await get("spend/activity", { from: String(from), bucket, group_by: group() });
   return { found, bucket, length, starts: Array.from({ length: buckets }, (_, at) => from + at * length) };
 }
 

@@ -2,18 +2,23 @@
 
 export const $ = (id) => document.getElementById(id);
 
-/** Creates an element. Attributes are given by name, listeners with `on`. Children are elements or strings; null is skipped. */
+/** Creates an element. Attributes are given by name, listeners with `on`; null and false leave an attribute out.
+ *  Children are elements or strings; null is skipped. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
-    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
 }
 
 export const badge = (text, kind = "") => h("span", { class: `badge ${kind}` }, text);
+export const small = (text) => h("small", {}, text);
+
+/** A link within the page; see `route`. */
+export const link = (to, ...children) => h("a", { href: to, class: "link" }, ...children);
 
 /** Cells are [column name, content, class]. The first cell names the row. */
 export function row(cells) {
@@ -31,8 +36,24 @@ export function fill(body, rows, blank) {
   const columns = body.closest("table").querySelectorAll("thead th").length;
   const none = h("tr", { role: "row" }, h("td", { role: "cell", class: "empty", colspan: columns }, blank));
   body.replaceChildren(...(rows.length ? rows : [none]));
-  if (focus) [...body.querySelectorAll("[data-focus]")].find((found) => found.dataset.focus === focus)?.focus();
+  if (focus) focusable(focus)?.focus();
 }
+
+/** The element with this `data-focus`. */
+export const focusable = (name) => [...document.querySelectorAll("[data-focus]")].find((found) => found.dataset.focus === name);
+
+/** Updates a select's options and keeps the selection. `choices`: values and names. */
+export function options(select, choices) {
+  const before = select.value;
+  const all = before && !choices.some(([value]) => value === before) ? [...choices, [before, before]] : choices;
+  select.replaceChildren(...all.map(([value, name]) => h("option", { value }, name)));
+  select.value = before;
+}
+
+/** Names and values for a `dl`; null is left out. Values are text or elements. */
+export const facts = (pairs) => pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(
+  ([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...(Array.isArray(value) ? value : [value]))),
+);
 
 /** Creates a bar for a share from 0 to 1. */
 export function meter(element, share, label) {
@@ -44,6 +65,15 @@ export function meter(element, share, label) {
   for (const [name, value] of Object.entries(values)) element.setAttribute(name, value);
   element.setAttribute("aria-label", label);
   element.setAttribute("aria-valuetext", `${percent} %`);
+}
+
+/** Calls the listener once the typing pauses. */
+export function typed(field, listener) {
+  let waiting;
+  field.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(listener, 250);
+  });
 }
 
 let vanishes;
@@ -88,33 +118,24 @@ export class Panel {
   forget() {
     this.#calls += 1;
     this.problem.hidden = true;
+    this.section.removeAttribute("aria-busy");
   }
 }
 
-/** Opens a dialog. `send` is called with the form on submit; its errors are shown in the dialog. */
-export function ask(dialog, send = null) {
-  const form = dialog.querySelector("form");
-  const leave = () => dialog.close();
-  dialog.querySelector("[value=cancel]").onclick = leave;
-  if (form) {
-    const said = form.querySelector(".error");
-    const button = form.querySelector("[type=submit]");
-    form.reset();
-    said.textContent = "";
-    form.onsubmit = async (event) => {
-      event.preventDefault();
-      button.disabled = true;
-      said.textContent = "";
-      try {
-        const then = await send(form);
-        leave();
-        then?.();
-      } catch (error) {
-        said.textContent = error.message;
-      } finally {
-        button.disabled = false;
-      }
-    };
+/** The buttons under a table: `turn` is called with -1 for newer and 1 for older. */
+export class Pager {
+  constructor(id, turn) {
+    [this.back, this.note, this.on] = $(id).children;
+    this.nav = $(id);
+    this.back.addEventListener("click", () => turn(-1));
+    this.on.addEventListener("click", () => turn(1));
   }
-  dialog.showModal();
+
+  /** `pages`: how many there are, null if that is not known; `more`: whether there is a next one. */
+  show(page, pages, more = page < pages) {
+    this.nav.hidden = page === 1 && !more;
+    this.back.disabled = page === 1;
+    this.note.textContent = pages ? `Page ${page} of ${pages}` : `Page ${page}`;
+    this.on.disabled = !more;
+  }
 }

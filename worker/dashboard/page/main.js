@@ -1,20 +1,49 @@
-// Signs in and out, and refreshes the page.
+// Signs in and out, shows the view that the address names, and refreshes it.
 
 import { activity, forgetActivity } from "./activity.js";
 import { get, signIn, signOut, signedIn } from "./api.js";
+import { closeDialogs } from "./dialog.js";
 import { $, announce } from "./dom.js";
 import { clock } from "./format.js";
 import { forgetKeys, keys } from "./keys.js";
 import { models } from "./models.js";
 import { overview } from "./overview.js";
-import { forgetRequests, requests } from "./requests.js";
+import { forgetRequest, request } from "./request.js";
+import { forgetRequests, requests, requestsOf } from "./requests.js";
+import { here } from "./route.js";
+import { forgetTry, tryIt } from "./try.js";
 
 const EVERY = 30_000;
-const panels = [overview, activity, models, keys, requests];
+const VIEWS = {
+  overview: [overview, activity, models],
+  keys: [keys],
+  requests: [models, requests],
+  request: [models, request],
+  try: [models, tryIt],
+};
+// Tables are not refreshed automatically, so that they do not change while being read.
+const ALIVE = [overview, activity, models];
+const panels = new Set(Object.values(VIEWS).flat());
+let shown = "overview";
 
-async function refresh(which = panels) {
+async function refresh(which = VIEWS[shown]) {
   await Promise.all(which.map((panel) => panel.refresh()));
   if (signedIn()) $("updated").textContent = `Updated ${clock(new Date())}`;
+}
+
+/** Shows the view that the address names. */
+function turn() {
+  const { view } = here();
+  shown = VIEWS[view] ? view : "overview";
+  if (shown === "requests") requestsOf();
+  for (const name of Object.keys(VIEWS)) $(`view-${name}`).hidden = name !== shown;
+  const current = shown === "request" ? "requests" : shown;
+  for (const anchor of document.querySelectorAll(".top nav a")) {
+    if (anchor.hash === `#/${current}`) anchor.setAttribute("aria-current", "page");
+    else anchor.removeAttribute("aria-current");
+  }
+  document.title = `${$(`view-${shown}`).querySelector("h2").textContent} · LiteLLM Router`;
+  scrollTo({ top: 0, behavior: "instant" });
 }
 
 async function enter(event) {
@@ -35,9 +64,13 @@ async function enter(event) {
     button.disabled = false;
   }
   field.value = "";
+  await open();
+}
+
+async function open() {
   $("sign-in").hidden = true;
   $("app").hidden = false;
-  scrollTo({ top: 0, behavior: "instant" });
+  turn();
   $("main").focus({ preventScroll: true });
   await refresh();
 }
@@ -46,9 +79,8 @@ async function enter(event) {
 function leave(message = "") {
   if (!signedIn()) return;
   signOut();
-  forgetActivity();
-  forgetKeys();
-  forgetRequests();
+  closeDialogs();
+  for (const forget of [forgetActivity, forgetKeys, forgetRequest, forgetRequests, forgetTry]) forget();
   for (const panel of panels) panel.forget();
   for (const body of document.querySelectorAll("#app tbody")) body.replaceChildren();
   $("app").hidden = true;
@@ -65,5 +97,12 @@ $("refresh").addEventListener("click", async () => {
 });
 addEventListener("refused", (event) => !$("app").hidden && leave(event.detail));
 addEventListener("pagehide", () => leave());
-// Keys and requests are not refreshed automatically, so that their tables do not change while being read.
-setInterval(() => signedIn() && !document.hidden && !$("app").hidden && refresh([overview, activity, models]), EVERY);
+addEventListener("hashchange", () => {
+  if (!signedIn() || $("app").hidden) return;
+  turn();
+  $("main").focus({ preventScroll: true });
+  refresh();
+});
+setInterval(() => {
+  if (signedIn() && !document.hidden && !$("app").hidden) refresh(VIEWS[shown].filter((panel) => ALIVE.includes(panel)));
+}, EVERY);

@@ -9,6 +9,9 @@ const ASLEEP = {
   unavailable: "No container can be reached: how deployments are doing is not known",
 };
 
+/** The names of the deployments' models at their providers, by deployment id. */
+export const deployments = new Map();
+
 /** Sorts failing deployments first and those that are off last. */
 const rank = ({ on, health }) => (on ? (health && health.state !== "healthy" ? 0 : 1) : 2);
 
@@ -24,6 +27,7 @@ function state({ on, set, health }) {
 
 function show(found) {
   const { data } = found;
+  for (const { litellm_params: { model }, model_info: { id } } of data) if (id && model) deployments.set(id, model);
   const on = data.filter((deployment) => deployment.on).length;
   $("models-note").textContent = [`${on} of ${data.length} on`, ASLEEP[found.container]].filter(Boolean).join(". ");
   const sorted = data.map((one, at) => [rank(one), at, one]).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
