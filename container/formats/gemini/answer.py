@@ -10,7 +10,7 @@ https://ai.google.dev/api/generate-content#generatecontentresponse
 import math
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -92,6 +92,19 @@ _BROKEN = frozenset(
 _OTHER = "OTHER"
 # All other reasons are filters (SAFETY, RECITATION, BLOCKLIST, …) or equivalent to one.
 _FILTERED = "content_filter"
+
+
+Usage = dict[str, Any]
+
+
+class Grounded(NamedTuple):
+    """How often Google's tools were asked, by LiteLLM's names in `prompt_tokens_details`."""
+
+    web_search_requests: int = 0
+    google_maps_grounding_requests: int = 0
+
+
+NOT_GROUNDED = Grounded()
 
 
 def plain(raw: bytes, name: str, created: int, *, fetches: bool = False) -> Plain | Outcome:
@@ -217,11 +230,12 @@ def logprobs(candidate: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def usage(said: Mapping[str, Any], *, fetches: bool = False) -> dict[str, Any] | None:
+def usage(said: Mapping[str, Any], *, fetches: bool = False, grounded: Grounded | None = None) -> Usage | None:
     """Translates the usage to OpenAI's format.
 
     Reasoning counts as output. Tokens that Google's tools added count as input, unless there were only searches, which
-    are billed per search. `fetches` means that the request lets Gemini fetch web pages.
+    are billed per search. `fetches` means that the request lets Gemini fetch web pages. `grounded`: of the whole
+    stream so far; by default of `said` alone.
     """
     counts = said.get("usageMetadata")
     if not isinstance(counts, dict):
@@ -239,16 +253,27 @@ def usage(said: Mapping[str, Any], *, fetches: bool = False) -> dict[str, Any] |
     details = {"reasoning_tokens": thought, "audio_tokens": made.get("AUDIO", 0)}
     if made.get("IMAGE"):
         details["image_tokens"] = made["IMAGE"]
+    read = {"cached_tokens": count(counts, "cachedContentTokenCount"), "audio_tokens": heard.get("AUDIO", 0)}
+    read.update((name, times) for name, times in (grounded or grounded_by(said))._asdict().items() if times)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {
-            "cached_tokens": count(counts, "cachedContentTokenCount"),
-            "audio_tokens": heard.get("AUDIO", 0),
-        },
+        "prompt_tokens_details": read,
         "completion_tokens_details": details,
     }
+
+
+def grounded_by(said: Mapping[str, Any], before: Grounded = NOT_GROUNDED) -> Grounded:
+    """What Google's tools did for an answer. An event of a stream may repeat what earlier ones said."""
+    queries: dict[str, None] = {}
+    mapped = 0
+    for _, candidate in candidates(said):
+        found = candidate.get("groundingMetadata")
+        if isinstance(found, dict):
+            queries.update(dict.fromkeys(map(str, found.get("webSearchQueries") or ())))
+            mapped += any("maps" in chunk for chunk in found.get("groundingChunks") or () if isinstance(chunk, dict))
+    return Grounded(max(before[0], len(queries)), max(before[1], mapped))
 
 
 def grounding(found: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:

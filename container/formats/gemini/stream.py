@@ -39,6 +39,7 @@ class GeminiEvents:
         self._created = created
         self._wants_usage = wants_usage
         self._fetches = fetches
+        self._grounded = answer.NOT_GROUNDED
         self._reader = Reader()
         self._head = b""  # the start of every chunk, up to its choices
         self._refusal: Outcome | None = None  # an error before the response has begun
@@ -89,7 +90,8 @@ class GeminiEvents:
         return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
 
     def _event(self, said: Event) -> bytes:
-        used = answer.usage(said, fetches=self._fetches)
+        self._grounded = answer.grounded_by(said, self._grounded)
+        used = answer.usage(said, fetches=self._fetches, grounded=self._grounded)
         if used is not None:
             self.usage = used
         if not self._head:

@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from worker.core.pricing import tool_fees
+
 from ...routing.outcome import Outcome
 from ..shared import failure
 from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
@@ -42,7 +44,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
 
 def _plain(body: Mapping[str, Any], name: str) -> Plain:
     said = message(body["output"])
-    counted = usage(body.get("usage"))
+    counted = usage(body.get("usage"), body["output"])
     choice = {
         "index": 0,
         "message": said,
@@ -159,17 +161,22 @@ def finish_reason(body: Mapping[str, Any], *, called: bool) -> str:
     return "tool_calls" if called else "stop"
 
 
-def usage(said: Any) -> dict[str, Any] | None:
+def usage(said: Any, output: Any = None) -> dict[str, Any] | None:
+    """Translates the usage. `output`: the response's items, which tell what OpenAI's own tools did."""
     if not isinstance(said, dict):
         return None
     inputs, outputs = said.get("input_tokens") or 0, said.get("output_tokens") or 0
-    return {
+    made = {
         "prompt_tokens": inputs,
         "completion_tokens": outputs,
         "total_tokens": said.get("total_tokens") or inputs + outputs,
         "prompt_tokens_details": {"cached_tokens": 0, **_object(said.get("input_tokens_details"))},
         "completion_tokens_details": {"reasoning_tokens": 0, **_object(said.get("output_tokens_details"))},
     }
+    runs = tool_fees.of_items(output)
+    if runs:
+        made["tool_runs"] = dict(runs)
+    return made
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -189,7 +189,7 @@ class ChunkStream(TranslatedStream):
             return self._fail(answer.error(response["error"]))
         self._begun = True
         made = b"".join([self._untold(place, item) for place, item in enumerate(response.get("output") or ()) if item])
-        self.usage = answer.usage(response.get("usage")) or self.usage
+        self.usage = answer.usage(response.get("usage"), response.get("output")) or self.usage
         self.finished = True
         if isinstance(response.get("service_tier"), str):
             self._tier = response["service_tier"]
@@ -207,7 +207,7 @@ class ChunkStream(TranslatedStream):
         """Handles an error: `response.failed` has it in its response, and `error` in a field or as the event itself."""
         response = event.get("response")
         if isinstance(response, dict):
-            self.usage = answer.usage(response.get("usage")) or self.usage
+            self.usage = answer.usage(response.get("usage"), response.get("output")) or self.usage
             said = response.get("error") or {"message": "The provider could not complete the response."}
         else:
             said = event.get("error") or event

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from . import tool_fees
 from .tokens import LARGEST, Counted, count, text_tokens, tokens
 
 # Tokens that chat templates add: per message, and once.
@@ -76,7 +77,7 @@ class Prompt(NamedTuple):
     `fixed`: tokens independent of the tokenizer. `images`: the number of images. `unbounded`: names of content of
     unknown size. `cached`: the longest time for which the request asks to cache the prompt, which some providers charge
     extra for; unlike `Usage.cached`, it does not count what was read from a cache. `text`: the character counts of its
-    text.
+    text. `runs`: of tools that the provider bills besides the tokens.
     """
 
     fixed: int
@@ -84,6 +85,7 @@ class Prompt(NamedTuple):
     unbounded: tuple[str, ...] = ()
     cached: int = NOT_CACHED
     text: Counted | None = None
+    runs: tool_fees.Runs = ()
 
     def tokens(self, tokenizer: str = LARGEST) -> int:
         """Returns the maximum without images and unbounded content. `tokenizer`: a name in `tokens.WEIGHTS`."""
@@ -124,7 +126,8 @@ def prompt(body: Mapping[str, Any]) -> Prompt:
     text = "\n".join(walk.texts)
     # Some providers read text that contains image data as an image, as Gemini does with tool results.
     images = walk.images + text.count("\ndata:image/") + text.startswith("data:image/")
-    return Prompt(fixed + walk.numbers, images, tuple(dict.fromkeys(walk.unbounded)), walk.cached, count(text))
+    runs = tool_fees.asked(body, walk.hosted) if walk.unbounded else ()
+    return Prompt(fixed + walk.numbers, images, tuple(dict.fromkeys(walk.unbounded)), walk.cached, count(text), runs)
 
 
 def _compacts(management: Any) -> bool:
@@ -153,6 +156,7 @@ class _Walk:
         self.images = 0
         self.unbounded: list[str] = []
         self.cached = NOT_CACHED
+        self.hosted: list[Mapping[str, Any]] = []  # the tools that the provider runs
 
     def take(self, value: Any, *, parts: bool = True) -> None:
         """`parts`: whether objects may be message parts, which can contain more than text."""
@@ -228,6 +232,7 @@ class _Walk:
             kind = tool.get("type") or ("custom" if "name" in tool or "function" in tool else next(iter(tool), ""))
             if str(kind) not in _OWN_TOOLS:
                 self.unbounded.append(str(kind))
+                self.hosted.append(tool)
             function = tool.get("function")
             for marked in (tool, function):
                 if isinstance(marked, Mapping) and "cache_control" in marked:

@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING
 from typing import Any
 
 from ..values.money import MAX_NANO, exact, is_amount
+from . import tool_fees
 from .tokens import LARGEST
 from .usage import Usage
 
@@ -53,7 +54,8 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
     `model_info`. Returns None if it has no price.
 
     {"input", "output", …: femto-dollars, "priority", …: {…}, "above": [[tokens, {…, "priority", …: {…}}]],
-     "max_input", "max_output", "image_tokens": tokens}
+     "max_input", "max_output", "image_tokens": tokens, "tools": {tool: femto-dollars},
+     "searches": `tool_fees.ONCE` or `ALWAYS`}
 
     Callers that know the model add "tokenizer" and "min_output", the lowest output limit that it accepts.
     """
@@ -75,6 +77,12 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
         if isinstance(value, int) and value > 0:
             result[limit] = value
     result["image_tokens"] = image_tokens(entry, model)
+    fees = tool_fees.fees(entry)
+    if fees:
+        result["tools"] = {tool: _femto(fee) for tool, fee in fees.items()}
+        searches = tool_fees.searches(entry, model)
+        if searches:
+            result["searches"] = searches
     return result
 
 
@@ -141,6 +149,8 @@ def cost(
         total = prompt * into + completion * out
     if units:
         total += flat(now, units)
+    if used.runs or price.get("searches") == tool_fees.ALWAYS:
+        total += tool_fees.femto(price, used.runs)
     return min(MAX_NANO, nano(total))
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..values import tags
 from ..values.money import MAX_NANO
 from ..values.output_steps import OutputSteps, higher
-from . import generate_content, prices
+from . import generate_content, prices, tool_fees
 from .charge import ANY_LIMIT, Charge, no_unit, of_body
 from .estimate import AN_HOUR, Prompt, prompt
 from .prices import Price
@@ -168,6 +168,8 @@ def _lines(
     """Returns femto-dollars for the prompt and the units, and for each output token, by the service tiers that may be
     billed. `auto` may be billed as priority if the provider's account has it, and no tier is guaranteed."""
     fixed = prices.flat(price, units) if units else 0
+    if prompt.runs or price.get("searches") == tool_fees.ALWAYS:
+        fixed += tool_fees.femto(price, prompt.runs)
     lines = []
     for chosen in (None,) if tier is None else (None, "priority" if tier == "auto" else tier):
         now = prices.at(price, prompt_tokens, chosen)

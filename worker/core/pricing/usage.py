@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from . import tool_fees
+from .tool_fees import Runs
+
 # The fields of a response without special usage, except for the details.
 _OPENAI = frozenset(
     ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details")
@@ -16,7 +19,7 @@ _MOST_IN_ALL = 1 << 24
 class Usage(NamedTuple):
     """Token counts. `prompt` includes `cached` (read from a cache), `cache_write` and `audio_prompt`; `completion`
     includes `reasoning`, `audio_completion` and `image_completion`; `cache_write` includes `cache_write_1h`, which is
-    cached for an hour."""
+    cached for an hour. `runs`: of tools that the provider bills besides the tokens."""
 
     prompt: int = 0
     completion: int = 0
@@ -27,6 +30,7 @@ class Usage(NamedTuple):
     audio_completion: int = 0
     cache_write_1h: int = 0
     image_completion: int = 0
+    runs: Runs = ()
 
 
 def usage(said: Mapping[str, Any]) -> Usage:
@@ -73,6 +77,7 @@ def usage(said: Mapping[str, Any]) -> Usage:
         min(count(made, "audio_tokens"), completion),
         min(hour, cache_write),
         min(count(made, "image_tokens"), completion),
+        tool_fees.of_usage(said, details),
     )
 
 

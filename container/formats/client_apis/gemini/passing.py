@@ -67,6 +67,7 @@ class PassedContent:
         self.failed: Outcome | None = None
         self._name = name
         self._fetches = fetches
+        self._grounded = answer.NOT_GROUNDED
         self._held = b""
         self._refusal: Outcome | None = None
         self._begun: set[int] = set()
@@ -104,7 +105,8 @@ class PassedContent:
                 self._begun.add(index)
                 if candidate.get("finishReason"):
                     self._ended.add(index)
-            self.usage = answer.usage(said, fetches=self._fetches) or self.usage
+            self._grounded = answer.grounded_by(said, self._grounded)
+            self.usage = answer.usage(said, fetches=self._fetches, grounded=self._grounded) or self.usage
             raw = one.strip(b"\r\n")
             simple = raw.startswith(b"data:") and b"\n" not in raw and b"\r" not in raw
             data = raw[5:].strip() if simple else orjson.dumps(said)

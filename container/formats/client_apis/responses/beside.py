@@ -45,7 +45,7 @@ class Beside(Responses):
         if isinstance(body, Outcome):
             return body
         if isinstance(body.get("output"), list):
-            return Plain(raw, answer.usage(body.get("usage")), passed=True)
+            return Plain(raw, answer.usage(body.get("usage"), body["output"]), passed=True)
         if isinstance(body.get("input_tokens"), int):
             return Plain(raw, None)
         return Outcome("server", 0, "The provider's response has neither output nor a token count.")

@@ -37,7 +37,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
     if refused is not None:
         return refused
     try:
-        used = answer.usage(body.get("usage"))
+        used = answer.usage(body.get("usage"), body["output"])
     except UNEXPECTED:
         return UNREADABLE
     if body.get("model") != name:
@@ -149,7 +149,7 @@ class PassedEvents:
             return one
         if kind in _ENDS and response.get("error"):
             return self._fail(_failure(event))
-        self.usage = answer.usage(response.get("usage")) or self.usage
+        self.usage = answer.usage(response.get("usage"), response.get("output")) or self.usage
         if kind in _ENDS:
             self._done = self._begun = True
         else:
@@ -164,7 +164,7 @@ class PassedEvents:
         refused = failed_response(response)
         if refused is not None:
             return self._fail(refused)
-        self.usage = answer.usage(response.get("usage"))
+        self.usage = answer.usage(response.get("usage"), response.get("output"))
         made = events_of({**response, "model": self._name})
         self._done = self._begun = True
         return made

@@ -32,7 +32,9 @@ def used(counts: dict[str, Any], *candidates: dict[str, Any], fetches: bool = Fa
 def test_fetched_pages_are_charged_by_token_and_searches_are_not(
     candidates: list[dict[str, Any]], fetches: bool, prompt: int
 ) -> None:
-    assert used(FED, *candidates, fetches=fetches) == Usage(prompt, 1)
+    found = used(FED, *candidates, fetches=fetches)
+    assert found == Usage(prompt, 1, runs=found.runs)
+    assert found.runs == ((("search", 1),) if candidates[0].get("groundingMetadata") else ())
 
 
 @pytest.mark.parametrize(
