@@ -1,17 +1,21 @@
 """Shorthands for ledger tests."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from container.ledger.store import Store
 from worker.core.ledger import key_admin, secrets
-from worker.core.ledger.accounts import Policy
+from worker.core.ledger.accounts import Policy, open_account
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.batch import batch
 from worker.core.ledger.decision import Decision, Steps
+from worker.core.ledger.dialect import marks
+from worker.core.ledger.owner_fields import BUDGETS, OWNERS
 from worker.core.ledger.settle import Report
+from worker.core.values import periods
 
 # 2026-11-20T12:00:30Z, a Friday.
 NOON = 1_795_176_030_000
@@ -31,6 +35,32 @@ class Ledger:
         made = await self.store.run(key_admin.generate(self.store.dialect, fields, self.now))
         assert made["ok"], made
         return made["body"]["key"]
+
+    async def owner(self, account: str, **columns: Any) -> None:
+        """Creates an owner's row, or replaces it. Money is in nano-dollars."""
+        row = {"account": account, **OWNERS.defaults, "members": "[]", "declared": 0, "created": 0, "updated": 0}
+        await self._replaced("ledger_owners", "account", {**row, **columns})
+
+    async def budget(self, id: str, **columns: Any) -> None:
+        """Creates a row of ledger_budgets, or replaces it."""
+        await self._replaced(
+            "ledger_budgets", "id", {"id": id, **BUDGETS.defaults, "created": 0, "updated": 0, **columns}
+        )
+
+    async def _replaced(self, table: str, name: str, row: dict[str, Any]) -> None:
+        def steps() -> Steps:
+            yield f"DELETE FROM {table} WHERE {name} = ?", (row[name],)
+            yield f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks(len(row))})", (*row.values(),)
+            if table == "ledger_owners":
+                yield open_account(row[name], periods.start(row["budget_duration"], self.now))
+
+        await self.store.run(Decision(steps(), transaction=True))
+
+    async def account(self, id: str) -> dict[str, int]:
+        """Returns what the account has spent and reserved in its period, and its counters."""
+        names = "start spent reserved total requests tokens parallel".split()
+        rows = await query(self.store, f"SELECT {', '.join(names)} FROM ledger_accounts WHERE id = ?", id)
+        return dict(zip(names, rows[0], strict=True)) if rows else {}
 
     async def admit(self, key: str | None, amount: int | None = 0, **fields: Any) -> dict[str, Any]:
         """Admits one request. `key` is a secret, or None for the master key."""
@@ -82,21 +112,32 @@ def header(result: dict[str, Any], name: str) -> str | None:
 async def check_balance(store: Store) -> None:
     """Checks that the counters equal the sums of the spend log, for each account and period."""
     accounts = await query(store, "SELECT id, start, spent, reserved, total, parallel FROM ledger_accounts")
+    rows = await query(
+        store,
+        "SELECT state, amount, charged, global_start, key_id, key_start, user_id, user_start, others "
+        "FROM ledger_requests",
+    )
+    lines: dict[str, list[tuple[int, int, int, int]]] = {}  # account -> (state, amount, charged, period)
+    for state, amount, charged, global_start, key_id, key_start, user_id, user_start, others in rows:
+        drawn = [("global", global_start), (f"key:{key_id}", key_start), (f"user:{user_id}", user_start)]
+        for id, start in [*drawn, *json.loads(others)]:
+            lines.setdefault(id, []).append((state, amount, charged, start))
+    archive: dict[str, dict[int, int]] = {}
+    for account, start, spent in await query(store, "SELECT account, start, spent FROM ledger_periods"):
+        archive.setdefault(account, {})[start] = spent
     for id, start, spent, reserved, total, parallel in accounts:
-        kind, _, name = id.partition(":")
-        where = {"global": "id <> ?", "key": "key_id = ?", "user": "user_id = ?"}[kind]
-        column = f"{kind}_start"
-        lines = await query(store, f"SELECT state, amount, charged, {column} FROM ledger_requests WHERE {where}", name)
-        rows = await query(store, "SELECT start, spent FROM ledger_periods WHERE account = ? AND start <> ?", id, start)
-        past = {row[0]: row[1] for row in rows}
+        own = lines.get(id, [])
+        past = {began: amount for began, amount in archive.get(id, {}).items() if began != start}
         charged: dict[int, int] = {}
-        for _, _, amount, began in lines:
+        for _, _, amount, began in own:
             charged[began] = charged.get(began, 0) + amount
         assert spent == charged.pop(start, 0), id
         assert {k: v for k, v in past.items() if v} == {k: v for k, v in charged.items() if v}, id
-        assert total == sum(line[2] for line in lines), id
-        assert reserved == sum(line[1] for line in lines if line[0] == 0 and line[3] == start), id
-        assert parallel == sum(1 for line in lines if line[0] == 0), id
+        assert total == sum(line[2] for line in own), id
+        assert reserved == sum(line[1] for line in own if line[0] == 0 and line[3] == start), id
+        assert parallel == sum(1 for line in own if line[0] == 0), id
+    missing = {id for id in lines if id not in ("key:", "user:")} - {account[0] for account in accounts}
+    assert not missing
 
 
 class BrokenOff(Exception):

@@ -1,4 +1,8 @@
-"""The accounts that a request draws on: the global one, its user's and its key's. Each has counters and limits."""
+"""The accounts that a request draws on. Each has counters and limits.
+
+Everyone's, its key's and its user's account always exist. Those of a team, an end user, a tag, a provider or a
+deployment exist if they have an owner's row (see `owner_fields`) or a limit in the configuration.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -20,6 +24,20 @@ def user_account(user_id: str) -> str:
 
 def team_account(team_id: str) -> str:
     return f"team:{team_id}"
+
+
+def end_user_account(end_user: str) -> str:
+    return f"end_user:{end_user}"
+
+
+def tag_account(tag: str) -> str:
+    return f"tag:{tag}"
+
+
+def kind_of(account_id: str) -> tuple[str, str]:
+    """Returns the kind of an account as people say it, and its owner's id: ("end user", "7"), ("global", "")."""
+    kind, _, id = account_id.partition(":")
+    return kind.replace("_", " "), id
 
 
 class Account:
@@ -69,6 +87,37 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
+def merged(own: Limits, default: Limits) -> Limits:
+    """Returns an owner's limits, with the configuration's where it has none. A budget and its period belong
+    together."""
+    most, soft, duration, rpm, tpm, parallel = own
+    if most is None and default.max_budget is not None:
+        most, duration = default.max_budget, default.duration
+    return Limits(
+        most,
+        default.soft_budget if soft is None else soft,
+        duration,
+        default.rpm if rpm is None else rpm,
+        default.tpm if tpm is None else tpm,
+        default.parallel if parallel is None else parallel,
+    )
+
+
+class Terms(NamedTuple):
+    """What the row of an account's owner says about its requests. `models`: a JSON list, '[]' for all. `limits`: with
+    those of its budget."""
+
+    alias: str | None
+    blocked: int
+    models: str
+    limits: Limits
+
+
+def new_account(account_id: str, start: int) -> Account:
+    """Returns an account without a row, in the period that begins at `start`."""
+    return Account((account_id, start, 0, 0, 0, 0, 0, 0, 0, -1, -1))
+
+
 def open_account(account_id: str, start: int) -> Statement:
     """Inserts the row of an account unless it exists."""
     return "INSERT INTO ledger_accounts (id, start) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", (account_id, start)
@@ -76,11 +125,26 @@ def open_account(account_id: str, start: int) -> Statement:
 
 class Policy(NamedTuple):
     """Limits from the configuration. `everyone`: for all traffic, including the master key's. `each_user`: for every
-    `user_id` that `users` does not name."""
+    `user_id` that `users` does not name. `each_end_user`: for every end user without limits of its own, as is the
+    budget with the id `end_user_budget`, '' for none. `accounts`: of other accounts by their ids."""
 
     everyone: Limits = NO_LIMITS
     each_user: Limits = NO_LIMITS
     users: Mapping[str, Limits] = {}
+    each_end_user: Limits = NO_LIMITS
+    end_user_budget: str = ""
+    accounts: Mapping[str, Limits] = {}
 
     def user(self, user_id: str) -> Limits:
         return self.users.get(user_id, self.each_user)
+
+    def limits(self, account_id: str) -> Limits | None:
+        """Returns the limits of an account other than a key's, None if the configuration has none for it."""
+        kind, _, name = account_id.partition(":")
+        if kind == GLOBAL:
+            return self.everyone
+        if kind == "user":
+            return self.user(name)
+        if kind == "end_user" and self.each_end_user != NO_LIMITS:
+            return self.each_end_user
+        return self.accounts.get(account_id)

@@ -1,16 +1,34 @@
 """Decides whether a request is admitted, and which values it writes and returns. `batch` does the reads and writes.
 
-Checks run in this order: the key (401), its models (403), a known price if there is a budget (400), rate limits and
-budgets (429). Limits are checked for the key, then its user, then everyone. Only admitted requests are counted.
+Checks run in this order: the key (401), whether its team (401), its user or the end user (403) is blocked, the models
+(403), a known price if there is a budget (400), rate limits and budgets (429). Limits are checked for the key, its
+user, its team, the end user, the tags, and everyone. Only admitted requests are counted.
+
+Routing passes over a deployment whose own or whose provider's budget is used up. A request is refused for that only if
+no deployment is left.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from ..values import tags
 from ..values.output_steps import OutputSteps, fitting
 from . import decision, keys, limits
-from .accounts import Account, Limits
+from .accounts import (
+    GLOBAL,
+    NO_LIMITS,
+    Account,
+    Limits,
+    Terms,
+    end_user_account,
+    key_account,
+    kind_of,
+    tag_account,
+    team_account,
+    user_account,
+)
 from .decision import Decision, Steps
 from .key_fields import Key
 
@@ -18,6 +36,7 @@ from .key_fields import Key
 _NOT_VALID = "This API key is not valid here."
 _BY_SECRET = f"""SELECT s.expires, {keys.COLUMNS}
 FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash = ?"""
+_OWNERS = "SELECT o.account, o.alias, o.blocked, o.models FROM ledger_owners o WHERE o.account IN (?, ?)"
 
 
 class AdmissionRequest(NamedTuple):
@@ -31,8 +50,8 @@ class AdmissionRequest(NamedTuple):
     need not be unique. `tags`: the request's, as returned by `tags.of_request`. `steps`: what it costs with lower
     output limits, see `values.output_steps`; the last one has `amount` and `tokens`. Empty if its limit cannot be
     lowered. `without_limit`: the client set no output limit. `user_id`, `team_id`: of a caller without a virtual key,
-    '' for the master key. `end_user`: as the client names it, '' for none. `providers`: the ids of the accounts of
-    models and providers with a budget that the request's route may use.
+    '' for the master key. `end_user`: as the client names it, '' for none. `candidates`: for each deployment that may
+    answer, the ids of its accounts, such as its provider's; empty if no deployment has any.
     """
 
     id: str
@@ -52,7 +71,22 @@ class AdmissionRequest(NamedTuple):
     user_id: str = ""
     team_id: str = ""
     end_user: str = ""
-    providers: tuple[str, ...] = ()
+    candidates: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def caller(self) -> "Caller":
+        return Caller(self.secret_hash, self.user_id, self.team_id, self.end_user, self.tags, self.candidates)
+
+
+class Caller(NamedTuple):
+    """The fields of a request that decide which accounts it draws on."""
+
+    secret_hash: str | None
+    user_id: str
+    team_id: str
+    end_user: str
+    tags: str
+    candidates: tuple[tuple[str, ...], ...]
 
 
 # The response header with an output limit that was lowered to fit.
@@ -65,58 +99,170 @@ Payer = tuple[Account, Limits]
 
 
 class Principal(NamedTuple):
-    """The key of a request and the accounts that pay for it, in the order of checks: the key's, the user's, everyone's.
-    An unknown key has no accounts.
+    """The key of a request and the accounts that pay for it, in the order of checks. An unknown key has no accounts.
 
-    `rated`, `budgeted`: the accounts with such limits. `limited`: a budget or a token limit applies. `who`, `starts`:
-    the columns of the request's row that follow from the key and its accounts.
+    `barred`: the refusal if its team, its user or the end user is blocked. `rated`, `budgeted`: the accounts with such
+    limits. `candidates`: the accounts of each deployment that may answer. `limited`: a budget or a token limit applies.
+    `models`: those that key, team and user all allow, a JSON list, empty for all. `who`, `starts`, `team_id`, `tags`,
+    `others`: the columns of the request's row that follow from the key and its accounts; `others` as a list, and
+    without the candidates' accounts. `terms`: of the owners of accounts.
     """
 
     key: Key | None = None
     secret_expires: int | None = None
+    barred: decision.Result | None = None
     accounts: Sequence[Payer] = ()
     rated: Sequence[Payer] = ()
     budgeted: Sequence[Payer] = ()
+    candidates: Sequence[Sequence[Payer]] = ()
     limited: bool = False
+    models: str = "[]"
     who: tuple[str, str, str] = ("", "", "")
     starts: tuple[int, int, int] = (0, 0, 0)
+    team_id: str = ""
+    tags: str = "[]"
+    others: Sequence[tuple[str, int]] = ()
+    terms: Mapping[str, Terms] = {}
+
+    def named(self, account_id: str) -> str:
+        """Returns the name of the account's owner: an alias, or its id."""
+        if self.key is not None and account_id == key_account(self.key.id):
+            return self.key.name
+        terms = self.terms.get(account_id)
+        return (terms and terms.alias) or kind_of(account_id)[1]
+
+    def whose(self, account_id: str) -> str:
+        """Returns how a refusal names the owner of a limit: "of this gateway", "of the key 'bot'"."""
+        if account_id == GLOBAL:
+            return "of this gateway"
+        return f"of the {kind_of(account_id)[0]} '{self.named(account_id)}'"
 
 
-def principal(key: Key | None, secret_expires: int | None, accounts: Sequence[Payer]) -> Principal:
-    """`accounts` must already be in their current periods."""
+def drawn_on(key: Key | None, caller: Caller) -> list[str]:
+    """Returns the ids of the accounts that a request draws on if they exist, in the order of checks."""
+    user_id, team_id = _owners(key, caller)
+    found = [] if key is None else [key_account(key.id)]
+    if user_id:
+        found.append(user_account(user_id))
+    if team_id:
+        found.append(team_account(team_id))
+    if caller.end_user:
+        found.append(end_user_account(caller.end_user))
+    labels = _tags(key, caller)
+    if labels != "[]":
+        found += map(tag_account, json.loads(labels))
+    found.append(GLOBAL)
+    return found
+
+
+def principal(
+    key: Key | None,
+    secret_expires: int | None,
+    caller: Caller,
+    accounts: Sequence[Payer],
+    candidates: Sequence[Sequence[Payer]] = (),
+    terms: Mapping[str, Terms] = {},
+) -> Principal:
+    """`accounts`, `candidates`: already in their current periods."""
+    user_id, team_id = _owners(key, caller)
     rated = [one for one in accounts if one[1][-3:] != (None, None, None)]
     budgeted = [one for one in accounts if one[1].max_budget is not None]
-    everyone = accounts[-1][0].start
+    starts = {payer.id: payer.start for payer, _ in accounts}
+    first = (starts.pop(GLOBAL), starts.pop(key_account(key.id)) if key else 0, starts.pop(user_account(user_id), 0))
+    limits_of_candidates = [limit for some in candidates for _, limit in some]
     return Principal(
         key,
         secret_expires,
+        _barred(key, user_id, team_id, caller.end_user, terms),
         accounts,
         rated,
         budgeted,
-        limited=bool(budgeted) or any(limit.tpm is not None for _, limit in rated),
-        who=(key.id, key.name, key.user_id) if key else ("", "", ""),
-        starts=(everyone, accounts[0][0].start if key else 0, accounts[1][0].start if key and key.user_id else 0),
+        candidates,
+        limited=bool(budgeted)
+        or any(limit.tpm is not None for _, limit in rated)
+        or any(limit.max_budget is not None or limit.tpm is not None for limit in limits_of_candidates),
+        models=_models(key, user_id, team_id, terms),
+        who=(key.id, key.name, user_id) if key else ("", "", user_id),
+        starts=first,
+        team_id=team_id,
+        tags=_tags(key, caller),
+        others=[*starts.items()],
+        terms=terms,
     )
 
 
-def authenticate(secret_hash: str, now: int) -> Decision:
-    """Checks a key without admitting a request: {"ok": True, "key_id", "key_alias", "user_id", "models"} or a refusal.
+def _owners(key: Key | None, caller: Caller) -> tuple[str, str]:
+    """Returns the ids of the request's user and team."""
+    return (caller.user_id, caller.team_id) if key is None else (key.user_id, key.team_id)
 
-    An empty list of models means all models.
+
+def _tags(key: Key | None, caller: Caller) -> str:
+    return tags.together("[]" if key is None else key.tags, caller.tags)
+
+
+def _barred(
+    key: Key | None, user_id: str, team_id: str, end_user: str, terms: Mapping[str, Terms]
+) -> decision.Result | None:
+    team = terms.get(team_account(team_id)) if team_id else None
+    if team is not None and team.blocked:
+        return decision.unauthenticated(f"Team={team_id} is blocked. Update via `/team/unblock` if you're an admin.")
+    if team_id and key is None and team is None:  # it comes from a token that somebody else issues
+        return decision.unauthenticated(f"Team={team_id} doesn't exist. Create it via `/team/new`.")
+    for kind, id, account_id in (
+        ("end user", end_user, end_user_account(end_user)),
+        ("user", user_id, user_account(user_id)),
+    ):
+        found = terms.get(account_id) if id else None
+        if found is not None and found.blocked:
+            return decision.refuse(403, "permission_error", f"The {kind} '{id}' is blocked.", code="blocked")
+    return None
+
+
+def _models(key: Key | None, user_id: str, team_id: str, terms: Mapping[str, Terms]) -> str:
+    """Returns the models that the key and its team allow; without a team, the key and its user, as in LiteLLM."""
+    own = key.models if key else "[]"
+    owner = terms.get(team_account(team_id) if team_id else user_account(user_id))
+    if team_id and keys.TEAM_MODELS in own:
+        own = "[]"
+    return own if owner is None else keys.both_allow(own, owner.models)
+
+
+def authenticate(secret_hash: str | None, now: int, user_id: str = "", team_id: str = "") -> Decision:
+    """Checks a caller without admitting a request: {"ok": True, "key_id", "key_alias", "user_id", "team_id", "models"}
+    or a refusal.
+
+    `secret_hash`: of a key, or None for a caller without one, who is this user or of this team. An empty list of models
+    means all models.
     """
-    return Decision(_authenticate(secret_hash, now))
+    return Decision(_authenticate(secret_hash, now, user_id, team_id))
 
 
-def _authenticate(secret_hash: str, now: int) -> Steps:
-    rows = yield _BY_SECRET, (secret_hash,)
-    if not rows:
-        return decision.unauthenticated(_NOT_VALID)
-    expires, key = rows[0][0], keys.key(rows[0][1:])
-    refused = _key_refusal(key, expires, now)
+def _authenticate(secret_hash: str | None, now: int, user_id: str, team_id: str) -> Steps:
+    key = None
+    if secret_hash is not None:
+        rows = yield _BY_SECRET, (secret_hash,)
+        if not rows:
+            return decision.unauthenticated(_NOT_VALID)
+        expires, key = rows[0][0], keys.key(rows[0][1:])
+        refused = _key_refusal(key, expires, now)
+        if refused:
+            return refused
+        user_id, team_id = key.user_id, key.team_id
+    terms: dict[str, Terms] = {}
+    if user_id or team_id:
+        for account_id, alias, blocked, models in (yield _OWNERS, (user_account(user_id), team_account(team_id))):
+            terms[account_id] = Terms(alias, blocked, models, NO_LIMITS)
+    refused = _barred(key, user_id, team_id, "", terms)
     if refused:
         return refused
-    models = keys.shown(key, secret_hash, None, now)["models"]
-    return {"ok": True, "key_id": key.id, "key_alias": key.name, "user_id": key.user_id, "models": models}
+    return {
+        "ok": True,
+        "key_id": key.id if key else "",
+        "key_alias": key.name if key else "",
+        "user_id": user_id,
+        "team_id": team_id,
+        "models": json.loads(_models(key, user_id, team_id, terms)),
+    }
 
 
 def _key_refusal(key: Key, secret_expires: int | None, now: int) -> decision.Result | None:
@@ -147,36 +293,86 @@ def lowered(principal: Principal, request: AdmissionRequest, now: int) -> tuple[
 
 def refusal_of(
     principal: Principal, request: AdmissionRequest, now: int
-) -> tuple[decision.Result | None, tuple[Account, Limits] | None]:
-    """Returns the refusal (None if admitted) and the account whose budget is exhausted, for an alert."""
+) -> tuple[decision.Result | None, Payer | None]:
+    """Returns the refusal (None if admitted) and the account whose budget is exhausted, for an alert. Does not look at
+    candidates."""
     if not principal.accounts:
         return decision.unauthenticated(_NOT_VALID), None
-    key = principal.key
-    if key is not None:
-        refused = _key_refusal(key, principal.secret_expires, now)
+    if principal.key is not None:
+        refused = _key_refusal(principal.key, principal.secret_expires, now)
         if refused:
             return refused, None
-        if not keys.allows(key.models, request.model):
-            return decision.model_refused(request.model), None
+    if principal.barred:
+        return {**principal.barred}, None
+    if not keys.allows(principal.models, request.model):
+        return decision.model_refused(request.model), None
     if not request.sized and principal.limited:
         return UNSIZED, None
-    if request.amount is None and principal.budgeted:
+    if request.amount is None and (principal.budgeted or any(_has_budget(some) for some in principal.candidates)):
         return decision.invalid(request.unpriced, "model", "price_unknown"), None
-    amount, tokens = request.amount or 0, request.tokens
-    lowest = request.steps[0][0] if len(request.steps) == 1 else None
+    amount = request.amount or 0
     for payer, limit in principal.rated:
-        refused = limits.rate(payer, limit, tokens, now)
+        refused = limits.rate(payer, limit, request.tokens, now, principal.whose)
         if refused:
             return _with_limits(refused, principal, request, now), None
     if amount > limits.MOST_AT_ONCE:
         return _with_limits(limits.too_expensive(amount), principal, request, now), None
+    lowest = request.steps[0][0] if len(request.steps) == 1 else None
     for payer, limit in principal.budgeted:
-        refused = limits.budget(payer, limit, key, amount, now, lowest=lowest)
+        refused = limits.budget(payer, limit, amount, now, principal.whose, lowest=lowest)
         if refused:
-            used_up = "soon" not in refused and limits.fits_an_empty_budget(limit, amount)
-            exhausted = (payer, limit) if used_up else None
+            exhausted = (payer, limit) if _is_used_up(refused, limit, amount) else None
             return _with_limits(refused, principal, request, now), exhausted
     return None, None
+
+
+class Choice(NamedTuple):
+    """Which deployments may answer a request. `drawn`: the accounts of those that are left. `exhausted`: the ids of the
+    accounts that are used up or held by running requests. `used_up`: those that are used up, for alerts. `refused`: the
+    refusal if no deployment is left."""
+
+    drawn: Sequence[Payer]
+    exhausted: Sequence[str]
+    used_up: Sequence[Payer]
+    refused: decision.Result | None
+
+
+def choice_of(principal: Principal, request: AdmissionRequest, now: int) -> Choice:
+    amount = request.amount or 0
+    refusals: dict[str, decision.Result] = {}
+    used_up: list[Payer] = []
+    for payer, limit in {payer.id: (payer, limit) for some in principal.candidates for payer, limit in some}.values():
+        refused = limits.rate(payer, limit, request.tokens, now, principal.whose)
+        if refused is None:
+            refused = limits.budget(payer, limit, amount, now, principal.whose)
+            if refused and _is_used_up(refused, limit, amount):
+                used_up.append((payer, limit))
+        if refused:
+            refusals[payer.id] = refused
+    left = [some for some in principal.candidates if not any(payer.id in refusals for payer, _ in some)]
+    drawn = {payer.id: (payer, limit) for some in left for payer, limit in some}
+    refused = None
+    if not left:
+        # Of each deployment, what keeps it out the longest; of all deployments, the one that is free first.
+        longest = [
+            max((refusals[payer.id] for payer, _ in some if payer.id in refusals), key=_until)
+            for some in principal.candidates
+        ]
+        refused = _with_limits(min(longest, key=_until), principal, request, now)
+    return Choice([*drawn.values()], [*refusals], used_up, refused)
+
+
+def _until(refused: decision.Result) -> tuple[bool, float]:
+    after = refused["retry_after"]
+    return "soon" not in refused, inf if after is None else after
+
+
+def _has_budget(payers: Iterable[Payer]) -> bool:
+    return any(limit.max_budget is not None for _, limit in payers)
+
+
+def _is_used_up(refused: decision.Result, limit: Limits, amount: int) -> bool:
+    return "soon" not in refused and limits.fits_an_empty_budget(limit, amount)
 
 
 def _with_limits(
@@ -188,7 +384,7 @@ def _with_limits(
 
 ROW = (
     "id instance key_id key_alias user_id model endpoint amount tokens minute global_start key_start user_start "
-    "created expires request_id tags"
+    "created expires request_id tags team_id end_user others"
 ).split()
 # The other columns of a new request, with the same values for every request.
 NEW: dict[str, int | str] = {
@@ -204,9 +400,11 @@ NEW: dict[str, int | str] = {
 }
 
 
-def row_of(principal: Principal, request: AdmissionRequest, minute: int, now: int) -> tuple[Any, ...]:
-    """Returns the new request's values for the columns in ROW."""
-    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, own, *_ = request
+def row_of(
+    principal: Principal, request: AdmissionRequest, minute: int, now: int, drawn: Sequence[Payer] = ()
+) -> tuple[Any, ...]:
+    """Returns the new request's values for the columns in ROW. `drawn`: the candidates' accounts that it draws on."""
+    id, _, model, endpoint, amount, tokens, instance, lease, _, _, request_id, *_ = request
     return (
         id,
         instance,
@@ -220,8 +418,17 @@ def row_of(principal: Principal, request: AdmissionRequest, minute: int, now: in
         now,
         now + lease,
         request_id,
-        tags.together(principal.key.tags if principal.key else "[]", own),
+        principal.tags,
+        principal.team_id,
+        request.end_user,
+        others_of([*principal.others, *((payer.id, payer.start) for payer, _ in drawn)]),
     )
+
+
+def others_of(accounts: Iterable[tuple[str, int]]) -> str:
+    """Returns the column `others`. `accounts`: their ids and periods."""
+    some = sorted(accounts)
+    return json.dumps(some, separators=(",", ":")) if some else "[]"
 
 
 def _headers(principal: Principal, request: AdmissionRequest, now: int, *, admitted: bool) -> list[list[str]]:
@@ -233,11 +440,15 @@ def _headers(principal: Principal, request: AdmissionRequest, now: int, *, admit
 
 
 def admitted(
-    principal: Principal, request: AdmissionRequest, now: int, output_limit: int | None = None
+    principal: Principal,
+    request: AdmissionRequest,
+    now: int,
+    output_limit: int | None = None,
+    exhausted: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns the result for an admitted request; see `batch.batch`. The accounts do not count it yet.
 
-    `output_limit`: from `lowered`.
+    `output_limit`: from `lowered`. `exhausted`: from `choice_of`.
     """
     key_id, key_alias, user_id = principal.who
     result = {
@@ -246,7 +457,7 @@ def admitted(
         "key_id": key_id,
         "key_alias": key_alias,
         "user_id": user_id,
-        "models": principal.key.models if principal.key else "[]",
+        "models": principal.models,
         "expires": now + request.lease,
         "limited": principal.limited,
         "headers": _headers(principal, request, now, admitted=True),
@@ -254,4 +465,6 @@ def admitted(
     if output_limit is not None:
         result["output_limit"], result["amount"] = output_limit, request.amount
         result["headers"] = [*result["headers"], [OUTPUT_LIMIT_HEADER, str(output_limit)]]
+    if exhausted:
+        result["exhausted"] = [*exhausted]
     return result

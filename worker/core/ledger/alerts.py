@@ -9,9 +9,8 @@ from typing import Any
 
 from ..values import periods
 from ..values.money import usd
-from .accounts import GLOBAL, Account, user_account
+from .accounts import Account, kind_of
 from .decision import Decision, Statement, Steps
-from .key_fields import Key
 
 SOFT, EXHAUSTED = "soft_budget", "budget_exhausted"
 _FIRST_WAIT = 5 * periods.SECOND
@@ -20,31 +19,25 @@ _LONGEST_WAIT = periods.HOUR
 _ATTEMPTS = 60
 
 
-def soft(key: Key | None, account: Account, budget: int, now: int) -> Statement:
-    """Inserts a soft-budget alert and marks the account as alerted."""
+def soft(account: Account, name: str, budget: int, now: int) -> Statement:
+    """Inserts a soft-budget alert and marks the account as alerted. `name`: of its owner."""
     account.alerted_soft = account.start
-    return _insert(SOFT, key, account, budget, now)
+    return _insert(SOFT, account, name, budget, now)
 
 
-def exhausted(key: Key | None, account: Account, budget: int, now: int) -> Statement:
-    """Inserts a budget-exhausted alert and marks the account as alerted."""
+def exhausted(account: Account, name: str, budget: int, now: int) -> Statement:
+    """Inserts a budget-exhausted alert and marks the account as alerted. `name`: of its owner."""
     account.alerted_full = account.start
-    return _insert(EXHAUSTED, key, account, budget, now)
+    return _insert(EXHAUSTED, account, name, budget, now)
 
 
-def _insert(kind: str, key: Key | None, account: Account, budget: int, now: int) -> Statement:
-    name = _name(account, key)
+def _insert(kind: str, account: Account, name: str, budget: int, now: int) -> Statement:
+    words = f"{kind_of(account.id)[0]} {name}".rstrip()
     return (
         "INSERT INTO ledger_alerts (account, start, kind, name, spent, reserved, budget, created, due) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, start, kind) DO NOTHING",
-        (account.id, account.start, kind, name, account.spent, account.reserved, budget, now, now),
+        (account.id, account.start, kind, words, account.spent, account.reserved, budget, now, now),
     )
-
-
-def _name(account: Account, key: Key | None) -> str:
-    if account.id == GLOBAL or key is None:
-        return GLOBAL
-    return f"user {key.user_id}" if account.id == user_account(key.user_id) else f"key {key.name}"
 
 
 def pending(now: int, limit: int = 20) -> Decision:

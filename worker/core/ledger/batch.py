@@ -8,33 +8,25 @@ On PostgreSQL the global account is locked first and until the commit. Everythin
 of a request takes the same lock, so rows read after it stay current.
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from itertools import chain
 from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..values import periods
 from . import admit, alerts, keys, settle
-from .accounts import COLUMNS, GLOBAL, NAMES, Account, Limits, Policy, key_account, user_account
-from .admit import AdmissionRequest, Principal, principal
+from .accounts import GLOBAL, NAMES, NO_LIMITS, Account, Limits, Policy, key_account, kind_of, merged, new_account
+from .admit import AdmissionRequest, Caller, Payer, Principal, drawn_on, principal
 from .decision import Decision, Row, Statement, Steps
 from .dialect import Dialect, marks
-from .key_fields import Key
+from .lookup import Lookup, Nothing, Secrets, among
 from .settle import Found, Report
 
-# Names per statement: a Durable Object's SQL accepts at most 100 parameters.
-_MOST_NAMES = 64
-_SECRETS = f"SELECT s.hash, s.expires, {keys.COLUMNS}"
-_OF_SECRETS = "FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id"
-_BY_SECRET = f"{_SECRETS} {_OF_SECRETS} WHERE s.hash IN "
-# A key and the accounts that pay for it, in one statement instead of two.
-_WITH_ACCOUNTS = f"""{_SECRETS}, {COLUMNS} {_OF_SECRETS}
-JOIN ledger_accounts a ON a.id IN ('{GLOBAL}', 'key:' || k.id, 'user:' || k.user_id) WHERE s.hash = ?"""
-_BY_ID = f"""SELECT {settle.COLUMNS}, k.soft_budget, k.max_budget
-FROM ledger_requests r LEFT JOIN ledger_keys k ON k.id = r.key_id WHERE r.id IN """
-_ACCOUNTS = f"SELECT {COLUMNS} FROM ledger_accounts a WHERE a.id IN "
+_BY_ID = f"""SELECT {settle.COLUMNS}, COALESCE(k.soft_budget, kb.soft_budget), COALESCE(k.max_budget, kb.max_budget)
+FROM ledger_requests r LEFT JOIN ledger_keys k ON k.id = r.key_id {keys.JOIN_BUDGET} WHERE r.id IN """
 _KEY = f"SELECT {keys.COLUMNS} FROM ledger_keys k WHERE k.id = ?"
-# An upsert, so that several rows fit into one statement (see `runtime.sql`). Accounts are never deleted.
+# An upsert, so that several rows fit into one statement (see `runtime.sql`), and because an account may be new.
 _WRITE = (
     f"INSERT INTO ledger_accounts ({', '.join(NAMES)}) VALUES ({marks(len(NAMES))}) "
     f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in NAMES[1:])}"
@@ -52,10 +44,6 @@ _ADD_TO_PERIOD = (
 )
 _TAKE_FROM_PERIOD = "DELETE FROM ledger_periods WHERE account = ? AND start = ? RETURNING spent"
 
-Rows = Generator[Statement, list[Row], list[Row]]
-Nothing = Generator[Statement, list[Row], None]
-Secrets = dict[str, tuple[Key, int | None]]
-
 
 def batch(
     dialect: Dialect, policy: Policy, reports: Sequence[Report], requests: Sequence[AdmissionRequest], now: int
@@ -68,7 +56,8 @@ def batch(
     "models", "expires", "limited", "headers"}. `models`: those the key may use, a JSON list, empty for all. `limited`:
     a budget or a token limit applies, so the request must be sent with the output limit it was reserved with. If that
     limit was lowered to fit, the result also has "output_limit" and the "amount" that is reserved with it; nothing
-    above that limit may be sent.
+    above that limit may be sent. If some of the request's candidates are used up, the result has "exhausted": the ids
+    of their accounts. The request must not be sent to a deployment that draws on one of them.
     """
     return Decision(_batch(dialect, policy, reports, requests, now), whole=True)
 
@@ -76,79 +65,56 @@ def batch(
 def _batch(
     dialect: Dialect, policy: Policy, reports: Sequence[Report], requests: Sequence[AdmissionRequest], now: int
 ) -> Steps:
-    accounts: dict[str, Account] = {}
-    secrets = yield from _read_secrets(dialect, requests, accounts)
+    lookup = Lookup(dialect)
+    callers = {request.caller for request in requests}
+    hashes = {caller.secret_hash for caller in callers if caller.secret_hash is not None}
+    secrets: Secrets = {}
+    if hashes:
+        beside = {name for caller in callers for name in (*drawn_on(None, caller), *chain(*caller.candidates))}
+        secrets = yield from lookup.secrets(hashes, beside - {GLOBAL})
     if dialect.locks:
-        yield from read_accounts(dialect, (GLOBAL,), accounts)
+        yield from lookup.read((GLOBAL,))
     found: dict[str, Found] = {}
     if reports:
-        for row in (yield from _among(_BY_ID, {report.id for report in reports})):
+        for row in (yield from among(_BY_ID, {report.id for report in reports})):
             found[row[0]] = Found(*row)
-    ended = {name for one in found.values() for name in one.accounts}
+    ended = {name for one in found.values() for name, _ in one.draws}
     names = {GLOBAL, *ended}
-    for key, _ in secrets.values():
-        names.add(key_account(key.id))
-        if key.user_id:
-            names.add(user_account(key.user_id))
-    yield from read_accounts(dialect, names, accounts)
-    books = Books(policy, now, accounts)
+    for caller in callers:
+        key = secrets[caller.secret_hash][0] if caller.secret_hash in secrets else None
+        if key is not None or caller.secret_hash is None:
+            names.update(drawn_on(key, caller), *caller.candidates)
+    yield from lookup.read(names)
+    if policy.end_user_budget and any(name.startswith("end_user:") for name in names):
+        policy = yield from _with_end_user_budget(policy, lookup)
+    books = Books(policy, now, lookup)
     outcomes = []
     for report in reports:
         outcomes.append((yield from books.settle(found.get(report.id), report)))
-    principals: dict[str | None, Principal] = {}
+    principals: dict[Caller, Principal] = {}
     results = []
     for request in requests:
-        who = principals.get(request.secret_hash)
+        who = principals.get(request.caller)
         if who is None:
-            who = principals[request.secret_hash] = yield from books.principal(request.secret_hash, secrets)
+            who = principals[request.caller] = yield from books.principal(request.caller, secrets)
         results.append((yield from books.admit(who, request)))
     yield from books.write()
     return {"ok": True, "outcomes": outcomes, "results": results, "ended": [*ended]}
 
 
-def _read_secrets(
-    dialect: Dialect, requests: Iterable[AdmissionRequest], accounts: dict[str, Account]
-) -> Generator[Statement, list[Row], Secrets]:
-    """Returns the presented keys by their secrets' hashes. If there is only one, also reads its accounts."""
-    hashes = {request.secret_hash for request in requests if request.secret_hash is not None}
-    secrets: Secrets = {}
-    if len(hashes) == 1:
-        end = 2 + keys.COLUMN_COUNT
-        for row in (yield _WITH_ACCOUNTS + dialect.for_update, tuple(hashes)):
-            if not secrets:
-                secrets[row[0]] = keys.key(row[2:end]), row[1]
-            accounts[row[end]] = Account(row[end:])
-    elif hashes:
-        for row in (yield from _among(_BY_SECRET, hashes)):
-            secrets[row[0]] = keys.key(row[2:]), row[1]
-    return secrets
-
-
-def read_accounts(dialect: Dialect, names: Iterable[str], accounts: dict[str, Account]) -> Nothing:
-    """Reads the accounts missing from `accounts` and locks them if the dialect does. Lock the global one first."""
-    missing = [name for name in names if name not in accounts]
-    if missing:
-        for row in (yield from _among(_ACCOUNTS, missing, dialect.for_update)):
-            accounts[row[0]] = Account(row)
-
-
-def _among(sql: str, names: Iterable[str], end: str = "") -> Rows:
-    """Runs a SELECT with an IN list of names. Lists are padded to a power of two to limit the number of distinct
-    prepared statements."""
-    some = sorted(names)
-    rows: list[Row] = []
-    for first in range(0, len(some), _MOST_NAMES):
-        part = some[first : first + _MOST_NAMES]
-        size = 1 << (len(part) - 1).bit_length()
-        part += part[-1:] * (size - len(part))
-        rows += yield f"{sql}({marks(size)}){end}", tuple(part)
-    return rows
+def _with_end_user_budget(policy: Policy, lookup: Lookup) -> Generator[Statement, list[Row], Policy]:
+    """Returns the policy with the limits of the budget that it names for end users. If there is no such budget, they
+    may spend nothing: a budget that was set has to hold."""
+    found = yield from lookup.budget(policy.end_user_budget)
+    limit = Limits(max_budget=0) if found is None else found
+    return policy._replace(each_end_user=merged(limit, policy.each_end_user))
 
 
 class _Payer(NamedTuple):
-    """An account that pays for an ended request. An alert may be due once its spending reaches `watched`."""
+    """An account that pays for an ended request, None if it was deleted after its period. An alert may be due once its
+    spending reaches `watched`."""
 
-    account: Account
+    account: Account | None
     limit: Limits
     watched: float
 
@@ -156,39 +122,60 @@ class _Payer(NamedTuple):
 class Books:
     """The state of the accounts within a batch, and the pending writes."""
 
-    def __init__(self, policy: Policy, now: int, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, policy: Policy, now: int, lookup: Lookup) -> None:
         self._policy = policy
         self._now = now
         self._minute = now - now % periods.MINUTE
-        self._accounts = accounts
+        self._accounts = lookup.accounts
+        self._terms = lookup.terms
         self._changed: set[str] = set()
-        self._payers: dict[tuple[str, str], list[_Payer]] = {}
+        self._payers: dict[tuple[str, str, str], list[_Payer]] = {}
         self._settled: set[str] = set()
         self._periods: list[tuple[str, int, int]] = []
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
         self._expired: list[tuple[Any, ...]] = []
 
-    def principal(self, secret: str | None, secrets: Secrets) -> Generator[Statement, list[Row], Principal]:
-        """Returns the principal for this secret (None: the master key), its accounts rolled into their current
-        periods."""
+    def principal(self, caller: Caller, secrets: Secrets) -> Generator[Statement, list[Row], Principal]:
+        """Returns the principal of a caller, its accounts rolled into their current periods."""
+        secret = caller.secret_hash
         if secret is not None and secret not in secrets:
             return Principal()
         key, expires = (None, None) if secret is None else secrets[secret]
-        policy = self._policy
-        paying = [(GLOBAL, policy.everyone)]
-        if key and key.user_id:
-            paying.insert(0, (user_account(key.user_id), policy.user(key.user_id)))
-        if key:
-            paying.insert(0, (key_account(key.id), key.limits))
-        accounts = []
-        for id, limit in paying:
-            payer = self._accounts[id]
-            start = periods.current(payer.start, limit.duration, self._now)
-            if payer.start != start:
-                yield from self._roll(payer, start)
-            accounts.append((payer, limit))
-        return principal(key, expires, accounts)
+        accounts: list[Payer] = []
+        for id in drawn_on(key, caller):
+            limit = key.limits if key is not None and id == key_account(key.id) else self._limits(id)
+            if limit is not None:
+                payer = yield from self._current(id, limit)
+                accounts.append((payer, limit))
+        candidates: list[list[Payer]] = []
+        for names in caller.candidates:
+            some: list[Payer] = []
+            for id in names:
+                limit = self._limits(id)
+                if limit is not None:
+                    payer = yield from self._current(id, limit)
+                    some.append((payer, limit))
+            candidates.append(some)
+        return principal(key, expires, caller, accounts, candidates, self._terms)
+
+    def _limits(self, id: str) -> Limits | None:
+        """Returns the limits of an account other than a key's, None if the account does not exist."""
+        given = self._policy.limits(id)
+        terms = self._terms.get(id)
+        if terms is None:
+            return given
+        return terms.limits if given is None else merged(terms.limits, given)
+
+    def _current(self, id: str, limit: Limits) -> Generator[Statement, list[Row], Account]:
+        """Returns the account, in its current period. It is written when it is first used."""
+        payer = self._accounts.get(id)
+        if payer is None:
+            payer = self._accounts[id] = new_account(id, periods.start(limit.duration, self._now))
+        start = periods.current(payer.start, limit.duration, self._now)
+        if payer.start != start:
+            yield from self._roll(payer, start)
+        return payer
 
     def _roll(self, payer: Account, start: int) -> Nothing:
         """Moves the account into the period that begins at `start` and archives the old period's spending. If the
@@ -205,16 +192,20 @@ class Books:
         now, minute = self._now, self._minute
         request, output_limit = admit.lowered(who, request, now)
         refused, exhausted = admit.refusal_of(who, request, now)
-        if refused:
-            if exhausted and exhausted[0].alerted_full != exhausted[0].start:
-                payer, limit = exhausted
-                yield alerts.exhausted(who.key, payer, limit.max_budget or 0, now)
+        used_up = [exhausted] if exhausted else []
+        drawn, passed_over = (), ()
+        if who.candidates and not refused:
+            drawn, passed_over, used_up, refused = admit.choice_of(who, request, now)
+        for payer, limit in used_up:
+            if payer.alerted_full != payer.start:
+                yield alerts.exhausted(payer, who.named(payer.id), limit.max_budget or 0, now)
                 self._changed.add(payer.id)
+        if refused:
             return {**refused, "log_fields": {"model": request.model, "key_alias": who.who[1] or None}}
-        answer = admit.admitted(who, request, now, output_limit)
-        self._inserts.append(admit.row_of(who, request, minute, now))
+        answer = admit.admitted(who, request, now, output_limit, passed_over)
+        self._inserts.append(admit.row_of(who, request, minute, now, drawn))
         amount, tokens = request.amount or 0, request.tokens
-        for payer, limit in who.accounts:
+        for payer, limit in (*who.accounts, *drawn):
             if not minute <= payer.minute <= minute + periods.SKEW:
                 payer.minute, payer.requests, payer.tokens = minute, 0, 0
             payer.requests += 1
@@ -223,7 +214,7 @@ class Books:
             payer.parallel += 1
             self._changed.add(payer.id)
             if limit.soft_budget is not None:
-                yield from self._alert_soft(who.key, payer, limit)
+                yield from self._alert_soft(payer, who.named(payer.id), limit)
         return answer
 
     def settle(self, request: Found | None, report: Report) -> Steps:
@@ -253,8 +244,10 @@ class Books:
         release, slots = (request.amount, 1) if request.state == settle.OPEN else (0, 0)
         spend = charge - request.charged
         minute, news = request.minute, False
-        payers = self._payers.get((request.key_id, request.user_id)) or self._paying(request)
-        for (payer, _, watched), admitted in zip(payers, request.starts, strict=True):
+        payers = self._payers.get((request.key_id, request.user_id, request.others)) or self._paying(request)
+        for (payer, _, watched), (_, admitted) in zip(payers, request.draws, strict=True):
+            if payer is None:
+                continue
             if payer.start == admitted:
                 payer.spent += spend
                 payer.reserved -= release
@@ -268,38 +261,46 @@ class Books:
         return payers, news
 
     def _paying(self, request: Found) -> list[_Payer]:
-        """Returns the accounts of a request, cached for all requests with the same key and user."""
-        budgets = settle.limits_of(self._policy, request)
+        """Returns the accounts of a request, cached for all requests that draw on the same ones."""
         payers = []
-        for name in request.accounts:
-            limit = budgets[name]
+        own = key_account(request.key_id)
+        for name, _ in request.draws:
+            of_key = Limits(request.max_budget, request.soft_budget)
+            limit = of_key if name == own else self._limits(name) or NO_LIMITS
             amounts = [amount for amount in (limit.soft_budget, limit.max_budget) if amount is not None]
-            payers.append(_Payer(self._accounts[name], limit, min(amounts, default=inf)))
-        self._changed.update(request.accounts)
-        self._payers[request.key_id, request.user_id] = payers
+            payer = self._accounts.get(name)
+            payers.append(_Payer(payer, limit, min(amounts, default=inf)))
+            if payer is not None:
+                self._changed.add(name)
+        self._payers[request.key_id, request.user_id, request.others] = payers
         return payers
 
     def _alert_passed(self, request: Found, payers: Iterable[_Payer]) -> Nothing:
         """Inserts alerts for budgets that were passed and have none yet."""
         for payer, limit, _ in payers:
+            if payer is None:
+                continue
             if _is_news(limit.soft_budget, payer, payer.alerted_soft) or _is_news(
                 limit.max_budget, payer, payer.alerted_full
             ):
-                rows = yield _KEY, (request.key_id,)
-                key = keys.key(rows[0]) if rows else None  # None: the master key or a deleted key
-                yield from self._alert_soft(key, payer, limit)
-                yield from self._alert_exhausted(key, payer, limit)
+                terms = self._terms.get(payer.id)
+                name = (terms and terms.alias) or kind_of(payer.id)[1]
+                if payer.id == key_account(request.key_id):
+                    rows = yield _KEY, (request.key_id,)
+                    name = keys.key(rows[0]).name if rows else name  # a deleted key has none
+                yield from self._alert_soft(payer, name, limit)
+                yield from self._alert_exhausted(payer, name, limit)
 
-    def _alert_soft(self, key: Key | None, payer: Account, limit: Limits) -> Nothing:
+    def _alert_soft(self, payer: Account, name: str, limit: Limits) -> Nothing:
         budget = limit.soft_budget
         if budget is not None and _is_news(budget, payer, payer.alerted_soft):
-            yield alerts.soft(key, payer, budget, self._now)
+            yield alerts.soft(payer, name, budget, self._now)
             self._changed.add(payer.id)
 
-    def _alert_exhausted(self, key: Key | None, payer: Account, limit: Limits) -> Nothing:
+    def _alert_exhausted(self, payer: Account, name: str, limit: Limits) -> Nothing:
         budget = limit.max_budget
         if budget is not None and _is_news(budget, payer, payer.alerted_full):
-            yield alerts.exhausted(key, payer, budget, self._now)
+            yield alerts.exhausted(payer, name, budget, self._now)
             self._changed.add(payer.id)
 
     def write(self) -> Nothing:
@@ -325,7 +326,11 @@ def _is_news(budget: int | None, payer: Account, alerted: int) -> bool:
 def _reserved(account_id: str, start: int) -> Statement:
     """Sums what open requests reserve of an account in one period."""
     kind, _, name = account_id.partition(":")
-    whose = "" if kind == GLOBAL else f" AND {kind}_id = ?"
+    if kind == GLOBAL:
+        condition, parameters = "global_start = ?", (start,)
+    elif kind in ("key", "user"):
+        condition, parameters = f"{kind}_start = ? AND {kind}_id = ?", (start, name)
+    else:  # a quotation mark within an id is escaped, so this cannot be part of one
+        condition, parameters = "REPLACE(others, ?, '') <> others", (admit.others_of([(account_id, start)])[1:-1],)
     total = "CAST(COALESCE(SUM(amount), 0) AS BIGINT)"
-    sql = f"SELECT {total} FROM ledger_requests WHERE state = 0 AND {kind}_start = ?{whose}"
-    return sql, (start,) if kind == GLOBAL else (start, name)
+    return f"SELECT {total} FROM ledger_requests WHERE state = 0 AND {condition}", parameters

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 class Dialect(NamedTuple):
     """`lock`: statements that serialize decisions on the schema and on keys. `for_update`: appended to a SELECT of
-    accounts (`a`) to lock its rows in the order of their ids."""
+    accounts (`a`) to lock its rows, the global one first."""
 
     lock: tuple[str, ...] = ()
     for_update: str = ""
@@ -24,7 +24,7 @@ class Dialect(NamedTuple):
 
 SQLITE = Dialect()
 # An arbitrary number; other applications that use the database must not take this lock.
-POSTGRES = Dialect(("SELECT pg_advisory_xact_lock(7236254115)",), " ORDER BY a.id FOR UPDATE OF a")
+POSTGRES = Dialect(("SELECT pg_advisory_xact_lock(7236254115)",), " ORDER BY a.id <> 'global', a.id FOR UPDATE OF a")
 
 
 def marks(count: int) -> str:

@@ -6,10 +6,11 @@ it.
 
 from typing import Any
 
-from .accounts import GLOBAL, Account, Policy
-from .batch import Books, read_accounts
+from .accounts import GLOBAL, Policy
+from .batch import Books
 from .decision import Decision, Steps
 from .dialect import Dialect
+from .lookup import Lookup
 from .settle import COLUMNS, Found
 
 AT_ONCE = 100
@@ -35,14 +36,14 @@ def expire_others(dialect: Dialect, instance: str, now: int, limit: int = AT_ONC
 def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int, limit: int) -> Steps:
     due = f"SELECT {COLUMNS} FROM ledger_requests r WHERE state = 0 AND {which} ORDER BY expires LIMIT ?"
     rows = yield due, (*parameters, limit)
-    accounts: dict[str, Account] = {}
+    lookup = Lookup(dialect)
     if rows and dialect.locks:
-        yield from read_accounts(dialect, (GLOBAL,), accounts)
+        yield from lookup.read((GLOBAL,))
         rows = yield due, (*parameters, limit)  # some may have been settled in the meantime
     if rows:
         found = [Found(*row) for row in rows]
-        yield from read_accounts(dialect, set().union(*(one.accounts for one in found)), accounts)
-        books = Books(Policy(), now, accounts)
+        yield from lookup.read({name for one in found for name, _ in one.draws})
+        books = Books(Policy(), now, lookup)
         for one in found:
             books.expire(one)
         yield from books.write()

@@ -12,9 +12,18 @@ from . import key_fields
 from .accounts import Account
 from .decision import Row
 from .key_fields import Key
+from .owner_fields import BUDGETS
 
 COLUMNS = ", ".join(f"k.{name}" for name in Key._fields)
 COLUMN_COUNT = len(Key._fields)
+# A key whose open limits come from its budget.
+_FROM_BUDGETS = frozenset(BUDGETS.columns) - {"id", "created", "updated"}
+WITH_BUDGET = ", ".join(
+    f"COALESCE(k.{name}, kb.{name})" if name in _FROM_BUDGETS else f"k.{name}" for name in Key._fields
+)
+JOIN_BUDGET = "LEFT JOIN ledger_budgets kb ON kb.id = k.budget_id"
+# LiteLLM's names in a list of models: all; those of the key's team; none.
+ALL_MODELS, TEAM_MODELS, NO_MODELS = "all-proxy-models", "all-team-models", "no-default-models"
 # `declared`: created over HTTP; in the config file; removed from the config file and therefore blocked.
 NOT_DECLARED, DECLARED, NO_LONGER_DECLARED = 0, 1, 2
 _SHOWN = tuple(
@@ -33,6 +42,21 @@ def allows(models: str, model: str) -> bool:
     return models == "[]" or _matcher(models).fullmatch(model) is not None
 
 
+@lru_cache(maxsize=512)
+def both_allow(first: str, second: str) -> str:
+    """Returns a JSON list with the models that both of these lists allow. Of two names with `*` the narrower one is
+    kept; if neither covers the other, what they have in common is not allowed."""
+    if second == "[]" or first == second:
+        return first
+    if first == "[]" or ALL_MODELS in json.loads(first):
+        return second
+    if ALL_MODELS in json.loads(second):
+        return first
+    found = [name for name in json.loads(first) if allows(second, name)]
+    found += [name for name in json.loads(second) if allows(first, name)]
+    return json.dumps(list(dict.fromkeys(found)) or [NO_MODELS])
+
+
 def of_a_key(listed: list[dict[str, Any]], models: str) -> list[dict[str, Any]]:
     """Filters the `data` of `/model/info` for a virtual key with this JSON list: its models that are on, without the
     operator's details."""
@@ -42,7 +66,7 @@ def of_a_key(listed: list[dict[str, Any]], models: str) -> list[dict[str, Any]]:
 @lru_cache(maxsize=512)
 def _matcher(models: str) -> re.Pattern[str]:
     names = json.loads(models)
-    if not names or "all-proxy-models" in names:
+    if not names or ALL_MODELS in names:
         return re.compile(".*", re.DOTALL)
     return re.compile("|".join(map(_pattern, names)), re.DOTALL)
 

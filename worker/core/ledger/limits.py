@@ -3,16 +3,17 @@
 Minutes are clock minutes. Tokens count at their maximum when a request is admitted, and are corrected when it ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..values import periods
 from ..values.money import NANO, usd
 from ..values.output_steps import OutputSteps
 from . import decision
-from .accounts import GLOBAL, Account, Limits, key_account
-from .key_fields import Key
+from .accounts import Account, Limits
 
 Headers = list[list[str]]
+# Returns how a message names the owner of an account, such as "of the key 'bot'".
+Whose = Callable[[str], str]
 # More than any model's largest response costs. The cap keeps a single request from exhausting the counters' range.
 MOST_AT_ONCE = 1_000 * NANO
 
@@ -43,32 +44,38 @@ def tokens_for(
     return most
 
 
-def rate(account: Account, limit: Limits, tokens: int, now: int) -> decision.Result | None:
+def rate(account: Account, limit: Limits, tokens: int, now: int, whose: Whose) -> decision.Result | None:
     """Returns a refusal if the request exceeds a rate limit."""
     _, _, _, rpm, tpm, parallel = limit
     if rpm is not None or tpm is not None:
         used_requests, used_tokens = _used(account, now)
         if rpm is not None and used_requests >= rpm:
-            return decision.rate_limited(f"Limit of {rpm} requests a minute reached.", _seconds_left(now))
+            return decision.rate_limited(
+                f"Limit of {rpm} requests a minute{_of(account, whose)} reached.", _seconds_left(now)
+            )
         if tpm is not None and tokens > tpm:
             message = (
-                f"This request may use {tokens} tokens, and the limit is {tpm} a minute: "
+                f"This request may use {tokens} tokens, and the limit{_of(account, whose)} is {tpm} a minute: "
                 "send a smaller max_tokens or a shorter prompt."
             )
             return decision.rate_limited(message, _seconds_left(now), [["x-should-retry", "false"]])
         if tpm is not None and used_tokens + tokens > tpm:
-            message = f"Limit of {tpm} tokens a minute: {used_tokens} used, and this request may use {tokens}."
+            message = (
+                f"Limit of {tpm} tokens a minute{_of(account, whose)}: "
+                f"{used_tokens} used, and this request may use {tokens}."
+            )
             return decision.rate_limited(message, _seconds_left(now))
     if parallel is not None and account.parallel >= parallel:
-        return decision.soon(decision.rate_limited(f"Limit of {parallel} requests at a time reached.", 1), account.id)
+        message = f"Limit of {parallel} requests at a time{_of(account, whose)} reached."
+        return decision.soon(decision.rate_limited(message, 1), account.id)
     return None
 
 
 def budget(
-    account: Account, limit: Limits, key: Key | None, amount: int, now: int, *, lowest: int | None = None
+    account: Account, limit: Limits, amount: int, now: int, whose: Whose, *, lowest: int | None = None
 ) -> decision.Result | None:
-    """Returns a refusal if the budget is too small. `key`: the request's key, None for the master key. `lowest`: the
-    output limit that `amount` is for, if it is lower than what the request asks for."""
+    """Returns a refusal if the budget is too small. `lowest`: the output limit that `amount` is for, if it is lower
+    than what the request asks for."""
     most = limit.max_budget
     if most is None or account.spent + account.reserved + amount <= most:
         return None
@@ -78,10 +85,10 @@ def budget(
     cost = f"${usd(amount):.6f}" + ("" if lowest is None else f" even with an output limit of {lowest} tokens")
     so_far = f"${usd(account.spent):.6f} of ${usd(most):.6f} is spent{held}, and this request may cost {cost}."
     if account.spent + amount <= most:
-        message = f"The rest of the budget {_owner(account, key)} is held by requests that still run: {so_far}"
+        message = f"The rest of the budget {whose(account.id)} is held by requests that still run: {so_far}"
         return decision.soon(decision.budget_held(message), account.id)
     until = "" if end is None else f" It resets at {periods.iso(end)}."
-    message = f"The budget {_owner(account, key)} is exhausted: {so_far}{until}"
+    message = f"The budget {whose(account.id)} is exhausted: {so_far}{until}"
     return decision.budget_exceeded(message, None if end is None else max(1, -((now - end) // 1000)))
 
 
@@ -116,10 +123,9 @@ def _left(kind: str, most: int, used: int, reset: str) -> Headers:
     ]
 
 
-def _owner(account: Account, key: Key | None) -> str:
-    if account.id == GLOBAL or key is None:
-        return "of this gateway"
-    return f"of the key '{key.name}'" if account.id == key_account(key.id) else f"of the user '{key.user_id}'"
+def _of(account: Account, whose: Whose) -> str:
+    """Names the owner, unless it is the key that the client has."""
+    return "" if account.id.startswith("key:") else f" {whose(account.id)}"
 
 
 def _used(account: Account, now: int) -> tuple[int, int]:

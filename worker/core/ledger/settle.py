@@ -7,10 +7,11 @@ A reservation always belongs to the periods in which it was admitted and to the 
 request. No other instance may report on it or renew it.
 """
 
+import json
 from typing import Any, NamedTuple
 
 from ..values.money import MAX_NANO
-from .accounts import GLOBAL, Limits, Policy, key_account, user_account
+from .accounts import GLOBAL, key_account, user_account
 from .decision import Decision, Steps
 from .dialect import SQLITE, Dialect, marks
 
@@ -19,7 +20,9 @@ OPEN, EXPIRED, SETTLED = 0, 1, 2
 _RENEW_AT_ONCE = 50
 _EVERYONE = "SELECT a.id FROM ledger_accounts a WHERE a.id = ?"
 
-_NAMES = "id state instance key_id user_id amount charged tokens minute global_start key_start user_start".split()
+_NAMES = (
+    "id state instance key_id user_id amount charged tokens minute global_start key_start user_start others".split()
+)
 COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
 
@@ -66,24 +69,21 @@ class Found(NamedTuple):
     global_start: int
     key_start: int
     user_start: int
+    others: str
     soft_budget: int | None = None
     max_budget: int | None = None
 
     @property
-    def accounts(self) -> tuple[str, ...]:
-        """The ids of the accounts that pay for the request."""
-        if not self.key_id:
-            return (GLOBAL,)
-        own = key_account(self.key_id)
-        return (GLOBAL, own, user_account(self.user_id)) if self.user_id else (GLOBAL, own)
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """The period in which the request was admitted, for each of `accounts`."""
-        if not self.key_id:
-            return (self.global_start,)
-        starts = (self.global_start, self.key_start)
-        return (*starts, self.user_start) if self.user_id else starts
+    def draws(self) -> list[tuple[str, int]]:
+        """The ids of the accounts that pay for the request, each with the period in which it was admitted."""
+        found = [(GLOBAL, self.global_start)]
+        if self.key_id:
+            found.append((key_account(self.key_id), self.key_start))
+        if self.user_id:
+            found.append((user_account(self.user_id), self.user_start))
+        if self.others != "[]":
+            found += [(name, start) for name, start in json.loads(self.others)]
+        return found
 
 
 def bind(id: str, instance: str) -> Decision:
@@ -145,13 +145,3 @@ def _renew(dialect: Dialect, instance: str, ids: list[str], expires: int) -> Ste
         )
         renewed += len(rows)
     return {"ok": True, "renewed": renewed}
-
-
-def limits_of(policy: Policy, found: Found) -> dict[str, Limits]:
-    """Returns the budgets of a request's accounts by account id."""
-    limits = {GLOBAL: policy.everyone}
-    if found.user_id:
-        limits[user_account(found.user_id)] = policy.user(found.user_id)
-    if found.key_id:
-        limits[key_account(found.key_id)] = Limits(found.max_budget, found.soft_budget)
-    return limits

@@ -1,0 +1,104 @@
+"""Reads the keys, the accounts and their owners that a batch is about, in as few statements as possible."""
+
+from collections.abc import Generator, Iterable, Sequence
+
+from . import keys
+from .accounts import COLUMNS, GLOBAL, NAMES, Account, Limits, Terms
+from .decision import Row, Statement
+from .dialect import Dialect, marks
+from .key_fields import Key
+
+# Names per statement: a Durable Object's SQL accepts at most 100 parameters.
+_MOST_NAMES = 64
+# Names that are read together with the only key of a batch.
+_MOST_BESIDE_A_KEY = 32
+_LIMITS = "max_budget soft_budget budget_duration rpm_limit tpm_limit max_parallel_requests".split()
+_TERMS = f"o.account, o.alias, o.blocked, o.models, {', '.join(f'COALESCE(o.{n}, b.{n})' for n in _LIMITS)}"
+_OWNERS = "LEFT JOIN ledger_owners o ON o.account = a.id LEFT JOIN ledger_budgets b ON b.id = o.budget_id"
+_SECRETS = f"SELECT s.hash, s.expires, {keys.WITH_BUDGET}"
+_OF_SECRETS = f"FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id {keys.JOIN_BUDGET}"
+_BY_SECRET = f"{_SECRETS} {_OF_SECRETS} WHERE s.hash IN "
+_ACCOUNTS = f"SELECT {COLUMNS}, {_TERMS} FROM ledger_accounts a {_OWNERS} WHERE a.id IN "
+_BUDGET = f"SELECT {', '.join(_LIMITS)} FROM ledger_budgets WHERE id = ?"
+
+Rows = Generator[Statement, list[Row], list[Row]]
+Nothing = Generator[Statement, list[Row], None]
+# The key and the end of its secret's grace period, by the secret's hash.
+Secrets = dict[str, tuple[Key, int | None]]
+
+
+class Lookup:
+    """`accounts`: those that were found, by their ids. `terms`: of those that have an owner's row."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.terms: dict[str, Terms] = {}
+        self._asked: set[str] = set()
+        self._lock = dialect.for_update
+
+    def secrets(self, hashes: set[str], beside: set[str]) -> Generator[Statement, list[Row], Secrets]:
+        """Returns the presented keys. If there is only one, also reads its accounts and those named `beside`."""
+        found: Secrets = {}
+        if len(hashes) == 1:
+            end = 2 + keys.COLUMN_COUNT
+            names = sorted(beside) if len(beside) <= _MOST_BESIDE_A_KEY else []
+            names += names[-1:] * (_padded(len(names)) - len(names))
+            for row in (yield _with_accounts(len(names)) + self._lock, (*names, *hashes)):
+                if not found:
+                    key = keys.key(row[2:end])
+                    found[row[0]] = key, row[1]
+                self._add(row[end:])
+            self._asked.update(names, self.accounts)
+            for key, _ in found.values():  # whichever of them exist
+                self._asked.update((f"key:{key.id}", f"user:{key.user_id}", f"team:{key.team_id}"))
+        elif hashes:
+            for row in (yield from among(_BY_SECRET, hashes)):
+                found[row[0]] = keys.key(row[2:]), row[1]
+        return found
+
+    def read(self, names: Iterable[str]) -> Nothing:
+        """Reads the accounts that were not asked for before, and locks them if the dialect does. Lock the global one
+        first."""
+        missing = [name for name in names if name not in self._asked]
+        if missing:
+            self._asked.update(missing)
+            for row in (yield from among(_ACCOUNTS, missing, self._lock)):
+                self._add(row)
+
+    def budget(self, id: str) -> Generator[Statement, list[Row], Limits | None]:
+        """Returns the limits of a budget, None if it does not exist."""
+        rows = yield _BUDGET, (id,)
+        return Limits(*rows[0]) if rows else None
+
+    def _add(self, row: Sequence) -> None:
+        end = len(NAMES)
+        account = self.accounts[row[0]] = Account(row[:end])
+        if row[end] is not None:
+            _, alias, blocked, models, *limits = row[end:]
+            self.terms[account.id] = Terms(alias, blocked, models, Limits(*limits))
+
+
+def _with_accounts(count: int) -> str:
+    """Returns the statement that reads a key together with its accounts and `count` others."""
+    others = f", {marks(count)}" if count else ""
+    return (
+        f"{_SECRETS}, {COLUMNS}, {_TERMS} {_OF_SECRETS} JOIN ledger_accounts a ON a.id IN "
+        f"('{GLOBAL}', 'key:' || k.id, 'user:' || k.user_id, 'team:' || k.team_id{others}) {_OWNERS} WHERE s.hash = ?"
+    )
+
+
+def among(sql: str, names: Iterable[str], end: str = "") -> Rows:
+    """Runs a SELECT with an IN list of names. Lists are padded to a power of two to limit the number of distinct
+    prepared statements."""
+    some = sorted(names)
+    rows: list[Row] = []
+    for first in range(0, len(some), _MOST_NAMES):
+        part = some[first : first + _MOST_NAMES]
+        size = _padded(len(part))
+        part += part[-1:] * (size - len(part))
+        rows += yield f"{sql}({marks(size)}){end}", tuple(part)
+    return rows
+
+
+def _padded(count: int) -> int:
+    return 1 << (count - 1).bit_length() if count else 0
