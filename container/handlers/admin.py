@@ -1,6 +1,5 @@
-"""The admin endpoints `/key/*`, `/spend/*` and `/global/spend`, for the master key only.
-
-Any key may call `/key/info` about itself.
+"""The admin endpoints, such as `/key/*` and `/spend/*`: for the master key, and within their rights for people who are
+signed in and for virtual keys.
 """
 
 import json
@@ -9,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from worker.core.api import admin
-from worker.core.api.endpoints import OF_ONES_OWN, Endpoint
+from worker.core.api.authorization import operators_only
+from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import service_unavailable
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import Decision
 from worker.core.ledger.dialect import Dialect
-from worker.core.ledger.secrets import reference
 
 from ..ledger.store import LedgerUnavailable
 from ..observability import log
@@ -50,14 +49,14 @@ class Admin:
 
     async def __call__(self, context: RequestContext, endpoint: Endpoint) -> None:
         """Raises ApiError 403 before the body is read, 400 with the field's name, 404 for an unknown key, or 503."""
-        if not context.administrator and endpoint.name not in OF_ONES_OWN:
-            raise admin.master_key_only()
+        if context.credential is None and not context.administrator:
+            raise admin.operators_only()
+        if operators_only(endpoint.name) and context.key_hash is not None:
+            raise admin.operators_only()
         body = await context.body(admin.MAX_BODY_MB)
-        query = context.query
-        call = admin.call(endpoint, context.path, query, body, self._master_key)
-        if not context.administrator:
-            call = admin.of_its_own(endpoint, call, context.key_hash, reference)
-        result = await self._run(decide(self._dialect, self._policy, call, self._clock()))
+        call = admin.call(endpoint, context.path, context.query, body, self._master_key)
+        credential = None if context.administrator else context.credential
+        result = await self._run(decide(self._dialect, self._policy, call, self._clock(), credential))
         if endpoint.methods == ("POST",):
             log.info("admin", request_id=context.id, call=endpoint.name, status=result.get("status", 200))
         # orjson cannot write integers over 64 bits, which a key's metadata may contain.

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from worker.core.api.admin import master_key_only
+from worker.core.api.admin import operators_only
 
 from .. import VERSION
 from ..accounting.accounting import NoAccounting
@@ -33,7 +33,7 @@ class Metrics:
     async def __call__(self, context: RequestContext) -> None:
         """Raises ApiError 403 for virtual keys."""
         if not (self._public or context.administrator):
-            raise master_key_only()
+            raise operators_only()
         families = (*metrics.RECORDED, *self.state(), *metrics.families())
         text = "".join(family.text() for family in families)
         context.respond(200, text.encode(), [("cache-control", "no-store")], CONTENT_TYPE)

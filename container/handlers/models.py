@@ -166,8 +166,8 @@ class ModelInfo:
     async def __call__(self, context: RequestContext) -> None:
         """Raises ApiError 403."""
         of_everything = context.owner == "master" or (self._vouched and context.owner is None)
-        if not of_everything and context.owner is None:
-            raise admin.master_key_only()
+        if not of_everything and context.owner is None and context.person is None:
+            raise admin.operators_only()
         data = [self._shown(d) for d in self._deployments]
         if not of_everything:
             data = keys.of_a_key(data, context.models)

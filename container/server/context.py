@@ -88,6 +88,7 @@ class RequestContext:
     The client:
         administrator    the client sent the master key
         key_hash         hash of the virtual key that the client sent
+        person           the credential of a person instead of a key; see `worker.core.ledger.callers`
         key_alias        the key's name, '' if it has none or is not known
         key_id           that key's id in the ledger, once it is known
         models           the models that the key may use, as JSON
@@ -138,6 +139,7 @@ class RequestContext:
         "named",
         "own_id",
         "path",
+        "person",
         "query",
         "release_memory",
         "request",
@@ -173,6 +175,7 @@ class RequestContext:
         self.capture: Capture | None = None
         self.trace: Trace | None = None
         self.key_hash: str | None = None
+        self.person: dict[str, Any] | None = None
         self.key_alias = ""
         self.key_id = ""
         self.unsealed = False
@@ -207,6 +210,11 @@ class RequestContext:
         """
         id, self.own_id = self.own_id or ids.new(), ""
         return id, self.id if self.id != id else ""
+
+    @property
+    def credential(self) -> dict[str, Any] | None:
+        """Who makes a call of the admin API, unless it is the master key or nobody."""
+        return self.person or (None if self.key_hash is None else {"key": self.key_hash})
 
     @property
     def owner(self) -> str | None:

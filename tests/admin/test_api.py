@@ -9,6 +9,7 @@ from tests.admin.conftest import MASTER, Gateway
 from worker.core.values import periods
 
 POSTS = ["/key/generate", "/key/update", "/key/delete", "/key/block", "/key/unblock", "/key/x/regenerate"]
+POSTS += ["/dashboard/sessions/revoke"]
 GETS = ["/key/info", "/key/list", "/spend/logs", "/spend/keys", "/spend/activity", "/global/spend", "/model/info"]
 EVERY = [("POST", path) for path in POSTS] + [("GET", path) for path in GETS]
 

@@ -24,6 +24,7 @@ ADMIN = {
     ("GET", "/spend/activity", "spend_activity"),
     ("GET", "/global/spend", "global_spend"),
     ("GET", "/model/info", "model_info"),
+    ("POST", "/dashboard/sessions/revoke", "session_revoke"),
 }
 
 

@@ -112,7 +112,8 @@ class Edge:
                 return await self._model_info(client, path, key_hash, grant)
             from .administration import administer
 
-            return await administer(self._ledger, client, endpoint, path, search[1:], key_hash)
+            credential = None if key_hash is None else {"key": key_hash}
+            return await administer(self._ledger, client, endpoint, path, search[1:], credential)
         if endpoint.name == "metrics":
             await self._admission.authenticate(key_hash, request_id)
             from .metrics import scrape

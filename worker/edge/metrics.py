@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from pyodide.ffi import JsException
 
-from core.api.admin import master_key_only
+from core.api.admin import operators_only
 from core.api.errors import invalid_request, service_unavailable
 from core.api.health import RUNNING
 
@@ -22,7 +22,7 @@ async def scrape(
 ) -> Any:
     """`states`: the current state of every instance. Raises ApiError 400, 403 or 503."""
     if not by_master:
-        raise master_key_only()
+        raise operators_only()
     names = list(states)
     name = parse_qs(query).get("instance", names[:1])[0]
     if name not in names:

@@ -6,7 +6,7 @@ body or an ApiError.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -50,23 +50,8 @@ def answer(result: dict[str, Any]) -> Any:
     raise refused(result)
 
 
-def of_its_own(
-    endpoint: Endpoint, call: Mapping[str, Any], key_hash: str | None, reference: Callable[[str], str]
-) -> Any:
-    """Restricts a virtual key's call to the key itself. `reference` maps a secret or token to its hash.
-
-    Raises ApiError 403.
-    """
-    if key_hash is None or endpoint.name != "key_info":
-        raise master_key_only()
-    named = call["query"].get("key")
-    if named and reference(named) != key_hash:
-        raise forbidden("A virtual key can only read its own information.")
-    return {**call, "query": {**call["query"], "key": key_hash}}
-
-
-def master_key_only() -> ApiError:
-    return forbidden("The admin API accepts the master key only.")
+def operators_only() -> ApiError:
+    return forbidden("This call needs the master key or an operator.")
 
 
 def _parameters(query: str) -> dict[str, str]:

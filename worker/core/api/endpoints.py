@@ -16,7 +16,7 @@ class Endpoint(NamedTuple):
     """An endpoint of the API.
 
     `name`: the handlers' name for it. `path`: without `/v1`. `public`: no key needed. `engine`: served by LiteLLM.
-    `admin`: master key only, except for the endpoints in `OF_ONES_OWN`. `free`: costs nothing and needs no admission,
+    `admin`: for operators; `authorization` says who else may call it. `free`: costs nothing and needs no admission,
     although it is a POST.
     """
 
@@ -87,10 +87,9 @@ TABLE: dict[str, Endpoint] = {
         _admin("GET", "spend_activity", "/spend/activity"),
         _admin("GET", "global_spend", "/global/spend"),
         _admin("GET", "model_info", "/model/info"),
+        _admin("POST", "session_revoke", "/dashboard/sessions/revoke"),
     )
 }
-# Endpoints that a virtual key may call about itself.
-OF_ONES_OWN = frozenset(("key_info", "model_info"))
 # Endpoints of Anthropic's Messages API.
 ANTHROPIC = frozenset(("messages", "count_tokens"))
 # Endpoints of Gemini's API, by name.

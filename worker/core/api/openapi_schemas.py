@@ -195,6 +195,10 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
             additionalProperties=_NOTHING_ELSE,
             anyOf=[{"required": [name], "properties": {name: {"minItems": 1}}} for name in _DELETED],
         ),
+        "SessionsRevoke": an_object(
+            {"user_id": {**TEXT, "minLength": 1}}, ["user_id"], additionalProperties=_NOTHING_ELSE
+        ),
+        "SessionsEnded": an_object({"user_id": TEXT, "sessions_ended": {"type": "integer"}}, ["sessions_ended"]),
         "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},
         "Key": an_object(
             {"token": TEXT, **key.shown, **_COUNTS, "budget_reset_at": MOMENT},

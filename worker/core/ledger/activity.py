@@ -10,7 +10,7 @@ from ..values import periods
 from ..values.money import usd
 from . import spend
 from .decision import Decision, Row, Steps
-from .dialect import marks
+from .dialect import Scope, marks
 
 # The length of a bucket in milliseconds and the maximum number of buckets in a range.
 BUCKETS = {"hour": (periods.HOUR, 31 * 24), "day": (periods.DAY, 400)}
@@ -26,7 +26,8 @@ _RANGE = "r.state > 0 AND r.created >= ? AND r.created < ?"
 
 
 class Wanted(NamedTuple):
-    """`begin` ≤ time of the request < `end`, in milliseconds. If `begin` is None, the default range up to `end`."""
+    """`begin` ≤ time of the request < `end`, in milliseconds. If `begin` is None, the default range up to `end`.
+    `scope`: whose requests, None for all."""
 
     begin: int | None
     end: int
@@ -34,6 +35,7 @@ class Wanted(NamedTuple):
     group_by: str = "model"
     max_requests: int = MAX_REQUESTS
     max_groups: int = MAX_GROUPS
+    scope: Scope | None = None
 
 
 def over_time(wanted: Wanted) -> Decision:
@@ -52,15 +54,17 @@ def _over_time(wanted: Wanted) -> Steps:
     begin = max(usual if wanted.begin is None else wanted.begin, wanted.end - 1 - (most - 1) * length)
     begin -= begin % length
     column = COLUMNS[wanted.group_by]
+    condition, theirs = ("1 = 1", []) if wanted.scope is None else wanted.scope.condition("r")
+    within = f"{_RANGE} AND {condition}"
     first = yield (
         "SELECT created FROM ledger_requests WHERE created >= ? AND created < ? ORDER BY created DESC LIMIT 1 OFFSET ?",
         (begin, wanted.end, wanted.max_requests),
     )
     complete_from = first[0][0] + 1 if first else begin
     totals = yield (
-        f"SELECT {column}, MAX(r.key_alias), {_SUMS} FROM ledger_requests r WHERE {_RANGE} "
+        f"SELECT {column}, MAX(r.key_alias), {_SUMS} FROM ledger_requests r WHERE {within} "
         "GROUP BY 1 ORDER BY 3 DESC, 4 DESC, 1 LIMIT ?",
-        (complete_from, wanted.end, wanted.max_groups),
+        (complete_from, wanted.end, *theirs, wanted.max_groups),
     )
     groups = tuple(row[0] for row in totals)
     names = yield from _names(totals, wanted.group_by)
@@ -68,9 +72,9 @@ def _over_time(wanted: Wanted) -> Steps:
     if groups:
         group = f"CASE WHEN {column} IN ({marks(len(groups))}) THEN {column} END"
         rows = yield (
-            f"SELECT r.created - r.created % ?, {group}, {_SUMS} FROM ledger_requests r WHERE {_RANGE} "
+            f"SELECT r.created - r.created % ?, {group}, {_SUMS} FROM ledger_requests r WHERE {within} "
             "GROUP BY 1, 2 ORDER BY 1, 2",
-            (length, *groups, complete_from, wanted.end),
+            (length, *groups, complete_from, wanted.end, *theirs),
         )
     return {
         "ok": True,

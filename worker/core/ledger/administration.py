@@ -6,12 +6,13 @@ A call is a plain dict, so it can be passed to a Durable Object as JSON:
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from . import activity, decision, key_admin, spend
+from . import activity, callers, decision, key_admin, sessions, spend
 from .accounts import Policy
 from .decision import Decision, Result, Steps
-from .dialect import Dialect
+from .dialect import Dialect, Scope
 from .key_fields import FieldError
 
 Call = Mapping[str, Any]
@@ -23,8 +24,20 @@ _MAX_DIGITS = 14
 _LAST_TIME = 253_402_300_799_999  # in milliseconds: the end of the year 9999, the last one `datetime` supports
 
 
-def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
-    """Returns the decision for a call. It refuses if the query is invalid. `now`: milliseconds since 1970."""
+def decide(
+    dialect: Dialect, policy: Policy, call: Call, now: int, credential: callers.Credential | None = None
+) -> Decision:
+    """Returns the decision for a call. It refuses if the query is invalid. `now`: milliseconds since 1970.
+
+    `credential`: of a caller who may not be an operator, see `callers`; None for the master key.
+    """
+    if credential is None:
+        return _decided(dialect, policy, now, call, None)
+    return callers.restricted(dialect, policy, credential, call, now, partial(_decided, dialect, policy, now))
+
+
+def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scope | None) -> Decision:
+    """`scope`: the rows that the call may reach, None for all."""
     body = {} if call["body"] is None else call["body"]
     query = _Query(call["query"])
     try:
@@ -45,33 +58,36 @@ def decide(dialect: Dialect, policy: Policy, call: Call, now: int) -> Decision:
                 return query.used(key_admin.info(query.text("key") or "", now))
             case "key_list":
                 page, size = query.page(), query.size("size", _KEYS_PAGE, key_admin.MAX_PAGE)
-                filters = _key_filters(query)
+                filters = _key_filters(query, scope)
                 return query.used(key_admin.list_keys(page, size, now, filters, full=query.flag("return_full_object")))
             case "spend_logs":
-                return query.used(spend.logs(_filters(query)))
+                return query.used(spend.logs(_filters(query, scope)))
             case "spend_keys":
                 page, size = query.page(), query.size("size", _SPEND_PAGE, spend.MAX_PAGE)
-                return query.used(spend.by_key(now, page, size))
+                return query.used(spend.by_key(now, page, size, scope))
             case "spend_activity":
-                return query.used(activity.over_time(_wanted(query, now)))
+                return query.used(activity.over_time(_wanted(query, now, scope)))
             case "global_spend":
                 return query.used(spend.everything(policy, now))
+            case "session_revoke":
+                return sessions.revoke(dialect, body, now)
     except FieldError as error:
         return Decision(_refused(decision.invalid(error.message, error.param)))
     raise ValueError(f"{call['name']} is not a call of the admin API")
 
 
-def _key_filters(query: "_Query") -> key_admin.KeyFilters:
+def _key_filters(query: "_Query", scope: Scope | None) -> key_admin.KeyFilters:
     return key_admin.KeyFilters(
         user_id=query.text("user_id"),
         alias=query.text("key_alias"),
         token=query.text("key_hash"),
         status=query.choice("status", tuple(key_admin.STATUSES)),
         search=query.text("search"),
+        scope=scope,
     )
 
 
-def _filters(query: "_Query") -> spend.Filters:
+def _filters(query: "_Query", scope: Scope | None) -> spend.Filters:
     return spend.Filters(
         key=query.text("key", "api_key"),
         model=query.text("model"),
@@ -81,16 +97,18 @@ def _filters(query: "_Query") -> spend.Filters:
         after=query.text("after"),
         size=query.size("size", _SPEND_PAGE, spend.MAX_PAGE),
         request_id=query.text("request_id"),
+        scope=scope,
     )
 
 
-def _wanted(query: "_Query", now: int) -> activity.Wanted:
+def _wanted(query: "_Query", now: int, scope: Scope | None) -> activity.Wanted:
     end = query.time("to", "end_date", whole_day=True)
     return activity.Wanted(
         begin=query.time("from", "start_date"),
         end=now + 1 if end is None else end,
         bucket=query.choice("bucket", tuple(activity.BUCKETS)) or "hour",
         group_by=query.choice("group_by", tuple(activity.COLUMNS)) or "model",
+        scope=scope,
     )
 
 

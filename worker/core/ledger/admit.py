@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
+from ..api.authorization import CALLS_NO_MODEL
 from ..values import tags
 from ..values.output_steps import OutputSteps, fitting
 from . import decision, keys, limits
@@ -271,6 +272,12 @@ def _key_refusal(key: Key, secret_expires: int | None, now: int) -> decision.Res
     return decision.unauthenticated(_NOT_VALID) if key.blocked or expired or replaced else None
 
 
+def _calls_no_model(key: Key) -> decision.Result:
+    return decision.refuse(
+        403, "permission_error", f"This key cannot call models: its key_type is '{key.key_type}'.", param="key_type"
+    )
+
+
 def lowered(principal: Principal, request: AdmissionRequest, now: int) -> tuple[AdmissionRequest, int | None]:
     """Lowers the output limit to what fits the budgets and the tokens of a minute. Returns the request as it is to be
     checked, and the lower limit, None if it was not lowered.
@@ -302,6 +309,8 @@ def refusal_of(
         refused = _key_refusal(principal.key, principal.secret_expires, now)
         if refused:
             return refused, None
+        if principal.key.key_type in CALLS_NO_MODEL:
+            return _calls_no_model(principal.key), None
     if principal.barred:
         return {**principal.barred}, None
     if not keys.allows(principal.models, request.model):

@@ -6,7 +6,7 @@ Source: https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-C
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Dialect(NamedTuple):
@@ -23,6 +23,8 @@ class Dialect(NamedTuple):
 
 
 SQLITE = Dialect()
+# A Durable Object's statement takes 100 parameters. Who administers more teams sees the first of them.
+_MOST_TEAMS = 50
 # An arbitrary number; other applications that use the database must not take this lock.
 POSTGRES = Dialect(("SELECT pg_advisory_xact_lock(7236254115)",), " ORDER BY a.id <> 'global', a.id FOR UPDATE OF a")
 
@@ -39,3 +41,22 @@ def containing(columns: Iterable[str], text: str) -> tuple[str, list[str]]:
         for column in columns
     ]
     return f"({' OR '.join(parts)})", [text.lower(), text] * len(parts)
+
+
+class Scope(NamedTuple):
+    """The rows that a caller of the admin API may see: its own, and those of teams."""
+
+    user_id: str = ""
+    teams: tuple[str, ...] = ()
+
+    def condition(self, table: str) -> tuple[str, list[Any]]:
+        """Returns an SQL condition on the columns `user_id` and `team_id` of `table`, and its parameters."""
+        parts, values = [], []
+        if self.user_id:
+            parts.append(f"{table}.user_id = ?")
+            values.append(self.user_id)
+        if self.teams:
+            some = self.teams[:_MOST_TEAMS]
+            parts.append(f"{table}.team_id IN ({marks(len(some))})")
+            values += some
+        return f"({' OR '.join(parts) or '1 = 0'})", values

@@ -12,7 +12,7 @@ from . import decision, kept_responses, key_fields, keys, secrets
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
 from .accounts import Account, key_account, open_account, user_account
 from .decision import Decision, Row, Steps
-from .dialect import Dialect, containing, marks
+from .dialect import Dialect, Scope, containing, marks
 from .field_table import check_budgets, only
 from .key_fields import FieldError
 
@@ -67,13 +67,14 @@ def info(key: str, now: int) -> Decision:
 
 class KeyFilters(NamedTuple):
     """The filters of `GET /key/list`: exact values, None for any. `status`: one of STATUSES. `search`: a part of the
-    alias, of the secret as shown, or of the user's id, or a whole secret or token."""
+    alias, of the secret as shown, or of the user's id, or a whole secret or token. `scope`: whose keys."""
 
     user_id: str | None = None
     alias: str | None = None
     token: str | None = None
     status: str | None = None
     search: str | None = None
+    scope: Scope | None = None
 
 
 # LiteLLM's statuses. Every key has exactly one. A blocked key is `revoked`.
@@ -245,6 +246,8 @@ def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
     if filters.token is not None:
         by_secret = "k.id IN (SELECT key_id FROM ledger_secrets WHERE hash = ? AND (expires IS NULL OR expires > ?))"
         found.append((by_secret, [secrets.reference(filters.token), now]))
+    if filters.scope is not None:
+        found.append(filters.scope.condition("k"))
     if filters.status is not None:
         condition = STATUSES[filters.status]
         found.append((condition, [now] * condition.count("?")))

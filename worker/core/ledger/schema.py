@@ -88,6 +88,14 @@ _TABLES: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX ledger_requests_team ON ledger_requests (team_id, created, id) WHERE team_id <> ''",
         "CREATE INDEX ledger_requests_end_user ON ledger_requests (end_user, created, id) WHERE end_user <> ''",
         "CREATE INDEX ledger_keys_team ON ledger_keys (team_id, created, id) WHERE team_id <> ''",
+        # People who are signed in to the dashboard; see `sessions`. `hash`: of the session's id. `login`: of the
+        # sign-in that started it. `teams`, `admin_of`: JSON lists.
+        """CREATE TABLE ledger_sessions (
+            hash TEXT PRIMARY KEY, login TEXT NOT NULL, user_id TEXT NOT NULL, name TEXT NOT NULL, email TEXT NOT NULL,
+            role TEXT NOT NULL, teams TEXT NOT NULL, admin_of TEXT NOT NULL,
+            seen BIGINT NOT NULL, idle BIGINT NOT NULL, expires BIGINT NOT NULL)""",
+        "CREATE UNIQUE INDEX ledger_sessions_login ON ledger_sessions (login)",
+        "CREATE INDEX ledger_sessions_user ON ledger_sessions (user_id)",
     ),
 )
 _BY_FIELDS = {"ledger_keys": KEYS, "ledger_owners": OWNERS, "ledger_budgets": BUDGETS}

@@ -8,6 +8,7 @@ from ..values.money import usd
 from . import decision, secrets
 from .accounts import COLUMNS, GLOBAL, Account, Policy
 from .decision import Decision, Row, Steps
+from .dialect import Scope
 
 MAX_PAGE = 1000
 _TRIM_AT_ONCE = 500
@@ -24,7 +25,7 @@ _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 class Filters(NamedTuple):
     """`key`: a secret, a token, a key's id or 'master'. `status`: one of STATUSES, or an HTTP status. `begin` ≤ time of
     the request < `end`, in milliseconds. `after`: the cursor from the previous page. `request_id`: a response's
-    `x-request-id`, which a client may have used for several requests."""
+    `x-request-id`, which a client may have used for several requests. `scope`: whose lines, None for all."""
 
     key: str | None = None
     model: str | None = None
@@ -34,6 +35,7 @@ class Filters(NamedTuple):
     after: str | None = None
     size: int = 100
     request_id: str | None = None
+    scope: Scope | None = None
 
 
 def logs(filters: Filters) -> Decision:
@@ -41,10 +43,10 @@ def logs(filters: Filters) -> Decision:
     return Decision(_logs(filters))
 
 
-def by_key(now: int, page: int = 1, size: int = 100) -> Decision:
+def by_key(now: int, page: int = 1, size: int = 100, scope: Scope | None = None) -> Decision:
     """`GET /spend/keys`: {"data": [{"token", "key_alias", "spend", "total_spend", …}], "total_count"}, highest spending
     first. Deleted keys appear with their account only."""
-    return Decision(_by_key(now, max(1, page), min(max(1, size), MAX_PAGE)))
+    return Decision(_by_key(now, max(1, page), min(max(1, size), MAX_PAGE), scope))
 
 
 def everything(policy: Policy, now: int) -> Decision:
@@ -96,6 +98,10 @@ def _logs(filters: Filters) -> Steps:
         # The index on request_id excludes ''. The condition must say so, or the index is not used.
         where.append("(r.id = ? OR (r.request_id = ? AND r.request_id <> ''))")
         parameters += [filters.request_id, filters.request_id]
+    if filters.scope is not None:
+        condition, values = filters.scope.condition("r")
+        where.append(condition)
+        parameters += values
     if filters.after is not None:
         created, _, last = filters.after.partition("-")
         if not (created.isascii() and created.isdigit()) or len(created) > 15:
@@ -139,14 +145,18 @@ def _line(line: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _by_key(now: int, page: int, size: int) -> Steps:
-    counted = yield "SELECT COUNT(*) FROM ledger_accounts WHERE id LIKE 'key:%'", ()
+def _by_key(now: int, page: int, size: int, scope: Scope | None) -> Steps:
+    where, values = "a.id LIKE 'key:%'", []
+    if scope is not None:
+        condition, values = scope.condition("k")
+        where += f" AND {condition}"
+    joined = "LEFT JOIN ledger_keys k ON 'key:' || k.id = a.id"
+    counted = yield f"SELECT COUNT(*) FROM ledger_accounts a {joined if scope else ''} WHERE {where}", tuple(values)
     rows = yield (
-        f"SELECT {COLUMNS}, k.alias, k.hint, k.user_id, k.budget_duration, s.hash FROM ledger_accounts a "
-        "LEFT JOIN ledger_keys k ON 'key:' || k.id = a.id "
+        f"SELECT {COLUMNS}, k.alias, k.hint, k.user_id, k.budget_duration, s.hash FROM ledger_accounts a {joined} "
         "LEFT JOIN ledger_secrets s ON s.key_id = k.id AND s.expires IS NULL "
-        "WHERE a.id LIKE 'key:%' ORDER BY a.total DESC, a.id LIMIT ? OFFSET ?",
-        (size, (page - 1) * size),
+        f"WHERE {where} ORDER BY a.total DESC, a.id LIMIT ? OFFSET ?",
+        (*values, size, (page - 1) * size),
     )
     return {"ok": True, "body": {"data": [_key_line(row, now) for row in rows], "total_count": counted[0][0]}}
 

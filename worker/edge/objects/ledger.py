@@ -186,17 +186,31 @@ class Ledger(ContainerObject):
         """{"secret_hash"} → a result of `ledger.admit.authenticate`."""
         return json.dumps(self._store.run(admit.authenticate(json.loads(text)["secret_hash"], now_ms())))
 
+    async def identify(self, text: str) -> str:
+        """A credential → a result of `ledger.callers.identify`."""
+        from core.ledger import callers
+
+        return json.dumps(self._store.run(callers.identify(json.loads(text), now_ms())))
+
     async def check(self, text: str) -> str:
         """{} → {"ok": True} if the storage is readable."""
         return json.dumps(self._store.run(schema.readable()))
 
     async def administer(self, text: str) -> str:
-        """A call built by `api.admin.call` → a result of `ledger.administration.decide`."""
+        """A call built by `api.admin.call`, with the master key → a result of `ledger.administration.decide`."""
+        return self._administer(json.loads(text), None)
+
+    async def administer_as(self, text: str) -> str:
+        """{"call", "credential"}: like `administer`, for somebody else; see `ledger.callers`."""
+        asked = json.loads(text)
+        return self._administer(asked["call"], asked["credential"])
+
+    def _administer(self, call: dict[str, Any], credential: dict[str, Any] | None) -> str:
         # Imported on first use, so that an object starts sooner.
         from core.ledger import administration
 
         self._write_carried()
-        decision = administration.decide(self._store.dialect, self._policy, json.loads(text), now_ms())
+        decision = administration.decide(self._store.dialect, self._policy, call, now_ms(), credential)
         result = json.dumps(self._store.run(decision))
         self._changed()
         return result
