@@ -6,12 +6,14 @@ call looks the session up.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import decision
 from .accounts import open_account, user_account
 from .decision import Decision, Result, Steps
 from .dialect import Dialect
+from .field_table import FieldError, only
 from .owner_fields import OWNERS
 
 # A session's last use is written at most this often, in milliseconds.
@@ -72,9 +74,13 @@ def ended() -> Result:
     return decision.refuse(401, "authentication_error", "Sign in again: this session has ended.", code="session_ended")
 
 
-def revoke(dialect: Dialect, body: Any, now: int) -> Decision:
-    """`POST /dashboard/sessions/revoke`: ends all sessions of `user_id`."""
-    return Decision(_revoke(dialect, body, now), transaction=True)
+def revoke(dialect: Dialect, body: Mapping[str, Any], now: int) -> Decision:
+    """`POST /dashboard/sessions/revoke`: ends all sessions of `user_id`. Raises FieldError."""
+    only(body, ("user_id",))
+    user_id = body.get("user_id")
+    if not isinstance(user_id, str) or not user_id:
+        raise FieldError("user_id", "'user_id' is missing.")
+    return Decision(_revoke(dialect, user_id, now), transaction=True)
 
 
 def _start(dialect: Dialect, hash: str, login: str, session: Session, now: int) -> Steps:
@@ -130,10 +136,7 @@ def _end(hash: str, now: int) -> Steps:
     return {"ok": True}
 
 
-def _revoke(dialect: Dialect, body: Any, now: int) -> Steps:
-    user_id = body.get("user_id") if isinstance(body, dict) else None
-    if not isinstance(user_id, str) or not user_id or len(body) > 1:
-        return decision.invalid("Name one user in 'user_id', and nothing else.", "user_id")
+def _revoke(dialect: Dialect, user_id: str, now: int) -> Steps:
     for sql in dialect.lock:
         yield sql, ()
     rows = yield (
