@@ -34,10 +34,12 @@ _MOST_DISOWNED = 10_000
 
 
 class Journal:
-    """`instance`: id of this container start. For use on one event loop."""
+    """`instance`: id of this container start. `attempts`: the edge reads those of a report. For use on one event
+    loop."""
 
-    def __init__(self, instance: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, instance: str, clock: Callable[[], float] = time.monotonic, *, attempts: bool = True) -> None:
         self._instance = instance
+        self._attempts = attempts
         self._clock = clock
         self._entries: deque[tuple[int, Report]] = deque()
         self._carried: OrderedDict[int, float] = OrderedDict()  # number -> deadline of its acknowledgement
@@ -78,7 +80,7 @@ class Journal:
         """Return the report as text for the response's REPORT_HEADER, so that the edge need not fetch it."""
         self._add(report)
         self._carried[self._last] = self._clock() + CARRY_SECONDS
-        return CarriedReport(self._last, self._entries[0][0], report).encode()
+        return CarriedReport(self._last, self._entries[0][0], self._entries[-1][1].fields).encode()
 
     def acknowledge(self, ack: int) -> None:
         """The ledger has all entries up to this number."""
@@ -91,6 +93,8 @@ class Journal:
     def _add(self, report: Report) -> None:
         self._open.pop(report.id, None)
         self._last += 1
+        if report.attempts and not self._attempts:
+            report = report._replace(attempts="")
         self._entries.append((self._last, report))
         self._empty.clear()
 
@@ -118,7 +122,7 @@ class Journal:
             left = min(next(iter(self._open.values()), end), end) - self._clock()
             if left <= 0 or not await self._told(min(left, CARRY_SECONDS)):
                 break
-        entries = [(number, [*report]) for number, report in itertools.islice(self._entries, PAGE)]
+        entries = [(number, report.fields) for number, report in itertools.islice(self._entries, PAGE)]
         return JournalPage(entries, self._renewals(), len(self._open), len(self._entries))
 
     def close(self) -> None:

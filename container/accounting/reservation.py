@@ -47,6 +47,7 @@ class Reservation:
     output_limit   limit to add to the request, None if it has one or needs none
     most_output    the reservation covers no limit above this one, None if it covers the request's
     limited        a budget or token limit applies, so the output limit must not be dropped
+    attempts       those that failed, a JSON list; '' for none
     report         what it was settled with, None before that
     """
 
@@ -67,6 +68,7 @@ class Reservation:
         "_step",
         "_units",
         "_unread",
+        "attempts",
         "id",
         "limited",
         "most_output",
@@ -101,6 +103,7 @@ class Reservation:
         self.most_output = most_output
         self.tier = tier
         self.transcript: Transcript | None = None
+        self.attempts = ""
         self.report: Report | None = None
         self._price_book = price_book
         self._settlements = settlements
@@ -187,7 +190,10 @@ class Reservation:
             self._settlements.later(self._settled(status))
 
     def _settled(self, status: int) -> Report:
-        report = self.report = self._report(status)
+        report = self._report(status)
+        if self.attempts:
+            report = report._replace(attempts=self.attempts)
+        self.report = report
         return report
 
     def _report(self, status: int) -> Report:

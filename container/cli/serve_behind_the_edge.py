@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from worker.core.api.auth import FailedAuthLimiter
-from worker.core.protocol import GIVES_CONFIGURATION, GivenConfiguration, instance_of
+from worker.core.protocol import GIVES_CONFIGURATION, READS_ATTEMPTS, GivenConfiguration, instance_of
 
 from ..accounting.edge import EdgeAccounting
+from ..accounting.journal import Journal
 from ..accounting.price_book import PriceBook
 from ..config.load import Config, load, loads
 from ..config.problems import CannotServe
@@ -42,7 +43,9 @@ async def behind_the_edge(
     price_book = PriceBook(
         config, router, default_max_output=settings.default_max_output, min_output=settings.min_output
     )
-    accounting = EdgeAccounting(price_book, instance_of(settings.internal_token))
+    instance = instance_of(settings.internal_token)
+    journal = Journal(instance, attempts=settings.internal_protocol >= READS_ATTEMPTS)
+    accounting = EdgeAccounting(price_book, instance, journal)
     engine = Engine(config, config.environment, start_timeout=settings.engine_start_timeout)
     hashed = catalog(load(path, {}))["hash"] if config.deployments else ""
     failed_auth = FailedAuthLimiter(settings.failed_keys_per_minute)

@@ -1,6 +1,7 @@
 """Reports an attempt: response headers for the client, fields of a log line for the operator."""
 
 import functools
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from ..observability import log, metrics
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from ..server.context import Attempted, RequestContext
+
+_MOST_ATTEMPTS, _LONGEST = 8, 100
 
 
 def answer_headers(context: RequestContext, step: Try) -> list[tuple[str, str]]:
@@ -60,6 +63,9 @@ def log_attempt(context: RequestContext, step: Try, model: str, outcome: Outcome
         seconds = time.monotonic() - began
         context.attempted = Attempted(step, model, seconds, more.get("stream", False), more.get("usage"))
         return
+    made = context.reservation_made
+    if made is not None:
+        made.attempts = _added(made.attempts, step, outcome, began)
     log.info(
         "attempt",
         request_id=context.id,
@@ -71,6 +77,26 @@ def log_attempt(context: RequestContext, step: Try, model: str, outcome: Outcome
         seconds=round(time.monotonic() - began, 4),
         **more,
     )
+
+
+def _added(attempts: str, step: Try, outcome: Outcome, began: float) -> str:
+    """Add a failed attempt to a request's list for the ledger, without the provider's message: it may quote the prompt.
+
+    Further attempts than _MOST_ATTEMPTS are left out, because the list may be sent in a header.
+    """
+    listed = json.loads(attempts or "[]")
+    if len(listed) >= _MOST_ATTEMPTS:
+        return attempts
+    listed.append(
+        {
+            "model": step.group[:_LONGEST],
+            "deployment": step.target.deployment.id,
+            "error": outcome.kind,
+            "status": outcome.status or None,
+            "seconds": round(time.monotonic() - began, 3),
+        }
+    )
+    return json.dumps(listed)
 
 
 def where(step: Try) -> dict[str, Any]:

@@ -59,9 +59,10 @@ class Attempted(NamedTuple):
 
 
 class SettledReservation(Protocol):
-    """`report`: what it was settled with, None before that."""
+    """`report`: what it was settled with, None before that. `attempts`: those that failed, a JSON list; '' for none."""
 
     report: Report | None
+    attempts: str
 
 
 class _Stream(web.StreamResponse):

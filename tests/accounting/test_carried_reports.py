@@ -75,6 +75,17 @@ async def test_a_report_acknowledged_in_time_is_not_sent_again() -> None:
     asking.cancel()
 
 
+async def test_failed_attempts_are_only_reported_to_an_edge_that_reads_them() -> None:
+    report = Report("one", "i", 5, attempts='[{"error": "timeout"}]')
+    for reads, sent in ((True, 1), (False, 0)):
+        journal = Journal("i", attempts=reads)
+        journal.later(report)
+        plain = len(Report("one", "i", 5).fields)
+        ((_, fields),) = (await journal.page(0, 0.0)).entries
+        assert len(fields) == plain + sent
+        assert len(json.loads(journal.carried(report))) == 2 + plain + sent
+
+
 @pytest.fixture
 def edge(proxy: StartProxy, fake: FakeProvider) -> Iterator[Behind]:
     config = {"model_list": [deployment(fake, "gpt")], "router_settings": {"num_retries": 0, "disable_cooldowns": True}}

@@ -48,6 +48,8 @@ def test_a_line_says_what_the_request_cost(gateway: Ledgered, provider: FakeProv
     provider.queue(USAGE)
     key = gateway.key(key_alias=f"alice-{stream}")
     line = ask(gateway, key, stream=stream)
+    (row,) = wait_for(lambda: gateway.admin("/spend/logs", request_id=line["request_id"])["data"], bool)
+    assert row["attempts"] == []
     assert line["cost"] == COST
     assert (line["prompt_tokens"], line["completion_tokens"]) == (11, 7)
     assert (line["key_alias"], line["model"], line["endpoint"]) == (f"alice-{stream}", "gpt", "chat_completions")
@@ -99,6 +101,25 @@ def test_a_fallback_is_named_by_its_own_deployment(gateway: Ledgered, provider: 
     line = ask(gateway)
     assert (line["model"], line["provider_model"], line["fallbacks"]) == ("gpt", "spare", 1)
     assert line["cost"] == COST
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_ledger_has_the_attempts_that_failed(gateway: Ledgered, provider: FakeProvider, stream: bool):
+    provider.queue(failing(500), USAGE)
+    line = ask(gateway, stream=stream)
+    (row,) = wait_for(lambda: gateway.admin("/spend/logs", request_id=line["request_id"])["data"], bool)
+    (attempt,) = row["attempts"]
+    assert 0 <= attempt.pop("seconds") < 10
+    assert attempt.pop("deployment") != row["deployment"] == line["deployment"]
+    assert attempt == {"model": "gpt", "error": "server", "status": 500}
+    provider.queue(failing(503, message="of the prompt"), failing(401))
+    failed = ask(gateway, stream=stream)
+    (row,) = wait_for(lambda: gateway.admin("/spend/logs", request_id=failed["request_id"])["data"], bool)
+    assert [(one["model"], one["error"], one["status"]) for one in row["attempts"]] == [
+        ("gpt", "server", 503),
+        ("spare", "authentication", 401),
+    ]
+    assert "of the prompt" not in str(row)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -12,11 +12,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 # The environment variable that tells a container the version of its object.
 PROTOCOL_VARIABLE = "INTERNAL_PROTOCOL"
 # The first version in which an object sends its container the configuration.
 GIVES_CONFIGURATION = 2
+# The first version in which an object reads the attempts of a report. An older one refuses the report.
+READS_ATTEMPTS = 4
 
 TOKEN_HEADER = "x-internal-token"
 REQUEST_ID_HEADER = "x-request-id"

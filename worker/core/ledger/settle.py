@@ -30,7 +30,8 @@ class Report(NamedTuple):
     """The final usage of a request. `cost` is in nano-dollars, `latency` in milliseconds.
 
     `status`: of the response, 499 if the client disconnected. `estimated`: 1 if the provider did not report usage.
-    `answered_by`: the public name of the model that responded, which may be a fallback.
+    `answered_by`: the public name of the model that responded, which may be a fallback. `attempts`: those that failed,
+    a JSON list as `handlers.attempt_log` writes it; '' for none.
     """
 
     id: str
@@ -45,12 +46,18 @@ class Report(NamedTuple):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: int = 0
+    attempts: str = ""
+
+    @property
+    def fields(self) -> list[Any]:
+        """As sent from the container to the edge. Without attempts it is what older objects understand."""
+        return [*self] if self.attempts else [*self][:-1]
 
 
 # The columns that a report changes.
 REPORTED = (
     "state charged settled answered_by deployment status latency prompt_tokens completion_tokens cached_tokens "
-    "reasoning_tokens estimated"
+    "reasoning_tokens estimated attempts"
 ).split()
 
 
@@ -122,6 +129,7 @@ def reported(found: Found, report: Report, now: int) -> tuple[Any, ...]:
         report.cached_tokens,
         report.reasoning_tokens,
         report.estimated,
+        report.attempts,
     )
 
 

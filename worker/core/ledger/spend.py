@@ -17,7 +17,7 @@ _STATES = {0: "running", 1: "expired", 2: "settled"}
 STATUSES = {"success": "r.status BETWEEN 200 AND 399", "failure": "(r.status >= 400 OR r.state = 1)"}
 _NAMES = (
     "id state key_id key_alias user_id model endpoint amount charged created settled answered_by deployment status "
-    "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated request_id tags"
+    "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated request_id tags attempts"
 ).split()
 _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
@@ -142,6 +142,7 @@ def _line(line: dict[str, Any]) -> dict[str, Any]:
         "estimated": bool(line["estimated"]),
         "status": line["status"],
         "latency_ms": line["latency"],
+        "attempts": json.loads(line["attempts"] or "[]"),
     }
 
 
