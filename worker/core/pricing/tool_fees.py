@@ -1,8 +1,9 @@
 """Fees for tools that providers run themselves: searches, code containers, pictures.
 
 A provider bills them by the run, besides the tokens. How often a tool will run is not known in advance: the reservation
-covers the limit that the request sets (`max_uses`, `max_tool_calls`), else a usual number, and the response is charged
-for what it reports.
+covers the limit that the request sets (`max_uses`, `max_tool_calls`), else one run, and the response is charged for
+what it reports. Agents such as Codex declare these tools with every request and hardly ever use them, so a picture is
+reserved only where the request demands one.
 
 https://platform.openai.com/docs/pricing#built-in-tools
 https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool#usage-and-pricing
@@ -20,7 +21,6 @@ Runs = tuple[tuple[str, int], ...]
 
 SEARCH, MAPS, FILE_SEARCH, CODE = "search", "maps", "file_search", "code_interpreter"
 _PICTURE = "picture_"
-_USUAL_RUNS = 5
 _MOST_RUNS = 1000
 # US dollars where the price map has no fee. Pictures: the dearest size of each quality.
 USUAL_FEES = {
@@ -82,7 +82,7 @@ def asked(body: Mapping[str, Any], tools: Iterable[Any]) -> Runs:
     most = body.get("max_tool_calls")
     found: Counter[str] = Counter()
     if body.get("web_search_options") is not None:
-        found[SEARCH] += _USUAL_RUNS
+        found[SEARCH] += 1
     for tool in tools:
         if not isinstance(tool, Mapping):
             continue
@@ -95,9 +95,13 @@ def asked(body: Mapping[str, Any], tools: Iterable[Any]) -> Runs:
             found[FILE_SEARCH] += _times(None, most)
         elif kind == CODE:
             found[CODE] += 1
-        elif kind == "image_generation":
+        elif kind == "image_generation" and _demanded(body.get("tool_choice"), kind):
             found[_picture(tool)] += 1
     return _runs(found)
+
+
+def _demanded(choice: Any, kind: str) -> bool:
+    return choice == "required" or (isinstance(choice, Mapping) and choice.get("type") == kind)
 
 
 def of_items(items: Any) -> Runs:
@@ -159,7 +163,7 @@ def _times(own: Any, most: Any) -> int:
     for limit in (own, most):
         if type(limit) is int and limit > 0:
             return min(limit, _MOST_RUNS)
-    return _USUAL_RUNS
+    return 1
 
 
 def _picture(item: Mapping[str, Any]) -> str:
