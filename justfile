@@ -9,15 +9,20 @@ export PATH := justfile_directory() / ".venv/bin:" + justfile_directory() / "nod
 @default:
     "{{ just_executable() }}" --list --unsorted
 
-# Install the dependencies into .venv and node_modules (every command does so first)
+# Install all dependencies into .venv and node_modules (every command first installs what it needs)
 @setup *args:
     dev/setup "$@"
 
 alias install := setup
 
+# What serving needs; the rest comes with the first command that needs it
+[private]
+@gateway:
+    dev/setup gateway
+
 # Serve the Worker on http://127.0.0.1:8787 with the proxy behind it (--port, --config, --runtime, --host)
 [no-exit-message]
-@dev *args: setup
+@dev *args: gateway
     exec litellm-router dev "$@"
 
 # Run all tests
@@ -49,16 +54,20 @@ alias install := setup
 
 # Check the config and the environment (--config)
 [no-exit-message]
-@check *args: setup
+@check *args: gateway
     litellm-router check "$@"
 
 # Write worker/catalog.py, the edge's extract of the config; recipes that need it do so first (--config)
-@catalog *args: setup
+@catalog *args: gateway
     litellm-router catalog "$@"
 
 # Check the locked packages against the advisory databases
 @audit *args: setup
     python -m dev.audit "$@"
+
+# Measure the README's first command in a clean clone with empty caches: its time, and the disk space
+@first-minute *args: gateway
+    python -m dev.first_minute "$@"
 
 # Run the benchmarks
 @bench *args: setup

@@ -10,16 +10,12 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Code that runs with the extra `container`; and code that also needs the group `dev`.
+# Code that runs with the extra `proxy`; and code that also needs the extra `engine` and the group `dev`.
 INSTALLED = ("container", "worker", "deploy/wheel")
 DEVELOPED = (*INSTALLED, "dev", "bench", "tests")
 # Runs in Pyodide, in the image or in the clients' environment, with other packages.
 _ELSEWHERE = re.compile(r"/probe/|/entry\.py$|^dev/offline/js/|^worker/|^tests/clients/drivers/")
 # Declared but not imported, with the reason.
-UNIMPORTED: Mapping[str, str] = {
-    "langfuse": "LiteLLM's callbacks import it",
-    "litellm": "the engine is its command",
-}
 UNIMPORTED_IN_DEVELOPMENT: Mapping[str, str] = {
     "check-jsonschema": "Compose's specification",
     "editables": "hatchling needs it for an editable install",
@@ -47,11 +43,13 @@ UNIMPORTED_IN_DEVELOPMENT: Mapping[str, str] = {
 def problems(root: Path = ROOT) -> list[str]:
     """One line per package that is imported but not declared, or declared but not imported."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    extra = {_name(one) for one in project["project"]["optional-dependencies"]["container"]}
-    group = {_name(one) for one in project["dependency-groups"]["dev"]}
-    found = list(_problems(imported(root, INSTALLED), extra, extra - UNIMPORTED.keys(), "extra container"))
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    proxy, engine = ({_name(one) for one in extras[name]} for name in ("proxy", "engine"))
+    # A group may include another: {include-group = "gateway"}.
+    group = {_name(one) for group in groups.values() for one in group if isinstance(one, str)}
+    found = list(_problems(imported(root, INSTALLED), proxy, proxy, "extra proxy"))
     wanted = group - UNIMPORTED_IN_DEVELOPMENT.keys()
-    found += _problems(imported(root, DEVELOPED), extra | group, wanted, "group dev")
+    found += _problems(imported(root, DEVELOPED), proxy | engine | group, wanted, "group dev")
     return found
 
 

@@ -15,6 +15,8 @@ This program is MIT ([LICENSE](../LICENSE)). The image also holds these packages
 and the packages' metadata. `litellm[proxy]` brings LiteLLM's commercial package along, `litellm-enterprise`: an
 installation by the lock has it, the image has not, and nothing here uses it.
 
+`container/config/litellm_prices.json` is LiteLLM's map of prices, MIT, Copyright (c) 2023 Berri AI.
+
 | package | licence |
 |---|---|
 """

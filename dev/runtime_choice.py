@@ -7,6 +7,8 @@ import subprocess
 import threading
 from typing import NamedTuple
 
+from .offline import tools
+
 TIMEOUT_SECONDS = 2.0
 # Where workerd fetches Pyodide when `wrangler dev` runs a Python Worker.
 CLOUDFLARE_HOST = "pyodide-capnp-bin.edgeworker.net"
@@ -32,6 +34,8 @@ def choose(asked: str, *, in_image: bool = True) -> Choice:
     problem = docker_problem()
     if problem:
         return Choice("offline", problem)
+    if not (tools.NODE_MODULES / "wrangler").is_dir():
+        return Choice("offline", "wrangler is not installed (`just setup` does it)")
     if not reachable(CLOUDFLARE_HOST):
         return Choice("offline", f"a Docker engine answers, but Cloudflare ({CLOUDFLARE_HOST}) cannot be reached")
     return Choice("wrangler", "a Docker engine answers and Cloudflare can be reached")

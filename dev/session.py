@@ -8,14 +8,16 @@ import os
 import shlex
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from container.config.load import Config, load
+from container.config.deployment import Deployment
+from container.config.load import load
 from container.config.problems import ConfigError
+from container.engine import packages
 from container.proxy import catalog
-from dev import runtime_choice, variables, wrangler_dev
+from dev import runtime_choice, setup, variables, wrangler_dev
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
 from dev.offline import wrangler
 from dev.offline.tools import REPOSITORY, MissingTool
@@ -32,7 +34,8 @@ _OWN_CONFIG = REPOSITORY / "litellm_config.yaml"
 @dataclass(frozen=True)
 class Session:
     """`catalog`: the source of worker/catalog.py for this config; `model`: one that is on, None without;
-    `vars`: what the Worker gets; `key_in_file`: the master key is known to `.dev.vars` only."""
+    `vars`: what the Worker gets; `key_in_file`: the master key is known to `.dev.vars` only; `needs_engine`: a model
+    that is on is called through LiteLLM."""
 
     config: Path
     catalog: str
@@ -41,6 +44,7 @@ class Session:
     port: int
     vars: Mapping[str, str]
     key_in_file: bool
+    needs_engine: bool
 
     @classmethod
     def prepare(cls, config: str, host: str, port: int) -> "Session":
@@ -68,8 +72,10 @@ class Session:
                 f"{host} is open to others and everybody knows the master key sk-1234; set LITELLM_MASTER_KEY to "
                 "another one, or leave out --host."
             )
-        model = _example_model(loaded, given)
-        return cls(path, source, model, host, port, given, key_in_file=not os.environ.get(variables.MASTER_KEY))
+        on = [d for d in loaded.deployments if not missing(d.needs, lambda name: bool(given.get(name)))]
+        key_in_file = not os.environ.get(variables.MASTER_KEY)
+        needs_engine = any(d.kind == "engine" for d in on)
+        return cls(path, source, _example_model(on), host, port, given, key_in_file, needs_engine)
 
     def run(self, runtime: str) -> int:
         in_image = self.config.resolve() == _OWN_CONFIG
@@ -114,6 +120,8 @@ class Session:
         return "$LITELLM_MASTER_KEY"
 
     def _run_offline(self) -> int:
+        if self.needs_engine and not packages.installed() and setup.main(["engine"]) != 0:
+            say("Models that are called through LiteLLM do not answer until that is done; the others do.")
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "dev.log").open("w", encoding="utf-8", buffering=1) as log:
 
@@ -170,10 +178,10 @@ def _check_port(host: str, port: int) -> None:
         raise CannotRun(f"Cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port.") from None
 
 
-def _example_model(config: Config, given: Mapping[str, str]) -> str | None:
+def _example_model(on: Sequence[Deployment]) -> str | None:
     """A usable model: one that needs no provider, otherwise the first enabled one that is not a wildcard."""
-    on = [d for d in config.deployments if not d.wildcard and not missing(d.needs, lambda name: bool(given.get(name)))]
-    chosen = next((d for d in on if d.kind == "mock"), next(iter(on), None))
+    named = [d for d in on if not d.wildcard]
+    chosen = next((d for d in named if d.kind == "mock"), next(iter(named), None))
     return chosen.group if chosen else None
 
 

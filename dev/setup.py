@@ -1,11 +1,16 @@
 """Installs the locked requirements into .venv and node_modules; does nothing if they are up to date.
 
-    dev/setup [--force]
+    dev/setup [gateway|engine|all] [--force]
+
+`gateway` is what `just dev` needs, `engine` adds LiteLLM for the providers that are called through it, and `all` (the
+default) what developers need. What is installed stays: `gateway` also keeps a complete installation up to date.
 
 Uses only the standard library, because it runs first on a fresh machine.
 """
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -13,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .progress import say, step
@@ -22,7 +27,14 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 NODE_MODULES = ROOT / "node_modules"
 MINIMUM_PYTHON = (3, 11)
+# What was installed, as in LEVELS, and from which requirements.
 _STAMP = ".litellm-router-setup"
+# Each level and its requirements, which contain those of the levels before.
+LEVELS = {
+    "gateway": ["requirements/gateway.txt"],
+    "engine": ["requirements/gateway.txt", "requirements/container.txt"],
+    "all": ["requirements/dev.txt"],
+}
 NO_NETWORK = re.compile(
     r"dns error|error sending request|failed to lookup|connection refused|could not connect|timed out|unreachable"
     r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH",
@@ -36,12 +48,14 @@ class SetupFailed(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dev/setup", description="Installs what the project needs into itself.")
+    parser.add_argument("level", nargs="?", choices=LEVELS, default="all", help="default: %(default)s")
     parser.add_argument("--force", action="store_true", help="install again although nothing has changed")
     given = parser.parse_args(arguments)
     started = time.monotonic()
     try:
-        python = set_up_python(given.force)
-        npm = set_up_npm(given.force)
+        with _alone():
+            python = set_up_python(given.level, given.force)
+            npm = set_up_npm(given.level, given.force)
     except SetupFailed as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -50,11 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def set_up_python(force: bool = False) -> bool:
-    """.venv with the requirements of requirements/dev.txt and the project itself. Whether there was anything to do."""
+def set_up_python(level: str = "all", force: bool = False) -> bool:
+    """.venv with the requirements of the level and the project itself. Whether there was anything to do."""
     python = VENV / "bin" / "python"
-    wanted = digest([ROOT / "requirements" / "dev.txt", ROOT / "pyproject.toml"])
-    if not force and python.exists() and _stamp(VENV) == wanted:
+    wanted = digest([ROOT / "pyproject.toml", *(ROOT / name for names in LEVELS.values() for name in names)])
+    before, same = _stamp(VENV, wanted) if python.exists() else (None, False)
+    level = _higher(level, before)
+    if same and level == before and not force:
         return False
     uv = _uv()
     if not python.exists():
@@ -63,24 +79,35 @@ def set_up_python(force: bool = False) -> bool:
             raise SetupFailed(f"Python {version[0]}.{version[1]} is too old; install Python 3.11 or newer.")
         with step("Making .venv"):
             _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)])
-    target = ["--quiet", "--python", str(python)]
-    with step("Installing the Python packages"):
-        _run([uv, "pip", "sync", *target, "--require-hashes", "requirements/dev.txt"])
-        _run([uv, "pip", "install", *target, "--no-deps", "--no-build-isolation", "--editable", "."])
-    (VENV / _STAMP).write_text(wanted)
+    target = ["--quiet", "--python", str(python), "--require-hashes"]
+    with step("Installing the engine's packages" if level == "engine" else "Installing the Python packages"):
+        if same and not force:  # adds to what a running gateway uses, and removes nothing
+            _run([uv, "pip", "install", *target, *(word for name in LEVELS[level] for word in ("-r", name))])
+        else:
+            _run([uv, "pip", "sync", *target, *LEVELS[level]])
+            project = ["--no-deps", "--no-build-isolation", "--editable", "."]
+            _run([uv, "pip", "install", "--quiet", "--python", str(python), *project])
+    (VENV / _STAMP).write_text(f"{level} {wanted}")
     return True
 
 
-def set_up_npm(force: bool = False) -> bool:
-    """node_modules as package-lock.json says, by the Node of .venv. Whether there was anything to do."""
+def set_up_npm(level: str = "all", force: bool = False) -> bool:
+    """node_modules as package-lock.json says, by the Node of .venv. Whether there was anything to do.
+
+    Levels below "all" get the `dependencies` of package.json alone.
+    """
     wanted = digest([ROOT / "package.json", ROOT / "package-lock.json"])
-    if not force and _stamp(NODE_MODULES) == wanted:
+    before, same = _stamp(NODE_MODULES, wanted)
+    level = _higher(level, before)
+    if same and not force and (level == "all") == (before == "all"):
         return False
+    omitted = [] if level == "all" else ["--omit=dev"]
     with step("Installing the npm packages"):
         # Not `npm ci`: it refuses the lock where the index lacks workerd for platforms other than this one. This
         # installs the locked versions, checks their hashes and writes neither package.json nor the lock.
-        _run([str(VENV / "bin" / "npm"), "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"])
-    (NODE_MODULES / _STAMP).write_text(wanted)
+        npm = [str(VENV / "bin" / "npm"), "install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]
+        _run([*npm, *omitted])
+    (NODE_MODULES / _STAMP).write_text(f"{level} {wanted}")
     return True
 
 
@@ -101,9 +128,26 @@ def explain(command: Sequence[str], output: str) -> str:
     return f"{name} failed; mend what it names and try again. It said:\n{said}"
 
 
-def _stamp(directory: Path) -> str | None:
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Waits until no other process installs into this checkout."""
+    with open(__file__, "rb") as file:
+        with step("Waiting for another installation"):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _stamp(directory: Path, wanted: str) -> tuple[str | None, bool]:
+    """The level that is installed, and whether from the `wanted` requirements."""
     path = directory / _STAMP
-    return path.read_text() if path.exists() else None
+    if not path.exists():
+        return None, False
+    level, _, found = path.read_text().rpartition(" ")
+    return level if level in LEVELS else "all", found == wanted
+
+
+def _higher(one: str, other: str | None) -> str:
+    return max(one, other or one, key=list(LEVELS).index)
 
 
 def _uv() -> str:

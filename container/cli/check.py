@@ -8,6 +8,7 @@ from ..accounting.price_book import PriceBook
 from ..config.deployment import Deployment
 from ..config.load import Config, load
 from ..config.problems import ConfigError
+from ..engine import packages
 from ..ledger import location
 from ..proxy.startup_checks import reasons_not_to_serve
 from ..routing.router import Router
@@ -71,6 +72,8 @@ def _say_models(config: Config) -> None:
             print(f"without a price: {', '.join(unpriced)} ({UNPRICED})")
     if config.needs_engine:
         print("The translation engine (LiteLLM) is started for: " + ", ".join(_through_engine(config.deployments)))
+        if not packages.installed():
+            print("Its packages are not installed yet.")
 
 
 def _through_engine(deployments: Iterable[Deployment]) -> list[str]:

@@ -1,6 +1,5 @@
-"""Parses prices and limits, and reads LiteLLM's price map without importing LiteLLM."""
+"""Parses prices and limits, and reads LiteLLM's price map."""
 
-import importlib.util
 import math
 import re
 from collections.abc import Mapping
@@ -59,15 +58,13 @@ def _number(text: str) -> int | float | None:
     return int(number) if number.is_integer() and number > 1 else number
 
 
-MAP_FILE = "model_prices_and_context_window_backup.json"
+# A copy of LiteLLM's, written by dev/litellm_prices.py. LiteLLM itself may not be installed.
+MAP_FILE = Path(__file__).with_name("litellm_prices.json")
 
 
 def price_map() -> Mapping[str, Mapping[str, Any]]:
     """LiteLLM's map of model names to prices and limits. It takes several megabytes, so do not keep it."""
-    spec = importlib.util.find_spec("litellm")
-    if spec is None or not spec.submodule_search_locations:
-        return {}
-    return orjson.loads((Path(spec.submodule_search_locations[0]) / MAP_FILE).read_bytes())
+    return orjson.loads(MAP_FILE.read_bytes())
 
 
 def provider_of(model: str) -> str | None:

@@ -23,6 +23,7 @@ from ..config.address import JSON, Address
 from ..config.load import Config
 from ..observability import log, metrics
 from ..observability.hide_secrets import hide_secrets
+from . import packages
 from .configuration import configuration, environment, modules
 
 POLL_SECONDS = 0.25
@@ -67,7 +68,7 @@ class Engine:
         self, config: Config, own: Mapping[str, str], *, start_timeout: float, command: Sequence[str] | None = None
     ) -> None:
         self._config = config
-        self._command = command or _command()
+        self._command = command
         self._own = own
         self._start_timeout = start_timeout
         self._keeper: asyncio.Task | None = None
@@ -78,6 +79,7 @@ class Engine:
         self._last_death = ""
         self._again_at = 0.0
         self._pausing = False
+        self._fetching = False
 
     @property
     def state(self) -> str:
@@ -121,6 +123,8 @@ class Engine:
             return EngineUnavailable(
                 f"The translation engine {self._last_death}; it starts again in {wait:.0f} s.", wait
             )
+        if self._fetching:
+            return EngineUnavailable("The translation engine's packages are being fetched, this once.", 10.0)
         return EngineUnavailable("The translation engine is still starting.", 5.0)
 
     async def stop(self) -> None:
@@ -136,7 +140,11 @@ class Engine:
             while True:
                 began = time.monotonic()
                 try:
+                    if self._command is None and not packages.installed():
+                        await self._fetch_packages()
                     await self._run_once(Path(folder))
+                except packages.PackagesMissing as error:
+                    self._last_death = f"could not be started: {error}"
                 except OSError as error:
                     self._last_death = f"could not be started ({error.strerror})"
                 except json.JSONDecodeError:
@@ -156,6 +164,13 @@ class Engine:
                 self._settled.clear()
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
+    async def _fetch_packages(self) -> None:
+        self._fetching = True
+        try:
+            await packages.fetch()
+        finally:
+            self._fetching = False
+
     async def _run_once(self, folder: Path) -> None:
         """Run the child process until it dies."""
         key, port = "sk-engine-" + secrets.token_hex(24), _free_port()
@@ -173,7 +188,7 @@ class Engine:
             surroundings[CREDENTIALS] = str(folder / "google.json")
         began = time.monotonic()
         child = await asyncio.create_subprocess_exec(
-            *self._command,
+            *(self._command or _command()),
             *("--config", str(path), "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"),
             *("--keepalive_timeout", str(IDLE_CONNECTION_SECONDS)),
             cwd=folder,

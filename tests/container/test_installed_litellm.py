@@ -14,6 +14,7 @@ from container.config.providers import DIRECT, ENGINE_NEEDS, ENGINE_PROVIDERS
 from container.engine.configuration import environment
 from container.request.authority import forbidden
 from container.request.engine_fields import FIELDS, foreign
+from dev import litellm_prices
 from tests.processes import ROOT
 
 _ASK = """
@@ -147,9 +148,10 @@ def test_no_variable_of_ours_is_an_option_of_the_litellm_command(installed):
     assert environment(dict.fromkeys(installed["options"], "x"), "k").keys() == environment({}, "k").keys()
 
 
-def test_price_map_is_where_litellm_ships_it():
-    prices = price_map()
-    assert prices["gpt-4o"]["input_cost_per_token"] > 0, MAP_FILE
+def test_the_price_map_is_the_installed_litellms():
+    """`python -m dev.litellm_prices` writes it."""
+    assert litellm_prices.text() == MAP_FILE.read_text()
+    assert price_map() == litellm_prices.shipped()
 
 
 def test_pinned_version_is_installed():

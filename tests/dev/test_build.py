@@ -25,7 +25,7 @@ def capnp(config: wrangler.WranglerConfig, directory: Path, **options) -> str:
 
 def test_npms_pyodide_is_the_version_that_workerd_needs() -> None:
     wanted = versions.expected_pyodide(wrangler.read(WRANGLER_CONFIG))
-    pinned = json.loads((tools.REPOSITORY / "package.json").read_text())["devDependencies"]["pyodide"]
+    pinned = json.loads((tools.REPOSITORY / "package.json").read_text())["dependencies"]["pyodide"]
     assert pinned == wanted, f"workerd runs Workers on Pyodide {wanted}: pin that version in package.json"
     assert tools.npm_version("pyodide") == wanted
 

@@ -1,10 +1,12 @@
 """The setup: what it skips and how it reports failures. Every test run exercises the installation itself."""
 
+import fcntl
 import os
 import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,13 +15,16 @@ import pytest
 from dev import progress, setup
 
 ROOT = Path(__file__).parents[2]
+ALL = ["uv pip sync dev", "uv pip install", "npm install"]
+GATEWAY = ["uv pip sync gateway", "uv pip install", "npm install --omit=dev"]
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with everything installed, according to its stamps."""
     (tmp_path / "requirements").mkdir()
-    for name in ("requirements/dev.txt", "pyproject.toml", "package.json", "package-lock.json"):
+    locks = {name for names in setup.LEVELS.values() for name in names}
+    for name in (*locks, "pyproject.toml", "package.json", "package-lock.json"):
         (tmp_path / name).write_text(name)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
@@ -32,12 +37,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def commands(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Records commands instead of running them: program and first word, such as "uv venv"."""
+    """Records commands instead of running them: the program, its first word, such as "uv venv", and what decides."""
     ran: list[str] = []
 
     def run(command: list[str]) -> None:
         words = [word for word in command[1:] if not word.startswith("-")]
-        ran.append(" ".join([Path(command[0]).name, *words[: 2 if words[0] == "pip" else 1]]))
+        decisive = [Path(word).stem for word in command if word.endswith(".txt") or word == "--omit=dev"]
+        ran.append(" ".join([Path(command[0]).name, *words[: 2 if words[0] == "pip" else 1], *decisive]))
 
     monkeypatch.setattr(setup, "_run", run)
     monkeypatch.setenv("UV", "/somewhere/uv")
@@ -46,7 +52,7 @@ def commands(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_installs_once(project: Path, commands: list[str]) -> None:
     assert setup.main([]) == 0
-    assert commands == ["uv pip sync", "uv pip install", "npm install"]
+    assert commands == ALL
     commands.clear()
     assert setup.main([]) == 0
     assert commands == []
@@ -55,8 +61,9 @@ def test_installs_once(project: Path, commands: list[str]) -> None:
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
-        ("requirements/dev.txt", ["uv pip sync", "uv pip install"]),
-        ("pyproject.toml", ["uv pip sync", "uv pip install"]),
+        ("requirements/dev.txt", ALL[:2]),
+        ("requirements/gateway.txt", ALL[:2]),
+        ("pyproject.toml", ALL[:2]),
         ("package-lock.json", ["npm install"]),
     ],
 )
@@ -78,7 +85,62 @@ def test_force_installs_anyway(project: Path, commands: list[str]) -> None:
     setup.main([])
     commands.clear()
     setup.main(["--force"])
-    assert commands == ["uv pip sync", "uv pip install", "npm install"]
+    assert commands == ALL
+
+
+@pytest.mark.parametrize(
+    ("levels", "last"),
+    [
+        (["gateway"], GATEWAY),
+        (["gateway", "gateway"], []),
+        (["gateway", "engine"], ["uv pip install gateway container"]),
+        (["gateway", "engine", "gateway"], []),
+        (["gateway", "all"], ["uv pip install dev", "npm install"]),
+        (["gateway", "all", "gateway"], []),
+        (["gateway", "all", "engine"], []),
+    ],
+    ids=" ".join,
+)
+def test_each_level_adds_to_the_one_before_and_takes_nothing_away(
+    project: Path, commands: list[str], levels: list[str], last: list[str]
+) -> None:
+    for level in levels:
+        commands.clear()
+        assert setup.main([level]) == 0
+    assert commands == last
+
+
+@pytest.mark.parametrize(
+    ("level", "again"),
+    [("gateway", GATEWAY), ("engine", ["uv pip sync gateway container", *GATEWAY[1:]]), ("all", ALL)],
+)
+def test_the_gateways_setup_renews_whatever_is_installed(
+    project: Path, commands: list[str], level: str, again: list[str]
+) -> None:
+    setup.main([level])
+    commands.clear()
+    (project / "pyproject.toml").write_text("other")
+    (project / "package.json").write_text("other")
+    assert setup.main(["gateway"]) == 0
+    assert commands == again
+
+
+def test_a_stamp_of_an_older_setup_means_everything(project: Path, commands: list[str]) -> None:
+    for directory in (".venv", "node_modules"):
+        (project / directory / setup._STAMP).write_text("0123456789abcdef")
+    setup.main(["gateway"])
+    assert commands == ALL
+
+
+def test_two_installations_at_once_install_once(project: Path, commands: list[str]) -> None:
+    with open(setup.__file__, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        second = threading.Thread(target=setup.main, args=(["all"],))
+        second.start()
+        second.join(0.1)
+        assert commands == []
+    second.join()
+    assert commands == ALL
 
 
 def test_a_failure_leaves_no_stamp(

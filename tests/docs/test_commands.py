@@ -33,12 +33,12 @@ RUN = {
     "keys": ("admin/test_with_the_proxy.py",),
     "logs": ("docs/test_logs.py", "budget"),
     "migration": ("docs/test_migration.py", "litellm-router check"),
-    "quickstart": ("docs/test_quickstart.py", "install", "cat >my_config.yaml", "litellm-router serve",
+    "quickstart": ("docs/test_quickstart.py", "just setup", "cat >my_config.yaml", "litellm-router serve",
                    "curl --include", "keys create", "spend keys"),
     "traces": ("docs/test_traces.py", "export OTEL_EXPORTER_OTLP_ENDPOINT"),
 }  # fmt: skip
 NOT_RUN = {
-    "CONTRIBUTING": {"just install": "tests/docs/test_readme.py runs `just dev`, which installs the same"},
+    "CONTRIBUTING": {"just install": "`just test` does the same first"},
     "deploy-cloudflare": {
         "just deploy": "wants an account; tests/deploy/test_deploy.py deploys by a fake wrangler",
         "wrangler secret put": "wants an account; tests/deploy/test_cloudflare_page.py asks wrangler for the command",

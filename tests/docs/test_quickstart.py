@@ -65,5 +65,5 @@ def test_from_the_config_to_what_was_spent(checked: str, port: int, environment:
 
 
 def test_its_installation_is_the_readmes():
-    assert PAGE.block("install").strip() == "pip install uv && uvx --from rust-just just install"
+    assert PAGE.block("just setup").strip() == "pip install uv && uvx --from rust-just just setup gateway"
     assert "pip install uv && uvx --from rust-just just dev" in README

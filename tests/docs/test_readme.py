@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dev import first_minute
 from tests.processes import ROOT, free_tcp_port
 
 README = (ROOT / "README.md").read_text()
@@ -106,6 +107,12 @@ def test_the_proxy_alone(dev):
     finally:
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_the_disk_space_is_stated_where_ci_looks_for_it():
+    """`just first-minute` measures it, which `.ci/run` calls."""
+    assert first_minute.said_in(ROOT) == 650
+    assert "recipe first-minute" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_all_tests_are_what_ci_runs():
