@@ -9,12 +9,13 @@ from tests.dashboard.conftest import Gateway, go, settled
 from tests.processes import MASTER_KEY
 
 
-async def ask(gateway: Gateway, key: str, model: str = "gpt-4o") -> int:
+async def ask(gateway: Gateway, key: str, model: str = "gpt-4o", id: str = "") -> int:
     """Sends a request and returns the status."""
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+    headers = {"authorization": f"Bearer {key}"} | ({"x-request-id": id} if id else {})
     async with httpx.AsyncClient() as client:
         url = f"{gateway.url}/v1/chat/completions"
-        return (await client.post(url, json=body, headers={"authorization": f"Bearer {key}"})).status_code
+        return (await client.post(url, json=body, headers=headers)).status_code
 
 
 async def told(gateway: Gateway, path: str) -> dict:

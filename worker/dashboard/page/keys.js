@@ -7,6 +7,7 @@ import { fieldsOf, inputs, valuesOf } from "./form.js";
 import { count, time, until } from "./format.js";
 import { limits, spend } from "./limits.js";
 import { to } from "./route.js";
+import { may } from "./session.js";
 
 const SIZE = 20;
 const filter = $("keys-filter");
@@ -29,7 +30,8 @@ function actions(key) {
   const button = (word, listener) => h("button", {
     type: "button", "data-focus": `${key.token} ${word === "Unblock" ? "Block" : word}`, "aria-label": `${word} ${nameOf(key)}`, on: { click: listener },
   }, word);
-  const all = [button(key.blocked ? "Unblock" : "Block", (event) => (key.blocked ? unblock(key, event.currentTarget) : block(key)))];
+  if (!may.write()) return "–";
+  const all = may.block(key) ? [button(key.blocked ? "Unblock" : "Block", (event) => (key.blocked ? unblock(key, event.currentTarget) : block(key)))] : [];
   if (!key.declared) all.unshift(button("Edit", () => edit(key).catch((error) => announce(error.message))), button("Rotate", () => rotate(key)));
   if (!key.declared) all.push(button("Delete", () => remove(key)));
   return h("div", { class: "actions" }, ...all);

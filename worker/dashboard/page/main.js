@@ -1,7 +1,7 @@
 // Signs in and out, shows the view that the address names, and refreshes it.
 
 import { activity, forgetActivity } from "./activity.js";
-import { get, signIn, signOut, signedIn } from "./api.js";
+import { get, post, signIn, signOut, signedIn } from "./api.js";
 import { closeDialogs } from "./dialog.js";
 import { $, announce } from "./dom.js";
 import { clock } from "./format.js";
@@ -11,6 +11,7 @@ import { overview } from "./overview.js";
 import { forgetRequest, request } from "./request.js";
 import { forgetRequests, requests, requestsOf } from "./requests.js";
 import { here } from "./route.js";
+import { forgetPerson, may, recall, who } from "./session.js";
 import { forgetTry, tryIt } from "./try.js";
 
 const EVERY = 30_000;
@@ -67,9 +68,36 @@ async function enter(event) {
   await open();
 }
 
+/** Shows the page to a person who has a session, and otherwise how to sign in. */
+async function begin() {
+  const failed = new URL(location.href).searchParams.get("sign_in_error");
+  if (failed) history.replaceState(null, "", location.pathname + location.hash);
+  let found;
+  try {
+    found = await recall();
+  } catch {
+    return; // The form for the master key says what is wrong.
+  }
+  $("sign-in-person").hidden = !found.sign_in;
+  if (found.user) {
+    signIn();
+    await open();
+  } else if (failed || found.error) {
+    $("sign-in-error").textContent = found.error ?? `The sign-in has failed (${failed}).`;
+  }
+}
+
+async function end() {
+  if (who().by === "session") await post("dashboard/sign-out", {}).catch((error) => announce(error.message));
+  leave();
+}
+
 async function open() {
   $("sign-in").hidden = true;
   $("app").hidden = false;
+  $("person").textContent = who().by === "session" ? who().name || who().user_id : "";
+  for (const element of document.querySelectorAll("[data-for=operator]")) element.hidden = !may.operate();
+  $("create-key").hidden = !may.write();
   turn();
   $("main").focus({ preventScroll: true });
   await refresh();
@@ -79,6 +107,7 @@ async function open() {
 function leave(message = "") {
   if (!signedIn()) return;
   signOut();
+  forgetPerson();
   closeDialogs();
   for (const forget of [forgetActivity, forgetKeys, forgetRequest, forgetRequests, forgetTry]) forget();
   for (const panel of panels) panel.forget();
@@ -90,13 +119,14 @@ function leave(message = "") {
 }
 
 $("sign-in-form").addEventListener("submit", enter);
-$("sign-out").addEventListener("click", () => leave());
+$("sign-out").addEventListener("click", end);
 $("refresh").addEventListener("click", async () => {
   await refresh();
   announce("Up to date.");
 });
 addEventListener("refused", (event) => !$("app").hidden && leave(event.detail));
 addEventListener("pagehide", () => leave());
+addEventListener("pageshow", (event) => event.persisted && begin());
 addEventListener("hashchange", () => {
   if (!signedIn() || $("app").hidden) return;
   turn();

@@ -1,12 +1,28 @@
 // Who is signed in: whoever has the master key, or a person with a role.
 
+import { get } from "./api.js";
+
 let person = null;
+
+/** What the person may do; the gateway decides it in any case. `write`: change anything; `key`: an existing one. */
+export const may = {
+  operate: () => who().role === "operator",
+  write: () => !who().reads_only,
+  block: (key) => may.write() && (may.operate() || administers(key.team_id)),
+};
+
+const administers = (team) => who().teams.some((one) => one.team_id === team && one.role === "admin");
 
 /** { by: "key" or "session", role: "operator", "team_admin" or "member", user_id, name, teams, reads_only } */
 export const who = () => person ?? { by: "key", role: "operator", teams: [], reads_only: false };
 
-export const isOperator = () => who().role === "operator";
+/** Asks the gateway who is signed in, by the session's cookie. Returns { sign_in, error, user }. */
+export async function recall() {
+  const found = await get("dashboard/session");
+  person = found.user && { by: "session", ...found.user };
+  return found;
+}
 
-export function signedInAs(user) {
-  person = user && { by: "session", ...user };
+export function forgetPerson() {
+  person = null;
 }
