@@ -6,7 +6,7 @@ from worker import dashboard
 from worker.core.api import health, openapi
 from worker.core.api.endpoints import dashboard_file
 from worker.core.api.errors import unknown_path
-from worker.core.ledger.key_schemas import KEY_SCHEMAS
+from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 
 from ..accounting.edge import Accounts
 from ..engine.supervisor import Engine
@@ -42,4 +42,4 @@ class Health:
         context.respond(status, orjson.dumps(body), headers)
 
     async def description(self, context: RequestContext) -> None:
-        context.respond(200, openapi.text(KEY_SCHEMAS).encode())
+        context.respond(200, openapi.text(FIELD_SCHEMAS).encode())

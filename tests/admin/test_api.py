@@ -11,6 +11,12 @@ from worker.core.values import periods
 POSTS = ["/key/generate", "/key/update", "/key/delete", "/key/block", "/key/unblock", "/key/x/regenerate"]
 POSTS += ["/dashboard/sessions/revoke"]
 GETS = ["/key/info", "/key/list", "/spend/logs", "/spend/keys", "/spend/activity", "/global/spend", "/model/info"]
+OWNERS = ["team", "user", "customer", "end_user", "tag", "budget"]
+POSTS += [f"/{owner}/{action}" for owner in OWNERS for action in ("new", "update", "delete")]
+POSTS += [f"/{owner}/{action}" for owner in ("team", "customer", "end_user") for action in ("block", "unblock")]
+POSTS += ["/tag/info", "/budget/info", "/team/member_add", "/team/member_update", "/team/member_delete"]
+GETS += [f"/{owner}/list" for owner in OWNERS] + [f"/{owner}/info" for owner in OWNERS[:4]]
+GETS += ["/v2/team/list", "/budget/settings"]
 EVERY = [("POST", path) for path in POSTS] + [("GET", path) for path in GETS]
 
 
@@ -120,7 +126,6 @@ async def test_the_list_is_paged(gateway: Gateway):
         ("GET", "/key/list?size=501", None, "size"),
         ("GET", "/key/list?size=ten", None, "size"),
         ("GET", "/key/list?return_full_object=perhaps", None, "return_full_object"),
-        ("GET", "/key/list?team_id=ada", None, "team_id"),
         ("GET", "/key/list?status=deleted", None, "status"),
         ("GET", "/key/list?key_alias=no%00body", None, "key_alias"),
         ("GET", "/spend/logs?model=%00", None, "model"),
@@ -144,6 +149,39 @@ async def test_the_list_is_paged(gateway: Gateway):
         ("GET", "/spend/activity?bucket=minute", None, "bucket"),
         ("GET", "/spend/activity?group_by=user", None, "group_by"),
         ("GET", "/spend/activity?key=sk-x", None, "key"),
+        ("POST", "/team/new", {"max_budget": -1}, "max_budget"),
+        ("POST", "/team/new", {"team_id": "no\nbody"}, "team_id"),
+        ("POST", "/team/new", {"team_id": "\0"}, "team_id"),
+        ("POST", "/team/update", {"max_budget": 1}, "team_id"),
+        ("POST", "/team/delete", {}, "team_ids"),
+        ("POST", "/team/block", {"team_id": 7}, "team_id"),
+        ("POST", "/team/member_add", {"team_id": 7}, "team_id"),
+        ("GET", "/team/info", None, "team_id"),
+        ("GET", "/team/info?team_id=a%0Ab", None, "team_id"),
+        ("GET", "/team/info?team_id=x&key_limit=0", None, "key_limit"),
+        ("GET", "/team/list?sort_by=password", None, "sort_by"),
+        ("GET", "/team/list?sort_order=up", None, "sort_order"),
+        ("GET", "/team/list?organization_id=x", None, "organization_id"),
+        ("GET", "/v2/team/list?page=0", None, "page"),
+        ("GET", "/v2/team/list?page_size=501", None, "page_size"),
+        ("POST", "/user/new", {"user_role": "king"}, "user_role"),
+        ("POST", "/user/update", {"user_alias": "x"}, "user_id"),
+        ("GET", "/user/info", None, "user_id"),
+        ("GET", "/user/list?role=king", None, "role"),
+        ("GET", "/user/list?user_ids=%2C", None, "user_ids"),
+        ("GET", "/user/list?user_ids=" + "a," * 51, None, "user_ids"),
+        ("POST", "/customer/new", {}, "user_id"),
+        ("POST", "/end_user/block", {"user_ids": []}, "user_ids"),
+        ("GET", "/customer/info?user_id=x", None, "user_id"),
+        ("GET", "/end_user/info", None, "end_user_id"),
+        ("GET", "/customer/list?role=king", None, "role"),
+        ("POST", "/tag/new", {"name": "t", "models": ["x"]}, "models"),
+        ("POST", "/tag/info", {"names": "t"}, "names"),
+        ("POST", "/tag/delete", {}, "name"),
+        ("POST", "/budget/new", {"budget_id": "a\nb"}, "budget_id"),
+        ("POST", "/budget/new", {"model_max_budget": {"x": 1}}, "model_max_budget"),
+        ("POST", "/budget/info", {"budgets": []}, "budgets"),
+        ("GET", "/budget/settings", None, "budget_id"),
     ],
 )
 async def test_an_invalid_field_is_named(gateway: Gateway, method: str, path: str, fields, param: str):
@@ -163,6 +201,71 @@ async def test_an_unknown_key_is_404(gateway: Gateway):
         ("GET", "/spend/logs?key=sk-none-such", None),
     ):
         assert (await gateway.ask(method, path, fields)).status == 404, path
+
+
+async def test_an_unknown_owner_is_404(gateway: Gateway):
+    for method, path, fields in (
+        ("POST", "/key/generate", {"team_id": "none"}),
+        ("POST", "/key/generate", {"budget_id": "none"}),
+        ("POST", "/team/update", {"team_id": "none"}),
+        ("POST", "/team/block", {"team_id": "none"}),
+        ("POST", "/team/delete", {"team_ids": ["none"]}),
+        ("POST", "/team/member_add", {"team_id": "none", "member": {"user_id": "x", "role": "user"}}),
+        ("GET", "/team/info?team_id=none", None),
+        ("GET", "/user/info?user_id=none", None),
+        ("POST", "/user/delete", {"user_ids": ["none"]}),
+        ("GET", "/customer/info?end_user_id=none", None),
+        ("POST", "/customer/update", {"user_id": "none"}),
+        ("POST", "/end_user/unblock", {"user_ids": ["none"]}),
+        ("POST", "/tag/info", {"names": ["none"]}),
+        ("POST", "/budget/update", {"budget_id": "none"}),
+        ("GET", "/budget/settings?budget_id=none", None),
+    ):
+        assert (await gateway.ask(method, path, fields)).status == 404, path
+
+
+async def test_the_lifecycle_of_a_team(gateway: Gateway):
+    member = {"user_id": "ada", "role": "admin"}
+    made = await gateway.post(
+        "/team/new", {"team_id": "blue", "team_alias": "Blue", "max_budget": 2.5, "members_with_roles": [member]}
+    )
+    assert (made["team_id"], made["max_budget"], made["members_count"]) == ("blue", 2.5, 1)
+    key = await gateway.post("/key/generate", {"team_id": "blue"})
+    info = await gateway.get("/team/info?team_id=blue")
+    assert (info["team_info"]["keys_count"], [one["token"] for one in info["keys"]]) == (1, [key["token"]])
+    changed = await gateway.post("/team/update", {"team_id": "blue", "max_budget": None})
+    assert (changed["team_id"], changed["data"]["max_budget"]) == ("blue", None)
+    await gateway.post("/team/member_add", {"team_id": "blue", "member": {"user_email": "bob@b.com", "role": "user"}})
+    assert (await gateway.get("/v2/team/list?search=BLUE"))["teams"][0]["members_count"] == 2
+    assert (await gateway.get("/team/list?user_id=ada"))[0]["team_id"] == "blue"
+    assert [team["team_id"] for team in (await gateway.get("/user/info?user_id=ada"))["teams"]] == ["blue"]
+    assert (await gateway.get("/key/list?team_id=blue"))["total_count"] == 1
+    assert await gateway.post("/team/delete", {"team_ids": ["blue"]}) == {"deleted_teams": ["blue"], "deleted_keys": 1}
+    assert (await gateway.ledger.admit(key["key"]))["status"] == 401
+    assert (await gateway.get("/user/list"))["total"] == 2
+
+
+async def test_the_lifecycle_of_an_end_user_by_either_name(gateway: Gateway):
+    await gateway.post("/budget/new", {"budget_id": "free", "max_budget": 1})
+    await gateway.post("/customer/new", {"user_id": "c", "budget_id": "free"})
+    assert (await gateway.get("/end_user/info?end_user_id=c"))["litellm_budget_table"]["max_budget"] == 1
+    assert (await gateway.post("/end_user/update", {"user_id": "c", "alias": "C"}))["alias"] == "C"
+    assert [one["alias"] for one in await gateway.get("/customer/list")] == ["C"]
+    assert (await gateway.get("/end_user/list?page=1"))["total"] == 1
+    assert (await gateway.post("/end_user/block", {"user_ids": ["c"]}))["blocked_users"][0]["blocked"] is True
+    refused = await gateway.ask("POST", "/budget/delete", {"id": "free"})
+    assert (refused.status, refused.json["error"]["param"]) == (400, "id")
+    assert (await gateway.post("/customer/delete", {"user_ids": ["c"]}))["deleted_customers"] == 1
+    assert (await gateway.post("/budget/delete", {"id": "free"}))["budget_id"] == "free"
+
+
+async def test_the_lifecycle_of_a_tag(gateway: Gateway):
+    made = await gateway.post("/tag/new", {"name": "a:b", "description": "x", "max_budget": 1})
+    assert (made["tag"]["name"], made["tag"]["description"]) == ("a:b", "x")
+    assert (await gateway.post("/tag/update", {"name": "a:b", "max_budget": 2}))["tag"]["max_budget"] == 2
+    assert (await gateway.post("/tag/info", {"names": ["a:b"]}))["a:b"]["max_budget"] == 2
+    assert [one["name"] for one in await gateway.get("/tag/list")] == ["a:b"]
+    assert "a:b" in (await gateway.post("/tag/delete", {"name": "a:b"}))["message"]
 
 
 async def test_spend_is_reported(gateway: Gateway):

@@ -19,6 +19,21 @@ ADMIN = {
     ("POST", "/key/sk-some%2Fkey/regenerate", "key_regenerate"),
     ("GET", "/key/info", "key_info"),
     ("GET", "/key/list", "key_list"),
+    *(
+        (method, f"/{owner}/{action}", f"{owner}_{action}")
+        for owner in ("team", "user", "customer", "end_user", "tag", "budget")
+        for method, action in (("POST", "new"), ("POST", "update"), ("POST", "delete"), ("GET", "list"))
+    ),
+    *(
+        ("POST", f"/{owner}/{action}", f"{owner}_{action}")
+        for owner in ("team", "customer", "end_user")
+        for action in ("block", "unblock")
+    ),
+    *(("GET", f"/{owner}/info", f"{owner}_info") for owner in ("team", "user", "customer", "end_user")),
+    *(("POST", f"/{owner}/info", f"{owner}_info") for owner in ("tag", "budget")),
+    *(("POST", f"/team/member_{action}", f"team_member_{action}") for action in ("add", "update", "delete")),
+    ("GET", "/v2/team/list", "team_page"),
+    ("GET", "/budget/settings", "budget_settings"),
     ("GET", "/spend/logs", "spend_logs"),
     ("GET", "/spend/keys", "spend_keys"),
     ("GET", "/spend/activity", "spend_activity"),

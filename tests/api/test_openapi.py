@@ -8,9 +8,9 @@ import pytest
 from worker.core.api import openapi
 from worker.core.api.endpoints import ALL, find
 from worker.core.ledger import key_fields
-from worker.core.ledger.key_schemas import KEY_SCHEMAS
+from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 
-DOCUMENT = openapi.document(KEY_SCHEMAS)
+DOCUMENT = openapi.document(FIELD_SCHEMAS)
 
 
 def test_every_endpoint_is_described_and_no_other():
@@ -25,7 +25,7 @@ def test_every_endpoint_is_described_and_no_other():
 
 
 def test_every_reference_resolves():
-    for reference in re.findall(r'"\$ref": "#/([^"]+)"', openapi.text(KEY_SCHEMAS)):
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', openapi.text(FIELD_SCHEMAS)):
         found = DOCUMENT
         for part in reference.split("/"):
             found = found[part]
@@ -39,7 +39,7 @@ def test_only_health_openapi_and_the_dashboard_need_no_key():
 
 
 def test_the_served_text_is_the_document():
-    assert json.loads(openapi.text(KEY_SCHEMAS)) == DOCUMENT
+    assert json.loads(openapi.text(FIELD_SCHEMAS)) == DOCUMENT
 
 
 @pytest.mark.parametrize("name", ["KeyGenerate", "KeyUpdate", "KeyRegenerate"])

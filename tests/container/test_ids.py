@@ -5,7 +5,7 @@ import re
 
 from container.server import ids
 from worker.core.api import openapi
-from worker.core.ledger.key_schemas import KEY_SCHEMAS
+from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 
 
 def test_ids_have_32_digits_and_are_unique_and_ordered():
@@ -16,6 +16,6 @@ def test_ids_have_32_digits_and_are_unique_and_ordered():
 
 
 def test_page_cursor_matches_its_description():
-    described = json.loads(openapi.text(KEY_SCHEMAS))["paths"]["/spend/logs"]["get"]["parameters"]
+    described = json.loads(openapi.text(FIELD_SCHEMAS))["paths"]["/spend/logs"]["get"]["parameters"]
     (after,) = (parameter["schema"] for parameter in described if parameter["name"] == "after")
     assert re.search(after["pattern"], f"1800000000000-{ids.new()}")

@@ -18,6 +18,7 @@ from dev.edge import OfflineEdge
 from tests.ledger.support import BrokenOff, breaking_off
 from worker.core.ledger.decision import Decision, Row, Steps
 from worker.core.ledger.dialect import SQLITE, Dialect
+from worker.core.ledger.owner_fields import OwnerKind
 
 HERE = Path(__file__).parent / "durable"
 WORKER = Path(__file__).parents[2] / "worker"
@@ -54,10 +55,17 @@ def make_steps(module: str, name: str, arguments: dict[str, Any]) -> Steps:
     raise NotImplementedError
 
 
+def owner_kind(name: str) -> OwnerKind:
+    """Local stand-in: the Worker uses its own."""
+    raise NotImplementedError
+
+
 class _Packer(pickle.Pickler):
-    """Pickles a generator that has not started as the call that creates it."""
+    """Pickles a generator that has not started as the call that creates it, and a kind of owner by its name."""
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, OwnerKind):
+            return owner_kind, (obj.name,)
         if not isinstance(obj, GeneratorType):
             return NotImplemented
         frame = obj.gi_frame

@@ -175,9 +175,9 @@ class Edge:
 
 def _description() -> Any:
     from core.api import openapi
-    from core.ledger.key_schemas import KEY_SCHEMAS
+    from core.ledger.field_schemas import FIELD_SCHEMAS
 
-    return text_response(openapi.text(KEY_SCHEMAS))
+    return text_response(openapi.text(FIELD_SCHEMAS))
 
 
 def _address(address: str) -> tuple[str, str]:

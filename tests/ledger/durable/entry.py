@@ -19,6 +19,7 @@ from workers import DurableObject, WorkerEntrypoint
 
 from core.ledger import schema
 from core.ledger.decision import Decision
+from core.ledger.owner_fields import OF_KIND
 from edge.runtime.javascript import js, unwrapped
 from edge.runtime.sql import SqlStore
 
@@ -29,6 +30,8 @@ class _Here(pickle.Unpickler):
     def find_class(self, module, name):
         if name == "make_steps":
             return _make_steps
+        if name == "owner_kind":
+            return OF_KIND.__getitem__
         return super().find_class(module.removeprefix("worker."), name)
 
 

@@ -46,6 +46,11 @@ def _admin(method: str, name: str, path: str) -> Endpoint:
     return Endpoint(name, path, ("POST",) if method == "POST" else ("GET", "HEAD"), admin=True)
 
 
+_OWNER_ACTIONS = (
+    ("POST", "new"), ("POST", "update"), ("POST", "delete"), ("POST", "block"), ("POST", "unblock"), ("GET", "info"),
+    ("GET", "list"),
+)  # fmt: skip
+
 TABLE: dict[str, Endpoint] = {
     e.path: e
     for e in (
@@ -82,6 +87,24 @@ TABLE: dict[str, Endpoint] = {
         _admin("POST", "key_unblock", "/key/unblock"),
         _admin("GET", "key_info", "/key/info"),
         _admin("GET", "key_list", "/key/list"),
+        *(
+            _admin(method, f"{owner}_{action}", f"/{owner}/{action}")
+            for owner in ("team", "user", "customer", "end_user", "tag")
+            for method, action in _OWNER_ACTIONS
+            # As in LiteLLM, who asks for tags names them in the body; users and tags have a field for `block`.
+            if not (owner in ("user", "tag") and action in ("block", "unblock")) and (owner, action) != ("tag", "info")
+        ),
+        _admin("POST", "team_member_add", "/team/member_add"),
+        _admin("POST", "team_member_update", "/team/member_update"),
+        _admin("POST", "team_member_delete", "/team/member_delete"),
+        _admin("GET", "team_page", "/v2/team/list"),
+        _admin("POST", "tag_info", "/tag/info"),
+        _admin("POST", "budget_new", "/budget/new"),
+        _admin("POST", "budget_update", "/budget/update"),
+        _admin("POST", "budget_delete", "/budget/delete"),
+        _admin("POST", "budget_info", "/budget/info"),
+        _admin("GET", "budget_settings", "/budget/settings"),
+        _admin("GET", "budget_list", "/budget/list"),
         _admin("GET", "spend_logs", "/spend/logs"),
         _admin("GET", "spend_keys", "/spend/keys"),
         _admin("GET", "spend_activity", "/spend/activity"),

@@ -6,11 +6,12 @@ Source: https://spec.openapis.org/oas/v3.1.1.html
 
 import json
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
+from . import openapi_owners
 from .endpoints import ALL, GOOGLE, RESPONSE, Endpoint
 from .openapi_google import SCHEMAS as GOOGLES_SCHEMAS
-from .openapi_schemas import TEXT, KeyFields, Schema, ref, schemas
+from .openapi_schemas import TEXT, Fields, Schema, ref, schemas
 
 VERSION = "1"
 _ERRORS = {
@@ -43,6 +44,7 @@ _ANSWERS = {
     "key_delete": "KeysDeleted",
     "key_info": "KeyInfo",
     "key_list": "KeyList",
+    **openapi_owners.ANSWERS,
     "spend_logs": "SpendLogs",
     "spend_keys": "SpendKeys",
     "spend_activity": "SpendActivity",
@@ -69,17 +71,19 @@ _REQUESTS = {
     "key_regenerate": "KeyRegenerate",
     "key_delete": "KeyDelete",
     "session_revoke": "SessionsRevoke",
+    **openapi_owners.REQUESTS,
     "generate_content": "GenerateContentRequest",
     "stream_generate_content": "GenerateContentRequest",
     "google_count_tokens": "GenerateContentRequest",
     "embed_content": "EmbedContentRequest",
     "batch_embed_contents": "BatchEmbedContentsRequest",
 }
+_REQUIRED = ("key", "team_id", "user_id", "end_user_id", "budget_id")
 _FORMS = ("image_edit", "image_variation", "transcription", "translation")
 # The prefix of errors in Google's format.
 _GOOGLES = "Google"
 _STREAMED = ("chat_completions", "completions", "messages")
-_BODY_OPTIONAL = ("key_generate", "key_regenerate")
+_BODY_OPTIONAL = ("key_generate", "key_regenerate", *openapi_owners.BODY_OPTIONAL)
 
 
 def _number(most: int) -> Schema:
@@ -98,11 +102,13 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         "size": _number(500),
         "return_full_object": _FLAG,
         "user_id": TEXT,
+        "team_id": TEXT,
         "key_alias": TEXT,
         "key_hash": TEXT,
         "status": {"enum": ["active", "expired", "revoked", ""]},
         "search": TEXT,
     },
+    **openapi_owners.queries(_PAGE, _number(500)),
     "spend_logs": {
         "key": TEXT,
         "model": TEXT,
@@ -124,14 +130,23 @@ _QUERIES: dict[str, dict[str, Schema]] = {
 }
 
 
+class FieldSchemas(openapi_owners.OwnerFields, Protocol):
+    """`ledger.field_schemas.FIELD_SCHEMAS`, passed in because this package does not import the ledger."""
+
+    @property
+    def key(self) -> Fields: ...
+
+    @property
+    def duration(self) -> Schema: ...
+
+
 @cache
-def text(key: KeyFields) -> str:
+def text(fields: FieldSchemas) -> str:
     """Returns the document as JSON, built on first use."""
-    return json.dumps(document(key))
+    return json.dumps(document(fields))
 
 
-def document(key: KeyFields) -> dict[str, Any]:
-    """`key`: `ledger.key_schemas.KEY_SCHEMAS`, passed in because this package does not import the ledger."""
+def document(fields: FieldSchemas) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ALL:
         paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint, endpoint.name)}
@@ -162,7 +177,7 @@ def document(key: KeyFields) -> dict[str, Any]:
                 for dialect in ("", _GOOGLES)
                 for status, meaning in _ERRORS.items()
             },
-            "schemas": schemas(key) | GOOGLES_SCHEMAS,
+            "schemas": schemas(fields.key, fields.duration) | openapi_owners.schemas(fields) | GOOGLES_SCHEMAS,
         },
     }
 
@@ -185,7 +200,8 @@ def _operation(endpoint: Endpoint, name: str) -> dict[str, Any]:
         if f"{{{name}}}" in endpoint.path
     ]
     for name, schema in _QUERIES.get(endpoint.name, {}).items():
-        required = (endpoint.name, name) == ("key_info", "key")  # optional for a virtual key, which means itself
+        # Optional for a virtual key, which means itself or its team.
+        required = endpoint.name.endswith(("_info", "_settings")) and name in _REQUIRED
         parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
     if parameters:
         operation["parameters"] = parameters

@@ -96,7 +96,7 @@ _MESSAGES_API = {
 }
 _USAGE = an_object({"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}})
 # LiteLLM's own clients send unsupported fields as null or empty. Any other value is refused.
-_NOTHING_ELSE: Schema = {"enum": [None, {}, [], "", False]}
+NOTHING_ELSE: Schema = {"enum": [None, {}, [], "", False]}
 _NAMED: Schema = {"type": "string", "minLength": 1, "description": "The key's secret, or its token."}
 _DELETED = ("keys", "key_aliases")
 _GROUP: Schema = {"type": ["string", "null"], "description": "A model or a key's id; null: all others combined."}
@@ -104,22 +104,21 @@ _COUNTED = {
     name: NUMBER if name == "spend" else {"type": "integer"}
     for name in ("spend", "requests", "failures", "prompt_tokens", "completion_tokens")
 }
-_COUNTS = {"spend": NUMBER, "reserved": NUMBER, "running_requests": {"type": "integer"}, "total_spend": NUMBER}
+COUNTS = {"spend": NUMBER, "reserved": NUMBER, "running_requests": {"type": "integer"}, "total_spend": NUMBER}
 
 
-class KeyFields(Protocol):
-    """The schemas of a key's fields; see `ledger.key_schemas`."""
+class Fields(Protocol):
+    """The schemas of fields, by name: `sent` in requests, `shown` in responses. See `ledger.field_schemas`."""
 
     sent: dict[str, Schema]
     shown: dict[str, Schema]
-    duration: Schema
 
 
-def schemas(key: KeyFields) -> dict[str, Schema]:
-    """Returns `components.schemas`."""
+def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
+    """Returns the schemas of models, keys and spending. `key`: a key's fields. `duration`: a string such as 30d."""
 
     def key_request(own: dict[str, Schema], required: Iterable[str] = ()) -> Schema:
-        return an_object({**own, **key.sent}, required, additionalProperties=_NOTHING_ELSE)
+        return an_object({**own, **key.sent}, required, additionalProperties=NOTHING_ELSE)
 
     return {
         "Error": an_object(
@@ -186,13 +185,13 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
         "KeyRegenerate": key_request(
             {
                 "new_key": nullable(ref("Secret")),
-                "grace_period": nullable({"anyOf": [key.duration, {"enum": ["", "0"]}]}),
+                "grace_period": nullable({"anyOf": [duration, {"enum": ["", "0"]}]}),
             }
         ),
-        "KeyNamed": an_object({"key": _NAMED}, ["key"], additionalProperties=_NOTHING_ELSE),
+        "KeyNamed": an_object({"key": _NAMED}, ["key"], additionalProperties=NOTHING_ELSE),
         "KeyDelete": an_object(
             {name: {**array(TEXT), "maxItems": 50} for name in _DELETED},
-            additionalProperties=_NOTHING_ELSE,
+            additionalProperties=NOTHING_ELSE,
             anyOf=[{"required": [name], "properties": {name: {"minItems": 1}}} for name in _DELETED],
         ),
         "SessionsRevoke": an_object(
@@ -201,8 +200,8 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
         "SessionsEnded": an_object({"user_id": TEXT, "sessions_ended": {"type": "integer"}}, ["sessions_ended"]),
         "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},
         "Key": an_object(
-            {"token": TEXT, **key.shown, **_COUNTS, "budget_reset_at": MOMENT},
-            ["token", *key.shown, *_COUNTS, "budget_reset_at"],
+            {"token": TEXT, **key.shown, **COUNTS, "budget_reset_at": MOMENT},
+            ["token", *key.shown, *COUNTS, "budget_reset_at"],
         ),
         "KeyInfo": an_object({"key": TEXT, "info": ref("Key")}, ["key", "info"]),
         "KeyList": an_object(
@@ -216,7 +215,7 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
             {"request_id": TEXT, "startTime": MOMENT, "model": TEXT, "spend": NUMBER, "request_tags": array(TEXT)},
             ["request_id", "model", "spend", "request_tags"],
         ),
-        "SpendKeys": an_object({"data": array(an_object({**_COUNTS, "key_id": TEXT}, ["key_id", *_COUNTS]))}, ["data"]),
+        "SpendKeys": an_object({"data": array(an_object({**COUNTS, "key_id": TEXT}, ["key_id", *COUNTS]))}, ["data"]),
         "SpendActivity": an_object(
             {
                 "from": MOMENT,
@@ -248,5 +247,5 @@ def schemas(key: KeyFields) -> dict[str, Schema]:
             },
             ["container", "data"],
         ),
-        "GlobalSpend": an_object({**_COUNTS, "budget_reset_at": MOMENT, "periods": array(OBJECT)}, _COUNTS),
+        "GlobalSpend": an_object({**COUNTS, "budget_reset_at": MOMENT, "periods": array(OBJECT)}, COUNTS),
     }

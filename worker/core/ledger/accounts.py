@@ -5,8 +5,10 @@ deployment exist if they have an owner's row (see `owner_fields`) or a limit in 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..values import periods
+from ..values.money import usd
 from .decision import Row, Statement
 
 GLOBAL = "global"
@@ -73,6 +75,18 @@ class Account:
         ) = row
 
 
+def counters(account: Account | None, duration: str | None, now: int) -> dict[str, Any]:
+    """Returns an account's counters as the admin API shows them, in US dollars. `duration`: of its budget's periods."""
+    current = account is not None and periods.goes_on(account.start, duration, now)
+    return {
+        "spend": usd(account.spent) if account and current else 0.0,
+        "reserved": usd(account.reserved) if account and current else 0.0,
+        "running_requests": account.parallel if account else 0,
+        "total_spend": usd(account.total) if account else 0.0,
+        "budget_reset_at": periods.iso(periods.end(duration, now)),
+    }
+
+
 class Limits(NamedTuple):
     """The limits of an account; None means no limit. Money is in nano-dollars, `duration` as in `periods`."""
 
@@ -82,6 +96,10 @@ class Limits(NamedTuple):
     rpm: int | None = None
     tpm: int | None = None
     parallel: int | None = None
+
+    def filled(self, budget: "Limits") -> "Limits":
+        """Returns these limits, with those of `budget` where they are open."""
+        return Limits._make(own if own is not None else other for own, other in zip(self, budget, strict=True))
 
 
 NO_LIMITS = Limits()

@@ -9,19 +9,29 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from . import activity, callers, decision, key_admin, sessions, spend
+from . import activity, budget_admin, callers, decision, key_admin, owner_admin, sessions, spend
 from .accounts import Policy
 from .decision import Decision, Result, Steps
 from .dialect import Dialect, Scope
 from .key_fields import FieldError
+from .owner_fields import OF_KIND, USER_ROLES, OwnerKind
 
 Call = Mapping[str, Any]
 # Default page sizes. For keys it is LiteLLM's.
-_KEYS_PAGE, _SPEND_PAGE = 10, 100
+_KEYS_PAGE, _SPEND_PAGE, _OWNERS_PAGE = 10, 100, 25
 _MAX_NUMBER = 1_000_000
 _LAST_SECOND = 100_000_000_000  # the year 5138; larger numbers are milliseconds
 _MAX_DIGITS = 14
 _LAST_TIME = 253_402_300_799_999  # in milliseconds: the end of the year 9999, the last one `datetime` supports
+
+# Whose endpoints they are, by the names of the endpoints without the last word. LiteLLM has two paths for end users.
+_OWNERS = {
+    "team": OF_KIND["team"],
+    "user": OF_KIND["user"],
+    "customer": OF_KIND["end_user"],
+    "end_user": OF_KIND["end_user"],
+    "tag": OF_KIND["tag"],
+}
 
 
 def decide(
@@ -60,6 +70,30 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
                 page, size = query.page(), query.size("size", _KEYS_PAGE, key_admin.MAX_PAGE)
                 filters = _key_filters(query, scope)
                 return query.used(key_admin.list_keys(page, size, now, filters, full=query.flag("return_full_object")))
+            case "team_member_add":
+                return owner_admin.member_add(dialect, body, now)
+            case "team_member_delete":
+                return owner_admin.member_delete(dialect, body, now)
+            case "team_member_update":
+                return owner_admin.member_update(dialect, body, now)
+            case "tag_info":
+                return owner_admin.tags_info(body, now)
+            case "budget_new":
+                return budget_admin.new(dialect, body, now)
+            case "budget_update":
+                return budget_admin.update(dialect, body, now)
+            case "budget_delete":
+                return budget_admin.delete(dialect, body)
+            case "budget_info":
+                return budget_admin.info(body)
+            case "budget_settings":
+                return query.used(budget_admin.settings(query.text("budget_id")))
+            case "budget_list":
+                page = query.page() if query.has("page") else None
+                size = query.size("page_size", _OWNERS_PAGE, owner_admin.MAX_PAGE)
+                return query.used(budget_admin.list_budgets(page, size, query.text("search")))
+            case name if (kind := _OWNERS.get(name.rpartition("_")[0])) is not None:
+                return _of_owners(dialect, kind, name.rpartition("_")[2], body, query, now)
             case "spend_logs":
                 return query.used(spend.logs(_filters(query, scope)))
             case "spend_keys":
@@ -76,9 +110,52 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
     raise ValueError(f"{call['name']} is not a call of the admin API")
 
 
+def _of_owners(dialect: Dialect, kind: OwnerKind, action: str, body: Any, query: "_Query", now: int) -> Decision:
+    match action:
+        case "new":
+            return owner_admin.new(dialect, kind, body, now)
+        case "update":
+            return owner_admin.update(dialect, kind, body, now)
+        case "block" | "unblock":
+            return owner_admin.block(dialect, kind, body, action == "block", now)
+        case "delete":
+            return owner_admin.delete(dialect, kind, body, now)
+        case "info":
+            id = query.text("end_user_id" if kind.name == "end_user" else kind.id)
+            most = query.size("key_limit", owner_admin.KEYS_SHOWN, owner_admin.MAX_PAGE)
+            return query.used(owner_admin.info(kind, id, now, most))
+        case _:
+            page = query.page() if query.has("page") or kind.name == "user" or action == "page" else None
+            size = query.size("page_size", _OWNERS_PAGE, owner_admin.MAX_PAGE)
+            return query.used(owner_admin.list_owners(kind, page, size, now, _owner_filters(kind, query)))
+
+
+def _owner_filters(kind: OwnerKind, query: "_Query") -> owner_admin.Filters:
+    common = owner_admin.Filters(
+        search=query.text("search"),
+        sort=query.text("sort_by"),
+        descending=query.choice("sort_order", ("asc", "desc")) == "desc",
+    )
+    match kind.name:
+        case "team":
+            id = query.text("team_id")
+            return common._replace(
+                member=query.text("user_id"), ids=(id,) if id else None, alias=query.text("team_alias")
+            )
+        case "user":
+            return common._replace(
+                role=query.choice("role", USER_ROLES),
+                ids=query.names("user_ids", owner_admin.MOST_NAMED),
+                email=query.text("user_email"),
+                team=query.text("team"),
+            )
+    return common
+
+
 def _key_filters(query: "_Query", scope: Scope | None) -> key_admin.KeyFilters:
     return key_admin.KeyFilters(
         user_id=query.text("user_id"),
+        team_id=query.text("team_id"),
         alias=query.text("key_alias"),
         token=query.text("key_hash"),
         status=query.choice("status", tuple(key_admin.STATUSES)),
@@ -125,10 +202,23 @@ class _Query:
             raise FieldError(name, f"'{name}' is not a parameter of this path.")
         return decision
 
+    def has(self, name: str) -> bool:
+        return name in self._left
+
     def text(self, *names: str) -> str | None:
         """Returns the value of the first of the names that was sent."""
         found = self._take(names)
         return None if found is None else found[1]
+
+    def names(self, name: str, most: int) -> tuple[str, ...] | None:
+        """Returns the names in a list with commas."""
+        value = self.text(name)
+        if value is None:
+            return None
+        found = tuple(one.strip() for one in value.split(",") if one.strip())
+        if not 1 <= len(found) <= most:
+            raise FieldError(name, f"'{name}' has to be 1 to {most} names, separated by commas.")
+        return found
 
     def choice(self, name: str, known: tuple[str, ...]) -> str | None:
         value = self.text(name)

@@ -1,7 +1,10 @@
 """Decisions: generators that yield SQL statements, receive their rows, and return a plain result or a refusal."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from ..values.field_kinds import FieldError
+from .dialect import Dialect
 
 Row = Sequence[Any]
 Parameters = tuple[Any, ...] | list[tuple[Any, ...]]
@@ -36,6 +39,24 @@ def run(decision: Decision, execute: Any) -> Any:
 
 
 Result = dict[str, Any]
+
+
+def change(dialect: Dialect, body: Any, steps: Steps) -> Decision:
+    """Returns the decision of an endpoint that changes keys, owners or budgets. No two of them run at once. A body that
+    is no JSON object and a FieldError are refused."""
+    return Decision(_change(dialect, body, steps), transaction=True)
+
+
+def _change(dialect: Dialect, body: Any, steps: Steps) -> Steps:
+    if not isinstance(body, Mapping):
+        steps.close()
+        return invalid("The body has to be a JSON object.")
+    for sql in dialect.lock:
+        yield sql, ()
+    try:
+        return (yield from steps)
+    except FieldError as error:
+        return invalid(error.message, error.param)
 
 
 def refuse(

@@ -4,7 +4,7 @@
 description, command-line options and forms are generated from them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 from ..values.field_kinds import FieldError, Kind
@@ -45,13 +45,26 @@ class Field(NamedTuple):
 
 class FieldTable:
     """`columns`: all columns by name. `fields`: those that clients can set, by their request names as (column, field).
-    `defaults`: the columns of a row with no fields set."""
+    `defaults`: the columns of a row with no fields set. `shown`: the fields of responses, as (name, index of the
+    column, conversion to JSON).
 
-    def __init__(self, row: type) -> None:
+    `names`: the request names of the columns that clients can set, if several kinds of rows share the table.
+    """
+
+    def __init__(self, row: type, names: Mapping[str, str] | None = None) -> None:
         hints = get_type_hints(row, include_extras=True)
         self.columns: dict[str, Field] = {name: hint.__metadata__[0] for name, hint in hints.items()}
+        if names is not None:
+            self.columns = {
+                column: field._replace(name=names.get(column, "")) for column, field in self.columns.items()
+            }
         self.fields = {field.name: (column, field) for column, field in self.columns.items() if field.name}
         self.defaults: dict[str, Any] = {column: field.kind.default for column, field in self.fields.values()}
+        self.shown: tuple[tuple[str, int, Callable[[Any], Any]], ...] = tuple(
+            (name, index, field.kind.show)
+            for index, field in enumerate(self.columns.values())
+            if (name := field.shown or field.name)
+        )
 
     def read(self, fields: Mapping[str, Any], own: tuple[str, ...], now: int) -> dict[str, Any]:
         """Converts the fields of a request to columns; null unsets a field. Raises FieldError.

@@ -40,10 +40,10 @@ def trim(dialect: Dialect, now: int, limit: int) -> Decision:
     return Decision(_trim(dialect, now, limit), whole=dialect.locks)
 
 
-def delete_all(dialect: Dialect, owner: str) -> Steps:
-    """Deletes everything of an owner, as a part of another decision."""
-    yield f"SELECT a.id FROM ledger_responses a WHERE a.owner = ?{dialect.for_update}", (owner,)
-    yield "DELETE FROM ledger_responses WHERE owner = ?", (owner,)
+def delete_all(dialect: Dialect, owners: str, parameters: tuple[Any, ...]) -> Steps:
+    """Deletes everything of some owners, as a part of another decision. `owners`: a list or a query of their ids."""
+    yield f"SELECT a.id FROM ledger_responses a WHERE a.owner IN ({owners}){dialect.for_update}", parameters
+    yield f"DELETE FROM ledger_responses WHERE owner IN ({owners})", parameters
 
 
 def _keep(dialect: Dialect, id: str, owner: str, content: tuple[str, str], now: int, expires: int, most: int) -> Steps:

@@ -4,13 +4,14 @@ Each decision takes the request's JSON body, not validated yet, and returns {"ok
 is named by its secret or by its `token`, the secret's SHA-256.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..values import periods
 from . import decision, kept_responses, key_fields, keys, secrets
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
-from .accounts import Account, key_account, open_account, user_account
+from .accounts import Account, key_account, open_account, team_account, user_account
 from .decision import Decision, Row, Steps
 from .dialect import Dialect, Scope, containing, marks
 from .field_table import check_budgets, only
@@ -26,38 +27,39 @@ _IN_THE_FILE = (
 _BY_TOKEN = f"""SELECT {keys.COLUMNS}, s.expires FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id
 WHERE s.hash = ?"""
 # Left joins, so that each key yields one row even if the others are missing.
-_SHOWN = f"""SELECT {keys.COLUMNS}, s.hash, {ACCOUNT_COLUMNS} FROM ledger_keys k
+_SHOWN = f"""SELECT {keys.COLUMNS}, s.hash, COALESCE(k.budget_duration, kb.budget_duration), {ACCOUNT_COLUMNS}
+FROM ledger_keys k {keys.JOIN_BUDGET}
 LEFT JOIN ledger_secrets s ON s.key_id = k.id AND s.expires IS NULL
 LEFT JOIN ledger_accounts a ON a.id = 'key:' || k.id"""
 
 
 def generate(dialect: Dialect, body: Any, now: int) -> Decision:
     """`POST /key/generate`. Only this response and that of a regeneration show the secret."""
-    return Decision(_checked(dialect, _generate(body, now), body), transaction=True)
+    return decision.change(dialect, body, generated(body, now))
 
 
 def update(dialect: Dialect, body: Any, now: int) -> Decision:
     """`POST /key/update`: `key` and the fields to change; null unsets a field."""
-    return Decision(_checked(dialect, _update(body, now), body), transaction=True)
+    return decision.change(dialect, body, _update(body, now))
 
 
 def regenerate(dialect: Dialect, key: str, body: Any, now: int) -> Decision:
     """`POST /key/{key}/regenerate`: a new secret. The old one stays valid for `grace_period`, if given."""
-    return Decision(_checked(dialect, _regenerate(key, body, now), body), transaction=True)
+    return decision.change(dialect, body, _regenerate(key, body, now))
 
 
 def block(dialect: Dialect, body: Any, now: int) -> Decision:
-    return Decision(_checked(dialect, _block(body, 1, now), body), transaction=True)
+    return decision.change(dialect, body, _block(body, 1, now))
 
 
 def unblock(dialect: Dialect, body: Any, now: int) -> Decision:
-    return Decision(_checked(dialect, _block(body, 0, now), body), transaction=True)
+    return decision.change(dialect, body, _block(body, 0, now))
 
 
 def delete(dialect: Dialect, body: Any) -> Decision:
     """`POST /key/delete`: `keys`, `key_aliases` or both. Returns the deleted tokens and aliases. Spending stays in the
     log and in the totals; the responses that were kept for the key are deleted."""
-    return Decision(_checked(dialect, _delete(dialect, body), body), transaction=True)
+    return decision.change(dialect, body, _delete(dialect, body))
 
 
 def info(key: str, now: int) -> Decision:
@@ -70,6 +72,7 @@ class KeyFilters(NamedTuple):
     alias, of the secret as shown, or of the user's id, or a whole secret or token. `scope`: whose keys."""
 
     user_id: str | None = None
+    team_id: str | None = None
     alias: str | None = None
     token: str | None = None
     status: str | None = None
@@ -91,25 +94,14 @@ def list_keys(page: int, size: int, now: int, filters: KeyFilters = _ANY, *, ful
     return Decision(_list(max(1, page), min(max(1, size), MAX_PAGE), now, filters, full))
 
 
-def _checked(dialect: Dialect, steps: Steps, body: Any) -> Steps:
-    if not isinstance(body, Mapping):
-        steps.close()
-        return decision.invalid("The body has to be a JSON object.")
-    for sql in dialect.lock:
-        yield sql, ()
-    try:
-        return (yield from steps)
-    except FieldError as error:
-        return decision.invalid(error.message, error.param)
-
-
-def _generate(body: Mapping[str, Any], now: int) -> Steps:
+def generated(body: Mapping[str, Any], now: int) -> Steps:
+    """Makes a key, as a part of another decision, and returns the response or a refusal. Raises FieldError."""
     wanted = key_fields.columns(body, ("key",), now)
     text = key_fields.chosen_secret(body, "key") or secrets.new_secret()
-    taken = yield from _taken(text, wanted.get("alias"), "")
-    if taken:
-        return taken
     values = {**key_fields.DEFAULTS, **wanted}
+    refused = (yield from _taken(text, wanted.get("alias"), "")) or (yield from not_fitting(values, values))
+    if refused:
+        return refused
     key_id = secrets.new_id()
     yield keys.insert_columns({"id": key_id, "hint": secrets.hint(text), **values, "created": now, "updated": now})
     yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (secrets.hash_secret(text), key_id)
@@ -128,6 +120,9 @@ def _update(body: Mapping[str, Any], now: int) -> Steps:
         taken = yield from _taken(None, wanted["alias"], found.id)
         if taken:
             return taken
+    refused = yield from not_fitting(wanted, {**found._asdict(), **wanted})
+    if refused:
+        return refused
     check_budgets(wanted, found._asdict())
     yield from _change(found.id, wanted, now)
     if wanted.get("user_id"):
@@ -143,9 +138,11 @@ def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
     if refused:
         return refused
     check_budgets(wanted, found._asdict())
-    taken = yield from _taken(text, wanted.get("alias"), found.id)
-    if taken:
-        return taken
+    refused = (yield from _taken(text, wanted.get("alias"), found.id)) or (
+        yield from not_fitting(wanted, {**found._asdict(), **wanted})
+    )
+    if refused:
+        return refused
     yield "DELETE FROM ledger_secrets WHERE key_id = ? AND expires <= ?", (found.id, now)
     if grace:
         # An older secret that is still in its grace period keeps its own expiry.
@@ -196,7 +193,7 @@ def _delete(dialect: Dialect, body: Mapping[str, Any]) -> Steps:
     for key_id in sorted(doomed):
         yield "DELETE FROM ledger_secrets WHERE key_id = ?", (key_id,)
         yield "DELETE FROM ledger_keys WHERE id = ?", (key_id,)
-        yield from kept_responses.delete_all(dialect, key_id)
+        yield from kept_responses.delete_all(dialect, "?", (key_id,))
     return {"ok": True, "body": {"deleted_keys": deleted}}
 
 
@@ -241,6 +238,8 @@ def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
     found: list[tuple[str, list[Any]]] = []
     if filters.user_id is not None:
         found.append(("k.user_id = ?", [filters.user_id]))
+    if filters.team_id is not None:
+        found.append(("k.team_id = ? AND k.team_id <> ''", [filters.team_id]))
     if filters.alias is not None:
         found.append(("k.alias = ?", [filters.alias]))
     if filters.token is not None:
@@ -289,6 +288,51 @@ def _taken(text: str | None, alias: str | None, key_id: str) -> Steps:
     return None
 
 
+def not_fitting(changed: Collection[str], values: Mapping[str, Any]) -> Steps:
+    """Returns a refusal if the key's team or budget does not exist, or if the team may not use the key's models.
+    `values`: the columns of the key after the change."""
+    if values["budget_id"] and "budget_id" in changed:
+        rows = yield "SELECT 1 FROM ledger_budgets WHERE id = ?", (values["budget_id"],)
+        if not rows:
+            return decision.not_found(f"There is no budget '{values['budget_id']}'.", "budget_id")
+    names = json.loads(values["models"])
+    if "team_id" not in changed and "models" not in changed:
+        return None
+    if not values["team_id"]:
+        if keys.TEAM_MODELS in names:
+            return decision.invalid(f"'{keys.TEAM_MODELS}' is for keys with a team_id.", "models")
+        return None
+    rows = yield "SELECT models FROM ledger_owners WHERE account = ?", (team_account(values["team_id"]),)
+    if not rows:
+        return decision.not_found(f"There is no team '{values['team_id']}'.", "team_id")
+    for name in names:
+        if name != keys.TEAM_MODELS and not keys.allows(rows[0][0], name):
+            return decision.invalid(f"The team '{values['team_id']}' may not use the model '{name}'.", "models")
+    return None
+
+
+def delete_all(dialect: Dialect, condition: str, parameters: tuple[Any, ...]) -> Steps:
+    """Deletes the keys that fulfil a condition on `k`, as a part of another decision. Returns (their number, None), or
+    (0, refusal) if one of them stands in the config file."""
+    which = f"SELECT k.id FROM ledger_keys k WHERE {condition}"
+    rows = yield f"{which} AND k.declared = ? LIMIT 1", (*parameters, keys.DECLARED)
+    if rows:
+        return 0, decision.invalid(f"One of its keys cannot be deleted. {_IN_THE_FILE}")
+    yield from kept_responses.delete_all(dialect, which, parameters)
+    yield f"DELETE FROM ledger_secrets WHERE key_id IN ({which})", parameters
+    rows = yield f"DELETE FROM ledger_keys WHERE id IN ({which}) RETURNING id", parameters
+    return len(rows), None
+
+
+def shown_of(column: str, value: str, limit: int, now: int) -> Steps:
+    """Returns the newest keys with a team or of a user, as `/key/list` shows them, as a part of another decision."""
+    rows = yield (
+        f"{_SHOWN} WHERE k.{column} = ? AND k.{column} <> '' ORDER BY k.created DESC, k.id LIMIT ?",
+        (value, limit),
+    )
+    return [_shown(row, now) for row in rows]
+
+
 def _change(key_id: str, values: Mapping[str, Any], now: int) -> Steps:
     values = {**values, "updated": now}
     sql = f"UPDATE ledger_keys SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"
@@ -307,5 +351,6 @@ def _show_one(key_id: str, now: int) -> Steps:
 
 def _shown(row: Row, now: int) -> dict[str, Any]:
     end = keys.COLUMN_COUNT
-    counters = row[end + 1 :]
-    return keys.shown(keys.key(row[:end]), row[end], Account(counters) if counters[0] is not None else None, now)
+    token, duration, *counters = row[end:]
+    account = Account(counters) if counters[0] is not None else None
+    return keys.shown(keys.key(row[:end]), token, account, duration, now)

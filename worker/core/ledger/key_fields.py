@@ -66,8 +66,9 @@ class Key(NamedTuple):
         kinds.OWNER, "budget_id", "a budget that supplies the limits that the key does not have itself",
         "--budget ID", _BUDGET_ID, since=7)]
     key_type: Annotated[str, Field(
-        kinds.OWNER, "key_type", "what it is for: `llm_api`, `management` or `read_only`; none means calling models "
-        "and reading about itself", "--type TYPE", _TYPE, since=7)]
+        kinds.choice("llm_api", "management", "read_only", none="default"), "key_type",
+        "what it is for: `llm_api`, `management` or `read_only`; `default` means calling models and reading about "
+        "itself", "--type TYPE", _TYPE, since=7)]
     hint: Annotated[str, Field(kinds.HINT, shown="key_name")]
     models: Annotated[str, Field(
         kinds.MODELS, "models", "models it may use, `*` for anything; none means all", "--models A,B", _MODELS)]

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..values import periods
-from ..values.money import usd
 from . import key_fields
-from .accounts import Account
+from .accounts import Account, counters
 from .decision import Row
 from .key_fields import Key
 from .owner_fields import BUDGETS
@@ -17,7 +15,7 @@ from .owner_fields import BUDGETS
 COLUMNS = ", ".join(f"k.{name}" for name in Key._fields)
 COLUMN_COUNT = len(Key._fields)
 # A key whose open limits come from its budget.
-_FROM_BUDGETS = frozenset(BUDGETS.columns) - {"id", "created", "updated"}
+_FROM_BUDGETS = frozenset(BUDGETS.columns) - {"id", "created", "updated", "declared"}
 WITH_BUDGET = ", ".join(
     f"COALESCE(k.{name}, kb.{name})" if name in _FROM_BUDGETS else f"k.{name}" for name in Key._fields
 )
@@ -26,11 +24,6 @@ JOIN_BUDGET = "LEFT JOIN ledger_budgets kb ON kb.id = k.budget_id"
 ALL_MODELS, TEAM_MODELS, NO_MODELS = "all-proxy-models", "all-team-models", "no-default-models"
 # `declared`: created over HTTP; in the config file; removed from the config file and therefore blocked.
 NOT_DECLARED, DECLARED, NO_LONGER_DECLARED = 0, 1, 2
-_SHOWN = tuple(
-    (field.shown or field.name, index, field.kind.show)
-    for index, field in enumerate(key_fields.COLUMNS.values())
-    if field.shown or field.name
-)
 
 
 def key(row: Row) -> Key:
@@ -80,18 +73,13 @@ def _pattern(name: str) -> str:
     return first + "".join(f"(?>.*?{part})" for part in parts[:-1]) + ".*" + parts[-1]
 
 
-def shown(key: Key, token: str, account: Account | None, now: int) -> dict[str, Any]:
-    """Returns a key as `/key/info` and `/key/list` show it. Money is in US dollars. `token`: its secret's hash."""
-    current = account is not None and periods.goes_on(account.start, key.budget_duration, now)
-    end = periods.end(key.budget_duration, now)
+def shown(key: Key, token: str, account: Account | None, duration: str | None, now: int) -> dict[str, Any]:
+    """Returns a key as `/key/info` and `/key/list` show it. Money is in US dollars. `token`: its secret's hash.
+    `duration`: of its budget's periods."""
     return {
         "token": token,
-        **{name: show(key[index]) for name, index, show in _SHOWN},
-        "spend": usd(account.spent) if account and current else 0.0,
-        "reserved": usd(account.reserved) if account and current else 0.0,
-        "running_requests": account.parallel if account else 0,
-        "total_spend": usd(account.total) if account else 0.0,
-        "budget_reset_at": periods.iso(end),
+        **{name: show(key[index]) for name, index, show in key_fields.TABLE.shown},
+        **counters(account, duration, now),
     }
 
 

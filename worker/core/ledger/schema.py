@@ -98,6 +98,8 @@ _TABLES: tuple[tuple[str, ...], ...] = (
             seen BIGINT NOT NULL, idle BIGINT NOT NULL, expires BIGINT NOT NULL)""",
         "CREATE UNIQUE INDEX ledger_sessions_login ON ledger_sessions (login)",
         "CREATE INDEX ledger_sessions_user ON ledger_sessions (user_id)",
+        "CREATE INDEX ledger_keys_user ON ledger_keys (user_id, created, id) WHERE user_id <> ''",
+        "CREATE INDEX ledger_owners_email ON ledger_owners (LOWER(email)) WHERE email IS NOT NULL",
     ),
 )
 _BY_FIELDS = {"ledger_keys": KEYS, "ledger_owners": OWNERS, "ledger_budgets": BUDGETS}

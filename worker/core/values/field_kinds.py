@@ -185,6 +185,19 @@ def _flag(name: str, value: Any, now: int) -> int:
     return int(bool(value))
 
 
+def choice(*values: str, none: str = "") -> Kind:
+    """The kind of a field that is one of `values`, or has no value, which is stored as ''. `none`: another word for no
+    value in requests."""
+    known = (*values, none) if none else values
+
+    def read(name: str, value: Any, now: int) -> str:
+        if value is not None and value not in known:
+            raise FieldError(name, f"'{name}' has to be one of {', '.join(known)}.")
+        return "" if value in (None, none) else value
+
+    return Kind("TEXT NOT NULL", "", read, lambda value: value or None, {"enum": [*known]}, {"enum": [*values, None]})
+
+
 def _nullable(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
