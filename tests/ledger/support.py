@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from container.ledger.store import Store
-from worker.core.ledger import key_admin, secrets
+from worker.core.ledger import key_admin, key_fields, secrets
 from worker.core.ledger.accounts import Policy, open_account
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.batch import batch
@@ -31,9 +31,16 @@ class Ledger:
         self.now = now
 
     async def key(self, **fields: Any) -> str:
-        """Creates a key and returns its secret."""
+        """Creates a key and returns its secret. Its team and its budget need not exist, nor allow its models."""
+        unchecked = {name: fields.pop(name) for name in ("team_id", "budget_id", "models") if name in fields}
         made = await self.store.run(key_admin.generate(self.store.dialect, fields, self.now))
         assert made["ok"], made
+        if unchecked:
+            columns = key_fields.columns(unchecked, (), self.now)
+            changes = ", ".join(f"{name} = ?" for name in columns)
+            by_hash = "SELECT key_id FROM ledger_secrets WHERE hash = ?"
+            sql = f"UPDATE ledger_keys SET {changes} WHERE id IN ({by_hash})"
+            await query(self.store, sql, *columns.values(), made["body"]["token"])
         return made["body"]["key"]
 
     async def owner(self, account: str, **columns: Any) -> None:
@@ -44,7 +51,7 @@ class Ledger:
     async def budget(self, id: str, **columns: Any) -> None:
         """Creates a row of ledger_budgets, or replaces it."""
         await self._replaced(
-            "ledger_budgets", "id", {"id": id, **BUDGETS.defaults, "created": 0, "updated": 0, **columns}
+            "ledger_budgets", "id", {"id": id, **BUDGETS.defaults, "created": 0, "updated": 0, "declared": 0, **columns}
         )
 
     async def _replaced(self, table: str, name: str, row: dict[str, Any]) -> None:

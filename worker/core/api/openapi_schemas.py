@@ -195,7 +195,7 @@ def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
             anyOf=[{"required": [name], "properties": {name: {"minItems": 1}}} for name in _DELETED],
         ),
         "SessionsRevoke": an_object(
-            {"user_id": {**TEXT, "minLength": 1}}, ["user_id"], additionalProperties=_NOTHING_ELSE
+            {"user_id": {**TEXT, "minLength": 1}}, ["user_id"], additionalProperties=NOTHING_ELSE
         ),
         "SessionsEnded": an_object({"user_id": TEXT, "sessions_ended": {"type": "integer"}}, ["sessions_ended"]),
         "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},

@@ -198,8 +198,7 @@ def memberships(user_id: str) -> Steps:
     # Not LIKE, whose patterns a Durable Object limits to 50 bytes. Every match is parsed.
     quoted = json.dumps(user_id)
     rows = yield (
-        "SELECT account, members FROM ledger_owners WHERE account >= 'team:' AND account < 'team;' "
-        "AND REPLACE(members, ?, '') <> members",
+        "SELECT account, members FROM ledger_owners WHERE account LIKE 'team:%' AND REPLACE(members, ?, '') <> members",
         (quoted,),
     )
     member, admin = [], []
@@ -420,11 +419,14 @@ def _outside(bounds: list[_Bound], fields: Mapping[str, Any], now: int, *, whole
 
 
 def _with_models(bounds: list[_Bound], fields: dict[str, Any]) -> dict[str, Any]:
-    """A key that names no models gets its user's: an admission checks those of the team only."""
-    if fields.get("models"):
+    """A key that names no models gets its user's, as far as its team has them: an admission checks those of the team
+    only."""
+    own = next((bound.models for bound in bounds if bound.what == "the key's user"), "[]")
+    if fields.get("models") or own == "[]":
         return fields
-    own = next((bound.models for bound in bounds if bound.what == "the key's user" and bound.models != "[]"), None)
-    return fields if own is None else {**fields, "models": json.loads(own)}
+    for bound in bounds:
+        own = keys.both_allow(own, bound.models)
+    return {**fields, "models": json.loads(own)}
 
 
 def _without_others(caller: Caller, body: Any) -> Any:

@@ -306,7 +306,9 @@ def not_fitting(changed: Collection[str], values: Mapping[str, Any]) -> Steps:
     if not rows:
         return decision.not_found(f"There is no team '{values['team_id']}'.", "team_id")
     for name in names:
-        if name != keys.TEAM_MODELS and not keys.allows(rows[0][0], name):
+        # A pattern is within another if that matches it as text. A key of no models needs none of its team's.
+        wanted = "*" if name == keys.ALL_MODELS else name
+        if name not in (keys.TEAM_MODELS, keys.NO_MODELS) and not keys.allows(rows[0][0], wanted):
             return decision.invalid(f"The team '{values['team_id']}' may not use the model '{name}'.", "models")
     return None
 
