@@ -19,6 +19,7 @@ from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
 from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.pricing.quote import Quote
+from worker.core.values.claims import NO_CLAIMS, Claims
 
 from ..ledger.store import LedgerUnavailable, Store
 from ..observability import log
@@ -181,11 +182,11 @@ class Accounting:
         charge: Charge,
         *,
         estimated: Prompt | None = None,
-        tags: str = "",
+        claims: Claims = NO_CLAIMS,
     ) -> Reservation | Unaccounted:
         """Reserve the maximum cost of the request and add the key's limits to the response headers. Raises ApiError.
 
-        `estimated`: the prompt, if it is not in `body`. `tags`: the request's, see `worker.core.values.tags`.
+        `estimated`: the prompt, if it is not in `body`. `claims`: the request's tags and end user.
         """
         check_models(context, route)
 
@@ -203,10 +204,10 @@ class Accounting:
         quote, size = quoted() if limited else (None, None)
         id, named = context.reservation()
         bytes = context.request.content_length or _UNKNOWN_BYTES
-        result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags), bytes)
+        result = await self._decided(self._request(id, named, secret, endpoint, route, quote, claims), bytes)
         if "unsized" in result:  # a limit was added a moment ago
             quote, size = quoted()
-            result = await self._decided(self._request(id, named, secret, endpoint, route, quote, tags), bytes)
+            result = await self._decided(self._request(id, named, secret, endpoint, route, quote, claims), bytes)
         context.key_verified()
         if not result["ok"]:
             if secret:
@@ -265,12 +266,23 @@ class Accounting:
         endpoint: str,
         route: RouteRequest,
         quote: Quote | None,
-        tags: str,
+        claims: Claims,
     ) -> AdmissionRequest:
         model, instance = route.model, self.instance
         if quote is None:
             return AdmissionRequest(
-                id, secret, model, endpoint, 0, 0, instance, LEASE_MS, sized=False, request_id=named, tags=tags
+                id,
+                secret,
+                model,
+                endpoint,
+                0,
+                0,
+                instance,
+                LEASE_MS,
+                sized=False,
+                request_id=named,
+                tags=claims.tags,
+                end_user=claims.end_user,
             )
         return AdmissionRequest(
             id,
@@ -283,7 +295,8 @@ class Accounting:
             LEASE_MS,
             quote.unpriced,
             request_id=named,
-            tags=tags,
+            tags=claims.tags,
+            end_user=claims.end_user,
             steps=quote.steps if len(quote.steps) > 1 else (),
             without_limit=quote.add_limit is not None,
         )

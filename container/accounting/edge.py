@@ -8,6 +8,7 @@ from worker.core.ledger.settle import Report
 from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.protocol import REPORT_HEADER
+from worker.core.values.claims import NO_CLAIMS, Claims
 
 from ..observability import log
 from ..routing.router import RouteRequest
@@ -101,7 +102,7 @@ class EdgeAccounting:
         charge: Charge,
         *,
         estimated: Prompt | None = None,
-        tags: str = "",
+        claims: Claims = NO_CLAIMS,
     ) -> Reservation:
         """Wrap the edge's reservation. Raises ApiError 403 if the key may not use a fallback that the request names."""
         check_models(context, route)

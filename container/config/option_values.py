@@ -205,6 +205,29 @@ def texts(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
     return tuple(v.strip().rstrip("/") for v in value if v.strip())
 
 
+def text(document: Document, path: KeyPath, value: Any) -> str:
+    if not isinstance(value, str | None):
+        document.error(path, f"has to be a text, not {value!r}.")
+        return ""
+    return (value or "").strip()
+
+
+def end_user_headers(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
+    """Returns the names of the headers that `user_header_mappings` gives to end users."""
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        name = item.get("header_name") if isinstance(item, dict) else None
+        role = str(item.get("litellm_user_role")).lower() if isinstance(item, dict) else ""
+        if not isinstance(name, str) or not name or role not in ("customer", "internal_user"):
+            document.error(path, "has to be a list of `header_name` and `litellm_user_role: customer`.")
+        elif role == "customer":
+            found.append(name.lower())
+        else:
+            message = f"{name} has no effect: the key's `user_id` says who pays, and no client may choose another."
+            document.report("warning", path, message)
+    return tuple(found)
+
+
 def origins(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
     found = texts(document, path, value)
     for origin in found:

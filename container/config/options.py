@@ -71,6 +71,9 @@ class Options:
     budget_duration: str | None = None
     max_user_budget: int | None = None
     user_budget_duration: str | None = None
+    user_headers: tuple[str, ...] = ()
+    max_end_user_budget: int | None = None
+    max_end_user_budget_id: str = ""
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
     from_environment: tuple[str, ...] = ()
@@ -85,16 +88,19 @@ class Options:
 
     @property
     def policy(self) -> Policy:
-        """The global budget and the budget of each user."""
+        """The budgets of everyone, of each user and of each end user."""
         return Policy(
             everyone=Limits(self.max_budget, self.soft_budget, self.budget_duration),
             each_user=Limits(self.max_user_budget, None, self.user_budget_duration),
+            each_end_user=Limits(self.max_end_user_budget),
+            end_user_budget=self.max_end_user_budget_id,
         )
 
     @property
     def has_budget(self) -> bool:
         """Whether the file sets a budget. Keys may have their own budgets regardless."""
-        return self.max_budget is not None or self.max_user_budget is not None
+        budgets = (self.max_budget, self.max_user_budget, self.max_end_user_budget)
+        return any(budget is not None for budget in budgets) or bool(self.max_end_user_budget_id)
 
     @property
     def needs_ledger(self) -> bool:
@@ -219,6 +225,8 @@ class _Reader:
             self.values[name] = read.flag(document, path, value)
             if self.values[name]:
                 document.report("note", path, "fields that a provider does not support are left out.")
+        elif name == "max_end_user_budget_id":
+            self.values[name] = read.text(document, path, value)
         elif name in ("cache", "cache_params"):
             self.cache[name] = value
         elif name in callbacks.SETTINGS:
@@ -249,6 +257,13 @@ class _Reader:
             return False
         if name in ("allowed_origins", "cors_allow_origins"):
             values["allowed_origins"] = read.origins(document, path, value)
+        elif name == "user_header_name":
+            names = (read.text(document, path, value).lower(),)
+            values.setdefault("user_headers", tuple(filter(None, names)))
+        elif name == "user_header_mappings":
+            found = read.end_user_headers(document, path, value)
+            if found:
+                values["user_headers"] = found  # as in LiteLLM, instead of the other setting
         elif name == "virtual_keys":
             self.keys_at = path, value
         elif name == "request_logging":
@@ -334,7 +349,7 @@ def _meant(name: str, section: str) -> str:
     return did_you_mean(name, (*_NAMES[section], *replaced_settings.HARMLESS))
 
 
-_BUDGETS = ("max_budget", "soft_budget", "max_user_budget")
+_BUDGETS = ("max_budget", "soft_budget", "max_user_budget", "max_end_user_budget")
 _DURATIONS = {"budget_duration": "max_budget", "user_budget_duration": "max_user_budget"}
 _CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _PLAIN = tuple(name for name in read.PLAIN if name not in read.STRATEGY_ARGUMENTS.values())
@@ -342,7 +357,7 @@ _ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
 # Losing one of these to a typo would go unnoticed until it is too late.
 _PROTECTIVE = {
     "router_settings": ("provider_budget_config", "max_budget"),
-    "litellm_settings": ("guardrails", "turn_off_message_logging", *_BUDGETS, "max_end_user_budget"),
+    "litellm_settings": ("guardrails", "turn_off_message_logging", *_BUDGETS, "max_end_user_budget_id"),
     "general_settings": ("master_key", "virtual_keys", "allowed_ips", "custom_auth", "database_url"),
 }
 # The settings read in each section. LiteLLM-only settings without effect are accepted in any section.
@@ -358,8 +373,17 @@ _NAMES = {
         *ENGINE,
         *_BUDGETS,
         *_DURATIONS,
+        "max_end_user_budget_id",
     ),
-    "general_settings": ("master_key", "allowed_origins", "virtual_keys", "request_logging", "log_format"),
+    "general_settings": (
+        "user_header_name",
+        "user_header_mappings",
+        "master_key",
+        "allowed_origins",
+        "virtual_keys",
+        "request_logging",
+        "log_format",
+    ),
 }
 
 

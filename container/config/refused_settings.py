@@ -71,14 +71,6 @@ STOPS: Mapping[str, Stop] = {
         "Leave restricted models out of `fallbacks`, and remove it.",
         _is_on,
     ),
-    "litellm_settings.max_end_user_budget": Stop(
-        "limits the spend of each end user (`user`); there is no such limit here.",
-        "Give each user a key with a `user_id`, set `litellm_settings.max_user_budget`, and remove it.",
-    ),
-    "litellm_settings.max_end_user_budget_id": Stop(
-        "limits the spend of each end user (`user`); there is no such limit here.",
-        "Give each user a key with a `user_id`, set `litellm_settings.max_user_budget`, and remove it.",
-    ),
     "litellm_settings.tag_budget_config": Stop(
         "limits the spend of requests with a tag; there is no such limit here.",
         "Use one key with a `max_budget` per purpose, and remove it.",

@@ -137,8 +137,6 @@ INSTEAD: Mapping[str, str] = {
     "allowed_routes": "Keys can call every model endpoint. Only the master key can use the admin API.",
     "litellm_key_header_name": "Clients send keys as `Authorization: Bearer` or `x-api-key`.",
     "enforce_user_param": "Requests without `user` are accepted. Give each user a key with a `user_id`.",
-    "user_header_name": "The key's `user_id` identifies the user.",
-    "user_header_mappings": "The key's `user_id` identifies the user.",
     "use_x_forwarded_for": "TRUSTED_PROXIES lists the proxies whose X-Forwarded-For is trusted.",
     "trusted_proxy_ranges": "TRUSTED_PROXIES lists the proxies whose X-Forwarded-For is trusted.",
     "forward_client_headers_to_llm_api": _NOT_FORWARDED,

@@ -77,7 +77,7 @@ class Completions:
             request.route,
             asked.charge,
             estimated=asked.prompt,
-            tags=request.tags,
+            claims=request.claims,
         )
         limit_output(request, reservation)
         try:

@@ -97,7 +97,7 @@ class EngineEndpoints:
         body = asked.request
         assert isinstance(body, (JsonBody, FormBody)), "the endpoint is the engine's"
         reservation = await self._accounting.admit(
-            context, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt, tags=body.tags
+            context, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt, claims=body.claims
         )
         try:
 

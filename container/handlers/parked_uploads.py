@@ -84,7 +84,8 @@ class Parking:
                     "tokens": quote.tokens,
                     "add_limit": quote.add_limit,
                     "unpriced": quote.unpriced,
-                    "tags": asked.request.tags,
+                    "tags": asked.request.claims.tags,
+                    "end_user": asked.request.claims.end_user,
                     "steps": quote.steps,
                 }
             ),

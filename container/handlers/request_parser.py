@@ -4,6 +4,7 @@ from worker.core.api import google
 from worker.core.api.endpoints import Endpoint
 from worker.core.pricing import charge as charges
 from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.values import claims
 
 from ..accounting.accounting import check_models
 from ..request import responses
@@ -57,6 +58,7 @@ class RequestParser:
             request = parse_generate_content(endpoint.name, raw, google.model_of(context.path), events=events)
         else:
             request = parse(endpoint.name, raw)
+        request.claims = claims.with_headers(request.claims, context.headers, self._router.options.user_headers)
         context.group = self._router.groups.label(request.model)
         check_models(context, request.route)
         size = None

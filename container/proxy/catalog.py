@@ -22,6 +22,9 @@ _EARLY = (
     "budget_duration",
     "max_user_budget",
     "user_budget_duration",
+    "max_end_user_budget",
+    "max_end_user_budget_id",
+    "user_header_name",
     "max_fallbacks",
 )
 # Prefixes of settings that are read once per process.
@@ -40,7 +43,9 @@ def catalog(config: Config) -> dict:
     models        {name: [needs of each deployment]}, as in `worker.core.api.models`
     log_format    json or text
     environment   the variables that the edge passes to the container
-    policy        {"everyone", "each_user"}: the fields of `worker.core.ledger.accounts.Limits`
+    policy        {"everyone", "each_user", "each_end_user": the fields of `worker.core.ledger.accounts.Limits`,
+                  "end_user_budget": the id of a budget, "accounts": {account id: fields of Limits}}
+    user_headers  names of headers with the end user
     virtual_keys  entries of `worker.core.ledger.declared`
     deployments   [{"id", "group", "needs", "price"}], prices as in `worker.core.pricing.prices`
     reach         {model name: [indices of the deployments that may serve a request for it]}; models that the edge
@@ -59,7 +64,14 @@ def catalog(config: Config) -> dict:
         "allowed_origins": list(config.options.allowed_origins),
         "log_format": config.options.log_format,
         "environment": environment_names(config),
-        "policy": {"everyone": list(policy.everyone), "each_user": list(policy.each_user)},
+        "policy": {
+            "everyone": list(policy.everyone),
+            "each_user": list(policy.each_user),
+            "each_end_user": list(policy.each_end_user),
+            "end_user_budget": policy.end_user_budget,
+            "accounts": {id: list(limits) for id, limits in policy.accounts.items()},
+        },
+        "user_headers": list(config.options.user_headers),
         "virtual_keys": [{"variable": k.variable, "fields": dict(k.fields)} for k in config.options.virtual_keys],
         **_prices(config),
     }

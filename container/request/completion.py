@@ -8,7 +8,8 @@ import orjson
 
 from worker.core.api.errors import ApiError, invalid_request
 from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT
-from worker.core.values import tags
+from worker.core.values import claims
+from worker.core.values.claims import NO_CLAIMS, Claims
 
 from ..routing.router import RouteRequest
 from .authority import DEARER, forbidden, refusal
@@ -39,7 +40,7 @@ class Completion:
     cache          the client's cache controls, `no-cache` and `no-store`
     optional       fields of a translated request that may be left out
     seen           what a chat's messages contain, once that was determined
-    tags           for the spend log, see `worker.core.values.tags`
+    claims         its tags and its end user
     terms          the fields that determine the price, None if they are the body's
     json_array     the stream is sent as a JSON array, not as server-sent events
     stored         the responses and items that it refers to
@@ -61,7 +62,7 @@ class Completion:
     cache: Mapping[str, Any] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     seen: Conversation | None = None
-    tags: str = ""
+    claims: Claims = NO_CLAIMS
     stored: StoredInput | None = None
     stores: bool = False
     terms: dict[str, Any] | None = None
@@ -75,7 +76,9 @@ class Completion:
 
 def parse(endpoint: str, raw: bytes) -> Completion:
     """Parse a request and check what every provider would check. Raises ApiError 400 that names the field."""
-    body = tidy(endpoint, parse_object(raw))
+    body = parse_object(raw)
+    claimed = claims.of_body(body)
+    body = tidy(endpoint, body)
     model = named_model(body.get("model"))
     seen = look(body)
     checks = _OF_THE_REST if seen is not None and seen.ordinary else CHECKS
@@ -104,7 +107,7 @@ def parse(endpoint: str, raw: bytes) -> Completion:
         own["timeout"],
         cache=own["cache"] or {},
         seen=seen,
-        tags=tags.of_request(body),
+        claims=claimed,
     )
 
 

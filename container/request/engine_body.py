@@ -9,7 +9,7 @@ from python_multipart.exceptions import FormParserError
 
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import invalid_request
-from worker.core.values import tags
+from worker.core.values import claims
 
 from ..routing.router import RouteRequest
 from . import engine_fields
@@ -61,6 +61,7 @@ class JsonBody:
 
     def __init__(self, endpoint: Endpoint, raw: bytes) -> None:
         fields = parse_object(raw)
+        self.claims = claims.of_body(fields)
         drop_labels(fields)
         name_user(fields)
         refuse_forbidden(fields)
@@ -75,7 +76,6 @@ class JsonBody:
         check(endpoint.name, fields)
         for name in _OWN_FIELDS:
             fields.pop(name, None)
-        self.tags = tags.of_request(fields)
         fields.pop("metadata", None)  # LiteLLM's proxy would trust it
         for name in _foreign(endpoint, fields):
             del fields[name]
@@ -95,8 +95,6 @@ class JsonBody:
 class FormBody:
     """multipart/form-data (RFC 7578), for audio and images. `response_format` is the form's value."""
 
-    tags = ""
-
     def __init__(self, endpoint: Endpoint, raw: bytes, content_type: str) -> None:
         self._boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={self._boundary}"
@@ -104,11 +102,14 @@ class FormBody:
         models: list[str] = []
 
         counts: list[str] = []
+        said: dict[str, str] = {}
         self.response_format: str | None = None
         ended: list[bool] = []
 
         def on_field(field: multipart.Field) -> None:
             name = _name(field.field_name)
+            if name in claims.FIELDS:
+                said[name] = (field.value or b"").decode("utf-8", "replace")
             if name == "model":
                 models.append((field.value or b"").decode("utf-8", "replace"))
             elif name == "n":
@@ -150,6 +151,7 @@ class FormBody:
         if len(models) > 1:
             raise invalid_request("'model' occurs more than once in the form.", param="model")
         self.model = named_model(models[0] if models else None)
+        self.claims = claims.of_body(said)
         self.count = _form_count(counts)
         self.route = RouteRequest(self.model)
         self._rest = b"".join(self._part(head, content) for head, content in parts)

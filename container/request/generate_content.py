@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.core.api.errors import ApiError, invalid_request
 from worker.core.pricing import generate_content as pricing
-from worker.core.values import tags
+from worker.core.values import claims
 
 from .authority import refuse_forbidden
 from .client_fields import LABELS, drop_labels
@@ -34,7 +34,7 @@ def parse_generate_content(endpoint: str, raw: bytes, model: str, *, events: boo
     """
     model = named_model(model)
     body = parse_object(raw)
-    labels = tags.of_request(body)
+    claimed = claims.of_body(body)
     drop_labels(body)
     for name in (*LABELS.intersection(body), "model"):
         if name != "store":
@@ -63,7 +63,7 @@ def parse_generate_content(endpoint: str, raw: bytes, model: str, *, events: boo
         routed(model, len(raw), own, stream=stream),
         own["timeout"],
         cache=own["cache"] or {},
-        tags=labels,
+        claims=claimed,
         terms=terms,
         json_array=stream and not events,
     )

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from worker.core.api.errors import invalid_request
-from worker.core.values import tags
+from worker.core.values import claims
 
 from ..config import output_limits
 from .authority import DEARER, refusal, refuse_forbidden
@@ -24,6 +24,7 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
     """`endpoint`: `messages` or `count_tokens`. `betas`: the client's header. Raises ApiError 400 that names the
     field."""
     body = parse_object(raw)
+    claimed = claims.of_body(body)
     drop_labels(body)
     name_user(body)
     body.pop("stream_options", None)  # an OpenAI field; Anthropic's streams report usage anyway
@@ -43,13 +44,12 @@ def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:
             raise invalid_request(f"'{name}' is missing.", param=name)
     own = {name: body.pop(name, None) for name in OWN_FIELDS}
     # LiteLLM's proxy would trust the rest of the metadata.
-    labels = tags.of_request(body)
     metadata = body.pop("metadata", None)
     if metadata and isinstance(metadata.get("user_id"), str):
         body["metadata"] = {"user_id": metadata["user_id"]}
     stream = endpoint == "messages" and bool(body.get("stream"))
     route = routed(model, len(raw), own, stream=stream)
-    return Completion(endpoint, body, model, stream, False, route, own["timeout"], betas=_known(betas), tags=labels)
+    return Completion(endpoint, body, model, stream, False, route, own["timeout"], betas=_known(betas), claims=claimed)
 
 
 def _check(name: str, value: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.core.api.errors import invalid_request
-from worker.core.values import tags
+from worker.core.values import claims
 
 from ..config import output_limits
 from . import engine_fields
@@ -25,6 +25,7 @@ _KNOWN = engine_fields.FIELDS[ENDPOINT] | {name for name in OWN_FIELDS if not fo
 def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
     """`endpoint`: this one, or one beside it. Raises ApiError 400 that names the field."""
     body = parse_object(raw)
+    claimed = claims.of_body(body)
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
     if not body.keys() <= _KNOWN:
@@ -38,7 +39,6 @@ def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
         if wanted:
             raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
     own = {name: body.pop(name, None) for name in OWN_FIELDS}
-    labels = tags.of_request(body)
     _keep_one_limit(body)
     if not body.keys() <= engine_fields.FIELDS[endpoint]:
         _leave_out_others(endpoint, body)
@@ -48,7 +48,7 @@ def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
     stream = bool(body.get("stream"))
     route = routed(model, len(raw), own, stream=stream)
     return Completion(
-        endpoint, body, model, stream, False, route, own["timeout"], cache=own["cache"] or {}, tags=labels
+        endpoint, body, model, stream, False, route, own["timeout"], cache=own["cache"] or {}, claims=claimed
     )
 
 

@@ -18,6 +18,7 @@ from worker.core import protocol
 from worker.core.ledger import decision
 from worker.core.ledger.settle import Report
 from worker.core.protocol import CarriedReport, EdgeGrant, GivenConfiguration, JournalPage, JournalPoll
+from worker.core.values.claims import NO_CLAIMS, Claims
 
 HERE = Path(__file__).parent / "protocol"
 REQUEST = {
@@ -53,8 +54,10 @@ _add("grant_of_a_named_key", _NAMED.encode(), EdgeGrant.decode, _NAMED)
 _MODELS = EdgeGrant(models='["gpt-4o", "claude-*"]')
 _add("grant_of_models", _MODELS.encode(), EdgeGrant.decode, _MODELS)
 _add("grant_of_nothing", EdgeGrant().encode(), EdgeGrant.decode, EdgeGrant())
-_ADMISSION = REQUEST, 4096, '["a"]', "configuration", []
-_LOWERABLE = REQUEST, None, "", "configuration", STEPS
+_ADMISSION = REQUEST, 4096, Claims('["a"]'), "configuration", []
+_LOWERABLE = REQUEST, None, NO_CLAIMS, "configuration", STEPS
+_CLAIMED = REQUEST, 4096, Claims('["a"]', "größe"), "configuration", []
+_add("admission_with_an_end_user", protocol.encode_admission(*_CLAIMED), protocol.decode_admission, _CLAIMED)
 _add("admission_with_steps", protocol.encode_admission(*_LOWERABLE), protocol.decode_admission, _LOWERABLE)
 _add("admission", protocol.encode_admission(*_ADMISSION), protocol.decode_admission, _ADMISSION)
 _REFUSAL = decision.rate_limited("Limit of 3 requests a minute reached.", 12, [["x-should-retry", "false"]])
@@ -103,7 +106,7 @@ def test_a_message_in_a_header_is_ascii() -> None:
     for text in (
         report.encode(),
         grant.encode(),
-        protocol.encode_admission({**REQUEST, "model": "größe"}, None, "", ""),
+        protocol.encode_admission({**REQUEST, "model": "größe"}, None, Claims(end_user="日本"), ""),
     ):
         assert text.isascii()
         assert "\n" not in text

@@ -21,7 +21,7 @@ from .values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 class Configuration(NamedTuple):
     """`name`: changes whenever anything in it does. `catalog`: the hash of the catalog that the edge reserves by.
-    `policy`: the budgets of everyone and of each user. `virtual_keys`: entries of `ledger.declared`. `file`,
+    `policy`: the configuration's limits; older Workers send only those of everyone and of each user. `virtual_keys`: entries of `ledger.declared`. `file`,
     `document`: see `container.proxy.catalog`. `variables`: the names of the variables it may read. `values`: those that
     are set, including the variables of virtual keys, and the secret that protects response ids."""
 
@@ -36,7 +36,14 @@ class Configuration(NamedTuple):
 
     @property
     def limits(self) -> Policy:
-        return Policy(Limits(*self.policy["everyone"]), Limits(*self.policy["each_user"]))
+        policy = self.policy
+        return Policy(
+            Limits(*policy["everyone"]),
+            Limits(*policy["each_user"]),
+            each_end_user=Limits(*policy.get("each_end_user", ())),
+            end_user_budget=policy.get("end_user_budget", ""),
+            accounts={id: Limits(*limits) for id, limits in policy.get("accounts", {}).items()},
+        )
 
     def declared(self) -> list[Declared]:
         """Returns the keys that the ledger must contain."""

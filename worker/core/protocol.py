@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .values.claims import Claims
+
 PROTOCOL_VERSION = 4
 # The environment variable that tells a container the version of its object.
 PROTOCOL_VARIABLE = "INTERNAL_PROTOCOL"
@@ -150,26 +152,29 @@ def grant_of(
 def encode_admission(
     request: Mapping[str, Any],
     add_limit: int | None,
-    tags: str,
+    claims: Claims,
     configuration: str,
     steps: Sequence[Sequence[int]] = (),
 ) -> str:
     """`request`: fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps and without_limit.
-    `add_limit`: see `grant_of`. `tags`: a JSON list or ''. `configuration`: as in CONFIGURATION_HEADER. `steps`: see
-    `values.output_steps`."""
-    fields = {"ask": request, "add_limit": add_limit, "tags": tags, "configuration": configuration}
+    `add_limit`: see `grant_of`. `claims`: the end user only if `request` has none. `configuration`: as in
+    CONFIGURATION_HEADER. `steps`: see `values.output_steps`."""
+    fields = {"ask": request, "add_limit": add_limit, "tags": claims.tags, "configuration": configuration}
+    if claims.end_user:
+        fields["end_user"] = claims.end_user
     if steps:
         fields["steps"] = steps
     return json.dumps(fields)
 
 
-def decode_admission(text: str) -> tuple[dict[str, Any], int | None, str, str | None, list[list[int]]]:
-    """Returns the arguments of `encode_admission`. Older Workers send neither tags, nor a configuration, nor steps."""
+def decode_admission(text: str) -> tuple[dict[str, Any], int | None, Claims, str | None, list[list[int]]]:
+    """Returns the arguments of `encode_admission`. Older Workers send neither tags, nor an end user, nor a
+    configuration, nor steps. Older objects ignore the end user."""
     fields = _object(text)
     return (
         _a(dict, fields.get("ask")),
         _a(int | None, fields.get("add_limit")),
-        _a(str, fields.get("tags", "")),
+        Claims(_a(str, fields.get("tags", "")), _a(str, fields.get("end_user", ""))),
         _a(str | None, fields.get("configuration")),
         _steps(fields.get("steps", [])),
     )

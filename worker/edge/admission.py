@@ -31,6 +31,7 @@ from core.protocol import (
     encode_admission,
     grant_of,
 )
+from core.values.claims import Claims, with_headers
 from core.values.output_steps import OutputSteps
 
 from . import body
@@ -107,7 +108,7 @@ class Admission:
                 except Apart:
                     pass
             instance = self._instances.start_id(billable.names[0])
-            grant = await self._admit(billable, quoted.model, quoted.quote, instance, quoted.tags)
+            grant = await self._admit(billable, quoted.model, quoted.quote, instance, quoted.claims)
             return await self._send_inline(grant, billable, billable.names, instance, buffer)
         finally:
             self._held -= length
@@ -122,7 +123,7 @@ class Admission:
         asked = encode_admission(
             _ask(billable, quoted.model, quote),
             quote.add_limit,
-            quoted.tags,
+            _claims(billable, quoted.claims),
             configuration().name,
             _several(quote.steps),
         )
@@ -191,7 +192,8 @@ class Admission:
         said = json.loads(await parked.response.text())
         try:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"], said.get("steps", ()))
-            grant = await self._admit(billable, said["model"], quote, parked.instance, said.get("tags", ""))
+            claimed = Claims(said.get("tags", ""), said.get("end_user", ""))
+            grant = await self._admit(billable, said["model"], quote, parked.instance, claimed)
         except ApiError:
             await self._forget(billable, parked, said["id"])
             raise
@@ -200,12 +202,17 @@ class Admission:
             grant, billable, [parked.name], lambda: container_request(client, GO_PREFIX + said["id"], going, None)
         )
 
-    async def _admit(self, billable: BillableRequest, model: str, quote: Quote, instance: str, tags: str) -> "_Grant":
-        """Raises ApiError if the ledger refuses or is unavailable."""
+    async def _admit(
+        self, billable: BillableRequest, model: str, quote: Quote, instance: str, claimed: Claims
+    ) -> "_Grant":
+        """`claimed`: by the body. Raises ApiError if the ledger refuses or is unavailable."""
         ask = _ask(billable, model, quote)
-        more = {"steps": _several(quote.steps), "without_limit": quote.add_limit is not None}
+        claimed = _claims(billable, claimed)
+        more = {"steps": _several(quote.steps), "without_limit": quote.add_limit is not None, "tags": claimed.tags}
+        if claimed.end_user:
+            ask = {"end_user": claimed.end_user, **ask}
         try:
-            result = await self._ledger.admit({**ask, "instance": instance, "tags": tags, **more}, configuration())
+            result = await self._ledger.admit({**ask, "instance": instance, **more}, configuration())
         except LedgerUnavailable as error:
             await self._release(ask["id"], billable.client.id)  # it may have been admitted anyway
             raise unavailable(error, billable.client.id) from None
@@ -246,6 +253,11 @@ class Admission:
 def _several(steps: OutputSteps) -> OutputSteps:
     """Returns no steps if there is only one: then the output limit cannot be lowered."""
     return steps if len(steps) > 1 else ()
+
+
+def _claims(billable: BillableRequest, claimed: Claims) -> Claims:
+    """Returns what the body claims, and the headers. The container does not get LiteLLM's headers."""
+    return with_headers(claimed, billable.client.headers, CATALOG["user_headers"])
 
 
 def _ask(billable: BillableRequest, model: str, quote: Quote) -> dict[str, Any]:

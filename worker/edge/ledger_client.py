@@ -49,8 +49,9 @@ class LedgerClient:
         """Returns a result of `ledger.batch.batch` under this configuration. `ask`: the fields of
         `ledger.admit.AdmissionRequest` except the lease. Raises LedgerUnavailable."""
         asked = {**ask, "configuration": configuration.name}
-        # An older object lowers no output limits, an even older one has no tags or only its own configuration.
-        for left_out in (("steps", "without_limit"), ("tags",), ("configuration",)):
+        # An older object has no accounts of end users, an even older one lowers no output limits, or has no tags or only
+        # its own configuration.
+        for left_out in (("end_user",), ("steps", "without_limit"), ("tags",), ("configuration",)):
             try:
                 return await self._admitted(asked, configuration)
             except LedgerUnavailable as error:

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from ..api.authorization import CALLS_NO_MODEL
-from ..values import tags
+from ..values import claims
 from ..values.output_steps import OutputSteps, fitting
 from . import decision, keys, limits
 from .accounts import (
@@ -48,10 +48,10 @@ class AdmissionRequest(NamedTuple):
     fix. `tokens`: the most it can use, prompt and completion. `instance`: the container that will serve it, '' if not
     yet known. `lease`: milliseconds until the reservation expires unless renewed or settled. `sized`: False until
     `amount` and `tokens` have been computed. `request_id`: the client's own name for the request, '' if it has none;
-    need not be unique. `tags`: the request's, as returned by `tags.of_request`. `steps`: what it costs with lower
+    need not be unique. `tags`: the request's, see `claims.Claims`. `steps`: what it costs with lower
     output limits, see `values.output_steps`; the last one has `amount` and `tokens`. Empty if its limit cannot be
     lowered. `without_limit`: the client set no output limit. `user_id`, `team_id`: of a caller without a virtual key,
-    '' for the master key. `end_user`: as the client names it, '' for none. `candidates`: for each deployment that may
+    '' for the master key. `end_user`: as the client names it, see `claims`. `candidates`: for each deployment that may
     answer, the ids of its accounts, such as its provider's; empty if no deployment has any.
     """
 
@@ -198,7 +198,7 @@ def _owners(key: Key | None, caller: Caller) -> tuple[str, str]:
 
 
 def _tags(key: Key | None, caller: Caller) -> str:
-    return tags.together("[]" if key is None else key.tags, caller.tags)
+    return claims.together("[]" if key is None else key.tags, caller.tags)
 
 
 def _barred(

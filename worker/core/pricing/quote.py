@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..values import tags
+from ..values import claims
+from ..values.claims import NO_CLAIMS, Claims
 from ..values.money import MAX_NANO
 from ..values.output_steps import OutputSteps, higher
 from . import generate_content, prices, tool_fees
@@ -289,11 +290,11 @@ _MAY_REFER = frozenset(("responses", "compact", "input_tokens"))
 
 
 class Quoted(NamedTuple):
-    """`model`: as named by the client. `tags`: the request's, as returned by `tags.of_request`."""
+    """`model`: as named by the client. `claims`: of the body."""
 
     model: str
     quote: Quote
-    tags: str = ""
+    claims: Claims = NO_CLAIMS
 
 
 class Quoter:
@@ -334,11 +335,11 @@ class Quoter:
         if not isinstance(model, str) or not reachable:
             return None
         try:
-            labels = tags.of_request(body)
+            claimed = claims.of_body(body)
             if endpoint in generate_content.ENDPOINTS:
                 body = generate_content.terms(endpoint, body)
             charge = of_body(endpoint, body)
             found = most(body, prompt(body), reachable, charge, self._default_max_output, self._min_output)
         except (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError):
             return None  # a field has an invalid value; the proxy reports which
-        return Quoted(model, found, labels)
+        return Quoted(model, found, claimed)

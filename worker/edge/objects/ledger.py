@@ -99,16 +99,16 @@ class Ledger(ContainerObject):
         asked = or_none(headers.get(ASK_HEADER))
         if asked is None or self._own is None:
             return await self._answer(incoming, self._configuration(headers))
-        fields, add_limit, own, named, steps = decode_admission(asked)
+        fields, add_limit, claims, named, steps = decode_admission(asked)
         # An older Worker names the configuration only in a header.
         configuration = self._configurations.named(named or or_none(headers.get(CONFIGURATION_HEADER)))
         if configuration is None:
             return await self._answer(incoming, None)
         ask = admit.AdmissionRequest(
-            **fields,
+            **{"end_user": claims.end_user, **fields},
             instance=self._own.instance,
             lease=LEASE_MS,
-            tags=own,
+            tags=claims.tags,
             steps=steps,
             without_limit=add_limit is not None,
         )
