@@ -1,7 +1,7 @@
 """Models with prices, and keys and spend as operators and clients see them, standalone and at the edge."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -53,10 +53,17 @@ class Money:
     def logs(self, key: str | None = None) -> list[dict[str, Any]]:
         return self.admin("/spend/logs", **({} if key is None else {"key": key}))["data"]
 
-    def ask(self, key: str | None = None, path: str = "/v1/chat/completions", **fields: Any) -> httpx.Response:
+    def ask(
+        self,
+        key: str | None = None,
+        path: str = "/v1/chat/completions",
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> httpx.Response:
         """Sends a chat completion with the master key, unless `path`, `fields` or `key` say otherwise."""
-        body = chat(**fields) if "input" not in fields else fields
-        return self.http.post(path, json=body, headers={"authorization": f"Bearer {key or self._master_key}"})
+        body = chat(**fields) if "input" not in fields else {"model": "gpt", **fields}
+        own = {"authorization": f"Bearer {key or self._master_key}", **(headers or {})}
+        return self.http.post(path, json=body, headers=own)
 
 
 def wait_for(ask: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 10.0) -> Any:

@@ -16,6 +16,7 @@ PAGE = (ROOT / "docs" / "configuration.md").read_text()
 # Fields that settings of another name fill.
 FILLED_BY = {
     "response_cache": "cache",
+    "user_headers": "user_header_name",
     "from_environment": "os.environ/NAME",
     "variables": "os.environ/NAME",
     "latency_ttl": "ttl",

@@ -170,18 +170,22 @@ def test_any_other_message_survives_a_round_trip(message: Any) -> None:
 
 @PATIENTLY
 @given(
-    st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4), st.none() | NUMBER, TEXT, TEXT, OUTPUT_STEPS
+    st.dictionaries(TEXT, st.one_of(TEXT, st.none() | NUMBER), max_size=4),
+    st.none() | NUMBER,
+    st.builds(Claims, TEXT, TEXT),
+    TEXT,
+    OUTPUT_STEPS,
 )
 def test_any_admission_request_survives_a_round_trip(
-    request: dict[str, Any], limit: int | None, tags: str, name: str, steps: list[list[int]]
+    request: dict[str, Any], limit: int | None, claims: Claims, name: str, steps: list[list[int]]
 ) -> None:
-    text = protocol.encode_admission(request, limit, tags, name, steps)
-    assert protocol.decode_admission(text) == (request, limit, tags, name, steps)
+    text = protocol.encode_admission(request, limit, claims, name, steps)
+    assert protocol.decode_admission(text) == (request, limit, claims, name, steps)
 
 
 def test_an_older_workers_admission_request_is_decoded() -> None:
     text = json.dumps({"ask": REQUEST, "add_limit": None})
-    assert protocol.decode_admission(text) == (REQUEST, None, "", None, [])
+    assert protocol.decode_admission(text) == (REQUEST, None, NO_CLAIMS, None, [])
 
 
 @pytest.mark.parametrize("steps", [7, [7], [[1, 2]], [[1, 2, "3"]], None])

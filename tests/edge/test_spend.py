@@ -96,6 +96,19 @@ def test_tags_of_the_key_and_of_the_request(money: Money, provider: FakeProvider
     assert line["request_tags"] == ["team:a", "job:1"]
 
 
+@pytest.mark.parametrize("content", ["Hi", "x" * 70_000], ids=["quoted", "parked"])
+@pytest.mark.parametrize(
+    "headers", [{}, {"x-litellm-end-user-id": "eve", "x-litellm-tags": "job:2"}], ids=["body", "headers"]
+)
+def test_the_end_user_and_tags_that_a_request_names(money: Money, content: str, headers: dict[str, str]):
+    key = money.key(max_budget=10)
+    said = {"user": "ada", "metadata": {"tags": ["job:1"]}}
+    assert money.ask(key, content=content, headers=headers, **said).status_code == 200
+    (line,) = money.settled(key)
+    expected = ("eve", ["job:1", "job:2"]) if headers else ("ada", ["job:1"])
+    assert (line["end_user"], line["request_tags"]) == expected
+
+
 def test_a_stream_is_charged(money: Money, provider: FakeProvider):
     key = money.key(max_budget=1)
     answer = money.ask(key, stream=True)

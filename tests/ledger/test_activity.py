@@ -27,7 +27,9 @@ async def spend(ledger: Ledger, key: str | None, cost: int, model: str = "gpt-4o
 
 
 async def over_time(ledger: Ledger, **wanted: Any) -> dict[str, Any]:
-    found = await ledger.store.run(activity.over_time(Wanted(wanted.pop("begin", None), ledger.now + 1, **wanted)))
+    found = await ledger.store.run(
+        activity.over_time(Wanted(wanted.pop("begin", None), ledger.now + 1, **wanted), ledger.store.dialect)
+    )
     assert found["ok"], found
     return found["body"]
 

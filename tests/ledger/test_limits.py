@@ -291,7 +291,7 @@ async def test_a_lost_request_is_a_failure_and_a_running_one_is_neither(ledger: 
     assert await models("success") == ["answered"]
     assert await models("failure") == ["lost", "refused"]
     assert await models(429) == ["refused"]
-    counted = (await ledger.store.run(over_time(Wanted(None, ledger.now))))["body"]["groups"]
+    counted = (await ledger.store.run(over_time(Wanted(None, ledger.now), ledger.store.dialect)))["body"]["groups"]
     assert {group["group"]: group["failures"] for group in counted} == {"answered": 0, "lost": 1, "refused": 1}
 
 

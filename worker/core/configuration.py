@@ -21,9 +21,10 @@ from .values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 class Configuration(NamedTuple):
     """`name`: changes whenever anything in it does. `catalog`: the hash of the catalog that the edge reserves by.
-    `policy`: the configuration's limits; older Workers send only those of everyone and of each user. `virtual_keys`: entries of `ledger.declared`. `file`,
-    `document`: see `container.proxy.catalog`. `variables`: the names of the variables it may read. `values`: those that
-    are set, including the variables of virtual keys, and the secret that protects response ids."""
+    `policy`: the limits; older Workers send only those of everyone and of each user. `virtual_keys`: entries of
+    `ledger.declared`. `file`, `document`: see `container.proxy.catalog`. `variables`: the names of the variables it may
+    read. `values`: those that are set, including the variables of virtual keys, and the secret that protects response
+    ids."""
 
     name: str
     catalog: str

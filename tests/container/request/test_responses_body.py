@@ -135,6 +135,6 @@ def test_fields_of_the_gateway_are_honored_and_not_sent():
 
 def test_metadata_that_openai_would_refuse_is_left_out():
     request = parse_responses(orjson.dumps({"model": "m", "metadata": {"tags": ["job:1"], "run": "7"}}))
-    assert request.tags == '["job:1"]'
+    assert request.claims.tags == '["job:1"]'
     assert request.body["metadata"] == {"run": "7"}
     assert "metadata" not in sent(metadata={"tags": ["job:1"]})

@@ -95,6 +95,7 @@ _PAGE, _SIZE = _number(1_000_000), _number(1000)
 _FLAG: Schema = {"enum": ["true", "false", "1", "0", ""]}
 _CURSOR: Schema = {"type": "string", "pattern": "^([0-9]{1,15}-[0-9a-f]{32})?$", "description": "The `next` of a page."}
 _TIME: Schema = {"type": "string", "pattern": "^(20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|[0-9]{1,13})?$"}
+_OWNERS: dict[str, Schema] = {"user_id": TEXT, "team_id": TEXT, "end_user": TEXT, "tag": TEXT}
 _QUERIES: dict[str, dict[str, Schema]] = {
     "key_info": {"key": {"type": "string", "minLength": 1}},
     "key_list": {
@@ -118,12 +119,14 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         "size": _SIZE,
         "after": _CURSOR,
         "request_id": TEXT,
+        **_OWNERS,
     },
     "spend_activity": {
         "from": _TIME,
         "to": _TIME,
         "bucket": {"enum": ["hour", "day", ""]},
-        "group_by": {"enum": ["model", "key", ""]},
+        "group_by": {"enum": ["model", "key", "user", "team", "end_user", "tag", ""]},
+        **_OWNERS,
     },
     "spend_keys": {"page": _PAGE, "size": _SIZE},
     "stream_generate_content": {"alt": {"enum": ["sse", "json"], "description": "`sse`: server-sent events."}},

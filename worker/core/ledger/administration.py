@@ -100,7 +100,7 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
                 page, size = query.page(), query.size("size", _SPEND_PAGE, spend.MAX_PAGE)
                 return query.used(spend.by_key(now, page, size, scope))
             case "spend_activity":
-                return query.used(activity.over_time(_wanted(query, now, scope)))
+                return query.used(activity.over_time(_wanted(query, now, scope), dialect))
             case "global_spend":
                 return query.used(spend.everything(policy, now))
             case "session_revoke":
@@ -174,6 +174,10 @@ def _filters(query: "_Query", scope: Scope | None) -> spend.Filters:
         after=query.text("after"),
         size=query.size("size", _SPEND_PAGE, spend.MAX_PAGE),
         request_id=query.text("request_id"),
+        user_id=query.text("user_id"),
+        team_id=query.text("team_id"),
+        end_user=query.text("end_user"),
+        tag=query.text("tag"),
         scope=scope,
     )
 
@@ -185,6 +189,10 @@ def _wanted(query: "_Query", now: int, scope: Scope | None) -> activity.Wanted:
         end=now + 1 if end is None else end,
         bucket=query.choice("bucket", tuple(activity.BUCKETS)) or "hour",
         group_by=query.choice("group_by", tuple(activity.COLUMNS)) or "model",
+        user_id=query.text("user_id"),
+        team_id=query.text("team_id"),
+        end_user=query.text("end_user"),
+        tag=query.text("tag"),
         scope=scope,
     )
 

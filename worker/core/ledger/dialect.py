@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 class Dialect(NamedTuple):
     """`lock`: statements that serialize decisions on the schema and on keys. `for_update`: appended to a SELECT of
-    accounts (`a`) to lock its rows, the global one first."""
+    accounts (`a`) to lock its rows, the global one first. `tags`: those of a line (`r`) as a table `t`."""
 
     lock: tuple[str, ...] = ()
     for_update: str = ""
+    tags: str = "json_each(r.tags) AS t"
 
     @property
     def locks(self) -> bool:
@@ -26,7 +27,11 @@ SQLITE = Dialect()
 # A Durable Object's statement takes 100 parameters. Who administers more teams sees the first of them.
 _MOST_TEAMS = 50
 # An arbitrary number; other applications that use the database must not take this lock.
-POSTGRES = Dialect(("SELECT pg_advisory_xact_lock(7236254115)",), " ORDER BY a.id <> 'global', a.id FOR UPDATE OF a")
+POSTGRES = Dialect(
+    ("SELECT pg_advisory_xact_lock(7236254115)",),
+    " ORDER BY a.id <> 'global', a.id FOR UPDATE OF a",
+    "LATERAL jsonb_array_elements_text(CAST(r.tags AS jsonb)) AS t(value)",
+)
 
 
 def marks(count: int) -> str:

@@ -17,7 +17,8 @@ _STATES = {0: "running", 1: "expired", 2: "settled"}
 STATUSES = {"success": "r.status BETWEEN 200 AND 399", "failure": "(r.status >= 400 OR r.state = 1)"}
 _NAMES = (
     "id state key_id key_alias user_id model endpoint amount charged created settled answered_by deployment status "
-    "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated request_id tags attempts"
+    "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated request_id tags attempts "
+    "team_id end_user"
 ).split()
 _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
@@ -25,7 +26,8 @@ _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 class Filters(NamedTuple):
     """`key`: a secret, a token, a key's id or 'master'. `status`: one of STATUSES, or an HTTP status. `begin` ≤ time of
     the request < `end`, in milliseconds. `after`: the cursor from the previous page. `request_id`: a response's
-    `x-request-id`, which a client may have used for several requests. `scope`: whose lines, None for all."""
+    `x-request-id`, which a client may have used for several requests. `tag`: one of its tags.
+    `scope`: whose lines, None for all."""
 
     key: str | None = None
     model: str | None = None
@@ -35,6 +37,10 @@ class Filters(NamedTuple):
     after: str | None = None
     size: int = 100
     request_id: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    end_user: str | None = None
+    tag: str | None = None
     scope: Scope | None = None
 
 
@@ -94,6 +100,9 @@ def _logs(filters: Filters) -> Steps:
         if value is not None:
             where.append(condition)
             parameters.append(value)
+    conditions, values = whose(filters.user_id, filters.team_id, filters.end_user, filters.tag)
+    where += conditions
+    parameters += values
     if filters.request_id is not None:
         # The index on request_id excludes ''. The condition must say so, or the index is not used.
         where.append("(r.id = ? OR (r.request_id = ? AND r.request_id <> ''))")
@@ -119,6 +128,23 @@ def _logs(filters: Filters) -> Steps:
     return {"ok": True, "body": {"data": [_line(line) for line in lines], "next": cursor}}
 
 
+def whose(
+    user_id: str | None, team_id: str | None, end_user: str | None, tag: str | None
+) -> tuple[list[str], list[str]]:
+    """Returns conditions on the lines `r` of these owners, None for any, and their parameters."""
+    conditions: list[str] = []
+    parameters: list[str] = []
+    for name, value in (("user_id", user_id), ("team_id", team_id), ("end_user", end_user)):
+        if value is not None:
+            # The indexes exclude ''. The condition must say so, or they are not used.
+            conditions.append(f"r.{name} = ? AND r.{name} <> ''" if value else f"r.{name} = ?")
+            parameters.append(value)
+    if tag is not None:
+        conditions.append("(REPLACE(r.tags, ?, '') <> r.tags OR REPLACE(r.tags, ?, '') <> r.tags)")
+        parameters += [f"[{json.dumps(tag)}", f", {json.dumps(tag)}"]  # the first in the list, or a later one
+    return conditions, parameters
+
+
 def _line(line: dict[str, Any]) -> dict[str, Any]:
     return {
         "request_id": line["request_id"] or line["id"],
@@ -128,6 +154,8 @@ def _line(line: dict[str, Any]) -> dict[str, Any]:
         "key_id": line["key_id"] or "master",
         "key_alias": line["key_alias"] or None,
         "user_id": line["user_id"] or None,
+        "team_id": line["team_id"] or None,
+        "end_user": line["end_user"] or None,
         "request_tags": json.loads(line["tags"]),
         "endpoint": line["endpoint"],
         "model": line["model"],
