@@ -192,6 +192,17 @@ async def test_a_caller_without_a_key_draws_on_its_user_and_team(ledger: Ledger)
     await check_balance(ledger.store)
 
 
+async def test_an_unknown_key_in_the_same_batch_changes_nothing(ledger: Ledger) -> None:
+    ledger.policy = Policy(accounts={"tag:job": Limits(max_budget=1000)})
+    await ledger.owner("team:blue", max_budget=1000)
+    for said in ({"team_id": "blue"}, {"tags": '["job"]'}):
+        assert (await ledger.admit(None, 900, **said))["ok"]
+        requests = [ledger.request("sk-unknown", 1), ledger.request(None, 900, **said)]
+        _, (unknown, second) = await ledger.batch((), requests)
+        assert (unknown["status"], second["status"]) == (401, 429)
+    await check_balance(ledger.store)
+
+
 async def test_a_caller_without_a_key_has_a_users_default_budget(store: Store) -> None:
     ledger = Ledger(store, Policy(each_user=Limits(max_budget=100)))
     first = await ledger.admit(None, 60, user_id="new")

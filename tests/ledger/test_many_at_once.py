@@ -65,6 +65,14 @@ async def test_rate_limits_are_exact(stores: list[Store], limit: dict[str, int],
     assert sum(r["ok"] for r in results) == fit
 
 
+async def test_the_budget_of_a_new_end_user_is_exact(stores: list[Store]) -> None:
+    ledgers = [Ledger(store, Policy(each_end_user=Limits(max_budget=100))) for store in stores]
+    key = await ledgers[0].key()
+    results = await asyncio.gather(*(ledgers[i % 2].admit(key, 60, end_user=f"{i // 2}") for i in range(60)))
+    assert sum(r["ok"] for r in results) == 30
+    await check_balance(stores[0])
+
+
 async def test_of_concurrent_regenerations_one_gets_a_new_secret(stores: list[Store]) -> None:
     ledgers = [Ledger(store) for store in stores]
     key = await ledgers[0].key()

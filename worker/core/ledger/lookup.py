@@ -48,13 +48,17 @@ class Lookup:
                     key = keys.key(row[2:end])
                     found[row[0]] = key, row[1]
                 self._add(row[end:])
-            self._asked.update(names, self.accounts)
-            for key, _ in found.values():  # whichever of them exist
-                self._asked.update((f"key:{key.id}", f"user:{key.user_id}", f"team:{key.team_id}"))
+            self._asked.update(self.accounts)
+            for key, _ in found.values():  # without the key, nothing was read; with it, whichever of them exist
+                self._asked.update(names, (f"key:{key.id}", f"user:{key.user_id}", f"team:{key.team_id}"))
         elif hashes:
             for row in (yield from among(_BY_SECRET, hashes)):
                 found[row[0]] = keys.key(row[2:]), row[1]
         return found
+
+    def look_again(self, names: Iterable[str]) -> None:
+        """Has the next `read` read those of these accounts that did not exist."""
+        self._asked.difference_update(name for name in names if name not in self.accounts)
 
     def read(self, names: Iterable[str]) -> Nothing:
         """Reads the accounts that were not asked for before, and locks them if the dialect does. Lock the global one
