@@ -77,12 +77,14 @@ class Outcome(NamedTuple):
             disconnected)
     status  0 if there was none
     error   the type and code of the error
+    id      of the request, as the response names it
     """
 
     what: str
     status: int = 0
     error: tuple[str, str] = ("", "")
     detail: str = ""
+    id: str = ""
 
 
 def calls(
@@ -142,7 +144,8 @@ async def _ask(session: aiohttp.ClientSession, url: str, key: str, call: Call) -
         return _refused(call, response, data)
     if "x-request-id" not in response.headers:
         return Outcome("wrong", 200, detail="no x-request-id")
-    return _streamed(call, data) if call.stream else _plain(call, data)
+    outcome = _streamed(call, data) if call.stream else _plain(call, data)
+    return outcome._replace(id=response.headers["x-request-id"])
 
 
 def _refused(call: Call, response: aiohttp.ClientResponse, data: bytes) -> Outcome:

@@ -30,7 +30,7 @@ class Load:
         self._judge = judge
         self._running = running
         self.asked = 0
-        self.wholes = 0
+        self.answered: set[str] = set()  # ids of the whole responses
         self.over = False
 
     async def run(self, clients: int, think: float) -> None:
@@ -52,6 +52,7 @@ class Load:
             finally:
                 del self._running[call.number]
             self.asked += 1
-            self.wholes += outcome.what == "whole"
+            if outcome.what == "whole":
+                self.answered.add(outcome.id)
             self._judge.judge(call, outcome, began)
             await asyncio.sleep(think if outcome.what in ("whole", "left") else think + _PAUSE)

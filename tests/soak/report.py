@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from .judge import Judge
@@ -23,7 +24,12 @@ def say(line: str) -> None:
 
 
 def table(
-    blows: Counter[str], faults: Counter[str], judge: Judge, asked: int, ledger: dict[str, Any], watch: Watch | None
+    blows: Counter[str],
+    faults: Counter[str],
+    judge: Judge,
+    asked: int,
+    ledger: dict[str, Any],
+    watches: Mapping[str, Watch],
 ) -> str:
     """A Markdown table."""
     rows = [("requests", str(asked)), ("slowest", f"{judge.slowest:.1f} s")]
@@ -32,14 +38,16 @@ def table(
     rows.append(("clients saw", ", ".join(f"{count} {name}" for name, count in judge.outcomes.most_common())))
     rows += [(f"failures by: {name}", str(count)) for name, count in judge.excused.most_common()]
     rows.append(("ledger in the end", ", ".join(f"{name} {value}" for name, value in ledger.items())))
-    trend = watch.trend() if watch else None
-    if trend:
-        early, late = trend
-        rows.append(("memory", f"{early.memory:.1f} MB early, {late.memory:.1f} MB late"))
-        rows.append(("file descriptors", f"{early.files} early, {late.files} late"))
-        rows.append(("tasks", f"{early.tasks} early, {late.tasks} late"))
-    if watch and watch.last_life():
-        last = watch.last_life()[-1]
-        rows.append(("at rest in the end", f"{last.memory:.1f} MB, {last.files} descriptors, {last.tasks} tasks"))
+    for name, watch in watches.items():
+        if trend := watch.trend():
+            early, late = trend
+            minutes = (late.at - early.at) / 60
+            memory = f"{early.memory:.1f} MB early, {late.memory:.1f} MB late, {minutes:.1f} minutes apart"
+            rows.append((f"memory of {name}", memory))
+            rows.append((f"descriptors, tasks of {name}", f"{early.files}, {early.tasks}; {late.files}, {late.tasks}"))
+        if watch.last_life():
+            last = watch.last_life()[-1]
+            at_rest = f"{last.memory:.1f} MB, {last.files} descriptors, {last.tasks} tasks"
+            rows.append((f"{name} at rest in the end", at_rest))
     rows.append(("findings", str(len(judge.findings))))
     return "\n".join(("| what | count |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)))

@@ -6,7 +6,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ class House(Protocol):
     """A system under test."""
 
     keys: dict[str, str]
-    watch: Watch | None
+    watches: Mapping[str, Watch]
     has_engine: bool
 
     @property
@@ -66,6 +66,7 @@ class Result:
     table: str
     blows: dict[str, int]
     asked: int
+    deployed: int
 
 
 def soak(
@@ -81,29 +82,27 @@ def soak(
         house = make(directory, judge, shaky, solid)
         try:
             house.start()
-            chaos, asked, wholes, ledger = asyncio.run(_soak(house, judge, running, options, say))
+            chaos, asked, answered, ledger = asyncio.run(_soak(house, judge, running, options, say))
         finally:
             house.stop()
         faults = shaky.counts
-    if ledger["answered"] < wholes:
-        # Responses that a killed proxy sent without recording them are charged in full when their leases expire.
-        missing = wholes - ledger["answered"]
-        if missing > ledger["expired"]:
-            judge.found(f"{missing} answers are not in the ledger, of which {ledger['expired']} expired")
-    if house.watch is not None:
-        for finding in house.watch.findings():
-            judge.found(finding)
-        last = house.watch.last_life()[-1:]
+    # Responses that a killed proxy sent without recording them are charged in full when their leases expire.
+    if missing := answered - ledger.pop("ids"):
+        judge.found(f"{len(missing)} of {len(answered)} answers have no line in the ledger: {sorted(missing)[:5]}")
+    for name, watch in house.watches.items():
+        for finding in watch.findings():
+            judge.found(f"{name}: {finding}")
+        last = watch.last_life()[-1:]
         if last and (last[0].files > _FILES_AT_REST or last[0].tasks > _TASKS_AT_REST):
-            judge.found(f"at rest it still has {last[0].files} files and {last[0].tasks} tasks")
-    shown = table(chaos.counts, faults, judge, asked, ledger, house.watch)
-    return Result(judge.findings, shown, dict(chaos.counts), asked)
+            judge.found(f"at rest {name} still has {last[0].files} files and {last[0].tasks} tasks")
+    shown = table(chaos.counts, faults, judge, asked, ledger, house.watches)
+    return Result(judge.findings, shown, dict(chaos.counts), asked, ledger.get("configurations deployed", 0))
 
 
 async def _soak(
     house: House, judge: Judge, running: dict[int, Call], options: Options, say: Any
-) -> tuple[Chaos, int, int, dict[str, Any]]:
-    """Returns the disruptions, the number of requests and of whole responses, and the ledger's figures."""
+) -> tuple[Chaos, int, set[str], dict[str, Any]]:
+    """Returns the disruptions, the number of requests, the ids of whole responses, and the ledger's figures."""
     seed = random.Random(options.seed)
     numbers = itertools.count(1)
 
@@ -142,7 +141,7 @@ async def _soak(
         await clients
         say("[soak] the load is over; waiting until nothing is open")
         ledger = await house.settle()
-    return chaos, asked(), sum(load.wholes for load, _ in loads), ledger
+    return chaos, asked(), set().union(*(load.answered for load, _ in loads)), ledger
 
 
 @contextlib.asynccontextmanager

@@ -53,7 +53,8 @@ class Standalone:
         self._killed_at: float | None = None
         self._proxy: RunningProxy
         self.keys: dict[str, str] = {}
-        self.watch: Watch | None = Watch(self._probes)
+        self._watch = Watch(self._probes)
+        self.watches = {"the proxy": self._watch}
 
     # Start and stop
 
@@ -97,8 +98,7 @@ class Standalone:
         return self._proxy.url
 
     def look(self) -> None:
-        if self.watch is not None:
-            self.watch.look(self._proxy.pid)
+        self._watch.look(self._proxy.pid)
 
     def _admin(self) -> httpx.Client:
         headers = {"authorization": f"Bearer {MASTER_KEY}"}

@@ -24,23 +24,17 @@ class Point(NamedTuple):
 
 
 class Watch:
-    """Samples one process while it lives. `probes` is the directory that `inside/sitecustomize.py` writes to."""
+    """Samples a process while it lives, and the one that takes its place after a restart. `probes` is the directory
+    that `inside/sitecustomize.py` writes to. Without it the process is not Python's, and its tasks are not counted."""
 
-    def __init__(self, probes: Path) -> None:
+    def __init__(self, probes: Path | None) -> None:
         self._probes = probes
         self.lives: dict[int, list[Point]] = {}
 
     def look(self, pid: int) -> Point | None:
         """None if it does not respond, because it has not started or has exited."""
-        answer = self._probes / str(pid)
         try:
-            answer.unlink(missing_ok=True)
-            os.kill(pid, signal.SIGUSR2)
-            for _ in range(100):
-                if answer.exists():
-                    break
-                time.sleep(0.02)
-            tasks = int(answer.read_text())
+            tasks = self._tasks(pid) if self._probes else 0
             files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except (OSError, ValueError):
@@ -48,6 +42,17 @@ class Watch:
         point = Point(time.monotonic(), pages * os.sysconf("SC_PAGESIZE") / 1e6, files, tasks)
         self.lives.setdefault(pid, []).append(point)
         return point
+
+    def _tasks(self, pid: int) -> int:
+        assert self._probes is not None
+        answer = self._probes / str(pid)
+        answer.unlink(missing_ok=True)
+        os.kill(pid, signal.SIGUSR2)
+        for _ in range(100):
+            if answer.exists():
+                break
+            time.sleep(0.02)
+        return int(answer.read_text())
 
     def last_life(self) -> list[Point]:
         return next(reversed(self.lives.values()), [])
