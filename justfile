@@ -73,7 +73,7 @@ alias install := setup
 @bench *args: setup
     python -m bench "$@"
 
-# Run a mixed load with random faults against the proxy for half an hour (--minutes, --seed, --edge)
+# Run a mixed load with random faults against the proxy, or the edge, for half an hour (--edge, --minutes, --seed)
 [no-exit-message]
 @soak *args: setup
     exec python -m tests.soak "$@"

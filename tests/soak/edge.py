@@ -56,6 +56,8 @@ async def _fault(ledger, asked_for):
 """
 # Longer than without a fault, and shorter than clients wait.
 _SLOW = (2.0, 6.0)
+# Seconds of life in which workerd and the proxy have filled their caches.
+_SHORTEST = 300.0
 # Configurations that are deployed in turn: other cooldowns, another model.
 _REVISIONS = (0, 1, 3)
 
@@ -89,7 +91,7 @@ class AtTheEdge:
         self.deployed = 0
         self._ended = False
         self.keys: dict[str, str] = {}
-        self._workerd, self._proxy = Watch(None), Watch(directory / "probes")
+        self._workerd, self._proxy = Watch(None, _SHORTEST), Watch(directory / "probes", _SHORTEST)
         self.watches = {"workerd": self._workerd, "the proxy": self._proxy}
 
     def _catalog(self, number: int, solid: FakeProvider) -> str:

@@ -25,10 +25,12 @@ class Point(NamedTuple):
 
 class Watch:
     """Samples a process while it lives, and the one that takes its place after a restart. `probes` is the directory
-    that `inside/sitecustomize.py` writes to. Without it the process is not Python's, and its tasks are not counted."""
+    that `inside/sitecustomize.py` writes to. Without it the process is not Python's, and its tasks are not counted.
+    `shortest`: seconds that the last life must have for its memory to mean something."""
 
-    def __init__(self, probes: Path | None) -> None:
+    def __init__(self, probes: Path | None, shortest: float = 0.0) -> None:
         self._probes = probes
+        self._shortest = shortest
         self.lives: dict[int, list[Point]] = {}
 
     def look(self, pid: int) -> Point | None:
@@ -70,8 +72,11 @@ class Watch:
     def findings(self) -> list[str]:
         found = self.trend()
         if found is None:
-            return ["too few looks at the process"]
+            return [] if self._shortest else ["too few looks at the process"]
         early, late = found
+        life = self.last_life()
+        if life[-1].at - life[0].at < self._shortest:
+            return []
         grown = []
         if late.memory - early.memory > max(_MEMORY_ALLOWED, early.memory * 0.1):
             grown.append(f"memory grew from {early.memory:.1f} to {late.memory:.1f} MB")
