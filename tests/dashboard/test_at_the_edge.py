@@ -9,6 +9,7 @@ from playwright.async_api import expect
 from tests.dashboard.conftest import Visit, go, settled
 from tests.dashboard.test_files import FOLDER
 from tests.edge.conftest import Edge, StartEdge, start_module_edge, wait_for
+from tests.fakes.behaviour import failing
 from tests.fakes.server import FakeProvider
 from worker import dashboard
 
@@ -78,7 +79,7 @@ def test_the_admin_api_needs_the_master_key(edge: Edge):
 
 
 @in_the_browser
-async def test_a_containers_history_is_shown(visit: Visit, edge: Edge):
+async def test_a_containers_history_is_shown(visit: Visit, edge: Edge, provider: FakeProvider):
     ask = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
     assert edge.client.post("/v1/chat/completions", json=ask).status_code == 200
     wait_for(lambda: edge.client.get("/spend/logs").json()["data"], "the request in the ledger")
@@ -95,6 +96,16 @@ async def test_a_containers_history_is_shown(visit: Visit, edge: Edge):
     await page.get_by_role("button", name="Done").click()
     await settled(page)
     await expect(page.get_by_role("rowheader", name="edge-key")).to_be_visible()
+    await go(page, "Try it")
+    provider.queue(failing(429, message="Slow down"))
+    form = page.locator("#try-form")
+    await form.get_by_label("Model").fill("gpt-4o")
+    await form.get_by_label("Prompt").fill("Hello?")
+    await form.get_by_role("button", name="Send").click()
+    await expect(page.locator("#try-state")).to_contain_text("Answered in", timeout=20_000)
+    attempts = page.get_by_role("table", name="Attempts")
+    await expect(attempts.get_by_role("row")).to_have_count(3, timeout=20_000)
+    await expect(attempts).to_contain_text("rate limit")
     info = edge.client.get("/model/info").json()
     assert (info["container"], info["data"][0]["health"]["state"]) == ("running", "healthy")
     assert "sk-openai-of-the-tests" not in str(info)

@@ -1,15 +1,19 @@
 """Keys on the page, in a real Chromium: create, block, rotate, delete."""
 
-import asyncio
 import re
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 
-import httpx
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
-from tests.dashboard.conftest import Gateway, Visit, go, settled
+from container.ledger.sqlite import SqliteStore
+from tests.dashboard.conftest import Gateway, Visit, config, go, settled
 from tests.dashboard.operator import ask, create, row, secret_shown, told
-from tests.processes import MASTER_KEY, StartProxy
+from tests.ledger.support import Ledger
+from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
@@ -127,14 +131,22 @@ async def test_metadata_is_edited_as_json(visit: Visit, gateway: Gateway):
     assert key["metadata"] == {"a": [1, 2]}
 
 
-async def test_a_thousand_keys_are_searched_and_paged(visit: Visit, module_proxy: StartProxy):
-    model = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hello"}}
-    proxy = module_proxy({"model_list": [model]})
-    async with httpx.AsyncClient(base_url=proxy.url, headers={"authorization": f"Bearer {MASTER_KEY}"}) as client:
-        for first in range(0, 1000, 50):
-            made = [client.post("/key/generate", json={"key_alias": f"bot-{n:03}"}) for n in range(first, first + 50)]
-            assert {answer.status_code for answer in await asyncio.gather(*made)} == {200}
-    page = await visit(proxy.url)
+@pytest_asyncio.fixture(loop_scope="module")
+async def crowded(tmp_path: Path, gateway: Gateway) -> AsyncIterator[RunningProxy]:
+    """A proxy with a thousand keys."""
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    ledger = Ledger(store, now=int(time.time() * 1000))
+    for number in range(1000):
+        ledger.now += 1
+        await ledger.key(key_alias=f"bot-{number:03}")
+    await store.close()
+    with RunningProxy(config(gateway.fake), tmp_path) as proxy:
+        yield proxy
+
+
+async def test_a_thousand_keys_are_searched_and_paged(visit: Visit, crowded: RunningProxy):
+    page = await visit(crowded.url)
     await go(page, "Keys")
     await expect(page.locator("#keys-note")).to_have_text("1,000 in all")
     rows = page.locator("#keys-rows tr")

@@ -30,12 +30,14 @@ TYPES = {
     "route.js": "text/javascript; charset=utf-8",
     "session.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
+    "accounts.js": "text/javascript; charset=utf-8",
     "activity.js": "text/javascript; charset=utf-8",
     "keys.js": "text/javascript; charset=utf-8",
     "models.js": "text/javascript; charset=utf-8",
     "overview.js": "text/javascript; charset=utf-8",
     "request.js": "text/javascript; charset=utf-8",
     "requests.js": "text/javascript; charset=utf-8",
+    "team.js": "text/javascript; charset=utf-8",
     "try.js": "text/javascript; charset=utf-8",
 }
 # No external resources, no inline code, no framing, and no text interpreted as markup.

@@ -23,7 +23,7 @@ _SINCE = 7
 _NAME = Form("Name", wide=True)
 _MODELS = Form("Models", "all", "Names, separated by commas; * stands for anything", wide=True)
 _BUDGET = Form("Budget in US dollars", "none")
-_SOFT = Form("Tell somebody at", "never")
+_SOFT = Form("Alert at, in US dollars", "none", more=True)
 _EACH = Form(
     "each",
     choices=(("1d", "day"), ("", "in total"), ("1h", "hour"), ("7d", "week"), ("30d", "month")),

@@ -45,8 +45,9 @@ export function closeDialogs() {
 
 /** Shows a key's secret, once. */
 export function showSecret(name, secret) {
-  const field = h("input", { value: secret, readonly: true, "aria-label": "Secret", spellcheck: "false" });
+  const field = h("input", { readonly: true, "aria-label": "Secret", spellcheck: "false" });
   const copy = h("button", { class: "primary", type: "button", on: { click: () => copied(field) } }, "Copy");
+  field.value = secret; // not an attribute, which would be part of the markup
   openDialog({
     title: `The secret of ${name}`,
     text: "It is shown this once: only its hash is kept. Copy it now.",

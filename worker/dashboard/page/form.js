@@ -18,12 +18,17 @@ export async function fieldsOf(schema) {
 
 /** The inputs for these fields. `before`: the values of what is edited, null for something new. */
 export function inputs(fields, before = null) {
-  const made = (more) => fields.filter(([, form]) => form.more === more).map((field) => input(...field, before));
+  const made = (more) => ordered(fields.filter(([, form]) => form.more === more)).map((field) => input(...field, before));
   const rest = made(true);
   if (!rest.length) return made(false);
   const used = before && fields.some(([name, form]) => form.more && asText(before[name], form.input) && before[name] !== false);
   return [...made(false), h("details", { class: "wide", open: used }, h("summary", {}, "More"), h("div", { class: "grid" }, ...rest))];
 }
+
+/** A field that follows another stands beside it. */
+const ordered = (fields) => fields.filter(([, form]) => !form.follows || !fields.some(([name]) => name === form.follows)).flatMap(
+  (field) => [field, ...fields.filter(([, form]) => form.follows === field[0])],
+);
 
 function input(name, form, schema, before) {
   const hint = form.hint ? h("span", { class: "note", id: `${name}-hint` }, form.hint) : null;

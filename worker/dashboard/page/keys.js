@@ -6,8 +6,8 @@ import { $, Pager, Panel, announce, badge, fill, h, link, row, small, typed } fr
 import { fieldsOf, inputs, valuesOf } from "./form.js";
 import { count, time, until } from "./format.js";
 import { limits, spend } from "./limits.js";
-import { to } from "./route.js";
-import { may } from "./session.js";
+import { here, to } from "./route.js";
+import { may, who } from "./session.js";
 
 const SIZE = 20;
 const filter = $("keys-filter");
@@ -63,8 +63,17 @@ function show(found) {
   pager.show(page, pages);
 }
 
+/** The fields that the person may set. Somebody who is no operator makes keys for itself, within its teams. */
+function theirs(fields, key = null) {
+  if (may.operate()) return fields;
+  const { teams } = who();
+  const names = teams.map((team) => [team.team_id, team.team_alias ?? team.team_id]);
+  const mine = fields.filter(([name]) => !["user_id", "budget_id"].includes(name) && (name !== "team_id" || (!key && teams.length)));
+  return mine.map(([name, form, schema]) => [name, name === "team_id" ? { ...form, choices: names } : form, schema]);
+}
+
 async function create() {
-  openDialog({ title: "Create a key", inputs: inputs(await fieldsOf("KeyGenerate")), submit: "Create" }, async (form) => {
+  openDialog({ title: "Create a key", inputs: inputs(theirs(await fieldsOf("KeyGenerate"))), submit: "Create" }, async (form) => {
     const made = await post("key/generate", valuesOf(form));
     page = 1;
     keys.refresh();
@@ -73,7 +82,7 @@ async function create() {
 }
 
 async function edit(key) {
-  const fields = inputs(await fieldsOf("KeyUpdate"), key);
+  const fields = inputs(theirs(await fieldsOf("KeyUpdate"), key), key);
   openDialog({ title: `Edit ${nameOf(key)}`, inputs: fields, submit: "Save" }, async (form) => {
     const changes = valuesOf(form, true);
     if (Object.keys(changes).length) {
@@ -149,9 +158,18 @@ function find() {
 }
 
 filter.addEventListener("submit", (event) => event.preventDefault());
-filter.elements.status.addEventListener("change", find);
+filter.addEventListener("change", find);
 typed(filter.elements.search, find);
 $("create-key").addEventListener("click", () => create().catch((error) => announce(error.message)));
+
+/** Takes the filters from the address, if it has any. */
+export function keysOf() {
+  const wished = here().query;
+  if (!Object.keys(wished).length) return;
+  filter.reset();
+  for (const [name, value] of Object.entries(wished)) if (filter.elements[name]) filter.elements[name].value = value;
+  page = 1;
+}
 
 /** Resets the page to its signed-out state. */
 export function forgetKeys() {

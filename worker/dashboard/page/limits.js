@@ -6,15 +6,26 @@ import { count, each, usd } from "./format.js";
 /** What running requests hold. Most cost less than that in the end. */
 const held = ({ reserved, running_requests: running }) => (running ? `${usd(reserved)} held by ${count(running)} running` : null);
 
+const LIMITS = ["max_budget", "soft_budget", "budget_duration", "rpm_limit", "tpm_limit", "max_parallel_requests"];
+
+/** With the limits that a shared budget supplies where there are none of its own. */
+export function effective(owner) {
+  const shared = owner.litellm_budget_table;
+  return shared ? { ...owner, ...Object.fromEntries(LIMITS.map((name) => [name, owner[name] ?? shared[name]])) } : owner;
+}
+
 /** A cell: what is used of the budget, as a bar, and what was ever spent. */
 export function spend(owner, name) {
+  const most = owner.max_budget ?? null;
+  // A shared budget spends nothing itself, and a member does not see what its team spends.
+  if (owner.spend === undefined) return most === null ? "–" : `${usd(most)}${each(owner.budget_duration)}`;
   const used = owner.spend + (owner.reserved ?? 0);
   const ever = owner.total_spend === undefined ? null : `${usd(owner.total_spend)} ever`;
   const total = small([held(owner), ever].filter(Boolean).join(" · "));
-  if (owner.max_budget === null || owner.max_budget === undefined) return [usd(used), total];
+  if (most === null) return [usd(used), total];
   const bar = h("div", { class: "meter" }, h("div"));
-  meter(bar, owner.max_budget ? used / owner.max_budget : 1, `Budget used by ${name}`);
-  return [`${usd(used)} of ${usd(owner.max_budget)}${each(owner.budget_duration)}`, bar, total];
+  meter(bar, most ? used / most : 1, `Budget used by ${name}`);
+  return [`${usd(used)} of ${usd(most)}${each(owner.budget_duration)}`, bar, total];
 }
 
 /** A cell: the limits by the minute and at the same time. */

@@ -1,23 +1,27 @@
 // Signs in and out, shows the view that the address names, and refreshes it.
 
+import { ACCOUNTS, accounts, accountsOf, forgetAccounts } from "./accounts.js";
 import { activity, forgetActivity } from "./activity.js";
 import { get, post, signIn, signOut, signedIn } from "./api.js";
 import { closeDialogs } from "./dialog.js";
 import { $, announce } from "./dom.js";
 import { clock } from "./format.js";
-import { forgetKeys, keys } from "./keys.js";
+import { forgetKeys, keys, keysOf } from "./keys.js";
 import { models } from "./models.js";
 import { overview } from "./overview.js";
 import { forgetRequest, request } from "./request.js";
 import { forgetRequests, requests, requestsOf } from "./requests.js";
 import { here } from "./route.js";
 import { forgetPerson, may, recall, who } from "./session.js";
+import { forgetTeam, team } from "./team.js";
 import { forgetTry, tryIt } from "./try.js";
 
 const EVERY = 30_000;
 const VIEWS = {
   overview: [overview, activity, models],
   keys: [keys],
+  accounts: [accounts],
+  team: [team],
   requests: [models, requests],
   request: [models, request],
   try: [models, tryIt],
@@ -35,10 +39,10 @@ async function refresh(which = VIEWS[shown]) {
 /** Shows the view that the address names. */
 function turn() {
   const { view } = here();
-  shown = VIEWS[view] ? view : "overview";
-  if (shown === "requests") requestsOf();
+  shown = ACCOUNTS.includes(view) ? "accounts" : VIEWS[view] ? view : "overview";
+  ({ accounts: accountsOf, keys: keysOf, requests: requestsOf })[shown]?.();
   for (const name of Object.keys(VIEWS)) $(`view-${name}`).hidden = name !== shown;
-  const current = shown === "request" ? "requests" : shown;
+  const current = { request: "requests", accounts: "teams", team: "teams" }[shown] ?? shown;
   for (const anchor of document.querySelectorAll(".top nav a")) {
     if (anchor.hash === `#/${current}`) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
@@ -74,7 +78,7 @@ async function begin() {
   if (failed) history.replaceState(null, "", location.pathname + location.hash);
   let found;
   try {
-    found = await recall();
+    found = await recall(failed);
   } catch {
     return; // The form for the master key says what is wrong.
   }
@@ -82,8 +86,8 @@ async function begin() {
   if (found.user) {
     signIn();
     await open();
-  } else if (failed || found.error) {
-    $("sign-in-error").textContent = found.error ?? `The sign-in has failed (${failed}).`;
+  } else if (failed) {
+    $("sign-in-error").textContent = found.error ?? "The sign-in has failed.";
   }
 }
 
@@ -98,6 +102,7 @@ async function open() {
   $("person").textContent = who().by === "session" ? who().name || who().user_id : "";
   for (const element of document.querySelectorAll("[data-for=operator]")) element.hidden = !may.operate();
   $("create-key").hidden = !may.write();
+  $("nav-accounts").textContent = may.operate() ? "Accounts" : "Teams";
   turn();
   $("main").focus({ preventScroll: true });
   await refresh();
@@ -109,7 +114,7 @@ function leave(message = "") {
   signOut();
   forgetPerson();
   closeDialogs();
-  for (const forget of [forgetActivity, forgetKeys, forgetRequest, forgetRequests, forgetTry]) forget();
+  for (const forget of [forgetAccounts, forgetActivity, forgetKeys, forgetRequest, forgetRequests, forgetTeam, forgetTry]) forget();
   for (const panel of panels) panel.forget();
   for (const body of document.querySelectorAll("#app tbody")) body.replaceChildren();
   $("app").hidden = true;

@@ -11,14 +11,15 @@ export const may = {
   block: (key) => may.write() && (may.operate() || administers(key.team_id)),
 };
 
-const administers = (team) => who().teams.some((one) => one.team_id === team && one.role === "admin");
+export const administers = (team) => who().teams.some((one) => one.team_id === team && one.role === "admin");
 
 /** { by: "key" or "session", role: "operator", "team_admin" or "member", user_id, name, teams, reads_only } */
 export const who = () => person ?? { by: "key", role: "operator", teams: [], reads_only: false };
 
-/** Asks the gateway who is signed in, by the session's cookie. Returns { sign_in, error, user }. */
-export async function recall() {
-  const found = await get("dashboard/session");
+/** Asks the gateway who is signed in, by the session's cookie. `failed`: the code of a sign-in that failed, if any.
+ *  Returns { sign_in, error, user }. */
+export async function recall(failed) {
+  const found = await get("dashboard/session", { sign_in_error: failed });
   person = found.user && { by: "session", ...found.user };
   return found;
 }
