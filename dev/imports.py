@@ -17,9 +17,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "worker": ("worker", "catalog core dashboard", "edge", "entry"),
     "worker.core": (
         "core",
-        "identity values",
+        "values",
         "api container_environment log_text protocol settings",
         "ledger pricing",
+        "identity",
         "configuration",
     ),
     "container": (

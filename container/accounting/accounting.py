@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from worker.core.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
 from worker.core.ledger import admit as admission
-from worker.core.ledger import keys
+from worker.core.ledger import keys, token_owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.decision import Decision
@@ -162,6 +162,13 @@ class Accounting:
         context.models, context.key_id = json.dumps(found["models"]), found["key_id"]
         context.key_verified()
 
+    async def find_owners(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Run `token_owners.find` with these arguments. Raises ApiError 503."""
+        try:
+            return await self._batcher.run(token_owners.find(**asked, now=self._now()))
+        except LedgerUnavailable as error:
+            raise _unavailable(error) from None
+
     def assume_cached_key(self, context: RequestContext) -> bool:
         """Assume that a key is still valid if it was valid a moment ago. Return whether it was.
 
@@ -188,6 +195,7 @@ class Accounting:
 
         `estimated`: the prompt, if it is not in `body`. `claims`: the request's tags and end user.
         """
+        payer = _payer(context, route)
         check_models(context, route)
 
         def quoted() -> tuple[Quote, Prompt]:
@@ -199,19 +207,19 @@ class Accounting:
             return quote.amount, size
 
         secret = context.key_hash
-        known = self._known.get(secret) if secret else None
+        name = secret or payer.name
+        known = self._known.get(name) if name else None
         limited = known.limited if known else self.policy.everyone.max_budget is not None
         quote, size = quoted() if limited else (None, None)
         id, named = context.reservation()
         bytes = context.request.content_length or _UNKNOWN_BYTES
-        result = await self._decided(self._request(id, named, secret, endpoint, route, quote, claims), bytes)
+        result = await self._decided(self._request(id, named, secret, endpoint, route, quote, claims, payer), bytes)
         if "unsized" in result:  # a limit was added a moment ago
             quote, size = quoted()
-            result = await self._decided(self._request(id, named, secret, endpoint, route, quote, claims), bytes)
+            result = await self._decided(self._request(id, named, secret, endpoint, route, quote, claims, payer), bytes)
         context.key_verified()
         if not result["ok"]:
-            if secret:
-                self._known.pop(secret, None)
+            self._known.pop(name, None)
             raise refused(result)
         limited = result["limited"]
         most_output = result.get("output_limit")
@@ -232,8 +240,9 @@ class Accounting:
             tier=body.get("service_tier"),
             units=charge.units,
         )
+        if name:
+            self._remember(name, _Known(result["models"], limited, result["key_id"]))
         if secret:
-            self._remember(secret, _Known(result["models"], limited, result["key_id"]))
             if context.key_id != result["key_id"]:
                 context.key_id = result["key_id"]
                 if context.unsealed:  # with the id of a deleted key that had the same secret
@@ -246,8 +255,8 @@ class Accounting:
                 except ApiError as error:
                     reservation.abandon(error.status)
                     raise
-            if result["headers"]:
-                context.always = [*context.always, *map(tuple, result["headers"])]
+        if name and result["headers"]:
+            context.always = [*context.always, *map(tuple, result["headers"])]
         return reservation
 
     async def _hold_declared(self) -> None:
@@ -267,6 +276,7 @@ class Accounting:
         route: RouteRequest,
         quote: Quote | None,
         claims: Claims,
+        payer: "_Payer",
     ) -> AdmissionRequest:
         model, instance = route.model, self.instance
         if quote is None:
@@ -282,7 +292,9 @@ class Accounting:
                 sized=False,
                 request_id=named,
                 tags=claims.tags,
-                end_user=claims.end_user,
+                user_id=payer.user_id,
+                team_id=payer.team_id,
+                end_user=payer.end_user or claims.end_user,
             )
         return AdmissionRequest(
             id,
@@ -296,9 +308,11 @@ class Accounting:
             quote.unpriced,
             request_id=named,
             tags=claims.tags,
-            end_user=claims.end_user,
             steps=quote.steps if len(quote.steps) > 1 else (),
             without_limit=quote.add_limit is not None,
+            user_id=payer.user_id,
+            team_id=payer.team_id,
+            end_user=payer.end_user or claims.end_user,
         )
 
     async def _decided(self, request: AdmissionRequest, size: int) -> dict[str, Any]:
@@ -306,7 +320,7 @@ class Accounting:
 
         `size`: bytes of its body.
         """
-        key, line = request.secret_hash or "", self._line
+        key, line = request.secret_hash or _Payer(request.user_id, request.team_id).name, self._line
         ended, result = line.ended, None
         try:
             if not self._holds_declared:
@@ -359,6 +373,35 @@ class NoAccounting:
         if context.key_hash is not None:  # there is no ledger that could know the key
             raise unauthenticated("This API key is not valid here.")
         return UNACCOUNTED
+
+
+class _Payer(NamedTuple):
+    """Who pays without a virtual key, nobody in particular for the master key; see `AdmissionRequest`."""
+
+    user_id: str = ""
+    team_id: str = ""
+    end_user: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.user_id} {self.team_id}" if self.user_id or self.team_id else ""
+
+
+_NOBODY = _Payer()
+
+
+def _payer(context: RequestContext, route: RouteRequest) -> _Payer:
+    """With a JWT of several teams, the model decides which of them pays, and with it which models may be used.
+
+    Raises ApiError 401 for a JWT that nobody has verified, so that it never counts as the master key.
+    """
+    caller = context.caller
+    if context.token is not None or (caller and not (caller.administrator or caller.user_id or caller.teams)):
+        raise unauthenticated("This JWT is not valid here.")
+    if caller is None:
+        return _NOBODY
+    team_id, context.models = caller.payer(route.model)
+    return _Payer(caller.user_id, team_id, caller.end_user)
 
 
 def check_models(context: RequestContext, route: RouteRequest) -> None:

@@ -5,7 +5,7 @@ Each setting is either handled here, passed to the engine, or reported with the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.secrets import hash_secret
@@ -21,6 +21,9 @@ from .response_cache import ResponseCache
 from .sections import SettingsWalk
 from .variables import Variables
 from .virtual_keys import VirtualKey
+
+if TYPE_CHECKING:
+    from worker.core.identity.claims import ClaimRules
 
 # LiteLLM's names for user budgets. Its internal users correspond to the `user_id`s of keys.
 _ALSO = {
@@ -41,7 +44,8 @@ class Options:
     variables that are not set. `variables` contains all variables that settings need, in the proxy or in its engine.
 
     `engine_settings` are the `litellm_settings` passed to the engine, and `engine_sections` are whole sections passed
-    to it. `engine_reason` is the setting that sends every group through the engine, if any.
+    to it. `engine_reason` is the setting that sends every group through the engine, if any. `jwt_auth` is None unless
+    JWTs are accepted.
     """
 
     routing_strategy: str = "simple-shuffle"
@@ -76,6 +80,7 @@ class Options:
     max_end_user_budget_id: str = ""
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
+    jwt_auth: "ClaimRules | None" = None
     from_environment: tuple[str, ...] = ()
     budgets_unset: tuple[str, ...] = ()
     variables: frozenset[str] = frozenset()
@@ -105,7 +110,7 @@ class Options:
     @property
     def needs_ledger(self) -> bool:
         """Whether any setting requires a ledger."""
-        return self.has_budget or self.soft_budget is not None or bool(self.virtual_keys)
+        return self.has_budget or self.soft_budget is not None or bool(self.virtual_keys) or self.jwt_auth is not None
 
 
 def parse(document: Document, groups: tuple[str, ...], given: Variables) -> Options:
@@ -125,6 +130,7 @@ class _Reader:
         self.reason: str | None = None
         self.cache: dict[str, Any] = {}
         self.keys_at: tuple[KeyPath, Any] | None = None
+        self.jwt: dict[str, Any] = {}
         self.later: list[tuple[KeyPath, Any]] = []  # settings that are judged after all others are known
 
     def options(self) -> Options:
@@ -144,6 +150,7 @@ class _Reader:
         if guards:
             self.reason = self.reason or "guardrails"
         self._cache()
+        self._jwt_auth()
         _budgets_fit(document, values)
         has_master_key = bool(self.environment.get("LITELLM_MASTER_KEY") or values.get("master_key"))
         for path, value in self.later:
@@ -266,6 +273,8 @@ class _Reader:
                 values["user_headers"] = found  # as in LiteLLM, instead of the other setting
         elif name == "virtual_keys":
             self.keys_at = path, value
+        elif name in ("enable_jwt_auth", "litellm_jwtauth", "role_permissions"):
+            self.jwt[name] = value
         elif name == "request_logging":
             values[name] = observability.parse(document, path, value)
         elif name == "log_format":
@@ -273,6 +282,31 @@ class _Reader:
         else:
             return False
         return True
+
+    def _jwt_auth(self) -> None:
+        document, settings = self.document, ("general_settings", "litellm_jwtauth")
+        on = ("general_settings", "enable_jwt_auth")
+        given = self.jwt.get("litellm_jwtauth", {})
+        if not read.flag(document, on, self.jwt.get("enable_jwt_auth"), strict=True):
+            if given:
+                document.report("warning", settings, "has no effect without `enable_jwt_auth: true`.")
+            if self.jwt.get("role_permissions"):
+                self.later.append((("general_settings", "role_permissions"), self.jwt["role_permissions"]))
+            return
+        for name in references(given):
+            if not self.environment.get(name):
+                message = f"needs {name}, which is not set here. At the edge it has to stand in the file."
+                document.error(settings, message, "Write the value into the file.")
+        if self.jwt.get("role_permissions"):
+            message = "limits each role to models and routes; here it would have no effect on JWTs."
+            document.error(
+                ("general_settings", "role_permissions"), message, "Limit the models of teams, and remove it."
+            )
+        from . import jwt_auth  # only a config with JWTs needs it
+
+        rules = jwt_auth.parse(document, settings, resolved(given, self.environment))
+        jwt_auth.report_unscoped(document, on, rules, self.environment)
+        self.values["jwt_auth"] = rules
 
     def _cache(self) -> None:
         at = ("litellm_settings", "cache")
@@ -358,7 +392,7 @@ _ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
 _PROTECTIVE = {
     "router_settings": ("provider_budget_config", "max_budget"),
     "litellm_settings": ("guardrails", "turn_off_message_logging", *_BUDGETS, "max_end_user_budget_id"),
-    "general_settings": ("master_key", "virtual_keys", "allowed_ips", "custom_auth", "database_url"),
+    "general_settings": ("master_key", "virtual_keys", "allowed_ips", "custom_auth", "database_url", "litellm_jwtauth"),
 }
 # The settings read in each section. LiteLLM-only settings without effect are accepted in any section.
 _NAMES = {
@@ -381,6 +415,8 @@ _NAMES = {
         "master_key",
         "allowed_origins",
         "virtual_keys",
+        "enable_jwt_auth",
+        "litellm_jwtauth",
         "request_logging",
         "log_format",
     ),

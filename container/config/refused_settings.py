@@ -107,8 +107,6 @@ OTHER_AUTHENTICATION: Mapping[str, Stop] = {
     f"general_settings.{name}": Stop(_NO_MASTER_KEY, _SET_A_MASTER_KEY, _is_on)
     for name in (
         "custom_auth",
-        "enable_jwt_auth",
-        "litellm_jwtauth",
         "enable_oauth2_auth",
         "enable_oauth2_proxy_auth",
         "enforce_rbac",

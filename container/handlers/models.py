@@ -165,7 +165,7 @@ class ModelInfo:
 
     async def __call__(self, context: RequestContext) -> None:
         """Raises ApiError 403."""
-        of_everything = context.owner == "master" or (self._vouched and context.owner is None)
+        of_everything = context.administrator or context.owner == "master" or (self._vouched and context.owner is None)
         if not of_everything and context.owner is None and context.person is None:
             raise admin.operators_only()
         data = [self._shown(d) for d in self._deployments]

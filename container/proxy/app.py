@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from worker.core.api import cors
-from worker.core.api.auth import FailedAuthLimiter
+from worker.core.api.auth import TEAM_HEADER, FailedAuthLimiter
 from worker.core.api.endpoints import ANTHROPIC, GOOGLE, Endpoint, dialect_of, find, model_id
 from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
 
@@ -32,6 +32,8 @@ from ..server.client_address import Network, client_address
 from ..server.context import ClientLeft, RequestContext
 
 if TYPE_CHECKING:
+    from worker.core.identity.callers import TokenAuthenticator
+
     from ..records.trace_exporter import Tracing
 
 
@@ -59,14 +61,17 @@ class App:
         tracing: "Tracing | None" = None,
         failed_auth: FailedAuthLimiter | None = None,
         trusted_proxies: Sequence[Network] = (),
+        tokens: "TokenAuthenticator | None" = None,
     ) -> None:
         """`admin` is None behind the edge, `edge` is None elsewhere.
 
-        `failed_auth` counts wrong keys. It is None if clients do not connect directly.
+        `failed_auth` counts wrong keys. It is None if clients do not connect directly. `tokens` is None if JWTs are not
+        accepted.
         """
         self._failed_auth = failed_auth
         self._trusted_proxies = trusted_proxies
         self._authenticator = authenticator
+        self._tokens = tokens
         self._completions = completions
         self._engine_endpoints = engine_endpoints
         self._stored_responses = stored_responses
@@ -167,6 +172,8 @@ class App:
         elif endpoint.name in ANTHROPIC:
             context.dialect = "anthropic"
         self._authenticator.check(context, endpoint)
+        if context.token is not None:
+            await self._verify(context, context.token, endpoint)
         if context.key_hash is not None:
             if not endpoint.billable:
                 await self._accounting.authenticate(context)
@@ -174,6 +181,15 @@ class App:
                 await self._admitted(context, endpoint)
                 return
         await self._dispatch(context, endpoint)
+
+    async def _verify(self, context: RequestContext, token: str, endpoint: Endpoint) -> None:
+        """Find out who sent the JWT. Raises ApiError 401, 403 or 503."""
+        assert self._tokens is not None, "without it no JWT is accepted"
+        context.token = None
+        team = context.header(TEAM_HEADER)
+        caller = await self._tokens(token, endpoint, context.path, team, time.time())
+        context.caller, context.administrator = caller, caller.administrator
+        context.models, context.person = caller.models, caller.credential
 
     async def _admitted(self, context: RequestContext, endpoint: Endpoint) -> None:
         """Check a virtual key's request and admit it in one ledger transaction.

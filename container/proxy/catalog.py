@@ -30,7 +30,7 @@ _EARLY = (
 # Prefixes of settings that are read once per process.
 _AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
 # Settings that only a standalone proxy uses.
-_ALONE = ("master_key", "database_url", "virtual_keys")
+_ALONE = ("master_key", "database_url", "virtual_keys", "enable_jwt_auth", "litellm_jwtauth")
 _ROOT = Path(__file__).parents[2]
 DEFAULT_PATH = _ROOT / "worker" / "catalog.py"
 # An installed package contains no Worker to deploy.
@@ -43,6 +43,7 @@ def catalog(config: Config) -> dict:
     models        {name: [needs of each deployment]}, as in `worker.core.api.models`
     log_format    json or text
     environment   the variables that the edge passes to the container
+    jwt_auth      the fields of `worker.core.identity.claims.ClaimRules`; None if JWTs are not accepted
     policy        {"everyone", "each_user", "each_end_user": the fields of `worker.core.ledger.accounts.Limits`,
                   "end_user_budget": the id of a budget, "accounts": {account id: fields of Limits}}
     user_headers  names of headers with the end user
@@ -58,7 +59,7 @@ def catalog(config: Config) -> dict:
     Raises ConfigError for limits that the edge would not enforce.
     """
     _refuse_late(config)
-    policy = config.options.policy
+    policy, rules = config.options.policy, config.options.jwt_auth
     content = {
         "models": {name: [list(d.needs) for d in members] for name, members in config.groups.items()},
         "allowed_origins": list(config.options.allowed_origins),
@@ -72,6 +73,7 @@ def catalog(config: Config) -> dict:
             "accounts": {id: list(limits) for id, limits in policy.accounts.items()},
         },
         "user_headers": list(config.options.user_headers),
+        "jwt_auth": rules and _as_json(rules._asdict()),
         "virtual_keys": [{"variable": k.variable, "fields": dict(k.fields)} for k in config.options.virtual_keys],
         **_prices(config),
     }
@@ -85,6 +87,11 @@ def catalog(config: Config) -> dict:
         "file": config.name,
         "document": document,
     }
+
+
+def _as_json(value: Any) -> Any:
+    """Returns the value as it comes back from JSON, so that the catalog holds nothing else."""
+    return json.loads(json.dumps(value))
 
 
 def _hash(text: str) -> str:

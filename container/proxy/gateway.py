@@ -38,7 +38,10 @@ from ..upstream.stored import StoredAtProvider
 from .app import App
 
 if TYPE_CHECKING:
+    from worker.core.identity.callers import TokenAuthenticator
+
     from ..records.trace_exporter import Tracing
+    from ..server.token_door import TokenDoor
 
 
 def router_for(config: Config, before: Router | None = None, known: Config | None = None) -> Router:
@@ -114,7 +117,13 @@ class Gateway:
         # Behind the edge, CORS is the edge's job.
         origins = settings.cors_allow_origins or config.options.allowed_origins
         origins = () if settings.internal_token else origins
-        authenticator = Authenticator(settings, master_key, origins, virtual_keys=keeps_ledger)
+        self._token_door: TokenDoor | None = None
+        tokens = None
+        if config.options.jwt_auth is not None and isinstance(accounting, Accounting):
+            tokens = self._token_authenticator(config, settings, accounting)
+        authenticator = Authenticator(
+            settings, master_key, origins, virtual_keys=keeps_ledger, jwts=config.options.jwt_auth is not None
+        )
         self.edge: BehindTheEdge | None = None
         if isinstance(accounting, EdgeAccounting):
             memory = MemoryBudget(int(max(settings.upload_memory_mb, settings.max_body_mb) * 1024 * 1024))
@@ -155,7 +164,20 @@ class Gateway:
             tracing=tracing,
             failed_auth=None if settings.internal_token else failed_auth,
             trusted_proxies=settings.trusted_proxies,
+            tokens=tokens,
         )
+
+    def _token_authenticator(self, config: Config, settings: Settings, accounting: Accounting) -> "TokenAuthenticator":
+        # Imported here, because most configurations accept no JWTs.
+        from worker.core.identity.callers import TokenAuthenticator
+
+        from ..server.token_door import TokenDoor
+
+        rules = config.options.jwt_auth
+        assert rules is not None
+        self._token_door = TokenDoor(connect_timeout=settings.connect_timeout, proxies=settings.proxies)
+        trusts = rules.trusts(config.environment.get)
+        return TokenAuthenticator(rules, trusts, self._token_door, accounting.find_owners, leeway=settings.jwt_leeway)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         self._running += 1
@@ -176,6 +198,8 @@ class Gateway:
         await self._engine_endpoints.close()
         await self._upstream.close()
         await self._stored.close()
+        if self._token_door is not None:
+            await self._token_door.close()
         if self._cache is not None:
             await self._cache.close()
         if self._request_log is not None:

@@ -16,6 +16,7 @@ def reasons_not_to_serve(settings: Settings, config: Config) -> list[str]:
     found = (
         _strangers(settings, master_key, config),
         _keys_for_nothing(settings, master_key, config),
+        _tokens_for_nothing(settings, master_key, config),
         _no_budget(config),
         cannot_write(config.options.request_logging),
     )
@@ -81,4 +82,14 @@ def _keys_for_nothing(settings: Settings, master_key: str | None, config: Config
     return (
         "The config declares virtual_keys, and without a LITELLM_MASTER_KEY nobody needs a key. Set "
         f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or remove virtual_keys."
+    )
+
+
+def _tokens_for_nothing(settings: Settings, master_key: str | None, config: Config) -> str | None:
+    """Nobody could administer the users and teams that JWTs name."""
+    if config.options.jwt_auth is None or master_key or settings.internal_token:
+        return None
+    return (
+        "The config accepts JWTs (enable_jwt_auth), and without a LITELLM_MASTER_KEY this gateway serves nothing. Set "
+        f"LITELLM_MASTER_KEY (for example to {NEW_KEY}), or remove enable_jwt_auth."
     )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from worker.core.api.auth import (
     PUBLIC_MODELS,
+    looks_like_a_jwt,
     presented_key,
     refusal_without_master_key,
     require_master_key,
@@ -33,13 +34,15 @@ class Authenticator:
         allowed_origins: tuple[str, ...],
         *,
         virtual_keys: bool = False,
+        jwts: bool = False,
     ) -> None:
-        """`virtual_keys`: the ledger holds virtual keys besides the master key."""
+        """`virtual_keys`: the ledger holds virtual keys besides the master key. `jwts`: JWTs are accepted."""
         self._virtual_keys = virtual_keys
+        self._jwts = jwts
         self._token = settings.internal_token
         self._master_key = master_key
         loopback = is_loopback(settings.host)
-        self._keyless = not master_key and (loopback or settings.allow_anonymous)
+        self._keyless = not master_key and not jwts and (loopback or settings.allow_anonymous)
         self._strangers = self._keyless and not loopback
         public = public_models(settings.public_models, local=settings.local_development)
         self._public_models = public or self._keyless
@@ -57,6 +60,7 @@ class Authenticator:
         """Raise ApiError 401, 403 or 503 unless the request may proceed.
 
         A token that looks like a virtual key is hashed into `context.key_hash`; the ledger decides whether it exists.
+        One that looks like a JWT becomes `context.token`, which has to be verified before anything else is done.
         """
         if self._token is not None:
             if endpoint.name not in _PROBES:
@@ -76,14 +80,13 @@ class Authenticator:
             return
         assert self._master_key is not None
         given = presented_key(context.header)
-        if (
-            self._virtual_keys
-            and given is not None
-            and given.startswith(PREFIX)
-            and not same_secret(given, self._master_key)
-        ):
-            context.key_hash = hash_secret(given)  # the ledger decides whether the key exists
-            return
+        if given is not None and not same_secret(given, self._master_key):
+            if self._virtual_keys and given.startswith(PREFIX):
+                context.key_hash = hash_secret(given)  # the ledger decides whether the key exists
+                return
+            if self._jwts and looks_like_a_jwt(given):
+                context.token = given
+                return
         if self._public_models and endpoint.name in PUBLIC_MODELS:
             return
         require_master_key(given, self._master_key)

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -24,6 +24,9 @@ from ..routing.router import Try
 from . import ids
 from .recording import Capture, Trace
 from .whole_answer import WholeAnswer
+
+if TYPE_CHECKING:
+    from worker.core.identity.callers import Caller
 
 Headers = Iterable[tuple[str, str]]
 
@@ -90,6 +93,8 @@ class RequestContext:
         administrator    the client sent the master key
         key_hash         hash of the virtual key that the client sent
         person           the credential of a person instead of a key; see `worker.core.ledger.callers`
+        token            the JWT that the client sent, until it is verified
+        caller           who the JWT names, once it is verified
         key_alias        the key's name, '' if it has none or is not known
         key_id           that key's id in the ledger, once it is known
         models           the models that the key may use, as JSON
@@ -122,6 +127,7 @@ class RequestContext:
         "attempted",
         "began",
         "body_seconds",
+        "caller",
         "capture",
         "dialect",
         "endpoint",
@@ -148,6 +154,7 @@ class RequestContext:
         "reserved",
         "response",
         "step",
+        "token",
         "trace",
         "unsealed",
     )
@@ -177,6 +184,8 @@ class RequestContext:
         self.trace: Trace | None = None
         self.key_hash: str | None = None
         self.person: dict[str, Any] | None = None
+        self.token: str | None = None
+        self.caller: Caller | None = None
         self.key_alias = ""
         self.key_id = ""
         self.unsealed = False
@@ -219,12 +228,16 @@ class RequestContext:
 
     @property
     def owner(self) -> str | None:
-        """Hash of the virtual key, `master` for the master key, or None without keys."""
+        """Hash of the virtual key, `master` for the master key, `jwt:` and a hash for a JWT, or None without keys."""
+        if self.caller is not None:
+            return self.caller.owner
         return self.key_hash or self.grant.owner or (MASTER if self.administrator else None)
 
     @property
     def holder(self) -> str:
         """Owner of the responses that this request makes, also after the key's secret was replaced."""
+        if self.caller is not None:
+            return self.caller.owner
         if self.administrator:
             return MASTER
         return self.key_id or self.grant.key_id or self.grant.owner or ANONYMOUS

@@ -62,6 +62,17 @@ def origins(text: str) -> tuple[str, ...]:
     return found
 
 
+def public_keys(text: str) -> str:
+    """Check PEM texts."""
+    from worker.core.identity import jwks  # most configurations have none
+
+    try:
+        jwks.from_pem(text)
+    except ValueError as error:
+        raise ValueError(f"it {error}") from None
+    return text
+
+
 _seconds = number("a number of seconds over 0", 0, 1e7)
 _port = whole("a port from 0 to 65535", 0, 65535)
 _megabytes = number("megabytes, a number over 0 and at most 1024", 0, 1024)
@@ -143,6 +154,11 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("RESPONSES_KEPT_MB", _megabytes, 64.0, "most that is kept of each key's responses, in MB", edge=False),
     _shared("ALERT_WEBHOOK_URL", "receives a POST when a budget is exceeded", edge=False),
+    _shared("JWT_PUBLIC_KEY_URL", "where the keys of JWTs are: key sets, separated by commas", edge=False),
+    Variable("JWT_PUBLIC_KEY", public_keys, None, "keys of JWTs, in PEM", edge=False),
+    _shared("JWT_AUDIENCE", "the `aud` of JWTs for this gateway", edge=False),
+    _shared("JWT_ISSUER", "the `iss` of JWTs", edge=False),
+    _shared("JWT_LEEWAY", "seconds that the clocks of a JWT's issuer and of this gateway may differ", edge=False),
     Variable(
         "REDIS_URL",
         redis_address,
@@ -223,6 +239,7 @@ class Settings:
     default_max_output: int | None
     min_output: int
     budget_patience: float
+    jwt_leeway: float
     spend_log_retention_days: float | None
     responses_kept_days: float
     responses_kept_mb: float
@@ -278,6 +295,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         default_max_output=values["DEFAULT_MAX_OUTPUT"],
         min_output=values["MIN_OUTPUT"],
         budget_patience=values["BUDGET_PATIENCE"],
+        jwt_leeway=values["JWT_LEEWAY"],
         spend_log_retention_days=values["SPEND_LOG_RETENTION_DAYS"],
         tracing=otel.tracing(values),
         proxies=proxies.proxies(

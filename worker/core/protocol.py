@@ -60,6 +60,17 @@ CONFIGURATION_PATH = "/internal/configuration"
 MASTER = "master"
 
 
+def owner_of(secret_hash: str | None, user_id: str, team_id: str) -> str:
+    """Returns the owner of a request. With a JWT that is its user, or else its team; with neither, it is an operator's
+    and so the same as with the master key."""
+    if secret_hash:
+        return secret_hash
+    if not (user_id or team_id):
+        return MASTER
+    named = json.dumps(["user", user_id] if user_id else ["team", team_id])
+    return "jwt:" + hashlib.sha256(named.encode()).hexdigest()
+
+
 # Fields of a grant that are not sent without a value.
 _LEFT_OUT = frozenset(("key_alias", "key_id", "most_output"))
 
@@ -70,7 +81,7 @@ class EdgeGrant(NamedTuple):
     `reservation`: its id, '' if nothing is reserved. `amount`: reserved nano-dollars, None if no price is known.
     `output_limit`: to be added to the request, None if it has a limit or needs none. `limited`: a budget or a token
     limit applies. `models`: those the key may use, a JSON list, empty for all. `headers`: to add to the response.
-    `owner`: the hash of the virtual key, or MASTER. `ack`: the ledger has the journal up to this number, and a
+    `owner`: see `owner_of`. `ack`: the ledger has the journal up to this number, and a
     non-streaming response may carry its report; None if it may not. `key_alias`: the key's name, for the log. `key_id`:
     the virtual key's id in the ledger, which stays when its secret is replaced; '' for the master key. Older edges send
     no `key_id`, and without a reservation no `owner`. `most_output`: the amount covers no output limit above this one,
@@ -141,7 +152,7 @@ def grant_of(
         limited,
         "[]",  # the ledger has already checked the model
         tuple((name, value) for name, value in result["headers"]),
-        request["secret_hash"] or MASTER,
+        owner_of(request["secret_hash"], request.get("user_id", ""), request.get("team_id", "")),
         ack,
         result.get("key_alias", ""),
         result.get("key_id", ""),

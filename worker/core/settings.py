@@ -62,6 +62,13 @@ def web_address(text: str) -> str:
     return address(text, ("http", "https"), "an http(s) address")
 
 
+def web_addresses(text: str) -> str:
+    """Validates http(s) URLs that are separated by commas. Raises ValueError."""
+    for one in text.split(","):
+        address(one.strip(), ("http", "https"), "http(s) addresses, separated by commas")
+    return text
+
+
 class Setting(NamedTuple):
     """`parse` raises ValueError with instructions. `secret`: the value is never shown."""
 
@@ -83,6 +90,11 @@ SHARED = {
     "BUDGET_PATIENCE": Setting(number("seconds from 0 to 20", 0, 20, above=False), 10.0),
     "SPEND_LOG_RETENTION_DAYS": Setting(number("a number of days over 0", 0, 36500), None),
     "ALERT_WEBHOOK_URL": Setting(web_address, None, secret=True),
+    "JWT_PUBLIC_KEY_URL": Setting(web_addresses, None),
+    "JWT_PUBLIC_KEY": Setting(str, None),
+    "JWT_AUDIENCE": Setting(str, None),
+    "JWT_ISSUER": Setting(str, None),
+    "JWT_LEEWAY": Setting(number("seconds from 0 to 300", 0, 300, above=False), 10.0),
 }
 
 

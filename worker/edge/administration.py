@@ -3,38 +3,32 @@
 from typing import Any
 
 from core.api import admin
-from core.api.auth import presented_key
 from core.api.authorization import operators_only
 from core.api.endpoints import Endpoint
 from core.api.errors import ApiError, body_too_large, invalid_request, service_unavailable
 
 from . import body
+from .admission import Presented
 from .forwarding import Client
 from .ledger_client import LedgerClient, LedgerUnavailable
 from .responses import json_response, without_body
-from .runtime.javascript import or_none
+from .runtime.javascript import bindings, or_none, variable
 from .runtime.log import log
 
 _MAX_BYTES = int(admin.MAX_BODY_MB * 1024 * 1024)
 
 
 async def administer(
-    ledger: LedgerClient,
-    client: Client,
-    endpoint: Endpoint,
-    path: str,
-    query: str,
-    credential: dict[str, Any] | None,
+    ledger: LedgerClient, client: Client, endpoint: Endpoint, path: str, query: str, who: Presented
 ) -> Any:
-    """Returns a JS response. `query`: without the question mark. `credential`: see `core.ledger.callers`, None for the
-    master key.
+    """Returns a JS response. `query`: without the question mark.
 
     Raises ApiError 401, 403, 400 naming the field, 404 for a key, or 503.
     """
-    if credential is not None and operators_only(endpoint.name) and "key" in credential:
+    credential = who.credential
+    if not who.administrator and (credential is None or ("key" in credential and operators_only(endpoint.name))):
         raise admin.operators_only()
-    master_key = presented_key(client.headers.get) if credential is None else None
-    call = admin.call(endpoint, path, query, await _body(client), master_key)
+    call = admin.call(endpoint, path, query, await _body(client), variable(bindings(), "LITELLM_MASTER_KEY"))
     try:
         if credential is None:
             result = await ledger.call("administer", call)

@@ -5,14 +5,15 @@ quotes the request and holds it until the ledger has admitted it.
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyodide.ffi import JsException
 
 from catalog import CATALOG
 from core.api import google
 from core.api.endpoints import GOOGLE, Endpoint
-from core.api.errors import ApiError, refused
+from core.api.errors import ApiError, forbidden, refused
+from core.ledger import keys
 from core.pricing.quote import Quote, Quoted, Quoter
 from core.protocol import (
     ASK_HEADER,
@@ -51,6 +52,9 @@ from .ledger_client import LedgerClient, LedgerUnavailable, unavailable
 from .runtime.javascript import error_text, or_none
 from .runtime.log import log
 
+if TYPE_CHECKING:
+    from core.identity.callers import Caller
+
 # Larger bodies are parked. In workerd, reading a 60 KB body here costs 1.4 ms of CPU more than a small one, and parking
 # costs 3.5 ms. Memory sets the limit, because many requests may be waiting for a container to wake.
 INLINE_BYTES = 64 * 1024
@@ -58,13 +62,31 @@ INLINE_BYTES = 64 * 1024
 MOST_HELD_BYTES = 8 * 1024 * 1024
 
 
+class Presented(NamedTuple):
+    """What a client has presented: a virtual key, a JWT that was verified, or neither: the master key."""
+
+    key_hash: str | None = None
+    caller: "Caller | None" = None
+
+    @property
+    def administrator(self) -> bool:
+        return self.key_hash is None and (self.caller is None or self.caller.administrator)
+
+    @property
+    def credential(self) -> dict[str, Any] | None:
+        """Who makes a call of the admin API, see `core.ledger.callers`. None for operators and for nobody."""
+        if self.caller is not None:
+            return self.caller.credential
+        return None if self.key_hash is None else {"key": self.key_hash}
+
+
 class BillableRequest(NamedTuple):
-    """`path`: the client's, with its query. `key_hash`: None for the master key. `names`: of instances, in order."""
+    """`path`: the client's, with its query. `names`: of instances, in order."""
 
     client: Client
     endpoint: Endpoint
     path: str
-    key_hash: str | None
+    who: Presented
     names: list[str]
 
 
@@ -75,9 +97,12 @@ class Admission:
         self._quoter = quoter
         self._held = 0
 
-    async def authenticate(self, key_hash: str | None, request_id: str) -> EdgeGrant:
+    async def authenticate(self, who: Presented, request_id: str) -> EdgeGrant:
         """Returns a grant without a reservation: whose key this is, and the models that it may use. Raises ApiError 401
         or 503."""
+        if who.caller is not None:
+            return EdgeGrant(models=who.caller.models, owner=who.caller.owner)
+        key_hash = who.key_hash
         if key_hash is None:
             return EdgeGrant(owner=MASTER)
         try:
@@ -180,7 +205,7 @@ class Admission:
     async def _parked(self, billable: BillableRequest, *read: Any) -> Any:
         """Parks the request, then admits it. `read`: the body, if it has been read."""
         client = billable.client
-        added = [(GRANT_HEADER, (await self.authenticate(billable.key_hash, client.id)).encode())]
+        added = [(GRANT_HEADER, (await self.authenticate(billable.who, client.id)).encode())]
         parked = await self._instances.answer(
             lambda: container_request(client, PARK_PREFIX + billable.path, added, *read),
             billable.names,
@@ -261,18 +286,31 @@ def _claims(billable: BillableRequest, claimed: Claims) -> Claims:
 
 
 def _ask(billable: BillableRequest, model: str, quote: Quote) -> dict[str, Any]:
-    """Returns the fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps and without_limit."""
+    """Returns the fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps and without_limit.
+
+    Raises ApiError 403, see `_payer`. An older object does not know its fields, and refuses the request.
+    """
     client = billable.client
     return {
         "id": client.own_id,
         "request_id": client.named or "",
-        "secret_hash": billable.key_hash,
+        "secret_hash": billable.who.key_hash,
         "model": model,
         "endpoint": billable.endpoint.name,
         "amount": quote.amount,
         "tokens": quote.tokens,
         "unpriced": quote.unpriced,
+        **({} if billable.who.caller is None else _payer(billable.who.caller, model)),
     }
+
+
+def _payer(caller: "Caller", model: str) -> dict[str, str]:
+    """Returns who pays without a virtual key. Raises ApiError 403 if the JWT may not use the model."""
+    team_id, models = caller.payer(model)
+    if not keys.allows(models, model):
+        raise forbidden(f"This JWT may not use the model '{model[:200]}'.")
+    end_user = {"end_user": caller.end_user} if caller.end_user else {}  # precedes what the client says
+    return {"user_id": caller.user_id, "team_id": team_id, **end_user}
 
 
 class _Grant(NamedTuple):

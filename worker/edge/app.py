@@ -7,13 +7,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyodide.ffi import JsException
 
 from catalog import CATALOG
 from core.api import auth, cors, google, health
-from core.api.auth import FailedAuthLimiter, presented_key
+from core.api.auth import AuthorizedRequest, FailedAuthLimiter, presented_key
 from core.api.endpoints import dialect_of, path_of
 from core.api.errors import ApiError, internal_error, invalid_request
 from core.api.models import listed, missing, models_on
@@ -21,10 +21,10 @@ from core.api.request_ids import acceptable, new_id
 from core.ledger.keys import of_a_key
 from core.ledger.secrets import hash_secret
 from core.pricing.quote import Quoter
-from core.protocol import GRANT_HEADER, REQUEST_ID_HEADER, EdgeGrant
+from core.protocol import GRANT_HEADER, MASTER, REQUEST_ID_HEADER, EdgeGrant
 
 from . import settings
-from .admission import Admission, BillableRequest
+from .admission import Admission, BillableRequest, Presented
 from .container_life import lifecycle
 from .container_life import settings as container_settings
 from .forwarding import Client, Instances, container_request
@@ -41,6 +41,9 @@ from .responses import (
 )
 from .runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
 from .runtime.log import log, where
+
+if TYPE_CHECKING:
+    from core.identity.callers import TokenAuthenticator
 
 # Seconds until an object that does not report its state counts as unavailable.
 STATE_TIMEOUT = 5.0
@@ -64,7 +67,9 @@ class Edge:
             local=found.local,
             public_models=found.public_models,
             max_body_mb=found.max_body_mb,
+            jwts=CATALOG.get("jwt_auth") is not None,
         )
+        self._tokens: TokenAuthenticator | None = None  # created on first use
         origins = found.cors_allow_origins
         self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
         self.failed_auth = FailedAuthLimiter(found.failed_keys_per_minute)
@@ -105,34 +110,47 @@ class Edge:
             return page_response(path, headers.get("if-none-match"))
         if endpoint.public:
             return json_response(*await health.answer(endpoint.name, self))
-        key_hash = None if asked.key is None else hash_secret(asked.key)
+        who = await self._who(asked, client, path)
         if endpoint.admin:
-            grant = await self._admission.authenticate(key_hash, request_id)
+            grant = await self._admission.authenticate(who, request_id)
             if endpoint.name == "model_info":
-                return await self._model_info(client, path, key_hash, grant)
+                return await self._model_info(client, path, who, grant)
             from .administration import administer
 
-            credential = None if key_hash is None else {"key": key_hash}
-            return await administer(self._ledger, client, endpoint, path, search[1:], credential)
+            return await administer(self._ledger, client, endpoint, path, search[1:], who)
         if endpoint.name == "metrics":
-            await self._admission.authenticate(key_hash, request_id)
+            await self._admission.authenticate(who, request_id)
             from .metrics import scrape
 
-            by_master = key_hash is None
+            by_master = who.administrator
             found = await scrape(self._instances, client, search[1:], await self._states(), by_master=by_master)
             return await without_body(found) if client.method == "HEAD" else found
-        names = candidates(self._settings.instances, presented_key(headers.get))
+        key = presented_key(headers.get) if who.caller is None else who.caller.owner
+        names = candidates(self._settings.instances, key)
         if endpoint.billable:
-            return await self._admission.answer(BillableRequest(client, endpoint, path + search, key_hash, names))
-        grant = [(GRANT_HEADER, (await self._admission.authenticate(key_hash, request_id)).encode())]
+            return await self._admission.answer(BillableRequest(client, endpoint, path + search, who, names))
+        grant = [(GRANT_HEADER, (await self._admission.authenticate(who, request_id)).encode())]
         bodies = () if client.method in ("GET", "HEAD") else (None,)
         found = await self._instances.answer(
             lambda: container_request(client, path + search, grant, *bodies), names, client, again=True
         )
         return await without_body(found.response) if client.method == "HEAD" else found.response
 
-    async def _model_info(self, client: Client, path: str, key_hash: str | None, grant: EdgeGrant) -> Any:
+    async def _who(self, asked: AuthorizedRequest, client: Client, path: str) -> Presented:
+        """Verifies a JWT. Raises ApiError 401, 403 or 503."""
+        if asked.token is None:
+            return Presented(None if asked.key is None else hash_secret(asked.key))
+        if self._tokens is None:
+            from .tokens import token_authenticator  # most deployments accept no JWTs
+
+            self._tokens = token_authenticator(self._ledger, self._settings.jwt_leeway)
+        team = client.headers.get(auth.TEAM_HEADER)
+        return Presented(caller=await self._tokens(asked.token, asked.endpoint, path, team, time.time()))
+
+    async def _model_info(self, client: Client, path: str, who: Presented, grant: EdgeGrant) -> Any:
         """Returns the model info of a running container, or the catalog's; it wakes no container. Raises ApiError."""
+        if who.administrator:
+            grant = EdgeGrant(owner=MASTER)
         states = await self._states()
         running = [name for name, state in states.items() if state == health.RUNNING]
         if running:
@@ -143,7 +161,7 @@ class Edge:
             response = (await asking).response
         else:
             data = listed(CATALOG["models"], self._is_set)
-            if key_hash is not None:
+            if not who.administrator:
                 data = of_a_key(data, grant.models)
             response = json_response(200, {"container": health.overall(states.values()), "data": data})
         return await without_body(response) if client.method == "HEAD" else response

@@ -15,8 +15,8 @@ Variable = Callable[[str], str | None]
 
 class EdgeSettings(NamedTuple):
     """`cors_allow_origins`: None if the variable is not set; then the catalog's origins apply. `default_max_output`,
-    `min_output`: in tokens. `location_hint`: where Durable Objects are created. `problems`: messages about invalid
-    variables, for the log."""
+    `min_output`: in tokens. `location_hint`: where Durable Objects are created. `jwt_leeway`: in seconds. `problems`:
+    messages about invalid variables, for the log."""
 
     master_key: str
     local: bool
@@ -28,6 +28,7 @@ class EdgeSettings(NamedTuple):
     default_max_output: int | None = None
     min_output: int = SHARED["MIN_OUTPUT"].default
     location_hint: str | None = None
+    jwt_leeway: float = SHARED["JWT_LEEWAY"].default
     problems: tuple[str, ...] = ()
 
 
@@ -56,6 +57,7 @@ def read(variable: Variable) -> EdgeSettings:
         default_max_output=found.shared("DEFAULT_MAX_OUTPUT"),
         min_output=found.shared("MIN_OUTPUT"),
         location_hint=found.one_of("LOCATION_HINT", LOCATIONS),
+        jwt_leeway=found.shared("JWT_LEEWAY"),
         problems=tuple(found.problems),
     )
 

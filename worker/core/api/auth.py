@@ -22,6 +22,9 @@ PUBLIC_MODELS = ("models", "model", "google_models", "google_model")
 # The prefix of every virtual key.
 VIRTUAL_KEY_PREFIX = "sk-"
 
+# With a JWT, the team that pays: one of its own.
+TEAM_HEADER = "x-litellm-team-id"
+
 NO_MASTER_KEY = (
     "This gateway has no LITELLM_MASTER_KEY, so it serves nothing but /health. Set the secret and try again."
 )
@@ -50,6 +53,11 @@ def virtual_key(given: str | None, master_key: str) -> str | None:
     if given is None or not given.startswith(VIRTUAL_KEY_PREFIX) or same_secret(given, master_key):
         return None
     return given
+
+
+def looks_like_a_jwt(given: str) -> bool:
+    """Whether a secret has the outer form of a JWT (three parts) or of an encrypted one (five)."""
+    return given.count(".") in (2, 4) and not given.startswith(VIRTUAL_KEY_PREFIX)
 
 
 def refusal_without_master_key(master_key: str | None, *, local: bool) -> ApiError | None:
@@ -137,23 +145,25 @@ BYTES_PER_MB = 1024 * 1024
 
 
 class Rules(NamedTuple):
-    """A deployment's access rules. `local`: running on a developer's own machine."""
+    """A deployment's access rules. `local`: running on a developer's own machine. `jwts`: JWTs are accepted."""
 
     master_key: str
     local: bool
     public_models: bool
     max_body_mb: float
+    jwts: bool = False
 
 
 class AuthorizedRequest(NamedTuple):
     """A request that passed the checks.
 
-    `key`: the virtual key that was presented, not yet verified by the ledger. None for the master key and for endpoints
-    that need no key.
+    `key`: the virtual key that was presented, not yet verified by the ledger. `token`: the JWT that was presented, not
+    yet verified. Both are None for the master key and for endpoints that need no key.
     """
 
     endpoint: Endpoint
     key: str | None = None
+    token: str | None = None
 
 
 def admit(method: str, path: str, header: Callable[[str], str | None], rules: Rules) -> AuthorizedRequest:
@@ -165,11 +175,13 @@ def admit(method: str, path: str, header: Callable[[str], str | None], rules: Ru
     if refusal is not None:
         raise refusal
     given = presented_key(header)
-    virtual = virtual_key(given, rules.master_key)
-    if virtual is None and not (rules.public_models and endpoint.name in PUBLIC_MODELS):
+    virtual, token = virtual_key(given, rules.master_key), None
+    if rules.jwts and given is not None and looks_like_a_jwt(given) and not same_secret(given, rules.master_key):
+        token = given
+    elif virtual is None and not (rules.public_models and endpoint.name in PUBLIC_MODELS):
         require_master_key(given, rules.master_key)
     _check_length(header("content-length"), rules.max_body_mb)
-    return AuthorizedRequest(endpoint, virtual)
+    return AuthorizedRequest(endpoint, virtual, token)
 
 
 def refusal_to_serve(rules: Rules) -> ApiError | None:

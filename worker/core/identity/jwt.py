@@ -69,11 +69,6 @@ class Token(NamedTuple):
     signature: bytes
 
 
-def is_jwt(secret: str) -> bool:
-    """Whether a secret has the outer form of a JWT (three parts) or of an encrypted one (five)."""
-    return secret.count(".") in (2, 4)
-
-
 def parse(token: str) -> Token:
     """Raises InvalidToken."""
     if len(token) > MOST_CHARACTERS:

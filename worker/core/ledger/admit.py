@@ -206,9 +206,9 @@ def _barred(
 ) -> decision.Result | None:
     team = terms.get(team_account(team_id)) if team_id else None
     if team is not None and team.blocked:
-        return decision.unauthenticated(f"Team={team_id} is blocked. Update via `/team/unblock` if you're an admin.")
+        return team_refusal(team_id, blocked=True)
     if team_id and key is None and team is None:  # it comes from a token that somebody else issues
-        return decision.unauthenticated(f"Team={team_id} doesn't exist. Create it via `/team/new`.")
+        return team_refusal(team_id, blocked=False)
     for kind, id, account_id in (
         ("end user", end_user, end_user_account(end_user)),
         ("user", user_id, user_account(user_id)),
@@ -217,6 +217,13 @@ def _barred(
         if found is not None and found.blocked:
             return decision.refuse(403, "permission_error", f"The {kind} '{id}' is blocked.", code="blocked")
     return None
+
+
+def team_refusal(team_id: str, *, blocked: bool) -> decision.Result:
+    """In LiteLLM's words."""
+    if blocked:
+        return decision.unauthenticated(f"Team={team_id} is blocked. Update via `/team/unblock` if you're an admin.")
+    return decision.unauthenticated(f"Team={team_id} doesn't exist. Create it via `/team/new`.")
 
 
 def _models(key: Key | None, user_id: str, team_id: str, terms: Mapping[str, Terms]) -> str:

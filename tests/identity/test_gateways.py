@@ -1,0 +1,228 @@
+"""JWTs as keys over HTTP: the proxy alone and the real Worker, with an issuer's real key server."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.edge.conftest import StartEdge, start_module_edge
+from tests.processes import StartProxy
+
+from . import issuer
+from .issuer import claims, hmac_token, key_set, token
+from .key_server import KeyServer
+
+__all__ = ["start_module_edge"]
+
+MASTER_KEY = "sk-master-of-the-tests"
+CHAT = "/v1/chat/completions"
+BODY = {"model": "mock", "messages": [{"role": "user", "content": "Hello"}]}
+# As text: at the edge the config is written before there is a server.
+RULES = {
+    "user_id_jwt_field": "sub",
+    "team_ids_jwt_field": "groups",
+    "user_id_upsert": True,
+    "end_user_id_jwt_field": "customer",
+    "scope_mappings": [
+        {"scope": "models.small", "models": ["mock"]},
+        {"scope": "models.all", "models": ["mock", "other"]},
+    ],
+    "enforce_scope_based_access": True,
+}
+
+
+def config(rules: Mapping[str, Any]) -> dict[str, Any]:
+    price = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.001}
+    model = {"model": "openai/mock", "api_key": "k", "mock_response": "Hi"}
+    return {
+        "model_list": [
+            {"model_name": name, "litellm_params": model, "model_info": price} for name in ("mock", "other", "third")
+        ],
+        "litellm_settings": {"max_budget": 100},
+        "general_settings": {"enable_jwt_auth": True, "litellm_jwtauth": dict(rules)},
+    }
+
+
+class Gateway(NamedTuple):
+    url: str
+    log: Callable[[], str]
+
+    def ask(self, method: str, path: str, key: str | None, body: Any = None, **headers: str) -> httpx.Response:
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        return httpx.request(method, self.url + path, headers=headers, json=body, timeout=30)
+
+    def chat(self, key: str, model: str = "mock", **headers: str) -> httpx.Response:
+        return self.ask("POST", CHAT, key, {**BODY, "model": model}, **headers)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[KeyServer]:
+    found = KeyServer(key_set("RS256", "ES256"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module", params=["alone", "edge"])
+def start(request: pytest.FixtureRequest, server: KeyServer) -> Callable[..., Gateway]:
+    variables = {
+        "JWT_PUBLIC_KEY_URL": server.url,
+        "JWT_ISSUER": issuer.ISSUER,
+        "JWT_AUDIENCE": issuer.AUDIENCE,
+        "FAILED_KEYS_PER_MINUTE": "100000",
+    }
+
+    def started(rules: Mapping[str, Any], **more: str) -> Gateway:
+        if request.param == "alone":
+            start_proxy: StartProxy = request.getfixturevalue("module_proxy")
+            proxy = start_proxy(config(rules), master_key=MASTER_KEY, environment={**variables, **more})
+            return Gateway(proxy.url, proxy.log)
+        start_edge: StartEdge = request.getfixturevalue("start_module_edge")
+        edge = start_edge(config(rules), vars={**variables, **more})
+        return Gateway(edge.url, edge.log)
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def gateway(start: Callable[..., Gateway]) -> Gateway:
+    return start(RULES)
+
+
+def ours(**more: Any) -> str:
+    """A token that may use all models."""
+    return token(claims(**{"scope": "models.all", **more}))
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["type"]
+
+
+def test_a_token_pays_for_a_request(gateway: Gateway):
+    answer = gateway.chat(ours(sub="ada"))
+    assert (answer.status_code, answer.json()["choices"][0]["message"]["content"]) == (200, "Hi")
+    assert gateway.ask("GET", "/v1/models", ours()).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key", "x-goog-api-key"])
+def test_a_token_in_the_other_headers_for_keys(gateway: Gateway, header: str):
+    assert gateway.ask("POST", CHAT, None, BODY, **{header: ours()}).status_code == 200
+
+
+REFUSED = {
+    "alg none": lambda: token().rpartition(".")[0] + ".",
+    "HS256 with the PEM": lambda: hmac_token(issuer.pem(issuer.private_key("RS256")).encode()),
+    "expired": lambda: ours(exp=int(time.time()) - 100),
+    "other audience": lambda: ours(aud="another"),
+    "other issuer": lambda: ours(iss="https://evil.example"),
+    "user is a number": lambda: ours(sub=1),
+    "user is an object": lambda: ours(sub={"a": 1}),
+    "user with a line's end": lambda: ours(sub="ada\n"),
+    "user is long": lambda: ours(sub="a" * 300),
+    "scope is a number": lambda: ours(scope=7),
+    "scopes of numbers": lambda: ours(scope=[7]),
+    "teams are a number": lambda: ours(groups=7),
+    "teams of lists": lambda: ours(groups=[["a"]]),
+    "very many teams": lambda: ours(groups=[str(n) for n in range(1000)]),
+    "end user is a list": lambda: ours(customer=["x"]),
+    "huge": lambda: ours(x="x" * 7000),
+    "encrypted": lambda: "eyJhbGciOiJkaXIifQ..a.b.c",
+    "dots": lambda: "..",
+}
+
+
+@pytest.mark.parametrize("name", [*REFUSED])
+@pytest.mark.parametrize(("method", "path"), [("POST", CHAT), ("GET", "/v1/models"), ("POST", "/key/generate")])
+def test_a_token_that_is_not_valid_is_a_401_everywhere(gateway: Gateway, name: str, method: str, path: str):
+    sent = REFUSED[name]()
+    answer = gateway.ask(method, path, sent, BODY if path == CHAT else None)
+    if name == "huge":
+        assert answer.status_code in (200, 401, 403, 431)
+        return
+    assert code(answer) == (401, "authentication_error")
+    assert not any(part in answer.text for part in sent.split(".") if len(part) > 8)
+
+
+def test_without_a_user_and_a_team_nobody_is_let_in(gateway: Gateway):
+    for method, path in (("POST", CHAT), ("GET", "/v1/models"), ("GET", "/key/list"), ("POST", "/key/generate")):
+        assert code(gateway.ask(method, path, ours(sub=None), BODY if path == CHAT else None)) == (
+            403,
+            "permission_error",
+        )
+
+
+def test_a_user_has_the_rights_of_a_member(gateway: Gateway):
+    for method, path in (("GET", "/global/spend"), ("GET", "/metrics"), ("POST", "/team/new")):
+        assert gateway.ask(method, path, ours(sub="ada")).status_code in (403, 404), path
+    gateway.chat(ours(sub="eve"))
+    assert gateway.chat(ours(sub="ada")).status_code == 200
+    found = gateway.ask("GET", "/spend/logs", ours(sub="ada"))
+    assert found.status_code == 200
+    assert {row["user_id"] for row in found.json()["data"]} == {"ada"}
+
+
+def test_a_team_without_a_user_has_no_access_to_the_admin_api(gateway: Gateway):
+    made = gateway.ask("POST", "/team/new", MASTER_KEY, {"team_id": "blue"})
+    if made.status_code == 404:
+        pytest.skip("there is no /team/new")
+    for method, path in (("POST", "/key/generate"), ("GET", "/key/list"), ("GET", "/spend/logs"), ("GET", "/metrics")):
+        assert code(gateway.ask(method, path, ours(sub=None, groups=["blue"]))) == (403, "permission_error")
+
+
+def test_scopes_limit_the_models(gateway: Gateway):
+    assert gateway.chat(ours(), "other").status_code == 200
+    assert code(gateway.chat(ours(scope="models.small"), "other")) == (403, "permission_error")
+    assert gateway.chat(ours(scope="models.small")).status_code == 200
+    assert code(gateway.chat(ours(), "third")) == (403, "permission_error")
+    assert code(gateway.chat(ours(scope=None))) == (403, "permission_error")
+    shown = gateway.ask("GET", "/v1/models", ours(scope="models.small")).json()["data"]
+    assert [one["id"] for one in shown] == ["mock"]
+    assert gateway.ask("GET", "/v1/models", ours(scope=None)).json()["data"] == []
+
+
+def test_a_token_is_not_logged(gateway: Gateway):
+    sent = [ours(sub="grace"), ours(aud="another"), ours(exp=1)]
+    answers = [gateway.chat(one) for one in sent]
+    assert [answer.status_code for answer in answers] == [200, 401, 401]
+    deadline = time.monotonic() + 10
+    while answers[0].headers["x-request-id"] not in gateway.log() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    log = gateway.log()
+    assert answers[0].headers["x-request-id"] in log
+    assert not any(part in log for one in sent for part in one.split("."))
+
+
+def test_an_operators_token(gateway: Gateway):
+    operator = token(claims(scope="litellm_proxy_admin"))
+    for method, path in (
+        ("GET", "/key/list"),
+        ("GET", "/spend/logs"),
+        ("GET", "/global/spend"),
+        ("GET", "/model/info"),
+    ):
+        assert gateway.ask(method, path, operator).status_code == 200, path
+    made = gateway.ask("POST", "/key/generate", operator, {"key_alias": "made-by-a-token"})
+    assert made.status_code == 200
+    assert code(gateway.chat(operator)) == (403, "permission_error")  # LiteLLM's admin_allowed_routes
+
+
+def test_the_master_key_and_virtual_keys_still_work(gateway: Gateway):
+    key = gateway.ask("POST", "/key/generate", MASTER_KEY, {}).json()["key"]
+    assert gateway.chat(key).status_code == 200
+    assert gateway.chat(MASTER_KEY).status_code == 200
+    assert code(gateway.chat("sk-a.b.c")) == (401, "authentication_error")
+
+
+def test_bad_tokens_count_as_failed_keys(start: Callable[..., Gateway]):
+    gateway = start(RULES, FAILED_KEYS_PER_MINUTE="3")
+    statuses = [gateway.chat(ours(aud="another")).status_code for _ in range(4)]
+    assert statuses == [401, 401, 401, 429]
+    assert gateway.chat(ours()).status_code == 200
+
+
+def test_a_user_that_is_not_known(start: Callable[..., Gateway]):
+    gateway = start({"user_id_jwt_field": "sub"})
+    assert code(gateway.chat(token(claims(sub="nobody")))) == (401, "authentication_error")
+    assert code(gateway.ask("GET", "/v1/models", token(claims(sub="nobody")))) == (401, "authentication_error")

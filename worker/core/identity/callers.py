@@ -1,0 +1,145 @@
+"""Authenticates JWTs at either door: from a token to a `Caller`, or to an ApiError."""
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..api.endpoints import Endpoint
+from ..api.errors import refused, service_unavailable, unauthenticated
+from ..ledger import keys
+from ..protocol import owner_of
+from . import claims
+from .claims import NO_MODELS, ClaimRules, Identity
+from .jwt import InvalidToken
+from .verifier import Door, KeysUnavailable, Trust, Verifier
+
+# Seconds that the ledger's word about a user and its teams is kept. Limits and blocks are checked with every admission.
+_FRESH_SECONDS = 10.0
+_MOST_KNOWN = 10_000
+
+# Runs `ledger.token_owners.find` with these arguments, except `now`. Raises ApiError 503.
+FindOwners = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Team(NamedTuple):
+    """`models`: a JSON list, empty for all."""
+
+    id: str
+    models: str
+
+
+class Caller(NamedTuple):
+    """Somebody with a valid JWT.
+
+    `administrator`: an operator by its scope. `teams`: those to spend for, the best first, empty for none. `own`: the
+    models of the user, which count without a team, as a JSON list, empty for all. `scoped`: those of the token's
+    scopes, None for no limit.
+    """
+
+    user_id: str = ""
+    end_user: str = ""
+    administrator: bool = False
+    teams: tuple[Team, ...] = ()
+    own: str = "[]"
+    scoped: tuple[str, ...] | None = None
+
+    @property
+    def owner(self) -> str:
+        return owner_of(None, self.user_id, self.teams[0].id if self.teams else "")
+
+    @property
+    def credential(self) -> dict[str, Any] | None:
+        """Who makes a call of the admin API, see `ledger.callers`: a person. None for operators, and for a token
+        without a user, which has no rights there."""
+        if self.administrator or not self.user_id:
+            return None
+        return {"person": {"user_id": self.user_id, "role": "", "teams": [team.id for team in self.teams]}}
+
+    @property
+    def models(self) -> str:
+        """The models that it may use, whoever pays, as a JSON list, empty for all."""
+        lists = [json.loads(team.models) for team in self.teams] or [json.loads(self.own)]
+        return self._scoped(json.dumps([name for one in lists for name in one] if all(lists) else []))
+
+    def payer(self, model: str) -> tuple[str, str]:
+        """Returns the id of the team that pays for this model, '' for none, and the models that may then be used. It is
+        the first team that may use the model, or else the first."""
+        if not self.teams:
+            return "", self._scoped(self.own)
+        able = (team for team in self.teams if keys.allows(team.models, model))
+        team = next(able, self.teams[0])
+        return team.id, self._scoped(team.models)
+
+    def _scoped(self, models: str) -> str:
+        if self.scoped is None:
+            return models
+        return json.dumps([name for name in self.scoped if keys.allows(models, name)] or NO_MODELS)
+
+
+class TokenAuthenticator:
+    """`trusts`: whose tokens are accepted. `find_owners`: see above. `clock`: monotonic, in seconds."""
+
+    def __init__(
+        self,
+        rules: ClaimRules,
+        trusts: Sequence[Trust],
+        door: Door,
+        find_owners: FindOwners,
+        *,
+        leeway: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rules = rules
+        self._trusts = trusts
+        self._find_owners = find_owners
+        self._clock = clock
+        self._verifier = Verifier(
+            door, ttl=rules.public_key_ttl, stale_ttl=rules.public_key_stale_ttl, leeway=leeway, clock=clock
+        )
+        self._known: OrderedDict[tuple[str, tuple[str, ...], bool], tuple[float, dict[str, Any]]] = OrderedDict()
+
+    def prepare(self) -> None:
+        """Fetches the public keys in the background."""
+        self._verifier.prepare(self._trusts)
+
+    async def __call__(self, token: str, endpoint: Endpoint, path: str, team: str | None, now: float) -> Caller:
+        """Returns who calls. Raises ApiError 401, 403 or 503. `team`: the value of `claims.TEAM_HEADER`. `now`: seconds
+        since 1970."""
+        try:
+            found = await self._verifier.verify(token, self._trusts, now)
+        except InvalidToken as error:
+            raise unauthenticated(f"This JWT is not valid here: {error}.") from None
+        except KeysUnavailable:
+            raise service_unavailable(
+                "The issuer's public keys cannot be fetched now, so no JWT can be checked. Try again shortly.", 5
+            ) from None
+        who = claims.identity(self._rules, found, team)
+        claims.check_route(self._rules, who, endpoint, path)
+        if who.admin:
+            return Caller(who.user_id, who.end_user, administrator=True, scoped=who.models)
+        owners = await self._owners(who)
+        return Caller(
+            who.user_id,
+            who.end_user,
+            teams=tuple(Team(id, models) for id, models in owners["teams"]),
+            own=owners["models"],
+            scoped=who.models,
+        )
+
+    async def _owners(self, who: Identity) -> dict[str, Any]:
+        """Raises ApiError 403 or 503."""
+        name, now = (who.user_id, who.teams, who.chosen), self._clock()
+        known = self._known.pop(name, None)
+        if known is None or now - known[0] >= _FRESH_SECONDS:
+            rules = self._rules
+            asked = {"user_id": who.user_id, "teams": list(who.teams), "chosen": who.chosen}
+            asked |= {"add_user": rules.user_id_upsert, "add_team": rules.team_id_upsert}
+            known = now, await self._find_owners(asked)
+        if not known[1]["ok"]:
+            raise refused(known[1])
+        self._known[name] = known
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        return known[1]

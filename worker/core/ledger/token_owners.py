@@ -1,0 +1,56 @@
+"""Which users and teams that a JWT names exist here, and what they may use."""
+
+from collections.abc import Sequence
+
+from . import admit, decision
+from .accounts import open_account, team_account, user_account
+from .decision import Decision, Row, Steps
+from .dialect import marks
+from .owner_fields import OWNERS
+
+_OWNERS = "SELECT account, models, blocked FROM ledger_owners WHERE account IN "
+_NEW = {**OWNERS.defaults, "members": "[]", "declared": 0}
+_COLUMNS = ("account", *_NEW, "created", "updated")
+_INSERT = (
+    f"INSERT INTO ledger_owners ({', '.join(_COLUMNS)}) VALUES ({marks(len(_COLUMNS))}) "
+    "ON CONFLICT (account) DO NOTHING"
+)
+# Names per statement: a Durable Object's SQL accepts at most 100 parameters.
+_MOST_NAMES = 64
+
+
+def find(user_id: str, teams: Sequence[str], *, add_user: bool, add_team: bool, chosen: bool, now: int) -> Decision:
+    """Returns {"ok": True, "models": the user's, "teams": [[team_id, models], …]} or a refusal.
+    `models` are JSON lists, empty for all.
+
+    `user_id`: '' for none. `teams`: those of the token, the best first; blocked and unknown ones are left out.
+    `chosen`: any of them will do. `add_user`, `add_team`: create them if they do not exist.
+    """
+    return Decision(_find(user_id, teams, add_user, add_team and not chosen, now), transaction=add_user or add_team)
+
+
+def _find(user_id: str, teams: Sequence[str], add_user: bool, add_team: bool, now: int) -> Steps:
+    wanted = [*([user_account(user_id)] if user_id else []), *map(team_account, teams)]
+    rows: dict[str, Row] = {}
+    for first in range(0, len(wanted), _MOST_NAMES):
+        part = wanted[first : first + _MOST_NAMES]
+        rows |= {row[0]: row for row in (yield f"{_OWNERS}({marks(len(part))})", tuple(part))}
+    missing = [account for account in wanted if account not in rows]
+    new = [account for account in missing if (add_user if account.startswith("user:") else add_team)]
+    for account in new:
+        yield open_account(account, 0)
+        yield _INSERT, (account, *_NEW.values(), now, now)
+        rows[account] = (account, "[]", 0)
+    user = rows.get(user_account(user_id)) if user_id else None
+    if user_id and user is None:
+        return decision.unauthenticated(f"User={user_id} doesn't exist. Create it via `/user/new`.")
+    if user is not None and user[2]:
+        return decision.refuse(403, "permission_error", f"The user '{user_id}' is blocked.", code="blocked")
+    found = [[team, rows[team_account(team)][1]] for team in teams if _serves(rows.get(team_account(team)))]
+    if teams and not found:
+        return admit.team_refusal(teams[0], blocked=team_account(teams[0]) in rows)
+    return {"ok": True, "models": user[1] if user else "[]", "teams": found}
+
+
+def _serves(row: Row | None) -> bool:
+    return row is not None and not row[2]
