@@ -26,6 +26,7 @@ FILLED_BY = {
     "hidden_aliases": "model_group_alias",
     "tag_filtering": "enable_tag_filtering",
     "budgets_unset": "os.environ/NAME",
+    "jwt_auth": "litellm_jwtauth",
 }
 # Where the variable's own default is worked out elsewhere, or shares its row with others.
 DEFAULTS = {"LITELLM_PORT": "4000", "REDIS_PORT": "", "LEDGER_PATH": DEFAULT_PATH, "PUBLIC_MODELS": "off"}
