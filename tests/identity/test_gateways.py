@@ -164,11 +164,67 @@ def test_a_user_has_the_rights_of_a_member(gateway: Gateway):
 
 
 def test_a_team_without_a_user_has_no_access_to_the_admin_api(gateway: Gateway):
-    made = gateway.ask("POST", "/team/new", MASTER_KEY, {"team_id": "blue"})
-    if made.status_code == 404:
-        pytest.skip("there is no /team/new")
+    team(gateway, "blue")
     for method, path in (("POST", "/key/generate"), ("GET", "/key/list"), ("GET", "/spend/logs"), ("GET", "/metrics")):
         assert code(gateway.ask(method, path, ours(sub=None, groups=["blue"]))) == (403, "permission_error")
+
+
+def team(gateway: Gateway, id: str, **fields: Any) -> None:
+    made = gateway.ask("POST", "/team/new", MASTER_KEY, {"team_id": id, **fields})
+    assert made.status_code == 200, made.text
+
+
+def test_the_first_team_that_may_use_the_model_pays(gateway: Gateway):
+    team(gateway, "red", models=["mock"])
+    team(gateway, "green", models=["mock", "other"])
+    sent = ours(sub="ada", groups=["unknown", "red", "green"])
+    assert [gateway.chat(sent, model).status_code for model in ("mock", "other")] == [200, 200]
+    assert code(gateway.chat(ours(sub="ada", groups=["red"]), "other")) == (403, "permission_error")
+    assert gateway.chat(sent, **{"x-litellm-team-id": "green"}).status_code == 200
+    assert code(gateway.chat(sent, "other", **{"x-litellm-team-id": "red"})) == (403, "permission_error")
+    assert code(gateway.chat(sent, **{"x-litellm-team-id": "blue"})) == (403, "permission_error")
+    rows = gateway.ask("GET", "/spend/logs", MASTER_KEY).json()["data"]
+    paid = [(row["team_id"], row["model"]) for row in rows if row["team_id"] in ("red", "green")]
+    assert sorted(paid) == [("green", "mock"), ("green", "other"), ("red", "mock")]
+
+
+def test_an_unknown_or_blocked_team_is_refused(gateway: Gateway):
+    assert code(gateway.chat(ours(groups=["nobody"]))) == (401, "authentication_error")
+    team(gateway, "closed")
+    sent = ours(groups=["closed"])
+    assert gateway.chat(sent).status_code == 200
+    assert gateway.ask("POST", "/team/block", MASTER_KEY, {"team_id": "closed"}).status_code == 200
+    assert code(gateway.chat(sent)) == (401, "authentication_error")
+
+
+def test_budgets_of_team_and_user_hold(gateway: Gateway):
+    team(gateway, "poor", max_budget=0.000001)
+    assert code(gateway.chat(ours(groups=["poor"]))) == (429, "budget_exceeded")
+    made = gateway.ask("POST", "/user/new", MASTER_KEY, {"user_id": "poor", "max_budget": 0.000001})
+    assert made.status_code == 200, made.text
+    assert code(gateway.chat(ours(sub="poor"))) == (429, "budget_exceeded")
+    assert gateway.chat(ours(sub="rich")).status_code == 200
+
+
+def test_the_end_user_of_the_token_precedes_the_clients(gateway: Gateway):
+    made = gateway.ask("POST", "/customer/new", MASTER_KEY, {"user_id": "acme", "max_budget": 0.000001})
+    assert made.status_code == 200, made.text
+    body = {**BODY, "user": "another"}
+    answer = gateway.ask("POST", CHAT, ours(customer="acme"), body)
+    assert code(answer) == (429, "budget_exceeded")
+    assert gateway.ask("POST", CHAT, ours(), body).status_code == 200
+
+
+def test_nobody_reads_anothers_responses(gateway: Gateway):
+    body = {"model": "mock", "input": "Hello", "store": True}
+    made = gateway.ask("POST", "/v1/responses", ours(sub="ada"), body)
+    if made.status_code != 200 or "id" not in made.json():
+        pytest.skip("the model's responses are not stored")
+    path = f"/v1/responses/{made.json()['id']}"
+    others = [ours(sub="eve"), ours(sub=None, groups=["green"]), MASTER_KEY]
+    assert [gateway.ask("GET", path, key).status_code for key in others] == [404] * 3
+    follow = {**body, "previous_response_id": made.json()["id"]}
+    assert gateway.ask("POST", "/v1/responses", ours(sub="eve"), follow).status_code in (400, 404)
 
 
 def test_scopes_limit_the_models(gateway: Gateway):
