@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.dashboard.conftest import Gateway, Visit, go, settled
-from tests.dashboard.operator import row, told
+from tests.dashboard.operator import ask, row, told
 from tests.processes import MASTER_KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -120,6 +120,20 @@ async def test_a_teams_keys_are_one_link_away(visit: Visit, gateway: Gateway):
     await settled(page)
     await expect(page.locator("#keys-note")).to_have_text("1 found")
     await expect(row(page, "of-the-team")).to_contain_text("team linked")
+
+
+async def test_an_owners_requests_are_one_link_away(visit: Visit, gateway: Gateway):
+    await make(gateway, "/tag/new", name="watched")
+    secret = (await make(gateway, "/key/generate", key_alias="tagged", tags=["watched"]))["key"]
+    assert await ask(gateway, secret) == 200
+    page = await visit(gateway.url)
+    await open_kind(page, "Tags")
+    await page.get_by_role("searchbox", name="Find").fill("watched")
+    await row(page, "watched").get_by_role("link", name="requests").click()
+    await expect(page.locator("#requests-rows tr")).to_have_count(1)
+    await expect(page.locator("#requests-rows")).to_contain_text("tagged")
+    await page.locator("#requests-rows a").first.click()
+    await expect(page.locator("#request-lines")).to_contain_text("watched")
 
 
 async def test_errors_of_the_gateway_are_shown(visit: Visit, gateway: Gateway):

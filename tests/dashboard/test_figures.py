@@ -28,9 +28,14 @@ async def test_the_figures_match_the_ledger(visit: Visit, gateway: Gateway):
 
 async def test_the_charts_match_the_ledgers_rows(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)
-    for choice, query in (("24 h", "bucket=hour"), ("7 days", "bucket=day"), ("key", "bucket=day&group_by=key")):
-        if choice == "key":
-            await page.get_by_label("Group by").select_option("key")
+    for choice, query in (
+        ("24 h", "bucket=hour"),
+        ("7 days", "bucket=day"),
+        ("key", "bucket=day&group_by=key"),
+        ("user", "bucket=day&group_by=user"),
+    ):
+        if choice in ("key", "user"):
+            await page.get_by_label("Group by").select_option(choice)
         else:
             await page.locator("#activity").get_by_text(choice, exact=True).click()
         await settled(page)
@@ -44,7 +49,7 @@ async def test_the_charts_match_the_ledgers_rows(visit: Visit, gateway: Gateway)
         assert await page.locator("#spend-chart canvas").count() == 1
         drawn = "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
         assert await page.locator("#requests-chart canvas").evaluate(drawn) > 10  # it is not blank
-    description = await page.get_by_role("img", name=re.compile("Requests by key")).get_attribute("aria-label")
+    description = await page.get_by_role("img", name=re.compile("Requests by user")).get_attribute("aria-label")
     assert description
     assert all(name in description for name in names)
     await page.get_by_text("The same as a table").click()

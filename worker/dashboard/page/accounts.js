@@ -8,7 +8,7 @@ import { fieldsOf, inputs, valuesOf } from "./form.js";
 import { count } from "./format.js";
 import { effective, limits, spend } from "./limits.js";
 import { here, to } from "./route.js";
-import { may } from "./session.js";
+import { may, signsPeopleIn } from "./session.js";
 
 const SIZE = 20;
 const filter = $("accounts-filter");
@@ -19,28 +19,29 @@ const ROLES = {
 };
 
 /** By view. `path`: of the endpoints. `list`: the field with the rows. `id`: the field with the id, and its label for a new
- *  one. `more`: further names, `says`: the last column. `keys`, `requests`: the filters that find theirs. */
+ *  one. `more`: further names, `says`: the last column. `own`: the filter of keys,
+ *  `spent`: of requests, that finds theirs. */
 const KINDS = {
   teams: {
     word: "team", path: "team", list: "teams", schema: "Team", id: "team_id", label: "Id, made up if empty", name: (one) => one.team_alias,
     says: (one) => [models(one), one.members_count !== undefined && several(one.members_count, "member")],
-    named: (id) => ({ team_id: id }), deleted: (id) => ({ team_ids: [id] }), own: "team_id",
+    named: (id) => ({ team_id: id }), deleted: (id) => ({ team_ids: [id] }), own: "team_id", spent: "team_id",
     loss: "Its keys are deleted with it.", page: (id) => to("team", id),
   },
   users: {
     word: "user", path: "user", list: "users", schema: "User", id: "user_id", label: "Id, made up if empty", name: (one) => one.user_alias ?? one.user_email,
     more: (one) => one.user_alias && one.user_email,
     says: (one) => [ROLES[one.user_role] ?? "member", models(one), one.teams?.length && `in ${one.teams.join(", ")}`],
-    added: { auto_create_key: false }, deleted: (id) => ({ user_ids: [id] }), own: "user_id",
+    added: { auto_create_key: false }, deleted: (id) => ({ user_ids: [id] }), own: "user_id", spent: "user_id",
     loss: "The user's keys are deleted, too, and its sessions end.",
   },
   "end-users": {
     word: "end user", path: "customer", list: "customers", schema: "Customer", id: "user_id", label: "Id, as clients send it", name: (one) => one.alias,
-    says: () => [], named: (id) => ({ user_ids: [id] }), deleted: (id) => ({ user_ids: [id] }), loss: "Its requests have no limits of their own any more.",
+    says: () => [], named: (id) => ({ user_ids: [id] }), deleted: (id) => ({ user_ids: [id] }), spent: "end_user", loss: "Its requests have no limits of their own any more.",
   },
   tags: {
     word: "tag", path: "tag", list: "tags", schema: "Tag", id: "name", label: "Tag", name: () => null,
-    says: (one) => [one.description], deleted: (id) => ({ name: id }), loss: "Requests with this tag have no limits of its own any more.",
+    says: (one) => [one.description], deleted: (id) => ({ name: id }), spent: "tag", loss: "Requests with this tag have no limits of its own any more.",
   },
   budgets: {
     word: "budget", path: "budget", list: "budgets", schema: "Budget", id: "budget_id", label: "Id, made up if empty", name: () => null,
@@ -69,6 +70,7 @@ function actions(kind, one) {
   const all = [];
   if (!one.declared) all.push(button("Edit", () => edit(kind, one).catch((error) => announce(error.message))));
   if (!kind.shared) all.push(button(one.blocked ? "Unblock" : "Block", () => block(kind, one)));
+  if (kind.path === "user" && signsPeopleIn()) all.push(button("Sign out", () => end(one)));
   if (!one.declared) all.push(button("Delete", () => remove(kind, one)));
   return h("div", { class: "actions" }, ...all);
 }
@@ -79,13 +81,14 @@ function line(kind, one) {
   const more = [name === id ? null : id, kind.more?.(one)].filter(Boolean).join(" · ");
   const limited = effective(one);
   const number = one.keys_count ?? one.key_count;
-  const keys = number !== undefined && link(to("keys", "", { [kind.own]: id }), several(number, "key"));
+  const keys = number !== undefined && [link(to("keys", "", { [kind.own]: id }), several(number, "key")), " · "];
+  const requests = kind.spent && link(to("requests", "", { [kind.spent]: id }), "requests");
   return row([
     ["Name", [kind.page ? link(kind.page(id), name) : h("span", {}, name), more ? small(more) : null]],
     ["State", kind.shared ? "–" : state(one)],
     ["Spend", spend(limited, name)],
     ["Limits", limits(limited)],
-    ["About", [...kind.says(one).filter(Boolean).map((text) => h("div", {}, text)), one.budget_id && !kind.shared ? small(`shared budget ${one.budget_id}`) : null, keys || null]],
+    ["About", [...kind.says(one).filter(Boolean).map((text) => h("div", {}, text)), one.budget_id && !kind.shared ? small(`shared budget ${one.budget_id}`) : null, ...(keys || []), requests ?? null]],
     ["", actions(kind, one)],
   ]);
 }
@@ -135,6 +138,15 @@ function block(kind, one) {
     else await post(`${kind.path}/update`, { [kind.id]: id, blocked: !one.blocked });
     await accounts.refresh();
     return () => announce(`${nameOf(kind, one)} is ${word.toLowerCase()}ed.`);
+  });
+}
+
+/** Ends the sessions of a user. */
+function end(user) {
+  const name = KINDS.users.name(user) || user.user_id;
+  openDialog({ title: `Sign ${name} out?`, text: "All sessions of the user end at once. To keep the user out, block it.", submit: "Sign out", danger: true }, async () => {
+    const { sessions_ended: number } = await post("dashboard/sessions/revoke", { user_id: user.user_id });
+    return () => announce(`${several(number, "session")} of ${name} ended.`);
   });
 }
 

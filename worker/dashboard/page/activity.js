@@ -1,4 +1,4 @@
-// Spend and requests over time, by model or by key.
+// Spend and requests over time, by model, key, team, user, end user or tag.
 
 import { get } from "./api.js";
 import { Bars } from "./chart.js";
@@ -48,7 +48,7 @@ function show({ found, bucket, length, starts }) {
   for (const [what, chart] of Object.entries(charts)) {
     const parts = groups.map((group) => ({ name: group.name, values: group[what] }));
     const said = parts.map((part) => `${part.name} ${chart.format(part.values.reduce((sum, value) => sum + value, 0))}`);
-    const label = `${what === "spend" ? "Spend" : "Requests"} by ${found.group_by}: ${said.join(", ") || "none"}. The values stand in the table below.`;
+    const label = `${what === "spend" ? "Spend" : "Requests"} by ${found.group_by.replace("_", " ")}: ${said.join(", ") || "none"}. The values stand in the table below.`;
     const mark = (date) => timeMark(date, bucket);
     chart.draw({ starts, length, utc: bucket === "day", groups: parts, name, mark, label, blank: "No requests in this time" });
   }

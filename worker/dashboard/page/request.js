@@ -53,7 +53,7 @@ export function lineOf(line) {
       ["Reserved before", usd(line.reserved)],
       ["Key", link(to("requests", "", { key: line.key_id, name: keyOf(line) }), keyOf(line))],
       ["User", line.user_id],
-      ["Team", line.team_id],
+      ["Team", line.team_id && link(to("team", line.team_id), line.team_id)],
       ["End user", line.end_user],
       ["Tags", line.request_tags.join(", ")],
       ["Endpoint", line.endpoint],

@@ -1,4 +1,4 @@
-// Finished requests, newest first, by page, with filters for key, model, status and request id.
+// Finished requests, newest first, by page, with filters for key, model, status, owners and request id.
 
 import { get } from "./api.js";
 import { $, Pager, Panel, badge, fill, h, link, row, small, typed } from "./dom.js";

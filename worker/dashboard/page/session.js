@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 
 let person = null;
+let offered = false;
 
 /** What the person may do; the gateway decides it in any case. `write`: change anything; `key`: an existing one. */
 export const may = {
@@ -20,9 +21,13 @@ export const who = () => person ?? { by: "key", role: "operator", teams: [], rea
  *  Returns { sign_in, error, user }. */
 export async function recall(failed) {
   const found = await get("dashboard/session", { sign_in_error: failed });
+  offered = Boolean(found.sign_in);
   person = found.user && { by: "session", ...found.user };
   return found;
 }
+
+/** Whether people can sign in with an account of their own. */
+export const signsPeopleIn = () => offered;
 
 export function forgetPerson() {
   person = null;
