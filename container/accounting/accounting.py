@@ -320,16 +320,16 @@ class Accounting:
 
         `size`: bytes of its body.
         """
-        key, line = request.secret_hash or _Payer(request.user_id, request.team_id).name, self._line
+        (key, named), line = request.line, self._line
         ended, result = line.ended, None
         try:
             if not self._holds_declared:
                 await self._hold_declared()
-            if not line.has(key):
+            if not line.has(key, named):
                 result = await self._batcher.admit(request)
                 if "soon" not in result:
                     return result
-            return await line.wait(key, size, lambda: self._batcher.admit(request), result, ended)
+            return await line.wait(key, size, lambda: self._batcher.admit(request), result, ended, named)
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
 

@@ -1,7 +1,7 @@
 """Requests that only running ones keep out wait in line: in order, for a while, and not too many."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, NamedTuple
 
 import pytest
@@ -58,9 +58,11 @@ class Lined:
         self.line = WaitingLine(**{"patience": 60.0, **options})
         self.tasks: list[asyncio.Task[Result]] = []
 
-    async def waits(self, budget: Budget, key: str = "a", name: str = "", size: int = 0) -> asyncio.Task[Result]:
+    async def waits(
+        self, budget: Budget, key: str = "a", name: str = "", size: int = 0, named: Collection[str] = ()
+    ) -> asyncio.Task[Result]:
         """Has a request wait that was refused a moment ago."""
-        wait = self.line.wait(key, size, budget.attempt(name), held(budget.account), self.line.ended)
+        wait = self.line.wait(key, size, budget.attempt(name), held(budget.account), self.line.ended, named)
         task = asyncio.create_task(wait)
         self.tasks.append(task)
         await quiet()
@@ -129,6 +131,46 @@ async def test_one_keys_line_does_not_block_anothers() -> None:
     assert await task == ADMITTED
     assert one.attempts == 0
     lined.line.close()
+
+
+async def test_an_end_user_holds_up_only_itself() -> None:
+    lined, one, other = Lined(), Budget("end_user:1"), Budget("key:a")
+    first = await lined.waits(one, "a", "first", named={"end_user:1"})
+    second = await lined.waits(one, "a", "second", named={"end_user:1"})
+    assert lined.line.has("a", {"end_user:1"})
+    assert not lined.line.has("a", {"end_user:2"})
+    task = await lined.waits(other, "a", named={"end_user:2"})
+    assert lined.line.has("a", {"end_user:2"})
+    other.free = 1
+    lined.line.wake({"key:a"})
+    assert await task == ADMITTED
+    assert (one.attempts, lined.line.has("a")) == (0, False)
+    one.free = 2
+    lined.line.wake({"end_user:1"})
+    assert [await first, await second] == [ADMITTED, ADMITTED]
+    assert one.admitted == ["first", "second"]
+
+
+async def test_who_waits_behind_an_end_user_tries_once_that_is_known() -> None:
+    lined, one, other = Lined(), Budget("end_user:1"), Budget("key:a")
+    await lined.waits(one, "a", named={"end_user:1"})
+    attempt, refused = one.attempt(""), asyncio.Event()
+
+    async def slow() -> Result:
+        await refused.wait()
+        return await attempt()
+
+    line = lined.line
+    lined.tasks.append(asyncio.create_task(line.wait("b", 0, slow, None, line.ended, {"end_user:1"})))
+    await quiet()
+    assert line.has("b"), "its account is not known yet"
+    other.free = 1
+    task = asyncio.create_task(line.wait("b", 0, other.attempt(""), None, line.ended))
+    await quiet()
+    assert other.attempts == 0
+    refused.set()
+    assert await task == ADMITTED
+    line.close()
 
 
 async def test_keys_that_share_an_account_are_served_by_arrival() -> None:

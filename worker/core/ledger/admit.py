@@ -10,6 +10,7 @@ no deployment is left.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from math import inf
 from typing import Any, NamedTuple
 
@@ -38,6 +39,9 @@ _NOT_VALID = "This API key is not valid here."
 _BY_SECRET = f"""SELECT s.expires, {keys.COLUMNS}
 FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash = ?"""
 _OWNERS = "SELECT o.account, o.alias, o.blocked, o.models FROM ledger_owners o WHERE o.account IN (?, ?)"
+
+
+_NONE: frozenset[str] = frozenset()
 
 
 class AdmissionRequest(NamedTuple):
@@ -77,6 +81,14 @@ class AdmissionRequest(NamedTuple):
     @property
     def caller(self) -> "Caller":
         return Caller(self.secret_hash, self.user_id, self.team_id, self.end_user, self.tags, self.candidates)
+
+    @property
+    def line(self) -> tuple[str, frozenset[str]]:
+        """Its line, and the accounts that it names; see `waiting_line`."""
+        named = _NONE
+        if self.end_user or self.tags or self.candidates:
+            named = frozenset(chain(drawn_on(None, self.caller), *self.candidates))
+        return self.secret_hash or f"{self.user_id} {self.team_id}", named
 
 
 class Caller(NamedTuple):

@@ -1,14 +1,15 @@
 """Requests that only running requests keep out: those reserve the rest of a budget, or take every parallel slot.
 
 They wait in a line for each key: first come, first served, even if a later request needs less. Only the first of a line
-tries again, and only after a request of the account that kept it out has ended. The number of waiting requests is
+tries again, and only after a request of the account that kept it out has ended. Whom an account keeps out that others
+of the line do not draw on, such as its end user's, does not hold up those others. The number of waiting requests is
 bounded, because their bodies are held, and so is the share of one key.
 """
 
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 
 from . import decision
 from .decision import Result
@@ -19,19 +20,28 @@ MOST_BYTES = 64 * 1024 * 1024
 DEFAULT_PATIENCE = 10.0
 
 Attempt = Callable[[], Awaitable[Result]]
+# The kinds of accounts that all requests of a key draw on.
+_SHARED = frozenset(("global", "key", "user", "team"))
 
 
 class _Waiter:
-    """`kept_out_by`: the account that has to change first, None if any may. `again`: it may have changed."""
+    """`named`: see `WaitingLine.has`. `kept_out_by`: the account that has to change first, None if any may. `again`: it
+    may have changed."""
 
-    __slots__ = ("again", "kept_out_by", "number", "size", "turn")
+    __slots__ = ("again", "kept_out_by", "named", "number", "size", "turn")
 
-    def __init__(self, number: int, size: int) -> None:
+    def __init__(self, number: int, size: int, named: Collection[str]) -> None:
         self.number = number
         self.size = size
+        self.named = named
         self.again = False
         self.kept_out_by: str | None = None
         self.turn: asyncio.Future[None] | None = None
+
+    def holds_up(self, named: Collection[str]) -> bool:
+        """Whether a later request that names these accounts has to wait, too."""
+        account = self.kept_out_by
+        return account is None or account.partition(":")[0] in _SHARED or account in named
 
     def wake(self) -> None:
         self.again = True
@@ -67,19 +77,28 @@ class WaitingLine:
         """The number of waiting requests."""
         return self._waiting
 
-    def has(self, key: str) -> bool:
-        """Whether requests of this key wait."""
-        return key in self._lines
+    def has(self, key: str, named: Collection[str] = ()) -> bool:
+        """Whether requests of this key wait that hold up another one. `named`: the accounts that only this request
+        names, besides those that all requests of its key draw on."""
+        return any(waiter.holds_up(named) for waiter in self._lines.get(key, ()))
 
     def turns_away(self, key: str, size: int) -> bool:
         """Whether `wait` returns at once, because nobody may wait or the line is full."""
         return self._closed or self.patience <= 0 or not self._has_room(key, size)
 
-    async def wait(self, key: str, size: int, attempt: Attempt, refusal: Result | None, ended: int) -> Result:
+    async def wait(
+        self,
+        key: str,
+        size: int,
+        attempt: Attempt,
+        refusal: Result | None,
+        ended: int,
+        named: Collection[str] = (),
+    ) -> Result:
         """Returns the result of the first attempt that is not refused because of running requests, or a refusal.
 
         `size`: bytes of its body. `attempt`: tries to admit the request. `refusal`: the result of an attempt, None if
-        others of this key were waiting. `ended`: the value of `ended` before that attempt.
+        others of this key were waiting. `ended`: the value of `ended` before that attempt. `named`: as in `has`.
         """
         if self._closed:
             return refusal or _shutting_down()
@@ -88,18 +107,19 @@ class WaitingLine:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience
         self._numbers += 1
-        waiter = _Waiter(self._numbers, size)
+        waiter = _Waiter(self._numbers, size, named)
         if refusal is not None:
             waiter.kept_out_by, waiter.again = refusal["soon"], self.ended != ended
         line = self._join(key, waiter)
         try:
             while True:
-                if line[0] is waiter and (waiter.again or refusal is None):
+                if (waiter.again or refusal is None) and any(one is waiter for one in _first(line)):
                     waiter.again, waiter.kept_out_by = False, None
                     refusal = await attempt()
                     if "soon" not in refusal:
                         return refusal
                     waiter.kept_out_by = refusal["soon"]
+                    _wake_behind(waiter.number, line)
                     continue  # it may have been woken in the meantime
                 left = deadline - loop.time()
                 if self._closed:
@@ -116,7 +136,7 @@ class WaitingLine:
         self.ended += 1
         if not self._lines:
             return
-        first = sorted((line[0] for line in self._lines.values()), key=lambda waiter: waiter.number)
+        first = sorted((one for line in self._lines.values() for one in _first(line)), key=lambda one: one.number)
         for waiter in first:
             if accounts is None or waiter.kept_out_by is None or waiter.kept_out_by in accounts:
                 waiter.wake()
@@ -155,14 +175,12 @@ class WaitingLine:
         return line
 
     def _leave(self, key: str, line: deque[_Waiter], waiter: _Waiter) -> None:
-        was_first = line[0] is waiter
         line.remove(waiter)
         self._waiting -= 1
         self._bytes -= waiter.size
         if not line:
             del self._lines[key]
-        elif was_first:
-            line[0].wake()
+        _wake_behind(waiter.number, line)
 
     def _look_later(self) -> None:
         assert self._poll is not None, "only called if other processes may change something"
@@ -174,6 +192,25 @@ class WaitingLine:
         if self._lines:
             self.wake()
             self._look_later()
+
+
+def _first(line: deque[_Waiter]) -> Iterator[_Waiter]:
+    """Yields those whom nobody before them holds up."""
+    before: set[str] = set()
+    for waiter in line:
+        if before.isdisjoint(waiter.named):
+            yield waiter
+        account = waiter.kept_out_by
+        if account is None or waiter.holds_up(()):
+            return
+        before.add(account)
+
+
+def _wake_behind(number: int, line: deque[_Waiter]) -> None:
+    """Wakes those behind this place whom nobody holds up any more."""
+    for waiter in [*_first(line)]:
+        if waiter.number > number:
+            waiter.wake()
 
 
 def _crowded() -> Result:

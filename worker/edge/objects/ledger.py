@@ -166,9 +166,9 @@ class Ledger(ContainerObject):
     async def _let_in(self, ask: admit.AdmissionRequest, policy: Policy, incoming: Any) -> dict[str, Any] | None:
         """Admits the request, or lets it wait until running ones no longer keep it out. Returns None if its client left
         in the meantime. `incoming`: the request, None if only the Worker has it."""
-        key, line = ask.secret_hash or f"{ask.user_id} {ask.team_id}".strip(), self._line
+        (key, named), line = ask.line, self._line
         ended, result = line.ended, None
-        if not line.has(key):
+        if not line.has(key, named):
             result = self._admit(ask, policy)
             if "soon" not in result:
                 return result
@@ -177,7 +177,7 @@ class Ledger(ContainerObject):
             return self._admit(ask, policy)
 
         size = 0 if incoming is None else MOST_INLINE
-        waiting = line.wait(key, size, attempt, result, ended)
+        waiting = line.wait(key, size, attempt, result, ended, named)
         if incoming is None or line.turns_away(key, size):  # a signal is dear, and not needed then
             return await waiting
         return await _unless_aborted(waiting, incoming.signal)
