@@ -63,6 +63,20 @@ async def test_each_owners_rates_hold(
     assert account.partition(":")[2] in refused["message"]
 
 
+@pytest.mark.parametrize("account", ["team:blue", "end_user:7", "tag:night"])
+async def test_a_refusal_tells_nothing_about_others(ledger: Ledger, account: str) -> None:
+    await ledger.owner(account, max_budget=5_000_000, alias="Jane Doe")
+    others, key = await ledger.key(team_id="blue"), await a_key(ledger)
+    said = {"end_user": "7", "tags": '["night"]'}
+    assert (await ledger.admit(others, 1_234_000, **said))["ok"]
+    for amount, says in ((4_000_000, "$0.004000"), (6_000_000, "$0.006000")):
+        message = (await ledger.admit(key, amount, **said))["message"]
+        assert says in message
+        assert "0.001234" not in message
+        assert "1 running" not in message
+        assert account == "team:blue" or "Jane Doe" not in message
+
+
 async def test_a_request_draws_on_no_other_account(ledger: Ledger) -> None:
     for account in ("team:red", "user:eve", "end_user:8", "tag:day"):
         await ledger.owner(account, max_budget=0)

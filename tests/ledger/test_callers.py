@@ -280,6 +280,21 @@ async def test_a_key_that_is_no_longer_valid_is_a_401(company: Company, change: 
     await company.refused(key["key"], "key_list", status=401)
 
 
+async def test_a_teams_admin_learns_nothing_about_whom_it_adds(company: Company) -> None:
+    await company.owner("user:dan", max_budget=7 * BILLION, metadata='{"notes": "secret"}', role="proxy_admin")
+    body = {"team_id": "blue", "member": {"user_id": "dan", "role": "user"}}
+    added = await company.call("ada", "team_member_add", body)
+    assert added["ok"], added
+    assert added["body"]["updated_users"] == [{"user_id": "dan", "user_alias": None, "user_email": None}]
+    assert {"user_id": "dan", "role": "user"}.items() <= added["body"]["members_with_roles"][-1].items()
+
+
+async def test_the_spend_log_does_not_tell_which_keys_exist(company: Company) -> None:
+    await company.key(key="sk-of-others")
+    for key in ("sk-of-others", "sk-of-nobody"):
+        assert (await company.call("bob", "spend_logs", query={"key": key}))["body"]["data"] == []
+
+
 async def test_spending_is_seen_by_whom_it_concerns(company: Company):
     keys = {
         "bob": (await company.made("bob"))["key"],

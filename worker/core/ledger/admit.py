@@ -42,6 +42,7 @@ _OWNERS = "SELECT o.account, o.alias, o.blocked, o.models FROM ledger_owners o W
 
 
 _NONE: frozenset[str] = frozenset()
+_CLAIMED = ("end_user:", "tag:")
 
 
 class AdmissionRequest(NamedTuple):
@@ -145,10 +146,12 @@ class Principal(NamedTuple):
         return (terms and terms.alias) or kind_of(account_id)[1]
 
     def whose(self, account_id: str) -> str:
-        """Returns how a refusal names the owner of a limit: "of this gateway", "of the key 'bot'"."""
+        """Returns how a refusal names the owner of a limit: "of this gateway", "of the key 'bot'". An end user and a tag
+        as the client names them, since it may name anyone."""
         if account_id == GLOBAL:
             return "of this gateway"
-        return f"of the {kind_of(account_id)[0]} '{self.named(account_id)}'"
+        kind, id = kind_of(account_id)
+        return f"of the {kind} '{id if account_id.startswith(_CLAIMED) else self.named(account_id)}'"
 
 
 def drawn_on(key: Key | None, caller: Caller) -> list[str]:

@@ -41,6 +41,9 @@ _OF_A_TEAM = frozenset(
     )
 )  # fmt: skip
 
+# What the admin of a team sees of a user.
+_OF_A_USER = ("user_id", "user_alias", "user_email")
+
 
 class _Bound(NamedTuple):
     """The limits of a team or a user, within which its keys have to be. `what`: its name in messages."""
@@ -439,6 +442,9 @@ def _without_others(caller: Caller, body: Any) -> Any:
         return {"team_id": body["team_id"], "team_info": _without_others(caller, body["team_info"])}
     if "team_id" in body and "team_alias" in body and "key_name" not in body and body["team_id"] not in caller.admin_of:
         return {name: value for name, value in body.items() if name in _OF_A_TEAM}
+    if "updated_users" in body:  # whoever the caller added to a team
+        some = [{name: one[name] for name in _OF_A_USER} for one in body["updated_users"]]
+        return {**body, "updated_users": some}
     return {name: _without_others(caller, value) for name, value in body.items()}
 
 

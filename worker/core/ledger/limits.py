@@ -17,6 +17,9 @@ Whose = Callable[[str], str]
 # More than any model's largest response costs. The cap keeps a single request from exhausting the counters' range.
 MOST_AT_ONCE = 1_000 * NANO
 
+# Whose spending a refusal may tell. That of the others is the spending of other people's keys.
+_OWN = ("key:", "user:", "global")
+
 
 def money_left(budgeted: Sequence[tuple[Account, Limits]]) -> int | None:
     """Returns the nano-dollars left in all of these accounts' budgets, None if there is no budget."""
@@ -84,6 +87,8 @@ def budget(
     held = f", ${usd(account.reserved):.6f} is reserved by {running}" if account.reserved else ""
     cost = f"${usd(amount):.6f}" + ("" if lowest is None else f" even with an output limit of {lowest} tokens")
     so_far = f"${usd(account.spent):.6f} of ${usd(most):.6f} is spent{held}, and this request may cost {cost}."
+    if not account.id.startswith(_OWN):
+        so_far = f"this request may cost {cost}."
     if account.spent + amount <= most:
         message = f"The rest of the budget {whose(account.id)} is held by requests that still run: {so_far}"
         return decision.soon(decision.budget_held(message), account.id)
