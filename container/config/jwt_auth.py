@@ -64,13 +64,9 @@ def report_unscoped(document: Document, path: KeyPath, rules: ClaimRules, enviro
     if not trusts:
         mend = "Set JWT_PUBLIC_KEY_URL, or `issuers` in litellm_jwtauth."
         document.report("warning", path, "is on, and no public key is known: every JWT is refused.", mend)
-    for trust in trusts:
-        if trust.audience is None:
-            whose = trust.issuer or "the issuer"
-            message = f"accepts every token that {whose} has made, for whatever application."
-            mend = "Set JWT_AUDIENCE to this gateway's name there." if trust == trusts[-1] else "Set its `audience`."
-            document.report("warning", path, message, mend)
-            return
+    elif trusts[-1].audience is None and len(trusts) > len(rules.issuers):  # those of `issuers` say so themselves
+        message = "accepts every token that the issuer has made, for whatever application."
+        document.report("warning", path, message, "Set JWT_AUDIENCE to this gateway's name there.")
 
 
 def _fields(document: Document, path: KeyPath, value: Mapping[Any, Any], readers: Mapping[str, Any]) -> dict[str, Any]:

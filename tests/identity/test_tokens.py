@@ -213,6 +213,40 @@ async def test_leeway_moves_each_limit(new_verifier: NewVerifier, trust: Trust):
         assert "invalid" in await verify(token(late), [trust], now)
 
 
+async def test_a_token_that_was_valid_is_checked_again(new_verifier: NewVerifier, trust: Trust):
+    verify, now = new_verifier(), time.time()
+    sent = token(claims(exp=now + 600))
+    for _ in range(2):
+        assert "claims" in await verify(sent, [trust], now)
+    assert await verify(sent, [trust], now + 600) == {"invalid": "it has expired"}
+    assert "invalid" in await verify(sent, [trust._replace(audience=("another",))], now)
+    assert "invalid" in await verify(sent, [trust._replace(issuer="https://another.example")], now)
+    header, payload, signature = sent.split(".")
+    assert "invalid" in await verify(f"{header}.{part(claims(sub='eve'))}.{signature}", [trust], now)
+    assert "claims" in await verify(sent, [trust], now)
+
+
+async def test_a_token_that_was_valid_is_refused_once_its_key_is_replaced(
+    new_verifier: NewVerifier, trust: Trust, server: KeyServer
+):
+    verify, sent = new_verifier(), token()
+    for _ in range(2):
+        assert "claims" in await verify(sent, [trust])
+    server.keys = {"keys": [jwk(private_key("RS256", which=1), kid="RS256")]}  # the same id
+    verify.clock += 600
+    assert await verify(sent, [trust]) == {"invalid": "its signature does not match"}
+
+
+async def test_more_tokens_than_are_remembered(
+    new_verifier: NewVerifier, trust: Trust, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.core.identity.verifier._MOST_REMEMBERED", (2, 8192))
+    verify = new_verifier()
+    sent = [token(claims(sub=str(number)), algorithm="ES256") for number in range(5)]
+    for one in (*sent, *sent):
+        assert "claims" in await verify(one, [trust])
+
+
 def weak(kind: str) -> tuple[Any, dict[str, Any], str]:
     """A private key, its public key as the server shows it, and the algorithm to sign with."""
     if kind == "1024 bits":

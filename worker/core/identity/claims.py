@@ -176,7 +176,7 @@ def _groups(endpoint: Endpoint) -> list[str]:
         return ["google_routes", "llm_api_routes"]
     if endpoint.admin:
         if path.startswith("/spend/"):
-            return ["spend_tracking_routes"]
+            return ["spend_tracking_routes", "management_routes"]
         if path.startswith("/global/"):
             return ["global_spend_tracking_routes"]
         if name == "model_info":
@@ -204,7 +204,7 @@ class _Claims:
 
     def user_id(self, email: str) -> str:
         given = self._mapped("user_id_jwt_field")
-        return email if given is _MISSING else _id(given, "user_id_jwt_field")
+        return email if given in (_MISSING, None) else _id(given, "user_id_jwt_field")
 
     def email(self) -> str:
         given = self._mapped("user_email_jwt_field")
@@ -216,11 +216,11 @@ class _Claims:
 
     def object_id(self) -> str:
         field = self._rules.object_id_jwt_field
-        given = None if field is None else _value(self._claims, field)
+        given = _MISSING if field is None else _value(self._claims, field)
         return "" if given is _MISSING else _id(given, "object_id_jwt_field")
 
     def team(self) -> str:
-        """Returns the one team that the token is for, '' if there is none."""
+        """Returns the one team that the token is for, '' if there is none. As in LiteLLM, null is no default team."""
         given = self._mapped("team_id_jwt_field")
         if given is _MISSING:
             return self._rules.team_id_default or ""
@@ -230,7 +230,7 @@ class _Claims:
 
     def several_teams(self) -> list[str]:
         given = self._mapped("team_ids_jwt_field")
-        if given is _MISSING or given is None:
+        if given in (_MISSING, None):
             return []
         given = [given] if isinstance(given, str) else given
         if not isinstance(given, list) or len(given) > _MOST_TEAMS:
@@ -265,8 +265,8 @@ class _Claims:
         )
 
     def _listed(self, field: str | None, name: str) -> list[str]:
-        given = None if field is None else _value(self._claims, field)
-        if given is None or given is _MISSING:
+        given = _MISSING if field is None else _value(self._claims, field)
+        if given in (_MISSING, None):
             return []
         return [given] if isinstance(given, str) else _texts(given, name)
 

@@ -13,7 +13,9 @@ one.
 """
 
 import asyncio
+import hashlib
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -29,6 +31,8 @@ FETCH_SECONDS = 5.0
 UNKNOWN_KEY_PAUSE = 10.0
 FAILURE_PAUSE = 5.0
 _POLL_SECONDS = 0.05
+# Tokens whose signature need not be checked again, and the size of one in bytes.
+_MOST_REMEMBERED = 500, 8192
 _DISCOVERY = "/.well-known/openid-configuration"
 
 
@@ -84,21 +88,38 @@ class Verifier:
         self._clock = clock
         self._ttls = ttl, stale_ttl
         self._remote: dict[str, _RemoteKeys] = {}
+        # By the token's hash.
+        self._seen: OrderedDict[bytes, tuple[Token, PublicKey]] = OrderedDict()
 
     async def verify(self, token: str, trusts: Sequence[Trust], now: float) -> Mapping[str, Any]:
         """Returns the claims of a valid token. Raises InvalidToken or KeysUnavailable. `now`: seconds since 1970.
 
         Of several trusts, the first with the token's issuer applies, then the first with any.
         """
-        parsed = jwt.parse(token)
+        name = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        parsed, signer = self._seen.get(name) or (jwt.parse(token), None)
         trust = _trust(parsed.claims.get("iss"), trusts)
-        for key in await self._keys(trust, parsed):
-            if jwks.has_the_form_of_a_signature(parsed, key) and await self._door.is_signed(key, parsed):
-                break
-        else:
-            raise InvalidToken("its signature does not match")
+        keys = await self._keys(trust, parsed)
+        if signer not in keys:
+            if signer is not None:
+                parsed = jwt.parse(token)  # with its signature
+            self._remember(name, parsed, await self._signer(keys, parsed))
         jwt.check(parsed.claims, issuer=trust.issuer, audience=trust.audience, now=now, leeway=self._leeway)
         return parsed.claims
+
+    async def _signer(self, keys: Sequence[PublicKey], token: Token) -> PublicKey:
+        for key in keys:
+            if jwks.has_the_form_of_a_signature(token, key) and await self._door.is_signed(key, token):
+                return key
+        raise InvalidToken("its signature does not match")
+
+    def _remember(self, name: bytes, token: Token, signer: PublicKey) -> None:
+        """Saves the next check of the same token its signature: at the edge that costs more than the rest of a request.
+        Everything else is checked again, also whether its key is still one of the issuer's."""
+        if len(token.signed) <= _MOST_REMEMBERED[1]:
+            self._seen[name] = token._replace(signed=b"", signature=b""), signer
+            if len(self._seen) > _MOST_REMEMBERED[0]:
+                self._seen.popitem(last=False)
 
     def prepare(self, trusts: Sequence[Trust]) -> None:
         """Fetches all keys in the background, so that the first request need not wait."""
