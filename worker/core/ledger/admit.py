@@ -146,8 +146,8 @@ class Principal(NamedTuple):
         return (terms and terms.alias) or kind_of(account_id)[1]
 
     def whose(self, account_id: str) -> str:
-        """Returns how a refusal names the owner of a limit: "of this gateway", "of the key 'bot'". An end user and a tag
-        as the client names them, since it may name anyone."""
+        """Returns how a refusal names the owner of a limit: "of this gateway", "of the key 'bot'". An end user and a
+        tag as the client names them, since it may name anyone."""
         if account_id == GLOBAL:
             return "of this gateway"
         kind, id = kind_of(account_id)

@@ -63,10 +63,8 @@ def rate(account: Account, limit: Limits, tokens: int, now: int, whose: Whose) -
             )
             return decision.rate_limited(message, _seconds_left(now), [["x-should-retry", "false"]])
         if tpm is not None and used_tokens + tokens > tpm:
-            message = (
-                f"Limit of {tpm} tokens a minute{_of(account, whose)}: "
-                f"{used_tokens} used, and this request may use {tokens}."
-            )
+            used = f"{used_tokens} used, and " if account.id.startswith(_OWN) else ""
+            message = f"Limit of {tpm} tokens a minute{_of(account, whose)}: {used}this request may use {tokens}."
             return decision.rate_limited(message, _seconds_left(now))
     if parallel is not None and account.parallel >= parallel:
         message = f"Limit of {parallel} requests at a time{_of(account, whose)} reached."
