@@ -21,7 +21,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "api container_environment log_text protocol settings",
         "ledger pricing",
         "identity",
-        "configuration",
+        "configuration sign_in",
     ),
     "container": (
         "container",

@@ -4,10 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from worker.core.sign_in import settings as sign_in
+
 MASTER_KEY = "LITELLM_MASTER_KEY"
 WELL_KNOWN_KEY = "sk-1234"
 # Variables that the Worker reads in addition to wrangler.jsonc's "vars".
 _OPTIONAL = (
+    *sign_in.VARIABLES,
     "ALERT_WEBHOOK_URL",
     "BUDGET_PATIENCE",
     "CORS_ALLOW_ORIGINS",

@@ -34,7 +34,7 @@ class RunningProxy:
 
     config       written as YAML, or a path that is used as it is
     master_key   LITELLM_MASTER_KEY; None: not set, so loopback clients need no key
-    environment  more variables
+    environment  more variables; `{url}` in a value stands for the proxy's own address
     arguments    more command line
     cwd          the working directory
     address_in   "arguments", or "environment": LITELLM_HOST and LITELLM_PORT
@@ -80,7 +80,7 @@ class RunningProxy:
             "LEDGER_PATH": str(directory / "ledger.db"),
             **({"LITELLM_HOST": host, "LITELLM_PORT": port} if in_environment else {}),
             **({} if master_key is None else {"LITELLM_MASTER_KEY": master_key}),
-            **(environment or {}),
+            **{name: value.replace("{url}", self.url) for name, value in (environment or {}).items()},
         }
 
     @property

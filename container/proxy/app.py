@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from worker.core.api import cors
-from worker.core.api.auth import TEAM_HEADER, FailedAuthLimiter
+from worker.core.api.auth import TEAM_HEADER, FailedAuthLimiter, presented_key
 from worker.core.api.endpoints import ANTHROPIC, GOOGLE, Endpoint, dialect_of, find, model_id
 from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
+from worker.core.sign_in import endpoints as sign_in_endpoints
 
 from ..accounting.accounting import NoAccounting
 from ..accounting.edge import Accounts
@@ -24,6 +25,7 @@ from ..handlers.metrics import Metrics
 from ..handlers.models import ModelInfo, Models
 from ..handlers.public import Health
 from ..handlers.request_line import log_request
+from ..handlers.sign_in import SignInEndpoints
 from ..handlers.stored_responses import StoredResponses
 from ..observability import log, metrics
 from ..records.request_log import RequestLog
@@ -62,11 +64,12 @@ class App:
         failed_auth: FailedAuthLimiter | None = None,
         trusted_proxies: Sequence[Network] = (),
         tokens: "TokenAuthenticator | None" = None,
+        sign_in: SignInEndpoints | None = None,
     ) -> None:
         """`admin` is None behind the edge, `edge` is None elsewhere.
 
         `failed_auth` counts wrong keys. It is None if clients do not connect directly. `tokens` is None if JWTs are not
-        accepted.
+        accepted, `sign_in` behind the edge.
         """
         self._failed_auth = failed_auth
         self._trusted_proxies = trusted_proxies
@@ -97,6 +100,9 @@ class App:
         }
         if metrics is not None:
             self._simple["metrics"] = metrics
+        self._sign_in = sign_in
+        if sign_in is not None:
+            self._simple |= dict.fromkeys(sign_in_endpoints.NAMES, sign_in)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request. Cancelled when the client disconnects."""
@@ -171,6 +177,11 @@ class App:
             context.take_key()
         elif endpoint.name in ANTHROPIC:
             context.dialect = "anthropic"
+        if endpoint.admin and self._has_session(context):
+            if endpoint.name == "model_info" and self._sign_in is not None:
+                await self._sign_in.identify(context)
+            await self._dispatch(context, endpoint)
+            return
         self._authenticator.check(context, endpoint)
         if context.token is not None:
             await self._verify(context, context.token, endpoint)
@@ -190,6 +201,12 @@ class App:
         caller = await self._tokens(token, endpoint, context.path, team, time.time())
         context.caller, context.administrator = caller, caller.administrator
         context.models, context.person = caller.models, caller.credential
+
+    def _has_session(self, context: RequestContext) -> bool:
+        """Whether the call comes with a session of the dashboard instead of a key. Raises ApiError 403."""
+        if self._sign_in is None or self._authenticator.refusal is not None or presented_key(context.header):
+            return False
+        return self._sign_in.recognize(context)
 
     async def _admitted(self, context: RequestContext, endpoint: Endpoint) -> None:
         """Check a virtual key's request and admit it in one ledger transaction.

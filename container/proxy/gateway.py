@@ -26,6 +26,7 @@ from ..handlers.public import Health
 from ..handlers.request_parser import RequestParser
 from ..handlers.response_cache import ResponseCache
 from ..handlers.response_state import ResponseState
+from ..handlers.sign_in import SignInEndpoints
 from ..handlers.stored_responses import StoredResponses
 from ..records.request_log import RequestLog
 from ..request.sealed_ids import Seal, secret_of_this_process
@@ -133,6 +134,14 @@ class Gateway:
         caching = config.options.response_cache
         self._cache = ResponseCache(caching) if caching and caching.url else None
         self._request_log = _request_log(config, settings)
+        self._sign_in = SignInEndpoints(
+            settings.sign_in if master_key else None,
+            secret,
+            accounting.run if isinstance(accounting, Accounting) else None,
+            accounting.dialect if isinstance(accounting, Accounting) else None,
+            connect_timeout=settings.connect_timeout,
+            proxies=settings.proxies,
+        )
         self._app = App(
             authenticator,
             Completions(
@@ -165,6 +174,7 @@ class Gateway:
             failed_auth=None if settings.internal_token else failed_auth,
             trusted_proxies=settings.trusted_proxies,
             tokens=tokens,
+            sign_in=self._sign_in,
         )
 
     def _token_authenticator(self, config: Config, settings: Settings, accounting: Accounting) -> "TokenAuthenticator":
@@ -200,6 +210,7 @@ class Gateway:
         await self._stored.close()
         if self._token_door is not None:
             await self._token_door.close()
+        await self._sign_in.close()
         if self._cache is not None:
             await self._cache.close()
         if self._request_log is not None:

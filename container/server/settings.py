@@ -9,6 +9,7 @@ from worker.core.api.cors import is_origin, parse_origins
 from worker.core.log_text import FORMATS
 from worker.core.protocol import PROTOCOL_VARIABLE
 from worker.core.settings import SHARED, address, flag, number, whole
+from worker.core.sign_in import settings as sign_in
 from worker.core.values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 from ..config import observability as otel
@@ -176,6 +177,10 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "TRUSTED_PROXIES", networks, (), "proxies whose X-Forwarded-For is trusted: addresses, networks", edge=False
     ),
+    *(
+        Variable(name, one.parse, one.default, meaning, edge=False, secret=one.secret)
+        for name, (one, meaning) in sign_in.VARIABLES.items()
+    ),
     Variable("METRICS_PUBLIC", flag, False, "whether /metrics is public", edge=False),
     _shared("PUBLIC_MODELS", "whether /v1/models is public", edge=False),
     _shared("LOCAL_DEVELOPMENT", "a developer's machine: accepts the key sk-1234", edge=False),
@@ -245,6 +250,7 @@ class Settings:
     responses_kept_mb: float
     tracing: otel.Tracing | None
     proxies: proxies.Proxies | None
+    sign_in: sign_in.SignInSettings | None
     database_url: str | None = field(repr=False)
     alert_webhook_url: str | None = field(repr=False)
     master_key: str | None = field(repr=False)
@@ -269,6 +275,11 @@ def read(environment: Mapping[str, str]) -> Settings:
         except ValueError as error:
             shown = variable.name if variable.secret else f"{variable.name}={text!r}"
             problems.append(f"{shown} cannot be used: {error}.")
+    signing_in = None
+    try:
+        signing_in = None if problems else sign_in.settings_of(values.get)
+    except ValueError as error:
+        problems.append(f"{error}.")
     if problems:
         raise SettingsError(problems)
     return Settings(
@@ -303,6 +314,7 @@ def read(environment: Mapping[str, str]) -> Settings:
             values["https_proxy"] or values["HTTPS_PROXY"],
             values["no_proxy"] or values["NO_PROXY"],
         ),
+        sign_in=signing_in,
         responses_kept_days=values["RESPONSES_KEPT_DAYS"],
         responses_kept_mb=values["RESPONSES_KEPT_MB"],
         database_url=values["DATABASE_URL"],

@@ -4,7 +4,7 @@ PyJWT and cryptography are imported with the first token.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from worker.core.identity import jwks
@@ -30,18 +30,26 @@ class TokenDoor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def fetch(self, url: str) -> bytes:
+        status, content = await self.exchange(url, _ACCEPT, None)
+        if status != 200:
+            raise CannotFetch(f"the server answered {status}")
+        return content
+
+    async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
+        """For `worker.core.sign_in.flow.Provider`."""
         response = None
         try:
             async with asyncio.timeout(FETCH_SECONDS):
-                response = await self._client.bare("GET", url, _ACCEPT)
-                if response.status != 200:
-                    raise CannotFetch(f"the server answered {response.status}")
+                if body is None:
+                    response = await self._client.bare("GET", url, headers)
+                else:
+                    response = await self._client.post(url, body, headers)
                 content = b""
                 while part := await response.readany():
                     content += part
                     if len(content) > jwks.MOST_BYTES:
                         raise CannotFetch(f"the answer has more than {jwks.MOST_BYTES} bytes")
-                return content
+                return response.status, content
         except TimeoutError:
             raise CannotFetch(f"no answer within {FETCH_SECONDS:g} s") from None
         except (HttpError, OSError) as error:

@@ -141,6 +141,7 @@ class StartEdge(Protocol):
     replaced    sources of the Worker, {path below worker/: text}
     checkout    whose Worker (default: this one's)
     versions    other versions of the Worker, at `edge.offline.version_urls`
+    port        0 takes a free one
     """
 
     def __call__(
@@ -158,6 +159,7 @@ class StartEdge(Protocol):
         replaced: Mapping[str, str] | None = ...,
         checkout: Path = ...,
         versions: Sequence[Version] = ...,
+        port: int = ...,
     ) -> Edge: ...
 
 
@@ -200,6 +202,7 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             replaced: Mapping[str, str] | None = None,
             checkout: Path = ROOT,
             versions: Sequence[Version] = (),
+            port: int = 0,
         ) -> Edge:
             own = directory or tmp_path_factory.mktemp("edge")
             if config is None:
@@ -220,6 +223,7 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
                 log=lines.append,
                 versions=versions,
                 v8_flags=V8_FLAGS,
+                port=port,
             )
             if containers is not True:
                 offline.config = dataclasses.replace(offline.config, containers=containers or frozenset())

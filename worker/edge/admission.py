@@ -63,13 +63,17 @@ MOST_HELD_BYTES = 8 * 1024 * 1024
 
 
 class Presented(NamedTuple):
-    """What a client has presented: a virtual key, a JWT that was verified, or neither: the master key."""
+    """What a client has presented: a virtual key, a JWT that was verified, the credential of a session for a call of the
+    admin API, or none of them: the master key."""
 
     key_hash: str | None = None
     caller: "Caller | None" = None
+    session: dict[str, str] | None = None
 
     @property
     def administrator(self) -> bool:
+        if self.session is not None:  # the ledger knows
+            return False
         return self.key_hash is None and (self.caller is None or self.caller.administrator)
 
     @property
@@ -77,6 +81,8 @@ class Presented(NamedTuple):
         """Who makes a call of the admin API, see `core.ledger.callers`. None for operators and for nobody."""
         if self.caller is not None:
             return self.caller.credential
+        if self.session is not None:
+            return self.session
         return None if self.key_hash is None else {"key": self.key_hash}
 
 

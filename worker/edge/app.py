@@ -14,7 +14,7 @@ from pyodide.ffi import JsException
 from catalog import CATALOG
 from core.api import auth, cors, google, health
 from core.api.auth import AuthorizedRequest, FailedAuthLimiter, presented_key
-from core.api.endpoints import dialect_of, path_of
+from core.api.endpoints import Endpoint, dialect_of, path_of
 from core.api.errors import ApiError, internal_error, invalid_request
 from core.api.models import listed, missing, models_on
 from core.api.request_ids import acceptable, new_id
@@ -68,8 +68,10 @@ class Edge:
             public_models=found.public_models,
             max_body_mb=found.max_body_mb,
             jwts=CATALOG.get("jwt_auth") is not None,
+            base_url=found.sign_in.base_url if found.sign_in else "",
         )
         self._tokens: TokenAuthenticator | None = None  # created on first use
+        self._sign_in: Any = None  # likewise
         origins = found.cors_allow_origins
         self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
         self.failed_auth = FailedAuthLimiter(found.failed_keys_per_minute)
@@ -108,8 +110,12 @@ class Edge:
             return _description()
         if endpoint.name in ("dashboard", "dashboard_file"):
             return page_response(path, headers.get("if-none-match"))
+        if endpoint.name.startswith(("session", "sign_")) and endpoint.public:
+            return await self._signing_in(client, endpoint.name, path, search[1:])
         if endpoint.public:
             return json_response(*await health.answer(endpoint.name, self))
+        if asked.person is not None:
+            return await self._by_person(client, endpoint, path, search[1:], asked.person)
         who = await self._who(asked, client, path)
         if endpoint.admin:
             grant = await self._admission.authenticate(who, request_id)
@@ -146,6 +152,27 @@ class Edge:
             self._tokens = token_authenticator(self._ledger, self._settings.jwt_leeway)
         team = client.headers.get(auth.TEAM_HEADER)
         return Presented(caller=await self._tokens(asked.token, asked.endpoint, path, team, time.time()))
+
+    async def _signing_in(self, client: Client, name: str, path: str, query: str) -> Any:
+        from . import sign_in
+
+        settings = self._settings.sign_in if self._rules.master_key and self.refusal is None else None
+        if self._sign_in is None and settings is not None:
+            self._sign_in = sign_in.made(settings, self._rules.master_key)
+        return await sign_in.answer(self._sign_in, self._ledger, client, name, path, query)
+
+    async def _by_person(
+        self, client: Client, endpoint: Endpoint, path: str, query: str, person: dict[str, str]
+    ) -> Any:
+        """Answers a call of the admin API by somebody who is signed in. Raises ApiError."""
+        if endpoint.name == "model_info":
+            from .sign_in import grant_of
+
+            grant, who = await grant_of(self._ledger, client, person)
+            return await self._model_info(client, path, who, grant)
+        from .administration import administer
+
+        return await administer(self._ledger, client, endpoint, path, query, Presented(session=person))
 
     async def _model_info(self, client: Client, path: str, who: Presented, grant: EdgeGrant) -> Any:
         """Returns the model info of a running container, or the catalog's; it wakes no container. Raises ApiError."""

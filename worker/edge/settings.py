@@ -1,9 +1,12 @@
 """Settings of the edge and the ledger object, from the Worker's variables."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.settings import SHARED, Setting, public_models, whole
+
+if TYPE_CHECKING:
+    from core.sign_in.settings import SignInSettings
 
 MAX_INSTANCES = 100
 # https://developers.cloudflare.com/durable-objects/reference/data-location/#supported-locations-1
@@ -15,8 +18,8 @@ Variable = Callable[[str], str | None]
 
 class EdgeSettings(NamedTuple):
     """`cors_allow_origins`: None if the variable is not set; then the catalog's origins apply. `default_max_output`,
-    `min_output`: in tokens. `location_hint`: where Durable Objects are created. `jwt_leeway`: in seconds. `problems`:
-    messages about invalid variables, for the log."""
+    `min_output`: in tokens. `location_hint`: where Durable Objects are created. `jwt_leeway`: in seconds. `sign_in`: None
+    if nobody can sign in. `problems`: messages about invalid variables, for the log."""
 
     master_key: str
     local: bool
@@ -29,6 +32,7 @@ class EdgeSettings(NamedTuple):
     min_output: int = SHARED["MIN_OUTPUT"].default
     location_hint: str | None = None
     jwt_leeway: float = SHARED["JWT_LEEWAY"].default
+    sign_in: "SignInSettings | None" = None
     problems: tuple[str, ...] = ()
 
 
@@ -58,8 +62,24 @@ def read(variable: Variable) -> EdgeSettings:
         min_output=found.shared("MIN_OUTPUT"),
         location_hint=found.one_of("LOCATION_HINT", LOCATIONS),
         jwt_leeway=found.shared("JWT_LEEWAY"),
+        sign_in=_sign_in(found) if variable("OIDC_ISSUER") or variable("GENERIC_CLIENT_ID") else None,
         problems=tuple(found.problems),
     )
+
+
+def _sign_in(found: "_Reader") -> "SignInSettings | None":
+    """Without valid settings nobody can sign in."""
+    from core.sign_in import settings  # imported only if it is configured
+
+    before = len(found.problems)
+    values = {name: found.read(name, setting) for name, (setting, _) in settings.VARIABLES.items()}
+    if len(found.problems) > before:
+        return None
+    try:
+        return settings.settings_of(values.get)
+    except ValueError as error:
+        found.problems.append(f"{error}. Nobody can sign in.")
+        return None
 
 
 def read_ledger(variable: Variable) -> LedgerSettings:

@@ -3,7 +3,7 @@
 https://developers.cloudflare.com/workers/runtime-apis/web-crypto/
 """
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from pyodide.ffi import JsException, to_js
@@ -16,6 +16,7 @@ from core.identity.verifier import FETCH_SECONDS, CannotFetch
 from .runtime.javascript import error_text, js, js_headers, js_object, kept, or_none, wait_until
 from .runtime.log import log
 
+_ACCEPT = {"accept": "application/json"}
 _MOST_KEYS = 1000
 
 
@@ -26,25 +27,35 @@ class TokenDoor:
         self._keys: dict[tuple[PublicKey, str], Any] = {}
 
     async def fetch(self, url: str) -> bytes:
+        status, content = await self.exchange(url, _ACCEPT, None)
+        if status != 200:
+            raise CannotFetch(f"the server answered {status}")
+        return content
+
+    async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
+        """For `core.sign_in.flow.Provider`."""
+        sent = {} if body is None else {"body": body.decode()}
         try:
             response = await js.fetch(
                 url,
-                headers=js_headers([("accept", "application/json")]),
+                method="GET" if body is None else "POST",
+                headers=js_headers(headers.items()),
                 redirect="manual",
                 signal=js.AbortSignal.timeout(int(FETCH_SECONDS * 1000)),
+                **sent,
             )
             length = or_none(response.headers.get("content-length")) or "0"
-            if response.status != 200 or int(length) > jwks.MOST_BYTES:
+            if int(length) > jwks.MOST_BYTES:
                 if response.body:
                     await response.body.cancel()
-                raise CannotFetch(f"the server answered {response.status} with {length} bytes")
+                raise CannotFetch(f"the answer has {length} bytes")
             content = (await response.arrayBuffer()).to_bytes()
         except JsException as error:
             reason = str(getattr(error, "name", "") or "no answer")
             raise CannotFetch(f"the server cannot be reached: {reason}") from None
         if len(content) > jwks.MOST_BYTES:
             raise CannotFetch(f"the answer has more than {jwks.MOST_BYTES} bytes")
-        return content
+        return response.status, content
 
     async def is_signed(self, key: PublicKey, token: Token) -> bool:
         subtle, name = kept("crypto.subtle"), token.algorithm

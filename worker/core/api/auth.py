@@ -145,25 +145,29 @@ BYTES_PER_MB = 1024 * 1024
 
 
 class Rules(NamedTuple):
-    """A deployment's access rules. `local`: running on a developer's own machine. `jwts`: JWTs are accepted."""
+    """A deployment's access rules. `local`: running on a developer's own machine. `jwts`: JWTs are accepted. `base_url`:
+    this gateway's origin if people can sign in to the dashboard, else ''."""
 
     master_key: str
     local: bool
     public_models: bool
     max_body_mb: float
     jwts: bool = False
+    base_url: str = ""
 
 
 class AuthorizedRequest(NamedTuple):
     """A request that passed the checks.
 
     `key`: the virtual key that was presented, not yet verified by the ledger. `token`: the JWT that was presented, not
-    yet verified. Both are None for the master key and for endpoints that need no key.
+    yet verified. Both are None for the master key and for endpoints that need no key. `person`: the credential of
+    somebody who is signed in, for endpoints of the admin API only.
     """
 
     endpoint: Endpoint
     key: str | None = None
     token: str | None = None
+    person: dict[str, str] | None = None
 
 
 def admit(method: str, path: str, header: Callable[[str], str | None], rules: Rules) -> AuthorizedRequest:
@@ -175,6 +179,11 @@ def admit(method: str, path: str, header: Callable[[str], str | None], rules: Ru
     if refusal is not None:
         raise refusal
     given = presented_key(header)
+    if given is None and endpoint.admin and rules.base_url:
+        person = _person(method, header, rules.base_url)
+        if person is not None:
+            _check_length(header("content-length"), rules.max_body_mb)
+            return AuthorizedRequest(endpoint, person=person)
     virtual, token = virtual_key(given, rules.master_key), None
     if rules.jwts and given is not None and looks_like_a_jwt(given) and not same_secret(given, rules.master_key):
         token = given
@@ -182,6 +191,12 @@ def admit(method: str, path: str, header: Callable[[str], str | None], rules: Ru
         require_master_key(given, rules.master_key)
     _check_length(header("content-length"), rules.max_body_mb)
     return AuthorizedRequest(endpoint, virtual, token)
+
+
+def _person(method: str, header: Callable[[str], str | None], base_url: str) -> dict[str, str] | None:
+    from . import session  # imported on first use, as most deployments have no sign-in
+
+    return session.credential(method, header, base_url)
 
 
 def refusal_to_serve(rules: Rules) -> ApiError | None:

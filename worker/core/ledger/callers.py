@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from ..api import authorization
 from ..api.authorization import MANAGEMENT, Caller
+from ..values import periods
 from . import decision, key_fields, keys, secrets, sessions
-from .accounts import Policy
+from .accounts import Policy, team_account, user_account
 from .decision import Decision, Result, Row, Steps
 from .dialect import Dialect, Scope, marks
 from .key_fields import FieldError, Key
@@ -82,6 +83,41 @@ def _identify(credential: Credential, now: int) -> Steps:
         return _forbidden(refusal)
     models = "[]" if caller.operator else (yield from _models_of(caller))
     return {"ok": True, "operator": caller.operator, "models": models}
+
+
+def who(hash: str, now: int) -> Decision:
+    """Returns who is signed in: {"ok": True, "user": what `GET /dashboard/session` shows}, or a refusal."""
+    return Decision(_who(hash, now), whole=True)
+
+
+def _who(hash: str, now: int) -> Steps:
+    found, refused = yield from sessions.current(hash, now)
+    if refused:
+        return refused
+    caller, refused = yield from person(found.user_id, found.role, found.teams, found.admin_of, known=True)
+    if refused:
+        return refused
+    aliases: dict[str, str | None] = {}
+    for first in range(0, len(caller.teams), _AT_ONCE):
+        some = [team_account(team) for team in caller.teams[first : first + _AT_ONCE]]
+        rows = yield f"SELECT account, alias FROM ledger_owners WHERE account IN ({marks(len(some))})", tuple(some)
+        aliases |= {row[0].removeprefix("team:"): row[1] for row in rows}
+    teams = [
+        {"team_id": team, "team_alias": aliases.get(team), "role": "admin" if team in caller.admin_of else "user"}
+        for team in caller.teams
+    ]
+    return {
+        "ok": True,
+        "user": {
+            "user_id": found.user_id,
+            "name": found.name or None,
+            "email": found.email or None,
+            "role": "operator" if caller.operator else caller.role,
+            "reads_only": caller.reads_only,
+            "teams": teams,
+            "expires_at": periods.iso(found.end),
+        },
+    }
 
 
 def _models_of(caller: Caller) -> Steps:
@@ -159,7 +195,7 @@ def _of_a_key(secret_hash: str, now: int) -> Steps:
         return None, decision.unauthenticated("This API key is not valid here.")
     teams = (found.team_id,) if found.team_id else ()
     if teams:
-        rows = yield "SELECT blocked FROM ledger_owners WHERE account = ?", (f"team:{found.team_id}",)
+        rows = yield "SELECT blocked FROM ledger_owners WHERE account = ?", (team_account(found.team_id),)
         if rows and rows[0][0] and found.key_type == MANAGEMENT:
             return None, _forbidden("The team of this key is blocked.")
     return Caller(key_id=found.id, key_type=found.key_type, teams=teams), None
@@ -169,7 +205,7 @@ def person(
     user_id: str, role: str, teams: Iterable[str] = (), admin_of: Iterable[str] = (), *, known: bool = False
 ) -> Steps:
     """Returns (caller, None) or (None, refusal). `known`: the user has to be in the ledger."""
-    rows = yield "SELECT role, blocked FROM ledger_owners WHERE account = ?", (f"user:{user_id}",)
+    rows = yield "SELECT role, blocked FROM ledger_owners WHERE account = ?", (user_account(user_id),)
     if not user_id or (known and not rows):
         return None, sessions.ended()
     if rows and rows[0][1]:
@@ -179,7 +215,7 @@ def person(
     told = [team for team in (*teams, *admin_of) if team not in member]
     exist: set[str] = set()
     for first in range(0, len(told), _AT_ONCE):
-        some = [f"team:{team}" for team in told[first : first + _AT_ONCE]]
+        some = [team_account(team) for team in told[first : first + _AT_ONCE]]
         found = yield f"SELECT account FROM ledger_owners WHERE account IN ({marks(len(some))})", tuple(some)
         exist |= {row[0].removeprefix("team:") for row in found}
     every = sorted({*member, *exist})
@@ -370,7 +406,7 @@ def _wrong_type(caller: Caller, key_type: Any, team: str) -> Result | None:
 
 def _bounds(user_id: str, team: str, policy: Policy | None) -> Steps:
     """Returns the limits of the team and the user, as far as there are any."""
-    accounts = [account for account, name in ((f"team:{team}", team), (f"user:{user_id}", user_id)) if name]
+    accounts = [account for account, name in ((team_account(team), team), (user_account(user_id), user_id)) if name]
     if not accounts:
         return []
     columns = ", ".join(f"COALESCE(o.{name}, b.{name})" for name in _LIMITS)

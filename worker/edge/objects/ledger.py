@@ -186,6 +186,20 @@ class Ledger(ContainerObject):
         """{"secret_hash"} → a result of `ledger.admit.authenticate`."""
         return json.dumps(self._store.run(admit.authenticate(json.loads(text)["secret_hash"], now_ms())))
 
+    async def session(self, text: str) -> str:
+        """{"start": the hash of its id, "fields"}, {"end": hash} or {"who": hash} → a result of `ledger.sessions` or
+        `ledger.callers.who`."""
+        from core.ledger import callers, sessions
+
+        asked, now = json.loads(text), now_ms()
+        if "start" in asked:
+            fields = asked["fields"]
+            login = fields.pop("login")
+            decision = sessions.start(self._store.dialect, asked["start"], login, sessions.Session(**fields), now)
+        else:
+            decision = sessions.end(asked["end"], now) if "end" in asked else callers.who(asked["who"], now)
+        return json.dumps(self._store.run(decision))
+
     async def identify(self, text: str) -> str:
         """A credential → a result of `ledger.callers.identify`."""
         from core.ledger import callers
