@@ -14,6 +14,7 @@ POSTED = {
     "/responses": "responses",
     "/responses/compact": "compact",
     "/responses/input_tokens": "input_tokens",
+    "/dashboard/sign-out": "sign_out",
     "/images/generations": "image_generation",
     "/images/edits": "image_edit",
     "/images/variations": "image_variation",
@@ -33,7 +34,11 @@ READ = {
     "/dashboard": "dashboard",
     "/models": "models",
     "/metrics": "metrics",
+    "/dashboard/session": "session",
+    "/dashboard/sign-in": "sign_in",
+    "/dashboard/sign-in/callback": "sign_in_callback",
 }
+SIGN_IN = {"session", "sign_in", "sign_in_callback", "sign_out"}
 
 
 def refusal(method: str, path: str) -> ApiError:
@@ -86,7 +91,7 @@ def test_other_upgrades_are_ignored(method, path, upgrade, status):
 
 
 def test_only_health_openapi_and_the_dashboard_are_public():
-    public = {"root", "health", "liveliness", "liveness", "readiness", "openapi", "dashboard"}
+    public = {"root", "health", "liveliness", "liveness", "readiness", "openapi", "dashboard", *SIGN_IN}
     assert {e.name for e in TABLE.values() if e.public} == public
 
 
@@ -121,7 +126,7 @@ def test_a_path_decides_the_format_of_errors(url, expected):
 
 def test_the_engine_serves_unconverted_endpoints():
     text = {"chat_completions", "completions", "embeddings", "messages", "count_tokens"}
-    ours = {*text, "responses", "compact", "input_tokens", *READ.values()}
+    ours = {*text, "responses", "compact", "input_tokens", "sign_out", *READ.values()}
     assert {e.name for e in TABLE.values() if not (e.engine or e.admin)} == ours
 
 

@@ -35,7 +35,8 @@ def test_every_reference_resolves():
 def test_only_health_openapi_and_the_dashboard_need_no_key():
     public = {path for path, operations in DOCUMENT["paths"].items() if operations.get("get", {}).get("security") == []}
     health = {"/", "/health", "/health/liveliness", "/health/liveness", "/health/readiness"}
-    assert public == {*health, "/openapi.json", "/dashboard", "/dashboard/{file}"}
+    sign_in = {"/dashboard/session", "/dashboard/sign-in", "/dashboard/sign-in/callback"}
+    assert public == {*health, "/openapi.json", "/dashboard", "/dashboard/{file}", *sign_in}
 
 
 def test_the_served_text_is_the_document():

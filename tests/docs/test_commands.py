@@ -35,6 +35,7 @@ RUN = {
     "migration": ("docs/test_migration.py", "litellm-router check"),
     "quickstart": ("docs/test_quickstart.py", "just setup", "cat >my_config.yaml", "litellm-router serve",
                    "curl --include", "keys create", "spend keys"),
+    "sign-in": ("sign_in/test_the_page.py",),
     "traces": ("docs/test_traces.py", "export OTEL_EXPORTER_OTLP_ENDPOINT"),
 }  # fmt: skip
 NOT_RUN = {

@@ -63,8 +63,8 @@ MOST_HELD_BYTES = 8 * 1024 * 1024
 
 
 class Presented(NamedTuple):
-    """What a client has presented: a virtual key, a JWT that was verified, the credential of a session for a call of the
-    admin API, or none of them: the master key."""
+    """What a client has presented: a virtual key, a JWT that was verified, the credential of a session for a call of
+    the admin API, or none of them: the master key."""
 
     key_hash: str | None = None
     caller: "Caller | None" = None

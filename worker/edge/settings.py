@@ -18,8 +18,8 @@ Variable = Callable[[str], str | None]
 
 class EdgeSettings(NamedTuple):
     """`cors_allow_origins`: None if the variable is not set; then the catalog's origins apply. `default_max_output`,
-    `min_output`: in tokens. `location_hint`: where Durable Objects are created. `jwt_leeway`: in seconds. `sign_in`: None
-    if nobody can sign in. `problems`: messages about invalid variables, for the log."""
+    `min_output`: in tokens. `location_hint`: where Durable Objects are created. `jwt_leeway`: in seconds. `sign_in`:
+    None if nobody can sign in. `problems`: messages about invalid variables, for the log."""
 
     master_key: str
     local: bool

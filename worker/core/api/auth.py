@@ -145,8 +145,8 @@ BYTES_PER_MB = 1024 * 1024
 
 
 class Rules(NamedTuple):
-    """A deployment's access rules. `local`: running on a developer's own machine. `jwts`: JWTs are accepted. `base_url`:
-    this gateway's origin if people can sign in to the dashboard, else ''."""
+    """A deployment's access rules. `local`: running on a developer's own machine. `jwts`: JWTs are accepted.
+    `base_url`: this gateway's origin if people can sign in to the dashboard, else ''."""
 
     master_key: str
     local: bool

@@ -50,6 +50,8 @@ _ANSWERS = {
     "spend_activity": "SpendActivity",
     "global_spend": "GlobalSpend",
     "model_info": "ModelInfo",
+    "session": "Session",
+    "sign_out": "SignedOut",
     "session_revoke": "SessionsEnded",
     "google_models": "GoogleModels",
     "google_model": "GoogleModel",
@@ -79,6 +81,7 @@ _REQUESTS = {
     "batch_embed_contents": "BatchEmbedContentsRequest",
 }
 _REQUIRED = ("key", "team_id", "user_id", "end_user_id", "budget_id")
+_REDIRECTS = ("sign_in", "sign_in_callback")
 _FORMS = ("image_edit", "image_variation", "transcription", "translation")
 # The prefix of errors in Google's format.
 _GOOGLES = "Google"
@@ -189,8 +192,12 @@ def _operation(endpoint: Endpoint, name: str) -> dict[str, Any]:
     answers: dict[str, Any] = {"200": {"description": "OK", "content": _answer(endpoint)}}
     if endpoint.name in ("health", "readiness"):
         answers["503"] = {"description": "Not ready.", "content": _json(ref("Health"))}
-    if endpoint.name == "dashboard_file":
+    if endpoint.name in _REDIRECTS:
+        answers = {"302": {"description": "To the identity provider, or to the dashboard."}}
+    if endpoint.name in ("dashboard_file", *_REDIRECTS, "sign_out"):  # without sign-in there is nothing
         answers["404"] = {"$ref": "#/components/responses/404"}
+    if endpoint.name == "sign_out":
+        answers["403"] = {"$ref": "#/components/responses/403"}
     if not endpoint.public:
         dialect = _GOOGLES if endpoint.name in GOOGLE else ""
         answers.update({str(status): {"$ref": f"#/components/responses/{dialect}{status}"} for status in _ERRORS})
@@ -238,7 +245,14 @@ def _answer(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _tag(endpoint: Endpoint) -> str:
-    if endpoint.admin or endpoint.name in ("dashboard", "dashboard_file", "metrics"):
+    if endpoint.admin or endpoint.name in (
+        "metrics",
+        "session",
+        "sign_out",
+        *_REDIRECTS,
+        "dashboard",
+        "dashboard_file",
+    ):
         return "administration"
     return "health" if endpoint.public else "models"
 

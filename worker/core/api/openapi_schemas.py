@@ -198,6 +198,25 @@ def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
             {"user_id": {**TEXT, "minLength": 1}}, ["user_id"], additionalProperties=NOTHING_ELSE
         ),
         "SessionsEnded": an_object({"user_id": TEXT, "sessions_ended": {"type": "integer"}}, ["sessions_ended"]),
+        "SignedOut": an_object({"signed_out": {"const": True}}, ["signed_out"]),
+        "Session": an_object(
+            {
+                "sign_in": {"type": ["string", "null"]},
+                "error": {"type": ["string", "null"]},
+                "user": {"anyOf": [{"type": "null"}, ref("SignedInUser")]},
+            },
+            ["sign_in", "error", "user"],
+        ),
+        "SignedInUser": an_object(
+            {
+                "user_id": TEXT,
+                "role": {"enum": ["operator", "team_admin", "member"]},
+                "reads_only": {"type": "boolean"},
+                "teams": array(an_object({"team_id": TEXT, "role": {"enum": ["admin", "user"]}}, ["team_id", "role"])),
+                "expires_at": MOMENT,
+            },
+            ["user_id", "role", "reads_only", "teams", "expires_at"],
+        ),
         "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},
         "Key": an_object(
             {"token": TEXT, **key.shown, **COUNTS, "budget_reset_at": MOMENT},
