@@ -13,7 +13,7 @@ from worker.core.ledger import keys, token_owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.decision import Decision
-from worker.core.ledger.declared import Declared, sync_declared_keys
+from worker.core.ledger.declared import AnyDeclared, sync_declared
 from worker.core.ledger.secrets import new_id
 from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
 from worker.core.pricing.charge import Charge
@@ -49,7 +49,7 @@ class Accounting:
     """Admits requests against the ledger.
 
     `alone`: no other process uses the store, so reservations that are open at startup belong to a dead process.
-    `declared`: the config's keys, which are synced to the ledger before the first request is admitted.
+    `declared`: the config's keys and owners, which are synced to the ledger before the first request is admitted.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Accounting:
         price_book: PriceBook,
         *,
         alone: bool,
-        declared: Sequence[Declared] = (),
+        declared: Sequence[AnyDeclared] = (),
         retention_days: float | None = None,
         webhook: str | None = None,
         patience: float = DEFAULT_PATIENCE,
@@ -135,7 +135,7 @@ class Accounting:
         finally:
             self._line.wake()  # a limit may have been raised
 
-    def under(self, policy: Policy, price_book: PriceBook, declared: Sequence[Declared]) -> "Accounting":
+    def under(self, policy: Policy, price_book: PriceBook, declared: Sequence[AnyDeclared]) -> "Accounting":
         """Return the same accounting under another configuration.
 
         Running requests are still quoted and settled with the prices of their own configuration. Only the original is
@@ -262,10 +262,12 @@ class Accounting:
     async def _hold_declared(self) -> None:
         """Sync the declared keys once, before any request, so that removed keys are blocked. Raises
         LedgerUnavailable."""
-        done = await self._store.run(sync_declared_keys(self.dialect, self._declared, self._now()))
+        done = await self._store.run(sync_declared(self.dialect, self._declared, self._now()))
         self._holds_declared = True
         if done["made"] or done["changed"] or done["blocked"]:
             log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
+        if any(done["owners"].values()):
+            log.info("declared_owners", **done["owners"])
 
     def _request(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 import uvloop
 
 from worker.core.api.auth import FailedAuthLimiter
-from worker.core.ledger.declared import Declared
+from worker.core.ledger.declared import AnyDeclared
 from worker.core.protocol import GIVES_CONFIGURATION
 
 from ..accounting.accounting import Accounting, NoAccounting
@@ -150,8 +150,9 @@ def _accounting(config: Config, settings: Settings, router: Router) -> tuple[Cla
     )
 
 
-def _declared(config: Config) -> list[Declared]:
-    return [key.held for key in config.options.virtual_keys if key.held]
+def _declared(config: Config) -> list[AnyDeclared]:
+    keys = [key.held for key in config.options.virtual_keys if key.held]
+    return [*(owner.held for owner in config.options.owners), *keys]
 
 
 def _price_book(config: Config, settings: Settings, router: Router) -> PriceBook:

@@ -8,11 +8,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.core.ledger.accounts import Limits, Policy
+from worker.core.ledger.declared_owners import SECTIONS
 from worker.core.ledger.secrets import hash_secret
 from worker.core.log_text import FORMATS
 
-from . import callbacks, observability, refused_settings, replaced_settings, response_cache, sections, virtual_keys
+from . import (
+    callbacks,
+    declared_owners,
+    observability,
+    refused_settings,
+    replaced_settings,
+    response_cache,
+    sections,
+    virtual_keys,
+)
 from . import option_values as read
+from .declared_owners import ConfigOwner
 from .document import Document, KeyPath, references, resolved
 from .engine_settings import COMPANIONS, ENGINE
 from .observability import RequestLogging
@@ -81,6 +92,7 @@ class Options:
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
     jwt_auth: "ClaimRules | None" = None
+    owners: tuple[ConfigOwner, ...] = ()
     from_environment: tuple[str, ...] = ()
     budgets_unset: tuple[str, ...] = ()
     variables: frozenset[str] = frozenset()
@@ -110,7 +122,8 @@ class Options:
     @property
     def needs_ledger(self) -> bool:
         """Whether any setting requires a ledger."""
-        return self.has_budget or self.soft_budget is not None or bool(self.virtual_keys) or self.jwt_auth is not None
+        declares = bool(self.virtual_keys or self.owners)
+        return self.has_budget or self.soft_budget is not None or declares or self.jwt_auth is not None
 
 
 def parse(document: Document, groups: tuple[str, ...], given: Variables) -> Options:
@@ -131,6 +144,7 @@ class _Reader:
         self.cache: dict[str, Any] = {}
         self.keys_at: tuple[KeyPath, Any] | None = None
         self.jwt: dict[str, Any] = {}
+        self.owners_at: dict[str, tuple[KeyPath, Any]] = {}
         self.later: list[tuple[KeyPath, Any]] = []  # settings that are judged after all others are known
 
     def options(self) -> Options:
@@ -155,10 +169,12 @@ class _Reader:
         has_master_key = bool(self.environment.get("LITELLM_MASTER_KEY") or values.get("master_key"))
         for path, value in self.later:
             self._elsewhere(path, value, has_master_key)
+        values["owners"] = declared_owners.parse(document, self.owners_at)
         if self.keys_at is not None:
             models = (*self.groups, *values.get("model_group_alias", ()))
             found = virtual_keys.parse(document, *self.keys_at, self.environment, models)
             values["virtual_keys"] = found
+            declared_owners.check_keys(document, self.keys_at[0], found, values["owners"])
             master_key = self.environment.get("LITELLM_MASTER_KEY") or values.get("master_key")
             _no_master_key(document, self.keys_at[0], found, master_key)
         shown = {"guardrails": guards, "callback_settings": document.data.get("callback_settings")}
@@ -275,6 +291,8 @@ class _Reader:
             self.keys_at = path, value
         elif name in ("enable_jwt_auth", "litellm_jwtauth", "role_permissions"):
             self.jwt[name] = value
+        elif name in SECTIONS:
+            self.owners_at[name] = path, value
         elif name == "request_logging":
             values[name] = observability.parse(document, path, value)
         elif name == "log_format":
@@ -392,7 +410,15 @@ _ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
 _PROTECTIVE = {
     "router_settings": ("provider_budget_config", "max_budget"),
     "litellm_settings": ("guardrails", "turn_off_message_logging", *_BUDGETS, "max_end_user_budget_id"),
-    "general_settings": ("master_key", "virtual_keys", "allowed_ips", "custom_auth", "database_url", "litellm_jwtauth"),
+    "general_settings": (
+        "master_key",
+        "virtual_keys",
+        *SECTIONS,
+        "allowed_ips",
+        "custom_auth",
+        "database_url",
+        "litellm_jwtauth",
+    ),
 }
 # The settings read in each section. LiteLLM-only settings without effect are accepted in any section.
 _NAMES = {
@@ -417,6 +443,7 @@ _NAMES = {
         "virtual_keys",
         "enable_jwt_auth",
         "litellm_jwtauth",
+        *SECTIONS,
         "request_logging",
         "log_format",
     ),

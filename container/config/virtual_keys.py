@@ -109,6 +109,6 @@ def _report_repeated(
 
 def _is_known(name: str, models: tuple[str, ...]) -> bool:
     """Whether the name matches a model. Patterns are always accepted, because they may be meant for future models."""
-    if "*" in name or name == "all-proxy-models" or name in models:
+    if "*" in name or name in ("all-proxy-models", "all-team-models") or name in models:
         return True
     return any("*" in model and name.startswith(model.split("*", 1)[0]) for model in models)

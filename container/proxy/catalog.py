@@ -6,6 +6,8 @@ import pprint
 from pathlib import Path
 from typing import Any
 
+from worker.core.ledger import declared_owners
+
 from ..accounting.price_book import PriceBook, targets
 from ..config import connection, literals
 from ..config.load import Config, load
@@ -30,7 +32,9 @@ _EARLY = (
 # Prefixes of settings that are read once per process.
 _AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
 # Settings that only a standalone proxy uses.
-_ALONE = ("master_key", "database_url", "virtual_keys", "enable_jwt_auth", "litellm_jwtauth")
+_ALONE = (
+    "master_key", "database_url", "virtual_keys", "enable_jwt_auth", "litellm_jwtauth", *declared_owners.SECTIONS,
+)  # fmt: skip
 _ROOT = Path(__file__).parents[2]
 DEFAULT_PATH = _ROOT / "worker" / "catalog.py"
 # An installed package contains no Worker to deploy.
@@ -48,6 +52,7 @@ def catalog(config: Config) -> dict:
                   "end_user_budget": the id of a budget, "accounts": {account id: fields of Limits}}
     user_headers  names of headers with the end user
     virtual_keys  entries of `worker.core.ledger.declared`
+    owners        entries of `worker.core.ledger.declared_owners`
     deployments   [{"id", "group", "needs", "price"}], prices as in `worker.core.pricing.prices`
     reach         {model name: [indices of the deployments that may serve a request for it]}; models that the edge
                   cannot quote are left out
@@ -75,6 +80,7 @@ def catalog(config: Config) -> dict:
         "user_headers": list(config.options.user_headers),
         "jwt_auth": rules and _as_json(rules._asdict()),
         "virtual_keys": [{"variable": k.variable, "fields": dict(k.fields)} for k in config.options.virtual_keys],
+        "owners": [{"section": one.section, "fields": dict(one.fields)} for one in config.options.owners],
         **_prices(config),
     }
     hashed = _hash(repr(content))

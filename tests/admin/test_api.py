@@ -147,7 +147,7 @@ async def test_the_list_is_paged(gateway: Gateway):
         ("GET", "/spend/activity?to=0001-01-01", None, "to"),
         ("GET", "/spend/activity?to=9999-12-31T23:59:59-12:00", None, "to"),
         ("GET", "/spend/activity?bucket=minute", None, "bucket"),
-        ("GET", "/spend/activity?group_by=user", None, "group_by"),
+        ("GET", "/spend/activity?group_by=secret", None, "group_by"),
         ("GET", "/spend/activity?key=sk-x", None, "key"),
         ("POST", "/team/new", {"max_budget": -1}, "max_budget"),
         ("POST", "/team/new", {"team_id": "no\nbody"}, "team_id"),

@@ -23,7 +23,7 @@ class File(Ledger):
     async def start(self, *entries: tuple[str, dict[str, Any]]) -> tuple[int, int, int]:
         """Returns how many keys were created, changed and blocked."""
         found = [declared.parse(fields, text) for text, fields in entries]
-        result = await self.store.run(declared.sync_declared_keys(self.store.dialect, found, self.now))
+        result = await self.store.run(declared.sync_declared(self.store.dialect, found, self.now))
         return result["made"], result["changed"], result["blocked"]
 
     async def spend(self, key: str, amount: int) -> None:

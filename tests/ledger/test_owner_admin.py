@@ -8,10 +8,10 @@ import pytest
 
 from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger, query
-from worker.core.ledger import budget_admin, key_admin, owner_admin
+from worker.core.ledger import budget_admin, key_admin, owner_admin, owner_views, team_members
 from worker.core.ledger.decision import Decision
-from worker.core.ledger.owner_admin import MAX_UNPAGED, Filters
 from worker.core.ledger.owner_fields import MAX_MEMBERS, OF_KIND, OWNERS
+from worker.core.ledger.owner_views import MAX_UNPAGED, Filters
 from worker.core.values import periods
 
 TEAM, USER, END_USER, TAG = OF_KIND["team"], OF_KIND["user"], OF_KIND["end_user"], OF_KIND["tag"]
@@ -54,14 +54,14 @@ class Admin:
         return await self.run(owner_admin.delete(self.dialect, kind, fields, self.ledger.now))
 
     async def info(self, kind: Any, id: Any) -> Any:
-        return await self.run(owner_admin.info(kind, id, self.ledger.now))
+        return await self.run(owner_views.info(kind, id, self.ledger.now))
 
     async def list(self, kind: Any, page: int | None = 1, size: int = 25, **filters: Any) -> Any:
-        return await self.ok(owner_admin.list_owners(kind, page, size, self.ledger.now, Filters(**filters)))
+        return await self.ok(owner_views.list_owners(kind, page, size, self.ledger.now, Filters(**filters)))
 
     async def add(self, team: str, member: Any) -> Any:
         return await self.run(
-            owner_admin.member_add(self.dialect, {"team_id": team, "member": member}, self.ledger.now)
+            team_members.member_add(self.dialect, {"team_id": team, "member": member}, self.ledger.now)
         )
 
     async def members(self, team: str) -> dict[str, str]:
@@ -295,12 +295,12 @@ async def test_a_member_who_leaves_loses_the_keys_of_this_team_only(admin: Admin
         await admin.ledger.key(user_id="bob", team_id="blue"),
     ]
     body = {"team_id": "blue", **named}
-    left = await admin.ok(owner_admin.member_delete(admin.dialect, body, NOON))
+    left = await admin.ok(team_members.member_delete(admin.dialect, body, NOON))
     assert (left["members_with_roles"], left["deleted_keys"]) == ([], 1)
     assert (await admin.ledger.admit(doomed))["status"] == 401
     for key in kept:
         assert (await admin.ledger.info(key))["key_name"]
-    again = await admin.run(owner_admin.member_delete(admin.dialect, body, NOON))
+    again = await admin.run(team_members.member_delete(admin.dialect, body, NOON))
     assert again["status"] == 400
     assert await admin.members("red") == {"ada": "user"}
 
@@ -308,13 +308,13 @@ async def test_a_member_who_leaves_loses_the_keys_of_this_team_only(admin: Admin
 async def test_a_members_role_can_be_changed(admin: Admin) -> None:
     await admin.new(TEAM, "blue", members_with_roles=[{"user_id": "ada", "role": "user"}, {"user_id": "bob"}])
     body = {"team_id": "blue", "user_id": "ada", "role": "admin"}
-    changed = await admin.ok(owner_admin.member_update(admin.dialect, body, NOON))
+    changed = await admin.ok(team_members.member_update(admin.dialect, body, NOON))
     assert changed == {"team_id": "blue", "user_id": "ada", "user_email": None, "role": "admin"}
     assert await admin.members("blue") == {"ada": "admin", "bob": "user"}
     for wrong in ({"role": None}, {"role": "king"}, {"user_id": "cy"}, {"max_budget_in_team": 3}, {"user_id": None}):
-        refused = await admin.run(owner_admin.member_update(admin.dialect, {**body, **wrong}, NOON))
+        refused = await admin.run(team_members.member_update(admin.dialect, {**body, **wrong}, NOON))
         assert refused["status"] == 400, wrong
-    unknown = await admin.run(owner_admin.member_update(admin.dialect, {**body, "team_id": "x"}, NOON))
+    unknown = await admin.run(team_members.member_update(admin.dialect, {**body, "team_id": "x"}, NOON))
     assert unknown["status"] == 404
 
 
@@ -371,11 +371,11 @@ async def test_teams_and_end_users_are_blocked_and_unblocked(admin: Admin) -> No
 async def test_tags_are_shown_by_name(admin: Admin) -> None:
     made = await admin.new(TAG, "team:a", max_budget=1)
     assert made["tag"]["name"] == "team:a"
-    found = await admin.ok(owner_admin.tags_info({"names": ["team:a"]}, NOON))
+    found = await admin.ok(owner_views.tags_info({"names": ["team:a"]}, NOON))
     assert found["team:a"]["max_budget"] == 1
-    assert (await admin.run(owner_admin.tags_info({"names": ["team:a", "b"]}, NOON)))["status"] == 404
+    assert (await admin.run(owner_views.tags_info({"names": ["team:a", "b"]}, NOON)))["status"] == 404
     for wrong in ({}, {"names": "team:a"}, {"names": [7]}):
-        assert (await admin.run(owner_admin.tags_info(wrong, NOON)))["status"] == 400
+        assert (await admin.run(owner_views.tags_info(wrong, NOON)))["status"] == 400
     assert (await admin.delete(TAG, name="team:a"))["ok"]
     assert (await admin.list(TAG, None)) == []
 
@@ -430,7 +430,7 @@ async def test_more_than_a_response_holds_needs_pages(admin: Admin) -> None:
     )
     assert len(await admin.list(TAG, None)) == MAX_UNPAGED
     await admin.new(TAG, "one more")
-    refused = await admin.run(owner_admin.list_owners(TAG, None, 25, NOON))
+    refused = await admin.run(owner_views.list_owners(TAG, None, 25, NOON))
     assert (refused["status"], refused["param"]) == (400, "page")
     assert (await admin.list(TAG))["total"] == MAX_UNPAGED + 1
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .container_environment import NEVER_PASSED, container_environment
+from .ledger import declared_owners
 from .ledger.accounts import Limits, Policy
-from .ledger.declared import Declared, resolve
+from .ledger.declared import AnyDeclared, resolve
 from .protocol import MOST_CONFIGURATIONS, GivenConfiguration
 from .values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
 
@@ -24,7 +25,7 @@ class Configuration(NamedTuple):
     `policy`: the limits; older Workers send only those of everyone and of each user. `virtual_keys`: entries of
     `ledger.declared`. `file`, `document`: see `container.proxy.catalog`. `variables`: the names of the variables it may
     read. `values`: those that are set, including the variables of virtual keys, and the secret that protects response
-    ids."""
+    ids. `owners`: entries of `ledger.declared_owners`; older Workers send none."""
 
     name: str
     catalog: str
@@ -34,6 +35,7 @@ class Configuration(NamedTuple):
     document: str
     variables: list[str]
     values: Mapping[str, str]
+    owners: list[Any] | None = None
 
     @property
     def limits(self) -> Policy:
@@ -46,9 +48,9 @@ class Configuration(NamedTuple):
             accounts={id: Limits(*limits) for id, limits in policy.get("accounts", {}).items()},
         )
 
-    def declared(self) -> list[Declared]:
-        """Returns the keys that the ledger must contain."""
-        return resolve(self.virtual_keys, self.values.get)
+    def declared(self) -> list[AnyDeclared]:
+        """Returns the keys and owners that the ledger must contain."""
+        return [*declared_owners.resolve(self.owners or ()), *resolve(self.virtual_keys, self.values.get)]
 
     def text(self) -> str:
         """Encodes the configuration for an object that does not have it."""
@@ -84,6 +86,7 @@ def own(catalog: Mapping[str, Any], variable: Callable[[str], str | None]) -> Co
         catalog["document"],
         catalog["environment"],
         values,
+        catalog["owners"],
     )
 
 

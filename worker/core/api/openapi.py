@@ -21,6 +21,7 @@ _ERRORS = {
     404: "No such path, model or key.",
     405: "The method is not allowed; see `Allow`.",
     408: "The request body arrived too slowly.",
+    409: "It exists already.",
     413: "The request body exceeds the limit.",
     415: "The request body is compressed.",
     429: "A rate limit, a budget, or too many failed keys; see `Retry-After`.",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from ..values.field_kinds import MAX_TAG, printable_schema
 from .openapi_schemas import (
     COUNTS,
     FLAG,
@@ -26,8 +27,8 @@ _KINDS = {
     "end_user": ("Customer", "customers", "user_id", ("customer", "end_user")),
     "tag": ("Tag", "tags", "name", ("tag",)),
 }
-_ID: Schema = {"type": "string", "minLength": 1}
-_IDS: Schema = {**array(_ID, 1), "maxItems": 50}
+_ID, _TAG = printable_schema(255), printable_schema(MAX_TAG)
+_MOST_NAMED = 50
 _ROLE: Schema = {"enum": ["user", "admin", None]}
 _MEMBER = {"user_id": nullable(_ID), "user_email": nullable(_ID), "role": _ROLE}
 _BY_ID_OR_EMAIL: Schema = {"anyOf": [{"required": ["user_id"]}, {"required": ["user_email"]}]}
@@ -121,7 +122,7 @@ def schemas(fields: OwnerFields) -> dict[str, Schema]:
     found: dict[str, Schema] = {}
     for kind, (name, words, id, _) in _KINDS.items():
         sent, shown = fields.owners[kind].sent, fields.owners[kind].shown
-        found |= _requests(name, id, sent, optional=kind in ("team", "user"))
+        found |= _requests(name, id, _TAG if kind == "tag" else _ID, sent, optional=kind in ("team", "user"))
         row = {id: TEXT, **shown, **COUNTS, "budget_reset_at": MOMENT, "litellm_budget_table": nullable(ref("Budget"))}
         found[name] = an_object(row, row)
         found[f"{name}Changed"] = an_object({"tag" if kind == "tag" else "data": ref(name)})
@@ -142,14 +143,17 @@ def schemas(fields: OwnerFields) -> dict[str, Schema]:
     return found | _others() | _budgets(fields.budget)
 
 
-def _requests(name: str, id: str, sent: Mapping[str, Schema], *, optional: bool) -> dict[str, Schema]:
+def _requests(name: str, id: str, its: Schema, sent: Mapping[str, Schema], *, optional: bool) -> dict[str, Schema]:
+    """`its`: the schema of its id, which may be left out or be empty if `optional`."""
+    new = {"anyOf": [its, {"enum": ["", None]}]} if optional else its
+
     def request(own: Mapping[str, Schema], required: Iterable[str]) -> Schema:
         return an_object({**own, **sent}, required, additionalProperties=NOTHING_ELSE)
 
     return {
-        f"{name}New": request({id: {"type": ["string", "null"]} if optional else _ID}, () if optional else (id,)),
-        f"{name}Update": request({id: _ID}, (id,)),
-        f"{name}Named": an_object({id: _ID}, (id,), additionalProperties=NOTHING_ELSE),
+        f"{name}New": request({id: new}, () if optional else (id,)),
+        f"{name}Update": request({id: its}, (id,)),
+        f"{name}Named": an_object({id: its}, (id,), additionalProperties=NOTHING_ELSE),
     }
 
 
@@ -162,8 +166,8 @@ def _page(words: str, name: str) -> Schema:
     return an_object({words: array(ref(name)), **numbers}, (words, *numbers))
 
 
-def _named(field: str) -> Schema:
-    return an_object({field: _IDS}, (field,), additionalProperties=NOTHING_ELSE)
+def _named(field: str, its: Schema = _ID) -> Schema:
+    return an_object({field: {**array(its, 1), "maxItems": _MOST_NAMED}}, (field,), additionalProperties=NOTHING_ELSE)
 
 
 def _others() -> dict[str, Schema]:
@@ -183,7 +187,7 @@ def _others() -> dict[str, Schema]:
         "TeamsDelete": _named("team_ids"),
         "UsersDelete": _named("user_ids"),
         "CustomersNamed": _named("user_ids"),
-        "TagsNamed": _named("names"),
+        "TagsNamed": _named("names", _TAG),
         "TeamsDeleted": an_object({"deleted_teams": array(TEXT), "deleted_keys": _WHOLE}, ["deleted_teams"]),
         "UsersDeleted": an_object({"deleted_users": array(TEXT), "deleted_keys": _WHOLE}, ["deleted_users"]),
         "CustomersDeleted": an_object({"deleted_customers": _WHOLE, "message": TEXT}, ["deleted_customers"]),
@@ -212,7 +216,7 @@ def _budgets(budget: Fields) -> dict[str, Schema]:
     row = {"budget_id": TEXT, **budget.shown}
     setting = {"field_name": TEXT, "field_type": TEXT, "field_description": TEXT, "field_value": {}}
     return {
-        **_requests("Budget", "budget_id", budget.sent, optional=True),
+        **_requests("Budget", "budget_id", _ID, budget.sent, optional=True),
         "BudgetDelete": an_object({"id": _ID}, ["id"], additionalProperties=NOTHING_ELSE),
         "BudgetsNamed": _named("budgets"),
         "Budget": an_object(row, row),

@@ -9,7 +9,18 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from . import activity, budget_admin, callers, decision, key_admin, owner_admin, sessions, spend
+from . import (
+    activity,
+    budget_admin,
+    callers,
+    decision,
+    key_admin,
+    owner_admin,
+    owner_views,
+    sessions,
+    spend,
+    team_members,
+)
 from .accounts import Policy
 from .decision import Decision, Result, Steps
 from .dialect import Dialect, Scope
@@ -71,13 +82,13 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
                 filters = _key_filters(query, scope)
                 return query.used(key_admin.list_keys(page, size, now, filters, full=query.flag("return_full_object")))
             case "team_member_add":
-                return owner_admin.member_add(dialect, body, now)
+                return team_members.member_add(dialect, body, now)
             case "team_member_delete":
-                return owner_admin.member_delete(dialect, body, now)
+                return team_members.member_delete(dialect, body, now)
             case "team_member_update":
-                return owner_admin.member_update(dialect, body, now)
+                return team_members.member_update(dialect, body, now)
             case "tag_info":
-                return owner_admin.tags_info(body, now)
+                return owner_views.tags_info(body, now)
             case "budget_new":
                 return budget_admin.new(dialect, body, now)
             case "budget_update":
@@ -90,7 +101,7 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
                 return query.used(budget_admin.settings(query.text("budget_id")))
             case "budget_list":
                 page = query.page() if query.has("page") else None
-                size = query.size("page_size", _OWNERS_PAGE, owner_admin.MAX_PAGE)
+                size = query.size("page_size", _OWNERS_PAGE, owner_views.MAX_PAGE)
                 return query.used(budget_admin.list_budgets(page, size, query.text("search")))
             case name if (kind := _OWNERS.get(name.rpartition("_")[0])) is not None:
                 return _of_owners(dialect, kind, name.rpartition("_")[2], body, query, now)
@@ -122,16 +133,16 @@ def _of_owners(dialect: Dialect, kind: OwnerKind, action: str, body: Any, query:
             return owner_admin.delete(dialect, kind, body, now)
         case "info":
             id = query.text("end_user_id" if kind.name == "end_user" else kind.id)
-            most = query.size("key_limit", owner_admin.KEYS_SHOWN, owner_admin.MAX_PAGE)
-            return query.used(owner_admin.info(kind, id, now, most))
+            most = query.size("key_limit", owner_views.KEYS_SHOWN, owner_views.MAX_PAGE)
+            return query.used(owner_views.info(kind, id, now, most))
         case _:
             page = query.page() if query.has("page") or kind.name == "user" or action == "page" else None
-            size = query.size("page_size", _OWNERS_PAGE, owner_admin.MAX_PAGE)
-            return query.used(owner_admin.list_owners(kind, page, size, now, _owner_filters(kind, query)))
+            size = query.size("page_size", _OWNERS_PAGE, owner_views.MAX_PAGE)
+            return query.used(owner_views.list_owners(kind, page, size, now, _owner_filters(kind, query)))
 
 
-def _owner_filters(kind: OwnerKind, query: "_Query") -> owner_admin.Filters:
-    common = owner_admin.Filters(
+def _owner_filters(kind: OwnerKind, query: "_Query") -> owner_views.Filters:
+    common = owner_views.Filters(
         search=query.text("search"),
         sort=query.text("sort_by"),
         descending=query.choice("sort_order", ("asc", "desc")) == "desc",
@@ -145,7 +156,7 @@ def _owner_filters(kind: OwnerKind, query: "_Query") -> owner_admin.Filters:
         case "user":
             return common._replace(
                 role=query.choice("role", USER_ROLES),
-                ids=query.names("user_ids", owner_admin.MOST_NAMED),
+                ids=query.names("user_ids", owner_views.MOST_NAMED),
                 email=query.text("user_email"),
                 team=query.text("team"),
             )

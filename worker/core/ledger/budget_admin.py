@@ -11,8 +11,8 @@ from . import decision, keys, secrets
 from .decision import Decision, Steps
 from .dialect import Dialect, containing, marks
 from .field_table import check_budgets, only
-from .owner_admin import MAX_PAGE, MAX_UNPAGED, MOST_NAMED, paged
 from .owner_fields import BUDGETS, Budget
+from .owner_views import MAX_PAGE, MAX_UNPAGED, MOST_NAMED, paged
 
 _LONGEST_ID = 255
 _COLUMNS = ", ".join(f"b.{name}" for name in BUDGETS.columns)
@@ -58,6 +58,28 @@ def insert(id: str, wanted: Mapping[str, Any], now: int, *, declared: int = 0) -
     yield f"INSERT INTO ledger_budgets ({', '.join(row)}) VALUES ({marks(len(row))})", tuple(row.values())
 
 
+def change(id: str, values: Mapping[str, Any], now: int) -> Steps:
+    values = {**values, "updated": now}
+    sql = f"UPDATE ledger_budgets SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"
+    yield sql, (*values.values(), id)
+
+
+def find(id: str) -> Steps:
+    """Returns a Budget, or None."""
+    rows = yield _BY_ID, (id,)
+    return Budget._make(rows[0]) if rows else None
+
+
+def users(id: str) -> Steps:
+    """Returns how many keys and how many owners take limits from a budget."""
+    rows = yield (
+        "SELECT (SELECT COUNT(*) FROM ledger_keys WHERE budget_id = ?), "
+        "(SELECT COUNT(*) FROM ledger_owners WHERE budget_id = ?)",
+        (id, id),
+    )
+    return rows[0][0], rows[0][1]
+
+
 def valid_id(id: Any, param: str) -> str:
     if id is None:
         raise FieldError(param, f"'{param}' is missing.")
@@ -68,9 +90,9 @@ def valid_id(id: Any, param: str) -> str:
 
 def _new(body: Mapping[str, Any], now: int) -> Steps:
     wanted = BUDGETS.read(body, ("budget_id",), now)
-    id = valid_id(body.get("budget_id") or secrets.new_id(), "budget_id")
-    rows = yield _BY_ID, (id,)
-    if rows:
+    given = body.get("budget_id")
+    id = secrets.new_id() if given in (None, "") else valid_id(given, "budget_id")
+    if (yield from find(id)) is not None:
         return decision.invalid(f"The budget '{id}' exists already.", "budget_id", code="exists")
     yield from insert(id, wanted, now)
     return (yield from _one(id))
@@ -82,9 +104,7 @@ def _update(body: Mapping[str, Any], now: int) -> Steps:
     if refused:
         return refused
     check_budgets(wanted, found._asdict())
-    values = {**wanted, "updated": now}
-    sql = f"UPDATE ledger_budgets SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"
-    yield sql, (*values.values(), found.id)
+    yield from change(found.id, wanted, now)
     return (yield from _one(found.id))
 
 
@@ -93,12 +113,7 @@ def _delete(body: Mapping[str, Any]) -> Steps:
     found, refused = yield from _changeable(body.get("id"), "id")
     if refused:
         return refused
-    rows = yield (
-        "SELECT (SELECT COUNT(*) FROM ledger_keys WHERE budget_id = ?), "
-        "(SELECT COUNT(*) FROM ledger_owners WHERE budget_id = ?)",
-        (found.id, found.id),
-    )
-    of_keys, of_owners = rows[0]
+    of_keys, of_owners = yield from users(found.id)
     if of_keys or of_owners:
         return decision.invalid(
             f"This budget limits {of_keys} keys and {of_owners} teams, users and others: take it from them first.", "id"
@@ -160,10 +175,9 @@ def _list(page: int | None, size: int, search: str | None) -> Steps:
 def _changeable(id: Any, param: str) -> Steps:
     """Returns (budget, None) or (None, refusal). Those in the config file are refused: the next start would undo the
     change. Raises FieldError."""
-    rows = yield _BY_ID, (valid_id(id, param),)
-    if not rows:
+    found = yield from find(valid_id(id, param))
+    if found is None:
         return None, decision.not_found(f"There is no budget '{id}'.", param)
-    found = Budget._make(rows[0])
     return (None, decision.invalid(_IN_THE_FILE, param)) if found.declared == keys.DECLARED else (found, None)
 
 

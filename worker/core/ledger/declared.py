@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..values import periods
-from . import key_fields, keys, secrets
+from . import declared_owners, key_fields, keys, secrets
 from .accounts import key_account, open_account, user_account
 from .decision import Decision, Steps
+from .declared_owners import DeclaredOwner
 from .dialect import Dialect
 from .key_fields import FieldError, Key
 
@@ -35,6 +36,9 @@ class Declared(NamedTuple):
     @property
     def alias(self) -> str | None:
         return self.columns["alias"]
+
+
+AnyDeclared = Declared | DeclaredOwner
 
 
 def parse(fields: Mapping[str, Any], text: str) -> Declared:
@@ -60,15 +64,18 @@ def resolve(entries: Iterable[Mapping[str, Any]], variable: Callable[[str], str 
     return [parse(fields, text) for fields, text in found if text]
 
 
-def sync_declared_keys(dialect: Dialect, declared: Iterable[Declared], now: int) -> Decision:
-    """Makes the ledger's declared keys match `declared`: {"ok": True, "made", "changed", "blocked": counts}. `now`:
-    milliseconds since 1970."""
-    return Decision(_hold(dialect, list(declared), now), transaction=True)
+def sync_declared(dialect: Dialect, declared: Iterable[AnyDeclared], now: int) -> Decision:
+    """Makes the ledger's declared keys and owners match `declared`: {"ok": True, "made", "changed", "blocked": counts
+    of keys, "owners": {"made", "changed", "gone"}}. `now`: milliseconds since 1970."""
+    given = list(declared)
+    owners = [one for one in given if isinstance(one, DeclaredOwner)]
+    return Decision(_hold(dialect, [one for one in given if isinstance(one, Declared)], owners, now), transaction=True)
 
 
-def _hold(dialect: Dialect, declared: list[Declared], now: int) -> Steps:
+def _hold(dialect: Dialect, declared: list[Declared], owners: list[DeclaredOwner], now: int) -> Steps:
     for sql in dialect.lock:
         yield sql, ()
+    of_owners = yield from declared_owners.sync(owners, now)
     aliases = {d.alias for d in declared if d.alias is not None}
     held: set[str] = set()
     made = changed = 0
@@ -86,7 +93,7 @@ def _hold(dialect: Dialect, declared: list[Declared], now: int) -> Steps:
     for key_id in gone:
         sql = "UPDATE ledger_keys SET declared = ?, blocked = 1, updated = ? WHERE id = ?"
         yield sql, (keys.NO_LONGER_DECLARED, now, key_id)
-    return {"ok": True, "made": made, "changed": changed, "blocked": len(gone)}
+    return {"ok": True, "made": made, "changed": changed, "blocked": len(gone), "owners": of_owners}
 
 
 def _known_as(one: Declared, aliases: set[str]) -> Steps:

@@ -18,7 +18,7 @@ from core.configuration import Configuration
 from core.ledger import admit, expiry, schema, settle
 from core.ledger.accounts import Policy
 from core.ledger.batch import batch
-from core.ledger.declared import sync_declared_keys
+from core.ledger.declared import sync_declared
 from core.ledger.expiry import next_deadlines
 from core.ledger.waiting_line import WaitingLine
 from core.protocol import ASK_HEADER, CONFIGURATION_HEADER, REFUSAL_HEADER, decode_admission, encode_refusal, grant_of
@@ -158,10 +158,12 @@ class Ledger(ContainerObject):
         return configuration.limits
 
     def _hold(self) -> None:
-        """Synchronizes the ledger with the keys that the current configuration declares."""
-        done = self._store.run(sync_declared_keys(self._store.dialect, self._current.declared(), now_ms()))
+        """Synchronizes the ledger with the keys and owners that the current configuration declares."""
+        done = self._store.run(sync_declared(self._store.dialect, self._current.declared(), now_ms()))
         if done["made"] or done["changed"] or done["blocked"]:
             log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
+        if any(done["owners"].values()):
+            log("info", "ledger_declared_owners", **done["owners"])
 
     async def _let_in(self, ask: admit.AdmissionRequest, policy: Policy, incoming: Any) -> dict[str, Any] | None:
         """Admits the request, or lets it wait until running ones no longer keep it out. Returns None if its client left
