@@ -221,7 +221,7 @@ async def test_a_token_that_was_valid_is_checked_again(new_verifier: NewVerifier
     assert await verify(sent, [trust], now + 600) == {"invalid": "it has expired"}
     assert "invalid" in await verify(sent, [trust._replace(audience=("another",))], now)
     assert "invalid" in await verify(sent, [trust._replace(issuer="https://another.example")], now)
-    header, payload, signature = sent.split(".")
+    header, _, signature = sent.split(".")
     assert "invalid" in await verify(f"{header}.{part(claims(sub='eve'))}.{signature}", [trust], now)
     assert "claims" in await verify(sent, [trust], now)
 
