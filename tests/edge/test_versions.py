@@ -74,7 +74,7 @@ def test_keys_and_spend_are_kept(start_edge: StartEdge, config: dict[str, Any], 
     money.edge.stop()
 
     money = Money(start_edge(config, directory=tmp_path))
-    new = {"request_tags": [], "attempts": [], "team_id": None, "end_user": None}
+    new = {"request_tags": [], "attempts": [], "team_id": None, "end_user": None, "provider": None}
     assert money.logs(key) == [{**line, **new} for line in spent]
     assert money.info(key)["spend"] == pytest.approx(3 * 0.00002)
     assert (money.ask(key).status_code, money.ask(blocked).status_code) == (200, 401)

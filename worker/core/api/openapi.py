@@ -129,7 +129,7 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         "from": _TIME,
         "to": _TIME,
         "bucket": {"enum": ["hour", "day", ""]},
-        "group_by": {"enum": ["model", "key", "user", "team", "end_user", "tag", ""]},
+        "group_by": {"enum": ["model", "key", "user", "team", "end_user", "tag", "provider", ""]},
         **_OWNERS,
     },
     "spend_keys": {"page": _PAGE, "size": _SIZE},

@@ -240,7 +240,7 @@ def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
                 "from": MOMENT,
                 "to": MOMENT,
                 "bucket": {"enum": ["hour", "day"]},
-                "group_by": {"enum": ["model", "key", "user", "team", "end_user", "tag"]},
+                "group_by": {"enum": ["model", "key", "user", "team", "end_user", "tag", "provider"]},
                 "complete_from": MOMENT,
                 "groups": array(an_object({"group": _GROUP, "name": TEXT, **_COUNTED}, ["group", "name", *_COUNTED])),
                 "data": array(an_object({"start": MOMENT, "group": _GROUP, **_COUNTED}, ["start", "group", *_COUNTED])),

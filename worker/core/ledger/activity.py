@@ -21,6 +21,7 @@ COLUMNS = {
     "user": "r.user_id",
     "team": "r.team_id",
     "end_user": "r.end_user",
+    "provider": "r.provider",
     "tag": "COALESCE(t.value, '')",
 }
 MAX_REQUESTS = 100_000
@@ -53,8 +54,8 @@ def over_time(wanted: Wanted, dialect: Dialect) -> Decision:
     """`GET /spend/activity`: {"from", "to", "bucket", "group_by", "complete_from", "groups": [totals of each group,
     largest first], "data": [{"start", "group", "spend", "requests", …}]}.
 
-    A group is a model's name, or the id of a key, a user, a team or an end user, or a tag, '' for none; null combines
-    all groups that are not listed. A request with several tags counts for each of them. Buckets start on UTC
+    A group is a model's name, the id of a key, a user, a team or an end user, a tag or a provider, '' for none; null
+    combines all groups that are not listed. A request with several tags counts for each of them. Buckets start on UTC
     boundaries. Empty buckets and running requests are left out.
     """
     return Decision(_over_time(wanted, dialect))
@@ -108,8 +109,8 @@ def _over_time(wanted: Wanted, dialect: Dialect) -> Steps:
 
 def _names(totals: list[Row], group_by: str) -> Steps:
     """Returns the display names of the groups. A deleted key keeps the alias it last had."""
-    if group_by == "model" or not totals:
-        return {row[0]: row[0] for row in totals}
+    if group_by in ("model", "provider") or not totals:
+        return {row[0]: row[0] or "none" for row in totals}
     ids = tuple(row[0] for row in totals)
     if group_by != "key":
         accounts = [f"{group_by}:{id}" for id in ids]

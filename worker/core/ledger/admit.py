@@ -102,6 +102,15 @@ class Caller(NamedTuple):
     tags: str
     candidates: tuple[tuple[str, ...], ...]
 
+    def named(self) -> list[str]:
+        """Returns the ids of those accounts that it draws on whatever its key is."""
+        if self[1:] == _NO_ONE:
+            return []
+        return [name for some in (drawn_on(None, self)[:-1], *self.candidates) for name in some]
+
+
+_NO_ONE = ("", "", "", "", ())
+
 
 # The response header with an output limit that was lowered to fit.
 OUTPUT_LIMIT_HEADER = "x-litellm-output-limit"
@@ -164,9 +173,8 @@ def drawn_on(key: Key | None, caller: Caller) -> list[str]:
         found.append(team_account(team_id))
     if caller.end_user:
         found.append(end_user_account(caller.end_user))
-    labels = _tags(key, caller)
-    if labels != "[]":
-        found += map(tag_account, json.loads(labels))
+    if caller.tags or (key is not None and key.tags != "[]"):
+        found += map(tag_account, json.loads(_tags(key, caller)))
     found.append(GLOBAL)
     return found
 
@@ -185,7 +193,9 @@ def principal(
     budgeted = [one for one in accounts if one[1].max_budget is not None]
     starts = {payer.id: payer.start for payer, _ in accounts}
     first = (starts.pop(GLOBAL), starts.pop(key_account(key.id)) if key else 0, starts.pop(user_account(user_id), 0))
-    limits_of_candidates = [limit for some in candidates for _, limit in some]
+    limited = bool(budgeted)
+    for _, limit in rated if not candidates else (*rated, *chain(*candidates)):
+        limited = limited or limit.tpm is not None or limit.max_budget is not None
     return Principal(
         key,
         secret_expires,
@@ -194,9 +204,7 @@ def principal(
         rated,
         budgeted,
         candidates,
-        limited=bool(budgeted)
-        or any(limit.tpm is not None for _, limit in rated)
-        or any(limit.max_budget is not None or limit.tpm is not None for limit in limits_of_candidates),
+        limited,
         models=_models(key, user_id, team_id, terms),
         who=(key.id, key.name, user_id) if key else ("", "", user_id),
         starts=first,
@@ -219,6 +227,8 @@ def _tags(key: Key | None, caller: Caller) -> str:
 def _barred(
     key: Key | None, user_id: str, team_id: str, end_user: str, terms: Mapping[str, Terms]
 ) -> decision.Result | None:
+    if not terms and not team_id:
+        return None
     team = terms.get(team_account(team_id)) if team_id else None
     if team is not None and team.blocked:
         return team_refusal(team_id, blocked=True)
@@ -244,6 +254,8 @@ def team_refusal(team_id: str, *, blocked: bool) -> decision.Result:
 def _models(key: Key | None, user_id: str, team_id: str, terms: Mapping[str, Terms]) -> str:
     """Returns the models that the key and its team allow; without a team, the key and its user, as in LiteLLM."""
     own = key.models if key else "[]"
+    if not terms and not team_id:
+        return own
     owner = terms.get(team_account(team_id) if team_id else user_account(user_id))
     if team_id and keys.TEAM_MODELS in own:
         own = "[]"

@@ -8,8 +8,8 @@ On PostgreSQL the global account is locked first and until the commit. Everythin
 of a request takes the same lock, so rows read after it stay current.
 """
 
-from collections.abc import Generator, Iterable, Sequence
-from itertools import chain
+import json
+from collections.abc import Collection, Generator, Iterable, Sequence
 from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -20,7 +20,8 @@ from .accounts import GLOBAL, NAMES, NO_LIMITS, Account, Limits, Policy, key_acc
 from .admit import AdmissionRequest, Caller, Payer, Principal, drawn_on, principal
 from .decision import Decision, Row, Statement, Steps
 from .dialect import Dialect, marks
-from .lookup import Lookup, Nothing, Secrets, among
+from .key_fields import Key
+from .lookup import Lookup, Nothing, among
 from .settle import Found, Report
 
 _BY_ID = f"""SELECT {settle.COLUMNS}, COALESCE(k.soft_budget, kb.soft_budget), COALESCE(k.max_budget, kb.max_budget)
@@ -37,6 +38,7 @@ _INSERT = (
     f"VALUES ({marks(len(admit.ROW))}, {', '.join(map(repr, admit.NEW.values()))})"
 )
 _SETTLE = f"UPDATE ledger_requests SET {', '.join(f'{name} = ?' for name in settle.REPORTED)} WHERE id = ?"
+_OTHERS = "UPDATE ledger_requests SET others = ? WHERE id = ?"
 _EXPIRE = f"UPDATE ledger_requests SET state = {settle.EXPIRED}, charged = ?, settled = ?, estimated = 1 WHERE id = ?"
 _ADD_TO_PERIOD = (
     "INSERT INTO ledger_periods (account, start, spent) VALUES (?, ?, ?) "
@@ -66,24 +68,32 @@ def _batch(
     dialect: Dialect, policy: Policy, reports: Sequence[Report], requests: Sequence[AdmissionRequest], now: int
 ) -> Steps:
     lookup = Lookup(dialect)
-    callers = {request.caller for request in requests}
-    hashes = {caller.secret_hash for caller in callers if caller.secret_hash is not None}
-    secrets: Secrets = {}
-    if hashes:
-        beside = {name for caller in callers for name in (*drawn_on(None, caller), *chain(*caller.candidates))}
-        secrets = yield from lookup.secrets(hashes, beside - {GLOBAL})
+    drawn: dict[Caller, Sequence[str]] = {}  # the ids of accounts
+    hashes: set[str] = set()
+    beside: set[str] = set()
+    asked = []
+    for request in requests:
+        caller = request.caller
+        asked.append((request, caller))
+        if caller not in drawn:
+            drawn[caller] = ()
+            if caller.secret_hash is not None:
+                hashes.add(caller.secret_hash)
+            beside.update(caller.named())
+    secrets = (yield from lookup.secrets(hashes, beside)) if hashes else {}
     if dialect.locks:
         yield from lookup.read((GLOBAL,))
     found: dict[str, Found] = {}
     if reports:
         for row in (yield from among(_BY_ID, {report.id for report in reports})):
-            found[row[0]] = Found(*row)
+            found[row[0]] = Found(row)
     ended = {name for one in found.values() for name, _ in one.draws}
     names = {GLOBAL, *ended}
-    for caller in callers:
+    for caller in drawn:
         key = secrets[caller.secret_hash][0] if caller.secret_hash in secrets else None
         if key is not None or caller.secret_hash is None:
-            names.update(drawn_on(key, caller), *caller.candidates)
+            drawn[caller] = drawn_on(key, caller)
+            names.update(drawn[caller], *caller.candidates)
     if policy.end_user_budget and any(name.startswith("end_user:") for name in names):
         policy = yield from _with_end_user_budget(policy, lookup)
     if dialect.locks:
@@ -96,10 +106,11 @@ def _batch(
         outcomes.append((yield from books.settle(found.get(report.id), report)))
     principals: dict[Caller, Principal] = {}
     results = []
-    for request in requests:
-        who = principals.get(request.caller)
+    for request, caller in asked:
+        who = principals.get(caller)
         if who is None:
-            who = principals[request.caller] = yield from books.principal(request.caller, secrets)
+            key, expires = secrets.get(caller.secret_hash or "", (None, None))
+            who = principals[caller] = yield from books.principal(key, expires, caller, drawn[caller])
         results.append((yield from books.admit(who, request)))
     yield from books.write()
     return {"ok": True, "outcomes": outcomes, "results": results, "ended": [*ended]}
@@ -137,17 +148,18 @@ class Books:
         self._periods: list[tuple[str, int, int]] = []
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
+        self._others: list[tuple[str, str]] = []
         self._expired: list[tuple[Any, ...]] = []
 
-    def principal(self, caller: Caller, secrets: Secrets) -> Generator[Statement, list[Row], Principal]:
-        """Returns the principal of a caller, its accounts rolled into their current periods."""
-        secret = caller.secret_hash
-        if secret is not None and secret not in secrets:
-            return Principal()
-        key, expires = (None, None) if secret is None else secrets[secret]
+    def principal(
+        self, key: Key | None, expires: int | None, caller: Caller, names: Iterable[str]
+    ) -> Generator[Statement, list[Row], Principal]:
+        """Returns the principal of a caller, its accounts rolled into their current periods. `names`: from `drawn_on`,
+        empty for an unknown key."""
         accounts: list[Payer] = []
-        for id in drawn_on(key, caller):
-            limit = key.limits if key is not None and id == key_account(key.id) else self._limits(id)
+        own = key_account(key.id) if key else ""
+        for id in names:
+            limit = key.limits if key is not None and id == own else self._limits(id)
             if limit is not None:
                 payer = yield from self._current(id, limit)
                 accounts.append((payer, limit))
@@ -160,6 +172,8 @@ class Books:
                     payer = yield from self._current(id, limit)
                     some.append((payer, limit))
             candidates.append(some)
+        if not accounts:
+            return Principal()
         return principal(key, expires, caller, accounts, candidates, self._terms)
 
     def _limits(self, id: str) -> Limits | None:
@@ -231,7 +245,11 @@ class Books:
         values = settle.reported(request, report, self._now)
         self._updates.append((*values, report.id))
         used = report.prompt_tokens + report.completion_tokens
-        payers, news = self._end(request, values[1], used - request.tokens)
+        unused = settle.unused(request, report)
+        if unused:
+            left = [(name, start) for name, start in json.loads(request.others) if name not in unused]
+            self._others.append((admit.others_of(left), request.id))
+        payers, news = self._end(request, values[1], used - request.tokens, unused)
         if news:
             yield from self._alert_passed(request, payers)
         return "settled"
@@ -241,15 +259,19 @@ class Books:
         self._expired.append((request.amount, self._now, request.id))
         self._end(request, request.amount, 0)
 
-    def _end(self, request: Found, charge: int, tokens: int) -> tuple[list[_Payer], bool]:
+    def _end(self, request: Found, charge: int, tokens: int, unused: Collection[str] = ()) -> tuple[list[_Payer], bool]:
         """Replaces what the request has reserved or been charged with `charge` nano-dollars, and adds `tokens` to its
-        minute. Returns the accounts, and whether one of them has passed a budget."""
+        minute. Returns the accounts, and whether one of them has passed a budget. `unused`: accounts that are charged
+        nothing."""
         release, slots = (request.amount, 1) if request.state == settle.OPEN else (0, 0)
         spend = charge - request.charged
         minute, news = request.minute, False
         payers = self._payers.get((request.key_id, request.user_id, request.others)) or self._paying(request)
         for (payer, _, watched), (_, admitted) in zip(payers, request.draws, strict=True):
             if payer is None:
+                continue
+            if payer.id in unused:
+                self._release(payer, request, admitted, release, slots)
                 continue
             if payer.start == admitted:
                 payer.spent += spend
@@ -262,6 +284,18 @@ class Books:
             payer.parallel -= slots
             news = news or payer.spent >= watched
         return payers, news
+
+    def _release(self, payer: Account, request: Found, admitted: int, release: int, slots: int) -> None:
+        """Returns what the account of a deployment that did not answer had reserved or been charged."""
+        if payer.start == admitted:
+            payer.spent -= request.charged
+            payer.reserved -= release
+        elif request.charged:
+            self._periods.append((payer.id, admitted, -request.charged))
+        if payer.minute == request.minute:
+            payer.tokens -= request.tokens
+        payer.total -= request.charged
+        payer.parallel -= slots
 
     def _paying(self, request: Found) -> list[_Payer]:
         """Returns the accounts of a request, cached for all requests that draw on the same ones."""
@@ -313,12 +347,13 @@ class Books:
 
     def _write_lines(self) -> Nothing:
         """Writes everything but the accounts, so that later reads see all decisions so far."""
-        for sql, lines in ((_SETTLE, self._updates), (_EXPIRE, self._expired), (_INSERT, self._inserts)):
+        changes = (_SETTLE, self._updates), (_OTHERS, self._others), (_EXPIRE, self._expired), (_INSERT, self._inserts)
+        for sql, lines in changes:
             if lines:
                 yield sql, lines
         if self._periods:
             yield _ADD_TO_PERIOD, sorted(self._periods)
-        self._updates, self._expired, self._inserts, self._periods = [], [], [], []
+        self._updates, self._others, self._expired, self._inserts, self._periods = [], [], [], [], []
 
 
 def _is_news(budget: int | None, payer: Account, alerted: int) -> bool:

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 class Dialect(NamedTuple):
     """`lock`: statements that serialize decisions on the schema and on keys. `for_update`: appended to a SELECT of
-    accounts (`a`) to lock its rows, the global one first. `tags`: those of a line (`r`) as a table `t`."""
+    accounts (`a`) to lock its rows, the global one first. `tags`: those of a line (`r`) as a table `t`. `array`: the
+    function that makes a JSON array."""
 
     lock: tuple[str, ...] = ()
     for_update: str = ""
     tags: str = "json_each(r.tags) AS t"
+    array: str = "json_array"
 
     @property
     def locks(self) -> bool:
@@ -31,6 +33,7 @@ POSTGRES = Dialect(
     ("SELECT pg_advisory_xact_lock(7236254115)",),
     " ORDER BY a.id <> 'global', a.id FOR UPDATE OF a",
     "LATERAL jsonb_array_elements_text(CAST(r.tags AS jsonb)) AS t(value)",
+    "json_build_array",
 )
 
 

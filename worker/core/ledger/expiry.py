@@ -41,7 +41,7 @@ def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int,
         yield from lookup.read((GLOBAL,))
         rows = yield due, (*parameters, limit)  # some may have been settled in the meantime
     if rows:
-        found = [Found(*row) for row in rows]
+        found = [Found((*row, None, None)) for row in rows]
         yield from lookup.read({name for one in found for name, _ in one.draws})
         books = Books(Policy(), now, lookup)
         for one in found:

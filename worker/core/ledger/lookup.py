@@ -1,9 +1,11 @@
 """Reads the keys, the accounts and their owners that a batch is about, in as few statements as possible."""
 
-from collections.abc import Generator, Iterable, Sequence
+import json
+from collections.abc import Generator, Iterable
+from functools import lru_cache
 
 from . import keys
-from .accounts import COLUMNS, GLOBAL, NAMES, Account, Limits, Terms
+from .accounts import COLUMNS, GLOBAL, Account, Limits, Terms
 from .decision import Row, Statement
 from .dialect import Dialect, marks
 from .key_fields import Key
@@ -13,12 +15,11 @@ _MOST_NAMES = 64
 # Names that are read together with the only key of a batch.
 _MOST_BESIDE_A_KEY = 32
 _LIMITS = "max_budget soft_budget budget_duration rpm_limit tpm_limit max_parallel_requests".split()
-_TERMS = f"o.account, o.alias, o.blocked, o.models, {', '.join(f'COALESCE(o.{n}, b.{n})' for n in _LIMITS)}"
+_TERMS = f"o.alias, o.blocked, o.models, {', '.join(f'COALESCE(o.{n}, b.{n})' for n in _LIMITS)}"
 _OWNERS = "LEFT JOIN ledger_owners o ON o.account = a.id LEFT JOIN ledger_budgets b ON b.id = o.budget_id"
 _SECRETS = f"SELECT s.hash, s.expires, {keys.WITH_BUDGET}"
 _OF_SECRETS = f"FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id {keys.JOIN_BUDGET}"
 _BY_SECRET = f"{_SECRETS} {_OF_SECRETS} WHERE s.hash IN "
-_ACCOUNTS = f"SELECT {COLUMNS}, {_TERMS} FROM ledger_accounts a {_OWNERS} WHERE a.id IN "
 _BUDGET = f"SELECT {', '.join(_LIMITS)} FROM ledger_budgets WHERE id = ?"
 
 Rows = Generator[Statement, list[Row], list[Row]]
@@ -34,7 +35,7 @@ class Lookup:
         self.accounts: dict[str, Account] = {}
         self.terms: dict[str, Terms] = {}
         self._asked: set[str] = set()
-        self._lock = dialect.for_update
+        self._dialect = dialect
 
     def secrets(self, hashes: set[str], beside: set[str]) -> Generator[Statement, list[Row], Secrets]:
         """Returns the presented keys. If there is only one, also reads its accounts and those named `beside`."""
@@ -43,7 +44,7 @@ class Lookup:
             end = 2 + keys.COLUMN_COUNT
             names = sorted(beside) if len(beside) <= _MOST_BESIDE_A_KEY else []
             names += names[-1:] * (_padded(len(names)) - len(names))
-            for row in (yield _with_accounts(len(names)) + self._lock, (*names, *hashes)):
+            for row in (yield _with_accounts(self._dialect, len(names)), (*names, *hashes)):
                 if not found:
                     key = keys.key(row[2:end])
                     found[row[0]] = key, row[1]
@@ -66,7 +67,7 @@ class Lookup:
         missing = [name for name in names if name not in self._asked]
         if missing:
             self._asked.update(missing)
-            for row in (yield from among(_ACCOUNTS, missing, self._lock)):
+            for row in (yield from among(_accounts(self._dialect), missing, self._dialect.for_update)):
                 self._add(row)
 
     def budget(self, id: str) -> Generator[Statement, list[Row], Limits | None]:
@@ -74,21 +75,33 @@ class Lookup:
         rows = yield _BUDGET, (id,)
         return Limits(*rows[0]) if rows else None
 
-    def _add(self, row: Sequence) -> None:
-        end = len(NAMES)
-        account = self.accounts[row[0]] = Account(row[:end])
-        if row[end] is not None:
-            _, alias, blocked, models, *limits = row[end:]
-            self.terms[account.id] = Terms(alias, blocked, models, Limits(*limits))
+    def _add(self, row: Row) -> None:
+        self.accounts[row[0]] = Account(row[:-1])
+        if row[-1] is not None:
+            alias, blocked, models, *limits = json.loads(row[-1])
+            self.terms[row[0]] = Terms(alias, blocked, models, Limits(*limits))
 
 
-def _with_accounts(count: int) -> str:
+@lru_cache
+def _with_accounts(dialect: Dialect, count: int) -> str:
     """Returns the statement that reads a key together with its accounts and `count` others."""
     others = f", {marks(count)}" if count else ""
     return (
-        f"{_SECRETS}, {COLUMNS}, {_TERMS} {_OF_SECRETS} JOIN ledger_accounts a ON a.id IN "
-        f"('{GLOBAL}', 'key:' || k.id, 'user:' || k.user_id, 'team:' || k.team_id{others}) {_OWNERS} WHERE s.hash = ?"
+        f"{_SECRETS}, {_columns(dialect)} {_OF_SECRETS} JOIN ledger_accounts a ON a.id IN "
+        f"('{GLOBAL}', 'key:' || k.id, 'user:' || k.user_id, 'team:' || k.team_id{others}) "
+        f"{_OWNERS} WHERE s.hash = ?{dialect.for_update}"
     )
+
+
+@lru_cache
+def _accounts(dialect: Dialect) -> str:
+    return f"SELECT {_columns(dialect)} FROM ledger_accounts a {_OWNERS} WHERE a.id IN "
+
+
+def _columns(dialect: Dialect) -> str:
+    """Returns the columns of an account, and its owner's terms in one column: most accounts have none, and columns that
+    are null cost as much as others."""
+    return f"{COLUMNS}, CASE WHEN o.account IS NOT NULL THEN CAST({dialect.array}({_TERMS}) AS TEXT) END"
 
 
 def among(sql: str, names: Iterable[str], end: str = "") -> Rows:

@@ -87,6 +87,8 @@ _TABLES: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE ledger_requests ADD COLUMN others TEXT NOT NULL DEFAULT '[]'",
         # The attempts that failed, a JSON list, '' for none.
         "ALTER TABLE ledger_requests ADD COLUMN attempts TEXT NOT NULL DEFAULT ''",
+        # Of the deployment that responded, '' for none.
+        "ALTER TABLE ledger_requests ADD COLUMN provider TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX ledger_requests_team ON ledger_requests (team_id, created, id) WHERE team_id <> ''",
         "CREATE INDEX ledger_requests_end_user ON ledger_requests (end_user, created, id) WHERE end_user <> ''",
         "CREATE INDEX ledger_keys_team ON ledger_keys (team_id, created, id) WHERE team_id <> ''",

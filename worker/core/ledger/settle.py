@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 from ..values.money import MAX_NANO
 from .accounts import GLOBAL, key_account, user_account
-from .decision import Decision, Steps
+from .decision import Decision, Row, Steps
 from .dialect import SQLITE, Dialect, marks
 
+# The accounts of deployments that may answer a request.
+_OF_CANDIDATES = ("provider:", "deployment:", "model:")
 OPEN, EXPIRED, SETTLED = 0, 1, 2
 # A Durable Object's SQL accepts at most 100 parameters.
 _RENEW_AT_ONCE = 50
@@ -31,7 +33,8 @@ class Report(NamedTuple):
 
     `status`: of the response, 499 if the client disconnected. `estimated`: 1 if the provider did not report usage.
     `answered_by`: the public name of the model that responded, which may be a fallback. `attempts`: those that failed,
-    a JSON list as `handlers.attempt_log` writes it; '' for none.
+    a JSON list as `handlers.attempt_log` writes it; '' for none. `provider`: of the deployment that responded, '' if
+    none did. None from older containers: the request is then charged to every candidate's account that it drew on.
     """
 
     id: str
@@ -47,22 +50,33 @@ class Report(NamedTuple):
     reasoning_tokens: int = 0
     estimated: int = 0
     attempts: str = ""
+    provider: str | None = None
 
     @property
     def fields(self) -> list[Any]:
-        """As sent from the container to the edge. Without attempts it is what older objects understand."""
-        return [*self] if self.attempts else [*self][:-1]
+        """As sent from the container to the edge. What is at the end and says nothing is left out, because older
+        objects do not know it."""
+        fields = [*self]
+        while fields[-1] in ("", None):
+            fields.pop()
+        return fields
 
 
 # The columns that a report changes.
 REPORTED = (
     "state charged settled answered_by deployment status latency prompt_tokens completion_tokens cached_tokens "
-    "reasoning_tokens estimated attempts"
+    "reasoning_tokens estimated attempts provider"
 ).split()
 
 
-class Found(NamedTuple):
-    """A stored request that a report refers to, with the budgets of its key. See `schema`."""
+class Found:
+    """A stored request that a report refers to, with the budgets of its key. See `schema`. `draws`: the ids of the
+    accounts that pay for the request, each with the period in which it was admitted."""
+
+    __slots__ = (
+        "amount", "charged", "draws", "id", "instance", "key_id", "max_budget", "minute", "others", "soft_budget",
+        "state", "tokens", "user_id",
+    )  # fmt: skip
 
     id: str
     state: int
@@ -73,24 +87,36 @@ class Found(NamedTuple):
     charged: int
     tokens: int
     minute: int
-    global_start: int
-    key_start: int
-    user_start: int
     others: str
-    soft_budget: int | None = None
-    max_budget: int | None = None
+    soft_budget: int | None
+    max_budget: int | None
+    draws: list[tuple[str, int]]
 
-    @property
-    def draws(self) -> list[tuple[str, int]]:
-        """The ids of the accounts that pay for the request, each with the period in which it was admitted."""
-        found = [(GLOBAL, self.global_start)]
+    def __init__(self, row: Row) -> None:
+        (
+            self.id,
+            self.state,
+            self.instance,
+            self.key_id,
+            self.user_id,
+            self.amount,
+            self.charged,
+            self.tokens,
+            self.minute,
+            everyones,
+            keys,
+            users,
+            self.others,
+            self.soft_budget,
+            self.max_budget,
+        ) = row
+        self.draws = [(GLOBAL, everyones)]
         if self.key_id:
-            found.append((key_account(self.key_id), self.key_start))
+            self.draws.append((key_account(self.key_id), keys))
         if self.user_id:
-            found.append((user_account(self.user_id), self.user_start))
+            self.draws.append((user_account(self.user_id), users))
         if self.others != "[]":
-            found += [(name, start) for name, start in json.loads(self.others)]
-        return found
+            self.draws += [(name, start) for name, start in json.loads(self.others)]
 
 
 def bind(id: str, instance: str) -> Decision:
@@ -114,6 +140,15 @@ def objection(found: Found | None, report: Report) -> str:
     return "duplicate" if found.state == SETTLED else ""
 
 
+def unused(found: Found, report: Report) -> set[str]:
+    """Returns the accounts of candidates that a request drew on and that did not answer it. They are charged
+    nothing."""
+    if found.others == "[]" or report.provider is None:
+        return set()
+    answered = (f"provider:{report.provider}", f"deployment:{report.deployment}", f"model:{report.answered_by}")
+    return {name for name, _ in found.draws if name.startswith(_OF_CANDIDATES) and name not in answered}
+
+
 def reported(found: Found, report: Report, now: int) -> tuple[Any, ...]:
     """Returns the request's values for the columns in REPORTED."""
     return (
@@ -130,6 +165,7 @@ def reported(found: Found, report: Report, now: int) -> tuple[Any, ...]:
         report.reasoning_tokens,
         report.estimated,
         report.attempts,
+        report.provider or "",
     )
 
 

@@ -18,7 +18,7 @@ STATUSES = {"success": "r.status BETWEEN 200 AND 399", "failure": "(r.status >= 
 _NAMES = (
     "id state key_id key_alias user_id model endpoint amount charged created settled answered_by deployment status "
     "latency prompt_tokens completion_tokens cached_tokens reasoning_tokens estimated request_id tags attempts "
-    "team_id end_user"
+    "team_id end_user provider"
 ).split()
 _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
@@ -162,6 +162,7 @@ def _line(line: dict[str, Any]) -> dict[str, Any]:
         "model": line["model"],
         "answered_by": line["answered_by"] or None,
         "deployment": line["deployment"] or None,
+        "provider": line["provider"] or None,
         "spend": usd(line["charged"]),
         "reserved": usd(line["amount"]),
         "prompt_tokens": line["prompt_tokens"],
