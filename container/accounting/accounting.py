@@ -210,13 +210,19 @@ class Accounting:
         name = secret or payer.name
         known = self._known.get(name) if name else None
         limited = known.limited if known else self.policy.everyone.max_budget is not None
-        quote, size = quoted() if limited else (None, None)
+        candidates = self._price_book.candidates(route)
+        quote, size = quoted() if limited or candidates else (None, None)
         id, named = context.reservation()
         bytes = context.request.content_length or _UNKNOWN_BYTES
-        result = await self._decided(self._request(id, named, secret, endpoint, route, quote, claims, payer), bytes)
+
+        def request() -> AdmissionRequest:
+            asked = self._request(id, named, secret, endpoint, route, quote, claims, payer)
+            return asked._replace(candidates=candidates) if candidates else asked
+
+        result = await self._decided(request(), bytes)
         if "unsized" in result:  # a limit was added a moment ago
             quote, size = quoted()
-            result = await self._decided(self._request(id, named, secret, endpoint, route, quote, claims, payer), bytes)
+            result = await self._decided(request(), bytes)
         context.key_verified()
         if not result["ok"]:
             self._known.pop(name, None)
@@ -236,6 +242,7 @@ class Accounting:
             output_limit=quote.add_limit if quote and limited else None,
             most_output=most_output,
             limited=limited,
+            exhausted=frozenset(result.get("exhausted", ())),
             measure=measure,
             tier=body.get("service_tier"),
             units=charge.units,

@@ -120,6 +120,7 @@ class EdgeAccounting:
             output_limit=grant.output_limit,
             most_output=grant.most_output,
             limited=grant.limited,
+            exhausted=frozenset(grant.exhausted),
             measure=lambda: (grant.amount, estimated or prompt(body)),  # if the provider does not report usage
             tier=body.get("service_tier"),
             units=charge.units,

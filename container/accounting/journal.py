@@ -93,8 +93,8 @@ class Journal:
     def _add(self, report: Report) -> None:
         self._open.pop(report.id, None)
         self._last += 1
-        if report.attempts and not self._attempts:
-            report = report._replace(attempts="")
+        if not self._attempts:
+            report = report._replace(attempts="", provider=None)
         self._entries.append((self._last, report))
         self._empty.clear()
 

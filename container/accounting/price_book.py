@@ -18,9 +18,8 @@ from ..config.price_map import price_map
 from ..config.prices import entry, tokenizer
 from ..formats.shared.capabilities import capabilities
 from ..routing.groups import Target
-from ..routing.router import Router, RouteRequest
+from ..routing.router import CHAINS, Router, RouteRequest
 
-_CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 # Mock responses are free unless `model_info` sets a price.
 _FREE: Price = {"input": 0, "output": 0, "above": [], "image_tokens": 0, **dict.fromkeys(("image", "character"), 0)}
 
@@ -74,6 +73,10 @@ class PriceBook:
         """List the models, including wildcards, that have an enabled deployment without a price."""
         return list(dict.fromkeys(d.group for d in config.deployments if not d.off and self._fixed[d.id] is None))
 
+    def candidates(self, route: RouteRequest) -> tuple[tuple[str, ...], ...]:
+        """Return the accounts of the deployments that may serve the request; see `AdmissionRequest`."""
+        return self._router.candidates(route)
+
     def quote(self, body: Mapping[str, Any], prompt: estimate.Prompt, route: RouteRequest, charge: Charge) -> Quote:
         """Return the maximum cost of the request at any deployment that may serve it."""
         reach = self.reach(route)
@@ -114,7 +117,7 @@ class PriceBook:
 def targets(router: Router, route: RouteRequest) -> list[tuple[str, Target]]:
     """Return the public name and target of each deployment that may serve the request, including those that are off."""
     names = [route.model]
-    for chain in _CHAINS:
+    for chain in CHAINS:
         names += router.fallbacks(route, chain)
     return [(name, target) for name in dict.fromkeys(names) for target in router.groups.targets(name)]
 

@@ -46,6 +46,7 @@ class Reservation:
     prompt         the prompt's size; None if no limit applied, then `measure` computes it and the amount when needed
     output_limit   limit to add to the request, None if it has one or needs none
     most_output    the reservation covers no limit above this one, None if it covers the request's
+    exhausted      ids of accounts that are used up: no deployment that draws on one of them may answer
     limited        a budget or token limit applies, so the output limit must not be dropped
     attempts       those that failed, a JSON list; '' for none
     report         what it was settled with, None before that
@@ -69,6 +70,7 @@ class Reservation:
         "_units",
         "_unread",
         "attempts",
+        "exhausted",
         "id",
         "limited",
         "most_output",
@@ -90,6 +92,7 @@ class Reservation:
         output_limit: int | None,
         limited: bool,
         most_output: int | None = None,
+        exhausted: frozenset[str] = frozenset(),
         measure: Measure | None = None,
         tier: Any = None,
         units: Mapping[str, int] | None = None,
@@ -101,6 +104,7 @@ class Reservation:
         self.output_limit = output_limit
         self.limited = limited
         self.most_output = most_output
+        self.exhausted = exhausted
         self.tier = tier
         self.transcript: Transcript | None = None
         self.attempts = ""
@@ -201,7 +205,7 @@ class Reservation:
         step = self._step = self._step or self._unread
         latency = int((time.monotonic() - self._began) * 1000)
         if step is None:
-            return Report(self.id, instance, 0, status=status, latency=latency)
+            return Report(self.id, instance, 0, status=status, latency=latency, provider="")
         d = step.target.deployment
         if not self._answered and not self.transcript:
             # The request was cancelled before the provider responded, or its response could not be read. The actual
@@ -209,7 +213,18 @@ class Reservation:
             amount, _ = self._size()
             prompt = self._most(self._price()).tokens
             metrics.answered(d.group, d.id, Usage(prompt), amount or 0)
-            return Report(self.id, instance, amount or 0, step.group, d.id, status, latency, prompt, estimated=1)
+            return Report(
+                self.id,
+                instance,
+                amount or 0,
+                step.group,
+                d.id,
+                status,
+                latency,
+                prompt,
+                estimated=1,
+                provider=d.provider,
+            )
         used, estimated, cost = self._came_to()
         metrics.answered(d.group, d.id, used, cost or 0)
         return Report(
@@ -225,6 +240,7 @@ class Reservation:
             used.cached,
             used.reasoning,
             int(estimated),
+            provider=d.provider,
         )
 
     def _came_to(self) -> Came:
@@ -298,6 +314,7 @@ class Unaccounted:
 
     output_limit: int | None = None
     most_output: int | None = None
+    exhausted: frozenset[str] = frozenset()
     unknown_max_output = UNKNOWN_MAX_OUTPUT
     limited = False
     transcript: Transcript | None = None

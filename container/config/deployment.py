@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from worker.core.api.models import missing
+from worker.core.ledger.accounts import Limits
 
-from . import connection, output_limits, price_map
+from . import connection, option_values, output_limits, price_map
 from .connection import Vertex
-from .document import REFERENCE, Document, KeyPath, references
+from .document import REFERENCE, Document, KeyPath, references, resolved
 from .model_routes import split_route
 from .parameters import Parameters
 from .price_map import provider_of
@@ -27,7 +28,8 @@ _MAY_BE_BLANK = frozenset(
 # litellm_params that the proxy itself handles, besides prices (`price_map.is_price`).
 _OWN = frozenset(
     "model api_key api_base base_url api_version custom_llm_provider organization extra_headers weight rpm tpm timeout "
-    "stream_timeout max_parallel_requests max_retries num_retries mock_response order use_chat_completions_api".split()
+    "stream_timeout max_parallel_requests max_retries num_retries mock_response order use_chat_completions_api "
+    "max_budget budget_duration".split()
 )
 # LiteLLM merges reasoning into the text of a stream as `<think>…</think>`. If true, the model goes through the engine.
 _MERGED = "merge_reasoning_content_in_choices"
@@ -75,8 +77,9 @@ class Deployment:
     group or the router applies.
 
     `format` is the wire format of direct calls. `route` is LiteLLM's prefix of the model name, or ''. Deployments with
-    the lowest `order` are tried first. `vertex` contains the settings for Vertex AI. `params` are the litellm_params as
-    written, with secrets still as references. `presets` are request fields set unless the client sets them.
+    the lowest `order` are tried first. `budget` is what may be spent at it. `vertex` contains the settings for Vertex
+    AI. `params` are the litellm_params as written, with secrets still as references. `presets` are request fields set
+    unless the client sets them.
     """
 
     id: str
@@ -102,6 +105,7 @@ class Deployment:
     max_parallel_requests: int | None = None
     num_retries: int | None = None
     order: int | None = None
+    budget: Limits | None = None
     mock_response: str | None = None
     presets: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -202,6 +206,7 @@ def parse(
         max_parallel_requests=read.whole("max_parallel_requests"),
         num_retries=read.whole("max_retries" if "max_retries" in params else "num_retries"),
         order=read.whole("order"),
+        budget=_budget(document, at, params, environment),
         mock_response=None if mock is None else str(mock),
         presets={**{k: read.value(k) for k in params if k in _PRESETS and k != "extra_body"}, **_extra_body(read)},
         params=params,
@@ -301,6 +306,16 @@ def _headers(read: Parameters, params: dict) -> dict[str, str]:
     return resolved
 
 
+def _budget(document: Document, at: KeyPath, params: dict, environment: Mapping[str, str]) -> Limits | None:
+    """https://docs.litellm.ai/docs/proxy/provider_budget_routing"""
+    values = {name: resolved(params.get(name), environment) for name in ("max_budget", "budget_duration")}
+    most = option_values.budget(document, (*at, "max_budget"), values["max_budget"])
+    duration = option_values.duration(document, (*at, "budget_duration"), values["budget_duration"])
+    if most is None and duration is not None:
+        document.report("warning", (*at, "budget_duration"), "has no effect without max_budget.")
+    return None if most is None else Limits(max_budget=most, duration=duration)
+
+
 def _extra_body(read: Parameters) -> dict[str, Any]:
     extra = read.params.get("extra_body") or {}
     if not isinstance(extra, dict):
@@ -311,6 +326,11 @@ def _extra_body(read: Parameters) -> dict[str, Any]:
 
 def _identity(group: str, params: dict, path: KeyPath) -> str:
     """A stable id for the deployment, which is the same after each restart and contains no secrets."""
-    shown = {k: v for k, v in params.items() if k != "api_key" or str(v).startswith(REFERENCE)}
+    # Without its budget: with another id, a deployment whose budget is raised would begin anew.
+    shown = {
+        k: v
+        for k, v in params.items()
+        if k not in ("max_budget", "budget_duration") and (k != "api_key" or str(v).startswith(REFERENCE))
+    }
     digest = hashlib.sha256(repr((group, sorted(shown.items(), key=str), path)).encode()).hexdigest()
     return digest[:16]

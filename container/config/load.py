@@ -83,6 +83,10 @@ def _config(document: documents.Document, environment: Mapping[str, str]) -> Con
     if any(connection.VARIABLE in d.needs for d in found):
         wrong = connection.problem(completed.environment)
         document.problems += [wrong] if wrong else []
+    options = replace(options, deployment_budgets={d.id: d.budget for d in found if d.budget is not None})
+    for provider in options.provider_budget_config.keys() - {d.provider for d in found}:
+        message = f"{provider} is the provider of no model, so its budget has no effect."
+        document.report("warning", ("router_settings", "provider_budget_config"), message)
     groups: dict[str, list[Deployment]] = {}
     for d in found:
         groups.setdefault(d.group, []).append(d)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from worker.core.api.cors import is_origin
+from worker.core.ledger.accounts import Limits
 from worker.core.values import money, periods
 
 from .document import Document, KeyPath
@@ -203,6 +204,34 @@ def texts(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
         document.error(path, "has to be a list of texts.")
         return ()
     return tuple(v.strip().rstrip("/") for v in value if v.strip())
+
+
+def provider_budgets(document: Document, path: KeyPath, value: Any) -> dict[str, Limits]:
+    """https://docs.litellm.ai/docs/proxy/provider_budget_routing"""
+    if not isinstance(value, dict):
+        document.error(path, "has to be a mapping of providers.", "For example: `openai: {budget_limit: 10}`.")
+        return {}
+    found: dict[str, Limits] = {}
+    for provider, settings in value.items():
+        at = (*path, str(provider))
+        unknown = settings.keys() - _BUDGET_FIELDS if isinstance(settings, dict) else {"it"}
+        if unknown:
+            message = f"has to be a mapping of {', '.join(sorted(_BUDGET_FIELDS))}."
+            document.error(at, message, "For example: `{budget_limit: 10, time_period: 1d}`.")
+            continue
+        most = budget(document, at, settings.get("budget_limit", settings.get("max_budget")))
+        period = duration(document, at, settings.get("time_period", settings.get("budget_duration")))
+        rates = [settings.get(name) for name in ("rpm_limit", "tpm_limit")]
+        if any(
+            rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 0) for rate in rates
+        ):
+            document.error(at, "has a limit that is not a whole number.")
+            continue
+        found[str(provider)] = Limits(most, None, period, *rates)
+    return found
+
+
+_BUDGET_FIELDS = frozenset("budget_limit time_period max_budget budget_duration rpm_limit tpm_limit".split())
 
 
 def text(document: Document, path: KeyPath, value: Any) -> str:

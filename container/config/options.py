@@ -54,6 +54,9 @@ class Options:
     `from_environment` names the settings that refer to environment variables. `budgets_unset` contains the budget
     variables that are not set. `variables` contains all variables that settings need, in the proxy or in its engine.
 
+    `provider_budget_config` has the budgets of providers by their names, and `deployment_budgets` those of deployments
+    by their ids; `load` adds them.
+
     `engine_settings` are the `litellm_settings` passed to the engine, and `engine_sections` are whole sections passed
     to it. `engine_reason` is the setting that sends every group through the engine, if any. `jwt_auth` is None unless
     JWTs are accepted.
@@ -89,6 +92,8 @@ class Options:
     user_headers: tuple[str, ...] = ()
     max_end_user_budget: int | None = None
     max_end_user_budget_id: str = ""
+    provider_budget_config: Mapping[str, Limits] = field(default_factory=dict)
+    deployment_budgets: Mapping[str, Limits] = field(default_factory=dict)
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
     jwt_auth: "ClaimRules | None" = None
@@ -111,13 +116,18 @@ class Options:
             each_user=Limits(self.max_user_budget, None, self.user_budget_duration),
             each_end_user=Limits(self.max_end_user_budget),
             end_user_budget=self.max_end_user_budget_id,
+            accounts={
+                **{f"provider:{name}": limits for name, limits in self.provider_budget_config.items()},
+                **{f"deployment:{id}": limits for id, limits in self.deployment_budgets.items()},
+            },
         )
 
     @property
     def has_budget(self) -> bool:
         """Whether the file sets a budget. Keys may have their own budgets regardless."""
         budgets = (self.max_budget, self.max_user_budget, self.max_end_user_budget)
-        return any(budget is not None for budget in budgets) or bool(self.max_end_user_budget_id)
+        others = self.max_end_user_budget_id or self.provider_budget_config or self.deployment_budgets
+        return any(budget is not None for budget in budgets) or bool(others)
 
     @property
     def needs_ledger(self) -> bool:
@@ -210,6 +220,8 @@ class _Reader:
             read.plain(document, path, name, value, values)
         elif name == "request_timeout":
             read.plain(document, path, "timeout", value, values)
+        elif name == "provider_budget_config" and section == "router_settings":
+            values[name] = read.provider_budgets(document, path, value)
         elif name == "routing_strategy_args" and section == "router_settings":
             read.strategy_arguments(document, path, value, values)
         elif name == "enable_tag_filtering" and section == "router_settings":
@@ -422,7 +434,7 @@ _PROTECTIVE = {
 }
 # The settings read in each section. LiteLLM-only settings without effect are accepted in any section.
 _NAMES = {
-    "router_settings": (*_ROUTING, "routing_strategy_args"),
+    "router_settings": (*_ROUTING, "routing_strategy_args", "provider_budget_config"),
     "litellm_settings": (
         *_ROUTING,
         "request_timeout",

@@ -89,10 +89,6 @@ STOPS: Mapping[str, Stop] = {
         "Send the limits with every `/key/generate`, and remove it.",
         _limits_keys,
     ),
-    "router_settings.provider_budget_config": Stop(
-        "limits the spend on each provider; there is no such limit here.",
-        "Set `litellm_settings.max_budget` or key budgets, and remove it.",
-    ),
     "router_settings.guardrail_list": Stop(
         "lists guardrails; here requests would bypass them.", "Move them to the `guardrails` section."
     ),

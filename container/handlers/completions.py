@@ -80,6 +80,8 @@ class Completions:
             claims=request.claims,
         )
         limit_output(request, reservation)
+        if reservation.exhausted:
+            request.route = request.route._replace(exhausted=reservation.exhausted)
         try:
             if self._cache is None:
                 await self._route(context, request, reservation)
@@ -119,7 +121,7 @@ class Completions:
             relay.close()
         if relay.answered:
             return relay.complete
-        error = refusal(request.model, failed)
+        error = refusal(request.model, failed, request.route)
         await reservation.settle(error.status)
         if not context.started:
             raise error

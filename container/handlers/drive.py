@@ -60,8 +60,11 @@ def _next(plan: Plan, outcome: Outcome | None) -> Step | None:
         return None
 
 
-def refusal(model: str, failed: Failed) -> ApiError:
+def refusal(model: str, failed: Failed, route: RouteRequest | None = None) -> ApiError:
     """The error for the client when every attempt failed."""
+    if not failed and route is not None and route.exhausted:  # a deployment is left, but not for this request
+        message = f"The budget of every deployment of '{model}' that could answer is used up."
+        return ApiError(429, "budget_exceeded", message, code="budget_exceeded", headers=[("x-should-retry", "false")])
     if not failed:
         return service_unavailable(f"Every deployment of '{model}' is busy.", retry_after=1)
     # If a fallback lacks one of the request's fields, that does not explain why the model itself failed.

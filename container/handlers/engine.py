@@ -99,6 +99,8 @@ class EngineEndpoints:
         reservation = await self._accounting.admit(
             context, endpoint.name, asked.fields, body.route, asked.charge, estimated=asked.prompt, claims=body.claims
         )
+        if reservation.exhausted:
+            body.route = body.route._replace(exhausted=reservation.exhausted)
         try:
 
             async def attempt(step: Try) -> Outcome:
@@ -110,7 +112,7 @@ class EngineEndpoints:
 
             failed = await drive(self._router.route(body.route), attempt)
             if not context.started:
-                error = refusal(body.model, failed)
+                error = refusal(body.model, failed, body.route)
                 await reservation.settle(error.status)
                 raise error
         finally:

@@ -87,6 +87,7 @@ class Parking:
                     "tags": asked.request.claims.tags,
                     "end_user": asked.request.claims.end_user,
                     "steps": quote.steps,
+                    "candidates": self._price_book.candidates(asked.request.route),
                 }
             ),
         )

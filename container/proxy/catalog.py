@@ -10,6 +10,7 @@ from worker.core.ledger import declared_owners
 
 from ..accounting.price_book import PriceBook, targets
 from ..config import connection, literals
+from ..config.document import references
 from ..config.load import Config, load
 from ..config.problems import ConfigError, Problem
 from ..config.providers import AZURE_VERSION_VARIABLE, DIRECT, ENGINE_NEEDS, ENGINE_VARIABLES, OPTIONAL_KEYS
@@ -27,6 +28,8 @@ _EARLY = (
     "max_end_user_budget",
     "max_end_user_budget_id",
     "user_header_name",
+    "user_header_mappings",
+    "provider_budget_config",
     "max_fallbacks",
 )
 # Prefixes of settings that are read once per process.
@@ -53,7 +56,8 @@ def catalog(config: Config) -> dict:
     user_headers  names of headers with the end user
     virtual_keys  entries of `worker.core.ledger.declared`
     owners        entries of `worker.core.ledger.declared_owners`
-    deployments   [{"id", "group", "needs", "price"}], prices as in `worker.core.pricing.prices`
+    deployments   [{"id", "group", "needs", "price", "accounts"}], prices as in `worker.core.pricing.prices`; the
+                  accounts of the ledger that it draws on only if there are any
     reach         {model name: [indices of the deployments that may serve a request for it]}; models that the edge
                   cannot quote are left out
     restart       those of `environment` that a container reads only at startup
@@ -117,7 +121,13 @@ def _prices(config: Config) -> dict[str, Any]:
     price_book = PriceBook(config, router, default_max_output=1)
     place = {d.id: index for index, d in enumerate(config.deployments)}
     deployments = [
-        {"id": d.id, "group": d.group, "needs": list(d.needs), "price": price_book.price(Target(d, d.model))}
+        {
+            "id": d.id,
+            "group": d.group,
+            "needs": list(d.needs),
+            "price": price_book.price(Target(d, d.model)),
+            **({"accounts": list(router.accounts[d.id])} if d.id in router.accounts else {}),
+        }
         for d in config.deployments
     ]
     reach: dict[str, list[int]] = {}
@@ -135,6 +145,12 @@ def _refuse_late(config: Config) -> None:
     if late:
         message = "stands in a variable, and the edge has to know it when the Worker is built."
         raise ConfigError([Problem("error", f"{config.name}: {late[0]}", message, "Write the value into the file.")])
+    for d in config.deployments:
+        if references(d.params.get("max_budget")) or references(d.params.get("budget_duration")):
+            message = "its budget stands in a variable, and the edge has to know it when the Worker is built."
+            raise ConfigError(
+                [Problem("error", f"{config.name}: {d.group}", message, "Write the value into the file.")]
+            )
     if any(key.variable is None for key in config.options.virtual_keys):
         message = "a key's secret stands in the file, and the Worker is no place for it."
         mend = "Write `key: os.environ/NAME`, and set NAME with `just wrangler secret put NAME`."

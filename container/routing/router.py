@@ -35,13 +35,14 @@ _RETRY_POLICY = {
     "server": "InternalServerErrorRetries",
     "connection": "InternalServerErrorRetries",
 }
+CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _SPECIAL_CHAINS = {"context_window": "context_window_fallbacks", "content_policy": "content_policy_fallbacks"}
 
 
 class RouteRequest(NamedTuple):
     """`model`: the client's name for it. `tokens`: estimated usage. `fallbacks` and `num_retries`: the request's own,
     or None for the configuration's. `only`: ids of the deployments that have what the request refers to, None for
-    all."""
+    all. `exhausted`: ids of accounts that are used up; deployments that draw on them are passed over."""
 
     model: str
     tokens: int = 0
@@ -49,6 +50,7 @@ class RouteRequest(NamedTuple):
     fallbacks: tuple[str, ...] | None = None
     num_retries: int | None = None
     only: frozenset[str] | None = None
+    exhausted: frozenset[str] = frozenset()
 
 
 class Try(NamedTuple):
@@ -91,6 +93,12 @@ class Router:
         self._chains: dict[tuple[str, str], list[str]] = {}  # (chain, model) -> names, computed once
         self._reachable: dict[str, bool] = {}  # by model, computed once
         self._strategy = STRATEGIES[config.options.routing_strategy]
+        limited = config.options.policy.accounts
+        accounts = {d.id: (f"provider:{d.provider}", f"deployment:{d.id}") for d in config.deployments if limited}
+        # The ledger's accounts of each deployment that has any.
+        self.accounts = {
+            id: own for id, names in accounts.items() if (own := tuple(name for name in names if name in limited))
+        }
         self._ordered = any(d.order is not None for d in config.deployments)
 
     def route(self, request: RouteRequest) -> Plan:
@@ -105,7 +113,7 @@ class Router:
     def reachable(self, request: RouteRequest) -> bool:
         """Whether any deployment of the model or its fallbacks is on."""
         model = request.model
-        ordinary = request.fallbacks is None and request.only is None
+        ordinary = request.fallbacks is None and request.only is None and not request.exhausted
         known = self._reachable.get(model) if ordinary else None
         if known is None:
             names = (model, *self.fallbacks(request, "fallbacks"))
@@ -116,8 +124,23 @@ class Router:
 
     def targets(self, name: str, request: RouteRequest) -> Sequence[Target]:
         """Return the targets of a model that may serve the request."""
-        found, only = self.groups.targets(name), request.only
-        return found if only is None else [t for t in found if t.deployment.id in only]
+        found, only, exhausted = self.groups.targets(name), request.only, request.exhausted
+        if only is not None:
+            found = [t for t in found if t.deployment.id in only]
+        if exhausted:
+            found = [t for t in found if exhausted.isdisjoint(self.accounts.get(t.deployment.id, ()))]
+        return found
+
+    def candidates(self, request: RouteRequest) -> tuple[tuple[str, ...], ...]:
+        """Return the accounts of each deployment that may answer, without duplicates; empty if none has any."""
+        if not self.accounts:
+            return ()
+        names = [request.model]
+        for chain in CHAINS:
+            names += self.fallbacks(request, chain)
+        targets = (t for name in dict.fromkeys(names) for t in self.targets(name, request) if not t.deployment.off)
+        found = tuple(dict.fromkeys(self.accounts.get(t.deployment.id, ()) for t in targets))
+        return found if any(found) else ()
 
     def fallbacks(self, request: RouteRequest, chain: str) -> list[str]:
         """Return the public names to try after the model: its chain, then the chains of those, without duplicates.

@@ -17,6 +17,7 @@ PAGE = (ROOT / "docs" / "configuration.md").read_text()
 FILLED_BY = {
     "response_cache": "cache",
     "user_headers": "user_header_name",
+    "deployment_budgets": "provider_budget_config",
     "from_environment": "os.environ/NAME",
     "variables": "os.environ/NAME",
     "latency_ttl": "ttl",

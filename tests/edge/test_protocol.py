@@ -47,6 +47,8 @@ _GRANT = protocol.grant_of(REQUEST, RESULT, 4096, 7)
 _add("grant", _GRANT.encode(), EdgeGrant.decode, _GRANT)
 _LOWERED = protocol.grant_of(REQUEST, {**RESULT, **LOWERED}, None, 7)
 _add("grant_with_a_lowered_limit", _LOWERED.encode(), EdgeGrant.decode, _LOWERED)
+_PASSING = protocol.grant_of(REQUEST, {**RESULT, "exhausted": ["provider:openai"]}, 4096, 7)
+_add("grant_that_passes_over", _PASSING.encode(), EdgeGrant.decode, _PASSING)
 _FREE = protocol.grant_of({**REQUEST, "secret_hash": None, "amount": None}, {**RESULT, "limited": False}, 4096)
 _add("grant_of_the_master_key", _FREE.encode(), EdgeGrant.decode, _FREE)
 _NAMED = protocol.grant_of(REQUEST, {**RESULT, "key_alias": "größe"}, 4096, 7)
@@ -54,9 +56,11 @@ _add("grant_of_a_named_key", _NAMED.encode(), EdgeGrant.decode, _NAMED)
 _MODELS = EdgeGrant(models='["gpt-4o", "claude-*"]')
 _add("grant_of_models", _MODELS.encode(), EdgeGrant.decode, _MODELS)
 _add("grant_of_nothing", EdgeGrant().encode(), EdgeGrant.decode, EdgeGrant())
-_ADMISSION = REQUEST, 4096, Claims('["a"]'), "configuration", []
-_LOWERABLE = REQUEST, None, NO_CLAIMS, "configuration", STEPS
-_CLAIMED = REQUEST, 4096, Claims('["a"]', "größe"), "configuration", []
+_ADMISSION = REQUEST, 4096, Claims('["a"]'), "configuration", [], ()
+_LOWERABLE = REQUEST, None, NO_CLAIMS, "configuration", STEPS, ()
+_CLAIMED = REQUEST, 4096, Claims('["a"]', "größe"), "configuration", [], ()
+_PROVIDERS = REQUEST, 4096, NO_CLAIMS, "configuration", [], (("provider:openai",), ())
+_add("admission_with_candidates", protocol.encode_admission(*_PROVIDERS), protocol.decode_admission, _PROVIDERS)
 _add("admission_with_an_end_user", protocol.encode_admission(*_CLAIMED), protocol.decode_admission, _CLAIMED)
 _add("admission_with_steps", protocol.encode_admission(*_LOWERABLE), protocol.decode_admission, _LOWERABLE)
 _add("admission", protocol.encode_admission(*_ADMISSION), protocol.decode_admission, _ADMISSION)
@@ -135,6 +139,7 @@ FIELDS = st.lists(st.one_of(TEXT, NUMBER), max_size=12)
         TEXT,
         TEXT,
         st.none() | st.integers(1, 2**53),
+        TEXTS.map(tuple),
     )
 )
 def test_any_grant_survives_a_round_trip(grant: EdgeGrant) -> None:
@@ -175,17 +180,18 @@ def test_any_other_message_survives_a_round_trip(message: Any) -> None:
     st.builds(Claims, TEXT, TEXT),
     TEXT,
     OUTPUT_STEPS,
+    st.lists(TEXTS.map(tuple), max_size=3).map(tuple),
 )
 def test_any_admission_request_survives_a_round_trip(
-    request: dict[str, Any], limit: int | None, claims: Claims, name: str, steps: list[list[int]]
+    request: dict[str, Any], limit: int | None, claims: Claims, name: str, steps: list[list[int]], candidates: Any
 ) -> None:
-    text = protocol.encode_admission(request, limit, claims, name, steps)
-    assert protocol.decode_admission(text) == (request, limit, claims, name, steps)
+    text = protocol.encode_admission(request, limit, claims, name, steps, candidates)
+    assert protocol.decode_admission(text) == (request, limit, claims, name, steps, candidates)
 
 
 def test_an_older_workers_admission_request_is_decoded() -> None:
     text = json.dumps({"ask": REQUEST, "add_limit": None})
-    assert protocol.decode_admission(text) == (REQUEST, None, NO_CLAIMS, None, [])
+    assert protocol.decode_admission(text) == (REQUEST, None, NO_CLAIMS, None, [], ())
 
 
 @pytest.mark.parametrize("steps", [7, [7], [[1, 2]], [[1, 2, "3"]], None])
@@ -195,10 +201,18 @@ def test_malformed_steps_are_refused(steps: Any) -> None:
         protocol.decode_admission(text)
 
 
+@pytest.mark.parametrize("candidates", [7, [7], [[7]], None, {"a": 1}])
+def test_malformed_candidates_are_refused(candidates: Any) -> None:
+    text = json.dumps({"ask": REQUEST, "add_limit": None, "candidates": candidates})
+    with pytest.raises(TypeError):
+        protocol.decode_admission(text)
+
+
 def test_a_container_of_the_version_before_refuses_a_lowered_grant() -> None:
     """It would send the limit that the request asks for. It only knows catalogs by their hash."""
     assert protocol.catalog_of("hash", _GRANT) == "hash"
     assert protocol.catalog_of("hash", _LOWERED) != "hash"
+    assert protocol.catalog_of("hash", _PASSING) not in ("hash", protocol.catalog_of("hash", _LOWERED))
     assert _LOWERED.amount == LOWERED["amount"]
 
 

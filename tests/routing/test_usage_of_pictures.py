@@ -26,6 +26,7 @@ CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/respons
 def tokens(path: str, body: dict[str, Any], strategy: str = "usage-based-routing-v2") -> int:
     router = Router(config([deployment("a", "x", tpm=30_000)], routing_strategy=strategy))
     exchange: Any = SimpleNamespace(
+        headers={},
         dialect="anthropic" if path == MESSAGES else "openai",
         models="[]",
         holder="master",
@@ -61,7 +62,7 @@ def test_inline_data_in_the_responses_api_does_not_count_by_its_bytes():
     raw = {name: value for name, value in body.items() if name != "max_tokens"}
     router = Router(config([deployment("a", "x")], routing_strategy="usage-based-routing-v2"))
     exchange: Any = SimpleNamespace(
-        dialect="openai", models="[]", holder="master", unsealed=False, header=lambda name: None
+        headers={}, dialect="openai", models="[]", holder="master", unsealed=False, header=lambda name: None
     )
     read = RequestParser(router, 100, ResponseState((), router, None, None)).read(
         exchange, find("POST", RESPONSES), json.dumps({"model": "a", **raw}).encode()

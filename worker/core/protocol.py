@@ -72,7 +72,7 @@ def owner_of(secret_hash: str | None, user_id: str, team_id: str) -> str:
 
 
 # Fields of a grant that are not sent without a value.
-_LEFT_OUT = frozenset(("key_alias", "key_id", "most_output"))
+_LEFT_OUT = frozenset(("key_alias", "key_id", "most_output", "exhausted"))
 
 
 class EdgeGrant(NamedTuple):
@@ -85,8 +85,9 @@ class EdgeGrant(NamedTuple):
     non-streaming response may carry its report; None if it may not. `key_alias`: the key's name, for the log. `key_id`:
     the virtual key's id in the ledger, which stays when its secret is replaced; '' for the master key. Older edges send
     no `key_id`, and without a reservation no `owner`. `most_output`: the amount covers no output limit above this one,
-    whoever sets it; None if it covers the request's. Such a grant comes with `catalog_of`, because an older container
-    does not know it.
+    whoever sets it; None if it covers the request's. `exhausted`: the ids of accounts that are used up: no deployment
+    that draws on one of them may answer. A grant with one of the last two comes with `catalog_of`, because an older
+    container does not know them.
     """
 
     reservation: str = ""
@@ -100,6 +101,7 @@ class EdgeGrant(NamedTuple):
     key_alias: str = ""
     key_id: str = ""
     most_output: int | None = None
+    exhausted: tuple[str, ...] = ()
 
     def encode(self) -> str:
         fields = {"models": None if self.models == "[]" else json.loads(self.models)}
@@ -125,16 +127,19 @@ class EdgeGrant(NamedTuple):
             _a(str, fields.get("key_alias", "")),
             _a(str, fields.get("key_id", "")),
             _a(int | None, fields.get("most_output")),
+            tuple(_a(str, account) for account in fields.get("exhausted") or ()),
         )
 
 
-# Follows the catalog's hash in CATALOG_HEADER. A container that does not know it refuses the request, at no cost.
-LOWERED = "+lowered"
+# These follow the catalog's hash in CATALOG_HEADER. A container that does not know them refuses the request, at no
+# cost.
+LOWERED, PASSED_OVER = "+lowered", "+passed-over"
 
 
 def catalog_of(catalog: str, grant: EdgeGrant) -> str:
     """Returns the value of CATALOG_HEADER for a request with this grant. `catalog`: the catalog's hash."""
-    return catalog if grant.most_output is None else catalog + LOWERED
+    catalog += "" if grant.most_output is None else LOWERED
+    return catalog + PASSED_OVER if grant.exhausted else catalog
 
 
 def grant_of(
@@ -157,6 +162,7 @@ def grant_of(
         result.get("key_alias", ""),
         result.get("key_id", ""),
         most_output,
+        tuple(result.get("exhausted", ())),
     )
 
 
@@ -166,21 +172,26 @@ def encode_admission(
     claims: Claims,
     configuration: str,
     steps: Sequence[Sequence[int]] = (),
+    candidates: Sequence[Sequence[str]] = (),
 ) -> str:
-    """`request`: fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps and without_limit.
-    `add_limit`: see `grant_of`. `claims`: the end user only if `request` has none. `configuration`: as in
+    """`request`: fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps, without_limit and
+    candidates. `add_limit`: see `grant_of`. `claims`: the end user only if `request` has none. `configuration`: as in
     CONFIGURATION_HEADER. `steps`: see `values.output_steps`."""
     fields = {"ask": request, "add_limit": add_limit, "tags": claims.tags, "configuration": configuration}
     if claims.end_user:
         fields["end_user"] = claims.end_user
     if steps:
         fields["steps"] = steps
+    if candidates:
+        fields["candidates"] = candidates
     return json.dumps(fields)
 
 
-def decode_admission(text: str) -> tuple[dict[str, Any], int | None, Claims, str | None, list[list[int]]]:
+def decode_admission(
+    text: str,
+) -> tuple[dict[str, Any], int | None, Claims, str | None, list[list[int]], tuple[tuple[str, ...], ...]]:
     """Returns the arguments of `encode_admission`. Older Workers send neither tags, nor an end user, nor a
-    configuration, nor steps. Older objects ignore the end user."""
+    configuration, nor steps, nor candidates. Older objects ignore the end user and candidates."""
     fields = _object(text)
     return (
         _a(dict, fields.get("ask")),
@@ -188,7 +199,13 @@ def decode_admission(text: str) -> tuple[dict[str, Any], int | None, Claims, str
         Claims(_a(str, fields.get("tags", "")), _a(str, fields.get("end_user", ""))),
         _a(str | None, fields.get("configuration")),
         _steps(fields.get("steps", [])),
+        candidates_of(fields.get("candidates", [])),
     )
+
+
+def candidates_of(value: Any) -> tuple[tuple[str, ...], ...]:
+    """Returns the candidates of an admission request from JSON. Raises TypeError."""
+    return tuple(tuple(_a(str, account) for account in _a(list, some)) for some in _a(list, value))
 
 
 def _steps(value: Any) -> list[list[int]]:

@@ -139,7 +139,7 @@ class Admission:
                 except Apart:
                     pass
             instance = self._instances.start_id(billable.names[0])
-            grant = await self._admit(billable, quoted.model, quoted.quote, instance, quoted.claims)
+            grant = await self._admit(billable, quoted, instance)
             return await self._send_inline(grant, billable, billable.names, instance, buffer)
         finally:
             self._held -= length
@@ -157,6 +157,7 @@ class Admission:
             _claims(billable, quoted.claims),
             configuration().name,
             _several(quote.steps),
+            quoted.candidates,
         )
         added = [(ASK_HEADER, asked)]
         try:
@@ -224,7 +225,8 @@ class Admission:
         try:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"], said.get("steps", ()))
             claimed = Claims(said.get("tags", ""), said.get("end_user", ""))
-            grant = await self._admit(billable, said["model"], quote, parked.instance, claimed)
+            quoted = Quoted(said["model"], quote, claimed, said.get("candidates", ()))
+            grant = await self._admit(billable, quoted, parked.instance)
         except ApiError:
             await self._forget(billable, parked, said["id"])
             raise
@@ -233,15 +235,16 @@ class Admission:
             grant, billable, [parked.name], lambda: container_request(client, GO_PREFIX + said["id"], going, None)
         )
 
-    async def _admit(
-        self, billable: BillableRequest, model: str, quote: Quote, instance: str, claimed: Claims
-    ) -> "_Grant":
-        """`claimed`: by the body. Raises ApiError if the ledger refuses or is unavailable."""
-        ask = _ask(billable, model, quote)
-        claimed = _claims(billable, claimed)
+    async def _admit(self, billable: BillableRequest, quoted: Quoted, instance: str) -> "_Grant":
+        """Raises ApiError if the ledger refuses or is unavailable."""
+        quote = quoted.quote
+        ask = _ask(billable, quoted.model, quote)
+        claimed = _claims(billable, quoted.claims)
         more = {"steps": _several(quote.steps), "without_limit": quote.add_limit is not None, "tags": claimed.tags}
         if claimed.end_user:
             ask = {"end_user": claimed.end_user, **ask}
+        if quoted.candidates:
+            more["candidates"] = quoted.candidates
         try:
             result = await self._ledger.admit({**ask, "instance": instance, **more}, configuration())
         except LedgerUnavailable as error:

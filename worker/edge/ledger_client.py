@@ -49,9 +49,9 @@ class LedgerClient:
         """Returns a result of `ledger.batch.batch` under this configuration. `ask`: the fields of
         `ledger.admit.AdmissionRequest` except the lease. Raises LedgerUnavailable."""
         asked = {**ask, "configuration": configuration.name}
-        # An older object does not know end users, even older ones lower no output limits, or have no tags or only their
-        # own configuration.
-        for left_out in (("end_user",), ("steps", "without_limit"), ("tags",), ("configuration",)):
+        # An older object knows no end users and candidates, an even older one no lower limits, no tags, or only its own
+        # configuration.
+        for left_out in (("end_user", "candidates"), ("steps", "without_limit"), ("tags",), ("configuration",)):
             try:
                 return await self._admitted(asked, configuration)
             except LedgerUnavailable as error:

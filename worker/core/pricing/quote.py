@@ -290,11 +290,12 @@ _MAY_REFER = frozenset(("responses", "compact", "input_tokens"))
 
 
 class Quoted(NamedTuple):
-    """`model`: as named by the client. `claims`: of the body."""
+    """`model`: as named by the client. `claims`: of the body. `candidates`: see `ledger.admit.AdmissionRequest`."""
 
     model: str
     quote: Quote
     claims: Claims = NO_CLAIMS
+    candidates: Sequence[Sequence[str]] = ()
 
 
 class Quoter:
@@ -315,6 +316,12 @@ class Quoter:
         self._reach: dict[str, list[tuple[str, Price | None]]] = {
             name: [(deployments[i]["group"], deployments[i]["price"]) for i in indices if on[i]]
             for name, indices in reach.items()
+        }
+        accounts = [tuple(deployment.get("accounts", ())) for deployment in deployments]
+        self._candidates = {
+            name: tuple(dict.fromkeys(accounts[i] for i in indices if on[i]))
+            for name, indices in reach.items()
+            if any(accounts[i] for i in indices if on[i])
         }
 
     def quote(self, endpoint: str, content: bytes, model: str | None = None) -> Quoted | None:
@@ -342,4 +349,4 @@ class Quoter:
             found = most(body, prompt(body), reachable, charge, self._default_max_output, self._min_output)
         except (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError):
             return None  # a field has an invalid value; the proxy reports which
-        return Quoted(model, found, claimed)
+        return Quoted(model, found, claimed, self._candidates.get(model, ()))

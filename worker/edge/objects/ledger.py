@@ -21,7 +21,15 @@ from core.ledger.batch import batch
 from core.ledger.declared import sync_declared
 from core.ledger.expiry import next_deadlines
 from core.ledger.waiting_line import WaitingLine
-from core.protocol import ASK_HEADER, CONFIGURATION_HEADER, REFUSAL_HEADER, decode_admission, encode_refusal, grant_of
+from core.protocol import (
+    ASK_HEADER,
+    CONFIGURATION_HEADER,
+    REFUSAL_HEADER,
+    candidates_of,
+    decode_admission,
+    encode_refusal,
+    grant_of,
+)
 
 from ..forwarding import client_left
 from ..ledger_client import LedgerUnavailable
@@ -99,7 +107,7 @@ class Ledger(ContainerObject):
         asked = or_none(headers.get(ASK_HEADER))
         if asked is None or self._own is None:
             return await self._answer(incoming, self._configuration(headers))
-        fields, add_limit, claims, named, steps = decode_admission(asked)
+        fields, add_limit, claims, named, steps, candidates = decode_admission(asked)
         # An older Worker names the configuration only in a header.
         configuration = self._configurations.named(named or or_none(headers.get(CONFIGURATION_HEADER)))
         if configuration is None:
@@ -109,6 +117,7 @@ class Ledger(ContainerObject):
             instance=self._own.instance,
             lease=LEASE_MS,
             tags=claims.tags,
+            candidates=candidates,
             steps=steps,
             without_limit=add_limit is not None,
         )
@@ -134,7 +143,8 @@ class Ledger(ContainerObject):
         configuration = self._configurations.named(asked.pop("configuration", None))
         if configuration is None:
             return json.dumps({"unconfigured": True})
-        ask = admit.AdmissionRequest(**asked, lease=LEASE_MS)
+        candidates = candidates_of(asked.pop("candidates", []))
+        ask = admit.AdmissionRequest(**asked, lease=LEASE_MS, candidates=candidates)
         return json.dumps(await self._let_in(ask, self._limits_of(configuration), None))
 
     async def configure(self, text: str) -> None:
