@@ -166,6 +166,7 @@ async def test_a_blocked_key_is_refused_first(ledger: Ledger) -> None:
         (["gpt-*"], ["*-mini"], False),
         (["all-team-models"], ["gpt-4o"], True),
         (["all-team-models"], ["gpt-5"], False),
+        (["not-all-team-models"], [], False),
         (["gpt-4o"], ["all-proxy-models"], True),
     ],
 )
@@ -180,6 +181,7 @@ async def test_a_teams_models_restrict_its_keys(ledger: Ledger, own: list[str], 
 
 async def test_all_team_models_without_a_team_allow_none(ledger: Ledger) -> None:
     assert (await ledger.admit(await ledger.key(models=["all-team-models"])))["status"] == 403
+    assert (await ledger.admit(await ledger.key(models=["all-team-models"], team_id="unknown")))["status"] == 403
 
 
 async def test_a_users_models_restrict_its_keys_that_are_not_a_teams(ledger: Ledger) -> None:

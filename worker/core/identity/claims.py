@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..api.auth import TEAM_HEADER
 from ..api.endpoints import ANTHROPIC, GOOGLE, Endpoint
 from ..api.errors import ApiError, forbidden, unauthenticated
+from ..values.claims import HALF
 from ..values.field_kinds import is_printable
 from .verifier import DEFAULT_STALE_TTL, DEFAULT_TTL, Trust
 
@@ -299,7 +300,7 @@ def _value(claims: Mapping[str, Any], field: str) -> Any:
 def _id(given: Any, name: str) -> str:
     if given is None or given == "":
         return ""
-    if not is_printable(given, _LONGEST_ID):
+    if not is_printable(given, _LONGEST_ID) or HALF.search(given):
         raise _wrong(name, f"a text of at most {_LONGEST_ID} printable characters")
     return given
 

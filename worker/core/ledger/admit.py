@@ -257,7 +257,7 @@ def _models(key: Key | None, user_id: str, team_id: str, terms: Mapping[str, Ter
     if not terms and not team_id:
         return own
     owner = terms.get(team_account(team_id) if team_id else user_account(user_id))
-    if team_id and keys.TEAM_MODELS in own:
+    if team_id and owner is not None and f'"{keys.TEAM_MODELS}"' in own:
         own = "[]"
     return own if owner is None else keys.both_allow(own, owner.models)
 

@@ -18,7 +18,7 @@ END_USER_HEADERS = ("x-litellm-customer-id", "x-litellm-end-user-id")
 # The fields of a body that `of_body` reads.
 FIELDS = frozenset("user safety_identifier metadata litellm_metadata tags".split())
 # Half of a pair, which no database takes for text.
-_HALF = re.compile("[\ud800-\udfff]")
+HALF = re.compile("[\ud800-\udfff]")
 # A longer name, or one that is not a line of text, is counted under its hash.
 MAX_END_USER = 256
 
@@ -69,7 +69,7 @@ def together(of_key: str, of_request: str) -> str:
 
 
 def _tags(tags: Iterable[Any]) -> str:
-    found = [*dict.fromkeys(tag for tag in tags if is_printable(tag, MAX_TAG) and not _HALF.search(tag))][:MAX_TAGS]
+    found = [*dict.fromkeys(tag for tag in tags if is_printable(tag, MAX_TAG) and not HALF.search(tag))][:MAX_TAGS]
     return json.dumps(found) if found else ""
 
 
@@ -89,6 +89,6 @@ def _name(value: Any) -> str:
     if not isinstance(value, str):
         return ""
     name = value.strip()
-    if not name or (is_printable(name, MAX_END_USER) and not _HALF.search(name)):
+    if not name or (is_printable(name, MAX_END_USER) and not HALF.search(name)):
         return name
     return "sha256:" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
