@@ -16,22 +16,21 @@ from tests.fakes.behaviour import failing
 from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY, ROOT, RunningProxy
 
-# Name: width, height, pixels per point, color scheme, scroll target.
+# Name: width, height, pixels per point, color scheme, view.
 PICTURES = {
-    "dashboard-desktop": (1280, 1240, 1, "light", None),
-    "dashboard-phone": (360, 740, 2, "dark", None),
+    "dashboard-desktop": (1280, 1060, 1, "light", "overview"),
+    "dashboard-request": (1280, 660, 1, "light", "request/of-the-picture"),
+    "dashboard-phone": (360, 740, 2, "dark", "keys"),
 }
 
 
 async def _picture(browser: Browser, url: str, name: str) -> None:
-    width, height, scale, scheme, place = PICTURES[name]
+    width, height, scale, scheme, view = PICTURES[name]
     page = await browser.new_page(
         viewport={"width": width, "height": height}, device_scale_factor=scale, color_scheme=scheme
     )
-    await page.goto(f"{url}/dashboard")
+    await page.goto(f"{url}/dashboard#/{view}")
     await sign_in(page)
-    if place is not None:
-        await page.locator(place).scroll_into_view_if_needed()
     await page.screenshot(path=ROOT / "docs" / f"{name}.png")
     await page.close()
 
@@ -61,7 +60,14 @@ def _live(proxy: RunningProxy, fake: FakeProvider) -> None:
         for model, stream in (("gpt-4o", False), ("gpt-4o-mini", False), ("gpt-4o-mini", True)):
             client.post("/v1/chat/completions", json={**ask, "model": model, "stream": stream})
         fake.queue(failing(429, retry_after=55))
-        client.post("/v1/chat/completions", json={**ask, "model": "claude-sonnet"})
+        named = {"x-request-id": "of-the-picture"}
+        again = {
+            "model": "claude-sonnet",
+            "fallbacks": ["gpt-4o"],
+            "user": "customer-7",
+            "metadata": {"tags": ["docs"]},
+        }
+        client.post("/v1/chat/completions", json={**ask, **again}, headers=named)
         keys = client.get("/key/list", params={"return_full_object": "true"}).json()["keys"]
         [batch] = [key for key in keys if key["key_alias"] == "nightly-batch"]
         client.post("/key/block", json={"key": batch["token"]})

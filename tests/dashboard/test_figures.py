@@ -93,8 +93,6 @@ async def test_requests_are_paged_and_filtered(visit: Visit, gateway: Gateway):
     await settled(page)
     assert await times.first.get_attribute("title") == first
     filters = page.get_by_role("search", name="Filter requests")
-    await filters.get_by_label("Key").fill("nightly")
-    await expect(page.locator("#filter-keys option").first).to_have_attribute("value", "nightly-batch")
     await filters.get_by_label("Key").fill("nightly-batch")
     await filters.get_by_label("Key").press("Enter")
     await expect(page.locator("#requests-rows tr td[data-name=Key]").first).to_have_text("nightly-batch")

@@ -4,11 +4,11 @@
 import { get, post } from "./api.js";
 import { openDialog } from "./dialog.js";
 import { $, Pager, Panel, announce, badge, fill, h, link, row, small, typed } from "./dom.js";
-import { fieldsOf, inputs, valuesOf } from "./form.js";
+import { fieldsOf, inputs, valuesOf, withForms } from "./form.js";
 import { count } from "./format.js";
 import { effective, limits, spend } from "./limits.js";
 import { here, to } from "./route.js";
-import { may, signsPeopleIn } from "./session.js";
+import { may, signsPeopleIn, who } from "./session.js";
 
 const SIZE = 20;
 const filter = $("accounts-filter");
@@ -49,7 +49,7 @@ const KINDS = {
   },
 };
 export const ACCOUNTS = Object.keys(KINDS);
-const kindOf = () => KINDS[here().view] ?? KINDS.teams;
+const kindOf = () => (may.operate() && KINDS[here().view]) || KINDS.teams;
 let page = 1;
 
 const idOf = (kind, one) => one[kind.id];
@@ -101,7 +101,7 @@ function show(found) {
     accounts.refresh();
     return;
   }
-  const wanted = filter.elements.search.value.trim();
+  const wanted = search();
   $("accounts-note").textContent = total ? `${count(total)} ${wanted ? "found" : "in all"}` : "";
   fill($("accounts-rows"), rows.map((one) => line(kind, one)), wanted ? `No ${kind.word}s like this` : `There are no ${kind.word}s yet`);
   pager.show(page, pages);
@@ -162,7 +162,16 @@ function remove(kind, one) {
   });
 }
 
-const load = () => get(`${kindOf().path}/list`, { search: filter.elements.search.value.trim(), page: String(page), page_size: String(SIZE) });
+/** The teams of somebody who is no operator. The provider may name some that do not list the person as a member. */
+async function theirs(search) {
+  const found = await Promise.all(who().teams.map((team) => get("team/info", { team_id: team.team_id })));
+  const teams = found.map((one) => one.team_info).filter((team) => `${team.team_id} ${team.team_alias}`.toLowerCase().includes(search.toLowerCase()));
+  return { teams, total: teams.length, total_pages: 1 };
+}
+
+const search = () => filter.elements.search.value.trim();
+const load = () => withForms(may.operate() ? all() : theirs(search()));
+const all = () => get(`${kindOf().path}/list`, { search: search(), page: String(page), page_size: String(SIZE) });
 export const accounts = new Panel("accounts", load, show);
 const pager = new Pager("accounts-pages", (step) => {
   page += step;

@@ -64,8 +64,8 @@ function parsed(text, status) {
 
 const refusal = (found, status) => new Refused(found?.error?.message ?? `The gateway answered ${status}.`, status);
 
-/** Sends a chat with this key, '' for the one that is signed in. `onText` is called with each part of a stream's text.
- *  Returns { answer: the HTTP response, text: the whole answer's }; an error of the gateway has `answer`, too. */
+/** Sends a chat with this key, '' for the one that is signed in. `onText` is called with the text, or with each
+ *  part of a stream's. Returns the HTTP response; an error of the gateway has it as `answer`. */
 export async function chat(body, given, signal, onText) {
   const used = given || key;
   const options = { method: "POST", headers: headersOf(used, body), body: JSON.stringify(body), credentials: "omit", cache: "no-store" };
@@ -73,8 +73,7 @@ export async function chat(body, given, signal, onText) {
   if (!answer.ok || !body.stream) {
     const found = parsed(await answer.text(), answer.status);
     if (!answer.ok) throw Object.assign(refusal(found, answer.status), { answer });
-    const text = found.choices?.[0]?.message?.content ?? "";
-    onText(text);
+    onText(found.choices?.[0]?.message?.content ?? "");
     return answer;
   }
   for await (const event of events(answer.body)) {

@@ -5,13 +5,20 @@ import { h } from "./dom.js";
 
 let described = null;
 
-/** The fields of a request's schema that have an input, as [name, x-form, JSON schema]. */
-export async function fieldsOf(schema) {
+function description() {
   described ??= get("openapi.json").catch((error) => {
     described = null;
     throw error;
   });
-  const { components } = await described;
+  return described;
+}
+
+/** Resolves to what `call` does, and fetches the description meanwhile, so that a form opens at once. */
+export const withForms = (call) => Promise.all([call, description().catch(() => null)]).then(([found]) => found);
+
+/** The fields of a request's schema that have an input, as [name, x-form, JSON schema]. */
+export async function fieldsOf(schema) {
+  const { components } = await description();
   const fields = Object.entries(components.schemas[schema]?.properties ?? {});
   return fields.filter(([, field]) => field["x-form"]).map(([name, field]) => [name, field["x-form"], field.anyOf?.[0] ?? field]);
 }

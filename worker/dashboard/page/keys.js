@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { openDialog, showSecret } from "./dialog.js";
 import { $, Pager, Panel, announce, badge, fill, h, link, row, small, typed } from "./dom.js";
-import { fieldsOf, inputs, valuesOf } from "./form.js";
+import { fieldsOf, inputs, valuesOf, withForms } from "./form.js";
 import { count, time, until } from "./format.js";
 import { limits, spend } from "./limits.js";
 import { here, to } from "./route.js";
@@ -146,7 +146,7 @@ async function unblock(key, button) {
 /** The filters that are set. */
 const wanted = () => Object.fromEntries([...new FormData(filter)].filter(([, value]) => value.trim()));
 
-export const keys = new Panel("keys", () => get("key/list", { ...wanted(), page: String(page), size: String(SIZE), return_full_object: "true" }), show);
+export const keys = new Panel("keys", () => withForms(get("key/list", { ...wanted(), page: String(page), size: String(SIZE), return_full_object: "true" })), show);
 const pager = new Pager("keys-pages", (step) => {
   page += step;
   keys.refresh();

@@ -18,7 +18,7 @@ export function effective(owner) {
 export function spend(owner, name) {
   const most = owner.max_budget ?? null;
   // A shared budget spends nothing itself, and a member does not see what its team spends.
-  if (owner.spend === undefined) return most === null ? "–" : `${usd(most)}${each(owner.budget_duration)}`;
+  if (owner.spend === undefined) return most === null ? "–" : `at most ${usd(most)}${each(owner.budget_duration)}`;
   const used = owner.spend + (owner.reserved ?? 0);
   const ever = owner.total_spend === undefined ? null : `${usd(owner.total_spend)} ever`;
   const total = small([held(owner), ever].filter(Boolean).join(" · "));

@@ -123,6 +123,10 @@ function leave(message = "") {
   $("master-key").focus();
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // The address says which view is shown.
+  ($("app").hidden ? $("master-key") : $("main")).focus();
+});
 $("sign-in-form").addEventListener("submit", enter);
 $("sign-out").addEventListener("click", end);
 $("refresh").addEventListener("click", async () => {
@@ -141,3 +145,4 @@ addEventListener("hashchange", () => {
 setInterval(() => {
   if (signedIn() && !document.hidden && !$("app").hidden) refresh(VIEWS[shown].filter((panel) => ALIVE.includes(panel)));
 }, EVERY);
+begin();

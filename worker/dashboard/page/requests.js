@@ -11,8 +11,9 @@ const { key: keyField } = filters.elements;
 const tokens = new Map(); // of the keys that were suggested, by name
 let pages = [""]; // the cursors of the pages visited so far
 
-const load = () => {
+const load = async () => {
   const wanted = Object.fromEntries([...new FormData(filters)].map(([name, value]) => [name, value.trim()]));
+  if (wanted.key && !tokens.has(wanted.key)) await suggest(); // typed in full
   return get("spend/logs", { ...wanted, key: tokens.get(wanted.key) ?? wanted.key, size: String(SIZE), after: pages.at(-1) });
 };
 
