@@ -23,6 +23,7 @@ _OPTIONAL = (
     "LITELLM_SALT_KEY",
     "MIN_OUTPUT",
     "PUBLIC_MODELS",
+    "SLACK_WEBHOOK_URL",
     "SPEND_LOG_RETENTION_DAYS",
 )
 _LINE = re.compile(

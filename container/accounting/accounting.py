@@ -62,6 +62,7 @@ class Accounting:
         declared: Sequence[AnyDeclared] = (),
         retention_days: float | None = None,
         webhook: str | None = None,
+        slack: str | None = None,
         patience: float = DEFAULT_PATIENCE,
         now: Callable[[], int] = milliseconds,
     ) -> None:
@@ -81,6 +82,7 @@ class Accounting:
             lease=LEASE_MS,
             retention_days=retention_days,
             webhook=webhook,
+            slack=slack,
             expired=self._line.wake,
         )
         self._check = LedgerCheck(store)

@@ -70,6 +70,7 @@ class Housekeeping:
         lease: int,
         retention_days: float | None,
         webhook: str | None,
+        slack: str | None,
         expired: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -79,6 +80,7 @@ class Housekeeping:
         self._lease = lease
         self._retention_days = retention_days
         self._webhook = webhook
+        self._slack = slack
         self._expired = expired
         self._session: aiohttp.ClientSession | None = None
 
@@ -91,7 +93,7 @@ class Housekeeping:
         ]
         if self._retention_days is not None:
             tasks.append(_every(_TRIM_SECONDS, self._trim))
-        if self._webhook is not None:
+        if self._webhook or self._slack:
             tasks.append(_every(_ALERT_SECONDS, self._alert))
         return tasks
 
@@ -129,22 +131,23 @@ class Housekeeping:
             await asyncio.sleep(_TRIM_PAUSE)
 
     async def _alert(self) -> None:
-        for alert in await self._store.run(alerts.pending(self._now())):
-            delivered = await self._sent(alert)
-            await self._store.run(alerts.tried(alert, self._now(), delivered=delivered))
+        urls = alerts.receivers(self._webhook, self._slack, self._batcher.policy.slack_alerts)
+        for alert in await self._store.run(alerts.pending(self._now())) if urls else ():
+            kind = alert["kind"]
+            accepted = [one.to for one in alerts.messages(alert, urls) if await self._sent(one, kind)]
+            await self._store.run(alerts.tried(alert, self._now(), accepted=accepted, urls=urls))
 
-    async def _sent(self, alert: dict[str, Any]) -> bool:
-        assert self._webhook is not None
+    async def _sent(self, message: alerts.Message, kind: str) -> bool:
+        """Whether the receiver accepted the alert. The URL is never logged, because it contains a secret."""
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=_WEBHOOK_TIMEOUT)
-        content = alerts.content(alert)
         try:
-            async with self._session.post(self._webhook, json=content, allow_redirects=False) as response:
+            async with self._session.post(message.url, json=message.body, allow_redirects=False) as response:
                 if alerts.is_delivered(response.status):
                     return True
-                log.warning("alert_refused", status=response.status, kind=alert["kind"])
+                log.warning("alert_refused", status=response.status, kind=kind, to=message.to)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            log.warning("alert_not_sent", error=type(error).__name__, kind=alert["kind"])
+            log.warning("alert_not_sent", error=type(error).__name__, kind=kind, to=message.to)
         return False
 
 

@@ -13,7 +13,7 @@ from ..ledger import location
 from ..proxy.startup_checks import reasons_not_to_serve
 from ..routing.router import Router
 from ..server import settings
-from .serve import NO_LEDGER, UNPRICED
+from .serve import NO_LEDGER, NO_SLACK, UNPRICED
 
 
 def check(path: Path, environment: Mapping[str, str]) -> int:
@@ -33,6 +33,8 @@ def check(path: Path, environment: Mapping[str, str]) -> int:
     if config is None:
         return 1
     failed = found is None
+    if found is not None and config.options.slack_alerts and not found.slack_webhook_url:
+        _complain(f"environment: warning: {NO_SLACK}")
     for problem in config.problems:
         _complain(str(problem))
     for reason in reasons_not_to_serve(found, config) if found is not None else ():

@@ -32,6 +32,7 @@ from ..server.settings import Settings
 from ..server.settings import read as read_settings
 
 UNPRICED = "refused under a budget; set input_cost_per_token and output_cost_per_token in model_info (0 is allowed)"
+NO_SLACK = "`alerting` names slack, but SLACK_WEBHOOK_URL is not set; no alerts are sent there."
 NO_LEDGER = "There is the master key alone, and nothing is counted."
 
 
@@ -137,6 +138,8 @@ def _accounting(config: Config, settings: Settings, router: Router) -> tuple[Cla
         log.warning("ledger_ephemeral", effect=lost)
     if claim and not claim.alone:
         log.warning("ledger_shared", effect="Another proxy on this machine uses the same ledger file.")
+    if config.options.slack_alerts and not settings.slack_webhook_url:
+        log.warning("setting_ignored", reason=NO_SLACK)
     price_book = _price_book(config, settings, router)
     return claim, Accounting(
         location.store(settings, path),
@@ -146,6 +149,7 @@ def _accounting(config: Config, settings: Settings, router: Router) -> tuple[Cla
         alone=claim.alone if claim else not settings.database_url,
         retention_days=settings.spend_log_retention_days,
         webhook=settings.alert_webhook_url,
+        slack=settings.slack_webhook_url,
         patience=settings.budget_patience,
     )
 

@@ -265,6 +265,16 @@ def origins(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
     return found
 
 
+def slack_alerts(document: Document, path: KeyPath, value: Any) -> bool:
+    """Whether `alerting` names slack. LiteLLM's other receivers are reported."""
+    found = texts(document, path, value or [])
+    others = [name for name in found if name != "slack"]
+    if others:
+        mend = "Set ALERT_WEBHOOK_URL to receive alerts as JSON." if "webhook" in others else "Use `slack`."
+        document.report("warning", path, f"alerts are not sent to {', '.join(others)}.", mend)
+    return "slack" in found
+
+
 def aliases(
     document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]
 ) -> tuple[dict[str, str], frozenset[str]]:

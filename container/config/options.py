@@ -94,6 +94,7 @@ class Options:
     max_end_user_budget_id: str = ""
     provider_budget_config: Mapping[str, Limits] = field(default_factory=dict)
     deployment_budgets: Mapping[str, Limits] = field(default_factory=dict)
+    slack_alerts: bool = False
     master_key: str | None = field(default=None, repr=False)
     virtual_keys: tuple[VirtualKey, ...] = ()
     jwt_auth: "ClaimRules | None" = None
@@ -120,6 +121,7 @@ class Options:
                 **{f"provider:{name}": limits for name, limits in self.provider_budget_config.items()},
                 **{f"deployment:{id}": limits for id, limits in self.deployment_budgets.items()},
             },
+            slack_alerts=self.slack_alerts,
         )
 
     @property
@@ -292,6 +294,8 @@ class _Reader:
             return False
         if name in ("allowed_origins", "cors_allow_origins"):
             values["allowed_origins"] = read.origins(document, path, value)
+        elif name == "alerting":
+            values["slack_alerts"] = read.slack_alerts(document, path, value)
         elif name == "user_header_name":
             names = (read.text(document, path, value).lower(),)
             values.setdefault("user_headers", tuple(filter(None, names)))
@@ -450,6 +454,7 @@ _NAMES = {
     "general_settings": (
         "user_header_name",
         "user_header_mappings",
+        "alerting",
         "master_key",
         "allowed_origins",
         "virtual_keys",

@@ -100,7 +100,7 @@ HARMLESS: Mapping[str, str] = {
     "disable_copilot_system_to_assistant": "it has no effect in LiteLLM either",
 }
 
-_ALERTS = "Set ALERT_WEBHOOK_URL to receive a POST when a budget is exceeded."
+_ALERTS = "Set `alerting: [slack]` and SLACK_WEBHOOK_URL, or ALERT_WEBHOOK_URL, to receive every kind of alert."
 _SECRETS = "Secrets come from the environment. Set each variable referenced as `os.environ/…`."
 _KEYS = "Set `max_parallel_requests`, `rpm_limit` or `tpm_limit` on keys, or `max_parallel_requests` on deployments."
 _NOT_FORWARDED = "Client headers are not forwarded to providers. Set `extra_headers` in `litellm_params`."
@@ -112,7 +112,6 @@ _RETENTION = "SPEND_LOG_RETENTION_DAYS sets how long the spend log is kept. Olde
 # Settings that something else replaces. Reported as warnings.
 INSTEAD: Mapping[str, str] = {
     "alerting_config": _ALERTS,
-    "alerting": _ALERTS,
     "alert_types": _ALERTS,
     "alert_to_webhook_url": _ALERTS,
     "alerting_args": _ALERTS,

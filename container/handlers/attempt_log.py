@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from worker.core.ledger.alerts import LONG_REST_SECONDS
 from worker.core.pricing.usage import whole
 from worker.core.values.money import NANO
 
 from ..accounting.reservation import AnyReservation
 from ..accounting.transcript import Transcript
 from ..observability import log, metrics
-from ..routing.outcome import Outcome
+from ..routing.outcome import UNHEALTHY, Outcome
 from ..routing.router import Try
 from ..server.context import Attempted, RequestContext
 
@@ -87,15 +88,16 @@ def _added(attempts: str, step: Try, outcome: Outcome, began: float) -> str:
     listed = json.loads(attempts or "[]")
     if len(listed) >= _MOST_ATTEMPTS:
         return attempts
-    listed.append(
-        {
-            "model": step.group[:_LONGEST],
-            "deployment": step.target.deployment.id,
-            "error": outcome.kind,
-            "status": outcome.status or None,
-            "seconds": round(time.monotonic() - began, 3),
-        }
-    )
+    added = {
+        "model": step.group[:_LONGEST],
+        "deployment": step.target.deployment.id,
+        "error": outcome.kind,
+        "status": outcome.status or None,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    if step.ailing >= LONG_REST_SECONDS and outcome.kind in UNHEALTHY:
+        added["ailing"] = step.ailing
+    listed.append(added)
     return json.dumps(listed)
 
 

@@ -80,6 +80,7 @@ def catalog(config: Config) -> dict:
             "each_end_user": list(policy.each_end_user),
             "end_user_budget": policy.end_user_budget,
             "accounts": {id: list(limits) for id, limits in policy.accounts.items()},
+            "slack_alerts": policy.slack_alerts,
         },
         "user_headers": list(config.options.user_headers),
         "jwt_auth": rules and _as_json(rules._asdict()),

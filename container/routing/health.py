@@ -18,6 +18,7 @@ class Health:
     After a cooldown a deployment is probed with one request. Others follow if it succeeds.
 
     strikes        cooldowns since the last success; each doubles the next cooldown
+    struck_at      when the first of them began
     cooldowns      all cooldowns caused by the deployment's own failures
     latencies      (time, seconds per output token) of recent complete responses
     first_tokens   (time, seconds to the first token) of recent streams
@@ -27,6 +28,7 @@ class Health:
     in_flight: int = 0
     cooling_until: float = 0.0
     strikes: int = 0
+    struck_at: float = 0.0
     probing: bool = False
     cooldowns: int = 0
     failures: deque[float] = field(default_factory=deque)
@@ -87,6 +89,7 @@ class Health:
             pause = cooldown_time * 2 ** min(self.strikes, 10)
         else:
             return
+        self.struck_at = self.struck_at if self.strikes else now
         self.strikes += 1
         self.cooldowns += 1
         self.cool_until(now + min(pause, MAX_COOLDOWN_SECONDS))
@@ -94,6 +97,10 @@ class Health:
     def cool_until(self, when: float) -> None:
         self.cooling_until = max(self.cooling_until, when)
         self.strikes = max(self.strikes, 1)
+
+    def ailing(self, now: float) -> int:
+        """Return the seconds since the first of its cooldowns without a success between them."""
+        return int(now - self.struck_at) if self.strikes else 0
 
     def latency(self, now: float, ttl: float, *, stream: bool) -> float | None:
         """Return the mean for streams or complete responses of the last `ttl` seconds, or None without any."""

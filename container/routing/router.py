@@ -54,12 +54,13 @@ class RouteRequest(NamedTuple):
 
 
 class Try(NamedTuple):
-    """Send the request to `target`. `group` is the public model name for the response."""
+    """Send the request to `target`. `group` is the public model name for the response, `ailing` as in `Health`."""
 
     target: Target
     group: str
     retries: int
     fallbacks: int
+    ailing: int = 0
 
 
 class Pause(NamedTuple):
@@ -251,6 +252,10 @@ class Router:
         """Return a deployment's state for the operator."""
         return self.health[deployment].shown(self._clock(), self.options.latency_ttl)
 
+    def ailing(self, deployment: str) -> int:
+        """Return the seconds since its first cooldown without a success in between."""
+        return self.health[deployment].ailing(self._clock())
+
     def adopt(self, deployment: str, known: Health) -> None:
         """Take over state from another router. Both may use it for a while."""
         self.health[deployment] = known
@@ -258,7 +263,9 @@ class Router:
     def cool(self, deployment: str, seconds: float) -> None:
         """Apply a cooldown reported by another replica. It is capped, because clocks may differ."""
         if seconds > 0:
-            self.health[deployment].cool_until(self._clock() + min(seconds, MAX_COOLDOWN_SECONDS))
+            now, health = self._clock(), self.health[deployment]
+            health.struck_at = health.struck_at if health.strikes else now
+            health.cool_until(now + min(seconds, MAX_COOLDOWN_SECONDS))
 
     def retries(self, request: RouteRequest, target: Target, outcome: Outcome) -> int:
         """Return how many retries a group gets after such an outcome."""
@@ -362,7 +369,8 @@ class _Walk:
         self.router.began(target, self.request.tokens)
         outcome: Outcome | None = None
         try:
-            outcome = yield Try(target, name, self.retries, index)
+            ailing = self.router.ailing(target.deployment.id)
+            outcome = yield Try(target, name, self.retries, index, ailing)
         finally:
             # If the request itself causes the failures, they count only once, however often it is retried.
             counted = outcome._replace(blameless=True) if again and outcome and outcome.kind in COUNTED else outcome

@@ -154,7 +154,8 @@ VARIABLES: tuple[Variable, ...] = (
         edge=False,
     ),
     Variable("RESPONSES_KEPT_MB", _megabytes, 64.0, "most that is kept of each key's responses, in MB", edge=False),
-    _shared("ALERT_WEBHOOK_URL", "receives a POST when a budget is exceeded", edge=False),
+    _shared("ALERT_WEBHOOK_URL", "receives alerts as JSON", edge=False),
+    _shared("SLACK_WEBHOOK_URL", "a webhook of Slack or Discord for alerts, with `alerting: [slack]`", edge=False),
     _shared("JWT_PUBLIC_KEY_URL", "where the keys of JWTs are: key sets, separated by commas", edge=False),
     Variable("JWT_PUBLIC_KEY", public_keys, None, "keys of JWTs, in PEM", edge=False),
     _shared("JWT_AUDIENCE", "the `aud` of JWTs for this gateway", edge=False),
@@ -253,6 +254,7 @@ class Settings:
     sign_in: sign_in.SignInSettings | None
     database_url: str | None = field(repr=False)
     alert_webhook_url: str | None = field(repr=False)
+    slack_webhook_url: str | None = field(repr=False)
     master_key: str | None = field(repr=False)
     internal_token: str | None = field(repr=False)
     internal_protocol: int
@@ -319,6 +321,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         responses_kept_mb=values["RESPONSES_KEPT_MB"],
         database_url=values["DATABASE_URL"],
         alert_webhook_url=values["ALERT_WEBHOOK_URL"],
+        slack_webhook_url=values["SLACK_WEBHOOK_URL"],
         master_key=values["LITELLM_MASTER_KEY"],
         internal_token=values["INTERNAL_TOKEN"],
         internal_protocol=values[PROTOCOL_VARIABLE],

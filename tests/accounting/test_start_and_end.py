@@ -14,7 +14,7 @@ import yaml
 from container.cli.main import main
 from container.ledger.location import ephemeral_mount
 from tests.accounting.conftest import Start
-from tests.fakes.behaviour import Behaviour
+from tests.fakes.behaviour import Behaviour, failing
 from tests.fakes.server import FakeProvider
 from tests.money import IN, deployment, wait_for
 from tests.processes import MASTER_KEY
@@ -223,3 +223,28 @@ def test_a_wildcard_model_has_litellms_prices(start: Start, fake: FakeProvider) 
     assert gateway.ask(model="any/gpt-4o-mini", max_tokens=10).status_code == 200
     assert gateway.logs()[0]["spend"] > 0
     assert gateway.ask(model="any/no-such-model", max_tokens=10).status_code == 400
+
+
+def test_slack_is_told_of_a_budget_and_of_a_refused_key(
+    start: Start, fake: FakeProvider, webhook: tuple[str, "queue.Queue[dict]"]
+) -> None:
+    """Both receivers get each alert once, and the one that failed the first time gets it again alone."""
+    url, got = webhook
+    fake.always(Behaviour(usage=(100, 50)))
+    fake.queue(failing(401))
+    gateway = start(
+        max_budget=0.0003,
+        budget_duration="1d",
+        general={"alerting": ["slack"]},
+        environment={"SLACK_WEBHOOK_URL": f"{url}/s3cret-of-slack", "ALERT_WEBHOOK_URL": url},
+    )
+    assert gateway.ask(max_tokens=50).status_code == 502
+    assert gateway.ask(max_tokens=50).status_code == 200
+    assert gateway.ask(max_tokens=100).status_code == 429
+    told = [got.get(timeout=20) for _ in range(5)]
+    texts = sorted(one["text"] for one in told if "text" in one)
+    assert len(texts) == 2
+    assert "The budget of everyone, $0.0003, is used up" in texts[0]
+    assert "The provider refuses our key: deployment" in texts[1]
+    assert sorted(one["kind"] for one in told if "kind" in one)[::2] == ["budget_exhausted", "provider_key_refused"]
+    assert "s3cret" not in gateway.proxy.log()

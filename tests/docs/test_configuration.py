@@ -27,6 +27,7 @@ FILLED_BY = {
     "hidden_aliases": "model_group_alias",
     "tag_filtering": "enable_tag_filtering",
     "budgets_unset": "os.environ/NAME",
+    "slack_alerts": "alerting",
     "jwt_auth": "litellm_jwtauth",
 }
 # Where the variable's own default is worked out elsewhere, or shares its row with others.

@@ -14,7 +14,7 @@ import pytest
 
 from tests.edge.conftest import Edge, StartEdge
 from tests.edge.money import Money
-from tests.fakes.behaviour import Behaviour
+from tests.fakes.behaviour import Behaviour, failing
 from tests.fakes.server import FakeProvider
 from tests.money import IN, OUT, chat, deployment, wait_for
 
@@ -337,4 +337,16 @@ def test_a_webhook_is_notified_once_and_retried_after_a_failure(
     assert hook.calls[0] == hook.calls[1]
     assert (hook.calls[0]["kind"], hook.calls[0]["name"]) == ("soft_budget", "key alerted")
     assert hook.calls[0]["budget"] == pytest.approx(COST / 2, abs=1e-9)
+    assert "s3cret" not in edge.log()
+
+
+def test_slack_is_told_of_a_refused_key_once(start_edge: StartEdge, plain: FakeProvider, hook: _Hook):
+    wanted = {**config(plain), "general_settings": {"alerting": ["slack"]}}
+    edge = start_edge(wanted, vars={"SLACK_WEBHOOK_URL": hook.url})
+    money = Money(edge)
+    plain.queue(failing(401), failing(403))
+    assert [money.ask().status_code == 200 for _ in range(3)] == [False, False, True]
+    wait_for(lambda: hook.calls, lambda calls: len(calls) == 2, 20)
+    assert hook.calls[0] == hook.calls[1], "the first delivery failed"
+    assert "The provider refuses our key: deployment" in hook.calls[0]["text"]
     assert "s3cret" not in edge.log()

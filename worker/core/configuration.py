@@ -46,6 +46,7 @@ class Configuration(NamedTuple):
             each_end_user=Limits(*policy.get("each_end_user", ())),
             end_user_budget=policy.get("end_user_budget", ""),
             accounts={id: Limits(*limits) for id, limits in policy.get("accounts", {}).items()},
+            slack_alerts=policy.get("slack_alerts", False),
         )
 
     def declared(self) -> list[AnyDeclared]:

@@ -90,6 +90,7 @@ SHARED = {
     "BUDGET_PATIENCE": Setting(number("seconds from 0 to 20", 0, 20, above=False), 10.0),
     "SPEND_LOG_RETENTION_DAYS": Setting(number("a number of days over 0", 0, 36500), None),
     "ALERT_WEBHOOK_URL": Setting(web_address, None, secret=True),
+    "SLACK_WEBHOOK_URL": Setting(web_address, None, secret=True),
     "JWT_PUBLIC_KEY_URL": Setting(web_addresses, None),
     "JWT_PUBLIC_KEY": Setting(str, None),
     "JWT_AUDIENCE": Setting(str, None),

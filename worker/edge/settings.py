@@ -37,11 +37,12 @@ class EdgeSettings(NamedTuple):
 
 
 class LedgerSettings(NamedTuple):
-    """`retention_days`: None keeps the spend log forever. `alert_webhook_url`: None sends no alerts. `budget_patience`:
-    in seconds, see `ledger.waiting_line`."""
+    """`retention_days`: None keeps the spend log forever. `alert_webhook_url`, `slack_webhook_url`: None sends no
+    alerts there. `budget_patience`: in seconds, see `ledger.waiting_line`."""
 
     retention_days: float | None
     alert_webhook_url: str | None
+    slack_webhook_url: str | None = None
     budget_patience: float = SHARED["BUDGET_PATIENCE"].default
     problems: tuple[str, ...] = ()
 
@@ -87,7 +88,7 @@ def read_ledger(variable: Variable) -> LedgerSettings:
     found = _Reader(variable)
     days, url = found.shared("SPEND_LOG_RETENTION_DAYS"), found.shared("ALERT_WEBHOOK_URL")
     patience = found.shared("BUDGET_PATIENCE")
-    return LedgerSettings(days, url, patience, tuple(found.problems))
+    return LedgerSettings(days, url, found.shared("SLACK_WEBHOOK_URL"), patience, tuple(found.problems))
 
 
 class _Reader:

@@ -86,7 +86,6 @@ def test_harmless_setting_is_reported_as_a_note(load_config):
         ("general_settings", "num_retries"),
         ("router_settings", "callbacks"),
         ("router_settings", "latency_ttl"),
-        ("general_settings", "alerting"),
         ("general_settings", "health_check_interval"),
         ("router_settings", "optional_pre_call_checks"),
     ],

@@ -150,3 +150,18 @@ def test_outcomes():
     assert not SERVER.ok
     assert TRANSIENT <= UNHEALTHY
     assert not UNHEALTHY & {"ok", "caller", "context_window", "content_policy"}
+
+
+def test_a_deployment_ails_from_its_first_cooldown_until_a_success():
+    health = Health()
+    fail(health, 1.0)
+    assert health.ailing(400.0) == 0  # it only failed
+    fail(health, 2.0)
+    fail(health, 3.0)
+    fail(health, 100.0)
+    assert health.ailing(303.5) == 300
+    health.succeeded()
+    assert health.ailing(400.0) == 0
+    for now in (500.0, 501.0, 502.0):
+        fail(health, now)
+    assert health.ailing(512.0) == 10

@@ -144,7 +144,8 @@ def open_account(account_id: str, start: int) -> Statement:
 class Policy(NamedTuple):
     """Limits from the configuration. `everyone`: for all traffic, including the master key's. `each_user`: for every
     `user_id` that `users` does not name. `each_end_user`: for every end user without limits of its own, as is the
-    budget with the id `end_user_budget`, '' for none. `accounts`: of other accounts by their ids."""
+    budget with the id `end_user_budget`, '' for none. `accounts`: of other accounts by their ids. `slack_alerts`:
+    alerts are sent to Slack or Discord, if the webhook is known."""
 
     everyone: Limits = NO_LIMITS
     each_user: Limits = NO_LIMITS
@@ -152,6 +153,7 @@ class Policy(NamedTuple):
     each_end_user: Limits = NO_LIMITS
     end_user_budget: str = ""
     accounts: Mapping[str, Limits] = {}
+    slack_alerts: bool = False
 
     def user(self, user_id: str) -> Limits:
         return self.users.get(user_id, self.each_user)

@@ -252,6 +252,8 @@ class Books:
         payers, news = self._end(request, values[1], used - request.tokens, unused)
         if news:
             yield from self._alert_passed(request, payers)
+        if report.attempts:
+            yield from alerts.of_attempts(report.attempts, self._now)
         return "settled"
 
     def expire(self, request: Found) -> None:

@@ -85,6 +85,8 @@ _TABLES: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE ledger_requests ADD COLUMN team_id TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE ledger_requests ADD COLUMN end_user TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE ledger_requests ADD COLUMN others TEXT NOT NULL DEFAULT '[]'",
+        # Who has accepted the alert: `alerts.WEBHOOK`, `alerts.SLACK`, both with a space between, or ''.
+        "ALTER TABLE ledger_alerts ADD COLUMN sent TEXT NOT NULL DEFAULT ''",
         # The attempts that failed, a JSON list, '' for none.
         "ALTER TABLE ledger_requests ADD COLUMN attempts TEXT NOT NULL DEFAULT ''",
         # Of the deployment that responded, '' for none.

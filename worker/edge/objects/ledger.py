@@ -84,7 +84,7 @@ class Ledger(ContainerObject):
         if not found["ok"]:
             raise RuntimeError(found["message"])
         self._hold()
-        self._upkeep = LedgerUpkeep(self._store, self._storage, self._settings, self._changed)
+        self._upkeep = LedgerUpkeep(self._store, self._storage, self._settings, self._changed, lambda: self._policy)
         self._upkeep.set_alarm(now_ms())
         self._own = None
         container = or_none(ctx.container)

@@ -11,6 +11,7 @@ from typing import Any
 from pyodide.ffi import JsException
 
 from core.ledger import alerts, expiry, spend
+from core.ledger.accounts import Policy
 from core.ledger.expiry import next_deadlines
 
 from ..runtime.javascript import js, js_headers
@@ -31,13 +32,21 @@ def now_ms() -> int:
 
 class LedgerUpkeep:
     """The periodic work of the ledger object. `changed` is called when reservations have ended: money or slots may be
-    free."""
+    free. `policy` returns the current configuration's."""
 
-    def __init__(self, store: SqlStore, storage: Any, settings: LedgerSettings, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: SqlStore,
+        storage: Any,
+        settings: LedgerSettings,
+        changed: Callable[[], None],
+        policy: Callable[[], Policy],
+    ) -> None:
         self._store = store
         self._storage = storage
         self._settings = settings
         self._changed = changed
+        self._policy = policy
         self._alarm_at: int | None = None
         self.drain_alarm = DrainAlarm(self)
 
@@ -50,7 +59,7 @@ class LedgerUpkeep:
     def alert_soon(self, now: int) -> None:
         """Called when a decision has written an alert."""
         self._store.alerts = False
-        if self._settings.alert_webhook_url is not None:
+        if self._receivers():
             self.set_alarm_at(now)
 
     def alarm_rang(self) -> None:
@@ -84,7 +93,7 @@ class LedgerUpkeep:
     def _first_due(self, now: int) -> int | None:
         found = self._store.run(next_deadlines())
         times = [found["reservation"]]
-        if self._settings.alert_webhook_url is not None:
+        if self._receivers():
             times.append(found["alert"])
         if self._settings.retention_days is not None and found["line"] is not None:
             end = found["line"] + spend.kept_ms(self._settings.retention_days)
@@ -107,12 +116,15 @@ class LedgerUpkeep:
             self._store.run(spend.trim_old(days, now_ms(), AT_ONCE))
 
     async def _send_alerts(self) -> None:
-        url = self._settings.alert_webhook_url
-        if url is None:
-            return
-        for alert in self._store.run(alerts.pending(now_ms())):
-            delivered = await _posted(url, alerts.content(alert))
-            self._store.run(alerts.tried(alert, now_ms(), delivered=delivered))
+        urls = self._receivers()
+        for alert in self._store.run(alerts.pending(now_ms())) if urls else ():
+            kind = alert["kind"]
+            accepted = [one.to for one in alerts.messages(alert, urls) if await _posted(one, kind)]
+            self._store.run(alerts.tried(alert, now_ms(), accepted=accepted, urls=urls))
+
+    def _receivers(self) -> dict[str, str]:
+        settings = self._settings
+        return alerts.receivers(settings.alert_webhook_url, settings.slack_webhook_url, self._policy().slack_alerts)
 
 
 class DrainAlarm:
@@ -131,23 +143,24 @@ class DrainAlarm:
         self._upkeep.set_alarm_anew()
 
 
-async def _posted(url: str, content: dict[str, Any]) -> bool:
-    """Whether the webhook accepted the alert. The URL is never logged, because it may contain a secret."""
+async def _posted(message: alerts.Message, kind: str) -> bool:
+    """Whether the receiver accepted the alert. The URL is never logged, because it may contain a secret."""
     try:
         response = await js.fetch(
-            url,
+            message.url,
             method="POST",
             headers=js_headers([("content-type", "application/json")]),
-            body=json.dumps(content),
+            body=json.dumps(message.body),
             redirect="manual",
             signal=js.AbortSignal.timeout(WEBHOOK_TIMEOUT_MS),
         )
         if response.body:
             await response.body.cancel()
     except JsException as error:
-        log("warning", "alert_not_sent", kind=content["kind"], reason=str(getattr(error, "name", "") or "no answer"))
+        reason = str(getattr(error, "name", "") or "no answer")
+        log("warning", "alert_not_sent", kind=kind, to=message.to, reason=reason)
         return False
     if alerts.is_delivered(response.status):
         return True
-    log("warning", "alert_refused", kind=content["kind"], status=response.status)
+    log("warning", "alert_refused", kind=kind, to=message.to, status=response.status)
     return False
