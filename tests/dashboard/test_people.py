@@ -1,4 +1,4 @@
-"""People who sign in with their own account, at a real OpenID provider: a member's day, a team admin's, an operator's."""
+"""People who sign in with their own account at a real OpenID provider: a member, a team's admin, an operator."""
 
 import re
 from collections.abc import Iterator
