@@ -1,16 +1,18 @@
-"""Arguments of `litellm-router keys`, `spend` and `status`, which call the admin API."""
+"""Arguments of `litellm-router keys`, `teams` and its like, `spend` and `status`, which call the admin API."""
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from worker.core.ledger.field_table import Field
 from worker.core.ledger.key_fields import FIELDS
 from worker.core.settings import flag
 
 from . import admin_commands as admin
+from . import owner_commands as owners
 from .admin_client import DEFAULT_URL, AdminClient, AdminError, UsageError, from_environment
 from .admin_commands import word
 
@@ -22,7 +24,7 @@ _EPILOG = (
 
 
 def add(commands: Any) -> None:
-    """Add the three commands to the parser."""
+    """Add the commands to the parser."""
     keys = commands.add_parser("keys", help="create, show, update, block and delete keys", epilog=_EPILOG)
     _add_common(keys)
     keys.set_defaults(run=_runner(keys, admin.list_keys))
@@ -51,6 +53,9 @@ def add(commands: Any) -> None:
     )
     _with_key(_command(actions, "delete", "delete keys; their spend remains in the totals", admin.delete), many=True)
 
+    for noun in owners.NOUNS:
+        _add_owners(commands, noun)
+
     spend = commands.add_parser("spend", help="show spend: in total, by key, or by request", epilog=_EPILOG)
     _add_common(spend)
     spend.set_defaults(run=_runner(spend, admin.total))
@@ -76,6 +81,43 @@ def add(commands: Any) -> None:
     ).epilog = _EPILOG
 
 
+def _add_owners(commands: Any, noun: owners.Noun) -> None:
+    help = f"create, show, update and delete {noun.words}"
+    parser = commands.add_parser(noun.words, help=help, epilog=_EPILOG)
+    _add_common(parser)
+    parser.set_defaults(run=_runner(parser, owners.list_all(noun)))
+    actions = parser.add_subparsers(title="actions", metavar="ACTION")
+    listed = _command(
+        actions, "list", f"list the {noun.words}, newest first (the default action)", owners.list_all(noun)
+    )
+    listed.add_argument("--search", type=word, metavar="TEXT", help="only those whose id or name contains it")
+
+    def action(name: str, help: str, work: Work) -> argparse.ArgumentParser:
+        command = _command(actions, name, help, work)
+        command.add_argument("id", type=word, metavar="ID", help=f"the {noun.word}'s {noun.id}")
+        return command
+
+    _with_options(action("create", f"create a {noun.word}", owners.create(noun)), noun.options)
+    action("info", f"show all details of a {noun.word}", owners.info(noun))
+    update = action("update", "change the given fields and keep the rest", owners.update(noun))
+    _with_options(update, noun.options)
+    update.add_argument(
+        "--unset", action="append", default=[], metavar="FIELD", choices=[*noun.options],
+        help="remove a limit or another field: " + ", ".join(noun.options),
+    )  # fmt: skip
+    if noun.words in ("teams", "customers"):
+        action("block", f"refuse the requests of a {noun.word}", owners.block(noun, "block"))
+        action("unblock", f"allow them again to a {noun.word}", owners.block(noun, "unblock"))
+    if noun.words == "teams":
+        for name, work in (("add-member", "add"), ("remove-member", "delete")):
+            member = action(name, f"{name.partition('-')[0]} a member", owners.member(work))
+            member.add_argument("user", type=word, metavar="USER", help="the user's id")
+            if work == "add":
+                member.add_argument("--role", choices=("user", "admin"), default="user", help="default: %(default)s")
+    keys_too = ", and its keys" if noun.words in ("teams", "users") else ""
+    action("delete", f"delete a {noun.word}{keys_too}; what was spent remains in the totals", owners.delete(noun))
+
+
 def _command(commands: Any, name: str, help: str, work: Work) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=_EPILOG)
     # Defaults here would override options given before the action.
@@ -98,11 +140,14 @@ def _with_key(parser: argparse.ArgumentParser, *, many: bool = False) -> argpars
 
 
 def _with_fields(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    for name, (_, field) in FIELDS.items():
-        if field.option:
-            option, _, value = field.option.partition(" ")
-            convert = _CONVERT[field.kind.argument]
-            parser.add_argument(option, dest=name, type=convert, metavar=value, help=field.meaning)
+    return _with_options(parser, {name: field for name, (_, field) in FIELDS.items() if field.option})
+
+
+def _with_options(parser: argparse.ArgumentParser, fields: Mapping[str, Field]) -> argparse.ArgumentParser:
+    for name, field in fields.items():
+        option, _, value = field.option.partition(" ")
+        convert = _CONVERT[field.kind.argument]
+        parser.add_argument(option, dest=name, type=convert, metavar=value, help=field.meaning)
     return parser
 
 

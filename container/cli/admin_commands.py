@@ -111,7 +111,7 @@ def _secret(made: dict[str, Any]) -> str:
 
 def show(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     found = client.get("/key/info", {"key": _named(client, given.key)})["info"]
-    return found, _about(found)
+    return found, about(found)
 
 
 def update(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
@@ -123,7 +123,7 @@ def update(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     if not fields:
         raise UsageError("say what shall change")
     changed = client.post("/key/update", {**fields, "key": _named(client, given.key)})
-    return changed, _about(changed)
+    return changed, about(changed)
 
 
 def block(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
@@ -142,9 +142,16 @@ def delete(client: AdminClient, given: argparse.Namespace) -> tuple[Any, str]:
     return found, f"{count} {'key' if count == 1 else 'keys'} deleted."
 
 
-def _about(key: dict[str, Any]) -> str:
-    shown = {**key, **{name: usd(key[name]) for name in _MONEY}, "models": key["models"] or "all"}
-    texts = {name: json.dumps(value) for name, value in shown.items() if isinstance(value, dict)}
+def about(row: dict[str, Any]) -> str:
+    """Format all fields of a key, or of something else that may have a budget and models."""
+    shown = {**row, **{name: usd(row[name]) for name in _MONEY if name in row}}
+    if "models" in row:
+        shown["models"] = row["models"] or "all"
+    texts = {
+        name: json.dumps(value)
+        for name, value in shown.items()
+        if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(one, str) for one in value))
+    }
     return pairs(list({**shown, **texts}.items()))
 
 

@@ -15,6 +15,8 @@ _FROM_REQUESTS = "health is inferred from requests"
 _LEDGER = "the ledger needs this data"
 _ALWAYS = "it is always on"
 _NEVER = "it is never allowed"
+_TEAMS = "Give each team its own: `/team/new`, or `general_settings.teams`."
+_METADATA = "A team's metadata is any JSON object."
 
 # Settings that need no replacement, with the reason. Reported as notes.
 HARMLESS: Mapping[str, str] = {
@@ -45,7 +47,7 @@ HARMLESS: Mapping[str, str] = {
     "supported_db_objects": "models come from the config file",
     "disable_prisma_schema_update": "there is no Prisma here",
     "use_redis_transaction_buffer": "the ledger needs no buffer",
-    "reject_clientside_metadata_tags": "no budget depends on a client's tags",
+    "reject_clientside_metadata_tags": "a client's tags can only add limits",
     "allow_client_side_credentials": _NEVER,
     "disable_responses_id_security": _NEVER,
     "allow_unmanaged_response_ids": _NEVER,
@@ -56,10 +58,10 @@ HARMLESS: Mapping[str, str] = {
     "custom_key_generate": "only the master key can create keys",
     "custom_key_update": "only the master key can update keys",
     "custom_key_policy": "only the master key can create keys",
-    "default_team_disabled": "there are no teams",
-    "use_team_public_model_name": "there are no teams",
-    "apply_user_budget_to_team_keys": "there are no teams",
-    "disable_auto_add_proxy_admin_to_teams": "there are no teams",
+    "default_team_disabled": "keys without a team are always allowed",
+    "use_team_public_model_name": "teams have no models of their own",
+    "apply_user_budget_to_team_keys": "a user's budget holds for all of its keys",
+    "disable_auto_add_proxy_admin_to_teams": "nobody joins a team on its own",
     "disable_key_generate_for_org_admin": "only the master key can create keys",
     "scheduled_job_stagger": "no job runs on a schedule",
     "track_unmanaged_batch_cost": "/batches returns 404",
@@ -168,13 +170,13 @@ INSTEAD: Mapping[str, str] = {
     "admission_queue_timeout_seconds": "Requests over a limit go to another deployment, or get a 429 or 503.",
     "enable_mcp_registry": _NO_ENDPOINT,
     "user_mcp_management_mode": _NO_ENDPOINT,
-    "custom_team_metadata_validate": "There are no teams. Use one key per team.",
+    "custom_team_metadata_validate": _METADATA,
     "max_retries": "Use `num_retries`.",
     "custom_sso": "There are no user accounts. The dashboard requires the master key.",
     "custom_ui_sso_sign_in_handler": "There are no user accounts. The dashboard requires the master key.",
     "control_plane_url": "Each gateway has its own config.",
-    "default_team_settings": "There are no teams. Use one key per team.",
-    "default_team_params": "There are no teams. Use one key per team.",
+    "default_team_settings": _TEAMS,
+    "default_team_params": _TEAMS,
     "default_soft_budget": "Send `soft_budget` to POST /key/generate. Alerts go to ALERT_WEBHOOK_URL.",
     "default_internal_user_params": _USERS,
     "default_end_user_params": _USERS,
@@ -231,7 +233,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     ("search_tool_", "/search returns 404."),
     ("require_end_user_mcp_", _NO_ENDPOINT),
     ("require_key_mcp_", _NO_ENDPOINT),
-    ("team_metadata_", "There are no teams. Use one key per team."),
+    ("team_metadata_", _METADATA),
     ("custom_auth_", "Requests without a key are rejected. Give each client a virtual key."),
     ("password_policy_", "There are no user accounts. The dashboard requires the master key."),
     ("failed_login_", "FAILED_KEYS_PER_MINUTE limits attempts with wrong keys."),

@@ -30,6 +30,7 @@ RUN = {
     "deploy-railway-workers": ("deploy/test_railway.py", "/health", MODELS, CHAT, "/global/spend"),
     "deploy-systemd": ("deploy/test_systemd.py", "install -d", "litellm-router check", "set -a", "/health", MODELS,
                        "Say hi"),
+    "accounts": ("admin/test_owner_commands.py",),
     "keys": ("admin/test_with_the_proxy.py",),
     "logs": ("docs/test_logs.py", "budget"),
     "migration": ("docs/test_migration.py", "litellm-router check"),

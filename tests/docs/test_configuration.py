@@ -29,6 +29,7 @@ FILLED_BY = {
     "budgets_unset": "os.environ/NAME",
     "slack_alerts": "alerting",
     "jwt_auth": "litellm_jwtauth",
+    "owners": "teams",
 }
 # Where the variable's own default is worked out elsewhere, or shares its row with others.
 DEFAULTS = {"LITELLM_PORT": "4000", "REDIS_PORT": "", "LEDGER_PATH": DEFAULT_PATH, "PUBLIC_MODELS": "off"}

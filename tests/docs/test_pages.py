@@ -58,6 +58,8 @@ def test_the_endpoints_that_carry_over_are_ours():
 
 
 def test_the_apis_page_names_every_endpoint_or_the_page_that_does():
-    text = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("api", "keys", "metrics", "sign-in"))
+    text = "".join(
+        (ROOT / "docs" / f"{name}.md").read_text() for name in ("api", "keys", "accounts", "metrics", "sign-in")
+    )
     missing = [path for path in TABLE if path not in text]
     assert not missing
