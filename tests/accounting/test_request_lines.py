@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -120,6 +121,15 @@ def test_the_ledger_has_the_attempts_that_failed(gateway: Ledgered, provider: Fa
         ("spare", "authentication", 401),
     ]
     assert "of the prompt" not in str(row)
+
+
+def test_at_most_eight_attempts_are_kept(start: Callable[..., Ledgered], fake: FakeProvider):
+    gateway = start(models=[deployment(fake, "gpt", f"gpt-{number}") for number in range(10)], more={"num_retries": 9})
+    fake.always(failing(500))
+    id = gateway.ask(None).headers["x-request-id"]
+    (row,) = wait_for(lambda: gateway.admin("/spend/logs", request_id=id)["data"], bool)
+    assert len(fake.requests) == 10
+    assert len({attempt["deployment"] for attempt in row["attempts"]}) == 8
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -9,24 +9,36 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.dashboard.conftest import Visit, go, settled
 from tests.dashboard.operator import row, secret_shown
-from tests.processes import RunningProxy
+from tests.edge.conftest import StartEdge, start_module_edge
+from tests.processes import RunningProxy, free_tcp_port
 from tests.sign_in.conftest import CONFIG, Gateway, provider, settings
 from tests.sign_in.provider import OpenIdProvider
 
-__all__ = ["provider"]
+__all__ = ["provider", "start_module_edge"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
 def office(provider: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with the team Blue, and a key of the team's that is nobody's own."""
     with RunningProxy(CONFIG, tmp_path_factory.mktemp("proxy"), environment=settings(provider, "{url}")) as proxy:
-        one = Gateway(proxy.url, provider)
-        assert one.call("/team/new", {"team_id": "blue", "team_alias": "Blue", "max_budget": 50}).status_code == 200
-        assert one.call("/team/new", {"team_id": "red", "team_alias": "Red"}).status_code == 200
-        one.made(key_alias="blue-bot", team_id="blue")
-        one.made(key_alias="red-bot", team_id="red")
-        yield one
+        yield furnished(Gateway(proxy.url, provider))
+
+
+@pytest.fixture(scope="module")
+def office_at_the_edge(provider: OpenIdProvider, start_module_edge: StartEdge) -> Gateway:
+    port = free_tcp_port()
+    url = f"http://127.0.0.1:{port}"
+    start_module_edge(CONFIG, vars=settings(provider, url), port=port)
+    return furnished(Gateway(url, provider))
+
+
+def furnished(gateway: Gateway) -> Gateway:
+    """Makes two teams, each with a key that is nobody's own."""
+    for team, budget in (("blue", 50), ("red", None)):
+        fields = {"team_id": team, "team_alias": team.capitalize(), "max_budget": budget}
+        assert gateway.call("/team/new", fields).status_code == 200
+        gateway.made(key_alias=f"{team}-bot", team_id=team)
+    return gateway
 
 
 async def sign_in(page: Page, name: str) -> None:
@@ -49,7 +61,9 @@ async def ask(office: Gateway, key: str, model: str = "gpt") -> httpx.Response:
     return office.call("/v1/chat/completions", body, key=key)
 
 
-async def test_a_members_day(visit: Visit, office: Gateway):
+@pytest.mark.parametrize("door", ["office", "office_at_the_edge"])
+async def test_a_members_day(visit: Visit, request: pytest.FixtureRequest, door: str):
+    office: Gateway = request.getfixturevalue(door)
     visit.expected = ["400 (Bad Request)", "401 (Unauthorized)"]
     page = await visit(office.url, signed_in=False)
     await sign_in(page, "bob")
