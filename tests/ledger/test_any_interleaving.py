@@ -4,6 +4,7 @@ The oracle keeps no counters. It adds up its own list of requests each time.
 """
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from container.ledger.sqlite import SqliteStore
 from container.ledger.store import Store
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import BrokenOff, Ledger, breaking_off, check_balance, query
+from worker.core.ledger import key_admin
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.batch import batch
@@ -27,26 +29,59 @@ from worker.core.values import periods
 
 LEASE = 20 * periods.MINUTE
 INSTANCES = ("one", "two")
-POLICY = Policy(everyone=Limits(max_budget=1000, duration="1d"), each_user=Limits(max_budget=700, duration="7d"))
+POLICY = Policy(
+    everyone=Limits(max_budget=1000, duration="1d"),
+    each_user=Limits(max_budget=700, duration="7d"),
+    each_end_user=Limits(max_budget=450, duration="1h"),
+    accounts={"provider:x": Limits(max_budget=500, duration="1d"), "provider:y": Limits(max_budget=300)},
+)
+OWNERS: dict[str, dict[str, Any]] = {
+    "team:blue": {"max_budget": 800, "budget_duration": "1d"},
+    "team:red": {"max_budget": 500, "budget_duration": "1h"},
+    "tag:a": {"max_budget": 650, "budget_duration": "1h"},
+    "tag:b": {"max_budget": 550, "budget_id": "monthly"},
+    "end_user:1": {"max_budget": 350},
+}
 KEYS: list[dict[str, Any]] = [
-    {"max_budget": 400e-9, "budget_duration": "1h", "max_parallel_requests": 3, "user_id": "ada"},
+    {"max_budget": 400e-9, "budget_duration": "1h", "max_parallel_requests": 3, "user_id": "ada", "tags": ["a"]},
     {"user_id": "ada", "tpm_limit": 100},
-    {"max_budget": 600e-9, "rpm_limit": 4},
+    {"max_budget": 600e-9, "rpm_limit": 4, "tags": ["a", "b"]},
     {"max_budget": 500e-9, "keep_output_limit": True},
 ]
+TEAMS = ("", "blue", "red")
+CANDIDATES: list[tuple[tuple[str, ...], ...]] = [(), (("provider:x",), ()), (("provider:x",), ("provider:y",))]
+# Of each account, its budget and period.
+LIMITS: dict[str, tuple[int, str | None]] = {
+    "global": (1000, "1d"),
+    "user:ada": (700, "7d"),
+    "team:blue": (800, "1d"),
+    "team:red": (500, "1h"),
+    "tag:a": (650, "1h"),
+    "tag:b": (550, "30d"),
+    "end_user:1": (350, None),
+    "end_user:2": (450, "1h"),
+    "provider:x": (500, "1d"),
+    "provider:y": (300, None),
+    "key:0": (400, "1h"),
+    "key:2": (600, None),
+    "key:3": (500, None),
+}
 KEEPS = 3
 WANTED = 20
 
 
 class Asked(NamedTuple):
     """`lowest`: the percentage of amount and tokens that the lowest output limit of 1 costs instead of WANTED; None if
-    the limit cannot be lowered."""
+    the limit cannot be lowered. `end_user`, `tags`, `candidates`: as in AdmissionRequest."""
 
     key: int | None
     amount: int
     tokens: int
     instance: str
     lowest: int | None
+    end_user: str = ""
+    tags: tuple[str, ...] = ()
+    candidates: tuple[tuple[str, ...], ...] = ()
 
     def at(self, limit: int) -> tuple[int, int]:
         """Amount and tokens with this output limit: on a line from the lowest to the highest, rounded up."""
@@ -65,7 +100,11 @@ REQUEST = st.builds(
     st.integers(0, 150),
     st.sampled_from(INSTANCES),
     st.none() | st.integers(0, 100),
+    st.sampled_from(["", "", "1", "2"]),
+    st.sampled_from([(), (), ("b",), ("b", "unlimited")]),
+    st.sampled_from(CANDIDATES),
 )
+PROVIDER = st.sampled_from([None, "", "x", "y"])
 
 
 class Request(NamedTuple):
@@ -76,6 +115,7 @@ class Request(NamedTuple):
     tokens: int
     created: int
     expires: int
+    draws: frozenset[str]
     state: str = "open"
     charged: int = 0
     used: int = 0
@@ -103,6 +143,18 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def make_keys(self) -> None:
         self.keys = [self.wait(self.ledger.key(**fields)) for fields in KEYS]
+        self.teams = [""] * len(KEYS)
+        self.wait(self.ledger.budget("monthly", max_budget=1, budget_duration="30d"))
+        for account, columns in OWNERS.items():
+            self.wait(self.ledger.owner(account, **columns))
+
+    @rule(key=st.integers(0, len(KEYS) - 1), team=st.sampled_from(TEAMS))
+    def change_team(self, key: int, team: str) -> None:
+        """What already runs is settled where it was reserved."""
+        body = {"key": self.keys[key], "team_id": team or None}
+        result = self.wait(self.store.run(key_admin.update(self.store.dialect, body, self.ledger.now)))
+        assert result["ok"], result
+        self.teams[key] = team
 
     @rule(request=REQUEST)
     def admit(self, request: Asked) -> None:
@@ -110,25 +162,31 @@ class Machine(RuleBasedStateMachine):
         self.decided(request, result)
 
     def request(self, asked: Asked) -> AdmissionRequest:
-        key, amount, tokens, instance, lowest = asked
+        key, amount, tokens, instance, lowest, end_user, tags, candidates = asked
         text = None if key is None else self.keys[key]
         steps = () if lowest is None else [(limit, *asked.at(limit)) for limit in (1, WANTED)]
-        return self.ledger.request(text, amount, tokens=tokens, instance=instance, lease=LEASE, steps=steps)
+        said = {"end_user": end_user, "tags": json.dumps(tags) if tags else "", "candidates": candidates}
+        return self.ledger.request(text, amount, tokens=tokens, instance=instance, lease=LEASE, steps=steps, **said)
 
     def decided(self, asked: Asked, result: dict[str, Any]) -> None:
         key, limit = asked.key, self.fitting(asked)
         amount, tokens = asked.at(limit)
-        assert result["ok"] == self.allowed(key, amount, tokens), result
+        exhausted = {id for some in asked.candidates for id in some if self.left(id) < amount}
+        open = [some for some in asked.candidates if exhausted.isdisjoint(some)]
+        routable = bool(open) or not asked.candidates
+        assert result["ok"] == (self.allowed(asked, amount, tokens) and routable), result
         if result["ok"]:
+            assert set(result.get("exhausted", ())) == exhausted
+            draws = frozenset((*self.drawn(asked), *(id for some in open for id in some)))
             assert result.get("output_limit", WANTED) == limit
             assert result.get("amount", asked.amount) == amount
             instance = asked.instance
             now = self.ledger.now
             self.requests[result["reservation"]] = Request(
-                result["reservation"], key, instance, amount, tokens, now, now + LEASE
+                result["reservation"], key, instance, amount, tokens, now, now + LEASE, draws
             )
-            for limit, spent in self.budgets(key):
-                assert spent <= limit
+            for id in LIMITS:
+                assert self.left(id) >= 0, id
 
     def fitting(self, asked: Asked) -> int:
         """The highest output limit that leaves no budget overspent, 1 if there is none."""
@@ -138,7 +196,7 @@ class Machine(RuleBasedStateMachine):
         for limit in range(WANTED, 0, -1):
             amount, tokens = asked.at(limit)
             minute = tpm is None or asked.tokens <= tpm or self.used(asked.key) + tokens <= tpm
-            if minute and all(spent + amount <= most for most, spent in self.budgets(asked.key)):
+            if minute and all(self.left(id) >= amount for id in self.drawn(asked)):
                 return limit
         return 1
 
@@ -150,8 +208,9 @@ class Machine(RuleBasedStateMachine):
     def is_now(self, request: Request) -> bool:
         return request.created // periods.MINUTE == self.ledger.now // periods.MINUTE
 
-    def allowed(self, key: int | None, amount: int, tokens: int) -> bool:
-        if any(spent + amount > limit for limit, spent in self.budgets(key)):
+    def allowed(self, asked: Asked, amount: int, tokens: int) -> bool:
+        key = asked.key
+        if any(self.left(id) < amount for id in self.drawn(asked)):
             return False
         own = [r for r in self.requests.values() if r.key == key]
         minute = [r for r in own if self.is_now(r)]
@@ -163,21 +222,23 @@ class Machine(RuleBasedStateMachine):
             and self.used(key) + tokens <= fields.get("tpm_limit", 1000)
         )
 
-    def budgets(self, key: int | None) -> list[tuple[int, int]]:
-        """(limit, spent and reserved in the current period) of each account that pays for this key."""
-        now = self.ledger.now
-        found: list[tuple[int, str | None, list[Request]]] = [(1000, "1d", list(self.requests.values()))]
-        if key is not None:
-            fields = KEYS[key]
-            own = [r for r in self.requests.values() if r.key == key]
-            if "max_budget" in fields:
-                found.append((round(fields["max_budget"] * 1e9), fields.get("budget_duration"), own))
-            if fields.get("user_id"):
-                found.append((700, "7d", [r for r in self.requests.values() if r.key in (0, 1)]))
-        return [
-            (limit, sum(r.counts for r in some if r.created >= periods.start(duration, now)))
-            for limit, duration, some in found
-        ]
+    def drawn(self, asked: Asked) -> list[str]:
+        """The ids of the accounts with a budget that pay for the request, besides its candidates'."""
+        found = ["global", *(f"tag:{tag}" for tag in asked.tags)]
+        if asked.end_user:
+            found.append(f"end_user:{asked.end_user}")
+        if asked.key is not None:
+            fields = KEYS[asked.key]
+            found += [f"key:{asked.key}", f"user:{fields.get('user_id')}", f"team:{self.teams[asked.key]}"]
+            found += [f"tag:{tag}" for tag in fields.get("tags", ())]
+        return [id for id in dict.fromkeys(found) if id in LIMITS]
+
+    def left(self, account: str) -> int:
+        """What is neither spent nor reserved in the account's current period."""
+        limit, duration = LIMITS[account]
+        begin = periods.start(duration, self.ledger.now)
+        some = (r for r in self.requests.values() if account in r.draws and r.created >= begin)
+        return limit - sum(r.counts for r in some)
 
     def some(self, data: Any) -> Request | None:
         """Picks a request by its index. Ids are random, and drawn values must not depend on them."""
@@ -186,34 +247,48 @@ class Machine(RuleBasedStateMachine):
         place = data.draw(st.integers(0, len(self.requests) - 1))
         return list(self.requests.values())[place]
 
-    @rule(data=st.data(), share=st.integers(0, 100), used=st.integers(0, 60), instance=st.sampled_from(INSTANCES))
-    def settle(self, data: Any, share: int, used: int, instance: str) -> None:
+    @rule(
+        data=st.data(),
+        share=st.integers(0, 100),
+        used=st.integers(0, 60),
+        instance=st.sampled_from(INSTANCES),
+        provider=PROVIDER,
+    )
+    def settle(self, data: Any, share: int, used: int, instance: str, provider: str | None) -> None:
         request = self.some(data)
         if request is None:
             return
         cost = request.amount * share // 100
-        outcome = self.wait(self.ledger.settle(request.id, cost, instance, completion_tokens=used))
-        self.settled(request, cost, used, instance, outcome)
+        said = {"completion_tokens": used, "provider": provider}
+        outcome = self.wait(self.ledger.settle(request.id, cost, instance, **said))
+        self.settled(request, cost, used, instance, provider, outcome)
 
-    def settled(self, request: Request, cost: int, used: int, instance: str, outcome: str) -> None:
+    def settled(
+        self, request: Request, cost: int, used: int, instance: str, provider: str | None, outcome: str
+    ) -> None:
         if instance != request.instance:
             assert outcome == "foreign"
         elif request.state == "settled":
             assert outcome == "duplicate"
         else:
             assert outcome == "settled"
-            self.requests[request.id] = request._replace(state="settled", charged=cost, used=used)
+            draws = request.draws
+            if provider is not None:  # what did not answer is charged nothing
+                draws = frozenset(id for id in draws if not id.startswith("provider:") or id == f"provider:{provider}")
+            self.requests[request.id] = request._replace(state="settled", charged=cost, used=used, draws=draws)
 
     @rule(
         data=st.data(),
-        reports=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 60), st.sampled_from(INSTANCES)), max_size=5),
+        reports=st.lists(
+            st.tuples(st.integers(0, 100), st.integers(0, 60), st.sampled_from(INSTANCES), PROVIDER), max_size=5
+        ),
         requests=st.lists(REQUEST, max_size=6),
         breaks_off=st.one_of(st.none(), st.integers(0, 7)),
     )
     def batch(
         self,
         data: Any,
-        reports: list[tuple[int, int, str]],
+        reports: list[tuple[int, int, str, str | None]],
         requests: list[Asked],
         breaks_off: int | None,
     ) -> None:
@@ -224,7 +299,10 @@ class Machine(RuleBasedStateMachine):
         decision = batch(
             self.store.dialect,
             POLICY,
-            [Report(r.id, i, r.amount * share // 100, completion_tokens=used) for r, share, used, i in about],
+            [
+                Report(r.id, i, r.amount * share // 100, completion_tokens=used, provider=provider)
+                for r, share, used, i, provider in about
+            ],
             [self.request(asked) for asked in requests],
             self.ledger.now,
         )
@@ -233,8 +311,9 @@ class Machine(RuleBasedStateMachine):
                 self.wait(self.store.run(Decision(breaking_off(decision.steps, breaks_off), whole=True)))
             return
         result = self.wait(self.store.run(decision))
-        for (request, share, used, instance), outcome in zip(about, result["outcomes"], strict=True):
-            self.settled(self.requests[request.id], request.amount * share // 100, used, instance, outcome)
+        for (request, share, used, instance, provider), outcome in zip(about, result["outcomes"], strict=True):
+            cost = request.amount * share // 100
+            self.settled(self.requests[request.id], cost, used, instance, provider, outcome)
         for asked, found in zip(requests, result["results"], strict=True):
             self.decided(asked, found)
 
