@@ -16,8 +16,8 @@ let running = null;
 export const tryIt = new Panel("try", async () => {}, () => {
   const person = who().by === "session";
   form.elements.key.required = person;
-  form.elements.key.placeholder = person ? "sk-…" : "the one that you signed in with";
-  $("try-key-note").textContent = person ? "The secret of one of your keys" : "Or another key's secret, to see what it may do";
+  form.elements.key.placeholder = person ? "sk-…" : "";
+  $("try-key-note").textContent = person ? "The secret of one of your keys" : "A key's secret. Empty: the key that you signed in with";
 });
 
 async function send(event) {
