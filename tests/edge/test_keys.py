@@ -74,6 +74,33 @@ def test_the_lifecycle_of_a_key(money: Money):
     assert error(money.ask(key)) == (401, "invalid_api_key")
 
 
+def test_the_lifecycle_of_a_team_and_its_members(money: Money):
+    member = {"user_id": "ada", "role": "admin"}
+    money.admin("/team/new", {"team_id": "t:1", "models": ["gpt"], "members_with_roles": [member]})
+    key = money.key(team_id="t:1")
+    assert money.ask(key).status_code == 200
+    assert money.ask(key, model="other").status_code == 403
+    money.admin("/team/block", {"team_id": "t:1"})
+    assert money.ask(key).status_code == 401
+    money.admin("/team/unblock", {"team_id": "t:1"})
+    assert money.ask(key).status_code == 200
+    money.admin("/team/update", {"team_id": "t:1", "models": ["other"]})
+    assert money.ask(key, model="other").status_code == 200
+    assert money.admin("/team/member_add", {"team_id": "t:1", "member": {"user_id": "bob"}})["members_count"] == 2
+    money.admin("/budget/new", {"budget_id": "b", "rpm_limit": 0})
+    money.admin("/customer/new", {"user_id": "c", "budget_id": "b"})
+    money.admin("/tag/new", {"name": "job"})
+    money.admin("/user/new", {"user_id": "cy"})
+    get = money.edge.client.get
+    headers = {"authorization": f"Bearer {MASTER_KEY}"}
+    for path, size in (("/v2/team/list", 1), ("/user/list", 3), ("/customer/list?page=1", 1), ("/tag/list?page=1", 1)):
+        assert get(path, headers=headers).json()["total"] == size, path
+    assert get("/budget/list", headers=headers).json()[0]["budget_id"] == "b"
+    assert get("/team/info?team_id=t%3A1", headers=headers).json()["team_info"]["keys_count"] == 1
+    assert money.admin("/team/delete", {"team_ids": ["t:1"]})["deleted_keys"] == 1
+    assert money.ask(key).status_code == 401
+
+
 def test_a_guess_does_not_reveal_whether_a_key_exists(money: Money):
     key = money.key(key="sk-easy-to-guess")
     money.admin("/key/block", {"key": key})

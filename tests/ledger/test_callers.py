@@ -426,10 +426,10 @@ async def test_a_sign_in_starts_one_session(company: Company):
 async def test_a_first_sign_in_makes_the_user(company: Company):
     session = await signed_in(company, "new", name="New", email="new@example.com")
     assert (await company.call(session, "key_list"))["ok"]
-    [[alias, metadata, role]] = await query(
-        company.store, "SELECT alias, metadata, role FROM ledger_owners WHERE account = 'user:new'"
-    )
-    assert (alias, json.loads(metadata), role) == ("New", {"user_email": "new@example.com"}, "")
+    sql = "SELECT alias, email, role FROM ledger_owners WHERE account = ?"
+    assert await query(company.store, sql, "user:new") == [("New", "new@example.com", "")]
+    await signed_in(company, "same", name="Same", email="NEW@example.com")
+    assert await query(company.store, sql, "user:same") == [("Same", None, "")]  # an address belongs to one user
 
 
 async def test_the_providers_role_is_the_sessions(company: Company):

@@ -301,7 +301,7 @@ async def test_a_member_who_leaves_loses_the_keys_of_this_team_only(admin: Admin
     for key in kept:
         assert (await admin.ledger.info(key))["key_name"]
     again = await admin.run(team_members.member_delete(admin.dialect, body, NOON))
-    assert again["status"] == 400
+    assert again["status"] == 404
     assert await admin.members("red") == {"ada": "user"}
 
 
@@ -311,7 +311,7 @@ async def test_a_members_role_can_be_changed(admin: Admin) -> None:
     changed = await admin.ok(team_members.member_update(admin.dialect, body, NOON))
     assert changed == {"team_id": "blue", "user_id": "ada", "user_email": None, "role": "admin"}
     assert await admin.members("blue") == {"ada": "admin", "bob": "user"}
-    for wrong in ({"role": None}, {"role": "king"}, {"user_id": "cy"}, {"max_budget_in_team": 3}, {"user_id": None}):
+    for wrong in ({"role": None}, {"role": "king"}, {"max_budget_in_team": 3}, {"user_id": None}):
         refused = await admin.run(team_members.member_update(admin.dialect, {**body, **wrong}, NOON))
         assert refused["status"] == 400, wrong
     unknown = await admin.run(team_members.member_update(admin.dialect, {**body, "team_id": "x"}, NOON))

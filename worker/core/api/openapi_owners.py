@@ -31,7 +31,9 @@ _ID, _TAG = printable_schema(255), printable_schema(MAX_TAG)
 _MOST_NAMED = 50
 _ROLE: Schema = {"enum": ["user", "admin", None]}
 _MEMBER = {"user_id": nullable(_ID), "user_email": nullable(_ID), "role": _ROLE}
-_BY_ID_OR_EMAIL: Schema = {"anyOf": [{"required": ["user_id"]}, {"required": ["user_email"]}]}
+_BY_ID_OR_EMAIL: Schema = {
+    "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in ("user_id", "user_email")]
+}
 _USERS_FILTERS: dict[str, Schema] = {
     "role": {"enum": ["proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer", ""]},
     "user_email": TEXT,

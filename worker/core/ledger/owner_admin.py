@@ -86,7 +86,7 @@ def _new_user(kind: OwnerKind, body: Mapping[str, Any], now: int) -> Steps:
     for team, members in changed:
         yield from owners.change(team.account, {"members": team_members.written(members)}, now)
     shown = yield from owner_views.one(kind, id, now)
-    names = ("key", "token", "token_id", "key_name", "key_alias", "expires", "team_id")
+    names = ("key", "key_name", "key_alias", "expires", "team_id")
     return {"ok": True, "body": {**{name: key[name] for name in names if name in key}, **shown, "teams": [*joined]}}
 
 

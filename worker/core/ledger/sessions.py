@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import decision
-from .accounts import open_account, user_account
+from . import decision, owners
+from .accounts import user_account
 from .decision import Decision, Result, Steps
 from .dialect import Dialect
 from .field_table import FieldError, only
-from .owner_fields import OWNERS
+from .owner_fields import OF_KIND, USER
 
 # A session's last use is written at most this often, in milliseconds.
 _SEEN_EVERY = 60_000
@@ -95,7 +95,7 @@ def _start(dialect: Dialect, hash: str, login: str, session: Session, now: int) 
     if rows and rows[0][0]:
         return decision.refuse(403, "permission_error", "This user is blocked.", code="user_blocked")
     if not rows:
-        yield from _make_user(account, session, now)
+        yield from _make_user(session, now)
     yield (
         f"INSERT INTO ledger_sessions (hash, login, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -115,20 +115,11 @@ def _start(dialect: Dialect, hash: str, login: str, session: Session, now: int) 
     return {"ok": True}
 
 
-def _make_user(account: str, session: Session, now: int) -> Steps:
-    values = {
-        **OWNERS.defaults,
-        "account": account,
-        "alias": session.name or None,
-        "members": "[]",
-        "metadata": json.dumps({"user_email": session.email} if session.email else {}),
-        "created": now,
-        "updated": now,
-        "declared": 0,
-    }
-    marks = ", ".join("?" * len(values))
-    yield f"INSERT INTO ledger_owners ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
-    yield open_account(account, 0)
+def _make_user(session: Session, now: int) -> Steps:
+    """Makes the user's row. Its e-mail address stays out of it if another user has the same."""
+    taken = yield "SELECT 1 FROM ledger_owners WHERE LOWER(email) = LOWER(?)", (session.email,)
+    columns = {"alias": session.name or None, "email": None if taken else session.email or None}
+    yield from owners.insert(OF_KIND[USER], session.user_id, columns, now)
 
 
 def _end(hash: str, now: int) -> Steps:

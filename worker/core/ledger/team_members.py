@@ -103,7 +103,7 @@ def _named_member(team: Owner, body: Mapping[str, Any]) -> Steps:
             return None, refused
         user_id = found.id if found else None
     if not any(one["user_id"] == user_id for one in json.loads(team.members)):
-        return None, decision.invalid("The user is not in the team.", "user_id" if email is None else "user_email")
+        return None, decision.not_found("The user is not in the team.", "user_id" if email is None else "user_email")
     return user_id, None
 
 
