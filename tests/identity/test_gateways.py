@@ -238,6 +238,20 @@ def test_scopes_limit_the_models(gateway: Gateway):
     assert gateway.ask("GET", "/v1/models", ours(scope=None)).json()["data"] == []
 
 
+def test_spending_with_tokens_is_told_from_the_master_keys(gateway: Gateway):
+    assert gateway.chat(ours(sub="margaret")).status_code == 200
+    assert gateway.chat(MASTER_KEY).status_code == 200
+
+    def logged(key: str) -> list[Any]:
+        return gateway.ask("GET", f"/spend/logs?key={key}&size=500", MASTER_KEY).json()["data"]
+
+    assert {row["key_id"] for row in logged("jwt")} == {"jwt"}
+    assert "margaret" in {row["user_id"] for row in logged("jwt")}
+    assert {(row["key_id"], row["user_id"]) for row in logged("master")} == {("master", None)}
+    groups = gateway.ask("GET", "/spend/activity?group_by=key", MASTER_KEY).json()["groups"]
+    assert {"", "jwt"} <= {group["group"] for group in groups}
+
+
 def test_a_token_is_not_logged(gateway: Gateway):
     sent = [ours(sub="grace"), ours(aud="another"), ours(exp=1)]
     answers = [gateway.chat(one) for one in sent]

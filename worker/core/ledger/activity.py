@@ -17,7 +17,7 @@ BUCKETS = {"hour": (periods.HOUR, 31 * 24), "day": (periods.DAY, 400)}
 DEFAULT_BUCKETS = {"hour": 24, "day": 30}
 COLUMNS = {
     "model": "r.model",
-    "key": "r.key_id",
+    "key": f"CASE WHEN {spend.WITH_JWT} THEN 'jwt' ELSE r.key_id END",
     "user": "r.user_id",
     "team": "r.team_id",
     "end_user": "r.end_user",

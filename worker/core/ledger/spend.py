@@ -23,11 +23,17 @@ _NAMES = (
 _COLUMNS = ", ".join(f"r.{name}" for name in _NAMES)
 
 
+# The shown key of requests without a virtual key, and a condition on them. Those with the master key have neither a
+# user nor a team.
+WITH_JWT = "r.key_id = '' AND (r.user_id <> '' OR r.team_id <> '')"
+_KEYLESS = {"master": "r.key_id = '' AND r.user_id = '' AND r.team_id = ''", "jwt": WITH_JWT}
+
+
 class Filters(NamedTuple):
-    """`key`: a secret, a token, a key's id or 'master'. `status`: one of STATUSES, or an HTTP status. `begin` ≤ time of
-    the request < `end`, in milliseconds. `after`: the cursor from the previous page. `request_id`: a response's
-    `x-request-id`, which a client may have used for several requests. `tag`: one of its tags.
-    `scope`: whose lines, None for all."""
+    """`key`: a secret, a token, a key's id, 'master' or 'jwt'. `status`: one of STATUSES, or an HTTP status. `begin` ≤
+    time of the request < `end`, in milliseconds. `after`: the cursor from the previous page. `request_id`: a response's
+    `x-request-id`, which a client may have used for several requests. `tag`: one of its tags. `scope`: whose lines,
+    None for all."""
 
     key: str | None = None
     model: str | None = None
@@ -78,8 +84,10 @@ def kept_ms(days: float) -> int:
 
 def _logs(filters: Filters) -> Steps:
     where, parameters = ["r.state > 0"], []
-    if filters.key is not None:
-        key_id = "" if filters.key == "master" else filters.key
+    if filters.key in _KEYLESS:
+        where.append(_KEYLESS[filters.key])
+    elif filters.key is not None:
+        key_id = filters.key
         if key_id.startswith(secrets.PREFIX) or len(key_id) == 64:
             rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (secrets.reference(key_id),)
             if not rows and filters.scope is None:
@@ -152,7 +160,7 @@ def _line(line: dict[str, Any]) -> dict[str, Any]:
         "state": _STATES[line["state"]],
         "startTime": periods.iso(line["created"]),
         "endTime": periods.iso(line["settled"]),
-        "key_id": line["key_id"] or "master",
+        "key_id": line["key_id"] or ("jwt" if line["user_id"] or line["team_id"] else "master"),
         "key_alias": line["key_alias"] or None,
         "user_id": line["user_id"] or None,
         "team_id": line["team_id"] or None,
