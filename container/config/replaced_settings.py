@@ -102,6 +102,7 @@ HARMLESS: Mapping[str, str] = {
     "disable_copilot_system_to_assistant": "it has no effect in LiteLLM either",
 }
 
+_SIGN_IN = "People sign in by OpenID Connect: set OIDC_ISSUER, see docs/sign-in.md."
 _ALERTS = "Set `alerting: [slack]` and SLACK_WEBHOOK_URL, or ALERT_WEBHOOK_URL, to receive every kind of alert."
 _SECRETS = "Secrets come from the environment. Set each variable referenced as `os.environ/…`."
 _KEYS = "Set `max_parallel_requests`, `rpm_limit` or `tpm_limit` on keys, or `max_parallel_requests` on deployments."
@@ -163,17 +164,17 @@ INSTEAD: Mapping[str, str] = {
     "use_spend_logs_partitioning": "SPEND_LOG_RETENTION_DAYS sets how long the spend log is kept.",
     "spend_capture_rate_check": "GET /spend/logs shows the cost of each request.",
     "allow_public_health_readiness_details": "GET /health/readiness contains only public details.",
-    "disable_env_credential_login": "There are no user accounts. The dashboard requires the master key.",
-    "disable_password_login_when_sso_enabled": "There are no user accounts. The dashboard requires the master key.",
-    "auto_redirect_ui_login_to_sso": "There are no user accounts. The dashboard requires the master key.",
-    "allow_cli_sso_verification_uri_complete": "There are no user accounts. The dashboard requires the master key.",
+    "disable_env_credential_login": _SIGN_IN,
+    "disable_password_login_when_sso_enabled": _SIGN_IN,
+    "auto_redirect_ui_login_to_sso": _SIGN_IN,
+    "allow_cli_sso_verification_uri_complete": _SIGN_IN,
     "admission_queue_timeout_seconds": "Requests over a limit go to another deployment, or get a 429 or 503.",
     "enable_mcp_registry": _NO_ENDPOINT,
     "user_mcp_management_mode": _NO_ENDPOINT,
     "custom_team_metadata_validate": _METADATA,
     "max_retries": "Use `num_retries`.",
-    "custom_sso": "There are no user accounts. The dashboard requires the master key.",
-    "custom_ui_sso_sign_in_handler": "There are no user accounts. The dashboard requires the master key.",
+    "custom_sso": _SIGN_IN,
+    "custom_ui_sso_sign_in_handler": _SIGN_IN,
     "control_plane_url": "Each gateway has its own config.",
     "default_team_settings": _TEAMS,
     "default_team_params": _TEAMS,
@@ -235,7 +236,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     ("require_key_mcp_", _NO_ENDPOINT),
     ("team_metadata_", _METADATA),
     ("custom_auth_", "Requests without a key are rejected. Give each client a virtual key."),
-    ("password_policy_", "There are no user accounts. The dashboard requires the master key."),
+    ("password_policy_", _SIGN_IN),
     ("failed_login_", "FAILED_KEYS_PER_MINUTE limits attempts with wrong keys."),
     ("max_failed_login_", "FAILED_KEYS_PER_MINUTE limits attempts with wrong keys."),
     ("prometheus_", _METRICS),

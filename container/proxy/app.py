@@ -10,9 +10,8 @@ from aiohttp import web
 
 from worker.core.api import cors
 from worker.core.api.auth import TEAM_HEADER, FailedAuthLimiter, presented_key
-from worker.core.api.endpoints import ANTHROPIC, GOOGLE, Endpoint, dialect_of, find, model_id
+from worker.core.api.endpoints import ANTHROPIC, GOOGLE, SIGN_IN, Endpoint, dialect_of, find, model_id
 from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
-from worker.core.sign_in import endpoints as sign_in_endpoints
 
 from ..accounting.accounting import NoAccounting
 from ..accounting.edge import Accounts
@@ -102,7 +101,7 @@ class App:
             self._simple["metrics"] = metrics
         self._sign_in = sign_in
         if sign_in is not None:
-            self._simple |= dict.fromkeys(sign_in_endpoints.NAMES, sign_in)
+            self._simple |= dict.fromkeys(SIGN_IN, sign_in)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request. Cancelled when the client disconnects."""

@@ -12,6 +12,7 @@ from worker.core.api.endpoints import ALL
 from worker.core.ledger import secrets, sessions
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.administration import decide
+from worker.core.ledger.dialect import POSTGRES
 from worker.core.ledger.owner_fields import OWNERS
 from worker.core.values import periods
 
@@ -95,6 +96,14 @@ def test_what_the_table_does_not_name_is_for_operators(name: str, role: str):
 def test_the_table_names_endpoints_only():
     later = {name for name in authorization.RULES if name.startswith(("team_", "user_"))}
     assert set(authorization.RULES) - later <= ADMIN
+
+
+@pytest.mark.parametrize("name", sorted(ADMIN - {"model_info"}))
+def test_rights_and_change_are_one_transaction(name: str):
+    call = {"name": name, "key": "sk-x", "query": {}, "body": {}}
+    decision = decide(POSTGRES, Policy(), call, 0, {"session": "x"})
+    assert decision.transaction
+    assert next(decision.steps)[0] == POSTGRES.lock[0]
 
 
 async def test_a_member_makes_and_manages_its_own_keys(company: Company):

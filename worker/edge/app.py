@@ -14,7 +14,7 @@ from pyodide.ffi import JsException
 from catalog import CATALOG
 from core.api import auth, cors, google, health
 from core.api.auth import AuthorizedRequest, FailedAuthLimiter, presented_key
-from core.api.endpoints import Endpoint, dialect_of, path_of
+from core.api.endpoints import SIGN_IN, Endpoint, dialect_of, path_of
 from core.api.errors import ApiError, internal_error, invalid_request
 from core.api.models import listed, missing, models_on
 from core.api.request_ids import acceptable, new_id
@@ -110,9 +110,9 @@ class Edge:
             return _description()
         if endpoint.name in ("dashboard", "dashboard_file"):
             return page_response(path, headers.get("if-none-match"))
-        if endpoint.name.startswith(("session", "sign_")) and endpoint.public:
-            return await self._signing_in(client, endpoint.name, path, search[1:])
         if endpoint.public:
+            if endpoint.name in SIGN_IN:
+                return await self._signing_in(client, endpoint.name, path, search[1:])
             return json_response(*await health.answer(endpoint.name, self))
         if asked.person is not None:
             return await self._by_person(client, endpoint, path, search[1:], asked.person)

@@ -117,6 +117,8 @@ TABLE: dict[str, Endpoint] = {
         _admin("POST", "session_revoke", "/dashboard/sessions/revoke"),
     )
 }
+# Endpoints of the dashboard's sign-in.
+SIGN_IN = frozenset(("session", "sign_in", "sign_in_callback", "sign_out"))
 # Endpoints of Anthropic's Messages API.
 ANTHROPIC = frozenset(("messages", "count_tokens"))
 # Endpoints of Gemini's API, by name.

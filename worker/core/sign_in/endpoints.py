@@ -15,7 +15,6 @@ from ..api.session import SESSION, Header
 from . import flow
 from .flow import DASHBOARD, PROBLEMS, START, Identity, Problem, SignIn
 
-NAMES = frozenset(("session", "sign_in", "sign_in_callback", "sign_out"))
 _NO_STORE = ("cache-control", "no-store")
 _OFF: dict[str, Any] = {"sign_in": None, "error": None, "user": None}
 
@@ -51,7 +50,7 @@ def off(name: str) -> Response | None:
 async def answer(
     name: str, query: str, header: Header, signing_in: SignIn, sessions: Sessions, now: float, log: Log
 ) -> Response:
-    """`name`: one of NAMES. `now`: seconds since 1970. `log(code, reason)`: notes a sign-in that failed.
+    """`name`: one of `api.endpoints.SIGN_IN`. `now`: seconds since 1970. `log(code, reason)`: notes a failed sign-in.
 
     Raises ApiError 403 and 503.
     """
