@@ -9,6 +9,7 @@ import pytest
 from container.ledger.store import Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.core.ledger import budget_admin, key_admin, owner_admin, owner_views, team_members
+from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.decision import Decision
 from worker.core.ledger.owner_fields import MAX_MEMBERS, OF_KIND, OWNERS
 from worker.core.ledger.owner_views import MAX_UNPAGED, Filters
@@ -530,3 +531,16 @@ async def test_spending_of_the_current_period_is_shown(admin: Admin) -> None:
     admin.ledger.now += periods.DAY
     shown = (await admin.info(TEAM, "blue"))["body"]["team_info"]
     assert (shown["spend"], shown["reserved"], shown["total_spend"]) == (0, 0, 7)
+
+
+async def test_limits_of_the_configuration_say_which_period_is_shown(admin: Admin) -> None:
+    await admin.new(USER, "ada", auto_create_key=False)
+    start = periods.start("1d", NOON)
+    await query(
+        admin.store, "UPDATE ledger_accounts SET start = ?, spent = 5, total = 9 WHERE id = ?", start, "user:ada"
+    )
+    policy = Policy(each_user=Limits(max_budget=100, duration="1d"))
+    shown = (await admin.ok(owner_views.info(USER, "ada", NOON, policy)))["user_info"]
+    assert (shown["spend"], shown["budget_reset_at"]) == (5e-9, "2026-11-21T00:00:00.000Z")
+    later = (await admin.ok(owner_views.info(USER, "ada", NOON + periods.DAY, policy)))["user_info"]
+    assert (later["spend"], later["total_spend"]) == (0, 9e-9)

@@ -168,3 +168,6 @@ class Policy(NamedTuple):
         if kind == "end_user" and self.each_end_user != NO_LIMITS:
             return self.each_end_user
         return self.accounts.get(account_id)
+
+
+NO_POLICY = Policy()

@@ -82,13 +82,13 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
                 filters = _key_filters(query, scope)
                 return query.used(key_admin.list_keys(page, size, now, filters, full=query.flag("return_full_object")))
             case "team_member_add":
-                return team_members.member_add(dialect, body, now)
+                return team_members.member_add(dialect, body, now, policy)
             case "team_member_delete":
-                return team_members.member_delete(dialect, body, now)
+                return team_members.member_delete(dialect, body, now, policy)
             case "team_member_update":
                 return team_members.member_update(dialect, body, now)
             case "tag_info":
-                return owner_views.tags_info(body, now)
+                return owner_views.tags_info(body, now, policy)
             case "budget_new":
                 return budget_admin.new(dialect, body, now)
             case "budget_update":
@@ -104,7 +104,7 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
                 size = query.size("page_size", _OWNERS_PAGE, owner_views.MAX_PAGE)
                 return query.used(budget_admin.list_budgets(page, size, query.text("search")))
             case name if (kind := _OWNERS.get(name.rpartition("_")[0])) is not None:
-                return _of_owners(dialect, kind, name.rpartition("_")[2], body, query, now)
+                return _of_owners(dialect, policy, kind, name.rpartition("_")[2], body, query, now)
             case "spend_logs":
                 return query.used(spend.logs(_filters(query, scope)))
             case "spend_keys":
@@ -121,24 +121,26 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
     raise ValueError(f"{call['name']} is not a call of the admin API")
 
 
-def _of_owners(dialect: Dialect, kind: OwnerKind, action: str, body: Any, query: "_Query", now: int) -> Decision:
+def _of_owners(
+    dialect: Dialect, policy: Policy, kind: OwnerKind, action: str, body: Any, query: "_Query", now: int
+) -> Decision:
     match action:
         case "new":
-            return owner_admin.new(dialect, kind, body, now)
+            return owner_admin.new(dialect, kind, body, now, policy)
         case "update":
-            return owner_admin.update(dialect, kind, body, now)
+            return owner_admin.update(dialect, kind, body, now, policy)
         case "block" | "unblock":
-            return owner_admin.block(dialect, kind, body, action == "block", now)
+            return owner_admin.block(dialect, kind, body, action == "block", now, policy)
         case "delete":
             return owner_admin.delete(dialect, kind, body, now)
         case "info":
             id = query.text("end_user_id" if kind.name == "end_user" else kind.id)
             most = query.size("key_limit", owner_views.KEYS_SHOWN, owner_views.MAX_PAGE)
-            return query.used(owner_views.info(kind, id, now, most))
+            return query.used(owner_views.info(kind, id, now, policy, most))
         case _:
             page = query.page() if query.has("page") or kind.name == "user" or action == "page" else None
             size = query.size("page_size", _OWNERS_PAGE, owner_views.MAX_PAGE)
-            return query.used(owner_views.list_owners(kind, page, size, now, _owner_filters(kind, query)))
+            return query.used(owner_views.list_owners(kind, page, size, now, _owner_filters(kind, query), policy))
 
 
 def _owner_filters(kind: OwnerKind, query: "_Query") -> owner_views.Filters:

@@ -2,8 +2,8 @@
 from the next request.
 
 Each decision takes the request's JSON body, not validated yet, and returns {"ok": True, "body": …} or a refusal. `kind`
-is one of `owner_fields.OF_KIND`. What an owner spent stays in its account when it is deleted, so that one with the same
-id goes on from there.
+is one of `owner_fields.OF_KIND`, `policy` has the limits of the configuration. What an owner spent stays in its account
+when it is deleted, so that one with the same id goes on from there.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 
 from ..values.field_kinds import FieldError
 from . import decision, key_admin, keys, owner_views, owners, secrets, team_members
+from .accounts import NO_POLICY, Policy
 from .decision import Decision, Steps
 from .dialect import Dialect
 from .field_table import check_budgets, only
@@ -20,21 +21,27 @@ from .owner_fields import END_USER, OF_KIND, TEAM, USER, Owner, OwnerKind
 _TEAM, _USER = OF_KIND[TEAM], OF_KIND[USER]
 
 
-def new(dialect: Dialect, kind: OwnerKind, body: Any, now: int) -> Decision:
+def new(dialect: Dialect, kind: OwnerKind, body: Any, now: int, policy: Policy = NO_POLICY) -> Decision:
     """`POST /team/new` and its like. A team or a user without an id gets one. A user gets a key, unless
     `auto_create_key` is false."""
-    return decision.change(dialect, body, (_new_user if kind is _USER else _new)(kind, body, now))
+    return decision.change(dialect, body, (_new_user if kind is _USER else _new)(kind, body, now, policy))
 
 
-def update(dialect: Dialect, kind: OwnerKind, body: Any, now: int) -> Decision:
+def update(dialect: Dialect, kind: OwnerKind, body: Any, now: int, policy: Policy = NO_POLICY) -> Decision:
     """`POST /team/update` and its like: the id and the fields to change; null unsets a field. A user that does not
     exist is created, as in LiteLLM."""
-    return decision.change(dialect, body, _update(kind, body, now))
+    return decision.change(dialect, body, _update(kind, body, now, policy))
 
 
-def block(dialect: Dialect, kind: OwnerKind, body: Any, blocked: bool, now: int) -> Decision:
+def block(
+    dialect: Dialect, kind: OwnerKind, body: Any, blocked: bool, now: int, policy: Policy = NO_POLICY
+) -> Decision:
     """`POST /team/block`, `/customer/block` and their opposites. An end user that does not exist is created."""
-    steps = _block_end_users(kind, body, blocked, now) if kind.name == END_USER else _block(kind, body, blocked, now)
+    steps = (
+        _block_end_users(kind, body, blocked, now, policy)
+        if kind.name == END_USER
+        else _block(kind, body, blocked, now, policy)
+    )
     return decision.change(dialect, body, steps)
 
 
@@ -43,7 +50,7 @@ def delete(dialect: Dialect, kind: OwnerKind, body: Any, now: int) -> Decision:
     return decision.change(dialect, body, _delete(dialect, kind, body, now))
 
 
-def _new(kind: OwnerKind, body: Mapping[str, Any], now: int) -> Steps:
+def _new(kind: OwnerKind, body: Mapping[str, Any], now: int, policy: Policy) -> Steps:
     own = (kind.id, "members_with_roles") if kind is _TEAM else (kind.id,)
     wanted = kind.table.read(body, own, now)
     id = _chosen_id(kind, body.get(kind.id))
@@ -55,10 +62,10 @@ def _new(kind: OwnerKind, body: Mapping[str, Any], now: int) -> Steps:
         wanted["members"] = team_members.written(members)
         yield from team_members.make_users(unknown, now)
     yield from owners.insert(kind, id, wanted, now)
-    return (yield from _answer(kind, id, now, "created"))
+    return (yield from _answer(kind, id, now, policy, "created"))
 
 
-def _new_user(kind: OwnerKind, body: Mapping[str, Any], now: int) -> Steps:
+def _new_user(kind: OwnerKind, body: Mapping[str, Any], now: int, policy: Policy) -> Steps:
     wanted = kind.table.read(body, ("user_id", "teams", "team_id", "key_alias", "duration", "auto_create_key"), now)
     id = _chosen_id(kind, body.get("user_id"))
     with_key = body.get("auto_create_key")
@@ -85,7 +92,7 @@ def _new_user(kind: OwnerKind, body: Mapping[str, Any], now: int) -> Steps:
     yield from owners.insert(kind, id, wanted, now)
     for team, members in changed:
         yield from owners.change(team.account, {"members": team_members.written(members)}, now)
-    shown = yield from owner_views.one(kind, id, now)
+    shown = yield from owner_views.one(kind, id, now, policy)
     names = ("key", "key_name", "key_alias", "expires", "team_id")
     return {"ok": True, "body": {**{name: key[name] for name in names if name in key}, **shown, "teams": [*joined]}}
 
@@ -103,14 +110,14 @@ def _teams_to_join(body: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _update(kind: OwnerKind, body: Mapping[str, Any], now: int) -> Steps:
+def _update(kind: OwnerKind, body: Mapping[str, Any], now: int, policy: Policy) -> Steps:
     wanted = kind.table.read(body, (kind.id,), now)
     if kind is _USER and body.get("user_id") is None and wanted.get("email"):
         found, refused = yield from owners.by_email(wanted["email"])
     else:
         found, refused = yield from owners.find(kind, body.get(kind.id), kind.id)
         if refused and kind is _USER:
-            return (yield from _new_user(kind, {**body, "auto_create_key": False}, now))
+            return (yield from _new_user(kind, {**body, "auto_create_key": False}, now, policy))
     if refused:
         return refused
     if found is None:
@@ -122,19 +129,19 @@ def _update(kind: OwnerKind, body: Mapping[str, Any], now: int) -> Steps:
     if refused:
         return refused
     yield from owners.change(found.account, wanted, now)
-    return (yield from _answer(kind, found.id, now, "updated"))
+    return (yield from _answer(kind, found.id, now, policy, "updated"))
 
 
-def _block(kind: OwnerKind, body: Mapping[str, Any], blocked: bool, now: int) -> Steps:
+def _block(kind: OwnerKind, body: Mapping[str, Any], blocked: bool, now: int, policy: Policy) -> Steps:
     only(body, (kind.id,))
     found, refused = yield from owners.find(kind, body.get(kind.id), kind.id)
     if refused:
         return refused
     yield from owners.change(found.account, {"blocked": int(blocked)}, now)
-    return {"ok": True, "body": (yield from owner_views.one(kind, found.id, now))}
+    return {"ok": True, "body": (yield from owner_views.one(kind, found.id, now, policy))}
 
 
-def _block_end_users(kind: OwnerKind, body: Mapping[str, Any], blocked: bool, now: int) -> Steps:
+def _block_end_users(kind: OwnerKind, body: Mapping[str, Any], blocked: bool, now: int, policy: Policy) -> Steps:
     only(body, ("user_ids",))
     shown = []
     for id in owner_views.ids_in(kind, body, "user_ids"):
@@ -145,7 +152,7 @@ def _block_end_users(kind: OwnerKind, body: Mapping[str, Any], blocked: bool, no
             yield from owners.insert(kind, id, {"blocked": 1}, now)
         else:
             return refused
-        shown.append((yield from owner_views.one(kind, id, now)))
+        shown.append((yield from owner_views.one(kind, id, now, policy)))
     # As in LiteLLM, unblocking tells who of them is still blocked: nobody.
     return {"ok": True, "body": {"blocked_users": shown if blocked else []}}
 
@@ -209,9 +216,9 @@ def _not_fitting(kind: OwnerKind, wanted: Mapping[str, Any], id: str) -> Steps:
     return None
 
 
-def _answer(kind: OwnerKind, id: str, now: int, done: str) -> Steps:
+def _answer(kind: OwnerKind, id: str, now: int, policy: Policy, done: str) -> Steps:
     """The response to a change: what LiteLLM returns."""
-    shown = yield from owner_views.one(kind, id, now)
+    shown = yield from owner_views.one(kind, id, now, policy)
     if kind.name in (TEAM, USER) and done == "updated":
         return {"ok": True, "body": {kind.id: id, "data": shown}}
     if kind.name in (TEAM, USER, END_USER):

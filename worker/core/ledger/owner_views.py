@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..values.field_kinds import FieldError
 from . import decision, key_admin, owners
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
-from .accounts import Account, Limits, counters
+from .accounts import NO_POLICY, Account, Limits, Policy, counters, merged
 from .decision import Decision, Row, Steps
 from .dialect import containing, marks
 from .field_table import only
@@ -48,24 +48,26 @@ class Filters(NamedTuple):
 _ANY = Filters()
 
 
-def info(kind: OwnerKind, id: Any, now: int, keys_shown: int = KEYS_SHOWN) -> Decision:
+def info(kind: OwnerKind, id: Any, now: int, policy: Policy = NO_POLICY, keys_shown: int = KEYS_SHOWN) -> Decision:
     """`GET /team/info`, `/user/info` and `/customer/info`. `keys_shown`: the most keys in the response."""
-    return Decision(_info(kind, id, keys_shown, now))
+    return Decision(_info(kind, id, keys_shown, now, policy))
 
 
-def tags_info(body: Any, now: int) -> Decision:
+def tags_info(body: Any, now: int, policy: Policy = NO_POLICY) -> Decision:
     """`POST /tag/info`: the tags in `names`, by name."""
-    return Decision(_tags_info(body, now))
+    return Decision(_tags_info(body, now, policy))
 
 
-def list_owners(kind: OwnerKind, page: int | None, size: int, now: int, filters: Filters = _ANY) -> Decision:
+def list_owners(
+    kind: OwnerKind, page: int | None, size: int, now: int, filters: Filters = _ANY, policy: Policy = NO_POLICY
+) -> Decision:
     """`GET /team/list` and its like, newest first. `page` counts from 1; without it, the response is one array. Raises
     FieldError."""
     order = _order(kind, filters)
-    return Decision(_list(kind, page, min(max(1, size), MAX_PAGE), filters, order, now))
+    return Decision(_list(kind, page, min(max(1, size), MAX_PAGE), filters, order, now, policy))
 
 
-def _info(kind: OwnerKind, id: Any, keys_shown: int, now: int) -> Steps:
+def _info(kind: OwnerKind, id: Any, keys_shown: int, now: int, policy: Policy) -> Steps:
     param = "end_user_id" if kind.name == END_USER else kind.id
     try:
         _, refused = yield from owners.find(kind, id, param)
@@ -73,17 +75,17 @@ def _info(kind: OwnerKind, id: Any, keys_shown: int, now: int) -> Steps:
         return decision.invalid(error.message, error.param)
     if refused:
         return refused
-    shown = yield from one(kind, id, now)
+    shown = yield from one(kind, id, now, policy)
     if kind.name == END_USER:
         return {"ok": True, "body": shown}
     its_keys = yield from key_admin.shown_of(kind.id, id, keys_shown, now)
     if kind is _TEAM:
         return {"ok": True, "body": {"team_id": id, "team_info": shown, "keys": its_keys, "team_memberships": []}}
-    teams = yield from some(_TEAM, [team.id for team in (yield from owners.teams_of(id))], now)
+    teams = yield from some(_TEAM, [team.id for team in (yield from owners.teams_of(id))], now, policy)
     return {"ok": True, "body": {"user_id": id, "user_info": shown, "keys": its_keys, "teams": teams}}
 
 
-def _tags_info(body: Any, now: int) -> Steps:
+def _tags_info(body: Any, now: int, policy: Policy) -> Steps:
     kind = OF_KIND[TAG]
     found: dict[str, Any] = {}
     try:
@@ -92,30 +94,34 @@ def _tags_info(body: Any, now: int) -> Steps:
             _, refused = yield from owners.find(kind, name, "names")
             if refused:
                 return refused
-            found[name] = yield from one(kind, name, now)
+            found[name] = yield from one(kind, name, now, policy)
     except FieldError as error:
         return decision.invalid(error.message, error.param)
     return {"ok": True, "body": found}
 
 
-def one(kind: OwnerKind, id: str, now: int) -> Steps:
+def one(kind: OwnerKind, id: str, now: int, policy: Policy) -> Steps:
     rows = yield f"{_SHOWN} WHERE o.account = ?", (kind.account(id),)
-    return (yield from _all(kind, rows, now))[0]
+    return (yield from _all(kind, rows, now, policy))[0]
 
 
-def some(kind: OwnerKind, ids: Sequence[str], now: int, condition: str = "1 = 1", *parameters: Any) -> Steps:
+def some(
+    kind: OwnerKind, ids: Sequence[str], now: int, policy: Policy, condition: str = "1 = 1", *parameters: Any
+) -> Steps:
     """Returns those with these ids that fulfil a condition on `o`, as the responses show them."""
     rows: list[Row] = []
     for first in range(0, len(ids), MOST_NAMED):
         some = [kind.account(id) for id in ids[first : first + MOST_NAMED]]
         rows += yield f"{_SHOWN} WHERE o.account IN ({marks(len(some))}) AND {condition}", (*some, *parameters)
-    return (yield from _all(kind, rows, now))
+    return (yield from _all(kind, rows, now, policy))
 
 
-def _list(kind: OwnerKind, page: int | None, size: int, filters: Filters, order: str, now: int) -> Steps:
+def _list(
+    kind: OwnerKind, page: int | None, size: int, filters: Filters, order: str, now: int, policy: Policy
+) -> Steps:
     where, parameters = _conditions(kind, filters)
     if filters.team is not None:
-        return (yield from _list_members(filters, where, parameters, page or 1, size, now))
+        return (yield from _list_members(filters, where, parameters, page or 1, size, now, policy))
     counted = yield f"SELECT COUNT(*) FROM ledger_owners o WHERE {where}", tuple(parameters)
     total = counted[0][0]
     if page is None and total > MAX_UNPAGED:
@@ -124,15 +130,17 @@ def _list(kind: OwnerKind, page: int | None, size: int, filters: Filters, order:
         f"{_SHOWN} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?",
         (*parameters, MAX_UNPAGED if page is None else size, 0 if page is None else (page - 1) * size),
     )
-    shown = yield from _all(kind, rows, now)
+    shown = yield from _all(kind, rows, now, policy)
     return {"ok": True, "body": shown if page is None else paged(kind.words, shown, total, page, size)}
 
 
-def _list_members(filters: Filters, where: str, parameters: list[Any], page: int, size: int, now: int) -> Steps:
+def _list_members(
+    filters: Filters, where: str, parameters: list[Any], page: int, size: int, now: int, policy: Policy
+) -> Steps:
     """The users in a team. A team has few enough of them to sort them here."""
     rows = yield "SELECT members FROM ledger_owners WHERE account = ?", (_TEAM.account(filters.team or ""),)
     ids = [one["user_id"] for one in json.loads(rows[0][0])] if rows else []
-    found = yield from some(_USER, ids, now, where, *parameters)
+    found = yield from some(_USER, ids, now, policy, where, *parameters)
     found.sort(key=lambda one: one["user_id"])
     found.sort(key=lambda one: one["created_at"], reverse=True)
     shown = found[(page - 1) * size : page * size]
@@ -182,7 +190,7 @@ def _order(kind: OwnerKind, filters: Filters) -> str:
     return f"CASE WHEN {column} IS NULL THEN 1 ELSE 0 END, {column} {way}, o.account"
 
 
-def _all(kind: OwnerKind, rows: list[Row], now: int) -> Steps:
+def _all(kind: OwnerKind, rows: list[Row], now: int, policy: Policy) -> Steps:
     """Returns rows of `_SHOWN` as the responses show them."""
     found = [Owner._make(row[:_WIDTH]) for row in rows]
     shown = []
@@ -190,6 +198,8 @@ def _all(kind: OwnerKind, rows: list[Row], now: int) -> Steps:
         budget, account = row[_WIDTH : _WIDTH + _BUDGET_WIDTH], row[_WIDTH + _BUDGET_WIDTH :]
         supplied = Budget._make(budget) if budget[0] is not None else None
         limits = owner.limits.filled(supplied.limits) if supplied else owner.limits
+        usual = policy.limits(owner.account)
+        limits = merged(limits, usual) if usual else limits
         counted = Account(account) if account[0] is not None else None
         shown.append(_shown(kind, owner, supplied, limits, counted, now))
     if kind.name in (TEAM, USER):

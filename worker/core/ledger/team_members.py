@@ -7,6 +7,7 @@ from typing import Any
 
 from ..values.field_kinds import FieldError
 from . import decision, key_admin, owner_views, owners, secrets
+from .accounts import NO_POLICY, Policy
 from .decision import Decision, Steps
 from .dialect import Dialect
 from .field_table import only
@@ -15,14 +16,14 @@ from .owner_fields import MAX_MEMBERS, MEMBER_ROLES, OF_KIND, TEAM, USER, Owner
 _TEAM, _USER = OF_KIND[TEAM], OF_KIND[USER]
 
 
-def member_add(dialect: Dialect, body: Any, now: int) -> Decision:
+def member_add(dialect: Dialect, body: Any, now: int, policy: Policy = NO_POLICY) -> Decision:
     """`POST /team/member_add`: one or more members. As in LiteLLM, users that do not exist are created."""
-    return decision.change(dialect, body, _member_add(body, now))
+    return decision.change(dialect, body, _member_add(body, now, policy))
 
 
-def member_delete(dialect: Dialect, body: Any, now: int) -> Decision:
+def member_delete(dialect: Dialect, body: Any, now: int, policy: Policy = NO_POLICY) -> Decision:
     """`POST /team/member_delete`. As in LiteLLM, the member's keys with this team are deleted, too."""
-    return decision.change(dialect, body, _member_delete(dialect, body, now))
+    return decision.change(dialect, body, _member_delete(dialect, body, now, policy))
 
 
 def member_update(dialect: Dialect, body: Any, now: int) -> Decision:
@@ -30,7 +31,7 @@ def member_update(dialect: Dialect, body: Any, now: int) -> Decision:
     return decision.change(dialect, body, _member_update(body, now))
 
 
-def _member_add(body: Mapping[str, Any], now: int) -> Steps:
+def _member_add(body: Mapping[str, Any], now: int, policy: Policy) -> Steps:
     only(body, ("team_id", "member"))
     team, refused = yield from owners.changeable(_TEAM, body.get("team_id"), "team_id")
     if refused:
@@ -49,12 +50,12 @@ def _member_add(body: Mapping[str, Any], now: int) -> Steps:
     joined = written([*members, *added])
     yield from make_users(unknown, now)
     yield from owners.change(team.account, {"members": joined}, now)
-    shown = yield from owner_views.one(_TEAM, team.id, now)
-    users = yield from owner_views.some(_USER, [one["user_id"] for one in added], now)
+    shown = yield from owner_views.one(_TEAM, team.id, now, policy)
+    users = yield from owner_views.some(_USER, [one["user_id"] for one in added], now, policy)
     return {"ok": True, "body": {**shown, "updated_users": users, "updated_team_memberships": []}}
 
 
-def _member_delete(dialect: Dialect, body: Mapping[str, Any], now: int) -> Steps:
+def _member_delete(dialect: Dialect, body: Mapping[str, Any], now: int, policy: Policy) -> Steps:
     only(body, ("team_id", "user_id", "user_email"))
     team, refused = yield from owners.changeable(_TEAM, body.get("team_id"), "team_id")
     if refused:
@@ -67,7 +68,7 @@ def _member_delete(dialect: Dialect, body: Mapping[str, Any], now: int) -> Steps
         return refused
     members = [one for one in json.loads(team.members) if one["user_id"] != user_id]
     yield from owners.change(team.account, {"members": written(members)}, now)
-    return {"ok": True, "body": {**(yield from owner_views.one(_TEAM, team.id, now)), "deleted_keys": count}}
+    return {"ok": True, "body": {**(yield from owner_views.one(_TEAM, team.id, now, policy)), "deleted_keys": count}}
 
 
 def _member_update(body: Mapping[str, Any], now: int) -> Steps:
