@@ -199,6 +199,14 @@ async def test_without_a_team_a_member_needs_a_budget_of_its_own(company: Compan
     assert await company.made("dan", max_budget=2)
 
 
+async def test_a_team_that_was_deleted_limits_nothing(company: Company):
+    theirs = await company.made("bob", max_budget=1)
+    await query(company.store, "DELETE FROM ledger_owners WHERE account = 'team:blue' RETURNING 1")
+    await company.refused("bob", "key_update", {"key": theirs["token"], "max_budget": None})
+    await company.refused("bob", "key_regenerate", {"max_budget": 2}, key=theirs["token"])
+    assert (await company.call("bob", "key_update", {"key": theirs["token"], "key_alias": "mine"}))["ok"]
+
+
 async def test_a_budget_supplies_the_limits_that_a_team_leaves_open(company: Company):
     await company.budget("small", max_budget=2 * BILLION)
     await company.owner("team:blue", members=[("bob", "user")], budget_id="small")

@@ -244,6 +244,17 @@ async def test_known_addresses_serve_while_the_provider_is_silent(attempt: Attem
     assert await attempt.begin(time.time() + 3600)
 
 
+async def test_a_silent_provider_is_not_asked_by_everybody():
+    provider = Provider()
+    url = f"{ISSUER}/.well-known/openid-configuration"
+    document = provider.documents.pop(url)
+    attempt, now = Attempt(provider), time.time()
+    assert await code_of(attempt.begin(now)) == "unavailable"
+    provider.documents[url] = document
+    assert await code_of(attempt.begin(now + 4)) == "unavailable"
+    assert await attempt.begin(now + 5)
+
+
 async def test_on_https_the_cookies_have_the_prefix(attempt: Attempt):
     _, (name, value) = await attempt.sign_in.start("", time.time())
     assert name == "set-cookie"

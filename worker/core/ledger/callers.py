@@ -53,6 +53,7 @@ class _Bound(NamedTuple):
     models: str
     limits: Mapping[str, int | None]
     blocked: bool
+    exists: bool
 
 
 def restricted(
@@ -380,7 +381,8 @@ def _changed(caller: Caller, policy: Policy, call: Call, body: dict[str, Any], n
             return None, refused
     bounds = yield from _bounds(found.user_id, found.team_id, policy)
     touched = any(name in fields for name in (*_BUDGET_FIELDS, "duration"))
-    if touched and not found.team_id and not (yield from _has_budget(policy, found.user_id)):
+    in_a_team = bool(found.team_id) and bounds[0].exists  # a deleted team limits nothing
+    if touched and not in_a_team and not (yield from _has_budget(policy, found.user_id)):
         return None, _forbidden("Only an operator can change the limits of a key whose user has no budget.")
     refused = _outside(bounds, fields, now)
     if "models" in fields:
@@ -427,7 +429,7 @@ def _bound(account: str, row: Row | None, policy: Policy | None) -> _Bound:
         for limit, value in zip(_LIMITS, (usual.max_budget, usual.rpm, usual.tpm, usual.parallel), strict=True):
             limits[limit] = value if limits[limit] is None else limits[limit]
     what = f"the team '{name}'" if kind == "team" else "the key's user"
-    return _Bound(what, row[1] if row else "[]", limits, bool(row and row[2]))
+    return _Bound(what, row[1] if row else "[]", limits, bool(row and row[2]), row is not None)
 
 
 def _has_budget(policy: Policy, user_id: str) -> Steps:

@@ -27,6 +27,8 @@ DASHBOARD, START, CALLBACK = "/dashboard", "/dashboard/sign-in", "/dashboard/sig
 # Seconds that somebody may take at the provider.
 PATIENCE = 600
 _KEEP_DISCOVERY = 600.0
+# Seconds before a provider that did not answer is asked again, as anybody can begin a sign-in.
+_PAUSE = 5.0
 _MOST_BYTES = 512 * 1024
 # Nothing but the dashboard's page, with a query or a fragment. Neither another host nor a file.
 _RETURN = re.compile(r"/dashboard(?:[?#][A-Za-z0-9_.~!$&'()*+,;=:@%/?#-]{0,512})?")
@@ -115,6 +117,7 @@ class SignIn:
         self._provider = provider
         self._verifier = Verifier(provider, leeway=settings.leeway)
         self._found: tuple[float, _Discovery] | None = None
+        self._failed: tuple[float, Problem] | None = None
 
     @property
     def redirect_uri(self) -> str:
@@ -191,15 +194,22 @@ class SignIn:
         """Returns the provider's addresses, kept for a while, and longer while it does not answer. Raises Problem."""
         if self._found is not None and 0 <= now - self._found[0] < _KEEP_DISCOVERY:
             return self._found[1]
+        if self._failed is not None and 0 <= now - self._failed[0] < _PAUSE:
+            return self._known(self._failed[1])
         url = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
         try:
             read = self._read(parsed_json(await self._provider.fetch(url)))
         except (CannotFetch, ValueError) as error:
-            if self._found is not None:
-                return self._found[1]
-            raise Problem("unavailable", f"{url}: {error}") from None
-        self._found = now, read
+            self._failed = now, Problem("unavailable", f"{url}: {error}")
+            return self._known(self._failed[1])
+        self._found, self._failed = (now, read), None
         return read
+
+    def _known(self, failed: Problem) -> _Discovery:
+        """Returns what was last discovered. Raises Problem."""
+        if self._found is not None:
+            return self._found[1]
+        raise Problem(failed.code, failed.reason)
 
     def _read(self, document: Any) -> _Discovery:
         """Raises ValueError."""
