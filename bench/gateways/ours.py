@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..processes import ROOT, Process, free_port
 from ..workload import MODEL, RESPONSES
@@ -104,13 +106,34 @@ class OursLimited(Ours):
     settings = BUDGETS
 
     def key(self, url: str) -> str:
-        request = urllib.request.Request(
-            f"{url}/key/generate",
-            json.dumps(LIMITS).encode(),
-            {**bearer(MASTER_KEY), "Content-Type": "application/json"},
-        )
+        return self._made(f"{url}/key/generate", LIMITS)["key"]
+
+    def _made(self, url: str, fields: dict[str, Any]) -> dict[str, Any]:
+        headers = {**bearer(MASTER_KEY), "Content-Type": "application/json"}
+        request = urllib.request.Request(url, json.dumps(fields).encode(), headers)
         with urllib.request.urlopen(request, timeout=START_SECONDS) as answer:
-            return json.load(answer)["key"]
+            return json.load(answer)
+
+
+class OursAccounts(OursLimited):
+    """The same, and its key belongs to a team and its user, and has two tags; they and the end user have budgets."""
+
+    name = "ours-accounts"
+    title = "LiteLLM Router: proxy, every account"
+    features = "the limited key, whose requests also draw on a team, an end user and two tags with budgets of their own"
+    settings = BUDGETS.replace("{", "{max_end_user_budget: 1000000, ", 1)
+
+    def start(self, provider: str, directory: Path) -> Running:
+        running = super().start(provider, directory)
+        return replace(running, headers={**running.headers, "x-litellm-end-user-id": "7"})
+
+    def key(self, url: str) -> str:
+        budget = {"max_budget": LIMITS["max_budget"], "budget_duration": "1d"}
+        self._made(f"{url}/team/new", {"team_id": "blue", **budget})
+        self._made(f"{url}/user/new", {"user_id": LIMITS["user_id"], "auto_create_key": False, **budget})
+        for tag in ("day", "batch"):
+            self._made(f"{url}/tag/new", {"name": tag, **budget})
+        return self._made(f"{url}/key/generate", {**LIMITS, "team_id": "blue", "tags": ["day", "batch"]})["key"]
 
 
 class OursGemini(Ours):
