@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.accounting import levels
 from tests.accounting.conftest import Ledgered
 from tests.accounting.crowd import CLIENT_LEFT, Crowd
 from tests.fakes.behaviour import Behaviour
@@ -120,73 +121,11 @@ async def test_with_settlement_delayed_exactly_as_many_as_fit_are_admitted(gatew
     assert (_nano(found["spend"]), found["reserved"]) == (FIT * _nano(COST), 0)
 
 
-# Of each key: its team, its tags, its user, and how many requests fit into its own budget.
-KEYS = [
-    ("blue", ["day", "batch"], "ada", 30),
-    ("blue", ["night"], "ada", 30),
-    ("blue", [], "bob", 30),
-    ("red", ["day", "night"], "bob", 30),
-    ("red", ["batch"], "eve", 30),
-]
-# Of each other account: how many requests fit.
-FITS = {"team:blue": 50, "team:red": 35, "tag:day": 33, "tag:night": 27, "tag:batch": 41, "user:ada": 37, "global": 70}
-
-
-def _accounts(number: int) -> list[str]:
-    team, tags, user, _ = KEYS[number]
-    accounts = [f"key:{number}", f"team:{team}", f"user:{user}", "global", *(f"tag:{tag}" for tag in tags)]
-    return [account for account in accounts if account in FITS or account.startswith("key:")]
-
-
 async def test_budgets_at_every_level_hold_at_once(gateways: Start, fake: FakeProvider) -> None:
     """A thousand requests with five keys of two teams, with three tags."""
     fake.always(Behaviour(usage=USAGE))
     probe = (await asyncio.to_thread(gateways, patience=0))[0]
     reserved = await asyncio.to_thread(_reservation, probe)
-    running = await asyncio.to_thread(gateways, patience=0, max_budget=FITS["global"] * reserved / 1e9)
-    first = running[0]
-
-    def budget(account: str) -> float:
-        return FITS[account] * reserved / 1e9
-
-    for team in ("blue", "red"):
-        first.admin("/team/new", {"team_id": team, "max_budget": budget(f"team:{team}")})
-    for tag in ("day", "night", "batch"):
-        first.admin("/tag/new", {"name": tag, "max_budget": budget(f"tag:{tag}")})
-    first.admin("/user/new", {"user_id": "ada", "max_budget": budget("user:ada"), "auto_create_key": False})
-    keys = [
-        first.key(team_id=team, tags=tags, user_id=user, max_budget=fit * reserved / 1e9)
-        for team, tags, user, fit in KEYS
-    ]
+    running = await asyncio.to_thread(gateways, patience=0, max_budget=levels.FITS["global"] * reserved / 1e9)
     urls = [gateway.proxy.url for gateway in running]
-    async with contextlib.AsyncExitStack() as stack:
-        with fake.holding():
-            crowds = [
-                await stack.enter_async_context(Crowd(urls, key, REQUESTS // len(keys), limit=LIMIT)) for key in keys
-            ]
-            await fake.eventually(
-                lambda: sum(sum(crowd.finished.values()) for crowd in crowds) + fake.in_flight == REQUESTS, 60
-            )
-            held = [_nano(first.info(key)["reserved"]) // reserved for key in keys]
-            used = dict.fromkeys((*FITS, *(f"key:{number}" for number in range(len(keys)))), 0)
-            for number, count in enumerate(held):
-                for account in _accounts(number):
-                    used[account] += count
-            fits = {**FITS, **{f"key:{number}": fit for number, (*_, fit) in enumerate(KEYS)}}
-            assert all(used[account] <= fits[account] for account in used), used
-            for number in range(len(keys)):  # whatever was refused, one of its accounts was full
-                assert any(used[account] == fits[account] for account in _accounts(number)), (number, used)
-        for crowd in crowds:
-            assert set(await crowd.done()) <= {200, 429}
-    await asyncio.to_thread(first.settled, 30)
-    for number, key in enumerate(keys):
-        found = first.info(key)
-        assert (_nano(found["spend"]), found["reserved"]) == (held[number] * _nano(COST), 0)
-    lines = [line for line in first.admin("/spend/logs", size=1000)["data"] if line["key_id"] != "master"]
-    assert len(lines) == sum(held)
-    for account, count in used.items():
-        kind, _, name = account.partition(":")
-        if kind in ("team", "user"):
-            assert sum(line[f"{kind}_id"] == name for line in lines) == count
-        elif kind == "tag":
-            assert sum(name in line["request_tags"] for line in lines) == count
+    await levels.check(running[0], urls, fake, reserved, _nano(COST), REQUESTS)

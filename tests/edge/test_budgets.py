@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.accounting import levels
 from tests.edge.conftest import Edge, StartEdge
 from tests.edge.money import Money
 from tests.fakes.behaviour import Behaviour, failing
@@ -350,3 +351,19 @@ def test_slack_is_told_of_a_refused_key_once(start_edge: StartEdge, plain: FakeP
     assert hook.calls[0] == hook.calls[1], "the first delivery failed"
     assert "The provider refuses our key: deployment" in hook.calls[0]["text"]
     assert "s3cret" not in edge.log()
+
+
+@pytest.mark.timeout(300)
+async def test_budgets_at_every_level_hold_at_once(start_edge: StartEdge, provider: FakeProvider) -> None:
+    """A thousand requests with five keys of two teams, with three tags."""
+    provider.reset()
+    provider.always(Behaviour(usage=USAGE))
+    nobody_waits = {"BUDGET_PATIENCE": "0"}
+    probe = Money(await asyncio.to_thread(lambda: start_edge(config(provider), vars=nobody_waits)))
+    reserved = round(await asyncio.to_thread(reservation, probe) * 1e9)
+    probe.edge.stop()
+    settings = {"max_budget": levels.FITS["global"] * reserved / 1e9}
+    limited = {**config(provider), "litellm_settings": settings}
+    edge = await asyncio.to_thread(lambda: start_edge(limited, vars=nobody_waits))
+    cost = round((USAGE[0] * IN + USAGE[1] * OUT) * 1e9)
+    await levels.check(Money(edge), [edge.url], provider, reserved, cost, REQUESTS)

@@ -1,5 +1,6 @@
 """Migrations: every older ledger is upgraded with its data; a newer one is refused unchanged."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,37 @@ async def test_every_older_version_is_upgraded(empty: Store, version: int, monke
     assert (await ledger.admit("sk-old-key", 11))["code"] == "budget_exceeded"
     assert [a["kind"] for a in await store.run(alerts.pending(ledger.now))] == ["budget_exhausted"]
     await check_balance(store)
+    await store.run(_old_reservation("of a process that still runs", 5))
+    assert await ledger.settle("of a process that still runs", 5) == "settled"
+    await ledger.owner("team:blue", max_budget=10)
+    new = await ledger.key(team_id="blue")
+    assert [(await ledger.admit(new, 10))["ok"] for _ in range(2)] == [True, False]
+    await check_balance(store)
+    await store.close()
+
+
+async def test_a_back_up_of_an_older_version_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a ledger that this version has used."""
+    monkeypatch.setattr(schema.migrate, "__defaults__", (6,))
+    old = SqliteStore(tmp_path / "ledger.db")
+    await old.open()
+    await _write_old_rows(old)
+    await old.close()
+    monkeypatch.undo()
+    shutil.copy(tmp_path / "ledger.db", tmp_path / "backup.db")
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    ledger = Ledger(store)
+    await ledger.owner("team:blue", max_budget=10)
+    assert (await ledger.admit(await ledger.key(team_id="blue"), 10))["ok"]
+    await store.close()
+    shutil.copy(tmp_path / "backup.db", tmp_path / "ledger.db")
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    ledger = Ledger(store)
+    assert await query(store, "SELECT account FROM ledger_owners") == []
+    assert await ledger.settle("running", 20) == "settled"
+    await check_balance(store)
     await store.close()
 
 
@@ -59,12 +91,7 @@ async def _write_old_rows(store: Store) -> None:
         "INSERT INTO ledger_keys (id, alias, user_id, hint, models, metadata, max_budget, blocked, created, updated) "
         "VALUES ('k', 'old', '', 'sk-...-key', '[]', '{}', 100, 0, 1, 1)"
     )
-    request = (
-        "INSERT INTO ledger_requests (id, state, instance, key_id, key_alias, user_id, model, endpoint, amount, "
-        "charged, tokens, minute, global_start, key_start, user_start, created, expires, answered_by, deployment, "
-        "prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, estimated) "
-        "VALUES (?, ?, 'one', 'k', 'old', '', 'm', 'e', ?, ?, 0, 0, 0, 0, 0, 1, 2, '', '', 0, 0, 0, 0, 0)"
-    )
+    request = _OLD_REQUEST
 
     def steps() -> Steps:
         yield key, ()
@@ -75,6 +102,26 @@ async def _write_old_rows(store: Store) -> None:
         yield request, ("running", OPEN, 30, 0)
 
     await store.run(Decision(steps(), transaction=True))
+
+
+_OLD_REQUEST = (
+    "INSERT INTO ledger_requests (id, state, instance, key_id, key_alias, user_id, model, endpoint, amount, "
+    "charged, tokens, minute, global_start, key_start, user_start, created, expires, answered_by, deployment, "
+    "prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, estimated) "
+    "VALUES (?, ?, 'one', 'k', 'old', '', 'm', 'e', ?, ?, 0, 0, 0, 0, 0, 1, 2, '', '', 0, 0, 0, 0, 0)"
+)
+
+
+def _old_reservation(id: str, amount: int) -> Decision:
+    """As an older version reserves, which does not know the newer columns."""
+
+    def steps() -> Steps:
+        yield _OLD_REQUEST, (id, OPEN, amount, 0)
+        for account in ("global", "key:k"):
+            sql = "UPDATE ledger_accounts SET reserved = reserved + ?, parallel = parallel + 1 WHERE id = ?"
+            yield sql, (amount, account)
+
+    return Decision(steps(), transaction=True)
 
 
 async def test_opening_again_changes_nothing(empty: Store) -> None:
