@@ -38,6 +38,8 @@ TOGETHER = {
     "tests/engine/test_messages.py": "tests/engine",
     "tests/engine/test_translation.py": "tests/engine",
     "tests/engine/test_trouble.py": "tests/engine",
+    "tests/identity/test_key_rotation.py": "tests/identity",
+    "tests/identity/test_tokens.py": "tests/identity",
     "tests/sdk": "tests/sdk",
     "tests/seeds": "tests/seeds",
     "tests/hostile": "tests/hostile",
@@ -51,7 +53,7 @@ APART = (
     "tests/soak/",
 )
 # Fixtures, the values of parametrized ones, and names in a test's module.
-_FIXTURES = {"proxy", "module_proxy", "session_proxy", "new_database", "durable_objects"}
+_FIXTURES = {"proxy", "module_proxy", "session_proxy", "new_database", "durable_objects", "new_verifier"}
 _FIXTURES |= {"start_edge", "start_module_edge", "start_session_edge"}
 _STORES = ("postgres", "PostgreSQL, two pools", "durable object")
 _NAMES = ("subprocess", "RunningProxy", "OfflineEdge")
