@@ -24,8 +24,13 @@ def cookie_name(name: str, base_url: str) -> str:
 
 
 def cookie(header: Header, name: str) -> str | None:
-    """Returns a cookie's value, None if it is missing or sent twice: then one of them is somebody else's."""
-    pairs = (pair.strip().partition("=") for pair in (header("cookie") or "").replace(",", ";").split(";"))
+    """Returns a cookie's value, None if it is missing or sent twice: then one of them is somebody else's.
+
+    It splits as browsers do, at semicolons, and strips nothing but their blanks: a neighbor, such as another host of
+    the domain, may set a cookie whose value has a comma, or whose name begins with another kind of space, and then a
+    name that only this host may set.
+    """
+    pairs = (pair.strip(" \t").partition("=") for pair in (header("cookie") or "").split(";"))
     values = [value for key, _, value in pairs if key == name]
     return values[0] if len(values) == 1 else None
 
