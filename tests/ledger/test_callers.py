@@ -9,9 +9,10 @@ from container.ledger.store import Store
 from tests.ledger.support import Ledger, query
 from worker.core.api import authorization
 from worker.core.api.endpoints import ALL
-from worker.core.ledger import secrets, sessions
+from worker.core.ledger import declared_owners, secrets, sessions
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.administration import decide
+from worker.core.ledger.decision import Decision
 from worker.core.ledger.dialect import POSTGRES
 from worker.core.ledger.owner_fields import OWNERS
 from worker.core.values import periods
@@ -262,6 +263,14 @@ async def test_a_management_key_provisions_within_its_team(company: Company):
     await company.refused(key, "key_generate", {})
 
 
+async def test_a_management_key_of_a_blocked_user_does_nothing(company: Company):
+    key = (await company.made("ada", key_type="management"))["key"]
+    assert (await company.call(key, "key_list"))["ok"]
+    await company.owner("user:ada", blocked=1)
+    for name in ("key_generate", "key_list", "key_info"):
+        await company.refused(key, name)
+
+
 async def test_a_management_key_without_a_team_does_nothing(company: Company):
     key = (await company.made(None, key_type="management"))["key"]
     for name in ("key_generate", "key_list", "key_info"):
@@ -429,6 +438,24 @@ async def test_a_session_ends_at_once(company: Company, how: str):
         await query(company.store, "DELETE FROM ledger_owners WHERE account = 'user:bob' RETURNING 1")
     refused = await company.refused(session, "key_list", status=401)
     assert refused["code"] == "session_ended"
+    assert (await company.call(other, "key_list"))["ok"]
+
+
+@pytest.mark.parametrize("how", ["blocked", "deleted", "gone from the file"])
+async def test_a_session_that_has_ended_with_its_user_does_not_come_back(company: Company, how: str):
+    session, other = await signed_in(company, "bob"), await signed_in(company, "ada")
+    if how == "blocked":
+        for blocked in (True, False):
+            assert (await company.call(None, "user_update", {"user_id": "bob", "blocked": blocked}))["ok"]
+    elif how == "deleted":
+        assert (await company.call(None, "user_delete", {"user_ids": ["bob"]}))["ok"]
+        assert (await company.call(None, "user_new", {"user_id": "bob", "auto_create_key": False}))["ok"]
+    else:
+        for entries in (["bob"], [], ["bob"]):
+            declared = declared_owners.resolve({"section": "users", "fields": {"user_id": id}} for id in entries)
+            await company.store.run(Decision(declared_owners.sync(declared, company.now), transaction=True))
+    assert (await company.refused(session, "key_list", status=401))["code"] == "session_ended"
+    assert (await company.call(await signed_in(company, "bob", login="again"), "key_list"))["ok"]
     assert (await company.call(other, "key_list"))["ok"]
 
 

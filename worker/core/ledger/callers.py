@@ -17,7 +17,7 @@ from ..api import authorization
 from ..api.authorization import MANAGEMENT, Caller
 from ..values import periods
 from . import decision, key_fields, keys, secrets, sessions
-from .accounts import Policy, team_account, user_account
+from .accounts import Policy, kind_of, team_account, user_account
 from .decision import Decision, Result, Row, Steps
 from .dialect import Dialect, Scope, marks
 from .key_fields import FieldError, Key
@@ -195,10 +195,11 @@ def _of_a_key(secret_hash: str, now: int) -> Steps:
     ):
         return None, decision.unauthenticated("This API key is not valid here.")
     teams = (found.team_id,) if found.team_id else ()
-    if teams:
-        rows = yield "SELECT blocked FROM ledger_owners WHERE account = ?", (team_account(found.team_id),)
-        if rows and rows[0][0] and found.key_type == MANAGEMENT:
-            return None, _forbidden("The team of this key is blocked.")
+    if found.key_type == MANAGEMENT:
+        accounts = team_account(found.team_id), user_account(found.user_id)
+        rows = yield "SELECT account FROM ledger_owners WHERE account IN (?, ?) AND blocked <> 0", accounts
+        if rows:
+            return None, _forbidden(f"The {kind_of(rows[0][0])[0]} of this key is blocked.")
     return Caller(key_id=found.id, key_type=found.key_type, teams=teams), None
 
 

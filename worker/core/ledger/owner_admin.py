@@ -175,6 +175,7 @@ def _delete(dialect: Dialect, kind: OwnerKind, body: Mapping[str, Any], now: int
             keys_deleted += count
         if kind is _USER:
             yield from team_members.leave_all_teams(id, now)
+            yield from owners.end_sessions(id, now)  # not those of a later user with this id
         yield "DELETE FROM ledger_owners WHERE account = ?", (kind.account(id),)
     if kind.name == END_USER:
         message = f"Successfully deleted customers with ids: {ids}"

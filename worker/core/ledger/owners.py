@@ -28,9 +28,20 @@ def insert(kind: OwnerKind, id: str, wanted: Mapping[str, Any], now: int, *, dec
 
 
 def change(account: str, values: Mapping[str, Any], now: int) -> Steps:
+    if values.get("blocked") and account.startswith("user:"):  # not to come back when it is unblocked
+        yield from end_sessions(account.removeprefix("user:"), now)
     values = {**values, "updated": now}
     sql = f"UPDATE ledger_owners SET {', '.join(f'{name} = ?' for name in values)} WHERE account = ?"
     yield sql, (*values.values(), account)
+
+
+def end_sessions(user_id: str, now: int) -> Steps:
+    """Ends a user's sessions (see `sessions`), as a part of another decision. Returns how many."""
+    rows = yield (
+        "UPDATE ledger_sessions SET expires = ? WHERE user_id = ? AND expires > ? AND seen + idle > ? RETURNING hash",
+        (now, user_id, now, now),
+    )
+    return len(rows)
 
 
 def valid_id(kind: OwnerKind, id: Any, param: str) -> str:

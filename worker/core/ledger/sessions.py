@@ -130,8 +130,5 @@ def _end(hash: str, now: int) -> Steps:
 def _revoke(dialect: Dialect, user_id: str, now: int) -> Steps:
     for sql in dialect.lock:
         yield sql, ()
-    rows = yield (
-        "UPDATE ledger_sessions SET expires = ? WHERE user_id = ? AND expires > ? AND seen + idle > ? RETURNING hash",
-        (now, user_id, now, now),
-    )
-    return {"ok": True, "body": {"user_id": user_id, "sessions_ended": len(rows)}}
+    ended = yield from owners.end_sessions(user_id, now)
+    return {"ok": True, "body": {"user_id": user_id, "sessions_ended": ended}}
