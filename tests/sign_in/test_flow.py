@@ -166,7 +166,7 @@ async def test_forged_id_tokens_are_refused(attempt: Attempt):
         assert await code_of(attempt.told(one)) == "token", one
 
 
-@pytest.mark.parametrize("subject", [None, "", 7, [], "a" * 256, "line\nbreak", " padded", "nul\0"], ids=repr)
+@pytest.mark.parametrize("subject", [None, "", 7, [], "a" * 256, "line\nbreak", " padded", "nul\0", "a\ud800"], ids=repr)
 async def test_somebody_without_a_usable_name_is_refused(attempt: Attempt, subject: Any):
     attempt.provider.answers[DISCOVERY["userinfo_endpoint"]] = 200, {"sub": subject}
     assert await code_of(attempt.told(sub=subject)) in ("claims", "token")
@@ -205,6 +205,35 @@ async def test_what_the_token_endpoint_may_answer(attempt: Attempt, answer: Any,
 async def test_a_sign_in_expires(attempt: Attempt):
     for later in (601, -61):
         assert await code_of(attempt.finish(time.time() + later)) == "expired"
+
+
+async def test_an_address_that_cannot_be_read_is_refused(attempt: Attempt):
+    """Standalone, an address and a header may have any bytes. Those that are no UTF-8 arrive as halves of pairs."""
+    state, now = attempt.asked["state"], time.time()
+    for query in (
+        "&".join(f"p{n}=1" for n in range(60)),
+        "state=\udcff&code=c",
+        f"state={state}&code=\udcff",
+        f"state={state}&code=%C3%A9",
+        f"state={state}&code=",
+    ):
+        assert await code_of(attempt.sign_in.finish(query, {"cookie": attempt.cookie}.get, now)) == "state"
+    for value in ("\udcff.x", "x.\udcff", "x.é"):
+        cookie = {"cookie": f"__Host-litellm-router-sign-in={value}"}
+        assert await code_of(attempt.sign_in.finish("state=x", cookie.get, now)) == "expired"
+    assert not attempt.provider.asked
+
+
+@pytest.mark.parametrize("more", [{"exp": 10**400}, {"nbf": 10**400}, {"iat": 10**400}, {"nonce": "\ud800"}], ids=str)
+async def test_claims_beyond_numbers_and_text_are_refused(attempt: Attempt, more: dict[str, Any]):
+    assert await code_of(attempt.told(token({**claims(nonce=attempt.asked["nonce"]), **more}))) == "token"
+
+
+async def test_what_no_database_takes_is_left_out():
+    attempt = await Attempt(Provider(), SETTINGS._replace(teams_claim="teams")).begin()
+    teams = ["blue", "\ud800", "\0", "", 1, "t" * 256]
+    identity = await attempt.told(name="\udfff", email="\0", teams=teams)
+    assert (identity.name, identity.email, identity.teams) == ("", "", ("blue",))
 
 
 async def test_the_cookie_of_another_gateway_is_refused(attempt: Attempt):

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, quote, urlencode
 
 from ..api import session
+from ..api.auth import same_secret
 from ..api.session import SIGN_IN, Header
 from ..identity import verifier
 from ..identity.jwt import InvalidToken, parsed_json
 from ..identity.verifier import CannotFetch, KeysUnavailable, Trust, Verifier
+from ..values.claims import HALF
 from .settings import SignInSettings, claim
 
 DASHBOARD, START, CALLBACK = "/dashboard", "/dashboard/sign-in", "/dashboard/sign-in/callback"
@@ -155,7 +157,7 @@ class SignIn:
         """Checks the provider's answer, exchanges the code, and returns who has signed in. Raises Problem."""
         answer = _single(query)
         begun = self._begun(session.cookie(header, session.cookie_name(SIGN_IN, self.settings.base_url)), now)
-        if not hmac.compare_digest(answer.get("state", "").encode(), self._derived("state", begun).encode()):
+        if not same_secret(answer.get("state", ""), self._derived("state", begun)):
             raise Problem("state")
         found = await self._discovery(now)
         # https://www.rfc-editor.org/rfc/rfc9207: against a mix-up of providers
@@ -164,9 +166,10 @@ class SignIn:
         if "error" in answer:
             said = answer["error"] if answer["error"] in _ERRORS else "an unknown error"
             raise Problem("denied" if said in _DENIED else "provider", f"the provider answered {said}")
-        if not answer.get("code"):
+        code = answer.get("code", "")
+        if not code or not code.isascii():
             raise Problem("state", "the provider sent no code")
-        tokens = await self._exchanged(found, answer["code"], self._derived("verifier", begun))
+        tokens = await self._exchanged(found, code, self._derived("verifier", begun))
         claims = await self._checked(found, tokens.get("id_token"), self._derived("nonce", begun), now)
         claims = await self._completed(found, claims, tokens.get("access_token"))
         return self._identity(claims, begun)
@@ -181,7 +184,7 @@ class SignIn:
         """Raises Problem unless the cookie is ours and not too old."""
         text, _, mark = (cookie or "").rpartition(".")
         begun = _Begun(text, "", 0)
-        if not text or not hmac.compare_digest(mark.encode(), self._derived("cookie", begun).encode()):
+        if not (text and text.isascii()) or not same_secret(mark, self._derived("cookie", begun)):
             raise Problem("expired")
         at, _, back = text.split(".")
         if not 0 <= now - int(at) <= PATIENCE:
@@ -297,7 +300,7 @@ class SignIn:
         if (party is not None or several) and party != settings.client_id:
             raise Problem("token", "the ID token is for another client (azp)")
         told = claims.get("nonce")
-        if not isinstance(told, str) or not hmac.compare_digest(told.encode(), nonce.encode()):
+        if not isinstance(told, str) or not same_secret(told, nonce):
             raise Problem("token", "the ID token belongs to another sign-in (nonce)")
         return claims
 
@@ -324,7 +327,7 @@ class SignIn:
         """Raises Problem."""
         settings = self.settings
         user_id = claim(claims, settings.user_id_claim)
-        if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
+        if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id) or HALF.search(user_id):
             raise Problem("claims", f"the claim '{settings.user_id_claim}' is missing or no short text")
         if settings.user_id_claim == "email" and claims.get("email_verified") is not True:
             raise Problem("claims", "the email address is not verified (email_verified)")
@@ -351,8 +354,11 @@ def failed_at(problem: Problem) -> str:
 
 
 def _single(query: str) -> dict[str, str]:
-    """Raises Problem if a parameter is repeated."""
-    pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=50)
+    """Raises Problem if a parameter is repeated, or if there are too many."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=50)
+    except ValueError:
+        raise Problem("state") from None
     found = dict(pairs)
     if len(found) != len(pairs):
         raise Problem("state")
@@ -360,7 +366,8 @@ def _single(query: str) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return value[:255] if isinstance(value, str) and "\0" not in value else ""
+    """Returns '' for what no database takes, too."""
+    return value[:255] if isinstance(value, str) and "\0" not in value and not HALF.search(value) else ""
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -368,7 +375,7 @@ def _names(value: Any) -> tuple[str, ...]:
         value = [value]
     if not isinstance(value, Sequence):
         return ()
-    return tuple(dict.fromkeys(one for one in value[:1000] if isinstance(one, str) and 0 < len(one) <= 255))
+    return tuple(dict.fromkeys(one for one in value[:1000] if len(_text(one)) > 0 and len(one) <= 255))
 
 
 def _base64(content: bytes) -> str:
