@@ -65,6 +65,16 @@ def test_the_domain_of_the_email_address(claims: dict[str, Any], allowed: bool):
         assert refused(rules, {"sub": "ada", **claims}) == 403
 
 
+@pytest.mark.parametrize("verified", [False, "false"])
+def test_an_address_that_may_be_another_persons_names_no_user(verified: Any):
+    claims = {"email": "ada@example.com", "email_verified": verified}
+    for rules in (ClaimRules(user_email_jwt_field="email"), ClaimRules(user_id_jwt_field="email")):
+        assert identity(rules, {"email": "ada@example.com"}).user_id == "ada@example.com"
+        assert refused(rules, claims) == 403
+        assert refused(rules, {**claims, "scope": "litellm_proxy_admin"}) == 403
+    assert identity(RULES, {"sub": "ada", **claims}).user_id == "ada"
+
+
 def test_a_client_chooses_among_its_own_teams():
     claims = {"sub": "ada", "groups": ["a", "b"]}
     assert identity(RULES, claims, "b").teams == ("b",)
@@ -138,6 +148,16 @@ def test_every_endpoint_of_the_admin_api_is_in_a_group_of_operators_only():
             with pytest.raises(ApiError):
                 check_route(RULES, Identity(admin=True), endpoint, path)
     assert default
+
+
+def test_who_has_rights_in_the_admin_api():
+    """A key that a token made would not have the limit of its scopes."""
+    assert Caller("ada", teams=(Team("blue", "[]"),)).credential == {
+        "person": {"user_id": "ada", "role": "", "teams": ["blue"]}
+    }
+    assert Caller("ada", scoped=("small",)).credential is None
+    assert Caller("ada", scoped=()).credential is None
+    assert Caller("", teams=(Team("blue", "[]"),)).credential is None
 
 
 def test_who_pays_and_for_which_models():

@@ -51,9 +51,10 @@ class Caller(NamedTuple):
 
     @property
     def credential(self) -> dict[str, Any] | None:
-        """Who makes a call of the admin API, see `ledger.callers`: a person. None for operators, and for a token
-        without a user, which has no rights there."""
-        if self.administrator or not self.user_id:
+        """Who makes a call of the admin API, see `ledger.callers`: a person. None for operators, and for a token that
+        has no rights there: one without a user, or one whose scopes limit its models, which do not limit the keys that
+        its user may make."""
+        if self.administrator or not self.user_id or self.scoped is not None:
             return None
         return {"person": {"user_id": self.user_id, "role": "", "teams": [team.id for team in self.teams]}}
 

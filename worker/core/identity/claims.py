@@ -121,6 +121,8 @@ def identity(rules: ClaimRules, claims: Mapping[str, Any], team_header: str | No
     id = found.object_id()
     if role == USER and id:
         user_id = id
+    if user_id and user_id in (email, claims.get("email")) and _is_unverified(claims):
+        raise forbidden("The email address of this JWT is not verified (email_verified), so it names no user.")
     if admin:
         return Identity(user_id, (), end_user, True, models)
     if rules.user_allowed_email_domain is not None:
@@ -147,8 +149,13 @@ def identity(rules: ClaimRules, claims: Mapping[str, Any], team_header: str | No
 
 def _check_domain(email: str, domain: str, claims: Mapping[str, Any]) -> None:
     name, _, own = email.rpartition("@")
-    if not name or own.lower() != domain.lower() or claims.get("email_verified") is False:
+    if not name or own.lower() != domain.lower() or _is_unverified(claims):
         raise forbidden("The email address of this JWT is not of a domain that may use this gateway.")
+
+
+def _is_unverified(claims: Mapping[str, Any]) -> bool:
+    """Whether the issuer says that the email address may be another person's. Some write it as text."""
+    return claims.get("email_verified") in (False, "false")
 
 
 def check_route(rules: ClaimRules, who: Identity, endpoint: Endpoint, path: str) -> None:
