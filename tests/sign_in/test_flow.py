@@ -166,7 +166,9 @@ async def test_forged_id_tokens_are_refused(attempt: Attempt):
         assert await code_of(attempt.told(one)) == "token", one
 
 
-@pytest.mark.parametrize("subject", [None, "", 7, [], "a" * 256, "line\nbreak", " padded", "nul\0", "a\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "subject", [None, "", 7, [], "a" * 256, "line\nbreak", " padded", "nul\0", "a\ud800"], ids=repr
+)
 async def test_somebody_without_a_usable_name_is_refused(attempt: Attempt, subject: Any):
     attempt.provider.answers[DISCOVERY["userinfo_endpoint"]] = 200, {"sub": subject}
     assert await code_of(attempt.told(sub=subject)) in ("claims", "token")
@@ -227,6 +229,13 @@ async def test_an_address_that_cannot_be_read_is_refused(attempt: Attempt):
 @pytest.mark.parametrize("more", [{"exp": 10**400}, {"nbf": 10**400}, {"iat": 10**400}, {"nonce": "\ud800"}], ids=str)
 async def test_claims_beyond_numbers_and_text_are_refused(attempt: Attempt, more: dict[str, Any]):
     assert await code_of(attempt.told(token({**claims(nonce=attempt.asked["nonce"]), **more}))) == "token"
+
+
+@pytest.mark.parametrize("verified", [False, "false", True, None])
+async def test_an_address_that_may_be_another_persons_is_left_out(attempt: Attempt, verified: Any):
+    """A team's admin adds members by their address."""
+    identity = await attempt.told(email_verified=verified)
+    assert identity.email == ("" if verified in (False, "false") else "ada@example.com")
 
 
 async def test_what_no_database_takes_is_left_out():

@@ -331,10 +331,12 @@ class SignIn:
             raise Problem("claims", f"the claim '{settings.user_id_claim}' is missing or no short text")
         if settings.user_id_claim == "email" and claims.get("email_verified") is not True:
             raise Problem("claims", "the email address is not verified (email_verified)")
+        # Users are found by their address, so one that may be another person's is nobody's. Some write it as text.
+        unverified = claims.get("email_verified") in (False, "false")
         return Identity(
             user_id,
             _text(claim(claims, settings.name_claim)),
-            _text(claim(claims, settings.email_claim)),
+            "" if unverified else _text(claim(claims, settings.email_claim)),
             settings.role_of(claims),
             _names(claim(claims, settings.teams_claim)),
             _names(claim(claims, settings.team_admin_claim)),
