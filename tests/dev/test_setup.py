@@ -227,7 +227,8 @@ def test_a_missing_network_is_reported(tmp_path: Path) -> None:
     }
     done = subprocess.run([str(copy / "dev/setup")], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "setup: uv pip install could not reach its package index; connect to the network and try again." in done.stderr
+    said = "setup: uv pip install could not reach its package index; connect to the network and try again."
+    assert said in done.stderr
 
 
 def test_an_up_to_date_setup_is_fast() -> None:
