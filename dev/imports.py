@@ -34,6 +34,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "accounting upstream",
         "handlers records",
         "proxy",
+        "workers",
         "cli",
         "__main__",
     ),

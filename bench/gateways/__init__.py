@@ -4,7 +4,17 @@ from .base import Gateway
 from .limits import Direct, Minimal
 from .litellm import LiteLLM
 from .other import CHECKOUT, Other, OtherLimited
-from .ours import Ours, OursAccounts, OursClaude, OursGemini, OursLimited, OursResponses, OursResponsesClaude
+from .ours import (
+    Ours,
+    OursAccounts,
+    OursClaude,
+    OursFourWorkers,
+    OursGemini,
+    OursLimited,
+    OursResponses,
+    OursResponsesClaude,
+    OursTwoWorkers,
+)
 from .portkey import PortkeyNode, PortkeyWorkerd
 from .tensorzero import TensorZero
 from .worker import Worker
@@ -15,7 +25,16 @@ ALL: dict[str, type[Gateway]] = {
 }
 # Measured when `--only` names them: the same gateway, with another wire format on one side or both.
 ON_REQUEST: dict[str, type[Gateway]] = {
-    one.name: one for one in (OursAccounts, OursGemini, OursClaude, OursResponses, OursResponsesClaude)
+    one.name: one
+    for one in (
+        OursAccounts,
+        OursTwoWorkers,
+        OursFourWorkers,
+        OursGemini,
+        OursClaude,
+        OursResponses,
+        OursResponsesClaude,
+    )
 }
 ALL |= ON_REQUEST
 if CHECKOUT:

@@ -68,6 +68,7 @@ class Ours(Gateway):
     model_of = "openai/gpt"
     path = "/chat/completions"
     settings = ""  # more lines of the configuration
+    workers = 1
 
     def install(self, cache: Path) -> str:
         return version(self.root)
@@ -83,6 +84,8 @@ class Ours(Gateway):
             str(write_config(provider, directory, self.model_of, self.settings)),
         ]
         command += ["--host", "127.0.0.1", "--port", str(port)]
+        if self.workers > 1:
+            command += ["--workers", str(self.workers)]
         environment = {"LITELLM_MASTER_KEY": MASTER_KEY, "LEDGER_PATH": str(directory / "ledger.db")}
         process = Process(command, directory / "log", environment, self.root)
         started = process.wait_for(f"http://127.0.0.1:{port}/health/readiness", START_SECONDS)
@@ -134,6 +137,20 @@ class OursAccounts(OursLimited):
         for tag in ("day", "batch"):
             self._made(f"{url}/tag/new", {"name": tag, **budget})
         return self._made(f"{url}/key/generate", {**LIMITS, "team_id": "blue", "tags": ["day", "batch"]})["key"]
+
+
+class OursTwoWorkers(OursLimited):
+    """The same with two workers, to compare with `ours-limited`: CPU per request, not requests per second."""
+
+    name = "ours-2-workers"
+    title = "LiteLLM Router: limited key, 2 workers"
+    workers = 2
+
+
+class OursFourWorkers(OursLimited):
+    name = "ours-4-workers"
+    title = "LiteLLM Router: limited key, 4 workers"
+    workers = 4
 
 
 class OursGemini(Ours):

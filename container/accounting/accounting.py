@@ -1,161 +1,70 @@
 """Admission and settlement for the standalone proxy, on any ledger store."""
 
-import asyncio
-import copy
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from worker.core.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
-from worker.core.ledger import admit as admission
 from worker.core.ledger import keys, token_owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.decision import Decision
-from worker.core.ledger.declared import AnyDeclared, sync_declared
-from worker.core.ledger.secrets import new_id
-from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
+from worker.core.ledger.dialect import Dialect
 from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.pricing.quote import Quote
 from worker.core.values.claims import NO_CLAIMS, Claims
 
-from ..ledger.store import LedgerUnavailable, Store
+from ..ledger.store import LedgerUnavailable
 from ..observability import log
 from ..routing.router import RouteRequest
 from ..server.context import RequestContext
-from .batcher import LedgerBatcher
-from .housekeeping import Housekeeping, LedgerCheck
+from .ledger import LEASE_MS, Ledger, milliseconds
 from .price_book import PriceBook
 from .reservation import UNACCOUNTED, Reservation, Unaccounted
 
-# Lifetime of a reservation that this process no longer renews.
-LEASE_MS = 120_000
-_DRAIN_SECONDS = 10.0
 _MOST_KNOWN = 10_000
-# How often a waiting request looks whether another replica's requests have ended.
-_POLL_SECONDS = 0.5
 # Of a body in chunks.
 _UNKNOWN_BYTES = 1024 * 1024
 _UNAVAILABLE = "The ledger cannot be used now, so nothing can be paid for. Try again in a moment."
 
 
-def milliseconds() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Accounting:
-    """Admits requests against the ledger.
+    """Admits requests against the ledger, under one configuration: its limits and its prices."""
 
-    `alone`: no other process uses the store, so reservations that are open at startup belong to a dead process.
-    `declared`: the config's keys and owners, which are synced to the ledger before the first request is admitted.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        policy: Policy,
-        price_book: PriceBook,
-        *,
-        alone: bool,
-        declared: Sequence[AnyDeclared] = (),
-        retention_days: float | None = None,
-        webhook: str | None = None,
-        slack: str | None = None,
-        patience: float = DEFAULT_PATIENCE,
-        now: Callable[[], int] = milliseconds,
-    ) -> None:
+    def __init__(self, ledger: Ledger, policy: Policy, price_book: PriceBook) -> None:
         self.policy = policy
-        self.dialect = store.dialect
-        self.instance = new_id()
-        self._store = store
-        self._now = now
+        self.ledger = ledger
         self._price_book = price_book
-        self._line = WaitingLine(patience, poll=None if alone else _POLL_SECONDS)
-        self._batcher = LedgerBatcher(store, policy, self.instance, now, alone=alone, ended=self._line.wake)
-        self._housekeeping = Housekeeping(
-            store,
-            self._batcher,
-            self.instance if alone else None,
-            now=now,
-            lease=LEASE_MS,
-            retention_days=retention_days,
-            webhook=webhook,
-            slack=slack,
-            expired=self._line.wake,
-        )
-        self._check = LedgerCheck(store)
         self._known: dict[str, _Known] = {}
-        self._tasks: list[asyncio.Task] = []
-        self._declared = declared
-        self._holds_declared = False
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.ledger.dialect
 
     @property
     def unsettled(self) -> int:
         """Number of reports that are not in the ledger yet."""
-        return self._batcher.waiting
+        return self.ledger.unsettled
 
     @property
     def open(self) -> int:
         """Number of this process's reservations that are not settled."""
-        return self._batcher.open
-
-    async def start(self) -> None:
-        """Open the store. The proxy starts without it, too, and answers 503 until it becomes available."""
-        try:
-            await self._store.open()
-            await self._hold_declared()
-        except LedgerUnavailable as error:
-            log.error("ledger_unavailable", reason=str(error))
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work) for work in (self._batcher.work(), *self._housekeeping.work())]
-
-    def refuse_waiting(self) -> None:
-        """Refuse the requests that wait for running ones, now and from now on: the process is shutting down."""
-        self._line.close()
-
-    async def close(self) -> None:
-        """Close after the last request, once pending settlements are written."""
-        lost = await self._batcher.drained(_DRAIN_SECONDS)
-        if lost:
-            log.error("reports_not_sent", reports=lost, effect="their reservations are charged in full")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._housekeeping.close()
-        await self._store.close()
+        return self.ledger.open
 
     async def usable(self) -> bool:
         """Whether the ledger can pay for requests now."""
-        return await self._check.usable()
+        return await self.ledger.usable()
 
-    async def run(self, decision: Decision) -> Any:
-        """Run a decision after all pending reports. Raises LedgerUnavailable."""
-        try:
-            return await self._batcher.run(decision)
-        finally:
-            self._line.wake()  # a limit may have been raised
-
-    def under(self, policy: Policy, price_book: PriceBook, declared: Sequence[AnyDeclared]) -> "Accounting":
-        """Return the same accounting under another configuration.
-
-        Running requests are still quoted and settled with the prices of their own configuration. Only the original is
-        started and closed.
-        """
-        self._declared = declared  # if the old keys are not synced yet, they must not overwrite the new ones
-        self._batcher.policy = policy
-        other = copy.copy(self)
-        other.policy, other._price_book, other._holds_declared, other._known = policy, price_book, False, {}
-        return other
+    async def run(self, make: Callable[..., Decision], *arguments: Any, **named: Any) -> Any:
+        """Run a decision, as `Ledger.run`. Raises LedgerUnavailable."""
+        return await self.ledger.run(make, *arguments, **named)
 
     async def authenticate(self, context: RequestContext) -> None:
         """Look up the virtual key of the request. Raises ApiError 401 or 503."""
         assert context.key_hash is not None, "no key to look up"
         try:
-            if not self._holds_declared:
-                await self._hold_declared()
-            found = await self._batcher.run(admission.authenticate(context.key_hash, self._now()))
+            found = await self.ledger.authenticate(context.key_hash)
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
         if not found["ok"]:
@@ -167,7 +76,7 @@ class Accounting:
     async def find_owners(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Run `token_owners.find` with these arguments. Raises ApiError 503."""
         try:
-            return await self._batcher.run(token_owners.find(**asked, now=self._now()))
+            return await self.ledger.run(token_owners.find, **asked, now=milliseconds())
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
 
@@ -237,8 +146,8 @@ class Accounting:
         reservation = context.reservation_made = Reservation(
             id,
             self._price_book,
-            self._batcher,
-            self.instance,
+            self.ledger,
+            self.ledger.instance,
             amount=quote.amount if quote else None,
             prompt=size,
             output_limit=quote.add_limit if quote and limited else None,
@@ -268,16 +177,6 @@ class Accounting:
             context.always = [*context.always, *map(tuple, result["headers"])]
         return reservation
 
-    async def _hold_declared(self) -> None:
-        """Sync the declared keys once, before any request, so that removed keys are blocked. Raises
-        LedgerUnavailable."""
-        done = await self._store.run(sync_declared(self.dialect, self._declared, self._now()))
-        self._holds_declared = True
-        if done["made"] or done["changed"] or done["blocked"]:
-            log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
-        if any(done["owners"].values()):
-            log.info("declared_owners", **done["owners"])
-
     def _request(
         self,
         id: str,
@@ -289,7 +188,7 @@ class Accounting:
         claims: Claims,
         payer: "_Payer",
     ) -> AdmissionRequest:
-        model, instance = route.model, self.instance
+        model, instance = route.model, self.ledger.instance
         if quote is None:
             return AdmissionRequest(
                 id,
@@ -327,20 +226,9 @@ class Accounting:
         )
 
     async def _decided(self, request: AdmissionRequest, size: int) -> dict[str, Any]:
-        """Return the ledger's result, after waiting while only running requests keep this one out. Raises ApiError 503.
-
-        `size`: bytes of its body.
-        """
-        (key, named), line = request.line, self._line
-        ended, result = line.ended, None
+        """Return the ledger's result, see `Ledger.admit`. Raises ApiError 503."""
         try:
-            if not self._holds_declared:
-                await self._hold_declared()
-            if not line.has(key, named):
-                result = await self._batcher.admit(request)
-                if "soon" not in result:
-                    return result
-            return await line.wait(key, size, lambda: self._batcher.admit(request), result, ended, named)
+            return await self.ledger.admit(request, size)
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
 
@@ -366,10 +254,6 @@ class _Known(NamedTuple):
 
 class NoAccounting:
     """Used without a ledger: every request is free, and virtual keys are unknown."""
-
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
 
     async def usable(self) -> bool:
         return True

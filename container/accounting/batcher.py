@@ -35,9 +35,9 @@ _Waiting = tuple[AdmissionRequest, asyncio.Future[Any]]
 
 
 class LedgerBatcher:
-    """Batches the admissions and reports of this process.
+    """Batches the admissions and reports of this process and of its workers.
 
-    `instance`: id of this process. `alone`: no other process uses the store. `now`: returns milliseconds since 1970.
+    `alone`: no other process uses the store. `now`: returns milliseconds since 1970.
     `ended`: called with the accounts whose requests have ended.
     """
 
@@ -45,7 +45,6 @@ class LedgerBatcher:
         self,
         store: Store,
         policy: Policy,
-        instance: str,
         now: Callable[[], int],
         *,
         alone: bool,
@@ -53,11 +52,10 @@ class LedgerBatcher:
     ) -> None:
         self._store = store
         self.policy = policy
-        self._instance = instance
         self._now = now
         self._alone = alone
         self._ended = ended
-        self._open: set[str] = set()
+        self._open: dict[str, str] = {}  # id -> instance
         self._requests: list[_Waiting] = []
         self._reports: dict[str, Report] = {}
         self._wake: asyncio.Future[None] | None = None
@@ -80,19 +78,21 @@ class LedgerBatcher:
 
         On an error or cancellation the reservation is released, because the request may have been admitted.
         """
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._requests.append((request, future))
-        self._go()
         try:
-            result = await future
+            return await self.admission(request)
         except BaseException:
             # In a long outage some releases are dropped. Those reservations expire.
             if len(self._reports) < _MOST_RELEASES:
-                self.later(Report(request.id, self._instance, 0, status=0))
+                self.later(Report(request.id, request.instance, 0, status=0))
             raise
-        if result["ok"]:
-            self._open.add(request.id)
-        return result
+
+    def admission(self, request: AdmissionRequest) -> asyncio.Future[Any]:
+        """Return a future of the result. If it is cancelled the reservation is released, as in `admit`. After an error
+        the caller must release it."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._requests.append((request, future))
+        self._go()
+        return future
 
     def later(self, report: Report) -> None:
         """Queue a report, which is kept until the ledger has it. Cancelling the request does not affect it."""
@@ -142,8 +142,13 @@ class LedgerBatcher:
 
     async def renew(self, lease: int) -> None:
         """Extend the reservations of all running requests, by milliseconds. Raises LedgerUnavailable."""
-        if self._open:
-            await self._store.run(renew(self._instance, [*self._open], self._now() + lease, self._store.dialect))
+        for instance in {*self._open.values()}:
+            ids = [id for id, its in self._open.items() if its == instance]
+            await self._store.run(renew(instance, ids, self._now() + lease, self._store.dialect))
+
+    def forget(self, instance: str) -> None:
+        """Stop renewing the reservations of a worker that has died."""
+        self._open = {id: its for id, its in self._open.items() if its != instance}
 
     async def run(self, decision: Decision) -> Any:
         """Run any other decision after all pending reports. Raises LedgerUnavailable."""
@@ -240,9 +245,13 @@ class LedgerBatcher:
             self._complained = False
             for report, outcome in zip(reports, done["outcomes"], strict=True):
                 self._taken(report, outcome)
-            for (_, future), result in zip(requests, done["results"], strict=True):
+            for (request, future), result in zip(requests, done["results"], strict=True):
                 if not future.done():
+                    if result["ok"]:
+                        self._open[request.id] = request.instance
                     future.set_result(result)
+                elif result["ok"]:  # cancelled in the meantime
+                    self.later(Report(request.id, request.instance, 0, status=0))
             if done["ended"]:
                 self._ended(done["ended"])
 
@@ -260,7 +269,7 @@ class LedgerBatcher:
             del self._reports[report.id]
         if outcome in ("unknown", "foreign") and report.id in self._open:
             log.warning("settlement_" + outcome, reservation=report.id)
-        self._open.discard(report.id)
+        self._open.pop(report.id, None)
 
     def _unavailable(self, error: LedgerUnavailable) -> None:
         metrics.ledger_unavailable.add()

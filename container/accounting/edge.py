@@ -62,10 +62,6 @@ class EdgeAccounting:
         """Number of running requests with a reservation."""
         return self.journal.open
 
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
     async def usable(self) -> bool:
         """The edge checks its ledger itself."""
         return True

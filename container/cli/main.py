@@ -47,6 +47,12 @@ def _parser(development: Development | None) -> argparse.ArgumentParser:
     _add_config(serve)
     serve.add_argument("--host", help="address to listen on (LITELLM_HOST, else 127.0.0.1; `::` for all)")
     serve.add_argument("--port", type=int, help="port to listen on (LITELLM_PORT, PORT, else 4000)")
+    serve.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="processes that serve the port, or `auto`: one a core (NUM_WORKERS, else 1)",
+    )
     serve.set_defaults(run=_serve)
 
     check = commands.add_parser(
@@ -87,6 +93,15 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=default, help="the config file (LITELLM_CONFIG, else %(default)s)")
 
 
+def _workers(text: str) -> str:
+    from ..server.settings import workers
+
+    try:
+        return workers(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
@@ -98,17 +113,22 @@ def _environment(given: argparse.Namespace) -> Mapping[str, str]:
         environment["LITELLM_HOST"] = given.host
     if getattr(given, "port", None) is not None:
         environment["LITELLM_PORT"] = str(given.port)
+    if getattr(given, "workers", None) is not None:
+        environment["NUM_WORKERS"] = given.workers
     return environment
 
 
 def _serve(given: argparse.Namespace) -> int:
     from ..config.problems import CannotServe, ConfigError
     from ..server import settings
-    from .serve import run
+    from .serve import WrongUsage, run
 
     environment = _environment(given)
     try:
-        run(Path(given.config), environment)
+        return run(Path(given.config), environment)
+    except WrongUsage as error:
+        _say(f"litellm-router: {error}")
+        return 2
     except ConfigError as error:
         _say(str(error))
         return 1
@@ -119,7 +139,6 @@ def _serve(given: argparse.Namespace) -> int:
     except CannotServe as error:
         _say(f"litellm-router: {error}")
         return 1
-    return 0
 
 
 def _check(given: argparse.Namespace) -> int:

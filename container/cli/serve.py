@@ -7,41 +7,42 @@ from pathlib import Path
 
 import uvloop
 
-from worker.core.api.auth import FailedAuthLimiter
-from worker.core.ledger.declared import AnyDeclared
 from worker.core.protocol import GIVES_CONFIGURATION
 
-from ..accounting.accounting import Accounting, NoAccounting
 from ..accounting.edge import Accounts
-from ..accounting.price_book import PriceBook
 from ..config.load import Config, load
 from ..config.problems import CannotServe
 from ..config.response_cache import redis_url
 from ..engine.supervisor import Engine
-from ..ledger import location
-from ..ledger.location import Claim, NoLedger
 from ..observability import log
+from ..proxy.accounts import accounting_of, declared, open_ledger, warn_of_prices
 from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, announce, close, say_listening, tracing_of
 from ..proxy.reload import Reloading
 from ..proxy.startup_checks import reasons_not_to_serve
 from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns
+from ..server.auth import count_failed_keys
+from ..server.cores import cores
 from ..server.http import MAX_HEADER_BYTES, listen
-from ..server.settings import Settings
+from ..server.settings import AUTO, Settings
 from ..server.settings import read as read_settings
 
-UNPRICED = "refused under a budget; set input_cost_per_token and output_cost_per_token in model_info (0 is allowed)"
-NO_SLACK = "`alerting` names slack, but SLACK_WEBHOOK_URL is not set; no alerts are sent there."
-NO_LEDGER = "There is the master key alone, and nothing is counted."
+
+class WrongUsage(Exception):
+    """Options that contradict each other."""
 
 
-def run(config_path: Path, environment: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError, SettingsError or CannotServe."""
+def run(config_path: Path, environment: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT. Return the exit code. Raises ConfigError, SettingsError, CannotServe or
+    WrongUsage."""
     config = Config(environment=environment) if _is_given_its_config(environment) else load(config_path, environment)
     settings = read_settings(config.environment)
     for reason in reasons_not_to_serve(settings, config):
         raise CannotServe(reason)
+    workers = cores() if settings.workers == AUTO else int(settings.workers)
+    if workers > 1 and settings.internal_token:
+        raise WrongUsage("Behind the edge there is one worker in each container. Set CONTAINER_INSTANCES instead.")
     listening = listen(settings.host, settings.port)
     log.configure(settings.log_level)
     log.set_format(settings.log_format or config.options.log_format)
@@ -52,7 +53,12 @@ def run(config_path: Path, environment: Mapping[str, str]) -> None:
 
         serve = behind_the_edge
     try:
+        if workers > 1:
+            from ..workers.supervisor import supervise  # a single process does not need it
+
+            return supervise(config, config_path, settings, environment, listening, workers)
         uvloop.run(serve(config, config_path, settings, environment, listening))
+        return 0
     finally:
         for one in listening:
             one.close()
@@ -73,7 +79,7 @@ async def _alone(
     listening: list[socket.socket],
 ) -> None:
     router = router_for(config)
-    claim, accounting = _accounting(config, settings, router)
+    claim, ledger = open_ledger(config, settings)
     engine = Engine(config, config.environment, start_timeout=settings.engine_start_timeout)
     tracing = tracing_of(settings)
     url = redis_url(config.environment)
@@ -81,14 +87,19 @@ async def _alone(
 
     async def accounts_for(new: Config, its_router: Router) -> Accounts:
         """Keep the ledger. If there was none, the new config may need one."""
-        nonlocal claim, accounting
-        if isinstance(accounting, Accounting):
-            return accounting.under(new.options.policy, _price_book(new, settings, its_router), _declared(new))
-        claim, accounting = _accounting(new, settings, its_router)
-        await accounting.start()
-        return accounting
+        nonlocal claim, ledger
+        if ledger is not None:
+            ledger.configure(new.options.policy, declared(new))
+        else:
+            claim, ledger = open_ledger(new, settings)
+            if ledger is not None:
+                await ledger.start()
+        if ledger is not None:
+            warn_of_prices(new, settings, its_router)
+        return accounting_of(new, settings, its_router, ledger)
 
-    failed_auth = FailedAuthLimiter(settings.failed_keys_per_minute)
+    failed_auth = count_failed_keys(settings.failed_keys_per_minute)
+    accounting = accounting_of(config, settings, router, ledger)
     reloading = Reloading(
         Gateway(config, settings, router, engine, accounting, failed_auth, tracing=tracing),
         path,
@@ -100,70 +111,27 @@ async def _alone(
     )
     if shared:
         shared.start()
-    await accounting.start()
+    if ledger is not None:
+        warn_of_prices(config, settings, router)
+        await ledger.start()
     if config.needs_engine:
         engine.start()
     try:
-        async with Running(reloading, MAX_HEADER_BYTES, settings, listening, on_hangup=reloading.ask) as running:
+        async with Running(
+            reloading.current, MAX_HEADER_BYTES, settings, listening, on_hangup=reloading.ask
+        ) as running:
             announce(config)
-            say_listening(listening, config)
+            say_listening([one.getsockname() for one in listening], config)
             reloading.start()
             await running.stop.wait()
-            if isinstance(accounting, Accounting):
-                accounting.refuse_waiting()
+            if ledger is not None:
+                ledger.refuse_waiting()
     finally:
         if shared:
             await shared.stop()
-        await accounting.close()
+        if ledger is not None:
+            await ledger.close()
         if claim:
             claim.close()
         await reloading.close()
         await close(tracing)
-
-
-def _accounting(config: Config, settings: Settings, router: Router) -> tuple[Claim | None, Accounts]:
-    """Open the ledger if one is wanted. Raises CannotServe if that fails and something relies on it."""
-    if not location.wanted(settings):
-        return None, NoAccounting()
-    try:
-        path = location.prepare(settings)
-        claim = Claim(path) if path else None
-    except (NoLedger, OSError) as error:
-        if location.required(settings, config.options):
-            raise CannotServe(str(error)) from None
-        log.warning("no_ledger", reason=str(error), effect=NO_LEDGER)
-        return None, NoAccounting()
-    lost = location.ephemeral_mount(path) if path else None
-    if lost:
-        log.warning("ledger_ephemeral", effect=lost)
-    if claim and not claim.alone:
-        log.warning("ledger_shared", effect="Another proxy on this machine uses the same ledger file.")
-    if config.options.slack_alerts and not settings.slack_webhook_url:
-        log.warning("setting_ignored", reason=NO_SLACK)
-    price_book = _price_book(config, settings, router)
-    return claim, Accounting(
-        location.store(settings, path),
-        config.options.policy,
-        price_book,
-        declared=_declared(config),
-        alone=claim.alone if claim else not settings.database_url,
-        retention_days=settings.spend_log_retention_days,
-        webhook=settings.alert_webhook_url,
-        slack=settings.slack_webhook_url,
-        patience=settings.budget_patience,
-    )
-
-
-def _declared(config: Config) -> list[AnyDeclared]:
-    keys = [key.held for key in config.options.virtual_keys if key.held]
-    return [*(owner.held for owner in config.options.owners), *keys]
-
-
-def _price_book(config: Config, settings: Settings, router: Router) -> PriceBook:
-    price_book = PriceBook(
-        config, router, default_max_output=settings.default_max_output, min_output=settings.min_output
-    )
-    unpriced = price_book.unpriced(config)
-    if unpriced and config.options.has_budget:
-        log.warning("models_unpriced", models=unpriced, effect=UNPRICED)
-    return price_book

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from worker.core.api.auth import FailedAuthLimiter
 from worker.core.protocol import GIVES_CONFIGURATION, READS_ATTEMPTS, GivenConfiguration, instance_of
 
 from ..accounting.edge import EdgeAccounting
@@ -23,7 +22,7 @@ from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, announce, calm_garbage_collector, close, say_listening, tracing_of
 from ..proxy.startup_checks import reasons_not_to_serve
 from ..routing.shared_health import SharedCooldowns
-from ..server.auth import Authenticator
+from ..server.auth import Authenticator, count_failed_keys
 from ..server.http import MAX_HEADER_BYTES_OF_THE_EDGE
 from ..server.settings import Settings
 from ..server.settings import read as read_settings
@@ -48,7 +47,7 @@ async def behind_the_edge(
     accounting = EdgeAccounting(price_book, instance, journal)
     engine = Engine(config, config.environment, start_timeout=settings.engine_start_timeout)
     hashed = catalog(load(path, {}))["hash"] if config.deployments else ""
-    failed_auth = FailedAuthLimiter(settings.failed_keys_per_minute)
+    failed_auth = count_failed_keys(settings.failed_keys_per_minute)
     first = Gateway(config, settings, router, engine, accounting, failed_auth, catalog=hashed, tracing=tracing)
     if config.needs_engine:
         engine.start()
@@ -105,13 +104,12 @@ async def behind_the_edge(
         ) as running:
             if config.deployments:
                 announce(config)
-            say_listening(listening, config)
+            say_listening([one.getsockname() for one in listening], config)
             await running.stop.wait()
             await configurations.finish(settings.shutdown_grace, running.at_once)
     finally:
         if shared:
             await shared.stop()
-        await accounting.close()
         await configurations.close()
         await close(tracing)
 

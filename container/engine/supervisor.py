@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -61,7 +61,7 @@ class Engine:
     """Keeps at most one child process alive.
 
     `own`: the proxy's environment. `start_timeout`: seconds that a request waits for the engine. `command`: replaces
-    the installed `litellm` in tests.
+    the installed `litellm` in tests. `on_change` is called when the state has changed.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Engine:
         self._own = own
         self._start_timeout = start_timeout
         self._keeper: asyncio.Task | None = None
+        self.on_change: Callable[[], None] = lambda: None
         self._running = asyncio.Event()
         self._settled = asyncio.Event()  # it is running or pausing, so there is nothing to wait for
         self._address: Address | None = None
@@ -89,6 +90,11 @@ class Engine:
         return "idle" if self._keeper is None else "starting"
 
     @property
+    def address(self) -> Address | None:
+        """None while it is not running."""
+        return self._address if self._running.is_set() else None
+
+    @property
     def pid(self) -> int | None:
         return self._child.pid if self._child and self._child.returncode is None else None
 
@@ -96,6 +102,7 @@ class Engine:
         """Start the engine and keep it running. Returns at once. Further calls do nothing."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep())
+            self.on_change()
 
     async def ready(self, patience: float) -> Address:
         """Return the engine's address once it responds.
@@ -210,11 +217,13 @@ class Engine:
                 self._address = address
                 self._running.set()
                 self._settled.set()
+                self.on_change()
             else:
                 _signal_group(child.pid, signal.SIGKILL)
             await child.wait()
             started = self._running.is_set()
             self._running.clear()
+            self.on_change()
             self._settled.clear()
             self._last_death = f"ended with exit code {child.returncode}"
             # Processes that it started may hold its output open.

@@ -20,7 +20,7 @@ from ..ledger.store import LedgerUnavailable
 from ..observability import log
 from ..server.context import RequestContext
 
-Run = Callable[[Decision], Awaitable[Any]]
+Run = Callable[..., Awaitable[Any]]
 
 
 def wall_clock() -> int:
@@ -28,7 +28,7 @@ def wall_clock() -> int:
 
 
 class Admin:
-    """Runs admin calls on the ledger: `run` executes a decision in `dialect`.
+    """Runs admin calls on the ledger: `run` executes a decision in `dialect`, as `Ledger.run`.
 
     `policy` is the config's. `clock` returns milliseconds since 1970. `master_key` is None if there is none.
     """
@@ -56,15 +56,15 @@ class Admin:
         body = await context.body(admin.MAX_BODY_MB)
         call = admin.call(endpoint, context.path, context.query, body, self._master_key)
         credential = None if context.administrator else context.credential
-        result = await self._run(decide(self._dialect, self._policy, call, self._clock(), credential))
+        result = await self._run(decide, self._dialect, self._policy, call, self._clock(), credential)
         if endpoint.methods == ("POST",):
             log.info("admin", request_id=context.id, call=endpoint.name, status=result.get("status", 200))
         # orjson cannot write integers over 64 bits, which a key's metadata may contain.
         context.respond(200, json.dumps(admin.answer(result)).encode(), admin.HEADERS)
 
-    async def _run(self, decision: Decision) -> dict[str, Any]:
+    async def _run(self, make: Callable[..., Decision], *arguments: Any) -> dict[str, Any]:
         try:
-            return await self._decide(decision)
+            return await self._decide(make, *arguments)
         except LedgerUnavailable:
             raise service_unavailable(
                 "The ledger's database cannot be used now. The operation may or may not have been done."

@@ -31,7 +31,7 @@ _SMALL = 512
 # A single response may take this share of what its owner may keep.
 _SHARE = 4
 
-Run = Callable[[Decision], Awaitable[Any]]
+Run = Callable[..., Awaitable[Any]]
 Object = dict[str, Any]
 
 
@@ -43,8 +43,8 @@ class Kept(NamedTuple):
 
 
 class KeptResponses:
-    """`run` executes a decision on the ledger, in `dialect`. `secret`: in hexadecimal. `megabytes`: for each owner.
-    `now` returns milliseconds since 1970."""
+    """`run` executes a decision on the ledger, in `dialect`, as `Ledger.run`. `secret`: in hexadecimal. `megabytes`:
+    for each owner. `now` returns milliseconds since 1970."""
 
     def __init__(
         self, run: Run, dialect: Dialect, secret: str, *, days: float, megabytes: float, now: Callable[[], int]
@@ -73,7 +73,7 @@ class KeptResponses:
         now = self._now()
         both = content[0], content[1]
         try:
-            done = await self._run(decisions.keep(self._dialect, id, owner, both, now, now + self._kept_ms, self._most))
+            done = await self._run(decisions.keep, self._dialect, id, owner, both, now, now + self._kept_ms, self._most)
         except LedgerUnavailable as error:
             log.warning("response_not_kept", reason=str(error))
             return False
@@ -94,14 +94,14 @@ class KeptResponses:
 
     async def forget(self, id: str, owner: str) -> bool:
         """Return whether the owner had such a response. Raises ApiError 503."""
-        return (await self._asked(decisions.forget(id, owner, self._now())))["deleted"]
+        return (await self._asked(decisions.forget, id, owner, self._now()))["deleted"]
 
     async def _found(self, id: str, owner: str) -> tuple[str, str] | None:
-        return (await self._asked(decisions.find(id, owner, self._now())))["content"]
+        return (await self._asked(decisions.find, id, owner, self._now()))["content"]
 
-    async def _asked(self, decision: Decision) -> Any:
+    async def _asked(self, make: Callable[..., Decision], *arguments: Any) -> Any:
         try:
-            return await self._run(decision)
+            return await self._run(make, *arguments)
         except LedgerUnavailable:
             raise service_unavailable("The ledger cannot be used now. Try again in a moment.") from None
 

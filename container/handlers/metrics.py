@@ -1,7 +1,8 @@
 """`/metrics`: counters and current state in Prometheus format."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from worker.core.api.admin import operators_only
 
@@ -18,12 +19,33 @@ ENGINE_STATES = ("idle", "starting", "running")
 _DEPLOYMENT = ("model", "deployment")
 
 
+class Sums(NamedTuple):
+    """What the process that keeps the ledger knows of all workers. `text`: everything that is counted."""
+
+    text: str
+    running: int
+    unsettled: int
+    open: int
+
+
+AllWorkers = Callable[[], Awaitable[Sums]]
+
+
 class Metrics:
-    """`public`: no key is needed, or it was checked elsewhere. `running`: number of requests in flight."""
+    """`public`: no key is needed, or it was checked elsewhere. `running`: number of requests in flight. `all_workers`:
+    None if this is the only process."""
 
     def __init__(
-        self, router: Router, engine: Engine, accounting: Accounts, running: Callable[[], int], *, public: bool
+        self,
+        router: Router,
+        engine: Engine,
+        accounting: Accounts,
+        running: Callable[[], int],
+        all_workers: AllWorkers | None = None,
+        *,
+        public: bool,
     ) -> None:
+        self._all_workers = all_workers
         self._router = router
         self._engine = engine
         self._accounting = accounting
@@ -34,11 +56,19 @@ class Metrics:
         """Raises ApiError 403 for virtual keys."""
         if not (self._public or context.administrator):
             raise operators_only()
-        families = (*metrics.RECORDED, *self.state(), *metrics.families())
-        text = "".join(family.text() for family in families)
+        if self._all_workers is None:
+            sums = Sums(metrics.text(metrics.RECORDED), self._running(), *self._reports())
+            text = sums.text + metrics.text((*self.state(sums), *metrics.families()))
+        else:
+            sums = await self._all_workers()
+            text = sums.text + metrics.text(self.state(sums))
         context.respond(200, text.encode(), [("cache-control", "no-store")], CONTENT_TYPE)
 
-    def state(self) -> list[Family]:
+    def _reports(self) -> tuple[int, int]:
+        accounting = self._accounting
+        return (0, 0) if isinstance(accounting, NoAccounting) else (accounting.unsettled, accounting.open)
+
+    def state(self, sums: Sums) -> list[Family]:
         """Gauges for the current state."""
         now = time.monotonic()
         known = [
@@ -49,7 +79,7 @@ class Metrics:
         ]
         found: list[Family] = [
             Gauge("litellm_router_info", "The running version.", ("version",), [((VERSION,), 1)]),
-            _one("litellm_router_requests_in_flight", "Requests in flight.", self._running()),
+            _one("litellm_router_requests_in_flight", "Requests in flight.", sums.running),
             Gauge(
                 "litellm_router_deployment_requests_in_flight",
                 "Attempts in flight at a deployment.",
@@ -80,12 +110,12 @@ class Metrics:
                 _one(
                     "litellm_router_ledger_unsettled_reports",
                     "Finished requests that are not settled in the ledger yet.",
-                    self._accounting.unsettled,
+                    sums.unsettled,
                 ),
                 _one(
                     "litellm_router_ledger_open_reservations",
-                    "Open reservations of this process.",
-                    self._accounting.open,
+                    "Open reservations of this proxy.",
+                    sums.open,
                 ),
             ]
         return found

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
     from ..server.token_door import TokenDoor
 
-Run = Callable[[Decision], Awaitable[Any]]
+Run = Callable[..., Awaitable[Any]]
 _PURPOSE = b"sign-in"
 _UNAVAILABLE = "The ledger cannot be used now. Try again in a moment."
 
 
 class SignInEndpoints:
-    """`settings`: None if sign-in is not configured. `secret`: the gateway's own. `clock`: milliseconds since 1970."""
+    """`settings`: None if sign-in is not configured. `run`: as `Ledger.run`. `secret`: the gateway's own. `clock`:
+    milliseconds since 1970."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class SignInEndpoints:
     async def identify(self, context: RequestContext) -> None:
         """Looks up what a person may use. Raises ApiError 401, 403 or 503."""
         assert context.person is not None, "recognize() has found it"
-        found = await self._run(callers.identify(context.person, self._clock()))
+        found = await self._run(callers.identify, context.person, self._clock())
         if not found["ok"]:
             raise refused(found)
         context.models, context.administrator = found["models"], found["operator"]
@@ -108,17 +109,17 @@ class SignInEndpoints:
     async def start(self, hash: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         session, login = sessions.Session(**{name: fields[name] for name in sessions.Session._fields}), fields["login"]
         assert self._dialect is not None, "there is a ledger"
-        return await self._run(sessions.start(self._dialect, hash, login, session, self._clock()))
+        return await self._run(sessions.start, self._dialect, hash, login, session, self._clock())
 
     async def end(self, hash: str) -> None:
-        await self._run(sessions.end(hash, self._clock()))
+        await self._run(sessions.end, hash, self._clock())
 
     async def who(self, hash: str) -> Mapping[str, Any]:
-        return await self._run(callers.who(hash, self._clock()))
+        return await self._run(callers.who, hash, self._clock())
 
-    async def _run(self, decision: Decision) -> Any:
+    async def _run(self, make: Callable[..., Decision], *arguments: Any) -> Any:
         assert self._decide is not None, "there is a ledger"
         try:
-            return await self._decide(decision)
+            return await self._decide(make, *arguments)
         except LedgerUnavailable:
             raise service_unavailable(_UNAVAILABLE) from None

@@ -13,11 +13,14 @@ import os
 import threading
 import time
 import traceback
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
 
 from worker.core.log_text import text_line
+
+from .process_lock import ProcessLock
 
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 _FLUSH_SECONDS = 0.1
@@ -29,6 +32,7 @@ class _Log:
         self.descriptor = descriptor
         self.threshold = _LEVELS["INFO"]
         self.in_text = False
+        self.between_processes: ProcessLock | None = None
         self._lines: list[bytes] = []
         self._rest = b""  # of a partially written line
         self._lock = threading.Lock()
@@ -81,8 +85,9 @@ class _Log:
             self._flushing = False
             written = 0
             try:
-                while written < len(data):
-                    written += os.write(self.descriptor, data[written:] if written else data)
+                with self.between_processes or nullcontext():
+                    while written < len(data):
+                        written += os.write(self.descriptor, data[written:] if written else data)
             except OSError:
                 if not written:
                     self._rest = rest
@@ -108,6 +113,11 @@ line = _log.line
 def configure(level: str) -> None:
     """`level`: DEBUG, INFO, WARNING or ERROR."""
     _log.threshold = _LEVELS[level]
+
+
+def share() -> None:
+    """Several processes write to standard error from now on. Without a lock their lines would mix in a pipe."""
+    _log.between_processes = ProcessLock()
 
 
 def set_format(name: str) -> None:

@@ -8,6 +8,8 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Maximum label sets per family; further ones are counted as OTHER. Labels are names from the config, so only many
@@ -31,6 +33,14 @@ class Family:
     def text(self) -> str:
         lines = "".join(f"{line}\n" for line in self._lines())
         return f"# HELP {self.name} {self.help}\n# TYPE {self.name} {self.kind}\n{lines}"
+
+    def state(self) -> Any:
+        """Return what was recorded, to be sent to another process."""
+        raise NotImplementedError
+
+    def summed(self, states: Iterable[Any]) -> "Family":
+        """Return the same family with the sum of what several processes have recorded."""
+        raise NotImplementedError
 
     def _lines(self) -> Iterator[str]:
         raise NotImplementedError
@@ -56,6 +66,17 @@ class Counter(Family):
         else:
             labels = self._key(labels, values)
             values[labels] = values.get(labels, 0) + amount
+
+    def state(self) -> dict[Labels, float]:
+        return dict(self._values)
+
+    def summed(self, states: Iterable[Mapping[Labels, float]]) -> "Counter":
+        other = copy(self)
+        other._values = {} if self.labels else {(): 0}
+        for values in states:
+            for labels, value in values.items():
+                other.add(labels, value)
+        return other
 
     def _lines(self) -> Iterator[str]:
         for labels, value in self._values.items():
@@ -103,6 +124,20 @@ class Histogram(Family):
             series = self._series.setdefault(labels, _Series(len(self._bounds)))
         series.sum += value
         series.counts[bisect_left(self._bounds, value)] += 1
+
+    def state(self) -> dict[Labels, tuple[float, list[int]]]:
+        return {labels: (series.sum, list(series.counts)) for labels, series in self._series.items()}
+
+    def summed(self, states: Iterable[Mapping[Labels, tuple[float, Sequence[int]]]]) -> "Histogram":
+        other = copy(self)
+        other._series = {} if self.labels else {(): _Series(len(self._bounds))}
+        for found in states:
+            for labels, (total, counts) in found.items():
+                labels = labels if labels in other._series else other._key(labels, other._series)
+                series = other._series.setdefault(labels, _Series(len(self._bounds)))
+                series.sum += total
+                series.counts = [mine + theirs for mine, theirs in zip(series.counts, counts, strict=True)]
+        return other
 
     def _lines(self) -> Iterator[str]:
         names = (*self.labels, "le")

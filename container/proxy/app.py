@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from worker.core.api import cors
-from worker.core.api.auth import TEAM_HEADER, FailedAuthLimiter, presented_key
+from worker.core.api.auth import TEAM_HEADER, presented_key, too_many
 from worker.core.api.endpoints import ANTHROPIC, GOOGLE, SIGN_IN, Endpoint, dialect_of, find, model_id
 from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
 
@@ -28,7 +28,7 @@ from ..handlers.sign_in import SignInEndpoints
 from ..handlers.stored_responses import StoredResponses
 from ..observability import log, metrics
 from ..records.request_log import RequestLog
-from ..server.auth import Authenticator
+from ..server.auth import Authenticator, CountFailedKey
 from ..server.client_address import Network, client_address
 from ..server.context import ClientLeft, RequestContext
 
@@ -60,7 +60,7 @@ class App:
         metrics: Metrics | None = None,
         request_log: RequestLog | None = None,
         tracing: "Tracing | None" = None,
-        failed_auth: FailedAuthLimiter | None = None,
+        failed_auth: CountFailedKey | None = None,
         trusted_proxies: Sequence[Network] = (),
         tokens: "TokenAuthenticator | None" = None,
         sign_in: SignInEndpoints | None = None,
@@ -121,7 +121,7 @@ class App:
                 raise
             if context.endpoint == "other":  # there is nothing at this path
                 context.dialect = dialect_of(context.path)
-            context.error(self._counted(context, error) if error.status == 401 else error)
+            context.error(await self._counted(context, error) if error.status == 401 else error)
         except asyncio.CancelledError:
             fault, context.failure = CLIENT_LEFT, metrics.CLIENT_LEFT
             raise
@@ -150,16 +150,16 @@ class App:
         assert context.response is not None, "every handler answers"
         return context.response
 
-    def _counted(self, context: RequestContext, refused: ApiError) -> ApiError:
+    async def _counted(self, context: RequestContext, refused: ApiError) -> ApiError:
         """Return the refusal of a key, or the error for too many wrong keys."""
-        if self._failed_auth is None:
+        if self._failed_auth is None or presented_key(context.header) is None:
             return refused
         address = client_address(context.request.remote, context.header, self._trusted_proxies)
-        answer, passed = self._failed_auth.refusal(refused, context.header, address, time.monotonic())
+        seconds, passed = await self._failed_auth(address)
         if passed:
             effect = "Too many wrong keys; further ones get 429."
             log.warning("failed_keys", request_id=context.id, address=address, effect=effect)
-        return answer
+        return too_many(seconds) if seconds else refused
 
     async def _serve(self, context: RequestContext) -> None:
         if self._edge is not None:

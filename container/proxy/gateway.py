@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from worker.core.api.auth import FailedAuthLimiter
-
-from ..accounting.accounting import Accounting, milliseconds
+from ..accounting.accounting import Accounting
 from ..accounting.edge import Accounts, EdgeAccounting
+from ..accounting.ledger import milliseconds
 from ..config.load import Config
 from ..config.prices import blended
 from ..engine.supervisor import Engine
@@ -19,7 +18,7 @@ from ..handlers.behind_the_edge import BehindTheEdge
 from ..handlers.completions import Completions
 from ..handlers.engine import EngineEndpoints
 from ..handlers.kept_responses import KeptResponses
-from ..handlers.metrics import Metrics
+from ..handlers.metrics import AllWorkers, Metrics
 from ..handlers.models import ModelInfo, Models
 from ..handlers.parked_uploads import Parking
 from ..handlers.public import Health
@@ -31,7 +30,7 @@ from ..handlers.stored_responses import StoredResponses
 from ..records.request_log import RequestLog
 from ..request.sealed_ids import Seal, secret_of_this_process
 from ..routing.router import Router
-from ..server.auth import Authenticator
+from ..server.auth import Authenticator, CountFailedKey
 from ..server.memory_budget import MemoryBudget
 from ..server.settings import Settings
 from ..upstream.attempt import Upstream
@@ -73,12 +72,14 @@ class Gateway:
         router: Router,
         engine: Engine,
         accounting: Accounts,
-        failed_auth: FailedAuthLimiter,
+        failed_auth: CountFailedKey,
         *,
         catalog: str = "",
         tracing: "Tracing | None" = None,
+        all_workers: AllWorkers | None = None,
     ) -> None:
-        """`catalog`: hash of the catalog, which must match the edge's, or ''. `tracing`: None if tracing is off."""
+        """`catalog`: hash of the catalog, which must match the edge's, or ''. `tracing`: None if tracing is off.
+        `all_workers`: the metrics of all workers, None if this is the only process."""
         self.config = config
         self.router = router
         self.failed_auth = failed_auth
@@ -167,6 +168,7 @@ class Gateway:
                 engine,
                 accounting,
                 lambda: self._running,
+                all_workers,
                 public=settings.metrics_public or settings.internal_token is not None,
             ),
             request_log=self._request_log,
@@ -197,6 +199,11 @@ class Gateway:
             self._running -= 1
             if not self._running:
                 self._ended.set()
+
+    @property
+    def running(self) -> int:
+        """Number of requests in flight."""
+        return self._running
 
     async def ended(self) -> None:
         """Return when the last request has ended. Call it once no new requests arrive."""

@@ -9,8 +9,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..config.load import Config
 from ..config.problems import CannotServe
@@ -71,7 +71,7 @@ GARBAGE_THRESHOLDS = (50_000, 20, 20)
 class Running:
     """Runs the server and handles signals.
 
-    SIGTERM or SIGINT sets `stop`, and running requests may finish. A second signal sets `at_once`, which ends them.
+    One of `ends` sets `stop`, and running requests may finish. A second signal sets `at_once`, which ends them.
     """
 
     def __init__(
@@ -81,14 +81,17 @@ class Running:
         settings: Settings,
         listening: list[socket.socket],
         *,
-        on_hangup: Callable[[], None],
+        on_hangup: Callable[[], None] | None = None,
+        ends: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT),
     ) -> None:
         self.stop, self.at_once = asyncio.Event(), asyncio.Event()
         self._server = HttpServer(handler, max_header_bytes)
         self._settings = settings
         self._listening = listening
         self._watchdog = Watchdog(settings.watchdog_seconds)
-        self._on_signal = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: on_hangup}
+        self._on_signal = dict.fromkeys(ends, self._end)
+        if on_hangup is not None:
+            self._on_signal[signal.SIGHUP] = on_hangup
 
     def _end(self) -> None:
         (self.at_once if self.stop.is_set() else self.stop).set()
@@ -147,9 +150,9 @@ def calm_garbage_collector() -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
-def say_listening(listening: list[socket.socket], config: Config) -> None:
-    for one in listening:
-        address = one.getsockname()
+def say_listening(addresses: Iterable[Sequence[Any]], config: Config) -> None:
+    """`addresses`: what `getsockname` returned."""
+    for address in addresses:
         log.info("listening", host=address[0], port=address[1], config=config.name, models=len(config.groups))
 
 

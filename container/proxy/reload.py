@@ -27,55 +27,28 @@ WATCH_SECONDS = 1.0
 Prepare = Callable[[Config, Router], Awaitable[Accounts]]
 
 
-class Reloading:
-    """Passes requests to the current Gateway. `accounting` prepares the accounts for a new config."""
+class ConfigWatch:
+    """Calls `reload` when asked to, or when the file at `path` has changed. A refused configuration is logged."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        path: Path,
-        settings: Settings,
-        environment: Mapping[str, str],
-        *,
-        accounting: Prepare,
-        announce: Callable[[Config], None],
-        shared: SharedCooldowns | None,
-    ) -> None:
-        self.current = gateway
+    def __init__(self, path: Path, reload: Callable[[], Awaitable[None]], *, watches_file: bool) -> None:
         self._path = path
-        self._settings = settings
-        self._environment = environment
-        self._accounting = accounting
-        self._announce = announce
-        self._shared = shared
+        self._reload = reload
+        self._watches_file = watches_file
         self._asked = asyncio.Event()
-        self._tasks: set[asyncio.Task] = set()
-        self._retiring: set[asyncio.Task] = set()
-
-    def __call__(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
-        return self.current(request)
+        self._tasks: list[asyncio.Task] = []
 
     def start(self) -> None:
-        self._run(self._tasks, self._serve())
-        if self._settings.config_watch:
-            self._run(self._tasks, self._watch())
+        work = (self._serve(), self._watch()) if self._watches_file else (self._serve(),)
+        self._tasks = [asyncio.create_task(one) for one in work]
 
     def ask(self) -> None:
         """Request a reload. Several requests result in one reload."""
         self._asked.set()
 
     async def close(self) -> None:
-        """Close after the last request."""
-        for task in (*self._tasks, *self._retiring):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._retiring, return_exceptions=True)
-        await self.current.engine.stop()
-        await self.current.close()
-
-    def _run(self, among: set[asyncio.Task], work) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        among.add(task)
-        task.add_done_callback(among.discard)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self) -> None:
         while True:
@@ -107,16 +80,75 @@ class Reloading:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
+
+class Current:
+    """Passes requests to the current Gateway, and closes an older one after its last request."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._retiring: set[asyncio.Task] = set()
+
+    def __call__(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        return self.gateway(request)
+
+    def replace(self, gateway: Gateway, retired: Callable[[], Awaitable[None]]) -> None:
+        """`retired` is called when the Gateway before has been closed."""
+        before, self.gateway = self.gateway, gateway
+        task = asyncio.create_task(self._retire(before, retired))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def close(self) -> None:
+        """Close after the last request."""
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self.gateway.close()
+
+    async def _retire(self, gateway: Gateway, retired: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await gateway.ended()
+        finally:
+            await gateway.close()
+            await retired()
+
+
+class Reloading:
+    """The configuration of a process that serves alone. `accounting` prepares the accounts for a new config."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        path: Path,
+        settings: Settings,
+        environment: Mapping[str, str],
+        *,
+        accounting: Prepare,
+        announce: Callable[[Config], None],
+        shared: SharedCooldowns | None,
+    ) -> None:
+        self.current = Current(gateway)
+        self._path = path
+        self._settings = settings
+        self._environment = environment
+        self._accounting = accounting
+        self._announce = announce
+        self._shared = shared
+        self._watch = ConfigWatch(path, self._reload, watches_file=settings.config_watch)
+        self.start, self.ask = self._watch.start, self._watch.ask
+
+    async def close(self) -> None:
+        """Close after the last request."""
+        await self._watch.close()
+        await self.current.gateway.engine.stop()
+        await self.current.close()
+
     async def _reload(self) -> None:
-        before = self.current
-        config = await asyncio.to_thread(load, self._path, self._environment)
-        if config == before.config:
-            log.info("config_unchanged", config=config.name)
+        before = self.current.gateway
+        config = await read_again(self._path, self._environment, self._settings, before.config)
+        if config is None:
             return
-        reasons = reasons_not_to_serve(self._settings, config) + reasons_to_keep(before.config, config)
-        if reasons:
-            raise CannotServe("\n".join(reasons))
-        engine = await self._engine(config, before)
+        engine = await engine_for(config, before.config, before.engine, self._settings)
         try:
             router = router_for(config, before.router, before.config)
             accounting = await self._accounting(config, router)
@@ -127,35 +159,43 @@ class Reloading:
             if engine is not before.engine:
                 await engine.stop()
             raise
-        self.current = gateway
         if self._shared:
             self._shared.follow(router)
-        self._run(self._retiring, _retire(before, None if engine is before.engine else before.engine))
+
+        async def retired() -> None:
+            if engine is not before.engine:
+                await before.engine.stop()
+
+        self.current.replace(gateway, retired)
         self._announce(config)
         log.info("config_reloaded", config=config.name, models=len(config.groups), engine=engine.state)
 
-    async def _engine(self, config: Config, before: Gateway) -> Engine:
-        """Return the running engine if its configuration is unchanged, else a new one, started if it is needed.
 
-        Raises EngineUnavailable, so that a config that the engine cannot run changes nothing.
-        """
-        if same_engine(config, before.config):
-            return before.engine
-        limit = self._settings.engine_start_timeout
-        engine = Engine(config, config.environment, start_timeout=limit)
-        if config.needs_engine or before.engine.state != "idle":
-            try:
-                await engine.ready(2 * limit)
-            except BaseException:
-                await engine.stop()
-                raise
-        return engine
+async def read_again(path: Path, environment: Mapping[str, str], settings: Settings, before: Config) -> Config | None:
+    """Return the configuration, or None if it has not changed. Raises ConfigError or CannotServe."""
+    config = await asyncio.to_thread(load, path, environment)
+    if config == before:
+        log.info("config_unchanged", config=config.name)
+        return None
+    reasons = reasons_not_to_serve(settings, config) + reasons_to_keep(before, config)
+    if reasons:
+        raise CannotServe("\n".join(reasons))
+    return config
 
 
-async def _retire(gateway: Gateway, engine: Engine | None) -> None:
-    try:
-        await gateway.ended()
-    finally:
-        await gateway.close()
-        if engine:
+async def engine_for(config: Config, before: Config, running: Engine, settings: Settings) -> Engine:
+    """Return the running engine if its configuration is unchanged, else a new one, started if it is needed.
+
+    Raises EngineUnavailable, so that a config that the engine cannot run changes nothing.
+    """
+    if same_engine(config, before):
+        return running
+    limit = settings.engine_start_timeout
+    engine = Engine(config, config.environment, start_timeout=limit)
+    if config.needs_engine or running.state != "idle":
+        try:
+            await engine.ready(2 * limit)
+        except BaseException:
             await engine.stop()
+            raise
+    return engine

@@ -2,13 +2,24 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .outcome import COUNTED, UNHEALTHY, Outcome
 
 WINDOW_SECONDS = 60.0
 MAX_COOLDOWN_SECONDS = 300.0
 LATENCY_SAMPLES = 10
+
+
+class Most(NamedTuple):
+    """What a deployment takes: requests at a time, and requests and tokens in a minute. None: no limit."""
+
+    parallel: int | None = None
+    requests: int | None = None
+    tokens: int | None = None
+
+
+_UNLIMITED = Most()
 
 
 @dataclass(slots=True)
@@ -42,17 +53,28 @@ class Health:
         """Whether it is cooling down or being probed by another request."""
         return now < self.cooling_until or (self.strikes > 0 and self.probing)
 
-    def began(self, now: float, tokens: int) -> None:
-        """Record the start of a request of about `tokens` tokens."""
+    def began(self, now: float, tokens: int, most: Most = _UNLIMITED) -> bool:
+        """Record the start of a request of about `tokens` tokens. Return False if another process has just taken the
+        last place, which cannot happen here; see `health_board`."""
         self.turn_minute(now)
         self.in_flight += 1
         self.requests += 1
         self.tokens += tokens
         self.probing = self.strikes > 0
+        return True
 
     def ended(self) -> None:
         self.in_flight -= 1
         self.probing = False
+
+    def used(self, now: float, tokens: int) -> None:
+        """Correct the tokens of this minute by a difference."""
+        self.turn_minute(now)
+        self.tokens = max(0, self.tokens + tokens)
+
+    def took(self, now: float, latency: float, *, stream: bool) -> None:
+        """Record the latency of a stream or of a complete response."""
+        (self.first_tokens if stream else self.latencies).append((now, latency))
 
     def succeeded(self) -> None:
         self.failures.clear()
@@ -76,23 +98,35 @@ class Health:
         """
         if outcome.kind not in UNHEALTHY or outcome.client_timeout or outcome.blameless:
             return
-        self.failures.append(now)
-        while self.failures and self.failures[0] <= now - WINDOW_SECONDS:
-            self.failures.popleft()
+        failures = self.count_failure(now)
         if allowed_of_kind is not None:
-            if len(self.failures) <= allowed_of_kind:
+            if failures <= allowed_of_kind:
                 return
             pause = cooldown_time * 2 ** min(self.strikes, 10)
         elif outcome.kind == "rate_limit" and outcome.retry_after is not None:
             pause = outcome.retry_after
-        elif outcome.kind not in COUNTED or len(self.failures) > allowed_fails or self.strikes > 0:
+        elif outcome.kind not in COUNTED or failures > allowed_fails or self.strikes > 0:
             pause = cooldown_time * 2 ** min(self.strikes, 10)
         else:
             return
+        self.struck(now)
+        self.cool_until(now + min(pause, MAX_COOLDOWN_SECONDS))
+
+    def count_failure(self, now: float) -> int:
+        """Add a failure. Return those of the last minute."""
+        self.failures.append(now)
+        while self.failures[0] <= now - WINDOW_SECONDS:
+            self.failures.popleft()
+        return len(self.failures)
+
+    def struck(self, now: float) -> None:
+        """Count a cooldown."""
         self.struck_at = self.struck_at if self.strikes else now
         self.strikes += 1
         self.cooldowns += 1
-        self.cool_until(now + min(pause, MAX_COOLDOWN_SECONDS))
+
+    def recent_failures(self, now: float) -> int:
+        return sum(when > now - WINDOW_SECONDS for when in self.failures)
 
     def cool_until(self, when: float) -> None:
         self.cooling_until = max(self.cooling_until, when)
@@ -116,7 +150,7 @@ class Health:
         return {
             "state": "cooling" if cooling else "probing" if self.resting(now) else "healthy",
             "cooldown_seconds": round(cooling, 1),
-            "failures_last_minute": sum(when > now - WINDOW_SECONDS for when in self.failures),
+            "failures_last_minute": self.recent_failures(now),
             "in_flight": self.in_flight,
             "requests_this_minute": self.requests,
             "tokens_this_minute": self.tokens,

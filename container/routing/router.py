@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from ..config.load import Config
 from ..config.options import Options
 from .groups import Groups, Target
-from .health import MAX_COOLDOWN_SECONDS, Health
+from .health import MAX_COOLDOWN_SECONDS, Health, Most
 from .outcome import COUNTED, TRANSIENT, Outcome
 from .strategies import STRATEGIES, USAGE_BASED, Prices, RoutingContext
 
@@ -87,6 +87,10 @@ class Router:
         self.groups = Groups(config)
         self.options: Options = config.options
         self.health: dict[str, Health] = {d.id: Health() for d in config.deployments}
+        by_usage = config.options.routing_strategy == USAGE_BASED
+        self._most = {
+            d.id: Most(d.max_parallel_requests, *((d.rpm, d.tpm) if by_usage else ())) for d in config.deployments
+        }
         self.on_cooldown: Callable[[str, float], None] | None = None
         self._clock = clock
         self._rng = rng or random.Random()
@@ -216,8 +220,10 @@ class Router:
             ),
         )
 
-    def began(self, target: Target, tokens: int) -> None:
-        self.health[target.deployment.id].began(self._clock(), tokens)
+    def began(self, target: Target, tokens: int) -> bool:
+        """Return False if another worker has just taken the deployment's last place."""
+        id = target.deployment.id
+        return self.health[id].began(self._clock(), tokens, self._most[id])
 
     def ended(self, target: Target, request: RouteRequest, outcome: Outcome | None) -> None:
         """`outcome` is None for a cancelled request, which says nothing about the deployment."""
@@ -227,11 +233,9 @@ class Router:
             return
         now = self._clock()
         if outcome.tokens:
-            health.turn_minute(now)
-            health.tokens = max(0, health.tokens + outcome.tokens - request.tokens)
+            health.used(now, outcome.tokens - request.tokens)
         if outcome.latency is not None:
-            samples = health.first_tokens if request.stream else health.latencies
-            samples.append((now, outcome.latency))
+            health.took(now, outcome.latency, stream=request.stream)
         if outcome.ok:
             health.succeeded()
         elif outcome.kind == "not_found" and "*" in target.deployment.model:
@@ -348,6 +352,8 @@ class _Walk:
             target = router.pick(fresh, self.request) if fresh else None
             if target is None:
                 return
+            if not router.began(target, self.request.tokens):
+                continue
             self.retries += int(retry > 0)
             outcome = yield from self._try(target, name, index)
             if outcome.ok or outcome.final or outcome.kind == "caller":
@@ -366,7 +372,6 @@ class _Walk:
     def _try(self, target: Target, name: str, index: int) -> Generator[Step, Outcome | None, Outcome]:
         again = target.deployment.id in self.tried
         self.tried.add(target.deployment.id)
-        self.router.began(target, self.request.tokens)
         outcome: Outcome | None = None
         try:
             ailing = self.router.ailing(target.deployment.id)

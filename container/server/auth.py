@@ -4,10 +4,13 @@ On loopback without a master key, any client on this machine is allowed.
 """
 
 import ipaddress
+import time
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from worker.core.api.auth import (
     PUBLIC_MODELS,
+    FailedAuthLimiter,
     looks_like_a_jwt,
     presented_key,
     refusal_without_master_key,
@@ -24,6 +27,19 @@ from .context import RequestContext
 from .settings import Settings
 
 _PROBES = ("liveliness", "readiness")
+
+# Counts a wrong key from an address, see `FailedAuthLimiter.failed`.
+CountFailedKey = Callable[[str], Awaitable[tuple[int, bool]]]
+
+
+def count_failed_keys(most_per_minute: int) -> CountFailedKey:
+    """Return what counts the wrong keys that this process is shown."""
+    limiter = FailedAuthLimiter(most_per_minute)
+
+    async def count(address: str) -> tuple[int, bool]:
+        return limiter.failed(address, time.monotonic())
+
+    return count
 
 
 class Authenticator:

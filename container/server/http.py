@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from worker.core.api.errors import ApiError, internal_error
 from ..config.problems import CannotServe
 from ..observability import log
 
+BACKLOG = 2048
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -55,6 +57,37 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
+def shared_out(sockets: list[socket.socket], workers: int) -> list[list[socket.socket]]:
+    """Let several workers listen on the addresses of these sockets. Return the sockets of each; the first has these.
+
+    Linux spreads connections over the sockets of an address, and a socket that stays open keeps the connections that
+    its worker has not accepted yet. Elsewhere all workers accept from the same sockets.
+    https://man7.org/linux/man-pages/man7/socket.7.html (SO_REUSEPORT)
+    """
+    if sys.platform != "linux":
+        return [sockets] * workers
+    found = [sockets]
+    for one in sockets:  # bound without it, so that nothing else is on this address
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    for _ in range(workers - 1):
+        copies = []
+        for one in sockets:
+            copy = socket.socket(one.family, one.type, one.proto)
+            copies.append(copy)
+            copy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            copy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if one.family == socket.AF_INET6:
+                v6only = one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+                copy.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+            copy.bind(one.getsockname())
+            copy.setblocking(False)
+        found.append(copies)
+    for each in found:
+        for one in each:
+            one.listen(BACKLOG)
+    return found
+
+
 def cannot_listen(host: str, port: int, error: OSError) -> CannotServe:
     return CannotServe(f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another with --port.")
 
@@ -66,7 +99,6 @@ def _addresses(host: str, port: int) -> list:
     return found
 
 
-BACKLOG = 2048
 IDLE_CONNECTION_SECONDS = 75.0
 # After an early error response, the rest of the request body is read for this long so that the client sees the
 # response.

@@ -74,6 +74,16 @@ def public_keys(text: str) -> str:
     return text
 
 
+AUTO = "auto"
+MOST_WORKERS = 256
+
+
+def workers(text: str) -> str:
+    if text == AUTO or (text.isascii() and text.isdecimal() and 1 <= int(text[:4]) <= MOST_WORKERS and len(text) < 4):
+        return text
+    raise ValueError(f"write a number from 1 to {MOST_WORKERS}, or {AUTO}")
+
+
 _seconds = number("a number of seconds over 0", 0, 1e7)
 _port = whole("a port from 0 to 65535", 0, 65535)
 _megabytes = number("megabytes, a number over 0 and at most 1024", 0, 1024)
@@ -107,6 +117,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LITELLM_HOST", str, "127.0.0.1", "address to listen on; `::` for all, including IPv4", edge=False),
     Variable("LITELLM_PORT", _port, None, "port to listen on, takes precedence over PORT", edge=False),
     Variable("PORT", _port, 4000, "port to listen on", edge=False),
+    Variable("NUM_WORKERS", workers, "1", "processes that serve the port, or auto: one a core", edge=False),
     _shared("LITELLM_MASTER_KEY", "the key with full access", edge=False),
     _shared(SALT_KEY, "protects response ids and kept responses, else the master key does", edge=False),
     Variable(SEAL_VARIABLE, str, None, "set by the edge: protects response ids", edge=False, secret=True),
@@ -224,6 +235,7 @@ class Settings:
 
     host: str
     port: int
+    workers: str
     log_level: str
     log_format: str | None
     max_body_mb: float
@@ -287,6 +299,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     return Settings(
         host=values["LITELLM_HOST"],
         port=values["PORT"] if values["LITELLM_PORT"] is None else values["LITELLM_PORT"],
+        workers=values["NUM_WORKERS"],
         log_level=values["LITELLM_LOG_LEVEL"],
         log_format=values["LITELLM_LOG_FORMAT"],
         max_body_mb=values["MAX_BODY_MB"],

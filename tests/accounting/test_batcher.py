@@ -55,7 +55,7 @@ class Desk:
     def __init__(self, store: Counting) -> None:
         self.store = store
         self.ledger = Ledger(store)
-        self.batcher = Batcher(store, self.ledger.policy, "one", lambda: NOON, alone=True)
+        self.batcher = Batcher(store, self.ledger.policy, lambda: NOON, alone=True)
 
     async def admit(self, key: str | None = None, amount: int = 0, **fields: Any) -> dict[str, Any]:
         return await self.batcher.admit(self.ledger.request(key, amount, **fields))
@@ -210,7 +210,7 @@ async def test_a_request_cancelled_before_its_batch_is_not_admitted(desk: Desk) 
 
 @pytest.mark.parametrize("alone", [True, False])
 async def test_with_a_shared_ledger_an_answer_waits_for_its_settlement(desk: Desk, alone: bool) -> None:
-    batcher = Batcher(desk.store, desk.ledger.policy, "one", lambda: NOON, alone=alone)
+    batcher = Batcher(desk.store, desk.ledger.policy, lambda: NOON, alone=alone)
     work = asyncio.create_task(batcher.work())
     made = await batcher.admit(desk.ledger.request(None, 500))
     await batcher.now(Report(made["reservation"], "one", 100))
@@ -238,7 +238,7 @@ async def main():
     await store.open()
     ledger = Ledger(store)
     key = await ledger.key(max_budget=1000)
-    batcher = Batcher(store, ledger.policy, "one", lambda: NOON, alone=True)
+    batcher = Batcher(store, ledger.policy, lambda: NOON, alone=True)
     work = asyncio.create_task(batcher.work())
 
     async def client():

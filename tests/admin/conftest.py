@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from container.accounting.accounting import Accounting
+from container.accounting.ledger import LocalLedger
 from container.handlers.admin import Admin
 from container.handlers.models import ModelInfo
 from container.ledger.sqlite import SqliteStore
@@ -75,8 +76,13 @@ async def gateway() -> AsyncIterator[Gateway]:
     no_models: Any = SimpleNamespace(deployments=())
     models = ModelInfo(no_models, nobody, vouched=False)
     price_book: Any = None  # nothing is priced here
-    accounting = Accounting(store, ledger.policy, price_book, alone=True, now=lambda: ledger.now)
-    admin = Admin(lambda decision: store.run(decision), store.dialect, ledger.policy, MASTER, lambda: ledger.now)
+    local = LocalLedger(store, ledger.policy, alone=True, now=lambda: ledger.now)
+    accounting = Accounting(local, ledger.policy, price_book)
+
+    async def run(make: Any, *arguments: Any) -> Any:
+        return await store.run(make(*arguments))
+
+    admin = Admin(run, store.dialect, ledger.policy, MASTER, lambda: ledger.now)
     async with serving(App(guard, nobody, nobody, nobody, nobody, models, health, (), admin, accounting)) as port:
         yield Gateway(port, ledger)
     await store.close()

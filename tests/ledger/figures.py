@@ -61,7 +61,7 @@ async def measure(name: str, stores: list[Store], clients: int) -> None:
     admissions.clear()
     settlements.clear()
     await timed(name, [client(ledgers[i % len(ledgers)]) for i in range(clients)], admissions, settlements)
-    gathering = [LedgerBatcher(store, policy, "one", lambda: NOON, alone=True) for store in stores]
+    gathering = [LedgerBatcher(store, policy, lambda: NOON, alone=True) for store in stores]
     work = [asyncio.create_task(batcher.work()) for batcher in gathering]
     admissions.clear()
     settlements.clear()

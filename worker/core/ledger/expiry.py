@@ -29,8 +29,10 @@ def expire_instance(dialect: Dialect, instance: str, now: int, limit: int = AT_O
 
 
 def expire_others(dialect: Dialect, instance: str, now: int, limit: int = AT_ONCE) -> Decision:
-    """Ends all reservations except those of this instance, the only one left. Returns the same as `expire`."""
-    return Decision(_expire(dialect, "instance <> ?", (instance,), now, limit), whole=True)
+    """Ends all reservations except those of this instance, the only one left, and of its workers, whose names begin
+    with its own. Returns the same as `expire`."""
+    others = "substr(instance, 1, ?) <> ?"
+    return Decision(_expire(dialect, others, (len(instance), instance), now, limit), whole=True)
 
 
 def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int, limit: int) -> Steps:

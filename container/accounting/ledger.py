@@ -1,0 +1,217 @@
+"""The ledger as the proxy uses it: one process's own (`LocalLedger`), or that of the process which keeps it for several
+workers (`container/workers/remote.py`)."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from worker.core.ledger import admit as admission
+from worker.core.ledger.accounts import Policy
+from worker.core.ledger.admit import AdmissionRequest
+from worker.core.ledger.decision import Decision
+from worker.core.ledger.declared import AnyDeclared, sync_declared
+from worker.core.ledger.dialect import Dialect
+from worker.core.ledger.expiry import AT_ONCE, expire_instance
+from worker.core.ledger.secrets import new_id
+from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
+
+from ..ledger.store import LedgerUnavailable, Store
+from ..observability import log
+from .batcher import LedgerBatcher
+from .housekeeping import Housekeeping, LedgerCheck
+from .reservation import Reports
+
+# Lifetime of a reservation that this process no longer renews.
+LEASE_MS = 120_000
+_DRAIN_SECONDS = 10.0
+# How often a waiting request looks whether another replica's requests have ended.
+_POLL_SECONDS = 0.5
+
+
+def milliseconds() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Ledger(Reports, Protocol):
+    """`instance`: the name under which reservations are made. Every method may raise LedgerUnavailable, except those of
+    `Reports`."""
+
+    dialect: Dialect
+    instance: str
+
+    @property
+    def unsettled(self) -> int:
+        """Number of reports that are not in the ledger yet."""
+        ...
+
+    @property
+    def open(self) -> int:
+        """Number of reservations that are not settled."""
+        ...
+
+    async def admit(self, request: AdmissionRequest, size: int) -> dict[str, Any]:
+        """Return the ledger's result, after waiting while only running requests keep this one out.
+
+        `size`: bytes of its body.
+        """
+        ...
+
+    async def authenticate(self, secret_hash: str) -> dict[str, Any]:
+        """Return the result of `admit.authenticate`."""
+        ...
+
+    async def run(self, make: Callable[..., Decision], *arguments: Any, **named: Any) -> Any:
+        """Run the decision that `make` returns, after all pending reports. `make` is a function of
+        `worker.core.ledger`."""
+        ...
+
+    async def usable(self) -> bool:
+        """Whether the ledger can pay for requests now. Raises nothing."""
+        ...
+
+
+class LocalLedger:
+    """The ledger of this process.
+
+    `alone`: no other process uses the store, so reservations that are open at startup belong to a dead process.
+    `declared`: the config's keys and owners, which are synced to the ledger before the first request is admitted.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        *,
+        alone: bool,
+        declared: Sequence[AnyDeclared] = (),
+        retention_days: float | None = None,
+        webhook: str | None = None,
+        slack: str | None = None,
+        patience: float = DEFAULT_PATIENCE,
+        now: Callable[[], int] = milliseconds,
+    ) -> None:
+        self.dialect = store.dialect
+        self.instance = new_id()
+        self.alone = alone
+        self._store = store
+        self._now = now
+        self._line = WaitingLine(patience, poll=None if alone else _POLL_SECONDS)
+        self._batcher = LedgerBatcher(store, policy, now, alone=alone, ended=self._line.wake)
+        self.now, self.later, self.with_answer = self._batcher.now, self._batcher.later, self._batcher.with_answer
+        self._housekeeping = Housekeeping(
+            store,
+            self._batcher,
+            self.instance if alone else None,
+            now=now,
+            lease=LEASE_MS,
+            retention_days=retention_days,
+            webhook=webhook,
+            slack=slack,
+            expired=self._line.wake,
+        )
+        self._check = LedgerCheck(store)
+        self._tasks: list[asyncio.Task] = []
+        self._declared = declared
+        self._holds_declared = False
+
+    @property
+    def unsettled(self) -> int:
+        return self._batcher.waiting
+
+    @property
+    def open(self) -> int:
+        return self._batcher.open
+
+    async def start(self) -> None:
+        """Open the store. The proxy starts without it, too, and answers 503 until it becomes available."""
+        try:
+            await self._store.open()
+            await self._hold_declared()
+        except LedgerUnavailable as error:
+            log.error("ledger_unavailable", reason=str(error))
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(work) for work in (self._batcher.work(), *self._housekeeping.work())]
+
+    def refuse_waiting(self) -> None:
+        """Refuse the requests that wait for running ones, now and from now on: the process is shutting down."""
+        self._line.close()
+
+    async def close(self) -> None:
+        """Close after the last request, once pending settlements are written."""
+        lost = await self.drained()
+        if lost:
+            log.error("reports_not_sent", reports=lost, effect="their reservations are charged in full")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._housekeeping.close()
+        await self._store.close()
+
+    async def settled(self) -> None:
+        """Return when all reports are in the ledger, or when writing them has failed."""
+        await self._batcher.settled()
+
+    async def drained(self) -> int:
+        """Wait until all reports are in the ledger. Return how many are not."""
+        return await self._batcher.drained(_DRAIN_SECONDS)
+
+    async def usable(self) -> bool:
+        return await self._check.usable()
+
+    async def run(self, make: Callable[..., Decision], *arguments: Any, **named: Any) -> Any:
+        try:
+            return await self._batcher.run(make(*arguments, **named))
+        finally:
+            self._line.wake()  # a limit may have been raised
+
+    def configure(self, policy: Policy, declared: Sequence[AnyDeclared]) -> None:
+        """Use the limits and keys of another configuration from now on."""
+        self._batcher.policy = policy
+        self._declared = declared  # if the old keys are not synced yet, they must not overwrite the new ones
+        self._holds_declared = False
+
+    async def authenticate(self, secret_hash: str) -> dict[str, Any]:
+        if not self._holds_declared:
+            await self._hold_declared()
+        return await self._batcher.run(admission.authenticate(secret_hash, self._now()))
+
+    async def admit(self, request: AdmissionRequest, size: int) -> dict[str, Any]:
+        (key, named), line = request.line, self._line
+        ended, result = line.ended, None
+        if not self._holds_declared:
+            await self._hold_declared()
+        if not line.has(key, named):
+            result = await self._batcher.admit(request)
+            if "soon" not in result:
+                return result
+        return await line.wait(key, size, lambda: self._batcher.admit(request), result, ended, named)
+
+    def admission(self, request: AdmissionRequest) -> asyncio.Future[dict[str, Any]] | None:
+        """Try once: return a future of the result, which is faster than `admit`. None if others wait. After an error
+        the caller must release the reservation."""
+        if self._holds_declared and not self._line.has(*request.line):
+            return self._batcher.admission(request)
+        return None
+
+    async def end(self, instance: str) -> int:
+        """Charge the open reservations of a worker that has died in full, until a report corrects them. Return how many
+        there were. Call it again after LedgerUnavailable."""
+        expired = 0
+        while True:
+            ended = (await self.run(expire_instance, self.dialect, instance, self._now(), AT_ONCE))["expired"]
+            expired += ended
+            if ended < AT_ONCE:
+                self._batcher.forget(instance)
+                return expired
+
+    async def _hold_declared(self) -> None:
+        """Sync the declared keys once, before any request, so that removed keys are blocked. Raises
+        LedgerUnavailable."""
+        declared = self._declared
+        done = await self._store.run(sync_declared(self.dialect, declared, self._now()))
+        self._holds_declared = declared is self._declared
+        if done["made"] or done["changed"] or done["blocked"]:
+            log.info("virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
+        if any(done["owners"].values()):
+            log.info("declared_owners", **done["owners"])

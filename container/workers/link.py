@@ -1,0 +1,199 @@
+"""Calls between the hub and a worker, over a socket that they inherit.
+
+A frame is a length and a pickled list of messages, so that whatever is sent in one iteration of the event loop shares a
+frame. A message is a call `(number, kind, arguments)`, its answer `(-number, fault, result)`, or a notice, whose number
+is 0.
+"""
+
+import asyncio
+import io
+import pickle
+import socket
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from worker.core.ledger.decision import Decision
+
+from ..engine.supervisor import EngineUnavailable
+from ..ledger.store import LedgerUnavailable
+from ..observability import log
+
+_LENGTH = struct.Struct("!I")
+_CANCEL = "cancel"
+# The hub runs decisions of this package, and takes nothing else that a worker names.
+_SHARED = Decision.__module__.removesuffix("ledger.decision")
+_FAULTS: dict[str, Callable[..., Exception]] = {"ledger": LedgerUnavailable, "engine": EngineUnavailable}
+
+
+class LinkLost(LedgerUnavailable):
+    """The process at the other end has ended. Without the hub there is no ledger."""
+
+
+class Link(asyncio.Protocol):
+    """`serve(kind, *arguments)` returns the answer to a call, or a future or coroutine of it. `lost` is called at the
+    end."""
+
+    def __init__(self, serve: Callable[..., Any], lost: Callable[[], None], loads: Callable[[bytes], Any]) -> None:
+        self._serve = serve
+        self._lost = lost
+        self._loads = loads
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+        self._out: list[tuple] = []
+        self._flushing = False
+        self._numbers = 0
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._serving: dict[int, asyncio.Future] = {}
+        self._notices: set[asyncio.Task] = set()
+        self._in = b""
+
+    async def call(self, kind: str, *arguments: Any) -> Any:
+        """Return the answer. Cancelling cancels the call at the other end, too. Raises LinkLost, LedgerUnavailable,
+        EngineUnavailable, or RuntimeError with what else went wrong there."""
+        if self._transport is None:
+            raise LinkLost("The process that keeps the ledger has ended.")
+        self._numbers += 1
+        number = self._numbers
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting[number] = future
+        self._send((number, kind, arguments))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._send((0, _CANCEL, (number,)))
+            raise
+        finally:
+            self._waiting.pop(number, None)
+
+    def tell(self, kind: str, *arguments: Any) -> None:
+        """Send a notice, soon."""
+        self._send((0, kind, arguments))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._flush()
+            self._transport.close()
+
+    def _send(self, message: tuple) -> None:
+        self._out.append(message)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        out, self._out = self._out, []
+        if out and self._transport is not None:
+            data = pickle.dumps(out, 5)
+            self._transport.write(_LENGTH.pack(len(data)) + data)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        data = self._in + data if self._in else data
+        at, end = 0, len(data)
+        while end - at >= 4:
+            first = at + 4
+            after = first + _LENGTH.unpack_from(data, at)[0]
+            if after > end:
+                break
+            for message in self._loads(data[first:after]):
+                self._received(*message)
+            at = after
+        self._in = data[at:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(LinkLost("The process that keeps the ledger has ended."))
+        for future in (*self._serving.values(), *self._notices):
+            future.cancel()
+        self._lost()
+
+    def _received(self, number: int, kind: Any, arguments: Any) -> None:
+        if number < 0:
+            future = self._waiting.get(-number)
+            if future is not None and not future.done():
+                if kind is None:
+                    future.set_result(arguments)
+                else:
+                    future.set_exception(_FAULTS.get(kind, RuntimeError)(*arguments))
+        elif number:
+            self._answer(number, kind, arguments)
+        elif kind == _CANCEL:
+            future = self._serving.get(arguments[0])
+            if future is not None:
+                future.cancel()
+        else:
+            found = self._serve(kind, *arguments)
+            if found is not None:
+                task = self._loop.create_task(self._unasked(found))
+                self._notices.add(task)
+                task.add_done_callback(self._notices.discard)
+
+    def _answer(self, number: int, kind: str, arguments: Any) -> None:
+        try:
+            found = self._serve(kind, *arguments)
+        except Exception as error:  # noqa: BLE001 the caller is told
+            self._send((-number, *_fault(error)))
+            return
+        if asyncio.iscoroutine(found):
+            found = self._loop.create_task(found)
+        if asyncio.isfuture(found):
+            self._serving[number] = found
+            found.add_done_callback(partial(self._done, number))
+        else:
+            self._send((-number, None, found))
+
+    def _done(self, number: int, future: asyncio.Future[Any]) -> None:
+        del self._serving[number]
+        if future.cancelled():
+            return
+        error = future.exception()
+        self._send((-number, None, future.result()) if error is None else (-number, *_fault(error)))
+
+    async def _unasked(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 nobody waits for it
+            log.error("notice_failed", error=type(error).__name__)
+
+
+async def connect(
+    end: socket.socket, serve: Callable[..., Any], lost: Callable[[], None], loads: Callable[[bytes], Any]
+) -> Link:
+    end.setblocking(False)
+    loop = asyncio.get_running_loop()
+    _, link = await loop.create_unix_connection(lambda: Link(serve, lost, loads), sock=end)
+    return link
+
+
+def from_the_hub(data: bytes) -> Any:
+    """A worker trusts the hub, whose child it could as well be."""
+    return pickle.loads(data)  # noqa: S301
+
+
+def from_a_worker(data: bytes) -> Any:
+    """Raises UnpicklingError for anything but plain values, and functions and values of the package that is shared."""
+    return _Unpickler(io.BytesIO(data)).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        found = super().find_class(module_name, global_name) if module_name.startswith(_SHARED) else None
+        if not getattr(found, "__module__", "").startswith(_SHARED):  # nor what such a module imports
+            raise pickle.UnpicklingError(f"{module_name}.{global_name} is not for workers")
+        return found
+
+
+def _fault(error: BaseException) -> tuple[str, tuple]:
+    if isinstance(error, EngineUnavailable):
+        return "engine", (str(error), error.retry_after)
+    if isinstance(error, LedgerUnavailable):
+        return "ledger", (str(error),)
+    log.error("call_failed", error=type(error).__name__)
+    return "other", (f"{type(error).__name__}: {error}"[:500],)

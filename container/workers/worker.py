@@ -1,0 +1,136 @@
+"""One of the processes that serve requests. What exists once is the hub's."""
+
+import os
+import pickle
+import signal
+import socket
+from contextlib import suppress
+from typing import Any
+
+from ..accounting.ledger import Ledger
+from ..config.load import Config
+from ..config.response_cache import redis_url
+from ..handlers.metrics import Sums
+from ..observability import log, metrics
+from ..proxy.accounts import accounting_of
+from ..proxy.gateway import Gateway, router_for
+from ..proxy.process import Running, close, tracing_of
+from ..proxy.reload import Current
+from ..routing.health_board import HealthBoard, SharedHealth
+from ..routing.router import Router
+from ..routing.shared_health import SharedCooldowns
+from ..server.http import MAX_HEADER_BYTES
+from ..server.settings import Settings
+from .hub import Setup
+from .link import Link, LinkLost, connect, from_the_hub
+from .remote import RemoteEngine, RemoteLedger
+
+# A second one ends the requests that still run.
+ENDS = signal.SIGUSR1
+
+
+class Worker:
+    """`config`: the one that it was forked with. `number`: its row on the board."""
+
+    def __init__(self, number: int, config: Config, settings: Settings, board: HealthBoard) -> None:
+        self._number = number
+        self._config = config
+        self._settings = settings
+        self._board = board
+        self._tracing = tracing_of(settings)
+        self._instance = ""
+        self._link: Link
+        self._ledger: Ledger | None = None
+        self._engines: dict[int, RemoteEngine] = {}
+        self._generation = 0
+        self._current: Current
+        self._cooldowns: SharedCooldowns | None = None
+
+    async def serve(self, end: socket.socket, listening: list[socket.socket]) -> None:
+        """Serve until SIGUSR1. Raises CannotServe."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the supervisor's
+        self._link = await connect(end, self._asked, _hub_lost, from_the_hub)
+        self._instance, setup = await self._link.call("hello", os.getpid())
+        gateway, router = self._gateway(pickle.loads(setup))  # noqa: S301 the hub's
+        self._current = Current(gateway)
+        url = redis_url(self._config.environment)
+        if url:
+            self._cooldowns = SharedCooldowns(router, url)
+            self._cooldowns.start()
+        try:
+            async with Running(self._current, MAX_HEADER_BYTES, self._settings, listening, ends=(ENDS,)) as running:
+                self._link.tell("ready")
+                await running.stop.wait()
+                self._link.tell("stopping")
+        finally:
+            if self._cooldowns:
+                await self._cooldowns.stop()
+            await self._current.close()
+            with suppress(LinkLost):
+                await self._link.call("bye")  # all reports have arrived
+            self._link.close()
+            await close(self._tracing)
+
+    def _asked(self, kind: str, *given: Any) -> Any:
+        """Answer the hub."""
+        match kind:
+            case "take":
+                return self._take(pickle.loads(given[0]))  # noqa: S301 the hub's
+            case "engine":
+                number, state, address = given
+                if number in self._engines:
+                    self._engines[number].changed(state, address)
+            case "recorded":
+                found = metrics.recorded()
+                return found.families, found.process and tuple(found.process), self._current.gateway.running
+            case _:
+                raise ValueError(f"{kind} is not known")
+
+    def _take(self, setup: Setup) -> None:
+        """Serve another configuration from now on."""
+        before, engine = self._generation, self._current.gateway.engine
+        gateway, router = self._gateway(setup)
+        if self._cooldowns:
+            self._cooldowns.follow(router)
+
+        async def retired() -> None:
+            if engine is not self._current.gateway.engine and isinstance(engine, RemoteEngine):
+                self._engines.pop(engine.number, None)
+            self._link.tell("retired", before)
+
+        self._current.replace(gateway, retired)
+
+    def _gateway(self, setup: Setup) -> tuple[Gateway, Router]:
+        config = setup.config or self._config
+        router = router_for(config)
+        for id, slot in setup.slots.items():
+            router.adopt(id, SharedHealth(self._board, slot, self._number))
+        if self._ledger is None and setup.dialect is not None:
+            self._ledger = RemoteLedger(self._link, setup.dialect, self._instance, alone=setup.alone)
+        number, state, address = setup.engine
+        engine = self._engines.get(number)
+        if engine is None:
+            engine = self._engines[number] = RemoteEngine(self._link, number, state, address)
+        accounting = accounting_of(config, self._settings, router, self._ledger)
+        gateway = Gateway(
+            config,
+            self._settings,
+            router,
+            engine,
+            accounting,
+            lambda address: self._link.call("failed_key", address),
+            tracing=self._tracing,
+            all_workers=self._sums,
+        )
+        log.set_format(config.options.log_format)
+        self._config, self._generation = config, setup.generation
+        return gateway, router
+
+    async def _sums(self) -> Sums:
+        return Sums(*await self._link.call("metrics"))
+
+
+def _hub_lost() -> None:
+    """Without the hub there is no ledger. The supervisor ends everything."""
+    log.debug("hub_lost")

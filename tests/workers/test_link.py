@@ -1,0 +1,102 @@
+"""Calls between the hub and a worker."""
+
+import asyncio
+import os
+import pickle
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from container.ledger.store import LedgerUnavailable
+from container.workers.link import Link, LinkLost, connect, from_a_worker, from_the_hub
+from worker.core.ledger.administration import decide
+from worker.core.ledger.dialect import SQLITE
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.heard: list[tuple] = []
+        self.lost = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.link: Link
+
+    def __call__(self, kind: str, *given: Any) -> Any:
+        self.heard.append((kind, *given))
+        match kind:
+            case "wait":
+                return self._wait()
+            case "fail":
+                return self._fail(*given)
+            case "refuse":
+                raise LedgerUnavailable("gone")
+        return [*given]
+
+    async def _wait(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def _fail(self, text: str) -> None:
+        raise ValueError(text)
+
+
+@pytest.fixture
+async def hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture
+async def worker(hub: Hub) -> AsyncIterator[Link]:
+    one, other = socket.socketpair()
+    hub.link = await connect(one, hub, hub.lost.set, from_a_worker)
+    link = await connect(other, lambda *_: None, lambda: None, from_the_hub)
+    yield link
+    link.close()
+    await hub.lost.wait()
+
+
+async def test_calls_and_notices_arrive_in_order(hub: Hub, worker: Link) -> None:
+    worker.tell("first", 1)
+    answers = await asyncio.gather(*(worker.call("echo", number, "x" * 100_000) for number in range(5)))
+    assert [answer[0] for answer in answers] == [0, 1, 2, 3, 4]
+    assert [heard[:2] for heard in hub.heard] == [("first", 1), *(("echo", number) for number in range(5))]
+
+
+async def test_faults_arrive_as_they_are(worker: Link) -> None:
+    with pytest.raises(LedgerUnavailable, match="gone"):
+        await worker.call("refuse")
+    with pytest.raises(RuntimeError, match="ValueError: oh"):
+        await worker.call("fail", "oh")
+
+
+async def test_cancelling_a_call_cancels_its_work(hub: Hub, worker: Link) -> None:
+    task = asyncio.create_task(worker.call("wait"))
+    await worker.call("echo")
+    task.cancel()
+    async with asyncio.timeout(5):
+        await hub.cancelled.wait()
+
+
+async def test_calls_fail_when_the_other_end_is_gone(hub: Hub, worker: Link) -> None:
+    task = asyncio.create_task(worker.call("wait"))
+    await worker.call("echo")
+    hub.link.close()
+    with pytest.raises(LinkLost):
+        await task
+    with pytest.raises(LinkLost):
+        await worker.call("echo")
+
+
+def test_a_worker_names_decisions_and_plain_values_only() -> None:
+    known = [("run", decide, (SQLITE, {"a": 2**70}))]
+    assert from_a_worker(pickle.dumps(known)) == known
+    for stranger in (os.system, Hub, eval):
+        with pytest.raises(pickle.UnpicklingError):
+            from_a_worker(pickle.dumps(stranger))
+    # What a module of the package imports is not its own.
+    with pytest.raises(pickle.UnpicklingError):
+        from_a_worker(b"cworker.core.ledger.expiry\nAny\n.")
