@@ -6,6 +6,7 @@ A setting that is misread could let somebody in, so everything that cannot be re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from worker.core.identity import jwks
 from worker.core.identity.claims import ROLES, ClaimRules, IssuerRules
 
 from . import option_values as read
@@ -59,14 +60,20 @@ def parse(document: Document, path: KeyPath, value: Any) -> ClaimRules:
 
 
 def report_unscoped(document: Document, path: KeyPath, rules: ClaimRules, environment: Mapping[str, str]) -> None:
-    """Warns if tokens for other applications of the same issuer would be accepted, or none at all."""
+    """Warns if tokens for other applications of the same issuer would be accepted, tokens of other issuers with the
+    same keys, as the tenants of a cloud have them, or none at all."""
     trusts = rules.trusts(environment.get)
     if not trusts:
         mend = "Set JWT_PUBLIC_KEY_URL, or `issuers` in litellm_jwtauth."
         document.report("warning", path, "is on, and no public key is known: every JWT is refused.", mend)
-    elif trusts[-1].audience is None and len(trusts) > len(rules.issuers):  # those of `issuers` say so themselves
-        message = "accepts every token that the issuer has made, for whatever application."
-        document.report("warning", path, message, "Set JWT_AUDIENCE to this gateway's name there.")
+    elif len(trusts) > len(rules.issuers):  # those of `issuers` say themselves whom they trust
+        general = trusts[-1]
+        if general.audience is None:
+            message = "accepts every token that the issuer has made, for whatever application."
+            document.report("warning", path, message, "Set JWT_AUDIENCE to this gateway's name there.")
+        if general.issuer is None and not all(map(jwks.is_pem, general.keys)):
+            message = "accepts the tokens of every issuer with these public keys, such as other tenants."
+            document.report("warning", path, message, "Set JWT_ISSUER to the `iss` of your tokens.")
 
 
 def _fields(document: Document, path: KeyPath, value: Mapping[Any, Any], readers: Mapping[str, Any]) -> dict[str, Any]:

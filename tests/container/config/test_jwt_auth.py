@@ -3,7 +3,8 @@
 import pytest
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}
-SCOPED = {"JWT_PUBLIC_KEY_URL": "https://issuer.example/keys", "JWT_AUDIENCE": "us"}
+KEYS = {"JWT_PUBLIC_KEY_URL": "https://issuer.example/keys"}
+SCOPED = {**KEYS, "JWT_ISSUER": "https://issuer.example", "JWT_AUDIENCE": "us"}
 
 
 def written(rules, **general):
@@ -97,12 +98,10 @@ def test_settings_of_litellm_without_effect_are_named(load_config):
     ("rules", "environment", "word"),
     [
         ({}, {}, "JWT_PUBLIC_KEY_URL"),
-        ({}, {"JWT_PUBLIC_KEY_URL": "https://issuer.example/keys"}, "JWT_AUDIENCE"),
-        (
-            {"issuers": [{"issuer": "i", "audience": "a"}]},
-            {"JWT_PUBLIC_KEY_URL": "https://issuer.example/keys"},
-            "JWT_AUDIENCE",
-        ),
+        ({}, {**KEYS, "JWT_ISSUER": "i"}, "JWT_AUDIENCE"),
+        ({}, {"JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----"}, "JWT_AUDIENCE"),
+        ({}, {**KEYS, "JWT_AUDIENCE": "a"}, "JWT_ISSUER"),
+        ({"issuers": [{"issuer": "i", "audience": "a"}]}, {**KEYS, "JWT_ISSUER": "i"}, "JWT_AUDIENCE"),
     ],
 )
 def test_tokens_for_others_or_for_nobody_are_warned_about(load_config, rules, environment, word):
