@@ -45,6 +45,7 @@ class EdgeAccounting:
     def __init__(self, price_book: PriceBook, instance: str, journal: Journal | None = None) -> None:
         self.price_book = price_book
         self.journal = journal or Journal(instance)
+        self.journal.providers = self.journal.providers or price_book.has_accounts
         self._carried = _CarriedReports(self.journal)
         self._instance = instance
 

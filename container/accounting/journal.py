@@ -40,6 +40,7 @@ class Journal:
     def __init__(self, instance: str, clock: Callable[[], float] = time.monotonic, *, attempts: bool = True) -> None:
         self._instance = instance
         self._attempts = attempts
+        self.providers = False  # a configuration has budgets of providers or deployments
         self._clock = clock
         self._entries: deque[tuple[int, Report]] = deque()
         self._carried: OrderedDict[int, float] = OrderedDict()  # number -> deadline of its acknowledgement
@@ -95,6 +96,8 @@ class Journal:
         self._last += 1
         if not self._attempts:
             report = report._replace(attempts="", provider=None)
+        elif not self.providers:  # an older ledger object does not know the field
+            report = report._replace(provider=None)
         self._entries.append((self._last, report))
         self._empty.clear()
 

@@ -73,6 +73,11 @@ class PriceBook:
         """List the models, including wildcards, that have an enabled deployment without a price."""
         return list(dict.fromkeys(d.group for d in config.deployments if not d.off and self._fixed[d.id] is None))
 
+    @property
+    def has_accounts(self) -> bool:
+        """Whether any provider or deployment has a budget."""
+        return bool(self._router.accounts)
+
     def candidates(self, route: RouteRequest) -> tuple[tuple[str, ...], ...]:
         """Return the accounts of the deployments that may serve the request; see `AdmissionRequest`."""
         return self._router.candidates(route)
