@@ -55,6 +55,8 @@ FITTING: Mapping[str, Any] = {
     "failure_callback": ["langsmith"],
     "vertex_credentials": "{}",
     "stream_timeout": 5,
+    "provider_budget_config": {"openai": {"budget_limit": 1.0, "time_period": "1d"}},
+    "user_header_mappings": [{"header_name": "x-user", "litellm_user_role": "customer"}],
 }
 # Values that differ between sections.
 IN_SECTION: Mapping[str, Any] = {

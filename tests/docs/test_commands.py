@@ -54,6 +54,7 @@ NOT_RUN = {
     },
     "deploy-systemd": {"systemctl": "wants root and a running systemd", "sudo cp": "wants root"},
     "image": {"docker build": "tests/image does it under other names", "--env-file": "wants files of the reader's"},
+    "jwt": {"export JWT_PUBLIC_KEY_URL": "names a provider of the reader's; tests/identity sets these variables"},
     "performance": {"just bench": "takes from minutes to hours; tests/bench makes a short run"},
 }
 _CALL = re.compile(
