@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from container.accounting.accounting import _DRAIN_SECONDS
+from container.accounting.ledger import _DRAIN_SECONDS
 from container.config.load import load
 from container.engine.supervisor import STOP_SECONDS
 from container.server.settings import VARIABLES, read

@@ -155,8 +155,10 @@ def test_who_has_rights_in_the_admin_api():
     assert Caller("ada", teams=(Team("blue", "[]"),)).credential == {
         "person": {"user_id": "ada", "role": "", "teams": ["blue"]}
     }
-    assert Caller("ada", scoped=("small",)).credential is None
-    assert Caller("ada", scoped=()).credential is None
+    for scoped in (("small",), ()):
+        credential = Caller("ada", scoped=scoped).credential
+        assert credential is not None
+        assert credential["person"]["role"] == "internal_user_viewer"
     assert Caller("", teams=(Team("blue", "[]"),)).credential is None
 
 

@@ -164,6 +164,7 @@ def test_a_user_has_the_rights_of_a_member(gateway: Gateway):
     found = gateway.ask("GET", "/spend/logs", ours(sub="ada"))
     assert found.status_code == 200
     assert {row["user_id"] for row in found.json()["data"]} == {"ada"}
+    assert code(gateway.ask("POST", "/key/generate", ours(sub="ada"), {})) == (403, "permission_error"), "its scopes"
 
 
 def test_a_team_without_a_user_has_no_access_to_the_admin_api(gateway: Gateway):

@@ -191,7 +191,7 @@ async def test_an_attack_is_refused(new_verifier: NewVerifier, trust: Trust, ser
 def usual() -> dict[str, dict[str, Any]]:
     return {
         "audiences": {"payload": claims(aud=["other", "gateway"])},
-        "a fraction": {"payload": claims(exp=NOW + 600.5, nbf=NOW - 0.5)},
+        "a fraction": {"payload": claims(exp=NOW + 36_000.5, nbf=NOW - 0.5)},
         "no iat": {"payload": claims(iat=None)},
         "an access token": {"header": {"typ": "at+jwt"}},
         "an access token, spelled out": {"header": {"typ": "application/AT+JWT"}},

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from container.cli.serve import _declared
+from container.proxy.accounts import declared
 from container.proxy.catalog import catalog
 from worker.core import configuration
 from worker.core.ledger.declared_owners import SECTIONS
@@ -27,7 +27,7 @@ def content(**general: object) -> dict:
 def test_every_section_is_read_and_needs_a_ledger(load_config):
     config = load_config(content(**SECTION), {})
     assert [one.section for one in config.options.owners] == list(SECTIONS)
-    assert [(one.section, one.id) for one in _declared(config)][:2] == [("budgets", "free"), ("users", "ada")]
+    assert [(one.section, one.id) for one in declared(config)][:2] == [("budgets", "free"), ("users", "ada")]
     assert config.options.needs_ledger
     assert not load_config(content(), {}).options.needs_ledger
 
@@ -38,7 +38,7 @@ def test_the_edge_declares_the_same(load_config):
     extract = catalog(config)
     deployed = configuration.own(extract, {"BOT": "sk-secret"}.get)
     there = configuration.read(deployed.text())
-    assert there.declared()[:-1] == _declared(load_config(content(**SECTION), {}))
+    assert there.declared()[:-1] == declared(load_config(content(**SECTION), {}))
     assert there.declared()[-1].columns["team_id"] == "blue"
     assert not set(SECTIONS) & json.loads(extract["document"])["general_settings"].keys()
 

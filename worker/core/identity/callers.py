@@ -51,12 +51,13 @@ class Caller(NamedTuple):
 
     @property
     def credential(self) -> dict[str, Any] | None:
-        """Who makes a call of the admin API, see `ledger.callers`: a person. None for operators, and for a token that
-        has no rights there: one without a user, or one whose scopes limit its models, which do not limit the keys that
-        its user may make."""
-        if self.administrator or not self.user_id or self.scoped is not None:
+        """Who makes a call of the admin API, see `ledger.callers`: a person. None for operators, and for a token
+        without a user, which has no rights there. One whose scopes limit its models only reads: a key that it made
+        would not have that limit."""
+        if self.administrator or not self.user_id:
             return None
-        return {"person": {"user_id": self.user_id, "role": "", "teams": [team.id for team in self.teams]}}
+        role = "" if self.scoped is None else "internal_user_viewer"
+        return {"person": {"user_id": self.user_id, "role": role, "teams": [team.id for team in self.teams]}}
 
     @property
     def models(self) -> str:

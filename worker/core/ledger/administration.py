@@ -33,6 +33,7 @@ _KEYS_PAGE, _SPEND_PAGE, _OWNERS_PAGE = 10, 100, 25
 _MAX_NUMBER = 1_000_000
 _LAST_SECOND = 100_000_000_000  # the year 5138; larger numbers are milliseconds
 _MAX_DIGITS = 14
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _LAST_TIME = 253_402_300_799_999  # in milliseconds: the end of the year 9999, the last one `datetime` supports
 
 # Whose endpoints they are, by the names of the endpoints without the last word. LiteLLM has two paths for end users.
@@ -263,10 +264,9 @@ class _Query:
         found = self._take((name,))
         if found is None:
             return False
-        value = found[1].lower()
-        if value not in ("true", "false", "1", "0"):
+        if found[1] not in _FLAGS:
             raise FieldError(name, f"'{name}' has to be true or false.")
-        return value in ("true", "1")
+        return _FLAGS[found[1]]
 
     def status(self, name: str) -> str | int | None:
         """Returns one of spend.STATUSES, or an HTTP status."""
