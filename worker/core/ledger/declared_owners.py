@@ -5,13 +5,15 @@ An entry is plain JSON, so that a catalog can contain it: {"section": one of SEC
 and its like}. A row with the entry's id is taken over, with its counters. When its entry is removed, a team or a user
 is blocked, as a key is; it can be unblocked over HTTP. An end user or a tag is removed with its limits, and so is a
 budget that nobody uses.
+
+The administration's modules are imported where something is declared: most Workers start without any entry.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from . import budget_admin, keys, owners, team_members
+from . import keys, owners
 from .decision import Steps
 from .field_table import check_budgets
 from .owner_fields import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER, OwnerKind
@@ -45,6 +47,8 @@ def names(section: str) -> tuple[str, ...]:
 
 def parse(section: str, fields: Mapping[str, Any]) -> DeclaredOwner:
     """Parses an entry. Raises FieldError."""
+    from . import budget_admin, team_members
+
     if section == BUDGET_SECTION:
         id = budget_admin.valid_id(fields.get("budget_id"), "budget_id")
         return DeclaredOwner(section, id, {**BUDGETS.defaults, **BUDGETS.read(fields, ("budget_id",), 0)})
@@ -82,6 +86,8 @@ def sync(declared: Iterable[DeclaredOwner], now: int) -> Steps:
 
 def _bring(kind: OwnerKind, one: DeclaredOwner, now: int) -> Steps:
     """Returns whether the row was made, and whether it was changed. An operator's block survives a restart."""
+    from . import team_members
+
     columns = dict(one.columns)
     if kind.name == TEAM:
         columns["members"] = json.dumps([{"user_id": user_id, "role": role} for user_id, role in one.members])
@@ -100,6 +106,8 @@ def _bring(kind: OwnerKind, one: DeclaredOwner, now: int) -> Steps:
 
 
 def _bring_budget(one: DeclaredOwner, now: int) -> Steps:
+    from . import budget_admin
+
     found = yield from budget_admin.find(one.id)
     if found is None:
         yield from budget_admin.insert(one.id, one.columns, now, declared=keys.DECLARED)
@@ -122,6 +130,8 @@ def _remove_others(held: set[str], now: int) -> Steps:
     rows = yield "SELECT id FROM ledger_budgets WHERE declared = ?", (keys.DECLARED,)
     unused = sorted({row[0] for row in rows} - held)
     for id in unused:
+        from . import budget_admin
+
         if any((yield from budget_admin.users(id))):
             yield from budget_admin.change(id, {"declared": keys.NOT_DECLARED}, now)
         else:
