@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from ..observability.process_lock import ProcessLock
 from .health import LATENCY_SAMPLES, WINDOW_SECONDS, Health, Most
+from .outcome import Outcome
 
 # The failures that are remembered. Where a config allows more in a minute, their number starts no cooldown.
 MOST_FAILURES = 1024
@@ -60,7 +61,11 @@ class HealthBoard:
 
 
 class SharedHealth(Health):
-    """One worker's view of a deployment: the same as `Health`, over all workers."""
+    """One worker's view of a deployment: the same as `Health`, over all workers.
+
+    What `Health` keeps in attributes is read from the board here. A type checker does not accept properties in place of
+    attributes, hence its exceptions: nothing outside these two classes writes them but `struck_at`, which has a setter.
+    """
 
     __slots__ = ("_at", "_board", "_id", "_minute", "_numbers", "_row", "_rows")
 
@@ -163,9 +168,23 @@ class SharedHealth(Health):
             with self._board.lock:
                 numbers[at + _FAILURES] = numbers[at + _STRIKES] = numbers[at + _COOLING_UNTIL] = 0.0
 
-    def failed(self, *arguments: object, **options: object) -> None:
+    def failed(
+        self,
+        outcome: Outcome,
+        now: float,
+        *,
+        allowed_fails: int,
+        cooldown_time: float,
+        allowed_of_kind: int | None = None,
+    ) -> None:
         with self._board.lock:
-            super().failed(*arguments, **options)  # type: ignore[arg-type]
+            super().failed(
+                outcome,
+                now,
+                allowed_fails=allowed_fails,
+                cooldown_time=cooldown_time,
+                allowed_of_kind=allowed_of_kind,
+            )
 
     def count_failure(self, now: float) -> int:
         at = self._at + _FAILURES

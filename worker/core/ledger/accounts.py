@@ -105,6 +105,18 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
+def limits_of(row: Any) -> Limits:
+    """Returns the limits of a row with the columns of `key_fields.Key`: a key, an owner or a budget."""
+    return Limits(
+        row.max_budget,
+        row.soft_budget,
+        row.budget_duration,
+        row.rpm_limit,
+        row.tpm_limit,
+        row.max_parallel_requests,
+    )
+
+
 def merged(own: Limits, default: Limits) -> Limits:
     """Returns an owner's limits, with the configuration's where it has none. A budget and its period belong
     together."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 from ..values import field_kinds as kinds
 from ..values.field_kinds import FieldError, length
 from . import secrets
-from .accounts import Limits
+from .accounts import Limits, limits_of
 from .field_table import Field, FieldTable, Form
 
 __all__ = ["DEFAULTS", "FIELDS", "NAMES", "FieldError", "Key"]
@@ -102,10 +102,7 @@ class Key(NamedTuple):
 
     @property
     def limits(self) -> Limits:
-        return Limits(
-            self.max_budget, self.soft_budget, self.budget_duration,
-            self.rpm_limit, self.tpm_limit, self.max_parallel_requests,
-        )
+        return limits_of(self)
 
     @property
     def name(self) -> str:

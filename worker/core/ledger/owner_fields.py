@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
 from ..values import field_kinds as kinds
-from .accounts import Limits
+from .accounts import Limits, limits_of
 from .field_table import Field, FieldTable, Form
 
 TEAM, USER, END_USER, TAG = KINDS = ("team", "user", "end_user", "tag")
@@ -65,10 +65,7 @@ class Budget(NamedTuple):
 
     @property
     def limits(self) -> Limits:
-        return Limits(
-            self.max_budget, self.soft_budget, self.budget_duration,
-            self.rpm_limit, self.tpm_limit, self.max_parallel_requests,
-        )
+        return limits_of(self)
 
 
 class Owner(NamedTuple):
@@ -119,10 +116,7 @@ class Owner(NamedTuple):
     @property
     def limits(self) -> Limits:
         """Without those of its `budget_id`."""
-        return Limits(
-            self.max_budget, self.soft_budget, self.budget_duration,
-            self.rpm_limit, self.tpm_limit, self.max_parallel_requests,
-        )
+        return limits_of(self)
 
     @property
     def id(self) -> str:
