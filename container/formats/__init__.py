@@ -10,15 +10,14 @@ from ..config.options import Options
 from ..config.providers import DIRECT
 from ..engine.supervisor import Engine
 from .anthropic import Anthropic
-from .chat_or_responses import ChatOrResponses
 from .client_apis import gemini as gemini_api
 from .client_apis import messages, responses
 from .client_apis.messages import ToClaude, ToEngine
 from .client_apis.messages.vertex_claude import ToVertexClaude
 from .client_apis.over_chat import OverChat
 from .gemini import Gemini
-from .openai import OpenAI, ThroughEngine
-from .shared.fitted import Fitted
+from .openai import ChatOrResponses, OpenAI, ThroughEngine
+from .shared.fit import Fitted
 from .shared.format import Format, Malformed, Sent, Unreachable, Unsupported
 from .vertex import Vertex, is_claude
 

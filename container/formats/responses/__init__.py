@@ -12,9 +12,8 @@ from ...request.responses import ENCRYPTED_REASONING
 from ...routing.outcome import Outcome
 from ..shared import failure, fit, prepare
 from ..shared.answer import Plain
-from ..shared.capabilities import MAX_TOKENS, capabilities
+from ..shared.capabilities import MAX_TOKENS, Served, capabilities, gives_reasoning, streams_responses
 from ..shared.format import Malformed, Sent, Unsupported
-from ..shared.known_models import Served, gives_reasoning, streams
 from ..shared.prepare import Address
 from . import answer
 from .request import translate
@@ -76,7 +75,7 @@ class Responses:
         except (AttributeError, KeyError, TypeError) as error:
             # Values of unexpected types, deep inside messages or tools.
             raise Malformed("messages", "The request cannot be translated: check messages and tools.") from error
-        if request.stream and not streams(d, model):
+        if request.stream and not streams_responses(d, model):
             del body["stream"]
         return sent_as(Note(d.id, model, {"model": split_route(d.provider, model)[1], **body}, 0))
 

@@ -10,9 +10,8 @@ from ...config.deployment import Deployment
 from ...config.model_routes import split_route
 from ...request.completion import Completion, encode
 from ...routing.outcome import UNHEALTHY, Outcome
-from . import known_models
 from . import refusals as words
-from .capabilities import MAX_TOKENS, Capabilities, capabilities
+from .capabilities import MAX_TOKENS, Capabilities, capabilities, known_model
 
 # The endpoints of text models.
 _OF_TEXT = frozenset(("chat_completions", "messages", "count_tokens", "responses", "completions"))
@@ -33,7 +32,7 @@ def excused(outcome: Outcome, d: Deployment, model: str, endpoint: str) -> Outco
     if endpoint in _OF_TEXT or not outcome.status:
         return outcome
     name = split_route(d.provider, model)[1]
-    answers_in_text = known_models.known(d.info.get("base_model"), f"{d.provider}/{name}", name) is not None
+    answers_in_text = known_model(d.info.get("base_model"), f"{d.provider}/{name}", name) is not None
     return outcome._replace(blameless=True) if answers_in_text else outcome
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.formats.shared.parts import Texts, fitted
+from container.formats.shared.fit import Texts, fitted_parts
 from container.request.completion import parse
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -18,17 +18,17 @@ def text(said: str) -> dict[str, Any]:
 
 def contents(*content: Any, texts: Texts = "parts", role: str = "user", drop_params: bool = False) -> list[Any]:
     messages = [{"role": role, "content": each} for each in content]
-    return [message["content"] for message in fitted(messages, texts, drop_params=drop_params)]
+    return [message["content"] for message in fitted_parts(messages, texts, drop_params=drop_params)]
 
 
 def test_text_is_unchanged():
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None}, {"role": "user"}]
-    assert fitted(messages, "only", drop_params=True) is messages
+    assert fitted_parts(messages, "only", drop_params=True) is messages
 
 
 def test_clients_objects_are_not_modified():
     message = {"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png;base64,AAAA"}]}
-    fitted([message], "joined", drop_params=True)
+    fitted_parts([message], "joined", drop_params=True)
     assert message == {"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png;base64,AAAA"}]}
 
 
@@ -83,7 +83,7 @@ def test_images_from_tools_follow_the_last_result():
         {"role": "tool", "tool_call_id": "2", "content": [PICTURE]},
         {"role": "user", "content": "And now?"},
     ]
-    made = fitted(messages, "parts", drop_params=False)
+    made = fitted_parts(messages, "parts", drop_params=False)
     assert [message["role"] for message in made] == ["assistant", "tool", "tool", "user", "user"]
     assert made[1]["content"] == [text("here")]
     assert made[2]["content"]
@@ -92,7 +92,7 @@ def test_images_from_tools_follow_the_last_result():
 
 
 def test_images_of_the_last_message_are_kept():
-    made = fitted([{"role": "tool", "tool_call_id": "1", "content": [PICTURE]}], "parts", drop_params=False)
+    made = fitted_parts([{"role": "tool", "tool_call_id": "1", "content": [PICTURE]}], "parts", drop_params=False)
     assert made[-1]["role"] == "user"
     assert made[-1]["content"][-1] == PICTURE
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.shared import fit, fitted
+from container.formats.shared import fit
 from container.formats.shared.capabilities import capabilities
 from container.request.conversation import look
 from tests.container.conftest import LoadConfig
@@ -128,11 +128,11 @@ def test_scan_does_not_change_the_adapted_request(load_config: LoadConfig, provi
     def compare(messages, tools, choice):
         body = {"messages": messages, **({"tools": tools, "tool_choice": choice} if tools else {})}
         found = look(body)
-        once, names = fitted.fit(d, d.model, body, found, drop_params=False)
-        assert (once, names) == fitted.fit(d, d.model, body, None, drop_params=False)
+        once, names = fit.fit_conversation(d, d.model, body, found, drop_params=False)
+        assert (once, names) == fit.fit_conversation(d, d.model, body, None, drop_params=False)
         with_look, without = dict(once), dict(once)
-        fit.chat(with_look, can, {}, found, drop_params=True)
-        fit.chat(without, can, {}, None, drop_params=True)
+        fit.fit_fields(with_look, can, {}, found, drop_params=True)
+        fit.fit_fields(without, can, {}, None, drop_params=True)
         assert with_look == without
 
     compare()

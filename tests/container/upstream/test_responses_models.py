@@ -3,8 +3,13 @@
 import pytest
 
 from container.config.price_map import price_map
-from container.formats.shared.capabilities import capabilities
-from container.formats.shared.known_models import gives_reasoning, refuses_tools, served, streams
+from container.formats.shared.capabilities import (
+    capabilities,
+    gives_reasoning,
+    refuses_tools,
+    served,
+    streams_responses,
+)
 
 TOOL = {"type": "function", "function": {"name": "f"}}
 ANSWER_IN_TEXT = ("chat", "responses")
@@ -114,4 +119,4 @@ def test_models_that_stream(deployment):
     d = deployment(model="openai/x", api_key="k")
     for name, entry in price_map().items():
         if entry.get("litellm_provider") == "openai" and entry.get("mode") == "responses":
-            assert streams(d, name) is entry.get("supports_native_streaming", True), name
+            assert streams_responses(d, name) is entry.get("supports_native_streaming", True), name

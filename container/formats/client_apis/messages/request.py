@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from ....config.deployment import Deployment
-from ...shared import claude_parts, reasoning
+from ...shared import fit, reasoning
 from ...shared.capabilities import capabilities
 from ...shared.format import Malformed, Unsupported
 
@@ -157,12 +157,12 @@ def _user(blocks: Sequence[Fields], *, lenient: bool) -> list[dict[str, Any]]:
         inner = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
         known = [part for one in inner for part in _parts(one, lenient)]
         texts = [str(part["text"]) for part in known if part["type"] == "text"]
-        text = "\n".join(texts) if known or not inner else claude_parts.summary(inner)
+        text = "\n".join(texts) if known or not inner else fit.summary(inner)
         results.append({"role": "tool", "tool_call_id": block["tool_use_id"], "content": text})
         # Tool messages only accept text.
         parts += [part for part in known if part["type"] != "text"]
     if not parts and not results and blocks:
-        parts.append({"type": "text", "text": claude_parts.summary(blocks)})
+        parts.append({"type": "text", "text": fit.summary(blocks)})
     if not parts:
         return results
     only = parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
@@ -172,10 +172,10 @@ def _user(blocks: Sequence[Fields], *, lenient: bool) -> list[dict[str, Any]]:
 def _parts(block: Fields, lenient: bool) -> list[dict[str, Any]]:
     """Translates a block to parts: none if only Claude understands it, several if it contains parts itself."""
     kind, source = block.get("type"), block.get("source")
-    if claude_parts.is_foreign(kind):
+    if fit.only_claude_knows(kind):
         return []
     if lenient and kind not in _KNOWN:
-        return [{"type": "text", "text": claude_parts.LEFT_OUT.format(kind=kind)}]
+        return [{"type": "text", "text": fit.LEFT_OUT.format(kind=kind)}]
     inner = source.get("content") if kind == "document" and isinstance(source, dict) else None
     if kind == "search_result":
         inner = block.get("content")

@@ -22,9 +22,8 @@ from ....routing.outcome import Outcome
 from ...responses import Note, Responses, sent_as
 from ...shared import prepare, reasoning, tool_names
 from ...shared.answer import Events, Plain
-from ...shared.capabilities import capabilities
+from ...shared.capabilities import capabilities, gives_reasoning, served, streams_responses
 from ...shared.format import Format, Malformed, Sent, Unsupported
-from ...shared.known_models import gives_reasoning, served, streams
 from ..over_chat import CHAT, AsChat, OverChat
 from . import chat_only, failed, fitted, passing, sealed
 from .answer import Asked, ResponseEvents, response
@@ -73,7 +72,7 @@ class Passing(Responses):
             fields["store"] = False
         if not fields.get("metadata", True):
             del fields["metadata"]
-        if request.stream and not streams(d, model):
+        if request.stream and not streams_responses(d, model):
             del fields["stream"]
         sent = sent_as(Note(d.id, model, fields, 0))
         return sent._replace(names=fit.names) if fit.names else sent

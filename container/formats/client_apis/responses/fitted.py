@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from ....config.deployment import Deployment
 from ...shared import call_ids, tool_names
-from ...shared.capabilities import capabilities
-from ...shared.known_models import gives_reasoning
+from ...shared.capabilities import capabilities, gives_reasoning
 from .sealed import is_ours
 
 # Higher than in chat completions.
