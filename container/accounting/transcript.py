@@ -7,7 +7,7 @@ import orjson
 
 from worker.core.pricing.tokens import text_tokens
 
-from ..formats.shared.sse import payload, split
+from ..formats.shared.events import payload, split
 
 # Longer responses are extrapolated from their beginning.
 _MOST_BYTES = 256 * 1024

@@ -13,7 +13,7 @@ from ..accounting.reservation import AnyReservation
 from ..accounting.transcript import Transcript
 from ..formats import responses
 from ..formats.shared.answer import Plain, Stream, StreamBroken
-from ..formats.shared.sse import data_of, split
+from ..formats.shared.events import data_of, split
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from ..server.context import RequestContext

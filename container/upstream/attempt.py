@@ -13,12 +13,11 @@ from ..formats import Formats
 from ..formats.client_apis import gemini, messages, over_chat, responses
 from ..formats.client_apis.messages import counting
 from ..formats.shared import mock
-from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, json_object
-from ..formats.shared.assemble import as_events, is_stream
-from ..formats.shared.error_body import words
+from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, as_events, is_stream, json_object
+from ..formats.shared.events import MAX_EVENT_BYTES, OversizedEvent
+from ..formats.shared.failure import words
 from ..formats.shared.format import Format, Sent, Unreachable, Unsupported
-from ..formats.shared.odd_chunks import failure_in
-from ..formats.shared.sse import MAX_EVENT_BYTES, OversizedEvent
+from ..formats.shared.mend import failure_in
 from ..http_client.client import Client
 from ..http_client.deadline import Deadline
 from ..http_client.proxies import Proxies

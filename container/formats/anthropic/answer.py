@@ -11,7 +11,7 @@ from worker.core.pricing.usage import count
 from ...routing.outcome import Outcome
 from ..shared import failure
 from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
-from ..shared.error_body import says_error, words
+from ..shared.failure import says_error, words
 from .request import JSON_TOOL, Translated
 
 _FINISH = {

@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 
 from ..shared.answer import UNEXPECTED, UNREADABLE
-from ..shared.sse import DONE
-from ..shared.translated_stream import TranslatedStream
+from ..shared.events import DONE, TranslatedStream
 from . import answer
 from .request import JSON_TOOL, Translated
 

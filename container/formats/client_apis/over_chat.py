@@ -10,9 +10,8 @@ from ...request.completion import Completion
 from ...routing.outcome import Outcome
 from ..shared import mock
 from ..shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
-from ..shared.events import EventStream
+from ..shared.events import EventStream, Reader
 from ..shared.format import Format, Sent
-from ..shared.sse import Reader
 
 CHAT = "chat_completions"
 

@@ -19,7 +19,7 @@ from worker.core.pricing.usage import count, unsaid
 from ...routing.outcome import Outcome
 from ..shared import failure
 from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
-from ..shared.error_body import says_error, words
+from ..shared.failure import says_error, words
 from ..shared.refusals import says_of_key
 from .messages import SIGNATURE_MARK
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ..shared.call_ids import SIGNATURE_MARK
 from ..shared.format import Unsupported
+from ..shared.tool_identifiers import SIGNATURE_MARK
 from . import media
 from .models import Traits
 

@@ -13,7 +13,7 @@ from worker.core.api.errors import upstream_failed
 
 from ...routing.outcome import Outcome
 from ..shared.answer import UNEXPECTED, UNREADABLE
-from ..shared.sse import Event, Reader
+from ..shared.events import Event, Reader
 from . import answer
 
 

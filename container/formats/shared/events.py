@@ -1,17 +1,11 @@
-"""Rewrites a provider's event stream for the client, leaving most bytes unchanged:
+"""Event streams: server-sent events, split and parsed, and rewritten for the client.
 
-- `"model":"…"` becomes the name that the client requested;
-- the usage chunk is dropped if only the proxy requested it;
-- usage, errors and the end are detected, and an error is sent in OpenAI's format as the last event;
-- a finished response that lacks its final finish_reason or `[DONE]` gets it;
-- deviations from OpenAI's format are corrected (container/formats/shared/odd_chunks.py).
-
-An incomplete event is held back. Clients cannot use half an event, and this way a keepalive comment can be sent at any
-time. An event is only parsed if its bytes suggest that it needs attention. The events of an ordinary response,
-including tool calls, pass unparsed.
+`EventStream` rewrites a stream in OpenAI's format and leaves most bytes unchanged. `TranslatedStream` is the base class
+of formats that translate each event. https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -19,11 +13,198 @@ import orjson
 from worker.core.pricing.usage import with_details
 
 from ...routing.outcome import Outcome
-from .alike import Alike
-from .error_body import words
-from .failure import error_event, from_error_event
-from .odd_chunks import ORDINARY_FINISH, ChunkMender, failure_in
-from .sse import DONE, MAX_EVENT_BYTES, OversizedEvent, data_of, is_comment, last_end, next_end, payload
+from .failure import error_event, from_error_event, words
+from .mend import ORDINARY_FINISH, ChunkMender, failure_in
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+# The end of a stream in OpenAI's format.
+DONE = b"data: [DONE]\n\n"
+EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+Event = dict[str, Any]
+
+
+class OversizedEvent(Exception):
+    """The provider sent an event that exceeds MAX_EVENT_BYTES."""
+
+
+def split(data: bytes) -> list[bytes]:
+    """Splits data into events, each including its blank line. The last one may be incomplete."""
+    events, start, unix = [], 0, b"\r" not in data
+    while start < len(data):
+        end = next_end(data, start, unix=unix)
+        events.append(data[start:end])
+        start = end
+    return events
+
+
+def last_end(data: bytes) -> int:
+    """The position after the last blank line, or 0."""
+    unix, dos, mac = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n"), data.rfind(b"\r\r")
+    return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0, mac + 2 if mac >= 0 else 0)
+
+
+def next_end(data: bytes, start: int, *, unix: bool) -> int:
+    """The position after the first blank line from `start` on, or the end of the data.
+
+    `unix` means that the data contains no carriage returns.
+    """
+    if unix:
+        at = data.find(b"\n\n", start)
+        return at + 2 if at >= 0 else len(data)
+    found = EVENT_END.search(data, start)
+    return found.end() if found else len(data)
+
+
+def data_of(event: bytes) -> bytes | None:
+    """The joined `data:` lines of an event, or None."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines) if lines else None
+
+
+def payload(event: bytes) -> Event | None:
+    """The JSON object in an event, or None."""
+    if event.startswith(b"data:") and event.find(b"\n") >= len(event) - 2 and b"\r" not in event:
+        data = event[5:]
+    else:
+        data = data_of(event)
+    if data is None:
+        return None
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def opening(data: bytes) -> bytes:
+    """The first event that is not a keepalive comment, or b"". Expects complete events."""
+    if data.startswith(b"data:"):
+        end = EVENT_END.search(data)
+        return data[: end.end()] if end else data
+    return next((event for event in split(data) if not is_comment(event)), b"")
+
+
+def is_comment(event: bytes) -> bool:
+    return all(not line or line.startswith(b":") for line in event.splitlines())
+
+
+class Reader:
+    """Parses the events of a stream. Input may be cut anywhere."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Returns the objects of the events completed so far. Raises OversizedEvent."""
+        if self._held:
+            data = self._held + data
+        if b"\r" in data:
+            return self._feed_slowly(data)
+        *events, self._held = data.split(b"\n\n")
+        if len(self._held) > MAX_EVENT_BYTES:
+            raise OversizedEvent
+        return [found for event in events if (found := _object(event)) is not None]
+
+    def end(self) -> list[Event]:
+        """Returns the last event if only its blank line is missing. An incomplete event is dropped."""
+        found = payload(self._held.strip(b"\r\n"))
+        self._held = b""
+        return [] if found is None else [found]
+
+    def _feed_slowly(self, data: bytes) -> list[Event]:
+        """Handles other line endings."""
+        events = split(data)
+        self._held = b""
+        if events and not events[-1].endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+            self._held = events.pop()
+        if len(self._held) > MAX_EVENT_BYTES:
+            raise OversizedEvent
+        return [found for event in events if (found := payload(event)) is not None]
+
+
+def _object(event: bytes) -> Event | None:
+    """A fast path for events with a single `data:` line, which is nearly all of them."""
+    at = event.find(b"data:")
+    if at < 0 or event.find(b"\n", at) >= 0 or (at and event[at - 1 : at] != b"\n"):
+        return payload(event)
+    try:
+        value = orjson.loads(event[at + 5 :])
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class TranslatedStream:
+    """Translates a provider's events one by one. Implements `Events` (answer.py).
+
+    `name` is the model's public name. `wants_usage` means that the client requested the usage chunk. `_head` and
+    `_after` are the common beginning and end of all chunks.
+    """
+
+    def __init__(self, name: str, *, wants_usage: bool) -> None:
+        self.usage: dict[str, Any] | None = None
+        self.done = self.finished = False
+        self.failed: Outcome | None = None
+        self._name = name
+        self._wants_usage = wants_usage
+        self._reader = Reader()
+        self._begun = False
+        self._error: Outcome | None = None
+        self._head = self._after = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Raises OversizedEvent."""
+        return b"".join([self._translate(event) for event in self._reader.feed(data)])
+
+    def end(self) -> bytes:
+        """Returns what the last event yields, and `[DONE]` if a finished response lacks it."""
+        rest = b"".join([self._translate(event) for event in self._reader.end()])
+        if self.finished and not self.done and not self.failed:
+            self.done = True
+            rest += DONE
+        return rest
+
+    def begins(self, new: bytes) -> bool | Outcome:
+        """Events before the first piece of the response do not count: the provider may still report that it is
+        overloaded.
+        """
+        return self._error or self._begun
+
+    @property
+    def cut_off(self) -> bool:
+        return not (self.done or self.finished or self.failed)
+
+    def _translate(self, event: Mapping[str, Any]) -> bytes:
+        raise NotImplementedError
+
+    def _fail(self, outcome: Outcome) -> bytes:
+        """Records a failure. If the response has begun, the client receives an error event; else another deployment
+        takes over.
+        """
+        if not self._begun:
+            self._error = outcome
+            return b""
+        self.failed = outcome
+        shown = {"message": outcome.message, "type": "upstream_error", "param": None, "code": "upstream_error"}
+        return b"data: " + orjson.dumps({"error": shown}) + b"\n\n"
+
+    def _opened_with(self, head: Mapping[str, Any]) -> None:
+        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._after = b',"finish_reason":null}]}\n\n'
+
+    def _chunk(self, delta: Mapping[str, Any], more: bytes = b"") -> bytes:
+        return self._head + orjson.dumps(delta) + more + self._after
+
+    def _usage_chunk(self) -> bytes:
+        """The usage chunk, which has no choices. Empty if the client did not request it."""
+        if not self._wants_usage:
+            return b""
+        opening = self._head.split(b'"choices":', 1)[0]
+        return opening + b'"choices":[],"usage":' + orjson.dumps(self.usage) + b"}\n\n"
+
 
 MAX_LEARNT = 1000
 _learnt: dict[str, tuple[bytes, bytes]] = {}
@@ -341,3 +522,114 @@ def _replaced(event: bytes, chunk: dict[str, Any]) -> bytes:
     """The event with its data replaced."""
     kept = b"".join(line + b"\n" for line in event.splitlines() if line and not line.startswith(b"data:"))
     return kept + b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+# What separates the opening of an event from the string that changes.
+_ARGUMENTS = b'"tool_calls":[{"index":'
+_STRINGS = (b'"content":"', b'"reasoning_content":"', _ARGUMENTS)
+_MOST_SHAPES = 4
+_STRING = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BACKSLASH = 0x5C
+# OpenAI pads events with letters and digits to hide the length of a piece.
+_PADDING = b',"obfuscation":"'
+
+_DELTA = b'"delta":{'
+_NEAR = 200  # the number of bytes after the model name in which an ordinary event has no content of its own yet
+_OF_INTEREST = (b"\n", b"\r", b'"usage"', b'"error"', b'"finish_reason"', b"[DONE]")
+
+
+class Alike:
+    """The events of one stream that have been inspected.
+
+    `opening` is their common prefix, empty until it is known. `ours` is the same prefix with the model name for the
+    client.
+    """
+
+    __slots__ = ("_shapes", "opening", "ours")
+
+    def __init__(self) -> None:
+        self.opening = self.ours = b""
+        # Each shape: the bytes before the string, the bytes after it, and the bytes that end the event after the
+        # padding.
+        self._shapes: list[tuple[bytes, int, bytes, int, bytes]] = []
+
+    def take(self, data: bytes, at: int, passed: list[bytes]) -> int:
+        """Appends the events of known shape, starting at `at`, to `passed`.
+
+        Returns the position of the first other event.
+        """
+        skipped, ours, size, shapes = len(self.opening), self.ours, len(data), self._shapes
+        while at < size:
+            for head, before, tail, behind, closing in shapes:
+                start = at + before
+                if data[at:start] != head:
+                    continue
+                quote = data.find(b'"', start)
+                if data[quote - 1] == _BACKSLASH:
+                    quote = _string_end(data, start)
+                end = quote + behind
+                if data[quote:end] != tail:
+                    continue
+                if closing:
+                    end = data.find(b'"', end)
+                    if not data.startswith(closing, end):
+                        continue
+                    end += len(closing)
+                passed.append(ours)
+                passed.append(data[at + skipped : end])
+                at = end
+                break
+            else:
+                break
+        return at
+
+    def learn(self, rest: bytes) -> None:
+        """Learns the shape of an event that may pass. `rest` is the event after its opening."""
+        for prefix in _STRINGS:
+            if len(self._shapes) < _MOST_SHAPES and rest.startswith(prefix):
+                start = rest.find(b':"', len(prefix)) + 2 if prefix == _ARGUMENTS else len(prefix)
+                end = _string_end(rest, start)
+                if end > 0 and start >= len(prefix):
+                    head, (tail, closing) = self.opening + rest[:start], _behind(rest[end:])
+                    self._shapes.append((head, len(head), tail, len(tail), closing))
+
+    def forget(self) -> None:
+        """Forgets all shapes.
+
+        Arguments may only pass if they belong to the latest call, and a new call may have begun.
+        """
+        self._shapes.clear()
+
+    def remember_opening(self, event: bytes, theirs: bytes, ours: bytes) -> None:
+        """Learns the opening from an event that contains the model name, unless it contains something of interest.
+
+        `theirs` is the name as it appears in the event, and `ours` the name for the client.
+        """
+        at = event.find(theirs) if theirs else -1
+        start = event.rfind(b"data:", 0, at) if at > 0 else -1
+        if start < 0 or (start > 0 and event[start - 1] not in b"\r\n"):
+            return
+        end = at + len(theirs)
+        delta = event.find(_DELTA, end, end + _NEAR)
+        opening = event[start : end if delta < 0 else delta + len(_DELTA)]
+        if opening == self.opening or opening.count(b'"model"') != 1 or any(what in opening for what in _OF_INTEREST):
+            return
+        self._shapes.clear()
+        self.opening, self.ours = opening, opening.replace(theirs, ours)
+
+
+def _behind(tail: bytes) -> tuple[bytes, bytes]:
+    padding = tail.find(_PADDING)
+    if padding < 0:
+        return tail, b""
+    start = padding + len(_PADDING)
+    return tail[:start], tail[tail.find(b'"', start) :]
+
+
+def _string_end(data: bytes, start: int) -> int:
+    """The position of the closing quote of the string that starts at `start`, or -1."""
+    at = data.find(b'"', start)
+    if at > start and data[at - 1] == _BACKSLASH:
+        found = _STRING.match(data, start)
+        return found.end() - 1 if found else -1
+    return at

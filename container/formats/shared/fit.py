@@ -12,11 +12,11 @@ from ...config.deployment import Deployment
 from ...request.completion import Completion
 from ...request.conversation import Conversation, look
 from ...routing.outcome import Outcome
-from . import call_ids, reasoning, tool_names
+from . import reasoning
 from .answer import Events, Plain
 from .capabilities import VALIDATED, Capabilities, Texts, capabilities
 from .format import Format, Sent, Unsupported
-from .tool_names import RestoredEvents
+from .tool_identifiers import GOOGLES, USUAL, RestoredEvents, fitted_ids, fitted_names, fitting_name, names_given_back
 
 _CHAT = "chat_completions"
 _SIGNED = ("gemini", "vertex_ai")
@@ -65,7 +65,7 @@ class Fitted:
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
         answer = self._inner.plain(raw, name, sent)
         if sent.names and isinstance(answer, Plain):
-            return replace(answer, body=tool_names.given_back(answer.body, sent.names))
+            return replace(answer, body=names_given_back(answer.body, sent.names))
         return answer
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
@@ -91,7 +91,7 @@ def fit_conversation(
     if isinstance(messages, list):
         fitted = messages
         if not seen or not _takes_ids(can, seen.longest_id):
-            fitted = call_ids.fitted(messages, can.call_id_length, can.call_id_pattern, signed=gemini)
+            fitted = fitted_ids(messages, can.call_id_length, can.call_id_pattern, signed=gemini)
         if not claude:
             if not seen:
                 fitted = without_claude_parts(fitted)
@@ -105,12 +105,12 @@ def fit_conversation(
             body = {**body, "messages": fitted}
     if claude:  # its format allows longer names and renames them itself
         return body, {}
-    pattern = tool_names.GOOGLES if gemini else tool_names.USUAL
+    pattern = GOOGLES if gemini else USUAL
     if seen and seen.names is not None and not _names(body) and body.get("tools") is seen.tools:
         longest = can.tool_name_length
-        if longest is None or all(tool_names.fitting(name, longest, pattern) == name for name in seen.names):
+        if longest is None or all(fitting_name(name, longest, pattern) == name for name in seen.names):
             return body, _NO_NAMES
-    return tool_names.fitted(body, can.tool_name_length, pattern)
+    return fitted_names(body, can.tool_name_length, pattern)
 
 
 def _names(body: Mapping[str, Any]) -> bool:
@@ -122,7 +122,7 @@ def _takes_ids(can: Capabilities, longest: int | None) -> bool:
     """Whether all ids can stay. `longest` is the length of the longest id, if all ids use the usual characters."""
     if not longest:
         return longest == 0
-    return can.call_id_pattern in ("", call_ids.USUAL) and (can.call_id_length is None or longest <= can.call_id_length)
+    return can.call_id_pattern in ("", USUAL) and (can.call_id_length is None or longest <= can.call_id_length)
 
 
 def _stored_only(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from ...config.deployment import Deployment
 from ...config.model_routes import split_route
 from ...request.completion import Completion, encode
 from ...routing.outcome import UNHEALTHY, Outcome
-from . import refusals as words
+from . import refusals
 from .capabilities import MAX_TOKENS, Capabilities, capabilities, known_model
 
 # The endpoints of text models.
@@ -27,7 +27,7 @@ def excused(outcome: Outcome, d: Deployment, model: str, endpoint: str) -> Outco
     """
     if outcome.kind not in UNHEALTHY or outcome.blameless or endpoint in _USUAL:
         return outcome
-    if outcome.status in _MISSING and words.says_path_missing(outcome.message.lower()):
+    if outcome.status in _MISSING and refusals.says_path_missing(outcome.message.lower()):
         return outcome._replace(blameless=True)
     if endpoint in _OF_TEXT or not outcome.status:
         return outcome

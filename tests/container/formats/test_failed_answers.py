@@ -11,7 +11,7 @@ from container.formats.anthropic.request import Translated
 from container.formats.anthropic.stream import ChunkStream
 from container.formats.client_apis.messages import passing
 from container.formats.client_apis.messages.passing import PassedEvents
-from container.formats.shared.sse import payload, split
+from container.formats.shared.events import payload, split
 from container.routing.outcome import Outcome
 
 START = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","model":"theirs","usage":{}}}\n\n'

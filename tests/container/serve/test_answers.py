@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.formats.shared.sse import payload, split
+from container.formats.shared.events import payload, split
 from tests.container.raw import Connection, ask
 from tests.container.serve.support import AUTHORIZED, CHAT, MESSAGES, PROVIDER_KEY, post, resident_megabytes
 from tests.fakes.behaviour import Behaviour, failing

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 
 import orjson
 
-from container.formats.shared.events import EventStream
+from container.formats.shared.events import EventStream, payload
 from container.formats.shared.failure import error_event
-from container.formats.shared.sse import payload
 from container.routing.outcome import Outcome
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.formats.azure import AZURE

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from container.formats.shared.alike import Alike
+from container.formats.shared.events import Alike
 
 THEIRS, OURS = b'"model":"theirs"', b'"model":"ours"'
 OPENING = b'data: {"id":"1","model":"theirs","choices":[{"index":0,"delta":{'

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from container.engine.supervisor import Engine
 from container.formats.shared.answer import Answer, Plain, Stream, StreamBroken
-from container.formats.shared.sse import payload, split
+from container.formats.shared.events import payload, split
 from container.request.completion import parse
 from container.routing.groups import Target
 from container.routing.outcome import Outcome

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.shared.error_body import error_fields, fields_of, says_error, words
-from container.formats.shared.failure import from_response
+from container.formats.shared.failure import error_fields, fields_of, from_response, says_error, words
 
 EXTRA = {"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs are not permitted", "input": 1}
 

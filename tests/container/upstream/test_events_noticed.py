@@ -3,8 +3,7 @@
 import orjson
 import pytest
 
-from container.formats.shared.events import EventStream
-from container.formats.shared.sse import MAX_EVENT_BYTES, OversizedEvent
+from container.formats.shared.events import MAX_EVENT_BYTES, EventStream, OversizedEvent
 from container.routing.outcome import Outcome
 from tests.container.upstream.streams import OURS, PIECE, STREAMS, TRICKY, chunk, passed_on, recorded, rewritten
 

@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from container.formats.shared import mock
 from container.formats.shared.answer import Plain, Stream
-from container.formats.shared.sse import payload, split
+from container.formats.shared.events import payload, split
 from container.request.completion import parse
 from container.routing.outcome import Outcome
 

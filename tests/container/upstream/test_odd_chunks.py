@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.formats.client_apis.messages.answer import MessageEvents
-from container.formats.shared import tool_calls
-from container.formats.shared.events import EventStream
-from container.formats.shared.sse import payload, split
+from container.formats.shared import mend
+from container.formats.shared.events import EventStream, payload, split
 
 A, B = '{"city": "Rom{e", "n": {"x": 1}}', '{"b":2}'
 
@@ -208,7 +207,7 @@ STREAMS: dict[str, tuple[list[bytes], list[tuple[str, str]]]] = {
 
 def passed_on(pieces: list[bytes], *, messages: bool = False) -> bytes:
     ids = (f"call_{number}" for number in itertools.count())
-    with mock.patch.object(tool_calls, "new_id", side_effect=ids):
+    with mock.patch.object(mend, "new_id", side_effect=ids):
         inner = EventStream("ours", drop_usage=True)
         events = MessageEvents(inner, "ours") if messages else inner
         return b"".join([events.feed(piece) for piece in pieces]) + events.end()

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from container.formats.client_apis.responses.fitted import Fitted, fitted
-from container.formats.shared.tool_names import given_back
+from container.formats.shared.tool_identifiers import names_given_back
 
 SIGNED = f"call_1f__thought__{'A+/' * 100}=="
 LONG = "mcp__a_server_with_a_rather_long_name__a_tool_whose_name_is_long_as_well_and_longer"
@@ -36,7 +36,7 @@ def test_ids_and_names_are_adapted_and_names_are_restored(openai):
     assert names == {call["name"]: LONG}
     assert FIELDS["input"][1]["name"] == LONG
     answer = orjson.dumps({"output": [{"type": "function_call", "name": call["name"], "arguments": "{}"}]})
-    assert LONG.encode() in given_back(answer, names)
+    assert LONG.encode() in names_given_back(answer, names)
 
 
 def test_valid_items_are_unchanged(openai):

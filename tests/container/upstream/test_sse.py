@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.shared.sse import opening, payload, split
+from container.formats.shared.events import opening, payload, split
 
 
 def test_split_keeps_every_byte():

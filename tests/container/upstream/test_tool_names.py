@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.shared import tool_names
-from container.formats.shared.tool_names import GOOGLES, USUAL, fitted, fitting, given_back
+from container.formats.shared.tool_identifiers import (
+    GOOGLES,
+    USUAL,
+    RestoredEvents,
+    fitted_names,
+    fitting_name,
+    names_given_back,
+)
 
 LONG = "mcp__a_server_with_a_rather_long_name__a_tool_whose_name_is_long_as_well_and_longer"
 DOTTED = "files.read/all"
@@ -21,9 +27,9 @@ def tool(name: str) -> dict[str, Any]:
 
 def test_valid_names_leave_the_request_unchanged():
     fields = {"tools": [tool("read"), tool("write")], "tool_choice": tool("read"), "messages": [{"role": "user"}]}
-    assert fitted(fields, 64) == (fields, {})
-    assert fitted(fields, 64)[0] is fields
-    assert fitted({"tools": [tool(LONG)]}, None)[0]["tools"][0]["function"]["name"] == LONG
+    assert fitted_names(fields, 64) == (fields, {})
+    assert fitted_names(fields, 64)[0] is fields
+    assert fitted_names({"tools": [tool(LONG)]}, None)[0]["tools"][0]["function"]["name"] == LONG
 
 
 def test_tools_choices_and_history_are_renamed_alike():
@@ -41,7 +47,7 @@ def test_tools_choices_and_history_are_renamed_alike():
             {"role": "user", "name": "Ada", "content": LONG},
         ],
     }
-    made, names = fitted(fields, 64)
+    made, names = fitted_names(fields, 64)
     short = made["tools"][0]["function"]["name"]
     assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", short)
     assert made["tools"][1] == tool("short")
@@ -60,37 +66,37 @@ def test_tools_choices_and_history_are_renamed_alike():
 
 def test_choice_among_several_tools():
     given = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool(LONG)]}}
-    made, names = fitted({"tool_choice": given}, 64)
+    made, names = fitted_names({"tool_choice": given}, 64)
     assert made["tool_choice"]["allowed_tools"]["tools"][0]["function"]["name"] in names
 
 
 def test_shortening_matches_litellms():
     from litellm.llms.anthropic.pass_through.adapters import transformation
 
-    assert fitting(LONG, 64) == transformation.truncate_tool_name(LONG)
+    assert fitting_name(LONG, 64) == transformation.truncate_tool_name(LONG)
 
 
 @given(st.lists(st.text(min_size=1, max_size=90), unique=True, max_size=6), st.sampled_from([USUAL, GOOGLES]))
 def test_any_names_become_valid_and_stay_distinct(names: list[str], pattern: str):
-    sent = [fitting(name, 64, pattern) for name in names]
+    sent = [fitting_name(name, 64, pattern) for name in names]
     assert len(set(sent)) == len(names)
     assert all(re.fullmatch(pattern, name) and len(name) <= 64 for name in sent)
-    assert sent == [fitting(name, 64, pattern) for name in names]
+    assert sent == [fitting_name(name, 64, pattern) for name in names]
 
 
 def test_only_whole_names_are_restored():
-    made, names = fitted({"tools": [tool(LONG)]}, 64)
+    made, names = fitted_names({"tools": [tool(LONG)]}, 64)
     short = made["tools"][0]["function"]["name"]
     answer = {"name": short, "arguments": orjson.dumps({"text": short}).decode(), "content": f"I call {short}."}
-    back = orjson.loads(given_back(orjson.dumps(answer), names))
+    back = orjson.loads(names_given_back(orjson.dumps(answer), names))
     assert back == {**answer, "name": LONG}
 
 
 @pytest.mark.parametrize("odd", ['quo"te', "ümlaut", "back\\slash", "a b"])
 def test_unusual_characters_are_restored_as_json(odd: str):
-    made, names = fitted({"tools": [tool(odd)]}, 64)
+    made, names = fitted_names({"tools": [tool(odd)]}, 64)
     short = made["tools"][0]["function"]["name"]
-    assert orjson.loads(given_back(orjson.dumps({"name": short}), names)) == {"name": odd}
+    assert orjson.loads(names_given_back(orjson.dumps({"name": short}), names)) == {"name": odd}
 
 
 def test_names_in_a_stream_are_restored():
@@ -107,7 +113,7 @@ def test_names_in_a_stream_are_restored():
         def begins(self, new: bytes) -> bool:
             return True
 
-    events = tool_names.RestoredEvents(Inner(), {"short_1": "long"})
+    events = RestoredEvents(Inner(), {"short_1": "long"})
     assert events.feed(b'{"name": "short_1"}') == b'{"name": "long"}'
     assert events.end() == b'{"name":"long"}'
     assert events.begins(b"x")

@@ -15,8 +15,8 @@ from worker.core.pricing.usage import cached_elsewhere, count
 
 from ....routing.outcome import Outcome
 from ...shared.answer import Events
-from ...shared.call_ids import SIGNATURE_MARK
-from ...shared.tool_calls import arguments_text
+from ...shared.mend import arguments_text
+from ...shared.tool_identifiers import SIGNATURE_MARK
 from ..over_chat import EventsOfChat
 from . import signatures
 

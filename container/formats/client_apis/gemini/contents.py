@@ -14,8 +14,8 @@ import orjson
 
 from worker.core.pricing.generate_content import LEFT_OUT, call_id
 
-from ...shared.call_ids import SIGNATURE_MARK
 from ...shared.format import Malformed, Unsupported
+from ...shared.tool_identifiers import SIGNATURE_MARK
 from . import signatures
 
 Part = Mapping[str, Any]

@@ -9,7 +9,7 @@ import orjson
 from ....routing.outcome import Outcome
 from ...gemini import answer
 from ...shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
-from ...shared.sse import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
+from ...shared.events import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
 from .answer import error_event
 
 _VERSION = re.compile(rb'"modelVersion"\s*:\s*"(?:[^"\\]|\\.)*"')

@@ -16,10 +16,10 @@ from ...anthropic.models import capped, traits
 from ...openai import shown_to_engine
 from ...shared import failure, prepare
 from ...shared.answer import Events, Plain
-from ...shared.call_ids import fitted_blocks
 from ...shared.capabilities import Capabilities, capabilities
 from ...shared.format import Malformed, Sent
 from ...shared.prepare import Address
+from ...shared.tool_identifiers import fitted_block_ids
 from ..over_chat import CHAT
 from . import passing, thinking
 from .answer import MessageEvents, message
@@ -62,7 +62,7 @@ class ToClaude(Anthropic):
 
     def _messages(self, request: Completion) -> list[dict[str, Any]]:
         """Removes reasoning and call ids of other models, which Anthropic would refuse."""
-        return fitted_blocks(_signed(request.body["messages"]), None, _ID)
+        return fitted_block_ids(_signed(request.body["messages"]), None, _ID)
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """The client's fields that are sent to the provider."""

@@ -13,7 +13,7 @@ from worker.core.pricing.usage import cached_elsewhere, count
 
 from ....routing.outcome import Outcome
 from ...shared.answer import Events
-from ...shared.tool_calls import arguments_text, new_id
+from ...shared.mend import arguments_text, new_id
 from ..over_chat import EventsOfChat
 
 STOP = {

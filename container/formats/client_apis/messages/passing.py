@@ -10,7 +10,7 @@ from ...anthropic import answer
 from ...anthropic.stream import read_so_far
 from ...shared import failure
 from ...shared.answer import Plain, json_object
-from ...shared.sse import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
+from ...shared.events import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
 from .answer import event
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')

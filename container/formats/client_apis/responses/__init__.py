@@ -20,10 +20,11 @@ from ....request.responses import ENCRYPTED_REASONING, ENDPOINT, without_storage
 from ....request.stored_input import PREVIOUS
 from ....routing.outcome import Outcome
 from ...responses import Note, Responses, sent_as
-from ...shared import prepare, reasoning, tool_names
+from ...shared import prepare, reasoning
 from ...shared.answer import Events, Plain
 from ...shared.capabilities import capabilities, gives_reasoning, served, streams_responses
 from ...shared.format import Format, Malformed, Sent, Unsupported
+from ...shared.tool_identifiers import names_given_back
 from ..over_chat import CHAT, AsChat, OverChat
 from . import chat_only, failed, fitted, passing, sealed
 from .answer import Asked, ResponseEvents, response
@@ -85,7 +86,7 @@ class Passing(Responses):
         answer = passing.plain(raw, name)
         if isinstance(answer, Outcome):
             return answer
-        body = tool_names.given_back(answer.body, sent.names) if sent.names else answer.body
+        body = names_given_back(answer.body, sent.names) if sent.names else answer.body
         return replace(answer, body=body, passed=True)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ....config.deployment import Deployment
-from ...shared import call_ids, tool_names
 from ...shared.capabilities import capabilities, gives_reasoning
+from ...shared.tool_identifiers import fitted_item_ids, fitted_names
 from .sealed import is_ours
 
 # Higher than in chat completions.
@@ -46,10 +46,10 @@ def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
         if items is not fields["input"]:
             made["input"] = items
     if isinstance(items, list):
-        fit = call_ids.fitted_items(items, length, can.call_id_pattern)
+        fit = fitted_item_ids(items, length, can.call_id_pattern)
         if fit is not items:
             made["input"] = fit
-    changed, names = tool_names.fitted({**fields, **made}, can.tool_name_length)
+    changed, names = fitted_names({**fields, **made}, can.tool_name_length)
     if names:
         made.update({name: changed[name] for name in ("tools", "tool_choice", "input") if name in changed})
     return Fitted(made, names, dropped)

@@ -14,8 +14,8 @@ from ....routing.outcome import Outcome
 from ...responses import answer
 from ...shared import failure
 from ...shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
-from ...shared.sse import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
-from ...shared.tool_names import given_back
+from ...shared.events import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
+from ...shared.tool_identifiers import names_given_back
 from . import failed
 from .whole import events_of
 
@@ -75,7 +75,7 @@ class PassedEvents:
 
     def feed(self, data: bytes) -> bytes:
         passed = self._passed(data)
-        return given_back(passed, self._names) if self._names else passed
+        return names_given_back(passed, self._names) if self._names else passed
 
     def _passed(self, data: bytes) -> bytes:
         if self._held:
@@ -102,7 +102,7 @@ class PassedEvents:
         rest, self._held = self._held.strip(b"\r\n"), b""
         if self.failed or self._error or self._done:
             return b""
-        return given_back(self._look(rest + b"\n\n"), self._names) if payload(rest) is not None else b""
+        return names_given_back(self._look(rest + b"\n\n"), self._names) if payload(rest) is not None else b""
 
     def begins(self, new: bytes) -> bool | Outcome:
         return self._error or self._begun

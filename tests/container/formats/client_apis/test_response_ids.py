@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.formats.client_apis.response_ids import ResponseIds
-from container.formats.shared.sse import split
+from container.formats.shared.events import split
 
 
 def ids(known: dict[str, str] | None = None) -> ResponseIds:

@@ -1,9 +1,13 @@
-"""Rewrites tool call ids to the form that the provider accepts.
+"""Tool call ids and tool names: rewritten to the form that the provider accepts, and given back.
 
 A conversation may have been served by other providers, and their ids differ. Gemini's contain a thought signature
 (`call_…__thought__<base64>`, the format LiteLLM uses, hundreds of characters). OpenAI allows 40 characters, Mistral
 exactly nine, and Claude letters, digits, `_` and `-`. An id that does not fit is replaced in the call and in its
 result. The client keeps its own ids, so signatures still reach Gemini.
+
+MCP servers create tool names longer than 64 characters, or with dots and slashes, which OpenAI and most others refuse.
+As in LiteLLM, the beginning is kept and a hash of the full name is appended, so that the result is stable. The response
+contains the client's names again. https://platform.openai.com/docs/api-reference/chat/create#chat_create-tools
 """
 
 import hashlib
@@ -12,6 +16,11 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+
+import orjson
+
+from ...routing.outcome import Outcome
+from .answer import Events
 
 SIGNATURE_MARK = "__thought__"
 # The characters assumed by `Conversation.longest_id`.
@@ -32,7 +41,7 @@ class CallIds:
 
     def __init__(self, length: int | None, pattern: str, *, signed: bool = False) -> None:
         self._length = length
-        self._pattern = _compiled(pattern)
+        self._pattern = _compiled(pattern) if pattern else None
         self._signed = signed
         self._used: set[str] = set()
         self._open: list[tuple[Any, str]] = []  # calls without a result: the client's id and the id sent
@@ -84,7 +93,7 @@ class CallIds:
         return _hashed(given, self._length)
 
 
-def fitted(messages: list[Any], length: int | None, pattern: str, *, signed: bool = False) -> list[Any]:
+def fitted_ids(messages: list[Any], length: int | None, pattern: str, *, signed: bool = False) -> list[Any]:
     """Rewrites the messages of a chat completion. Returns the same list if nothing changes."""
     ids = CallIds(length, pattern, signed=signed)
     made: list[Any] | None = None
@@ -110,7 +119,7 @@ def fitted(messages: list[Any], length: int | None, pattern: str, *, signed: boo
     return messages if made is None else made
 
 
-def fitted_blocks(messages: list[Any], length: int | None, pattern: str) -> list[Any]:
+def fitted_block_ids(messages: list[Any], length: int | None, pattern: str) -> list[Any]:
     """Rewrites the messages of Anthropic's Messages API, where calls and results are content blocks."""
     ids = CallIds(length, pattern)
     made: list[Any] | None = None
@@ -130,7 +139,7 @@ def fitted_blocks(messages: list[Any], length: int | None, pattern: str) -> list
     return messages if made is None else made
 
 
-def fitted_items(items: list[Any], length: int | None, pattern: str) -> list[Any]:
+def fitted_item_ids(items: list[Any], length: int | None, pattern: str) -> list[Any]:
     """Rewrites the input items of OpenAI's Responses API."""
     ids = CallIds(length, pattern)
     made: list[Any] | None = None
@@ -170,11 +179,6 @@ def _renamed(content: list[Any], sent: Iterable[str], *, calls: bool) -> list[An
     ]
 
 
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    return re.compile(pattern) if pattern else None
-
-
 @lru_cache(maxsize=4096)
 def _hashed(given: str, length: int | None) -> str:
     """An id derived from the given one: letters, digits and, if it is long enough, one `_`."""
@@ -186,3 +190,158 @@ def _hashed(given: str, length: int | None) -> str:
         number, digit = divmod(number, len(_LETTERS))
         digits += _LETTERS[digit]
     return digits
+
+
+# Tool names.
+
+# https://ai.google.dev/api/caching#FunctionDeclaration
+GOOGLES = "[a-zA-Z_][a-zA-Z0-9_.:-]*"
+_ODD = re.compile(r"[^a-zA-Z0-9_-]")
+_HASH = 8
+
+
+class _Names:
+    """Renames the tools of one request. `sent` maps the new names to the original ones."""
+
+    def __init__(self, longest: int, pattern: str) -> None:
+        self._longest = longest
+        self._pattern = pattern
+        self.sent: dict[str, str] = {}
+
+    def fit(self, holder: Any) -> Any:
+        """Renames an object with a `name`. Returns the same object if nothing changes."""
+        name = holder.get("name") if isinstance(holder, dict) else None
+        if not isinstance(name, str):
+            return holder
+        sent = fitting_name(name, self._longest, self._pattern)
+        if sent == name:
+            return holder
+        self.sent[sent] = name
+        return {**holder, "name": sent}
+
+    def inside(self, holder: Any) -> Any:
+        """Renames a tool, a call or a choice, whose name is in the object itself or in its `function` or `custom`."""
+        if not isinstance(holder, dict):
+            return holder
+        made = self.fit(holder)
+        for field in ("function", "custom"):
+            inner = holder.get(field)
+            fit = self.fit(inner)
+            if fit is not inner:
+                made = {**made, field: fit}
+        return made
+
+    def each(self, holders: Any) -> Any:
+        if not isinstance(holders, list):
+            return holders
+        made = [self.inside(holder) for holder in holders]
+        return made if any(a is not b for a, b in zip(made, holders, strict=True)) else holders
+
+    def choice(self, given: Any) -> Any:
+        """Renames `tool_choice`. The kind that lists allowed tools nests them in chat, but not in the Responses API."""
+        allowed = given.get("allowed_tools") if isinstance(given, dict) else None
+        if isinstance(allowed, dict):
+            return {**given, "allowed_tools": {**allowed, "tools": self.each(allowed.get("tools"))}}
+        if isinstance(given, dict) and isinstance(given.get("tools"), list):
+            return {**given, "tools": self.each(given["tools"])}
+        return self.inside(given)
+
+    def message(self, message: Any) -> Any:
+        if not isinstance(message, dict):
+            return message
+        made = message
+        calls = message.get("tool_calls")
+        if calls:
+            fit = self.each(calls)
+            made = message if fit is calls else {**message, "tool_calls": fit}
+        elif message.get("function_call"):
+            made = {**message, "function_call": self.fit(message["function_call"])}
+        return self.fit(made) if message.get("role") in ("tool", "function") else made
+
+
+def fitted_names(
+    fields: Mapping[str, Any], longest: int | None, pattern: str = USUAL
+) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Renames the tools in a chat or Responses API request. Returns the same fields if nothing changes, and the
+    client's names by the names sent.
+
+    `longest` is in characters, and None if all names are accepted.
+    """
+    if longest is None:
+        return fields, {}
+    names = _Names(longest, pattern)
+    made: dict[str, Any] = {}
+    for field in ("tools", "functions"):
+        if fields.get(field):
+            made[field] = names.each(fields[field])
+    for field, fit in (("tool_choice", names.choice), ("function_call", names.fit)):
+        if isinstance(fields.get(field), dict):
+            made[field] = fit(fields[field])
+    messages, items = fields.get("messages"), fields.get("input")
+    if isinstance(messages, list):
+        made["messages"] = [names.message(message) for message in messages]
+    if isinstance(items, list):
+        made["input"] = [names.fit(item) if _is_call(item) else item for item in items]
+    return ({**fields, **made}, names.sent) if names.sent else (fields, {})
+
+
+def _is_call(item: Any) -> bool:
+    """Whether a Responses API item contains a tool name."""
+    return isinstance(item, dict) and item.get("type") in ("function_call", "custom_tool_call")
+
+
+@lru_cache(maxsize=8192)
+def fitting_name(name: str, longest: int, pattern: str = USUAL) -> str:
+    """The name, or its replacement if the provider does not accept it."""
+    if len(name) <= longest and _compiled(pattern).fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
+    beginning = _ODD.sub("_", name)[: longest - _HASH - 1]
+    made = f"{beginning}_{digest}"
+    return made if _compiled(pattern).fullmatch(made) else f"_{made[1:]}"
+
+
+def names_given_back(data: bytes, names: Mapping[str, str]) -> bytes:
+    """Restores the client's names in a response or in events.
+
+    Replaced names end in a hash, so no other text matches.
+    """
+    for sent, own in names.items():
+        quoted = orjson.dumps(sent)
+        if quoted in data:
+            data = data.replace(quoted, orjson.dumps(own))
+    return data
+
+
+class RestoredEvents:
+    """A stream with the client's tool names restored. `inner` returns complete events."""
+
+    def __init__(self, inner: Events, names: Mapping[str, str]) -> None:
+        self._inner = inner
+        self._names = names
+
+    def feed(self, data: bytes) -> bytes:
+        return names_given_back(self._inner.feed(data), self._names)
+
+    def end(self) -> bytes:
+        return names_given_back(self._inner.end(), self._names)
+
+    def begins(self, new: bytes) -> bool | Outcome:
+        return self._inner.begins(new)
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        return self._inner.usage
+
+    @property
+    def failed(self) -> Outcome | None:
+        return self._inner.failed
+
+    @property
+    def cut_off(self) -> bool:
+        return self._inner.cut_off
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
