@@ -5,6 +5,8 @@ decisions run statement by statement with autocommit, and are written for that.
 """
 
 import asyncio
+import random
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +22,8 @@ from .store import LedgerUnavailable
 # rollback.
 _UNAVAILABLE = ("08", "53", "57", "58", "40")
 _READ_ONLY = "25006"
+# Seconds between attempts to lock the tables for a migration.
+_LOCK_WAIT = 0.05, 0.2
 
 
 class PostgresStore:
@@ -51,7 +55,7 @@ class PostgresStore:
             except _FAILURES as error:
                 raise _unavailable(error) from error
             try:
-                result = await self._run(pool, schema.migrate(self.dialect))
+                result = await self._migrated(pool)
             except BaseException:
                 pool.terminate()
                 raise
@@ -59,6 +63,17 @@ class PostgresStore:
                 pool.terminate()
                 raise LedgerUnavailable(result["message"])
             self._pool = pool
+
+    async def _migrated(self, pool: asyncpg.Pool) -> Any:
+        """Migrate the schema, while other processes may be using it."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return await self._run(pool, schema.migrate(self.dialect))
+            except asyncpg.LockNotAvailableError as error:
+                if time.monotonic() > deadline:
+                    raise _unavailable(error) from error
+            await asyncio.sleep(random.uniform(*_LOCK_WAIT))
 
     async def run(self, decision: Decision) -> Any:
         if self._pool is None:

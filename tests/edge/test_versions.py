@@ -4,10 +4,9 @@ The previous version here is the last one whose Worker forwarded all requests to
 the first container.
 """
 
-import io
+import contextlib
 import re
-import subprocess
-import tarfile
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,27 +15,29 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.edge.conftest import ROOT, StartEdge
+from tests.checkouts import checkout
+from tests.edge.conftest import StartEdge
 from tests.edge.money import Money
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
+from worker.core.ledger import schema
 
 BEFORE = "c9e100aa4630b53f1f5b062aa50b8888e4571898"
+SCHEMA_6 = "0e5dcc3c839c767bdd62d4355d68958572c0c706"
 LARGE = "word " * 20_000  # such a body is parked
 
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout of the previous Worker."""
-    command = ["git", "-C", str(ROOT), "archive", BEFORE, "worker", "wrangler.jsonc"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip("this clone lacks the commit of the version before")
-    checkout = tmp_path_factory.mktemp("before")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(checkout, filter="data")
-    return checkout
+    return checkout(BEFORE, tmp_path_factory.mktemp("before"), "worker", "wrangler.jsonc")
+
+
+@pytest.fixture(scope="module")
+def with_schema_6(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of the last Worker whose ledger has schema 6."""
+    return checkout(SCHEMA_6, tmp_path_factory.mktemp("schema-6"), "worker", "wrangler.jsonc")
 
 
 def beside(before: Path, replaced: dict[str, str]) -> dict[str, str]:
@@ -99,6 +100,63 @@ def test_requests_running_in_an_old_container_are_settled(
     assert sorted((line["status"], line["state"]) for line in lines) == [(200, "settled"), (499, "settled")]
     wait_for(money.spend, lambda found: found["running_requests"] == 0)
     assert money.spend()["reserved"] == 0
+
+
+def test_a_ledger_with_schema_6_is_migrated_in_the_middle_of_a_stream(
+    start_edge: StartEdge, config: dict[str, Any], with_schema_6: Path, provider: FakeProvider
+) -> None:
+    money = Money(start_edge(config, checkout=with_schema_6))
+    key, tight, blocked = money.key(user_id="ada", tags=["old"]), money.key(max_budget=1), money.key()
+    money.admin("/key/block", {"key": blocked})
+    assert [money.ask(key).status_code for _ in range(3)] == [200] * 3
+    assert money.ask(tight, max_tokens=10).status_code == 200
+    money.settled(key, 3)
+    (before,) = money.settled(tight, 1)
+    twice = before["reserved"] + 1.5 * before["spend"]  # a budget for two such requests, not for three
+    money.admin("/key/update", {"key": tight, "max_budget": twice})
+    provider.always(Behaviour(usage=(10, 5), pace=0.3, chunks=20, text="word " * 20))
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(money.ask, key, stream=True, max_tokens=50)
+        running = wait_for(money.spend, lambda found: found["running_requests"] == 1 and provider.in_flight)
+        provider.always(Behaviour(usage=(10, 5)))
+        money.edge.deploy()
+        assert money.ask(tight, max_tokens=10).status_code == 200
+        with pytest.raises(httpx.HTTPError):
+            asking.result(10)
+    assert _schema(money) == schema.VERSION
+    assert (money.ask(blocked).status_code, money.ask(tight, max_tokens=10).status_code) == (401, 429)
+    assert running["reserved"] > 0
+    lines = money.settled(key, 4, seconds=20)
+    wait_for(money.spend, lambda found: found["running_requests"] == 0)
+    assert {line["state"] for line in lines} == {"settled"}
+    assert [line["spend"] for line in money.settled(tight, 2)] == [before["spend"]] * 2
+    money.admin("/team/new", {"team_id": "blue", "max_budget": twice})
+    assert money.ask(money.key(team_id="blue"), max_tokens=10).status_code == 200
+    of_blue = wait_for(
+        lambda: [line for line in money.logs() if line["team_id"] == "blue"], lambda found: found and found[0]["spend"]
+    )
+    spend = wait_for(money.spend, lambda found: found["running_requests"] == 0)
+    assert spend["reserved"] == 0
+    everything = [*lines, *money.logs(tight), *of_blue]
+    assert round(spend["spend"] * 1e9) == sum(round(line["spend"] * 1e9) for line in everything)
+    assert round(money.info(key)["spend"] * 1e9) == sum(round(line["spend"] * 1e9) for line in lines)
+    money.edge.stop_worker()
+    with contextlib.closing(sqlite3.connect(_ledger(money))) as database:
+        read = "SELECT id, spent, reserved, parallel FROM ledger_accounts WHERE id IN ('global', 'user:ada')"
+        total, own = (round(sum(line["spend"] for line in some) * 1e9) for some in (everything, lines))
+        assert set(database.execute(read)) == {("global", total, 0, 0), ("user:ada", own, 0, 0)}
+
+
+def _ledger(money: Money) -> Path:
+    """The file of the ledger's object."""
+    (path,) = (path for path in money.edge.offline.directory.glob("storage/*Ledger/*.sqlite") if len(path.stem) == 64)
+    return path
+
+
+def _schema(money: Money) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{_ledger(money)}?mode=ro", uri=True)) as database:
+        ((version,),) = database.execute("SELECT version FROM ledger_schema")
+        return version
 
 
 def test_an_old_object_is_called_the_old_way(

