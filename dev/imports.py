@@ -31,7 +31,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "server",
         "engine ledger",
         "formats",
-        "accounting upstream",
+        "accounting",
         "handlers records",
         "proxy",
         "workers",

@@ -18,9 +18,8 @@ from ..request.completion import Completion
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..server.context import RequestContext
-from ..upstream.attempt import Upstream
 from .attempt_log import log_attempt
-from .drive import drive, refusal
+from .attempts import Upstream, drive, refusal
 from .relay import Relay
 from .request_parser import RequestParser
 from .response_cache import ResponseCache, controls

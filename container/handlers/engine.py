@@ -1,4 +1,7 @@
-"""The endpoints that the engine (LiteLLM) serves, with routing, failover and accounting."""
+"""The endpoints that the engine (LiteLLM) serves, with routing, failover and accounting.
+
+Transcriptions and translations go directly to a provider that has OpenAI's audio endpoints.
+"""
 
 import asyncio
 import time
@@ -17,7 +20,7 @@ from ..accounting.transcript import Transcript, UsageEvents
 from ..config.deployment import Deployment
 from ..config.model_routes import split_route
 from ..engine.supervisor import Engine, EngineUnavailable
-from ..formats.shared import failure, prepare
+from ..formats.shared import failure, prepare, refusals
 from ..http_client.client import Client
 from ..http_client.proxies import Proxies
 from ..http_client.request import HttpError, ProxyFailed
@@ -26,10 +29,8 @@ from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..server.context import RequestContext
-from ..upstream import audio
-from ..upstream.attempt import read_error
 from .attempt_log import answer_headers, charge, log_attempt
-from .drive import drive, refusal
+from .attempts import drive, read_error, refusal
 from .relay import Renames
 from .request_parser import RequestParser
 
@@ -132,7 +133,7 @@ class EngineEndpoints:
         limit = d.timeout or self._timeout
         if d.kind == "mock":
             return Outcome("caller", 400, f"A mock model cannot answer {endpoint.path}.", param="model")
-        missing = None if audio.called_directly(d, endpoint.name) else audio.refused(endpoint.name)
+        missing = None if called_directly(d, endpoint.name) else audio_refused(endpoint.name)
         if missing is not None:
             return missing
         response: Response | None = None
@@ -142,7 +143,7 @@ class EngineEndpoints:
                 response = await self._sent(endpoint, d, model, body, limit)
                 if response.status != 200:
                     refused = failure.from_response(response.status, response.headers, await read_error(response))
-                    outcome = audio.judged(refused) if endpoint.name in audio.ENDPOINTS else refused
+                    outcome = audio_outcome(refused) if endpoint.name in AUDIO else refused
                     outcome = prepare.excused(outcome, d, model, endpoint.name)
                     return outcome
                 loop = asyncio.get_running_loop()
@@ -182,7 +183,7 @@ class EngineEndpoints:
         limit: float,
     ) -> Response:
         """Return the response with its body unread. `limit`: seconds that the engine may take to start."""
-        if audio.called_directly(d, endpoint.name):
+        if called_directly(d, endpoint.name):
             where = prepare.address(d)
             url = prepare.url(d, where.base, model, endpoint.name)
             raw = body.for_model(split_route(d.provider, model)[1])
@@ -210,7 +211,7 @@ async def _pass_on(
         raw = await response.read()
         charge(reservation, usage(raw), raw, headers)
         headers += await reservation.settle_with_answer(200)
-        text = audio.as_text(raw, body.response_format) if isinstance(body, FormBody) else None
+        text = audio_text(raw, body.response_format) if isinstance(body, FormBody) else None
         if text is not None:
             context.respond(200, text[0], headers, text[1])
         else:
@@ -240,3 +241,49 @@ async def _pass_on(
         reservation.answered(found.usage, early=not ended)
     await reservation.settle(200)
     await context.finish(rename.end())
+
+
+# Audio. LiteLLM's proxy would convert every response to JSON, does not stream transcriptions, and does not support
+# translations. https://platform.openai.com/docs/api-reference/audio/createTranscription
+
+AUDIO = frozenset(("transcription", "translation"))
+# Providers with OpenAI-compatible audio endpoints at the same base URL.
+_AUDIO_PROVIDERS = frozenset(
+    ("openai", "azure", "groq", "hosted_vllm", "mistral", "custom_openai", "openai_like", "lm_studio")
+)
+_TYPES = {"text": "text/plain; charset=utf-8", "srt": "text/plain; charset=utf-8", "vtt": "text/vtt; charset=utf-8"}
+_CUES = " --> "
+
+
+def called_directly(d: Deployment, endpoint: str) -> bool:
+    return endpoint in AUDIO and d.kind == "direct" and d.provider in _AUDIO_PROVIDERS
+
+
+def audio_refused(endpoint: str) -> Outcome | None:
+    """The failure for an endpoint that the engine does not support."""
+    if endpoint != "translation":
+        return None
+    return Outcome("unsupported", 400, "This model does not support audio translation.", param="model")
+
+
+def audio_outcome(outcome: Outcome) -> Outcome:
+    """Turns a missing endpoint into `unsupported`, because the server is otherwise fine."""
+    if outcome.kind != "not_found" or refusals.says_no_such_model(outcome.code or "", outcome.message.lower()):
+        return outcome
+    return Outcome("unsupported", 400, "This model's server does not have this audio endpoint.", param="model")
+
+
+def audio_text(raw: bytes, wanted: str | None) -> tuple[bytes, str] | None:
+    """Unwraps the text that the engine put into JSON, with its media type. None if it is not text in the `wanted`
+    format.
+    """
+    if wanted not in _TYPES:
+        return None
+    try:
+        body: Any = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    text = body.get("text") if isinstance(body, dict) else None
+    if not isinstance(text, str) or (wanted != "text" and _CUES not in text):
+        return None
+    return text.encode(), _TYPES[wanted]

@@ -22,7 +22,7 @@ from ..formats.shared.capabilities import capabilities
 from ..routing.groups import Groups
 from ..routing.router import Router
 from ..server.context import RequestContext
-from .drive import model_off
+from .attempts import model_off
 
 # Creation times are unknown, but clients expect one.
 _CREATED = 1677610602

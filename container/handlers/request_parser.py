@@ -16,7 +16,7 @@ from ..request.parsed_request import ParsedRequest
 from ..routing.router import Router
 from ..routing.strategies import USAGE_BASED
 from ..server.context import RequestContext
-from .drive import require_routable
+from .attempts import require_routable
 from .response_state import ENDPOINTS as STATEFUL
 from .response_state import ResponseState
 

@@ -4,7 +4,7 @@ https://platform.openai.com/docs/api-reference/responses/get
 """
 
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, urlencode
 
 import orjson
 
@@ -14,20 +14,59 @@ from worker.core.pricing.usage import usage
 
 from ..config.deployment import Deployment
 from ..formats.client_apis.response_ids import ResponseIds
+from ..formats.shared import failure, prepare
+from ..formats.shared.answer import json_object
+from ..http_client.client import Client
+from ..http_client.proxies import Proxies
+from ..http_client.request import HttpError
 from ..request.sealed_ids import KEPT, SealedId, group_of
 from ..request.stored_input import response_not_found
 from ..routing.groups import Target
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from ..server.context import RequestContext
-from ..upstream.stored import StoredAtProvider
-from .drive import model_off, refusal
+from .attempts import Deadline, model_off, read_error, refusal
 from .response_state import ResponseState, kept_ids, row_of
 
 NAMES = frozenset(endpoint.name for endpoint in OF_A_RESPONSE.values())
 # The parameters that are passed on to the provider, with their endpoints. All others concern streams.
 _PASSED = {"response": ("include", "include[]"), INPUT_ITEMS.name: ("after", "include", "include[]", "limit", "order")}
 _PAGE, _LARGEST_PAGE = 20, 100
+
+
+class StoredAtProvider:
+    """Asks a provider for a response that it has stored. `timeout`: in seconds, for deployments without one."""
+
+    def __init__(self, *, connect_timeout: float, timeout: float, proxies: Proxies | None) -> None:
+        self._client = Client(connect_timeout=connect_timeout, proxies=proxies)
+        self._timeout = timeout
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def ask(
+        self, d: Deployment, method: str, id: str, tail: str, query: dict[str, str]
+    ) -> dict[str, Any] | Outcome:
+        """Return the provider's JSON object, or the failure. `tail`: the rest of the path after the id."""
+        where = prepare.address(d)
+        base, _, own = prepare.url(d, where.base, d.model, "responses").partition("?")
+        parameters = "&".join(part for part in (own, urlencode(query)) if part)
+        url = f"{base}/{quote(id, safe='')}{tail}" + (f"?{parameters}" if parameters else "")
+        limit = d.timeout or self._timeout
+        response = None
+        try:
+            with Deadline(limit):
+                response = await self._client.bare(method, url, where.headers)
+                if response.status != 200:
+                    return failure.from_response(response.status, response.headers, await read_error(response))
+                return json_object(await response.read())
+        except TimeoutError:
+            return Outcome("timeout", 0, f"The provider did not answer within {limit:g} s.")
+        except (HttpError, OSError):
+            return Outcome("connection", 0, "The provider cannot be reached.")
+        finally:
+            if response is not None:
+                response.close()
 
 
 class StoredResponses:

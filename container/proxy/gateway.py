@@ -14,6 +14,7 @@ from ..config.load import Config
 from ..config.prices import blended
 from ..engine.supervisor import Engine
 from ..handlers.admin import Admin
+from ..handlers.attempts import Upstream
 from ..handlers.behind_the_edge import BehindTheEdge
 from ..handlers.completions import Completions
 from ..handlers.engine import EngineEndpoints
@@ -26,15 +27,13 @@ from ..handlers.request_parser import RequestParser
 from ..handlers.response_cache import ResponseCache
 from ..handlers.response_state import ResponseState
 from ..handlers.sign_in import SignInEndpoints
-from ..handlers.stored_responses import StoredResponses
+from ..handlers.stored_responses import StoredAtProvider, StoredResponses
 from ..records.request_log import RequestLog
 from ..request.sealed_ids import Seal, secret_of_this_process
 from ..routing.router import Router
 from ..server.auth import Authenticator, CountFailedKey
 from ..server.memory_budget import MemoryBudget
 from ..server.settings import Settings
-from ..upstream.attempt import Upstream
-from ..upstream.stored import StoredAtProvider
 from .app import App
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from container.accounting import accounting, batcher, journal
 from container.config.response_cache import DEFAULT_TTL
 from container.formats.vertex import tokens
 from container.handlers import parked_uploads, response_cache
-from container.http_client import client, connection, response
+from container.http_client import client, response
 from container.observability import metric_families
 from container.records.request_log import MOST_WAITING
 from container.routing import health
@@ -21,7 +21,7 @@ KB, MB = 1024, 1024 * 1024
 WORDS = {2: "two", 5: "five", 10: "ten", 0.5: "half a second"}
 
 SAID = [
-    ("reliability", f"keeps addresses for {connection.DNS_SECONDS:g} seconds"),
+    ("reliability", f"keeps addresses for {client.DNS_SECONDS:g} seconds"),
     ("reliability", f"idle connections for {client.IDLE_SECONDS:g}"),
     ("reliability", f"over {response.MAX_HEAD_BYTES // KB} KB or {response.MAX_HEADERS} lines of headers"),
     ("reliability", f"over {response.MAX_INTERIM} interim answers"),

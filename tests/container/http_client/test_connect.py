@@ -5,8 +5,7 @@ import socket
 
 import pytest
 
-from container.http_client.client import Client
-from container.http_client.connection import Connector, Names
+from container.http_client.client import Client, Connector, Names
 from container.http_client.request import CannotConnect, ConnectTimeout, Place
 from tests.container.http_client.support import HELLO
 from tests.fakes.server import refusing_port
@@ -47,7 +46,7 @@ async def test_name_is_resolved_once_and_cached():
 
 
 async def test_name_is_resolved_again_after_its_lifetime(monkeypatch):
-    monkeypatch.setattr("container.http_client.connection.DNS_SECONDS", 0.02)
+    monkeypatch.setattr("container.http_client.client.DNS_SECONDS", 0.02)
     names = Counting()
     await names.find(PLACE)
     await asyncio.sleep(0.05)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from container.http_client.deadline import Deadline
+from container.handlers.attempts import Deadline
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

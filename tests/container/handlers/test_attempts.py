@@ -12,11 +12,11 @@ from aiohttp import web
 from container.engine.supervisor import Engine
 from container.formats.shared.answer import Answer, Plain, Stream, StreamBroken
 from container.formats.shared.events import payload, split
+from container.handlers.attempts import Upstream
 from container.request.completion import parse
 from container.routing.groups import Target
 from container.routing.outcome import Outcome
 from container.routing.router import Try
-from container.upstream.attempt import Upstream
 from tests.fakes.behaviour import Behaviour, Fault, failing
 from tests.fakes.server import FakeProvider, refusing_port
 
