@@ -25,21 +25,31 @@ class Chaos:
         self.counts: Counter[str] = Counter()
         self.now = ""
 
-    async def run(self, seconds: float, pause: float) -> None:
+    async def run(self, seconds: float | None, pause: float) -> None:
         """Runs for the given number of seconds, with an average of `pause` seconds between disruptions. Each kind
-        takes its turn in random order, those that end early first."""
+        takes its turn in random order, those that end early first. None: until each kind had one turn."""
+        await asyncio.sleep(min(pause, 3))
+        if seconds is None:
+            for blow in self._shuffled(self._blows):
+                await self._strike(blow)
+                await asyncio.sleep(self._seed.uniform(0.5, 1.5) * pause)
+            return
         began = time.monotonic()
         bag: list[Blow] = []
-        await asyncio.sleep(min(pause, 3))
         while (share := (time.monotonic() - began) / seconds) < 1:
             possible = [blow for blow in self._blows if share < blow.until]
             bag = [blow for blow in bag if share < blow.until]
             if not bag:
-                bag = sorted(self._seed.sample(possible, len(possible)), key=lambda blow: blow.until)
-            blow = bag.pop(0)
-            self.now = blow.name
-            await blow.do(self._seed)
-            self.counts[blow.name] += 1
-            self.now = ""
+                bag = self._shuffled(possible)
+            await self._strike(bag.pop(0))
             left = seconds - (time.monotonic() - began)
             await asyncio.sleep(max(0.0, min(self._seed.uniform(0.5, 1.5) * pause, left)))
+
+    def _shuffled(self, blows: Sequence[Blow]) -> list[Blow]:
+        return sorted(self._seed.sample(blows, len(blows)), key=lambda blow: blow.until)
+
+    async def _strike(self, blow: Blow) -> None:
+        self.now = blow.name
+        await blow.do(self._seed)
+        self.counts[blow.name] += 1
+        self.now = ""

@@ -24,7 +24,7 @@ from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
 from tests.soak.chaos import Blow
 from tests.soak.judge import Judge
-from tests.soak.keys import block_for_a_while, make_keys, provider_away, rotate, spend_at_rest
+from tests.soak.keys import OUTAGE, SHORT_OUTAGE, block_for_a_while, make_keys, provider_away, rotate, spend_at_rest
 from tests.soak.ledger import balance
 from tests.soak.models import config
 from tests.soak.provider import SoakProvider
@@ -55,7 +55,7 @@ async def _fault(ledger, asked_for):
         await asyncio.sleep(1.0)
 """
 # Longer than without a fault, and shorter than clients wait.
-_SLOW = (2.0, 6.0)
+_SLOW, _BRIEFLY_SLOW = (2.0, 6.0), (1.5, 2.5)
 # Seconds of life in which workerd and the proxy have filled their caches.
 _SHORTEST = 300.0
 # Configurations that are deployed in turn: other cooldowns, another model.
@@ -68,9 +68,9 @@ class AtTheEdge:
     has_engine = False
 
     def __init__(
-        self, directory: Path, judge: Judge, shaky: SoakProvider, solid: FakeProvider, deploy_every: float = 120.0
+        self, directory: Path, judge: Judge, shaky: SoakProvider, solid: FakeProvider, short: bool = False
     ) -> None:
-        """`deploy_every`: seconds between two deployments of another configuration."""
+        """`short`: short outages, and another configuration is deployed every three seconds."""
         self._directory = directory
         self._judge = judge
         self._shaky = shaky
@@ -85,7 +85,8 @@ class AtTheEdge:
             versions=[Version(vars, {"catalog.py": each}) for each in others],
             log=self._lines.append,
         )
-        self._deploy_every = deploy_every
+        self._deploy_every = 3.0 if short else 120.0
+        self._outage, self._slow = (SHORT_OUTAGE, _BRIEFLY_SLOW) if short else (OUTAGE, _SLOW)
         self._deployed_at = 0.0
         self._revision = 0
         self.deployed = 0
@@ -170,7 +171,7 @@ class AtTheEdge:
 
     async def _slow_ledger(self, seed: random.Random) -> None:
         """Every request waits a second for its admission, which excuses no failure."""
-        seconds = seed.uniform(*_SLOW)
+        seconds = seed.uniform(*self._slow)
         await asyncio.to_thread(self._ask_for, str(seconds))
         await asyncio.sleep(seconds)
 
@@ -188,10 +189,10 @@ class AtTheEdge:
         await asyncio.to_thread(rotate, self.admin, self.keys)
 
     async def _block(self, seed: random.Random) -> None:
-        await block_for_a_while(self._judge, self.admin, self.keys, seed)
+        await block_for_a_while(self._judge, self.admin, self.keys, seed.uniform(*self._outage))
 
     async def _provider_away(self, seed: random.Random) -> None:
-        await provider_away(self._judge, self._shaky, seed)
+        await provider_away(self._judge, self._shaky, seed.uniform(*self._outage))
 
     async def settle(self) -> dict[str, Any]:
         spend = await asyncio.to_thread(spend_at_rest, self.admin, _AT_REST)

@@ -1,7 +1,6 @@
 """Operations through the admin API, the same at both entrances, and provider outages."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,8 @@ from .judge import Judge
 from .models import KEYS
 from .provider import SoakProvider
 
-OUTAGE = (0.5, 3.0)
+OUTAGE = (0.5, 3.0)  # seconds
+SHORT_OUTAGE = (0.3, 0.8)
 
 Admin = Callable[[], httpx.Client]
 
@@ -38,27 +38,27 @@ def rotate(admin: Admin, keys: dict[str, str]) -> None:
         keys["rotating"] = made.json()["key"]
 
 
-async def block_for_a_while(judge: Judge, admin: Admin, keys: dict[str, str], seed: random.Random) -> None:
+async def block_for_a_while(judge: Judge, admin: Admin, keys: dict[str, str], seconds: float) -> None:
     def do(what: str) -> None:
         with admin() as client:
             client.post(f"/key/{what}", json={"key": keys["blocked"]}).raise_for_status()
 
     with judge.window("key blocked", "refused 401 for blocked", "refused 429 for blocked", after=1):
         await asyncio.to_thread(do, "block")
-        await asyncio.sleep(seed.uniform(*OUTAGE))
+        await asyncio.sleep(seconds)
         await asyncio.to_thread(do, "unblock")
 
 
-async def provider_away(judge: Judge, shaky: SoakProvider, seed: random.Random) -> None:
+async def provider_away(judge: Judge, shaky: SoakProvider, seconds: float) -> None:
     """Refuses connections to the provider and closes existing ones. Groups continue with their fallback."""
 
-    def away(seconds: float) -> None:
+    def away() -> None:
         with shaky.down():
             time.sleep(seconds)
 
     lost = "refused 502 of alone", "refused 503 of alone", "refused 429 of alone", "broken"
     with judge.window("provider away", *lost, after=20):
-        await asyncio.to_thread(away, seed.uniform(*OUTAGE))
+        await asyncio.to_thread(away)
 
 
 def spend_at_rest(admin: Admin, limit: float) -> dict[str, Any]:

@@ -50,9 +50,9 @@ class House(Protocol):
 @dataclass(frozen=True, slots=True)
 class Options:
     """`seconds` of load by `clients` clients, which pause `think` seconds between two calls. `pause` is the time
-    between disruptions."""
+    between disruptions. Without `seconds`, the load ends after one disruption of each kind."""
 
-    seconds: float
+    seconds: float | None
     seed: int
     clients: int = 16
     think: float = 0.15
@@ -125,7 +125,7 @@ async def _soak(
 
     async def says() -> None:
         while True:
-            say(progress(time.monotonic() - began, options.seconds, asked(), judge, chaos.now))
+            say(progress(time.monotonic() - began, options.seconds or 0.0, asked(), judge, chaos.now))
             await asyncio.sleep(_SAY_EVERY)
 
     async with _beside(looks()), _beside(says()):

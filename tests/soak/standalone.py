@@ -23,17 +23,23 @@ from tests.processes import MASTER_KEY, RunningProxy, free_tcp_port
 from tests.redis_server import RedisServer
 from tests.soak.chaos import Blow
 from tests.soak.judge import Judge
-from tests.soak.keys import OUTAGE, block_for_a_while, make_keys, provider_away, rotate, spend_at_rest
+from tests.soak.keys import OUTAGE, SHORT_OUTAGE, block_for_a_while, make_keys, provider_away, rotate, spend_at_rest
 from tests.soak.ledger import balance
 from tests.soak.models import config
 from tests.soak.provider import SoakProvider
 from tests.soak.watch import Watch
 
-_LEASE = 125.0  # seconds until the reservations of a killed proxy have expired
+# Seconds until the reservations of a killed proxy have expired.
+_LEASE, _SHORT_LEASE = 125.0, 15.0
 # After it returns, the pool reconnects with growing delays.
 _RECOVERY = 6.0
 _ENGINE_RECOVERY = 60.0
 _WAIT = 60.0
+# Seconds of life in which the proxy of a short run has filled its caches.
+_SHORTEST = 60.0
+# Where the proxy counts its tasks, see `inside`.
+_IN_A_PYTHON = {"PYTHONPATH": os.pathsep.join((str(Path(__file__).parent / "inside"), str(Path(__file__).parents[2])))}
+_IN_A_FORK = {"IMPORT_IN_FORK": "tests.soak.inside.short"}
 
 
 class Standalone:
@@ -41,7 +47,10 @@ class Standalone:
 
     has_engine = True
 
-    def __init__(self, directory: Path, judge: Judge, shaky: SoakProvider, solid: FakeProvider) -> None:
+    def __init__(
+        self, directory: Path, judge: Judge, shaky: SoakProvider, solid: FakeProvider, short: bool = False
+    ) -> None:
+        """`short`: forked processes, leases of ten seconds and short outages."""
         self._directory = directory
         self._judge = judge
         self._shaky = shaky
@@ -53,7 +62,9 @@ class Standalone:
         self._killed_at: float | None = None
         self._proxy: RunningProxy
         self.keys: dict[str, str] = {}
-        self._watch = Watch(self._probes)
+        self._short = short
+        self._outage, self._lease = (SHORT_OUTAGE, _SHORT_LEASE) if short else (OUTAGE, _LEASE)
+        self._watch = Watch(self._probes, _SHORTEST if short else 0.0)
         self.watches = {"the proxy": self._watch}
 
     # Start and stop
@@ -75,7 +86,7 @@ class Standalone:
             "DATABASE_URL": self._database,
             "REDIS_URL": self._redis.url,
             "SOAK_PROBE": str(self._probes),
-            "PYTHONPATH": os.pathsep.join((str(Path(__file__).parent / "inside"), str(Path(__file__).parents[2]))),
+            **(_IN_A_FORK if self._short else _IN_A_PYTHON),
             "CONFIG_WATCH": "false",
             "LEDGER_PATH": "",
             "SHUTDOWN_GRACE": "12",
@@ -152,7 +163,7 @@ class Standalone:
     async def _postgres_away(self, seed: random.Random, take_away: Callable[[], None]) -> None:
         with self._judge.window("PostgreSQL away", "refused 503", after=_RECOVERY):
             await asyncio.to_thread(take_away)
-            await asyncio.sleep(seed.uniform(*OUTAGE))
+            await asyncio.sleep(seed.uniform(*self._outage))
             await asyncio.to_thread(self._postgres.start)
         await self._until(lambda: self._ledger_answers(), "the ledger after PostgreSQL's return")
 
@@ -162,7 +173,7 @@ class Standalone:
 
     async def _redis_away(self, seed: random.Random) -> None:
         await asyncio.to_thread(self._redis.kill)
-        await asyncio.sleep(seed.uniform(*OUTAGE))
+        await asyncio.sleep(seed.uniform(*self._outage))
         await asyncio.to_thread(self._redis.start)
 
     async def _kill_engine(self, _: random.Random) -> None:
@@ -195,10 +206,10 @@ class Standalone:
         await asyncio.to_thread(rotate, self._admin, self.keys)
 
     async def _block(self, seed: random.Random) -> None:
-        await block_for_a_while(self._judge, self._admin, self.keys, seed)
+        await block_for_a_while(self._judge, self._admin, self.keys, seed.uniform(*self._outage))
 
     async def _provider_away(self, seed: random.Random) -> None:
-        await provider_away(self._judge, self._shaky, seed)
+        await provider_away(self._judge, self._shaky, seed.uniform(*self._outage))
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _WAIT
@@ -214,7 +225,7 @@ class Standalone:
         """Waits until nothing is open, stops the proxy and compares. Returns figures for the table."""
         limit = 20.0
         if self._killed_at is not None:
-            limit = max(limit, self._killed_at + _LEASE - time.monotonic())
+            limit = max(limit, self._killed_at + self._lease - time.monotonic())
         spend = await asyncio.to_thread(spend_at_rest, self._admin, limit)
         if spend["running_requests"] or spend["reserved"]:
             self._judge.found(f"still reserved in the end: {spend}")

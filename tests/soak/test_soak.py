@@ -1,4 +1,7 @@
-"""Short soaks with fixed seeds: no unexcused errors, no leaks, and a ledger that balances."""
+"""Short soaks with fixed seeds: no unexcused errors, no leaks of secrets, and a ledger that balances.
+
+Every kind of disruption happens once. `just soak` runs for longer, and looks at memory, too.
+"""
 
 import functools
 from pathlib import Path
@@ -10,27 +13,25 @@ from .run import Options, soak
 from .standalone import Standalone
 
 
-@pytest.mark.timeout(240)
-def test_two_minutes_alone(tmp_path: Path):
+@pytest.mark.timeout(180)
+def test_every_disruption_alone(tmp_path: Path):
     """PostgreSQL, Redis, the engine and the proxy are interrupted and return, while configs and keys change."""
-    result = soak(tmp_path, Standalone, Options(seconds=105, seed=1, clients=12, pause=2))
+    make = functools.partial(Standalone, short=True)
+    result = soak(tmp_path, make, Options(None, seed=1, clients=12, pause=0.5))
     print(result.table)
     assert result.findings == []
-    assert result.asked > 500
-    done = set(result.blows)
-    assert {"proxy killed (-9) and started", "proxy ended (SIGTERM) and started", "PostgreSQL killed (-9)"} <= done
-    assert len(done) >= 8
+    assert result.asked > 100
+    assert len(result.blows) == 11
 
 
 @pytest.mark.timeout(180)
-def test_half_a_minute_at_the_edge(tmp_path: Path):
+def test_every_disruption_at_the_edge(tmp_path: Path):
     """The container and workerd are killed and return, with leases of ten seconds. The object is evicted, the ledger is
-    slow, and another configuration is deployed every five seconds."""
-    made = functools.partial(AtTheEdge, deploy_every=5)
-    result = soak(tmp_path, made, Options(seconds=40, seed=1, clients=8, pause=1))
+    slow, and another configuration is deployed every three seconds."""
+    make = functools.partial(AtTheEdge, short=True)
+    result = soak(tmp_path, make, Options(None, seed=1, clients=8, pause=0.5))
     print(result.table)
     assert result.findings == []
     assert result.asked > 50
-    killed = {"container killed (-9)", "workerd killed (-9) and started", "container told to end (SIGTERM)"}
-    assert killed | {"object evicted", "ledger slow"} <= set(result.blows)
-    assert result.deployed >= 5
+    assert len(result.blows) == 8
+    assert result.deployed >= 3
