@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from worker.core.pricing.tokens import text_tokens
+from worker.core.pricing.estimate import text_tokens
 
 from ..formats.shared.events import payload, split
 

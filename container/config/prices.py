@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from worker.core.pricing.tokens import CL100K, LARGEST, O200K
+from worker.core.pricing.estimate import CL100K, LARGEST, O200K
 
 from .address import origin
 from .deployment import Deployment
@@ -46,7 +46,7 @@ _OPEN = re.compile(r"gpt-oss\b")
 
 
 def tokenizer(d: Deployment, model: str) -> str:
-    """The tokenizer of a model, as a name in `core.pricing.tokens.WEIGHTS`. Unknown models get the largest.
+    """The tokenizer of a model, as a name in `core.pricing.estimate.WEIGHTS`. Unknown models get the largest.
 
     `model` is the provider's name for the model, with wildcards filled in. `base_model` in `model_info` takes
     precedence.

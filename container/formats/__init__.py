@@ -3,7 +3,7 @@
 OpenAI's format is also the client's. The others are translated. All other providers are called through the engine.
 """
 
-from worker.core.pricing.generate_content import COUNT, EMBEDDINGS
+from worker.core.pricing.charge import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 
 from ..config.deployment import Deployment
 from ..config.options import Options
@@ -98,7 +98,7 @@ class Formats:
 
     def _content(self, d: Deployment, model: str, endpoint: str) -> Format:
         """The format for Gemini's API. Vertex AI has other methods for embeddings."""
-        embeds = endpoint in EMBEDDINGS
+        embeds = endpoint in GOOGLES_EMBEDDINGS
         reached = d.kind == "direct" or (embeds and bool(d.base))
         native = self._to_gemini.get(d.format) if reached else None
         if native is not None and not (is_claude(model) or (embeds and d.format == "vertex_ai")):
@@ -109,7 +109,7 @@ class Formats:
 
     def counts_itself(self, d: Deployment, model: str) -> bool:
         """Whether the provider counts tokens for clients of Gemini's API."""
-        return d.kind == "direct" and self._content(d, model, COUNT) is self._to_gemini.get(d.format)
+        return d.kind == "direct" and self._content(d, model, GOOGLES_COUNT) is self._to_gemini.get(d.format)
 
 
 __all__ = ["Format", "Formats", "Malformed", "Sent", "Unreachable", "Unsupported", "messages", "responses"]

@@ -10,7 +10,7 @@ from types import TracebackType
 import orjson
 
 from worker.core.api.errors import ApiError, model_not_found, service_unavailable, timed_out, upstream_failed
-from worker.core.pricing.generate_content import COUNT
+from worker.core.pricing.charge import GOOGLES_COUNT
 
 from ..config.deployment import Deployment
 from ..config.options import Options
@@ -166,7 +166,7 @@ class Upstream:
                     return answered
             if d.kind == "mock":
                 return _mocked(d, request, name)
-            if request.endpoint == COUNT and not self._formats.counts_itself(d, model):
+            if request.endpoint == GOOGLES_COUNT and not self._formats.counts_itself(d, model):
                 return gemini.counted(d, model, request)
             format = self._formats.of(d, model, request.endpoint)
             sent: Sent | None = format.request(d, model, request)

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 from worker.core.api.errors import ApiError, invalid_request
 from worker.core.ledger.secrets import new_id
 from worker.core.pricing.charge import LEAST_OF_RESPONSES
-from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.estimate import Prompt, is_reference, prompt
 from worker.core.pricing.prices import image_tokens
-from worker.core.pricing.stored_items import is_reference
 from worker.core.pricing.usage import Usage, usage
 
 from ..accounting.reservation import AnyReservation

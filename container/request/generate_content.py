@@ -10,6 +10,7 @@ from typing import Any
 
 from worker.core.api.errors import ApiError, invalid_request
 from worker.core.pricing import generate_content as pricing
+from worker.core.pricing.charge import GOOGLES_COUNT
 from worker.core.values import claims
 
 from .authority import refuse_forbidden
@@ -28,7 +29,7 @@ _Check = Callable[[Any, str], Any]
 
 
 def parse_generate_content(endpoint: str, raw: bytes, model: str, *, events: bool) -> Completion:
-    """`endpoint`: one of `pricing.ENDPOINTS`. `model`: from the path. `events`: a stream is sent as server-sent events.
+    """`endpoint`: one of `charge.GOOGLE`. `model`: from the path. `events`: a stream is sent as server-sent events.
 
     Raises ApiError 400 that names the field.
     """
@@ -253,14 +254,14 @@ def _batched(value: Any, where: str) -> dict[str, Any]:
 _TOP: dict[str, _Check] = {
     "generate_content": _CHAT_REQUEST,
     _STREAM: _CHAT_REQUEST,
-    pricing.COUNT: _counted,
+    GOOGLES_COUNT: _counted,
     "embed_content": _fields(_EMBEDDING, closed=True),
     "batch_embed_contents": _batched,
 }
 _REQUIRED = {
     "generate_content": ("contents",),
     _STREAM: ("contents",),
-    pricing.COUNT: ("contents",),
+    GOOGLES_COUNT: ("contents",),
     "embed_content": ("content",),
     "batch_embed_contents": ("requests",),
 }

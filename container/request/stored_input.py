@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.core.api.errors import ApiError
-from worker.core.pricing.stored_items import is_complete, is_reference
+from worker.core.pricing.estimate import is_complete, is_reference
 
 from .sealed_ids import KEPT, Seal, SealedId
 

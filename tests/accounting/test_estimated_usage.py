@@ -11,8 +11,7 @@ from container.config.load import load
 from container.routing.router import Router, Try
 from tests.ledger.corpus import PROSE
 from worker.core.ledger.settle import Report
-from worker.core.pricing.estimate import prompt
-from worker.core.pricing.tokens import CL100K, LARGEST, O200K, text_tokens
+from worker.core.pricing.estimate import CL100K, LARGEST, O200K, prompt, text_tokens
 
 CONFIG = """
 model_list:

@@ -17,8 +17,7 @@ from container.handlers.engine import usage
 from container.routing.router import Router, Try
 from tests.accounting.test_estimated_usage import Reports
 from worker.core.ledger.settle import Report
-from worker.core.pricing.estimate import Prompt
-from worker.core.pricing.tokens import LARGEST
+from worker.core.pricing.estimate import LARGEST, Prompt
 
 CONFIG = """
 model_list:

@@ -20,10 +20,9 @@ from tests.ledger.support import NOON, Ledger, check_balance
 from tests.ledger.tokenizers import loaded
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.settle import Report
-from worker.core.pricing.estimate import prompt
+from worker.core.pricing.estimate import LARGEST, WEIGHTS, prompt, text_tokens
 from worker.core.pricing.prices import price
 from worker.core.pricing.quote import quote
-from worker.core.pricing.tokens import LARGEST, WEIGHTS, text_tokens
 
 REQUESTS = 3000
 

@@ -14,10 +14,9 @@ from container.formats.shared.format import Unsupported
 from container.request.generate_content import parse_generate_content
 from worker.core.api.errors import ApiError
 from worker.core.pricing import charge, quote
-from worker.core.pricing.estimate import prompt
+from worker.core.pricing.estimate import CL100K, LARGEST, O200K, prompt
 from worker.core.pricing.generate_content import terms
 from worker.core.pricing.quote import Quoter
-from worker.core.pricing.tokens import CL100K, LARGEST, O200K
 
 PRICE: Any = {"input": 1000, "output": 5000, "image_tokens": 1000, "max_input": 1_000_000}
 GENERATE = "generate_content"

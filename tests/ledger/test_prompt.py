@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from tests.ledger.test_estimate import chat, price
-from worker.core.pricing.estimate import AN_HOUR, FIVE_MINUTES, NOT_CACHED, Prompt, prompt
+from worker.core.pricing.estimate import AN_HOUR, FIVE_MINUTES, NOT_CACHED, Prompt, prompt, text_tokens
 from worker.core.pricing.quote import quote
-from worker.core.pricing.tokens import text_tokens
 
 LONG = "The quick brown fox jumps over the lazy dog. " * 100
 TOKENS = text_tokens(LONG)

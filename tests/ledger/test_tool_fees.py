@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from worker.core.pricing import prices, tool_fees
+from worker.core.pricing import prices
 from worker.core.pricing.estimate import prompt
 from worker.core.pricing.quote import quote
-from worker.core.pricing.usage import Usage, usage
+from worker.core.pricing.usage import Runs, Usage, runs_of_items, usage
 
 TOKENS = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "max_input_tokens": 1000}
 BY_SIZE = {"search_context_size_low": 0.03, "search_context_size_medium": 0.035, "search_context_size_high": 0.05}
@@ -83,7 +83,7 @@ def test_a_map_without_fees_charges_the_usual_ones() -> None:
         ({"tools": "web_search"}, ()),
     ],
 )  # fmt: skip
-def test_the_runs_that_are_reserved(body: dict[str, Any], expected: tool_fees.Runs) -> None:
+def test_the_runs_that_are_reserved(body: dict[str, Any], expected: Runs) -> None:
     assert prompt(body).runs == expected
 
 
@@ -114,11 +114,11 @@ def test_the_items_of_a_response_tell_which_tools_ran() -> None:
         {"type": "message", "content": []},
         None,
     ]  # fmt: skip
-    ran = dict(tool_fees.of_items(items))
+    ran = dict(runs_of_items(items))
     assert ran == {
         "search": 2, "file_search": 1, "code_interpreter": 2, "picture_medium": 1, "picture_high": 1,
     }  # fmt: skip
-    assert tool_fees.of_items("nonsense") == ()
+    assert runs_of_items("nonsense") == ()
 
 
 @pytest.mark.parametrize(

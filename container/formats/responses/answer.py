@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from worker.core.pricing import tool_fees
+from worker.core.pricing.usage import runs_of_items
 
 from ...routing.outcome import Outcome
 from ..shared import failure
@@ -173,7 +173,7 @@ def usage(said: Any, output: Any = None) -> dict[str, Any] | None:
         "prompt_tokens_details": {"cached_tokens": 0, **_object(said.get("input_tokens_details"))},
         "completion_tokens_details": {"reasoning_tokens": 0, **_object(said.get("output_tokens_details"))},
     }
-    runs = tool_fees.of_items(output)
+    runs = runs_of_items(output)
     if runs:
         made["tool_runs"] = dict(runs)
     return made

@@ -14,7 +14,7 @@ from container.config.providers import split_model
 from container.proxy.catalog import catalog
 from container.routing.router import Router
 from worker.core.pricing import prices
-from worker.core.pricing.tokens import CL100K, LARGEST, O200K, WEIGHTS
+from worker.core.pricing.estimate import CL100K, LARGEST, O200K, WEIGHTS
 
 
 def known(tmp_path: Path, model: str, asked: str | None = None, **more: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 from container.request.sealed_ids import KEPT, Seal, SealedId, group_of, place_of
 from container.request.stored_input import StoredInput, for_provider, opened, without_references
 from worker.core.api.errors import ApiError
-from worker.core.pricing.stored_items import refers
+from worker.core.pricing.estimate import refers
 from worker.core.values.derived_secrets import seal_secret
 
 SEAL = Seal(seal_secret("salt", None) or "")

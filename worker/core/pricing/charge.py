@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import generate_content
 from .prices import Price
 
+# The endpoints of Gemini's API that take a body.
+GOOGLES_CHATS = frozenset(("generate_content", "stream_generate_content"))
+GOOGLES_EMBEDDINGS = frozenset(("embed_content", "batch_embed_contents"))
+GOOGLES_COUNT = "google_count_tokens"
+GOOGLE = GOOGLES_CHATS | GOOGLES_EMBEDDINGS | {GOOGLES_COUNT}
 # The names of the output limit in OpenAI's completions.
 ANY_LIMIT = ("max_completion_tokens", "max_tokens")
 _PICTURES = ("image_generation", "image_edit", "image_variation")
@@ -15,7 +19,7 @@ _LIMITS = {
     "completions": ANY_LIMIT,
     "messages": ("max_tokens",),
     "responses": ("max_output_tokens",),
-    **dict.fromkeys(generate_content.CHATS, ("max_tokens",)),
+    **dict.fromkeys(GOOGLES_CHATS, ("max_tokens",)),
 }
 _SOLD_BY_THE_PIECE = ("image", "character")
 # The documents that count as one search unit, as Cohere bills them. The actual charge is what the provider reports.
@@ -44,7 +48,7 @@ LEAST_OF_RESPONSES = 16
 _TOKENS = {endpoint: Charge(limits) for endpoint, limits in _LIMITS.items()}
 _TOKENS["responses"] = _TOKENS["responses"]._replace(least=LEAST_OF_RESPONSES)
 _TOKENS["compact"] = Charge(_LIMITS["responses"], unlimited=True)
-_FREE = frozenset(("count_tokens", "input_tokens", generate_content.COUNT))
+_FREE = frozenset(("count_tokens", "input_tokens", GOOGLES_COUNT))
 
 
 def of_body(endpoint: str, fields: Mapping[str, Any]) -> Charge:

@@ -10,11 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# The endpoints of Gemini's API that take a body.
-CHATS = frozenset(("generate_content", "stream_generate_content"))
-EMBEDDINGS = frozenset(("embed_content", "batch_embed_contents"))
-COUNT = "google_count_tokens"
-ENDPOINTS = CHATS | EMBEDDINGS | {COUNT}
+from .charge import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 
 _FUNCTIONS = ("functionDeclarations", "function_declarations")
 # Parts that are replaced by a note where the model cannot read them.
@@ -27,13 +23,13 @@ _READ = frozenset(
 
 
 def terms(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that determine the price. `endpoint`: one of `ENDPOINTS`.
+    """Returns the fields that determine the price. `endpoint`: one of `charge.GOOGLE`.
 
     Raises AttributeError, KeyError, TypeError or ValueError for a body that is invalid at a place that is read here.
     """
-    if endpoint in EMBEDDINGS:
+    if endpoint in GOOGLES_EMBEDDINGS:
         return _embedding(body["requests"] if endpoint == "batch_embed_contents" else [body])
-    if endpoint == COUNT:
+    if endpoint == GOOGLES_COUNT:
         body = _of(body, "generateContentRequest", "generate_content_request") or body
     return _chat(body)
 

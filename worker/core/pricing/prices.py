@@ -7,12 +7,13 @@ dollar still fits into a JavaScript number. A cost is rounded up to nano-dollars
 import re
 from collections.abc import Mapping
 from decimal import ROUND_CEILING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..values.money import MAX_NANO, exact, is_amount
-from . import tool_fees
-from .tokens import LARGEST
-from .usage import Usage
+from .estimate import LARGEST
+
+if TYPE_CHECKING:
+    from .usage import Runs, Usage
 
 Price = dict[str, Any]
 FEMTO_PER_NANO = 1_000_000
@@ -55,7 +56,7 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
 
     {"input", "output", …: femto-dollars, "priority", …: {…}, "above": [[tokens, {…, "priority", …: {…}}]],
      "max_input", "max_output", "image_tokens": tokens, "tools": {tool: femto-dollars},
-     "searches": `tool_fees.ONCE` or `ALWAYS`}
+     "searches": `usage.ONCE` or `ALWAYS`}
 
     Callers that know the model add "tokenizer" and "min_output", the lowest output limit that it accepts.
     """
@@ -77,10 +78,12 @@ def price(entry: Mapping[str, Any], model: str = "") -> Price | None:
         if isinstance(value, int) and value > 0:
             result[limit] = value
     result["image_tokens"] = image_tokens(entry, model)
-    fees = tool_fees.fees(entry)
+    from .usage import search_counting, tool_fees  # not at the edge, which starts sooner without them
+
+    fees = tool_fees(entry)
     if fees:
         result["tools"] = {tool: _femto(fee) for tool, fee in fees.items()}
-        searches = tool_fees.searches(entry, model)
+        searches = search_counting(entry, model)
         if searches:
             result["searches"] = searches
     return result
@@ -95,7 +98,7 @@ def image_tokens(entry: Mapping[str, Any], model: str) -> int:
 
 
 def tokenizer(price: Price | None) -> str:
-    """Returns the tokenizer for a deployment's estimates, a name in `tokens.WEIGHTS`."""
+    """Returns the tokenizer for a deployment's estimates, a name in `estimate.WEIGHTS`."""
     return LARGEST if price is None else price.get("tokenizer", LARGEST)
 
 
@@ -122,7 +125,7 @@ def at(price: Price, prompt_tokens: int, tier: Any = None) -> Price:
 
 def cost(
     price: Price,
-    used: Usage,
+    used: "Usage",
     tier: Any = None,
     units: Mapping[str, int] | None = None,
 ) -> int:
@@ -149,14 +152,21 @@ def cost(
         total = prompt * into + completion * out
     if units:
         total += flat(now, units)
-    if used.runs or price.get("searches") == tool_fees.ALWAYS:
-        total += tool_fees.femto(price, used.runs)
+    if used.runs or "searches" in price:
+        total += fees_of_runs(price, used.runs)
     return min(MAX_NANO, nano(total))
 
 
 def flat(price: Price, units: Mapping[str, int]) -> int:
     """Returns femto-dollars for units other than tokens."""
     return sum(count * price.get(unit, 0) for unit, count in units.items())
+
+
+def fees_of_runs(price: Price, runs: "Runs") -> int:
+    """Returns what these runs of the provider's tools cost in femto-dollars."""
+    from .usage import femto_of_runs
+
+    return femto_of_runs(price, runs)
 
 
 def nano(femto: int) -> int:

@@ -8,11 +8,10 @@ from ..values import claims
 from ..values.claims import NO_CLAIMS, Claims
 from ..values.money import MAX_NANO
 from ..values.output_steps import OutputSteps, higher
-from . import generate_content, prices, tool_fees
-from .charge import ANY_LIMIT, Charge, no_unit, of_body
-from .estimate import AN_HOUR, Prompt, prompt
+from . import prices
+from .charge import ANY_LIMIT, GOOGLE, Charge, no_unit, of_body
+from .estimate import AN_HOUR, Prompt, prompt, refers
 from .prices import Price
-from .stored_items import refers
 
 # The output limit of a request that has none, at models whose maximum is not known.
 UNKNOWN_MAX_OUTPUT = 4096
@@ -169,8 +168,8 @@ def _lines(
     """Returns femto-dollars for the prompt and the units, and for each output token, by the service tiers that may be
     billed. `auto` may be billed as priority if the provider's account has it, and no tier is guaranteed."""
     fixed = prices.flat(price, units) if units else 0
-    if prompt.runs or price.get("searches") == tool_fees.ALWAYS:
-        fixed += tool_fees.femto(price, prompt.runs)
+    if prompt.runs or "searches" in price:
+        fixed += prices.fees_of_runs(price, prompt.runs)
     lines = []
     for chosen in (None,) if tier is None else (None, "priority" if tier == "auto" else tier):
         now = prices.at(price, prompt_tokens, chosen)
@@ -343,7 +342,9 @@ class Quoter:
             return None
         try:
             claimed = claims.of_body(body)
-            if endpoint in generate_content.ENDPOINTS:
+            if endpoint in GOOGLE:
+                from . import generate_content  # on first use, so that a new isolate starts sooner
+
                 body = generate_content.terms(endpoint, body)
             charge = of_body(endpoint, body)
             found = most(body, prompt(body), reachable, charge, self._default_max_output, self._min_output)

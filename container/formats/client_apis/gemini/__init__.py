@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from worker.core.pricing.generate_content import COUNT, EMBEDDINGS
+from worker.core.pricing.charge import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 
 from ....config.deployment import Deployment
 from ....request.completion import Completion
@@ -25,16 +25,16 @@ from .request import SAMPLING, chat
 
 __all__ = ["ENDPOINTS", "TRANSLATED", "OverEmbeddings", "ToGemini", "counted", "mocked"]
 
-ENDPOINTS = frozenset(("generate_content", COUNT)) | EMBEDDINGS
+ENDPOINTS = frozenset(("generate_content", GOOGLES_COUNT)) | GOOGLES_EMBEDDINGS
 # Derived from fields that Gemini's clients send to every model, so they are dropped if a server refuses them.
 _GUIDING = ("reasoning_effort", *SAMPLING)
 
 
 def mocked(d: Deployment, request: Completion, name: str) -> Answer:
     """The response of a mock model. Raises Unsupported."""
-    if request.endpoint == COUNT:
+    if request.endpoint == GOOGLES_COUNT:
         return counted(d, d.model, request)
-    if request.endpoint in EMBEDDINGS:
+    if request.endpoint in GOOGLES_EMBEDDINGS:
         made = mock.answer(d, translated(request), name)
         return vectors(made, batch="requests" in request.body) if isinstance(made, Plain) else made
     return over_chat.mocked(TRANSLATED, d, request, name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from worker.core.pricing.tokens import text_tokens
+from worker.core.pricing.estimate import text_tokens
 
 from ....config.deployment import Deployment
 from ....config.prices import tokenizer

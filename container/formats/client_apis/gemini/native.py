@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from worker.core.pricing.generate_content import EMBEDDINGS
+from worker.core.pricing.charge import GOOGLES_EMBEDDINGS
 
 from ....config.deployment import Deployment
 from ....request.completion import Completion, encode
@@ -53,7 +53,7 @@ class ToGemini:
         return await self._inner.address(d, patience)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        if endpoint in EMBEDDINGS:
+        if endpoint in GOOGLES_EMBEDDINGS:
             return f"{base}/models/{quote(model, safe='')}:{_METHODS[endpoint]}"
         url = self._inner.url(d, base, model, endpoint, stream=stream)
         return url.removesuffix(method(stream)) + _METHODS[endpoint] if endpoint in _METHODS else url
