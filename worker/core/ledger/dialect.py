@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 class Dialect(NamedTuple):
     """`lock`: statements that serialize decisions on the schema and on keys. `for_update`: appended to a SELECT of
     accounts (`a`) to lock its rows, the global one first. `tags`: those of a line (`r`) as a table `t`. `array`: the
-    function that makes a JSON array. `migration`: statements before a migration, which fail rather than wait for long."""
+    function that makes a JSON array. `migration`: statements before a migration, which fail rather than wait for
+    long."""
 
     lock: tuple[str, ...] = ()
     for_update: str = ""
