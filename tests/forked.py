@@ -152,7 +152,7 @@ def _become(wanted: Mapping[str, Any], log: int) -> None:
         if module := os.environ.get("IMPORT_IN_FORK"):  # what a test changes in the proxy
             importlib.import_module(module)
         # Created at import, once per process.
-        importlib.reload(importlib.import_module("container.server.ids"))
+        importlib.reload(importlib.import_module("container.server.context"))
         runpy.run_module("container", run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:

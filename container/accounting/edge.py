@@ -3,21 +3,55 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.core.api.errors import unauthenticated
+from worker.core.api.errors import ApiError, service_unavailable, unauthenticated
 from worker.core.ledger.settle import Report
 from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
-from worker.core.protocol import REPORT_HEADER
+from worker.core.protocol import CATALOG_HEADER, GRANT_HEADER, REPORT_HEADER, EdgeGrant, catalog_of
 from worker.core.values.claims import NO_CLAIMS, Claims
 
 from ..observability import log
 from ..routing.router import RouteRequest
 from ..server.context import RequestContext
-from ..server.edge_grant import misfit
 from .accounting import Accounting, NoAccounting, check_models
 from .journal import Journal
 from .price_book import PriceBook
 from .reservation import Reservation
+
+# The edge's grant: the reservation that it made for a request, and the models that the key may use.
+
+
+def read_grant(header: str | None) -> EdgeGrant:
+    """Raises ApiError 500 for a malformed grant: a bug between edge and container, not a client error."""
+    if header is None:
+        return EdgeGrant()
+    try:
+        return EdgeGrant.decode(header)
+    except (ValueError, TypeError):
+        raise misfit(f"The {GRANT_HEADER} header cannot be read.") from None
+
+
+def check_catalog(headers: Mapping[str, str], own: str, grant: EdgeGrant) -> None:
+    """Raises ApiError 503 if the edge has a different catalog and so reserves with different prices and models."""
+    theirs = headers.get(CATALOG_HEADER)
+    if theirs != catalog_of(own, grant):
+        raise service_unavailable(
+            "The edge and its container have different configurations "
+            f"(catalog {(theirs or 'unknown')[:32]} there, {own} here). Deploy again, so that both have the same.",
+            retry_after=30,
+        )
+
+
+def misfit(what: str) -> ApiError:
+    """An error between the two halves of a deployment, which no client can fix."""
+    return ApiError(
+        500,
+        "server_error",
+        f"{what} The edge and its container are incompatible. Deploy again, so that both have the same version.",
+        code="version_mismatch",
+        headers=[("retry-after", "30")],
+    )
+
 
 # Reports that are not fetched before the process ends are charged in full.
 _DRAIN_SECONDS = 10.0

@@ -10,8 +10,7 @@ from ..config.load import Config, load
 from ..config.problems import ConfigError
 from ..engine import packages
 from ..ledger import location
-from ..proxy.accounts import NO_LEDGER, NO_SLACK, UNPRICED
-from ..proxy.startup_checks import reasons_not_to_serve
+from ..proxy.startup import NO_LEDGER, NO_SLACK, UNPRICED, reasons_not_to_serve
 from ..routing.router import Router
 from ..server import settings
 

@@ -15,15 +15,13 @@ from ..config.problems import CannotServe
 from ..config.response_cache import redis_url
 from ..engine.supervisor import Engine
 from ..observability import log
-from ..proxy.accounts import accounting_of, declared, open_ledger, warn_of_prices
 from ..proxy.gateway import Gateway, router_for
-from ..proxy.process import Running, announce, close, say_listening, tracing_of
+from ..proxy.process import Running, announce, close, cores, say_listening, tracing_of
 from ..proxy.reload import Reloading
-from ..proxy.startup_checks import reasons_not_to_serve
+from ..proxy.startup import accounting_of, declared, open_ledger, reasons_not_to_serve, warn_of_prices
 from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns
 from ..server.auth import count_failed_keys
-from ..server.cores import cores
 from ..server.http import MAX_HEADER_BYTES, listen
 from ..server.settings import AUTO, Settings
 from ..server.settings import read as read_settings

@@ -7,8 +7,8 @@ from worker.core.api.endpoints import Endpoint, dialect, find
 from worker.core.api.errors import ApiError, invalid_request, service_unavailable, unknown_path, wrong_method
 from worker.core.protocol import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX, JournalPoll
 
+from ..accounting import edge
 from ..accounting.edge import EdgeAccounting
-from ..server import edge_grant
 from ..server.auth import Authenticator
 from ..server.context import ClientLeft, RequestContext
 from .parked_uploads import Parking
@@ -85,11 +85,11 @@ class BehindTheEdge:
         self._refuse_when_full()
         self._read_grant(context)
         if not context.grant.reservation:
-            raise edge_grant.misfit("The edge has made no reservation for this request.")
+            raise edge.misfit("The edge has made no reservation for this request.")
         self._accounting.opened(context)
         status = 500
         try:
-            edge_grant.check_catalog(context.headers, self._catalog, context.grant)
+            edge.check_catalog(context.headers, self._catalog, context.grant)
             if endpoint is None:
                 endpoint = self._unpark(context)
             context.endpoint = endpoint.name
@@ -115,7 +115,7 @@ class BehindTheEdge:
         _require("POST", context)
         self._refuse_when_full()
         self._read_grant(context)
-        edge_grant.check_catalog(context.headers, self._catalog, context.grant)
+        edge.check_catalog(context.headers, self._catalog, context.grant)
         endpoint = find("POST", path)
         if not endpoint.billable:
             raise unknown_path(path)
@@ -141,7 +141,7 @@ class BehindTheEdge:
         context.respond(200, page.encode().encode())
 
     def _read_grant(self, context: RequestContext) -> None:
-        context.grant = edge_grant.read(context.header(edge_grant.GRANT_HEADER))
+        context.grant = edge.read_grant(context.header(edge.GRANT_HEADER))
         context.models = context.grant.models
         if context.grant.ack is not None:
             self._journal.acknowledge(context.grant.ack)

@@ -1,46 +1,267 @@
-"""Everything that is built from one configuration: routing, providers and handlers."""
+"""Everything that is built from one configuration: routing, providers and handlers. `App` dispatches endpoints to the
+handlers and turns exceptions into error responses.
+"""
 
 import asyncio
+import time
+import traceback
 from collections import defaultdict
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from ..accounting.accounting import Accounting
+from worker.core.api import cors
+from worker.core.api.auth import TEAM_HEADER, presented_key, too_many
+from worker.core.api.endpoints import ANTHROPIC, GOOGLE, SIGN_IN, Endpoint, dialect_of, find, model_id
+from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
+
+from ..accounting.accounting import Accounting, NoAccounting
 from ..accounting.edge import Accounts, EdgeAccounting
 from ..accounting.ledger import milliseconds
 from ..config.load import Config
 from ..config.prices import blended
 from ..engine.supervisor import Engine
+from ..handlers import public, stored_responses
 from ..handlers.admin import Admin
 from ..handlers.attempts import Upstream
-from ..handlers.behind_the_edge import BehindTheEdge
+from ..handlers.behind_the_edge import INTERNAL, BehindTheEdge
 from ..handlers.completions import Completions
 from ..handlers.engine import EngineEndpoints
 from ..handlers.kept_responses import KeptResponses
 from ..handlers.metrics import AllWorkers, Metrics
 from ..handlers.models import ModelInfo, Models
-from ..handlers.parked_uploads import Parking
+from ..handlers.parked_uploads import MemoryBudget, Parking
 from ..handlers.public import Health
+from ..handlers.request_line import log_request
 from ..handlers.request_parser import RequestParser
 from ..handlers.response_cache import ResponseCache
 from ..handlers.response_state import ResponseState
 from ..handlers.sign_in import SignInEndpoints
 from ..handlers.stored_responses import StoredAtProvider, StoredResponses
+from ..observability import log, metrics
 from ..records.request_log import RequestLog
 from ..request.sealed_ids import Seal, secret_of_this_process
 from ..routing.router import Router
-from ..server.auth import Authenticator, CountFailedKey
-from ..server.memory_budget import MemoryBudget
-from ..server.settings import Settings
-from .app import App
+from ..server.auth import Authenticator, CountFailedKey, client_address
+from ..server.context import ClientLeft, RequestContext
+from ..server.settings import Network, Settings
 
 if TYPE_CHECKING:
     from worker.core.identity.callers import TokenAuthenticator
 
     from ..records.trace_exporter import Tracing
     from ..server.token_door import TokenDoor
+
+
+# In the log, the `error` of a request whose client disconnected.
+CLIENT_LEFT = "client_left"
+
+
+class App:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        completions: Completions,
+        engine_endpoints: EngineEndpoints,
+        stored_responses: StoredResponses,
+        models: Models,
+        model_info: ModelInfo,
+        health: Health,
+        allowed_origins: tuple[str, ...],
+        admin: Admin | None = None,
+        accounting: Accounts | None = None,
+        edge: BehindTheEdge | None = None,
+        *,
+        metrics: Metrics | None = None,
+        request_log: RequestLog | None = None,
+        tracing: "Tracing | None" = None,
+        failed_auth: CountFailedKey | None = None,
+        trusted_proxies: Sequence[Network] = (),
+        tokens: "TokenAuthenticator | None" = None,
+        sign_in: SignInEndpoints | None = None,
+    ) -> None:
+        """`admin` is None behind the edge, `edge` is None elsewhere.
+
+        `failed_auth` counts wrong keys. It is None if clients do not connect directly. `tokens` is None if JWTs are not
+        accepted, `sign_in` behind the edge.
+        """
+        self._failed_auth = failed_auth
+        self._trusted_proxies = trusted_proxies
+        self._authenticator = authenticator
+        self._tokens = tokens
+        self._completions = completions
+        self._engine_endpoints = engine_endpoints
+        self._stored_responses = stored_responses
+        self._models = models
+        self._allowed_origins = allowed_origins
+        self._admin = admin
+        self._accounting = accounting or NoAccounting()
+        self._edge = edge
+        self._request_log = request_log
+        self._tracing = tracing
+        self._simple = {
+            "root": health,
+            "health": health,
+            "liveliness": health,
+            "liveness": health,
+            "readiness": health,
+            "openapi": health.description,
+            "models": models.list,
+            "google_models": models.list,
+            "model_info": model_info,
+            "dashboard": public.serve,
+            "dashboard_file": public.serve,
+        }
+        if metrics is not None:
+            self._simple["metrics"] = metrics
+        self._sign_in = sign_in
+        if sign_in is not None:
+            self._simple |= dict.fromkeys(SIGN_IN, sign_in)
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request. Cancelled when the client disconnects."""
+        context = RequestContext(request)
+        if self._request_log is not None:
+            context.capture = self._request_log.capture()
+        if self._tracing is not None:
+            context.trace = self._tracing.begin(context.header("traceparent"))
+        fault: str | None = None
+        try:
+            await self._serve(context)
+        except ApiError as error:
+            fault = error.code or error.type
+            context.key_alias = context.key_alias or error.log_fields.get("key_alias") or ""
+            if context.started:
+                context.failure = error.status
+                raise
+            if context.endpoint == "other":  # there is nothing at this path
+                context.dialect = dialect_of(context.path)
+            context.error(await self._counted(context, error) if error.status == 401 else error)
+        except asyncio.CancelledError:
+            fault, context.failure = CLIENT_LEFT, metrics.CLIENT_LEFT
+            raise
+        except ClientLeft:
+            fault, context.failure = CLIENT_LEFT, metrics.CLIENT_LEFT
+            log.debug("client_left", request_id=context.id)
+            raise ConnectionResetError from None
+        except Exception as error:  # noqa: BLE001 the client gets a response whatever went wrong
+            # Log where it happened but not the message, which may quote a prompt or a key.
+            where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)][-6:]
+            log.error("internal_error", request_id=context.id, error=type(error).__name__, where=where)
+            fault = "internal_error"
+            if context.started:
+                context.failure = 500
+                raise ConnectionAbortedError from None  # a truncated response must not look complete
+            context.error(internal_error(context.id))
+        finally:
+            status = context.failure or (context.response.status if context.response is not None else 500)
+            if context.endpoint != INTERNAL:
+                metrics.request(context.endpoint, context.group, status, time.monotonic() - context.began)
+            log_request(context, status, fault)
+            if self._request_log is not None:
+                self._request_log.ended(context, status)
+            if self._tracing is not None:
+                self._tracing.ended(context, status)
+        assert context.response is not None, "every handler answers"
+        return context.response
+
+    async def _counted(self, context: RequestContext, refused: ApiError) -> ApiError:
+        """Return the refusal of a key, or the error for too many wrong keys."""
+        if self._failed_auth is None or presented_key(context.header) is None:
+            return refused
+        address = client_address(context.request.remote, context.header, self._trusted_proxies)
+        seconds, passed = await self._failed_auth(address)
+        if passed:
+            effect = "Too many wrong keys; further ones get 429."
+            log.warning("failed_keys", request_id=context.id, address=address, effect=effect)
+        return too_many(seconds) if seconds else refused
+
+    async def _serve(self, context: RequestContext) -> None:
+        if self._edge is not None:
+            await self._edge(context, self._dispatch)
+            return
+        context.always, preflight = cors.decide(context.method, context.header, self._allowed_origins)
+        if preflight:
+            context.respond(204, b"")
+            return
+        endpoint = find(context.method, context.path, context.header("upgrade"))
+        context.endpoint = endpoint.name
+        if endpoint.name in GOOGLE:
+            context.dialect = "google"
+            context.take_key()
+        elif endpoint.name in ANTHROPIC:
+            context.dialect = "anthropic"
+        if endpoint.admin and self._has_session(context):
+            if endpoint.name == "model_info" and self._sign_in is not None:
+                await self._sign_in.identify(context)
+            await self._dispatch(context, endpoint)
+            return
+        self._authenticator.check(context, endpoint)
+        if context.token is not None:
+            await self._verify(context, context.token, endpoint)
+        if context.key_hash is not None:
+            if not endpoint.billable:
+                await self._accounting.authenticate(context)
+            else:
+                await self._admitted(context, endpoint)
+                return
+        await self._dispatch(context, endpoint)
+
+    async def _verify(self, context: RequestContext, token: str, endpoint: Endpoint) -> None:
+        """Find out who sent the JWT. Raises ApiError 401, 403 or 503."""
+        assert self._tokens is not None, "without it no JWT is accepted"
+        context.token = None
+        team = context.header(TEAM_HEADER)
+        caller = await self._tokens(token, endpoint, context.path, team, time.time())
+        context.caller, context.administrator = caller, caller.administrator
+        context.models, context.person = caller.models, caller.credential
+
+    def _has_session(self, context: RequestContext) -> bool:
+        """Whether the call comes with a session of the dashboard instead of a key. Raises ApiError 403."""
+        if self._sign_in is None or self._authenticator.refusal is not None or presented_key(context.header):
+            return False
+        return self._sign_in.recognize(context)
+
+    async def _admitted(self, context: RequestContext, endpoint: Endpoint) -> None:
+        """Check a virtual key's request and admit it in one ledger transaction.
+
+        A client with an invalid key learns only that. If the key was assumed valid from the cache, its permissions may
+        be stale, so a refusal is checked again with the current ones.
+        """
+        if not self._accounting.assume_cached_key(context):
+            await self._accounting.authenticate(context)
+        assumed = context.models
+        try:
+            await self._dispatch(context, endpoint)
+        except ApiError:
+            if not context.key_assumed or context.started:
+                raise
+            body = context.kept
+            await self._accounting.authenticate(context)
+            if context.models == assumed:
+                raise
+            context.kept = body
+            await self._dispatch(context, endpoint)
+
+    def _dispatch(self, context: RequestContext, endpoint: Endpoint) -> Awaitable[None]:
+        simple = self._simple.get(endpoint.name)
+        if simple is not None:
+            return simple(context)
+        if endpoint.name in ("model", "google_model"):
+            return self._models.one(context, model_id(context.path))
+        if endpoint.admin:
+            if self._admin is None:
+                raise unknown_path(context.path)
+            return self._admin(context, endpoint)
+        if endpoint.name in stored_responses.NAMES:
+            return self._stored_responses(context, endpoint)
+        if endpoint.engine:
+            return self._engine_endpoints(context, endpoint)
+        if endpoint.methods == ("POST",):
+            return self._completions(context, endpoint)
+        raise wrong_method(context.method, context.path, endpoint.methods)
 
 
 def router_for(config: Config, before: Router | None = None, known: Config | None = None) -> Router:

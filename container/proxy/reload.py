@@ -20,7 +20,7 @@ from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns
 from ..server.settings import Settings
 from .gateway import Gateway, router_for
-from .startup_checks import reasons_not_to_serve, reasons_to_keep
+from .startup import reasons_not_to_serve, reasons_to_keep
 
 WATCH_SECONDS = 1.0
 

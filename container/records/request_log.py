@@ -16,8 +16,7 @@ from ..accounting.transcript import Transcript
 from ..config.observability import RequestLogging
 from ..observability import log
 from ..observability.hide_secrets import hide_secrets
-from ..server.context import RequestContext
-from ..server.recording import Capture
+from ..server.context import Capture, RequestContext
 
 # API fields whose values come from a short list and contain no personal data.
 _KEPT = frozenset(

@@ -15,8 +15,7 @@ from .. import VERSION
 from ..config.observability import SERVICE
 from ..config.observability import Tracing as Options
 from ..observability import log, metrics
-from ..server.context import RequestContext
-from ..server.recording import Trace
+from ..server.context import RequestContext, Trace
 from . import traces
 from .traces import ROUTES, Finished, context, spans
 

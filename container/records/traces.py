@@ -13,7 +13,7 @@ from worker.core.pricing.usage import usage
 
 from ..config.observability import Sampler
 from ..observability.metrics import CLIENT_LEFT
-from ..server.recording import Attempt, TraceContext
+from ..server.context import Attempt, TraceContext
 
 _TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII

@@ -1,11 +1,12 @@
-"""Authentication: the edge's token, the master key, or a virtual key.
+"""Authentication: the edge's token, the master key, or a virtual key; and the address whose wrong keys are counted.
 
 On loopback without a master key, any client on this machine is allowed.
 """
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from worker.core.api.auth import (
@@ -24,7 +25,7 @@ from worker.core.protocol import TOKEN_HEADER
 from worker.core.settings import public_models
 
 from .context import RequestContext
-from .settings import Settings
+from .settings import Network, Settings
 
 _PROBES = ("liveliness", "readiness")
 
@@ -144,3 +145,40 @@ def _is_this_machine(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def client_address(peer: str | None, header: Callable[[str], str | None], trusted: Sequence[Network]) -> str:
+    """Return the nearest `X-Forwarded-For` address that is not a trusted proxy; '' for a socket without addresses.
+
+    `header` must return all lines of a header, joined with commas, because a proxy may append its own line to the
+    client's. The header is ignored unless the peer is a trusted proxy.
+    """
+    address = peer or ""
+    if not trusted or not _among(address, trusted):
+        return address
+    for named in reversed((header("x-forwarded-for") or "").split(",")):
+        named = _without_port(named.strip())
+        if not named:
+            continue
+        address = named
+        if not _among(named, trusted):
+            break
+    return address
+
+
+def _without_port(named: str) -> str:
+    """Strip the port that some proxies add (`192.0.2.1:5000`). It changes with every connection."""
+    if named.startswith("["):
+        return named[1:].partition("]")[0]
+    host, _, port = named.partition(":")
+    return host if port.isdigit() else named
+
+
+def _among(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return any(found in network for network in networks)

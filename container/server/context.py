@@ -5,12 +5,17 @@ cancels the handler when the client disconnects.
 """
 
 import asyncio
+import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.core.api import google
@@ -20,13 +25,148 @@ from worker.core.ledger.settle import Report
 from worker.core.protocol import MASTER, EdgeGrant
 
 from ..request.parsed_request import ParsedRequest
+from ..routing.outcome import Outcome
 from ..routing.router import Try
-from . import ids
-from .recording import Capture, Trace
-from .whole_answer import WholeAnswer
 
 if TYPE_CHECKING:
     from worker.core.identity.callers import Caller
+
+
+# Ids of requests and reservations: unique, 32 hexadecimal digits, in chronological order. Ids created together are
+# adjacent in the ledger's indexes, so a commit writes few pages.
+
+_COUNT_DIGITS = 5
+_process = os.urandom(8).hex()
+_count = itertools.count()
+
+
+def new_request_id() -> str:
+    """Milliseconds since 1970 (11 digits), a counter (5) and 64 random bits of this process (16)."""
+    return f"{time.time_ns() // 1_000_000:011x}{next(_count) % 16**_COUNT_DIGITS:05x}{_process}"
+
+
+def _forked() -> None:
+    """Ids of two processes must differ."""
+    global _process
+    _process = os.urandom(8).hex()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+# What a request records for the request log and for its trace, if they are enabled.
+
+
+class Capture:
+    """The first `most` bytes of the request and response bodies, and their full sizes.
+
+    `events`: the response is an event stream.
+    """
+
+    __slots__ = ("_most", "answer", "answer_size", "asked", "asked_size", "events")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.asked = b""
+        self.asked_size = 0
+        self.answer: list[bytes] = []
+        self.answer_size = 0
+        self.events = False
+
+    def request(self, raw: bytes) -> None:
+        self.asked, self.asked_size = raw[: self._most], len(raw)
+
+    def answered(self, data: bytes) -> None:
+        room = self._most - self.answer_size
+        self.answer_size += len(data)
+        if room > 0:
+            self.answer.append(data[:room])
+
+
+class TraceContext(NamedTuple):
+    """`trace`: 16 bytes. `parent`: the client's span, 8 bytes, or empty if the trace starts here."""
+
+    trace: bytes
+    parent: bytes = b""
+
+
+class Attempt(NamedTuple):
+    """A finished attempt. Times are on `time.monotonic`; `used` is the usage as the provider reported it."""
+
+    step: Try
+    outcome: Outcome
+    began: float
+    ended: float
+    stream: bool
+    used: Mapping[str, Any] | None
+
+
+class Trace:
+    """The attempts of one request."""
+
+    __slots__ = ("attempts", "context")
+
+    def __init__(self, context: TraceContext) -> None:
+        self.context = context
+        self.attempts: list[Attempt] = []
+
+    def attempted(self, step: Try, outcome: Outcome, began: float, noted: Mapping[str, Any]) -> None:
+        """Record an attempt that has just ended. `noted`: the fields that are also logged."""
+        stream, used = bool(noted.get("stream")), noted.get("usage")
+        self.attempts.append(Attempt(step, outcome, began, time.monotonic(), stream, used))
+
+
+# Larger bodies are written separately, to avoid a copy.
+_TOGETHER_BYTES = 64 * 1024
+_WITHOUT_BODY = (204, 304)
+_LINE = ": ".join
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class WholeAnswer(web.StreamResponse):
+    """`headers` must not contain line breaks. The body is not sent in response to HEAD."""
+
+    def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        super().__init__(status=status)
+        self._lines = headers
+        self._data = body
+        self._request: web.BaseRequest | None = None
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return None if self._request is None else self._request.keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        self._request = request
+        return request.writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Raises ConnectionError when the client has disconnected."""
+        request = self._request
+        assert request is not None, "prepare comes first"
+        body = b"" if request.method == "HEAD" or self.status in _WITHOUT_BODY else self._data
+        head = "\r\n".join(self._head(request)).encode("ascii")
+        if len(body) <= _TOGETHER_BYTES:
+            await request.writer.write_eof(head + body)
+        else:
+            await request.writer.write(head)
+            await request.writer.write_eof(body)
+
+    def _head(self, request: web.BaseRequest) -> Iterable[str]:
+        version = request.version
+        lines = [f"HTTP/{version.major}.{version.minor} {self.status} {_REASONS.get(self.status, '')}"]
+        lines += map(_LINE, self._lines)
+        if self.status not in _WITHOUT_BODY and (self._data or request.method != "HEAD"):
+            lines.append(f"content-length: {len(self._data)}")
+        lines.append(f"date: {rfc822_formatted_time()}")
+        if not request.keep_alive:
+            if version == HttpVersion11:
+                lines.append("connection: close")
+        elif version == HttpVersion10:
+            lines.append("connection: keep-alive")
+        lines += ("", "")
+        return lines
+
 
 Headers = Iterable[tuple[str, str]]
 
@@ -168,7 +308,7 @@ class RequestContext:
         self.headers = request.headers
         self._queried_key: str | None = None
         self.named = acceptable(self.header("x-request-id"))
-        self.own_id = ids.new()
+        self.own_id = new_request_id()
         self.id = self.named or self.own_id
         self.always: Sequence[tuple[str, str]] = ()  # headers of every response to this request
         self.response: web.StreamResponse | None = None
@@ -218,7 +358,7 @@ class RequestContext:
 
         The first reservation takes the gateway's own id for the request.
         """
-        id, self.own_id = self.own_id or ids.new(), ""
+        id, self.own_id = self.own_id or new_request_id(), ""
         return id, self.id if self.id != id else ""
 
     @property

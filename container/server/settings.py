@@ -14,8 +14,8 @@ from worker.core.values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_sec
 
 from ..config import observability as otel
 from ..http_client import proxies
-from .client_address import Network
 
+Network = IPv4Network | IPv6Network
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -46,7 +46,7 @@ def postgres_address(text: str) -> str:
     return text
 
 
-def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+def networks(text: str) -> tuple[Network, ...]:
     """Parse `10.0.0.0/8, fd00::/8, 192.0.2.1`."""
     try:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())

@@ -25,10 +25,10 @@ from ..handlers.metrics import Sums
 from ..ledger.location import Claim
 from ..ledger.store import LedgerUnavailable
 from ..observability import log, metrics
-from ..proxy.accounts import declared, open_ledger, warn_of_prices
 from ..proxy.gateway import router_for
 from ..proxy.process import Watchdog, announce, calm_garbage_collector
 from ..proxy.reload import ConfigWatch, engine_for, read_again
+from ..proxy.startup import declared, open_ledger, warn_of_prices
 from ..routing.health_board import HealthBoard
 from ..server.auth import count_failed_keys
 from ..server.settings import Settings

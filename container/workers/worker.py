@@ -12,10 +12,10 @@ from ..config.load import Config
 from ..config.response_cache import redis_url
 from ..handlers.metrics import Sums
 from ..observability import log, metrics
-from ..proxy.accounts import accounting_of
 from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, close, tracing_of
 from ..proxy.reload import Current
+from ..proxy.startup import accounting_of
 from ..routing.health_board import HealthBoard, SharedHealth
 from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns

@@ -13,7 +13,7 @@ from container.accounting.ledger import LocalLedger
 from container.handlers.admin import Admin
 from container.handlers.models import ModelInfo
 from container.ledger.sqlite import SqliteStore
-from container.proxy.app import App
+from container.proxy.gateway import App
 from container.server.auth import Authenticator
 from container.server.context import RequestContext
 from container.server.settings import read

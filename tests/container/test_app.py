@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from container.observability import log
-from container.proxy.app import App
+from container.proxy.gateway import App
 from container.server.context import RequestContext
 from tests.container.raw import Answer, Connection, ask
 from tests.container.serving import serving

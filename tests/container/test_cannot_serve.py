@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.proxy.startup_checks import reasons_to_keep
+from container.proxy.startup import reasons_to_keep
 
 KEY = {"KEY": "sk-provider"}
 

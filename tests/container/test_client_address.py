@@ -3,7 +3,7 @@
 import pytest
 
 from container.server import settings
-from container.server.client_address import client_address
+from container.server.auth import client_address
 
 TRUSTED = settings.networks("10.0.0.0/8, fd00::/8")
 

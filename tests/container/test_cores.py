@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from container.server.cores import cores
+from container.proxy.process import cores
 
 
 @pytest.fixture(autouse=True)

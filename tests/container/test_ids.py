@@ -3,13 +3,13 @@
 import json
 import re
 
-from container.server import ids
+from container.server import context
 from worker.core.api import openapi
 from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 
 
 def test_ids_have_32_digits_and_are_unique_and_ordered():
-    made = [ids.new() for _ in range(10_000)]
+    made = [context.new_request_id() for _ in range(10_000)]
     assert len(set(made)) == 10_000
     assert made == sorted(made)
     assert all(re.fullmatch("[0-9a-f]{32}", id) for id in made)
@@ -18,4 +18,4 @@ def test_ids_have_32_digits_and_are_unique_and_ordered():
 def test_page_cursor_matches_its_description():
     described = json.loads(openapi.text(FIELD_SCHEMAS))["paths"]["/spend/logs"]["get"]["parameters"]
     (after,) = (parameter["schema"] for parameter in described if parameter["name"] == "after")
-    assert re.search(after["pattern"], f"1800000000000-{ids.new()}")
+    assert re.search(after["pattern"], f"1800000000000-{context.new_request_id()}")

@@ -13,7 +13,7 @@ from container.formats.shared.events import EventStream
 from container.formats.shared.failure import from_response, shown
 from container.observability.hide_secrets import hide_secrets
 from container.records.request_log import Secrets, without_contents
-from container.server.client_address import client_address
+from container.server.auth import client_address
 from container.server.settings import networks
 from tests.linear import grows_linearly
 from worker.core.ledger import keys

@@ -22,7 +22,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "changed", ["Dockerfile", "container/proxy/app.py", "worker/core/protocol.py", "deploy/image/trim.py"]
+    "changed", ["Dockerfile", "container/proxy/gateway.py", "worker/core/protocol.py", "deploy/image/trim.py"]
 )
 def test_the_hash_changes_with_the_contents(copy: Path, changed: str) -> None:
     before = image_hash(copy, "")
@@ -33,7 +33,7 @@ def test_the_hash_changes_with_the_contents(copy: Path, changed: str) -> None:
 
 def test_the_hash_changes_with_a_name(copy: Path) -> None:
     before = image_hash(copy, "")
-    (copy / "container" / "proxy" / "app.py").rename(copy / "container" / "proxy" / "apps.py")
+    (copy / "container" / "proxy" / "gateway.py").rename(copy / "container" / "proxy" / "gateways.py")
     assert image_hash(copy, "") != before
 
 

@@ -5,8 +5,8 @@ from datetime import date
 
 import pytest
 
-from container.proxy.accounts import declared
 from container.proxy.catalog import catalog
+from container.proxy.startup import declared
 from worker.core import configuration
 from worker.core.ledger.declared_owners import SECTIONS
 
