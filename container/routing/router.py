@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from ..config.load import Config
 from ..config.options import Options
 from .groups import Groups, Target
-from .health import MAX_COOLDOWN_SECONDS, Health, Most
+from .health import MAX_COOLDOWN_SECONDS, Health, LocalHealth, Most, Tolerance, shown
 from .outcome import COUNTED, TRANSIENT, Outcome
 from .strategies import STRATEGIES, USAGE_BASED, Prices, RoutingContext
 
@@ -86,7 +86,7 @@ class Router:
     ) -> None:
         self.groups = Groups(config)
         self.options: Options = config.options
-        self.health: dict[str, Health] = {d.id: Health() for d in config.deployments}
+        self.health: dict[str, Health] = {d.id: LocalHealth() for d in config.deployments}
         by_usage = config.options.routing_strategy == USAGE_BASED
         self._most = {
             d.id: Most(d.max_parallel_requests, *((d.rpm, d.tpm) if by_usage else ())) for d in config.deployments
@@ -242,19 +242,15 @@ class Router:
             return  # the client chose the model; the deployment serves others
         elif not self.options.disable_cooldowns:
             before = health.cooling_until
-            health.failed(
-                outcome,
-                now,
-                allowed_fails=self.options.allowed_fails,
-                cooldown_time=self.options.cooldown_time,
-                allowed_of_kind=self.options.allowed_fails_policy.get(outcome.kind),
-            )
+            options = self.options
+            of_kind = options.allowed_fails_policy.get(outcome.kind)
+            health.failed(outcome, now, Tolerance(options.allowed_fails, options.cooldown_time, of_kind))
             if self.on_cooldown and health.cooling_until > before:
                 self.on_cooldown(target.deployment.id, health.cooling_until - now)
 
     def shown(self, deployment: str) -> dict[str, Any]:
         """Return a deployment's state for the operator."""
-        return self.health[deployment].shown(self._clock(), self.options.latency_ttl)
+        return shown(self.health[deployment], self._clock(), self.options.latency_ttl)
 
     def ailing(self, deployment: str) -> int:
         """Return the seconds since its first cooldown without a success in between."""
@@ -267,9 +263,8 @@ class Router:
     def cool(self, deployment: str, seconds: float) -> None:
         """Apply a cooldown reported by another replica. It is capped, because clocks may differ."""
         if seconds > 0:
-            now, health = self._clock(), self.health[deployment]
-            health.struck_at = health.struck_at if health.strikes else now
-            health.cool_until(now + min(seconds, MAX_COOLDOWN_SECONDS))
+            now = self._clock()
+            self.health[deployment].cool_until(now + min(seconds, MAX_COOLDOWN_SECONDS), now)
 
     def retries(self, request: RouteRequest, target: Target, outcome: Outcome) -> int:
         """Return how many retries a group gets after such an outcome."""

@@ -19,7 +19,7 @@ from ..config.problems import CannotServe
 from ..observability import log
 from ..proxy.process import EXIT_CODE, announce, calm_garbage_collector, say_listening
 from ..request.sealed_ids import secret_of_this_process
-from ..routing.health_board import HealthBoard
+from ..routing.health import HealthBoard
 from ..server.http import shared_out
 from ..server.settings import Settings
 from .hub import NUMBER, Hub, keep

@@ -16,7 +16,7 @@ from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, close, tracing_of
 from ..proxy.reload import Current
 from ..proxy.startup import accounting_of
-from ..routing.health_board import HealthBoard, SharedHealth
+from ..routing.health import HealthBoard, SharedHealth
 from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns
 from ..server.http import MAX_HEADER_BYTES

@@ -146,7 +146,7 @@ def test_a_deployment_that_does_not_support_a_parameter_is_not_retried_beside_a_
 
 def test_a_fallback_without_a_parameter_is_skipped_when_the_model_is_cooling_or_disabled():
     router = chain()
-    router.health["c"].cool_until(2000)
+    router.health["c"].cool_until(2000, 1000)
     assert run(router, "claude", {"g": UNSUPPORTED, "m": UNSUPPORTED}) == ["g", "m", "c"]
     router = make(deployment("a", "a1", off=("KEY",)), deployment("b", "b1"), deployment("c", "c1"),
                   fallbacks={"a": ("b", "c")})  # fmt: skip
@@ -155,7 +155,7 @@ def test_a_fallback_without_a_parameter_is_skipped_when_the_model_is_cooling_or_
 
 def test_an_unsupported_parameter_while_the_other_deployment_cools_goes_to_the_fallback_first():
     router = make(deployment("a", "a1"), deployment("a", "a2"), deployment("b", "b1"), fallbacks={"a": ("b",)})
-    router.health["a1"].cool_until(2000)
+    router.health["a1"].cool_until(2000, 1000)
     assert run(router, "a", {"a2": UNSUPPORTED}) == ["a2", "b1"]
     assert run(router, "a", {"a2": UNSUPPORTED, "b1": UNSUPPORTED}) == ["a2", "b1", "a1"]
 
@@ -296,21 +296,21 @@ class TestCooldown:
     def test_when_all_are_cooling_the_earliest_to_recover_is_tried(self):
         clock = Clock()
         router = make(deployment("a", "a1"), deployment("a", "a2"), clock=clock)
-        router.health["a1"].cool_until(clock() + 100)
-        router.health["a2"].cool_until(clock() + 50)
+        router.health["a1"].cool_until(clock() + 100, clock())
+        router.health["a2"].cool_until(clock() + 50, clock())
         assert run(router, "a", {}) == ["a2"]
 
     def test_a_healthy_fallback_goes_before_a_cooling_deployment(self):
         router = chain()
-        router.health["c"].cool_until(2000)
+        router.health["c"].cool_until(2000, 1000)
         assert run(router, "claude", {}) == ["g"]
         assert run(router, "claude", {"g": SERVER_ERROR, "m": SERVER_ERROR})[-1] == "c"
 
     def test_after_a_cooldown_one_request_probes_and_the_others_wait(self):
         clock = Clock()
         router = make(deployment("a", "a1"), deployment("a", "a2"), clock=clock)
-        router.health["a1"].cool_until(clock() + 5)
-        router.health["a2"].cool_until(clock() + 500)
+        router.health["a1"].cool_until(clock() + 5, clock())
+        router.health["a2"].cool_until(clock() + 500, clock())
         clock.now += 6
         probe = router.route(RouteRequest("a"))
         assert next(probe).target.deployment.id == "a1"
@@ -330,7 +330,7 @@ class TestCooldown:
     def test_an_abandoned_probe_lets_the_next_request_probe(self):
         clock = Clock()
         router = make(deployment("a", "a1"), clock=clock)
-        router.health["a1"].cool_until(clock() + 5)
+        router.health["a1"].cool_until(clock() + 5, clock())
         clock.now += 6
         probe = router.route(RouteRequest("a"))
         next(probe)

@@ -148,7 +148,7 @@ def test_a_healthy_deployment_is_always_found(members, fallbacks, strategy, rng:
     )
     for d in made:
         if rng.random() < 0.5:
-            router.health[d.id].cool_until(clock.now + rng.random() * 100)
+            router.health[d.id].cool_until(clock.now + rng.random() * 100, clock.now)
     healthy = {d.id for d in made if not d.off and rng.random() < 0.5}
     request = RouteRequest("a")
     reach = ["a", *router.fallbacks(request, "fallbacks")]

@@ -1,23 +1,41 @@
-"""The health of a deployment, with a fake clock."""
+"""The health of a deployment, with a fake clock, in one process and as one of several workers sees it."""
+
+import os
+import signal
 
 import pytest
 
-from container.routing.health import LATENCY_SAMPLES, MAX_COOLDOWN_SECONDS, WINDOW_SECONDS, Health
+from container.routing.health import (
+    LATENCY_SAMPLES,
+    MAX_COOLDOWN_SECONDS,
+    WINDOW_SECONDS,
+    Health,
+    HealthBoard,
+    LocalHealth,
+    Most,
+    SharedHealth,
+    Tolerance,
+    shown,
+)
 from container.routing.outcome import OK, TRANSIENT, UNHEALTHY, Outcome
 
 SERVER = Outcome("server", 500)
 
 
+@pytest.fixture(params=["local", "shared"])
+def health(request: pytest.FixtureRequest) -> Health:
+    return LocalHealth() if request.param == "local" else SharedHealth(HealthBoard(2, 2), 1, 1)
+
+
 def fail(health: Health, now: float, outcome: Outcome = SERVER, allowed_fails: int = 2, cooldown: float = 10.0) -> None:
-    health.failed(outcome, now, allowed_fails=allowed_fails, cooldown_time=cooldown)
+    health.failed(outcome, now, Tolerance(allowed_fails, cooldown))
 
 
-def test_new_deployment_is_healthy():
-    assert not Health().resting(0.0)
+def test_new_deployment_is_healthy(health: Health):
+    assert not health.resting(0.0)
 
 
-def test_deployment_cools_down_after_too_many_failures():
-    health = Health()
+def test_deployment_cools_down_after_too_many_failures(health: Health):
     fail(health, 1.0)
     fail(health, 2.0)
     assert not health.resting(2.0)
@@ -27,16 +45,14 @@ def test_deployment_cools_down_after_too_many_failures():
     assert not health.resting(13.0)
 
 
-def test_failures_expire():
-    health = Health()
+def test_failures_expire(health: Health):
     fail(health, 0.0)
     fail(health, 1.0)
     fail(health, WINDOW_SECONDS + 1.5)
     assert not health.resting(WINDOW_SECONDS + 1.5)
 
 
-def test_success_resets_failures_and_ends_a_cooldown():
-    health = Health()
+def test_success_resets_failures_and_ends_a_cooldown(health: Health):
     for now in (1.0, 2.0, 3.0):
         fail(health, now)
     health.succeeded()
@@ -46,37 +62,32 @@ def test_success_resets_failures_and_ends_a_cooldown():
 
 
 @pytest.mark.parametrize("kind", ["authentication", "not_found", "rate_limit"])
-def test_deployment_cools_down_at_once_when_a_retry_is_pointless(kind):
-    health = Health()
+def test_deployment_cools_down_at_once_when_a_retry_is_pointless(health: Health, kind):
     fail(health, 0.0, Outcome(kind, 400))
     assert health.resting(9.9)
     assert not health.resting(10.0)
 
 
-def test_cooldown_lasts_as_long_as_the_provider_asks():
-    health = Health()
+def test_cooldown_lasts_as_long_as_the_provider_asks(health: Health):
     fail(health, 0.0, Outcome("rate_limit", 429, retry_after=42.0))
     assert health.resting(41.9)
     assert not health.resting(42.0)
 
 
-def test_cooldown_has_a_maximum():
-    health = Health()
+def test_cooldown_has_a_maximum(health: Health):
     fail(health, 0.0, Outcome("rate_limit", 429, retry_after=1e9))
     assert not health.resting(MAX_COOLDOWN_SECONDS)
 
 
 @pytest.mark.parametrize("kind", ["caller", "context_window", "content_policy", "ok"])
-def test_clients_mistakes_do_not_affect_health(kind):
-    health = Health()
+def test_clients_mistakes_do_not_affect_health(health: Health, kind):
     for now in range(50):
         fail(health, float(now), Outcome(kind, 400))
     assert not health.resting(50.0)
-    assert not health.failures
+    assert health.recent_failures(50.0) == 0
 
 
-def test_failure_right_after_a_cooldown_causes_a_longer_one():
-    health = Health()
+def test_failure_right_after_a_cooldown_causes_a_longer_one(health: Health):
     for now in (0.0, 0.0, 0.0):
         fail(health, now)
     assert not health.resting(10.0)
@@ -85,15 +96,13 @@ def test_failure_right_after_a_cooldown_causes_a_longer_one():
     assert not health.resting(30.0)
 
 
-def test_shorter_cooldown_does_not_shorten_a_longer_one():
-    health = Health()
+def test_shorter_cooldown_does_not_shorten_a_longer_one(health: Health):
     fail(health, 0.0, Outcome("rate_limit", 429, retry_after=100.0))
     fail(health, 1.0, Outcome("rate_limit", 429, retry_after=1.0))
     assert health.resting(99.0)
 
 
-def test_one_request_probes_after_a_cooldown_and_the_others_wait():
-    health = Health()
+def test_one_request_probes_after_a_cooldown_and_the_others_wait(health: Health):
     fail(health, 0.0, Outcome("not_found", 404))
     assert not health.resting(10.0)
     health.began(10.0, 0)
@@ -104,16 +113,14 @@ def test_one_request_probes_after_a_cooldown_and_the_others_wait():
     assert not health.resting(10.0)
 
 
-def test_abandoned_probe_lets_another_one_through():
-    health = Health()
+def test_abandoned_probe_lets_another_one_through(health: Health):
     fail(health, 0.0, Outcome("not_found", 404))
     health.began(10.0, 0)
     health.ended()
     assert not health.resting(10.0)
 
 
-def test_requests_in_flight_are_counted():
-    health = Health()
+def test_requests_in_flight_are_counted(health: Health):
     health.began(0.0, 5)
     health.began(0.0, 7)
     assert (health.in_flight, health.requests, health.tokens) == (2, 2, 12)
@@ -121,28 +128,29 @@ def test_requests_in_flight_are_counted():
     assert (health.in_flight, health.requests) == (1, 2)
 
 
-def test_new_minute_starts_at_zero():
-    health = Health()
+def test_new_minute_starts_at_zero(health: Health):
     health.began(59.0, 5)
     health.began(60.0, 1)
     assert (health.requests, health.tokens, health.in_flight) == (1, 1, 2)
 
 
-def test_latency_is_the_mean_of_recent_samples_separately_for_streams():
-    health = Health()
+def test_latency_is_the_mean_of_recent_samples_separately_for_streams(health: Health):
     assert health.latency(0.0, 100.0, stream=False) is None
-    health.latencies.extend([(0.0, 9.0), (50.0, 1.0), (60.0, 3.0)])
-    health.first_tokens.append((60.0, 0.5))
+    for now, seconds in ((0.0, 9.0), (50.0, 1.0), (60.0, 3.0)):
+        health.took(now, seconds, stream=False)
+    health.took(60.0, 0.5, stream=True)
     assert health.latency(60.0, 100.0, stream=False) == pytest.approx(13 / 3)
     assert health.latency(110.0, 100.0, stream=False) == 2.0
     assert health.latency(110.0, 100.0, stream=True) == 0.5
     assert health.latency(1000.0, 100.0, stream=True) is None
 
 
-def test_number_of_samples_is_limited():
-    health = Health()
-    health.latencies.extend((float(n), 1.0) for n in range(LATENCY_SAMPLES + 5))
-    assert len(health.latencies) == LATENCY_SAMPLES
+def test_number_of_samples_is_limited(health: Health):
+    for now in range(LATENCY_SAMPLES):
+        health.took(float(now), 9.0, stream=False)
+    for now in range(LATENCY_SAMPLES):
+        health.took(float(now), 1.0, stream=False)
+    assert health.latency(0.0, 100.0, stream=False) == 1.0
 
 
 def test_outcomes():
@@ -152,8 +160,7 @@ def test_outcomes():
     assert not UNHEALTHY & {"ok", "caller", "context_window", "content_policy"}
 
 
-def test_a_deployment_ails_from_its_first_cooldown_until_a_success():
-    health = Health()
+def test_a_deployment_ails_from_its_first_cooldown_until_a_success(health: Health):
     fail(health, 1.0)
     assert health.ailing(400.0) == 0  # it only failed
     fail(health, 2.0)
@@ -165,3 +172,119 @@ def test_a_deployment_ails_from_its_first_cooldown_until_a_success():
     for now in (500.0, 501.0, 502.0):
         fail(health, now)
     assert health.ailing(512.0) == 10
+
+
+# Over several workers.
+
+NOW = 1000.0
+
+
+@pytest.fixture
+def board() -> HealthBoard:
+    return HealthBoard(3, 4)
+
+
+@pytest.fixture
+def workers(board: HealthBoard) -> list[SharedHealth]:
+    return [SharedHealth(board, 1, number) for number in range(3)]
+
+
+def test_requests_are_summed(workers: list[SharedHealth]) -> None:
+    for health in workers:
+        health.began(NOW, 5)
+    assert {(one.in_flight, one.requests, one.tokens) for one in workers} == {(3, 3, 15)}
+    workers[0].ended()
+    assert {one.in_flight for one in workers} == {2}
+
+
+def test_the_last_place_is_given_once(workers: list[SharedHealth]) -> None:
+    most = Most(parallel=2)
+    assert [one.began(NOW, 1, most) for one in workers] == [True, True, False]
+    workers[0].ended()
+    assert workers[2].began(NOW, 1, most)
+
+
+@pytest.mark.parametrize("most", [Most(requests=2), Most(tokens=20)])
+def test_a_minute_has_its_limit_over_all(workers: list[SharedHealth], most: Most) -> None:
+    assert [one.began(NOW, 10, most) for one in workers] == [True, True, False]
+    assert workers[2].began(NOW + 60, 10, most)
+
+
+def test_tokens_are_corrected_in_the_row_of_whoever_sent_them(workers: list[SharedHealth]) -> None:
+    workers[0].began(NOW, 10)
+    workers[0].used(NOW, 5)
+    workers[1].began(NOW, 10)
+    workers[1].used(NOW, -20)
+    assert shown(workers[2], NOW, 60)["tokens_this_minute"] == 15
+
+
+def test_failures_count_together_and_a_cooldown_is_seen_by_all(workers: list[SharedHealth]) -> None:
+    for health in workers:
+        assert not health.resting(NOW)
+        fail(health, NOW)
+    assert all(one.resting(NOW + 9) for one in workers)
+    assert {one.cooldowns for one in workers} == {1}
+    assert not any(one.resting(NOW + 10) for one in workers)
+
+
+def test_a_success_anywhere_ends_the_count(workers: list[SharedHealth]) -> None:
+    fail(workers[0], NOW)
+    fail(workers[1], NOW)
+    workers[2].succeeded()
+    fail(workers[0], NOW)
+    assert not workers[0].resting(NOW)
+    assert workers[0].recent_failures(NOW) == 1
+
+
+def test_after_a_cooldown_one_worker_probes(workers: list[SharedHealth]) -> None:
+    workers[0].cool_until(NOW, NOW)
+    assert [one.began(NOW, 1) for one in workers[:1]] == [True]
+    assert all(one.resting(NOW) for one in workers)
+    workers[0].ended()
+    workers[0].succeeded()
+    assert not any(one.resting(NOW) for one in workers)
+
+
+def test_latencies_are_those_of_all(workers: list[SharedHealth]) -> None:
+    workers[0].took(NOW, 1.0, stream=False)
+    workers[1].took(NOW - 100, 5.0, stream=False)
+    workers[2].took(NOW, 3.0, stream=False)
+    assert workers[1].latency(NOW, 60, stream=False) == 2.0
+    assert workers[1].latency(NOW, 60, stream=True) is None
+    for _ in range(30):
+        workers[0].took(NOW, 1.0, stream=True)
+    assert workers[1].latency(NOW, 60, stream=True) == 1.0
+
+
+def test_what_a_dead_worker_sent_counts_until_the_minute_ends(board: HealthBoard, workers: list[SharedHealth]) -> None:
+    workers[1].began(NOW, 7)
+    workers[0].cool_until(NOW, NOW)
+    workers[0].began(NOW, 7)
+    assert workers[1].resting(NOW)  # it is probed
+    board.left(0, [1])
+    assert workers[1].in_flight == 1
+    assert shown(workers[1], NOW, 60)["requests_this_minute"] == 2
+    assert not workers[1].resting(NOW)
+
+
+def test_places_are_separate_and_can_be_cleared(board: HealthBoard, workers: list[SharedHealth]) -> None:
+    other = SharedHealth(board, 2, 0)
+    workers[0].began(NOW, 1)
+    assert other.in_flight == 0
+    board.clear(1)
+    assert workers[0].in_flight == 0
+
+
+def test_a_killed_process_leaves_no_lock(board: HealthBoard, workers: list[SharedHealth]) -> None:
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with board.lock:
+            workers[0].began(NOW, 1)
+            os.write(told, b"x")
+            signal.pause()
+    os.read(ready, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert workers[1].began(NOW, 1, Most(parallel=2))
+    assert workers[1].in_flight == 2
