@@ -12,8 +12,7 @@ from ..engine.supervisor import Engine
 from .anthropic import Anthropic
 from .client_apis import gemini as gemini_api
 from .client_apis import messages, responses
-from .client_apis.messages import ToClaude, ToEngine
-from .client_apis.messages.vertex_claude import ToVertexClaude
+from .client_apis.messages import ToClaude, ToEngine, ToVertexClaude
 from .client_apis.over_chat import OverChat
 from .gemini import Gemini
 from .openai import ChatOrResponses, OpenAI, ThroughEngine

@@ -17,7 +17,6 @@ from ..config.options import Options
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..formats import Formats
 from ..formats.client_apis import gemini, messages, over_chat, responses
-from ..formats.client_apis.messages import counting
 from ..formats.shared import mock
 from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, as_events, is_stream, json_object
 from ..formats.shared.events import MAX_EVENT_BYTES, OversizedEvent
@@ -157,8 +156,8 @@ class Upstream:
         """
         d, model = step.target
         name = request.model if step.fallbacks == 0 else step.group
-        if counting.estimates(d, request.endpoint):
-            return counting.estimated(d, model, request)
+        if messages.counts_by_estimate(d, request.endpoint):
+            return messages.estimated_count(d, model, request)
         try:
             if request.endpoint in responses.BESIDE:
                 answered = responses.answered_here(d, model, request)
@@ -167,7 +166,7 @@ class Upstream:
             if d.kind == "mock":
                 return _mocked(d, request, name)
             if request.endpoint == GOOGLES_COUNT and not self._formats.counts_itself(d, model):
-                return gemini.counted(d, model, request)
+                return gemini.estimated_count(d, model, request)
             format = self._formats.of(d, model, request.endpoint)
             sent: Sent | None = format.request(d, model, request)
             while True:

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from container.accounting.transcript import UsageEvents
-from container.formats.anthropic import messages
-from container.formats.client_apis.messages.passing import PassedEvents
+from container.formats.anthropic.request import _DATA
+from container.formats.client_apis.messages.answer import PassedEvents
 from container.formats.shared.events import EventStream
 from container.formats.shared.failure import from_response, shown
 from container.observability.hide_secrets import hide_secrets
@@ -44,7 +44,7 @@ def message_event(text: str) -> object:
 
 
 def picture(text: str) -> object:
-    return messages._DATA.fullmatch("data:" + text)
+    return _DATA.fullmatch("data:" + text)
 
 
 def forwarded(text: str) -> object:

@@ -12,9 +12,8 @@ from anthropic.types import message_create_params
 from anthropic.types.beta import message_create_params as beta_params
 
 from container.config.deployment import Deployment
-from container.formats.client_apis.messages import ToClaude
+from container.formats.client_apis.messages import BETAS, ToClaude, ToVertexClaude
 from container.formats.client_apis.messages.request import ANTHROPIC, VERTEX
-from container.formats.client_apis.messages.vertex_claude import BETAS, ToVertexClaude
 from container.formats.shared.format import Unsupported
 from container.formats.vertex import Vertex
 from container.request.messages import parse_messages

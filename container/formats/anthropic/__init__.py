@@ -12,10 +12,9 @@ from ..shared.answer import Plain
 from ..shared.capabilities import capabilities
 from ..shared.format import Malformed, Sent
 from ..shared.prepare import Address, Addresses
-from . import answer
+from .answer import ChunkStream, plain
 from .models import Traits, traits
 from .request import Translated, translate
-from .stream import ChunkStream
 
 VERSION = "2023-06-01"
 _PATH = "/v1/messages"
@@ -50,7 +49,7 @@ class Anthropic:
         return None
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        return answer.plain(raw, name, sent.note)
+        return plain(raw, name, sent.note)
 
     def events(self, name: str, request: Completion, sent: Sent) -> ChunkStream:
         return ChunkStream(name, sent.note, wants_usage=request.client_wants_usage)

@@ -88,7 +88,7 @@ _DISPLAYS = ("summarized", "omitted")
 def thinking(fields: Mapping[str, Any], can: Traits) -> dict[str, Any]:
     """The `thinking` and `output_config` for a chat completion's request body. Raises Malformed.
 
-    container/formats/client_apis/messages/thinking.py does this for `/v1/messages`.
+    container/formats/client_apis/messages/__init__.py does this for `/v1/messages`.
     """
     made: dict[str, Any] = {}
     effort = fields.get("reasoning_effort")

@@ -11,10 +11,8 @@ from ..shared import prepare
 from ..shared.answer import Events, Plain
 from ..shared.capabilities import capabilities
 from ..shared.format import Malformed, Sent
-from . import answer
-from .models import traits
-from .request import body
-from .stream import GeminiEvents
+from .answer import GeminiEvents, from_response, plain
+from .request import body, traits
 
 HOME = "https://generativelanguage.googleapis.com/v1beta"
 # Google serves the new features of Gemini 3 here, including the resolution of individual images.
@@ -57,14 +55,14 @@ class Gemini:
         return None
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        return answer.plain(raw, name, int(time.time()), fetches=sent.note is FETCHES)
+        return plain(raw, name, int(time.time()), fetches=sent.note is FETCHES)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         fetches = sent.note is FETCHES
         return GeminiEvents(name, int(time.time()), wants_usage=request.client_wants_usage, fetches=fetches)
 
     def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
-        return answer.from_response(status, headers, raw)
+        return from_response(status, headers, raw)
 
 
 def method(stream: bool) -> str:

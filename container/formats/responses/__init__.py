@@ -15,9 +15,8 @@ from ..shared.answer import Plain
 from ..shared.capabilities import MAX_TOKENS, Served, capabilities, gives_reasoning, streams_responses
 from ..shared.format import Malformed, Sent, Unsupported
 from ..shared.prepare import Address
-from . import answer
+from .answer import ChunkStream, plain
 from .request import translate
-from .stream import ChunkStream
 
 _ENDPOINT = "responses"
 # Fields that are never dropped, because the request would mean something else or cost more.
@@ -89,7 +88,7 @@ class Responses:
         return sent_as(note._replace(body=body, left_out=note.left_out + 1))._replace(stands=sent.stands)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        return answer.plain(raw, name)
+        return plain(raw, name)
 
     def events(self, name: str, request: Completion, sent: Sent) -> ChunkStream:
         return ChunkStream(name, wants_usage=request.client_wants_usage)

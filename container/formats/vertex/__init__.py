@@ -1,19 +1,25 @@
-"""Vertex AI: Gemini's `generateContent` and Claude's `rawPredict`, authenticated with Google access tokens."""
+"""Vertex AI: Gemini's `generateContent` and Claude's `rawPredict`, authenticated with Google access tokens.
+
+Claude is called by Anthropic's Messages API, with the model in the URL and the API version in the body.
+https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai
+"""
 
 import re
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ...config.deployment import Deployment
-from ...request.completion import Completion
+from ...request.completion import Completion, encode
 from ...routing.outcome import Outcome
-from ..anthropic import answer as anthropic
-from ..anthropic.stream import ChunkStream
+from ..anthropic import asking, betas
+from ..anthropic.answer import ChunkStream, plain
+from ..anthropic.models import Traits
+from ..anthropic.models import traits as anthropic_traits
 from ..gemini import FETCHES, Gemini, method
-from ..gemini.models import traits
+from ..gemini.request import traits
 from ..shared import prepare
 from ..shared.answer import Events, Plain
-from ..shared.format import Sent, Unreachable
-from . import claude
+from ..shared.format import Sent, Unreachable, Unsupported
 from .tokens import Tokens
 
 # The location for models before Gemini 3. Later models and Claude use `global`, where earlier models are mostly
@@ -48,17 +54,17 @@ class Vertex(Gemini):
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         assert d.vertex is not None, "a deployment of Vertex AI has its settings"
-        called = claude.method(stream) if is_claude(model) else method(stream)
+        called = claude_method(stream) if is_claude(model) else method(stream)
         return url(base, self._projects[d.id], d.vertex.location, model, called)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         if is_claude(model):
-            return claude.request(d, model, request, drop_params=self._drop_params)
+            return claude_request(d, model, request, drop_params=self._drop_params)
         return super().request(d, model, request)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
         claudes = sent.note and sent.note is not FETCHES
-        return anthropic.plain(raw, name, sent.note) if claudes else super().plain(raw, name, sent)
+        return plain(raw, name, sent.note) if claudes else super().plain(raw, name, sent)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         if sent.note and sent.note is not FETCHES:
@@ -98,4 +104,45 @@ def _resource(model: str) -> str:
 
 
 def is_claude(model: str) -> bool:
-    return model.startswith(claude.PREFIX)
+    return model.startswith(_CLAUDE)
+
+
+# Claude.
+
+CLAUDE_VERSION = "vertex-2023-10-16"
+_CLAUDE = "claude-"
+
+
+def claude_traits(model: str) -> Traits:
+    """The model's traits on Vertex AI, where JSON schemas are enforced with a forced tool call if possible."""
+    can = anthropic_traits(model)
+    return can._replace(json_schema=can.json_schema and not can.forced_tools)
+
+
+def claude_request(d: Deployment, model: str, request: Completion, *, drop_params: bool) -> Sent:
+    asked = asking(d, model, claude_traits(model), request, drop_params=drop_params)
+    refuse_addresses(asked.body["messages"])
+    return Sent(encode({"anthropic_version": CLAUDE_VERSION, **asked.body}), betas(d, asked.betas), asked)
+
+
+def refuse_addresses(messages: list[dict[str, Any]]) -> None:
+    """Raises Unsupported if the messages contain URLs. Anthropic fetches them, but Vertex AI does not."""
+    if any(_is_address(part) for message in messages for part in _parts(message)):
+        raise Unsupported("messages", "For this model, images and documents have to be 'data:' URLs.")
+
+
+def claude_method(stream: bool) -> str:
+    return "streamRawPredict" if stream else "rawPredict"
+
+
+def _parts(message: dict[str, Any]) -> list[Any]:
+    """The content parts of a message, including those inside tool results."""
+    content = message.get("content")
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    inner = [each for part in parts if isinstance(part.get("content"), list) for each in part["content"]]
+    return parts + [each for each in inner if isinstance(each, dict)]
+
+
+def _is_address(part: dict[str, Any]) -> bool:
+    source = part.get("source")
+    return isinstance(source, dict) and source.get("type") in ("url", "file")

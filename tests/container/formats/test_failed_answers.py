@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from container.formats.anthropic.answer import ChunkStream
 from container.formats.anthropic.request import Translated
-from container.formats.anthropic.stream import ChunkStream
-from container.formats.client_apis.messages import passing
-from container.formats.client_apis.messages.passing import PassedEvents
+from container.formats.client_apis.messages.answer import PassedEvents, passed_message
 from container.formats.shared.events import payload, split
 from container.routing.outcome import Outcome
 
@@ -36,7 +35,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("body", [payload(event) for event in ERRORS] + [{"content": None, "message": "boom"}])
 def test_whole_response_that_is_an_error(body):
-    found = passing.plain(orjson.dumps(body), "ours")
+    found = passed_message(orjson.dumps(body), "ours")
     assert isinstance(found, Outcome)
     assert (found.kind, found.message) == ("server", "boom")
 

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from container.formats.client_apis.responses.chat_only import ChatOnly, may_be
+from container.formats.client_apis.responses import ChatOnly, may_lack_responses
 from container.formats.shared.failure import from_response
 from tests.routing.support import deployment
 
@@ -24,7 +24,7 @@ def refused(status: int, error: object = None):
     ],
 )
 def test_missing_page(refusal):
-    assert may_be(refusal)
+    assert may_lack_responses(refusal)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_missing_page(refusal):
     ],
 )
 def test_other_not_found_error(refusal):
-    assert not may_be(refusal)
+    assert not may_lack_responses(refusal)
 
 
 def test_result_is_remembered_per_deployment_and_model():

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.formats.client_apis.responses.fitted import Fitted, fitted
+from container.formats.client_apis.responses.passing import Fitted, fitted
 from container.formats.shared.tool_identifiers import names_given_back
 
 SIGNED = f"call_1f__thought__{'A+/' * 100}=="

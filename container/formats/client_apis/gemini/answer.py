@@ -18,7 +18,7 @@ from ...shared.answer import Events
 from ...shared.mend import arguments_text
 from ...shared.tool_identifiers import SIGNATURE_MARK
 from ..over_chat import EventsOfChat
-from . import signatures
+from .request import sealed_signature
 
 FINISH = {
     "stop": "STOP",
@@ -100,7 +100,7 @@ def _calls(calls: list[tuple[Any, Any, Any]], blocks: list[Any]) -> list[Part]:
         call = {"name": name or "", "args": arguments(given), **({"id": bare} if bare else {})}
         parts.append({"functionCall": call, **({"thoughtSignature": signature} if signature else {})})
     if parts and blocks and "thoughtSignature" not in parts[0]:
-        parts[0]["thoughtSignature"] = signatures.sealed(blocks)
+        parts[0]["thoughtSignature"] = sealed_signature(blocks)
     return parts
 
 

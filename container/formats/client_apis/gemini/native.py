@@ -1,12 +1,15 @@
 """Sends requests of Gemini's API to Gemini as they are, at Google AI Studio and on Vertex AI.
 
 Only the credentials, the model's name and the output limit are ours. The deployment's presets apply where the client
-has set nothing.
+has set nothing. The responses are passed through with only the model's name replaced.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
+
+import orjson
 
 from worker.core.pricing.charge import GOOGLES_EMBEDDINGS
 
@@ -14,15 +17,16 @@ from ....config.deployment import Deployment
 from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ...gemini import Gemini, method
-from ...gemini import request as of_chat
-from ...gemini.models import Traits, traits
+from ...gemini.answer import NOT_GROUNDED, broken_off, candidates, grounded_by, instead_of_answer, usage
+from ...gemini.request import Traits, body, traits
 from ...shared import prepare
-from ...shared.answer import Events, Plain
+from ...shared.answer import UNEXPECTED, UNREADABLE, Events, Plain, json_object
 from ...shared.capabilities import MAX_TOKENS, capabilities
+from ...shared.events import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
 from ...shared.format import Sent
 from ...shared.prepare import Address
-from . import passing, signatures
-from .passing import PassedContent
+from .answer import error_event
+from .request import signed_blocks
 
 # Fields of a request whose tokens are counted.
 _COUNTED = ("contents", "systemInstruction", "tools", "toolConfig", "generationConfig")
@@ -86,12 +90,12 @@ class ToGemini:
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
         if sent.endpoint == "google_count_tokens":
-            return passing.result(raw, "totalTokens", int)
+            return passed_result(raw, "totalTokens", int)
         if sent.endpoint == "embed_content":
-            return passing.result(raw, "embedding", dict)
+            return passed_result(raw, "embedding", dict)
         if sent.endpoint == "batch_embed_contents":
-            return passing.result(raw, "embeddings", list)
-        return passing.plain(raw, name, fetches=sent.note)
+            return passed_result(raw, "embeddings", list)
+        return passed_answer(raw, name, fetches=sent.note)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         return PassedContent(name, fetches=sent.note)
@@ -104,7 +108,7 @@ class ToGemini:
         known = self._presets.get((d.id, model)) if d.presets else {}
         if known is None:
             fields = {**d.presets, "messages": _NO_MESSAGES}
-            known = of_chat.body(fields, can, drop_params=self._drop_params)
+            known = body(fields, can, drop_params=self._drop_params)
             del known["contents"]
             self._presets[d.id, model] = known
         return known
@@ -134,9 +138,121 @@ def _signed(contents: list[dict[str, Any]], can: Traits) -> list[dict[str, Any]]
 
 
 def _part(part: dict[str, Any], can: Traits) -> dict[str, Any]:
-    if "thoughtSignature" not in part or signatures.blocks(part["thoughtSignature"]) is None:
+    if "thoughtSignature" not in part or signed_blocks(part["thoughtSignature"]) is None:
         return part
     rest = {name: value for name, value in part.items() if name != "thoughtSignature"}
     if can.signs_calls and "functionCall" in rest:
         rest["thoughtSignature"] = _NO_SIGNATURE
     return rest
+
+
+# The responses.
+
+_VERSION = re.compile(rb'"modelVersion"\s*:\s*"(?:[^"\\]|\\.)*"')
+
+
+def passed_answer(raw: bytes, name: str, *, fetches: bool) -> Plain | Outcome:
+    """`name` is the model's public name, `fetches` is as in `answer.usage`."""
+    body = json_object(raw)
+    if isinstance(body, Outcome):
+        return body
+    try:
+        failed = _failure(body, begun=False)
+        if failed is not None:
+            return failed
+        if not candidates(body):
+            return Outcome("server", 0, "The provider's response has no candidates.")
+        return Plain(_renamed(raw, body, name), usage(body, fetches=fetches))
+    except UNEXPECTED:
+        return UNREADABLE
+
+
+def passed_result(raw: bytes, field: str, kind: type) -> Plain | Outcome:
+    """A response to another method, which has `field`."""
+    body = json_object(raw)
+    if isinstance(body, Outcome):
+        return body
+    if not isinstance(body.get(field), kind):
+        return instead_of_answer(body) or Outcome("server", 0, f"The provider's response has no '{field}'.")
+    return Plain(raw, None)
+
+
+def _failure(said: Mapping[str, Any], *, begun: bool) -> Outcome | None:
+    failed = instead_of_answer(said)
+    if failed is not None:
+        return failed
+    failures = [broken_off(c, said=begun) for _, c in candidates(said) if c.get("finishReason")]
+    return failures[0] if failures and all(failures) else None
+
+
+def _renamed(raw: bytes, said: Mapping[str, Any], name: str) -> bytes:
+    theirs = said.get("modelVersion")
+    if theirs is None or theirs == name:
+        return raw
+    found = _VERSION.findall(raw)
+    if len(found) == 1:
+        return raw.replace(found[0], b'"modelVersion":' + orjson.dumps(name))
+    return orjson.dumps({**said, "modelVersion": name})
+
+
+class PassedContent:
+    """A stream that is passed through. An `Events` (container/formats/shared/answer.py)."""
+
+    def __init__(self, name: str, *, fetches: bool) -> None:
+        self.usage: dict[str, Any] | None = None
+        self.failed: Outcome | None = None
+        self._name = name
+        self._fetches = fetches
+        self._grounded = NOT_GROUNDED
+        self._held = b""
+        self._refusal: Outcome | None = None
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
+
+    def feed(self, data: bytes) -> bytes:
+        """Raises OversizedEvent."""
+        data = self._held + data
+        cut = last_end(data)
+        data, self._held = data[:cut], data[cut:]
+        if len(self._held) > MAX_EVENT_BYTES:
+            raise OversizedEvent
+        return b"".join([self._event(one) for one in split(data)])
+
+    def end(self) -> bytes:
+        rest, self._held = self._held.strip(b"\r\n"), b""
+        return self._event(rest) if payload(rest) is not None else b""
+
+    def begins(self, new: bytes) -> bool | Outcome:
+        return self._refusal or bool(self._begun)
+
+    @property
+    def cut_off(self) -> bool:
+        return not self.failed and (not self._begun or self._ended != self._begun)
+
+    def _event(self, one: bytes) -> bytes:
+        said = None if self.failed or self._refusal else payload(one)
+        if said is None:
+            return b""
+        try:
+            failed = _failure(said, begun=bool(self._begun))
+            if failed is not None:
+                return self._fail(failed)
+            for index, candidate in candidates(said):
+                self._begun.add(index)
+                if candidate.get("finishReason"):
+                    self._ended.add(index)
+            self._grounded = grounded_by(said, self._grounded)
+            self.usage = usage(said, fetches=self._fetches, grounded=self._grounded) or self.usage
+            raw = one.strip(b"\r\n")
+            simple = raw.startswith(b"data:") and b"\n" not in raw and b"\r" not in raw
+            data = raw[5:].strip() if simple else orjson.dumps(said)
+            return b"data: " + _renamed(data, said, self._name) + b"\n\n"
+        except UNEXPECTED:
+            return self._fail(UNREADABLE)
+
+    def _fail(self, outcome: Outcome) -> bytes:
+        if not self._begun:
+            self._refusal = outcome
+            return b""
+        self.failed = outcome
+        return error_event(outcome.message)

@@ -1,30 +1,43 @@
 """Anthropic's Messages API for clients.
 
 Requests for Claude are passed through. For other models they are translated to chat completions.
+
+Claude on Vertex AI gets the model in the URL. https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai
+
+Clients write `thinking` and `output_config.effort` for the newest models, but the gateway's model name may map to an
+older one (`fit_thinking`). Chat completions are adapted by container/formats/anthropic/models.py.
+https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
+
+Only Anthropic has `count_tokens`. For other models the answer is our own estimate, without any request. Documents are
+not counted. https://platform.claude.com/docs/en/api/messages/count_tokens
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
+from worker.core.pricing.estimate import prompt
+
 from ....config.deployment import Deployment
+from ....config.prices import tokenizer
 from ....engine.supervisor import Engine
 from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ...anthropic import Anthropic, betas, url
-from ...anthropic.models import capped, traits
+from ...anthropic.models import BUDGETS, Traits, capped, effort_of, traits
 from ...openai import shown_to_engine
 from ...shared import failure, prepare
 from ...shared.answer import Events, Plain
 from ...shared.capabilities import Capabilities, capabilities
-from ...shared.format import Malformed, Sent
+from ...shared.format import Malformed, Sent, Unsupported
 from ...shared.prepare import Address
 from ...shared.tool_identifiers import fitted_block_ids
+from ...vertex import CLAUDE_VERSION, Vertex, refuse_addresses
 from ..over_chat import CHAT
-from . import passing, thinking
-from .answer import MessageEvents, message
-from .passing import PassedEvents
-from .request import ANTHROPIC, chat, known
+from .answer import MessageEvents, PassedEvents, message, passed_count, passed_message
+from .request import ANTHROPIC, MISSED_ON_VERTEX, VERTEX, chat, known
 
 ENDPOINTS = ("messages", "count_tokens")
 _COUNT = "/count_tokens"
@@ -55,7 +68,7 @@ class ToClaude(Anthropic):
         return Sent(encode(body), headers, request.endpoint)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        return passing.counted(raw) if sent.note == "count_tokens" else passing.plain(raw, name)
+        return passed_count(raw) if sent.note == "count_tokens" else passed_message(raw, name)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         return PassedEvents(name)
@@ -81,7 +94,7 @@ class ToClaude(Anthropic):
         unchanged.
         """
         if ("thinking" in body or "output_config" in body) and "claude" in model:
-            thinking.fitted(body, traits(model))
+            fit_thinking(body, traits(model))
 
 
 class ToEngine(ToClaude):
@@ -179,3 +192,168 @@ def _blocks(message: Mapping[str, Any]) -> list[Any]:
 
 def _unsigned(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") == "thinking" and not block.get("signature")
+
+
+# Claude on Vertex AI.
+
+# Vertex AI refuses other betas. LiteLLM lists these in `anthropic_beta_headers_config.json`, and a test compares them.
+BETAS = {
+    name: name
+    for name in (
+        "compact-2026-01-12",
+        "computer-use-2025-01-24",
+        "computer-use-2025-11-24",
+        "context-1m-2025-08-07",
+        "context-management-2025-06-27",
+        "dangerous-tool-use-2026-09-03",
+        "inline-tools-2026-09-15",
+        "interleaved-thinking-2025-05-14",
+        "per-turn-control-2026-07-01",
+        "thinking-binding-controls-2026-08-01",
+        "thinking-display-updates-2026-08-18",
+        "tool-search-tool-2025-10-19",
+        "web-search-2025-03-05",
+    )
+} | {"advanced-tool-use-2025-11-20": "tool-search-tool-2025-10-19"}
+
+_OPERATORS = "An instruction of the operator, not of the user:"
+
+
+class ToVertexClaude(ToClaude):
+    """Passes requests through to Vertex AI. `vertex` provides the project and the token, and maps errors."""
+
+    def __init__(self, vertex: Vertex, *, drop_params: bool) -> None:
+        super().__init__(drop_params=drop_params)
+        self._vertex = vertex
+
+    async def address(self, d: Deployment, patience: float) -> Address:
+        return await self._vertex.address(d, patience)
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return self._vertex.url(d, base, model, endpoint, stream=stream)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        """Raises Unsupported."""
+        refuse_addresses(request.body["messages"])
+        return super().request(d, model, request)
+
+    def failure(self, status: int, headers: Mapping[str, str], raw: bytes) -> Outcome:
+        return self._vertex.failure(status, headers, raw)
+
+    def _shown(self, request: Completion) -> Mapping[str, Any]:
+        """Raises Unsupported."""
+        for name in MISSED_ON_VERTEX:
+            if request.body.get(name) and not self._drop_params:
+                raise Unsupported(name, f"Vertex AI does not support '{name}'.")
+        shown = known(request.body, VERTEX)
+        if not isinstance(shown.get("system"), list):
+            return shown
+        return {**shown, "system": _without_scope(shown["system"])}
+
+    def _messages(self, request: Completion) -> list[dict[str, Any]]:
+        return [_message(message) for message in super()._messages(request)]
+
+    def _betas(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(BETAS[beta] for beta in wanted if beta in BETAS))
+
+    def _called(self, d: Deployment, model: str) -> Mapping[str, Any]:
+        return {"anthropic_version": CLAUDE_VERSION}
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    """Converts system messages to user messages. Vertex AI supports only the user and assistant roles."""
+    content = message.get("content")
+    if isinstance(content, list):
+        message = {**message, "content": _without_scope(content)}
+    if message.get("role") != "system":
+        return message
+    said = [{"type": "text", "text": content}] if isinstance(content, str) else message.get("content") or []
+    return {"role": "user", "content": [{"type": "text", "text": _OPERATORS}, *said]}
+
+
+def _without_scope(blocks: list[Any]) -> list[Any]:
+    """Removes `scope` from cache markers, which only Anthropic's own service supports."""
+    return [_unscoped(block) if isinstance(block, dict) else block for block in blocks]
+
+
+def _unscoped(block: dict[str, Any]) -> dict[str, Any]:
+    marker = block.get("cache_control")
+    if not isinstance(marker, dict) or "scope" not in marker:
+        return block
+    return {**block, "cache_control": {name: value for name, value in marker.items() if name != "scope"}}
+
+
+# Reasoning settings of Claude.
+
+
+def fit_thinking(body: dict[str, Any], can: Traits) -> None:
+    """Adapts `thinking`, `output_config` and `temperature` in place, as LiteLLM does. Invalid values stay, and
+    Anthropic refuses them.
+    """
+    thinking, config = body.get("thinking"), body.get("output_config")
+    kind = thinking.get("type") if isinstance(thinking, dict) else None
+    effort = config.get("effort") if isinstance(config, dict) else None
+    if kind == "disabled" and can.always_thinks:
+        del body["thinking"]
+    elif kind == "enabled" and not can.budgets:
+        _by_itself(body, can)
+    elif not can.adaptive and (kind == "adaptive" or effort is not None):
+        _by_budget(body, can, kind, effort)
+    if not can.adaptive and body.get("temperature") not in (None, 1) and _thinks(body):
+        del body["temperature"]
+
+
+def _by_itself(body: dict[str, Any], can: Traits) -> None:
+    """Converts a budget to an effort. The newest models do not accept budgets."""
+    thinking, config = body["thinking"], body.get("output_config")
+    budget = thinking.get("budget_tokens")
+    rest = {name: value for name, value in thinking.items() if name in ("display", "block_binding")}
+    body["thinking"] = {**rest, "type": "adaptive"}
+    effort = effort_of(budget if isinstance(budget, int) else 0, can)
+    body["output_config"] = {"effort": effort, **(config if isinstance(config, dict) else {})}
+
+
+def _by_budget(body: dict[str, Any], can: Traits, kind: str | None, effort: Any) -> None:
+    """Converts an effort to a budget, if the output limit has room for one. Older models do not accept efforts.
+
+    A model that accepts efforts without reasoning adaptively keeps its effort and loses an adaptive `thinking`.
+    """
+    if can.efforts and (kind != "adaptive" or effort in can.efforts):
+        if kind == "adaptive":
+            del body["thinking"]
+        return
+    budget = BUDGETS.get(effort or "medium") if isinstance(effort, str | None) else None
+    fitting = capped(budget, body.get("max_tokens")) if can.thinks and budget else None
+    if fitting is not None:
+        body["thinking"] = fitting
+    else:
+        body.pop("thinking", None)
+    if effort is not None:
+        rest = {name: value for name, value in body["output_config"].items() if name != "effort"}
+        body["output_config"] = rest
+        if not rest:
+            del body["output_config"]
+
+
+def _thinks(body: dict[str, Any]) -> bool:
+    thinking, config = body.get("thinking"), body.get("output_config")
+    enabled = isinstance(thinking, dict) and thinking.get("type") == "enabled"
+    return enabled or (isinstance(config, dict) and config.get("effort") is not None)
+
+
+# Token counts.
+
+# Budgets are reserved with an upper bound, which is 1.5 times the tokens of usual text (tests/ledger/test_estimate.py).
+_OVER = 1.5
+# What a picture costs Claude at most: https://platform.claude.com/docs/en/build-with-claude/vision#image-costs
+_PICTURE = 1_600
+
+
+def counts_by_estimate(d: Deployment, endpoint: str) -> bool:
+    return endpoint == "count_tokens" and not (d.kind == "direct" and d.format == "anthropic")
+
+
+def estimated_count(d: Deployment, model: str, request: Completion) -> Plain:
+    measured = prompt(request.body)
+    tokens = round(measured.tokens(tokenizer(d, model)) / _OVER) + measured.images * _PICTURE
+    return Plain(orjson.dumps({"input_tokens": tokens}), None)

@@ -8,32 +8,32 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from worker.core.api.errors import ApiError
 from worker.core.pricing.charge import LEAST_OF_RESPONSES
+from worker.core.pricing.estimate import prompt
 
 from ....config import output_limits
 from ....config.deployment import Deployment
 from ....config.model_routes import split_route
-from ....request.completion import Completion
+from ....config.prices import tokenizer
+from ....request.completion import Completion, encode
 from ....request.engine_fields import FIELDS
 from ....request.responses import ENCRYPTED_REASONING, ENDPOINT, without_storage
 from ....request.stored_input import PREVIOUS
 from ....routing.outcome import Outcome
 from ...responses import Note, Responses, sent_as
-from ...shared import prepare, reasoning
-from ...shared.answer import Events, Plain
+from ...responses.answer import usage
+from ...shared import prepare, reasoning, refusals
+from ...shared.answer import Events, Plain, json_object
 from ...shared.capabilities import capabilities, gives_reasoning, served, streams_responses
 from ...shared.format import Format, Malformed, Sent, Unsupported
 from ...shared.tool_identifiers import names_given_back
 from ..over_chat import CHAT, AsChat, OverChat
-from . import chat_only, failed, fitted, passing, sealed
-from .answer import Asked, ResponseEvents, response
-from .beside import ENDPOINTS as BESIDE
-from .beside import Beside, answered_here
-from .chat_only import ChatOnly
-from .head import repeated
-from .passing import PassedEvents
-from .request import OPTIONAL, chat
+from .answer import Asked, ResponseEvents, failed_events, repeated_fields, response
+from .passing import PassedEvents, fitted, passed_response
+from .request import OPTIONAL, chat, family
 
 _NO_SUCH_ITEM = re.compile(r"\b(?:[Ii]tem|[Rr]esponse) with id\b")
 # Providers with this API, according to their documentation and to LiteLLM. A server at another address may lack
@@ -61,7 +61,7 @@ class Passing(Responses):
         limit = limit_of(d, model, request)
         if limit is not None:
             fields["max_output_tokens"] = limit
-        fit = fitted.fitted(d, model, fields)
+        fit = fitted(d, model, fields)
         fields.update(fit.fields)
         for name in fit.dropped:
             fields.pop(name, None)
@@ -83,7 +83,7 @@ class Passing(Responses):
         return None if other is None else other._replace(names=sent.names)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        answer = passing.plain(raw, name)
+        answer = passed_response(raw, name)
         if isinstance(answer, Outcome):
             return answer
         body = names_given_back(answer.body, sent.names) if sent.names else answer.body
@@ -112,7 +112,7 @@ class PassingOrChat:
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
         if isinstance(sent.note, AsChat):
             return self._over_chat.again(d, model, request, sent, refusal)
-        if not chat_only.may_be(refusal):
+        if not may_lack_responses(refusal):
             return None if refusal.kind == "not_found" else self._passing.again(d, model, request, sent, refusal)
         if capabilities(d, model).responses == "always":
             return None
@@ -153,7 +153,7 @@ def broken(error: ApiError, events: Events | None) -> bytes:
     outcome = Outcome("rate_limit" if error.status == 429 else "server", error.status, error.message, param=error.param)
     if isinstance(events, PassedEvents | ResponseEvents):
         return events.broken(outcome)
-    return failed.events({}, outcome, 0)
+    return failed_events({}, outcome, 0)
 
 
 class _Translated:
@@ -172,10 +172,10 @@ class _Translated:
         if limit is not None:
             body["max_tokens"] = limit
         optional = tuple(name for name in OPTIONAL if name in body)
-        same = repeated(request.body)
+        same = repeated_fields(request.body)
         if request.stored is not None:
             same |= {"store": request.stores and request.stored.keeps, PREVIOUS: request.stored.previous_text}
-        asked = Asked(same, tools, sealed.family(d, model))
+        asked = Asked(same, tools, family(d, model))
         return replace(request, endpoint=CHAT, body=body, client_wants_usage=False, optional=optional, seen=None), asked
 
     def response(self, body: Mapping[str, Any], name: str, asked: Asked) -> dict[str, Any]:
@@ -232,3 +232,88 @@ __all__ = [
     "has_api",
     "limit_of",
 ]
+
+
+# `/responses/compact` and `/responses/input_tokens`, which OpenAI has beside `/responses`.
+# https://platform.openai.com/docs/api-reference/responses/compact
+
+COMPACT, INPUT_TOKENS = "compact", "input_tokens"
+BESIDE = frozenset((COMPACT, INPUT_TOKENS))
+_PROVIDERS = frozenset(("openai", "azure"))
+# Counted for a picture whose size is not known.
+_PICTURE = 1000
+
+
+class Beside(Responses):
+    """Passes the client's request through, with our credentials and the provider's model name."""
+
+    def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
+        return prepare.url(d, base, model, endpoint)
+
+    def request(self, d: Deployment, model: str, request: Completion) -> Sent:
+        fields = {**request.body, "model": split_route(d.provider, model)[1]}
+        fit = fitted(d, model, fields)
+        fields.update(fit.fields)
+        return Sent(encode({name: value for name, value in fields.items() if name not in fit.dropped}))
+
+    def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> None:
+        return None
+
+    def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
+        body = json_object(raw)
+        if isinstance(body, Outcome):
+            return body
+        if isinstance(body.get("output"), list):
+            return Plain(raw, usage(body.get("usage"), body["output"]), passed=True)
+        if isinstance(body.get("input_tokens"), int):
+            return Plain(raw, None)
+        return Outcome("server", 0, "The provider's response has neither output nor a token count.")
+
+
+def answered_here(d: Deployment, model: str, request: Completion) -> Plain | None:
+    """Our own estimate of the tokens, for a provider that does not count them. None if the request is passed on. Raises
+    Unsupported if it needs a provider that has this endpoint.
+    """
+    if d.kind == "direct" and d.format == "openai" and d.provider in _PROVIDERS:
+        return None
+    if request.endpoint == COMPACT:
+        raise Unsupported("model", "This model's provider cannot compact a conversation.")
+    size = prompt(request.body)
+    tokens = size.tokens(tokenizer(d, model)) + _PICTURE * (size.images + len(size.unbounded))
+    return Plain(orjson.dumps({"object": "response.input_tokens", "input_tokens": tokens}), None)
+
+
+# Servers without the Responses API.
+
+_NOT_FOUND = 404
+_NO_SUCH_PAGE = (_NOT_FOUND, 405, 501)
+# llama.cpp says "File Not Found" for a missing path.
+_PAGE = re.compile(r"\bfile not found\b(?!:)|\brequest url\b|\bpage not found\b")
+_MOST_LEARNT = 4096
+
+
+class ChatOnly:
+    """Remembers which deployments have no Responses API, per model."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def knows(self, d: Deployment, model: str) -> bool:
+        return (d.id, model) in self._known
+
+    def learn(self, d: Deployment, model: str) -> None:
+        if len(self._known) >= _MOST_LEARNT:  # with wildcards, clients choose the model names
+            self._known.clear()
+        self._known.add((d.id, model))
+
+
+def may_lack_responses(refusal: Outcome) -> bool:
+    """Whether a refusal of `/responses` may mean that the endpoint is missing, and not the model or something in the
+    request.
+    """
+    if refusal.status != _NOT_FOUND:
+        return refusal.status in _NO_SUCH_PAGE
+    said = refusal.message.lower()
+    if refusals.says_no_such_model(refusal.code or "", said):
+        return False
+    return refusal.kind == "not_found" or _PAGE.search(said) is not None

@@ -1,23 +1,89 @@
-"""Passes responses of OpenAI's Responses API through, replacing only the model name.
+"""Passes requests of OpenAI's Responses API, and their responses, through to providers that have it.
 
-Deltas pass unparsed. The events that describe the whole response (created, in progress, completed) are parsed, because
-they have the model name, the usage and failures. https://platform.openai.com/docs/api-reference/responses-streaming
+The labels, call ids and tool names of a request are adapted to the provider.
+https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
+
+In a response, only the model name is replaced. Deltas pass unparsed. The events that describe the whole response
+(created, in progress, completed) are parsed, because they have the model name, the usage and failures.
+https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from ....config.deployment import Deployment
 from ....routing.outcome import Outcome
-from ...responses import answer
+from ...responses.answer import error, usage
 from ...shared import failure
 from ...shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
+from ...shared.capabilities import capabilities, gives_reasoning
 from ...shared.events import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
-from ...shared.tool_identifiers import names_given_back
-from . import failed
-from .whole import events_of
+from ...shared.tool_identifiers import fitted_item_ids, fitted_names, names_given_back
+from .answer import encoded_event, failed_events
+from .request import is_ours
+
+# The request.
+
+# Higher than in chat completions.
+_LONGEST_ID = 64
+# Providers that accept OpenAI's labels. Others may refuse them.
+_LABELLED = ("openai", "azure", "xai", "openrouter")
+_OPENAIS = frozenset("prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier".split())
+# For non-reasoning models, these refuse the reasoning of other models.
+_OF_OPENAI = ("openai", "azure")
+
+
+class Fitted(NamedTuple):
+    """The result of adapting a request.
+
+    `fields` are the changed fields. `names` maps the tool names sent to the client's names. `dropped` are fields that
+    the provider does not know and that do not affect the response.
+    """
+
+    fields: Mapping[str, Any] = {}
+    names: Mapping[str, str] = {}
+    dropped: frozenset[str] = frozenset()
+
+
+def fitted(d: Deployment, model: str, fields: Mapping[str, Any]) -> Fitted:
+    """Adapts a request that is passed through."""
+    dropped = frozenset() if d.provider in _LABELLED else _OPENAIS.intersection(fields)
+    if d.provider not in _LABELLED and fields.get("top_logprobs") == 0:
+        dropped |= {"top_logprobs"}
+    can = capabilities(d, model)
+    length = None if can.call_id_length is None else max(can.call_id_length, _LONGEST_ID)
+    made: dict[str, Any] = {}
+    items = fields.get("input")
+    if isinstance(items, list):
+        items = _without_reasoning(items, all=d.provider in _OF_OPENAI and not gives_reasoning(d, model))
+        if items is not fields["input"]:
+            made["input"] = items
+    if isinstance(items, list):
+        fit = fitted_item_ids(items, length, can.call_id_pattern)
+        if fit is not items:
+            made["input"] = fit
+    changed, names = fitted_names({**fields, **made}, can.tool_name_length)
+    if names:
+        made.update({name: changed[name] for name in ("tools", "tool_choice", "input") if name in changed})
+    return Fitted(made, names, dropped)
+
+
+def _without_reasoning(items: list[Any], *, all: bool) -> list[Any]:
+    """Removes the reasoning of models that were reached through chat, or `all` reasoning. Returns the same list if
+    there is none.
+    """
+    kept = [item for item in items if not (_is_reasoning(item) and (all or is_ours(item.get("encrypted_content"))))]
+    return items if len(kept) == len(items) else kept
+
+
+def _is_reasoning(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "reasoning"
+
+
+# The response.
 
 _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d+)')
 _SAY_NOTHING = (b"", b"[DONE]", b"null", b"[]", b"{}")
@@ -29,7 +95,7 @@ _FAILS = frozenset(("response.failed", "response.cancelled", "error"))
 _LOOKED_INTO = (b'"response"', b'"error"', b"event: error")
 
 
-def plain(raw: bytes, name: str) -> Plain | Outcome:
+def passed_response(raw: bytes, name: str) -> Plain | Outcome:
     body = json_object(raw)
     if isinstance(body, Outcome):
         return body
@@ -37,7 +103,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
     if refused is not None:
         return refused
     try:
-        used = answer.usage(body.get("usage"), body["output"])
+        used = usage(body.get("usage"), body["output"])
     except UNEXPECTED:
         return UNREADABLE
     if body.get("model") != name:
@@ -50,7 +116,7 @@ def failed_response(body: Mapping[str, Any]) -> Outcome | None:
     """The failure that a complete response describes, or None."""
     said = body.get("error")
     if said:
-        return answer.error(said)
+        return error(said)
     if body.get("status") in ("failed", "cancelled") or not isinstance(body.get("output"), list):
         return Outcome("server", 0, "The provider's response has no output.", unread=bool(body.get("usage")))
     return None
@@ -114,7 +180,7 @@ class PassedEvents:
     def broken(self, outcome: Outcome) -> bytes:
         """The events that tell the client of a stream that broke off."""
         numbers = _NUMBER.findall(self._last)
-        return failed.events(self._response, outcome, int(numbers[-1]) + 1 if numbers else 0)
+        return failed_events(self._response, outcome, int(numbers[-1]) + 1 if numbers else 0)
 
     def _look(self, one: bytes) -> bytes:
         if self.failed or self._error or self._done:
@@ -149,7 +215,7 @@ class PassedEvents:
             return one
         if kind in _ENDS and response.get("error"):
             return self._fail(_failure(event))
-        self.usage = answer.usage(response.get("usage"), response.get("output")) or self.usage
+        self.usage = usage(response.get("usage"), response.get("output")) or self.usage
         if kind in _ENDS:
             self._done = self._begun = True
         else:
@@ -157,14 +223,14 @@ class PassedEvents:
         if response.get("model") == self._name:
             return one
         response["model"] = self._name
-        return failed.event(kind, event)
+        return encoded_event(kind, event)
 
     def _whole(self, response: dict[str, Any]) -> bytes:
         """Makes a stream of a response that was not streamed."""
         refused = failed_response(response)
         if refused is not None:
             return self._fail(refused)
-        self.usage = answer.usage(response.get("usage"), response.get("output"))
+        self.usage = usage(response.get("usage"), response.get("output"))
         made = events_of({**response, "model": self._name})
         self._done = self._begun = True
         return made
@@ -195,4 +261,75 @@ def _failure(event: Mapping[str, Any]) -> Outcome:
         said = event.get("error") or event
     if isinstance(said, dict) and said.get("type") == "error":
         said = {name: value for name, value in said.items() if name != "type"}
-    return answer.error(said)
+    return error(said)
+
+
+# A stream made from a complete response.
+
+
+def events_of(response: Mapping[str, Any]) -> bytes:
+    """`response` is an object of the Responses API."""
+    return b"".join(
+        encoded_event(kind, {**fields, "sequence_number": n}) for n, (kind, fields) in enumerate(_events(response))
+    )
+
+
+def _events(response: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    early = {**response, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    made: list[tuple[str, dict[str, Any]]] = [
+        ("response.created", {"response": early}),
+        ("response.in_progress", {"response": early}),
+    ]
+    for place, item in enumerate(response["output"]):
+        made += _item(place, item)
+    last = "incomplete" if response.get("status") == "incomplete" else "completed"
+    return [*made, (f"response.{last}", {"response": response})]
+
+
+def _item(place: int, item: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    kind, at = item.get("type"), {"item_id": item.get("id"), "output_index": place}
+    told: list[tuple[str, dict[str, Any]]] = []
+    early: dict[str, Any] = {}
+    if kind == "message":
+        early["content"] = []
+        for index, part in enumerate(item.get("content") or ()):
+            told += _part({**at, "content_index": index}, part)
+    elif kind == "reasoning":
+        early["summary"] = []
+        for index, part in enumerate(item.get("summary") or ()):
+            where, text = {**at, "summary_index": index}, part.get("text") or ""
+            told += [
+                ("response.reasoning_summary_part.added", {**where, "part": {**part, "text": ""}}),
+                ("response.reasoning_summary_text.delta", {**where, "delta": text}),
+                ("response.reasoning_summary_text.done", {**where, "text": text}),
+                ("response.reasoning_summary_part.done", {**where, "part": part}),
+            ]
+    elif kind in ("function_call", "custom_tool_call"):
+        field = "arguments" if kind == "function_call" else "input"
+        name = "function_call_arguments" if kind == "function_call" else "custom_tool_call_input"
+        said = item.get(field) or ""
+        early[field] = ""
+        more = {"name": item.get("name")} if kind == "function_call" else {}
+        told += [(f"response.{name}.delta", {**at, "delta": said})] if said else []
+        told.append((f"response.{name}.done", {**at, **more, field: said}))
+    if "status" in item:
+        early["status"] = "in_progress"
+    return [
+        ("response.output_item.added", {"output_index": place, "item": {**item, **early}}),
+        *told,
+        ("response.output_item.done", {"output_index": place, "item": item}),
+    ]
+
+
+def _part(at: dict[str, Any], part: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    kind = part.get("type")
+    field = "refusal" if kind == "refusal" else "text"
+    text = part.get(field) or ""
+    more = {"logprobs": part.get("logprobs") or []} if kind == "output_text" else {}
+    empty = {**part, field: "", **({"annotations": [], "logprobs": []} if kind == "output_text" else {})}
+    return [
+        ("response.content_part.added", {**at, "part": empty}),
+        (f"response.{kind}.delta", {**at, "delta": text, **more}),
+        (f"response.{kind}.done", {**at, field: text, **more}),
+        ("response.content_part.done", {**at, "part": part}),
+    ]

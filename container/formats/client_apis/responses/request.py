@@ -2,18 +2,33 @@
 
 What only OpenAI keeps or shows (`include`, `truncation`, `store`, `metadata`) has no effect. Fields that change the
 result are refused. https://platform.openai.com/docs/api-reference/responses/create
+
+Translates the input items of the Responses API to the messages of a chat.
+
+All items of one turn of the model (reasoning, text, calls) become one message, because providers refuse reasoning or
+calls that stand alone. Results follow the message with their calls.
+https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
+
+Reasoning that only its own provider can read, kept by the client as the `encrypted_content` of a reasoning item.
+
+Claude signs its thinking, Gemini its answers, and some models want their reasoning back as text. None of them may get
+what another has made, so the content names the family of models it belongs to.
 """
 
-from collections.abc import Mapping
+import base64
+import binascii
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from ....config.deployment import Deployment
+from ....request.chat_from_input import TEXTS, text_or_image
 from ...shared import reasoning
 from ...shared.capabilities import capabilities
-from ...shared.format import Malformed
-from . import sealed
-from .items import messages
-from .tools import Tools, choice
+from ...shared.format import Malformed, Unsupported
+from .tools import CALLS, RESULTS, Tools, chat_call, choice
 
 Fields = Mapping[str, Any]
 
@@ -37,7 +52,7 @@ def chat(fields: Fields, d: Deployment, model: str, *, drop_params: bool) -> tup
     made["messages"] = messages(
         fields.get("input"),
         fields.get("instructions"),
-        sealed.family(d, model),
+        family(d, model),
         parts_in_results=d.format in _RESULTS_WITH_PARTS,
     )
     if not made["messages"]:
@@ -94,3 +109,248 @@ def _text(text: Fields) -> dict[str, Any]:
     elif wanted.get("type") == "json_object":
         made["response_format"] = {"type": "json_object"}
     return made
+
+
+# Input items.
+
+Item = Mapping[str, Any]
+
+_ROLES = frozenset(("user", "assistant", "system", "developer"))
+
+
+def messages(given: Any, instructions: Any, family: str, *, parts_in_results: bool) -> list[dict[str, Any]]:
+    """`family`: of the model, see `sealed`. `parts_in_results`: the model accepts images and files in results.
+
+    Raises Malformed and Unsupported, and AttributeError, KeyError or TypeError for values of unexpected types.
+    """
+    conversation = _Conversation(family, parts_in_results)
+    if isinstance(instructions, str) and instructions:
+        conversation.made.append({"role": "system", "content": instructions})
+    elif isinstance(instructions, list):
+        conversation.read(instructions)
+    conversation.read([{"role": "user", "content": given}] if isinstance(given, str) else given or ())
+    return conversation.made
+
+
+class _Turn:
+    """What the model said in one turn."""
+
+    def __init__(self) -> None:
+        self.texts: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []
+        self.thoughts: list[str] = []
+        self.blocks: list[dict[str, Any]] = []
+        self.signatures: list[str] = []
+
+    def message(self) -> dict[str, Any]:
+        content = "".join(part["text"] for part in self.texts)
+        made: dict[str, Any] = {"role": "assistant", "content": content or (None if self.calls else "")}
+        if self.thoughts:
+            made["reasoning_content"] = "\n\n".join(self.thoughts)
+        if self.blocks:
+            made["thinking_blocks"] = self.blocks
+        if self.signatures:
+            made["provider_specific_fields"] = {"thought_signatures": self.signatures}
+        if self.calls:
+            made["tool_calls"] = self.calls
+        return made
+
+    def says_something(self) -> bool:
+        return bool(self.texts or self.calls)
+
+
+class _Conversation:
+    def __init__(self, family: str, parts_in_results: bool) -> None:
+        self.made: list[dict[str, Any]] = []
+        self._family = family
+        self._parts_in_results = parts_in_results
+        self._results: defaultdict[str, list[Item]] = defaultdict(list)
+        self._turn: _Turn | None = None
+
+    def read(self, items: Iterable[Item]) -> None:
+        items = list(items)
+        for item in items:
+            if item.get("type") in RESULTS:
+                self._results[_call_of(item)].append(item)
+        for item in items:
+            self._read(item)
+        self._end_turn()
+        self._end_results()
+
+    def _read(self, item: Item) -> None:
+        kind = item.get("type") or "message"
+        if kind == "message":
+            self._message(item)
+        elif kind == "reasoning":
+            self._reasoning(item)
+        elif kind in CALLS:
+            self._current().calls.append(chat_call(item))
+        elif kind in RESULTS:
+            self._end_turn()
+        elif kind == "compaction" or kind.endswith(("_call", "_output", "_request", "_response", "_tools")):
+            return  # of tools that another provider ran; their result is in the text
+        else:
+            raise Unsupported("input", f"This model does not support input items of the type '{kind}'.")
+
+    def _message(self, item: Item) -> None:
+        role, content = item.get("role"), item.get("content")
+        if role not in _ROLES:
+            raise Malformed("input", "The 'role' of a message has to be user, assistant, system or developer.")
+        if role == "assistant":
+            self._current().texts += [part for part in parts(content) if part["type"] == "text"]
+            return
+        self._end_turn()
+        if content is not None:
+            self.made.append({"role": role, "content": simple(parts(content))})
+
+    def _reasoning(self, item: Item) -> None:
+        """Keeps reasoning of the same models. Others could not use it."""
+        kept = unseal(item.get("encrypted_content"), self._family)
+        if not kept:
+            return
+        turn = self._current()
+        turn.blocks += kept.get("blocks") or ()
+        turn.signatures += kept.get("signatures") or ()
+        if isinstance(kept.get("text"), str) and kept["text"]:
+            turn.thoughts.append(kept["text"])
+
+    def _current(self) -> _Turn:
+        if self._turn is None:
+            self._turn = _Turn()
+        return self._turn
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is None or not turn.says_something():
+            return
+        self.made.append(turn.message())
+        others: list[dict[str, Any]] = []
+        for call in turn.calls:
+            waiting = self._results.get(call["id"])
+            if waiting:
+                others += self._result(waiting.pop(0))
+        if others:
+            self.made.append({"role": "user", "content": others})
+
+    def _end_results(self) -> None:
+        """Adds results without a call. The provider refuses them."""
+        for waiting in self._results.values():
+            for item in waiting:
+                self._result(item)
+        self._results.clear()
+
+    def _result(self, item: Item) -> list[dict[str, Any]]:
+        """Adds a result. Returns its parts that are no text, unless the model accepts them there."""
+        said = item.get("output")
+        if said is None:
+            said = str(item.get("status") or "")
+        if not (isinstance(said, str) or (isinstance(said, list) and all(_is_part(one) for one in said))):
+            said = orjson.dumps(said).decode()
+        content = parts(said)
+        texts = [part for part in content if part["type"] == "text"]
+        others = [part for part in content if part["type"] != "text"]
+        if others and self._parts_in_results:
+            texts, others = content, []
+        self.made.append({"role": "tool", "tool_call_id": _call_of(item), "content": simple(texts)})
+        return others
+
+
+def _call_of(item: Item) -> str:
+    return str(item.get("call_id") or item.get("id") or "")
+
+
+def _is_part(value: Any) -> bool:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return isinstance(kind, str) and (kind in TEXTS or kind.startswith("input_"))
+
+
+def simple(content: list[dict[str, Any]]) -> Any:
+    """A string if there is only one text."""
+    if not content:
+        return ""
+    return content[0]["text"] if len(content) == 1 and content[0]["type"] == "text" else content
+
+
+def parts(content: Any) -> list[dict[str, Any]]:
+    """Translates the content of a message or result."""
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [_part(part) for part in content]
+
+
+def _part(part: Item) -> dict[str, Any]:
+    found = text_or_image(part)
+    if found is not None:
+        return found
+    kind = part.get("type")
+    if kind == "input_file":
+        file = {name: part[name] for name in ("filename", "file_data") if part.get(name)}
+        if isinstance(part.get("file_url"), str):
+            file["file_id"] = part["file_url"]
+        if "file_data" in file or "file_id" in file:
+            return {"type": "file", "file": file}
+    if kind == "input_audio" and isinstance(part.get("input_audio"), dict):
+        return {"type": "input_audio", "input_audio": part["input_audio"]}
+    # A file's id belongs to the gateway's account at OpenAI.
+    raise Unsupported("input", f"This model does not support this content of the type '{kind}'.")
+
+
+# Sealed reasoning.
+
+_MARK = "lr1."
+_MOST_BYTES = 8 * 1024 * 1024
+
+
+def family(d: Deployment, model: str) -> str:
+    """The models that accept each other's reasoning: Claude's signatures are valid on all platforms, and Gemini's in
+    both of Google's APIs.
+    """
+    name = model.lower()
+    for known in ("claude", "gemini"):
+        if known in name or known in str(d.info.get("base_model") or "").lower():
+            return known
+    return f"{d.provider}/{name}"
+
+
+def seal(family: str, text: str, kept: Mapping[str, Any]) -> str:
+    """`text` is the visible reasoning. `kept`: {"blocks": [blocks of Claude's thinking], "signatures": [Gemini's]}."""
+    blocks = joined_thoughts(kept.get("blocks") or ())
+    made = {"for": family, **kept, **({"blocks": blocks} if blocks else {"text": text})}
+    return _MARK + base64.urlsafe_b64encode(orjson.dumps(made)).decode()
+
+
+def is_ours(content: Any) -> bool:
+    return isinstance(content, str) and content.startswith(_MARK)
+
+
+def unseal(content: Any, family: str) -> dict[str, Any]:
+    """What `seal` was given. Empty if it is for other models, or damaged."""
+    if not is_ours(content) or len(content) > _MOST_BYTES:
+        return {}
+    try:
+        found = orjson.loads(base64.urlsafe_b64decode(content[len(_MARK) :]))
+    except (binascii.Error, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("for") == family else {}
+
+
+def joined_thoughts(pieces: Any) -> list[dict[str, Any]]:
+    """Puts the pieces of Claude's thinking blocks together. A signature ends a block."""
+    blocks: list[dict[str, Any]] = []
+    ended = True
+    for piece in pieces:
+        if not isinstance(piece, dict):
+            continue
+        if piece.get("type") != "thinking":
+            blocks.append(dict(piece))
+            ended = True
+            continue
+        if ended:
+            blocks.append({"type": "thinking", "thinking": "", "signature": ""})
+        block = blocks[-1]
+        block["thinking"] += str(piece.get("thinking") or "")
+        block["signature"] += str(piece.get("signature") or "")
+        ended = bool(piece.get("signature"))
+    return [block for block in blocks if block["type"] != "thinking" or block["signature"]]

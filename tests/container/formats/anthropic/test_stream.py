@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from container.formats.anthropic.answer import ChunkStream
 from container.formats.anthropic.request import JSON_TOOL, Translated
-from container.formats.anthropic.stream import ChunkStream
-from container.formats.client_apis.messages.passing import PassedEvents
+from container.formats.client_apis.messages.answer import PassedEvents
 from container.formats.shared.events import payload, split
 from container.routing.outcome import Outcome
 from worker.core.pricing.usage import whole

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.client_apis.responses.custom_input import CustomInput
+from container.formats.client_apis.responses.tools import CustomInput
 
 
 @given(said=st.text(), ascii=st.booleans(), spaced=st.booleans(), data=st.data())

@@ -6,9 +6,7 @@ import orjson
 import pytest
 
 from container.config.deployment import Deployment
-from container.formats.client_apis.responses import sealed
-from container.formats.client_apis.responses.items import messages
-from container.formats.client_apis.responses.request import chat
+from container.formats.client_apis.responses.request import chat, family, messages, seal
 from container.formats.client_apis.responses.tools import Tools
 from container.formats.shared.format import Malformed, Unsupported
 
@@ -189,7 +187,7 @@ BLOCKS = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "re
 
 
 def reasoning(**kept: Any) -> dict[str, Any]:
-    return {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed.seal("claude", "hm", kept)}
+    return {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal("claude", "hm", kept)}
 
 
 def test_reasoning_returns_to_the_same_models():
@@ -213,7 +211,7 @@ def test_damaged_reasoning_is_left_out(content: Any):
 
 
 @pytest.mark.parametrize(
-    ("format", "model", "family"),
+    ("format", "model", "expected"),
     [
         ("anthropic", "claude-sonnet-4-6", "claude"),
         ("vertex_ai", "claude-opus-4-1", "claude"),
@@ -221,8 +219,8 @@ def test_damaged_reasoning_is_left_out(content: Any):
         ("openai", "DeepSeek-R", "openai/deepseek-r"),
     ],
 )
-def test_family(format: str, model: str, family: str):
-    assert sealed.family(deployment(format, model), model) == family
+def test_family(format: str, model: str, expected: str):
+    assert family(deployment(format, model), model) == expected
 
 
 # Tools

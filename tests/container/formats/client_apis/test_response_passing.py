@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from container.formats.client_apis.responses.head import blank
-from container.formats.client_apis.responses.passing import PassedEvents, plain
-from container.formats.client_apis.responses.whole import events_of
+from container.formats.client_apis.responses.answer import blank_response
+from container.formats.client_apis.responses.passing import PassedEvents, events_of, passed_response
 from container.formats.shared.answer import Plain
 from container.routing.outcome import Outcome
 from tests import response_events
@@ -33,7 +32,7 @@ def text(said: str) -> dict[str, Any]:
 
 HM = {"type": "summary_text", "text": "hm"}
 RESPONSE: dict[str, Any] = {
-    **blank("gpt-5", 1),
+    **blank_response("gpt-5", 1),
     "id": "resp_theirs",
     "status": "completed",
     "output": [
@@ -139,7 +138,7 @@ def test_comments_and_done_do_no_harm():
 
 
 def test_plain_response_gets_our_model_name():
-    found = plain(orjson.dumps(RESPONSE), NAME)
+    found = passed_response(orjson.dumps(RESPONSE), NAME)
     assert isinstance(found, Plain)
     assert orjson.loads(found.body) == {**RESPONSE, "model": NAME}
     assert found.usage is not None
@@ -157,4 +156,4 @@ def test_plain_response_gets_our_model_name():
     ],
 )
 def test_response_without_output_is_a_failure(body: dict[str, Any]):
-    assert isinstance(plain(orjson.dumps(body), NAME), Outcome)
+    assert isinstance(passed_response(orjson.dumps(body), NAME), Outcome)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.formats.gemini import answer
-from container.formats.gemini.stream import GeminiEvents
+from container.formats.gemini.answer import GeminiEvents
 from container.formats.shared.answer import Plain
 from container.routing.outcome import Outcome
 from worker.core.pricing.usage import Usage, usage

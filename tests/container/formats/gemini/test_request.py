@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.gemini.models import traits
-from container.formats.gemini.request import body
+from container.formats.gemini.request import body, traits
 from container.formats.shared.format import Unsupported
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.formats.responses.stream import ChunkStream
+from container.formats.responses.answer import ChunkStream
 from container.routing.outcome import Outcome
 from tests.fakes.formats.responses import streamed
 

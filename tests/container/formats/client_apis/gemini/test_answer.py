@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from container.formats.client_apis.gemini import signatures
 from container.formats.client_apis.gemini.answer import ContentEvents, response, usage_metadata
-from container.formats.client_apis.gemini.passing import PassedContent
+from container.formats.client_apis.gemini.native import PassedContent
+from container.formats.client_apis.gemini.request import signed_blocks
 from container.formats.shared.events import EventStream
 
 CALL = {"index": 0, "id": "call_a", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
@@ -83,7 +83,7 @@ def test_claudes_thinking_travels_with_the_first_call():
     blocks = [{"type": "thinking", "thinking": "hm", "signature": "sig"}]
     thought, call = parts({"reasoning_content": "hm", "thinking_blocks": blocks, "tool_calls": [CALL]})
     assert thought == {"text": "hm", "thought": True}
-    assert signatures.blocks(call["thoughtSignature"]) == blocks
+    assert signed_blocks(call["thoughtSignature"]) == blocks
     assert base64.b64decode(call["thoughtSignature"], validate=True)
 
 
@@ -150,7 +150,7 @@ def test_a_stream_in_every_split():
     *texts, first, second = said
     assert texts == [{"text": "h", "thought": True}, {"text": "m", "thought": True}, {"text": "Hä"}, {"text": "llo"}]
     assert first["functionCall"] == {"name": "f", "args": {"a": 1}, "id": "call_a"}
-    blocks = signatures.blocks(first["thoughtSignature"])
+    blocks = signed_blocks(first["thoughtSignature"])
     assert blocks == [{"type": "thinking", "thinking": "hm", "signature": "sig"}]
     assert second == {"functionCall": {"name": "g", "args": {}, "id": "call_b"}}
     assert [event["candidates"][0].get("finishReason") for event in whole] == [None] * 4 + ["STOP"]

@@ -8,8 +8,8 @@ import pytest
 
 from container.config.deployment import Deployment
 from container.formats import Formats
-from container.formats.client_apis import gemini
-from container.formats.client_apis.gemini import signatures
+from container.formats.client_apis.gemini import ToGemini
+from container.formats.client_apis.gemini.request import sealed_signature
 from container.request.generate_content import parse_generate_content
 
 from .conftest import Deploy, asked
@@ -84,7 +84,7 @@ def test_arguments_and_schemas_keep_their_names(deploy: Deploy, sent):
 
 @pytest.mark.parametrize(("model", "signed"), [("gemini-2.5-pro", False), ("gemini-3-pro-preview", True)])
 def test_another_models_signature_is_replaced(deploy: Deploy, sent, model: str, signed: bool):
-    theirs = signatures.sealed([{"type": "thinking", "thinking": "hm", "signature": "s"}])
+    theirs = sealed_signature([{"type": "thinking", "thinking": "hm", "signature": "s"}])
     parts = [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": one} for one in (theirs, "c2ln")]
     body = sent(deploy(f"gemini/{model}"), {"contents": [*HELLO["contents"], {"role": "model", "parts": parts}]})
     first, second = body["contents"][1]["parts"]
@@ -121,7 +121,7 @@ def test_counting_uses_each_services_form(deploy: Deploy, formats: Formats, nest
 )
 def test_who_gets_the_request_as_it_is(deploy: Deploy, formats: Formats, model: str, endpoint: str, native: bool):
     d = at_vertex(deploy, model.partition("/")[2]) if model.startswith("vertex_ai") else deploy(model)
-    assert isinstance(formats.of(d, d.model, endpoint), gemini.ToGemini) is native
+    assert isinstance(formats.of(d, d.model, endpoint), ToGemini) is native
 
 
 @pytest.mark.parametrize(

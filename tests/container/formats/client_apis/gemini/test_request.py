@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.formats.client_apis.gemini import signatures
-from container.formats.client_apis.gemini.request import chat
+from container.formats.client_apis.gemini.request import chat, sealed_signature
 from container.formats.shared.format import Malformed, Unsupported
 
 from .conftest import Deploy, asked
@@ -99,7 +98,7 @@ def test_geminis_signature_travels_in_the_id_of_the_call(translated):
 
 def test_claudes_thinking_comes_back_with_the_call(translated):
     blocks = [{"type": "thinking", "thinking": "hm", "signature": "sig"}]
-    body = contents([{"text": "Hi"}], [{**CALL, "thoughtSignature": signatures.sealed(blocks)}], [RESULT])
+    body = contents([{"text": "Hi"}], [{**CALL, "thoughtSignature": sealed_signature(blocks)}], [RESULT])
     said = translated(body)["messages"][1]
     assert said["thinking_blocks"] == blocks
     assert said["tool_calls"][0]["id"] == "call_1"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.formats.client_apis.gemini.schema import json_schema
+from container.formats.client_apis.gemini.request import json_schema
 
 
 @pytest.mark.parametrize(
