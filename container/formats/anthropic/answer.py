@@ -1,6 +1,4 @@
-"""Translates an Anthropic message to a chat completion, in the same form as LiteLLM.
-
-Translates Anthropic's events to chat completion chunks.
+"""Translates an Anthropic message, or the events of a stream, to a chat completion or its chunks, in LiteLLM's form.
 
 https://platform.claude.com/docs/en/build-with-claude/streaming
 """

@@ -1,10 +1,7 @@
 """Translates a chat completion request to Anthropic's Messages API.
 
-https://platform.claude.com/docs/en/api/messages
-
-Translates messages to Anthropic's format: a separate system prompt, and alternating user and assistant turns.
-
-The content blocks of a turn are text, images, documents, tool calls and tool results.
+Messages become a separate system prompt and alternating user and assistant turns. The content blocks of a turn are
+text, images, documents, tool calls and tool results. https://platform.claude.com/docs/en/api/messages
 """
 
 import re

@@ -5,12 +5,6 @@ An error: `{"error": {"code": 429, "message", "status": "RESOURCE_EXHAUSTED", "d
 
 Sources: https://ai.google.dev/gemini-api/docs/troubleshooting, https://cloud.google.com/apis/design/errors,
 https://ai.google.dev/api/generate-content#generatecontentresponse
-
-Translates Gemini's stream to chat completion chunks, event by event.
-
-Each event is a complete response object with the next piece of each candidate. There is no `[DONE]`: the response is
-complete when every candidate has its `finishReason`.
-https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
 """
 
 import math
@@ -20,13 +14,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from worker.core.api.errors import upstream_failed
 from worker.core.pricing.usage import count, unsaid
 
 from ...routing.outcome import Outcome
 from ..shared import failure
 from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
-from ..shared.events import Event, Reader
+from ..shared.events import DONE, Event, Reader
 from ..shared.failure import says_error, words
 from ..shared.refusals import says_of_key
 from .request import SIGNATURE_MARK
@@ -357,7 +350,9 @@ def _by_kind(counts: Mapping[str, Any], name: str) -> dict[str, int]:
     return kinds
 
 
-# Streams.
+# Streams. Each event is a complete response object with the next piece of each candidate. There is no `[DONE]`: the
+# response is complete when every candidate has its `finishReason`.
+# https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
 
 
 class _Broken(Exception):
@@ -372,7 +367,7 @@ class GeminiEvents:
     """An `Events` (container/formats/shared/answer.py).
 
     `wants_usage` means that the client requested a usage chunk. `created` is in seconds since the epoch. `fetches` is
-    as in `answer.usage`.
+    as in `usage`.
     """
 
     def __init__(self, name: str, created: int, *, wants_usage: bool, fetches: bool = False) -> None:
@@ -399,7 +394,7 @@ class GeminiEvents:
             return said
         if self._wants_usage and self.usage is not None:
             said += self._chunk([], b',"usage":' + orjson.dumps(self.usage))
-        return said + b"data: [DONE]\n\n"
+        return said + DONE
 
     def begins(self, new: bytes) -> bool | Outcome:
         return self._refusal or bool(new)
@@ -430,7 +425,7 @@ class GeminiEvents:
             self._refusal = failed
             return b""
         self.failed = failed
-        return b"data: " + orjson.dumps(upstream_failed(502, failed.message).fields()) + b"\n\n"
+        return failure.error_event(failed)
 
     def _event(self, said: Event) -> bytes:
         self._grounded = grounded_by(said, self._grounded)

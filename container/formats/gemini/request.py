@@ -1,24 +1,7 @@
-"""Translates a chat request to Gemini's format. https://ai.google.dev/api/generate-content#request-body
-
-Differences between Gemini models, derived from their names, and their reasoning settings.
-
-`reasoning_effort` and Anthropic's `thinking` become `thinkingConfig`. Models before Gemini 3 have a token budget, later
-ones have levels. The budgets are LiteLLM's. https://ai.google.dev/gemini-api/docs/thinking
-
-Translates OpenAI's messages to Gemini's `contents` and `systemInstruction`.
+"""Translates a chat request to Gemini's format, for the model at hand.
 
 Adjacent messages of the same role are merged into one turn. A tool result is a separate user turn with the name of its
-function, which is looked up by the call id. A thought signature reaches the client inside the id of its call (in
-LiteLLM's format: `<id>__thought__<signature>`) or in `provider_specific_fields`, and returns the same way.
-
-Sources: https://ai.google.dev/api/caching#Content, https://ai.google.dev/gemini-api/docs/thought-signatures
-
-Translates images, audio and documents in messages to Gemini's parts.
-
-Inline data becomes `inlineData`. A URL becomes `fileData`, and Google fetches it. The proxy never fetches URLs from
-clients, because it has network access that clients do not have.
-
-Sources: https://ai.google.dev/gemini-api/docs/file-input-methods, https://ai.google.dev/api/caching#Part
+function, which is looked up by the call id. https://ai.google.dev/api/generate-content#request-body
 """
 
 import re
@@ -36,7 +19,9 @@ from .tools import choice, tools
 
 Part = dict[str, Any]
 
-# Models and their reasoning settings.
+# Models. Their names reveal how they differ. `reasoning_effort` and Anthropic's `thinking` become `thinkingConfig`:
+# models before Gemini 3 have a token budget, later ones have levels. The budgets are LiteLLM's.
+# https://ai.google.dev/gemini-api/docs/thinking
 
 _BEFORE_3 = re.compile(r"gemini-(?:[12](?:\.\d+)?|exp|(?:pro|flash)(?!-(?:lite-)?latest$))(?:-|$)")
 
@@ -283,7 +268,9 @@ _MAPPED: dict[str, _Mapping] = {
 }
 
 
-# The messages.
+# Messages become `contents` and `systemInstruction`. A thought signature reaches the client inside the id of its call
+# (in LiteLLM's format: `<id>__thought__<signature>`) or in `provider_specific_fields`, and returns the same way.
+# https://ai.google.dev/api/caching#Content, https://ai.google.dev/gemini-api/docs/thought-signatures
 
 # Google's documented placeholder for calls made by another model: `skip_thought_signature_validator` in base64.
 _NO_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
@@ -507,7 +494,9 @@ def _text(content: Any) -> str:
     return "".join(p["text"] for p in content if isinstance(p.get("text"), str))
 
 
-# Pictures, sound and files.
+# Images, audio and documents. Inline data becomes `inlineData`. A URL becomes `fileData`, and Google fetches it. The
+# proxy never fetches URLs from clients, because it has network access that clients do not have.
+# https://ai.google.dev/gemini-api/docs/file-input-methods, https://ai.google.dev/api/caching#Part
 
 FILES_API = "https://generativelanguage.googleapis.com/v1beta/files/"
 

@@ -1,9 +1,6 @@
-"""Translates a response of OpenAI's Responses API to a chat completion.
+"""Translates a response of OpenAI's Responses API, or its events, to a chat completion or its chunks.
 
-https://platform.openai.com/docs/api-reference/responses/object
-
-Translates the events of OpenAI's Responses API to chat completion chunks.
-
+https://platform.openai.com/docs/api-reference/responses/object,
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 

@@ -14,7 +14,7 @@ import orjson
 from worker.core.pricing.usage import count, with_details
 
 from ...routing.outcome import Outcome
-from .events import EventStream, payload, split
+from .events import DONE, EventStream, payload, split
 from .failure import from_error_event, says_error, words
 from .mend import failure_in, has_answer, is_ordinary, mend_answer
 
@@ -183,10 +183,10 @@ def as_events(body: Any) -> bytes:
         return b"".join(_data(item) for item in body)
     choices = body.get("choices") if isinstance(body, dict) else None
     if isinstance(choices, list) and any(isinstance(c, dict) and isinstance(c.get("message"), dict) for c in choices):
-        return b"".join(_chunks(body, choices)) + b"data: [DONE]\n\n"
+        return b"".join(_chunks(body, choices)) + DONE
     if isinstance(body, dict) and body.get("type") == "message" and isinstance(body.get("content"), list):
         return b"".join(_data(e, e["type"]) for e in _message_events(body))
-    return _data(body) + (b"data: [DONE]\n\n" if choices else b"")
+    return _data(body) + (DONE if choices else b"")
 
 
 def whole(raw: bytes) -> bytes | Outcome:

@@ -19,6 +19,8 @@ from .mend import ORDINARY_FINISH, ChunkMender, failure_in
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 # The end of a stream in OpenAI's format.
 DONE = b"data: [DONE]\n\n"
+# The data of events that say nothing, which clients could fail to parse.
+SAY_NOTHING = (b"", b"[DONE]", b"null", b"[]", b"{}")
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 Event = dict[str, Any]
@@ -87,6 +89,32 @@ def opening(data: bytes) -> bytes:
 
 def is_comment(event: bytes) -> bool:
     return all(not line or line.startswith(b":") for line in event.splitlines())
+
+
+class EventCutter:
+    """Cuts a stream into complete events, which pass as bytes. Input may be cut anywhere."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def complete(self, data: bytes) -> bytes:
+        """Returns the events completed so far. Raises OversizedEvent."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if not data.endswith((b"\n\n", b"\r\n\r\n")):
+            cut = last_end(data)
+            data, self._held = data[:cut], data[cut:]
+            if len(self._held) > MAX_EVENT_BYTES:
+                raise OversizedEvent
+        return data
+
+    def last(self) -> bytes:
+        """Returns the last event if only its blank line is missing. An incomplete event is dropped."""
+        rest, self._held = self._held.strip(b"\r\n"), b""
+        return rest + b"\n\n" if payload(rest) is not None else b""
 
 
 class Reader:
@@ -188,8 +216,7 @@ class TranslatedStream:
             self._error = outcome
             return b""
         self.failed = outcome
-        shown = {"message": outcome.message, "type": "upstream_error", "param": None, "code": "upstream_error"}
-        return b"data: " + orjson.dumps({"error": shown}) + b"\n\n"
+        return error_event(outcome)
 
     def _opened_with(self, head: Mapping[str, Any]) -> None:
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":[{"index":0,"delta":'

@@ -14,7 +14,7 @@ from ...config.deployment import Deployment
 from ...request.completion import Completion
 from ...routing.outcome import Outcome
 from .answer import Answer, Plain, Stream
-from .events import EventStream
+from .events import DONE, EventStream
 
 _DIMENSIONS = 1536
 # More than any provider supports.
@@ -59,7 +59,7 @@ def _stream(request: Completion, head: dict[str, Any], text: str, usage: dict, c
         chunks.append({**head, "choices": [], "usage": usage})
     events = EventStream(head["model"], drop_usage=False)
     events.usage, events.done = usage, True
-    encoded = [b"data: " + orjson.dumps(c) + b"\n\n" for c in chunks] + [b"data: [DONE]\n\n"]
+    encoded = [b"data: " + orjson.dumps(c) + b"\n\n" for c in chunks] + [DONE]
     return Stream(encoded[0], _each(encoded[1:]), events)
 
 

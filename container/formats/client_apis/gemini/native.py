@@ -22,7 +22,7 @@ from ...gemini.request import Traits, body, traits
 from ...shared import prepare
 from ...shared.answer import UNEXPECTED, UNREADABLE, Events, Plain, json_object
 from ...shared.capabilities import MAX_TOKENS, capabilities
-from ...shared.events import MAX_EVENT_BYTES, OversizedEvent, last_end, payload, split
+from ...shared.events import EventCutter, payload, split
 from ...shared.format import Sent
 from ...shared.prepare import Address
 from .answer import error_event
@@ -204,23 +204,17 @@ class PassedContent:
         self._name = name
         self._fetches = fetches
         self._grounded = NOT_GROUNDED
-        self._held = b""
+        self._cutter = EventCutter()
         self._refusal: Outcome | None = None
         self._begun: set[int] = set()
         self._ended: set[int] = set()
 
     def feed(self, data: bytes) -> bytes:
         """Raises OversizedEvent."""
-        data = self._held + data
-        cut = last_end(data)
-        data, self._held = data[:cut], data[cut:]
-        if len(self._held) > MAX_EVENT_BYTES:
-            raise OversizedEvent
-        return b"".join([self._event(one) for one in split(data)])
+        return b"".join([self._event(one) for one in split(self._cutter.complete(data))])
 
     def end(self) -> bytes:
-        rest, self._held = self._held.strip(b"\r\n"), b""
-        return self._event(rest) if payload(rest) is not None else b""
+        return self._event(self._cutter.last())
 
     def begins(self, new: bytes) -> bool | Outcome:
         return self._refusal or bool(self._begun)

@@ -3,24 +3,6 @@
 Hints for Google (safety settings, labels, media resolution) are dropped, and so are sampling fields that the model does
 not take. Other fields that change the result are refused.
 https://ai.google.dev/api/generate-content#request-body
-
-Translates Gemini's contents to the messages of a chat.
-
-A turn of the model becomes an assistant message; results of functions become messages of their own, which come first in
-a user's turn. Google's calls need no ids: a result belongs to the first open call with its id, else with its name.
-https://ai.google.dev/api/caching#Content
-
-Converts Google's schemas, a dialect of OpenAPI's, to JSON Schema.
-
-Google writes types in capitals, numbers of items as strings, and `nullable` beside the type. Clients may use
-snake_case.
-https://ai.google.dev/api/caching#Schema
-
-Carries the signed reasoning of other providers in Gemini's `thoughtSignature`.
-
-Gemini's clients send the signature of a part back with the part, most of all that of a function call. What another
-provider needs back with a call, such as Claude's thinking blocks, travels there. A signature is base64 in Google's API,
-and its content is nobody's business but that of the provider, which checks it.
 """
 
 import base64
@@ -188,7 +170,9 @@ def _level(config: Fields) -> str | None:
     return "medium" if budget is not None or config.get("includeThoughts") else None
 
 
-# The conversation.
+# The conversation. A turn of the model becomes an assistant message; results of functions become messages of their own,
+# which come first in a user's turn. Google's calls need no ids: a result belongs to the first open call with its id,
+# else with its name. https://ai.google.dev/api/caching#Content
 
 Part = Mapping[str, Any]
 Message = dict[str, Any]
@@ -364,7 +348,8 @@ def _noted(part: Part) -> list[str]:
     return [LEFT_OUT.format(kind=name) for name in ("inlineData", "fileData") if name in part]
 
 
-# Schemas.
+# Google's schemas are a dialect of OpenAPI's, and become JSON Schema. Google writes types in capitals, numbers of items
+# as strings, and `nullable` beside the type. Clients may use snake_case. https://ai.google.dev/api/caching#Schema
 
 MAX_DEPTH = 100
 
@@ -438,7 +423,8 @@ def _nullable(made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-# Signatures.
+# Gemini's clients send the `thoughtSignature` of a part back with the part, most of all that of a function call. What
+# another provider needs back with a call, such as Claude's thinking blocks, travels there.
 
 _OURS = b"litellm-router:"
 

@@ -19,7 +19,7 @@ from ...anthropic.answer import error, read_so_far, unnamed_error, usage
 from ...anthropic.answer import message as claudes_message
 from ...shared import failure
 from ...shared.answer import Events, Plain, json_object
-from ...shared.events import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
+from ...shared.events import SAY_NOTHING, EventCutter, data_of, payload, split
 from ...shared.mend import arguments_text, new_id
 from ..over_chat import EventsOfChat
 
@@ -278,7 +278,6 @@ def _error(message: Any) -> bytes:
 # Claude's own responses, in which only the model's name is replaced.
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
-_SAY_NOTHING = (b"", b"[DONE]", b"null", b"[]", b"{}")
 # Only events with these markers are inspected.
 _LOOKED_INTO = (b"message_start", b"message_delta", b"message_stop", b'"error"', b"event: error")
 
@@ -310,21 +309,14 @@ class PassedEvents:
         self.usage: dict[str, Any] | None = None
         self.failed: Outcome | None = None
         self._ours = b'"model":' + orjson.dumps(name)
-        self._held = b""
+        self._cutter = EventCutter()
         self._said: dict[str, Any] = {}
         self._done = False
         self._begun = False
         self._error: Outcome | None = None
 
     def feed(self, data: bytes) -> bytes:
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        cut = last_end(data)
-        if cut < len(data):
-            data, self._held = data[:cut], data[cut:]
-            if len(self._held) > MAX_EVENT_BYTES:
-                raise OversizedEvent
+        data = self._cutter.complete(data)
         if not self._begun and b"content_block_start" in data:
             self._begun = True
         if self.failed or self._error:
@@ -335,10 +327,8 @@ class PassedEvents:
         return b"".join([self._look(one) for one in split(data)])
 
     def end(self) -> bytes:
-        rest, self._held = self._held.strip(b"\r\n"), b""
-        if self.failed or self._error:
-            return b""
-        return self._look(rest + b"\n\n") if payload(rest) is not None else b""
+        rest = self._cutter.last()
+        return self._look(rest) if rest else b""
 
     def begins(self, new: bytes) -> bool | Outcome:
         return self._error or self._begun
@@ -380,7 +370,7 @@ class PassedEvents:
         data = data_of(one)
         if data is None:
             return one
-        if data in _SAY_NOTHING or self._done or (self._begun and b"event: error" not in one):
+        if data in SAY_NOTHING or self._done or (self._begun and b"event: error" not in one):
             return b""
         return self._fail(failure.from_error_event(data.decode("utf-8", "replace")))
 

@@ -35,6 +35,21 @@ from .answer import Asked, ResponseEvents, failed_events, repeated_fields, respo
 from .passing import PassedEvents, fitted, passed_response
 from .request import OPTIONAL, chat, family
 
+__all__ = [
+    "BESIDE",
+    "ENDPOINT",
+    "STORING",
+    "TRANSLATED",
+    "Beside",
+    "PassedEvents",
+    "Passing",
+    "PassingOrChat",
+    "answered_here",
+    "broken",
+    "has_api",
+    "limit_of",
+]
+
 _NO_SUCH_ITEM = re.compile(r"\b(?:[Ii]tem|[Rr]esponse) with id\b")
 # Providers with this API, according to their documentation and to LiteLLM. A server at another address may lack
 # it, as its first refusal shows. Groq's is a beta that refuses fields which agents send, so it is left out.
@@ -218,22 +233,6 @@ def _fit_reasoning(fields: dict[str, Any], d: Deployment, model: str) -> None:
         fields["reasoning"] = {**asked, "effort": fitting}
 
 
-__all__ = [
-    "BESIDE",
-    "ENDPOINT",
-    "STORING",
-    "TRANSLATED",
-    "Beside",
-    "PassedEvents",
-    "Passing",
-    "PassingOrChat",
-    "answered_here",
-    "broken",
-    "has_api",
-    "limit_of",
-]
-
-
 # `/responses/compact` and `/responses/input_tokens`, which OpenAI has beside `/responses`.
 # https://platform.openai.com/docs/api-reference/responses/compact
 
@@ -283,7 +282,7 @@ def answered_here(d: Deployment, model: str, request: Completion) -> Plain | Non
     return Plain(orjson.dumps({"object": "response.input_tokens", "input_tokens": tokens}), None)
 
 
-# Servers without the Responses API.
+# Servers without the Responses API. Many OpenAI-compatible servers return 404 for it.
 
 _NOT_FOUND = 404
 _NO_SUCH_PAGE = (_NOT_FOUND, 405, 501)

@@ -1,9 +1,6 @@
 """Translates chat completions to responses of the Responses API, complete or streaming.
 
-Writes a response of the Responses API piece by piece, as items and as the events of a stream.
-
-A text or a piece of reasoning ends when something else begins. Calls may overlap, as in chat completions: a call ends
-when its arguments are complete and something else begins, at the latest with the response.
+https://platform.openai.com/docs/api-reference/responses/object,
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
@@ -100,7 +97,9 @@ def failed_events(response: Mapping[str, Any], outcome: Outcome, number: int) ->
     )
 
 
-# Writing, item by item.
+# A response is written piece by piece, as items and as the events of a stream. A text or a piece of reasoning ends when
+# something else begins. Calls may overlap, as in chat completions: a call ends when its arguments are complete and
+# something else begins, at the latest with the response.
 
 Item = dict[str, Any]
 # Calls that are announced before their input is known. Others have required fields for it.
@@ -456,7 +455,7 @@ def _is_complete(arguments: str) -> bool:
         return False
 
 
-# Translating.
+# The chat completion and its chunks.
 
 # Why a response is incomplete, by chat's finish reason.
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}

@@ -20,7 +20,7 @@ from ...responses.answer import error, usage
 from ...shared import failure
 from ...shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from ...shared.capabilities import capabilities, gives_reasoning
-from ...shared.events import MAX_EVENT_BYTES, OversizedEvent, data_of, last_end, payload, split
+from ...shared.events import SAY_NOTHING, EventCutter, data_of, payload, split
 from ...shared.tool_identifiers import fitted_item_ids, fitted_names, names_given_back
 from .answer import encoded_event, failed_events
 from .request import is_ours
@@ -86,7 +86,6 @@ def _is_reasoning(item: Any) -> bool:
 # The response.
 
 _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d+)')
-_SAY_NOTHING = (b"", b"[DONE]", b"null", b"[]", b"{}")
 # Events of a response that has not begun: it is queued or accepted. Another deployment can still take over.
 _BEFORE_IT_BEGINS = frozenset(("response.created", "response.in_progress", "response.queued"))
 _ENDS = frozenset(("response.completed", "response.incomplete"))
@@ -132,7 +131,7 @@ class PassedEvents:
         self.failed: Outcome | None = None
         self._name = name
         self._names = names or {}
-        self._held = b""
+        self._cutter = EventCutter()
         self._response: dict[str, Any] = {}  # the response as it was when it began
         self._last = b""  # what was passed last
         self._done = False
@@ -144,14 +143,7 @@ class PassedEvents:
         return names_given_back(passed, self._names) if self._names else passed
 
     def _passed(self, data: bytes) -> bytes:
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        if not data.endswith((b"\n\n", b"\r\n\r\n")):
-            cut = last_end(data)
-            data, self._held = data[:cut], data[cut:]
-            if len(self._held) > MAX_EVENT_BYTES:
-                raise OversizedEvent
+        data = self._cutter.complete(data)
         if self.failed or self._error or self._done:
             return b""
         if self._begun and not any(marker in data for marker in _LOOKED_INTO) and b"[DONE]" not in data:
@@ -165,10 +157,8 @@ class PassedEvents:
         return b"".join(passed)
 
     def end(self) -> bytes:
-        rest, self._held = self._held.strip(b"\r\n"), b""
-        if self.failed or self._error or self._done:
-            return b""
-        return names_given_back(self._look(rest + b"\n\n"), self._names) if payload(rest) is not None else b""
+        rest = self._cutter.last()
+        return names_given_back(self._look(rest), self._names) if rest else b""
 
     def begins(self, new: bytes) -> bool | Outcome:
         return self._error or self._begun
@@ -240,7 +230,7 @@ class PassedEvents:
         data = data_of(one)
         if data is None:
             return one
-        if data in _SAY_NOTHING or (self._begun and b"event: error" not in one):
+        if data in SAY_NOTHING or (self._begun and b"event: error" not in one):
             return b""
         return self._fail(failure.from_error_event(data.decode("utf-8", "replace")))
 

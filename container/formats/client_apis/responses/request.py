@@ -2,17 +2,6 @@
 
 What only OpenAI keeps or shows (`include`, `truncation`, `store`, `metadata`) has no effect. Fields that change the
 result are refused. https://platform.openai.com/docs/api-reference/responses/create
-
-Translates the input items of the Responses API to the messages of a chat.
-
-All items of one turn of the model (reasoning, text, calls) become one message, because providers refuse reasoning or
-calls that stand alone. Results follow the message with their calls.
-https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
-
-Reasoning that only its own provider can read, kept by the client as the `encrypted_content` of a reasoning item.
-
-Claude signs its thinking, Gemini its answers, and some models want their reasoning back as text. None of them may get
-what another has made, so the content names the family of models it belongs to.
 """
 
 import base64
@@ -111,7 +100,9 @@ def _text(text: Fields) -> dict[str, Any]:
     return made
 
 
-# Input items.
+# All items of one turn of the model (reasoning, text, calls) become one message, because providers refuse reasoning or
+# calls that stand alone. Results follow the message with their calls.
+# https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
 
 Item = Mapping[str, Any]
 
@@ -297,7 +288,9 @@ def _part(part: Item) -> dict[str, Any]:
     raise Unsupported("input", f"This model does not support this content of the type '{kind}'.")
 
 
-# Sealed reasoning.
+# Reasoning that only its own provider can read is kept by the client as the `encrypted_content` of a reasoning item.
+# Claude signs its thinking, Gemini its answers, and some models want their reasoning back as text. None of them may get
+# what another has made, so the content names the family of models it belongs to.
 
 _MARK = "lr1."
 _MOST_BYTES = 8 * 1024 * 1024

@@ -225,6 +225,8 @@ def _present(given: Fields, **types: type) -> dict[str, Any]:
     return {name: given[name] for name, kind in types.items() if isinstance(given.get(name), kind)}
 
 
+# The input of a custom tool, while its arguments, `{"input": "…"}`, are still being streamed.
+
 _BEGINNING = re.compile(rf'\s*\{{\s*"{INPUT}"\s*:\s*"')
 _LONGEST_BEGINNING = 64
 # The text up to the closing quotation mark. A backslash is only taken together with what it escapes, and half of a
