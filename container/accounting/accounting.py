@@ -15,7 +15,7 @@ from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.pricing.quote import Quote
 from worker.core.values.claims import NO_CLAIMS, Claims
 
-from ..ledger.store import LedgerUnavailable
+from ..ledger.stores import LedgerUnavailable
 from ..observability import log
 from ..routing.router import RouteRequest
 from ..server.context import RequestContext

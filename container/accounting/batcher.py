@@ -16,7 +16,7 @@ from worker.core.ledger.batch import batch
 from worker.core.ledger.decision import Decision
 from worker.core.ledger.settle import Report, renew
 
-from ..ledger.store import LedgerUnavailable, Store
+from ..ledger.stores import LedgerUnavailable, Store
 from ..observability import log, metrics
 
 # Larger batches would block the event loop for too long with SQLite.

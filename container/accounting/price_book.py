@@ -17,8 +17,7 @@ from ..config.model_routes import split_route
 from ..config.price_map import price_map
 from ..config.prices import entry, tokenizer
 from ..formats.shared.capabilities import capabilities
-from ..routing.groups import Target
-from ..routing.router import CHAINS, Router, RouteRequest
+from ..routing.router import CHAINS, Router, RouteRequest, Target
 
 # Mock responses are free unless `model_info` sets a price.
 _FREE: Price = {"input": 0, "output": 0, "above": [], "image_tokens": 0, **dict.fromkeys(("image", "character"), 0)}

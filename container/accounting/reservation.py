@@ -1,21 +1,189 @@
-"""A request's reservation, and the final usage it is settled with."""
+"""A request's reservation, and the final usage it is settled with.
 
+Without a complete usage, the text of the response (`Transcript`) and the reasoning that it does not show are estimated.
+"""
+
+import functools
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import orjson
+
 from worker.core.ledger.settle import Report
 from worker.core.pricing import prices
-from worker.core.pricing.estimate import Prompt
+from worker.core.pricing.charge import ANY_LIMIT, Charge
+from worker.core.pricing.estimate import Prompt, text_tokens
 from worker.core.pricing.prices import Price
-from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT, Quote, quote
+from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT, Quote, most, quote
 from worker.core.pricing.usage import Usage, count, usage, whole
 
+from ..config import output_limits
+from ..formats.anthropic.models import traits
+from ..formats.shared.events import payload, split
 from ..observability import metrics
-from ..routing.router import Try
-from . import hidden_reasoning
+from ..routing.router import Target, Try
 from .price_book import PriceBook
-from .transcript import Transcript
+
+# Longer responses are extrapolated from their beginning.
+_MOST_BYTES = 256 * 1024
+_SAYING = ("choices", "delta", "content", "content_block", "output", "candidates")
+_BLANK = re.compile(rb"\r?\n\r?\n")
+_BLANK_BYTES = 4
+_NOT_SAID = frozenset(
+    "type role id finish_reason stop_reason object model call_id status finishReason thoughtSignature mimeType".split()
+)
+
+
+class Transcript:
+    """Accepts whole server-sent events or one JSON body."""
+
+    __slots__ = ("_kept", "_kept_size", "_size")
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+        self._kept_size = 0
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        size = len(data)
+        if self._kept_size < _MOST_BYTES:
+            self._kept.append(data)
+            self._kept_size += size
+        self._size += size
+
+    def __bool__(self) -> bool:
+        return self._size > 0
+
+    def whole(self) -> bytes | None:
+        """Return all data, or None if only the beginning was kept."""
+        return b"".join(self._kept) if self._kept_size == self._size else None
+
+    def payloads(self) -> list[dict[str, Any]]:
+        """Return the JSON objects in the data that was kept."""
+        data = b"".join(self._kept)
+        if data.lstrip()[:1] == b"{":
+            try:
+                body = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                return []
+            return [body] if isinstance(body, dict) else []
+        return [found for event in split(data) if (found := payload(event)) is not None]
+
+    def text(self) -> str:
+        """Return the generated text that was kept, or the raw data if it cannot be parsed."""
+        texts: list[str] = []
+        found = self.payloads()
+        if not found and self._kept[:1] and self._kept[0].lstrip()[:1] == b"{":
+            return b"".join(self._kept).decode("utf-8", "replace")
+        for each in found:
+            for name in _SAYING:
+                _collect(each.get(name), texts)
+        return "".join(texts)
+
+    def tokens(self, tokenizer: str) -> int:
+        """Estimate the number of generated tokens, rounded up."""
+        text = self.text()
+        if not text:
+            return 0
+        counted = text_tokens(text, tokenizer)
+        return counted if self._size == self._kept_size else -(-counted * self._size // self._kept_size)
+
+
+class UsageEvents:
+    """Extracts the usage from event streams of Anthropic's Messages and OpenAI's other APIs."""
+
+    __slots__ = ("_held", "usage")
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self.usage: dict[str, Any] = {}
+
+    def feed(self, data: bytes) -> None:
+        start = max(0, len(self._held) - _BLANK_BYTES)  # earlier data was searched already
+        self._held += data
+        if _BLANK.search(self._held, start) is None:
+            return
+        *events, self._held = (bytearray(part) for part in _BLANK.split(self._held))
+        for event in map(bytes, events):
+            found = payload(event) if b'"usage"' in event else None
+            if found is None:
+                continue
+            for holder in (found.get("message"), found.get("response"), found):
+                usage = holder.get("usage") if isinstance(holder, dict) else None
+                if isinstance(usage, dict):
+                    # Anthropic reports input at the start and output at the end.
+                    self.usage.update((name, value) for name, value in usage.items() if value is not None)
+
+
+def _collect(value: Any, texts: list[str]) -> None:
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list):
+            stack.extend(reversed(value))
+        elif isinstance(value, dict):
+            stack.extend(v for k, v in reversed(value.items()) if k not in _NOT_SAID)
+
+
+# Hidden reasoning: tokens that a model generates but does not show, known only from the final usage.
+
+_ASKS_REASONING = ("reasoning_effort", "thinking", "reasoning")
+_NO_REASONING: tuple[Any, ...] = (
+    None,
+    False,
+    "",
+    "none",
+    {},
+    {"type": "disabled"},
+    {"effort": "none"},
+    {"enabled": False},
+)
+_SIZES = (*ANY_LIMIT, "max_output_tokens", "n", "best_of", "prompt")
+_REASONING_FIELDS = frozenset((*_ASKS_REASONING, *_SIZES))
+_CHARGE = Charge((*ANY_LIMIT, "max_output_tokens"))
+_NOTHING = Prompt(0)
+# Models that reason by default and show little or none of it.
+_THINKERS = re.compile(
+    r"(?:^|[/.:])(?:o[1-9](?:[-:@]|$)|gpt-(?:[5-9]|1\d)(?!\d|.*chat)|grok-(?:[4-9]|3-mini)(?!.*non-))"
+)
+_RESEARCH = "deep-research"
+
+
+def reasoning_fields(body: Mapping[str, Any], output_limit: int | None = None) -> dict[str, Any]:
+    """Return the request fields that `hidden_output` needs, so that the body can be released.
+
+    `output_limit`: the limit that is added if the request has none.
+    """
+    found = {name: body[name] for name in _REASONING_FIELDS & body.keys()}
+    if output_limit is not None:
+        found["max_tokens"] = output_limit
+    return found
+
+
+def hidden_output(fields: Mapping[str, Any], target: Target, price: Price | None) -> int | None:
+    """Return the maximum output tokens, or None if nothing is hidden. `fields`: as returned by `reasoning_fields`."""
+    presets = target.deployment.presets
+    asked = any(fields.get(name, presets.get(name)) not in _NO_REASONING for name in _ASKS_REASONING)
+    if not (asked or (price is not None and "reasoning" in price) or _thinks(target)):
+        return None
+    return most(output_limits.over(presets, fields), _NOTHING, [("", price)], _CHARGE, UNKNOWN_MAX_OUTPUT).tokens
+
+
+def _thinks(target: Target) -> bool:
+    info = target.deployment.info
+    base = info.get("base_model")
+    return bool(info.get("supports_reasoning")) or _reasons_by_name(base if isinstance(base, str) else target.model)
+
+
+@functools.lru_cache(maxsize=1024)
+def _reasons_by_name(model: str) -> bool:
+    name = model.lower()
+    return _RESEARCH in name or _THINKERS.search(name) is not None or traits(name).always_thinks
+
 
 CLIENT_LEFT = 499
 
@@ -145,7 +313,7 @@ class Reservation:
         self._step = None
 
     def streaming(self, transcript: Transcript, asked: Mapping[str, Any]) -> None:
-        """Record the start of a stream. `asked`: fields that allow hidden reasoning, from `hidden_reasoning.kept`."""
+        """Record the start of a stream. `asked`: fields that allow hidden reasoning, from `reasoning_fields`."""
         self.transcript = transcript
         self._asked = asked
 
@@ -268,7 +436,7 @@ class Reservation:
             completion = self.transcript.tokens(prices.tokenizer(price))
         step = self._step
         if self._early and step is not None:
-            completion = max(completion, hidden_reasoning.output(self._asked, step.target, price) or 0)
+            completion = max(completion, hidden_output(self._asked, step.target, price) or 0)
         used = told._replace(prompt=most.tokens if most else told.prompt, completion=completion)
         estimated = self._said is None or self._early or used != told
         if price is None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from worker.core.protocol import GIVES_CONFIGURATION, READS_ATTEMPTS, GivenConfiguration, instance_of
 
-from ..accounting.edge import EdgeAccounting
-from ..accounting.journal import Journal
+from ..accounting.edge import EdgeAccounting, Journal
 from ..accounting.price_book import PriceBook
 from ..config.load import Config, load, loads
 from ..config.problems import CannotServe

@@ -22,7 +22,7 @@ import aiohttp
 from ..config.address import JSON, Address
 from ..config.load import Config
 from ..observability import log, metrics
-from ..observability.hide_secrets import hide_secrets
+from ..observability.log import hide_secrets
 from . import packages
 from .configuration import configuration, environment, modules
 

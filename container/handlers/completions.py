@@ -7,9 +7,8 @@ from worker.core.api.endpoints import Endpoint
 from worker.core.pricing.usage import count
 from worker.core.pricing.usage import usage as said
 
-from ..accounting import hidden_reasoning
 from ..accounting.edge import Accounts
-from ..accounting.reservation import UNACCOUNTED, AnyReservation
+from ..accounting.reservation import UNACCOUNTED, AnyReservation, reasoning_fields
 from ..config import output_limits
 from ..formats.shared import prepare
 from ..formats.shared.answer import Answer, Plain
@@ -18,8 +17,8 @@ from ..request.completion import Completion
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..server.context import RequestContext
-from .attempt_log import log_attempt
 from .attempts import Upstream, drive, refusal
+from .log_lines import log_attempt
 from .relay import Relay
 from .request_parser import RequestParser
 from .response_cache import ResponseCache, controls
@@ -152,7 +151,7 @@ class Completions:
                 outcome = Outcome(OK.kind, OK.status, latency=per_token, tokens=count(usage, "total_tokens"))
             else:
                 metrics.first_token.observe((context.group,), time.monotonic() - context.began)
-                relay.asked = hidden_reasoning.kept(request.priced, request.output_limit)
+                relay.asked = reasoning_fields(request.priced, request.output_limit)
                 if context.release_memory is not None:
                     # An upload. There will be no other attempt, so its memory can be released.
                     request.body.clear()

@@ -13,10 +13,8 @@ import orjson
 from worker.core.api.endpoints import Endpoint
 from worker.core.pricing.usage import count
 
-from ..accounting import hidden_reasoning
 from ..accounting.edge import Accounts
-from ..accounting.reservation import AnyReservation
-from ..accounting.transcript import Transcript, UsageEvents
+from ..accounting.reservation import AnyReservation, Transcript, UsageEvents, reasoning_fields
 from ..config.deployment import Deployment
 from ..config.model_routes import split_route
 from ..engine.supervisor import Engine, EngineUnavailable
@@ -29,9 +27,9 @@ from ..request.engine_body import FormBody, JsonBody
 from ..routing.outcome import OK, Outcome
 from ..routing.router import Router, Try
 from ..server.context import RequestContext
-from .attempt_log import answer_headers, charge, log_attempt
 from .attempts import drive, read_error, refusal
-from .relay import Renames
+from .log_lines import log_attempt
+from .relay import Renames, answer_headers, charge
 from .request_parser import RequestParser
 
 # The names that providers use for a rerank's input tokens.
@@ -222,7 +220,7 @@ async def _pass_on(
     events = content_type.lower().startswith("text/event-stream")
     said, found = Transcript(), UsageEvents()
     rename = Renames((name, ours) for name in theirs)
-    reservation.streaming(said, hidden_reasoning.kept(body.fields) if isinstance(body, JsonBody) else {})
+    reservation.streaming(said, reasoning_fields(body.fields) if isinstance(body, JsonBody) else {})
     ended = False
     data = await response.readany()
     await context.start(200, headers, content_type)

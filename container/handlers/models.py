@@ -19,8 +19,7 @@ from ..config.load import Config
 from ..config.price_map import price_map
 from ..config.wildcards import names
 from ..formats.shared.capabilities import capabilities
-from ..routing.groups import Groups
-from ..routing.router import Router
+from ..routing.router import Groups, Router
 from ..server.context import RequestContext
 from .attempts import model_off
 

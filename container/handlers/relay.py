@@ -8,16 +8,40 @@ from typing import Any
 import orjson
 
 from worker.core.api.errors import ApiError, timed_out, upstream_failed
+from worker.core.pricing.usage import whole
+from worker.core.values.money import NANO
 
-from ..accounting.reservation import AnyReservation
-from ..accounting.transcript import Transcript
+from ..accounting.reservation import AnyReservation, Transcript
 from ..formats import responses
 from ..formats.shared.answer import Plain, Stream, StreamBroken
 from ..formats.shared.events import data_of, split
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 from ..server.context import RequestContext
-from .attempt_log import answer_headers, charge
+
+
+def answer_headers(context: RequestContext, step: Try) -> list[tuple[str, str]]:
+    return [
+        ("x-litellm-call-id", context.id),
+        ("x-litellm-model-id", step.target.deployment.id),
+        ("x-litellm-model-group", step.group),
+        ("x-litellm-attempted-retries", str(step.retries)),
+        ("x-litellm-attempted-fallbacks", str(step.fallbacks)),
+    ]
+
+
+def charge(
+    reservation: AnyReservation, usage: Mapping[str, Any] | None, body: bytes, headers: list[tuple[str, str]]
+) -> None:
+    """Charge a complete response and add its cost to the headers. Without usable usage, its text is counted."""
+    said: Transcript | None = None
+    if not usage or not whole(usage):
+        said = Transcript()
+        said.add(body)
+    reservation.answered(usage, said)
+    cost = reservation.cost()
+    if cost is not None:
+        headers.append(("x-litellm-response-cost", f"{cost // NANO}.{cost % NANO:09d}"))
 
 
 class Rename:
@@ -112,7 +136,7 @@ class Relay:
 
     keepalive   seconds of silence before a comment line is sent
     step        the current attempt
-    asked       what the request allows in hidden reasoning, see `hidden_reasoning.kept`
+    asked       what the request allows in hidden reasoning, see `reasoning_fields`
     said        the transcript of a stream
     complete    a complete response, as sent
     array       sends a stream as a JSON array; None for server-sent events

@@ -13,8 +13,7 @@ from ..request.engine_body import FormBody, read_body
 from ..request.generate_content import parse_generate_content
 from ..request.messages import parse_messages
 from ..request.parsed_request import ParsedRequest
-from ..routing.router import Router
-from ..routing.strategies import USAGE_BASED
+from ..routing.router import USAGE_BASED, Router
 from ..server.context import RequestContext
 from .attempts import require_routable
 from .response_state import ENDPOINTS as STATEFUL

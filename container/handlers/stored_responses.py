@@ -21,9 +21,8 @@ from ..http_client.proxies import Proxies
 from ..http_client.request import HttpError
 from ..request.sealed_ids import KEPT, SealedId, group_of
 from ..request.stored_input import response_not_found
-from ..routing.groups import Target
 from ..routing.outcome import Outcome
-from ..routing.router import Try
+from ..routing.router import Target, Try
 from ..server.context import RequestContext
 from .attempts import Deadline, model_off, read_error, refusal
 from .response_state import ResponseState, kept_ids, row_of

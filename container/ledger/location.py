@@ -8,9 +8,7 @@ from pathlib import Path
 
 from ..config.options import Options
 from ..server.settings import Settings
-from .postgres import PostgresStore
-from .sqlite import SqliteStore
-from .store import Store
+from .stores import PostgresStore, SqliteStore, Store
 
 # The default location. In the image it is a link to /data.
 DEFAULT_PATH = ".litellm-router/ledger.db"

@@ -14,8 +14,7 @@ from ..config.document import references
 from ..config.load import Config, load
 from ..config.problems import ConfigError, Problem
 from ..config.providers import AZURE_VERSION_VARIABLE, DIRECT, ENGINE_NEEDS, ENGINE_VARIABLES, OPTIONAL_KEYS
-from ..routing.groups import Target
-from ..routing.router import Router, RouteRequest
+from ..routing.router import Router, RouteRequest, Target
 from ..server.settings import VARIABLES
 
 # Settings that the edge needs when it makes a reservation.

@@ -24,21 +24,18 @@ from ..config.load import Config
 from ..config.prices import blended
 from ..engine.supervisor import Engine
 from ..handlers import public, stored_responses
-from ..handlers.admin import Admin
+from ..handlers.admin import Admin, SignInEndpoints
 from ..handlers.attempts import Upstream
 from ..handlers.behind_the_edge import INTERNAL, BehindTheEdge
 from ..handlers.completions import Completions
 from ..handlers.engine import EngineEndpoints
-from ..handlers.kept_responses import KeptResponses
-from ..handlers.metrics import AllWorkers, Metrics
+from ..handlers.log_lines import log_request
 from ..handlers.models import ModelInfo, Models
 from ..handlers.parked_uploads import MemoryBudget, Parking
-from ..handlers.public import Health
-from ..handlers.request_line import log_request
+from ..handlers.public import AllWorkers, Health, Metrics
 from ..handlers.request_parser import RequestParser
 from ..handlers.response_cache import ResponseCache
-from ..handlers.response_state import ResponseState
-from ..handlers.sign_in import SignInEndpoints
+from ..handlers.response_state import KeptResponses, ResponseState
 from ..handlers.stored_responses import StoredAtProvider, StoredResponses
 from ..observability import log, metrics
 from ..records.request_log import RequestLog
@@ -51,7 +48,7 @@ from ..server.settings import Network, Settings
 if TYPE_CHECKING:
     from worker.core.identity.callers import TokenAuthenticator
 
-    from ..records.trace_exporter import Tracing
+    from ..records.traces import Tracing
     from ..server.token_door import TokenDoor
 
 
@@ -111,8 +108,8 @@ class App:
             "models": models.list,
             "google_models": models.list,
             "model_info": model_info,
-            "dashboard": public.serve,
-            "dashboard_file": public.serve,
+            "dashboard": public.serve_dashboard,
+            "dashboard_file": public.serve_dashboard,
         }
         if metrics is not None:
             self._simple["metrics"] = metrics

@@ -21,7 +21,7 @@ from ..server.http import Handler, HttpServer, cannot_listen
 from ..server.settings import Settings
 
 if TYPE_CHECKING:
-    from ..records.trace_exporter import Tracing
+    from ..records.traces import Tracing
 
 
 EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
@@ -124,7 +124,7 @@ def tracing_of(settings: Settings) -> "Tracing | None":
     """Raises CannotServe."""
     if settings.tracing is None:
         return None
-    from ..records.trace_exporter import Tracing  # imported only if tracing is on
+    from ..records.traces import Tracing  # imported only if tracing is on
 
     try:
         return Tracing(settings.tracing)

@@ -12,10 +12,10 @@ import orjson
 
 from worker.core.api.endpoints import CALLS_A_MODEL
 
-from ..accounting.transcript import Transcript
+from ..accounting.reservation import Transcript
 from ..config.observability import RequestLogging
 from ..observability import log
-from ..observability.hide_secrets import hide_secrets
+from ..observability.log import hide_secrets
 from ..server.context import Capture, RequestContext
 
 # API fields whose values come from a short list and contain no personal data.

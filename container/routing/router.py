@@ -16,12 +16,165 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..config.deployment import Deployment
 from ..config.load import Config
 from ..config.options import Options
-from .groups import Groups, Target
 from .health import MAX_COOLDOWN_SECONDS, Health, LocalHealth, Most, Tolerance, shown
 from .outcome import COUNTED, TRANSIENT, Outcome
-from .strategies import STRATEGIES, USAGE_BASED, Prices, RoutingContext
+
+
+class Target(NamedTuple):
+    """A deployment and the model name to send to its provider."""
+
+    deployment: Deployment
+    model: str
+
+
+class Groups:
+    """Resolves model names. Everything that does not depend on the request is computed once."""
+
+    def __init__(self, config: Config) -> None:
+        self._exact: dict[str, tuple[Target, ...]] = {
+            name: tuple(Target(d, d.model) for d in members)
+            for name, members in config.groups.items()
+            if "*" not in name
+        }
+        self._aliases: Mapping[str, str] = config.options.model_group_alias
+        # The most specific pattern comes first.
+        self._wildcards = sorted(
+            ((*name.split("*", 1), members) for name, members in config.groups.items() if "*" in name),
+            key=lambda entry: (-len(entry[0]) - len(entry[1]), entry[0]),
+        )
+        self.names: tuple[str, ...] = tuple(dict.fromkeys((*config.groups, *self._aliases)))
+        self.members = config.groups
+
+    def group(self, model: str) -> str:
+        """Resolve an alias to the group's name."""
+        return self._aliases.get(model, model)
+
+    def label(self, model: str) -> str:
+        """Return the group's name in the config, with `*` for a wildcard, or "other" for an unknown model."""
+        targets = self.targets(model)
+        return targets[0].deployment.group if targets else "other"
+
+    def targets(self, model: str) -> tuple[Target, ...]:
+        """Return all deployments for a name, including those that are off. Empty for an unknown model."""
+        model = self._aliases.get(model, model)
+        exact = self._exact.get(model)
+        if exact is not None:
+            return exact
+        if "\0" in model:  # no model name contains NUL, and PostgreSQL cannot store it
+            return ()
+        for prefix, suffix, members in self._wildcards:
+            if len(model) > len(prefix) + len(suffix) and model.startswith(prefix) and model.endswith(suffix):
+                filled = model[len(prefix) : len(model) - len(suffix)]
+                return tuple(Target(d, d.model.replace("*", filled, 1)) for d in members)
+        return ()
+
+
+# LiteLLM's routing strategies, which choose among healthy deployments. https://docs.litellm.ai/docs/routing
+
+Prices = Mapping[str, float]
+
+
+class RoutingContext(NamedTuple):
+    """The input of a strategy.
+
+    now              seconds on the router's clock
+    tokens           estimated tokens of the request
+    stream           the request is for a stream
+    latency_ttl      seconds for which latencies are used
+    latency_buffer   deployments within this share of the fastest count as equal
+    prices           USD of one input plus one output token, by deployment id
+    """
+
+    health: Mapping[str, Health]
+    now: float
+    rng: random.Random
+    tokens: int = 0
+    stream: bool = False
+    latency_ttl: float = 3600.0
+    latency_buffer: float = 0.0
+    prices: Prices | None = None
+
+    def of(self, target: Target) -> Health:
+        return self.health[target.deployment.id]
+
+
+Strategy = Callable[[Sequence[Target], RoutingContext], Target | None]
+
+
+def simple_shuffle(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
+    """Weighted random choice by `weight`, else `rpm`, else `tpm`, else uniform."""
+    for attribute in ("weight", "rpm", "tpm"):
+        weights = [getattr(t.deployment, attribute) or 0.0 for t in targets]
+        total = sum(weights)
+        if total:
+            point = situation.rng.random() * total
+            for target, weight in zip(targets, weights, strict=True):
+                point -= weight
+                if point < 0:
+                    return target
+            return targets[-1]
+    return situation.rng.choice(targets)
+
+
+def latency_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
+    """The fastest recently. A deployment without data goes first, unless a request there is in flight already."""
+    known: list[tuple[float, Target]] = []
+    for target in targets:
+        health = situation.of(target)
+        latency = health.latency(situation.now, situation.latency_ttl, stream=situation.stream)
+        if latency is not None:
+            known.append((latency, target))
+        elif health.in_flight == 0:
+            return target
+    if not known:
+        return situation.rng.choice(targets)
+    fastest = min(latency for latency, _ in known)
+    limit = fastest * (1 + situation.latency_buffer)
+    return situation.rng.choice([target for latency, target in known if latency <= limit])
+
+
+def least_busy(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
+    fewest = min(situation.of(t).in_flight for t in targets)
+    return situation.rng.choice([t for t in targets if situation.of(t).in_flight == fewest])
+
+
+def usage_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
+    """The lowest token usage this minute. None if every deployment is at its `rpm` or `tpm`."""
+    room: list[tuple[float, Target]] = []
+    for target in targets:
+        d, health = target.deployment, situation.of(target)
+        health.turn_minute(situation.now)
+        if d.rpm is not None and health.requests + 1 > d.rpm:
+            continue
+        if d.tpm is not None and health.tokens + situation.tokens > d.tpm:
+            continue
+        room.append((health.tokens / d.tpm if d.tpm else float(health.tokens), target))
+    if not room:
+        return None
+    least = min(used for used, _ in room)
+    return situation.rng.choice([target for used, target in room if used == least])
+
+
+def cost_based(targets: Sequence[Target], situation: RoutingContext) -> Target | None:
+    """The cheapest. Deployments without a known price go last."""
+    prices = situation.prices or {}
+    of = {t.deployment.id: prices.get(t.deployment.id, float("inf")) for t in targets}
+    cheapest = min(of.values())
+    return situation.rng.choice([t for t in targets if of[t.deployment.id] == cheapest])
+
+
+USAGE_BASED = "usage-based-routing-v2"
+STRATEGIES: dict[str, Strategy] = {
+    "simple-shuffle": simple_shuffle,
+    "latency-based-routing": latency_based,
+    "least-busy": least_busy,
+    USAGE_BASED: usage_based,
+    "cost-based-routing": cost_based,
+}
+
 
 BACKOFF_SECONDS = 0.25
 MAX_BACKOFF_SECONDS = 4.0

@@ -21,9 +21,9 @@ from ..accounting.ledger import LocalLedger
 from ..config.load import Config
 from ..config.problems import CannotServe
 from ..engine.supervisor import Engine
-from ..handlers.metrics import Sums
+from ..handlers.public import Sums
 from ..ledger.location import Claim
-from ..ledger.store import LedgerUnavailable
+from ..ledger.stores import LedgerUnavailable
 from ..observability import log, metrics
 from ..proxy.gateway import router_for
 from ..proxy.process import Watchdog, announce, calm_garbage_collector

@@ -11,7 +11,7 @@ from worker.core.ledger.settle import Report
 
 from ..config.address import Address
 from ..engine.supervisor import Engine
-from ..ledger.store import LedgerUnavailable
+from ..ledger.stores import LedgerUnavailable
 from ..observability import log
 from .link import Link
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..accounting.ledger import Ledger
 from ..config.load import Config
 from ..config.response_cache import redis_url
-from ..handlers.metrics import Sums
+from ..handlers.public import Sums
 from ..observability import log, metrics
 from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, close, tracing_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from container.accounting.journal import CARRY_SECONDS, Journal
+from container.accounting.edge import CARRY_SECONDS, Journal
 from tests.accounting.edge import Behind, behind
 from tests.fakes.behaviour import Behaviour, failing
 from tests.fakes.server import FakeProvider
@@ -54,7 +54,7 @@ async def test_only_reports_that_are_not_carried_wake_a_poll() -> None:
 
 
 async def test_a_lost_carried_report_is_sent_by_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("container.accounting.journal.CARRY_SECONDS", 0.05)
+    monkeypatch.setattr("container.accounting.edge.CARRY_SECONDS", 0.05)
     journal = Journal("i")
     asking = asyncio.ensure_future(journal.page(0, 5.0))
     await asyncio.sleep(0)

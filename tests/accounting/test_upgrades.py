@@ -10,9 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from container.ledger.postgres import PostgresStore
-from container.ledger.sqlite import SqliteStore
-from container.ledger.store import Store
+from container.ledger.stores import PostgresStore, SqliteStore, Store
 from tests.accounting.conftest import Ledgered
 from tests.accounting.crowd import CLIENT_LEFT
 from tests.checkouts import checkout

@@ -7,13 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from container.accounting import hidden_reasoning
 from container.accounting.price_book import PriceBook
-from container.accounting.reservation import Reservation
-from container.accounting.transcript import Transcript
+from container.accounting.reservation import Reservation, Transcript, hidden_output
 from container.config.load import load
-from container.handlers.attempt_log import charge
 from container.handlers.engine import usage
+from container.handlers.relay import charge
 from container.routing.router import Router, Try
 from tests.accounting.test_estimated_usage import Reports
 from worker.core.ledger.settle import Report
@@ -131,7 +129,7 @@ def test_models_that_reason_by_default(tmp_path: Path, model: str, thinks: bool)
         f"model_list: [{{model_name: a, litellm_params: {{model: {model}, api_key: k, api_base: 'https://a.example'}}}}]"
     )
     [target] = Router(load(file, {})).groups.targets("a")
-    found = hidden_reasoning.output({"max_tokens": 77}, target, {"input": 1, "output": 1, "image_tokens": 1})
+    found = hidden_output({"max_tokens": 77}, target, {"input": 1, "output": 1, "image_tokens": 1})
     assert found == (77 if thinks else None)
 
 

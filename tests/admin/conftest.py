@@ -12,7 +12,7 @@ from container.accounting.accounting import Accounting
 from container.accounting.ledger import LocalLedger
 from container.handlers.admin import Admin
 from container.handlers.models import ModelInfo
-from container.ledger.sqlite import SqliteStore
+from container.ledger.stores import SqliteStore
 from container.proxy.gateway import App
 from container.server.auth import Authenticator
 from container.server.context import RequestContext

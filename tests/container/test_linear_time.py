@@ -6,12 +6,12 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from container.accounting.transcript import UsageEvents
+from container.accounting.reservation import UsageEvents
 from container.formats.anthropic.request import _DATA
 from container.formats.client_apis.messages.answer import PassedEvents
 from container.formats.shared.events import EventStream
 from container.formats.shared.failure import from_response, shown
-from container.observability.hide_secrets import hide_secrets
+from container.observability.log import hide_secrets
 from container.records.request_log import Secrets, without_contents
 from container.server.auth import client_address
 from container.server.settings import networks

@@ -2,12 +2,12 @@
 
 import pytest
 
-from container.accounting import accounting, batcher, journal
+from container.accounting import accounting, batcher, edge
 from container.config.response_cache import DEFAULT_TTL
 from container.formats.vertex import tokens
 from container.handlers import parked_uploads, response_cache
 from container.http_client import client, response
-from container.observability import metric_families
+from container.observability import metrics
 from container.records.request_log import MOST_WAITING
 from container.routing import health
 from container.server import context
@@ -34,9 +34,9 @@ SAID = [
     ("ledger", f"when the lease of {WORDS[accounting.LEASE_MS / 60_000]} minutes has run out"),
     ("ledger", f"a lease is {accounting.LEASE_MS / 1000:g}"),
     ("ledger", f"for {batcher._LIE_SECONDS * 1000:g} ms at most"),
-    ("ledger", f"asks for renewal every {journal.RENEW_SECONDS:g} seconds"),
-    ("ledger", f"| {journal.MOST_WAITING:,} reports wait |"),
-    ("ledger", f"Up to {journal.PAGE} reports are settled at a time"),
+    ("ledger", f"asks for renewal every {edge.RENEW_SECONDS:g} seconds"),
+    ("ledger", f"| {edge.MOST_WAITING:,} reports wait |"),
+    ("ledger", f"Up to {edge.PAGE} reports are settled at a time"),
     ("ledger", f"does not answer for {usage_drain.PATIENCE:g} seconds"),
     ("ledger", f"waits there ({parked_uploads.LIFE_SECONDS:g} s)"),
     ("ledger", f"after {parked_uploads.ROOM_SECONDS:g} seconds in line the answer is 503"),
@@ -51,7 +51,7 @@ SAID = [
     ("ledger", f"| {estimate._PER_MESSAGE} tokens each; {estimate._ONCE} |"),
     ("ledger", f"{estimate._PER_TOOL} tokens each, {estimate._FOR_TOOLS} for what"),
     ("ledger", f"| {prices.IMAGE_TOKENS:,} tokens; "),
-    ("metrics", f"at most {metric_families.MOST_SERIES} sets of labels"),
+    ("metrics", f"at most {metrics.MOST_SERIES} sets of labels"),
     ("configuration", f"ttl: {DEFAULT_TTL:g}"),
     ("configuration", f"up to {response_cache.MOST_BYTES // MB} MB"),
     ("configuration", f"it is asked for {WORDS[response_cache.PATIENCE_SECONDS]} at most"),

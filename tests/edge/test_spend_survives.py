@@ -192,7 +192,7 @@ def impatient(config: Path) -> Image:
     image = proxy_image(config)
     python, _, _, *arguments = image.command
     code = (
-        "import sys, container.accounting.journal as journal; journal.RENEW_SECONDS = 1.0; "
+        "import sys, container.accounting.edge as journal; journal.RENEW_SECONDS = 1.0; "
         "from container.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     return Image((python, "-c", code, *arguments))

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from container.ledger.postgres import PostgresStore
-from container.ledger.sqlite import SqliteStore
-from container.ledger.store import Store
+from container.ledger.stores import PostgresStore, SqliteStore, Store
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.postgres_server import PostgresServer
 

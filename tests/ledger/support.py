@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from container.ledger.store import Store
+from container.ledger.stores import Store
 from worker.core.ledger import key_admin, key_fields, secrets
 from worker.core.ledger.accounts import Policy, open_account
 from worker.core.ledger.admit import AdmissionRequest

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.store import Store
+from container.ledger.stores import Store
 from tests.ledger.support import NOON, Ledger
 from worker.core.ledger import activity, key_admin
 from worker.core.ledger.activity import Wanted

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.store import Store
+from container.ledger.stores import Store
 from tests.ledger.support import Ledger, query
 from worker.core.api import authorization
 from worker.core.api.endpoints import ALL

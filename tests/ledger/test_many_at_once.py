@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.postgres import PostgresStore
-from container.ledger.sqlite import SqliteStore
-from container.ledger.store import Store
+from container.ledger.stores import PostgresStore, SqliteStore, Store
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.core.ledger import key_admin
 from worker.core.ledger.accounts import Limits, Policy

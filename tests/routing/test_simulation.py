@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from container.routing.outcome import OK, Outcome
-from container.routing.router import Pause, Plan, Router, RouteRequest, Try
-from container.routing.strategies import STRATEGIES
+from container.routing.router import STRATEGIES, Pause, Plan, Router, RouteRequest, Try
 
 from .support import Clock, config, deployment
 

@@ -15,7 +15,7 @@ import httpx
 import yaml
 
 from container.config.load import load
-from container.ledger.sqlite import SqliteStore
+from container.ledger.stores import SqliteStore
 from container.proxy import catalog
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from dev.offline.build import Version

@@ -17,11 +17,9 @@ from opentelemetry.trace import SpanKind, set_span_in_context
 from container.config.deployment import Deployment
 from container.config.observability import Sampler
 from container.records import traces
-from container.records.trace_exporter import Trace
-from container.records.traces import Finished, context, spans
-from container.routing.groups import Target
+from container.records.traces import Finished, Trace, context, spans
 from container.routing.outcome import Outcome
-from container.routing.router import Try
+from container.routing.router import Target, Try
 
 REQUESTS, BATCH, ROUNDS = 5_000, 256, 5
 STEP = Try(
@@ -36,7 +34,7 @@ ALWAYS = Sampler(True, 1.0)
 
 
 def noted() -> Finished:
-    """Records spans the way `container.records.trace_exporter` does."""
+    """Records spans the way `container.records.traces` does."""
     found = context(None, ALWAYS)
     assert found is not None
     trace = Trace(found)

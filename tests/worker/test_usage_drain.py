@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from container.accounting.journal import Journal
+from container.accounting.edge import Journal
 from worker.core.ledger.settle import Report
 from worker.core.protocol import JournalPage
 from worker.edge.objects import usage_drain
@@ -323,7 +323,7 @@ async def test_a_replaced_container_is_reported_and_the_new_journal_is_read_from
 
 
 async def test_renewals_are_repeated_after_a_ledger_failure(scene: Scene, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("container.accounting.journal.RENEW_SECONDS", 0.2)
+    monkeypatch.setattr("container.accounting.edge.RENEW_SECONDS", 0.2)
     scene.request("long")
     scene.ledger.fails = 2
     await until(lambda: scene.ledger.renewed)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.store import LedgerUnavailable
+from container.ledger.stores import LedgerUnavailable
 from container.workers.link import Link, LinkLost, connect, from_a_worker, from_the_hub
 from worker.core.ledger.administration import decide
 from worker.core.ledger.dialect import SQLITE

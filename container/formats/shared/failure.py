@@ -20,7 +20,7 @@ import orjson
 
 from worker.core.api.errors import upstream_failed
 
-from ...observability.hide_secrets import hide_secrets
+from ...observability.log import hide_secrets
 from ...routing.outcome import Kind, Outcome
 from . import refusals
 

@@ -3,7 +3,7 @@
 import pytest
 
 from container.config.wildcards import names
-from container.routing.groups import Groups
+from container.routing.router import Groups
 
 KNOWN = {
     "gpt-4o": {"litellm_provider": "openai"},

@@ -3,8 +3,8 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
-from container.observability import metric_families
-from container.observability.metric_families import Counter, Family, Gauge, Histogram
+from container.observability import metrics
+from container.observability.metrics import Counter, Family, Gauge, Histogram
 
 
 def samples(family: Family) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -57,7 +57,7 @@ def test_histogram_is_cumulative_with_its_bucket_bounds():
 
 
 def test_excess_label_sets_are_counted_together(monkeypatch):
-    monkeypatch.setattr(metric_families, "MOST_SERIES", 3)
+    monkeypatch.setattr(metrics, "MOST_SERIES", 3)
     counter = Counter("things_total", "Things.", ("model", "deployment"))
     histogram = Histogram("wait_seconds", "Waits.", ("model",), bounds=(1,))
     for number in range(10):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.routing.groups import Groups
+from container.routing.router import Groups
 
 
 def model(name: str, provider_model: str, **params) -> dict:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from container.accounting.transcript import Transcript
+from container.accounting.reservation import Transcript
 from container.config.deployment import Deployment
 from container.formats.anthropic import Anthropic
 from container.formats.client_apis.over_chat import OverChat

@@ -1,48 +1,24 @@
-"""Reports an attempt: response headers for the client, fields of a log line for the operator."""
+"""Log lines for the operator: one for each failed attempt, and one at the end of each request to a model, with whose it
+was, who answered, what it used and what it cost.
+"""
 
 import functools
 import json
 import time
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from worker.core.api.endpoints import CALLS_A_MODEL
 from worker.core.ledger.alerts import LONG_REST_SECONDS
-from worker.core.pricing.usage import whole
+from worker.core.pricing.usage import usage
 from worker.core.values.money import NANO
 
-from ..accounting.reservation import AnyReservation
-from ..accounting.transcript import Transcript
 from ..observability import log, metrics
 from ..routing.outcome import UNHEALTHY, Outcome
 from ..routing.router import Try
 from ..server.context import Attempted, RequestContext
 
 _MOST_ATTEMPTS, _LONGEST = 8, 100
-
-
-def answer_headers(context: RequestContext, step: Try) -> list[tuple[str, str]]:
-    return [
-        ("x-litellm-call-id", context.id),
-        ("x-litellm-model-id", step.target.deployment.id),
-        ("x-litellm-model-group", step.group),
-        ("x-litellm-attempted-retries", str(step.retries)),
-        ("x-litellm-attempted-fallbacks", str(step.fallbacks)),
-    ]
-
-
-def charge(
-    reservation: AnyReservation, usage: Mapping[str, Any] | None, body: bytes, headers: list[tuple[str, str]]
-) -> None:
-    """Charge a complete response and add its cost to the headers. Without usable usage, its text is counted."""
-    said: Transcript | None = None
-    if not usage or not whole(usage):
-        said = Transcript()
-        said.add(body)
-    reservation.answered(usage, said)
-    cost = reservation.cost()
-    if cost is not None:
-        headers.append(("x-litellm-response-cost", f"{cost // NANO}.{cost % NANO:09d}"))
 
 
 @functools.cache
@@ -123,3 +99,44 @@ def _count(context: RequestContext, step: Try, outcome: Outcome) -> None:
         metrics.retries.add((d.group,))
     if step.fallbacks > (before.fallbacks if before else 0):
         metrics.fallbacks.add((context.group, d.group))
+
+
+def log_request(context: RequestContext, status: int, error: str | None) -> None:
+    """`status`: the final one. `error`: code of the error, None without one.
+
+    The line includes the attempt that succeeded. `cost` is in US dollars, as charged.
+    """
+    if context.endpoint not in CALLS_A_MODEL:
+        return
+    attempted, made = context.attempted, context.reservation_made
+    report = None if made is None else made.report
+    if report is not None:
+        cost = report.cost / NANO
+        prompt, completion, cached = report.prompt_tokens, report.completion_tokens, report.cached_tokens
+    else:  # refused, or served without a ledger
+        cost = None
+        prompt, completion, cached = usage((attempted.usage if attempted else None) or {})[:3]
+    fields = {
+        "request_id": context.id,
+        "endpoint": context.endpoint,
+        "model": attempted.model if attempted else context.group or None,
+        "key": context.owner,
+        "key_alias": context.key_alias or context.grant.key_alias or None,
+        "status": status,
+        "error": error,
+        "cost": cost,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "cached_tokens": cached,
+        "seconds": _rounded(time.monotonic() - context.began),
+    }
+    if attempted is not None:
+        fields |= where(attempted.step)
+        fields["attempt_seconds"] = _rounded(attempted.seconds)
+        fields["stream"] = attempted.stream
+    log.info("request_finished", **fields)
+
+
+def _rounded(seconds: float) -> float:
+    """Cut off after four decimals. `round` takes a microsecond, and this runs for every request."""
+    return int(seconds * 10_000) / 10_000
