@@ -232,7 +232,7 @@ async def test_a_newer_ledger_is_left_unchanged(empty: Store) -> None:
 
 def test_the_key_columns_of_released_versions_do_not_change() -> None:
     """They are generated from the table of fields, which does change."""
-    of_keys = [[sql for sql in statements if "TABLE ledger_keys" in sql] for statements in schema.MIGRATIONS[:4]]
+    of_keys = [[sql for sql in statements if "TABLE ledger_keys" in sql] for statements in schema.migrations()[:4]]
     assert of_keys == [
         [
             "CREATE TABLE ledger_keys (id TEXT PRIMARY KEY, alias TEXT, user_id TEXT NOT NULL, hint TEXT NOT NULL, "

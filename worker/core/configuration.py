@@ -10,14 +10,15 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .container_environment import NEVER_PASSED, container_environment
-from .ledger import declared_owners
 from .ledger.accounts import Limits, Policy
-from .ledger.declared import AnyDeclared, resolve
 from .protocol import MOST_CONFIGURATIONS, GivenConfiguration
 from .values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
+
+if TYPE_CHECKING:
+    from .ledger.declared import AnyDeclared
 
 
 class Configuration(NamedTuple):
@@ -49,8 +50,13 @@ class Configuration(NamedTuple):
             slack_alerts=policy.get("slack_alerts", False),
         )
 
-    def declared(self) -> list[AnyDeclared]:
+    def declared(self) -> "list[AnyDeclared]":
         """Returns the keys and owners that the ledger must contain."""
+        if not (self.owners or self.virtual_keys):
+            return []
+        from .ledger import declared_owners  # on first use, so that an object starts sooner
+        from .ledger.declared import resolve
+
         return [*declared_owners.resolve(self.owners or ()), *resolve(self.virtual_keys, self.values.get)]
 
     def text(self) -> str:

@@ -46,10 +46,14 @@ async function start(mainModule) {
     patchWaitUntil,
   });
   pyodide.registerJsModule("_cloudflare_compat_flags", globalThis.Cloudflare?.compatibilityFlags ?? {});
+  const folders = new Set();
+  const utf8 = new TextEncoder();
   for (const [path, text] of Object.entries(JSON.parse(sources))) {
     const full = `${ROOT}/${path}`;
-    pyodide.FS.mkdirTree(full.slice(0, full.lastIndexOf("/")));
-    pyodide.FS.writeFile(full, text);
+    const folder = full.slice(0, full.lastIndexOf("/"));
+    if (!folders.has(folder)) pyodide.FS.mkdirTree(folder); // throws and catches an error for each folder that exists
+    folders.add(folder);
+    pyodide.FS.writeFile(full, utf8.encode(text)); // a string would be encoded by a loop in JavaScript
   }
   pyodide.runPython(`import sys; sys.path.insert(0, "${ROOT}"); sys.path.append("${ROOT}/python_modules")`);
   const bridge = pyodide.pyimport("_offline_bridge");

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 # LiteLLM's `key_type`: "" (its `default`) may do whatever a key may.
 LLM_API, MANAGEMENT, READ_ONLY = "llm_api", "management", "read_only"
-# The types that may not call a model.
-CALLS_NO_MODEL = (MANAGEMENT, READ_ONLY)
 
 
 class Caller(NamedTuple):

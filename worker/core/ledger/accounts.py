@@ -5,6 +5,7 @@ deployment exist if they have an owner's row (see `owner_fields`) or a limit in 
 """
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..values import periods
@@ -105,16 +106,14 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
+# The columns with these limits, of a key, an owner or a budget.
+LIMIT_COLUMNS = ("max_budget", "soft_budget", "budget_duration", "rpm_limit", "tpm_limit", "max_parallel_requests")
+_of_row = attrgetter(*LIMIT_COLUMNS)
+
+
 def limits_of(row: Any) -> Limits:
-    """Returns the limits of a row with the columns of `key_fields.Key`: a key, an owner or a budget."""
-    return Limits(
-        row.max_budget,
-        row.soft_budget,
-        row.budget_duration,
-        row.rpm_limit,
-        row.tpm_limit,
-        row.max_parallel_requests,
-    )
+    """Returns the limits of a row with LIMIT_COLUMNS."""
+    return Limits._make(_of_row(row))
 
 
 def merged(own: Limits, default: Limits) -> Limits:

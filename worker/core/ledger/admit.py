@@ -14,7 +14,6 @@ from itertools import chain
 from math import inf
 from typing import Any, NamedTuple
 
-from ..api.authorization import CALLS_NO_MODEL
 from ..values import claims
 from ..values.output_steps import OutputSteps, fitting
 from . import decision, keys, limits
@@ -343,7 +342,7 @@ def refusal_of(
         refused = _key_refusal(principal.key, principal.secret_expires, now)
         if refused:
             return refused, None
-        if principal.key.key_type in CALLS_NO_MODEL:
+        if principal.key.key_type in keys.CALLS_NO_MODEL:
             return _calls_no_model(principal.key), None
     if principal.barred:
         return {**principal.barred}, None

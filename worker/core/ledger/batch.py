@@ -6,6 +6,8 @@ the previous decisions, and writes everything at the end.
 
 On PostgreSQL the global account is locked first and until the commit. Everything that changes an account or the state
 of a request takes the same lock, so rows read after it stay current.
+
+Alerts are imported when one is due, so that an object starts sooner.
 """
 
 import json
@@ -15,7 +17,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..values import periods
-from . import admit, alerts, keys, settle
+from . import admit, keys, settle
 from .accounts import GLOBAL, NAMES, NO_LIMITS, Account, Limits, Policy, key_account, kind_of, merged, new_account
 from .admit import AdmissionRequest, Caller, Payer, Principal, drawn_on, principal
 from .decision import Decision, Row, Statement, Steps
@@ -215,8 +217,7 @@ class Books:
             drawn, passed_over, used_up, refused = admit.choice_of(who, request, now)
         for payer, limit in used_up:
             if payer.alerted_full != payer.start:
-                yield alerts.exhausted(payer, who.named(payer.id), limit.max_budget or 0, now)
-                self._changed.add(payer.id)
+                yield self._exhausted(payer, who.named(payer.id), limit.max_budget or 0)
         if refused:
             return {**refused, "log_fields": {"model": request.model, "key_alias": who.who[1] or None}}
         answer = admit.admitted(who, request, now, output_limit, passed_over)
@@ -253,6 +254,8 @@ class Books:
         if news:
             yield from self._alert_passed(request, payers)
         if report.attempts:
+            from . import alerts
+
             yield from alerts.of_attempts(report.attempts, self._now)
         return "settled"
 
@@ -333,14 +336,21 @@ class Books:
     def _alert_soft(self, payer: Account, name: str, limit: Limits) -> Nothing:
         budget = limit.soft_budget
         if budget is not None and _is_news(budget, payer, payer.alerted_soft):
-            yield alerts.soft(payer, name, budget, self._now)
+            from . import alerts
+
             self._changed.add(payer.id)
+            yield alerts.soft(payer, name, budget, self._now)
 
     def _alert_exhausted(self, payer: Account, name: str, limit: Limits) -> Nothing:
         budget = limit.max_budget
         if budget is not None and _is_news(budget, payer, payer.alerted_full):
-            yield alerts.exhausted(payer, name, budget, self._now)
-            self._changed.add(payer.id)
+            yield self._exhausted(payer, name, budget)
+
+    def _exhausted(self, payer: Account, name: str, budget: int) -> Statement:
+        from . import alerts
+
+        self._changed.add(payer.id)
+        return alerts.exhausted(payer, name, budget, self._now)
 
     def write(self) -> Nothing:
         yield from self._write_lines()

@@ -5,7 +5,7 @@ description, command-line options and forms are generated from them.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 from ..values.field_kinds import FieldError, Kind
 
@@ -52,8 +52,8 @@ class FieldTable:
     """
 
     def __init__(self, row: type, names: Mapping[str, str] | None = None) -> None:
-        hints = get_type_hints(row, include_extras=True)
-        self.columns: dict[str, Field] = {name: hint.__metadata__[0] for name, hint in hints.items()}
+        hints = row.__annotations__.items()  # as in the source; typing's helpers would evaluate them again
+        self.columns: dict[str, Field] = {name: hint.__metadata__[0] for name, hint in hints}
         if names is not None:
             self.columns = {
                 column: field._replace(name=names.get(column, "")) for column, field in self.columns.items()

@@ -7,23 +7,37 @@ from functools import lru_cache
 from typing import Any
 
 from . import key_fields
-from .accounts import Account, counters
-from .decision import Row
+from .accounts import LIMIT_COLUMNS, Account, counters
+from .decision import Decision, Row, Steps
 from .key_fields import Key
-from .owner_fields import BUDGETS
 
 COLUMNS = ", ".join(f"k.{name}" for name in Key._fields)
 COLUMN_COUNT = len(Key._fields)
 # A key whose open limits come from its budget.
-_FROM_BUDGETS = frozenset(BUDGETS.columns) - {"id", "created", "updated", "declared"}
 WITH_BUDGET = ", ".join(
-    f"COALESCE(k.{name}, kb.{name})" if name in _FROM_BUDGETS else f"k.{name}" for name in Key._fields
+    f"COALESCE(k.{name}, kb.{name})" if name in LIMIT_COLUMNS else f"k.{name}" for name in Key._fields
 )
 JOIN_BUDGET = "LEFT JOIN ledger_budgets kb ON kb.id = k.budget_id"
 # LiteLLM's names in a list of models: all; those of the key's team; none.
 ALL_MODELS, TEAM_MODELS, NO_MODELS = "all-proxy-models", "all-team-models", "no-default-models"
+# The values of `key_type` that may not call a model.
+CALLS_NO_MODEL = ("management", "read_only")
 # `declared`: created over HTTP; in the config file; removed from the config file and therefore blocked.
 NOT_DECLARED, DECLARED, NO_LONGER_DECLARED = 0, 1, 2
+
+
+_DECLARED = " UNION ALL ".join(
+    f"SELECT 1 FROM {table} WHERE declared = {DECLARED}" for table in ("ledger_keys", "ledger_owners", "ledger_budgets")
+)
+
+
+def any_declared() -> Decision:
+    """Returns whether the ledger has keys, owners or budgets that the config file declared."""
+    return Decision(_any_declared())
+
+
+def _any_declared() -> Steps:
+    return bool((yield f"{_DECLARED} LIMIT 1", ()))
 
 
 def key(row: Row) -> Key:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable
 from functools import lru_cache
 
 from . import keys
-from .accounts import COLUMNS, GLOBAL, Account, Limits, Terms
+from .accounts import COLUMNS, GLOBAL, LIMIT_COLUMNS, Account, Limits, Terms
 from .decision import Row, Statement
 from .dialect import Dialect, marks
 from .key_fields import Key
@@ -14,13 +14,12 @@ from .key_fields import Key
 _MOST_NAMES = 64
 # Names that are read together with the only key of a batch.
 _MOST_BESIDE_A_KEY = 32
-_LIMITS = "max_budget soft_budget budget_duration rpm_limit tpm_limit max_parallel_requests".split()
-_TERMS = f"o.alias, o.blocked, o.models, {', '.join(f'COALESCE(o.{n}, b.{n})' for n in _LIMITS)}"
+_TERMS = f"o.alias, o.blocked, o.models, {', '.join(f'COALESCE(o.{n}, b.{n})' for n in LIMIT_COLUMNS)}"
 _OWNERS = "LEFT JOIN ledger_owners o ON o.account = a.id LEFT JOIN ledger_budgets b ON b.id = o.budget_id"
 _SECRETS = f"SELECT s.hash, s.expires, {keys.WITH_BUDGET}"
 _OF_SECRETS = f"FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id {keys.JOIN_BUDGET}"
 _BY_SECRET = f"{_SECRETS} {_OF_SECRETS} WHERE s.hash IN "
-_BUDGET = f"SELECT {', '.join(_LIMITS)} FROM ledger_budgets WHERE id = ?"
+_BUDGET = f"SELECT {', '.join(LIMIT_COLUMNS)} FROM ledger_budgets WHERE id = ?"
 
 Rows = Generator[Statement, list[Row], list[Row]]
 Nothing = Generator[Statement, list[Row], None]

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
 from ..values import field_kinds as kinds
-from .accounts import Limits, limits_of
+from .accounts import LIMIT_COLUMNS, Limits, limits_of
 from .field_table import Field, FieldTable, Form
 
 TEAM, USER, END_USER, TAG = KINDS = ("team", "user", "end_user", "tag")
-LIMITS = ("max_budget", "soft_budget", "budget_duration", "rpm_limit", "tpm_limit", "max_parallel_requests")
 MAX_MEMBERS = 1000
 # LiteLLM's, without those of its organizations.
 USER_ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
@@ -144,7 +143,7 @@ class OwnerKind(NamedTuple):
 
 
 def _table(names: Mapping[str, str], *same: str) -> FieldTable:
-    return FieldTable(Owner, {**{name: name for name in (*LIMITS, "budget_id", "blocked", *same)}, **names})
+    return FieldTable(Owner, {**{name: name for name in (*LIMIT_COLUMNS, "budget_id", "blocked", *same)}, **names})
 
 
 OF_KIND: dict[str, OwnerKind] = {

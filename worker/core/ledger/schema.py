@@ -3,18 +3,23 @@
 Times are milliseconds since 1970, money is nano-dollars, flags are 0 or 1, and missing strings are ''.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 from . import decision
 from .decision import Decision, Steps
 from .dialect import Dialect
-from .field_table import FieldTable
-from .key_fields import TABLE as KEYS
-from .owner_fields import BUDGETS, OWNERS
+
+if TYPE_CHECKING:
+    from .field_table import FieldTable
+
+# The newest version. Raise it with each new field and each new tuple below.
+VERSION = 7
 
 # Each tuple migrates a store to the next version. Released versions never change. The columns of the tables in
-# _BY_FIELDS are not listed here: each version first adds those that their fields assign to it, then runs the statements
-# below.
+# `_by_fields` are not listed here: each version first adds those that their fields assign to it, then runs the
+# statements below.
 _TABLES: tuple[tuple[str, ...], ...] = (
     (
         # Secrets have their own table, because regeneration replaces them.
@@ -106,11 +111,16 @@ _TABLES: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX ledger_owners_email ON ledger_owners (LOWER(email)) WHERE email IS NOT NULL",
     ),
 )
-_BY_FIELDS = {"ledger_keys": KEYS, "ledger_owners": OWNERS, "ledger_budgets": BUDGETS}
-VERSION = max(len(_TABLES), *(field.since for table in _BY_FIELDS.values() for field in table.columns.values()))
 
 
-def _columns(name: str, table: FieldTable, version: int) -> Iterator[str]:
+def _by_fields() -> "Mapping[str, FieldTable]":
+    from .key_fields import TABLE
+    from .owner_fields import BUDGETS, OWNERS
+
+    return {"ledger_keys": TABLE, "ledger_owners": OWNERS, "ledger_budgets": BUDGETS}
+
+
+def _columns(name: str, table: "FieldTable", version: int) -> Iterator[str]:
     """Yields the statements that create the columns of a table that were added in this version."""
     added = {column: field.kind for column, field in table.columns.items() if field.since == version}
     if added and version == min(field.since for field in table.columns.values()):
@@ -125,13 +135,19 @@ def _literal(value: int | str) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-MIGRATIONS = tuple(
-    (
-        *(sql for name, table in _BY_FIELDS.items() for sql in _columns(name, table, version)),
-        *(_TABLES[version - 1] if version <= len(_TABLES) else ()),
+@cache
+def migrations() -> tuple[tuple[str, ...], ...]:
+    """Returns the statements that lead to each version. A store of the newest version needs none."""
+    tables = _by_fields()
+    newest = max(len(_TABLES), *(field.since for table in tables.values() for field in table.columns.values()))
+    assert newest == VERSION, f"the schema has version {newest}: set VERSION"
+    return tuple(
+        (
+            *(sql for name, table in tables.items() for sql in _columns(name, table, version)),
+            *(_TABLES[version - 1] if version <= len(_TABLES) else ()),
+        )
+        for version in range(1, VERSION + 1)
     )
-    for version in range(1, VERSION + 1)
-)
 
 
 def writable() -> Decision:
@@ -178,7 +194,7 @@ def _migrate(dialect: Dialect, target: int) -> Steps:
     elif version < target:
         for sql in dialect.migration:
             yield sql, ()
-    for statements in MIGRATIONS[version:target]:
+    for statements in migrations()[version:target] if version < target else ():
         for sql in statements:
             yield sql, ()
     if version != target:

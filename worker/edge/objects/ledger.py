@@ -10,17 +10,15 @@ import contextlib
 import json
 import time
 from collections.abc import Collection, Coroutine, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyodide.ffi import create_proxy
 
 from core.configuration import Configuration
-from core.ledger import admit, expiry, schema, settle
+from core.ledger import admit, expiry, keys, schema, settle
 from core.ledger.accounts import Policy
 from core.ledger.batch import batch
-from core.ledger.declared import sync_declared
 from core.ledger.expiry import next_deadlines
-from core.ledger.waiting_line import WaitingLine
 from core.protocol import (
     ASK_HEADER,
     CONFIGURATION_HEADER,
@@ -42,6 +40,9 @@ from ..settings import read_ledger
 from .ledger_upkeep import AT_ONCE, LedgerUpkeep, now_ms
 from .own_container import Admitted, ContainerObject, OwnContainer, request_id
 from .usage_drain import LedgerFailed
+
+if TYPE_CHECKING:
+    from core.ledger.waiting_line import WaitingLine
 
 LEASE_MS = 120_000
 # The size of a request in the line. The Worker sends none with a larger body here, and holds the body of every other.
@@ -76,7 +77,7 @@ class Ledger(ContainerObject):
         self._named: dict[str, float] = {}  # configuration name -> time of the last request that named it
         self._storage = unwrapped(ctx.storage)
         self._store = SqlStore(self._storage)
-        self._line = WaitingLine(self._settings.budget_patience)
+        self._line: WaitingLine | None = None  # created when a request has to wait
         self._carried: list[_Carried] = []  # not written yet
         self._write_soon: Any = None  # a proxy of `_write_carried`, created on first use
         self._write_awaited = False
@@ -169,7 +170,12 @@ class Ledger(ContainerObject):
 
     def _hold(self) -> None:
         """Synchronizes the ledger with the keys and owners that the current configuration declares."""
-        done = self._store.run(sync_declared(self._store.dialect, self._current.declared(), now_ms()))
+        declared = self._current.declared()
+        if not (declared or self._store.run(keys.any_declared())):
+            return
+        from core.ledger.declared import sync_declared  # on first use, so that an object starts sooner
+
+        done = self._store.run(sync_declared(self._store.dialect, declared, now_ms()))
         if done["made"] or done["changed"] or done["blocked"]:
             log("info", "ledger_virtual_keys", **{name: done[name] for name in ("made", "changed", "blocked")})
         if any(done["owners"].values()):
@@ -179,11 +185,12 @@ class Ledger(ContainerObject):
         """Admits the request, or lets it wait until running ones no longer keep it out. Returns None if its client left
         in the meantime. `incoming`: the request, None if only the Worker has it."""
         (key, named), line = ask.line, self._line
-        ended, result = line.ended, None
-        if not line.has(key, named):
+        ended, result = line.ended if line is not None else 0, None
+        if line is None or not line.has(key, named):
             result = self._admit(ask, policy)
             if "soon" not in result:
                 return result
+        line = self._the_line()
 
         async def attempt() -> dict[str, Any]:
             return self._admit(ask, policy)
@@ -193,6 +200,13 @@ class Ledger(ContainerObject):
         if incoming is None or line.turns_away(key, size):  # a signal is dear, and not needed then
             return await waiting
         return await _unless_aborted(waiting, incoming.signal)
+
+    def _the_line(self) -> "WaitingLine":
+        if self._line is None:
+            from core.ledger.waiting_line import WaitingLine
+
+            self._line = WaitingLine(self._settings.budget_patience)
+        return self._line
 
     async def authenticate(self, text: str) -> str:
         """{"secret_hash"} → a result of `ledger.admit.authenticate`."""
@@ -364,7 +378,8 @@ class Ledger(ContainerObject):
 
     def _changed(self, accounts: Collection[str] | None = None) -> None:
         """Money or slots of these accounts may have become free (None: of any), and a budget may be exhausted."""
-        self._line.wake(accounts)
+        if self._line is not None:
+            self._line.wake(accounts)
         if self._store.alerts:
             self._upkeep.alert_soon(now_ms())
 

@@ -1,16 +1,17 @@
 """The ledger's alarm: expired reservations end, old spend rows are trimmed, and alerts are sent.
 
-A Durable Object has one alarm, which the drain of the object's container shares.
+A Durable Object has one alarm, which the drain of the object's container shares. What only some alarms need is imported
+then, so that an object starts sooner.
 """
 
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyodide.ffi import JsException
 
-from core.ledger import alerts, expiry, spend
+from core.ledger import expiry
 from core.ledger.accounts import Policy
 from core.ledger.expiry import next_deadlines
 
@@ -18,6 +19,9 @@ from ..runtime.javascript import js, js_headers
 from ..runtime.log import log
 from ..runtime.sql import SqlStore
 from ..settings import LedgerSettings
+
+if TYPE_CHECKING:
+    from core.ledger.alerts import Message
 
 AT_ONCE = 100
 WEBHOOK_TIMEOUT_MS = 10_000
@@ -96,6 +100,8 @@ class LedgerUpkeep:
         if self._receivers():
             times.append(found["alert"])
         if self._settings.retention_days is not None and found["line"] is not None:
+            from core.ledger import spend
+
             end = found["line"] + spend.kept_ms(self._settings.retention_days)
             times.append(end - end % -_TRIM_EVERY_MS)
         known = [at for at in times if at is not None]
@@ -113,17 +119,27 @@ class LedgerUpkeep:
         """Trims AT_ONCE rows. If more remain, the alarm rings again at once."""
         days = self._settings.retention_days
         if days is not None:
+            from core.ledger import spend
+
             self._store.run(spend.trim_old(days, now_ms(), AT_ONCE))
 
     async def _send_alerts(self) -> None:
         urls = self._receivers()
-        for alert in self._store.run(alerts.pending(now_ms())) if urls else ():
+        if not urls:
+            return
+        from core.ledger import alerts
+
+        for alert in self._store.run(alerts.pending(now_ms())):
             kind = alert["kind"]
             accepted = [one.to for one in alerts.messages(alert, urls) if await _posted(one, kind)]
             self._store.run(alerts.tried(alert, now_ms(), accepted=accepted, urls=urls))
 
     def _receivers(self) -> dict[str, str]:
         settings = self._settings
+        if not (settings.alert_webhook_url or settings.slack_webhook_url):
+            return {}
+        from core.ledger import alerts
+
         return alerts.receivers(settings.alert_webhook_url, settings.slack_webhook_url, self._policy().slack_alerts)
 
 
@@ -143,7 +159,7 @@ class DrainAlarm:
         self._upkeep.set_alarm_anew()
 
 
-async def _posted(message: alerts.Message, kind: str) -> bool:
+async def _posted(message: "Message", kind: str) -> bool:
     """Whether the receiver accepted the alert. The URL is never logged, because it may contain a secret."""
     try:
         response = await js.fetch(
@@ -160,6 +176,8 @@ async def _posted(message: alerts.Message, kind: str) -> bool:
         reason = str(getattr(error, "name", "") or "no answer")
         log("warning", "alert_not_sent", kind=kind, to=message.to, reason=reason)
         return False
+    from core.ledger import alerts
+
     if alerts.is_delivered(response.status):
         return True
     log("warning", "alert_refused", kind=kind, to=message.to, status=response.status)
