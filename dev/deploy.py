@@ -16,7 +16,7 @@ from dev.offline import wrangler
 from dev.offline.tools import MissingTool
 from dev.runtime_choice import docker_problem
 from dev.wrangler_command import Wrangler
-from worker.core.api.models import missing
+from worker.core.api.health import missing
 
 CONFIG = "litellm_config.yaml"  # the image's contents
 MASTER_KEY = "LITELLM_MASTER_KEY"

@@ -24,7 +24,7 @@ from dev.offline.tools import REPOSITORY, MissingTool
 from dev.offline.workerd import WorkerdFailed
 from dev.progress import say, step
 from dev.runtime_choice import CannotRun
-from worker.core.api.models import missing
+from worker.core.api.health import missing
 
 STATE = REPOSITORY / ".dev"
 # What the image is built with, and what worker/catalog.py is made from.

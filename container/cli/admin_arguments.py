@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from worker.core.ledger.field_table import Field
 from worker.core.ledger.key_fields import FIELDS
 from worker.core.settings import flag
+from worker.core.values.fields import Field
 
 from . import admin_commands as admin
 from . import owner_commands as owners
@@ -185,7 +185,7 @@ def _flag(text: str) -> bool:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-# Converts an option's text to the field's value, by `field_kinds.Kind.argument`.
+# Converts an option's text to the field's value, by `fields.Kind.argument`.
 _CONVERT: dict[str, Callable[[str], Any]] = {
     "text": word,
     "list": _names,

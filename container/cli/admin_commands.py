@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.core.ledger.key_fields import FIELDS
-from worker.core.values import field_kinds
+from worker.core.values.fields import USD
 
 from .admin_client import AdminClient, AdminError, UsageError
 
@@ -53,7 +53,7 @@ def cell(value: Any) -> str:
 
 
 _MONEY = (
-    "spend", "reserved", "total_spend", *(name for name, (_, field) in FIELDS.items() if field.kind is field_kinds.USD),
+    "spend", "reserved", "total_spend", *(name for name, (_, field) in FIELDS.items() if field.kind is USD),
 )  # fmt: skip
 
 

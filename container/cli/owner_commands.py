@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from worker.core.ledger.field_table import Field
 from worker.core.ledger.owner_fields import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER
+from worker.core.values.fields import Field
 
 from .admin_client import AdminClient, AdminError, UsageError
 from .admin_commands import about, table, usd

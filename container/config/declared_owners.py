@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.core.ledger import declared_owners
-from worker.core.ledger.declared_owners import DeclaredOwner
+from worker.core.ledger import declared
+from worker.core.ledger.declared import DeclaredOwner
 from worker.core.ledger.key_fields import FieldError
 
 from .document import Document, KeyPath
@@ -29,14 +29,12 @@ def parse(document: Document, sections: Mapping[str, tuple[KeyPath, Any]]) -> tu
     """Parses the sections, by name, and reports problems to `document`."""
     found: list[ConfigOwner] = []
     where: list[KeyPath] = []
-    for section in declared_owners.SECTIONS:
+    for section in declared.SECTIONS:
         path, value = sections.get(section, ((), None))
         if value is None:
             continue
         if not isinstance(value, list):
-            document.error(
-                path, "has to be a list.", f"Begin each entry with `- {declared_owners.id_field(section)}:`."
-            )
+            document.error(path, "has to be a list.", f"Begin each entry with `- {declared.id_field(section)}:`.")
             continue
         ids: dict[str, int] = {}
         for index, entry in enumerate(value):
@@ -45,12 +43,12 @@ def parse(document: Document, sections: Mapping[str, tuple[KeyPath, Any]]) -> tu
                 continue
             first = ids.setdefault(one.held.id, index)
             if first != index:
-                at = (*path, index, declared_owners.id_field(section))
+                at = (*path, index, declared.id_field(section))
                 document.error(at, f"is that of {section}[{first}], too.", "It has to be unique.")
                 continue
             found.append(one)
             where.append((*path, index))
-    budgets = {one.held.id for one in found if one.section == declared_owners.BUDGET_SECTION}
+    budgets = {one.held.id for one in found if one.section == declared.BUDGET_SECTION}
     for one, at in zip(found, where, strict=True):
         _known_budget(document, at, one.held.columns.get("budget_id"), budgets)
     _unique_emails(document, found, where)
@@ -62,7 +60,7 @@ def check_keys(
 ) -> None:
     """Reports keys in the file whose team or budget does not stand in it: its limits would not hold."""
     teams = {one.held.id for one in owners if one.section == "teams"}
-    budgets = {one.held.id for one in owners if one.section == declared_owners.BUDGET_SECTION}
+    budgets = {one.held.id for one in owners if one.section == declared.BUDGET_SECTION}
     for index, key in enumerate(found):
         team = key.fields.get("team_id")
         if team and team not in teams:
@@ -72,15 +70,15 @@ def check_keys(
 
 
 def _entry(document: Document, at: KeyPath, section: str, entry: Any) -> ConfigOwner | None:
-    id = declared_owners.id_field(section)
+    id = declared.id_field(section)
     if not isinstance(entry, dict):
         document.error(at, "has to be a mapping.", f"Give it `{id}`, and its limits.")
         return None
     try:
         json.dumps(entry, allow_nan=False)
-        return ConfigOwner(section, entry, declared_owners.parse(section, entry))
+        return ConfigOwner(section, entry, declared.parse_owner(section, entry))
     except FieldError as error:
-        known = declared_owners.names(section)
+        known = declared.owner_fields_of(section)
         document.error((*at, error.param), error.message, did_you_mean(error.param, known))
     except (TypeError, ValueError):  # YAML dates and similar values
         document.error(at, "holds a value that is not a string, number, list or mapping.", "Put the value in quotes.")

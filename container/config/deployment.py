@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from worker.core.api.models import missing
+from worker.core.api.health import missing
 from worker.core.ledger.accounts import Limits
 
 from . import connection, option_values, output_limits, price_map
@@ -72,7 +72,7 @@ class Deployment:
     """A provider's model and how to call it.
 
     `id` is unique and stable across restarts. `group` is the public model name, and `model` is the provider's name for
-    the model. `needs` lists the environment variables that the deployment requires (see `core.api.models`), and `off`
+    the model. `needs` lists the environment variables that the deployment requires (see `core.api.health`), and `off`
     the missing ones; with any missing, the deployment is off. Times are in seconds; None means that the setting of the
     group or the router applies.
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.core.api.cors import is_origin
+from worker.core.api.headers import is_origin
 from worker.core.ledger.accounts import Limits
 from worker.core.values import money, periods
 

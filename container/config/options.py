@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.core.ledger.accounts import Limits, Policy
-from worker.core.ledger.declared_owners import SECTIONS
+from worker.core.ledger.declared import SECTIONS
 from worker.core.ledger.secrets import hash_secret
 from worker.core.log_text import FORMATS
 

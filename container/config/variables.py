@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from worker.core.container_environment import TOKEN_VARIABLE
+from worker.core.configuration import TOKEN_VARIABLE
 from worker.core.values import periods
 
 from .document import REFERENCE, Document, KeyPath

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.core.container_environment import TOKEN_VARIABLE
+from worker.core.configuration import TOKEN_VARIABLE
 from worker.core.ledger import declared
 from worker.core.ledger.declared import Declared
 from worker.core.ledger.key_fields import FieldError

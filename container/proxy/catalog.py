@@ -6,7 +6,7 @@ import pprint
 from pathlib import Path
 from typing import Any
 
-from worker.core.ledger import declared_owners
+from worker.core.ledger import declared
 
 from ..accounting.price_book import PriceBook, targets
 from ..config import connection, literals
@@ -35,7 +35,7 @@ _EARLY = (
 _AT_START = ("LITELLM_LOG_LEVEL", "SHUTDOWN_GRACE", "WATCHDOG_SECONDS", "OTEL_")
 # Settings that only a standalone proxy uses.
 _ALONE = (
-    "master_key", "database_url", "virtual_keys", "enable_jwt_auth", "litellm_jwtauth", *declared_owners.SECTIONS,
+    "master_key", "database_url", "virtual_keys", "enable_jwt_auth", "litellm_jwtauth", *declared.SECTIONS,
 )  # fmt: skip
 _ROOT = Path(__file__).parents[2]
 DEFAULT_PATH = _ROOT / "worker" / "catalog.py"
@@ -46,7 +46,7 @@ IN_CHECKOUT = (_ROOT / "wrangler.jsonc").is_file()
 def catalog(config: Config) -> dict:
     """Build the edge's catalog. `hash` covers what affects reservations, `configuration` covers everything:
 
-    models        {name: [needs of each deployment]}, as in `worker.core.api.models`
+    models        {name: [needs of each deployment]}, as in `worker.core.api.health`
     log_format    json or text
     environment   the variables that the edge passes to the container
     jwt_auth      the fields of `worker.core.identity.claims.ClaimRules`; None if JWTs are not accepted
@@ -54,7 +54,7 @@ def catalog(config: Config) -> dict:
                   "end_user_budget": the id of a budget, "accounts": {account id: fields of Limits}}
     user_headers  names of headers with the end user
     virtual_keys  entries of `worker.core.ledger.declared`
-    owners        entries of `worker.core.ledger.declared_owners`
+    owners        entries of `worker.core.ledger.declared`
     deployments   [{"id", "group", "needs", "price", "accounts"}], prices as in `worker.core.pricing.prices`; the
                   accounts of the ledger that it draws on only if there are any
     reach         {model name: [indices of the deployments that may serve a request for it]}; models that the edge

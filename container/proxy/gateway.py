@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from worker.core.api import cors
 from worker.core.api.auth import TEAM_HEADER, presented_key, too_many
 from worker.core.api.endpoints import ANTHROPIC, GOOGLE, SIGN_IN, Endpoint, dialect_of, find, model_id
 from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
+from worker.core.api.headers import cors
 
 from ..accounting.accounting import Accounting, NoAccounting
 from ..accounting.edge import Accounts, EdgeAccounting
@@ -179,7 +179,7 @@ class App:
         if self._edge is not None:
             await self._edge(context, self._dispatch)
             return
-        context.always, preflight = cors.decide(context.method, context.header, self._allowed_origins)
+        context.always, preflight = cors(context.method, context.header, self._allowed_origins)
         if preflight:
             context.respond(204, b"")
             return

@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.core.api import google
 from worker.core.api.errors import ApiError, Dialect, body_too_large, body_too_slow, invalid_request
-from worker.core.api.request_ids import acceptable
+from worker.core.api.headers import acceptable
 from worker.core.ledger.settle import Report
 from worker.core.protocol import MASTER, EdgeGrant
 

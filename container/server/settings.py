@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from worker.core.api.cors import is_origin, parse_origins
+from worker.core.api.headers import is_origin, parse_origins
 from worker.core.log_text import FORMATS
 from worker.core.protocol import PROTOCOL_VARIABLE
 from worker.core.settings import SHARED, address, flag, number, whole

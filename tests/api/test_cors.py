@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.api.cors import EXPOSED, is_preflight, parse_origins, preflight_headers, response_headers
+from worker.core.api.headers import EXPOSED, is_preflight, parse_origins, preflight_headers, response_headers
 
 APP = "https://app.example"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.api.models import missing, models_on
+from worker.core.api.health import missing, models_on
 
 
 @pytest.mark.parametrize(

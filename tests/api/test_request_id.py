@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from worker.core.api.request_ids import acceptable, new_id
+from worker.core.api.headers import acceptable, new_id
 
 
 @pytest.mark.parametrize("given", ["12345678", "a-b_c.d:e-1", "x" * 128, "0193e4c8-7d0e-7c3a-9d6f-0123456789ab"])

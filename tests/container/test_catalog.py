@@ -7,7 +7,7 @@ import pytest
 
 from container.config.problems import ConfigError
 from container.proxy.catalog import catalog, source, write
-from worker.core.api.models import models_on
+from worker.core.api.health import models_on
 from worker.core.ledger.accounts import Limits
 
 CONTENT = {

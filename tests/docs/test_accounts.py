@@ -4,7 +4,7 @@ import re
 
 from container.config.load import load
 from tests.processes import ROOT
-from worker.core.ledger.declared_owners import SECTIONS
+from worker.core.ledger.declared import SECTIONS
 
 PAGE = (ROOT / "docs" / "accounts.md").read_text()
 MODELS = "model_list:\n  - {model_name: gpt-4o, litellm_params: {model: openai/x, mock_response: hi}}\n"

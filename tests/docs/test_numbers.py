@@ -12,7 +12,7 @@ from container.records.request_log import MOST_WAITING
 from container.routing import health
 from container.server import context
 from tests.processes import ROOT
-from worker.core.ledger import activity, key_admin
+from worker.core.ledger import key_admin, spend
 from worker.core.pricing import estimate, prices
 from worker.edge.container_life import lifecycle
 from worker.edge.objects import usage_drain
@@ -58,8 +58,8 @@ SAID = [
     ("configuration", f"not for {WORDS[response_cache.PAUSE_SECONDS]}."),
     ("configuration", f"When it cannot keep up ({MOST_WAITING // MB} MB wait)"),
     ("keys", f"at most {key_admin._MAX_KEYS_AT_ONCE} of each; all or none"),
-    ("keys", f"the {activity.MAX_GROUPS} largest groups"),
-    ("keys", f"the newest {activity.MAX_REQUESTS:,} requests"),
+    ("keys", f"the {spend.MAX_GROUPS} largest groups"),
+    ("keys", f"the newest {spend.MAX_REQUESTS:,} requests"),
     ("providers", f"renewed {WORDS[tokens.AHEAD_SECONDS / 60]} minutes before its end"),
 ]
 

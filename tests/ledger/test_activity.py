@@ -6,8 +6,9 @@ import pytest
 
 from container.ledger.stores import Store
 from tests.ledger.support import NOON, Ledger
-from worker.core.ledger import activity, key_admin
-from worker.core.ledger.activity import Wanted
+from worker.core.ledger import key_admin
+from worker.core.ledger.spend import Wanted
+from worker.core.ledger.spend import over_time as grouped
 from worker.core.values import periods
 
 HOUR, DAY = periods.HOUR, periods.DAY
@@ -28,7 +29,7 @@ async def spend(ledger: Ledger, key: str | None, cost: int, model: str = "gpt-4o
 
 async def over_time(ledger: Ledger, **wanted: Any) -> dict[str, Any]:
     found = await ledger.store.run(
-        activity.over_time(Wanted(wanted.pop("begin", None), ledger.now + 1, **wanted), ledger.store.dialect)
+        grouped(Wanted(wanted.pop("begin", None), ledger.now + 1, **wanted), ledger.store.dialect)
     )
     assert found["ok"], found
     return found["body"]

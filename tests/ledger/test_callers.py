@@ -9,10 +9,9 @@ from container.ledger.stores import Store
 from tests.ledger.support import Ledger, query
 from worker.core.api import authorization
 from worker.core.api.endpoints import ALL
-from worker.core.ledger import declared_owners, secrets, sessions
+from worker.core.ledger import declared, secrets, sessions
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.administration import decide
-from worker.core.ledger.decision import Decision
 from worker.core.ledger.dialect import POSTGRES
 from worker.core.ledger.owner_fields import OWNERS
 from worker.core.values import periods
@@ -452,8 +451,8 @@ async def test_a_session_that_has_ended_with_its_user_does_not_come_back(company
         assert (await company.call(None, "user_new", {"user_id": "bob", "auto_create_key": False}))["ok"]
     else:
         for entries in (["bob"], [], ["bob"]):
-            declared = declared_owners.resolve({"section": "users", "fields": {"user_id": id}} for id in entries)
-            await company.store.run(Decision(declared_owners.sync(declared, company.now), transaction=True))
+            owners = declared.resolve_owners({"section": "users", "fields": {"user_id": id}} for id in entries)
+            await company.store.run(declared.sync_declared(company.store.dialect, owners, company.now))
     assert (await company.refused(session, "key_list", status=401))["code"] == "session_ended"
     assert (await company.call(await signed_in(company, "bob", login="again"), "key_list"))["ok"]
     assert (await company.call(other, "key_list"))["ok"]

@@ -7,7 +7,7 @@ import pytest
 
 from container.ledger.stores import Store
 from tests.ledger.support import NOON, Ledger, query
-from worker.core.ledger import declared, declared_owners, owner_admin, owner_views
+from worker.core.ledger import declared, owner_admin, owner_views
 from worker.core.ledger.key_fields import FieldError
 from worker.core.ledger.owner_fields import OF_KIND
 
@@ -19,7 +19,7 @@ class File(Ledger):
 
     async def start(self, *entries: tuple[str, dict[str, Any]]) -> tuple[int, int, int]:
         """Returns how many rows were made, changed and are gone."""
-        found = [declared_owners.parse(section, fields) for section, fields in entries]
+        found = [declared.parse_owner(section, fields) for section, fields in entries]
         result = await self.store.run(declared.sync_declared(self.store.dialect, found, self.now))
         return result["owners"]["made"], result["owners"]["changed"], result["owners"]["gone"]
 
@@ -145,5 +145,5 @@ async def test_concurrent_starts_make_each_row_once(file: File) -> None:
 )
 def test_an_invalid_field_is_named(section: str, fields: dict[str, Any], param: str) -> None:
     with pytest.raises(FieldError) as caught:
-        declared_owners.parse(section, fields)
+        declared.parse_owner(section, fields)
     assert caught.value.param == param

@@ -12,7 +12,7 @@ from container.request.completion import parse
 from container.request.responses import parse_responses
 from container.routing.router import Router
 from tests.processes import ROOT
-from worker.core.api.models import missing
+from worker.core.api.health import missing
 from worker.core.pricing import charge as charges
 from worker.core.pricing.estimate import prompt
 from worker.core.pricing.quote import Quoter

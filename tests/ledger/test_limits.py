@@ -6,9 +6,9 @@ from container.ledger.stores import Store
 from tests.ledger.support import NOON, Ledger, check_balance, header
 from worker.core.ledger import spend
 from worker.core.ledger.accounts import Limits, Policy
-from worker.core.ledger.activity import Wanted, over_time
 from worker.core.ledger.expiry import expire, expire_instance, expire_others
 from worker.core.ledger.settle import bind, renew
+from worker.core.ledger.spend import Wanted, over_time
 from worker.core.values import periods
 
 

@@ -3,7 +3,7 @@ containers.
 
 It consists of the config file's content and the values of the variables that the file may read. Rotating a secret
 therefore makes a new configuration. A request is served with the configuration it was reserved under, whichever
-versions of the code are running.
+versions of the code are running. Its container gets some of the variables in its environment, when it starts.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .container_environment import NEVER_PASSED, container_environment
 from .ledger.accounts import Limits, Policy
 from .protocol import MOST_CONFIGURATIONS, GivenConfiguration
 from .values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 if TYPE_CHECKING:
     from .ledger.declared import AnyDeclared
+from collections.abc import Iterable
 
 
 class Configuration(NamedTuple):
@@ -26,7 +26,7 @@ class Configuration(NamedTuple):
     `policy`: the limits; older Workers send only those of everyone and of each user. `virtual_keys`: entries of
     `ledger.declared`. `file`, `document`: see `container.proxy.catalog`. `variables`: the names of the variables it may
     read. `values`: those that are set, including the variables of virtual keys, and the secret that protects response
-    ids. `owners`: entries of `ledger.declared_owners`; older Workers send none."""
+    ids. `owners`: entries of `ledger.declared`; older Workers send none."""
 
     name: str
     catalog: str
@@ -54,10 +54,10 @@ class Configuration(NamedTuple):
         """Returns the keys and owners that the ledger must contain."""
         if not (self.owners or self.virtual_keys):
             return []
-        from .ledger import declared_owners  # on first use, so that an object starts sooner
-        from .ledger.declared import resolve
+        # Imported on first use, so that an object starts sooner.
+        from .ledger.declared import resolve, resolve_owners
 
-        return [*declared_owners.resolve(self.owners or ()), *resolve(self.virtual_keys, self.values.get)]
+        return [*resolve_owners(self.owners or ()), *resolve(self.virtual_keys, self.values.get)]
 
     def text(self) -> str:
         """Encodes the configuration for an object that does not have it."""
@@ -129,3 +129,20 @@ class Known:
         while len(self._told) > MOST_CONFIGURATIONS:
             del self._told[next(iter(self._told))]
         return told
+
+
+TOKEN_VARIABLE = "INTERNAL_TOKEN"
+# Never passed, even if the configuration refers to them. Only the object makes tokens.
+NEVER_PASSED = frozenset({"LITELLM_MASTER_KEY", SALT_KEY, SEAL_VARIABLE, TOKEN_VARIABLE})
+
+
+def container_environment(names: Iterable[str], variable: Callable[[str], str | None]) -> dict[str, str]:
+    """Returns those of `names` that are set. An empty value counts as unset."""
+    found = {name: variable(name) for name in names if name not in NEVER_PASSED}
+    return {name: value for name, value in found.items() if value}
+
+
+def fingerprint(environment: Mapping[str, str], token: str) -> str:
+    """Changes whenever the environment does. Keyed, because the environment may contain secrets."""
+    content = json.dumps(sorted(environment.items())).encode()
+    return hmac.new(token.encode(), content, hashlib.sha256).hexdigest()

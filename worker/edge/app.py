@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from pyodide.ffi import JsException
 
 from catalog import CATALOG
-from core.api import auth, cors, google, health
+from core.api import auth, google, health
 from core.api.auth import AuthorizedRequest, FailedAuthLimiter, presented_key
 from core.api.endpoints import SIGN_IN, Endpoint, dialect_of, path_of
 from core.api.errors import ApiError, internal_error, invalid_request
-from core.api.models import listed, missing, models_on
-from core.api.request_ids import acceptable, new_id
+from core.api.headers import acceptable, cors, new_id, parse_origins
+from core.api.health import listed, missing, models_on
 from core.ledger.keys import of_a_key
 from core.ledger.secrets import hash_secret
 from core.pricing.quote import Quoter
@@ -73,7 +73,7 @@ class Edge:
         self._tokens: TokenAuthenticator | None = None  # created on first use
         self._sign_in: Any = None  # likewise
         origins = found.cors_allow_origins
-        self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else cors.parse_origins(origins)
+        self.origins = tuple(CATALOG["allowed_origins"]) if origins is None else parse_origins(origins)
         self.failed_auth = FailedAuthLimiter(found.failed_keys_per_minute)
 
         def is_set(name: str) -> bool:
@@ -283,7 +283,7 @@ async def handle(request: Any) -> Any:
     always: Sequence[tuple[str, str]] = ()
     try:
         edge = _deployment()
-        always, preflight = cors.decide(client.method, headers.get, edge.origins)
+        always, preflight = cors(client.method, headers.get, edge.origins)
         if preflight:
             return finished(empty_response(204), request_id, always)
         response = await edge.answer(client)

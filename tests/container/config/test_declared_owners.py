@@ -8,7 +8,7 @@ import pytest
 from container.proxy.catalog import catalog
 from container.proxy.startup import declared
 from worker.core import configuration
-from worker.core.ledger.declared_owners import SECTIONS
+from worker.core.ledger.declared import SECTIONS
 
 MODELS = [{"model_name": "gpt", "litellm_params": {"model": "openai/x", "mock_response": "hi"}}]
 SECTION = {

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from worker.core.container_environment import fingerprint
+from worker.core.configuration import fingerprint
 from worker.edge.container_life.lifecycle import Lifecycle
 from worker.edge.container_life.readiness import Started
 from worker.edge.container_life.settings import Limits

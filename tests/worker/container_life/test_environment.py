@@ -1,6 +1,6 @@
 """The container's environment and its fingerprint."""
 
-from worker.core.container_environment import container_environment, fingerprint
+from worker.core.configuration import container_environment, fingerprint
 
 NAMES = ["OPENAI_API_KEY", "GROQ_API_KEY", "LITELLM_MASTER_KEY", "INTERNAL_TOKEN"]
 

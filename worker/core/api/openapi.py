@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from . import openapi_owners
 from .endpoints import ALL, GOOGLE, RESPONSE, Endpoint
-from .openapi_google import SCHEMAS as GOOGLES_SCHEMAS
+from .openapi_schemas import SCHEMAS as GOOGLES_SCHEMAS
 from .openapi_schemas import TEXT, Fields, Schema, ref, schemas
 
 VERSION = "1"

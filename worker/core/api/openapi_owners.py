@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from ..values.field_kinds import MAX_TAG, printable_schema
+from ..values.fields import MAX_TAG, printable_schema
 from .openapi_schemas import (
     COUNTS,
     FLAG,

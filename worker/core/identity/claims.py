@@ -10,7 +10,7 @@ from ..api.auth import TEAM_HEADER
 from ..api.endpoints import ANTHROPIC, GOOGLE, Endpoint
 from ..api.errors import ApiError, forbidden, unauthenticated
 from ..values.claims import HALF
-from ..values.field_kinds import is_printable
+from ..values.fields import is_printable
 from .verifier import DEFAULT_STALE_TTL, DEFAULT_TTL, Trust
 
 # The variables that name the issuer; all but JWT_PUBLIC_KEY are LiteLLM's.

@@ -9,18 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from . import (
-    activity,
-    budget_admin,
-    callers,
-    decision,
-    key_admin,
-    owner_admin,
-    owner_views,
-    sessions,
-    spend,
-    team_members,
-)
+from . import budget_admin, callers, decision, key_admin, owner_admin, owner_views, sessions, spend, team_members
 from .accounts import Policy
 from .decision import Decision, Result, Steps
 from .dialect import Dialect, Scope
@@ -112,7 +101,7 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
                 page, size = query.page(), query.size("size", _SPEND_PAGE, spend.MAX_PAGE)
                 return query.used(spend.by_key(now, page, size, scope))
             case "spend_activity":
-                return query.used(activity.over_time(_wanted(query, now, scope), dialect))
+                return query.used(spend.over_time(_wanted(query, now, scope), dialect))
             case "global_spend":
                 return query.used(spend.everything(policy, now))
             case "session_revoke":
@@ -196,13 +185,13 @@ def _filters(query: "_Query", scope: Scope | None) -> spend.Filters:
     )
 
 
-def _wanted(query: "_Query", now: int, scope: Scope | None) -> activity.Wanted:
+def _wanted(query: "_Query", now: int, scope: Scope | None) -> spend.Wanted:
     end = query.time("to", "end_date", whole_day=True)
-    return activity.Wanted(
+    return spend.Wanted(
         begin=query.time("from", "start_date"),
         end=now + 1 if end is None else end,
-        bucket=query.choice("bucket", tuple(activity.BUCKETS)) or "hour",
-        group_by=query.choice("group_by", tuple(activity.COLUMNS)) or "model",
+        bucket=query.choice("bucket", tuple(spend.BUCKETS)) or "hour",
+        group_by=query.choice("group_by", tuple(spend.GROUPS)) or "model",
         user_id=query.text("user_id"),
         team_id=query.text("team_id"),
         end_user=query.text("end_user"),

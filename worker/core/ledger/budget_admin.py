@@ -6,11 +6,10 @@ Nothing is spent on a budget itself. A change applies to all who use it from the
 from collections.abc import Mapping
 from typing import Any
 
-from ..values.field_kinds import FieldError, is_printable
+from ..values.fields import FieldError, check_budgets, is_printable, only
 from . import decision, keys, secrets
 from .decision import Decision, Steps
 from .dialect import Dialect, containing, marks
-from .field_table import check_budgets, only
 from .owner_fields import BUDGETS, Budget
 from .owner_views import MAX_PAGE, MAX_UNPAGED, MOST_NAMED, paged
 

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..values.field_kinds import FieldError
+from ..values.fields import FieldError
 from .dialect import Dialect
 
 Row = Sequence[Any]

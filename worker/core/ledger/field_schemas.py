@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..values import field_kinds
-from ..values.field_kinds import Schema
+from ..values import fields
+from ..values.fields import Field, FieldTable, Schema
 from . import key_fields
-from .field_table import Field, FieldTable
 from .owner_fields import BUDGETS, OF_KIND
 
 
@@ -49,5 +48,5 @@ FIELD_SCHEMAS = FieldSchemas(
     _fields(key_fields.TABLE),
     {name: _fields(kind.table) for name, kind in OF_KIND.items()},
     _fields(BUDGETS),
-    field_kinds.DURATION,
+    fields.DURATION,
 )

@@ -10,11 +10,10 @@ in `Key`.
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
-from ..values import field_kinds as kinds
-from ..values.field_kinds import FieldError, length
+from ..values import fields as kinds
+from ..values.fields import Field, FieldError, FieldTable, Form, length
 from . import secrets
 from .accounts import Limits, limits_of
-from .field_table import Field, FieldTable, Form
 
 __all__ = ["DEFAULTS", "FIELDS", "NAMES", "FieldError", "Key"]
 

@@ -10,12 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..values.field_kinds import FieldError
+from ..values.fields import FieldError, check_budgets, only
 from . import decision, key_admin, keys, owner_views, owners, secrets, team_members
 from .accounts import NO_POLICY, Policy
 from .decision import Decision, Steps
 from .dialect import Dialect
-from .field_table import check_budgets, only
 from .owner_fields import END_USER, OF_KIND, TEAM, USER, Owner, OwnerKind
 
 _TEAM, _USER = OF_KIND[TEAM], OF_KIND[USER]

@@ -8,9 +8,9 @@ itself, and still spends on its own account.
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
-from ..values import field_kinds as kinds
+from ..values import fields as kinds
+from ..values.fields import Field, FieldTable, Form
 from .accounts import LIMIT_COLUMNS, Limits, limits_of
-from .field_table import Field, FieldTable, Form
 
 TEAM, USER, END_USER, TAG = KINDS = ("team", "user", "end_user", "tag")
 MAX_MEMBERS = 1000

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..values import periods
-from ..values.field_kinds import FieldError, is_printable
+from ..values.fields import FieldError, is_printable
 from . import decision, keys
 from .accounts import open_account
 from .decision import Steps

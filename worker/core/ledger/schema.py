@@ -12,7 +12,7 @@ from .decision import Decision, Steps
 from .dialect import Dialect
 
 if TYPE_CHECKING:
-    from .field_table import FieldTable
+    from ..values.fields import FieldTable
 
 # The newest version. Raise it with each new field and each new tuple below.
 VERSION = 7

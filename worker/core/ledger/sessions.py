@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..values.fields import FieldError, only
 from . import decision, owners
 from .accounts import user_account
 from .decision import Decision, Result, Steps
 from .dialect import Dialect
-from .field_table import FieldError, only
 from .owner_fields import OF_KIND, USER
 
 # A session's last use is written at most this often, in milliseconds.

@@ -5,12 +5,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..values.field_kinds import FieldError
+from ..values.fields import FieldError, only
 from . import decision, key_admin, owner_views, owners, secrets
 from .accounts import NO_POLICY, Policy
 from .decision import Decision, Steps
 from .dialect import Dialect
-from .field_table import only
 from .owner_fields import MAX_MEMBERS, MEMBER_ROLES, OF_KIND, TEAM, USER, Owner
 
 _TEAM, _USER = OF_KIND[TEAM], OF_KIND[USER]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .field_kinds import MAX_TAG, MAX_TAGS, is_printable
+from .fields import MAX_TAG, MAX_TAGS, is_printable
 
 TAGS_HEADER = "x-litellm-tags"
 END_USER_HEADERS = ("x-litellm-customer-id", "x-litellm-end-user-id")

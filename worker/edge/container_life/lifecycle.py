@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 
-from core.container_environment import TOKEN_VARIABLE, fingerprint
+from core.configuration import TOKEN_VARIABLE, fingerprint
 
 from .readiness import PROBE_TIMEOUT, Engine, Record, Started, until_ready
 from .settings import Limits

@@ -10,8 +10,7 @@ from workers import DurableObject
 from catalog import CATALOG
 from core.api import errors
 from core.api.endpoints import dialect_of, path_of
-from core.configuration import Configuration, Known, own
-from core.container_environment import container_environment
+from core.configuration import Configuration, Known, container_environment, own
 from core.protocol import (
     ASK_HEADER,
     CATALOG_HEADER,

@@ -1,11 +1,28 @@
-"""Cross-origin access for browsers, with an allow-list of origins.
+"""Headers of every response: the request's id, and cross-origin access for browsers (CORS).
 
-Source: https://fetch.spec.whatwg.org/#http-cors-protocol
+A client may name its own request. The gateway still generates an id, because two clients may choose the same name. Logs
+and traces have the client's name, and the spend log can be searched by either.
+
+Browsers may call from an allow-list of origins. Source: https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+
+_ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{8,128}")
+
+
+def acceptable(given: str | None) -> str | None:
+    """Returns the client's `x-request-id` if it is safe to use."""
+    return given if given and _ACCEPTABLE.fullmatch(given) else None
+
+
+def new_id() -> str:
+    """Returns 128 random bits in hexadecimal."""
+    return os.urandom(16).hex()
+
 
 EXPOSED = (
     "x-request-id, x-litellm-call-id, x-litellm-model-id, x-litellm-model-group, x-litellm-response-cost, "
@@ -37,7 +54,7 @@ class Decision(NamedTuple):
 _NOTHING = Decision(())
 
 
-def decide(method: str, header: Callable[[str], str | None], allowed: tuple[str, ...]) -> Decision:
+def cors(method: str, header: Callable[[str], str | None], allowed: tuple[str, ...]) -> Decision:
     """Decides the CORS headers of a request. `header` looks up a request header by its lower-case name."""
     origin = header("origin")
     if origin is None:
