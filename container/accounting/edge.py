@@ -58,7 +58,7 @@ class Journal:
     def __init__(self, instance: str, clock: Callable[[], float] = time.monotonic, *, attempts: bool = True) -> None:
         self._instance = instance
         self._attempts = attempts
-        self.providers = False  # a configuration has budgets of providers or deployments
+        self.providers = False  # a configuration has limits of providers, models or deployments
         self._clock = clock
         self._entries: deque[tuple[int, Report]] = deque()
         self._carried: OrderedDict[int, float] = OrderedDict()  # number -> deadline of its acknowledgement
@@ -113,9 +113,9 @@ class Journal:
         self._open.pop(report.id, None)
         self._last += 1
         if not self._attempts:
-            report = report._replace(attempts="", provider=None)
-        elif not self.providers:  # an older ledger object does not know the field
-            report = report._replace(provider=None)
+            report = report._replace(attempts="", provider=None, group="")
+        elif not self.providers:  # an older ledger object does not know the fields
+            report = report._replace(provider=None, group="")
         self._entries.append((self._last, report))
         self._empty.clear()
 

@@ -74,7 +74,7 @@ class PriceBook:
 
     @property
     def has_accounts(self) -> bool:
-        """Whether any provider or deployment has a budget."""
+        """Whether any provider, model or deployment has limits of its own."""
         return bool(self._router.accounts)
 
     def candidates(self, route: RouteRequest) -> tuple[tuple[str, ...], ...]:

@@ -375,6 +375,7 @@ class Reservation:
         if step is None:
             return Report(self.id, instance, 0, status=status, latency=latency, provider="")
         d = step.target.deployment
+        group = "" if d.group == step.group else d.group
         if not self._answered and not self.transcript:
             # The request was cancelled before the provider responded, or its response could not be read. The actual
             # usage is unknown, so the whole amount is charged.
@@ -392,6 +393,7 @@ class Reservation:
                 prompt,
                 estimated=1,
                 provider=d.provider,
+                group=group,
             )
         used, estimated, cost = self._came_to()
         metrics.answered(d.group, d.id, used, cost or 0)
@@ -409,6 +411,7 @@ class Reservation:
             used.reasoning,
             int(estimated),
             provider=d.provider,
+            group=group,
         )
 
     def _came_to(self) -> Came:

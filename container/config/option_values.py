@@ -206,32 +206,46 @@ def texts(document: Document, path: KeyPath, value: Any) -> tuple[str, ...]:
     return tuple(v.strip().rstrip("/") for v in value if v.strip())
 
 
-def provider_budgets(document: Document, path: KeyPath, value: Any) -> dict[str, Limits]:
-    """https://docs.litellm.ai/docs/proxy/provider_budget_routing"""
+def budgets_of(document: Document, path: KeyPath, value: Any, what: str) -> dict[str, Limits]:
+    """Limits by names. `what`: whose names they are.
+
+    https://docs.litellm.ai/docs/proxy/provider_budget_routing
+    """
     if not isinstance(value, dict):
-        document.error(path, "has to be a mapping of providers.", "For example: `openai: {budget_limit: 10}`.")
+        document.error(path, f"has to be a mapping of {what}.", "For example: `openai: {budget_limit: 10}`.")
         return {}
     found: dict[str, Limits] = {}
-    for provider, settings in value.items():
-        at = (*path, str(provider))
+    for name, settings in value.items():
+        at = (*path, str(name))
         unknown = settings.keys() - _BUDGET_FIELDS if isinstance(settings, dict) else {"it"}
         if unknown:
             message = f"has to be a mapping of {', '.join(sorted(_BUDGET_FIELDS))}."
             document.error(at, message, "For example: `{budget_limit: 10, time_period: 1d}`.")
             continue
         most = budget(document, at, settings.get("budget_limit", settings.get("max_budget")))
+        soft = budget(document, at, settings.get("soft_budget"))
         period = duration(document, at, settings.get("time_period", settings.get("budget_duration")))
-        rates = [settings.get(name) for name in ("rpm_limit", "tpm_limit")]
-        if any(
-            rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 0) for rate in rates
-        ):
+        counts = [settings.get(field) for field in ("rpm_limit", "tpm_limit", "max_parallel_requests")]
+        if any(n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 0) for n in counts):
             document.error(at, "has a limit that is not a whole number.")
             continue
-        found[str(provider)] = Limits(most, None, period, *rates)
+        if most is None and period is not None and soft is None:
+            document.report("warning", at, "has a period, which has no effect without a budget.")
+        found[str(name)] = Limits(most, soft, period, *counts)
     return found
 
 
-_BUDGET_FIELDS = frozenset("budget_limit time_period max_budget budget_duration rpm_limit tpm_limit".split())
+_BUDGET_FIELDS = frozenset(
+    "budget_limit time_period max_budget budget_duration soft_budget rpm_limit tpm_limit max_parallel_requests".split()
+)
+
+
+def model_budgets(document: Document, path: KeyPath, value: Any, groups: tuple[str, ...]) -> dict[str, Limits]:
+    """Limits by model names. A name that no model has is an error: a budget that was set has to hold."""
+    found = budgets_of(document, path, value, "models")
+    for name in found.keys() - set(groups):
+        document.error((*path, name), f"'{name}' is not the `model_name` of a model.", known(name, groups))
+    return found
 
 
 def text(document: Document, path: KeyPath, value: Any) -> str:

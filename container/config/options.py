@@ -54,7 +54,8 @@ class Options:
     `from_environment` names the settings that refer to environment variables. `budgets_unset` contains the budget
     variables that are not set. `variables` contains all variables that settings need, in the proxy or in its engine.
 
-    `provider_budget_config` has the budgets of providers by their names, and `deployment_budgets` those of deployments
+    `provider_budget_config` and `model_max_budget` have the limits of providers and of model groups by their names, and
+    `deployment_budgets` those of deployments
     by their ids; `load` adds them.
 
     `engine_settings` are the `litellm_settings` passed to the engine, and `engine_sections` are whole sections passed
@@ -93,6 +94,7 @@ class Options:
     max_end_user_budget: int | None = None
     max_end_user_budget_id: str = ""
     provider_budget_config: Mapping[str, Limits] = field(default_factory=dict)
+    model_max_budget: Mapping[str, Limits] = field(default_factory=dict)
     deployment_budgets: Mapping[str, Limits] = field(default_factory=dict)
     slack_alerts: bool = False
     master_key: str | None = field(default=None, repr=False)
@@ -119,6 +121,7 @@ class Options:
             end_user_budget=self.max_end_user_budget_id,
             accounts={
                 **{f"provider:{name}": limits for name, limits in self.provider_budget_config.items()},
+                **{f"model:{name}": limits for name, limits in self.model_max_budget.items()},
                 **{f"deployment:{id}": limits for id, limits in self.deployment_budgets.items()},
             },
             slack_alerts=self.slack_alerts,
@@ -128,8 +131,8 @@ class Options:
     def has_budget(self) -> bool:
         """Whether the file sets a budget. Keys may have their own budgets regardless."""
         budgets = (self.max_budget, self.max_user_budget, self.max_end_user_budget)
-        others = self.max_end_user_budget_id or self.provider_budget_config or self.deployment_budgets
-        return any(budget is not None for budget in budgets) or bool(others)
+        candidates = self.provider_budget_config or self.model_max_budget or self.deployment_budgets
+        return any(budget is not None for budget in budgets) or bool(self.max_end_user_budget_id or candidates)
 
     @property
     def needs_ledger(self) -> bool:
@@ -223,7 +226,9 @@ class _Reader:
         elif name == "request_timeout":
             read.plain(document, path, "timeout", value, values)
         elif name == "provider_budget_config" and section == "router_settings":
-            values[name] = read.provider_budgets(document, path, value)
+            values[name] = read.budgets_of(document, path, value, "providers")
+        elif name == "model_max_budget" and section == "router_settings":
+            values[name] = read.model_budgets(document, path, value, self.groups)
         elif name == "routing_strategy_args" and section == "router_settings":
             read.strategy_arguments(document, path, value, values)
         elif name == "enable_tag_filtering" and section == "router_settings":
@@ -424,7 +429,7 @@ _PLAIN = tuple(name for name in read.PLAIN if name not in read.STRATEGY_ARGUMENT
 _ROUTING = ("model_group_alias", "default_fallbacks", *_CHAINS, *_PLAIN)
 # Losing one of these to a typo would go unnoticed until it is too late.
 _PROTECTIVE = {
-    "router_settings": ("provider_budget_config", "max_budget"),
+    "router_settings": ("provider_budget_config", "model_max_budget", "max_budget"),
     "litellm_settings": ("guardrails", "turn_off_message_logging", *_BUDGETS, "max_end_user_budget_id"),
     "general_settings": (
         "master_key",
@@ -438,7 +443,7 @@ _PROTECTIVE = {
 }
 # The settings read in each section. LiteLLM-only settings without effect are accepted in any section.
 _NAMES = {
-    "router_settings": (*_ROUTING, "routing_strategy_args", "provider_budget_config"),
+    "router_settings": (*_ROUTING, "routing_strategy_args", "provider_budget_config", "model_max_budget"),
     "litellm_settings": (
         *_ROUTING,
         "request_timeout",

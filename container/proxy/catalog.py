@@ -29,6 +29,7 @@ _EARLY = (
     "user_header_name",
     "user_header_mappings",
     "provider_budget_config",
+    "model_max_budget",
     "max_fallbacks",
 )
 # Prefixes of settings that are read once per process.

@@ -252,7 +252,11 @@ class Router:
         self._reachable: dict[str, bool] = {}  # by model, computed once
         self._strategy = STRATEGIES[config.options.routing_strategy]
         limited = config.options.policy.accounts
-        accounts = {d.id: (f"provider:{d.provider}", f"deployment:{d.id}") for d in config.deployments if limited}
+        accounts = {
+            d.id: (f"provider:{d.provider}", f"model:{d.group}", f"deployment:{d.id}")
+            for d in config.deployments
+            if limited
+        }
         # The ledger's accounts of each deployment that has any.
         self.accounts = {
             id: own for id, names in accounts.items() if (own := tuple(name for name in names if name in limited))

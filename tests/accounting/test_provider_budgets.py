@@ -1,4 +1,4 @@
-"""Budgets of providers and deployments: routing passes over what is used up, and the next deployment answers."""
+"""Limits of providers, models and deployments: routing passes over what is used up, and the next deployment answers."""
 
 from typing import Any
 
@@ -40,6 +40,32 @@ def test_the_fallback_answers_once_a_budget_is_used_up(start: Start, fake: FakeP
     assert [line["provider"] for line in lines] == ["openai", "openai", "groq", "groq"]
     found = gateway.admin("/spend/activity", group_by="provider")["groups"]
     assert sorted((group["group"], group["requests"]) for group in found) == [("groq", 2), ("openai", 2)]
+
+
+@pytest.mark.parametrize("asked", ["gpt", "an-alias", "vendor/gpt"])
+def test_the_fallback_answers_once_a_model_is_used_up(start: Start, fake: FakeProvider, asked: str) -> None:
+    """Whichever name of the model the client uses."""
+    fake.always(Behaviour(usage=(20, 10)))
+    found = models(fake)
+    if "/" in asked:
+        found[0]["model_name"], found[0]["litellm_params"]["model"] = "vendor/*", "openai/*"
+    group = found[0]["model_name"]
+    routing = {"model_group_alias": {"an-alias": group}} if asked == "an-alias" else {}
+    limit = {"budget_limit": COST * 2.5, "time_period": "1d"}
+    more = {**routing, "fallbacks": [{asked: ["other"]}, {group: ["other"]}], "model_max_budget": {group: limit}}
+    gateway = start(models=found, more=more)
+    key = gateway.key()
+    for _ in range(4):
+        assert gateway.ask(key, model=asked, max_tokens=LIMIT).status_code == 200
+        gateway.settled()
+    lines = list(reversed(gateway.logs()))
+    assert [line["answered_by"] for line in lines] == [asked, asked, "other", "other"]
+
+
+def test_a_model_without_a_fallback_is_refused_by_its_name(start: Start, fake: FakeProvider) -> None:
+    gateway = start(models=models(fake), more={"model_max_budget": {"gpt": {"max_parallel_requests": 0}}})
+    refused = gateway.ask(gateway.key(), max_tokens=LIMIT)
+    assert (refused.status_code, "model 'gpt'" in refused.text, len(fake.requests)) == (429, True, 0)
 
 
 def test_without_a_deployment_left_it_is_a_429(start: Start, fake: FakeProvider) -> None:

@@ -91,7 +91,7 @@ async def test_a_request_draws_on_no_other_account(ledger: Ledger) -> None:
 async def test_without_an_owner_a_name_makes_no_account(ledger: Ledger) -> None:
     key = await a_key(ledger)
     assert (await ledger.admit(key, 10, end_user="7", tags='["night"]'))["ok"]
-    rows = await query(ledger.store, "SELECT id FROM ledger_accounts WHERE id LIKE 'team:%' OR id LIKE '%7' ")
+    rows = await query(ledger.store, "SELECT id FROM ledger_accounts WHERE id LIKE 'team:%' OR id LIKE 'end_user:%'")
     assert rows == []
     (line,) = await query(ledger.store, "SELECT team_id, end_user, others, tags FROM ledger_requests")
     assert line == ("blue", "7", "[]", '["job", "night"]')
@@ -441,6 +441,66 @@ async def test_reports_of_every_container_are_understood(store: Store, provider:
     found = [await ledger.account(account) for account in ("provider:openai", "provider:azure")]
     assert [one["spent"] for one in found] == spent
     assert [(one["reserved"], one["parallel"]) for one in found] == [(0, 0), (0, 0)]
+    await check_balance(store)
+
+
+OF_MODELS = Policy(
+    accounts={
+        "model:gpt": Limits(max_budget=1000, duration="1d", rpm=2),
+        "model:other": Limits(soft_budget=100, tpm=50, parallel=2),
+    }
+)
+GPT_OR_OTHER = (("model:gpt",), ("model:other",))
+
+
+async def test_a_request_takes_a_place_in_the_minute_of_the_model_that_answers(store: Store) -> None:
+    ledger = Ledger(store, OF_MODELS)
+    for _ in range(3):
+        admitted = await ledger.admit(None, 100, tokens=50, candidates=GPT_OR_OTHER)
+        assert (admitted["ok"], admitted.get("exhausted")) == (True, None)
+        said = {"provider": "p", "answered_by": "an alias", "group": "other"}
+        await ledger.settle(admitted["reservation"], 10, **said)
+    gpt, other = [await ledger.account(name) for name in ("model:gpt", "model:other")]
+    assert [gpt[name] for name in ("spent", "reserved", "requests", "tokens", "parallel")] == [0] * 5
+    assert (other["spent"], other["requests"], other["tokens"], other["parallel"]) == (30, 3, 0, 0)
+    await check_balance(store)
+
+
+@pytest.mark.parametrize(
+    ("answered", "asked", "alert"),
+    [
+        ("gpt", {"amount": 900}, ["budget_exhausted"]),
+        ("gpt", {"amount": 1}, []),  # its requests a minute
+        ("other", {"amount": 1, "tokens": 41}, ["soft_budget"]),  # its tokens a minute
+    ],
+)
+async def test_a_model_that_is_used_up_is_passed_over(
+    store: Store, answered: str, asked: dict[str, Any], alert: list[str]
+) -> None:
+    ledger, exhausted = Ledger(store, OF_MODELS), f"model:{answered}"
+    for _ in range(1 if asked["amount"] > 1 else 2):
+        admitted = await ledger.admit(None, 150, candidates=GPT_OR_OTHER)
+        said = {"provider": "p", "answered_by": answered, "completion_tokens": 5}
+        assert await ledger.settle(admitted["reservation"], 150, **said) == "settled"
+    found = await ledger.admit(None, candidates=GPT_OR_OTHER, **asked)
+    assert (found["ok"], found["exhausted"]) == (True, [exhausted])
+    refused = await ledger.admit(None, candidates=((exhausted,),), **asked)
+    assert (refused["ok"], refused["status"]) == (False, 429)
+    assert f"model '{answered}'" in refused["message"]
+    found = [(one["kind"], one["account"]) for one in await store.run(alerts.pending(ledger.now))]
+    assert found == [(kind, exhausted) for kind in alert]
+    await check_balance(store)
+
+
+async def test_a_model_with_its_parallel_requests_running_is_passed_over(store: Store) -> None:
+    ledger = Ledger(store, OF_MODELS)
+    only = (("model:other",),)
+    running = [await ledger.admit(None, 1, candidates=only) for _ in range(2)]
+    assert (await ledger.admit(None, 1, candidates=GPT_OR_OTHER))["exhausted"] == ["model:other"]
+    refused = await ledger.admit(None, 1, candidates=only)
+    assert refused["soon"] == "model:other"
+    await ledger.settle(running[0]["reservation"], 0, status=0)  # it was sent to nobody
+    assert (await ledger.admit(None, 1, candidates=only))["ok"]
     await check_balance(store)
 
 

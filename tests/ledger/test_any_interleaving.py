@@ -31,7 +31,11 @@ POLICY = Policy(
     everyone=Limits(max_budget=1000, duration="1d"),
     each_user=Limits(max_budget=700, duration="7d"),
     each_end_user=Limits(max_budget=450, duration="1h"),
-    accounts={"provider:x": Limits(max_budget=500, duration="1d"), "provider:y": Limits(max_budget=300)},
+    accounts={
+        "provider:x": Limits(max_budget=500, duration="1d", tpm=220),
+        "provider:y": Limits(max_budget=300, parallel=2),
+        "model:m": Limits(max_budget=420, duration="1h", rpm=4),
+    },
 )
 OWNERS: dict[str, dict[str, Any]] = {
     "team:blue": {"max_budget": 800, "budget_duration": "1d"},
@@ -47,7 +51,12 @@ KEYS: list[dict[str, Any]] = [
     {"max_budget": 500e-9, "keep_output_limit": True},
 ]
 TEAMS = ("", "blue", "red")
-CANDIDATES: list[tuple[tuple[str, ...], ...]] = [(), (("provider:x",), ()), (("provider:x",), ("provider:y",))]
+CANDIDATES: list[tuple[tuple[str, ...], ...]] = [
+    (),
+    (("provider:x",), ()),
+    (("provider:x", "model:m"), ("provider:y", "model:m")),
+    (("provider:x", "model:m"), ("provider:y",)),
+]
 # Of each account, its budget and period.
 LIMITS: dict[str, tuple[int, str | None]] = {
     "global": (1000, "1d"),
@@ -60,6 +69,7 @@ LIMITS: dict[str, tuple[int, str | None]] = {
     "end_user:2": (450, "1h"),
     "provider:x": (500, "1d"),
     "provider:y": (300, None),
+    "model:m": (420, "1h"),
     "key:0": (400, "1h"),
     "key:2": (600, None),
     "key:3": (500, None),
@@ -102,7 +112,16 @@ REQUEST = st.builds(
     st.sampled_from([(), (), ("b",), ("b", "unlimited")]),
     st.sampled_from(CANDIDATES),
 )
-PROVIDER = st.sampled_from([None, "", "x", "y"])
+# What answered: its provider and its model, as the report says it.
+ANSWERED = st.sampled_from(
+    [
+        {"provider": None, "deployment": "of an older container"},
+        {"provider": ""},
+        {"provider": "x", "answered_by": "m"},
+        {"provider": "y", "answered_by": "an alias", "group": "m"},
+        {"provider": "y", "answered_by": "other"},
+    ]
+)
 
 
 class Request(NamedTuple):
@@ -169,7 +188,7 @@ class Machine(RuleBasedStateMachine):
     def decided(self, asked: Asked, result: dict[str, Any]) -> None:
         key, limit = asked.key, self.fitting(asked)
         amount, tokens = asked.at(limit)
-        exhausted = {id for some in asked.candidates for id in some if self.left(id) < amount}
+        exhausted = {id for some in asked.candidates for id in some if not self.has_room(id, amount, tokens)}
         open = [some for some in asked.candidates if exhausted.isdisjoint(some)]
         routable = bool(open) or not asked.candidates
         assert result["ok"] == (self.allowed(asked, amount, tokens) and routable), result
@@ -238,6 +257,19 @@ class Machine(RuleBasedStateMachine):
         some = (r for r in self.requests.values() if account in r.draws and r.created >= begin)
         return limit - sum(r.counts for r in some)
 
+    def has_room(self, account: str, amount: int, tokens: int) -> bool:
+        """Whether a candidate's account can pay, within its rates."""
+        limit = POLICY.accounts[account]
+        own = [r for r in self.requests.values() if account in r.draws]
+        minute = [r for r in own if self.is_now(r)]
+        used = sum(r.used if r.state == "settled" else r.tokens for r in minute)
+        return (
+            self.left(account) >= amount
+            and (limit.rpm is None or len(minute) < limit.rpm)
+            and (limit.tpm is None or used + tokens <= limit.tpm)
+            and (limit.parallel is None or sum(r.state == "open" for r in own) < limit.parallel)
+        )
+
     def some(self, data: Any) -> Request | None:
         """Picks a request by its index. Ids are random, and drawn values must not depend on them."""
         if not self.requests:
@@ -250,19 +282,18 @@ class Machine(RuleBasedStateMachine):
         share=st.integers(0, 100),
         used=st.integers(0, 60),
         instance=st.sampled_from(INSTANCES),
-        provider=PROVIDER,
+        answered=ANSWERED,
     )
-    def settle(self, data: Any, share: int, used: int, instance: str, provider: str | None) -> None:
+    def settle(self, data: Any, share: int, used: int, instance: str, answered: dict[str, Any]) -> None:
         request = self.some(data)
         if request is None:
             return
         cost = request.amount * share // 100
-        said = {"completion_tokens": used, "provider": provider}
-        outcome = self.wait(self.ledger.settle(request.id, cost, instance, **said))
-        self.settled(request, cost, used, instance, provider, outcome)
+        outcome = self.wait(self.ledger.settle(request.id, cost, instance, completion_tokens=used, **answered))
+        self.settled(request, cost, used, instance, answered, outcome)
 
     def settled(
-        self, request: Request, cost: int, used: int, instance: str, provider: str | None, outcome: str
+        self, request: Request, cost: int, used: int, instance: str, answered: dict[str, Any], outcome: str
     ) -> None:
         if instance != request.instance:
             assert outcome == "foreign"
@@ -271,14 +302,16 @@ class Machine(RuleBasedStateMachine):
         else:
             assert outcome == "settled"
             draws = request.draws
-            if provider is not None:  # what did not answer is charged nothing
-                draws = frozenset(id for id in draws if not id.startswith("provider:") or id == f"provider:{provider}")
+            if answered["provider"] is not None:  # what did not answer is charged nothing
+                model = answered.get("group") or answered.get("answered_by")
+                used_ones = {f"provider:{answered['provider']}", f"model:{model}"}
+                draws = frozenset(id for id in draws if id not in POLICY.accounts or id in used_ones)
             self.requests[request.id] = request._replace(state="settled", charged=cost, used=used, draws=draws)
 
     @rule(
         data=st.data(),
         reports=st.lists(
-            st.tuples(st.integers(0, 100), st.integers(0, 60), st.sampled_from(INSTANCES), PROVIDER), max_size=5
+            st.tuples(st.integers(0, 100), st.integers(0, 60), st.sampled_from(INSTANCES), ANSWERED), max_size=5
         ),
         requests=st.lists(REQUEST, max_size=6),
         breaks_off=st.one_of(st.none(), st.integers(0, 7)),
@@ -286,7 +319,7 @@ class Machine(RuleBasedStateMachine):
     def batch(
         self,
         data: Any,
-        reports: list[tuple[int, int, str, str | None]],
+        reports: list[tuple[int, int, str, dict[str, Any]]],
         requests: list[Asked],
         breaks_off: int | None,
     ) -> None:
@@ -298,8 +331,8 @@ class Machine(RuleBasedStateMachine):
             self.store.dialect,
             POLICY,
             [
-                Report(r.id, i, r.amount * share // 100, completion_tokens=used, provider=provider)
-                for r, share, used, i, provider in about
+                Report(r.id, i, r.amount * share // 100, completion_tokens=used, **answered)
+                for r, share, used, i, answered in about
             ],
             [self.request(asked) for asked in requests],
             self.ledger.now,
@@ -309,9 +342,9 @@ class Machine(RuleBasedStateMachine):
                 self.wait(self.store.run(Decision(breaking_off(decision.steps, breaks_off), whole=True)))
             return
         result = self.wait(self.store.run(decision))
-        for (request, share, used, instance, provider), outcome in zip(about, result["outcomes"], strict=True):
+        for (request, share, used, instance, answered), outcome in zip(about, result["outcomes"], strict=True):
             cost = request.amount * share // 100
-            self.settled(self.requests[request.id], cost, used, instance, provider, outcome)
+            self.settled(self.requests[request.id], cost, used, instance, answered, outcome)
         for asked, found in zip(requests, result["results"], strict=True):
             self.decided(asked, found)
 

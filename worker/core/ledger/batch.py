@@ -291,13 +291,15 @@ class Books:
         return payers, news
 
     def _release(self, payer: Account, request: Found, admitted: int, release: int, slots: int) -> None:
-        """Returns what the account of a deployment that did not answer had reserved or been charged."""
+        """Returns what the account of a deployment that did not answer had reserved or been charged, and its place in
+        the minute."""
         if payer.start == admitted:
             payer.spent -= request.charged
             payer.reserved -= release
         elif request.charged:
             self._periods.append((payer.id, admitted, -request.charged))
         if payer.minute == request.minute:
+            payer.requests -= 1
             payer.tokens -= request.tokens
         payer.total -= request.charged
         payer.parallel -= slots

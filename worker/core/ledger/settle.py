@@ -35,6 +35,7 @@ class Report(NamedTuple):
     `answered_by`: the public name of the model that responded, which may be a fallback. `attempts`: those that failed,
     a JSON list as `handlers.attempt_log` writes it; '' for none. `provider`: of the deployment that responded, '' if
     none did. None from older containers: the request is then charged to every candidate's account that it drew on.
+    `group`: the model group of that deployment, '' if it has the name `answered_by`.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Report(NamedTuple):
     estimated: int = 0
     attempts: str = ""
     provider: str | None = None
+    group: str = ""
 
     @property
     def fields(self) -> list[Any]:
@@ -143,9 +145,10 @@ def objection(found: Found | None, report: Report) -> str:
 def unused(found: Found, report: Report) -> set[str]:
     """Returns the accounts of candidates that a request drew on and that did not answer it. They are charged
     nothing."""
-    if found.others == "[]" or report.provider is None:
+    if found.others == "[]" or (report.provider is None and (report.deployment or report.cost)):
         return set()
-    answered = (f"provider:{report.provider}", f"deployment:{report.deployment}", f"model:{report.answered_by}")
+    model = report.group or report.answered_by
+    answered = (f"provider:{report.provider}", f"deployment:{report.deployment}", f"model:{model}")
     return {name for name, _ in found.draws if name.startswith(_OF_CANDIDATES) and name not in answered}
 
 
