@@ -1,11 +1,137 @@
-"""Facts extracted from a forwarded stream: usage, errors and how it ended."""
+"""A stream is forwarded byte for byte except for the model name, and its usage, errors and end are noticed."""
+
+import itertools
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from container.formats.shared.events import MAX_EVENT_BYTES, EventStream, OversizedEvent
+from container.formats.shared.events import MAX_EVENT_BYTES, Alike, EventStream, OversizedEvent, opening, payload, split
 from container.routing.outcome import Outcome
-from tests.container.upstream.streams import OURS, PIECE, STREAMS, TRICKY, chunk, passed_on, recorded, rewritten
+from tests.container.formats.shared.streams import (
+    OURS,
+    PIECE,
+    STREAMS,
+    TRICKY,
+    chunk,
+    passed_on,
+    recorded,
+    rewritten,
+    whole,
+)
+
+
+@pytest.mark.parametrize("drop_usage", [False, True])
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_split_position_gives_the_same_bytes(name, drop_usage):
+    sent = b"".join(STREAMS[name])
+    wanted = whole(name, drop_usage=drop_usage)
+    for cut in range(len(sent) + 1):
+        assert passed_on([sent[:cut], sent[cut:]], drop_usage=drop_usage) == wanted, cut
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_single_bytes_give_the_same_bytes(name):
+    sent = b"".join(STREAMS[name])
+    pieces = [sent[i : i + 1] for i in range(len(sent))]
+    assert passed_on(pieces, drop_usage=True) == whole(name, drop_usage=True)
+
+
+@given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 3000), max_size=8), st.booleans())
+def test_any_pieces_give_the_same_bytes(name, cuts, drop_usage):
+    sent = b"".join(STREAMS[name])
+    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    pieces = [sent[a:b] for a, b in itertools.pairwise(edges)]
+    assert passed_on(pieces, drop_usage=drop_usage) == whole(name, drop_usage=drop_usage)
+
+
+@given(st.text(max_size=60), st.integers(1, 40))
+def test_any_content_is_preserved(text, size):
+    events = recorded(text=text)
+    sent = b"".join(events)
+    pieces = [sent[i : i + size] for i in range(0, len(sent), size)]
+    assert passed_on(pieces) == rewritten(events, drop_usage=False)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_complete_event_is_not_held_back(name):
+    stream, out = EventStream(OURS, drop_usage=False), b""
+    for index, event in enumerate(STREAMS[name]):
+        out += stream.feed(event)
+        assert out == rewritten(STREAMS[name][: index + 1], drop_usage=False)
+
+
+def test_incomplete_event_is_held_back():
+    [first, second, *_] = recorded()
+    stream = EventStream(OURS, drop_usage=False)
+    assert stream.feed(first + second[:-1]) == rewritten([first], drop_usage=False)
+    assert stream.feed(second[-1:]) == rewritten([second], drop_usage=False)
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b"7", b'"text"', b'["model"]', b": x"])
+def test_data_that_is_not_an_object_does_not_reach_clients(data):
+    first, second, *rest = STREAMS["openai"]
+    event = b"data: " + data + b"\n\n" if data != b": x" else b"data:\n: x\n\n"
+    assert passed_on([event, first, event, second, event, *rest]) == whole("openai", drop_usage=False)
+
+
+def test_nothing_follows_the_end():
+    events = STREAMS["openai"]
+    assert passed_on([*events, b"data: [DONE]\n\n", *events]) == whole("openai", drop_usage=False)
+    assert passed_on([b"".join(events) * 2]) == whole("openai", drop_usage=False)
+
+
+# Model name
+
+
+@pytest.mark.parametrize("colon", [b":", b": ", b" : "])
+def test_spaces_around_the_name_are_kept(colon):
+    event = b'data: {"model"' + colon + b'"theirs","choices":[]}\n\n'
+    assert passed_on([event]) == b'data: {"model"' + colon + orjson.dumps(OURS) + b',"choices":[]}\n\n'
+
+
+def test_name_that_changes_in_mid_stream_is_always_replaced():
+    events = [b'data: {"model":"%s","choices":[{}]}\n\n' % name for name in (b"", b"a", b"b", b"b", b"a\\u00fc", b"")]
+    ours = b'data: {"model":%s,"choices":[{}]}\n\n' % orjson.dumps(OURS)
+    assert passed_on(events) == ours * 6
+    assert passed_on([b"".join(events)]) == ours * 6
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n',
+        b'data: {"model":null,"choices":[]}\n\n',
+        b'data: {"choices":[{"delta":{"content":"model"}}]}\n\n',
+        b"data: [DONE]\n\n",
+        b": comment\n\n",
+        b"\n\n",
+        b"event: ping\n\n",
+    ],
+)
+def test_event_without_a_model_is_unchanged(event):
+    assert passed_on([event]) == event
+
+
+def test_second_name_in_a_similar_event_is_also_replaced():
+    stream = EventStream("ours", drop_usage=False)
+    stream.feed(PIECE)
+    nested = chunk(b'},"x":{"model":"theirs"}}]}')
+    assert stream.feed(PIECE + nested).count(b'"model":"ours"') == 3
+    other = b'data: {"model":"theirs","by":{"model":"another"},"choices":[{"delta":{}}]}\n\n'
+    for _ in range(2):
+        assert stream.feed(other).count(b'"model":"ours"') == 2
+
+
+def test_names_of_different_streams_do_not_mix():
+    events = recorded()
+    assert passed_on(events) == passed_on(events)
+    other = EventStream("other", drop_usage=False)
+    assert orjson.dumps(OURS) not in b"".join(other.feed(event) for event in events)
+
+
+# What is noticed: usage, errors and how a stream ended.
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
@@ -369,3 +495,138 @@ def test_content_starts_the_response():
 def test_calls_reasoning_and_an_end_start_the_response(event):
     stream = EventStream(OURS, drop_usage=False)
     assert stream.begins(stream.feed(event)) is True
+
+
+# Parsing.
+
+
+def test_split_keeps_every_byte():
+    events = [b": a\n\n", b"data: 1\r\n\r\n", b"data: 2\r\r", b"\n\n", b"data: 3"]
+    assert split(b"".join(events)) == events
+    assert split(b"") == []
+
+
+@given(st.lists(st.sampled_from([b"data: x", b"\n", b"\r", b"\r\n", b":", b" "])).map(b"".join))
+def test_split_pieces_join_to_the_input(data):
+    assert b"".join(split(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("event", "value"),
+    [
+        (b'data: {"a":1}\n\n', {"a": 1}),
+        (b'data:{"a":1}\r\n\r\n', {"a": 1}),
+        (b'event: x\ndata: {"a":\ndata: 1}\n\n', {"a": 1}),
+        (b"data: [1]\n\n", None),
+        (b"data: [DONE]\n\n", None),
+        (b"data: {\n\n", None),
+        (b": {}\n\n", None),
+        (b"", None),
+    ],
+)
+def test_payload(event, value):
+    assert payload(event) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "first"),
+    [
+        (b"data: 1\n\ndata: 2\n\n", b"data: 1\n\n"),
+        (b"data: 1\r\n\r\ndata: 2\r\n\r\n", b"data: 1\r\n\r\n"),
+        (b"data: 1", b"data: 1"),
+        (b": a\n\n:\r\n: b\r\n\r\ndata: 1\n\ndata: 2\n\n", b"data: 1\n\n"),
+        (b": a\ndata: 1\n\n", b": a\ndata: 1\n\n"),
+        (b"\n\nevent: x\n\n", b"event: x\n\n"),
+        (b": a\n\n", b""),
+        (b"\n\n", b""),
+        (b"", b""),
+    ],
+)
+def test_opening_is_the_first_event_with_content(data, first):
+    assert opening(data) == first
+
+
+# Events that differ from a parsed event by a single string.
+
+THEIRS, RENAMED = b'"model":"theirs"', b'"model":"ours"'
+OPENING = b'data: {"id":"1","model":"theirs","choices":[{"index":0,"delta":{'
+
+
+def event(text: str, *, field: str = "content", padding: str = "", end: bytes = b"\n\n") -> bytes:
+    padded = b',"obfuscation":"' + padding.encode() + b'"' if padding else b""
+    said = b'"' + field.encode() + b'":' + orjson.dumps(text)
+    return OPENING + said + b'},"finish_reason":null}]' + padded + b"}" + end
+
+
+def knowing(*events: bytes) -> Alike:
+    alike = Alike()
+    for known in events:
+        alike.remember_opening(known, THEIRS, RENAMED)
+        alike.learn(known.removeprefix(OPENING))
+    return alike
+
+
+def taken(alike: Alike, data: bytes) -> tuple[int, bytes]:
+    passed: list[bytes] = []
+    at = alike.take(data, 0, passed)
+    return at, b"".join(passed)
+
+
+@pytest.mark.parametrize("text", ["", "b", 'say "x"', "\\", '\\"', "a\\", 'x"},"finish_reason":"stop"}]}\n\n', "ü🙂\n"])
+@pytest.mark.parametrize("padding", ["", "aB3"])
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_event_with_another_text_passes_with_our_name(text, padding, end):
+    alike = knowing(event("a", padding=padding, end=end))
+    other = event(text, padding=padding and padding * 3, end=end)
+    assert taken(alike, other * 3) == (len(other) * 3, other.replace(THEIRS, RENAMED) * 3)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        event("b").replace(b"null", b'"stop"'),
+        event("b").replace(b'"id":"1"', b'"id":"2"'),
+        event("b").replace(b'"index":0', b'"index":1'),
+        event("b", field="reasoning_content"),
+        event("b", padding="x"),
+        event("b").replace(b'"content":"b"', b'"content":null'),
+        event("b").replace(b'"content":"b"', b'"content":"b","role":"x"'),
+        event("b")[:-1] + b"data: x\n\n",
+        b": ping\n\n",
+        b"data: [DONE]\n\n",
+    ],
+)
+def test_other_event_does_not_pass_but_those_before_it_do(other):
+    alike, first = knowing(event("a")), event("x")
+    assert taken(alike, first + other + first) == (len(first), first.replace(THEIRS, RENAMED))
+
+
+def test_padding_passes_only_at_the_end_of_an_event():
+    alike, other = knowing(event("a", padding="x")), event("a", padding="x")[:-3] + b',"usage":{}}\n\n'
+    assert taken(alike, other) == (0, b"")
+
+
+def test_several_kinds_of_events_are_remembered_for_a_while():
+    events = event("a") + event("b", field="reasoning_content")
+    alike = knowing(event("x"), event("y", field="reasoning_content"))
+    assert taken(alike, events)[0] == len(events)
+    alike.forget()
+    assert taken(alike, events) == (0, b"")
+
+
+def test_new_opening_replaces_the_previous_one():
+    alike = knowing(event("a"))
+    other = event("a").replace(b'"id":"1"', b'"id":"2"')
+    alike.remember_opening(other, THEIRS, RENAMED)
+    assert alike.opening == other[: other.index(b'"content"')]
+    assert taken(alike, event("b")) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [b": ping\n\n", b'data: {"usage":{"x":1},' + THEIRS + b"}\n\n", b'data: {"error":"x",' + THEIRS + b"}\n\n"],
+)
+def test_opening_with_a_significant_field_is_not_remembered(other):
+    alike = Alike()
+    alike.remember_opening(other, THEIRS, RENAMED)
+    assert alike.opening == b""
